@@ -1,0 +1,63 @@
+# Everything a contributor runs. Needs make and Python 3.11 or newer; the rest is set up in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CODE := $(wildcard src tests examples bench)
+
+# The machine's own `uv` where there is one, else a private one. It uses the machine's Python
+# and whatever package index the machine is configured for.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_PROGRESS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench docs lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv with the locked dependencies and this project, editable
+
+demo: $(READY) ## Run a workflow from submission to completion, and watch it
+	$(BIN)/tasker demo
+
+test: $(READY) ## Run the tests; ARGS="-k name" picks some
+	$(BIN)/pytest $(ARGS)
+
+check: $(READY) ## Lint, formatting, types, layers
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## Format the code and apply the lint's safe fixes
+	$(BIN)/ruff check --fix-only $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bench: $(READY) ## Measure throughput and latency; QUICK=1 for a short run
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(READY) ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+lock: $(UV) ## Solve the dependencies into requirements.lock; UPGRADE=1 takes the newest
+	$(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	  --all-extras --group dev --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade) \
+	  --output-file requirements.lock
+
+clean: ## Remove everything that can be made again
+	rm -rf .venv .uv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests $(wildcard examples bench) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml requirements.lock | $(UV)
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Tasker needs Python 3.11 or newer; set PYTHON=...")'
+	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv

@@ -29,7 +29,7 @@ check: $(READY) ## Lint, formatting, types, layers
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy $(CODE)
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(READY) ## Format the code and apply the lint's safe fixes
 	$(BIN)/ruff check --fix-only $(CODE)

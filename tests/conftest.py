@@ -1,9 +1,31 @@
 """Fixtures for all tests."""
 
+import os
+from collections.abc import Iterator
+
 import pytest
+
+from tasker.testing.postgres import temporary_postgres, temporary_schema
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run coroutines on asyncio, the one event loop that Tasker supports."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Tell the URL of a PostgreSQL server: `TASKER_TEST_POSTGRES`, or one for this session."""
+    if url := os.environ.get("TASKER_TEST_POSTGRES"):
+        yield url
+        return
+    with temporary_postgres(settings={"fsync": "off", "full_page_writes": "off"}) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_schema_url(postgres_url: str) -> Iterator[str]:
+    """Tell the URL of an empty schema, made for this test."""
+    with temporary_schema(postgres_url) as url:
+        yield url

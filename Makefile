@@ -5,11 +5,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 CODE := $(wildcard src tests examples bench)
 
-# The machine's own `uv` where there is one, else a private one. It uses the machine's Python
-# and whatever package index the machine is configured for.
+# The machine's own `uv` where there is one, else a private one. It uses the machine's Python,
+# the package index that the machine is configured for, and the certificates that it trusts.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
+export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format bench docs lock clean

@@ -1,0 +1,119 @@
+"""What an engine supplies for its handlers; tests supply it without one.
+
+- `StepFacts`, once per step of a template: what never changes (compiling a plan makes them);
+- `LiveAttempt`, once per attempt: the claim, the task's input, the results before it;
+- `Services`, once per worker: saving checkpoints, and a client to create other tasks.
+"""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Protocol
+
+from tasker.graph import Graph, members
+from tasker.model import Claim, JsonText, StepSpec, TaskInput, TemplateName
+
+
+class Services(Protocol):
+    """What a worker offers to the attempts it runs. Handlers call it from any thread."""
+
+    def client(self, attempt: "LiveAttempt", *, blocking: bool) -> Any:  # the engine's room
+        """Tell the client that creates and reads tasks on behalf of `attempt`.
+
+        Args:
+            attempt: Whose correlation id and task id the created tasks carry.
+            blocking: Whether its methods block (handlers in threads) or are awaited.
+        """
+        ...
+
+    def save_checkpoint(self, attempt: "LiveAttempt", value: JsonText) -> "Future[None]":
+        """Begin to store `value`; the future is done when it is durable.
+
+        It fails with AttemptCancelled where the attempt no longer holds its claim.
+        """
+        ...
+
+
+class LiveAttempt:
+    """One attempt while it runs.
+
+    Args:
+        claim: The right to run it.
+        task: What the step's task was given.
+        results: Step number -> result, of the steps in `Plan.needs`; a step that was
+            skipped, or resolved without a result, has None or is missing.
+        services: What the worker offers.
+    """
+
+    __slots__ = ("cancelled", "claim", "results", "services", "task")
+
+    def __init__(
+        self,
+        claim: Claim,
+        task: TaskInput,
+        results: Mapping[int, JsonText | None],
+        services: Services,
+    ) -> None:
+        self.claim = claim
+        self.task = task
+        self.results = results
+        self.services = services
+        self.cancelled = ""
+        """Why the attempt must stop, set by the engine; "" while it may go on."""
+
+
+class Upstream(Mapping[str, int]):
+    """The steps before one step: name -> number, in the template's order."""
+
+    __slots__ = ("_names", "_numbers", "mask")
+
+    def __init__(self, numbers: Mapping[str, int], names: tuple[str, ...], mask: int) -> None:
+        self._numbers = numbers  #: of all steps
+        self._names = names  #: of all steps: number n is at n - 1
+        self.mask = mask  #: bit n is set where step n comes before
+
+    @classmethod
+    def of(cls, graph: Graph, no: int) -> "Upstream":
+        """Tell the steps before step `no` of `graph`."""
+        return cls(graph.numbers, graph.names, graph.ancestors[no])
+
+    @classmethod
+    def numbered(cls, numbers: Mapping[str, int]) -> "Upstream":
+        """Make one of steps that have these numbers, each >= 1."""
+        names = [""] * max(numbers.values(), default=0)
+        for name, no in numbers.items():
+            names[no - 1] = name
+        return cls(numbers, tuple(names), sum(1 << no for no in numbers.values()))
+
+    @classmethod
+    def named(cls, *names: str) -> "Upstream":
+        """Make one of steps that are called so, and numbered from 1 in this order."""
+        return cls.numbered({name: no for no, name in enumerate(names, start=1)})
+
+    def __getitem__(self, name: str) -> int:
+        no = self._numbers[name]
+        if not self.mask >> no & 1:
+            raise KeyError(name)
+        return no
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._names[no - 1] for no in members(self.mask))
+
+    def __len__(self) -> int:
+        return self.mask.bit_count()
+
+
+class StepFacts(NamedTuple):
+    """What is the same for every attempt of one step of one template."""
+
+    template: TemplateName
+    spec: StepSpec
+    upstream: Upstream
+    config: JsonText  #: `spec.config`, so that each attempt reads a copy of its own
+    logger: str  #: name of the logger: the handler's module
+    blocking: bool  #: whether the handler is sync, and so runs in a thread
+
+    @property
+    def max_attempts(self) -> int:
+        """All attempts that the step may have, >= 1."""
+        retry = self.spec.retry
+        return max(1, retry.max_attempts) if retry.retryable else 1

@@ -1,0 +1,276 @@
+"""Importing modules that hold handlers: by name, from a file, from a directory."""
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+import sys
+import traceback
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from tasker.errors import HandlerImportError
+
+_SKIPPED = ("test", "tests", "conftest")  #: submodules that hold no handlers
+
+
+class Origin(NamedTuple):
+    """Where a module comes from; enough for another process to import it."""
+
+    name: str  #: its name in `sys.modules`
+    file: str | None = None  #: of a module that is not found by name
+    root: str | None = None  #: a directory that must be searched for it
+
+    def load(self) -> ModuleType:
+        """Import the module; whatever it raises is raised."""
+        if self.root is not None and self.root not in sys.path:
+            sys.path.insert(0, self.root)
+        importlib.invalidate_caches()
+        return importlib.import_module(self.name) if self.file is None else _from_file(self)
+
+
+def _from_file(origin: Origin) -> ModuleType:
+    found = sys.modules.get(origin.name)
+    if found is not None:
+        return found
+    spec = importlib.util.spec_from_file_location(origin.name, origin.file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{origin.file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[origin.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[origin.name]
+        raise
+    return module
+
+
+def origin_of(module: ModuleType) -> Origin:
+    """Tell how another process imports `module`, which is imported here."""
+    name, file = module.__name__, getattr(module, "__file__", None)
+    if file is None or name == "__main__":
+        return Origin(name)
+    path = Path(file)
+    levels = name.count(".") + (path.name == "__init__.py")
+    root = path.parents[levels]
+    by_name = root.joinpath(*name.split(".")).with_suffix(".py") == path or levels
+    return Origin(name, None if by_name else file, str(root))
+
+
+# ------------------------------------------------------------------ locating sources
+
+
+def is_path(source: str) -> bool:
+    """Whether a source given as text means a file or directory, not a module's name."""
+    return source.endswith(".py") or "/" in source or os.sep in source or Path(source).is_dir()
+
+
+def locate(source: str | Path) -> list[Origin]:
+    """Tell the modules that a source stands for.
+
+    Args:
+        source: A dotted module name; or the path of a file or directory.
+
+    Raises:
+        HandlerImportError: There is no such thing.
+    """
+    if isinstance(source, str) and not is_path(source):
+        return [_by_name(source)]
+    path = Path(source).resolve()
+    if path.is_dir():
+        if (path / "__init__.py").exists():
+            return [_in_package(path / "__init__.py")]
+        files = sorted(file for file in path.glob("*.py") if not _is_skipped(file.stem))
+        if not files:
+            raise HandlerImportError(f"{source} has no handlers: it holds no .py files")
+        return [_loose(file) for file in files]
+    if not path.is_file():
+        raise HandlerImportError(f"{source} does not exist")
+    if path.suffix != ".py":
+        raise HandlerImportError(f"{source} is not a Python file; its name must end in .py")
+    return [_in_package(path) if (path.parent / "__init__.py").exists() else _loose(path)]
+
+
+def _by_name(name: str) -> Origin:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise HandlerImportError(f"{name!r} is neither the name of a module nor a path that exists")
+    top = name.partition(".")[0]
+    known = top in sys.modules or importlib.util.find_spec(top) is not None
+    return Origin(name, root=None if known else str(Path.cwd()))
+
+
+def _in_package(file: Path) -> Origin:
+    """A module of a package: named from the topmost directory that has an `__init__.py`."""
+    names = [] if file.name == "__init__.py" else [file.stem]
+    folder = file.parent
+    while (folder / "__init__.py").exists():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return Origin(".".join(names), root=str(folder))
+
+
+def _loose(file: Path) -> Origin:
+    """A file outside packages: named by its stem, where that name is free."""
+    name, root = file.stem.replace("-", "_").replace(".", "_"), str(file.parent)
+    taken = sys.modules.get(name)
+    same = taken is not None and _file_of(taken) == file
+    if not same and (taken is not None or name in sys.stdlib_module_names):
+        name = f"{name}_{zlib.crc32(str(file).encode()):08x}"
+    return Origin(name, str(file), root)
+
+
+def _file_of(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if file else None
+
+
+def _is_skipped(name: str) -> bool:
+    return name.startswith(("_", "test_")) or name in _SKIPPED
+
+
+# ----------------------------------------------------------------------- importing
+
+
+def import_all(origin: Origin, *, source: object) -> list[ModuleType]:
+    """Import a module and, of a package, all its modules but tests and private ones.
+
+    Args:
+        origin: The module.
+        source: What the caller gave, for errors.
+
+    Raises:
+        HandlerImportError: One of them cannot be imported: file, line, and why.
+    """
+    module = _imported(origin, source)
+    return [module, *_submodules(module, source)]
+
+
+def _submodules(package: ModuleType, source: object) -> Iterator[ModuleType]:
+    for found in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
+        if not _is_skipped(found.name.rpartition(".")[2]):
+            module = _imported(Origin(found.name), source)
+            yield module
+            yield from _submodules(module, source)
+
+
+def _imported(origin: Origin, source: object) -> ModuleType:
+    try:
+        module = origin.load()
+    except (Exception, SystemExit) as error:  # a module's code may raise anything
+        raise HandlerImportError(_told(origin, source, error)) from error
+    expected = _expected(origin)
+    if expected is not None and _file_of(module) not in expected:
+        raise HandlerImportError(
+            f"{source} is the module {origin.name!r}, but that name is taken by"
+            f" {shown(_file_of(module))}"
+        )
+    return module
+
+
+def _expected(origin: Origin) -> set[Path] | None:
+    """Tell the files that a module found below a root may be; None where any will do."""
+    if origin.root is None or origin.file is not None:
+        return None
+    path = Path(origin.root).joinpath(*origin.name.split("."))
+    if not path.exists() and not path.with_suffix(".py").exists():
+        return None
+    return {path.with_suffix(".py"), path / "__init__.py"}
+
+
+def _told(origin: Origin, source: object, error: BaseException) -> str:
+    """Say in one line what went wrong, and where in the user's code."""
+    absent = error.name if isinstance(error, ModuleNotFoundError) else None
+    if absent is not None and f"{origin.name}.".startswith(f"{absent}."):
+        return f"there is no module {absent!r} (wanted for handlers from {source})"
+    if isinstance(error, SyntaxError) and error.filename:
+        where, what = _at(error.filename, error.lineno, error.offset), error.msg
+    else:
+        where = _blamed(error, origin)
+        what = "it ends the program when imported" if isinstance(error, SystemExit) else str(error)
+    return f"{where}{type(error).__name__}: {what} (while importing handlers from {source})"
+
+
+def _blamed(error: BaseException, origin: Origin) -> str:
+    """Tell the last line of the user's own code that was under way."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen")
+        and frame.filename != __file__
+        and f"{os.sep}importlib{os.sep}" not in frame.filename
+    ]
+    own = [frame for frame in frames if origin.root and frame.filename.startswith(origin.root)]
+    best = next(
+        (frame for frame in reversed(own or frames) if "site-packages" not in frame.filename), None
+    )
+    return _at(best.filename, best.lineno, None) if best else ""
+
+
+def _at(file: str, line: int | None, column: int | None) -> str:
+    return ":".join(str(part) for part in (shown(Path(file)), line, column) if part) + ": "
+
+
+def shown(path: Path | None) -> str:
+    """Write a path as people here would: relative to the current directory, where it is below."""
+    if path is None:
+        return "code without a file"
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+# ------------------------------------------------------------------------ reloading
+
+
+def root_of(module: ModuleType) -> set[Path]:
+    """Tell the directory whose modules are reloaded with `module`: its package's, or its own."""
+    file = _file_of(module)
+    if file is None or module.__name__ == "__main__":
+        return set()
+    levels = module.__name__.count(".") + (file.name == "__init__.py")
+    return {file.parents[max(levels - 1, 0)]}
+
+
+def files_under(roots: set[Path]) -> dict[str, Path]:
+    """Tell the imported modules whose files are below `roots`: name -> file.
+
+    Installed packages, Tasker itself and the main program are left out.
+    """
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = _file_of(module)
+        if (
+            file is not None
+            and name != "__main__"
+            and name.partition(".")[0] != "tasker"
+            and not {"site-packages", "dist-packages"} & set(file.parts)
+            and any(file.is_relative_to(root) for root in roots)
+        ):
+            found[name] = file
+    return found
+
+
+class Forgotten:
+    """Modules taken out of `sys.modules`, so that they are imported anew; or put back.
+
+    Used as a context: where the block fails, the modules from before are back.
+    """
+
+    def __init__(self, names: set[str]) -> None:
+        self._before = {name: sys.modules[name] for name in names if name in sys.modules}
+
+    def __enter__(self) -> None:
+        for name, module in self._before.items():
+            del sys.modules[name]
+            cached = getattr(module, "__cached__", None)
+            if cached:  # a file changed twice within a second looks unchanged
+                Path(cached).unlink(missing_ok=True)
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure is not None:
+            sys.modules.update(self._before)

@@ -73,7 +73,7 @@ class _Checking:
         upstream = Upstream.of(self._graph, self._graph.numbers[spec.name])
         for parameter in parameters:
             try:
-                argument = bind(parameter, upstream)
+                argument = bind(parameter, upstream, what=repr(found))
             except Misuse as error:
                 yield str(error)
                 continue

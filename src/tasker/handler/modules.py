@@ -66,7 +66,9 @@ def origin_of(module: ModuleType) -> Origin:
 
 def is_path(source: str) -> bool:
     """Whether a source given as text means a file or directory, not a module's name."""
-    return source.endswith(".py") or "/" in source or os.sep in source or Path(source).is_dir()
+    return bool(source) and (
+        source.endswith(".py") or "/" in source or os.sep in source or Path(source).is_dir()
+    )
 
 
 def locate(source: str | Path) -> list[Origin]:

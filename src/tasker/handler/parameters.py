@@ -16,7 +16,8 @@ from tasker.handler.marks import Config, Input, Result, Source
 from tasker.model import Json, JsonObject
 
 _CONTEXT_NAMES = ("context", "ctx")
-_UNCHECKED = (Any, object, Json)
+_ALIASES = {"Json": (Json, Any), "JsonObject": (JsonObject, dict[str, Any])}
+"""Ours that refer to themselves by names that only their module knows, and what they mean."""
 
 Validate = Callable[[Any], Any]
 
@@ -130,10 +131,8 @@ def _is_context(annotation: Any) -> bool:
 
 
 def _validator(annotation: Any, what: str) -> Validate | None:
-    if any(annotation is unchecked for unchecked in _UNCHECKED):
+    if annotation is Any or annotation is object:
         return None
-    if annotation == JsonObject:  # it refers to itself by a name that only its module knows
-        annotation = dict[str, Any]
     try:
         return adapter_of(annotation).validator.validate_python
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
@@ -166,7 +165,11 @@ class _Names:
         if not hasattr(plain, "__globals__"):  # an object that can be called
             plain = inspect.getattr_static(type(plain), "__call__", plain)
         self._globals: dict[str, Any] = getattr(plain, "__globals__", {})
-        self._closure: dict[str, Any] = {}
+        self._closure: dict[str, Any] = {
+            name: meant
+            for name, (alias, meant) in _ALIASES.items()
+            if self._globals.get(name) is alias
+        }
         code = getattr(plain, "__code__", None)
         for name, cell in zip(
             code.co_freevars if code else (),
@@ -184,6 +187,9 @@ class _Names:
         Raises:
             Misuse: It cannot be evaluated.
         """
+        for alias, meant in _ALIASES.values():
+            if annotation == alias:
+                return meant
         holder = types.SimpleNamespace(__annotations__={"it": annotation})
         try:
             hints = typing.get_type_hints(holder, self._globals, self._closure, include_extras=True)

@@ -41,7 +41,7 @@ class Plan:
         self.facts = facts
         try:
             self.arguments = tuple(
-                bind(parameter, facts.upstream)
+                bind(parameter, facts.upstream, what=repr(handler))
                 for parameter in handler.parameters(facts.spec.method)
             )
         except Misuse as error:
@@ -126,14 +126,18 @@ class Argument(NamedTuple):
     label: str  #: the key or step, for errors
 
 
-def bind(parameter: Parameter, upstream: Upstream) -> Argument:
-    """Decide where `parameter` comes from in a step that has `upstream` before it."""
+def bind(parameter: Parameter, upstream: Upstream, *, what: str) -> Argument:
+    """Decide where `parameter` of a handler comes from in a step that has `upstream` before it.
+
+    Raises:
+        Misuse: It names a step that does not come before; it calls the handler `what`.
+    """
     match parameter.source:
         case Result(step):
             if step not in upstream:
                 raise Misuse(
-                    f'parameter {parameter.name!r} asks for Result("{step}"), but that step does'
-                    f" not come before this one{suggestion(step, upstream)}"
+                    f'{what}: parameter {parameter.name!r} asks for Result("{step}"), but that'
+                    f" step does not come before this one{suggestion(step, upstream)}"
                 )
             return Argument(parameter, "result", upstream[step], step)
         case Input(key):

@@ -30,7 +30,7 @@ class FakeServices:
         self.fails: Exception | None = None
 
     def client(self, attempt: LiveAttempt, *, blocking: bool) -> Any:
-        return ("client", attempt.claim.task_id, blocking)
+        return "client", attempt.claim.task_id, blocking
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         saving: Future[None] = Future()

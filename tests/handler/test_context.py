@@ -253,7 +253,9 @@ def test_a_cancelled_attempt_and_a_value_without_json_form_save_nothing() -> Non
 
 @pytest.mark.anyio
 async def test_the_client_blocks_for_sync_handlers_only() -> None:
-    assert ("client", TASK, True) == context().client
+    ctx = context()
+    assert ("client", TASK, True) == ctx.client
+    assert ctx.client is ctx.client  # it counts what it creates
     assert ("client", TASK, False) == (await plan(async_handler).call(attempt())).client
 
 

@@ -194,7 +194,10 @@ def test_a_name_that_is_not_there_is_told_with_a_guess() -> None:
     assert (
         "there is no handler 'Payments.Chrge' (namespace payments); did you mean 'Payments.Charge'?"
     ) == str(handlers.missing("Payments::Chrge", "payments"))
-    assert "there is no handler 'x'; there are 1 registered handlers" == str(handlers.missing("x"))
+    assert "there is no handler 'x'; registered: Payments.Charge" == str(handlers.missing("x"))
+    assert str(Handlers.of().missing("x")).endswith("; registered: none")
+    many = Handlers.of(dict.fromkeys("abcdefg", plain))
+    assert str(many.missing("x")).endswith("; registered: a, b, c, d, e, ...")
 
 
 def test_one_name_for_two_handlers_is_refused_with_both_places() -> None:

@@ -7,10 +7,11 @@ from tasker.errors import Misuse, Problem
 from tasker.graph import Graph
 from tasker.handler.attempt import Upstream
 from tasker.handler.found import Handler
-from tasker.handler.plan import Argument, bind, suggestion
+from tasker.handler.plan import Argument, bind
 from tasker.handler.registry import Handlers
 from tasker.handler.schemas import Schema, disagreement, schema_of
 from tasker.model import StepSpec, Template
+from tasker.suggest import did_you_mean
 
 
 def check(template: Template, handlers: Handlers) -> list[Problem]:
@@ -112,7 +113,7 @@ class _Checking:
         if not argument.parameter.required:
             return None
         return self._step_that_is_not_before(argument) or (
-            f"input_schema declares no {argument.key!r}{suggestion(argument.key, declared)}"
+            f"input_schema declares no {argument.key!r}{did_you_mean(argument.key, declared)}"
         )
 
     def _step_that_is_not_before(self, argument: Argument) -> str | None:
@@ -126,7 +127,7 @@ class _Checking:
         configs = [spec.config, *(each.config for each in overrides if each and each.config)]
         if not argument.parameter.required or any(argument.key in config for config in configs):
             return None
-        return f"the step's configuration has no {argument.key!r}" + suggestion(
+        return f"the step's configuration has no {argument.key!r}" + did_you_mean(
             argument.key, [key for config in configs for key in config]
         )
 

@@ -18,11 +18,21 @@ from tasker.model import JsonText, TaskId, TemplateName
 class Context:
     """One attempt of one step, as its handler sees it."""
 
-    __slots__ = ("_attempt", "_checkpoint", "_config", "_facts", "_input", "_logger", "_results")
+    __slots__ = (
+        "_attempt",
+        "_checkpoint",
+        "_client",
+        "_config",
+        "_facts",
+        "_input",
+        "_logger",
+        "_results",
+    )
 
-    _input: dict[str, Any]  # these four are unset until asked for
+    _input: dict[str, Any]  # these five are unset until asked for
     _config: dict[str, Any]
     _results: "Results"
+    _client: Any
     _logger: "StepLogger"
 
     def __init__(self, facts: StepFacts, attempt: LiveAttempt) -> None:
@@ -160,8 +170,17 @@ class Context:
 
     @property
     def client(self) -> Any:  # the engine's room
-        """Creates and reads tasks: awaited in async handlers, blocking in others."""
-        return self._attempt.services.client(self._attempt, blocking=self._facts.blocking)
+        """Creates and reads tasks: awaited in async handlers, blocking in others.
+
+        What it creates carries this task's correlation id, and another attempt that
+        creates the same again comes to the same tasks.
+        """
+        try:
+            return self._client
+        except AttributeError:
+            services = self._attempt.services
+            self._client = services.client(self._attempt, blocking=self._facts.blocking)
+            return self._client
 
     @property
     def logger(self) -> "StepLogger":

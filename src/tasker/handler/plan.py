@@ -1,6 +1,5 @@
 """How one handler is called for one step: compiled once, then run for every attempt."""
 
-import difflib
 import inspect
 import pickle
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,6 +17,7 @@ from tasker.handler.found import Handler
 from tasker.handler.marks import Config, Input, Result
 from tasker.handler.parameters import Parameter, Validate
 from tasker.model import Json, JsonText, StepSpec, TemplateName
+from tasker.suggest import did_you_mean
 
 _MISSING: Any = inspect.Parameter.empty
 
@@ -137,7 +137,7 @@ def bind(parameter: Parameter, upstream: Upstream, *, what: str) -> Argument:
             if step not in upstream:
                 raise Misuse(
                     f'{what}: parameter {parameter.name!r} asks for Result("{step}"), but that'
-                    f" step does not come before this one{suggestion(step, upstream)}"
+                    f" step does not come before this one{did_you_mean(step, upstream)}"
                 )
             return Argument(parameter, "result", upstream[step], step)
         case Input(key):
@@ -149,12 +149,6 @@ def bind(parameter: Parameter, upstream: Upstream, *, what: str) -> Argument:
     if parameter.name in upstream:
         return Argument(parameter, "result", upstream[parameter.name], parameter.name)
     return Argument(parameter, "input", parameter.name, parameter.name)
-
-
-def suggestion(wanted: str, known: Iterable[str]) -> str:
-    """Guess what was meant: "; did you mean 'x'?", or nothing."""
-    close = difflib.get_close_matches(wanted, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 # ---------------------------------------------------------------------------- the call
@@ -259,9 +253,9 @@ def _missing(argument: Argument, known: Iterable[str], facts: StepFacts) -> Perm
     if argument.origin == "result":
         reason = f"step {label!r} has no result: it was skipped, or resolved without one"
     elif argument.origin == "config":
-        reason = f"the step's configuration has no {label!r}{suggestion(label, known)}"
+        reason = f"the step's configuration has no {label!r}{did_you_mean(label, known)}"
     else:
-        reason = f"the task's input has no {label!r}{suggestion(label, known)}"
+        reason = f"the task's input has no {label!r}{did_you_mean(label, known)}"
     return PermanentError(
         f"parameter {name!r} of step {facts.spec.name!r} cannot be filled: {reason}",
         code=f"MISSING_{argument.origin.upper()}",

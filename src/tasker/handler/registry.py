@@ -21,8 +21,9 @@ from tasker.handler.modules import (
     origin_of,
     root_of,
 )
-from tasker.handler.plan import Plan, compile_plan, suggestion
+from tasker.handler.plan import Plan, compile_plan
 from tasker.model import StepSpec, Template
+from tasker.suggest import did_you_mean
 
 
 class Handlers:
@@ -121,7 +122,10 @@ class Handlers:
             )
         known = {*self._registered, *self._others, *self._bare}
         of = f" (namespace {namespace})" if namespace else ""
-        hint = suggestion(name, known) or f"; there are {len(self._registered)} registered handlers"
+        hint = did_you_mean(name, known)
+        if not hint:
+            some = [*self.names()[:5], "..."] if len(self) > 5 else self.names()
+            hint = f"; registered: {', '.join(some) or 'none'}"
         return HandlerNotFound(f"there is no handler {name!r}{of}{hint}")
 
     # -- listing

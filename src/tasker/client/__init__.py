@@ -1,0 +1,7 @@
+"""The one API for programs that create tasks, watch them and act on them."""
+
+from tasker.client.local import LocalClient, Origin
+from tasker.client.protocol import Client, TaskOptions, TaskRequest
+from tasker.client.sync import SyncClient
+
+__all__ = ["Client", "LocalClient", "Origin", "SyncClient", "TaskOptions", "TaskRequest"]

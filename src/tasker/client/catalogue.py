@@ -1,0 +1,145 @@
+"""Finding templates by name and version, without asking the store each time."""
+
+import time
+from datetime import datetime
+
+from tasker import codec, versions
+from tasker.errors import InvalidInput, NotFound
+from tasker.graph import Graph
+from tasker.model import (
+    NewTask,
+    StepCounts,
+    StoredTemplate,
+    Task,
+    TaskState,
+    TemplateId,
+    TemplateName,
+)
+from tasker.store.protocol import Store
+
+DEFAULT_NAMESPACE = "default"
+_FRESH = 1.0  #: seconds for which an answer of the store is believed
+
+
+class Shape:
+    """A stored template, and what follows from its graph."""
+
+    def __init__(self, stored: StoredTemplate) -> None:
+        self.stored = stored
+        self.graph = Graph(stored.template)
+        roots = len(self.graph.roots)
+        self._counts = StepCounts(enqueued=roots, pending=len(stored.template.steps) - roots)
+
+    def number(self, step: str) -> int:
+        """Tell a step's number. Raises NotFound."""
+        no = self.graph.numbers.get(step)
+        if no is None:
+            known = ", ".join(self.graph.names[:20])
+            raise NotFound(f"{self.stored.template.full_name} has no step {step!r}; it has {known}")
+        return no
+
+    def all_but_one_try(self) -> dict[int, int]:
+        """By step: as many tries as leave just one more attempt."""
+        return {
+            no: max(spec.retry.max_attempts - 1, 0)
+            for no, spec in enumerate(self.stored.template.steps, start=1)
+        }
+
+    def task(self, new: NewTask, created_at: datetime) -> Task:
+        """Tell a task as it is when it was just created."""
+        return Task(
+            id=new.id,
+            template=self.stored.template.key,
+            state=TaskState.PENDING,
+            context=codec.loads(new.context),
+            correlation_id=new.correlation_id,
+            parent_id=new.parent_id,
+            idempotency_key=new.idempotency_key,
+            created_by=new.created_by,
+            reason=new.reason,
+            tags=new.tags,
+            created_at=created_at,
+            ended_at=None,
+            deadline=created_at + new.deadline if new.deadline else None,
+            error=None,
+            counts=self._counts,
+        )
+
+
+class Catalogue:
+    """Templates by id, which never change, and by name, believed for a second."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._shapes: dict[TemplateId, Shape] = {}
+        self._found: dict[tuple[str, str, str | None], tuple[float, Shape]] = {}
+
+    async def find(self, name: str, namespace: str | None, version: str | None) -> Shape:
+        """Find the template of a name.
+
+        Args:
+            name: `name` or `namespace.name`, with or without `@version`.
+            namespace: Of a name that has none; None: `default`.
+            version: Exact, a range, or None for the latest release.
+
+        Raises:
+            NotFound: There is none; the message tells what there is.
+            InvalidInput: Namespace or version are said twice, and differently.
+        """
+        key = _split(name, namespace, version)
+        believed = self._found.get(key)
+        if believed is not None and time.monotonic() - believed[0] < _FRESH:
+            return believed[1]
+        shape = await self._look_up(*key)
+        self._found[key] = (time.monotonic(), shape)
+        return shape
+
+    async def shape(self, template_id: TemplateId) -> Shape:
+        """Tell a template by its id."""
+        shape = self._shapes.get(template_id)
+        if shape is None:
+            stored = await self._store.template_by_id(template_id)
+            shape = self._shapes[template_id] = Shape(stored)
+        return shape
+
+    def forget(self) -> None:
+        """Believe no name any more."""
+        self._found.clear()
+
+    async def _look_up(self, namespace: str, name: str, version: str | None) -> Shape:
+        there = await self._store.versions(namespace, name)
+        if not there:
+            raise NotFound(f"there is no template {namespace}.{name}{await self._hint(name)}")
+        chosen = versions.latest(there, spec=version)
+        if chosen is None:
+            raise NotFound(
+                f"no version of {namespace}.{name} is {version};"
+                f" there are {', '.join(sorted(there, key=versions.sort_key))}"
+            )
+        stored = await self._store.template(TemplateName(namespace, name, chosen))
+        shape = self._shapes.get(stored.id)
+        if shape is None:
+            shape = self._shapes[stored.id] = Shape(stored)
+        return shape
+
+    async def _hint(self, name: str) -> str:
+        """Tell where a template of that name is."""
+        found = {stored.template.namespace for stored in await self._store.templates(name=name)}
+        return (
+            f"; did you mean {' or '.join(f'{space}.{name}' for space in sorted(found))}?"
+            if found
+            else ""
+        )
+
+
+def _split(name: str, namespace: str | None, version: str | None) -> tuple[str, str, str | None]:
+    """Tell (namespace, name, version) of a reference."""
+    name, _, pinned = name.partition("@")
+    space, dot, name = name.rpartition(".")
+    if dot and namespace is not None and namespace != space:
+        raise InvalidInput(
+            f"the namespace is said twice: {space} and {namespace}", path="$.namespace"
+        )
+    if pinned and version is not None and version != pinned:
+        raise InvalidInput(f"the version is said twice: {pinned} and {version}", path="$.version")
+    return space or namespace or DEFAULT_NAMESPACE, name, pinned or version

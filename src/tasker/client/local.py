@@ -1,0 +1,339 @@
+"""The client over a store of this process."""
+
+import asyncio
+import builtins
+import getpass
+import logging
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Unpack
+
+from tasker import codec
+from tasker.client.catalogue import Catalogue, Shape
+from tasker.client.protocol import TaskOptions, TaskRequest
+from tasker.clock import Clock, SystemClock
+from tasker.config import SchemaMode
+from tasker.errors import InvalidInput, NotFound, TaskFailed, WaitTimeout
+from tasker.model import (
+    Attempt,
+    AuditEntry,
+    Claim,
+    Json,
+    NewTask,
+    QueueId,
+    Step,
+    StoredTemplate,
+    Task,
+    TaskFilter,
+    TaskId,
+    TaskInput,
+    TaskState,
+    Template,
+    WorkerId,
+)
+from tasker.store.protocol import Act, Registered, Store
+from tasker.template import prepare_input
+
+if TYPE_CHECKING:
+    import asyncpg
+
+log = logging.getLogger("tasker.client")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  #: seconds between looks at a task that is waited for
+
+
+class Origin(NamedTuple):
+    """The attempt on whose behalf tasks are created."""
+
+    task_id: TaskId
+    no: int
+    correlation_id: str
+
+
+class Claimant(Protocol):
+    """A worker in this process, to which the roots of new tasks may go at once."""
+
+    id: WorkerId
+    queues: Sequence[QueueId]
+
+    def room(self) -> int:
+        """Tell how many roots it takes."""
+        ...
+
+    async def created(self, task: TaskInput, claims: Sequence[Claim]) -> None:
+        """Take the roots of a task that were claimed for it."""
+        ...
+
+
+class LocalClient:
+    """Implements `Client` over a store.
+
+    Args:
+        store: An open store.
+        actor: Who acts, for the audit and as `created_by`; None: this process's user.
+        inputs: What a context that does not fit its schema leads to.
+        context_limit: Most bytes of a context.
+        claimant: The worker that runs in this process.
+        origin: The attempt on whose behalf this client works: what it creates carries the
+            attempt's task as parent, its correlation id, and an idempotency key that
+            later attempts of the step come to as well.
+        clock: Of `created_at` in what `create_task` returns.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        actor: str | None = None,
+        inputs: SchemaMode = SchemaMode.ENFORCE,
+        context_limit: int = codec.DEFAULT_LIMIT,
+        claimant: Claimant | None = None,
+        origin: Origin | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.store = store
+        self.actor = actor or _user()
+        self._inputs = inputs
+        self._context_limit = context_limit
+        self._claimant = claimant
+        self._origin = origin
+        self._clock = clock or SystemClock()
+        self._catalogue = Catalogue(store)
+        self._made: dict[str, int] = {}  #: tasks created for the origin, by template
+
+    def on_behalf_of(self, origin: Origin) -> "LocalClient":
+        """Tell the client that a handler uses in one attempt."""
+        client = LocalClient(
+            self.store,
+            actor=self.actor,
+            inputs=self._inputs,
+            context_limit=self._context_limit,
+            claimant=self._claimant,
+            origin=origin,
+            clock=self._clock,
+        )
+        client._catalogue = self._catalogue
+        return client
+
+    # ----------------------------------------------------------------- creating
+
+    async def create_task(
+        self,
+        template: str,
+        context: Json = None,
+        *,
+        connection: "asyncpg.Connection[asyncpg.Record] | None" = None,
+        **options: Unpack[TaskOptions],
+    ) -> Task:
+        """See `Client.create_task`.
+
+        Args:
+            template: See `TaskRequest.template`.
+            context: See `TaskRequest.context`; None: an empty one.
+            connection: A connection to the store's PostgreSQL, inside a transaction: the
+                task exists when that commits, and not if it does not.
+            options: The other fields of `TaskRequest`.
+        """
+        request = TaskRequest(
+            template=template, context={} if context is None else context, **options
+        )
+        tasks = await self._create([request], connection)
+        return tasks[0]
+
+    async def create_tasks(self, requests: Sequence[TaskRequest]) -> builtins.list[Task]:
+        return await self._create(requests, None)
+
+    async def _create(
+        self,
+        requests: Sequence[TaskRequest],
+        connection: "asyncpg.Connection[asyncpg.Record] | None",
+    ) -> builtins.list[Task]:
+        news = []
+        shapes = []
+        for request in requests:
+            shape = await self._catalogue.find(request.template, request.namespace, request.version)
+            shapes.append(shape)
+            news.append(self._new(request, shape))
+        claimant = self._claimant
+        if connection is not None:
+            created = await self.store.create_tasks(news, connection=connection)
+        elif claimant is not None and len(news) == 1 and news[0].run_at is None:
+            created = await self.store.create_tasks(
+                news, worker=claimant.id, queues=claimant.queues, claim_up_to=claimant.room()
+            )
+            if created.claims:
+                await claimant.created(_input(news[0]), created.claims)
+        else:
+            created = await self.store.create_tasks(news)
+        now = self._clock.now()
+        tasks = []
+        for new, shape, (task_id, fresh) in zip(news, shapes, created.tasks, strict=True):
+            if fresh:
+                tasks.append(shape.task(new, now))
+            else:
+                tasks.append(replace(await self.store.get_task(task_id), created=False))
+        return tasks
+
+    def _new(self, request: TaskRequest, shape: Shape) -> NewTask:
+        template = shape.stored.template
+        context = request.context
+        if template.input_schema is not None and self._inputs is not SchemaMode.OFF:
+            context = self._prepared(template, context)
+        elif not isinstance(context, Mapping):
+            raise InvalidInput("the context must be a JSON object")
+        task_id = codec.new_task_id()
+        origin = self._origin
+        return NewTask(
+            id=task_id,
+            template_id=shape.stored.id,
+            context=codec.dumps(context, what="the context", limit=self._context_limit),
+            correlation_id=request.correlation_id or (origin.correlation_id if origin else task_id),
+            idempotency_key=request.idempotency_key or self._key(template),
+            parent_id=request.parent_id or (origin.task_id if origin else None),
+            created_by=request.created_by or self.actor,
+            reason=request.reason,
+            tags=request.tags,
+            trace=request.trace,
+            run_at=request.run_at,
+            deadline=request.deadline or template.deadline,
+        )
+
+    def _prepared(self, template: Template, context: Json) -> Json:
+        try:
+            return prepare_input(template, context)
+        except InvalidInput as error:
+            if self._inputs is SchemaMode.ENFORCE or not isinstance(context, Mapping):
+                raise
+            log.warning(
+                "input_does_not_fit", extra={"template": template.full_name, "problem": str(error)}
+            )
+            return context
+
+    def _key(self, template: Template) -> str | None:
+        """Name the creation so that another attempt of the origin comes to the same task."""
+        if self._origin is None:
+            return None
+        name = f"{template.namespace}.{template.name}"
+        self._made[name] = self._made.get(name, 0) + 1
+        return f"{self._origin.task_id}:{self._origin.no}:{name}:{self._made[name]}"
+
+    # ------------------------------------------------------------------ waiting
+
+    async def run(
+        self,
+        template: str,
+        context: Json = None,
+        *,
+        timeout: timedelta | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Task:
+        task = await self.create_task(template, context, **options)
+        return await self.wait(task.id, timeout=timeout)
+
+    async def wait(self, task_id: TaskId, *, timeout: timedelta | None = None) -> Task:
+        end = time.monotonic() + timeout.total_seconds() if timeout is not None else None
+        pause = _FIRST_PAUSE
+        while not (task := await self.store.get_task(task_id)).ended:
+            if end is not None and time.monotonic() >= end:
+                raise WaitTimeout(f"task {task_id} is still {task.state} after {timeout}")
+            await asyncio.sleep(min(pause, end - time.monotonic()) if end is not None else pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+        if task.state in (TaskState.ERROR, TaskState.CANCELLED):
+            why = (task.error or {}).get("message", "")
+            raise TaskFailed(f"task {task_id} ended as {task.state}: {why}".rstrip(": "), task)
+        return task
+
+    # ------------------------------------------------------------------ reading
+
+    async def get(self, task_id: TaskId) -> Task:
+        return await self.store.get_task(task_id)
+
+    async def list(
+        self, filter: TaskFilter | None = None, *, after: TaskId | None = None, limit: int = 25
+    ) -> builtins.list[Task]:
+        return await self.store.list_tasks(filter or TaskFilter(), after=after, limit=limit)
+
+    async def steps(self, task_id: TaskId) -> builtins.list[Step]:
+        return await self.store.list_steps(task_id)
+
+    async def history(self, task_id: TaskId, *, step: str | None = None) -> builtins.list[Attempt]:
+        no = None if step is None else (await self._shape(task_id)).number(step)
+        return await self.store.history(task_id, no=no)
+
+    async def audit(self, task_id: TaskId) -> builtins.list[AuditEntry]:
+        return await self.store.audit(task_id)
+
+    # ------------------------------------------------------------------- acting
+
+    async def cancel(self, task_id: TaskId, *, reason: str = "") -> Task:
+        return await self.store.cancel_task(task_id, self._act(reason))
+
+    async def retry(
+        self,
+        task_id: TaskId,
+        *,
+        steps: Collection[str] | None = None,
+        reset_attempts: bool = False,
+        reason: str = "",
+    ) -> Task:
+        shape = await self._shape(task_id)
+        nos = None if steps is None else [shape.number(step) for step in steps]
+        tries = {} if reset_attempts else shape.all_but_one_try()
+        return await self.store.retry_steps(task_id, self._act(reason), steps=nos, tries=tries)
+
+    async def resolve(
+        self, task_id: TaskId, step: str | None = None, result: Json = None, *, reason: str = ""
+    ) -> Task:
+        if step is None:
+            return await self.store.resolve_task(task_id, self._act(reason))
+        text = None if result is None else codec.dumps(result, what="the result")
+        no = (await self._shape(task_id)).number(step)
+        return await self.store.resolve_step(task_id, no, text, self._act(reason))
+
+    async def complete(self, task_id: TaskId, step: str, result: Json, *, reason: str = "") -> Task:
+        text = codec.dumps(result, what="the result")
+        no = (await self._shape(task_id)).number(step)
+        return await self.store.resolve_step(task_id, no, text, self._act(reason), complete=True)
+
+    # ---------------------------------------------------------------- templates
+
+    async def templates(
+        self, namespace: str | None = None, name: str | None = None
+    ) -> builtins.list[StoredTemplate]:
+        return await self.store.templates(namespace=namespace, name=name)
+
+    async def template(self, name: str, version: str | None = None) -> StoredTemplate:
+        return (await self._catalogue.find(name, None, version)).stored
+
+    async def register(self, template: Template, *, replace: bool = False) -> Registered:
+        registered = await self.store.register_template(
+            template, registered_by=self.actor, replace=replace
+        )
+        self._catalogue.forget()
+        return registered
+
+    # ----------------------------------------------------------------- inwards
+
+    def _act(self, reason: str) -> Act:
+        return Act(actor=self.actor, reason=reason)
+
+    async def _shape(self, task_id: TaskId) -> Shape:
+        found = await self.store.load_tasks([task_id])
+        if not found:
+            raise NotFound(f"there is no task {task_id}")
+        return await self._catalogue.shape(found[0].template_id)
+
+
+def _input(new: NewTask) -> TaskInput:
+    return TaskInput(
+        new.id, new.template_id, new.context, new.correlation_id, new.parent_id, new.trace
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user, as in containers
+        return "unknown"

@@ -1,0 +1,135 @@
+"""JSON text and task ids: the forms in which values cross the store's door."""
+
+import math
+import os
+import time
+from typing import Any
+
+import orjson
+
+from tasker.errors import InvalidInput, TooLarge
+from tasker.model import Json, JsonText, TaskId
+
+DEFAULT_LIMIT = 1 << 20  #: bytes, of a context, a result, a checkpoint
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
+
+
+def _default(value: object) -> object:
+    dump = getattr(value, "model_dump", None)  # a pydantic model
+    if callable(dump):
+        return dump(mode="json")
+    if isinstance(value, tuple):  # a named one
+        return list(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    fields = getattr(type(value), "__dataclass_fields__", None)
+    if fields is not None:
+        return {name: getattr(value, name) for name in fields}
+    if hasattr(value, "__str__") and type(value).__module__ in ("decimal", "pathlib"):
+        return str(value)
+    raise TypeError(type(value).__name__)
+
+
+def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> JsonText:
+    """Write `value` as JSON text.
+
+    Beyond JSON's own types it takes datetimes, dates, UUIDs, enums, dataclasses, named
+    tuples, sets, Decimals and paths (as strings) and pydantic models.
+
+    Args:
+        value: The value.
+        what: What it is, for the error.
+        limit: The most bytes its text may have.
+
+    Raises:
+        InvalidInput: A part of it is not JSON; `path` tells which.
+        TooLarge: The text exceeds `limit`.
+    """
+    try:
+        text = orjson.dumps(value, _default, _OPTIONS)
+    except (TypeError, RecursionError) as error:
+        path, found = _culprit(value)
+        raise InvalidInput(f"{what} is not JSON at {path}: {found or error}", path=path) from None
+    if len(text) > limit:
+        raise TooLarge(what, len(text), limit)
+    if b"null" in text or b"\\u0000" in text:  # rare, so the walk is
+        path, found = _culprit(value)
+        if found:
+            raise InvalidInput(f"{what} is not JSON at {path}: {found}", path=path)
+    return JsonText(text.decode())
+
+
+def loads(text: str | bytes) -> Any:
+    """Read JSON text that a store or `dumps` wrote."""
+    return orjson.loads(text)
+
+
+def parse(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> Json:
+    """Read JSON text that somebody else wrote.
+
+    Raises:
+        InvalidInput: It is not JSON; the message tells line and column.
+        TooLarge: It exceeds `limit` bytes.
+    """
+    if len(text) > limit:
+        raise TooLarge(what, len(text), limit)
+    try:
+        value: Json = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(
+            f"{what} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        ) from None
+    return value
+
+
+def _culprit(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
+    """Find the first part of `value` that is not JSON: (its path, what it is)."""
+    if depth > 250:
+        return path, "it is nested too deeply, or contains itself"
+    if isinstance(value, float) and not math.isfinite(value):
+        return path, f"{value} is not a number in JSON"
+    if isinstance(value, str):
+        return (path, "it contains a NUL character") if "\0" in value else (path, "")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(key, str) and "\0" in key:
+                return path, "a key contains a NUL character"
+            found = _culprit(item, f"{path}.{key}", depth + 1)
+            if found[1]:
+                return found
+        return path, ""
+    if isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            found = _culprit(item, f"{path}[{index}]", depth + 1)
+            if found[1]:
+                return found
+        return path, ""
+    return path, _refusal(value)
+
+
+def _refusal(value: object) -> str:
+    """Say why a leaf cannot be written; "" where it can."""
+    try:
+        orjson.dumps(value, _default, _OPTIONS)
+    except (TypeError, RecursionError) as error:
+        return (
+            f"{type(value).__name__}: {error}"
+            if isinstance(value, int | str)
+            else (f"a {type(value).__name__} has no JSON form")
+        )
+    return ""
+
+
+def new_task_id() -> TaskId:
+    """Make a UUID version 7 (RFC 9562): 48 bits of milliseconds, 74 random bits."""
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    number = number & ~(0xF << 76) | 7 << 76
+    number = number & ~(0b11 << 62) | 0b10 << 62
+    text = f"{number:032x}"
+    return TaskId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
+
+
+def orjson_text(value: object) -> JsonText:
+    """Write rows of plain values, as statements take them; unchecked."""
+    return JsonText(orjson.dumps(value, tuple).decode())

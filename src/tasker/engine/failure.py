@@ -1,0 +1,68 @@
+"""From an exception to what is stored of it, and to what follows from it."""
+
+import traceback
+from random import Random
+from typing import Any
+
+from tasker import codec, retry
+from tasker.errors import Misuse, PermanentError, RetryableError, StepError
+from tasker.model import Claim, JsonText, Outcome, StepSpec, failed, retried
+
+_MESSAGE = 4_000  #: most characters of a message that are kept
+_TRACE = 8_000  #: of a stack trace
+
+
+class AttemptTimeout(StepError):
+    """The attempt took longer than its step allows."""
+
+
+class LostLease(StepError):
+    """The attempt's worker stopped renewing its lease."""
+
+
+def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) -> Outcome:
+    """Decide what a failed attempt leads to.
+
+    PermanentError ends the step, and so does what no retry can change: a result that
+    has no JSON form, a handler that cannot be called. Anything else is retried as long
+    as the step's policy allows.
+    """
+    final = isinstance(error, PermanentError | Misuse)
+    if final or not retry.again(spec.retry, claim.tries):
+        return failed(claim, error_text(error, retryable=not final))
+    requested = error.retry_after if isinstance(error, RetryableError) else None
+    delay = retry.delay_after(max(claim.tries, 1), spec.retry, rng, requested=requested)
+    return retried(claim, error_text(error, retryable=True), delay)
+
+
+def error_text(error: BaseException, *, retryable: bool) -> JsonText:
+    """Write an error as stores keep it: type, message, code, retryable, details, trace."""
+    facts: dict[str, Any] = {
+        "type": type(error).__name__,
+        "message": _plain(str(error), _MESSAGE),
+        "retryable": retryable,
+    }
+    if code := getattr(error, "code", None):
+        facts["code"] = _plain(str(code), 200)
+    if isinstance(error, RetryableError) and error.retry_after is not None:
+        facts["retry_after_s"] = error.retry_after.total_seconds()
+    if not isinstance(error, StepError | Misuse):
+        trace = "".join(traceback.format_exception(error))
+        facts["trace"] = _plain(trace[-_TRACE:], _TRACE)
+    if details := getattr(error, "details", None):
+        try:
+            facts["details"] = codec.loads(codec.dumps(details, what="details", limit=64_000))
+        except Misuse as refusal:
+            facts["details"] = {"refused": str(refusal)}
+    return codec.dumps(facts, what="error")
+
+
+def lost_text(worker: str) -> JsonText:
+    """Write the error of an attempt whose worker was lost."""
+    lost = LostLease(f"worker {worker} stopped renewing its lease", code="lease_lost")
+    return error_text(lost, retryable=True)
+
+
+def _plain(text: str, most: int) -> str:
+    """Cut a text, and drop what JSON text in a database cannot hold."""
+    return text[:most].replace("\0", "").encode("utf-8", "replace").decode()

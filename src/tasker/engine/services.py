@@ -1,0 +1,39 @@
+"""What handlers reach of their worker through their context."""
+
+import asyncio
+from concurrent.futures import Future
+
+from tasker.client import Client, LocalClient, Origin, SyncClient
+from tasker.errors import AttemptCancelled
+from tasker.handler import LiveAttempt
+from tasker.model import JsonText
+from tasker.store.protocol import Store
+
+
+class HandlerServices:
+    """Implements `tasker.handler.Services`; called in the loop's thread and in others.
+
+    Args:
+        store: Where checkpoints go.
+        client: Bound to each attempt that asks for it.
+    """
+
+    def __init__(self, store: Store, client: LocalClient) -> None:
+        self._store = store
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+
+    def client(self, attempt: LiveAttempt, *, blocking: bool) -> Client | SyncClient:
+        claim = attempt.claim
+        origin = Origin(claim.task_id, claim.no, attempt.task.correlation_id)
+        bound = self._client.on_behalf_of(origin)
+        return SyncClient(bound, self._loop) if blocking else bound
+
+    def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
+        return asyncio.run_coroutine_threadsafe(self._save(attempt, value), self._loop)
+
+    async def _save(self, attempt: LiveAttempt, value: JsonText) -> None:
+        if not await self._store.checkpoint(attempt.claim, value):
+            raise AttemptCancelled(
+                "the checkpoint was refused: the step is no longer this attempt's"
+            )

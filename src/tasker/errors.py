@@ -1,0 +1,266 @@
+"""Everything Tasker raises.
+
+TaskerError                      `code` is stable and part of the API
+├── Misuse                       the calling code or its input is wrong; retrying cannot help
+│   ├── InvalidTemplate          a template's text: file, line, column
+│   ├── InvalidInput             a context, result or argument: JSON path
+│   ├── InvalidSettings
+│   ├── HandlerNotFound
+│   ├── HandlerImportError
+│   └── TooLarge
+├── Refused                      the stored state forbids it; the caller may look and choose
+│   ├── NotFound
+│   ├── TaskRegistrationError    the version exists with other content
+│   ├── IdempotencyConflict      the key was used with other content
+│   └── WrongState
+├── StoreError
+│   ├── StoreUnavailable         try again later
+│   ├── LeaseLost                this worker slept through its lease
+│   └── SchemaMismatch           run `tasker db upgrade`
+├── AttemptCancelled             this attempt must stop: timed out, task cancelled, lease lost
+├── TaskFailed                   a task that was waited for ended without success
+└── WaitTimeout                  it did not end in time
+
+StepError                        raised by handlers to steer their step
+├── PermanentError
+└── RetryableError
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasker.model import JsonObject, Task
+
+
+class TaskerError(Exception):
+    """Base of everything that Tasker raises."""
+
+    code = "tasker_error"
+
+
+# --------------------------------------------------------------------- misuse
+
+
+class Misuse(TaskerError):
+    """The calling code or its input is wrong."""
+
+    code = "misuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a template's text."""
+
+    message: str
+    path: str = ""  #: where in the document, as `steps[2].retry.max_attempts`
+    file: str = ""
+    line: int | None = None  #: from 1
+    column: int | None = None  #: from 1
+
+    def __str__(self) -> str:
+        where = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        at = f" (at {self.path})" if self.path else ""
+        return f"{where}: {self.message}{at}" if where else f"{self.message}{at}"
+
+
+class InvalidTemplate(Misuse):
+    """A template's text is wrong; `problems` tells everything that was found."""
+
+    code = "invalid_template"
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class InvalidInput(Misuse):
+    """A value does not fit; `path` tells which part of it, as a JSON path (`$.refund_amount`)."""
+
+    code = "invalid_input"
+
+    def __init__(self, message: str, *, path: str = "$") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class InvalidSettings(Misuse):
+    """A setting is unknown or out of bounds."""
+
+    code = "invalid_settings"
+
+
+class HandlerNotFound(Misuse):
+    """No handler has the name that a template asks for."""
+
+    code = "handler_not_found"
+
+
+class HandlerImportError(Misuse):
+    """A module with handlers could not be imported."""
+
+    code = "handler_import_failed"
+
+
+class TooLarge(Misuse):
+    """A context, result or template exceeds its limit; it is refused, never cut."""
+
+    code = "too_large"
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        super().__init__(f"{what} has {size:,} bytes; the limit is {limit:,}")
+        self.size, self.limit = size, limit
+
+
+# -------------------------------------------------------------------- refusals
+
+
+class Refused(TaskerError):
+    """The stored state forbids it."""
+
+    code = "refused"
+
+
+class NotFound(Refused):
+    """There is no such thing."""
+
+    code = "not_found"
+
+
+class TaskRegistrationError(Refused):
+    """The same namespace, name and version is registered with other content."""
+
+    code = "template_conflict"
+
+
+class IdempotencyConflict(Refused):
+    """The idempotency key was used before, with another template or context."""
+
+    code = "idempotency_conflict"
+
+
+class WrongState(Refused):
+    """The task or step is not in a state that allows the action."""
+
+    code = "wrong_state"
+
+    def __init__(self, what: str, state: str, action: str, allowed: Collection[str]) -> None:
+        super().__init__(
+            f"cannot {action} {what}: it is {state}, not {' or '.join(sorted(allowed))}"
+        )
+        self.state, self.action, self.allowed = state, action, frozenset(allowed)
+
+
+# ----------------------------------------------------------------------- stores
+
+
+class StoreError(TaskerError):
+    """The store could not do it; nothing was changed unless the subclass says otherwise."""
+
+    code = "store_error"
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached. Whether the last call took effect is not known."""
+
+    code = "store_unavailable"
+
+
+class LeaseLost(StoreError):
+    """The worker slept through its lease; what it held belongs to others now."""
+
+    code = "lease_lost"
+
+
+class SchemaMismatch(StoreError):
+    """The database's schema is not the one that this release works with."""
+
+    code = "schema_mismatch"
+
+
+# --------------------------------------------------------------------- attempts
+
+
+class AttemptCancelled(TaskerError):
+    """The attempt must stop: it timed out, its task was cancelled, or its lease was lost.
+
+    Raised inside the handler, where it asks (`Context.heartbeat`, `Context.checkpoint`).
+    It is an ordinary exception, so `finally` and `with` clean up; a handler that swallows
+    it meets it again at its next question, and what it returns is dropped.
+    """
+
+    code = "attempt_cancelled"
+
+
+# ----------------------------------------------------------------------- waiting
+
+
+class TaskFailed(TaskerError):
+    """A task that was waited for ended in `error` or `cancelled`; `task` is that task."""
+
+    code = "task_failed"
+
+    def __init__(self, message: str, task: "Task") -> None:
+        super().__init__(message)
+        self.task = task
+
+
+class WaitTimeout(TaskerError):
+    """The task did not end within the time given; it goes on."""
+
+    code = "wait_timeout"
+
+
+# ------------------------------------------------- what handlers raise to steer a step
+
+
+class StepError(Exception):
+    """Base of what a handler raises to steer its step.
+
+    Args:
+        message: What happened, for people.
+        code: What happened, for programs, e.g. "MISSING_EMAIL".
+        error_code: The same under its older name.
+        details: Facts to keep with the error; JSON.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str | None = None,
+        error_code: str | None = None,
+        details: "JsonObject | None" = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code if code is not None else error_code
+        self.details = details
+
+
+class PermanentError(StepError):
+    """The step cannot succeed: it ends in `error` without another attempt."""
+
+
+class RetryableError(StepError):
+    """Another attempt may succeed.
+
+    Args:
+        retry_after: The least delay before it, as a server asked for: seconds or a
+            timedelta. None: the template's backoff decides.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after: float | timedelta | None = None,
+        code: str | None = None,
+        error_code: str | None = None,
+        details: "JsonObject | None" = None,
+    ) -> None:
+        super().__init__(message, code=code, error_code=error_code, details=details)
+        self.retry_after = (
+            timedelta(seconds=retry_after) if isinstance(retry_after, int | float) else retry_after
+        )

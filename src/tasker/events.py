@@ -1,0 +1,60 @@
+"""What happens, told to whoever listens in this process: progress, logs, metrics."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple, TypeAlias
+
+from tasker.model import AttemptOutcome, TaskId, TaskState, TemplateName
+
+
+class StepStarted(NamedTuple):
+    """An attempt began to run."""
+
+    task_id: TaskId
+    template: TemplateName
+    step: str
+    attempt: int
+    correlation_id: str
+
+
+class StepSettled(NamedTuple):
+    """An attempt ended, and the store knows."""
+
+    task_id: TaskId
+    template: TemplateName
+    step: str
+    attempt: int
+    correlation_id: str
+    outcome: AttemptOutcome
+    ran_for: timedelta
+    error: str | None  #: type and message, of one that failed
+    delay: timedelta  #: until the next attempt, of a retry
+
+
+class SettleRefused(NamedTuple):
+    """An attempt ended, but it was no longer this worker's to settle."""
+
+    task_id: TaskId
+    template: TemplateName
+    step: str
+    attempt: int
+    correlation_id: str
+
+
+class TaskEnded(NamedTuple):
+    """A task ended."""
+
+    task_id: TaskId
+    state: TaskState
+
+
+class LoopBlocked(NamedTuple):
+    """A handler held up the event loop, and with it all others."""
+
+    task_id: TaskId | None
+    step: str | None  #: None: no handler did, but something else in this process
+    blocked_for: timedelta
+
+
+Event: TypeAlias = StepStarted | StepSettled | SettleRefused | TaskEnded | LoopBlocked
+Observer: TypeAlias = Callable[[Event], None]

@@ -1,0 +1,120 @@
+"""The shape of a template: numbers, children, ancestors, levels, cycles. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+from tasker.model import TASK_NODE, Template
+
+
+class Graph:
+    """The graph of one template, with its steps numbered from 1 in the template's order.
+
+    Sets of steps are bit masks: bit `no` is set when step `no` is in the set. They
+    make "which ancestors' results are missing" one operation on two integers.
+    """
+
+    def __init__(self, template: Template) -> None:
+        self.names: tuple[str, ...] = tuple(spec.name for spec in template.steps)
+        self.numbers: dict[str, int] = {name: no for no, name in enumerate(self.names, start=1)}
+        #: parents[no], by number; index 0 is unused
+        self.parents: list[tuple[int, ...]] = [()]
+        self.parents += (
+            tuple(self.numbers[name] for name in spec.dependencies) for spec in template.steps
+        )
+
+    @cached_property
+    def children(self) -> list[tuple[int, ...]]:
+        """children[no], ascending; a step without any has the task as its child."""
+        children: list[list[int]] = [[] for _ in self.parents]
+        for no, parents in enumerate(self.parents):
+            for parent in parents:
+                children[parent].append(no)
+        return [tuple(found) or (TASK_NODE,) for found in children]
+
+    @cached_property
+    def roots(self) -> tuple[int, ...]:
+        """Steps that wait for none."""
+        return tuple(no for no in range(1, len(self.parents)) if not self.parents[no])
+
+    @cached_property
+    def sinks(self) -> tuple[int, ...]:
+        """Steps that none waits for; the task is complete when all of them are done."""
+        return tuple(no for no in range(1, len(self.parents)) if self.children[no] == (TASK_NODE,))
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """All steps, each after its parents; equal ones in the template's order."""
+        unmet = [len(parents) for parents in self.parents]
+        order = list(self.roots)
+        for no in order:
+            for child in self.children[no]:
+                unmet[child] -= 1
+                if child != TASK_NODE and unmet[child] == 0:
+                    order.append(child)
+        return tuple(order)
+
+    @cached_property
+    def ancestors(self) -> list[int]:
+        """ancestors[no]: the mask of all steps that come before step `no`."""
+        masks = [0] * len(self.parents)
+        for no in self.order:
+            for parent in self.parents[no]:
+                masks[no] |= masks[parent] | 1 << parent
+        return masks
+
+    @cached_property
+    def levels(self) -> list[int]:
+        """levels[no]: the length of the longest way from a root, 0 for roots."""
+        levels = [0] * len(self.parents)
+        for no in self.order:
+            levels[no] = max((levels[parent] + 1 for parent in self.parents[no]), default=0)
+        return levels
+
+    def ancestor_names(self, step: str) -> tuple[str, ...]:
+        """Names of all steps before `step`, in the template's order."""
+        return tuple(self.names[no - 1] for no in members(self.ancestors[self.numbers[step]]))
+
+
+def members(mask: int) -> Iterator[int]:
+    """Tell the numbers in a mask, ascending."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest
+
+
+def find_cycle(dependencies: Mapping[str, Sequence[str]]) -> tuple[str, ...] | None:
+    """Find steps that wait for each other.
+
+    Args:
+        dependencies: Step name -> the names it waits for. Unknown names are ignored.
+
+    Returns:
+        The names along one cycle, its first repeated at the end; None where there is none.
+    """
+    done: set[str] = set()
+    for start in dependencies:
+        path: dict[str, Iterator[str]] = {}  # the way from start, in order
+        node: str | None = start
+        while node is not None:
+            if node in path:
+                names = list(path)
+                return (*names[names.index(node) :], node)
+            if node not in done:
+                path[node] = iter(dependencies[node])
+            node = _next(path, done, dependencies)
+    return None
+
+
+def _next(
+    path: dict[str, Iterator[str]], done: set[str], dependencies: Mapping[str, Sequence[str]]
+) -> str | None:
+    """Tell the next name to visit; leave the nodes of `path` that are exhausted."""
+    while path:
+        last = next(reversed(path))
+        for name in path[last]:
+            if name in dependencies and name not in done:
+                return name
+        done.add(last)
+        del path[last]
+    return None

@@ -1,0 +1,551 @@
+"""The values that everything else speaks of: templates, tasks, steps, claims, outcomes.
+
+Standard library only. Values are frozen. The few that are made once per step on
+the hot path are named tuples, which cost a quarter of a frozen dataclass.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import NamedTuple, NewType, TypeAlias
+
+Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+"""Any JSON value."""
+
+JsonObject: TypeAlias = Mapping[str, Json]
+
+JsonText = NewType("JsonText", str)
+"""A JSON value as its text, the form in which stores keep contexts, results and errors."""
+
+TaskId = NewType("TaskId", str)
+"""A UUID (version 7, so ids sort by creation time), in its canonical text form."""
+
+TemplateId = NewType("TemplateId", int)
+WorkerId = NewType("WorkerId", int)
+QueueId = NewType("QueueId", int)
+
+TASK_NODE = 0
+"""The number that stands for the task itself among a step's children; steps count from 1."""
+
+
+# ------------------------------------------------------------------ templates
+
+
+class Backoff(StrEnum):
+    """How the delay before the next attempt grows with the attempts that failed."""
+
+    NONE = "none"
+    FIXED = "fixed"
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+    FIBONACCI = "fibonacci"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """When a failed step gets another attempt, and after what delay."""
+
+    retryable: bool = True
+    """False: the first failure is final."""
+
+    max_attempts: int = 3
+    """All attempts counted, the first included, >= 1."""
+
+    backoff: Backoff = Backoff.EXPONENTIAL
+    initial_delay: timedelta = timedelta(seconds=1)
+    max_delay: timedelta = timedelta(seconds=60)
+    """Cap of every delay, a server-requested one included."""
+
+    jitter: float = 0.1
+    """Share of the delay by which it is spread at random, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSpec:
+    """One node of a template's graph."""
+
+    name: str
+    description: str = ""
+    callable: str | None = None
+    """Name of the handler, `::` written as `.`; None: the handler named like the step."""
+
+    method: str | None = None
+    """The method to call where the handler is a class; None: `call`."""
+
+    config: JsonObject = field(default_factory=dict)
+    """What the template hands to the handler (`handler.initialization`, `handler_config`)."""
+
+    dependencies: tuple[str, ...] = ()
+    retry: Retry = Retry()
+    timeout: timedelta | None = None
+    """Most time one attempt may take; None: the worker's `attempt_timeout`."""
+
+    result_schema: JsonObject | None = None
+    dependent_system: str | None = None
+
+    @property
+    def handler(self) -> str:
+        """The name under which this step's handler is looked for."""
+        return self.callable or self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOverride:
+    """What one environment changes about a step. None leaves the step's own value."""
+
+    config: JsonObject | None = None  #: merged over the step's own, key by key
+    retry: Retry | None = None
+    timeout: timedelta | None = None
+
+
+class TemplateName(NamedTuple):
+    """(namespace, name, version): what a template is known by."""
+
+    namespace: str
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}.{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """An immutable, versioned graph of step specs."""
+
+    namespace: str
+    name: str
+    version: str
+    description: str = ""
+    steps: tuple[StepSpec, ...]
+    input_schema: JsonObject | None = None
+    deadline: timedelta | None = None
+    """Most time a task may take from creation to end; None: for ever."""
+
+    environments: Mapping[str, Mapping[str, StepOverride]] = field(default_factory=dict)
+    """Environment -> step name -> override."""
+
+    metadata: JsonObject = field(default_factory=dict)
+
+    @property
+    def key(self) -> TemplateName:
+        return TemplateName(self.namespace, self.name, self.version)
+
+    @property
+    def full_name(self) -> str:
+        """`namespace.name@version`."""
+        return str(self.key)
+
+    def step(self, name: str) -> StepSpec:
+        """Tell the step spec called `name`; KeyError where there is none."""
+        for spec in self.steps:
+            if spec.name == name:
+                return spec
+        raise KeyError(name)
+
+    def for_environment(self, environment: str | None) -> "Template":
+        """Tell the template as it runs in `environment`; itself where nothing is overridden."""
+        overrides = self.environments.get(environment or "", {})
+        if not overrides:
+            return self
+        return replace(
+            self, steps=tuple(_overridden(spec, overrides.get(spec.name)) for spec in self.steps)
+        )
+
+
+def _overridden(spec: StepSpec, override: StepOverride | None) -> StepSpec:
+    if override is None:
+        return spec
+    return replace(
+        spec,
+        config={**spec.config, **(override.config or {})},
+        retry=override.retry or spec.retry,
+        timeout=override.timeout or spec.timeout,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTemplate:
+    """A template as a store holds it."""
+
+    id: TemplateId
+    template: Template
+    registered_by: str
+    registered_at: datetime
+
+
+# --------------------------------------------------------------------- states
+
+
+class StepState(StrEnum):
+    """The states a step is stored in."""
+
+    PENDING = "pending"  #: waits for its dependencies
+    ENQUEUED = "enqueued"  #: claimable from its `run_at`
+    IN_PROGRESS = "in_progress"  #: leased to a worker
+    WAITING = "waiting"  #: parked; no worker held
+    COMPLETE = "complete"
+    ERROR = "error"  #: failed for good, unless an operator acts
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    RESOLVED_MANUALLY = "resolved_manually"
+
+
+class TaskState(StrEnum):
+    """The states a task is shown in: an open one as `pending` or `in_progress`."""
+
+    PENDING = "pending"  #: open, no step was claimed yet
+    IN_PROGRESS = "in_progress"  #: open
+    COMPLETE = "complete"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+    RESOLVED_MANUALLY = "resolved_manually"
+
+
+class Code(IntEnum):
+    """Numbers under which both stores keep the states, of steps and of tasks alike."""
+
+    PENDING = 0  #: of a task: open
+    ENQUEUED = 1
+    IN_PROGRESS = 2
+    WAITING = 3
+    COMPLETE = 4
+    ERROR = 5
+    CANCELLED = 6
+    SKIPPED = 7
+    RESOLVED_MANUALLY = 8
+
+
+STEP_STATES: tuple[StepState, ...] = tuple(StepState)
+"""Step state by its `Code`."""
+
+STEP_DONE = frozenset({StepState.COMPLETE, StepState.RESOLVED_MANUALLY, StepState.SKIPPED})
+STEP_ENDED = STEP_DONE | {StepState.ERROR, StepState.CANCELLED}
+TASK_ENDED = frozenset(
+    {TaskState.COMPLETE, TaskState.ERROR, TaskState.CANCELLED, TaskState.RESOLVED_MANUALLY}
+)
+
+
+def task_state(code: int, *, started: bool) -> TaskState:
+    """Tell the state that a task is shown in from its stored code."""
+    if code == Code.PENDING:
+        return TaskState.IN_PROGRESS if started else TaskState.PENDING
+    return TaskState(STEP_STATES[code].value)
+
+
+# ---------------------------------------------------------------------- tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A task about to be created. Its context was validated before."""
+
+    id: TaskId
+    template_id: TemplateId
+    context: JsonText
+    correlation_id: str
+    idempotency_key: str | None = None
+    parent_id: TaskId | None = None
+    created_by: str = ""
+    reason: str = ""
+    tags: tuple[str, ...] = ()
+    trace: str | None = None  #: W3C traceparent of the creating request
+    run_at: datetime | None = None  #: roots are claimable from then; None: at once
+    deadline: timedelta | None = None  #: most time from creation to end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCounts:
+    """How many steps of a task are in each state. `enqueued` excludes `waiting_for_retry`."""
+
+    pending: int = 0
+    enqueued: int = 0
+    waiting_for_retry: int = 0  #: enqueued after a failed attempt, `run_at` in the future
+    in_progress: int = 0
+    waiting: int = 0
+    complete: int = 0
+    error: int = 0
+    cancelled: int = 0
+    skipped: int = 0
+    resolved_manually: int = 0
+
+    @property
+    def total(self) -> int:
+        return (
+            self.pending
+            + self.enqueued
+            + self.waiting_for_retry
+            + self.in_progress
+            + self.waiting
+            + self.complete
+            + self.error
+            + self.cancelled
+            + self.skipped
+            + self.resolved_manually
+        )
+
+    @property
+    def done(self) -> int:
+        return self.complete + self.skipped + self.resolved_manually
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One submission of a template, as read from a store."""
+
+    id: TaskId
+    template: TemplateName
+    state: TaskState
+    context: Json
+    correlation_id: str
+    parent_id: TaskId | None
+    idempotency_key: str | None
+    created_by: str
+    reason: str
+    tags: tuple[str, ...]
+    created_at: datetime
+    ended_at: datetime | None
+    deadline: datetime | None
+    error: JsonObject | None
+    counts: StepCounts
+    created: bool = True
+    """False where an idempotency key found this task instead of making it."""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in TASK_ENDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One node of one task, as read from a store."""
+
+    task_id: TaskId
+    no: int
+    name: str
+    state: StepState
+    attempt: int  #: attempts made, 0 before the first
+    run_at: datetime | None
+    claimed_at: datetime | None
+    settled_at: datetime | None
+    worker: str | None
+    result: Json
+    error: JsonObject | None
+    checkpoint: Json
+    unmet: int  #: dependencies that are not done yet
+
+    def waiting_for_retry(self, now: datetime) -> bool:
+        return (
+            self.state is StepState.ENQUEUED
+            and self.attempt > 0
+            and self.run_at is not None
+            and self.run_at > now
+        )
+
+
+class AttemptOutcome(StrEnum):
+    """What an attempt led to, as history keeps it."""
+
+    COMPLETE = "complete"
+    RETRY = "retry"  #: failed; another attempt follows
+    ERROR = "error"  #: failed for good
+    LOST = "lost"  #: its worker's lease lapsed
+    RELEASED = "released"  #: handed back unfinished at shutdown; costs no attempt
+    CANCELLED = "cancelled"
+    RESOLVED_MANUALLY = "resolved_manually"
+
+
+ATTEMPT_OUTCOMES: tuple[AttemptOutcome, ...] = tuple(AttemptOutcome)
+"""Attempt outcome by the number that stores keep."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One run of a step, as history keeps it: written when the attempt ended."""
+
+    task_id: TaskId
+    no: int
+    step: str
+    attempt: int
+    outcome: AttemptOutcome
+    worker: str | None
+    enqueued_at: datetime | None
+    claimed_at: datetime | None
+    settled_at: datetime
+    error: JsonObject | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One act of an operator."""
+
+    task_id: TaskId
+    step: str | None
+    at: datetime
+    actor: str
+    action: str
+    reason: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter:
+    """Which tasks a listing shows. None: all. Newest first."""
+
+    namespace: str | None = None
+    name: str | None = None
+    version: str | None = None
+    state: TaskState | None = None
+    correlation_id: str | None = None
+    parent_id: TaskId | None = None
+    tag: str | None = None
+    created_by: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+# -------------------------------------------------------------------- the hot path
+
+
+class Claim(NamedTuple):
+    """The right to run one attempt of one step.
+
+    `attempt` is the fence: a step settles only for the attempt that holds it, so a
+    worker that slept through its lease cannot overwrite another. It is never reused.
+    `tries` counts what `Retry.max_attempts` bounds: attempts since the last reset,
+    without those handed back at a shutdown.
+    """
+
+    task_id: TaskId
+    no: int
+    attempt: int
+    tries: int
+    checkpoint: JsonText | None = None
+
+
+class Outcome(NamedTuple):
+    """What an attempt led to, as settled: see the constructors below."""
+
+    task_id: TaskId
+    no: int
+    attempt: int
+    outcome: int  #: index in `ATTEMPT_OUTCOMES`
+    result: JsonText | None
+    error: JsonText | None
+    delay: float  #: seconds until the next attempt, of a retry
+
+
+def completed(claim: Claim, result: JsonText) -> Outcome:
+    """The attempt returned `result`."""
+    return Outcome(claim.task_id, claim.no, claim.attempt, 0, result, None, 0.0)
+
+
+def retried(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
+    """The attempt failed; the next may start after `delay`."""
+    return Outcome(claim.task_id, claim.no, claim.attempt, 1, None, error, delay.total_seconds())
+
+
+def failed(claim: Claim, error: JsonText) -> Outcome:
+    """The attempt failed, and with it the step."""
+    return Outcome(claim.task_id, claim.no, claim.attempt, 2, None, error, 0.0)
+
+
+def lost(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
+    """The worker's lease lapsed; the next attempt may start after `delay`."""
+    return Outcome(claim.task_id, claim.no, claim.attempt, 3, None, error, delay.total_seconds())
+
+
+def released(claim: Claim) -> Outcome:
+    """The attempt was handed back unfinished; another worker may start it at once."""
+    return Outcome(claim.task_id, claim.no, claim.attempt, 4, None, None, 0.0)
+
+
+class TaskEnd(NamedTuple):
+    """A task that ended in the store call that tells it."""
+
+    task_id: TaskId
+    state: TaskState
+
+
+class Settled(NamedTuple):
+    """What `Store.settle` did."""
+
+    refused: Sequence[int]  #: indexes of outcomes that came too late
+    claims: Sequence[Claim]  #: freed steps, claimed for the caller
+    ended: Sequence[TaskEnd]
+
+
+class Claimed(NamedTuple):
+    """What `Store.claim` found."""
+
+    claims: Sequence[Claim]
+    next_due: float | None  #: seconds until the next step is due; None: none is scheduled
+
+
+class Created(NamedTuple):
+    """What `Store.create_tasks` did."""
+
+    tasks: Sequence[tuple[TaskId, bool]]  #: in the order asked for: id, and whether it is new
+    claims: Sequence[Claim]  #: roots, claimed for the caller
+
+
+class TaskInput(NamedTuple):
+    """What a worker must know of a task to run its steps."""
+
+    task_id: TaskId
+    template_id: TemplateId
+    context: JsonText
+    correlation_id: str
+    parent_id: TaskId | None
+    trace: str | None
+
+
+class StepResult(NamedTuple):
+    """The result of one done step."""
+
+    task_id: TaskId
+    no: int
+    result: JsonText | None
+
+
+class Lapsed(NamedTuple):
+    """An attempt whose worker's lease lapsed, and what decides over its retry."""
+
+    claim: Claim
+    template_id: TemplateId
+    worker: str
+
+
+class Queue(NamedTuple):
+    """Where the steps of one namespace that need one handler wait."""
+
+    id: QueueId
+    namespace: str
+    handler: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """One worker process, as others see it."""
+
+    id: WorkerId
+    name: str
+    started_at: datetime
+    lease_until: datetime
+    alive: bool
+    running: int
+    slots: int
+    handlers: tuple[str, ...]
+
+
+class SchemaStatus(NamedTuple):
+    """How far a database's schema is."""
+
+    current: int  #: number of the last migration applied, 0 for an empty database
+    wanted: int  #: number of the last migration this release knows
+
+    @property
+    def ready(self) -> bool:
+        return self.current == self.wanted

@@ -1,0 +1,67 @@
+"""When a failed step is tried again. Pure."""
+
+from datetime import timedelta
+from random import Random
+
+from tasker.model import Backoff, Retry
+
+LONGEST_REQUEST = timedelta(days=1)
+"""Most of a server-requested delay that is honoured."""
+
+
+def again(policy: Retry, tries: int) -> bool:
+    """Tell whether another attempt follows when attempt number `tries` has failed."""
+    return policy.retryable and tries < policy.max_attempts
+
+
+def delay_after(
+    tries: int, policy: Retry, rng: Random, *, requested: timedelta | None = None
+) -> timedelta:
+    """Tell how long to wait before the attempt that follows a failed one.
+
+    The delay starts at `policy.initial_delay`, grows as `policy.backoff` says, is capped
+    at `policy.max_delay`, and is then spread by ±`policy.jitter`, so that steps that
+    failed together do not return together. What a server requested is the least delay,
+    whatever the cap, up to `LONGEST_REQUEST`.
+
+    Args:
+        tries: The attempts that failed, >= 1.
+        policy: The step's retry policy.
+        rng: Source of the spread; a seeded one makes it repeatable.
+        requested: The least delay that the failed attempt asked for.
+
+    Returns:
+        A delay in [0, max_delay * (1 + jitter)], or the requested one if that is longer.
+
+    Raises:
+        ValueError: `tries` is below 1.
+    """
+    if tries < 1:
+        raise ValueError(f"no attempt has failed yet: {tries}")
+    delay = min(
+        policy.initial_delay.total_seconds() * _growth(policy.backoff, tries), _seconds(policy)
+    )
+    spread = delay * (1 + policy.jitter * (2 * rng.random() - 1))
+    least = min(requested or timedelta(0), LONGEST_REQUEST)
+    return max(timedelta(seconds=spread), least)
+
+
+def _seconds(policy: Retry) -> float:
+    return policy.max_delay.total_seconds()
+
+
+def _growth(backoff: Backoff, tries: int) -> float:
+    match backoff:
+        case Backoff.NONE:
+            return 0
+        case Backoff.FIXED:
+            return 1
+        case Backoff.LINEAR:
+            return tries
+        case Backoff.EXPONENTIAL:
+            return 2.0 ** min(tries - 1, 64)
+        case Backoff.FIBONACCI:
+            before, now = 0.0, 1.0
+            for _ in range(min(tries - 1, 128)):
+                before, now = now, before + now
+            return now

@@ -1,0 +1,68 @@
+"""What operators may do, and to what: the rules that both stores share."""
+
+from collections.abc import Collection, Sequence
+
+from tasker import codec
+from tasker.errors import NotFound, WrongState
+from tasker.model import (
+    ATTEMPT_OUTCOMES,
+    STEP_STATES,
+    AttemptOutcome,
+    StepState,
+    TaskId,
+    TaskState,
+    task_state,
+)
+
+OVERDUE = codec.dumps(
+    {"message": "the task did not end before its deadline", "code": "deadline_exceeded"}
+)
+OPEN = frozenset({TaskState.PENDING, TaskState.IN_PROGRESS})
+FAILED_TASK = frozenset({TaskState.ERROR})
+RETRYABLE = OPEN | FAILED_TASK
+FAILED = frozenset({StepState.ERROR})
+RESOLVABLE = frozenset(
+    {StepState.ENQUEUED, StepState.IN_PROGRESS, StepState.WAITING, StepState.ERROR}
+)
+
+
+def unknown_task(task_id: TaskId) -> NotFound:
+    return NotFound(f"there is no task {task_id}")
+
+
+def require_task(
+    task_id: TaskId, row: Sequence[int] | None, action: str, allowed: frozenset[TaskState]
+) -> TaskState:
+    """Tell the state of a locked task; raise when it forbids the action."""
+    if row is None:
+        raise unknown_task(task_id)
+    state = task_state(row[0], started=bool(row[1]))
+    if state not in allowed:
+        raise WrongState(f"task {task_id}", state, action, allowed)
+    return state
+
+
+def require_step(name: str, code: int, action: str, allowed: frozenset[StepState]) -> StepState:
+    """Tell the state of a locked step; raise when it forbids the action."""
+    state = STEP_STATES[code]
+    if state not in allowed:
+        raise WrongState(f"step {name}", state, action, allowed)
+    return state
+
+
+def require_steps(task_id: TaskId, asked: Collection[int] | None, found: Collection[int]) -> None:
+    """Raise unless all steps that were asked for are there."""
+    missing = set(asked or ()) - set(found)
+    if missing:
+        raise NotFound(f"task {task_id} has no step {', '.join(map(str, sorted(missing)))}")
+
+
+def resolution(complete: bool) -> tuple[str, StepState, int]:
+    """Tell (action in the audit, state afterwards, index of the outcome)."""
+    if complete:
+        return "complete_step", StepState.COMPLETE, ATTEMPT_OUTCOMES.index(AttemptOutcome.COMPLETE)
+    return (
+        "resolve_step",
+        StepState.RESOLVED_MANUALLY,
+        ATTEMPT_OUTCOMES.index(AttemptOutcome.RESOLVED_MANUALLY),
+    )

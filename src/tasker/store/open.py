@@ -1,0 +1,63 @@
+"""From a URL to a store."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tasker.clock import Clock
+from tasker.errors import InvalidSettings
+from tasker.store import migrate
+from tasker.store.protocol import Store
+
+DEFAULT_URL = "sqlite"
+
+
+def make_store(url: str = DEFAULT_URL, *, clock: Clock | None = None) -> Store:
+    """Make the store of a URL, not opened yet.
+
+    Args:
+        url: `sqlite` (the file `.tasker/tasker.db`), `sqlite:FILE`, `sqlite::memory:` or
+            `postgresql://user@host/database?schema=tasker`.
+        clock: For SQLite, whose clock is this process's; PostgreSQL uses its own.
+
+    Raises:
+        InvalidSettings: The URL is of no known kind, or its driver is not installed.
+    """
+    scheme = url.split(":", 1)[0].split("?", 1)[0]
+    if scheme == "sqlite":
+        from tasker.store.sqlite import SqliteStore
+
+        return SqliteStore(url, clock=clock)
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from tasker.store.postgres import PostgresStore
+        except ModuleNotFoundError as error:
+            if error.name != "asyncpg":
+                raise
+            raise InvalidSettings(
+                "PostgreSQL needs its driver: pip install 'tasker-workflows[postgres]'"
+            ) from None
+        return PostgresStore(url)
+    raise InvalidSettings(f"a store URL starts with sqlite or postgresql://, not {scheme}:")
+
+
+@asynccontextmanager
+async def open_store(
+    url: str = DEFAULT_URL, *, upgrade: bool | None = None, clock: Clock | None = None
+) -> AsyncIterator[Store]:
+    """Open a store, and close it at the end of the block.
+
+    Args:
+        url: See `make_store`.
+        upgrade: Whether to bring the schema up to date. None: of SQLite only, so that a
+            PostgreSQL that others use is changed by `tasker db upgrade` and not in passing.
+        clock: See `make_store`.
+
+    Raises:
+        SchemaMismatch: The schema is not this release's.
+        StoreUnavailable: It cannot be reached.
+    """
+    async with make_store(url, clock=clock) as store:
+        if upgrade if upgrade is not None else url.startswith("sqlite"):
+            await store.upgrade()
+        migrate.require(await store.schema_status(), store.url)
+        yield store

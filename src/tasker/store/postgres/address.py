@@ -1,0 +1,67 @@
+"""The URL of a PostgreSQL store."""
+
+import re
+from typing import NamedTuple, Self
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+
+from tasker.errors import InvalidSettings
+
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+
+
+class Address(NamedTuple):
+    """Where a store lives."""
+
+    dsn: str  #: for the driver; may hold a password
+    schema: str
+    shown: str  #: for people; holds none
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read `postgresql://user:password@host:port/database?schema=tasker`.
+
+        Raises:
+            InvalidSettings: It is not such a URL. The message never shows the password.
+        """
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        schema = query.pop("schema", "tasker")
+        if parts.scheme not in ("postgresql", "postgres"):
+            raise InvalidSettings(
+                f"a PostgreSQL URL starts with postgresql://, not {parts.scheme}://"
+            )
+        if not _SCHEMA.fullmatch(schema):
+            raise InvalidSettings(
+                f"schema={schema} in the store URL: a schema is lower-case letters, digits and _"
+            )
+        try:
+            port = parts.port
+        except ValueError as error:
+            raise InvalidSettings(f"the port in the store URL is wrong: {error}") from None
+        where = (parts.hostname or "") + (f":{port}" if port else "")
+        user = f"{quote(parts.username)}@" if parts.username else ""
+        rest = urlencode({key: value for key, value in query.items() if key != "password"})
+        return cls(
+            dsn=urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), "")),
+            schema=schema,
+            shown=urlunsplit(("postgresql", user + where, parts.path, rest, "")),
+        )
+
+    @property
+    def server_settings(self) -> dict[str, str]:
+        """What each session sets. Reads are planned anew; the functions say otherwise."""
+        return {
+            "search_path": self.schema,
+            "plan_cache_mode": "force_custom_plan",
+            "jit": "off",
+            "application_name": "tasker",
+            "idle_in_transaction_session_timeout": "60s",
+        }
+
+    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """Open a connection outside of any pool."""
+        return await asyncpg.connect(
+            self.dsn, server_settings=self.server_settings, command_timeout=60
+        )

@@ -1,0 +1,60 @@
+-- Lease up to `p_limit` due steps to a worker: queue by queue, that with the oldest
+-- step first, and within a queue the oldest first. Rows that others hold are passed over.
+-- One row per claim, then one row without a task that tells when the next step is due.
+create or replace function claim(p_worker bigint, p_queues int[], p_limit int)
+returns table (task_id uuid, no int, attempt int, tries int, checkpoint text, next_due float8)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_queue int;
+    v_left int := p_limit;
+    v_found int;
+begin
+    for v_queue in
+        select q.id
+        from unnest(p_queues) as q (id)
+        cross join lateral (
+            select s.run_at from step s
+            where s.queue_id = q.id and s.state = 1
+            order by s.run_at
+            limit 1
+        ) as head
+        where head.run_at <= now()
+        order by head.run_at
+    loop
+        return query
+            update step s
+            set state = 2, worker = p_worker, attempt = s.attempt + 1, claimed_at = now(),
+                enqueued_at = greatest(s.enqueued_at, s.run_at)   -- of a retry: when it was due
+            where s.ctid = any (array(
+                select d.ctid from step d
+                where d.queue_id = v_queue and d.state = 1 and d.run_at <= now()
+                order by d.run_at, d.task_id, d.no
+                limit v_left
+                for update skip locked
+            ))
+            returning s.task_id, s.no, s.attempt, s.attempt - s.free_tries,
+                      s.checkpoint::text, null::float8;
+        get diagnostics v_found = row_count;
+        v_left := v_left - v_found;
+        exit when v_left <= 0;
+    end loop;
+
+    update worker w set hungry = v_left > 0
+    where w.id = p_worker and w.hungry <> (v_left > 0);
+    if v_left > 0 then
+        return query
+            select null::uuid, null::int, null::int, null::int, null::text,
+                   extract(epoch from min(head.run_at) - now())::float8
+            from unnest(p_queues) as q (id)
+            cross join lateral (
+                select s.run_at from step s
+                where s.queue_id = q.id and s.state = 1 and s.run_at > now()
+                order by s.run_at
+                limit 1
+            ) as head;
+    end if;
+end $$;

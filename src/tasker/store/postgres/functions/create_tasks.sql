@@ -1,0 +1,124 @@
+-- Store tasks with all their steps; all or none. Roots become enqueued; up to
+-- `p_claim` of those that wait in `p_queues` are claimed for `p_worker` instead.
+-- One row per task: kind 1, created; kind 0, its key is taken by `found`.
+-- One row per claim: kind 2, step `no` of `task_id`.
+-- Raises TK001 when a key was used with another digest, TK002 for an unknown template.
+create or replace function create_tasks(
+    p_id uuid[], p_template int[], p_context text[], p_correlation text[], p_parent uuid[],
+    p_key text[], p_digest text[], p_created_by text[], p_reason text[], p_tags text[],
+    p_trace text[], p_run_at timestamptz[], p_deadline float8[],
+    p_worker bigint, p_queues int[], p_claim int
+)
+returns table (kind int, task_id uuid, no int, found uuid)
+language plpgsql
+set search_path from current
+set plan_cache_mode = force_generic_plan
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_taken uuid[] := '{}';                  -- ids whose key another task has
+    v_clash text;
+    v_claimed int := 0;
+    v_due int;
+begin
+    if exists (
+        select from unnest(p_template) as g (id) left join template t on t.id = g.id where t.id is null
+    ) then
+        raise exception 'unknown template' using errcode = 'TK002';
+    end if;
+
+    if exists (select from unnest(p_key) as k where k is not null) then
+        insert into task_key (namespace, key, task_id, digest)
+        select distinct on (t.namespace, g.key) t.namespace, g.key, g.id, g.digest
+        from unnest(p_id, p_template, p_key, p_digest) with ordinality as g (id, template_id, key, digest, ord)
+        join template t on t.id = g.template_id
+        where g.key is not null
+        order by t.namespace, g.key, g.ord
+        on conflict do nothing;
+
+        select g.key into v_clash
+        from unnest(p_template, p_key, p_digest) as g (template_id, key, digest)
+        join template t on t.id = g.template_id
+        join task_key k on k.namespace = t.namespace and k.key = g.key
+        where k.digest <> g.digest
+        limit 1;
+        if v_clash is not null then
+            raise exception '%', v_clash using errcode = 'TK001';
+        end if;
+
+        v_taken := array(
+            select g.id
+            from unnest(p_id, p_template, p_key) as g (id, template_id, key)
+            join template t on t.id = g.template_id
+            join task_key k on k.namespace = t.namespace and k.key = g.key
+            where k.task_id <> g.id
+        );
+        return query
+            select 0, g.id, 0, k.task_id
+            from unnest(p_id, p_template, p_key) as g (id, template_id, key)
+            join template t on t.id = g.template_id
+            join task_key k on k.namespace = t.namespace and k.key = g.key
+            where g.id = any (v_taken);
+    end if;
+
+    insert into task (id, template_id, open_sinks, deadline, correlation_id, parent_id,
+                      idempotency_key, created_by, reason, tags, trace, context)
+    select g.id, g.template_id, t.sinks, now() + g.deadline * interval '1 s', g.correlation_id,
+           g.parent_id, g.key, g.created_by, g.reason,
+           case when g.tags is null then '{}' else array(select json_array_elements_text(g.tags::json)) end,
+           g.trace, g.context::json
+    from unnest(p_id, p_template, p_context, p_correlation, p_parent, p_key, p_created_by,
+                p_reason, p_tags, p_trace, p_deadline)
+         as g (id, template_id, context, correlation_id, parent_id, key, created_by,
+               reason, tags, trace, deadline)
+    join template t on t.id = g.template_id
+    where g.id <> all (v_taken);
+
+    if p_claim > 0 then
+        return query
+        with root as materialized (
+            select g.id, s.no, row_number() over (order by g.id, s.no) as rank
+            from unnest(p_id, p_template, p_run_at) as g (id, template_id, run_at)
+            join template_step s on s.template_id = g.template_id
+            where s.unmet = 0 and g.id <> all (v_taken)
+              and s.queue_id = any (p_queues) and coalesce(g.run_at <= now(), true)
+        ), mine as materialized (
+            select root.id, root.no from root where root.rank <= p_claim
+        ), stored as (
+            insert into step (task_id, no, name, queue_id, unmet, children, state, run_at,
+                              enqueued_at, attempt, worker, claimed_at)
+            select g.id, s.no, s.name, s.queue_id, s.unmet, s.children,
+                   case when m.no is not null then 2 when s.unmet = 0 then 1 else 0 end,
+                   case when s.unmet = 0 then coalesce(g.run_at, now()) end,
+                   case when s.unmet = 0 then now() end,
+                   case when m.no is not null then 1 else 0 end,
+                   case when m.no is not null then p_worker end,
+                   case when m.no is not null then now() end
+            from unnest(p_id, p_template, p_run_at) as g (id, template_id, run_at)
+            join template_step s on s.template_id = g.template_id
+            left join mine m on m.id = g.id and m.no = s.no
+            where g.id <> all (v_taken)
+        )
+        select 2, mine.id, mine.no, null::uuid from mine;
+        get diagnostics v_claimed = row_count;
+    else
+        insert into step (task_id, no, name, queue_id, unmet, children, state, run_at, enqueued_at)
+        select g.id, s.no, s.name, s.queue_id, s.unmet, s.children,
+               case when s.unmet = 0 then 1 else 0 end,
+               case when s.unmet = 0 then coalesce(g.run_at, now()) end,
+               case when s.unmet = 0 then now() end
+        from unnest(p_id, p_template, p_run_at) as g (id, template_id, run_at)
+        join template_step s on s.template_id = g.template_id
+        where g.id <> all (v_taken);
+    end if;
+
+    select count(*) into v_due
+    from unnest(p_id, p_template) as g (id, template_id)
+    join template_step s on s.template_id = g.template_id
+    where s.unmet = 0 and g.id <> all (v_taken);
+    if v_due > v_claimed then
+        perform wake();
+    end if;
+    return query select 1, n, 0, null::uuid from unnest(p_id) as n where n <> all (v_taken);
+end $$;

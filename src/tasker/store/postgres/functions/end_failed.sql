@@ -1,0 +1,30 @@
+-- End those of the tasks, all failing, of which no step can run any more.
+-- The tasks are locked first, and looked at in a later statement: of two settlements
+-- that end the last two running steps, the second sees the first.
+create or replace function end_failed(p_tasks uuid[]) returns setof uuid language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
+as $$
+begin
+    perform from task
+    where id = any (p_tasks) and failing and state = 0
+    order by id
+    for update;
+
+    return query
+        update task
+        set state = 5,
+            ended_at = now(),
+            error = (
+                select json_build_object(
+                    'message', count(*) || ' step' || case when count(*) > 1 then 's' else '' end || ' failed',
+                    'steps', json_agg(step.name order by step.no)
+                )
+                from step where step.task_id = task.id and step.state = 5
+            )
+        where id = any (p_tasks) and failing and state = 0
+          and not exists (
+              select from step where step.task_id = task.id and step.state in (1, 2, 3)
+          )
+        returning id;
+end $$;

@@ -1,0 +1,62 @@
+"""Wake-ups over LISTEN/NOTIFY, on a connection of their own."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+
+class Listener:
+    """Sets an event for each notification, and reconnects when the connection is lost.
+
+    A lost connection costs nothing but speed: whoever waits polls as well.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]], schema: str
+    ) -> None:
+        self._connect = connect
+        self._channels = {f"{schema}.work": asyncio.Event(), f"{schema}.recall": asyncio.Event()}
+        self.work, self.recall = self._channels.values()
+        self._task: asyncio.Task[None] | None = None
+
+    async def wait(self, event: asyncio.Event, timeout: float) -> None:
+        """Wait for one of the events, at most `timeout` seconds, and reset it."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._listen(), name="tasker-listen")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await event.wait()
+        event.clear()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _listen(self) -> None:
+        pause = 0.1
+        while True:
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection = await self._connect()
+                pause = 0.1
+                try:
+                    await self._until_lost(connection)
+                finally:
+                    connection.terminate()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+    async def _until_lost(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        for channel in self._channels:
+            await connection.add_listener(channel, self._notified)
+        for event in self._channels.values():
+            event.set()  # what was sent while nobody listened
+        await lost.wait()
+
+    def _notified(self, _connection: object, _pid: int, channel: str, _payload: object) -> None:
+        self._channels[channel].set()

@@ -1,0 +1,2 @@
+-- End failing tasks of which nothing can run. :tasks uuid[]
+select e::text from end_failed(:tasks::uuid[]) as e

@@ -1,0 +1,2 @@
+-- The task that holds a key. :namespace text, :key text
+select task_id::text from task_key where namespace = :namespace and key = :key

@@ -1,0 +1,9 @@
+-- Attempts that ended, oldest first. :task_id uuid, :no int or null, :limit int
+select a.task_id::text, a.no, s.name, a.attempt, a.outcome, coalesce(w.name, a.worker::text),
+       a.enqueued_at, a.claimed_at, a.settled_at, a.error::text
+from attempt a
+join step s on s.task_id = a.task_id and s.no = a.no
+left join worker w on w.id = a.worker
+where a.task_id = :task_id::uuid and (:no::int is null or a.no = :no)
+order by a.settled_at, a.no, a.attempt
+limit :limit::int

@@ -1,0 +1,5 @@
+-- Results of the steps that are done. :tasks uuid[], :nos int[], pairwise
+select s.task_id::text, s.no, s.result::text
+from unnest(:tasks::uuid[], :nos::int[]) as g (task_id, no)
+join step s on s.task_id = g.task_id and s.no = g.no
+where s.state in (4, 7, 8)

@@ -1,0 +1,7 @@
+-- Lock steps of a task: those given, or all that failed. :task_id uuid, :nos int[] or null
+select no, name, state, attempt, attempt - free_tries
+from step
+where task_id = :task_id::uuid
+  and (no = any (:nos::int[]) or (:nos is null and state = 5))
+order by no
+for update

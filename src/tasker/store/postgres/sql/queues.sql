@@ -1,0 +1,2 @@
+-- All queues.
+select id, namespace, handler from queue order by id

@@ -1,0 +1,2 @@
+-- See functions/wake.sql.
+select wake()

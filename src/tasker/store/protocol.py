@@ -1,0 +1,340 @@
+"""What a store must do. The docstrings say what each call means; the suite in
+`tasker.testing.store_suite` proves it for every store.
+
+A call is one transaction: it happens wholly or not at all, and what it returned is
+durable. Stores keep JSON as text and never look into it. Times that decide anything
+(leases, `run_at`, deadlines) are read from the store's own clock, so the clocks of
+workers need not agree.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+from tasker.model import (
+    Attempt,
+    AuditEntry,
+    Claim,
+    Claimed,
+    Created,
+    JsonText,
+    Lapsed,
+    NewTask,
+    Outcome,
+    Queue,
+    QueueId,
+    SchemaStatus,
+    Settled,
+    Step,
+    StepResult,
+    StoredTemplate,
+    Task,
+    TaskEnd,
+    TaskFilter,
+    TaskId,
+    TaskInput,
+    Template,
+    TemplateId,
+    TemplateName,
+    WorkerId,
+    WorkerInfo,
+)
+
+
+class Registered(NamedTuple):
+    """What `register_template` did."""
+
+    stored: StoredTemplate
+    created: bool  #: False: the same content was there already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Who does something to a task or step, and why: it goes into the audit."""
+
+    actor: str = "unknown"
+    reason: str = ""
+
+
+class Store(Protocol):
+    """Holds all truth. Used from one event loop; open it with `tasker.store.open_store`."""
+
+    url: str
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    # ------------------------------------------------------------------ schema
+
+    async def schema_status(self) -> SchemaStatus:
+        """Tell how far the schema is, without changing it."""
+        ...
+
+    async def upgrade(self) -> SchemaStatus:
+        """Apply the migrations that are missing, each in a transaction. Safe to repeat."""
+        ...
+
+    # --------------------------------------------------------------- templates
+
+    async def register_template(
+        self, template: Template, *, registered_by: str, replace: bool = False
+    ) -> Registered:
+        """Keep a template under its namespace, name and version.
+
+        The same content again is a no-op. With `replace`, other content takes the
+        version over for tasks created from now on; existing tasks keep theirs.
+
+        Raises:
+            TaskRegistrationError: The version exists with other content; the message
+                names namespace, name, version and who registered it.
+        """
+        ...
+
+    async def template(self, name: TemplateName) -> StoredTemplate:
+        """Read the current template of that name. Raises NotFound."""
+        ...
+
+    async def template_by_id(self, template_id: TemplateId) -> StoredTemplate:
+        """Read a template, replaced ones included. Raises NotFound."""
+        ...
+
+    async def templates(
+        self, *, namespace: str | None = None, name: str | None = None
+    ) -> list[StoredTemplate]:
+        """List current templates by (namespace, name, registration)."""
+        ...
+
+    async def versions(self, namespace: str, name: str) -> list[str]:
+        """List the versions of a template, in no particular order; empty when unknown."""
+        ...
+
+    async def queues(self) -> list[Queue]:
+        """List all (namespace, handler) pairs that templates ever named."""
+        ...
+
+    # ------------------------------------------------------------------- tasks
+
+    async def create_tasks(
+        self,
+        tasks: Sequence[NewTask],
+        *,
+        worker: WorkerId | None = None,
+        queues: Collection[QueueId] = (),
+        claim_up_to: int = 0,
+        connection: Any = None,  # a driver's, whose type only its room may name
+    ) -> Created:
+        """Store tasks with all their steps, all or none.
+
+        Roots are enqueued; up to `claim_up_to` of them that wait in `queues` are
+        claimed for `worker` in the same transaction. A task whose idempotency key is
+        taken in its namespace is not created: the task that has the key is told. With
+        `connection`, one of asyncpg to the same PostgreSQL, the tasks become part of its
+        transaction: they exist, and workers are woken, when the caller commits.
+
+        Raises:
+            IdempotencyConflict: A key was used with another template or context.
+            NotFound: A template id is unknown.
+        """
+        ...
+
+    async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
+        """Read what workers must know of tasks, in no particular order."""
+        ...
+
+    async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
+        """Read results of done steps; those that are not done are left out."""
+        ...
+
+    async def get_task(self, task_id: TaskId) -> Task:
+        """Read a task. Raises NotFound."""
+        ...
+
+    async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
+        """Read the task that was created under a key."""
+        ...
+
+    async def list_tasks(
+        self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
+    ) -> list[Task]:
+        """List tasks, newest first, that are older than `after`."""
+        ...
+
+    async def list_steps(
+        self, task_id: TaskId, *, after: int = 0, limit: int | None = None
+    ) -> list[Step]:
+        """List steps by number, beyond `after`. Raises NotFound for an unknown task."""
+        ...
+
+    async def history(
+        self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
+    ) -> list[Attempt]:
+        """List the attempts that ended, oldest first. Raises NotFound."""
+        ...
+
+    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
+        """List what operators did to a task, oldest first. Raises NotFound."""
+        ...
+
+    # ---------------------------------------------------------------- hot path
+
+    async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
+        """Lease up to `limit` due steps to a worker.
+
+        A step is due when it is enqueued and its `run_at` has come. Those due longest
+        come first. Claiming makes a step in_progress and adds one to its attempt; no
+        two claims ever carry the same (task, step, attempt). Never waits for rows
+        that another claim holds. A worker that finds less than it asked for is marked
+        hungry: until its next full claim, whoever leaves work wakes it.
+        """
+        ...
+
+    async def settle(
+        self,
+        worker: WorkerId,
+        outcomes: Sequence[Outcome],
+        *,
+        queues: Collection[QueueId] = (),
+        claim_up_to: int = 0,
+    ) -> Settled:
+        """Record outcomes and everything that follows.
+
+        For each outcome whose (task, step, attempt) is in progress: the result or
+        error and a row of history are kept; children that wait for nothing more are
+        enqueued; the task ends when all its sinks are done, or when a step failed for
+        good and nothing else of it can run. Up to `claim_up_to` of the freed steps
+        that wait in `queues` are claimed for `worker`. Other outcomes are refused and
+        change nothing, so that sending one twice is harmless.
+
+        Raises:
+            StoreUnavailable: Whether it took effect is not known; ask `held`.
+        """
+        ...
+
+    async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
+        """Keep progress of an attempt for the next one; False when the claim is lost."""
+        ...
+
+    # ----------------------------------------------------------------- workers
+
+    async def register_worker(
+        self, name: str, *, lease: timedelta, slots: int, handlers: Sequence[str]
+    ) -> WorkerId:
+        """Announce a worker and open its lease."""
+        ...
+
+    async def renew(
+        self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
+    ) -> list[Claim]:
+        """Extend the worker's lease over all it holds.
+
+        Returns:
+            The claims among `held` that are no longer the worker's: its task was
+            cancelled, an operator acted on the step.
+
+        Raises:
+            LeaseLost: It had lapsed; everything held is lost. Register anew.
+        """
+        ...
+
+    async def held(self, worker: WorkerId) -> list[Claim]:
+        """List what the store says the worker holds; to compare after a lost reply."""
+        ...
+
+    async def retire_worker(self, worker: WorkerId) -> None:
+        """End a worker's lease. What it still holds is lost to it."""
+        ...
+
+    async def list_workers(self) -> list[WorkerInfo]:
+        """List workers whose lease holds, or lapsed less than a day ago; newest first."""
+        ...
+
+    async def wait_for_work(self, timeout: float) -> None:
+        """Wait until work may have come for this process, at most `timeout` seconds.
+
+        A hint, no more: it may return early, and may miss what other processes did.
+        """
+        ...
+
+    async def wait_for_recall(self, timeout: float) -> None:
+        """Wait until something that a worker holds may have been taken from it.
+
+        A hint as well; `renew` tells the truth.
+        """
+        ...
+
+    # ----------------------------------------------------------------- janitor
+
+    async def lapsed(self, limit: int) -> list[Lapsed]:
+        """List attempts whose worker's lease lapsed. Settle them as `lost` or failed."""
+        ...
+
+    async def sweep(self) -> list[TaskEnd]:
+        """End tasks past their deadline, and failed ones of which nothing can run."""
+        ...
+
+    async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:
+        """Delete up to `limit` tasks that ended before then; tell how many."""
+        ...
+
+    # --------------------------------------------------------------- operators
+
+    async def cancel_task(self, task_id: TaskId, act: Act) -> Task:
+        """End an open task as cancelled. Its running attempts may not settle any more.
+
+        Raises: NotFound, WrongState (it ended already).
+        """
+        ...
+
+    async def retry_steps(
+        self,
+        task_id: TaskId,
+        act: Act,
+        *,
+        steps: Collection[int] | None = None,
+        tries: Mapping[int, int] | None = None,
+    ) -> Task:
+        """Enqueue failed steps anew, and reopen their task.
+
+        Args:
+            task_id: The task.
+            act: Who and why.
+            steps: Their numbers; None: all that failed.
+            tries: By step number, what counts as used of `max_attempts`; absent: 0,
+                so that the step starts over.
+
+        Raises: NotFound, WrongState (the task was cancelled; a step did not fail).
+        """
+        ...
+
+    async def resolve_step(
+        self,
+        task_id: TaskId,
+        no: int,
+        result: JsonText | None,
+        act: Act,
+        *,
+        complete: bool = False,
+    ) -> Task:
+        """Declare a step done: it becomes resolved_manually, or complete, with `result`.
+
+        Its children are freed as if it had run, a failed task is reopened, and an
+        attempt that is under way may not settle any more.
+
+        Raises: NotFound, WrongState (it is done or cancelled, or waits for dependencies).
+        """
+        ...
+
+    async def resolve_task(self, task_id: TaskId, act: Act) -> Task:
+        """Declare a failed task done: it ends as resolved_manually, its open steps skipped.
+
+        Raises: NotFound, WrongState (it did not fail).
+        """
+        ...

@@ -1,0 +1,72 @@
+"""What registering a template means, whatever the store."""
+
+from hashlib import sha256
+from typing import NamedTuple
+
+from tasker import codec
+from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
+from tasker.graph import Graph
+from tasker.model import JsonText, NewTask, Template, TemplateName
+from tasker.template import digest, to_document
+
+TEMPLATE_LIMIT = 16 << 20  #: bytes of a stored template
+
+
+class GraphRow(NamedTuple):
+    """One step of a template as stores keep it."""
+
+    no: int
+    name: str
+    handler: str
+    unmet: int
+    children: tuple[int, ...]
+
+
+class TemplateRow(NamedTuple):
+    """A template as stores keep it."""
+
+    name: TemplateName
+    digest: str
+    document: JsonText
+    sinks: int
+    steps: list[GraphRow]
+
+    @classmethod
+    def of(cls, template: Template) -> "TemplateRow":
+        graph = Graph(template)
+        return cls(
+            template.key,
+            digest(template),
+            codec.dumps(
+                to_document(template), what=f"template {template.key}", limit=TEMPLATE_LIMIT
+            ),
+            len(graph.sinks),
+            [
+                GraphRow(no, spec.name, spec.handler, len(graph.parents[no]), graph.children[no])
+                for no, spec in enumerate(template.steps, start=1)
+            ],
+        )
+
+
+def conflict(name: TemplateName, registered_by: str) -> TaskRegistrationError:
+    """The error for other content under a version that exists."""
+    return TaskRegistrationError(
+        f"Handler for task '{name.name}' already exists in namespace '{name.namespace}' with"
+        f" version {name.version} and other content (registered by {registered_by}):"
+        " give the changed template a new version"
+    )
+
+
+def unknown(name: TemplateName) -> NotFound:
+    return NotFound(f"there is no template {name}")
+
+
+def submission_digest(task: NewTask) -> str:
+    """What must be equal for two submissions under one idempotency key to be the same."""
+    return sha256(f"{task.template_id}\n{task.context}".encode()).hexdigest()
+
+
+def key_conflict(key: str) -> IdempotencyConflict:
+    return IdempotencyConflict(
+        f"the idempotency key {key!r} was used with another template or context"
+    )

@@ -1,0 +1,49 @@
+"""The URL of a SQLite store."""
+
+from pathlib import Path
+from typing import NamedTuple, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tasker.errors import InvalidSettings
+
+DEFAULT_PATH = Path(".tasker") / "tasker.db"
+_SYNCHRONOUS = ("full", "normal")
+
+
+class Address(NamedTuple):
+    """Where a store lives."""
+
+    path: Path | None  #: None: in memory
+    synchronous: str = "full"
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read `sqlite`, `sqlite:file.db`, `sqlite:///absolute/file.db` or `sqlite::memory:`.
+
+        `?synchronous=normal` trades the last transactions before a power cut (not a
+        crash of the process) for speed; the default is `full`.
+
+        Raises:
+            InvalidSettings: It is not such a URL.
+        """
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query))
+        synchronous = options.pop("synchronous", "full").lower()
+        if options:
+            raise InvalidSettings(
+                f"{', '.join(options)} in the store URL {url}: only synchronous is known for SQLite"
+            )
+        if synchronous not in _SYNCHRONOUS:
+            raise InvalidSettings(f"synchronous={synchronous} in {url}: it is full or normal")
+        place = unquote(parts.netloc + parts.path) if parts.scheme else ""
+        if parts.scheme not in ("", "sqlite") or (not parts.scheme and parts.path != "sqlite"):
+            raise InvalidSettings(
+                f"a SQLite URL is sqlite, sqlite:FILE or sqlite::memory:, not {url}"
+            )
+        if place in (":memory:", "/:memory:"):
+            return cls(None, synchronous)
+        return cls(Path(place) if place else DEFAULT_PATH, synchronous)
+
+    @property
+    def shown(self) -> str:
+        return "sqlite::memory:" if self.path is None else f"sqlite:{self.path}"

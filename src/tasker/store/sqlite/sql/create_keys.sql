@@ -1,0 +1,8 @@
+-- Take the keys that are free, the first asker of each. :tasks text: see create_tasks.sql
+insert into task_key (namespace, key, task_id, digest)
+select p.namespace, json_extract(g.value, '$[5]'), json_extract(g.value, '$[0]'), json_extract(g.value, '$[6]')
+from json_each(:tasks) as g
+join template p on p.id = json_extract(g.value, '$[1]')
+where json_extract(g.value, '$[5]') is not null
+order by g.key
+on conflict do nothing

@@ -1,0 +1,16 @@
+-- End failing tasks of which nothing can run. :tasks text (JSON list), :now real
+update task
+set state = 5,
+    ended_at = :now,
+    error = (
+        select json_object(
+            'message', count(*) || ' step' || case when count(*) > 1 then 's' else '' end || ' failed',
+            'steps', json_group_array(step.name)
+        )
+        from step where step.task_id = task.id and step.state = 5
+    )
+where id in (select value from json_each(:tasks)) and failing = 1 and state = 0
+  and not exists (
+      select 1 from step where step.task_id = task.id and step.state in (1, 2, 3)
+  )
+returning id

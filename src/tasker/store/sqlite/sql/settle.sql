@@ -1,0 +1,11 @@
+-- Match outcomes with the attempts under way; what does not match came too late.
+-- :outcomes text (JSON list of [task_id, no, attempt, outcome, result, error, delay])
+insert into temp.settled (ord, task_id, no, attempt, outcome, result, error, delay, run_at, children)
+select g.key, s.task_id, s.no, s.attempt, json_extract(g.value, '$[3]'), json_extract(g.value, '$[4]'),
+       json_extract(g.value, '$[5]'), json_extract(g.value, '$[6]'), s.run_at, s.children
+from json_each(:outcomes) as g
+join step s on s.task_id = json_extract(g.value, '$[0]') and s.no = json_extract(g.value, '$[1]')
+     and s.attempt = json_extract(g.value, '$[2]')   -- the fence
+     and s.state = 2
+where true
+on conflict do nothing

@@ -1,0 +1,5 @@
+-- Begin an attempt for an operator: it fences off whoever runs the step. :task_id text, :no int, :now real
+update step
+set state = 2, attempt = attempt + 1, worker = null, claimed_at = :now
+where task_id = :task_id and no = :no
+returning attempt

@@ -1,0 +1,4 @@
+-- The current template of a name. :namespace text, :name text, :version text
+select id, document, registered_by, registered_at, digest
+from template
+where namespace = :namespace and name = :name and version = :version and replaced_at is null

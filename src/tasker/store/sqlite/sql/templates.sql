@@ -1,0 +1,7 @@
+-- Current templates. :namespace text or null, :name text or null
+select id, document, registered_by, registered_at, digest
+from template
+where replaced_at is null
+  and (:namespace is null or namespace = :namespace)
+  and (:name is null or name = :name)
+order by namespace, name, id

@@ -1,0 +1,150 @@
+"""The thread that owns a database connection, and commits what has queued as one.
+
+An operation is a function of the connection. Those that wait while a transaction is
+under way share the next: each in a savepoint of its own, so that one that fails takes
+nothing with it, and one commit (one fsync) for all.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from tasker.errors import SchemaMismatch, StoreError, StoreUnavailable, TaskerError
+
+T = TypeVar("T")
+_MOST = 200  #: operations in one transaction
+
+
+class _Operation(NamedTuple):
+    work: Callable[[sqlite3.Connection], Any]
+    writes: bool
+    loop: asyncio.AbstractEventLoop
+    future: "asyncio.Future[Any]"
+
+
+class _Done(NamedTuple):
+    operation: _Operation
+    result: Any
+    error: Exception | None
+
+
+class DatabaseThread:
+    """Runs operations on a connection that `connect` opens, in order."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], name: str) -> None:
+        self._connect = connect
+        self._name = name
+        self._queue: SimpleQueue[_Operation | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=f"tasker {name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Finish what is queued, and close the connection."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def run(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
+        """Run an operation; what it returns is durable when this returns."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue.put(_Operation(work, writes, loop, future))
+        return await future
+
+    def _run(self) -> None:
+        try:
+            connection = self._connect()
+        except (sqlite3.Error, TaskerError) as error:
+            self._refuse(_translated(error, self._name))
+            return
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            stop = self._gather(batch)
+            _deliver(self._transaction(connection, batch))
+            if stop:
+                break
+        connection.close()
+
+    def _gather(self, batch: list[_Operation]) -> bool:
+        """Add what waits already; tell whether it ends with the wish to stop."""
+        while len(batch) < _MOST:
+            try:
+                operation = self._queue.get_nowait()
+            except Empty:
+                return False
+            if operation is None:
+                return True
+            batch.append(operation)
+        return False
+
+    def _transaction(self, connection: sqlite3.Connection, batch: list[_Operation]) -> list[_Done]:
+        writes = any(operation.writes for operation in batch)
+        try:
+            connection.execute("begin immediate" if writes else "begin")
+            done = [self._operate(connection, operation, len(batch) > 1) for operation in batch]
+            connection.execute("commit" if connection.in_transaction else "select 1")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            failure = _translated(error, self._name)
+            return [_Done(operation, None, failure) for operation in batch]
+        return done
+
+    def _operate(
+        self, connection: sqlite3.Connection, operation: _Operation, shared: bool
+    ) -> _Done:
+        if shared and operation.writes:
+            connection.execute("savepoint operation")
+        try:
+            result = operation.work(connection)
+        except Exception as error:  # it belongs to whoever asked
+            if shared and operation.writes:
+                connection.execute("rollback to operation")
+                connection.execute("release operation")
+            elif connection.in_transaction:
+                connection.execute("rollback")
+            return _Done(operation, None, _translated(error, self._name))
+        if shared and operation.writes:
+            connection.execute("release operation")
+        return _Done(operation, result, None)
+
+    def _refuse(self, error: Exception) -> None:
+        """Answer everything with the error for which there is no connection."""
+        while (operation := self._queue.get()) is not None:
+            _deliver([_Done(operation, None, error)])
+
+
+def _deliver(done: list[_Done]) -> None:
+    loops = {item.operation.loop for item in done}
+    for loop in loops:
+        mine = [item for item in done if item.operation.loop is loop]
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, mine)
+
+
+def _resolve(done: list[_Done]) -> None:
+    for operation, result, error in done:
+        if operation.future.cancelled():
+            continue
+        if error is None:
+            operation.future.set_result(result)
+        else:
+            operation.future.set_exception(error)
+
+
+def _translated(error: Exception, name: str) -> Exception:
+    if isinstance(error, sqlite3.OperationalError):
+        text = str(error)
+        if "no such table" in text or "no such column" in text:
+            return SchemaMismatch(
+                f"the schema of {name} is not the one this release needs ({text})"
+            )
+        if "locked" in text or "busy" in text or "unable to open" in text or "disk" in text:
+            return StoreUnavailable(f"{name}: {text}")
+    if isinstance(error, sqlite3.Error):
+        return StoreError(f"{name}: {error}")
+    return error

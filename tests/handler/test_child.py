@@ -119,8 +119,8 @@ def test_classes_and_functions_of_importable_modules_run_there_as_well(
         ("stop", PermanentError, "1 and 2", "STOP"),
         ("later", RetryableError, "busy", "BUSY"),
         ("plain", ValueError, "plain", None),
-        ("odd", InvalidInput, r"result is not JSON at \$\.lock", "invalid_input"),
-        ("large", PermanentError, "result has 1,002 bytes; the limit is 500", "too_large"),
+        ("odd", InvalidInput, r"the result is not JSON at \$\.lock", "invalid_input"),
+        ("large", PermanentError, "the result has 1,002 bytes; the limit is 500", "too_large"),
     ],
 )
 def test_errors_come_back_whatever_they_are_made_of(

@@ -41,7 +41,7 @@ class Totals(TypedDict):
 
 
 json_values: st.SearchStrategy[Any] = (
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text() | st.just([{}])
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text('aé"\\ 0\n') | st.just([{}])
 )
 
 

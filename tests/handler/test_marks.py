@@ -107,7 +107,7 @@ def test_misuse_of_the_mark_is_told(misuse: Any, told: str) -> None:
 async def _async() -> None: ...
 
 
-@given(st.lists(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True), min_size=1))
+@given(st.lists(st.text("AbZ_9", min_size=1), min_size=1))
 def test_both_ways_to_write_a_path_are_one_name(parts: list[str]) -> None:
     dotted = ".".join(parts)
     assert dotted == normalised("::".join(parts))

@@ -55,7 +55,7 @@ def call_packed(
     """
     try:
         value = _unpacked(packed).call(LiveAttempt(claim, task, results, NoServices()))
-        return dumps(value, what="result", limit=limit)
+        return dumps(value, what="the result", limit=limit)
     except Exception as error:
         portable = _portable(error)
         if portable is error:

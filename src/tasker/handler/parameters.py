@@ -49,7 +49,7 @@ def read_parameters(function: Callable[..., Any], *, what: str) -> tuple[Paramet
         Misuse: A parameter cannot be filled, and why.
     """
     try:
-        signature = inspect.signature(function)
+        signature = _signature(function)
     except (ValueError, TypeError):
         raise Misuse(f"{what} has no signature that Python can tell; write it as `def`") from None
     names = _Names(function)
@@ -62,12 +62,22 @@ def read_parameters(function: Callable[..., Any], *, what: str) -> tuple[Paramet
 def return_annotation(function: Callable[..., Any]) -> Any:
     """Tell the type that `function` says it returns; Any where it says none that exists."""
     try:
-        annotation = inspect.signature(function).return_annotation
+        annotation = _signature(function).return_annotation
         if annotation is inspect.Signature.empty:
             return Any
         return _Names(function).resolved(annotation, "")
     except (Misuse, ValueError, TypeError):
         return Any
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except NameError:  # from Python 3.14 on, annotations are evaluated when asked for
+        from annotationlib import Format  # type: ignore[import-not-found,unused-ignore]
+
+        how: dict[str, Any] = {"annotation_format": Format.STRING}
+        return inspect.signature(function, **how)
 
 
 def _read(parameter: inspect.Parameter, names: "_Names", what: str) -> Parameter:

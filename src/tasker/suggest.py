@@ -1,0 +1,28 @@
+"""Guesses at what a mistyped word was meant to be. Pure."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import islice
+
+_MOST = 1_000  #: candidates looked at; comparing is slow and a guess is a courtesy
+_LONGEST = 100  #: characters of a word worth comparing
+
+
+def closest(word: str, candidates: Iterable[str]) -> str | None:
+    """Tell the candidate that `word` resembles most; None where none is near.
+
+    Args:
+        word: What was written. Words over 100 characters have no guess.
+        candidates: What was allowed; the first 1,000 are looked at.
+    """
+    if len(word) > _LONGEST:
+        return None
+    near = {name.lower(): name for name in islice(candidates, _MOST) if len(name) <= _LONGEST}
+    found = get_close_matches(word.lower(), near, n=1)
+    return near[found[0]] if found else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Write `; did you mean 'x'?`, to append to a message; empty where nothing is near."""
+    found = closest(word, candidates)
+    return "" if found is None else f"; did you mean {found!r}?"

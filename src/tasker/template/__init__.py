@@ -1,0 +1,31 @@
+"""Templates: YAML in two dialects, JSON and Python in; the same frozen `Template` out.
+
+    load      files and texts                  source -> reading -> newer | older -> assemble
+    document  the form templates are stored in: the newer dialect as JSON
+    schema    contexts and results against the JSON Schemas that templates carry
+
+Everything wrong with a template is told at once, each with file, line and column.
+"""
+
+from tasker.template.document import digest, dump_yaml, from_document, to_document
+from tasker.template.load import load_template, load_templates, parse_template
+from tasker.template.schema import (
+    Violation,
+    check_result,
+    examine_input,
+    prepare_input,
+)
+
+__all__ = [
+    "Violation",
+    "check_result",
+    "digest",
+    "dump_yaml",
+    "examine_input",
+    "from_document",
+    "load_template",
+    "load_templates",
+    "parse_template",
+    "prepare_input",
+    "to_document",
+]

@@ -1,0 +1,65 @@
+"""From the nodes of one document to a `Template`: what both dialects share."""
+
+from tasker.model import Template
+from tasker.template import newer, older, parts
+from tasker.template.checks import MAX_STEPS, check_graph
+from tasker.template.environments import environments
+from tasker.template.parts import Dialect, ReadStep
+from tasker.template.reading import Fields, Value
+from tasker.template.source import Items, Node, Problems, Table
+
+
+def assemble(root: Node, problems: Problems) -> Template | None:
+    """Read a document; where problems were noted, the template is not to be used."""
+    value = Value(root, "", problems)
+    if not isinstance(root, Table):
+        value.wanted("a template, a mapping with 'name' and 'steps'")
+        return None
+    dialect = _dialect(root, value)
+    if dialect is None:
+        return None
+    top = value.fields(dialect.top)
+    steps = _steps(top, dialect)
+    specs = {read.spec.name: read.spec for read in steps}
+    changed = top.get("environments")
+    named, space, version = top.required("name"), top.get("namespace_name"), top.get("version")
+    return Template(
+        name=(parts.plain_name(named) if named else None) or "",
+        namespace=(parts.namespace(space) if space else None) or parts.DEFAULT_NAMESPACE,
+        version=(parts.version(version) if version else None) or parts.DEFAULT_VERSION,
+        description=top.text("description") or "",
+        steps=tuple(read.spec for read in steps),
+        input_schema=parts.input_schema(top.get(dialect.schema)),
+        deadline=dialect.deadline(top),
+        environments=environments(changed, dialect, specs) if changed else {},
+        metadata=dialect.metadata(top),
+    )
+
+
+def _dialect(root: Table, value: Value) -> Dialect | None:
+    """Choose the dialect by the key of the steps, and by the other keys where it is missing."""
+    both = [root.entries[key] for key in ("steps", "step_templates") if key in root.entries]
+    if len(both) == 2:
+        value.refuse(
+            "a template has either 'steps' (the newer dialect) or 'step_templates' (the older)",
+            max((entry.mark for entry in both if entry.mark), default=None),
+        )
+        return None
+    only_older = set(older.DIALECT.top.allowed) - set(newer.DIALECT.top.allowed) - {"schema"}
+    return newer.DIALECT if only_older.isdisjoint(root.entries) else older.DIALECT
+
+
+def _steps(top: Fields, dialect: Dialect) -> list[ReadStep]:
+    value = top.required(dialect.steps, ": a template needs at least one step")
+    if value is None:
+        return []
+    items = value.items("a list of steps")
+    if not items and isinstance(value.node, Items):
+        value.refuse("a template needs at least one step")
+    if len(items) > MAX_STEPS:
+        value.refuse(f"a template has at most {MAX_STEPS:,} steps, found {len(items):,}")
+        return []
+    read = [step for item in items if (step := dialect.step(item)) is not None]
+    steps = dialect.finish(top, read)
+    check_graph(steps)
+    return steps

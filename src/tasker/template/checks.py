@@ -1,0 +1,56 @@
+"""Checks of the graph as a whole: steps named twice, and dependencies that cannot hold."""
+
+from itertools import pairwise
+
+from tasker.graph import find_cycle
+from tasker.suggest import did_you_mean
+from tasker.template.parts import ReadStep
+from tasker.template.reading import Value
+
+MAX_STEPS = 50_000
+_SHOWN = 20  #: steps of a cycle that a message names
+
+
+def check_graph(steps: list[ReadStep]) -> None:
+    """Note every step that is there twice, and every dependency that cannot hold."""
+    known: dict[str, ReadStep] = {}
+    for read in steps:
+        name = read.spec.name
+        if name in known:
+            first = known[name].name
+            mark = first.node.mark
+            where = f"on line {mark.line}" if mark else f"at {first.path}"
+            read.name.refuse(f"the step {name!r} is there twice; first {where}")
+        else:
+            known[name] = read
+    for read in steps:
+        for name, value in read.dependencies:
+            _check_dependency(read.spec.name, name, value, known)
+    _check_cycles(known)
+
+
+def _check_dependency(step: str, name: str, value: Value, known: dict[str, ReadStep]) -> None:
+    if name == step:
+        value.refuse(f"the step {step!r} depends on itself")
+    elif name not in known:
+        guess = "" if value.problems.many else did_you_mean(name, known)
+        value.refuse(f"the step {step!r} depends on {name!r}, which is no step{guess}")
+
+
+def _check_cycles(known: dict[str, ReadStep]) -> None:
+    """Note the first cycle of two steps or more; its arrows lead from a step to what it awaits."""
+    cycle = find_cycle(
+        {
+            step: [name for name, _ in read.dependencies if name != step]
+            for step, read in known.items()
+        }
+    )
+    if cycle is None:
+        return
+    waiting, awaited = next(pairwise(cycle))
+    value = dict(known[waiting].dependencies)[awaited]
+    shown = cycle
+    if len(cycle) > _SHOWN:
+        half = _SHOWN // 2
+        shown = (*cycle[:half], f"... {len(cycle) - _SHOWN:,} more ...", *cycle[-half:])
+    value.refuse(f"these steps wait for each other: {' -> '.join(shown)}")

@@ -1,0 +1,79 @@
+"""What environments change: entries for one step or for all, made into one override per step."""
+
+from collections.abc import Iterable, Mapping
+
+from tasker.model import JsonObject, StepOverride, StepSpec
+from tasker.suggest import did_you_mean
+from tasker.template import parts
+from tasker.template.parts import ALL, Change, Dialect
+from tasker.template.reading import Value
+from tasker.template.source import Table
+
+MAX_OVERRIDES = 200_000  #: steps overridden, in all environments
+
+Environments = Mapping[str, Mapping[str, StepOverride]]
+
+
+def environments(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) -> Environments:
+    """Read all environments of a template.
+
+    Args:
+        value: Environment -> `steps` (or `step_templates`) -> entries.
+        dialect: How the entries are written.
+        specs: The template's steps, by name.
+    """
+    found: dict[str, Mapping[str, StepOverride]] = {}
+    count = 0
+    for name, part in value.table("a mapping of environments").items():
+        if isinstance(value.node, Table):
+            parts.check_environment_name(name, value, value.node.entries[name].mark)
+        found[name] = _overrides(_changes(part, dialect, specs), specs)
+        count += len(found[name])
+        if count > MAX_OVERRIDES:
+            value.refuse(f"environments override more than {MAX_OVERRIDES:,} steps")
+            return {}
+    return found
+
+
+def _changes(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) -> dict[str, Change]:
+    """Read the entries of one environment, by step."""
+    if value.missing:
+        return {}
+    found: dict[str, Change] = {}
+    for item in value.fields(dialect.environment).items(dialect.steps, "a list of steps"):
+        change = dialect.change(item)
+        if change is None:
+            continue
+        if change.step != ALL and change.step not in specs:
+            guess = "" if value.problems.many else did_you_mean(change.step, (*specs, ALL))
+            change.name.refuse(f"{change.step!r} is no step of this template{guess}")
+        elif change.step in found:
+            change.name.refuse(f"the step {change.step!r} is there twice")
+        else:
+            found[change.step] = change
+    return found
+
+
+def _overrides(
+    changes: Mapping[str, Change], specs: Mapping[str, StepSpec]
+) -> dict[str, StepOverride]:
+    """Make one override per step: what is said of all steps, then what is said of this one."""
+    every = changes.get(ALL)
+    names: Iterable[str] = specs if every else changes
+    return {
+        name: _override(specs[name], [change for change in (every, changes.get(name)) if change])
+        for name in names
+    }
+
+
+def _override(spec: StepSpec, changes: list[Change]) -> StepOverride:
+    """Put changes over a step in turn; a retry is resolved against the step's own."""
+    config: JsonObject | None = None
+    retry, timeout = None, None
+    for change in changes:
+        if change.config is not None:
+            config = {**(config or {}), **change.config}
+        if change.retry is not None:
+            retry = change.retry.applied_to(retry or spec.retry)
+        timeout = change.timeout or timeout
+    return StepOverride(config=config, retry=retry, timeout=timeout)

@@ -1,0 +1,106 @@
+"""Templates from files and texts."""
+
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+
+from tasker.errors import InvalidTemplate, Problem, TooLarge
+from tasker.model import Template
+from tasker.template.assemble import assemble
+from tasker.template.source import Problems, documents
+
+MAX_BYTES = 1 << 20  #: of one file, unless the caller says otherwise
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def parse_template(
+    source: str | bytes, *, file: str = "<string>", limit: int = MAX_BYTES
+) -> Template:
+    """Read the one template of a text, YAML or JSON, in either dialect.
+
+    Args:
+        source: The text, or its bytes in UTF-8.
+        file: What problems call it.
+        limit: The most bytes it may have.
+
+    Raises:
+        InvalidTemplate: With everything that is wrong, each with its line and column.
+        TooLarge: It exceeds `limit`.
+    """
+    problems = Problems(file)
+    templates = _read(source, problems, limit)
+    if len(templates) > 1:
+        problems.add(f"one template was expected here, found {len(templates)}")
+    problems.check()
+    return templates[0]
+
+
+def load_template(path: str | PathLike[str], *, limit: int = MAX_BYTES) -> Template:
+    """Read the one template of a file: see `parse_template`."""
+    return parse_template(_bytes(Path(path), limit), file=str(path), limit=limit)
+
+
+def load_templates(
+    paths: Iterable[str | PathLike[str]], *, limit: int = MAX_BYTES
+) -> list[Template]:
+    """Read all templates of files and directories; a file may hold several documents.
+
+    Args:
+        paths: Files of any name, and directories, in which all `*.yaml` and `*.yml` files
+            at any depth are read in the order of their paths. A file met twice is read once.
+        limit: The most bytes one file may have.
+
+    Raises:
+        InvalidTemplate: With everything that is wrong with any of the files.
+        TooLarge: A file exceeds `limit`.
+    """
+    templates: list[Template] = []
+    wrong: list[Problem] = []
+    for path in _files(paths):
+        try:
+            problems = Problems(str(path))
+            found = _read(_bytes(path, limit), problems, limit)
+            problems.check()
+            templates += found
+        except InvalidTemplate as error:
+            wrong += error.problems
+    if wrong:
+        raise InvalidTemplate(*wrong)
+    return templates
+
+
+def _read(source: str | bytes, problems: Problems, limit: int) -> list[Template]:
+    size = len(source.encode("utf-8", "replace") if isinstance(source, str) else source)
+    if size > limit:
+        raise TooLarge(f"template {problems.file}", size, limit)
+    roots = documents(source, problems)
+    if not roots:
+        problems.add("there is no template here: the file is empty")
+    problems.check()
+    found = [assemble(root, problems) for root in roots]
+    return [template for template in found if template is not None]
+
+
+def _files(paths: Iterable[str | PathLike[str]]) -> Iterable[Path]:
+    """Tell the files to read, each once."""
+    seen: dict[Path, Path] = {}
+    for given in map(Path, paths):
+        inside = given.is_dir()
+        for path in sorted(given.rglob("*")) if inside else [given]:
+            if not inside or (path.suffix in _SUFFIXES and path.is_file()):
+                seen.setdefault(path.resolve(), path)
+    return seen.values()
+
+
+def _bytes(path: Path, limit: int) -> bytes:
+    """Read a file, no further than its limit."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+            if len(content) > limit:
+                raise TooLarge(f"template {path}", max(path.stat().st_size, len(content)), limit)
+            return content
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise InvalidTemplate(Problem(f"cannot be read: {why}", file=str(path))) from None

@@ -1,0 +1,266 @@
+"""The newer dialect: `steps`, `handler.callable`, `dependencies`, `retry`."""
+
+from datetime import timedelta
+
+from tasker.model import Backoff, JsonObject, Retry, StepSpec
+from tasker.template import parts
+from tasker.template.parts import Change, Dialect, ReadStep, RetryChange
+from tasker.template.reading import (
+    DAYS_30,
+    YEARS_10,
+    Fields,
+    Keys,
+    Value,
+    choice,
+    duration,
+    flag,
+    integer,
+    number,
+    text,
+)
+from tasker.template.source import Scalar
+
+_OLDER = "it belongs to the older dialect, with 'step_templates'; with 'steps' write "
+_NO_EVENTS = "events are not supported"
+
+_TOP = Keys(
+    what="a template",
+    allowed=(
+        "name",
+        "namespace_name",
+        "version",
+        "description",
+        "deadline_seconds",
+        "input_schema",
+        "steps",
+        "environments",
+        "metadata",
+        "lifecycle",
+        "system_dependencies",
+    ),
+    aliases={"namespace": "namespace_name", "schema": "input_schema"},
+    refused={
+        "domain_events": _NO_EVENTS,
+        "custom_events": _NO_EVENTS,
+        "task_handler_class": f"{_OLDER}nothing: a template needs no class",
+        "module_namespace": f"{_OLDER}the whole name in 'handler.callable'",
+        "default_dependent_system": f"{_OLDER}'system_dependency' in each step",
+        "named_steps": f"{_OLDER}nothing: the steps are known",
+        "handler_config": f"{_OLDER}'metadata', or 'handler.initialization' in a step",
+        "concurrent": f"{_OLDER}nothing: steps run as their dependencies allow",
+    },
+)
+
+_STEP = Keys(
+    what="a step",
+    allowed=(
+        "name",
+        "description",
+        "handler",
+        "dependencies",
+        "retry",
+        "timeout_seconds",
+        "result_schema",
+        "system_dependency",
+        "type",
+    ),
+    aliases={"depends_on": "dependencies", "step_type": "type"},
+    refused={
+        "publishes_events": _NO_EVENTS,
+        "custom_events": _NO_EVENTS,
+        "batch_config": "batches are not supported",
+        "composition": "composed handlers are not supported",
+        "handler_class": f"{_OLDER}'handler: {{callable: ...}}'",
+        "handler_config": f"{_OLDER}'handler: {{initialization: ...}}'",
+        "depends_on_step": f"{_OLDER}'dependencies: [...]'",
+        "depends_on_steps": f"{_OLDER}'dependencies: [...]'",
+        "default_retryable": f"{_OLDER}'retry: {{retryable: ...}}'",
+        "default_retry_limit": f"{_OLDER}'retry: {{max_attempts: ...}}'",
+        "dependent_system": f"{_OLDER}'system_dependency'",
+        "skippable": f"{_OLDER}nothing: steps cannot be skipped",
+    },
+)
+
+_HANDLER = Keys(
+    what="a handler",
+    allowed=("callable", "method", "initialization"),
+    refused={"resolver": "handlers are found by their names; there are no resolvers"},
+)
+
+_RETRY = Keys(
+    what="a retry",
+    allowed=(
+        "retryable",
+        "max_attempts",
+        "backoff",
+        "initial_delay",
+        "max_delay",
+        "jitter",
+        "backoff_base_ms",
+        "max_backoff_ms",
+    ),
+    refused={"limit": "write 'max_attempts', which counts the first attempt too"},
+)
+
+_LIFECYCLE = Keys(
+    what="a lifecycle",
+    allowed=("max_duration_minutes",),
+    refused=dict.fromkeys(
+        (
+            "max_waiting_for_dependencies_minutes",
+            "max_waiting_for_retry_minutes",
+            "max_steps_in_process_minutes",
+            "staleness_action",
+            "auto_fail_on_timeout",
+            "auto_dlq_on_timeout",
+        ),
+        "it is not supported; only 'max_duration_minutes' is",
+    ),
+)
+
+_ENVIRONMENT = Keys(
+    what="an environment",
+    allowed=("steps",),
+    refused={"step_templates": f"{_OLDER}'steps'"},
+)
+
+_OVERRIDE = Keys(
+    what="a step of an environment",
+    allowed=("name", "handler", "timeout_seconds", "retry"),
+    refused={"handler_config": f"{_OLDER}'handler: {{initialization: ...}}'"},
+)
+
+_OVERRIDE_HANDLER = Keys(
+    what="a handler of an environment",
+    allowed=("initialization",),
+    refused=dict.fromkeys(("callable", "method"), "an environment cannot change what runs"),
+)
+
+_NOT_BUILT = ("decision", "deferred_convergence", "batchable", "batch_worker")
+_MS = timedelta(milliseconds=1)
+
+
+def _metadata(top: Fields) -> JsonObject:
+    """Read the informational part of a template."""
+    found = dict(top.json_object("metadata") or {})
+    systems = top.get("system_dependencies")
+    if systems is not None:
+        if "system_dependencies" in found:
+            systems.refuse("'metadata' has 'system_dependencies' too; keep one")
+        found["system_dependencies"] = top.json_object("system_dependencies")
+    return found
+
+
+def _deadline(top: Fields) -> timedelta | None:
+    """Read the longest time a task may take, also from where Tasker Core kept it."""
+    seconds, lifecycle = top.get("deadline_seconds"), top.get("lifecycle")
+    minutes = lifecycle.fields(_LIFECYCLE).get("max_duration_minutes") if lifecycle else None
+    first = duration(seconds, YEARS_10) if seconds else None
+    second = duration(minutes, YEARS_10, unit=timedelta(minutes=1)) if minutes else None
+    if minutes and first is not None and second is not None and first != second:
+        minutes.refuse("'deadline_seconds' and 'max_duration_minutes' differ; keep one")
+    return second if first is None else first
+
+
+def _step(value: Value) -> ReadStep | None:
+    found = value.fields(_STEP)
+    named = found.required("name")
+    name = parts.step_name(named) if named else None
+    callable_, method, config = _handler(found.get("handler"))
+    waits = found.get("dependencies")
+    dependencies = parts.dependencies(waits.items("a list of step names")) if waits else ()
+    retry, timeout = found.get("retry"), found.get("timeout_seconds")
+    _check_type(found.get("type"))
+    spec = StepSpec(
+        name=name or "",
+        description=found.text("description") or "",
+        callable=callable_,
+        method=method,
+        config=config or {},
+        dependencies=tuple(name for name, _ in dependencies),
+        retry=_retry(retry).applied_to(Retry()) if retry else Retry(),
+        timeout=duration(timeout, YEARS_10) if timeout else None,
+        result_schema=parts.schema(found.get("result_schema")),
+        dependent_system=found.text("system_dependency"),
+    )
+    if named is None or name is None:
+        return None
+    return ReadStep(spec=spec, name=named, dependencies=dependencies)
+
+
+def _change(value: Value) -> Change | None:
+    found = value.fields(_OVERRIDE)
+    named = found.required("name", f": the name of a step, or {parts.ALL}")
+    name = text(named) if named else None
+    handler, retry, timeout = (found.get(key) for key in ("handler", "retry", "timeout_seconds"))
+    config = handler.fields(_OVERRIDE_HANDLER).json_object("initialization") if handler else None
+    written = _retry(retry) if retry else None
+    limit = duration(timeout, YEARS_10) if timeout else None
+    if named is None or name is None:
+        return None
+    return Change(name=named, step=name, config=config, retry=written, timeout=limit)
+
+
+def _handler(value: Value | None) -> tuple[str | None, str | None, JsonObject | None]:
+    """Read (callable, method, config); a text alone is the callable."""
+    if value is None:
+        return None, None, None
+    if isinstance(value.node, Scalar):
+        return parts.handler(value), None, None
+    found = value.fields(_HANDLER)
+    callable_, method = found.get("callable"), found.get("method")
+    return (
+        parts.handler(callable_) if callable_ else None,
+        parts.method(method) if method else None,
+        found.json_object("initialization"),
+    )
+
+
+def _check_type(value: Value | None) -> None:
+    found = text(value) if value else None
+    if value and found in _NOT_BUILT:
+        value.refuse(f"steps of type {found!r} are not supported; only 'standard' steps are")
+    elif value and found is not None:
+        choice(value, ("standard",))
+
+
+def _retry(value: Value) -> RetryChange:
+    """Read a retry block, as far as it is written."""
+    found = value.fields(_RETRY)
+    attempts, backoff, jitter = (found.get(key) for key in ("max_attempts", "backoff", "jitter"))
+    retryable = found.get("retryable")
+    kind = choice(backoff, tuple(Backoff)) if backoff else None
+    initial = _delay(found, "initial_delay", "backoff_base_ms")
+    most = _delay(found, "max_delay", "max_backoff_ms")
+    change = RetryChange(
+        retryable=flag(retryable) if retryable else None,
+        max_attempts=integer(attempts, 1, parts.MAX_ATTEMPTS) if attempts else None,
+        backoff=Backoff(kind) if kind else None,
+        initial_delay=initial,
+        max_delay=most,
+        jitter=number(jitter, 0, 1) if jitter else None,
+    )
+    return parts.delays_in_order(value, change)
+
+
+def _delay(found: Fields, in_seconds: str, in_ms: str) -> timedelta | None:
+    """Read a delay that may be written in seconds, in milliseconds, or the same in both."""
+    seconds, ms = found.get(in_seconds), found.get(in_ms)
+    first = duration(seconds, DAYS_30, zero=True) if seconds else None
+    second = duration(ms, DAYS_30, unit=_MS, zero=True) if ms else None
+    if ms and first is not None and second is not None and first != second:
+        ms.refuse(f"{in_seconds!r} and {in_ms!r} say different things; keep one")
+    return second if first is None else first
+
+
+DIALECT = Dialect(
+    steps="steps",
+    schema="input_schema",
+    top=_TOP,
+    environment=_ENVIRONMENT,
+    metadata=_metadata,
+    deadline=_deadline,
+    step=_step,
+    change=_change,
+    finish=lambda _, steps: steps,
+)

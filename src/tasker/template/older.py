@@ -1,0 +1,230 @@
+"""The older dialect: `step_templates`, `handler_class`, `depends_on_step`, `handler_config`."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tasker.model import Backoff, JsonObject, Retry, StepSpec
+from tasker.template import parts
+from tasker.template.parts import Change, Dialect, ReadStep, RetryChange
+from tasker.template.reading import (
+    DAYS_30,
+    YEARS_10,
+    Fields,
+    Keys,
+    Value,
+    duration,
+    flag,
+    integer,
+    json_object,
+    number,
+    plain,
+    text,
+)
+
+_NEWER = "it belongs to the newer dialect, with 'steps'; with 'step_templates' write "
+_NO_EVENTS = "events are not supported"
+
+_TOP = Keys(
+    what="a template",
+    allowed=(
+        "name",
+        "namespace_name",
+        "version",
+        "description",
+        "task_handler_class",
+        "module_namespace",
+        "default_dependent_system",
+        "named_steps",
+        "schema",
+        "step_templates",
+        "environments",
+        "handler_config",
+        "concurrent",
+        "metadata",
+        "deadline_seconds",
+    ),
+    aliases={"namespace": "namespace_name"},
+    refused={
+        "custom_events": _NO_EVENTS,
+        "domain_events": _NO_EVENTS,
+        "input_schema": f"{_NEWER}'schema'",
+        "lifecycle": f"{_NEWER}'deadline_seconds'",
+        "system_dependencies": f"{_NEWER}'default_dependent_system'",
+    },
+)
+
+_STEP = Keys(
+    what="a step",
+    allowed=(
+        "name",
+        "description",
+        "handler_class",
+        "depends_on_step",
+        "depends_on_steps",
+        "default_retryable",
+        "default_retry_limit",
+        "dependent_system",
+        "skippable",
+        "handler_config",
+    ),
+    refused={
+        "custom_events": _NO_EVENTS,
+        "publishes_events": _NO_EVENTS,
+        "handler": f"{_NEWER}'handler_class', and 'handler_config' for its settings",
+        "dependencies": f"{_NEWER}'depends_on_step' or 'depends_on_steps'",
+        "depends_on": f"{_NEWER}'depends_on_step' or 'depends_on_steps'",
+        "retry": f"{_NEWER}'default_retryable', 'default_retry_limit' and 'handler_config'",
+        "timeout_seconds": f"{_NEWER}'handler_config: {{timeout_seconds: ...}}'",
+        "system_dependency": f"{_NEWER}'dependent_system'",
+        "result_schema": f"{_NEWER}nothing: results have no schema there",
+        "type": f"{_NEWER}nothing: steps have no type there",
+    },
+)
+
+_ENVIRONMENT = Keys(
+    what="an environment",
+    allowed=("step_templates",),
+    refused={"steps": f"{_NEWER}'step_templates'"},
+)
+
+_OVERRIDE = Keys(
+    what="a step of an environment",
+    allowed=("name", "handler_config", "default_retryable", "default_retry_limit"),
+    refused={
+        key: _STEP.refused[key] for key in ("handler", "retry", "timeout_seconds", "dependencies")
+    },
+)
+
+_KEPT = ("task_handler_class", "module_namespace", "handler_config", "concurrent")
+
+
+def _metadata(top: Fields) -> JsonObject:
+    """Read the informational part of a template: what no other place keeps."""
+    found = dict(top.json_object("metadata") or {})
+    for key in ("task_handler_class", "module_namespace"):
+        top.text(key)
+    top.json_object("handler_config")
+    top.flag("concurrent")
+    for key in _KEPT:
+        value = top.get(key)
+        if value is not None:
+            if key in found:
+                value.refuse(f"'metadata' has {key!r} too; keep one")
+            found[key] = plain(value.node)
+    return found
+
+
+def _step(value: Value) -> ReadStep | None:
+    found = value.fields(_STEP)
+    named = found.required("name")
+    name = parts.step_name(named) if named else None
+    handler, config = found.get("handler_class"), found.get("handler_config")
+    dependencies = _dependencies(found)
+    settings = _settings(config)
+    timeout = settings.get("timeout_seconds")
+    skippable = found.get("skippable")
+    if skippable and flag(skippable):
+        skippable.refuse("steps cannot be skipped; only 'skippable: false' is allowed")
+    spec = StepSpec(
+        name=name or "",
+        description=found.text("description") or "",
+        callable=parts.handler(handler) if handler else None,
+        config=(json_object(config) if config else None) or {},
+        dependencies=tuple(name for name, _ in dependencies),
+        retry=_retry(value, found, settings).applied_to(Retry()),
+        timeout=duration(timeout, YEARS_10) if timeout else None,
+        dependent_system=found.text("dependent_system"),
+    )
+    if named is None or name is None:
+        return None
+    return ReadStep(spec=spec, name=named, dependencies=dependencies)
+
+
+def _change(value: Value) -> Change | None:
+    found = value.fields(_OVERRIDE)
+    named = found.required("name", f": the name of a step, or {parts.ALL}")
+    name = text(named) if named else None
+    config = found.get("handler_config")
+    settings = _settings(config)
+    timeout = settings.get("timeout_seconds")
+    retry = _retry(value, found, settings)
+    limit = duration(timeout, YEARS_10) if timeout else None
+    if named is None or name is None:
+        return None
+    return Change(
+        name=named,
+        step=name,
+        config=json_object(config) if config else None,
+        retry=None if retry == RetryChange() else retry,
+        timeout=limit,
+    )
+
+
+def _deadline(top: Fields) -> timedelta | None:
+    seconds = top.get("deadline_seconds")
+    return duration(seconds, YEARS_10) if seconds else None
+
+
+def _finish(top: Fields, steps: list[ReadStep]) -> list[ReadStep]:
+    """Give every step the default system; check that `named_steps` names them all."""
+    named_steps = top.get("named_steps")
+    if named_steps is not None:
+        named = {text(item) for item in named_steps.items("a list of step names")}
+        for read in steps:
+            if read.spec.name not in named:
+                named_steps.refuse(f"'named_steps' does not name the step {read.spec.name!r}")
+    system = top.text("default_dependent_system")
+    if system is None:
+        return steps
+    return [
+        replace(read, spec=replace(read.spec, dependent_system=system))
+        if read.spec.dependent_system is None
+        else read
+        for read in steps
+    ]
+
+
+def _dependencies(found: Fields) -> tuple[tuple[str, Value], ...]:
+    """Read `depends_on_step` and `depends_on_steps`; a step may be in both."""
+    one, several = found.get("depends_on_step"), found.get("depends_on_steps")
+    first = dict(parts.dependencies([one])) if one else {}
+    others = several.items("a list of step names") if several else []
+    return tuple((first | dict(parts.dependencies(others))).items())
+
+
+def _settings(config: Value | None) -> dict[str, Value]:
+    """Tell the handler's settings that say something."""
+    table = config.table() if config else {}
+    return {key: value for key, value in table.items() if not value.missing}
+
+
+def _retry(value: Value, found: Fields, settings: dict[str, Value]) -> RetryChange:
+    """Read the retry settings of a step; the delays are kept with the handler's settings."""
+    limit, retryable = found.get("default_retry_limit"), found.get("default_retryable")
+    attempts = integer(limit, 0, parts.MAX_ATTEMPTS) if limit else None
+    grows, jitter = settings.get("enable_exponential_backoff"), settings.get("jitter_factor")
+    initial, most = settings.get("retry_delay"), settings.get("max_delay")
+    exponential = flag(grows) if grows else None
+    kinds = {True: Backoff.EXPONENTIAL, False: Backoff.FIXED}
+    change = RetryChange(
+        retryable=flag(retryable) if retryable else None,
+        max_attempts=None if attempts is None else max(attempts, 1),
+        backoff=None if exponential is None else kinds[exponential],
+        initial_delay=duration(initial, DAYS_30, zero=True) if initial else None,
+        max_delay=duration(most, DAYS_30, zero=True) if most else None,
+        jitter=number(jitter, 0, 1) if jitter else None,
+    )
+    return parts.delays_in_order(value, change)
+
+
+DIALECT = Dialect(
+    steps="step_templates",
+    schema="schema",
+    top=_TOP,
+    environment=_ENVIRONMENT,
+    metadata=_metadata,
+    deadline=_deadline,
+    step=_step,
+    change=_change,
+    finish=_finish,
+)

@@ -1,0 +1,283 @@
+"""From nodes to Python values, with every complaint put where it belongs.
+
+A reader that cannot read its value notes the problem and answers None (or its default),
+so that one pass finds everything that is wrong.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from tasker.model import Json, JsonObject
+from tasker.suggest import did_you_mean
+from tasker.template.source import Items, Mark, Node, Problems, Scalar, Table
+
+_SHOWN = 60  #: characters of a wrong value shown in a message
+_SECONDS_A_DAY = 86_400
+DAYS_30 = timedelta(days=30)
+YEARS_10 = timedelta(days=3_650)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The keys that a table may have."""
+
+    what: str  #: whose keys they are, as "a step"
+    allowed: tuple[str, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)  #: other spelling -> key
+    refused: Mapping[str, str] = field(default_factory=dict)  #: known key -> why not
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of a document: its node, and where it is."""
+
+    node: Node
+    path: str  #: as `steps[2].retry`
+    problems: Problems
+
+    def refuse(self, message: str, mark: Mark | None = None) -> None:
+        """Note that this value is wrong."""
+        self.problems.add(message, mark or self.node.mark, self.path)
+
+    def wanted(self, what: str) -> None:
+        """Note that something of another kind was wanted here."""
+        self.refuse(f"must be {what}, found {_found(self.node)}")
+
+    @property
+    def missing(self) -> bool:
+        """Nothing, or `null`, is written here."""
+        return isinstance(self.node, Scalar) and self.node.value is None
+
+    def items(self, what: str = "a list") -> list["Value"]:
+        """Tell the parts of a list."""
+        if isinstance(self.node, Items):
+            return [
+                Value(node, f"{self.path}[{index}]", self.problems)
+                for index, node in enumerate(self.node.nodes)
+            ]
+        if not self.missing:
+            self.wanted(what)
+        return []
+
+    def table(self, what: str = "a mapping") -> dict[str, "Value"]:
+        """Tell the parts of a mapping whose keys are free."""
+        if isinstance(self.node, Table):
+            return {
+                key: Value(entry.node, _below(self.path, key), self.problems)
+                for key, entry in self.node.entries.items()
+            }
+        if not self.missing:
+            self.wanted(what)
+        return {}
+
+    def fields(self, keys: Keys) -> "Fields":
+        """Read a mapping with known keys; all others are refused."""
+        return Fields(self, keys)
+
+
+class Fields:
+    """The known keys of one mapping; keys without a value count as absent."""
+
+    def __init__(self, value: Value, keys: Keys) -> None:
+        self.value = value
+        self._values: dict[str, Value] = {}
+        self._written: dict[str, str] = {}
+        if not isinstance(value.node, Table):
+            value.wanted(f"a mapping with the keys of {keys.what}")
+            return
+        for written, entry in value.node.entries.items():
+            key = keys.aliases.get(written, written)
+            found = Value(entry.node, _below(value.path, written), value.problems)
+            if key not in keys.allowed:
+                found.refuse(_unknown(written, keys, guess=not value.problems.many), entry.mark)
+            elif key in self._written:
+                found.refuse(f"{written!r} and {self._written[key]!r} are the same key", entry.mark)
+            else:
+                self._written[key] = written
+                if not found.missing:
+                    self._values[key] = found
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def get(self, key: str) -> Value | None:
+        """Tell the value of `key`; None where it is absent."""
+        return self._values.get(key)
+
+    def required(self, key: str, hint: str = "") -> Value | None:
+        """Tell the value of `key`; note a problem where it is absent."""
+        found = self._values.get(key)
+        if found is None and isinstance(self.value.node, Table):
+            self.value.refuse(f"{key!r} is missing{hint}")
+        return found
+
+    def text(self, key: str) -> str | None:
+        """Read a text; None where it is absent."""
+        found = self._values.get(key)
+        return None if found is None else text(found)
+
+    def flag(self, key: str) -> bool | None:
+        """Read true or false; None where it is absent."""
+        found = self._values.get(key)
+        return None if found is None else flag(found)
+
+    def json_object(self, key: str) -> JsonObject | None:
+        """Read a mapping with free keys as it is; None where it is absent."""
+        found = self._values.get(key)
+        return None if found is None else json_object(found)
+
+    def items(self, key: str, what: str = "a list") -> list[Value]:
+        """Tell the parts of a list; none where it is absent."""
+        found = self._values.get(key)
+        return [] if found is None else found.items(what)
+
+
+def text(value: Value) -> str | None:
+    """Read a text; what YAML takes for a number or a truth needs quotes."""
+    node = value.node
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        return node.value
+    hint = ""
+    if isinstance(node, Scalar) and node.value is not None:
+        hint = f', in quotes: "{_cut(node.text)}"'
+    value.wanted(f"a text{hint}")
+    return None
+
+
+def name(value: Value, pattern: re.Pattern[str], rule: str) -> str | None:
+    """Read a text that must match `pattern`, which `rule` says in words."""
+    found = text(value)
+    if found is not None and not pattern.fullmatch(found):
+        value.refuse(f"{_cut(found)!r} is not a name: {rule}")
+        return None
+    return found
+
+
+def flag(value: Value) -> bool | None:
+    """Read true or false."""
+    if isinstance(value.node, Scalar) and isinstance(value.node.value, bool):
+        return value.node.value
+    value.wanted("true or false")
+    return None
+
+
+def integer(value: Value, low: int, high: int) -> int | None:
+    """Read an integer within bounds."""
+    found = value.node.value if isinstance(value.node, Scalar) else None
+    what = f"an integer from {low:,} to {high:,}"
+    if isinstance(found, bool) or not isinstance(found, int):
+        value.wanted(what)
+    elif low <= found <= high:
+        return found
+    else:
+        value.refuse(f"must be {what}, found {found}")
+    return None
+
+
+def number(value: Value, low: float, high: float) -> float | None:
+    """Read a number within bounds."""
+    found = value.node.value if isinstance(value.node, Scalar) else None
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        value.wanted(f"a number from {low:g} to {high:g}")
+    elif low <= found <= high:
+        return float(found)
+    else:
+        value.refuse(f"must be from {low:g} to {high:g}, found {found}")
+    return None
+
+
+def duration(
+    value: Value, most: timedelta, *, unit: timedelta = timedelta(seconds=1), zero: bool = False
+) -> timedelta | None:
+    """Read a length of time, written as a number of `unit`s."""
+    found = value.node.value if isinstance(value.node, Scalar) else None
+    units = {timedelta(seconds=1): "seconds", timedelta(milliseconds=1): "milliseconds"}
+    word = units.get(unit, "minutes")
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        value.wanted(f"a number of {word}")
+        return None
+    if 0 <= found <= most / unit:
+        length = found * unit
+        if length or zero:
+            return length
+    least = "from 0" if zero else "more than 0"
+    high = f"{most / unit:,.0f} {word} ({most.days:,} days)"
+    value.refuse(f"must be {least} and at most {high}, found {found}")
+    return None
+
+
+def choice(value: Value, allowed: tuple[str, ...]) -> str | None:
+    """Read one of the texts `allowed`."""
+    found = text(value)
+    if found is None or found in allowed:
+        return found
+    guess = did_you_mean(found, allowed)
+    value.refuse(f"{_cut(found)!r} is not one of {', '.join(allowed)}{guess}")
+    return None
+
+
+def json_object(value: Value) -> JsonObject | None:
+    """Read a mapping with free keys as it is."""
+    if isinstance(value.node, Table):
+        return {key: plain(entry.node) for key, entry in value.node.entries.items()}
+    value.wanted("a mapping")
+    return None
+
+
+def plain(node: Node) -> Json:
+    """Tell the JSON value that a node stands for."""
+    if isinstance(node, Table):
+        return {key: plain(entry.node) for key, entry in node.entries.items()}
+    if isinstance(node, Items):
+        return [plain(item) for item in node.nodes]
+    return node.value
+
+
+def within(value: Value, way: Iterator[str | int]) -> Value:
+    """Follow a way of keys and indexes downwards, as far as it leads."""
+    for step in way:
+        if isinstance(step, int):
+            items = value.items()
+            if step >= len(items):
+                break
+            value = items[step]
+        else:
+            table = value.table()
+            if step not in table:
+                break
+            value = table[step]
+    return value
+
+
+def _unknown(written: str, keys: Keys, *, guess: bool) -> str:
+    if written in keys.refused:
+        return f"the key {written!r} is not allowed in {keys.what}: {keys.refused[written]}"
+    near = did_you_mean(written, (*keys.allowed, *keys.aliases)) if guess else ""
+    allowed = ", ".join(keys.allowed)
+    return f"unknown key {_cut(written)!r} in {keys.what}{near}; allowed: {allowed}"
+
+
+def _below(path: str, key: str) -> str:
+    shown = key if key.isidentifier() else f"[{_cut(key)!r}]"
+    return f"{path}.{shown}" if path and shown == key else f"{path}{shown}"
+
+
+def _found(node: Node) -> str:
+    """Say what a node is, for a message."""
+    if isinstance(node, Table):
+        return "a mapping"
+    if isinstance(node, Items):
+        return "a list"
+    if node.value is None:
+        return "nothing"
+    if isinstance(node.value, str):
+        return f"the text {_cut(node.value)!r}"
+    if isinstance(node.value, bool):
+        return str(node.value).lower()
+    return f"the number {_cut(node.text)}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,62 @@
+"""What an unquoted word in YAML means.
+
+The rules are those of YAML 1.2, in which `22:30` and `2024-05-01` are text. What YAML 1.1
+and 1.2 read differently (`yes`, `0123`, `1_000`) is refused, with what to write instead.
+"""
+
+import math
+import re
+from typing import NamedTuple
+
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
+_UNDERSCORED = re.compile(r"[-+]?[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?")
+_WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+_WORDS |= {word: word.lower() == "true" for word in ("true", "True", "TRUE")}
+_WORDS |= {word: word.lower() == "true" for word in ("false", "False", "FALSE")}
+_EITHER = {"yes": True, "on": True, "no": False, "off": False}
+_INTEGERS = range(-(2**63), 2**64)  #: the integers that JSON libraries agree on
+
+
+class Plain(NamedTuple):
+    """An unquoted word, as read."""
+
+    value: None | bool | int | float | str
+    problem: str = ""  #: why it cannot be accepted
+
+
+def reads_as_text(text: str) -> bool:
+    """Tell whether a text means itself without quotes, so far as its characters allow."""
+    return read_plain(text) == Plain(text)
+
+
+def read_plain(text: str) -> Plain:
+    """Read an unquoted word."""
+    if text in _WORDS:
+        return Plain(_WORDS[text])
+    if text.lower() in _EITHER:
+        word = "true" if _EITHER[text.lower()] else "false"
+        return Plain(text, f"{text} may mean {word} or a text; write {word}, or {text!r} in quotes")
+    if text[0] in "+-.0123456789":
+        return _number(text)
+    return Plain(text)
+
+
+def _number(text: str) -> Plain:
+    """Read what begins like a number; dates, times and versions of three parts are text."""
+    if _LEADING_ZERO.fullmatch(text):
+        return Plain(text, f"{text} begins with a zero; quote it, or leave the zero out")
+    if _UNDERSCORED.fullmatch(text):
+        return Plain(text, f"{text} has underscores; quote it, or leave them out")
+    if _NOT_FINITE.fullmatch(text):
+        return Plain(text, f"{text} is not a number in JSON; quote it as a text")
+    too_large = Plain(text, f"the number {text[:40]} is too large; quote it as a text")
+    if _INT.fullmatch(text):
+        number = int(text, 0) if len(text) <= 25 else None
+        return Plain(number) if number is not None and number in _INTEGERS else too_large
+    if _FLOAT.fullmatch(text):
+        real = float(text)
+        return Plain(real) if math.isfinite(real) else too_large
+    return Plain(text)

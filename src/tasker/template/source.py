@@ -1,0 +1,353 @@
+"""From text to nodes: YAML (and so JSON) read into a tree in which every value knows its place.
+
+Text is hostile until read: its depth, and what aliases blow it up to, are bounded, and
+tags are refused.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+import yaml
+
+from tasker.errors import InvalidTemplate, Problem
+from tasker.template.scalars import read_plain
+
+try:
+    from yaml import CSafeLoader as Loader
+except ImportError:  # PyYAML built without libyaml; slower, and otherwise the same
+    from yaml import SafeLoader as Loader  # type: ignore[assignment]
+
+MAX_DEPTH = 100  #: mappings and lists within each other
+MAX_REPEATED = 100_000  #: values that aliases may repeat, in all
+MAX_PROBLEMS = 100  #: told of one file
+
+_CORE = "tag:yaml.org,2002:"
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_DIRECTIVE = re.compile(r"^%(?!YAML )", re.MULTILINE)
+_SURROGATES = re.compile(
+    r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+)
+
+
+class Mark(NamedTuple):
+    """A place in a file, counted from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(slots=True)
+class Scalar:
+    """One value without parts."""
+
+    value: None | bool | int | float | str
+    text: str  #: as it was written
+    mark: Mark | None
+    size: int = 1  #: values in it, itself included, aliases followed
+    height: int = 0  #: mappings and lists within each other below it
+
+
+@dataclass(slots=True)
+class Items:
+    """A list."""
+
+    mark: Mark | None
+    nodes: list["Node"] = field(default_factory=list)
+    size: int = 1
+    height: int = 0
+
+
+class Entry(NamedTuple):
+    """One key of a table, where it stands, and its value."""
+
+    mark: Mark | None
+    node: "Node"
+
+
+@dataclass(slots=True)
+class Table:
+    """A mapping."""
+
+    mark: Mark | None
+    entries: dict[str, Entry] = field(default_factory=dict)
+    size: int = 1
+    height: int = 0
+
+
+Node: TypeAlias = Scalar | Items | Table
+
+
+@dataclass(slots=True)
+class Problems:
+    """Everything found wrong with one file, up to `MAX_PROBLEMS`."""
+
+    file: str
+    found: list[Problem] = field(default_factory=list)
+    more: int = 0  #: that were found beyond these
+
+    def add(self, message: str, mark: Mark | None = None, path: str = "") -> None:
+        """Note one thing that is wrong."""
+        if len(self.found) == MAX_PROBLEMS:
+            self.more += 1
+            return
+        line, column = mark or (None, None)
+        self.found.append(
+            Problem(message=message, path=path, file=self.file, line=line, column=column)
+        )
+
+    @property
+    def many(self) -> bool:
+        """So many that working out guesses is no longer worth its time."""
+        return len(self.found) >= MAX_PROBLEMS // 5
+
+    def check(self) -> None:
+        """Raise InvalidTemplate, in the order of the file, where anything was found."""
+        if self.found:
+            raise InvalidTemplate(*self.told())
+
+    def told(self) -> list[Problem]:
+        """Tell the problems in the order of the file, and how many more there are."""
+        told = sorted(self.found, key=lambda problem: (problem.line or 0, problem.column or 0))
+        if self.more:
+            told.append(Problem(message=f"and {self.more:,} more problems", file=self.file))
+        return told
+
+
+def documents(source: str | bytes, problems: Problems) -> list[Node]:
+    """Read YAML text into the root nodes of its documents; empty documents are left out.
+
+    Args:
+        source: The text, or its bytes in UTF-8, with or without a byte order mark.
+        problems: Takes what is wrong within a readable document.
+
+    Raises:
+        InvalidTemplate: The text cannot be read at all.
+    """
+    text = _decoded(source, problems)
+    _check_characters(text, problems)
+    builder = _Builder(problems)
+    try:
+        for event in _events(text):
+            builder.take(event)
+    except yaml.MarkedYAMLError as error:
+        at = error.problem_mark or error.context_mark
+        mark = Mark(at.line + 1, at.column + 1) if at else None
+        problems.add(_syntax(error, text, mark), mark)
+        problems.check()
+    except _TooMuch:
+        problems.check()
+    except yaml.YAMLError as error:
+        problems.add(f"this is not YAML: {error}")
+        problems.check()
+    return builder.roots
+
+
+def _events(text: str) -> Iterator[Any]:
+    """Tell the parser's events; PyYAML's own composing would recurse without bound."""
+    loader = Loader(text)
+    try:
+        while loader.check_event():
+            yield loader.get_event()
+    finally:
+        loader.dispose()
+
+
+def _decoded(source: str | bytes, problems: Problems) -> str:
+    if isinstance(source, str):
+        text = source.removeprefix("\ufeff")
+    else:
+        try:
+            text = source.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            before = source[: error.start].decode("utf-8", "replace")
+            problems.add(
+                f"the file is not UTF-8: byte 0x{source[error.start]:02x} has no meaning here",
+                _mark_at(before, len(before)),
+            )
+            raise InvalidTemplate(*problems.told()) from None
+    if text.lstrip().startswith(("{", "[")):  # JSON writes one character as two escapes
+        text = _SURROGATES.sub(_one_escape, text)
+    return text
+
+
+def _one_escape(pair: re.Match[str]) -> str:
+    code = 0x10000 + (int(pair[2], 16) - 0xD800 << 10) + int(pair[3], 16) - 0xDC00
+    return f"{pair[1]}\\U{code:08x}"
+
+
+def _check_characters(text: str, problems: Problems) -> None:
+    """Refuse characters that YAML forbids, and directives."""
+    if bad := _UNPRINTABLE.search(text):
+        problems.add(
+            f"the character U+{ord(bad[0]):04X} is not allowed in YAML;"
+            " write it as an escape in double quotes, or remove it",
+            _mark_at(text, bad.start()),
+        )
+    elif bad := _DIRECTIVE.search(text):
+        problems.add("directives (%) are not supported", _mark_at(text, bad.start()))
+    problems.check()
+
+
+def _mark_at(text: str, index: int) -> Mark:
+    return Mark(text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
+
+
+def _syntax(error: yaml.MarkedYAMLError, text: str, mark: Mark | None) -> str:
+    """Say what is wrong with the syntax, and what it often is."""
+    said = ", ".join(part for part in (error.context, error.problem) if part)
+    line = text.split("\n")[mark.line - 1] if mark and mark.line <= text.count("\n") + 1 else ""
+    if line.startswith("\t") or line[: mark.column if mark else 0].strip(" ").startswith("\t"):
+        return f"{said}: YAML is indented with spaces, this line with a tab"
+    if error.problem and "mapping values are not allowed" in error.problem:
+        return f"{said}: a text with ': ' in it needs quotes, and a new key its own line"
+    return f"this is not YAML: {said}"
+
+
+class _TooMuch(Exception):
+    """The text holds more than is worth reading; the problem is noted."""
+
+
+class _Frame:
+    """A list or mapping that is being read."""
+
+    __slots__ = ("anchor", "key", "merged", "node")
+
+    def __init__(self, node: Items | Table, anchor: str | None) -> None:
+        self.node = node
+        self.anchor = anchor
+        self.key: Scalar | None = None
+        self.merged: list[Table] = []
+
+
+class _Builder:
+    """Builds the nodes of each document from the parser's events."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.roots: list[Node] = []
+        self._problems = problems
+        self._stack: list[_Frame] = []
+        self._anchors: dict[str, Node | None] = {}  # None: still being read
+        self._repeated = 0
+
+    def take(self, event: Any) -> None:
+        """Take the parser's next event."""
+        mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+        if isinstance(event, yaml.ScalarEvent):
+            self._refuse_tag(event.tag, mark)
+            self._done(self._scalar(event, mark), event.anchor)
+        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            self._refuse_tag(event.tag, mark)
+            self._open(event, mark)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._close()
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(str(event.anchor), mark)
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self._anchors = {}
+
+    def _scalar(self, event: Any, mark: Mark) -> Scalar:
+        """Read one scalar; keys are always text, but for the plain `<<`, whose value is None."""
+        text: str = event.value
+        plain = event.implicit[0]
+        if "\0" in text:
+            self._problems.add("a text contains a NUL character (\\0)", mark)
+        frame = self._stack[-1] if self._stack else None
+        if frame is not None and isinstance(frame.node, Table) and frame.key is None:
+            return Scalar(None if plain and text == "<<" else text, text, mark)
+        if not plain:
+            return Scalar(text, text, mark)
+        read = read_plain(text)
+        if read.problem:
+            self._problems.add(read.problem, mark)
+        return Scalar(read.value, text, mark)
+
+    def _refuse_tag(self, tag: str | None, mark: Mark) -> None:
+        if tag and tag not in ("!", f"{_CORE}str", f"{_CORE}map", f"{_CORE}seq"):
+            shown = tag.replace(_CORE, "!!")
+            self._problems.add(f"the tag {shown!r} is not supported; remove it", mark)
+
+    def _open(self, event: Any, mark: Mark) -> None:
+        if len(self._stack) >= MAX_DEPTH:
+            self._stop(f"nested more than {MAX_DEPTH} levels deep", mark)
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        self._stack.append(_Frame(Table(mark) if mapping else Items(mark), event.anchor))
+
+    def _close(self) -> None:
+        frame = self._stack.pop()
+        if isinstance(frame.node, Table):
+            for table in frame.merged:
+                for key, entry in table.entries.items():
+                    frame.node.entries.setdefault(key, entry)
+        self._done(frame.node, frame.anchor)
+
+    def _alias(self, anchor: str, mark: Mark) -> None:
+        node = self._anchors.get(anchor)
+        if node is None:
+            self._stop(
+                f"the alias '*{anchor}' stands inside the value that it names"
+                if anchor in self._anchors
+                else f"the alias '*{anchor}' names no anchor above it",
+                mark,
+            )
+            return
+        self._repeated += node.size
+        if self._repeated > MAX_REPEATED:
+            self._stop(f"aliases repeat more than {MAX_REPEATED:,} values", mark)
+        if len(self._stack) + node.height > MAX_DEPTH:
+            self._stop(f"nested more than {MAX_DEPTH} levels deep, aliases followed", mark)
+        self._done(node, None, mark)
+
+    def _done(self, node: Node, anchor: str | None, mark: Mark | None = None) -> None:
+        """Put a complete node where it belongs."""
+        if anchor:
+            self._anchors[anchor] = node
+        if not self._stack:
+            if not (isinstance(node, Scalar) and node.value is None):
+                self.roots.append(node)
+            return
+        frame = self._stack[-1]
+        parent = frame.node
+        parent.size += node.size
+        parent.height = max(parent.height, node.height + 1)
+        if isinstance(parent, Items):
+            parent.nodes.append(node)
+        elif frame.key is None:
+            frame.key = self._key(node, mark)
+        else:
+            self._put(frame, parent, frame.key, node)
+            frame.key = None
+
+    def _key(self, node: Node, mark: Mark | None) -> Scalar:
+        if isinstance(node, Scalar):
+            return Scalar(node.text, node.text, mark) if mark else node  # mark: of an alias
+        self._problems.add("a key must be text, not a list or a mapping", mark or node.mark)
+        return Scalar(value=None, text="", mark=None)
+
+    def _put(self, frame: _Frame, table: Table, key: Scalar, node: Node) -> None:
+        if key.mark is None:  # a key that was refused
+            return
+        if key.value is None:
+            self._merge(frame, key, node)
+        elif key.text in table.entries:
+            first = table.entries[key.text].mark
+            where = f"; first on line {first.line}" if first else ""
+            self._problems.add(f"the key {key.text!r} is there twice{where}", key.mark)
+        else:
+            table.entries[key.text] = Entry(key.mark, node)
+
+    def _merge(self, frame: _Frame, key: Scalar, node: Node) -> None:
+        """Note the tables that `<<` adds; the table's own keys win, then the first."""
+        tables = node.nodes if isinstance(node, Items) else [node]
+        for table in tables:
+            if isinstance(table, Table):
+                frame.merged.append(table)
+            else:
+                self._problems.add("'<<' takes a mapping, or a list of mappings", key.mark)
+
+    def _stop(self, message: str, mark: Mark) -> None:
+        self._problems.add(message, mark)
+        raise _TooMuch

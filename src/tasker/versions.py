@@ -1,0 +1,207 @@
+"""Semantic versions: their order, the latest one, and the ranges that pick one. Pure.
+
+A range is one or more of these, joined by commas, and all of them must hold:
+
+| Written                      | Means                                  |
+|------------------------------|----------------------------------------|
+| `^2.1`, `^0.3.1`             | `>=2.1.0,<3.0.0`, `>=0.3.1,<0.4.0`     |
+| `~2.1`, `~2`                 | `>=2.1.0,<2.2.0`, `>=2.0.0,<3.0.0`     |
+| `2.1`, `2.1.x`, `2.1.*`      | `>=2.1.0,<2.2.0`                       |
+| `*`                          | any release                            |
+| `>`, `>=`, `<`, `<=`, `=`    | as they say; `>2.1` is `>=2.2.0`       |
+
+A pre-release is in a range only where the range names a pre-release of the same x.y.z.
+Build metadata plays no part in order and ranges.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from semver import Version
+
+from tasker.errors import InvalidInput
+
+LATEST = "latest"
+
+_LONGEST = 128  #: characters of a version or a range
+_NUMBER = r"(\d{1,18}|[xX*])"
+_TERM = re.compile(
+    rf"(?P<op>\^|~|>=|<=|>|<|==?|)(?P<x>{_NUMBER})(\.(?P<y>{_NUMBER}))?(\.(?P<z>{_NUMBER}))?"
+    r"(?P<pre>-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?",
+    re.ASCII,
+)
+_ALLOWED = 'three numbers, as "2.1.0", with an optional pre-release ("2.1.0-beta.1")'
+_RANGES = '"2.1.0", "^2.1", "~2.1", ">=2,<3", "2.x", "2.1" and "latest"'
+
+
+class _Bound(NamedTuple):
+    """One comparison that a version must pass."""
+
+    holds: Callable[[Version, Version], bool]
+    version: Version
+
+
+def parse(version: str) -> Version:
+    """Read a version.
+
+    Raises:
+        InvalidInput: It is not x.y.z with an optional pre-release and build.
+    """
+    try:
+        if len(version) > _LONGEST:
+            raise ValueError
+        return Version.parse(version)
+    except ValueError:
+        shown = version[:_LONGEST]
+        raise InvalidInput(f"{shown!r} is not a version; write {_ALLOWED}") from None
+
+
+def sort_key(version: str) -> tuple[Version, str]:
+    """Tell the key by which versions sort: 10.0.0 after 9.0.0, 1.0.0-rc.1 before 1.0.0.
+
+    Versions that differ in their build alone are equal as versions; its text orders them
+    here, so that sorting has one answer.
+
+    Raises:
+        InvalidInput: It is not a version.
+    """
+    parsed = parse(version)
+    return parsed, parsed.build or ""
+
+
+def is_pin(spec: str) -> bool:
+    """Tell whether `spec` is one exact version rather than a range or "latest"."""
+    try:
+        parse(spec)
+    except InvalidInput:
+        return False
+    return True
+
+
+def matches(version: str, spec: str) -> bool:
+    """Tell whether `version` is in the range, or is the exact version, that `spec` names.
+
+    Raises:
+        InvalidInput: `version` is not a version, or `spec` neither a version nor a range.
+    """
+    if is_pin(spec):
+        return version == spec
+    return _within(parse(version), _range(spec))
+
+
+def latest(versions: Iterable[str], *, spec: str | None = None) -> str | None:
+    """Pick the highest version.
+
+    Args:
+        versions: What there is, in any order.
+        spec: An exact version, a range, or None, "" or "latest": the highest release,
+            and the highest pre-release only where there is no release.
+
+    Returns:
+        One of `versions`; None where none fits.
+
+    Raises:
+        InvalidInput: One of `versions` is not a version, or `spec` is not a range.
+    """
+    if spec is None or spec.strip() in ("", LATEST):
+        ordered = sorted(versions, key=sort_key)
+        releases = [version for version in ordered if not parse(version).prerelease]
+        return next(reversed(releases or ordered), None)
+    spec = spec.strip()
+    if is_pin(spec):
+        return spec if spec in set(versions) else None
+    bounds = _range(spec)
+    fitting = [version for version in versions if _within(parse(version), bounds)]
+    return max(fitting, key=sort_key, default=None)
+
+
+def _within(version: Version, bounds: list[_Bound]) -> bool:
+    if version.prerelease and not any(_names_pre_release_of(version, bound) for bound in bounds):
+        return False
+    return all(bound.holds(version, bound.version) for bound in bounds)
+
+
+def _names_pre_release_of(version: Version, bound: _Bound) -> bool:
+    named = bound.version
+    return bool(named.prerelease) and named.to_tuple()[:3] == version.to_tuple()[:3]
+
+
+def _range(spec: str) -> list[_Bound]:
+    """Read a range into the comparisons that it stands for; none of them: any release."""
+    if len(spec) > _LONGEST:
+        raise _not_a_range(spec)
+    tight = re.sub(r"(?<=[<>=^~])\s+", "", spec.strip())
+    return [bound for term in re.split(r"\s*,\s*|\s+", tight) for bound in _bounds(term, spec)]
+
+
+def _bounds(term: str, spec: str) -> list[_Bound]:
+    """Read one term of a range."""
+    found = _TERM.fullmatch(term)
+    if found is None:
+        raise _not_a_range(spec)
+    numbers = _numbers([found["x"], found["y"], found["z"]], spec)
+    low = Version(*numbers, *[0] * (3 - len(numbers)))
+    if found["pre"]:
+        if len(numbers) < 3:
+            raise _not_a_range(spec)
+        low = _pre_release(low, found["pre"], spec)
+    op = found["op"]
+    if not numbers:
+        if op:
+            raise _not_a_range(spec)
+        return []
+    return _compared(op, numbers, low)
+
+
+def _compared(op: str, numbers: list[int], low: Version) -> list[_Bound]:
+    """Write `op` and a version, perhaps partial, as plain comparisons."""
+    last = len(numbers) - 1
+    if op == "^":
+        leading = next((at for at, number in enumerate(numbers) if number), last)
+        return _between(low, _bumped(numbers, leading))
+    if op == "~":
+        return _between(low, _bumped(numbers, min(last, 1)))
+    full = last == 2
+    if op == ">=":
+        return [_Bound(operator.ge, low)]
+    if op == "<":
+        return [_Bound(operator.lt, low)]
+    if op == ">":
+        return [_Bound(operator.gt, low) if full else _Bound(operator.ge, _bumped(numbers, last))]
+    if op == "<=":
+        return [_Bound(operator.le, low) if full else _Bound(operator.lt, _bumped(numbers, last))]
+    return [_Bound(operator.eq, low)] if full else _between(low, _bumped(numbers, last))
+
+
+def _between(low: Version, high: Version) -> list[_Bound]:
+    return [_Bound(operator.ge, low), _Bound(operator.lt, high)]
+
+
+def _bumped(numbers: list[int], at: int) -> Version:
+    """Tell the first version after all that begin with `numbers` up to index `at`."""
+    bumped = [*numbers[:at], numbers[at] + 1]
+    return Version(*bumped, *[0] * (3 - len(bumped)))
+
+
+def _numbers(parts: list[str | None], spec: str) -> list[int]:
+    """Read the numbers before the first wildcard; after one there may be no number."""
+    wild = [part is None or not part.isdigit() for part in parts]
+    count = wild.index(True) if True in wild else len(parts)
+    if not all(wild[count:]):
+        raise _not_a_range(spec)
+    return [int(part) for part in parts[:count] if part is not None]
+
+
+def _pre_release(low: Version, suffix: str, spec: str) -> Version:
+    try:
+        return Version.parse(f"{low}{suffix}")
+    except ValueError:
+        raise _not_a_range(spec) from None
+
+
+def _not_a_range(spec: str) -> InvalidInput:
+    return InvalidInput(
+        f"{spec[:_LONGEST]!r} is neither a version nor a range; write one as in {_RANGES}"
+    )

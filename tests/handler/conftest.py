@@ -16,8 +16,8 @@ class Write(Protocol):
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Write a file below the test's directory, dedented."""
+def write(tmp_path: Path) -> Iterator[Write]:
+    """Write files that a test imports; after it, nothing of them stays imported."""
 
     def write(name: str, text: str = "") -> Path:
         path = tmp_path / name
@@ -25,14 +25,10 @@ def write(tmp_path: Path) -> Write:
         path.write_text(textwrap.dedent(text))
         return path
 
-    return write
-
-
-@pytest.fixture(autouse=True)
-def _imports_end_with_the_test() -> Iterator[None]:
-    modules, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - modules:
-        if not name.startswith(("tasker", "pydantic")):
-            del sys.modules[name]
+    path = list(sys.path)
+    yield write
     sys.path[:] = path
+    for name, module in list(sys.modules.items()):
+        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+        if any(place and Path(place).is_relative_to(tmp_path) for place in places):
+            del sys.modules[name]

@@ -74,7 +74,7 @@ class _Checking:
         upstream = Upstream.of(self._graph, self._graph.numbers[spec.name])
         for parameter in parameters:
             try:
-                argument = bind(parameter, upstream, what=repr(found))
+                argument = bind(parameter, upstream, handler=found)
             except Misuse as error:
                 yield str(error)
                 continue

@@ -41,7 +41,7 @@ class Plan:
         self.facts = facts
         try:
             self.arguments = tuple(
-                bind(parameter, facts.upstream, what=repr(handler))
+                bind(parameter, facts.upstream, handler=handler)
                 for parameter in handler.parameters(facts.spec.method)
             )
         except Misuse as error:
@@ -126,17 +126,17 @@ class Argument(NamedTuple):
     label: str  #: the key or step, for errors
 
 
-def bind(parameter: Parameter, upstream: Upstream, *, what: str) -> Argument:
-    """Decide where `parameter` of a handler comes from in a step that has `upstream` before it.
+def bind(parameter: Parameter, upstream: Upstream, *, handler: Handler) -> Argument:
+    """Decide where a parameter of `handler` comes from in a step that has `upstream` before it.
 
     Raises:
-        Misuse: It names a step that does not come before; it calls the handler `what`.
+        Misuse: It names a step that does not come before.
     """
     match parameter.source:
         case Result(step):
             if step not in upstream:
                 raise Misuse(
-                    f'{what}: parameter {parameter.name!r} asks for Result("{step}"), but that'
+                    f'{handler!r}: parameter {parameter.name!r} asks for Result("{step}"), but that'
                     f" step does not come before this one{did_you_mean(step, upstream)}"
                 )
             return Argument(parameter, "result", upstream[step], step)

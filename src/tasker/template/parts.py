@@ -188,6 +188,7 @@ def schema(value: Value | None) -> JsonObject | None:
     wrong = None if found is None else fault(found)
     if wrong is not None:
         within(value, iter(wrong.way)).refuse(f"not a JSON Schema: {wrong.message}")
+        return None
     return found
 
 

@@ -197,6 +197,9 @@ def _mark_at(text: str, index: int) -> Mark:
 def _syntax(error: yaml.MarkedYAMLError, text: str, mark: Mark | None) -> str:
     """Say what is wrong with the syntax, and what it often is."""
     said = ", ".join(part for part in (error.context, error.problem) if part)
+    begun = error.context_mark
+    if begun and mark and begun.line + 1 != mark.line:
+        said += f" (begun on line {begun.line + 1})"
     line = text.split("\n")[mark.line - 1] if mark and mark.line <= text.count("\n") + 1 else ""
     if line.startswith("\t") or line[: mark.column if mark else 0].strip(" ").startswith("\t"):
         return f"{said}: YAML is indented with spaces, this line with a tab"

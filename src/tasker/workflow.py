@@ -1,0 +1,279 @@
+"""Templates written in Python: functions are the steps, their parameters are the edges."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, is_dataclass, replace
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, TypeAlias, TypeVar, is_typeddict, overload
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
+
+from tasker.errors import InvalidTemplate, Misuse, Problem
+from tasker.handler.marks import Result
+from tasker.handler.parameters import read_parameters, return_annotation
+from tasker.model import JsonObject, Retry, StepSpec, Template
+from tasker.template import from_document, to_document
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+After: TypeAlias = str | Callable[..., Any] | Iterable[str | Callable[..., Any]]
+"""Steps to wait for, each given by its name or its function."""
+
+_STEP = re.compile(r"steps\[(\d+)\]")
+
+
+class Workflow:
+    """A template in the making, and the functions that do its steps.
+
+    A parameter named like a step that is already there, or marked `Result("step")`, makes
+    the new step wait for that one. The functions stay as they are.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: str = "0.1.0",
+        description: str = "",
+        input: type | JsonObject | None = None,  # noqa: A002 - it is the workflow's input
+        deadline: timedelta | float | None = None,
+        metadata: JsonObject | None = None,
+    ) -> None:
+        """Begin a workflow.
+
+        Args:
+            name: `namespace.name`, or a name alone in the namespace "default".
+            version: Three numbers, as "2.1.0".
+            description: For people.
+            input: A pydantic model, dataclass, typed dict or JSON Schema that a task's
+                context must fit; None: any object does.
+            deadline: Most time a task may take, in seconds or as a timedelta; None: for ever.
+            metadata: Anything worth keeping with the template.
+
+        Raises:
+            Misuse: `input` has no JSON Schema.
+        """
+        namespace, _, plain = name.rpartition(".")
+        self._head = Template(
+            namespace=namespace or "default",
+            name=plain,
+            version=version,
+            description=description,
+            steps=(),
+            input_schema=None if input is None else _input_schema(input, name),
+            deadline=_length(deadline),
+            metadata=metadata or {},
+        )
+        self._steps: dict[str, _Step] = {}
+        self._template: Template | None = None
+
+    @overload
+    def step(self, function: Function, /) -> Function: ...
+
+    @overload
+    def step(
+        self,
+        *,
+        name: str | None = None,
+        description: str = "",
+        after: After = (),
+        retry: Retry | None = None,
+        timeout: timedelta | float | None = None,
+        config: JsonObject | None = None,
+    ) -> Callable[[Function], Function]: ...
+
+    def step(
+        self,
+        function: Any = None,
+        /,
+        *,
+        name: str | None = None,
+        description: str = "",
+        after: After = (),
+        retry: Retry | None = None,
+        timeout: timedelta | float | None = None,
+        config: JsonObject | None = None,
+    ) -> Any:  # the overloads tell the types
+        """Make a function a step, bare or with options; the function stays as it is.
+
+        Args:
+            function: The function, sync or async.
+            name: The step's name; None: the function's.
+            description: For people.
+            after: Steps to wait for besides those that the parameters name, each by its
+                name or function.
+            retry: When a failed attempt is followed by another; None: the defaults.
+            timeout: Most time one attempt may take, in seconds or as a timedelta.
+            config: What parameters marked `Config("key")` get.
+
+        Raises:
+            InvalidTemplate: There is a step of that name.
+            Misuse: The function asks for something that no step can give.
+        """
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            step = name or str(getattr(function, "__name__", ""))
+            waits = dict.fromkeys((*self._asked_for(function, step), *self._names(after)))
+            spec = StepSpec(
+                name=step,
+                description=description,
+                callable=f"{self._head.namespace}.{self._head.name}.{step}",
+                config=config or {},
+                dependencies=tuple(waits),
+                retry=retry or Retry(),
+                timeout=_length(timeout),
+                result_schema=_result_schema(return_annotation(function)),
+            )
+            self._put(spec, function)
+            return function
+
+        return decorate if function is None else decorate(function)
+
+    def add(
+        self,
+        name: str,
+        *,
+        callable: str | None = None,  # noqa: A002 - as templates write it
+        method: str | None = None,
+        description: str = "",
+        after: After = (),
+        retry: Retry | None = None,
+        timeout: timedelta | float | None = None,
+        config: JsonObject | None = None,
+        result_schema: JsonObject | None = None,
+    ) -> None:
+        """Add a step whose handler lives elsewhere.
+
+        Args:
+            name: The step's name.
+            callable: The handler's name; None: it is named like the step.
+            method: The method to call where the handler is a class; None: `call`.
+            result_schema: JSON Schema of the result.
+
+        The other arguments are those of `step`.
+
+        Raises:
+            InvalidTemplate: There is a step of that name.
+        """
+        self._put(
+            StepSpec(
+                name=name,
+                description=description,
+                callable=callable and callable.removeprefix("::").replace("::", "."),
+                method=method,
+                config=config or {},
+                dependencies=self._names(after),
+                retry=retry or Retry(),
+                timeout=_length(timeout),
+                result_schema=result_schema,
+            ),
+            None,
+        )
+
+    @property
+    def template(self) -> Template:
+        """The finished template.
+
+        Raises:
+            InvalidTemplate: With everything that is wrong, and the functions it is about.
+        """
+        if self._template is None:
+            made = replace(self._head, steps=tuple(step.spec for step in self._steps.values()))
+            try:
+                self._template = from_document(to_document(made))
+            except InvalidTemplate as error:
+                raise InvalidTemplate(*map(self._located, error.problems)) from None
+        return self._template
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """Handler name -> function; `Handlers.of(workflow)` takes them from here."""
+        return MappingProxyType(
+            {
+                step.spec.handler: step.function
+                for step in self._steps.values()
+                if step.function is not None
+            }
+        )
+
+    def _asked_for(self, function: Callable[..., Any], step: str) -> list[str]:
+        """Tell the steps whose results the parameters ask for."""
+        names = []
+        for parameter in read_parameters(function, what=f"step {step!r}"):
+            if isinstance(parameter.source, Result):
+                names.append(parameter.source.step)
+            elif parameter.source is None and not parameter.takes_context:
+                names += [parameter.name] if parameter.name in self._steps else []
+        return names
+
+    def _names(self, after: After) -> tuple[str, ...]:
+        """Tell the names of steps that are given by name or function."""
+        given = [after] if isinstance(after, str) or callable(after) else after
+        return tuple(dict.fromkeys(self._name(each) for each in given))
+
+    def _name(self, given: str | Callable[..., Any]) -> str:
+        if isinstance(given, str):
+            return given
+        for name, step in self._steps.items():
+            if step.function is given:
+                return name
+        shown = getattr(given, "__name__", given)
+        raise Misuse(f"after={shown}: this function is no step of {self._head.name!r} yet")
+
+    def _put(self, spec: StepSpec, function: Callable[..., Any] | None) -> None:
+        step = _Step(spec, function)
+        if spec.name in self._steps:
+            raise InvalidTemplate(
+                step.located(Problem(f"the step {spec.name!r} is there twice", path=spec.name))
+            )
+        self._steps[spec.name] = step
+        self._template = None
+
+    def _located(self, problem: Problem) -> Problem:
+        """Tell a problem with the place of the function that it is about."""
+        found = _STEP.match(problem.path)
+        if found is None:
+            return replace(problem, file=problem.file or self._head.full_name)
+        return list(self._steps.values())[int(found[1])].located(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step, and the function that does it where it is known."""
+
+    spec: StepSpec
+    function: Callable[..., Any] | None
+
+    def located(self, problem: Problem) -> Problem:
+        code = getattr(self.function, "__code__", None)
+        if code is None:
+            return problem
+        return replace(problem, file=code.co_filename, line=code.co_firstlineno)
+
+
+def _length(given: timedelta | float | None) -> timedelta | None:
+    return timedelta(seconds=given) if isinstance(given, int | float) else given
+
+
+def _input_schema(given: Any, name: str) -> JsonObject:
+    if isinstance(given, Mapping):
+        return given
+    try:
+        return TypeAdapter(given).json_schema(mode="validation")
+    except (PydanticUserError, PydanticInvalidForJsonSchema) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise Misuse(f"the input of {name!r} has no JSON Schema: {reason}") from error
+
+
+def _result_schema(annotation: Any) -> JsonObject | None:
+    """Tell the schema of what a model, dataclass or typed dict becomes; None for all else."""
+    model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    if not (model or is_typeddict(annotation) or is_dataclass(annotation)):
+        return None
+    by_alias = bool(getattr(annotation, "model_config", {}).get("serialize_by_alias"))
+    try:
+        return TypeAdapter(annotation).json_schema(mode="serialization", by_alias=by_alias)
+    except (PydanticUserError, PydanticInvalidForJsonSchema):
+        return None

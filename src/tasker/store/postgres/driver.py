@@ -1,0 +1,168 @@
+"""How the store's methods reach the database."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import asyncpg
+
+from tasker.errors import (
+    SchemaMismatch,
+    StoreError,
+    StoreUnavailable,
+)
+from tasker.model import (
+    Code,
+    SchemaStatus,
+    TaskId,
+)
+from tasker.store import statements
+from tasker.store.postgres import schema
+from tasker.store.postgres.address import Address
+from tasker.store.postgres.listen import Listener
+from tasker.store.records import Reader
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+STATEMENTS = {
+    name: statement.numbered() for name, statement in statements.load(__package__, "sql").items()
+}
+READ = Reader(instant=lambda value: value.astimezone(UTC), strings=tuple)
+
+_UNREACHABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.QueryCanceledError,
+)
+_NO_SCHEMA = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.InvalidSchemaNameError,
+)
+
+
+class Driver:
+    """Opens the database, and runs statements by name.
+
+    Args:
+        url: `postgresql://user@host/database?schema=tasker`; what else is in its query
+            goes to the driver.
+        connections: The most connections of the pool. A worker has one more, to listen.
+    """
+
+    def __init__(self, url: str, *, connections: int = 10) -> None:
+        self.address = Address.parse(url)
+        self.url = self.address.shown
+        self._connections = connections
+        self._listener = Listener(self.address.connect, self.address.schema)
+
+    async def __aenter__(self) -> Self:
+        with driver_errors(self.url):
+            self._pool = await asyncpg.create_pool(
+                self.address.dsn,
+                min_size=1,
+                max_size=self._connections,
+                reset=_no_reset,
+                command_timeout=60,
+                server_settings=self.address.server_settings,
+            )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._listener.close()
+        try:
+            async with asyncio.timeout(5):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def schema_status(self) -> SchemaStatus:
+        async with self._connection() as connection:
+            return SchemaStatus(await schema.version(connection), schema.MIGRATIONS.wanted)
+
+    async def upgrade(self) -> SchemaStatus:
+        with driver_errors(self.url):
+            connection = await self.address.connect()
+            try:
+                await schema.upgrade(connection, self.address.schema)
+            finally:
+                await connection.close()
+        return await self.schema_status()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        with driver_errors(self.url):
+            async with self._pool.acquire() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    async def _all(self, statement: str, /, **parameters: Any) -> list[Any]:
+        text, names = STATEMENTS[statement]
+        with driver_errors(self.url):
+            return await self._pool.fetch(text, *[parameters[name] for name in names])
+
+    async def _one(self, statement: str, /, **parameters: Any) -> Any:
+        rows = await self._all(statement, **parameters)
+        return rows[0] if rows else None
+
+
+async def fetch(connection: Connection, statement: str, /, **parameters: Any) -> list[Any]:
+    text, names = STATEMENTS[statement]
+    return await connection.fetch(text, *[parameters[name] for name in names])
+
+
+async def fetch_one(connection: Connection, statement: str, /, **parameters: Any) -> Any:
+    rows = await fetch(connection, statement, **parameters)
+    return rows[0] if rows else None
+
+
+execute = fetch  # for statements whose rows nobody wants
+
+
+async def stop_task(connection: Connection, task_id: TaskId, code: Code, error: str | None) -> None:
+    """End a task and what of it has not ended."""
+    steps = Code.SKIPPED if code is Code.RESOLVED_MANUALLY else Code.CANCELLED
+    await execute(connection, "stop_steps", task_id=task_id, state=int(steps))
+    await execute(connection, "end_task", task_id=task_id, state=int(code), error=error)
+
+
+async def _no_reset(_connection: object) -> None:
+    """Instead of the pool's query at each release: no session state outlives a transaction."""
+
+
+@contextmanager
+def driver_errors(url: str) -> Iterator[None]:
+    """Turn the driver's errors into the store's."""
+    try:
+        yield
+    except _NO_SCHEMA as error:
+        raise SchemaMismatch(
+            f"the schema of {url} is not the one this release needs ({error}):"
+            " run `tasker db upgrade`"
+        ) from error
+    except _UNREACHABLE as error:
+        raise StoreUnavailable(f"{url}: {str(error) or type(error).__name__}") from error
+    except asyncpg.PostgresError as error:
+        if error.sqlstate.startswith("TK"):
+            raise
+        raise StoreError(f"{url}: {error}") from error

@@ -1,0 +1,88 @@
+"""Leases, wake-ups, and the janitor's duties."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from tasker.errors import (
+    LeaseLost,
+)
+from tasker.model import (
+    Claim,
+    Code,
+    Lapsed,
+    TaskEnd,
+    TaskId,
+    TaskState,
+    WorkerId,
+    WorkerInfo,
+)
+from tasker.store import acts
+from tasker.store.postgres.driver import READ, Driver, execute, fetch, fetch_one, stop_task
+
+
+class Workers(Driver):
+    """Leases, wake-ups, and the janitor's duties."""
+
+    async def register_worker(
+        self, name: str, *, lease: timedelta, slots: int, handlers: Sequence[str]
+    ) -> WorkerId:
+        row = await self._one(
+            "register_worker",
+            name=name,
+            lease=lease.total_seconds(),
+            slots=slots,
+            handlers=list(handlers),
+        )
+        return WorkerId(row[0])
+
+    async def renew(
+        self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
+    ) -> list[Claim]:
+        async with self._connection() as connection:
+            kept = await fetch_one(connection, "renew", worker=worker, lease=lease.total_seconds())
+            if kept is None:
+                raise LeaseLost(f"the lease of worker {worker} had lapsed")
+            if not held:
+                return []
+            gone = await fetch(
+                connection,
+                "lost_claims",
+                worker=worker,
+                tasks=[claim.task_id for claim in held],
+                nos=[claim.no for claim in held],
+                attempts=[claim.attempt for claim in held],
+            )
+        return [held[row[0] - 1] for row in gone]
+
+    async def held(self, worker: WorkerId) -> list[Claim]:
+        return [Claim(*row) for row in await self._all("held", worker=worker)]
+
+    async def retire_worker(self, worker: WorkerId) -> None:
+        await self._all("retire_worker", worker=worker)
+
+    async def list_workers(self) -> list[WorkerInfo]:
+        return [READ.worker(row) for row in await self._all("list_workers")]
+
+    async def wait_for_work(self, timeout: float) -> None:
+        await self._listener.wait(self._listener.work, timeout)
+
+    async def wait_for_recall(self, timeout: float) -> None:
+        await self._listener.wait(self._listener.recall, timeout)
+
+    async def lapsed(self, limit: int) -> list[Lapsed]:
+        rows = await self._all("lapsed", limit=limit)
+        return [Lapsed(Claim(*row[:4]), row[4], row[5]) for row in rows]
+
+    async def sweep(self) -> list[TaskEnd]:
+        ended: list[TaskEnd] = []
+        failing = [row[0] for row in await self._all("failing")]
+        if failing:
+            rows = await self._all("end_failed", tasks=failing)
+            ended += (TaskEnd(TaskId(row[0]), TaskState.ERROR) for row in rows)
+        async with self._transaction() as connection:
+            for row in await fetch(connection, "overdue", limit=100):
+                await stop_task(connection, row[0], Code.ERROR, acts.OVERDUE)
+                ended.append(TaskEnd(TaskId(row[0]), TaskState.ERROR))
+            if ended:
+                await execute(connection, "recall")
+        return ended

@@ -1,0 +1,147 @@
+"""How the store's methods reach the database."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from tasker import codec
+from tasker.clock import Clock, SystemClock
+from tasker.model import (
+    Code,
+    SchemaStatus,
+    TaskId,
+)
+from tasker.store import statements
+from tasker.store.records import Reader
+from tasker.store.sqlite import connection as database
+from tasker.store.sqlite.address import Address
+from tasker.store.sqlite.thread import DatabaseThread
+
+T = TypeVar("T")
+STATEMENTS = {
+    name: statement.text for name, statement in statements.load(__package__, "sql").items()
+}
+READ = Reader(
+    instant=lambda value: datetime.fromtimestamp(value, UTC),
+    strings=lambda text: tuple(codec.loads(text)),
+)
+_ANOTHER_PROCESS = 0.05  #: seconds between looks at whether another process wrote
+
+
+class Driver:
+    """Opens the database, and runs statements by name.
+
+    One process writes at a time; several may, each waiting for the others' transactions.
+
+    Args:
+        url: `sqlite`, `sqlite:FILE[?synchronous=normal]` or `sqlite::memory:`.
+        clock: The store's own clock.
+    """
+
+    def __init__(self, url: str = "sqlite", *, clock: Clock | None = None) -> None:
+        self.address = Address.parse(url)
+        self.url = self.address.shown
+        self._clock = clock or SystemClock()
+        memory = database.memory_name()
+        self._thread = DatabaseThread(lambda: database.connect(self.address, memory), self.url)
+        self._work = asyncio.Event()
+        self._recall = asyncio.Event()
+        self._watch: sqlite3.Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        self._thread.start()
+        await self._read(database.version)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        await self._thread.stop()
+
+    async def schema_status(self) -> SchemaStatus:
+        return SchemaStatus(await self._read(database.version), database.MIGRATIONS.wanted)
+
+    async def upgrade(self) -> SchemaStatus:
+        await self._thread.run(database.upgrade, writes=True)
+        return await self.schema_status()
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._thread.run(work, writes=False)
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._thread.run(work, writes=True)
+
+    async def _all(self, statement: str, /, **parameters: Any) -> list[Any]:
+        return await self._read(lambda on: fetch(on, statement, **parameters))
+
+    async def _first(self, statement: str, /, **parameters: Any) -> Any:
+        rows = await self._all(statement, **parameters)
+        return rows[0] if rows else None
+
+    async def _change(self, statement: str, /, **parameters: Any) -> list[Any]:
+        return await self._write(lambda on: fetch(on, statement, **parameters))
+
+    async def _wait(self, event: asyncio.Event, timeout: float) -> None:
+        """Wait for this process's event, or for another process's commit."""
+        seen = self._data_version()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        while not event.is_set() and (left := end - loop.time()) > 0:
+            pause = left if seen is None else min(left, _ANOTHER_PROCESS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await event.wait()
+            if self._data_version() != seen:
+                break
+        event.clear()
+
+    def _data_version(self) -> int | None:
+        """Tell a number that changes when anybody commits; None in memory."""
+        if self.address.path is None:
+            return None
+        if self._watch is None:
+            self._watch = sqlite3.connect(self.address.path, isolation_level=None)
+        found: int = self._watch.execute("pragma data_version").fetchone()[0]
+        return found
+
+
+json_text = codec.orjson_text
+
+
+def fetch(on: sqlite3.Connection, statement: str, /, **parameters: Any) -> list[Any]:
+    return on.execute(STATEMENTS[statement], parameters).fetchall()
+
+
+def fetch_one(on: sqlite3.Connection, statement: str, /, **parameters: Any) -> Any:
+    rows = fetch(on, statement, **parameters)
+    return rows[0] if rows else None
+
+
+def execute(on: sqlite3.Connection, statement: str, /, **parameters: Any) -> sqlite3.Cursor:
+    return on.execute(STATEMENTS[statement], parameters)
+
+
+def stop_task(
+    on: sqlite3.Connection, task_id: TaskId, code: Code, error: str | None, now: float
+) -> None:
+    """End a task and what of it has not ended."""
+    steps = Code.SKIPPED if code is Code.RESOLVED_MANUALLY else Code.CANCELLED
+    execute(on, "stop_attempts", task_id=task_id, now=now)
+    execute(on, "stop_steps", task_id=task_id, state=int(steps), now=now)
+    execute(on, "end_task", task_id=task_id, state=int(code), error=error, now=now)
+
+
+def seconds(instant: datetime | None) -> float | None:
+    return None if instant is None else instant.timestamp()

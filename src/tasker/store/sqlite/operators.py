@@ -1,0 +1,128 @@
+"""What operators do to tasks and steps."""
+
+import sqlite3
+from collections.abc import Collection, Mapping
+
+from tasker.model import (
+    Code,
+    JsonText,
+    Outcome,
+    StepState,
+    Task,
+    TaskId,
+    TaskState,
+)
+from tasker.store import acts
+from tasker.store.protocol import Act
+from tasker.store.sqlite.driver import execute, fetch, fetch_one, json_text, stop_task
+from tasker.store.sqlite.hotpath import settle_within
+from tasker.store.sqlite.tasks import Tasks
+
+
+class Operators(Tasks):
+    """What operators do to tasks and steps."""
+
+    async def cancel_task(self, task_id: TaskId, act: Act) -> Task:
+        def cancel(on: sqlite3.Connection) -> None:
+            now = self._now()
+            before = _checked(on, task_id, "cancel", acts.OPEN)
+            stop_task(on, task_id, Code.CANCELLED, None, now)
+            _audit(on, task_id, None, "cancel", act, before, TaskState.CANCELLED, now)
+
+        await self._write(cancel)
+        self._recall.set()
+        return await self.get_task(task_id)
+
+    async def retry_steps(
+        self,
+        task_id: TaskId,
+        act: Act,
+        *,
+        steps: Collection[int] | None = None,
+        tries: Mapping[int, int] | None = None,
+    ) -> Task:
+        def retry(on: sqlite3.Connection) -> None:
+            now = self._now()
+            _checked(on, task_id, "retry", acts.RETRYABLE)
+            nos = None if steps is None else json_text(list(steps))
+            found = fetch(on, "lock_steps", task_id=task_id, nos=nos)
+            acts.require_steps(task_id, steps, [row[0] for row in found])
+            for no, name, code, *_ in found:
+                before = acts.require_step(name, code, "retry", acts.FAILED)
+                used = (tries or {}).get(no, 0)
+                execute(on, "retry_step", task_id=task_id, no=no, tries=used, now=now)
+                _audit(on, task_id, no, "retry", act, before, StepState.ENQUEUED, now)
+            execute(on, "reopen_task", task_id=task_id)
+
+        await self._write(retry)
+        self._work.set()
+        return await self.get_task(task_id)
+
+    async def resolve_step(
+        self,
+        task_id: TaskId,
+        no: int,
+        result: JsonText | None,
+        act: Act,
+        *,
+        complete: bool = False,
+    ) -> Task:
+        action, after, outcome = acts.resolution(complete)
+
+        def resolve(on: sqlite3.Connection) -> None:
+            now = self._now()
+            _checked(on, task_id, action, acts.RETRYABLE)
+            found = fetch(on, "lock_steps", task_id=task_id, nos=json_text([no]))
+            acts.require_steps(task_id, [no], [row[0] for row in found])
+            before = acts.require_step(found[0][1], found[0][2], action, acts.RESOLVABLE)
+            attempt = fetch_one(on, "take_step", task_id=task_id, no=no, now=now)[0]
+            execute(on, "reopen_task", task_id=task_id)
+            given = json_text([Outcome(task_id, no, attempt, outcome, result, None, 0.0)])
+            settle_within(on, None, given, 1, "[]", 0, now)
+            _audit(on, task_id, no, action, act, before, after, now)
+
+        await self._write(resolve)
+        self._work.set()
+        self._recall.set()
+        return await self.get_task(task_id)
+
+    async def resolve_task(self, task_id: TaskId, act: Act) -> Task:
+        def resolve(on: sqlite3.Connection) -> None:
+            now = self._now()
+            before = _checked(on, task_id, "resolve", acts.FAILED_TASK)
+            stop_task(on, task_id, Code.RESOLVED_MANUALLY, None, now)
+            after = TaskState.RESOLVED_MANUALLY
+            _audit(on, task_id, None, "resolve_task", act, before, after, now)
+
+        await self._write(resolve)
+        return await self.get_task(task_id)
+
+
+def _checked(
+    on: sqlite3.Connection, task_id: TaskId, action: str, allowed: frozenset[TaskState]
+) -> TaskState:
+    return acts.require_task(task_id, fetch_one(on, "lock_task", task_id=task_id), action, allowed)
+
+
+def _audit(
+    on: sqlite3.Connection,
+    task_id: TaskId,
+    no: int | None,
+    action: str,
+    act: Act,
+    before: str,
+    after: str,
+    now: float,
+) -> None:
+    execute(
+        on,
+        "add_audit",
+        task_id=task_id,
+        no=no,
+        actor=act.actor,
+        action=action,
+        reason=act.reason,
+        before=before,
+        after=after,
+        now=now,
+    )

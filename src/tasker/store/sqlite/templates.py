@@ -1,0 +1,82 @@
+"""Registering and reading templates."""
+
+import sqlite3
+
+from tasker.errors import NotFound
+from tasker.model import (
+    Queue,
+    StoredTemplate,
+    Template,
+    TemplateId,
+    TemplateName,
+)
+from tasker.store import registry
+from tasker.store.protocol import Registered
+from tasker.store.sqlite.driver import READ, Driver, execute, fetch_one, json_text
+
+
+class Templates(Driver):
+    """Registering and reading templates."""
+
+    async def register_template(
+        self, template: Template, *, registered_by: str, replace: bool = False
+    ) -> Registered:
+        row = registry.TemplateRow.of(template)
+
+        def register(on: sqlite3.Connection) -> Registered:
+            current = fetch_one(on, "template", **row.name._asdict())
+            if current is not None and current[4] == row.digest:
+                return Registered(READ.template(current), created=False)
+            if current is not None and not replace:
+                raise registry.conflict(row.name, current[2])
+            if current is not None:
+                execute(on, "replace_template", id=current[0], now=self._now())
+            return Registered(self._add_template(on, row, registered_by), created=True)
+
+        registered = await self._write(register)
+        self._work.set()  # a worker may serve the new queues
+        return registered
+
+    def _add_template(
+        self, on: sqlite3.Connection, row: registry.TemplateRow, registered_by: str
+    ) -> StoredTemplate:
+        added = fetch_one(
+            on,
+            "add_template",
+            **row.name._asdict(),
+            digest=row.digest,
+            document=row.document,
+            sinks=row.sinks,
+            registered_by=registered_by,
+            now=self._now(),
+        )
+        handlers = sorted({step.handler for step in row.steps})
+        namespace = row.name.namespace
+        execute(on, "add_queues", namespace=namespace, handlers=json_text(handlers))
+        steps = json_text([tuple(step) for step in row.steps])
+        execute(on, "add_template_steps", template_id=added[0], namespace=namespace, steps=steps)
+        return READ.template(added)
+
+    async def template(self, name: TemplateName) -> StoredTemplate:
+        row = await self._first("template", **name._asdict())
+        if row is None:
+            raise registry.unknown(name)
+        return READ.template(row)
+
+    async def template_by_id(self, template_id: TemplateId) -> StoredTemplate:
+        row = await self._first("template_by_id", id=template_id)
+        if row is None:
+            raise NotFound(f"there is no template with the id {template_id}")
+        return READ.template(row)
+
+    async def templates(
+        self, *, namespace: str | None = None, name: str | None = None
+    ) -> list[StoredTemplate]:
+        rows = await self._all("templates", namespace=namespace, name=name)
+        return [READ.template(row) for row in rows]
+
+    async def versions(self, namespace: str, name: str) -> list[str]:
+        return [row[0] for row in await self._all("versions", namespace=namespace, name=name)]
+
+    async def queues(self) -> list[Queue]:
+        return [Queue(*row) for row in await self._all("queues")]

@@ -1,0 +1,90 @@
+"""Leases, wake-ups, and the janitor's duties."""
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from tasker.errors import LeaseLost
+from tasker.model import (
+    Claim,
+    Code,
+    Lapsed,
+    TaskEnd,
+    TaskState,
+    WorkerId,
+    WorkerInfo,
+)
+from tasker.store import acts
+from tasker.store.sqlite.driver import READ, Driver, fetch, json_text, stop_task
+
+
+class Workers(Driver):
+    """Leases, wake-ups, and the janitor's duties."""
+
+    async def register_worker(
+        self, name: str, *, lease: timedelta, slots: int, handlers: Sequence[str]
+    ) -> WorkerId:
+        rows = await self._change(
+            "register_worker",
+            name=name,
+            lease=lease.total_seconds(),
+            slots=slots,
+            handlers=json_text(list(handlers)),
+            now=self._now(),
+        )
+        return WorkerId(rows[0][0])
+
+    async def renew(
+        self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
+    ) -> list[Claim]:
+        claims = json_text([claim[:3] for claim in held])
+
+        def renew(on: sqlite3.Connection) -> list[Any] | None:
+            seconds = lease.total_seconds()
+            if not fetch(on, "renew", worker=worker, lease=seconds, now=self._now()):
+                return None
+            return fetch(on, "lost_claims", worker=worker, claims=claims)
+
+        gone = await self._write(renew)
+        if gone is None:
+            raise LeaseLost(f"the lease of worker {worker} had lapsed")
+        return [held[row[0] - 1] for row in gone]
+
+    async def held(self, worker: WorkerId) -> list[Claim]:
+        return [Claim(*row) for row in await self._all("held", worker=worker)]
+
+    async def retire_worker(self, worker: WorkerId) -> None:
+        await self._change("retire_worker", worker=worker, now=self._now())
+
+    async def list_workers(self) -> list[WorkerInfo]:
+        return [READ.worker(row) for row in await self._all("list_workers", now=self._now())]
+
+    async def wait_for_work(self, timeout: float) -> None:
+        await self._wait(self._work, timeout)
+
+    async def wait_for_recall(self, timeout: float) -> None:
+        await self._wait(self._recall, timeout)
+
+    async def lapsed(self, limit: int) -> list[Lapsed]:
+        rows = await self._all("lapsed", now=self._now(), limit=limit)
+        return [Lapsed(Claim(*row[:4]), row[4], row[5]) for row in rows]
+
+    async def sweep(self) -> list[TaskEnd]:
+        def look(on: sqlite3.Connection) -> bool:
+            return bool(fetch(on, "failing") or fetch(on, "overdue", now=self._now(), limit=1))
+
+        def sweep(on: sqlite3.Connection) -> list[TaskEnd]:
+            now = self._now()
+            failing = json_text([row[0] for row in fetch(on, "failing")])
+            ended = [row[0] for row in fetch(on, "end_failed", tasks=failing, now=now)]
+            for (task_id,) in fetch(on, "overdue", now=now, limit=100):
+                stop_task(on, task_id, Code.ERROR, acts.OVERDUE, now)
+                ended.append(task_id)
+            return [TaskEnd(task_id, TaskState.ERROR) for task_id in ended]
+
+        if not await self._read(look):
+            return []
+        ended = await self._write(sweep)
+        self._recall.set()
+        return ended

@@ -1,27 +1,35 @@
-"""Tasker: workflows of steps that run to the end, whatever dies in between."""
+"""Tasker: workflows of steps that run to the end, whatever dies in between.
 
-from importlib.metadata import version
+The names below are imported when they are first used, so that `tasker --help` and
+programs that need one of them do not wait for all.
+"""
 
-from tasker.client import Client, LocalClient, TaskRequest
-from tasker.config import SchemaMode, WorkerSettings
-from tasker.engine import Worker
-from tasker.errors import (
-    AttemptCancelled,
-    InvalidInput,
-    InvalidTemplate,
-    NotFound,
-    PermanentError,
-    RetryableError,
-    TaskerError,
-    TaskFailed,
-    TaskRegistrationError,
-)
-from tasker.handler import Config, Context, Handlers, Input, Result, StepHandler, handler
-from tasker.model import Retry, Step, StepState, Task, TaskState, Template
-from tasker.store.open import open_store
-from tasker.template import load_template, load_templates, parse_template
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-__version__ = version("tasker-workflows")
+if TYPE_CHECKING:
+    from tasker.client import Client, LocalClient, TaskRequest
+    from tasker.config import SchemaMode, WorkerSettings
+    from tasker.engine import Worker
+    from tasker.errors import (
+        AttemptCancelled,
+        InvalidInput,
+        InvalidTemplate,
+        NotFound,
+        PermanentError,
+        RetryableError,
+        TaskerError,
+        TaskFailed,
+        TaskRegistrationError,
+    )
+    from tasker.handler import Config, Context, Handlers, Input, Result, StepHandler, handler
+    from tasker.model import Retry, Step, StepState, Task, TaskState, Template
+    from tasker.store.open import open_store
+    from tasker.template import load_template, load_templates, parse_template
+
+    __version__: str
 
 __all__ = [
     "AttemptCancelled",
@@ -57,3 +65,54 @@ __all__ = [
     "open_store",
     "parse_template",
 ]
+
+_HOMES = {
+    "client": ("Client", "LocalClient", "TaskRequest"),
+    "config": ("SchemaMode", "WorkerSettings"),
+    "engine": ("Worker",),
+    "errors": (
+        "AttemptCancelled",
+        "InvalidInput",
+        "InvalidTemplate",
+        "NotFound",
+        "PermanentError",
+        "RetryableError",
+        "TaskFailed",
+        "TaskRegistrationError",
+        "TaskerError",
+    ),
+    "handler": ("Config", "Context", "Handlers", "Input", "Result", "StepHandler", "handler"),
+    "model": ("Retry", "Step", "StepState", "Task", "TaskState", "Template"),
+    "store.open": ("open_store",),
+    "template": ("load_template", "load_templates", "parse_template"),
+}
+_HOME = {name: f"tasker.{module}" for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tasker-workflows")
+    if name not in _HOME:
+        raise AttributeError(f"module 'tasker' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
+class _Package(ModuleType):
+    """Keeps `tasker.handler` the decorator, where the import system would put the subpackage."""
+
+    @property
+    def handler(self) -> Any:
+        return __getattr__("handler")
+
+    @handler.setter
+    def handler(self, subpackage: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Package

@@ -24,6 +24,7 @@ TaskerError                      `code` is stable and part of the API
 StepError                        raised by handlers to steer their step
 ├── PermanentError
 └── RetryableError
+StepParked                       ends an attempt that waits for another task
 """
 
 from collections.abc import Collection
@@ -32,7 +33,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tasker.model import JsonObject, Task
+    from tasker.model import JsonObject, Task, TaskId
 
 
 class TaskerError(Exception):
@@ -214,6 +215,19 @@ class WaitTimeout(TaskerError):
 
 
 # ------------------------------------------------- what handlers raise to steer a step
+
+
+class StepParked(BaseException):
+    """Ends an attempt whose step waits for another task; `task_id` is that task.
+
+    Raised by `context.client.wait` and `run`, and meant for the worker alone, so it is no
+    Exception that handlers catch in passing. When the task has ended, the handler starts
+    anew, and comes to the same call, which returns at once.
+    """
+
+    def __init__(self, task_id: "TaskId") -> None:
+        super().__init__(f"waits for task {task_id}")
+        self.task_id = task_id
 
 
 class StepError(Exception):

@@ -354,6 +354,7 @@ class AttemptOutcome(StrEnum):
     RELEASED = "released"  #: handed back unfinished at shutdown; costs no attempt
     CANCELLED = "cancelled"
     RESOLVED_MANUALLY = "resolved_manually"
+    PARKED = "parked"  #: waits for another task; costs no attempt
 
 
 ATTEMPT_OUTCOMES: tuple[AttemptOutcome, ...] = tuple(AttemptOutcome)

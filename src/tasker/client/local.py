@@ -15,7 +15,7 @@ from tasker.client.catalogue import Catalogue, Shape
 from tasker.client.protocol import TaskOptions, TaskRequest
 from tasker.clock import Clock, SystemClock
 from tasker.config import SchemaMode
-from tasker.errors import InvalidInput, NotFound, TaskFailed, WaitTimeout
+from tasker.errors import InvalidInput, NotFound, StepParked, TaskFailed, WaitTimeout
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -233,9 +233,14 @@ class LocalClient:
         return await self.wait(task.id, timeout=timeout)
 
     async def wait(self, task_id: TaskId, *, timeout: timedelta | None = None) -> Task:
+        """See `Client.wait`. For an attempt, a wait without a timeout parks the step: it
+        holds no worker, and its handler starts anew when the task has ended.
+        """
         end = time.monotonic() + timeout.total_seconds() if timeout is not None else None
         pause = _FIRST_PAUSE
         while not (task := await self.store.get_task(task_id)).ended:
+            if self._origin is not None and end is None:
+                raise StepParked(task_id)
             if end is not None and time.monotonic() >= end:
                 raise WaitTimeout(f"task {task_id} is still {task.state} after {timeout}")
             await asyncio.sleep(min(pause, end - time.monotonic()) if end is not None else pause)

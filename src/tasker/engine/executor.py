@@ -19,7 +19,7 @@ from tasker.config import SchemaMode, WorkerSettings
 from tasker.engine.failure import AttemptTimeout, outcome_of
 from tasker.engine.knowledge import KnownTask
 from tasker.engine.threads import Returned, Threads
-from tasker.errors import InvalidInput, InvalidSettings, Misuse, RetryableError
+from tasker.errors import InvalidInput, InvalidSettings, Misuse, RetryableError, StepParked
 from tasker.handler import LiveAttempt, Plan, Services
 from tasker.handler.child import call_packed
 from tasker.model import Claim, JsonText, Outcome, StepSpec, TaskId, completed, released
@@ -82,6 +82,7 @@ class Executor:
         services: What handlers reach through their context.
         finished: Called in the loop, once for each attempt that has an outcome.
         freed: Called in the loop whenever a slot is free again.
+        park: Called in the loop for an attempt that waits for a task.
     """
 
     def __init__(
@@ -91,12 +92,14 @@ class Executor:
         *,
         finished: Callable[[Finished], None],
         freed: Callable[[], None],
+        park: Callable[[Running, TaskId], None],
     ) -> None:
         self.running: dict[Key, Running] = {}
         self._settings = settings
         self._services = services
         self._finished = finished
         self._freed = freed
+        self._park = park
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(settings.slots, self._returned)
         self._processes: ProcessPool | None = None
@@ -133,7 +136,7 @@ class Executor:
         except asyncio.CancelledError as error:
             stopped = None if running.over else _self_cancelled(error)
             self._end(running, None, stopped)
-        except (Exception, SystemExit) as error:  # it belongs to the attempt
+        except (Exception, SystemExit, StepParked, BaseExceptionGroup) as error:  # the attempt's
             self._end(running, None, error)
         else:
             self._end(running, value, None)
@@ -175,7 +178,13 @@ class Executor:
 
     def _end(self, running: Running, value: Any, error: BaseException | None) -> None:
         """Decide the outcome of an attempt that ended by itself; free its slot."""
-        if not running.over:
+        parked = _parked(error)
+        if parked is not None and not running.over:
+            running.over = True
+            if running.timer is not None:
+                running.timer.cancel()
+            self._park(running, parked.task_id)
+        elif not running.over:
             outcome = (
                 self._succeeded(running, value)
                 if error is None
@@ -271,6 +280,15 @@ class Executor:
 def _call(running: Running, plan: Plan) -> Any:
     current_attempt.set(running)
     return plan.call(running.attempt)
+
+
+def _parked(error: BaseException | None) -> StepParked | None:
+    """Tell the wish to wait for a task, alone or in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            if found := _parked(inner):
+                return found
+    return error if isinstance(error, StepParked) else None
 
 
 def _self_cancelled(error: BaseException) -> BaseException:

@@ -43,6 +43,7 @@ from tasker.model import (
     QueueId,
     Settled,
     TaskEnd,
+    TaskId,
     TaskInput,
     Template,
     WorkerId,
@@ -112,7 +113,7 @@ class Worker:
         self._settlements = 0
         self._uncertain = False  #: a reply was lost: the store may hold claims for us
         self._settling = asyncio.Lock()
-        self._fetching: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
         self._retry_due = float("inf")  #: when a step that failed here is due again
 
@@ -162,6 +163,7 @@ class Worker:
             HandlerServices(self.store, self.client),
             finished=self._finished,
             freed=self._room_made.set,
+            park=self._park,
         )
         self._settler = Settler(
             self.store, self, settled=self._settled, recover=self._recover, lock=self._settling
@@ -204,7 +206,7 @@ class Worker:
     async def _finish_running(self) -> None:
         """Give running attempts their grace, then hand back what is left."""
         end = time.monotonic() + self._grace.total_seconds()
-        while (self._executor.running or self._fetching) and time.monotonic() < end:
+        while (self._executor.running or self._errands) and time.monotonic() < end:
             self._room_made.clear()
             self._hurry.clear()
             await _first(self._room_made.wait(), self._hurry.wait(), timeout=end - time.monotonic())
@@ -324,8 +326,8 @@ class Worker:
         if unknown:
             self._reserved += len(unknown)
             fetching = asyncio.create_task(self._fetch(unknown))
-            self._fetching.add(fetching)
-            fetching.add_done_callback(self._fetching.discard)
+            self._errands.add(fetching)
+            fetching.add_done_callback(self._errands.discard)
 
     async def _fetch(self, claims: list[Claim]) -> None:
         try:
@@ -364,6 +366,22 @@ class Worker:
         if finished.outcome.outcome == _RETRY:
             due = time.monotonic() + finished.outcome.delay
             self._retry_due = min(self._retry_due, due)
+
+    def _park(self, running: Running, child: TaskId) -> None:
+        parking = asyncio.create_task(self._park_until_stored(running, child))
+        self._errands.add(parking)
+        parking.add_done_callback(self._errands.discard)
+
+    async def _park_until_stored(self, running: Running, child: TaskId) -> None:
+        """Let a step wait for a task; a repeated call is refused, and does no harm."""
+        while True:
+            try:
+                parked = await self.store.park(running.claim, child)
+                break
+            except StoreUnavailable:
+                await self._recover()
+        if not parked:
+            self._refused(running)
 
     def _settled(self, batch: Sequence[Finished], settled: Settled) -> None:
         knowledge = self._knowledge

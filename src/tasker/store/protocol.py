@@ -222,6 +222,14 @@ class Store(Protocol):
         """Keep progress of an attempt for the next one; False when the claim is lost."""
         ...
 
+    async def park(self, claim: Claim, waits_for: TaskId) -> bool:
+        """Let a step wait for another task, without a worker; False when the claim is lost.
+
+        The attempt ends, and counts for nothing. When that task ends, or if it has ended
+        already, the step is enqueued anew.
+        """
+        ...
+
     # ----------------------------------------------------------------- workers
 
     async def register_worker(

@@ -144,6 +144,7 @@ async def stop_task(connection: Connection, task_id: TaskId, code: Code, error: 
     steps = Code.SKIPPED if code is Code.RESOLVED_MANUALLY else Code.CANCELLED
     await execute(connection, "stop_steps", task_id=task_id, state=int(steps))
     await execute(connection, "end_task", task_id=task_id, state=int(code), error=error)
+    await execute(connection, "wake_parents", ended=[task_id])
 
 
 async def _no_reset(_connection: object) -> None:

@@ -12,10 +12,11 @@ from tasker.model import (
     QueueId,
     Settled,
     TaskEnd,
+    TaskId,
     TaskState,
     WorkerId,
 )
-from tasker.store.postgres.driver import Driver
+from tasker.store.postgres.driver import Driver, fetch, fetch_one
 
 
 class HotPath(Driver):
@@ -51,6 +52,21 @@ class HotPath(Driver):
             claim_up_to=claim_up_to,
         )
         return _settled(rows)
+
+    async def park(self, claim: Claim, waits_for: TaskId) -> bool:
+        async with self._transaction() as connection:
+            child = await fetch_one(connection, "lock_child", task_id=waits_for)
+            parked = await fetch(
+                connection,
+                "park",
+                task_id=claim.task_id,
+                no=claim.no,
+                attempt=claim.attempt,
+                waits_for=waits_for,
+                over=child is None or child[0],
+            )
+            await fetch(connection, "wake")
+        return bool(parked)
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         kept = await self._one(

@@ -141,6 +141,7 @@ def stop_task(
     execute(on, "stop_attempts", task_id=task_id, now=now)
     execute(on, "stop_steps", task_id=task_id, state=int(steps), now=now)
     execute(on, "end_task", task_id=task_id, state=int(code), error=error, now=now)
+    execute(on, "wake_parents", ended=json_text([task_id]), now=now)
 
 
 def seconds(instant: datetime | None) -> float | None:

@@ -12,10 +12,11 @@ from tasker.model import (
     QueueId,
     Settled,
     TaskEnd,
+    TaskId,
     TaskState,
     WorkerId,
 )
-from tasker.store.sqlite.driver import Driver, execute, fetch, json_text
+from tasker.store.sqlite.driver import Driver, execute, fetch, fetch_one, json_text
 
 
 class HotPath(Driver):
@@ -56,6 +57,28 @@ class HotPath(Driver):
             self._work.set()
         return settled
 
+    async def park(self, claim: Claim, waits_for: TaskId) -> bool:
+        def park(on: sqlite3.Connection) -> bool:
+            now = self._now()
+            child = fetch_one(on, "lock_child", task_id=waits_for)
+            parked = fetch(
+                on,
+                "park",
+                task_id=claim.task_id,
+                no=claim.no,
+                attempt=claim.attempt,
+                waits_for=waits_for,
+                over=child is None or child[0],
+                now=now,
+            )
+            if parked:
+                execute(on, "park_history", task_id=claim.task_id, no=claim.no, now=now)
+            return bool(parked)
+
+        parked = await self._write(park)
+        self._work.set()
+        return parked
+
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         kept = await self._change(
             "checkpoint", task_id=claim.task_id, no=claim.no, attempt=claim.attempt, value=value
@@ -82,17 +105,21 @@ def settle_within(
     freed = fetch(on, "settle_free", worker=worker, queues=queues, claim_up_to=claim_up_to, now=now)
     ends = [row[0] for row in fetch(on, "settle_ends", now=now) if row[1] == Code.COMPLETE]
     ended = [TaskEnd(task_id, TaskState.COMPLETE) for task_id in ends]
+    left = False
     accepted = fetch(on, "settle_accepted")
     if any(row[1] == _FAILED for row in accepted):
         execute(on, "settle_failures")
     if failing := [row[0] for row in fetch(on, "settle_failing")]:
         closed = fetch(on, "end_failed", tasks=json_text(failing), now=now)
         ended += (TaskEnd(row[0], TaskState.ERROR) for row in closed)
+    if ended:
+        waiting = json_text([end.task_id for end in ended])
+        left = execute(on, "wake_parents", ended=waiting, now=now).rowcount > 0
     refused: Sequence[int] = ()
     if len(accepted) < many:
         refused = sorted(set(range(many)) - {row[0] for row in accepted})
     claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == Code.IN_PROGRESS]
-    left = any(row[2] == Code.ENQUEUED for row in freed)
+    left = left or any(row[2] == Code.ENQUEUED for row in freed)
     return Settled(refused, claims, ended), left
 
 

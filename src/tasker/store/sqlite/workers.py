@@ -16,7 +16,7 @@ from tasker.model import (
     WorkerInfo,
 )
 from tasker.store import acts
-from tasker.store.sqlite.driver import READ, Driver, fetch, json_text, stop_task
+from tasker.store.sqlite.driver import READ, Driver, execute, fetch, json_text, stop_task
 
 
 class Workers(Driver):
@@ -81,6 +81,7 @@ class Workers(Driver):
             for (task_id,) in fetch(on, "overdue", now=now, limit=100):
                 stop_task(on, task_id, Code.ERROR, acts.OVERDUE, now)
                 ended.append(task_id)
+            execute(on, "wake_parents", ended=json_text(ended), now=now)
             return [TaskEnd(task_id, TaskState.ERROR) for task_id in ended]
 
         if not await self._read(look):

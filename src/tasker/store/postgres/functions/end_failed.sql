@@ -5,13 +5,15 @@ create or replace function end_failed(p_tasks uuid[]) returns setof uuid languag
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
 as $$
+declare
+    v_ended uuid[];
 begin
     perform from task
     where id = any (p_tasks) and failing and state = 0
     order by id
     for update;
 
-    return query
+    with ended as (
         update task
         set state = 5,
             ended_at = now(),
@@ -26,5 +28,11 @@ begin
           and not exists (
               select from step where step.task_id = task.id and step.state in (1, 2, 3)
           )
-        returning id;
+        returning id
+    )
+    select array_agg(id) into v_ended from ended;
+    if v_ended is not null then
+        perform wake_parents(v_ended);
+    end if;
+    return query select unnest(v_ended);
 end $$;

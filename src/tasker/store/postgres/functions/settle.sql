@@ -92,6 +92,9 @@ begin
     if cardinality(v_failed) > 0 then
         return query select 2, e, 5, 0 from end_failed(v_failed) as e;
     end if;
+    if v_ended is not null then
+        perform wake_parents(v_ended);
+    end if;
     if v_left > 0 then
         perform wake();
     end if;

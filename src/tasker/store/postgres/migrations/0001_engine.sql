@@ -17,7 +17,8 @@
 --
 -- States: 0 pending (task: open), 1 enqueued, 2 in_progress, 3 waiting, 4 complete,
 -- 5 error, 6 cancelled, 7 skipped, 8 resolved_manually.
--- Outcomes: 0 complete, 1 retry, 2 error, 3 lost, 4 released, 5 cancelled, 6 resolved_manually.
+-- Outcomes: 0 complete, 1 retry, 2 error, 3 lost, 4 released, 5 cancelled, 6 resolved_manually,
+-- 7 parked.
 
 create table template (
     id            int generated always as identity primary key,
@@ -111,6 +112,7 @@ create table step (
     enqueued_at timestamptz,
     claimed_at  timestamptz,
     settled_at  timestamptz,
+    waits_for   uuid,                        -- the task that a waiting step waits for
     name        text not null,
     children    int[] not null,
     result      json,
@@ -120,6 +122,7 @@ create table step (
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 create index step_due on step (queue_id, run_at, task_id, no) where state = 1;
 create index step_held on step (worker) where state = 2;
+create index step_waiting on step (waits_for) where state = 3;
 
 create table attempt (
     task_id     uuid not null,

@@ -93,6 +93,7 @@ create table step (
     enqueued_at real,
     claimed_at  real,
     settled_at  real,
+    waits_for   text,
     name        text not null,
     children    text not null,
     result      text,
@@ -102,6 +103,7 @@ create table step (
 ) without rowid;
 create index step_due on step (queue_id, run_at) where state = 1;
 create index step_held on step (worker) where state = 2;
+create index step_waiting on step (waits_for) where state = 3;
 
 create table attempt (
     task_id     text not null,

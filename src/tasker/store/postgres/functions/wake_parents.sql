@@ -1,0 +1,13 @@
+-- Enqueue the steps that waited for tasks which have ended.
+create or replace function wake_parents(p_ended uuid[]) returns void language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
+as $$
+begin
+    update step
+    set state = 1, run_at = now(), enqueued_at = now(), waits_for = null
+    where state = 3 and waits_for = any (p_ended);
+    if found then
+        perform wake();
+    end if;
+end $$;

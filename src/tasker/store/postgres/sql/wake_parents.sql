@@ -1,0 +1,2 @@
+-- See functions/wake_parents.sql.
+select wake_parents(:ended::uuid[])

@@ -1,0 +1,113 @@
+"""Steps that wait for the tasks that they create."""
+
+from datetime import timedelta
+
+import pytest
+
+from tasker import Context, LocalClient, TaskState, Template, Worker, open_store
+from tasker.config import WorkerSettings
+from tasker.errors import TaskFailed
+from tasker.model import AttemptOutcome, StepSpec, TaskFilter
+
+pytestmark = pytest.mark.anyio
+
+SOON = timedelta(seconds=20)
+
+
+def template(name: str) -> Template:
+    return Template(namespace="n", name=name, version="1.0.0", steps=(StepSpec(name=name),))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    if request.param == "sqlite":
+        return "sqlite::memory:"
+    return str(request.getfixturevalue("postgres_schema_url"))
+
+
+async def test_a_waiting_step_holds_no_slot(url: str) -> None:
+    """
+    With one slot, a parent can wait for a child that needs that slot.
+    """
+
+    async def parent(context: Context) -> object:
+        child = await context.client.run("n.child", {"amount": 5})
+        return {"of_child": child.id, "attempt": context.attempt, "tries": context.tries}
+
+    def child(amount: int) -> int:
+        return amount
+
+    templates = [template("parent"), template("child")]
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(
+            store,
+            [{"parent": parent, "child": child}],
+            templates=templates,
+            settings=WorkerSettings(slots=1),
+        ) as worker,
+    ):
+        task = await worker.client.run("n.parent", timeout=SOON)
+        children = await worker.client.list(TaskFilter(parent_id=task.id))
+        steps = await worker.client.steps(task.id)
+        history = await worker.client.history(task.id)
+
+    assert TaskState.COMPLETE == task.state
+    assert 1 == len(children)
+    assert task.correlation_id == children[0].correlation_id
+    assert {"of_child": children[0].id, "attempt": 2, "tries": 1} == steps[0].result
+    assert [AttemptOutcome.PARKED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
+
+
+async def test_a_sync_handler_may_wait_as_well(url: str) -> None:
+    """
+    In a thread the same call parks the step.
+    """
+
+    def child(amount: int) -> int:
+        return amount
+
+    def parent(context: Context) -> object:
+        return context.client.run("n.child", {"amount": 7}).id
+
+    templates = [template("parent"), template("child")]
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(
+            store,
+            [{"parent": parent, "child": child}],
+            templates=templates,
+            settings=WorkerSettings(slots=1),
+        ) as worker,
+    ):
+        task = await worker.client.run("n.parent", timeout=SOON)
+        children = await worker.client.list(TaskFilter(parent_id=task.id))
+        steps = await worker.client.steps(task.id)
+
+    assert [child.id for child in children] == [step.result for step in steps]
+
+
+async def test_a_cancelled_child_fails_its_parent(url: str) -> None:
+    """
+    The wait ends with TaskFailed, like anywhere else.
+    """
+    seen: list[str] = []
+
+    async def parent(context: Context) -> None:
+        child = await context.client.create_task("n.child", {})
+        try:
+            await context.client.wait(child.id)
+        except TaskFailed as error:
+            seen.append(error.task.state)
+
+    async with open_store(url, upgrade=True) as store:
+        await LocalClient(store).register(template("child"))  # nobody runs it
+        async with Worker(store, [{"parent": parent}], templates=[template("parent")]) as worker:
+            task = await worker.client.create_task("n.parent")
+            while not (waiting := await worker.client.list(TaskFilter(parent_id=task.id))):
+                pass
+            await worker.client.cancel(waiting[0].id, reason="test")
+            task = await worker.client.wait(task.id, timeout=SOON)
+
+    assert TaskState.COMPLETE == task.state
+    assert ["cancelled"] == seen

@@ -31,6 +31,17 @@ class StepSettled(NamedTuple):
     delay: timedelta  #: until the next attempt, of a retry
 
 
+class StepWaiting(NamedTuple):
+    """An attempt ended for now: the step waits for another task, and then starts anew."""
+
+    task_id: TaskId
+    template: TemplateName
+    step: str
+    attempt: int
+    correlation_id: str
+    awaits: TaskId
+
+
 class SettleRefused(NamedTuple):
     """An attempt ended, but it was no longer this worker's to settle."""
 
@@ -56,5 +67,5 @@ class LoopBlocked(NamedTuple):
     blocked_for: timedelta
 
 
-Event: TypeAlias = StepStarted | StepSettled | SettleRefused | TaskEnded | LoopBlocked
+Event: TypeAlias = StepStarted | StepSettled | StepWaiting | SettleRefused | TaskEnded | LoopBlocked
 Observer: TypeAlias = Callable[[Event], None]

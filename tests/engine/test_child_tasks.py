@@ -7,6 +7,7 @@ import pytest
 from tasker import Context, LocalClient, TaskState, Template, Worker, open_store
 from tasker.config import WorkerSettings
 from tasker.errors import TaskFailed
+from tasker.events import Event, StepWaiting
 from tasker.model import AttemptOutcome, StepSpec, TaskFilter
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +38,7 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
     def child(amount: int) -> int:
         return amount
 
+    events: list[Event] = []
     templates = [template("parent"), template("child")]
     async with (
         open_store(url, upgrade=True) as store,
@@ -45,6 +47,7 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
             [{"parent": parent, "child": child}],
             templates=templates,
             settings=WorkerSettings(slots=1),
+            observers=[events.append],
         ) as worker,
     ):
         task = await worker.client.run("n.parent", timeout=SOON)
@@ -57,6 +60,7 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
     assert task.correlation_id == children[0].correlation_id
     assert {"of_child": children[0].id, "attempt": 2, "tries": 1} == steps[0].result
     assert [AttemptOutcome.PARKED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
+    assert [children[0].id] == [event.awaits for event in events if isinstance(event, StepWaiting)]
 
 
 async def test_a_sync_handler_may_wait_as_well(url: str) -> None:

@@ -33,6 +33,7 @@ from tasker.events import (
     SettleRefused,
     StepSettled,
     StepStarted,
+    StepWaiting,
     TaskEnded,
 )
 from tasker.handler import Handlers
@@ -380,7 +381,9 @@ class Worker:
                 break
             except StoreUnavailable:
                 await self._recover()
-        if not parked:
+        if parked:
+            self._emit(StepWaiting(**_facts(running), awaits=child))
+        else:
             self._refused(running)
 
     def _settled(self, batch: Sequence[Finished], settled: Settled) -> None:

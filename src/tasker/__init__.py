@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tasker.model import Retry, Step, StepState, Task, TaskState, Template
     from tasker.store.open import open_store
     from tasker.template import load_template, load_templates, parse_template
+    from tasker.workflow import Workflow
 
     __version__: str
 
@@ -59,6 +60,7 @@ __all__ = [
     "Template",
     "Worker",
     "WorkerSettings",
+    "Workflow",
     "handler",
     "load_template",
     "load_templates",
@@ -84,6 +86,7 @@ _HOMES = {
     "handler": ("Config", "Context", "Handlers", "Input", "Result", "StepHandler", "handler"),
     "model": ("Retry", "Step", "StepState", "Task", "TaskState", "Template"),
     "store.open": ("open_store",),
+    "workflow": ("Workflow",),
     "template": ("load_template", "load_templates", "parse_template"),
 }
 _HOME = {name: f"tasker.{module}" for module, names in _HOMES.items() for name in names}

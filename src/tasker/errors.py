@@ -261,8 +261,8 @@ class RetryableError(StepError):
     """Another attempt may succeed.
 
     Args:
-        retry_after: The least delay before it, as a server asked for: seconds or a
-            timedelta. None: the template's backoff decides.
+        retry_after: The delay before it, as a server asked for: seconds or a timedelta,
+            at most a day. None: the template's backoff decides.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class Retry:
     backoff: Backoff = Backoff.EXPONENTIAL
     initial_delay: timedelta = timedelta(seconds=1)
     max_delay: timedelta = timedelta(seconds=60)
-    """Cap of every delay, a server-requested one included."""
+    """Cap of the delay; one that a handler asks for may be longer."""
 
     jitter: float = 0.1
     """Share of the delay by which it is spread at random, in [0, 1]."""

@@ -21,29 +21,30 @@ def delay_after(
 
     The delay starts at `policy.initial_delay`, grows as `policy.backoff` says, is capped
     at `policy.max_delay`, and is then spread by ±`policy.jitter`, so that steps that
-    failed together do not return together. What a server requested is the least delay,
-    whatever the cap, up to `LONGEST_REQUEST`.
+    failed together do not return together. A delay that the attempt asked for, because a
+    server did, goes before all that, up to `LONGEST_REQUEST`.
 
     Args:
         tries: The attempts that failed, >= 1.
         policy: The step's retry policy.
         rng: Source of the spread; a seeded one makes it repeatable.
-        requested: The least delay that the failed attempt asked for.
+        requested: The delay that the failed attempt asked for, >= 0.
 
     Returns:
-        A delay in [0, max_delay * (1 + jitter)], or the requested one if that is longer.
+        A delay in [0, max_delay * (1 + jitter)], or the requested one.
 
     Raises:
         ValueError: `tries` is below 1.
     """
     if tries < 1:
         raise ValueError(f"no attempt has failed yet: {tries}")
+    if requested is not None:
+        return min(max(requested, timedelta(0)), LONGEST_REQUEST)
     delay = min(
         policy.initial_delay.total_seconds() * _growth(policy.backoff, tries), _seconds(policy)
     )
     spread = delay * (1 + policy.jitter * (2 * rng.random() - 1))
-    least = min(requested or timedelta(0), LONGEST_REQUEST)
-    return max(timedelta(seconds=spread), least)
+    return timedelta(seconds=spread)
 
 
 def _seconds(policy: Retry) -> float:

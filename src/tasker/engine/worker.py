@@ -66,7 +66,8 @@ class Worker:
     Args:
         store: An open store.
         handlers: Modules, functions, workflows, ...: see `Handlers.of`.
-        templates: Registered at the start; each of their steps must have a handler.
+        templates: Registered at the start, and so are those of workflows among the
+            handlers; each of their steps must have a handler.
         settings: How it behaves.
         name: What operators see; default: host and process id.
         observers: Told of every event; they must not block, and may be added later.
@@ -92,11 +93,12 @@ class Worker:
         self.settings = settings or WorkerSettings()
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self.observers: list[Observer] = list(observers)
-        self.handlers = Handlers.of(*handlers)
+        sources = list(handlers)
+        self.handlers = Handlers.of(*sources)
         self.id = WorkerId(0)
         self.queues: Sequence[QueueId] = ()
         self.client = LocalClient(store, claimant=self)
-        self._templates = tuple(templates)
+        self._templates = (*templates, *_templates_of(sources))
         self._replace = replace
         self._knowledge = Knowledge(
             store,
@@ -507,6 +509,12 @@ class Worker:
         log.warning("loop_blocked", extra={**facts, "blocked_for_s": seconds, "worker": self.name})
         event = LoopBlocked(facts.get("task_id"), facts.get("step"), blocked_for)
         self._loop.call_soon_threadsafe(self._emit, event)
+
+
+def _templates_of(sources: Iterable[object]) -> list[Template]:
+    """Tell the templates of the workflows among the sources of handlers."""
+    found = [getattr(source, "template", None) for source in sources]
+    return [template for template in found if isinstance(template, Template)]
 
 
 _COMPLETE, _RETRY = 0, 1  # indexes in ATTEMPT_OUTCOMES

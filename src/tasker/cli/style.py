@@ -1,0 +1,155 @@
+"""How states, times and values look on a terminal: the one place that decides it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from tasker import codec
+from tasker.model import Step
+
+
+class Look(NamedTuple):
+    """How one state looks. The symbols differ, so that they can be read without colours."""
+
+    symbol: str
+    plain: str  #: where the terminal knows ASCII only
+    style: str
+
+
+LOOKS: Mapping[str, Look] = {
+    "pending": Look("○", ".", "dim"),
+    "enqueued": Look("◎", "o", "cyan"),
+    "in_progress": Look("●", ">", "bold blue"),
+    "waiting": Look("◇", "=", "magenta"),
+    "waiting_for_retry": Look("↻", "~", "yellow"),
+    "complete": Look("✓", "+", "green"),
+    "error": Look("✗", "x", "bold red"),
+    "cancelled": Look("⊘", "-", "magenta"),
+    "skipped": Look("»", ",", "dim"),
+    "resolved_manually": Look("◆", "*", "green"),
+}
+"""By the states that steps and tasks are shown in."""
+
+OUTCOMES: Mapping[str, str] = {
+    "retry": "waiting_for_retry",
+    "lost": "error",
+    "released": "enqueued",
+    "parked": "waiting",
+}
+"""By outcome of an attempt: the state that looks like it, where the names differ."""
+
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+def console_for(
+    *, stderr: bool = False, no_color: bool = False, file: object | None = None
+) -> Console:
+    """Make a console for stdout or stderr; one that is no terminal never breaks lines."""
+    console = Console(
+        stderr=stderr,
+        file=file,  # type: ignore[arg-type]  # rich asks for more than it needs
+        no_color=True if no_color else None,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        soft_wrap=False,
+    )
+    if not console.is_terminal:
+        console = Console(
+            stderr=stderr,
+            file=file,  # type: ignore[arg-type]
+            no_color=True,
+            highlight=False,
+            emoji=False,
+            markup=False,
+            width=4000,
+        )
+    return console
+
+
+def is_plain(console: Console) -> bool:
+    """Whether the console's encoding has none of the symbols."""
+    return console.options.ascii_only
+
+
+def symbol(state: str, *, plain: bool = False) -> Text:
+    look = LOOKS[state]
+    return Text(look.plain if plain else look.symbol, style=look.style)
+
+
+def state_text(state: str, *, plain: bool = False) -> Text:
+    """Write a state as its symbol and its name."""
+    look = LOOKS[state]
+    return Text(f"{look.plain if plain else look.symbol} {state}", style=look.style)
+
+
+def outcome_text(outcome: str, *, plain: bool = False) -> Text:
+    """Write what an attempt led to."""
+    look = LOOKS[OUTCOMES.get(outcome, outcome)]
+    return Text(f"{look.plain if plain else look.symbol} {outcome}", style=look.style)
+
+
+def shown_state(step: Step, now: datetime) -> str:
+    """Tell the state that a step is shown in."""
+    return "waiting_for_retry" if step.waiting_for_retry(now) else step.state.value
+
+
+def duration(span: timedelta | float | None) -> str:
+    """Write a length of time: `41 ms`, `3.2 s`, `2 min 5 s`, `3 h 12 min`, `4 d 1 h`."""
+    if span is None:
+        return ""
+    seconds = max(span.total_seconds() if isinstance(span, timedelta) else span, 0.0)
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, smaller, name in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
+    return f"{whole} s"
+
+
+def ago(instant: datetime | None, now: datetime | None = None) -> str:
+    """Write how long ago something was, or how soon it will be."""
+    if instant is None:
+        return ""
+    seconds = ((now or datetime.now(UTC)) - instant).total_seconds()
+    if seconds < -0.5:
+        return f"in {duration(-seconds)}"
+    return f"{duration(max(seconds, 0.0)) if seconds >= 1 else 'a moment'} ago"
+
+
+def instant(at: datetime | None) -> str:
+    """Write an instant in the local time zone, to the second."""
+    return "" if at is None else at.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def clean(text: object) -> str:
+    """Write what others wrote in one line, without characters that command a terminal."""
+    line = " ".join(str(text).split())
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+
+
+def short(value: object, most: int = 100) -> str:
+    """Write a JSON value in one line, cut after `most` characters."""
+    text = clean(value if isinstance(value, str) else codec.dumps(value, limit=1 << 30))
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def error_line(error: Mapping[str, object] | None) -> str:
+    """Write a stored error in one line: its type and message."""
+    if not error:
+        return ""
+    kind, message = clean(error.get("type", "")), clean(error.get("message", ""))
+    if not kind or kind in ("PermanentError", "RetryableError"):
+        return message or clean(error.get("code", ""))
+    return f"{kind}: {message}" if message else kind

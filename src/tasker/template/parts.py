@@ -17,8 +17,8 @@ DEFAULT_VERSION = "0.1.0"
 ALL = "ALL"  #: what an environment calls every step
 MAX_ATTEMPTS = 1_000
 
-_NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-_NAMESPACE_RULE = "letters, digits and _, no digit first, at most 63 characters"
+NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+NAMESPACE_RULE = "letters, digits and _, no digit first, at most 63 characters"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 _NAME_RULE = "letters, digits, _ and -, a letter or _ first, at most 128 characters"
 _METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -95,7 +95,7 @@ class Dialect:
 
 def namespace(value: Value) -> str | None:
     """Read the name of a namespace."""
-    return name(value, _NAMESPACE, _NAMESPACE_RULE)
+    return name(value, NAMESPACE, NAMESPACE_RULE)
 
 
 def plain_name(value: Value) -> str | None:

@@ -33,6 +33,15 @@ class Refund(StepHandler):
     def call(self, context: Context) -> Any: ...
 
 
+FLOW = """
+    from tasker import Workflow
+
+    flow = Workflow("shop.sell", version="1.0.0")
+
+    @flow.step
+    def pay(cents: int) -> int: return cents
+"""
+
 THIS = "tests/handler/test_registry.py"
 
 TEAM = """
@@ -88,6 +97,16 @@ def test_mappings_workflows_and_other_handlers_are_sources() -> None:
     assert instance is found(handlers, "one")
     assert plain is found(handlers, "A::B")
     assert ["object", "function"] == [handlers_kind(handlers, name) for name in ("one", "two")]
+
+
+def test_a_module_gives_its_workflows_with_their_templates(write: Write) -> None:
+    flows = write("one/flows.py", FLOW)
+    shop = write("two/shop.py", "from flows import flow\nagain = flow\n")
+    handlers = Handlers.of(flows, shop)
+
+    assert ("shop.sell.pay",) == handlers.names()
+    assert ["shop.sell@1.0.0"] == [template.full_name for template in handlers.templates()]
+    assert handlers.templates() == Handlers.of(handlers, flows).templates()
 
 
 def handlers_kind(handlers: Handlers, name: str) -> str:

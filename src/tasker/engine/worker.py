@@ -93,12 +93,11 @@ class Worker:
         self.settings = settings or WorkerSettings()
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self.observers: list[Observer] = list(observers)
-        sources = list(handlers)
-        self.handlers = Handlers.of(*sources)
+        self.handlers = Handlers.of(*handlers)
         self.id = WorkerId(0)
         self.queues: Sequence[QueueId] = ()
         self.client = LocalClient(store, claimant=self)
-        self._templates = (*templates, *_templates_of(sources))
+        self._templates = (*templates, *self.handlers.templates())
         self._replace = replace
         self._knowledge = Knowledge(
             store,
@@ -509,12 +508,6 @@ class Worker:
         log.warning("loop_blocked", extra={**facts, "blocked_for_s": seconds, "worker": self.name})
         event = LoopBlocked(facts.get("task_id"), facts.get("step"), blocked_for)
         self._loop.call_soon_threadsafe(self._emit, event)
-
-
-def _templates_of(sources: Iterable[object]) -> list[Template]:
-    """Tell the templates of the workflows among the sources of handlers."""
-    found = [getattr(source, "template", None) for source in sources]
-    return [template for template in found if isinstance(template, Template)]
 
 
 _COMPLETE, _RETRY = 0, 1  # indexes in ATTEMPT_OUTCOMES

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FunctionType, MappingProxyType, ModuleType
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 from tasker.errors import HandlerImportError, HandlerNotFound, Misuse
 from tasker.graph import Graph
@@ -26,6 +26,16 @@ from tasker.model import StepSpec, Template
 from tasker.suggest import did_you_mean
 
 
+class _Workflow(Protocol):
+    """A template, and the functions that do its steps by their names."""
+
+    @property
+    def functions(self) -> Mapping[str, Any]: ...
+
+    @property
+    def template(self) -> Template: ...
+
+
 class Handlers:
     """A fixed set of handlers.
 
@@ -40,11 +50,13 @@ class Handlers:
         registered: Mapping[str, Handler],
         others: Mapping[str, Handler],
         roots: Iterable[Path] = (),
+        workflows: Iterable[_Workflow] = (),
     ) -> None:
         """Use `Handlers.of`."""
         self._registered = MappingProxyType(dict(registered))
         self._others = MappingProxyType(dict(others))  #: by dotted path
         self._roots = frozenset(roots)
+        self._workflows = tuple(workflows)
         self._bare: dict[str, list[Handler]] = {}
         for path, found in self._others.items():
             self._bare.setdefault(path.rpartition(".")[2], []).append(found)
@@ -56,8 +68,8 @@ class Handlers:
         Args:
             sources: Each a module, a dotted module name, the path of a file or directory,
                 a function, a class, a mapping of names to these, an object that has such a
-                mapping as `functions` (a workflow), or other `Handlers`. A package gives
-                all its modules, but tests and private ones.
+                mapping as `functions` (a workflow), or other `Handlers`. A module gives its
+                workflows as well, and a package all its modules, but tests and private ones.
             reload: Import modules anew that were imported before, and what stands beside
                 them; where that fails, the modules from before stay.
 
@@ -74,7 +86,7 @@ class Handlers:
         gathering = _Gathering()
         for source in sources:
             gathering.add(source)
-        return cls(gathering.registered, gathering.others, gathering.roots)
+        return cls(gathering.registered, gathering.others, gathering.roots, gathering.workflows)
 
     # -- finding
 
@@ -138,6 +150,14 @@ class Handlers:
         """Tell the registered handlers by name; one with two names comes twice."""
         return tuple(self._registered[name] for name in self.names())
 
+    def templates(self) -> tuple[Template, ...]:
+        """Tell the templates of the workflows among the sources.
+
+        Raises:
+            InvalidTemplate: One of them is wrong.
+        """
+        return tuple(workflow.template for workflow in self._workflows)
+
     def files(self) -> frozenset[Path]:
         """Tell the files whose change asks for a reload: the sources' and what stands beside."""
         return frozenset(files_under(set(self._roots)).values())
@@ -165,11 +185,14 @@ class _Gathering:
         self.registered: dict[str, Handler] = {}
         self.others: dict[str, Handler] = {}
         self.roots: set[Path] = set()
+        self.workflows: list[_Workflow] = []
 
     def add(self, source: object) -> None:
         functions = getattr(source, "functions", None)
         if isinstance(source, Handlers):
             self._add_handlers(source)
+        elif _is_workflow(source):
+            self._add_workflow(source)
         elif isinstance(source, ModuleType):
             self._add_modules(origin_of(source), source.__name__)
         elif isinstance(source, str | Path):
@@ -192,6 +215,12 @@ class _Gathering:
             self._register(name, found.target)
         self.others.update(source._others)
         self.roots |= source._roots
+        self.workflows += [one for one in source._workflows if one not in self.workflows]
+
+    def _add_workflow(self, workflow: _Workflow) -> None:
+        if workflow not in self.workflows:
+            self.workflows.append(workflow)
+            self._add_named(workflow.functions)
 
     def _add_modules(self, origin: Origin, source: object) -> None:
         for module in import_all(origin, source=source):
@@ -215,6 +244,8 @@ class _Gathering:
 
     def _add_members(self, module: ModuleType) -> None:
         for name, target in list(vars(module).items()):
+            if _is_workflow(target):
+                self._add_workflow(target)
             if not issubclass(type(target), FunctionType | type):
                 continue
             here = target.__module__ == module.__name__
@@ -243,6 +274,14 @@ class _Gathering:
     def _refuse_useless(self, target: object, name: str) -> None:
         if not callable(target) and not callable(getattr(target, "call", None)):
             raise Misuse(f"{name!r} cannot be a handler: {target!r} cannot be called")
+
+
+def _is_workflow(target: object) -> TypeGuard[_Workflow]:
+    """Whether it is a template with its functions; told by its class, which asks nothing of it."""
+    return all(
+        isinstance(inspect.getattr_static(type(target), name, None), property)
+        for name in ("functions", "template")
+    )
 
 
 def _is_step_handler(target: Any) -> bool:

@@ -1,0 +1,158 @@
+"""What `tasker demo` runs: scenes, what goes wrong at the services, and what comes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .gateways import Gateways, Trouble
+
+PACE_S = 0.12
+"""How long every service takes to answer, so that people can watch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One task that the demo creates."""
+
+    label: str
+    template: str
+    context: Mapping[str, Any]
+    ends: str = "complete"  #: the state it is expected to end in
+    correlation_prefix: str = ""  #: of its correlation id; "": the task's own id is it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Tasks that run at the same time, and what to see in them."""
+
+    title: str
+    notice: str
+    submissions: tuple[Submission, ...]
+
+
+SCENES = (
+    Scene(
+        title="Two versions of payments.process_refund, side by side",
+        notice=(
+            "2.0.0: the notification service is too slow for the first attempt."
+            " 2.1.0: the gateway refunds, but its answer is lost; asked again under the same"
+            " key, it does not refund twice."
+        ),
+        submissions=(
+            Submission(
+                label="refund 2.0.0",
+                template="payments.process_refund@2.0.0",
+                context={
+                    "payment_id": "pay_legacy_456",
+                    "refund_amount": 4999,
+                    "refund_reason": "customer_request",
+                },
+            ),
+            Submission(
+                label="refund 2.1.0",
+                template="payments.process_refund@2.1.0",
+                context={"payment_id": "pay_new_123", "refund_amount": 12900},
+            ),
+        ),
+    ),
+    Scene(
+        title="Another team, the same name: customer_success.process_refund",
+        notice=(
+            "Its execute_refund_workflow has payments do the refund, as a task of its own under"
+            " the same correlation id, and holds no worker while it waits. The ticket system"
+            " is down at first and says when to come back."
+        ),
+        submissions=(
+            Submission(
+                label="customer refund",
+                template="customer_success.process_refund@1.3.0",
+                context={
+                    "ticket_id": "TICKET-1234",
+                    "customer_id": "cust_abc123",
+                    "refund_amount": 49.99,
+                    "refund_reason": "defective",
+                    "customer_email": "customer@example.com",
+                },
+                correlation_prefix="cs-",
+            ),
+        ),
+    ),
+    Scene(
+        title="A diamond: microservices.user_registration",
+        notice=(
+            "Billing and preferences run at the same time. Billing fails twice; the welcome"
+            " waits for both."
+        ),
+        submissions=(
+            Submission(
+                label="registration",
+                template="microservices.user_registration",
+                context={
+                    "user_info": {
+                        "email": "new.user@example.com",
+                        "name": "New User",
+                        "plan": "pro",
+                        "source": "signup_form",
+                    }
+                },
+            ),
+        ),
+    ),
+    Scene(
+        title="What cannot work ends, and says why",
+        notice=(
+            "A gift card over 500 is refused for good: one attempt, nothing after it runs."
+            " Where billing stays down, three attempts end that step; preferences go on."
+        ),
+        submissions=(
+            Submission(
+                label="gift card",
+                template="payments.process_refund@2.1.0",
+                context={
+                    "payment_id": "pay_gift_789",
+                    "refund_amount": 750,
+                    "payment_method": "gift_card",
+                },
+                ends="error",
+            ),
+            Submission(
+                label="no billing",
+                template="microservices.user_registration",
+                context={
+                    "user_info": {
+                        "email": "second.user@example.com",
+                        "name": "Second User",
+                        "plan": "enterprise",
+                    }
+                },
+                ends="error",
+            ),
+        ),
+    ),
+)
+
+TROUBLES = (
+    Trouble(calls="POST /notifications", about="4999", status=0, slow_s=1.6),
+    Trouble(calls="POST /payments/pay_new_123/refunds", status=504, answer_lost=True),
+    Trouble(calls="GET /tickets/TICKET-1234", retry_after=1),
+    Trouble(calls="POST /billing", about='"pro"', times=2),
+    Trouble(calls="POST /billing", about='"enterprise"', times=3),
+)
+
+EFFECTS = {
+    "refunds": 3,
+    "ledger entries": 3,
+    "approvals": 1,
+    "ticket updates": 1,
+    "accounts": 2,
+    "billing profiles": 1,
+    "preferences": 2,
+    "activations": 1,
+    "notifications": 4,
+}
+"""What the services must have done in the end, each thing once, however often asked."""
+
+
+def gateways() -> Gateways:
+    """Start the services as this story needs them."""
+    return Gateways(TROUBLES, pace_s=PACE_S)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, overload
 
 from tasker.errors import Misuse
-from tasker.handler.context import Context
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 
@@ -53,8 +52,12 @@ class StepHandler:
     handler_name: ClassVar[str] = ""
     """Name that templates use, `::` allowed; "": the name of the class."""
 
-    def call(self, context: Context) -> Any:
-        """Do the step's work and return its result; may be `async def`."""
+    def call(self, *args: Any, **parameters: Any) -> Any:
+        """Do the step's work and return its result; may be `async def`.
+
+        Write it as `call(self, context)`, or with parameters of your own: this signature
+        is so wide that type checkers accept both.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define call(self, context)")
 
 

@@ -26,3 +26,10 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Write `; did you mean 'x'?`, to append to a message; empty where nothing is near."""
     found = closest(word, candidates)
     return "" if found is None else f"; did you mean {found!r}?"
+
+
+def or_else(word: str, allowed: Iterable[str]) -> str:
+    """Write what was allowed, after a guess where there is one, to append to a message."""
+    names = list(allowed)
+    guess = did_you_mean(word, names)
+    return f"{guess} Allowed: {', '.join(names)}" if guess else f"; allowed: {', '.join(names)}"

@@ -75,6 +75,8 @@ class Workflow:
     @overload
     def step(
         self,
+        function: None = None,
+        /,
         *,
         name: str | None = None,
         description: str = "",

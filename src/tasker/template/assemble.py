@@ -38,13 +38,15 @@ def assemble(root: Node, problems: Problems) -> Template | None:
 
 def _dialect(root: Table, value: Value) -> Dialect | None:
     """Choose the dialect by the key of the steps, and by the other keys where it is missing."""
-    both = [root.entries[key] for key in ("steps", "step_templates") if key in root.entries]
-    if len(both) == 2:
+    newest, oldest = root.entries.get("steps"), root.entries.get("step_templates")
+    if newest and oldest:
         value.refuse(
             "a template has either 'steps' (the newer dialect) or 'step_templates' (the older)",
-            max((entry.mark for entry in both if entry.mark), default=None),
+            max((entry.mark for entry in (newest, oldest) if entry.mark), default=None),
         )
         return None
+    if newest or oldest:
+        return newer.DIALECT if newest else older.DIALECT
     only_older = set(older.DIALECT.top.allowed) - set(newer.DIALECT.top.allowed) - {"schema"}
     return newer.DIALECT if only_older.isdisjoint(root.entries) else older.DIALECT
 

@@ -33,7 +33,11 @@ def _check_dependency(step: str, name: str, value: Value, known: dict[str, ReadS
     if name == step:
         value.refuse(f"the step {step!r} depends on itself")
     elif name not in known:
-        guess = "" if value.problems.many else did_you_mean(name, (other for other in known if other != step))
+        guess = (
+            ""
+            if value.problems.many
+            else did_you_mean(name, (other for other in known if other != step))
+        )
         value.refuse(f"the step {step!r} depends on {name!r}, which is no step{guess}")
 
 

@@ -9,7 +9,6 @@ from tasker.model import Json, JsonObject
 
 MAX_VISITS = 1_000_000  #: places looked at for one value
 MAX_ADDED = 16 << 20  #: bytes of defaults added to one value
-_MAX_DEPTH = 250  #: what JSON libraries agree to read
 
 
 def declares_defaults(schema: object) -> bool:
@@ -19,29 +18,17 @@ def declares_defaults(schema: object) -> bool:
     return isinstance(schema, list) and any(declares_defaults(part) for part in schema)
 
 
-def with_defaults(schema: JsonObject, value: Json) -> Json:
-    """Tell `value` with a schema's defaults filled in; `value` itself stays as it is.
+def fill_defaults(schema: JsonObject, value: Json) -> None:
+    """Fill a schema's defaults into `value`, in place.
 
     Defaults are found through `properties`, `items`, `allOf` and references within the
     schema. They fill what is missing in an object that is there; an object that is not
     there is only made where it has a default itself.
 
     Raises:
-        InvalidInput: The value is nested too deeply, or the defaults are without end.
+        InvalidInput: The defaults are without end, or nearly so.
     """
-    filled: Json = _copied(value, 0)
-    _Filler(schema).fill(filled, schema, _Way(inserted=False, seen=frozenset()))
-    return filled
-
-
-def _copied(value: Json, depth: int) -> Any:
-    if depth > _MAX_DEPTH:
-        raise InvalidInput(f"nested more than {_MAX_DEPTH} levels deep")
-    if isinstance(value, dict):
-        return {key: _copied(part, depth + 1) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_copied(part, depth + 1) for part in value]
-    return value
+    _Filler(schema).fill(value, schema, _Way(inserted=False, seen=frozenset()))
 
 
 class _Way:
@@ -97,11 +84,16 @@ class _Filler:
             if key in value:
                 self.fill(value[key], part, way.down())
             elif isinstance(part, dict) and "default" in part:
-                self._added += len(orjson.dumps(part["default"]))
-                if self._added > MAX_ADDED:
-                    raise InvalidInput(f"the schema's defaults add over {MAX_ADDED:,} bytes")
-                value[key] = _copied(part["default"], 0)
+                value[key] = self._default(part["default"])
                 self.fill(value[key], part, way.into_default())
+
+    def _default(self, default: Json) -> Any:
+        """Copy a default, and count it."""
+        text = orjson.dumps(default)
+        self._added += len(text)
+        if self._added > MAX_ADDED:
+            raise InvalidInput(f"the schema's defaults add over {MAX_ADDED:,} bytes")
+        return orjson.loads(text)
 
     def _resolved(self, target: str) -> Any:
         """Follow a reference within the schema; None where it leads elsewhere."""

@@ -13,7 +13,8 @@ import yaml
 from tasker.errors import InvalidTemplate, Problem
 from tasker.model import Json, JsonObject, Retry, StepOverride, StepSpec, Template
 from tasker.template.assemble import assemble
-from tasker.template.scalars import reads_as_text
+from tasker.template.reading import below
+from tasker.template.scalars import INTEGERS, reads_as_text
 from tasker.template.source import MAX_DEPTH, Entry, Items, Node, Problems, Scalar, Table
 
 try:
@@ -56,7 +57,7 @@ def from_document(document: JsonObject) -> Template:
         InvalidTemplate: With everything that is wrong; problems tell paths, and no lines.
     """
     problems = Problems("")
-    template = assemble(_node(document, "", 0, problems), problems)
+    template = assemble(node_of(document, "", 0, problems), problems)
     problems.check()
     if template is None:
         raise InvalidTemplate(Problem("this is no template"))
@@ -126,7 +127,7 @@ def _seconds(length: timedelta | None) -> int | float | None:
     return int(seconds) if seconds.is_integer() else seconds
 
 
-def _node(value: Json, path: str, depth: int, problems: Problems) -> Node:
+def node_of(value: Json, path: str, depth: int, problems: Problems) -> Node:
     """Make the nodes of a JSON value; they have no marks."""
     if depth > MAX_DEPTH:
         problems.add(f"nested more than {MAX_DEPTH} levels deep", path=path)
@@ -134,21 +135,26 @@ def _node(value: Json, path: str, depth: int, problems: Problems) -> Node:
     if isinstance(value, Mapping):
         table = Table(None)
         for key, part in value.items():
-            _check_text(key, path, problems)
-            table.entries[key] = Entry(None, _node(part, f"{path}.{key}", depth + 1, problems))
+            if _is_text(key, path, problems):
+                table.entries[key] = Entry(
+                    None, node_of(part, below(path, key), depth + 1, problems)
+                )
         return table
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
         return Items(
             None,
-            [_node(part, f"{path}[{at}]", depth + 1, problems) for at, part in enumerate(value)],
+            [node_of(part, f"{path}[{at}]", depth + 1, problems) for at, part in enumerate(value)],
         )
     return _leaf(value, path, problems)
 
 
 def _leaf(value: object, path: str, problems: Problems) -> Scalar:
     if isinstance(value, str):
-        _check_text(value, path, problems)
+        _is_text(value, path, problems)
         return Scalar(value, value, None)
+    if isinstance(value, int) and value not in INTEGERS:
+        problems.add("an integer needs more than 64 bits; write it as a text", path=path)
+        return Scalar(None, "", None)
     if isinstance(value, float) and not math.isfinite(value):
         problems.add(f"{value} is not a number in JSON", path=path)
         return Scalar(None, "", None)
@@ -158,11 +164,14 @@ def _leaf(value: object, path: str, problems: Problems) -> Scalar:
     return Scalar(None, "", None)
 
 
-def _check_text(text: object, path: str, problems: Problems) -> None:
+def _is_text(text: object, path: str, problems: Problems) -> bool:
+    """Tell whether a key or value is a text that JSON can write; note a problem where not."""
     if not isinstance(text, str):
         problems.add(f"the key {text!r} is not a text", path=path)
-    elif "\0" in text or _HALVES.search(text):
+        return False
+    if "\0" in text or _HALVES.search(text):
         problems.add("a text contains a NUL character or half a character", path=path)
+    return True
 
 
 class _Plain(Dumper):

@@ -29,11 +29,8 @@ def parse_template(
         TooLarge: It exceeds `limit`.
     """
     problems = Problems(file)
-    templates = _read(source, problems, limit)
-    if len(templates) > 1:
-        problems.add(f"one template was expected here, found {len(templates)}")
-    problems.check()
-    return templates[0]
+    [template] = _read(source, problems, limit, single=True)
+    return template
 
 
 def load_template(path: str | PathLike[str], *, limit: int = MAX_BYTES) -> Template:
@@ -60,9 +57,7 @@ def load_templates(
     for path in _files(paths):
         try:
             problems = Problems(str(path))
-            found = _read(_bytes(path, limit), problems, limit)
-            problems.check()
-            templates += found
+            templates += _read(_bytes(path, limit), problems, limit)
         except InvalidTemplate as error:
             wrong += error.problems
     if wrong:
@@ -70,16 +65,21 @@ def load_templates(
     return templates
 
 
-def _read(source: str | bytes, problems: Problems, limit: int) -> list[Template]:
+def _read(
+    source: str | bytes, problems: Problems, limit: int, *, single: bool = False
+) -> list[Template]:
+    """Read all templates of a text; at least one, and just one where `single` says so."""
     size = len(source.encode("utf-8", "replace") if isinstance(source, str) else source)
     if size > limit:
         raise TooLarge(f"template {problems.file}", size, limit)
     roots = documents(source, problems)
     if not roots:
         problems.add("there is no template here: the file is empty")
+    if single and len(roots) > 1:
+        problems.add(f"one template was expected, found {len(roots)}", roots[1].mark)
+    templates = [assemble(root, problems) for root in roots]
     problems.check()
-    found = [assemble(root, problems) for root in roots]
-    return [template for template in found if template is not None]
+    return [template for template in templates if template is not None]
 
 
 def _files(paths: Iterable[str | PathLike[str]]) -> Iterable[Path]:

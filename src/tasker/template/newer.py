@@ -20,7 +20,8 @@ from tasker.template.reading import (
 )
 from tasker.template.source import Scalar
 
-_OLDER = "it belongs to the older dialect, with 'step_templates'; with 'steps' write "
+_OLDER = "it belongs to the older dialect (with 'step_templates'); here write "
+_OLDER_ONLY = "it belongs to the older dialect (with 'step_templates'); leave it out: "
 _NO_EVENTS = "events are not supported"
 
 _TOP = Keys(
@@ -42,12 +43,12 @@ _TOP = Keys(
     refused={
         "domain_events": _NO_EVENTS,
         "custom_events": _NO_EVENTS,
-        "task_handler_class": f"{_OLDER}nothing: a template needs no class",
+        "task_handler_class": f"{_OLDER_ONLY}a template needs no class",
         "module_namespace": f"{_OLDER}the whole name in 'handler.callable'",
         "default_dependent_system": f"{_OLDER}'system_dependency' in each step",
-        "named_steps": f"{_OLDER}nothing: the steps are known",
+        "named_steps": f"{_OLDER_ONLY}the steps are known",
         "handler_config": f"{_OLDER}'metadata', or 'handler.initialization' in a step",
-        "concurrent": f"{_OLDER}nothing: steps run as their dependencies allow",
+        "concurrent": f"{_OLDER_ONLY}steps run as their dependencies allow",
     },
 )
 
@@ -77,7 +78,7 @@ _STEP = Keys(
         "default_retryable": f"{_OLDER}'retry: {{retryable: ...}}'",
         "default_retry_limit": f"{_OLDER}'retry: {{max_attempts: ...}}'",
         "dependent_system": f"{_OLDER}'system_dependency'",
-        "skippable": f"{_OLDER}nothing: steps cannot be skipped",
+        "skippable": f"{_OLDER_ONLY}steps cannot be skipped",
     },
 )
 
@@ -137,6 +138,7 @@ _OVERRIDE_HANDLER = Keys(
 )
 
 _NOT_BUILT = ("decision", "deferred_convergence", "batchable", "batch_worker")
+_BACKOFFS = tuple(kind.value for kind in Backoff)
 _MS = timedelta(milliseconds=1)
 
 
@@ -229,7 +231,7 @@ def _retry(value: Value) -> RetryChange:
     found = value.fields(_RETRY)
     attempts, backoff, jitter = (found.get(key) for key in ("max_attempts", "backoff", "jitter"))
     retryable = found.get("retryable")
-    kind = choice(backoff, tuple(Backoff)) if backoff else None
+    kind = choice(backoff, _BACKOFFS) if backoff else None
     initial = _delay(found, "initial_delay", "backoff_base_ms")
     most = _delay(found, "max_delay", "max_backoff_ms")
     change = RetryChange(

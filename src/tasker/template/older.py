@@ -20,8 +20,10 @@ from tasker.template.reading import (
     plain,
     text,
 )
+from tasker.template.source import Items, Table
 
-_NEWER = "it belongs to the newer dialect, with 'steps'; with 'step_templates' write "
+_NEWER = "it belongs to the newer dialect (with 'steps'); here write "
+_NEWER_ONLY = "it belongs to the newer dialect (with 'steps'); leave it out: "
 _NO_EVENTS = "events are not supported"
 
 _TOP = Keys(
@@ -76,8 +78,8 @@ _STEP = Keys(
         "retry": f"{_NEWER}'default_retryable', 'default_retry_limit' and 'handler_config'",
         "timeout_seconds": f"{_NEWER}'handler_config: {{timeout_seconds: ...}}'",
         "system_dependency": f"{_NEWER}'dependent_system'",
-        "result_schema": f"{_NEWER}nothing: results have no schema there",
-        "type": f"{_NEWER}nothing: steps have no type there",
+        "result_schema": f"{_NEWER_ONLY}results have no schema there",
+        "type": f"{_NEWER_ONLY}steps have no type there",
     },
 )
 
@@ -171,7 +173,7 @@ def _finish(top: Fields, steps: list[ReadStep]) -> list[ReadStep]:
     if named_steps is not None:
         named = {text(item) for item in named_steps.items("a list of step names")}
         for read in steps:
-            if read.spec.name not in named:
+            if isinstance(named_steps.node, Items) and read.spec.name not in named:
                 named_steps.refuse(f"'named_steps' does not name the step {read.spec.name!r}")
     system = top.text("default_dependent_system")
     if system is None:
@@ -194,7 +196,7 @@ def _dependencies(found: Fields) -> tuple[tuple[str, Value], ...]:
 
 def _settings(config: Value | None) -> dict[str, Value]:
     """Tell the handler's settings that say something."""
-    table = config.table() if config else {}
+    table = config.table() if config and isinstance(config.node, Table) else {}
     return {key: value for key, value in table.items() if not value.missing}
 
 

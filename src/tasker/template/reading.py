@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from tasker.model import Json, JsonObject
-from tasker.suggest import did_you_mean
+from tasker.suggest import or_else
 from tasker.template.source import Items, Mark, Node, Problems, Scalar, Table
 
 _SHOWN = 60  #: characters of a wrong value shown in a message
@@ -38,7 +38,9 @@ class Value:
     problems: Problems
 
     def refuse(self, message: str, mark: Mark | None = None) -> None:
-        """Note that this value is wrong."""
+        """Note that this value is wrong, unless that was noted when the text was read."""
+        if isinstance(self.node, Scalar) and self.node.refused and mark is None:
+            return
         self.problems.add(message, mark or self.node.mark, self.path)
 
     def wanted(self, what: str) -> None:
@@ -65,7 +67,7 @@ class Value:
         """Tell the parts of a mapping whose keys are free."""
         if isinstance(self.node, Table):
             return {
-                key: Value(entry.node, _below(self.path, key), self.problems)
+                key: Value(entry.node, below(self.path, key), self.problems)
                 for key, entry in self.node.entries.items()
             }
         if not self.missing:
@@ -89,7 +91,7 @@ class Fields:
             return
         for written, entry in value.node.entries.items():
             key = keys.aliases.get(written, written)
-            found = Value(entry.node, _below(value.path, written), value.problems)
+            found = Value(entry.node, below(value.path, written), value.problems)
             if key not in keys.allowed:
                 found.refuse(_unknown(written, keys, guess=not value.problems.many), entry.mark)
             elif key in self._written:
@@ -213,8 +215,7 @@ def choice(value: Value, allowed: tuple[str, ...]) -> str | None:
     found = text(value)
     if found is None or found in allowed:
         return found
-    guess = did_you_mean(found, allowed)
-    value.refuse(f"{_cut(found)!r} is not one of {', '.join(allowed)}{guess}")
+    value.refuse(f"unknown word {_cut(found)!r}{or_else(found, allowed)}")
     return None
 
 
@@ -233,6 +234,12 @@ def plain(node: Node) -> Json:
     if isinstance(node, Items):
         return [plain(item) for item in node.nodes]
     return node.value
+
+
+def below(path: str, key: str) -> str:
+    """Tell the path of a key below `path`."""
+    shown = key if key.isidentifier() else f"[{_cut(key)!r}]"
+    return f"{path}.{shown}" if path and shown == key else f"{path}{shown}"
 
 
 def within(value: Value, way: Iterator[str | int]) -> Value:
@@ -254,14 +261,8 @@ def within(value: Value, way: Iterator[str | int]) -> Value:
 def _unknown(written: str, keys: Keys, *, guess: bool) -> str:
     if written in keys.refused:
         return f"the key {written!r} is not allowed in {keys.what}: {keys.refused[written]}"
-    near = did_you_mean(written, (*keys.allowed, *keys.aliases)) if guess else ""
-    allowed = ", ".join(keys.allowed)
-    return f"unknown key {_cut(written)!r} in {keys.what}{near}; allowed: {allowed}"
-
-
-def _below(path: str, key: str) -> str:
-    shown = key if key.isidentifier() else f"[{_cut(key)!r}]"
-    return f"{path}.{shown}" if path and shown == key else f"{path}{shown}"
+    near = or_else(written if guess else "", keys.allowed)
+    return f"unknown key {_cut(written)!r} in {keys.what}{near}"
 
 
 def _found(node: Node) -> str:

@@ -17,7 +17,7 @@ _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": Non
 _WORDS |= {word: word.lower() == "true" for word in ("true", "True", "TRUE")}
 _WORDS |= {word: word.lower() == "true" for word in ("false", "False", "FALSE")}
 _EITHER = {"yes": True, "on": True, "no": False, "off": False}
-_INTEGERS = range(-(2**63), 2**64)  #: the integers that JSON libraries agree on
+INTEGERS = range(-(2**63), 2**64)  #: the integers that JSON libraries agree on
 
 
 class Plain(NamedTuple):
@@ -55,7 +55,7 @@ def _number(text: str) -> Plain:
     too_large = Plain(text, f"the number {text[:40]} is too large; quote it as a text")
     if _INT.fullmatch(text):
         number = int(text, 0) if len(text) <= 25 else None
-        return Plain(number) if number is not None and number in _INTEGERS else too_large
+        return Plain(number) if number is not None and number in INTEGERS else too_large
     if _FLOAT.fullmatch(text):
         real = float(text)
         return Plain(real) if math.isfinite(real) else too_large

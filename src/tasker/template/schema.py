@@ -1,5 +1,6 @@
 """JSON Schema: is a schema one, and does a value fit it."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -7,10 +8,11 @@ from typing import Any, NamedTuple
 
 import jsonschema_rs
 
+from tasker import codec
 from tasker.errors import InvalidInput
 from tasker.model import Json, JsonObject, StepSpec, Template
-from tasker.suggest import did_you_mean
-from tasker.template.defaults import declares_defaults, with_defaults
+from tasker.suggest import or_else
+from tasker.template.defaults import declares_defaults, fill_defaults
 
 MAX_TOLD = 10  #: violations told of one value
 _LONGEST = 300  #: characters of one violation
@@ -58,18 +60,28 @@ def prepare_input(template: Template, context: Json) -> JsonObject:
 def examine_input(template: Template, context: Json) -> tuple[JsonObject, list[Violation]]:
     """Fill the template's defaults into a context, and tell what is wrong with it.
 
+    Where there is a schema, the context comes back as JSON reads it: a date as text, a
+    model as an object.
+
     Raises:
-        InvalidInput: The context is not an object, which no setting allows.
+        InvalidInput: The context is not an object, or not JSON, which no setting allows.
     """
     if not isinstance(context, Mapping):
         raise InvalidInput(f"a task's context must be an object, found {_found(context)}")
     if template.input_schema is None:
         return context, []
-    return _compiled(_Same(template.input_schema)).examine(context)
+    plain = codec.loads(codec.dumps(context, what="the context", limit=sys.maxsize))
+    schema = _compiled(_Same(template.input_schema))
+    schema.fill(plain)
+    return plain, schema.violations(plain)
 
 
 def check_result(spec: StepSpec, result: Json) -> list[str]:
-    """Tell what a step's result does not fulfil of its `result_schema`; none where it fits."""
+    """Tell what a step's result, as JSON reads it, does not fulfil of its `result_schema`.
+
+    Returns:
+        The first 10 violations, as text; none where it fits, or where there is no schema.
+    """
     if spec.result_schema is None:
         return []
     return [str(found) for found in _compiled(_Same(spec.result_schema)).violations(result)]
@@ -88,8 +100,7 @@ def fault(schema: JsonObject) -> Fault | None:
         if isinstance(error.kind, _Kind.Referencing):
             return _broken_reference(schema, error.message)
         if way and way[-1] == "type" and isinstance(error.instance, str):
-            guess = did_you_mean(error.instance, _TYPES)
-            return Fault(way, f"{error.instance!r} is no type{guess}; types: {', '.join(_TYPES)}")
+            return Fault(way, f"unknown type {error.instance!r}{or_else(error.instance, _TYPES)}")
         return Fault(way, _cut(error.message))
     except ValueError as error:
         return Fault((), _cut(str(error)))
@@ -132,24 +143,17 @@ class Schema:
         self._compiled = _validator(schema)
         self._has_defaults = declares_defaults(schema)
 
-    def examine(self, value: JsonObject) -> tuple[JsonObject, list[Violation]]:
-        """Tell `value` with the defaults filled in, and what it does not fulfil."""
-        filled: Any = with_defaults(self._schema, value) if self._has_defaults else value
-        return filled, self.violations(filled)
+    def fill(self, value: Json) -> None:
+        """Fill the declared defaults into `value`, in place."""
+        if self._has_defaults:
+            fill_defaults(self._schema, value)
 
     def violations(self, value: Json) -> list[Violation]:
-        """Tell what `value` does not fulfil, the first 10; none where it fits.
-
-        Raises:
-            InvalidInput: It is not JSON.
-        """
-        try:
-            if self._compiled.is_valid(value):
-                return []
-            errors = islice(self._compiled.iter_errors(value), MAX_TOLD)
-            return [self._violation(error) for error in errors]
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidInput(f"not JSON: {_cut(str(error))}") from None
+        """Tell what `value`, as `codec.loads` reads it, does not fulfil: the first 10."""
+        if self._compiled.is_valid(value):
+            return []
+        errors = islice(self._compiled.iter_errors(value), MAX_TOLD)
+        return [self._violation(error) for error in errors]
 
     def _violation(self, error: jsonschema_rs.ValidationError) -> Violation:
         """Say what is wrong, in our words where the library's leave out what is allowed."""
@@ -170,9 +174,8 @@ class Schema:
             known = isinstance(holder, dict) and step in holder
             holder = holder[step] if known or isinstance(holder, list) else None
         allowed = list(holder.get("properties", ())) if isinstance(holder, dict) else []
-        guess = did_you_mean(keys[0], allowed) if len(keys) == 1 else ""
-        told = f"; allowed: {', '.join(allowed)}" if allowed else ""
-        return f"{', '.join(map(repr, keys))} is not allowed{guess}{told}"
+        told = or_else(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""
+        return f"{', '.join(map(repr, keys))} is not allowed{told}"
 
 
 def json_path(way: Sequence[str | int]) -> str:

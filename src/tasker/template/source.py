@@ -45,6 +45,7 @@ class Scalar:
     value: None | bool | int | float | str
     text: str  #: as it was written
     mark: Mark | None
+    refused: bool = False  #: a problem was noted; readers need not note another
     size: int = 1  #: values in it, itself included, aliases followed
     height: int = 0  #: mappings and lists within each other below it
 
@@ -254,17 +255,18 @@ class _Builder:
         """Read one scalar; keys are always text, but for the plain `<<`, whose value is None."""
         text: str = event.value
         plain = event.implicit[0]
-        if "\0" in text:
+        broken = "\0" in text
+        if broken:
             self._problems.add("a text contains a NUL character (\\0)", mark)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and isinstance(frame.node, Table) and frame.key is None:
             return Scalar(None if plain and text == "<<" else text, text, mark)
         if not plain:
-            return Scalar(text, text, mark)
+            return Scalar(text, text, mark, refused=broken)
         read = read_plain(text)
         if read.problem:
             self._problems.add(read.problem, mark)
-        return Scalar(read.value, text, mark)
+        return Scalar(read.value, text, mark, refused=bool(read.problem))
 
     def _refuse_tag(self, tag: str | None, mark: Mark) -> None:
         if tag and tag not in ("!", f"{_CORE}str", f"{_CORE}map", f"{_CORE}seq"):

@@ -1,0 +1,22 @@
+"""What a template's text is refused for, in short."""
+
+import pytest
+
+from tasker.errors import InvalidTemplate, Problem
+from tasker.template import parse_template
+
+
+def found(text: str | bytes) -> tuple[Problem, ...]:
+    """Tell the problems of a text."""
+    with pytest.raises(InvalidTemplate) as raised:
+        parse_template(text, file="t.yaml")
+    assert {problem.file for problem in raised.value.problems} == {"t.yaml"}
+    return raised.value.problems
+
+
+def problems(text: str | bytes) -> list[str]:
+    """Tell the problems of a text as `line:column message`."""
+    return [
+        f"{problem.line}:{problem.column} {problem.message}" if problem.line else problem.message
+        for problem in found(text)
+    ]

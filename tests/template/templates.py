@@ -1,0 +1,121 @@
+"""Any template, for hypothesis to choose from."""
+
+import string
+from collections.abc import Mapping
+from datetime import timedelta
+
+from hypothesis import strategies as st
+
+from tasker.model import Backoff, Json, JsonObject, Retry, StepOverride, StepSpec, Template
+from tasker.template.newer import DIALECT
+
+FIRST = string.ascii_letters + "_"
+names = st.builds(
+    str.__add__, st.sampled_from(FIRST), st.text(FIRST + string.digits + "-", max_size=12)
+).filter(lambda name: name != "ALL")
+namespaces = names.map(lambda name: name.replace("-", "_"))
+numbers = st.integers(0, 999)
+versions = st.builds(
+    "{}.{}.{}{}{}".format,
+    numbers,
+    numbers,
+    numbers,
+    st.sampled_from(["", "-rc.1", "-alpha", "-0.a-b"]),
+    st.sampled_from(["", "+build.5"]),
+)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+odd = """yes No on 0123 1_000 1e5 0o17 .5 null ~ 22:30 << - 2024-05-01 true 1.0 # { *a é 😀"""
+words = texts | st.sampled_from([*odd.split(), "", "a: b", "# c", "a\nb", " a ", "\u2028"])
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | words
+)
+values: st.SearchStrategy[Json] = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=8,
+)
+objects: st.SearchStrategy[JsonObject] = st.dictionaries(words, values, max_size=3)
+delays = st.timedeltas(timedelta(0), timedelta(days=30))
+lengths = st.timedeltas(timedelta(microseconds=1), timedelta(days=3650))
+schemas: st.SearchStrategy[JsonObject] = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.just("object"),
+        "required": st.lists(words, unique=True, max_size=2),
+        "properties": st.dictionaries(
+            words, st.fixed_dictionaries({}, optional={"default": values}), max_size=2
+        ),
+    },
+)
+callables = st.none() | st.lists(names, min_size=1, max_size=3).map(".".join)
+
+
+@st.composite
+def retries(draw: st.DrawFn) -> Retry:
+    first, most = sorted([draw(delays), draw(delays)])
+    return Retry(
+        retryable=draw(st.booleans()),
+        max_attempts=draw(st.integers(1, 1000)),
+        backoff=draw(st.sampled_from(Backoff)),
+        initial_delay=first,
+        max_delay=most,
+        jitter=draw(st.floats(0, 1)),
+    )
+
+
+overrides = st.builds(
+    StepOverride,
+    config=st.none() | objects,
+    retry=st.none() | retries(),
+    timeout=st.none() | lengths,
+)
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> tuple[StepSpec, ...]:
+    called = draw(st.lists(names, min_size=1, max_size=5, unique=True))
+    specs = [
+        StepSpec(
+            name=name,
+            description=draw(words),
+            callable=draw(callables),
+            method=draw(st.none() | namespaces),
+            config=draw(objects),
+            dependencies=tuple(draw(st.lists(st.sampled_from(called[:no]), unique=True)))
+            if no
+            else (),
+            retry=draw(st.just(Retry()) | retries()),
+            timeout=draw(st.none() | lengths),
+            result_schema=draw(st.none() | schemas),
+            dependent_system=draw(st.none() | words),
+        )
+        for no, name in enumerate(called)
+    ]
+    return tuple(draw(st.permutations(specs)))
+
+
+@st.composite
+def templates(draw: st.DrawFn) -> Template:
+    specs = draw(steps())
+    called = st.sampled_from([spec.name for spec in specs])
+    environments: Mapping[str, Mapping[str, StepOverride]] = draw(
+        st.dictionaries(names, st.dictionaries(called, overrides, max_size=3), max_size=2)
+    )
+    return Template(
+        namespace=draw(namespaces),
+        name=draw(names),
+        version=draw(versions),
+        description=draw(words),
+        steps=specs,
+        input_schema=draw(st.none() | schemas),
+        deadline=draw(st.none() | lengths),
+        environments=environments,
+        metadata=draw(objects.filter(lambda found: "system_dependencies" not in found)),
+    )
+
+
+KEYS = [*DIALECT.top.allowed, *DIALECT.top.aliases, *DIALECT.top.refused, "step_templates"]

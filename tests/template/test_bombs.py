@@ -1,0 +1,56 @@
+"""Small texts that would become large."""
+
+import time
+
+import pytest
+from tests.template.problems import problems
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+MERGES = "a: &a {x: 1, y: 2}\n" + "".join(
+    f"k{no}: &k{no} {{<<: [{', '.join([f'*{before}'] * 10)}]}}\n"
+    for no, before in enumerate(["a", *(f"k{no}" for no in range(9))])
+)
+DEEP = "&a0 [x]\n" + "".join(f"- &a{no} [*a{no - 1}]\n" for no in range(1, 200))
+TAGS = "".join(f"%TAG !a{no}! b\n" for no in range(60_000)) + "--- a"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (LAUGHS, "5:36 aliases repeat more than 100,000 values"),
+        (MERGES, "6:15 aliases repeat more than 100,000 values"),
+        ("- " + DEEP, "100:9 nested more than 100 levels deep, aliases followed"),
+        ("[" * 1_000_000, "1:101 nested more than 100 levels deep"),
+        ("{" * 1_000_000, "1:101 nested more than 100 levels deep"),
+        ("- " * 500_000, "1:201 nested more than 100 levels deep"),
+        ("? " * 500_000, "1:201 nested more than 100 levels deep"),
+        (TAGS, "1:1 directives (%) are not supported"),
+    ],
+    ids=["laughs", "merges", "deep aliases", "lists", "mappings", "items", "keys", "directives"],
+)
+def test_bombs_are_refused_quickly(text: str, told: str) -> None:
+    """Before they grow."""
+    started = time.monotonic()
+
+    assert problems(text) == [told]
+    assert time.monotonic() - started < 3
+
+
+def test_environments_cannot_multiply_steps() -> None:
+    """Each entry for ALL becomes an override for each step."""
+    steps = ", ".join(f"{{name: s{no}}}" for no in range(20_000))
+    many = ", ".join(f"e{no}: {{steps: [{{name: ALL}}]}}" for no in range(20_000))
+
+    assert problems(f"name: a\nenvironments: {{{many}}}\nsteps: [{steps}]") == [
+        "2:15 environments override more than 200,000 steps"
+    ]
+
+
+def test_long_texts_are_cut_in_messages() -> None:
+    """A message is for people."""
+    [told] = problems(f"name: {'a.' * 100_000}\nsteps: [{{name: b}}]")
+
+    assert len(told) < 300

@@ -1,0 +1,209 @@
+"""Templates as documents: nothing is lost, nothing is added."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from tests.template.templates import templates
+
+from tasker.errors import InvalidTemplate
+from tasker.model import Json, Retry, StepOverride, StepSpec, Template
+from tasker.template import digest, dump_yaml, from_document, parse_template, to_document
+
+SMALL = Template(namespace="default", name="a", version="0.1.0", steps=(StepSpec(name="b"),))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(templates())
+def test_a_document_is_the_template(template: Template) -> None:
+    """Through JSON text as well, as stores keep it."""
+    document = to_document(template)
+
+    assert from_document(document) == template
+    assert from_document(orjson.loads(orjson.dumps(document))) == template
+    assert to_document(from_document(document)) == document
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(templates())
+def test_yaml_reads_back_as_the_same_template(template: Template) -> None:
+    """Words that YAML takes for something else are quoted."""
+    assert parse_template(dump_yaml(template)) == template
+
+
+def test_defaults_are_left_out() -> None:
+    """What is not said is the default, now and when it is read."""
+    assert to_document(SMALL) == {
+        "name": "a",
+        "namespace_name": "default",
+        "version": "0.1.0",
+        "steps": [{"name": "b"}],
+    }
+
+
+def test_everything_else_is_written_in_one_order() -> None:
+    """So that two documents can be compared by eye."""
+    step = StepSpec(
+        name="b",
+        description="The step",
+        callable="A.B",
+        method="run",
+        config={"z": 1, "a": 2},
+        dependencies=("c",),
+        retry=Retry(max_attempts=5, initial_delay=timedelta(seconds=2.5)),
+        timeout=timedelta(minutes=1),
+        result_schema={},
+        dependent_system="ledger",
+    )
+    template = replace(
+        SMALL,
+        description="All",
+        deadline=timedelta(hours=1),
+        steps=(step, StepSpec(name="c")),
+        input_schema={"type": "object"},
+        environments={
+            "test": {"b": StepOverride(config={}, retry=Retry(), timeout=timedelta(seconds=1))}
+        },
+        metadata={"owner": "us"},
+    )
+
+    assert (
+        dump_yaml(template)
+        == """\
+name: a
+namespace_name: default
+version: 0.1.0
+description: All
+deadline_seconds: 3600
+input_schema:
+  type: object
+steps:
+- name: b
+  description: The step
+  handler:
+    callable: A.B
+    method: run
+    initialization:
+      z: 1
+      a: 2
+  dependencies:
+  - c
+  retry:
+    max_attempts: 5
+    initial_delay: 2.5
+  timeout_seconds: 60
+  result_schema: {}
+  system_dependency: ledger
+- name: c
+environments:
+  test:
+    steps:
+    - name: b
+      handler:
+        initialization: {}
+      retry:
+        max_attempts: 3
+        initial_delay: 1
+      timeout_seconds: 1
+metadata:
+  owner: us
+"""
+    )
+    assert parse_template(dump_yaml(template)) == template
+
+
+def test_digests_follow_the_content() -> None:
+    """Not spelling, dialect, comments and the order of free keys; the order of steps counts."""
+    newer = """
+name: a
+version: 1.0.0   # the first
+steps:
+- {name: b, handler: {callable: 'X::B', initialization: {p: 1, q: 2}}, retry: {max_attempts: 3}}
+- {name: c, dependencies: [b]}
+"""
+    older = """
+version: "1.0.0"
+namespace_name: default
+name: a
+step_templates:
+- {name: b, handler_class: X.B, handler_config: {q: 2, p: 1}}
+- {name: c, depends_on_step: b}
+"""
+    template = parse_template(newer)
+    swapped = replace(template, steps=tuple(reversed(template.steps)))
+
+    assert digest(parse_template(older)) == digest(template)
+    assert digest(swapped) != digest(template)
+    assert digest(replace(template, version="1.0.1")) != digest(template)
+
+
+def test_a_digest_is_the_same_on_every_machine() -> None:
+    """It is stored, and compared by later releases."""
+    assert digest(SMALL) == "00df871082e74c14c01adc528e4f398276855e79ec149fb71083d90fcc4cd9aa"
+
+
+def test_documents_of_the_older_dialect_are_read() -> None:
+    """As callers of an API may send them."""
+    document: Json = {"name": "a", "step_templates": [{"name": "b"}]}
+    assert isinstance(document, dict)
+
+    assert from_document(document) == SMALL
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"name": "a"}, "'steps' is missing: a template needs at least one step"),
+        (
+            {"name": "a", "steps": [{"name": "b"}, {"name": "b"}]},
+            "the step 'b' is there twice; first at steps[0].name (at steps[1].name)",
+        ),
+        (
+            {"name": "a", "steps": [{"name": "b"}], "version": 1.0},
+            "1.0 without quotes is a number, not a version; write three parts, in quotes:"
+            ' "1.0.0" (at version)',
+        ),
+        (
+            {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": float("nan")}},
+            "nan is not a number in JSON (at metadata.x)",
+        ),
+        (
+            {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": "a\0b"}},
+            "a text contains a NUL character or half a character (at metadata.x)",
+        ),
+        (
+            {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": "\ud800"}},
+            "a text contains a NUL character or half a character (at metadata.x)",
+        ),
+        (
+            {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": {1, 2}}},
+            "a set is not JSON (at metadata.x)",
+        ),
+        (
+            {"name": "a", "steps": [{"name": "b"}], "metadata": {1: "x"}},
+            "the key 1 is not a text (at metadata)",
+        ),
+        (
+            {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": 2**70}},
+            "an integer needs more than 64 bits; write it as a text (at metadata.x)",
+        ),
+        ([], "must be a template, a mapping with 'name' and 'steps', found a list"),
+    ],
+)
+def test_documents_are_checked_like_texts(document: Json, told: str) -> None:
+    """Problems tell paths."""
+    with pytest.raises(InvalidTemplate) as raised:
+        from_document(document)  # type: ignore[arg-type]  # others may send anything
+
+    assert str(raised.value) == told
+
+
+def test_a_document_that_contains_itself_is_refused() -> None:
+    """Nothing is read without bound."""
+    circle: dict[str, Json] = {}
+    circle["again"] = circle
+
+    with pytest.raises(InvalidTemplate, match="nested more than 100 levels deep"):
+        from_document({"name": "a", "steps": [{"name": "b"}], "metadata": circle})

@@ -1,0 +1,221 @@
+"""The newer dialect."""
+
+from datetime import timedelta
+
+import pytest
+
+from tasker.model import Backoff, Retry, StepSpec
+from tasker.template import parse_template
+
+EVERYTHING = """
+name: everything
+namespace: tests
+version: 1.2.3-rc.1+build.5
+description: All keys
+deadline_seconds: 90.5
+schema:
+  type: object
+system_dependencies: {primary: ledger}
+metadata: {author: somebody}
+steps:
+  - name: first
+    description: The first
+    handler:
+      callable: ::Tests::StepHandlers::First
+      method: check
+      initialization: {limit: 5, nested: {list: [1, 2.5, null, true]}}
+    retry:
+      retryable: false
+      max_attempts: 7
+      backoff: fibonacci
+      initial_delay: 0.25
+      max_delay: 10
+      jitter: 0
+    timeout_seconds: 1.5
+    result_schema: {type: object, required: [id]}
+    system_dependency: ledger
+    type: standard
+  - name: second
+    handler: opaque-key
+    depends_on: [first]
+    retry: {backoff_base_ms: 1500, max_backoff_ms: 30000}
+  - name: third
+    dependencies: [first, second]
+"""
+
+
+def test_every_key_reaches_the_model() -> None:
+    """Aliases included."""
+    template = parse_template(EVERYTHING)
+
+    assert template.full_name == "tests.everything@1.2.3-rc.1+build.5"
+    assert template.description == "All keys"
+    assert template.deadline == timedelta(seconds=90.5)
+    assert template.input_schema == {"type": "object"}
+    assert template.metadata == {
+        "author": "somebody",
+        "system_dependencies": {"primary": "ledger"},
+    }
+    assert template.steps == (
+        StepSpec(
+            name="first",
+            description="The first",
+            callable="Tests.StepHandlers.First",
+            method="check",
+            config={"limit": 5, "nested": {"list": [1, 2.5, None, True]}},
+            retry=Retry(
+                retryable=False,
+                max_attempts=7,
+                backoff=Backoff.FIBONACCI,
+                initial_delay=timedelta(seconds=0.25),
+                max_delay=timedelta(seconds=10),
+                jitter=0.0,
+            ),
+            timeout=timedelta(seconds=1.5),
+            result_schema={"type": "object", "required": ["id"]},
+            dependent_system="ledger",
+        ),
+        StepSpec(
+            name="second",
+            callable="opaque-key",
+            dependencies=("first",),
+            retry=Retry(initial_delay=timedelta(seconds=1.5), max_delay=timedelta(seconds=30)),
+        ),
+        StepSpec(name="third", dependencies=("first", "second")),
+    )
+
+
+def test_all_but_name_and_steps_has_a_default() -> None:
+    """A step needs its name alone; its handler is then named like it."""
+    template = parse_template("name: tiny\nsteps: [{name: only}]")
+
+    assert template.full_name == "default.tiny@0.1.0"
+    assert template.steps == (StepSpec(name="only"),)
+    assert template.steps[0].handler == "only"
+    assert template.steps[0].retry == Retry(
+        retryable=True,
+        max_attempts=3,
+        backoff=Backoff.EXPONENTIAL,
+        initial_delay=timedelta(seconds=1),
+        max_delay=timedelta(seconds=60),
+        jitter=0.1,
+    )
+
+
+def test_a_key_without_value_counts_as_absent() -> None:
+    """As when everything below it was commented out."""
+    template = parse_template(
+        "name: a\ndescription:\nenvironments:\nsteps:\n- name: b\n  dependencies:\n  retry:\n"
+    )
+
+    assert template.steps == (StepSpec(name="b"),)
+
+
+def test_json_is_read_as_well() -> None:
+    """JSON writes characters beyond 16 bits as two escapes, and slashes escaped."""
+    template = parse_template(
+        '{"name": "a",\n\t"description": "\\ud83d\\ude00 \\/ \\\\ud83d",\n"steps": [{"name": "b"}]}'
+    )
+
+    assert template.description == "😀 / \\ud83d"
+
+
+@pytest.mark.parametrize(
+    ("written", "normal"),
+    [
+        ("A::B::C", "A.B.C"),
+        ("::A::B", "A.B"),
+        ("A.B.C", "A.B.C"),
+        ("package.module:function", "package.module:function"),
+        ("validate", "validate"),
+    ],
+)
+def test_handlers_have_one_name_with_colons_and_dots(written: str, normal: str) -> None:
+    """`A::B` and `A.B` are the same handler."""
+    template = parse_template(f"name: a\nsteps: [{{name: b, handler: {{callable: '{written}'}}}}]")
+
+    assert template.steps[0].callable == normal
+
+
+def test_the_delay_that_is_not_written_follows_the_one_that_is() -> None:
+    """A first delay beyond the default cap lifts it; a cap below the default first lowers it."""
+    template = parse_template(
+        "name: a\nsteps:\n- {name: b, retry: {initial_delay: 120}}\n"
+        "- {name: c, retry: {max_delay: 0.5}}"
+    )
+
+    assert [(step.retry.initial_delay, step.retry.max_delay) for step in template.steps] == [
+        (timedelta(seconds=120), timedelta(seconds=120)),
+        (timedelta(seconds=0.5), timedelta(seconds=0.5)),
+    ]
+
+
+def test_the_same_delay_may_be_written_in_both_units() -> None:
+    """Files made for two engines do so."""
+    template = parse_template(
+        "name: a\nsteps: [{name: b, retry: {initial_delay: 2, backoff_base_ms: 2000}}]"
+    )
+
+    assert template.steps[0].retry.initial_delay == timedelta(seconds=2)
+
+
+def test_a_lifecycle_gives_the_deadline() -> None:
+    """Tasker Core wrote it in minutes."""
+    template = parse_template("name: a\nlifecycle: {max_duration_minutes: 90}\nsteps: [{name: b}]")
+
+    assert template.deadline == timedelta(minutes=90)
+
+
+def test_anchors_and_merges_save_repetition() -> None:
+    """A step's own keys win over what `<<` merges, and the first of several over the others."""
+    template = parse_template(
+        """
+name: a
+metadata:
+  patient: &patient {max_attempts: 9, jitter: 0}
+  slow: &slow {initial_delay: 5, max_attempts: 2}
+steps:
+  - name: b
+    retry: *patient
+  - name: c
+    retry: {<<: [*patient, *slow], jitter: 0.5}
+"""
+    )
+
+    assert template.steps[0].retry == Retry(max_attempts=9, jitter=0.0)
+    assert template.steps[1].retry == Retry(
+        max_attempts=9, jitter=0.5, initial_delay=timedelta(seconds=5)
+    )
+
+
+def test_words_mean_what_yaml_1_2_says() -> None:
+    """Times, dates and versions of three parts are text; numbers are numbers."""
+    template = parse_template(
+        """
+name: a
+metadata:
+  text: [22:30, 2024-05-01, 1.2.3, +, "yes", '01', ~x, !!str 5, "a\\tb"]
+  numbers: [1, -2, 0x1F, 0o17, 1e3, .5, -0.5, 9223372036854775807]
+  words: [true, False, null, ~]
+  404: key
+steps: [{name: b}]
+"""
+    )
+
+    assert template.metadata == {
+        "text": ["22:30", "2024-05-01", "1.2.3", "+", "yes", "01", "~x", "5", "a\tb"],
+        "numbers": [1, -2, 31, 15, 1000.0, 0.5, -0.5, 9223372036854775807],
+        "words": [True, False, None, None],
+        "404": "key",
+    }
+
+
+def test_ten_thousand_steps_load() -> None:
+    """Far below the limit of 50,000."""
+    steps = "\n".join(
+        f"- {{name: s{no}, dependencies: [{f's{no - 1}' if no else ''}]}}" for no in range(10_000)
+    )
+    template = parse_template(f"name: long\nsteps:\n{steps}")
+
+    assert len(template.steps) == 10_000
+    assert template.steps[-1] == StepSpec(name="s9999", dependencies=("s9998",))

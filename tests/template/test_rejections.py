@@ -1,0 +1,91 @@
+"""Every kind of mistake is told with the line and column where it was made.
+
+The mistakes are in `rejections/*.txt`: a text, then what it is refused for, each line after
+`!!` as `line:column message`.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.template.problems import found, problems
+
+CASES = Path(__file__).parent / "rejections"
+CASE = re.compile(r"(.*?)((?:^!! [^\n]*\n?)+)\n?", re.DOTALL | re.MULTILINE)
+
+
+def cases() -> Iterator[object]:
+    for path in sorted(CASES.glob("*.txt")):
+        for text, told in CASE.findall(path.read_text()):
+            yield pytest.param(text, told, id=f"{path.stem}: {told[3:70].splitlines()[0]}")
+
+
+@pytest.mark.parametrize(("text", "told"), list(cases()))
+def test_mistakes_are_told_where_they_are(text: str, told: str) -> None:
+    """Exactly these problems, and at these places."""
+    assert problems(text) == [line.removeprefix("!! ") for line in told.splitlines()]
+
+
+def test_a_long_cycle_is_told_in_part() -> None:
+    """Ten steps from both of its ends."""
+    steps = "".join(f"- {{name: s{no}, dependencies: [s{(no + 1) % 60}]}}\n" for no in range(60))
+
+    assert problems(f"name: a\nsteps:\n{steps}") == [
+        "3:29 these steps wait for each other: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> s6 -> s7 -> s8"
+        " -> s9 -> ... 41 more ... -> s51 -> s52 -> s53 -> s54 -> s55 -> s56 -> s57 -> s58 -> s59"
+        " -> s0"
+    ]
+
+
+def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
+    """One run is enough to correct a file."""
+    text = """name: a
+version: 1.0
+steps:
+- name: b
+  retry: {max_attempts: 0}
+- name: b
+  dependencies: [x]
+name: c
+input_schema: {type: strin, title: no}
+"""
+    places = [told.split(" ")[0] for told in problems(text)]
+
+    assert places == ["2:10", "5:25", "6:9", "7:18", "8:1", "9:22", "9:36"]
+
+
+def test_paths_tell_where_in_the_document() -> None:
+    """For those who read templates as data."""
+    text = "name: a\nsteps: [{name: b, retry: {jitter: 2}}]\nx y: 1"
+
+    assert [str(problem) for problem in found(text)] == [
+        "t.yaml:2:35: must be from 0 to 1, found 2 (at steps[0].retry.jitter)",
+        "t.yaml:3:1: unknown key 'x y' in a template; allowed: name, namespace_name, version,"
+        " description, deadline_seconds, input_schema, steps, environments, metadata, lifecycle,"
+        " system_dependencies (at ['x y'])",
+    ]
+
+
+def test_problems_beyond_a_hundred_are_counted() -> None:
+    """A generated file may be wrong in every line."""
+    keys = "".join(f"k{no}: 1\n" for no in range(130))
+    told = problems(f"name: a\n{keys}steps: [{{name: b}}]")
+
+    assert len(told) == 101
+    assert told[-1] == "and 30 more problems"
+
+
+def test_more_than_fifty_thousand_steps_are_refused() -> None:
+    """Where a workflow is that wide, one step should do many things."""
+    steps = "".join(f"- {{name: s{no}}}\n" for no in range(50_001))
+
+    assert problems(f"name: a\nsteps:\n{steps}") == [
+        "3:1 a template has at most 50,000 steps, found 50,001"
+    ]
+
+
+def test_an_empty_text_is_no_template() -> None:
+    """Nor is one of comments."""
+    assert problems("") == ["there is no template here: the file is empty"]
+    assert problems("# soon\n") == ["there is no template here: the file is empty"]

@@ -84,7 +84,7 @@ class Gateways:
         self._services = Services()
         self._remembered: dict[tuple[str, str, str], Answer] = {}
         self._asked: list[Request] = []
-        self._done: list[tuple[str, str]] = []
+        self._done: list[tuple[str, Request]] = []
         self._server = _Server(("127.0.0.1", 0), _Connection)
         self._server.gateways = self
         threading.Thread(target=self._serve, name="gateways", daemon=True).start()
@@ -101,8 +101,15 @@ class Gateways:
         """
         starts = None if keys is None else tuple(keys)
         return Counter(
-            kind for kind, key in list(self._done) if starts is None or key.startswith(starts)
+            kind
+            for kind, request in list(self._done)
+            if starts is None or request.key.startswith(starts)
         )
+
+    def asked(self) -> Counter[str]:
+        """Count how often the services were asked for what they did, by kind."""
+        kinds = {request[:3]: kind for kind, request in list(self._done)}
+        return Counter(kinds[asked[:3]] for asked in list(self._asked) if asked[:3] in kinds)
 
     def calls(self, start: str) -> int:
         """Count the calls whose method and path begin with `start`, as "POST /billing"."""
@@ -127,7 +134,7 @@ class Gateways:
             if answer.status < 300:
                 self._remembered[known] = answer
             if answer.effect:
-                self._done.append((answer.effect, request.key))
+                self._done.append((answer.effect, request))
             return answer
 
     def _trouble(self, request: Request) -> Trouble | None:

@@ -1,0 +1,365 @@
+"""`tasker demo`: the workflows of `examples/growthcorp`, run for real, and told.
+
+What is run, and what must come of it, the example says itself (its `story`); here it is
+played, watched and summed up.
+"""
+
+import asyncio
+import os
+import secrets
+import shlex
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from tasker.cli.progress import Progress
+from tasker.cli.style import duration, is_plain, state_text
+from tasker.client import Client
+from tasker.config import WorkerSettings
+from tasker.engine import Worker
+from tasker.errors import NotFound, TaskFailed
+from tasker.events import Event
+from tasker.handler.modules import Origin
+from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter
+from tasker.store.open import open_store
+from tasker.template import load_templates
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NAME = "growthcorp"
+STORE = "sqlite:.tasker/demo.db"
+"""The demo's own, so that it mixes with nothing else."""
+
+MOST_S = 50.0
+"""When the demo gives up; it takes a fifth of that."""
+
+_UNCOUNTED = (AttemptOutcome.PARKED, AttemptOutcome.RELEASED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """One task of the demo, as it was in the end."""
+
+    label: str
+    task: Task
+    steps: list[Step]
+    attempts: int
+    expected: str  #: the state it should end in
+
+    @property
+    def took(self) -> float:
+        """Tell the seconds from creation to end."""
+        return ((self.task.ended_at or self.task.created_at) - self.task.created_at).total_seconds()
+
+    @property
+    def done(self) -> int:
+        return sum(step.state in STEP_DONE for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What came of the demo."""
+
+    store: str
+    actors: list[Actor]
+    effects: Counter[str]  #: what the services did
+    asked: Counter[str]  #: how often they were asked for it
+    expected_effects: Mapping[str, int]
+    took: float
+
+    @property
+    def wrong(self) -> list[str]:
+        """Tell what is not as it should be."""
+        tasks = [
+            f"{actor.label} ended in {actor.task.state}, not {actor.expected}"
+            for actor in self.actors
+            if actor.task.state != actor.expected
+        ]
+        effects = [
+            f"{kind}: {self.effects[kind]} instead of {count}"
+            for kind, count in self.expected_effects.items()
+            if self.effects[kind] != count
+        ]
+        return tasks + effects
+
+
+def example() -> Path:
+    """Tell the folder of the example: in the installed package, else in the repository.
+
+    Raises:
+        NotFound: It is in neither.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for root in (package, package.parents[1]):
+        folder = root / "examples" / NAME
+        if (folder / "story.py").is_file():
+            return folder
+    raise NotFound(f"the example {NAME} is not installed with Tasker at {package}")
+
+
+# --------------------------------------------------------------------------- playing
+
+
+async def play(url: str, console: "Console") -> Played:
+    """Run all scenes, one after the other, and show how they come on.
+
+    Args:
+        url: The store. Its schema is brought up to date.
+        console: Where to tell it.
+
+    Raises:
+        TimeoutError: It did not end in time.
+    """
+    folder = example()
+    story = Origin(f"{NAME}.story", root=str(folder.parent)).load()
+    began = time.monotonic()
+    async with asyncio.timeout(MOST_S), open_store(url, upgrade=True) as store:
+        with story.gateways() as gateways, _reachable(gateways.url):
+            worker = Worker(
+                store,
+                [folder / "handlers.py"],
+                templates=load_templates([folder / "templates"]),
+                settings=WorkerSettings(environment="demo"),
+                replace=True,  # the demo's templates may be edited between two runs
+            )
+            _open(console, url, gateways.url)
+            async with worker:
+                actors = await _Stage(worker, console).play(story.SCENES)
+            effects = gateways.effects(actor.task.id for actor in actors)
+            asked = gateways.asked()
+    return Played(
+        store=url,
+        actors=actors,
+        effects=effects,
+        asked=asked,
+        expected_effects=story.EFFECTS,
+        took=time.monotonic() - began,
+    )
+
+
+@contextmanager
+def _reachable(url: str) -> Iterator[None]:
+    """Tell the handlers where the services are, for as long as the block runs."""
+    before = os.environ.get("GROWTHCORP_GATEWAYS")
+    os.environ["GROWTHCORP_GATEWAYS"] = url
+    try:
+        yield
+    finally:
+        del os.environ["GROWTHCORP_GATEWAYS"]
+        if before is not None:
+            os.environ["GROWTHCORP_GATEWAYS"] = before
+
+
+class _Stage:
+    """Where scenes are played: a worker in this process, and a console."""
+
+    def __init__(self, worker: Worker, console: "Console") -> None:
+        self._worker = worker
+        self._console = console
+        self._progress: Progress | None = None
+        self._actors: list[Actor] = []
+        worker.observers.append(self._observe)
+
+    def _observe(self, event: Event) -> None:
+        if self._progress is not None:
+            self._progress.observe(event)
+
+    async def play(self, scenes: Any) -> list[Actor]:
+        for no, scene in enumerate(scenes, start=1):
+            self._announce(f"{no}/{len(scenes)}", scene)
+            await self._play(scene)
+        return self._actors
+
+    def _announce(self, count: str, scene: Any) -> None:
+        self._console.print()
+        self._console.print(f"[bold cyan]{count}  {escape(scene.title)}[/]", markup=True)
+        self._console.print(Text(scene.notice, style="italic"))
+        self._console.print()
+
+    async def _play(self, scene: Any) -> None:
+        client = self._worker.client
+        created = []
+        with Progress(self._console, templates=await _templates(client)) as progress:
+            self._progress = progress
+            for given in scene.submissions:
+                correlation = given.correlation_prefix and (
+                    given.correlation_prefix + secrets.token_hex(8)
+                )
+                task = await client.create_task(
+                    given.template,
+                    given.context,
+                    correlation_id=correlation or None,
+                    tags=("demo",),
+                )
+                progress.add(task, label=given.label)
+                created.append((given, task))
+            for _, task in created:
+                await _ended(client, task)
+        self._progress = None
+        for given, task in created:
+            await self._remember(given.label, task, given.ends)
+
+    async def _remember(self, label: str, task: Task, expected: str) -> None:
+        """Note how a task ended, and the tasks that it created."""
+        client = self._worker.client
+        history = await client.history(task.id)
+        self._actors.append(
+            Actor(
+                label=label,
+                task=await client.get(task.id),
+                steps=await client.steps(task.id),
+                attempts=sum(attempt.outcome not in _UNCOUNTED for attempt in history),
+                expected=expected,
+            )
+        )
+        for child in await client.list(TaskFilter(parent_id=task.id)):
+            await _ended(client, child)
+            await self._remember(f"↳ by {label}", child, "complete")
+
+
+async def _templates(client: Client) -> list[Any]:
+    return [stored.template for stored in await client.templates()]
+
+
+async def _ended(client: Client, task: Task) -> None:
+    """Wait until a task has ended, however it ends."""
+    with suppress(TaskFailed):  # the summary tells it
+        await client.wait(task.id)
+
+
+# --------------------------------------------------------------------------- telling
+
+
+def _open(console: "Console", url: str, services: str) -> None:
+    console.print(
+        Text("Tasker demo", style="bold").append(
+            f"   store {without_password(url)}   services at {services}", style="dim not bold"
+        )
+    )
+
+
+def tell(console: "Console", played: Played) -> None:
+    """Sum up: the tasks, what the services did, and how to look closer."""
+    console.print()
+    console.print(Text("Summary", style="bold cyan"))
+    console.print(_table(console, played))
+    console.print()
+    console.print(_effects(played))
+    _tell_relation(console, played)
+    for line in played.wrong:
+        console.print(Text(f"Not as expected: {line}", style="bold red"))
+    if not played.wrong:
+        told = f"All as expected, in {duration(played.took)}."
+        console.print(Text(told, style="green"))
+    console.print()
+    console.print(Text("Look closer:", style="bold"))
+    for command in commands(played):
+        console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+def _table(console: "Console", played: Played) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("task", no_wrap=True)
+    table.add_column("template", overflow="ellipsis", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for name in ("steps", "attempts", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for actor in played.actors:
+        total = len(actor.steps)
+        outcome = state_text(actor.task.state.value, plain=is_plain(console))
+        if actor.task.state == actor.expected == "error":
+            outcome.append(" (as it should)", style="dim")
+        table.add_row(
+            Text(actor.label),
+            Text(str(actor.task.template), style="dim"),
+            outcome,
+            f"{actor.done}/{total}",
+            Text(str(actor.attempts), style="yellow" if actor.attempts > total else ""),
+            duration(actor.took),
+        )
+    return table
+
+
+def _effects(played: Played) -> Text:
+    """Say what the services did, and where they were asked more often than that."""
+    told = Text("The services did, each thing once: ")
+    for no, (kind, count) in enumerate(sorted(played.effects.items())):
+        told.append(", " if no else "").append(f"{kind} {count}", style="bold")
+        if played.asked[kind] > count:
+            told.append(f" (asked {played.asked[kind]} times)", style="yellow")
+    return told
+
+
+def _tell_relation(console: "Console", played: Played) -> None:
+    """Show what ties a task to the one that it created."""
+    tasks = {actor.task.id: actor.task for actor in played.actors}
+    for actor in played.actors:
+        parent = tasks.get(actor.task.parent_id) if actor.task.parent_id else None
+        if parent is not None:
+            console.print(
+                Text(f"{parent.template} created {actor.task.template}; both carry ").append(
+                    parent.correlation_id, style="bold"
+                )
+            )
+
+
+def commands(played: Played) -> list[str]:
+    """Tell the commands that show more of what happened."""
+    store = f"--store {shlex.quote(without_password(played.store))}"
+    retried = max(played.actors, key=lambda actor: actor.attempts - len(actor.steps))
+    failed = [actor for actor in played.actors if actor.task.state == "error"]
+    shown = [f"tasker task show {actor.task.id} {store}" for actor in [retried, *failed[:1]]]
+    return [
+        *dict.fromkeys(shown),
+        f"tasker task list {store}",
+        f"tasker template draw payments.process_refund@2.1.0 {store}",
+    ]
+
+
+def as_json(played: Played) -> dict[str, Json]:
+    """Tell what came of it, for programs."""
+    return {
+        "ok": not played.wrong,
+        "wrong": list(played.wrong),
+        "store": without_password(played.store),
+        "took_s": round(played.took, 3),
+        "tasks": [_actor_json(actor) for actor in played.actors],
+        "effects": dict(sorted(played.effects.items())),
+        "asked": dict(sorted(played.asked.items())),
+        "commands": list(commands(played)),
+    }
+
+
+def _actor_json(actor: Actor) -> Json:
+    task = actor.task
+    return {
+        "label": actor.label,
+        "id": task.id,
+        "template": str(task.template),
+        "state": task.state.value,
+        "expected": actor.expected,
+        "correlation_id": task.correlation_id,
+        "parent_id": task.parent_id,
+        "attempts": actor.attempts,
+        "took_s": round(actor.took, 3),
+        "steps": [{"name": step.name, "state": step.state.value} for step in actor.steps],
+    }
+
+
+def without_password(url: str) -> str:
+    """Write a store's URL as it may be shown."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    _, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{parts.username}@{host}").geturl()

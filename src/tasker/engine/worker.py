@@ -22,23 +22,14 @@ from tasker.engine.executor import Executor, Finished, Running, Stop
 from tasker.engine.janitor import Janitor
 from tasker.engine.knowledge import Knowledge
 from tasker.engine.leases import Leases
+from tasker.engine.reporter import Reporter
 from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
 from tasker.engine.watch import LoopWatch
 from tasker.errors import HandlerNotFound, StoreUnavailable
-from tasker.events import (
-    Event,
-    LoopBlocked,
-    Observer,
-    SettleRefused,
-    StepSettled,
-    StepStarted,
-    StepWaiting,
-    TaskEnded,
-)
+from tasker.events import Observer
 from tasker.handler import Handlers
 from tasker.model import (
-    ATTEMPT_OUTCOMES,
     Claim,
     Queue,
     QueueId,
@@ -92,7 +83,8 @@ class Worker:
         self.store = store
         self.settings = settings or WorkerSettings()
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
-        self.observers: list[Observer] = list(observers)
+        self._reporter = Reporter(self.name, observers)
+        self.observers = self._reporter.observers
         self.handlers = Handlers.of(*handlers)
         self.id = WorkerId(0)
         self.queues: Sequence[QueueId] = ()
@@ -324,7 +316,7 @@ class Worker:
             if task is None:
                 unknown.append(claim)
             else:
-                self._start(self._executor.start(claim, task))
+                self._reporter.started(self._executor.start(claim, task))
         if unknown:
             self._reserved += len(unknown)
             fetching = asyncio.create_task(self._fetch(unknown))
@@ -344,17 +336,7 @@ class Worker:
         for claim in claims:
             task = self._knowledge.task(claim)
             if task is not None:  # None: pruned, or taken while the store was away
-                self._start(self._executor.start(claim, task))
-
-    def _start(self, running: Running) -> None:
-        if self.observers:
-            template, step = running.task.served.template.key, running.spec.name
-            correlation = running.task.input.correlation_id
-            self._emit(
-                StepStarted(
-                    running.claim.task_id, template, step, running.claim.attempt, correlation
-                )
-            )
+                self._reporter.started(self._executor.start(claim, task))
 
     async def created(self, task: TaskInput, claims: Sequence[Claim]) -> None:
         """Run the roots of a task that this process made, claimed as it was made."""
@@ -383,9 +365,9 @@ class Worker:
             except StoreUnavailable:
                 await self._recover()
         if parked:
-            self._emit(StepWaiting(**_facts(running), awaits=child))
+            self._reporter.parked(running, child)
         else:
-            self._refused(running)
+            self._reporter.refused(running)
 
     def _settled(self, batch: Sequence[Finished], settled: Settled) -> None:
         knowledge = self._knowledge
@@ -393,59 +375,17 @@ class Worker:
             outcome = finished.outcome
             if outcome.outcome == _COMPLETE:
                 knowledge.learn(outcome.task_id, outcome.no, outcome.result)
-        refused = set(settled.refused)
-        for index in settled.refused:
-            self._refused(batch[index].running)
-        if self.observers or log.isEnabledFor(logging.INFO):
-            for index, finished in enumerate(batch):
-                if index not in refused:
-                    self._tell(finished)
+        self._reporter.settled(batch, settled.refused)
         self._tell_ended(settled.ended)
         if time.monotonic() >= self._retry_due:
             self._retry_due = float("inf")
         self.accept(settled.claims)
         self._room_made.set()
 
-    def _refused(self, running: Running) -> None:
-        facts = _facts(running)
-        log.warning("settle_refused", extra={**facts, "worker": self.name})
-        self._emit(SettleRefused(**facts))
-
-    def _tell(self, finished: Finished) -> None:
-        outcome = ATTEMPT_OUTCOMES[finished.outcome.outcome]
-        if finished.outcome.error is not None:
-            log.info(
-                "attempt_failed",
-                extra={
-                    **_facts(finished.running),
-                    "outcome": outcome.value,
-                    "delay_s": finished.outcome.delay,
-                    "error": finished.outcome.error,
-                },
-            )
-        if self.observers:
-            self._emit(
-                StepSettled(
-                    **_facts(finished.running),
-                    outcome=outcome,
-                    ran_for=timedelta(seconds=finished.ran_for),
-                    error=finished.outcome.error,
-                    delay=timedelta(seconds=finished.outcome.delay),
-                )
-            )
-
     def _tell_ended(self, ended: Sequence[TaskEnd]) -> None:
-        for task_id, state in ended:
+        for task_id, _ in ended:
             self._knowledge.forget(task_id)
-            if self.observers:
-                self._emit(TaskEnded(task_id, state))
-
-    def _emit(self, event: Event) -> None:
-        for observer in self.observers:
-            try:
-                observer(event)
-            except Exception:  # an observer must not harm the work
-                log.exception("observer_failed", extra={"event": type(event).__name__})
+        self._reporter.ended(ended)
 
     # ------------------------------------------------------------------- duties
 
@@ -502,26 +442,11 @@ class Worker:
 
     def _blocked(self, blocked_for: timedelta) -> None:
         """Name the handler that holds up the loop; called in the watching thread."""
-        running = self._executor.current()
-        facts: dict[str, Any] = _facts(running) if running else {}
-        seconds = round(blocked_for.total_seconds(), 1)
-        log.warning("loop_blocked", extra={**facts, "blocked_for_s": seconds, "worker": self.name})
-        event = LoopBlocked(facts.get("task_id"), facts.get("step"), blocked_for)
-        self._loop.call_soon_threadsafe(self._emit, event)
+        event = self._reporter.blocked(self._executor.current(), blocked_for)
+        self._loop.call_soon_threadsafe(self._reporter.emit, event)
 
 
 _COMPLETE, _RETRY = 0, 1  # indexes in ATTEMPT_OUTCOMES
-
-
-def _facts(running: Running) -> dict[str, Any]:
-    """Tell which attempt it is, as events and log records carry it."""
-    return {
-        "task_id": running.claim.task_id,
-        "template": running.task.served.template.key,
-        "step": running.spec.name,
-        "attempt": running.claim.attempt,
-        "correlation_id": running.task.input.correlation_id,
-    }
 
 
 async def _first(*waits: Coroutine[Any, Any, object], timeout: float) -> None:

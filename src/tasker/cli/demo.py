@@ -224,7 +224,7 @@ class _Stage:
         )
         for child in await client.list(TaskFilter(parent_id=task.id)):
             await _ended(client, child)
-            await self._remember(f"↳ by {label}", child, "complete")
+            await self._remember(f"{label}, delegated", child, "complete")
 
 
 async def _templates(client: Client) -> list[Any]:
@@ -278,7 +278,7 @@ def _table(console: "Console", played: Played) -> Table:
         total = len(actor.steps)
         outcome = state_text(actor.task.state.value, plain=is_plain(console))
         if actor.task.state == actor.expected == "error":
-            outcome.append(" (as it should)", style="dim")
+            outcome.append(" (as expected)", style="dim")
         table.add_row(
             Text(actor.label),
             Text(str(actor.task.template), style="dim"),

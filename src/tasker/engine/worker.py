@@ -128,9 +128,19 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        if not self._stopping.is_set():
+            self.stop()
         if self._running is not None:
             await self._running
+
+    async def ended(self) -> None:
+        """Wait until it has stopped, when it was started by `async with`.
+
+        Raises:
+            Exception: What ended it before it was told to stop.
+        """
+        if self._running is not None:
+            await asyncio.shield(self._running)
 
     def stop(self, grace: timedelta | None = None) -> None:
         """Stop claiming, let running attempts finish, hand back what has not.

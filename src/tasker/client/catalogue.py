@@ -86,7 +86,7 @@ class Catalogue:
             NotFound: There is none; the message tells what there is.
             InvalidInput: Namespace or version are said twice, and differently.
         """
-        key = _split(name, namespace, version)
+        key = split(name, namespace, version)
         believed = self._found.get(key)
         if believed is not None and time.monotonic() - believed[0] < _FRESH:
             return believed[1]
@@ -132,7 +132,7 @@ class Catalogue:
         )
 
 
-def _split(name: str, namespace: str | None, version: str | None) -> tuple[str, str, str | None]:
+def split(name: str, namespace: str | None, version: str | None) -> tuple[str, str, str | None]:
     """Tell (namespace, name, version) of a reference."""
     name, _, pinned = name.partition("@")
     space, dot, name = name.rpartition(".")

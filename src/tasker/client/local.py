@@ -105,9 +105,16 @@ class LocalClient:
 
     def on_behalf_of(self, origin: Origin) -> "LocalClient":
         """Tell the client that a handler uses in one attempt."""
+        return self._copy(self.actor, origin)
+
+    def acting_as(self, actor: str) -> "LocalClient":
+        """Tell a client by which `actor` acts: the caller of a server."""
+        return self._copy(actor, self._origin)
+
+    def _copy(self, actor: str, origin: Origin | None) -> "LocalClient":
         client = LocalClient(
             self.store,
-            actor=self.actor,
+            actor=actor,
             inputs=self._inputs,
             context_limit=self._context_limit,
             claimant=self._claimant,
@@ -152,10 +159,16 @@ class LocalClient:
     ) -> builtins.list[Task]:
         news = []
         shapes = []
-        for request in requests:
+        for index, request in enumerate(requests):
             shape = await self._catalogue.find(request.template, request.namespace, request.version)
             shapes.append(shape)
-            news.append(self._new(request, shape))
+            try:
+                news.append(self._new(request, shape))
+            except InvalidInput as error:
+                if len(requests) == 1:
+                    raise
+                path = f"$[{index}]{error.path.removeprefix('$')}"
+                raise InvalidInput(f"task {index}: {error}", path=path) from None
         claimant = self._claimant
         if connection is not None:
             created = await self.store.create_tasks(news, connection=connection)

@@ -1,0 +1,140 @@
+"""The application: routes, guards, and the description of both."""
+
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.routing import Match
+
+from tasker.api.bodies import wrong
+from tasker.api.guards import Frame, Limits, ignore
+from tasker.api.openapi import describe
+from tasker.api.problems import answer
+from tasker.api.replies import JsonReply
+from tasker.api.routes import tasks
+from tasker.api.state import Api
+from tasker.api.watch import Watch
+from tasker.client import LocalClient
+from tasker.client.catalogue import Catalogue
+from tasker.errors import TaskerError
+from tasker.settings import ServerSettings
+from tasker.store.open import open_store
+from tasker.store.protocol import Store
+
+VERSION = importlib.metadata.version("tasker-workflows")
+ROUTES = (tasks.routes,)
+
+
+def create_app(
+    store: Store | str,
+    *,
+    settings: ServerSettings | None = None,
+    client: LocalClient | None = None,
+) -> FastAPI:
+    """Make the application that serves the API.
+
+    Args:
+        store: An open store, or the URL of one, which is opened and closed with the
+            application.
+        settings: How it behaves.
+        client: Creates the tasks; a worker's, so that it runs them at once. Only with an
+            open store.
+    """
+    settings = settings or ServerSettings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if not isinstance(store, str):
+            yield
+            return
+        async with open_store(store) as opened:
+            app.state.tasker = _api(opened, settings, None)
+            yield
+
+    app = FastAPI(
+        title="Tasker",
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url="/docs" if settings.docs else None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
+    if not isinstance(store, str):
+        app.state.tasker = _api(store, settings, client)
+    for group in ROUTES:
+        app.router.routes.extend(group.router.routes)
+    _refuse(app)
+    _guard(app, settings)
+    _describe(app)
+    return app
+
+
+def _api(store: Store, settings: ServerSettings, client: LocalClient | None) -> Api:
+    return Api(
+        store=store,
+        settings=settings,
+        client=client or LocalClient(store, actor="server", inputs=settings.inputs),
+        catalogue=Catalogue(store),
+        watch=Watch(store),
+    )
+
+
+def _refuse(app: FastAPI) -> None:
+    """Answer everything that goes wrong with a problem."""
+
+    async def refuse(request: Request, error: Exception) -> JsonReply:
+        if isinstance(error, RequestValidationError):
+            error = wrong(error.errors())
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            error.headers = {"Allow": ", ".join(_methods(app, request))}
+        return await answer(request, error)
+
+    for kind in (HTTPException, RequestValidationError, TaskerError):
+        app.add_exception_handler(kind, refuse)
+
+
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    """Tell the methods of all routes at the path of a request."""
+    found: set[str] = set()
+    for route in app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
+
+
+def _guard(app: FastAPI, settings: ServerSettings) -> None:
+    """Put the guards around the routes; the last one added is the outermost."""
+    app.add_middleware(Limits, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "X-API-Key",
+                "X-Correlation-Id",
+                "Last-Event-ID",
+                "traceparent",
+            ],
+            expose_headers=["Location", "Retry-After", "X-Correlation-Id"],
+        )
+    app.add_middleware(Frame, settings=settings, seen=ignore)
+
+
+def _describe(app: FastAPI) -> None:
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = describe(app, VERSION)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,82 @@
+"""The API's description, OpenAPI 3.1: of all that the routes answer, refusals included."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+from pydantic.json_schema import models_json_schema
+
+from tasker.api.bodies import JSON_TYPES, Body, JsonBody
+from tasker.api.problems import ProblemDetails
+
+_REF = "#/components/schemas/{model}"
+_ABOUT = """\
+Create tasks, watch them, and act on them.
+
+Every refusal is `application/problem+json` with a `code` that never changes its meaning.
+Every answer has the header `X-Correlation-Id`: the one that was sent, or a new one.
+"""
+
+
+def describe(app: FastAPI, version: str) -> dict[str, Any]:
+    """Describe an application."""
+    spec = get_openapi(
+        title="Tasker",
+        version=version,
+        openapi_version="3.1.0",
+        description=_ABOUT,
+        routes=app.routes,
+    )
+    schemas = spec.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas.update(_schema(ProblemDetails))
+    bodies = list(_bodies(app))
+    models = sorted({body.model for _, body in bodies}, key=lambda model: model.__name__)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template=_REF
+    )
+    schemas.update(definitions.get("$defs", {}))
+    for route, body in bodies:
+        for method in route.methods or ():
+            operation = spec["paths"][route.path_format][method.lower()]
+            operation["requestBody"] = _request_body(body)
+    for path in spec["paths"].values():
+        for operation in path.values():
+            _finish(operation)
+    return spec
+
+
+def _schema(shape: Any) -> dict[str, Any]:
+    schema = TypeAdapter(shape).json_schema(ref_template=_REF)
+    return {**schema.pop("$defs", {}), shape.__name__: schema}
+
+
+def _bodies(app: FastAPI) -> Iterator[tuple[APIRoute, JsonBody[Body]]]:
+    """Tell the routes that read a JSON body, and which."""
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            for dependency in route.dependant.dependencies:
+                if isinstance(dependency.call, JsonBody):
+                    yield route, dependency.call
+
+
+def _request_body(body: JsonBody[Body]) -> dict[str, Any]:
+    schema = {"$ref": _REF.format(model=body.model.__name__)}
+    return {
+        "required": not body.optional,
+        "content": {media_type: {"schema": schema} for media_type in JSON_TYPES},
+    }
+
+
+def _finish(operation: dict[str, Any]) -> None:
+    """Take out FastAPI's own 422, which is never answered; tell of the header that all have."""
+    operation["responses"].pop("422", None)
+    for response in operation["responses"].values():
+        response.setdefault("headers", {})["X-Correlation-Id"] = {
+            "description": "The request's correlation id.",
+            "schema": {"type": "string"},
+        }

@@ -1,0 +1,50 @@
+"""What belongs to one request: its correlation id, its trace, and who makes it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tasker import codec
+
+CORRELATION = "x-correlation-id"
+
+_CORRELATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+
+
+def is_correlation_id(text: str) -> bool:
+    """Tell whether `text` may be a correlation id: a letter or digit, then also `._:-`."""
+    return _CORRELATION_ID.fullmatch(text) is not None
+
+
+def header(scope: Mapping[str, Any], name: str) -> str | None:
+    """Tell the first header of that (lower case) name."""
+    wanted = name.encode()
+    for key, value in scope["headers"]:
+        if key == wanted:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def asked_correlation(scope: Mapping[str, Any]) -> str | None:
+    """Tell the correlation id that the caller sent; None where it sent none that is valid."""
+    sent = header(scope, CORRELATION)
+    return sent if sent is not None and is_correlation_id(sent) else None
+
+
+def correlation_of(scope: Mapping[str, Any]) -> str:
+    """Tell the request's correlation id: the caller's, or a new one."""
+    state = scope["state"]
+    found: str | None = state.get("correlation_id")
+    if found is None:
+        found = state["correlation_id"] = asked_correlation(scope) or codec.new_task_id()
+    return found
+
+
+def trace_of(scope: Mapping[str, Any]) -> str | None:
+    """Tell the caller's W3C traceparent; None where it sent none that is valid."""
+    sent = header(scope, "traceparent")
+    return sent if sent is not None and _TRACEPARENT.fullmatch(sent) else None

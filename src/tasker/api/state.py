@@ -1,0 +1,38 @@
+"""What the routes of one application share."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from tasker.api.watch import Watch
+from tasker.client import LocalClient
+from tasker.client.catalogue import Catalogue
+from tasker.settings import ServerSettings
+from tasker.store.protocol import Store
+
+
+@dataclass(slots=True, kw_only=True)
+class Api:
+    """What the routes of one application share."""
+
+    store: Store
+    settings: ServerSettings
+    client: LocalClient
+    catalogue: Catalogue
+    watch: Watch
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server begins to shut down: waits and streams then end."""
+
+
+def api_of(request: Request) -> Api:
+    """Tell what the application of a request shares."""
+    api: Api | None = getattr(request.app.state, "tasker", None)
+    if api is None:
+        raise RuntimeError("the application was not started: run it with its lifespan")
+    return api
+
+
+ApiOf: TypeAlias = Annotated[Api, Depends(api_of)]

@@ -1,0 +1,85 @@
+"""What a task's step counts say about it, in one place for the API and the screens. Pure."""
+
+from typing import NamedTuple
+
+from tasker.model import StepCounts, Task, TaskState
+
+
+class Derived(NamedTuple):
+    """How a task stands, in the words that operators and other programs know."""
+
+    execution_status: str
+    """`blocked_by_failures`, `has_ready_steps`, `processing`, `all_complete`,
+    `waiting_for_retry`, `waiting_for_dependencies` or `cancelled`."""
+
+    recommended_action: str
+    """What follows: of the engine by itself, or of an operator (`handle_failures`)."""
+
+    health_status: str
+    """`healthy`, `recovering` (a step waits for a retry), `blocked` or `unknown`."""
+
+    completion_percentage: float
+    """Share of the steps that are done, in percent, rounded to 2 places."""
+
+
+_ACTIONS = {
+    "blocked_by_failures": "handle_failures",
+    "has_ready_steps": "execute_ready_steps",
+    "processing": "wait_for_completion",
+    "all_complete": "finalize_task",
+    "waiting_for_retry": "wait_for_retry",
+    "waiting_for_dependencies": "wait_for_dependencies",
+    "cancelled": "none",
+}
+_SETTLED = frozenset({TaskState.COMPLETE, TaskState.RESOLVED_MANUALLY})
+
+
+def derive(task: Task) -> Derived:
+    """Tell how a task stands."""
+    status = execution_status(task.counts, task.state)
+    return Derived(
+        status,
+        recommended_action(status, task.state),
+        health_status(task.counts, task.state),
+        completion_percentage(task.counts),
+    )
+
+
+def execution_status(counts: StepCounts, state: TaskState) -> str:
+    """Tell what keeps a task busy, or from going on; the first of these that holds."""
+    if state in _SETTLED:
+        return "all_complete"
+    if state is TaskState.CANCELLED:
+        return "cancelled"
+    if counts.error:
+        return "blocked_by_failures"
+    if counts.enqueued:
+        return "has_ready_steps"
+    if counts.in_progress:
+        return "processing"
+    if counts.total and counts.done == counts.total:
+        return "all_complete"
+    if counts.waiting_for_retry:
+        return "waiting_for_retry"
+    return "waiting_for_dependencies"
+
+
+def recommended_action(status: str, state: TaskState) -> str:
+    """Tell what should happen next; `none` of a task that needs nothing more."""
+    return "none" if state in _SETTLED else _ACTIONS[status]
+
+
+def health_status(counts: StepCounts, state: TaskState) -> str:
+    """Tell whether a task needs somebody."""
+    if state in _SETTLED:
+        return "healthy"
+    if state is TaskState.CANCELLED or not counts.total:
+        return "unknown"
+    if counts.error or state is TaskState.ERROR:
+        return "blocked"
+    return "recovering" if counts.waiting_for_retry else "healthy"
+
+
+def completion_percentage(counts: StepCounts) -> float:
+    """Tell the share of steps that are done, in percent; 0 of a task without steps."""
+    return round(100 * counts.done / counts.total, 2) if counts.total else 0.0

@@ -3,6 +3,7 @@
 TaskerError                      `code` is stable and part of the API
 ├── Misuse                       the calling code or its input is wrong; retrying cannot help
 │   ├── InvalidTemplate          a template's text: file, line, column
+│   ├── InvalidPolicy            a namespace policy's text: file, line, column
 │   ├── InvalidInput             a context, result or argument: JSON path
 │   ├── InvalidSettings
 │   ├── HandlerNotFound
@@ -12,7 +13,9 @@ TaskerError                      `code` is stable and part of the API
 │   ├── NotFound
 │   ├── TaskRegistrationError    the version exists with other content
 │   ├── IdempotencyConflict      the key was used with other content
-│   └── WrongState
+│   ├── WrongState
+│   ├── NotApproved              the template version takes no new tasks
+│   └── NotAnApprover            somebody else must decide about the template version
 ├── StoreError
 │   ├── StoreUnavailable         try again later
 │   ├── LeaseLost                this worker slept through its lease
@@ -53,7 +56,7 @@ class Misuse(TaskerError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a template's text."""
+    """One thing that is wrong with the text of a template or policy."""
 
     message: str
     path: str = ""  #: where in the document, as `steps[2].retry.max_attempts`
@@ -71,6 +74,16 @@ class InvalidTemplate(Misuse):
     """A template's text is wrong; `problems` tells everything that was found."""
 
     code = "invalid_template"
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class InvalidPolicy(Misuse):
+    """A namespace policy's text is wrong; `problems` tells everything that was found."""
+
+    code = "invalid_policy"
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -143,7 +156,7 @@ class IdempotencyConflict(Refused):
 
 
 class WrongState(Refused):
-    """The task or step is not in a state that allows the action."""
+    """The task, step, template version or key is not in a state that allows the action."""
 
     code = "wrong_state"
 
@@ -152,6 +165,38 @@ class WrongState(Refused):
             f"cannot {action} {what}: it is {state}, not {' or '.join(sorted(allowed))}"
         )
         self.state, self.action, self.allowed = state, action, frozenset(allowed)
+
+
+class NotApproved(Refused):
+    """The template version takes no new tasks: it waits for approval, was rejected or retired.
+
+    Args:
+        template: Its full name.
+        status: A `TemplateStatus` other than approved.
+        approvers: Who may approve it.
+    """
+
+    code = "template_not_approved"
+
+    def __init__(self, template: str, status: str, approvers: Collection[str] = ()) -> None:
+        who = " or ".join(approvers) or "whoever may approve templates there"
+        super().__init__(
+            {
+                "pending_approval": f"template {template} is pending_approval:"
+                f" it takes tasks when {who} has approved it",
+                "rejected": f"template {template} is rejected:"
+                " change it and register it again, or use another version",
+                "retired": f"template {template} is retired:"
+                " it takes no new tasks; use another version, or restore it",
+            }.get(status, f"template {template} is {status}: it takes no new tasks")
+        )
+        self.template, self.status, self.approvers = template, status, tuple(approvers)
+
+
+class NotAnApprover(Refused):
+    """The namespace's policy lets others decide about the template version."""
+
+    code = "not_an_approver"
 
 
 # ----------------------------------------------------------------------- stores

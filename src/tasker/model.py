@@ -165,6 +165,15 @@ def _overridden(spec: StepSpec, override: StepOverride | None) -> StepSpec:
     )
 
 
+class TemplateStatus(StrEnum):
+    """Whether a template version takes new tasks. Tasks that exist run on in any case."""
+
+    APPROVED = "approved"  #: the only status that takes new tasks
+    PENDING_APPROVAL = "pending_approval"  #: waits for an approver of its namespace
+    REJECTED = "rejected"  #: an approver refused it; the version may come again, changed
+    RETIRED = "retired"  #: was approved; may be restored
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTemplate:
     """A template as a store holds it."""
@@ -173,6 +182,23 @@ class StoredTemplate:
     template: Template
     registered_by: str
     registered_at: datetime
+    status: TemplateStatus = TemplateStatus.APPROVED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateVersion:
+    """What was decided about one version of a template; `Store.template_by_id` has its content."""
+
+    id: TemplateId
+    name: TemplateName
+    status: TemplateStatus
+    registered_by: str
+    registered_at: datetime
+    decided_by: str | None = None
+    """Who approved, rejected, retired or restored it last; None: nobody had to."""
+
+    decided_at: datetime | None = None
+    reason: str = ""
 
 
 # --------------------------------------------------------------------- states

@@ -7,12 +7,14 @@ durable. Stores keep JSON as text and never look into it. Times that decide anyt
 workers need not agree.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
+from tasker.errors import InvalidInput, TooLarge
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -41,6 +43,10 @@ from tasker.model import (
     WorkerId,
     WorkerInfo,
 )
+from tasker.store.teams import TeamStore
+
+LONGEST_REASON = 10_000  #: bytes of a reason, or of an actor's name
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Registered(NamedTuple):
@@ -52,13 +58,27 @@ class Registered(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """Who does something to a task or step, and why: it goes into the audit."""
+    """Who does something, and why: it goes into the audit.
+
+    Raises:
+        InvalidInput: One of them contains what databases refuse: a NUL, a lone surrogate.
+        TooLarge: One of them is longer than any reason.
+    """
 
     actor: str = "unknown"
     reason: str = ""
 
+    def __post_init__(self) -> None:
+        for name, text in (("actor", self.actor), ("reason", self.reason)):
+            if _UNSTORABLE.search(text):
+                raise InvalidInput(
+                    f"the {name} contains a NUL character or half a character", path=f"$.{name}"
+                )
+            if (size := len(text.encode())) > LONGEST_REASON:
+                raise TooLarge(f"the {name}", size, LONGEST_REASON)
 
-class Store(Protocol):
+
+class Store(TeamStore, Protocol):
     """Holds all truth. Used from one event loop; open it with `tasker.store.open_store`."""
 
     url: str
@@ -89,8 +109,11 @@ class Store(Protocol):
     ) -> Registered:
         """Keep a template under its namespace, name and version.
 
-        The same content again is a no-op. With `replace`, other content takes the
-        version over for tasks created from now on; existing tasks keep theirs.
+        The same content again is a no-op, and keeps its status. With `replace`, other
+        content takes the version over for tasks created from now on; existing tasks keep
+        theirs. Where the namespace's policy requires approval, new content is kept as
+        pending_approval, and takes tasks (and the place of what it replaces) when it was
+        approved. Content that was rejected stands in nobody's way.
 
         Raises:
             TaskRegistrationError: The version exists with other content; the message
@@ -99,21 +122,21 @@ class Store(Protocol):
         ...
 
     async def template(self, name: TemplateName) -> StoredTemplate:
-        """Read the current template of that name. Raises NotFound."""
+        """Read the approved template of that name. Raises NotFound."""
         ...
 
     async def template_by_id(self, template_id: TemplateId) -> StoredTemplate:
-        """Read a template, replaced ones included. Raises NotFound."""
+        """Read a template of any status, replaced ones included. Raises NotFound."""
         ...
 
     async def templates(
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
-        """List current templates by (namespace, name, registration)."""
+        """List approved templates by (namespace, name, registration)."""
         ...
 
     async def versions(self, namespace: str, name: str) -> list[str]:
-        """List the versions of a template, in no particular order; empty when unknown."""
+        """List the approved versions of a template, in no particular order."""
         ...
 
     async def queues(self) -> list[Queue]:
@@ -142,6 +165,8 @@ class Store(Protocol):
         Raises:
             IdempotencyConflict: A key was used with another template or context.
             NotFound: A template id is unknown.
+            NotApproved: A template takes no new tasks. A task that its key finds is told
+                all the same.
         """
         ...
 

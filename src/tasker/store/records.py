@@ -17,10 +17,13 @@ from tasker.model import (
     TaskState,
     TemplateId,
     TemplateName,
+    TemplateStatus,
+    TemplateVersion,
     WorkerId,
     WorkerInfo,
     task_state,
 )
+from tasker.teams import ApiKey, ApiKeyId, NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template import from_document
 
 Row = Sequence[Any]  # what a driver returns
@@ -115,6 +118,70 @@ class Reader(NamedTuple):
             template=from_document(codec.loads(row[1])),
             registered_by=row[2],
             registered_at=self.instant(row[3]),
+            status=TemplateStatus(row[5]),
+        )
+
+    def template_version(self, row: Row) -> TemplateVersion:
+        return TemplateVersion(
+            id=TemplateId(row[0]),
+            name=TemplateName(row[1], row[2], row[3]),
+            status=TemplateStatus(row[4]),
+            registered_by=row[5],
+            registered_at=self.instant(row[6]),
+            decided_by=row[7],
+            decided_at=self._maybe(row[8]),
+            reason=row[9],
+        )
+
+    def policy(self, row: Row) -> NamespacePolicy:
+        return NamespacePolicy(
+            namespace=row[0],
+            owner_team=row[1],
+            contact_email=row[2],
+            description=row[3],
+            requires_approval=bool(row[4]),
+            approvers=self.strings(row[5]),
+            updated_by=row[6],
+            updated_at=self.instant(row[7]),
+        )
+
+    def namespace(self, row: Row) -> NamespaceInfo:
+        return NamespaceInfo(
+            name=row[0],
+            templates=row[1],
+            approved=row[2],
+            pending_approval=row[3],
+            rejected=row[4],
+            retired=row[5],
+            policy=None if row[6] is None else self.policy(row[6:]),
+        )
+
+    def team_event(self, row: Row) -> TeamEvent:
+        return TeamEvent(
+            id=row[0],
+            at=self.instant(row[1]),
+            namespace=row[2],
+            subject=row[3],
+            actor=row[4],
+            action=row[5],
+            reason=row[6],
+            before=_json(row[7]),
+            after=_json(row[8]),
+        )
+
+    def api_key(self, row: Row) -> ApiKey:
+        return ApiKey(
+            id=ApiKeyId(row[0]),
+            name=row[1],
+            prefix=row[2],
+            scopes=self.strings(row[3]),
+            namespaces=self.strings(row[4]),
+            roles=self.strings(row[5]),
+            created_by=row[6],
+            created_at=self.instant(row[7]),
+            expires_at=self._maybe(row[8]),
+            revoked_at=self._maybe(row[9]),
+            last_used_at=self._maybe(row[10]),
         )
 
     def worker(self, row: Row) -> WorkerInfo:

@@ -48,11 +48,14 @@ class TemplateRow(NamedTuple):
         )
 
 
-def conflict(name: TemplateName, registered_by: str) -> TaskRegistrationError:
-    """The error for other content under a version that exists."""
+def conflict(
+    name: TemplateName, registered_by: str, *, waiting: bool = False
+) -> TaskRegistrationError:
+    """The error for other content under a version that exists, or waits for approval."""
+    waits = ", and waits for approval" if waiting else ""
     return TaskRegistrationError(
         f"Handler for task '{name.name}' already exists in namespace '{name.namespace}' with"
-        f" version {name.version} and other content (registered by {registered_by}):"
+        f" version {name.version} and other content (registered by {registered_by}{waits}):"
         " give the changed template a new version"
     )
 

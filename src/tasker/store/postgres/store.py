@@ -2,9 +2,10 @@
 
 from tasker.store.postgres.hotpath import HotPath
 from tasker.store.postgres.operators import Operators
+from tasker.store.postgres.teams import Teams
 from tasker.store.postgres.templates import Templates
 from tasker.store.postgres.workers import Workers
 
 
-class PostgresStore(Templates, Operators, HotPath, Workers):
+class PostgresStore(Templates, Operators, HotPath, Workers, Teams):
     """Implements `tasker.store.protocol.Store`."""

@@ -28,6 +28,7 @@ from tasker.model import (
     WorkerId,
 )
 from tasker.store import acts, registry
+from tasker.store import team_rules as rules
 from tasker.store.postgres.driver import READ, STATEMENTS, Driver, driver_errors
 from tasker.store.records import state_filter
 
@@ -61,12 +62,24 @@ class Tasks(Driver):
                 async with self._connection() as pooled:
                     rows = await pooled.fetch(text, *values)
         except asyncpg.PostgresError as error:
-            raise _refusal_of_creation(error) from None
+            raise await self._refusal_of_creation(error) from None
         taken = {row[1]: row[3] for row in rows if row[0] == 0}
         return Created(
             [(TaskId(taken.get(task.id, task.id)), task.id not in taken) for task in tasks],
             [Claim(TaskId(row[1]), row[2], 1, 1) for row in rows if row[0] == 2],
         )
+
+    async def _refusal_of_creation(self, error: asyncpg.PostgresError) -> TaskerError:
+        if error.sqlstate == "TK001":
+            return registry.key_conflict(str(error))
+        if error.sqlstate == "TK002":
+            return NotFound("one of the tasks names a template id that is not registered")
+        if error.sqlstate == "TK003":
+            row = await self._one("template_status", id=int(str(error)))
+            version = READ.template_version(row)
+            policy = await self._one("policy", namespace=version.name.namespace)
+            return rules.refusal(version, READ.policy(policy) if policy else None)
+        return StoreError(str(error))
 
     async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
         return [TaskInput(*row) for row in await self._all("load_tasks", ids=ids)]
@@ -164,11 +177,3 @@ def _creation(tasks: Sequence[NewTask]) -> dict[str, Any]:
         "run_ats": [task.run_at for task in tasks],
         "deadlines": [task.deadline.total_seconds() if task.deadline else None for task in tasks],
     }
-
-
-def _refusal_of_creation(error: asyncpg.PostgresError) -> TaskerError:
-    if error.sqlstate == "TK001":
-        return registry.key_conflict(str(error))
-    if error.sqlstate == "TK002":
-        return NotFound("one of the tasks names a template id that is not registered")
-    return StoreError(str(error))

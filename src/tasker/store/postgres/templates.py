@@ -9,10 +9,13 @@ from tasker.model import (
     Template,
     TemplateId,
     TemplateName,
+    TemplateStatus,
 )
 from tasker.store import registry
+from tasker.store import team_rules as rules
 from tasker.store.postgres.driver import READ, Connection, Driver, execute, fetch_one
-from tasker.store.protocol import Registered
+from tasker.store.postgres.teams import add_event, policy_of, standing
+from tasker.store.protocol import Act, Registered
 
 
 class Templates(Driver):
@@ -22,16 +25,21 @@ class Templates(Driver):
         self, template: Template, *, registered_by: str, replace: bool = False
     ) -> Registered:
         row = registry.TemplateRow.of(template)
+        act = Act(actor=registered_by)
         async with self._transaction() as connection:
-            current = await fetch_one(connection, "template", **row.name._asdict())
-            if current is not None and current["digest"] != row.digest:
-                if not replace:
-                    raise registry.conflict(row.name, current["registered_by"])
-                await execute(connection, "replace_template", id=current["id"])
-                current = None
-            if current is not None:
-                return Registered(READ.template(current), created=False)
-            created = await self._add_template(connection, row, registered_by)
+            there = await standing(connection, row.name)
+            policy = await policy_of(connection, row.name.namespace)
+            plan = rules.registering(row.name, row.digest, there, policy, replace=replace)
+            if plan.same is not None:
+                found = await fetch_one(connection, "template_by_id", id=plan.same)
+                return Registered(READ.template(found), created=False)
+            for old in plan.replaces:
+                await execute(connection, "replace_template", id=old)
+            created = await self._add_template(connection, row, registered_by, plan.status)
+            if created is not None:
+                await add_event(
+                    connection, act, "register_template", row.name, plan.before, plan.status
+                )
         if created is None:  # another process was first: compare with what it stored
             return await self.register_template(
                 template, registered_by=registered_by, replace=replace
@@ -39,7 +47,11 @@ class Templates(Driver):
         return Registered(created, created=True)
 
     async def _add_template(
-        self, connection: Connection, row: registry.TemplateRow, registered_by: str
+        self,
+        connection: Connection,
+        row: registry.TemplateRow,
+        registered_by: str,
+        status: TemplateStatus,
     ) -> StoredTemplate | None:
         added = await fetch_one(
             connection,
@@ -49,6 +61,7 @@ class Templates(Driver):
             document=row.document,
             sinks=row.sinks,
             registered_by=registered_by,
+            status=status,
         )
         if added is None:
             return None

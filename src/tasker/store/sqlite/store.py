@@ -2,9 +2,10 @@
 
 from tasker.store.sqlite.hotpath import HotPath
 from tasker.store.sqlite.operators import Operators
+from tasker.store.sqlite.teams import Teams
 from tasker.store.sqlite.templates import Templates
 from tasker.store.sqlite.workers import Workers
 
 
-class SqliteStore(Templates, Operators, HotPath, Workers):
+class SqliteStore(Templates, Operators, HotPath, Workers, Teams):
     """Implements `tasker.store.protocol.Store`."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tasker.errors import Misuse, NotFound
+from tasker.errors import Misuse, NotFound, TaskerError
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -19,11 +19,22 @@ from tasker.model import (
     TaskFilter,
     TaskId,
     TaskInput,
+    TemplateId,
     WorkerId,
 )
 from tasker.store import acts, registry
+from tasker.store import team_rules as rules
 from tasker.store.records import state_filter
-from tasker.store.sqlite.driver import READ, Driver, execute, fetch, json_text, seconds
+from tasker.store.sqlite.driver import (
+    READ,
+    Driver,
+    execute,
+    fetch,
+    fetch_one,
+    json_text,
+    seconds,
+)
+from tasker.store.sqlite.teams import policy_of
 
 
 class Tasks(Driver):
@@ -51,7 +62,7 @@ class Tasks(Driver):
             new = json_text([row for row in rows if row[0] not in taken])
             made = execute(on, "create_tasks", now=now, tasks=new).rowcount
             if made < len(rows) - len(taken):
-                raise NotFound("one of the tasks names a template id that is not registered")
+                raise _refusal_of_creation(on, {row[1] for row in rows if row[0] not in taken})
             execute(on, "create_steps", now=now, tasks=new)
             claims = []
             if worker is not None and claim_up_to > 0:
@@ -156,6 +167,18 @@ class Tasks(Driver):
             return len(ids)
 
         return await self._write(prune)
+
+
+def _refusal_of_creation(on: sqlite3.Connection, templates: set[TemplateId]) -> TaskerError:
+    """Tell what is wrong with one of the templates."""
+    for template_id in sorted(templates):
+        row = fetch_one(on, "template_status", id=template_id)
+        if row is None:
+            break
+        version = READ.template_version(row)
+        if version.status is not rules.APPROVED:
+            return rules.refusal(version, policy_of(on, version.name.namespace))
+    return NotFound("one of the tasks names a template id that is not registered")
 
 
 def _take_keys(on: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> dict[str, str]:

@@ -9,10 +9,13 @@ from tasker.model import (
     Template,
     TemplateId,
     TemplateName,
+    TemplateStatus,
 )
 from tasker.store import registry
-from tasker.store.protocol import Registered
+from tasker.store import team_rules as rules
+from tasker.store.protocol import Act, Registered
 from tasker.store.sqlite.driver import READ, Driver, execute, fetch_one, json_text
+from tasker.store.sqlite.teams import add_event, policy_of, standing
 
 
 class Templates(Driver):
@@ -23,22 +26,32 @@ class Templates(Driver):
     ) -> Registered:
         row = registry.TemplateRow.of(template)
 
+        act = Act(actor=registered_by)
+
         def register(on: sqlite3.Connection) -> Registered:
-            current = fetch_one(on, "template", **row.name._asdict())
-            if current is not None and current[4] == row.digest:
-                return Registered(READ.template(current), created=False)
-            if current is not None and not replace:
-                raise registry.conflict(row.name, current[2])
-            if current is not None:
-                execute(on, "replace_template", id=current[0], now=self._now())
-            return Registered(self._add_template(on, row, registered_by), created=True)
+            there = standing(on, row.name)
+            policy = policy_of(on, row.name.namespace)
+            plan = rules.registering(row.name, row.digest, there, policy, replace=replace)
+            if plan.same is not None:
+                found = fetch_one(on, "template_by_id", id=plan.same)
+                return Registered(READ.template(found), created=False)
+            now = self._now()
+            for old in plan.replaces:
+                execute(on, "replace_template", id=old, now=now)
+            created = self._add_template(on, row, registered_by, plan.status)
+            add_event(on, act, "register_template", row.name, plan.before, plan.status, now)
+            return Registered(created, created=True)
 
         registered = await self._write(register)
         self._work.set()  # a worker may serve the new queues
         return registered
 
     def _add_template(
-        self, on: sqlite3.Connection, row: registry.TemplateRow, registered_by: str
+        self,
+        on: sqlite3.Connection,
+        row: registry.TemplateRow,
+        registered_by: str,
+        status: TemplateStatus,
     ) -> StoredTemplate:
         added = fetch_one(
             on,
@@ -48,6 +61,7 @@ class Templates(Driver):
             document=row.document,
             sinks=row.sinks,
             registered_by=registered_by,
+            status=status,
             now=self._now(),
         )
         handlers = sorted({step.handler for step in row.steps})

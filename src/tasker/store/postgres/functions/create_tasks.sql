@@ -2,7 +2,8 @@
 -- `p_claim` of those that wait in `p_queues` are claimed for `p_worker` instead.
 -- One row per task: kind 1, created; kind 0, its key is taken by `found`.
 -- One row per claim: kind 2, step `no` of `task_id`.
--- Raises TK001 when a key was used with another digest, TK002 for an unknown template.
+-- Raises TK001 when a key was used with another digest, TK002 for an unknown template,
+-- TK003 for one that is not approved, unless the key is taken: then its task is told.
 create or replace function create_tasks(
     p_id uuid[], p_template int[], p_context text[], p_correlation text[], p_parent uuid[],
     p_key text[], p_digest text[], p_created_by text[], p_reason text[], p_tags text[],
@@ -21,10 +22,13 @@ declare
     v_clash text;
     v_claimed int := 0;
     v_due int;
+    v_unusable int[];                        -- templates that are unknown (null) or not approved
 begin
-    if exists (
-        select from unnest(p_template) as g (id) left join template t on t.id = g.id where t.id is null
-    ) then
+    select array_agg(t.id) into v_unusable
+    from unnest(p_template) as g (id)
+    left join template t on t.id = g.id
+    where t.id is null or t.status <> 'approved';
+    if array_position(v_unusable, null) is not null then
         raise exception 'unknown template' using errcode = 'TK002';
     end if;
 
@@ -60,6 +64,16 @@ begin
             join template t on t.id = g.template_id
             join task_key k on k.namespace = t.namespace and k.key = g.key
             where g.id = any (v_taken);
+    end if;
+
+    if v_unusable is not null then
+        select g.template_id into v_due
+        from unnest(p_id, p_template) as g (id, template_id)
+        where g.id <> all (v_taken) and g.template_id = any (v_unusable)
+        limit 1;
+        if v_due is not null then
+            raise exception '%', v_due using errcode = 'TK003';
+        end if;
     end if;
 
     insert into task (id, template_id, open_sinks, deadline, correlation_id, parent_id,

@@ -1,2 +1,4 @@
--- A template, current or replaced. :id int
-select id, document::text, registered_by, registered_at, digest from template where id = :id
+-- A template, whatever became of it. :id int
+select id, document::text, registered_by, registered_at, digest, status
+from template
+where id = :id

@@ -1,4 +1,4 @@
--- Store tasks. :now real; :tasks text (JSON list of [id, template_id, context, correlation_id,
+-- Store tasks whose templates are approved. :now real; :tasks text (JSON list of [id, template_id, context, correlation_id,
 -- parent_id, key, digest, created_by, reason, tags, trace, run_at, deadline in seconds])
 insert into task (id, template_id, open_sinks, created_at, deadline, correlation_id, parent_id,
                   idempotency_key, created_by, reason, tags, trace, context)
@@ -7,4 +7,4 @@ select json_extract(g.value, '$[0]'), p.id, p.sinks, :now, :now + json_extract(g
        json_extract(g.value, '$[7]'), json_extract(g.value, '$[8]'), json_extract(g.value, '$[9]'),
        json_extract(g.value, '$[10]'), json_extract(g.value, '$[2]')
 from json_each(:tasks) as g
-join template p on p.id = json_extract(g.value, '$[1]')
+join template p on p.id = json_extract(g.value, '$[1]') and p.status = 'approved'

@@ -1,4 +1,5 @@
--- The current template of a name. :namespace text, :name text, :version text
-select id, document, registered_by, registered_at, digest
+-- The approved template of a name. :namespace text, :name text, :version text
+select id, document, registered_by, registered_at, digest, status
 from template
-where namespace = :namespace and name = :name and version = :version and replaced_at is null
+where namespace = :namespace and name = :name and version = :version
+  and replaced_at is null and status = 'approved'

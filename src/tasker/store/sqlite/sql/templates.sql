@@ -1,7 +1,8 @@
--- Current templates. :namespace text or null, :name text or null
-select id, document, registered_by, registered_at, digest
+-- Approved templates. :namespace text or null, :name text or null
+select id, document, registered_by, registered_at, digest, status
 from template
 where replaced_at is null
+  and status = 'approved'
   and (:namespace is null or namespace = :namespace)
   and (:name is null or name = :name)
 order by namespace, name, id

@@ -1,0 +1,52 @@
+"""API keys as text: `tsk_<prefix>_<secret>`. Pure.
+
+The prefix is public: it names the key in listings and logs, and finds it. The secret is
+256 random bits, of which a store keeps the SHA-256. Slow hashes protect secrets that
+people choose, because those can be guessed; 256 random bits cannot, so a fast one is
+as safe here, and a request is not slowed by it.
+"""
+
+import hmac
+import re
+import secrets
+from hashlib import sha256
+from typing import NamedTuple
+
+_KEY = re.compile(r"tsk_([0-9a-f]{12})_([0-9a-f]{64})")
+
+
+class NewKey(NamedTuple):
+    """A key that was just made. Its text is shown once, and kept nowhere."""
+
+    text: str
+    prefix: str
+    digest: str  #: for `NewApiKey`
+
+
+class KeyParts(NamedTuple):
+    """What a key's text consists of."""
+
+    prefix: str
+    secret: str
+
+
+def new_key() -> NewKey:
+    """Make a key from the system's source of randomness."""
+    prefix, secret = secrets.token_hex(6), secrets.token_hex(32)
+    return NewKey(f"tsk_{prefix}_{secret}", prefix, digest_of(secret))
+
+
+def parse_key(text: str) -> KeyParts | None:
+    """Take a key's text apart; None where it is no key."""
+    found = _KEY.fullmatch(text)
+    return None if found is None else KeyParts(found[1], found[2])
+
+
+def digest_of(secret: str) -> str:
+    """Tell what is stored of a secret: its SHA-256, in hexadecimal."""
+    return sha256(secret.encode()).hexdigest()
+
+
+def verify(secret: str, digest: str) -> bool:
+    """Tell whether a secret is the one of a digest, in a time that tells nothing about it."""
+    return hmac.compare_digest(digest_of(secret), digest)

@@ -1,0 +1,7 @@
+-- What was done, newest first. :namespace text or null, :after bigint or null, :limit int
+select id, at, namespace, subject, actor, action, reason, before::text, after::text
+from team_event
+where (:namespace::text is null or namespace = :namespace)
+  and (:after::bigint is null or id < :after)
+order by id desc
+limit :limit::int

@@ -1,0 +1,9 @@
+-- Keep the policy of a namespace, in place of the one it had.
+-- :namespace, :owner_team, :contact_email, :description, :actor text, :requires_approval int, :approvers text (JSON list), :now real
+insert into namespace_policy (namespace, owner_team, contact_email, description, requires_approval, approvers, updated_by, updated_at)
+values (:namespace, :owner_team, :contact_email, :description, :requires_approval, :approvers, :actor, :now)
+on conflict (namespace) do update
+set owner_team = excluded.owner_team, contact_email = excluded.contact_email,
+    description = excluded.description, requires_approval = excluded.requires_approval,
+    approvers = excluded.approvers, updated_by = excluded.updated_by, updated_at = excluded.updated_at
+returning namespace, owner_team, contact_email, description, requires_approval, approvers, updated_by, updated_at

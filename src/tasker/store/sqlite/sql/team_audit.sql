@@ -1,0 +1,7 @@
+-- What was done, newest first. :namespace text or null, :after int or null, :limit int
+select id, at, namespace, subject, actor, action, reason, before, after
+from team_event
+where (:namespace is null or namespace = :namespace)
+  and (:after is null or id < :after)
+order by id desc
+limit :limit

@@ -4,7 +4,7 @@ import time
 from datetime import datetime
 
 from tasker import codec, versions
-from tasker.errors import InvalidInput, NotFound
+from tasker.errors import InvalidInput, NotApproved, NotFound
 from tasker.graph import Graph
 from tasker.model import (
     NewTask,
@@ -14,11 +14,18 @@ from tasker.model import (
     TaskState,
     TemplateId,
     TemplateName,
+    TemplateStatus,
 )
 from tasker.store.protocol import Store
 
 DEFAULT_NAMESPACE = "default"
 _FRESH = 1.0  #: seconds for which an answer of the store is believed
+_SAID_FIRST = (
+    TemplateStatus.APPROVED,
+    TemplateStatus.PENDING_APPROVAL,
+    TemplateStatus.RETIRED,
+    TemplateStatus.REJECTED,
+)  #: of several statuses that one version has
 
 
 class Shape:
@@ -84,6 +91,9 @@ class Catalogue:
 
         Raises:
             NotFound: There is none; the message tells what there is.
+            NotApproved: It waits for approval, or was rejected. One that was retired is
+                found by its exact version, so that who created a task of it comes to that
+                task again; the store refuses new ones.
             InvalidInput: Namespace or version are said twice, and differently.
         """
         key = split(name, namespace, version)
@@ -108,19 +118,38 @@ class Catalogue:
 
     async def _look_up(self, namespace: str, name: str, version: str | None) -> Shape:
         there = await self._store.versions(namespace, name)
-        if not there:
-            raise NotFound(f"there is no template {namespace}.{name}{await self._hint(name)}")
         chosen = versions.latest(there, spec=version)
-        if chosen is None:
-            raise NotFound(
-                f"no version of {namespace}.{name} is {version};"
-                f" there are {', '.join(sorted(there, key=versions.sort_key))}"
-            )
-        stored = await self._store.template(TemplateName(namespace, name, chosen))
+        if chosen is not None:
+            stored = await self._store.template(TemplateName(namespace, name, chosen))
+        else:
+            stored = await self._retired(namespace, name, version, there)
         shape = self._shapes.get(stored.id)
-        if shape is None:
+        if shape is None or shape.stored.status is not stored.status:
             shape = self._shapes[stored.id] = Shape(stored)
         return shape
+
+    async def _retired(
+        self, namespace: str, name: str, version: str | None, approved: list[str]
+    ) -> StoredTemplate:
+        """Tell the retired template of an exact version; raise what else there is to say."""
+        found = await self._store.template_statuses(namespace=namespace, name=name)
+        if not found:
+            raise NotFound(f"there is no template {namespace}.{name}{await self._hint(name)}")
+        chosen = versions.latest({other.name.version for other in found}, spec=version)
+        if chosen is None:
+            there = sorted(approved, key=versions.sort_key)
+            raise NotFound(
+                f"no version of {namespace}.{name} is {version}"
+                + (f"; there are {', '.join(there)}" if there else "")
+            )
+        meant = [other for other in found if other.name.version == chosen]
+        for other in meant:
+            if other.status is TemplateStatus.RETIRED and version == chosen:
+                return await self._store.template_by_id(other.id)
+        policy = await self._store.policy(namespace)
+        approvers = policy.approvers if policy else ()
+        newest = min(reversed(meant), key=lambda other: _SAID_FIRST.index(other.status))
+        raise NotApproved(str(newest.name), newest.status, approvers)
 
     async def _hint(self, name: str) -> str:
         """Tell where a template of that name is."""

@@ -11,11 +11,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Unpack
 
 from tasker import codec
-from tasker.client.catalogue import Catalogue, Shape
+from tasker.client.catalogue import Catalogue, Shape, split
 from tasker.client.protocol import TaskOptions, TaskRequest
+from tasker.client.teams import LocalTeams
 from tasker.clock import Clock, SystemClock
 from tasker.config import SchemaMode
-from tasker.errors import InvalidInput, NotFound, StepParked, TaskFailed, WaitTimeout
+from tasker.errors import InvalidInput, NotApproved, NotFound, StepParked, TaskFailed, WaitTimeout
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -67,7 +68,7 @@ class Claimant(Protocol):
         ...
 
 
-class LocalClient:
+class LocalClient(LocalTeams):
     """Implements `Client` over a store.
 
     Args:
@@ -157,6 +158,20 @@ class LocalClient:
         requests: Sequence[TaskRequest],
         connection: "asyncpg.Connection[asyncpg.Record] | None",
     ) -> builtins.list[Task]:
+        requests = [self._named(request) for request in requests]
+        try:
+            return await self._created(requests, connection)
+        except NotApproved:
+            self._catalogue.forget()  # a version may have been retired a moment ago
+            if connection is not None:
+                raise
+            return await self._created(requests, connection)
+
+    async def _created(
+        self,
+        requests: Sequence[TaskRequest],
+        connection: "asyncpg.Connection[asyncpg.Record] | None",
+    ) -> builtins.list[Task]:
         news = []
         shapes = []
         for index, request in enumerate(requests):
@@ -203,7 +218,7 @@ class LocalClient:
             template_id=shape.stored.id,
             context=codec.dumps(context, what="the context", limit=self._context_limit),
             correlation_id=request.correlation_id or (origin.correlation_id if origin else task_id),
-            idempotency_key=request.idempotency_key or self._key(template),
+            idempotency_key=request.idempotency_key,
             parent_id=request.parent_id or (origin.task_id if origin else None),
             created_by=request.created_by or self.actor,
             reason=request.reason,
@@ -224,13 +239,15 @@ class LocalClient:
             )
             return context
 
-    def _key(self, template: Template) -> str | None:
-        """Name the creation so that another attempt of the origin comes to the same task."""
-        if self._origin is None:
-            return None
-        name = f"{template.namespace}.{template.name}"
+    def _named(self, request: TaskRequest) -> TaskRequest:
+        """Give the creation a key by which another attempt of the origin finds the task."""
+        if self._origin is None or request.idempotency_key:
+            return request
+        namespace, short, _ = split(request.template, request.namespace, request.version)
+        name = f"{namespace}.{short}"
         self._made[name] = self._made.get(name, 0) + 1
-        return f"{self._origin.task_id}:{self._origin.no}:{name}:{self._made[name]}"
+        key = f"{self._origin.task_id}:{self._origin.no}:{name}:{self._made[name]}"
+        return replace(request, idempotency_key=key)
 
     # ------------------------------------------------------------------ waiting
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypedDict, Unpack
 
+from tasker.client.teams import TeamClient
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -68,7 +69,7 @@ class TaskOptions(TypedDict, total=False):
     deadline: timedelta | None
 
 
-class Client(Protocol):
+class Client(TeamClient, Protocol):
     """What programs do with tasks, wherever the store is."""
 
     async def create_task(
@@ -81,6 +82,7 @@ class Client(Protocol):
 
         Raises:
             NotFound: There is no such template or version.
+            NotApproved: It waits for approval, was rejected or retired.
             InvalidInput: The context does not fit the template's schema.
             IdempotencyConflict: The key was used with another template or context.
         """
@@ -174,13 +176,17 @@ class Client(Protocol):
     async def templates(
         self, namespace: str | None = None, name: str | None = None
     ) -> builtins.list[StoredTemplate]:
-        """List current templates."""
+        """List approved templates."""
         ...
 
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
-        """Find a template by `namespace.name[@version]`. Raises NotFound."""
+        """Find a template by `namespace.name[@version]`: an approved one, or one that was
+        retired and is named by its exact version. Raises NotFound, NotApproved.
+        """
         ...
 
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
-        """Register a template. Raises TaskRegistrationError."""
+        """Register a template; where its namespace requires approval, it waits for that.
+        Raises TaskRegistrationError.
+        """
         ...

@@ -38,6 +38,7 @@ from tasker.model import (
     TaskId,
     TaskInput,
     Template,
+    TemplateStatus,
     WorkerId,
 )
 from tasker.store.protocol import Store
@@ -230,9 +231,15 @@ class Worker:
                     missing = self.handlers.missing(spec.handler, template.namespace)
                     raise HandlerNotFound(f"{template.full_name}, step {spec.name}: {missing}")
         for template in self._templates:
-            await self.store.register_template(
+            registered = await self.store.register_template(
                 template, registered_by=self.name, replace=self._replace
             )
+            status = registered.stored.status
+            if status is not TemplateStatus.APPROVED:
+                log.warning(
+                    "template_takes_no_tasks",
+                    extra={"template": template.full_name, "status": status.value},
+                )
 
     async def _announce(self) -> None:
         """Open a lease, and find out which queues this worker serves."""

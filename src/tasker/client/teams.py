@@ -1,0 +1,120 @@
+"""What programs do for teams: a part of the `Client` protocol, and of the local client."""
+
+from typing import Protocol
+
+from tasker.client.catalogue import Catalogue, split
+from tasker.errors import InvalidInput
+from tasker.model import TemplateName, TemplateVersion
+from tasker.store.protocol import Act, Store
+from tasker.teams import NamespaceInfo, NamespacePolicy, TeamEvent
+
+
+class TeamClient(Protocol):
+    """Who owns which namespace, which template versions take tasks, and who decided so."""
+
+    async def namespaces(self) -> list[NamespaceInfo]:
+        """List namespaces that have a policy or a template, and `default`, by name."""
+        ...
+
+    async def policy(self, namespace: str) -> NamespacePolicy | None:
+        """Read the policy of a namespace; None where nobody declared one."""
+        ...
+
+    async def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
+        """Declare the policy of a namespace, in place of the one it had. Raises InvalidInput."""
+        ...
+
+    async def template_statuses(
+        self, namespace: str | None = None, name: str | None = None
+    ) -> list[TemplateVersion]:
+        """List template versions of every status by (namespace, name, registration)."""
+        ...
+
+    async def decide(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
+        """Approve or reject the version that waits.
+
+        Args:
+            template: `namespace.name@version`, the version exact.
+            approve: False: reject it; then the reason is required.
+            reason: For the audit.
+
+        Raises: NotFound, WrongState (none waits), NotAnApprover, InvalidInput.
+        """
+        ...
+
+    async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
+        """Take an approved version out of use; tasks that exist run on.
+        Raises NotFound, WrongState.
+        """
+        ...
+
+    async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
+        """Take a retired version into use again. Raises NotFound, WrongState."""
+        ...
+
+    async def team_audit(
+        self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
+    ) -> list[TeamEvent]:
+        """List what was done to policies, template versions and API keys, newest first;
+        only entries older than the one with the id `after`.
+        """
+        ...
+
+
+class LocalTeams:
+    """Implements `TeamClient` over a store."""
+
+    store: Store
+    _catalogue: Catalogue
+
+    def _act(self, reason: str) -> Act:
+        raise NotImplementedError
+
+    async def namespaces(self) -> list[NamespaceInfo]:
+        return await self.store.namespaces()
+
+    async def policy(self, namespace: str) -> NamespacePolicy | None:
+        return await self.store.policy(namespace)
+
+    async def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
+        return await self.store.put_policy(policy, self._act(reason))
+
+    async def template_statuses(
+        self, namespace: str | None = None, name: str | None = None
+    ) -> list[TemplateVersion]:
+        return await self.store.template_statuses(namespace=namespace, name=name)
+
+    async def decide(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
+        name, act = exact_name(template), self._act(reason)
+        decided = await self.store.decide_template(name, approve=approve, act=act)
+        self._catalogue.forget()
+        return decided
+
+    async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
+        retired = await self.store.retire_template(exact_name(template), self._act(reason))
+        self._catalogue.forget()
+        return retired
+
+    async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
+        restored = await self.store.restore_template(exact_name(template), self._act(reason))
+        self._catalogue.forget()
+        return restored
+
+    async def team_audit(
+        self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
+    ) -> list[TeamEvent]:
+        return await self.store.team_audit(namespace=namespace, after=after, limit=limit)
+
+
+def exact_name(template: str) -> TemplateName:
+    """Read `namespace.name@version`; the namespace may be left out where it is `default`.
+
+    Raises:
+        InvalidInput: The version is missing.
+    """
+    namespace, name, version = split(template, None, None)
+    if not version:
+        raise InvalidInput(
+            f"{template!r} needs a version: write {template}@1.0.0", path="$.version"
+        )
+    return TemplateName(namespace, name, version)

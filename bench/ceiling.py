@@ -1,0 +1,126 @@
+"""What the database itself can do: the same minimal writes, sent by pgbench.
+
+Of each step: one update that claims it; one that keeps its result; a row of history; and
+one update that counts its child down, or its task. The tables and indexes are those of
+the store, filled with chains. Once a transaction for each single step, once in batches.
+"""
+
+import asyncio
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from bench.fleet import Settings
+from bench.places import Server, execute, place
+from bench.workloads import RESULT
+from tasker.store.postgres.address import Address
+from tasker.testing.postgres import find_postgres
+
+BATCH = 50
+_SCRIPT = Path(__file__).with_name("ceiling.sql")
+
+
+class Ceiling(NamedTuple):
+    """Steps per second."""
+
+    batched: float
+    single: float
+    tool: str  #: pgbench, or asyncpg where it is not installed
+
+    def told(self) -> str:
+        return (
+            f"{self.batched:,.0f} steps/s in transactions of {BATCH}, {self.single:,.0f} one by one"
+            f" ({self.tool})"
+        )
+
+    def as_json(self) -> dict[str, float]:
+        return {
+            "pgbench_batched_steps_per_s": round(self.batched),
+            "pgbench_single_steps_per_s": round(self.single),
+        }
+
+
+def ceiling(settings: Settings, server: Server) -> Ceiling:
+    """Measure both, each with as many clients as suit it best."""
+    pgbench = find_postgres() / "pgbench"
+    tool = pgbench if pgbench.is_file() else None
+    batched = ((4,) if settings.quick else (2, 4)), BATCH, 80_000
+    single = ((16,) if settings.quick else (8, 16)), 1, 20_000
+    speeds = [
+        max(
+            median(_run(settings, server, tool, clients, many, tasks) for _ in range(settings.runs))
+            for clients in choices
+        )
+        for choices, many, tasks in (batched, single)
+    ]
+    return Ceiling(speeds[0], speeds[1], "pgbench" if tool else "asyncpg")
+
+
+def _run(
+    settings: Settings, server: Server, pgbench: Path | None, clients: int, many: int, tasks: int
+) -> float:
+    """Tell how many steps a second `clients` settle, `many` in a transaction."""
+    seconds = 3 if settings.quick else 5
+    tasks *= seconds // 3 + 1
+    with place("postgres", server) as where:
+        script = _SCRIPT.read_text().replace("RESULT", RESULT["data"])
+        script = script.replace("TASKS", str(tasks))
+        asyncio.run(execute(where.url, script, "vacuum analyze", "checkpoint"))
+        schema = Address.parse(where.url).schema
+        if pgbench is not None:
+            call = f"select {schema}.ceiling(:client_id, {many});\n"
+            took = _pgbench(pgbench, server, schema, call, clients, seconds)
+        else:
+            took = asyncio.run(_asyncpg(where.url, many, clients, seconds))
+        settled = asyncio.run(_settled(where.url))
+    if settled >= tasks * 4:
+        raise RuntimeError(f"{clients} clients ran out of {tasks * 4} steps")
+    return settled / took
+
+
+def _pgbench(
+    pgbench: Path, server: Server, schema: str, call: str, clients: int, seconds: int
+) -> float:
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+        file.write(call)
+        file.flush()
+        parts = urlsplit(server.url)
+        command = [
+            str(pgbench),
+            *("--no-vacuum", "--protocol=prepared", f"--client={clients}", "--jobs=1"),
+            *(f"--time={seconds}", f"--file={file.name}", f"--host={server.home}", "--port=5432"),
+            *(f"--username={parts.username}", parts.path.lstrip("/")),
+        ]
+        environment = {**os.environ, "PGOPTIONS": f"-c search_path={schema}"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"pgbench failed: {done.stderr[-2000:]}")
+    return float(seconds)
+
+
+async def _asyncpg(url: str, many: int, clients: int, seconds: int) -> float:
+    """Do what pgbench would, where it is not installed."""
+    end = time.monotonic() + seconds
+
+    async def client(number: int) -> None:
+        connection = await Address.parse(url).connect()
+        while time.monotonic() < end:
+            await connection.fetchval("select ceiling($1, $2)", number, many)
+        await connection.close()
+
+    await asyncio.gather(*map(client, range(clients)))
+    return float(seconds)
+
+
+async def _settled(url: str) -> int:
+    connection = await Address.parse(url).connect()
+    try:
+        found: int = await connection.fetchval("select count(*) from step where state = 4")
+        return found
+    finally:
+        await connection.close()

@@ -1,0 +1,77 @@
+"""What Linux tells of processes. Elsewhere there are no such numbers: None."""
+
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+_PROC = Path("/proc")
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid: int) -> float | None:
+    """Tell how much memory a process has resident, in MB."""
+    try:
+        status = (_PROC / str(pid) / "status").read_text()
+    except OSError:
+        return None
+    for line in status.splitlines():
+        if line.startswith("VmRSS:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    return None
+
+
+def cpu_of_family(pid: int) -> float | None:
+    """Tell how many seconds of CPU a process, its children and its ended ones have used."""
+    own = _stat(pid)
+    if own is None:
+        return None
+    ticks = sum(map(int, own[11:15]))  # user, system; the same of ended children
+    for child in _processes():
+        found = _stat(child)
+        if found is not None and int(found[1]) == pid:
+            ticks += sum(map(int, found[11:13]))
+    return ticks * _TICK
+
+
+def _processes() -> Iterator[int]:
+    return (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit())
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Read the fields after the name in parentheses: state, parent, ..."""
+    try:
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def machine() -> dict[str, str | float | None]:
+    """Tell what this is measured on."""
+    return {
+        "cpu": _line("cpuinfo", "model name") or platform.processor(),
+        "cores": os.cpu_count() or 0,
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def disk_of(directory: Path) -> str | None:
+    """Tell the device and the file system that a directory is on."""
+    try:
+        mounts = [line.split()[:3] for line in (_PROC / "mounts").read_text().splitlines()]
+    except OSError:
+        return None
+    above = [mount for mount in mounts if directory.resolve().is_relative_to(mount[1])]
+    found = max(above, key=lambda mount: len(mount[1]), default=None)
+    return None if found is None else f"{found[0]} ({found[2]})"
+
+
+def _line(file: str, name: str) -> str | None:
+    try:
+        lines = (_PROC / file).read_text().splitlines()
+    except OSError:
+        return None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), None)

@@ -1,0 +1,94 @@
+"""The templates that are run, and their handlers, which do nothing."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tasker import Template
+from tasker.model import StepSpec
+
+NAMESPACE = "bench"
+RESULT = {"data": "x" * 89}  #: 100 bytes as JSON
+
+heard: list[float] = []
+"""Seconds from a task's creation to the start of its handler: see `hear`."""
+
+
+async def work() -> dict[str, str]:
+    """Return at once."""
+    return RESULT
+
+
+async def hear(at: float) -> None:
+    """Keep how long ago, by a clock that all processes share, it was that `at` was told."""
+    heard.append(time.monotonic() - at)
+
+
+HANDLERS = {"work": work, "hear": hear}
+
+
+class Workload(NamedTuple):
+    """A template, and how many of its tasks make a run."""
+
+    name: str
+    title: str
+    template: Template
+    tasks: int
+    quick: int  #: tasks of a short run
+
+    @property
+    def steps(self) -> int:
+        """How many steps one task has."""
+        return len(self.template.steps)
+
+
+def _workload(
+    name: str, title: str, parents: Sequence[Sequence[int]], *, tasks: int, quick: int
+) -> Workload:
+    """Make a workload of a graph: for each step, from 1, the steps that it waits for."""
+    steps = tuple(
+        StepSpec(name=f"s{no}", callable="work", dependencies=tuple(f"s{p}" for p in before))
+        for no, before in enumerate(parents, start=1)
+    )
+    template = Template(namespace=NAMESPACE, name=name, version="1.0.0", steps=steps)
+    return Workload(name, title, template, tasks, quick)
+
+
+def _fan(width: int) -> list[Sequence[int]]:
+    return [(), *([(1,)] * width), range(2, width + 2)]
+
+
+def _lattice(side: int) -> list[Sequence[int]]:
+    """Layers of `side` steps, each waiting for its three neighbours in the layer before."""
+    first: list[Sequence[int]] = [()] * side
+    others = [
+        sorted({layer * side + (column + shift) % side + 1 for shift in (-1, 0, 1)})
+        for layer in range(side - 1)
+        for column in range(side)
+    ]
+    return first + others
+
+
+_MAKERS: Sequence[Callable[[], Workload]] = (
+    lambda: _workload("chain", "4-step chain", [(), (1,), (2,), (3,)], tasks=30_000, quick=10_000),
+    lambda: _workload(
+        "diamond",
+        "5-step diamond",
+        [(), (1,), (1,), (2, 3), (4,)],
+        tasks=20_000,
+        quick=6_000,
+    ),
+    lambda: _workload("single", "single step", [()], tasks=60_000, quick=20_000),
+    lambda: _workload("fan50", "1-50-1", _fan(50), tasks=2_000, quick=600),
+    lambda: _workload("fan1000", "1-1000-1", _fan(1_000), tasks=80, quick=25),
+    lambda: _workload("fan9998", "one task, 1-9998-1", _fan(9_998), tasks=1, quick=1),
+    lambda: _workload("lattice", "one task, 100 x 100", _lattice(100), tasks=1, quick=1),
+)
+THROUGHPUT = {workload.name: workload for workload in (make() for make in _MAKERS)}
+CHAIN = THROUGHPUT["chain"]
+HEAR = Template(
+    namespace=NAMESPACE,
+    name="hear",
+    version="1.0.0",
+    steps=(StepSpec(name="hear", callable="hear"),),
+)

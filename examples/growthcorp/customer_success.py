@@ -388,14 +388,14 @@ class ExecutePaymentRefundHandler(ExecuteRefundWorkflowHandler):
 @handler("BlogExamples::Post04::StepHandlers::UpdateTicketStatusHandler")
 @handler("CustomerSuccess::StepHandlers::UpdateTicketStatusHandler")
 class UpdateTicketStatusHandler(StepHandler):
-    """Notes on the ticket that it is resolved, or who has the refund in hand."""
+    """Closes the ticket, or notes on it who has the refund in hand."""
 
     def call(
         self, context: Context, execute_refund_workflow: dict[str, Any], ticket_id: str
     ) -> dict[str, object]:
         refund_id = execute_refund_workflow.get("payment_refund_id")
         note = {
-            "status": "resolved" if refund_id else "in_progress",
+            "status": "closed" if refund_id else "in_progress",
             "refund_id": refund_id,
             "refund_task_id": execute_refund_workflow["payment_task_id"],
         }

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from http import HTTPStatus
@@ -35,6 +35,7 @@ class Trouble:
     retry_after: int | None = None  #: seconds
     slow_s: float = 0.0  #: how long the answer takes
     answer_lost: bool = False  #: the call has its effect, and only its answer is lost
+    answer: Body | None = field(default=None, hash=False)  #: None: a message
 
     def meets(self, request: "Request") -> bool:
         """Whether a call is of this kind."""
@@ -73,15 +74,18 @@ class Gateways:
     Args:
         troubles: What goes wrong; the first that fits a call and is not used up.
         pace_s: How long every answer takes, so that people can watch.
+        looks: How often one must look at an approval until somebody has decided.
     """
 
-    def __init__(self, troubles: Iterable[Trouble] = (), *, pace_s: float = 0.0) -> None:
+    def __init__(
+        self, troubles: Iterable[Trouble] = (), *, pace_s: float = 0.0, looks: int = 2
+    ) -> None:
         self._troubles = tuple(troubles)
         self._met: Counter[Trouble] = Counter()
         self._pace_s = pace_s
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._services = Services()
+        self._services = Services(looks)
         self._remembered: dict[tuple[str, str, str], Answer] = {}
         self._asked: list[Request] = []
         self._done: list[tuple[str, Request]] = []
@@ -123,7 +127,9 @@ class Gateways:
             answer = self._served(request)
             if trouble is None or trouble.status == 0:
                 return answer, None
-        return _no(trouble.status, HTTPStatus(trouble.status).phrase), trouble.retry_after
+        phrase = {"message": HTTPStatus(trouble.status).phrase}
+        body = phrase if trouble.answer is None else trouble.answer
+        return Answer(trouble.status, body), trouble.retry_after
 
     def _served(self, request: Request) -> Answer:
         known = (request.method, request.path, request.key)
@@ -235,7 +241,8 @@ Route = Callable[..., Answer]
 class Services:
     """What the services know, and how they answer. Ids follow from what is asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, looks: int) -> None:
+        self._looks = looks
         self.refunded: Counter[str] = Counter()
         self.ledger: dict[str, Body] = {}
         self.tickets: dict[str, str] = {}
@@ -325,9 +332,10 @@ class Services:
 
     def _ask_approval(self, body: Body) -> Answer:
         approval_id = self._id("appr")
-        decision = "rejected" if "reject" in body.get("notes", "") else "approved"
-        self.approvals[approval_id] = [decision, 2]
-        return Answer(201, {"approval_id": approval_id, "decision": "pending"}, "approvals")
+        decision = "rejected" if "reject" in body["notes"] else "approved"
+        self.approvals[approval_id] = [decision, self._looks]
+        shown = "pending" if self._looks else decision
+        return Answer(201, {"approval_id": approval_id, "decision": shown}, "approvals")
 
     def _approval(self, approval_id: str, _: Body) -> Answer:
         entry = self.approvals.get(approval_id)

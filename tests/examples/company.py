@@ -1,0 +1,127 @@
+"""GrowthCorp in one process: the production engine, its handlers, its services, and time
+that passes as fast as it is waited for.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from examples.growthcorp.gateways import Gateways
+
+from tasker import (
+    Task,
+    TaskFailed,
+    Template,
+    Worker,
+    WorkerSettings,
+    load_template,
+    load_templates,
+    open_store,
+)
+from tasker.clock import ManualClock
+from tasker.events import Event, StepSettled
+from tasker.model import Attempt, Json, Step, TaskId
+
+ROOT = Path(__file__).parents[2]
+SEEDS = ROOT / "tests" / "seeds"
+TEMPLATES = ROOT / "examples" / "growthcorp" / "templates"
+SOON = timedelta(seconds=20)
+
+EAGER = WorkerSettings(poll=timedelta(milliseconds=5), lease=timedelta(days=1))
+"""Looks often, since only the worker's own clock tells it that time was moved."""
+
+
+def company_templates() -> list[Template]:
+    """Tell the example's own templates."""
+    return load_templates([TEMPLATES])
+
+
+def seed(name: str) -> Template:
+    """Tell a template as a seed document prints it."""
+    return load_template(SEEDS / f"{name}.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task that ended, and all that is known of it."""
+
+    task: Task
+    steps: dict[str, Step]
+    history: Sequence[Attempt]
+
+    @property
+    def state(self) -> str:
+        return self.task.state.value
+
+    @property
+    def states(self) -> dict[str, str]:
+        return {name: step.state.value for name, step in self.steps.items()}
+
+    def result(self, step: str) -> Any:
+        return self.steps[step].result
+
+    def error(self, step: str) -> dict[str, Any]:
+        """Tell the error of a step, as far as handlers decide it."""
+        error = dict(self.steps[step].error or {})
+        return {key: error.get(key) for key in ("type", "message", "code", "retryable")}
+
+    def outcomes(self, step: str) -> list[str]:
+        """Tell what the attempts of a step led to, in order."""
+        return [entry.outcome.value for entry in self.history if entry.step == step]
+
+
+class Company:
+    """A worker with the company's handlers; every backoff passes at once.
+
+    Attributes:
+        worker: The worker, with its client.
+        gateways: The services.
+        delays: The delays before retries, by step, in seconds, as they were waited for.
+    """
+
+    def __init__(self, worker: Worker, gateways: Gateways, clock: ManualClock) -> None:
+        self.worker = worker
+        self.client = worker.client
+        self.gateways = gateways
+        self.delays: dict[str, list[float]] = {}
+        self._clock = clock
+        worker.observers.append(self._pass_time)
+
+    def _pass_time(self, event: Event) -> None:
+        if isinstance(event, StepSettled) and event.outcome == "retry":
+            self.delays.setdefault(event.step, []).append(event.delay.total_seconds())
+            self._clock.advance(event.delay + timedelta(milliseconds=1))
+
+    async def run(self, template: str, context: Json, **options: Any) -> Ended:
+        """Create a task, and wait until it has ended, however."""
+        task = await self.client.create_task(template, context, **options)
+        return await self.ended(task.id)
+
+    async def ended(self, task_id: TaskId) -> Ended:
+        """Wait until a task has ended, however."""
+        try:
+            task = await self.client.wait(task_id, timeout=SOON)
+        except TaskFailed as failure:
+            task = failure.task
+        steps = {step.name: step for step in await self.client.steps(task_id)}
+        return Ended(task, steps, await self.client.history(task_id))
+
+
+@asynccontextmanager
+async def company_of(
+    gateways: Gateways,
+    handlers: Iterable[object],
+    templates: Iterable[Template],
+    *,
+    settings: WorkerSettings = EAGER,
+) -> AsyncIterator[Company]:
+    """Open a company that has its store in memory."""
+    clock = ManualClock()
+    async with open_store("sqlite::memory:", clock=clock) as store:
+        worker = Worker(store, handlers, templates=templates, settings=settings)
+        company = Company(worker, gateways, clock)
+        async with worker:
+            yield company

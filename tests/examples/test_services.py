@@ -1,0 +1,118 @@
+"""How the example's handlers call services, and the services that they call."""
+
+import asyncio
+
+import pytest
+from examples.growthcorp.gateways import Trouble, own_gateways
+from examples.growthcorp.services import Reply, Unreachable, accepted, ask, ask_async
+from tests.examples.conftest import Troubled
+
+from tasker import PermanentError, RetryableError
+
+pytestmark = pytest.mark.anyio
+
+REFUND = ("POST", "/payments/pay_1/refunds", {"amount": 5})
+
+
+async def test_both_ways_of_asking_get_the_same_answer(troubled: Troubled) -> None:
+    """
+    Blocking or not, a service is asked in one way.
+    """
+    troubled(Trouble(calls="GET /payments", times=2, status=429, retry_after=3))
+
+    answers = [
+        await asyncio.to_thread(ask, "GET", "/payments/pay_1"),
+        await ask_async("GET", "/payments/pay_1"),
+        await asyncio.to_thread(ask, "GET", "/payments/pay_1"),
+        await ask_async("GET", "/payments/pay_1"),
+    ]
+
+    busy = Reply(429, {"message": "Too Many Requests"}, 3.0)
+    found = Reply(200, {"payment_id": "pay_1", "refundable": 100_000})
+    assert [busy, busy, found, found] == answers
+
+
+async def test_no_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Both ways of asking say so, and another attempt may follow.
+    """
+    monkeypatch.setenv("GROWTHCORP_GATEWAYS", "http://127.0.0.1:9")
+
+    with pytest.raises(Unreachable, match="payments did not answer"):
+        await asyncio.to_thread(ask, "GET", "/payments/pay_1")
+    with pytest.raises(Unreachable, match="payments did not answer"):
+        await ask_async("GET", "/payments/pay_1")
+    assert issubclass(Unreachable, RetryableError)
+
+
+async def test_an_answer_that_takes_too_long_is_none(troubled: Troubled) -> None:
+    """
+    Whoever asks says how long it waits.
+    """
+    troubled(Trouble(calls="GET /payments", times=2, status=0, slow_s=60))
+
+    with pytest.raises(Unreachable):
+        await asyncio.to_thread(ask, "GET", "/payments/pay_1", timeout=0.05)
+    with pytest.raises(Unreachable):
+        await ask_async("GET", "/payments/pay_1", timeout=0.05)
+
+
+def test_an_effect_has_a_key_and_happens_once(troubled: Troubled) -> None:
+    """
+    The same key gets the same refund; another key, another refund.
+    """
+    gateways = troubled()
+
+    first, again, other = (ask(*REFUND, key=key) for key in ("a:refund", "a:refund", "b:refund"))
+
+    assert first == again
+    assert first.body["refund_id"] != other.body["refund_id"]
+    assert {"refunds": 2} == gateways.effects()
+    assert {"refunds": 1} == gateways.effects(["a:"])
+    assert {"refunds": 3} == gateways.asked()
+
+
+def test_a_refusal_is_not_remembered_as_an_effect(troubled: Troubled) -> None:
+    """
+    What was refused may be asked for again under its key.
+    """
+    gateways = troubled(Trouble(calls="POST /payments"))
+
+    assert [503, 201] == [ask(*REFUND, key="k").status for _ in range(2)]
+    assert {"refunds": 1} == gateways.effects()
+
+
+def test_without_services_elsewhere_the_process_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    `tasker run` needs nothing beside it: the first call starts the simulated services.
+    """
+    monkeypatch.delenv("GROWTHCORP_GATEWAYS", raising=False)
+
+    first, second = (ask(*REFUND, key="own") for _ in range(2))
+
+    assert [503, 201] == [first.status, second.status]
+    own_gateways().close()
+    own_gateways.cache_clear()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
+def test_refusals_are_permanent(status: int) -> None:
+    """
+    Answers that would be the same another time.
+    """
+    with pytest.raises(PermanentError, match="bank: no"):
+        accepted(Reply(status, {"message": "no"}), "bank")
+
+
+@pytest.mark.parametrize("status", [408, 418, 429, 500, 502, 503, 504])
+def test_everything_else_may_change(status: int) -> None:
+    """
+    Answers that another attempt may find changed, after the delay that was asked for.
+    """
+    with pytest.raises(RetryableError, match="bank: wait") as caught:
+        accepted(Reply(status, {"message": "wait"}, 4.0), "bank")
+
+    assert caught.value.retry_after is not None
+    assert 4.0 == caught.value.retry_after.total_seconds()

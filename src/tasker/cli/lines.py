@@ -53,6 +53,12 @@ class Lines:
         if told:
             self._line(task, step.state, told, step=step.name)
 
+    def changed(self, task: TaskProgress, step: StepProgress) -> None:
+        told = step.state + (_which(step) if step.attempt else "")
+        self._line(
+            task, step.state, f"{told}: {step.error}" if step.error else told, step=step.name
+        )
+
     def _line(self, task: TaskProgress, state: str, told: str, *, step: str = "") -> None:
         look = LOOKS[state]
         line = Text()

@@ -53,6 +53,9 @@ class Live:
     def added(self, task: TaskProgress) -> None:
         pass  # it is drawn with the next picture
 
+    def changed(self, task: TaskProgress, step: StepProgress) -> None:
+        pass
+
     def happened(self, task: TaskProgress | None, event: Event) -> None:
         if isinstance(event, LoopBlocked):
             self._console.print(Text(blocked_line(event), style="yellow"))

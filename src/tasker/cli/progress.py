@@ -14,11 +14,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from tasker import codec
-from tasker.cli.style import error_line
+from tasker.cli.style import error_line, shown_state
 from tasker.events import (
     Event,
     LoopBlocked,
@@ -28,7 +29,7 @@ from tasker.events import (
     StepWaiting,
     TaskEnded,
 )
-from tasker.model import AttemptOutcome, Task, TaskId, Template, TemplateName
+from tasker.model import AttemptOutcome, Step, Task, TaskId, Template, TemplateName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,6 +82,20 @@ class StepProgress:
         if self.state == "in_progress":
             self.state = "pending"
 
+    def read(self, step: Step, now: float, clock: datetime) -> None:
+        """Take over what a store tells."""
+        self.state, self.attempt = shown_state(step, clock), step.attempt
+        self.error = error_line(step.error)
+        self.since = self.due = None
+        if step.claimed_at is not None:
+            began = now - (clock - step.claimed_at).total_seconds()
+            if self.state == "in_progress":
+                self.since = began
+            elif step.settled_at is not None and step.settled_at > step.claimed_at:
+                self.spent = (step.settled_at - step.claimed_at).total_seconds()
+        if self.state == "waiting_for_retry" and step.run_at is not None:
+            self.due = now + (step.run_at - clock).total_seconds()
+
     def running_for(self, now: float) -> float:
         """Tell the seconds spent in the handler, those of the attempt that runs included."""
         return self.spent + (now - self.since if self.since is not None else 0.0)
@@ -126,6 +141,13 @@ class TaskProgress:
             if step.state in ("pending", "enqueued", "in_progress", "waiting_for_retry"):
                 step.state = "cancelled" if state == "cancelled" else step.state
 
+    def read(self, task: Task, now: float, clock: datetime) -> None:
+        """Take over what a store tells."""
+        self.state = task.state.value
+        self.began = now - (clock - task.created_at).total_seconds()
+        if task.ended_at is not None:
+            self.ended = now - (clock - task.ended_at).total_seconds()
+
     def took(self, now: float) -> float:
         """Tell the seconds since it was created, or those it took."""
         return (now if self.ended is None else self.ended) - self.began
@@ -146,6 +168,9 @@ class Renderer(Protocol):
 
     def happened(self, task: TaskProgress | None, event: Event) -> None:
         """An event was taken in; its task and step are as they are after it."""
+
+    def changed(self, task: TaskProgress, step: StepProgress) -> None:
+        """A store told that a step is in another state than before."""
 
     def stop(self) -> None: ...
 
@@ -216,6 +241,22 @@ class Progress:
             self._early.clear()
         for event, at in early:
             self._take(event, at)
+
+    def refresh(self, task: Task, steps: Iterable[Step]) -> None:
+        """Take over what a store tells of a task, for one that is followed by asking."""
+        now, clock = time.monotonic(), datetime.now(UTC)
+        with self.lock:
+            followed = self._follow(task.id, task.template, task.correlation_id, now, "")
+            for step in steps:
+                seen = followed.step(step.name)
+                before = (seen.state, seen.attempt)
+                seen.read(step, now, clock)
+                if before != (seen.state, seen.attempt):
+                    self._renderer.changed(followed, seen)
+            before_end = followed.ended
+            followed.read(task, now, clock)
+            if before_end is None and followed.ended is not None:
+                self._renderer.happened(followed, TaskEnded(task.id, task.state))
 
     def observe(self, event: Event) -> None:
         """Take in an event: an observer for `Worker`."""

@@ -1,0 +1,5 @@
+"""`python -m tasker`."""
+
+from tasker.cli import main
+
+main()

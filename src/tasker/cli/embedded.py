@@ -1,0 +1,146 @@
+"""A task, its store and its worker in one process: what `tasker run` does."""
+
+import asyncio
+import signal
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tasker.cli.exits import Exit, tell_error
+from tasker.cli.output import plain, task_document
+from tasker.cli.progress import Progress
+from tasker.cli.serving import Loaded, require_handlers, signals_told
+from tasker.cli.session import Session
+from tasker.cli.style import duration
+from tasker.cli.summary import store_flag, tell_end
+from tasker.config import WorkerSettings
+from tasker.engine import Worker
+from tasker.errors import TaskFailed
+from tasker.model import Step, Task, TaskFilter, Template
+
+_GRACE = timedelta(seconds=5)  #: for steps of other tasks that run when this one has ended
+_SOON = timedelta(seconds=1)
+
+
+class Embedded:
+    """One task, its worker, and what is shown of them."""
+
+    def __init__(
+        self, session: Session, loaded: Loaded, *, environment: str | None, replace: bool
+    ) -> None:
+        self._session = session
+        self._loaded = loaded
+        self._environment = environment
+        self._replace = replace
+        self._signal: signal.Signals | None = None
+        self._interrupted = asyncio.Event()
+        self.document: dict[str, Any] | None = None
+
+    async def run(
+        self, name: str, context: Any, *, timeout: timedelta | None, **options: Any
+    ) -> Exit:
+        async with self._session.store(make=True) as store:
+            worker = Worker(
+                store,
+                [self._loaded.handlers],
+                templates=self._loaded.templates,
+                settings=WorkerSettings(environment=self._environment, grace=_GRACE),
+                replace=self._replace,
+            )
+            with signals_told(lambda which, count: self._signalled(worker, which, count)):
+                async with worker:
+                    template = await self._template(worker, name, options)
+                    with self._progress(worker, template) as progress:
+                        task = await worker.client.create_task(name, context, **options)
+                        progress.add(task)
+                        if not task.created:
+                            progress.refresh(task, await worker.client.steps(task.id))
+                        code = await self._wait(worker, task, timeout)
+                    self._tell_left(code, timeout)
+                task, steps = await store.get_task(task.id), await store.list_steps(task.id)
+                self._tell_end(task, steps, template)
+        return code
+
+    async def _template(self, worker: Worker, name: str, options: dict[str, Any]) -> Template:
+        """Tell the template that a name means; all its steps can be run here."""
+        space = options["namespace"]
+        wanted = f"{space}.{name}" if space and "." not in name.partition("@")[0] else name
+        template = (await worker.client.template(wanted, options["version"])).template
+        require_handlers(template, self._loaded.handlers)
+        return template
+
+    def _progress(self, worker: Worker, template: Template) -> Progress:
+        progress = Progress(self._session.told, templates=[*self._loaded.templates, template])
+        worker.observers.append(progress.observe)
+        return progress
+
+    def _signalled(self, worker: Worker, which: signal.Signals, count: int) -> None:
+        self._signal = self._signal or which
+        self._interrupted.set()
+        worker.stop(_GRACE if count == 1 else timedelta(0))
+
+    async def _wait(self, worker: Worker, task: Task, timeout: timedelta | None) -> Exit:
+        """Wait for the task and those that it created; or for a signal, or the timeout."""
+        ended = asyncio.create_task(self._ended(worker, task))
+        waits: list[asyncio.Task[Any]] = [
+            ended,
+            asyncio.create_task(self._interrupted.wait()),
+            asyncio.create_task(worker.ended()),
+        ]
+        try:
+            limit = None if timeout is None else timeout.total_seconds()
+            done, _ = await asyncio.wait(waits, timeout=limit, return_when="FIRST_COMPLETED")
+            for one in done:
+                one.result()  # raises what went wrong
+        finally:
+            for one in waits:
+                one.cancel()
+        if ended in done:
+            return ended.result()
+        return Exit(128 + (self._signal or signal.SIGINT)) if done else Exit.TIMEOUT
+
+    def _tell_left(self, code: Exit, timeout: timedelta | None) -> None:
+        """Say why nobody waits for the task any more."""
+        goes_on = "it goes on when a worker runs, or this command with the same idempotency key"
+        if code is Exit.TIMEOUT:
+            message = f"the task did not end within {duration(timeout)}; {goes_on}"
+            tell_error(self._session.err, message, title="Timeout")
+        elif self._signal is not None:
+            message = f"{self._signal.name}: the task is left; {goes_on}"
+            tell_error(self._session.err, message, title="Stopped")
+
+    async def _ended(self, worker: Worker, task: Task) -> Exit:
+        code = Exit.DONE
+        try:
+            await worker.client.wait(task.id)
+        except TaskFailed:
+            code = Exit.FAILED
+        await self._descendants_ended(worker, task)
+        return code
+
+    async def _descendants_ended(self, worker: Worker, task: Task) -> None:
+        """Wait for tasks that the task created, as far as they run here and now."""
+        for child in await worker.client.list(TaskFilter(parent_id=task.id), limit=1000):
+            if not child.ended and not await self._runs_here(worker, child):
+                continue
+            with suppress(TaskFailed):
+                await worker.client.wait(child.id)
+            await self._descendants_ended(worker, child)
+
+    async def _runs_here(self, worker: Worker, task: Task) -> bool:
+        """Whether all its steps have handlers here, and it is not scheduled for later."""
+        stored = await worker.client.template(str(task.template))
+        if any(
+            self._loaded.handlers.find(spec.handler, stored.template.namespace) is None
+            for spec in stored.template.steps
+        ):
+            return False
+        soon = datetime.now(UTC) + _SOON
+        steps = await worker.client.steps(task.id)
+        return any(step.attempt or (step.run_at and step.run_at < soon) for step in steps)
+
+    def _tell_end(self, task: Task, steps: list[Step], template: Template) -> None:
+        self.document = {**task_document(task), "steps": [plain(step) for step in steps]}
+        if not self._session.as_json:
+            flag = store_flag(self._session.store_url)
+            tell_end(self._session.out, task, steps, template, store=flag)

@@ -1,0 +1,178 @@
+"""How a command ends: its exit code, and what is said about an error."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from tasker.errors import (
+    InvalidTemplate,
+    Misuse,
+    NotFound,
+    Problem,
+    Refused,
+    StoreError,
+    TaskerError,
+    TaskFailed,
+    WaitTimeout,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Exit(IntEnum):
+    """The exit codes. Scripts rely on them."""
+
+    DONE = 0
+    FAILED = 1  #: the task failed or was cancelled; `check` found problems
+    USAGE = 2  #: a flag, a file, a template, a context is wrong; what was named does not exist
+    STORE = 3  #: the store cannot be reached, or its schema is another release's
+    TIMEOUT = 4  #: the task did not end in time; it goes on
+    REFUSED = 5  #: what is stored forbids it: wrong state, version or key taken
+    BUG = 70
+    INTERRUPTED = 130  #: by SIGINT
+    TERMINATED = 143  #: by SIGTERM
+
+
+class Gone(TaskerError):
+    """There is no store where one is expected."""
+
+    code = "no_store"
+
+
+_CODES: tuple[tuple[type[BaseException], Exit], ...] = (
+    (TaskFailed, Exit.FAILED),
+    (WaitTimeout, Exit.TIMEOUT),
+    (NotFound, Exit.USAGE),
+    (Misuse, Exit.USAGE),
+    (Refused, Exit.REFUSED),
+    (StoreError, Exit.STORE),
+    (Gone, Exit.STORE),
+    (TaskerError, Exit.FAILED),
+)
+
+
+def code_of(error: BaseException) -> Exit:
+    """Tell the exit code that an error leads to."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.BUG)
+
+
+@contextmanager
+def errors_told(console: "Console") -> Iterator[None]:
+    """Turn an error into a message on `console`, and the exit code that goes with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    except BrokenPipeError:
+        _forget_stdout()
+        raise typer.Exit(Exit.FAILED) from None
+    except TaskerError as error:
+        _tell(console, error)
+        raise typer.Exit(code_of(error)) from None
+    except ExceptionGroup as group:
+        first = _first(group)
+        _tell(console, first)
+        raise typer.Exit(code_of(first)) from None
+    except (typer.Exit, typer.Abort, typer.TyperException):
+        raise
+    except Exception as error:
+        _tell(console, error)
+        raise typer.Exit(Exit.BUG) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Tell the error that says most: one of ours before any other."""
+    ours = group.subgroup(TaskerError)
+    found: BaseException = ours if ours is not None else group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
+
+
+def _tell(console: "Console", error: BaseException) -> None:
+    if os.environ.get("TASKER_DEBUG", "") not in ("", "0"):
+        traceback.print_exception(error, file=sys.stderr)
+    if not isinstance(error, TaskerError):
+        tell_error(console, _unexpected(error), title="Unexpected error")
+    elif isinstance(error, InvalidTemplate):
+        tell_problems(console, error.problems)
+    else:
+        tell_error(console, str(error))
+
+
+def _unexpected(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return (
+        f"{type(error).__name__}: {error}{where}\n"
+        "This is a defect of Tasker or of what it was given; TASKER_DEBUG=1 shows the whole trace."
+    )
+
+
+def tell_error(console: "Console", message: str, *, title: str = "Error") -> None:
+    """Say what went wrong: in a frame on a terminal, else in one line."""
+    if not console.is_terminal:
+        console.print(f"{title.lower()}: {message}", soft_wrap=True)
+        return
+    from rich.panel import Panel
+    from rich.text import Text
+
+    console.print(
+        Panel(Text(message), title=title, title_align="left", border_style="red", highlight=False)
+    )
+
+
+def tell_problems(console: "Console", problems: tuple[Problem, ...]) -> None:
+    """Say everything that is wrong with templates, with the lines it is about."""
+    from rich.text import Text
+
+    for problem in problems:
+        place = ":".join(
+            str(part) for part in (shown(problem.file), problem.line, problem.column) if part
+        )
+        line = Text("error: ", style="bold red")
+        if place:
+            line.append(f"{place}: ", style="bold")
+        line.append(problem.message)
+        if problem.path:
+            line.append(f" (at {problem.path})", style="dim")
+        console.print(line, soft_wrap=True)
+        if console.is_terminal:
+            _show_source(console, problem)
+
+
+def _show_source(console: "Console", problem: Problem) -> None:
+    """Show the line of a file that a problem is about, and where in it."""
+    from rich.text import Text
+
+    if not problem.file or problem.line is None:
+        return
+    try:
+        source = Path(problem.file).read_text("utf-8", "replace").splitlines()[problem.line - 1]
+    except (OSError, IndexError):
+        return
+    source = source.replace("\t", " ")[:200].rstrip()
+    number = f"{problem.line:>6} │ "
+    console.print(Text(number, style="dim").append(source, style="none"), soft_wrap=True)
+    if problem.column is not None and problem.column <= len(source):
+        gap = " " * (len(number) - 2) + "│ " + " " * (problem.column - 1)
+        console.print(Text(gap, style="dim").append("^", style="bold red"), soft_wrap=True)
+
+
+def shown(file: str) -> str:
+    """Write a path relative to the current directory, where it is below."""
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from complaining at its end about a pipe that nobody reads."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123

@@ -1,0 +1,170 @@
+"""Options and arguments that several commands share, and how their values are read."""
+
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tasker.errors import InvalidInput, TooLarge
+from tasker.suggest import did_you_mean
+
+CONTEXT_LIMIT = 64 << 20  #: bytes that are read of an @file; the store has its own limit
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SPAN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|min|[smhdw]))+", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|min|[smhdw])", re.ASCII)
+_MOST_DAYS = 36_500
+
+
+def parse_span(text: str | timedelta) -> timedelta:
+    """Read a length of time: `30d`, `1h30m`, `500ms`, or a number of seconds."""
+    if isinstance(text, timedelta):
+        return text
+    tight = text.replace(" ", "").lower()
+    try:
+        seconds = float(tight) if re.fullmatch(r"\d+(\.\d+)?", tight, re.ASCII) else _sum(tight)
+        span = timedelta(seconds=seconds)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"{text!r} is not a length of time; write seconds, or numbers with units,"
+            ' as in "90", "500ms", "10m", "1h30m", "30d"'
+        ) from None
+    if span > timedelta(days=_MOST_DAYS):
+        raise typer.BadParameter(f"{text!r} is longer than {_MOST_DAYS:,} days")
+    return span
+
+
+def _sum(text: str) -> float:
+    if not _SPAN.fullmatch(text):
+        raise ValueError
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def parse_instant(text: str | datetime) -> datetime:
+    """Read an instant: ISO 8601, or a length of time that it lies in the past."""
+    if isinstance(text, datetime):
+        return text
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    else:
+        return instant.astimezone(UTC)  # one without a zone is local
+    try:
+        return datetime.now(UTC) - parse_span(text)
+    except typer.BadParameter:
+        raise typer.BadParameter(
+            f'{text!r} is neither an instant ("2026-01-31", "2026-01-31T12:00:00Z")'
+            ' nor how long ago it was ("2h", "30d")'
+        ) from None
+
+
+def parse_json(text: Any) -> Any:
+    """Read JSON: the text itself, or `@file` with `@-` for stdin."""
+    from tasker import codec
+
+    if not isinstance(text, str):
+        return text
+    source, content = _content(text)
+    try:
+        return codec.parse(content, what=source, limit=CONTEXT_LIMIT)
+    except InvalidInput as error:
+        raise typer.BadParameter(_pointed(str(error), content)) from None
+    except TooLarge as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def parse_context(text: Any) -> Any:
+    """Read a task's input: a JSON object."""
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        kind = {list: "an array", str: "a string", type(None): "null"}.get(type(value), "no object")
+        raise typer.BadParameter(
+            f"""a context is a JSON object, as '{{"order_id": 7}}'; this is {kind}"""
+        )
+    return value
+
+
+def _content(text: str) -> tuple[str, bytes]:
+    """Tell where JSON comes from, and its bytes."""
+    if not text.startswith("@"):
+        return "the text", text.encode("utf-8", "surrogateescape")
+    name = text[1:]
+    if name in ("-", ""):
+        return "stdin", sys.stdin.buffer.read(CONTEXT_LIMIT + 1)
+    try:
+        with Path(name).open("rb") as file:
+            return name, file.read(CONTEXT_LIMIT + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise typer.BadParameter(f"cannot read {name}: {why}") from None
+
+
+def _pointed(message: str, content: bytes) -> str:
+    """Append the line that a JSON error is about, and a mark below its place."""
+    place = re.search(r"line (\d+), column (\d+)", message)
+    if place is None:
+        return message
+    lines = content.decode("utf-8", "replace").splitlines() or [""]
+    number, column = int(place[1]), int(place[2])
+    if number > len(lines):
+        return message
+    begin = max(column - 60, 0)
+    line = lines[number - 1][begin : column + 30].replace("\t", " ")
+    return f"{message}\n  {line}\n  {' ' * (column - begin - 1)}^"
+
+
+def one_of(word: str, allowed: list[str], what: str) -> str:
+    """Check a word against those that are allowed."""
+    if word in allowed:
+        return word
+    raise typer.BadParameter(
+        f"{word!r} is no {what}{did_you_mean(word, allowed)}; allowed: {', '.join(allowed)}"
+    )
+
+
+HandlerSources = Annotated[
+    list[str],
+    typer.Option(
+        "--handlers",
+        "-H",
+        metavar="MODULE|FILE|DIR",
+        help="Where handlers and workflows are: a module's name, a file, a directory. Repeatable.",
+    ),
+]
+TemplatePaths = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--templates",
+        "-T",
+        metavar="FILE|DIR",
+        help="YAML files, or directories of them. Repeatable.",
+    ),
+]
+Environment = Annotated[
+    str | None,
+    typer.Option(
+        "--environment",
+        envvar="TASKER_ENVIRONMENT",
+        metavar="NAME",
+        help="Which of the templates' environments applies.",
+    ),
+]
+Context = Annotated[
+    Any,
+    typer.Option(
+        "--context",
+        "-c",
+        parser=parse_context,
+        metavar="JSON|@FILE",
+        help="The task's input: a JSON object, the file of one, or @- for stdin.",
+    ),
+]
+Reason = Annotated[
+    str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; it goes into the audit.")
+]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Of a name that has none.")
+]

@@ -1,0 +1,60 @@
+"""What is printed for programs: JSON documents."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+
+from tasker.model import Task
+
+
+def plain(value: Any) -> Any:
+    """Make values plain: dataclasses and named tuples become objects, by their fields."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: plain(item) for name, item in value._asdict().items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def task_document(task: Task) -> dict[str, Any]:
+    """Write a task."""
+    document = {**plain(task), "template": str(task.template), **task.template._asdict()}
+    del document["created"]  # it tells of the call, not of the task
+    return document
+
+
+def write_document(value: object) -> None:
+    """Write the one JSON document to stdout."""
+    text = orjson.dumps(plain(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+    sys.stdout.write(text.decode() + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def stdout_kept(wanted: bool = True) -> Iterator[None]:
+    """Keep stdout for the document: what handlers print goes to stderr meanwhile."""
+    if not wanted:
+        yield
+        return
+    stdout = sys.stdout
+    stdout.flush()
+    kept = os.dup(1)
+    sys.stdout = sys.stderr
+    os.dup2(2, 1)  # for what does not ask Python: other processes, libraries
+    try:
+        yield
+    finally:
+        sys.stdout = stdout
+        os.dup2(kept, 1)
+        os.close(kept)

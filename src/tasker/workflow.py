@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar, is_typeddict, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
@@ -272,7 +272,8 @@ def _input_schema(given: Any, name: str) -> JsonObject:
 def _result_schema(annotation: Any) -> JsonObject | None:
     """Tell the schema of what a model, dataclass or typed dict becomes; None for all else."""
     model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    if not (model or is_typeddict(annotation) or is_dataclass(annotation)):
+    typed_dict = hasattr(annotation, "__required_keys__")
+    if not (model or typed_dict or is_dataclass(annotation)):
         return None
     by_alias = bool(getattr(annotation, "model_config", {}).get("serialize_by_alias"))
     try:

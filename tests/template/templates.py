@@ -7,7 +7,6 @@ from datetime import timedelta
 from hypothesis import strategies as st
 
 from tasker.model import Backoff, Json, JsonObject, Retry, StepOverride, StepSpec, Template
-from tasker.template.newer import DIALECT
 
 FIRST = string.ascii_letters + "_"
 names = st.builds(
@@ -116,6 +115,3 @@ def templates(draw: st.DrawFn) -> Template:
         environments=environments,
         metadata=draw(objects.filter(lambda found: "system_dependencies" not in found)),
     )
-
-
-KEYS = [*DIALECT.top.allowed, *DIALECT.top.aliases, *DIALECT.top.refused, "step_templates"]

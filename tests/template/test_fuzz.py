@@ -1,0 +1,122 @@
+"""Whatever the text, it is a template or told to be wrong; nothing else happens."""
+
+from pathlib import Path
+
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from tests.template.templates import words
+
+from tasker.errors import InvalidTemplate, Problem
+from tasker.model import Json
+from tasker.template import dump_yaml, from_document, newer, older, parse_template, to_document
+from tasker.template.reading import Keys
+
+SEEDS = [
+    path.read_text(encoding="utf-8")
+    for path in sorted((Path(__file__).parent.parent / "seeds").glob("*.yaml"))
+]
+ORDINARY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+TABLES = [
+    table
+    for dialect in (newer, older)
+    for table in vars(dialect).values()
+    if isinstance(table, Keys)
+]
+KEYS = sorted({key for table in TABLES for key in (*table.allowed, *table.refused)})
+
+keys = st.sampled_from(KEYS) | words
+leaves = st.sampled_from([None, True, 0, -1, 1.5, 1e300, "a", "b", "ALL", "exponential", "1.0.0"])
+documents: st.SearchStrategy[Json] = st.recursive(
+    leaves | words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=6),
+    max_leaves=40,
+)
+
+
+def check(source: str | bytes) -> None:
+    try:
+        template = parse_template(source, file="t.yaml")
+    except InvalidTemplate as error:
+        assert error.problems
+        assert all(well_told(problem) for problem in error.problems)
+    else:
+        assert from_document(to_document(template)) == template
+        assert parse_template(dump_yaml(template)) == template
+
+
+def well_told(problem: Problem) -> bool:
+    return bool(problem.message and problem.file == "t.yaml" and len(str(problem)) < 2_000)
+
+
+@ORDINARY
+@given(st.text())
+@example("a: \x85")
+@example("? ")
+@example("- - ? - : -")
+@example('"\\')
+@example("--- >\n\n...\n%")
+@example("&a &a")
+@example("<<: &a {<<: *a}")
+@example("<<: [[{}]]")
+@example("*a : b")
+@example("!<!> a")
+def test_any_text(text: str) -> None:
+    """Most are not YAML."""
+    check(text)
+
+
+@ORDINARY
+@given(st.binary())
+def test_any_bytes(data: bytes) -> None:
+    """Most are not text."""
+    check(data)
+
+
+@ORDINARY
+@given(st.text(alphabet="ab:-?[]{},&*!|>'\"%@`# \n\t<~0.1"))
+def test_any_text_of_the_signs_of_yaml(text: str) -> None:
+    """Some are YAML."""
+    check(text)
+
+
+@ORDINARY
+@given(
+    st.sampled_from(SEEDS),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), words), min_size=1, max_size=5),
+)
+def test_seeds_with_parts_replaced(text: str, changes: list[tuple[float, int, str]]) -> None:
+    """Most are nearly templates."""
+    for where, length, new in changes:
+        start = int(where * len(text))
+        text = text[:start] + new + text[start + length :]
+    check(text)
+
+
+@ORDINARY
+@given(st.sampled_from(SEEDS), st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=5))
+def test_seeds_with_lines_exchanged(text: str, swaps: list[tuple[float, float]]) -> None:
+    """So that keys stand where they do not belong."""
+    lines = text.split("\n")
+    for one, other in swaps:
+        first, second = int(one * (len(lines) - 1)), int(other * (len(lines) - 1))
+        lines[first], lines[second] = lines[second], lines[first]
+    check("\n".join(lines))
+
+
+@ORDINARY
+@given(st.dictionaries(keys, documents, max_size=8), st.lists(documents, max_size=4))
+def test_any_document_of_known_keys(top: dict[str, Json], steps: list[Json]) -> None:
+    """With values of every kind in every place."""
+    document = {"name": "a", **top, "steps": [{"name": "b"}, *steps]}
+    check(yaml.safe_dump(document, allow_unicode=True))
+
+
+@ORDINARY
+@given(documents)
+def test_any_document_that_is_no_text(document: Json) -> None:
+    """As callers of an API may send it."""
+    try:
+        from_document(document)  # type: ignore[arg-type]  # others may send anything
+    except InvalidTemplate as error:
+        assert error.problems

@@ -1,0 +1,287 @@
+"""Templates written in Python."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
+
+from tasker.errors import InvalidTemplate, Misuse
+from tasker.handler import Config, Context, Handlers, Input, Result
+from tasker.model import Retry
+from tasker.template import parse_template, prepare_input
+from tasker.workflow import Workflow
+
+
+class Refund(BaseModel):
+    payment_id: str
+    cents: int = Field(ge=1)
+    partial: bool = False
+
+
+@dataclass
+class Payment:
+    id: str
+    cents: int
+
+
+class Receipt(TypedDict):
+    number: int
+
+
+def refund() -> tuple[Workflow, list[Callable[..., Any]]]:
+    """Build the workflow that most tests are about."""
+    workflow = Workflow(
+        "payments.process_refund",
+        version="2.1.0",
+        description="Refunds a payment",
+        input=Refund,
+        deadline=3600,
+    )
+
+    @workflow.step
+    def validate(payment_id: str, cents: int, context: Context) -> Payment:
+        return Payment(payment_id, cents)
+
+    @workflow.step(retry=Retry(max_attempts=5), timeout=30, config={"url": "http://x"})
+    async def charge(validate: Payment, url: Annotated[str, Config("url")]) -> Receipt:
+        return {"number": validate.cents}
+
+    @workflow.step(name="tell", after=[validate], timeout=timedelta(minutes=1), description="Tells")
+    def notify(
+        receipt: Annotated[Receipt, Result("charge")], to: Annotated[str, Input("payment_id")]
+    ) -> None: ...
+
+    return workflow, [validate, charge, notify]
+
+
+def test_a_workflow_is_the_template_that_yaml_would_be() -> None:
+    """The same value, so that either may be registered."""
+    workflow, _ = refund()
+    written = """
+name: process_refund
+namespace_name: payments
+version: 2.1.0
+description: Refunds a payment
+deadline_seconds: 3600
+input_schema:
+  type: object
+  title: Refund
+  required: [payment_id, cents]
+  properties:
+    payment_id: {type: string, title: Payment Id}
+    cents: {type: integer, minimum: 1, title: Cents}
+    partial: {type: boolean, default: false, title: Partial}
+steps:
+  - name: validate
+    handler: payments.process_refund.validate
+    result_schema:
+      type: object
+      title: Payment
+      required: [id, cents]
+      properties:
+        id: {type: string, title: Id}
+        cents: {type: integer, title: Cents}
+  - name: charge
+    handler:
+      callable: payments.process_refund.charge
+      initialization: {url: 'http://x'}
+    dependencies: [validate]
+    retry: {max_attempts: 5}
+    timeout_seconds: 30
+    result_schema:
+      type: object
+      title: Receipt
+      required: [number]
+      properties:
+        number: {type: integer, title: Number}
+  - name: tell
+    description: Tells
+    handler: payments.process_refund.tell
+    dependencies: [charge, validate]
+    timeout_seconds: 60
+"""
+    assert workflow.template == parse_template(written)
+
+
+def test_functions_stay_as_they_are() -> None:
+    """They can be called directly, and are found by their handlers' names."""
+    workflow, [validate, charge, notify] = refund()
+
+    assert validate("p", 5, None) == Payment("p", 5)
+    assert workflow.functions == {
+        "payments.process_refund.validate": validate,
+        "payments.process_refund.charge": charge,
+        "payments.process_refund.tell": notify,
+    }
+    assert Handlers.of(workflow).names() == (
+        "payments.process_refund.charge",
+        "payments.process_refund.tell",
+        "payments.process_refund.validate",
+    )
+
+
+def test_a_model_gives_the_context_its_defaults() -> None:
+    """By way of its JSON Schema."""
+    workflow, _ = refund()
+
+    assert prepare_input(workflow.template, {"payment_id": "p", "cents": 5}) == {
+        "payment_id": "p",
+        "cents": 5,
+        "partial": False,
+    }
+
+
+def test_a_name_alone_is_in_the_default_namespace() -> None:
+    """With the default version."""
+    workflow = Workflow("tiny")
+
+    @workflow.step
+    def only() -> None: ...
+
+    assert workflow.template.full_name == "default.tiny@0.1.0"
+    assert workflow.template.input_schema is None
+
+
+def test_a_parameter_named_like_a_later_step_is_an_input() -> None:
+    """Only steps that are there already can be awaited."""
+    workflow = Workflow("order")
+
+    @workflow.step
+    def first(second: str) -> str:
+        return second
+
+    @workflow.step
+    def second(first: str) -> str:
+        return first
+
+    assert [step.dependencies for step in workflow.template.steps] == [(), ("first",)]
+
+
+def test_steps_may_have_their_handlers_elsewhere() -> None:
+    """As in YAML."""
+    workflow = Workflow("mixed", metadata={"owner": "us"})
+    workflow.add("begin", callable="::Elsewhere::Begin", method="run", config={"a": 1})
+    workflow.add("next", after="begin", result_schema={"type": "string"})
+
+    @workflow.step(after=["next"])
+    def finish(begin: str) -> None: ...
+
+    assert workflow.template == parse_template(
+        """
+name: mixed
+metadata: {owner: us}
+steps:
+  - name: begin
+    handler: {callable: Elsewhere.Begin, method: run, initialization: {a: 1}}
+  - name: next
+    dependencies: [begin]
+    result_schema: {type: string}
+  - name: finish
+    handler: default.mixed.finish
+    dependencies: [begin, next]
+"""
+    )
+    assert list(workflow.functions) == ["default.mixed.finish"]
+
+
+def test_a_template_grows_with_its_steps() -> None:
+    """It may be looked at in between."""
+    workflow = Workflow("growing")
+    workflow.add("a")
+    before = workflow.template
+    workflow.add("b", after="a")
+
+    assert [step.name for step in before.steps] == ["a"]
+    assert [step.name for step in workflow.template.steps] == ["a", "b"]
+
+
+def test_schemas_may_be_given_as_they_are() -> None:
+    """Instead of a model."""
+    workflow = Workflow("plain", input={"type": "object", "required": ["id"]})
+    workflow.add("a")
+
+    assert workflow.template.input_schema == {"type": "object", "required": ["id"]}
+
+
+def test_results_have_schemas_where_their_shape_is_said() -> None:
+    """Models, dataclasses and typed dicts say it; under the names in which they are stored."""
+
+    class Named(BaseModel):
+        number: int = Field(alias="no")
+
+    workflow = Workflow("shapes")
+
+    @workflow.step
+    def model() -> Named:
+        return Named(no=1)
+
+    @workflow.step
+    def loose() -> dict[str, Any]:
+        return {}
+
+    @workflow.step
+    def unsaid():  # type: ignore[no-untyped-def]  # that is the point
+        return 5
+
+    shapes = [step.result_schema for step in workflow.template.steps]
+    assert shapes[0] is not None
+    assert shapes[0]["required"] == ["number"]
+    assert shapes[1:] == [None, None]
+
+
+def test_what_is_wrong_is_told_with_the_function_it_is_about() -> None:
+    """All of it, when the template is asked for."""
+    workflow = Workflow("bad name", version="1")
+
+    @workflow.step(after="nowhere", retry=Retry(max_attempts=0))
+    def lost() -> None: ...
+
+    line = lost.__code__.co_firstlineno
+    with pytest.raises(InvalidTemplate) as raised:
+        _ = workflow.template
+
+    told = [(problem.file, problem.line, problem.path) for problem in raised.value.problems]
+    assert told == [
+        (__file__, line, "steps[0].handler.callable"),
+        (__file__, line, "steps[0].retry.max_attempts"),
+        (__file__, line, "steps[0].dependencies[0]"),
+        ("default.bad name@1", None, "name"),
+        ("default.bad name@1", None, "version"),
+    ]
+
+
+def test_a_name_is_taken_once() -> None:
+    """The second step of a name is refused where it is written."""
+    workflow = Workflow("twice")
+    workflow.add("a")
+
+    with pytest.raises(InvalidTemplate, match="the step 'a' is there twice"):
+
+        @workflow.step
+        def a() -> None: ...
+
+
+def test_a_function_that_is_no_step_cannot_be_awaited() -> None:
+    """Nor one whose step comes later."""
+    workflow = Workflow("w")
+
+    def stranger() -> None: ...
+
+    with pytest.raises(Misuse, match="after=stranger: this function is no step of 'w' yet"):
+        workflow.add("a", after=stranger)
+
+
+def test_an_input_without_schema_is_refused() -> None:
+    """At once."""
+    with pytest.raises(Misuse, match="the input of 'w' has no JSON Schema"):
+        Workflow("w", input=Context)
+
+
+def test_an_empty_workflow_has_no_template() -> None:
+    """A template needs a step."""
+    with pytest.raises(InvalidTemplate, match="needs at least one step"):
+        _ = Workflow("w").template

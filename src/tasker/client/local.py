@@ -20,19 +20,16 @@ from tasker.errors import InvalidInput, NotApproved, NotFound, StepParked, TaskF
 from tasker.model import (
     Attempt,
     AuditEntry,
-    Claim,
+    Created,
     Json,
     NewTask,
-    QueueId,
     Step,
     StoredTemplate,
     Task,
     TaskFilter,
     TaskId,
-    TaskInput,
     TaskState,
     Template,
-    WorkerId,
 )
 from tasker.store.protocol import Act, Registered, Store
 from tasker.template import prepare_input
@@ -56,15 +53,8 @@ class Origin(NamedTuple):
 class Claimant(Protocol):
     """A worker in this process, to which the roots of new tasks may go at once."""
 
-    id: WorkerId
-    queues: Sequence[QueueId]
-
-    def room(self) -> int:
-        """Tell how many roots it takes."""
-        ...
-
-    async def created(self, task: TaskInput, claims: Sequence[Claim]) -> None:
-        """Take the roots of a task that were claimed for it."""
+    async def create(self, new: NewTask, roots: int) -> Created:
+        """Create a task in the store, and take those of its `roots` for which there is room."""
         ...
 
 
@@ -103,6 +93,11 @@ class LocalClient(LocalTeams):
         self._clock = clock or SystemClock()
         self._catalogue = Catalogue(store)
         self._made: dict[str, int] = {}  #: tasks created for the origin, by template
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The templates that it knows; those of what `acting_as` tells are the same."""
+        return self._catalogue
 
     def on_behalf_of(self, origin: Origin) -> "LocalClient":
         """Tell the client that a handler uses in one attempt."""
@@ -188,21 +183,23 @@ class LocalClient(LocalTeams):
         if connection is not None:
             created = await self.store.create_tasks(news, connection=connection)
         elif claimant is not None and len(news) == 1 and news[0].run_at is None:
-            created = await self.store.create_tasks(
-                news, worker=claimant.id, queues=claimant.queues, claim_up_to=claimant.room()
-            )
-            if created.claims:
-                await claimant.created(_input(news[0]), created.claims)
+            created = await claimant.create(news[0], len(shapes[0].graph.roots))
         else:
             created = await self.store.create_tasks(news)
         now = self._clock.now()
         tasks = []
         for new, shape, (task_id, fresh) in zip(news, shapes, created.tasks, strict=True):
-            if fresh:
-                tasks.append(shape.task(new, now))
-            else:
-                tasks.append(replace(await self.store.get_task(task_id), created=False))
+            made = shape.task(new, now)
+            tasks.append(made if fresh else await self._found(task_id, made))
         return tasks
+
+    async def _found(self, task_id: TaskId, made: Task) -> Task:
+        """Tell the task that an idempotency key led to instead of `made`."""
+        try:
+            task = await self.store.get_task(task_id)
+        except NotFound:  # made in the caller's own transaction, which nobody else sees yet
+            task = replace(made, id=task_id)
+        return replace(task, created=False)
 
     def _new(self, request: TaskRequest, shape: Shape) -> NewTask:
         template = shape.stored.template
@@ -359,12 +356,6 @@ class LocalClient(LocalTeams):
         if not found:
             raise NotFound(f"there is no task {task_id}")
         return await self._catalogue.shape(found[0].template_id)
-
-
-def _input(new: NewTask) -> TaskInput:
-    return TaskInput(
-        new.id, new.template_id, new.context, new.correlation_id, new.parent_id, new.trace
-    )
 
 
 def _user() -> str:

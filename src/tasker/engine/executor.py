@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future
-from contextvars import ContextVar
+from contextvars import copy_context
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
@@ -18,6 +18,7 @@ from tasker import codec
 from tasker.config import SchemaMode, WorkerSettings
 from tasker.engine.failure import AttemptTimeout, outcome_of
 from tasker.engine.knowledge import KnownTask
+from tasker.engine.logs import current_attempt
 from tasker.engine.threads import Returned, Threads
 from tasker.errors import InvalidInput, InvalidSettings, Misuse, RetryableError, StepParked
 from tasker.handler import LiveAttempt, Plan, Services
@@ -32,9 +33,6 @@ log = logging.getLogger("tasker.worker")
 
 Key: TypeAlias = tuple[TaskId, int, int]
 """(task, step, attempt)."""
-
-current_attempt: ContextVar["Running | None"] = ContextVar("tasker_attempt", default=None)
-"""The attempt that the present code runs for: log records and spans are named after it."""
 
 
 class Stop(StrEnum):
@@ -64,6 +62,16 @@ class Running:
     @property
     def key(self) -> Key:
         return self.claim[:3]
+
+    def facts(self) -> dict[str, Any]:
+        """Tell which attempt it is, as events and log records carry it."""
+        return {
+            "task_id": self.claim.task_id,
+            "template": self.task.served.template.key,
+            "step": self.spec.name,
+            "attempt": self.claim.attempt,
+            "correlation_id": self.task.input.correlation_id,
+        }
 
 
 class Finished(NamedTuple):
@@ -101,6 +109,7 @@ class Executor:
         self._freed = freed
         self._park = park
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  #: no attempt runs in that of whoever made its task
         self._threads = Threads(settings.slots, self._returned)
         self._processes: ProcessPool | None = None
         self._rng = Random()
@@ -124,7 +133,9 @@ class Executor:
         if plan.in_process:
             self._start_process(running, plan, timeout)
         elif plan.is_async:
-            running.job = self._loop.create_task(self._run(running, plan))
+            running.job = self._loop.create_task(
+                self._run(running, plan), context=self._context.copy()
+            )
         else:
             self._threads.submit(running, partial(_call, running, plan))
         return running
@@ -134,10 +145,11 @@ class Executor:
         try:
             value = await plan.call(running.attempt)
         except asyncio.CancelledError as error:
-            stopped = None if running.over else _self_cancelled(error)
-            self._end(running, None, stopped)
-        except (Exception, SystemExit, StepParked, BaseExceptionGroup) as error:  # the attempt's
+            self._end(running, None, _self_cancelled(error))
+        except BaseException as error:  # whatever it is, it belongs to the attempt
             self._end(running, None, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise
         else:
             self._end(running, value, None)
 
@@ -148,17 +160,17 @@ class Executor:
 
     def _start_process(self, running: Running, plan: Plan, timeout: timedelta | None) -> None:
         needed = {no: text for no, text in running.task.results.items() if plan.needs >> no & 1}
+        limit = self._settings.result_limit
         try:
             pool = self._processes = self._processes or _process_pool(self._settings)
-            arguments = (plan.packed, running.claim, running.task.input, needed)
-        except Misuse as error:
+            job = pool.schedule(
+                call_packed,
+                args=[plan.packed, running.claim, running.task.input, needed, limit],
+                timeout=timeout.total_seconds() + 1 if timeout else None,
+            )
+        except Exception as error:  # no such handler there, no process to be had
             self._end(running, None, error)
             return
-        job = pool.schedule(
-            call_packed,
-            args=[*arguments, self._settings.result_limit],
-            timeout=timeout.total_seconds() + 1 if timeout else None,
-        )
         running.job = job
         job.add_done_callback(
             lambda done: self._loop.call_soon_threadsafe(self._process_done, running, done)
@@ -167,8 +179,8 @@ class Executor:
     def _process_done(self, running: Running, done: "Future[JsonText]") -> None:
         try:
             text = done.result()
-        except FutureCancelled:
-            self._end(running, None, None)
+        except FutureCancelled as error:
+            self._end(running, None, _self_cancelled(error))
         except Exception as error:  # it belongs to the attempt
             self._end(running, None, error)
         else:
@@ -178,35 +190,33 @@ class Executor:
 
     def _end(self, running: Running, value: Any, error: BaseException | None) -> None:
         """Decide the outcome of an attempt that ended by itself; free its slot."""
-        parked = _parked(error)
-        if parked is not None and not running.over:
-            running.over = True
-            if running.timer is not None:
-                running.timer.cancel()
-            self._park(running, parked.task_id)
-        elif not running.over:
-            outcome = (
-                self._succeeded(running, value)
-                if error is None
-                else outcome_of(error, running.claim, running.spec, self._rng)
-            )
-            self._settle(running, outcome)
+        if not running.over:
+            if parked := _parked(error):
+                self._over(running)
+                self._park(running, parked.task_id)
+            else:
+                self._settle(running, self._outcome(running, value, error))
         self.running.pop(running.key, None)
         self._freed()
 
-    def _succeeded(self, running: Running, value: Any) -> Outcome:
-        try:
-            in_process = running.plan is not None and running.plan.in_process
-            text = (
-                value
-                if in_process
-                else codec.dumps(value, what="the result", limit=self._settings.result_limit)
-            )
-            if running.spec.result_schema is not None:
-                self._check(running, text)
-        except Misuse as refusal:
-            return outcome_of(refusal, running.claim, running.spec, self._rng)
-        return completed(running.claim, text)
+    def _outcome(self, running: Running, value: Any, error: BaseException | None) -> Outcome:
+        if error is None:
+            try:
+                return completed(running.claim, self._result(running, value))
+            except Exception as refusal:  # no JSON; or what the value's own code raises
+                error = refusal
+        return outcome_of(error, running.claim, running.spec, self._rng)
+
+    def _result(self, running: Running, value: Any) -> JsonText:
+        in_process = running.plan is not None and running.plan.in_process
+        text: JsonText = (
+            value
+            if in_process
+            else codec.dumps(value, what="the result", limit=self._settings.result_limit)
+        )
+        if running.spec.result_schema is not None:
+            self._check(running, text)
+        return text
 
     def _check(self, running: Running, text: JsonText) -> None:
         mode = self._settings.results
@@ -221,10 +231,13 @@ class Executor:
         facts = {"task_id": running.claim.task_id, "step": running.spec.name}
         log.warning("result_does_not_fit", extra={**facts, "problem": told})
 
-    def _settle(self, running: Running, outcome: Outcome) -> None:
+    def _over(self, running: Running) -> None:
         running.over = True
         if running.timer is not None:
             running.timer.cancel()
+
+    def _settle(self, running: Running, outcome: Outcome) -> None:
+        self._over(running)
         self._finished(Finished(running, outcome, time.monotonic() - running.began))
 
     def _time_out(self, running: Running, timeout: timedelta) -> None:
@@ -246,9 +259,7 @@ class Executor:
         if why is Stop.SHUTDOWN:
             self._settle(running, released(running.claim))
         else:
-            running.over = True
-            if running.timer is not None:
-                running.timer.cancel()
+            self._over(running)
         self._interrupt(running, why)
 
     def _interrupt(self, running: Running, why: Stop) -> None:
@@ -269,6 +280,13 @@ class Executor:
                 return running
         return None
 
+    async def interrupted(self, timeout: float) -> None:
+        """Wait until stopped async handlers have cleaned up, at most `timeout` seconds."""
+        jobs = [running.job for running in self.running.values()]
+        tasks = [job for job in jobs if isinstance(job, asyncio.Task)]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+
     def close(self) -> None:
         """Let go of threads and processes. Sync handlers that still run are not waited for."""
         self._threads.close()
@@ -278,8 +296,11 @@ class Executor:
 
 
 def _call(running: Running, plan: Plan) -> Any:
-    current_attempt.set(running)
-    return plan.call(running.attempt)
+    token = current_attempt.set(running)
+    try:
+        return plan.call(running.attempt)
+    finally:
+        current_attempt.reset(token)
 
 
 def _parked(error: BaseException | None) -> StepParked | None:

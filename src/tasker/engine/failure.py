@@ -1,6 +1,7 @@
 """From an exception to what is stored of it, and to what follows from it."""
 
 import traceback
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -30,13 +31,21 @@ def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) 
     final = isinstance(error, PermanentError | Misuse)
     if final or not retry.again(spec.retry, claim.tries):
         return failed(claim, error_text(error, retryable=not final))
-    requested = error.retry_after if isinstance(error, RetryableError) else None
+    requested = _requested(error)
     delay = retry.delay_after(max(claim.tries, 1), spec.retry, rng, requested=requested)
     return retried(claim, error_text(error, retryable=True), delay)
 
 
 def error_text(error: BaseException, *, retryable: bool) -> JsonText:
     """Write an error as stores keep it: type, message, code, retryable, details, trace."""
+    try:
+        return codec.dumps(_facts(error, retryable), what="error")
+    except Exception as trouble:  # the error's own code raises
+        told = {"message": f"its message cannot be told: {type(trouble).__name__}"}
+        return codec.dumps({"type": type(error).__name__, **told, "retryable": retryable})
+
+
+def _facts(error: BaseException, retryable: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "type": type(error).__name__,
         "message": _plain(str(error), _MESSAGE),
@@ -44,8 +53,8 @@ def error_text(error: BaseException, *, retryable: bool) -> JsonText:
     }
     if code := getattr(error, "code", None):
         facts["code"] = _plain(str(code), 200)
-    if isinstance(error, RetryableError) and error.retry_after is not None:
-        facts["retry_after_s"] = error.retry_after.total_seconds()
+    if requested := _requested(error):
+        facts["retry_after_s"] = requested.total_seconds()
     if not isinstance(error, StepError | Misuse):
         trace = "".join(traceback.format_exception(error))
         facts["trace"] = _plain(trace[-_TRACE:], _TRACE)
@@ -54,7 +63,13 @@ def error_text(error: BaseException, *, retryable: bool) -> JsonText:
             facts["details"] = codec.loads(codec.dumps(details, what="details", limit=64_000))
         except Misuse as refusal:
             facts["details"] = {"refused": str(refusal)}
-    return codec.dumps(facts, what="error")
+    return facts
+
+
+def _requested(error: BaseException) -> timedelta | None:
+    """Tell the delay that a handler asked for; None where it is none."""
+    requested = error.retry_after if isinstance(error, RetryableError) else None
+    return requested if isinstance(requested, timedelta) else None
 
 
 def lost_text(worker: str) -> JsonText:

@@ -5,18 +5,23 @@ and so do failed tasks of which nothing can run any more.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from random import Random
 
 from tasker import retry
 from tasker.engine.failure import lost_text
 from tasker.engine.knowledge import Knowledge
-from tasker.errors import StoreUnavailable
-from tasker.model import Lapsed, Outcome, TaskEnd, WorkerId, failed, lost
+from tasker.engine.presence import Presence
+from tasker.errors import StoreUnavailable, TaskerError
+from tasker.model import Lapsed, Outcome, Retry, TaskEnd, failed, lost
 from tasker.store.protocol import Store
+
+log = logging.getLogger("tasker.worker")
 
 PERIOD = 2.0  #: seconds
 MOST = 200  #: lapsed attempts settled at once
+_UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template cannot be read here
 
 
 class Janitor:
@@ -25,42 +30,61 @@ class Janitor:
     Args:
         store: The store.
         knowledge: Where templates, and with them retry policies, are known.
+        presence: As whom to settle.
         ended: Told of the tasks that ended by it.
     """
 
     def __init__(
-        self, store: Store, knowledge: Knowledge, *, ended: Callable[[Sequence[TaskEnd]], None]
+        self,
+        store: Store,
+        knowledge: Knowledge,
+        presence: Presence,
+        *,
+        ended: Callable[[Sequence[TaskEnd]], None],
     ) -> None:
         self._store = store
         self._knowledge = knowledge
+        self._presence = presence
         self._ended = ended
         self._rng = Random()
 
-    async def run(self, worker: Callable[[], WorkerId]) -> None:
-        """Perform the duties for ever, as the worker that `worker` tells."""
+    async def run(self) -> None:
+        """Perform the duties for ever."""
         while True:
             try:
-                while await self.expire(worker()) == MOST:
+                while await self.expire() == MOST:
                     pass
                 self._ended(await self._store.sweep())
             except StoreUnavailable:
                 pass  # whoever needs the store says so
             await asyncio.sleep(PERIOD * (0.8 + 0.4 * self._rng.random()))
 
-    async def expire(self, worker: WorkerId) -> int:
+    async def expire(self) -> int:
         """Settle attempts whose worker's lease lapsed; tell how many were found."""
         lapsed = await self._store.lapsed(MOST)
         if lapsed:
+            workers = sorted({found.worker for found in lapsed})
+            log.warning("leases_lapsed", extra={"workers": workers, "attempts": len(lapsed)})
             outcomes = [await self._outcome(found) for found in lapsed]
-            settled = await self._store.settle(worker, outcomes)
+            settled = await self._store.settle(self._presence.id, outcomes)
             self._ended(settled.ended)
         return len(lapsed)
 
     async def _outcome(self, lapsed: Lapsed) -> Outcome:
-        served = await self._knowledge.template(lapsed.template_id)
-        spec = served.spec(lapsed.claim.no)
+        policy = await self._policy(lapsed)
         text = lost_text(lapsed.worker)
         tries = max(lapsed.claim.tries, 1)
-        if not retry.again(spec.retry, tries):
+        if not retry.again(policy, tries):
             return failed(lapsed.claim, text)
-        return lost(lapsed.claim, text, retry.delay_after(tries, spec.retry, self._rng))
+        return lost(lapsed.claim, text, retry.delay_after(tries, policy, self._rng))
+
+    async def _policy(self, lapsed: Lapsed) -> Retry:
+        try:
+            served = await self._knowledge.template(lapsed.template_id)
+        except StoreUnavailable:
+            raise
+        except TaskerError as error:  # a template that only a later release can read
+            facts = {"task_id": lapsed.claim.task_id, "error": str(error)}
+            log.error("template_unreadable", extra=facts)
+            return _UNKNOWN
+        return served.spec(lapsed.claim.no).retry

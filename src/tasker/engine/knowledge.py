@@ -1,12 +1,21 @@
 """What a worker knows of templates and tasks, so that it need not ask again."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from tasker.errors import Misuse
 from tasker.graph import Graph, members
 from tasker.handler import Handlers, Plan
-from tasker.model import Claim, JsonText, StepSpec, TaskId, TaskInput, Template, TemplateId
+from tasker.model import (
+    TASK_NODE,
+    Claim,
+    JsonText,
+    StepSpec,
+    TaskId,
+    TaskInput,
+    Template,
+    TemplateId,
+)
 from tasker.store.protocol import Store
 
 
@@ -16,6 +25,8 @@ class ServedTemplate:
     def __init__(self, template: Template, handlers: Handlers) -> None:
         self.template = template
         self.graph = Graph(template)
+        #: fans[no]: how many steps wait for step `no`
+        self.fans = [sum(child != TASK_NODE for child in found) for found in self.graph.children]
         self._handlers = handlers
         self._plans: list[Plan | Misuse | None] = [None] * (len(template.steps) + 1)
 
@@ -34,6 +45,8 @@ class ServedTemplate:
             found = self._handlers.plan(self.template, self.graph, spec)
         except Misuse as error:
             return error
+        except Exception as error:  # the handler's own: annotations that cannot be read, ...
+            return Misuse(f"the handler of step {spec.name!r} cannot be called: {error!r}")
         return found or self._handlers.missing(spec.handler, self.template.namespace)
 
 
@@ -82,27 +95,35 @@ class Knowledge:
             return None
         return task
 
-    async def fetch(self, claims: Iterable[Claim]) -> None:
-        """Read what is missing for claims, in two statements at most."""
-        claims = list(claims)
-        unknown = {claim.task_id for claim in claims if claim.task_id not in self._tasks}
-        if unknown:
-            for given in await self._store.load_tasks(sorted(unknown)):
-                self._keep(KnownTask(given, await self.template(given.template_id)))
-        wanted: dict[TaskId, int] = {}
+    async def fetch(self, claims: Sequence[Claim]) -> dict[TaskId, KnownTask]:
+        """Read what is missing for claims, in two statements at most; tell their tasks.
+
+        A task that the store does not have is left out.
+        """
+        tasks = await self._fetch_tasks({claim.task_id for claim in claims})
+        missing: dict[TaskId, int] = {}
         for claim in claims:
-            found = self._tasks.get(claim.task_id)
-            if found is not None and isinstance(plan := found.served.plan(claim.no), Plan):
-                missing = plan.needs & ~found.known
-                wanted[claim.task_id] = wanted.get(claim.task_id, 0) | missing
-        masks = {task_id: list(members(mask)) for task_id, mask in wanted.items() if mask}
-        if masks:
-            for row in await self._store.load_results(masks):
-                self.learn(row.task_id, row.no, row.result)
-            for task_id, mask in wanted.items():  # skipped ones have no row worth asking again
-                if task := self._tasks.get(task_id):
-                    task.known |= mask
-        self._shrink(keep={claim.task_id for claim in claims})
+            task = tasks.get(claim.task_id)
+            if task is not None and isinstance(plan := task.served.plan(claim.no), Plan):
+                mask = plan.needs & ~task.known
+                missing[claim.task_id] = missing.get(claim.task_id, 0) | mask
+        wanted = {task_id: list(members(mask)) for task_id, mask in missing.items() if mask}
+        if wanted:
+            for row in await self._store.load_results(wanted):
+                self._learn(tasks[row.task_id], row.no, row.result)
+            for task_id, mask in missing.items():  # skipped ones have no row worth asking again
+                tasks[task_id].known |= mask
+        self._shrink()
+        return tasks
+
+    async def _fetch_tasks(self, ids: set[TaskId]) -> dict[TaskId, KnownTask]:
+        tasks = {task_id: self._tasks[task_id] for task_id in ids if task_id in self._tasks}
+        unknown = sorted(ids - tasks.keys())
+        if unknown:
+            for given in await self._store.load_tasks(unknown):
+                served = await self.template(given.template_id)
+                tasks[given.task_id] = self._keep(given, served)
+        return tasks
 
     async def template(self, template_id: TemplateId) -> ServedTemplate:
         """Tell a template as this worker runs it."""
@@ -115,13 +136,14 @@ class Knowledge:
 
     async def remember(self, task: TaskInput) -> None:
         """Keep the input of a task that was made here."""
-        self._keep(KnownTask(task, await self.template(task.template_id)))
+        self._keep(task, await self.template(task.template_id))
+        self._shrink()
 
     def learn(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
         """Keep a result that later steps may need."""
         task = self._tasks.get(task_id)
         if task is not None:
-            self._size += task.learn(no, result)
+            self._learn(task, no, result)
 
     def forget(self, task_id: TaskId) -> None:
         """Drop a task that ended."""
@@ -129,15 +151,19 @@ class Knowledge:
         if task is not None:
             self._size -= task.size
 
-    def _keep(self, task: KnownTask) -> None:
-        self.forget(task.input.task_id)
-        self._tasks[task.input.task_id] = task
-        self._size += task.size
+    def _keep(self, task: TaskInput, served: ServedTemplate) -> KnownTask:
+        kept = self._tasks.get(task.task_id)
+        if kept is None:
+            kept = self._tasks[task.task_id] = KnownTask(task, served)
+            self._size += kept.size
+        return kept
 
-    def _shrink(self, keep: set[TaskId]) -> None:
-        while self._size > self._limit and len(self._tasks) > len(keep):
-            task_id = next(iter(self._tasks))
-            if task_id in keep:
-                self._tasks.move_to_end(task_id)
-            else:
-                self.forget(task_id)
+    def _learn(self, task: KnownTask, no: int, result: JsonText | None) -> None:
+        grown = task.learn(no, result)
+        if self._tasks.get(task.input.task_id) is task:
+            self._size += grown
+
+    def _shrink(self) -> None:
+        """Forget what was known first; attempts that run keep what they were given."""
+        while self._size > self._limit and self._tasks:
+            self.forget(next(iter(self._tasks)))

@@ -35,7 +35,7 @@ class Reporter:
 
     def started(self, running: Running) -> None:
         if self.observers:
-            self.emit(StepStarted(**facts(running)))
+            self.emit(StepStarted(**running.facts()))
 
     def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
         """Tell of a settlement; `refused` are the indexes of what came too late."""
@@ -53,7 +53,7 @@ class Reporter:
             self._log(
                 logging.INFO,
                 "attempt_failed",
-                **facts(finished.running),
+                **finished.running.facts(),
                 outcome=outcome.value,
                 delay_s=finished.outcome.delay,
                 error=finished.outcome.error,
@@ -61,7 +61,7 @@ class Reporter:
         if self.observers:
             self.emit(
                 StepSettled(
-                    **facts(finished.running),
+                    **finished.running.facts(),
                     outcome=outcome,
                     ran_for=timedelta(seconds=finished.ran_for),
                     error=finished.outcome.error,
@@ -71,11 +71,11 @@ class Reporter:
 
     def refused(self, running: Running) -> None:
         """Tell of an attempt that was no longer this worker's to settle."""
-        self._log(logging.WARNING, "settle_refused", **facts(running))
-        self.emit(SettleRefused(**facts(running)))
+        self._log(logging.WARNING, "settle_refused", **running.facts())
+        self.emit(SettleRefused(**running.facts()))
 
     def parked(self, running: Running, awaits: TaskId) -> None:
-        self.emit(StepWaiting(**facts(running), awaits=awaits))
+        self.emit(StepWaiting(**running.facts(), awaits=awaits))
 
     def ended(self, ended: Iterable[TaskEnd]) -> None:
         if self.observers:
@@ -84,7 +84,7 @@ class Reporter:
 
     def blocked(self, running: Running | None, blocked_for: timedelta) -> LoopBlocked:
         """Log the handler that holds up the loop, from any thread; tell the event to emit."""
-        which = facts(running) if running else {}
+        which = running.facts() if running else {}
         seconds = round(blocked_for.total_seconds(), 1)
         self._log(logging.WARNING, "loop_blocked", **which, blocked_for_s=seconds)
         return LoopBlocked(which.get("task_id"), which.get("step"), blocked_for)
@@ -99,14 +99,3 @@ class Reporter:
 
     def _log(self, level: int, event: str, **extra: Any) -> None:
         log.log(level, event, extra={**extra, "worker": self._worker})
-
-
-def facts(running: Running) -> dict[str, Any]:
-    """Tell which attempt it is, as events and log records carry it."""
-    return {
-        "task_id": running.claim.task_id,
-        "template": running.task.served.template.key,
-        "step": running.spec.name,
-        "attempt": running.claim.attempt,
-        "correlation_id": running.task.input.correlation_id,
-    }

@@ -2,26 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from contextlib import AbstractContextManager
 
-from tasker.engine.executor import Finished
+from tasker.engine.executor import Finished, Key, Running
 from tasker.engine.failure import error_text
+from tasker.engine.presence import Presence
 from tasker.errors import Misuse, StoreError, StoreUnavailable
-from tasker.model import Claim, Outcome, QueueId, Settled, WorkerId, failed
+from tasker.model import Claim, Outcome, Settled, TaskId, failed
 from tasker.store.protocol import Store
 
 MOST = 500  #: outcomes in one settlement
-
-
-class Host(Protocol):
-    """What a settler must know of its worker."""
-
-    id: WorkerId
-    queues: Sequence[QueueId]
-
-    def room(self) -> int:
-        """Tell how many freed steps the worker can take."""
-        ...
 
 
 class Settler:
@@ -32,28 +22,32 @@ class Settler:
 
     Args:
         store: The store.
-        host: The worker.
+        presence: The worker, as the store knows it.
+        room: Keeps slots for the steps that a settlement frees; yields how many.
         settled: Told of each settlement and what it was of.
         recover: Awaited when the store cannot be reached; returns when it can be again.
-        lock: Held while a settlement is under way.
     """
 
     def __init__(
         self,
         store: Store,
-        host: Host,
+        presence: Presence,
         *,
+        room: Callable[[int], AbstractContextManager[int]],
         settled: Callable[[Sequence[Finished], Settled], None],
         recover: Callable[[], Awaitable[None]],
-        lock: asyncio.Lock,
     ) -> None:
+        self.lock = asyncio.Lock()
+        """Held while a settlement is under way."""
+
         self._store = store
-        self._host = host
+        self._presence = presence
+        self._room = room
         self._settled = settled
         self._recover = recover
-        self._lock = lock
         self._batch: list[Finished] = []
         self._pending: list[Finished] = []
+        self._parking: set[Key] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -80,20 +74,43 @@ class Settler:
         """Wait until everything taken so far is settled."""
         await self._idle.wait()
 
-    def unsettled(self) -> list[Finished]:
-        """List what was taken and is not in the store yet."""
-        return self._batch + self._pending
+    @property
+    def waiting(self) -> int:
+        """How many outcomes wait for the settlement that is under way to end."""
+        return len(self._pending)
+
+    def keys(self) -> set[Key]:
+        """Tell the attempts that ended here, while the store may not know it yet."""
+        unsettled = (finished.outcome[:3] for finished in self._batch + self._pending)
+        return {*unsettled, *self._parking}
+
+    async def park(self, running: Running, awaits: TaskId) -> bool:
+        """Let an attempt's step wait for a task; tell False where it came too late."""
+        self._parking.add(running.key)
+        try:
+            uncertain = False
+            while True:
+                try:
+                    parked = await self._store.park(running.claim, awaits)
+                except StoreUnavailable:
+                    await self._recover()
+                    uncertain = True
+                else:
+                    return parked or uncertain
+        finally:
+            self._parking.discard(running.key)
 
     async def _settle(self, batch: list[Finished]) -> None:
         while batch:
             try:
-                async with self._lock:
-                    settled = await self._store.settle(
-                        self._host.id,
-                        [finished.outcome for finished in batch],
-                        queues=self._host.queues,
-                        claim_up_to=self._host.room(),
-                    )
+                async with self.lock:
+                    with self._room(_freed(batch)) as room:
+                        settled = await self._store.settle(
+                            self._presence.id,
+                            [finished.outcome for finished in batch],
+                            queues=self._presence.queues,
+                            claim_up_to=room,
+                        )
                     self._settled(batch, settled)
                     return
             except StoreUnavailable:
@@ -111,7 +128,11 @@ class Settler:
         """
         while True:
             try:
-                held = {claim[:3] for claim in await self._store.held(self._host.id)}
+                held = {
+                    claim[:3]
+                    for worker in self._presence.ids
+                    for claim in await self._store.held(worker)
+                }
             except StoreUnavailable:
                 await self._recover()
             else:
@@ -131,7 +152,16 @@ class Settler:
         await self._settle([only._replace(outcome=failed(_claim(only.outcome), text))])
 
 
-_FAILED = 2  # index in ATTEMPT_OUTCOMES
+_COMPLETE, _FAILED = 0, 2  # indexes in ATTEMPT_OUTCOMES
+
+
+def _freed(batch: Sequence[Finished]) -> int:
+    """Tell how many steps a settlement may free."""
+    return sum(
+        finished.running.task.served.fans[finished.outcome.no]
+        for finished in batch
+        if finished.outcome.outcome == _COMPLETE
+    )
 
 
 def _claim(outcome: Outcome) -> Claim:

@@ -317,6 +317,10 @@ class Store(TeamStore, Protocol):
         """Delete up to `limit` tasks that ended before then; tell how many."""
         ...
 
+    async def prunable(self, *, ended_before: datetime) -> int:
+        """Count the tasks that ended before then."""
+        ...
+
     # --------------------------------------------------------------- operators
 
     async def cancel_task(self, task_id: TaskId, act: Act) -> Task:

@@ -158,6 +158,10 @@ class Tasks(Driver):
         row = await self._one("prune", ended_before=ended_before, limit=limit)
         return 0 if row is None else int(row[0])
 
+    async def prunable(self, *, ended_before: datetime) -> int:
+        row = await self._one("prunable", ended_before=ended_before)
+        return 0 if row is None else int(row[0])
+
 
 def _creation(tasks: Sequence[NewTask]) -> dict[str, Any]:
     """Columns for create_tasks.sql."""

@@ -168,6 +168,10 @@ class Tasks(Driver):
 
         return await self._write(prune)
 
+    async def prunable(self, *, ended_before: datetime) -> int:
+        row = await self._first("prunable", ended_before=ended_before.timestamp())
+        return int(row[0])
+
 
 def _refusal_of_creation(on: sqlite3.Connection, templates: set[TemplateId]) -> TaskerError:
     """Tell what is wrong with one of the templates."""

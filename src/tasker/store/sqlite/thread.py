@@ -105,7 +105,7 @@ class DatabaseThread:
             if shared and operation.writes:
                 connection.execute("rollback to operation")
                 connection.execute("release operation")
-            elif connection.in_transaction:
+            elif not shared and connection.in_transaction:
                 connection.execute("rollback")
             return _Done(operation, None, _translated(error, self._name))
         if shared and operation.writes:

@@ -1,0 +1,136 @@
+"""The thread that owns the database connection: operations that share a transaction."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tasker.errors import StoreError, StoreUnavailable
+from tasker.store.sqlite.thread import DatabaseThread
+
+pytestmark = pytest.mark.anyio
+
+Work = Callable[[sqlite3.Connection], Any]
+
+
+def connect() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute("create table t (n integer primary key)")
+    return connection
+
+
+def add(n: int, *, and_fail: bool = False) -> Work:
+    def work(on: sqlite3.Connection) -> int:
+        on.execute("insert into t values (?)", (n,))
+        if and_fail:
+            raise ZeroDivisionError
+        return n
+
+    return work
+
+
+def numbers(on: sqlite3.Connection) -> list[int]:
+    return [row[0] for row in on.execute("select n from t order by n")]
+
+
+def broken_read(on: sqlite3.Connection) -> None:
+    on.execute("select ?", ("\ud800",))
+
+
+async def together(thread: DatabaseThread, *works: tuple[Work, bool]) -> list[Any]:
+    """Run operations that have all queued before the first of them began."""
+    gate = threading.Event()
+    blocking = asyncio.ensure_future(thread.run(lambda _: gate.wait(10), writes=False))
+    waiting = [asyncio.ensure_future(thread.run(work, writes=writes)) for work, writes in works]
+    await asyncio.sleep(0)
+    gate.set()
+    await blocking
+    return await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_read_that_fails_takes_no_write_with_it() -> None:
+    """
+    Writes that shared its transaction are done, as their callers are told.
+    """
+    thread = DatabaseThread(connect, "test")
+    thread.start()
+
+    first, read, second = await together(
+        thread, (add(1), True), (broken_read, False), (add(2), True)
+    )
+
+    assert (1, 2) == (first, second)
+    assert isinstance(read, UnicodeEncodeError)
+    assert [1, 2] == await thread.run(numbers, writes=False)
+    await thread.stop()
+
+
+async def test_a_write_that_fails_takes_nothing_with_it() -> None:
+    """
+    It is undone alone, whatever it was that failed.
+    """
+    thread = DatabaseThread(connect, "test")
+    thread.start()
+
+    done = await together(
+        thread,
+        (add(1), True),
+        (add(2, and_fail=True), True),
+        (add(1), True),
+        (add(3), True),
+    )
+
+    assert (1, 3) == (done[0], done[3])
+    assert isinstance(done[1], ZeroDivisionError)
+    assert isinstance(done[2], StoreError)
+    assert [1, 3] == await thread.run(numbers, writes=False)
+    await thread.stop()
+
+
+async def test_a_write_alone_that_fails_leaves_nothing() -> None:
+    """
+    The next one finds the database as it was.
+    """
+    thread = DatabaseThread(connect, "test")
+    thread.start()
+
+    with pytest.raises(ZeroDivisionError):
+        await thread.run(add(1, and_fail=True), writes=True)
+
+    assert [] == await thread.run(numbers, writes=False)
+    assert 1 == await thread.run(add(1), writes=True)
+    await thread.stop()
+
+
+async def test_without_a_connection_every_operation_says_so() -> None:
+    """
+    Nobody waits for ever for a database that cannot be opened.
+    """
+
+    def unable() -> sqlite3.Connection:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    thread = DatabaseThread(unable, "sqlite:nowhere")
+    thread.start()
+
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="sqlite:nowhere"):
+            await thread.run(numbers, writes=False)
+    await thread.stop()
+
+
+async def test_stopping_finishes_what_is_queued() -> None:
+    """
+    A write that was asked for before is durable.
+    """
+    thread = DatabaseThread(connect, "test")
+    thread.start()
+    writing = [asyncio.ensure_future(thread.run(add(n), writes=True)) for n in range(300)]
+    await asyncio.sleep(0)
+
+    await thread.stop()
+
+    assert list(range(300)) == await asyncio.gather(*writing)

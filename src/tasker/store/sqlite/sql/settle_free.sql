@@ -9,8 +9,10 @@ set unmet = step.unmet - c.parents,
                  then 2 else 1 end,
     attempt = step.attempt + (step.unmet = c.parents and step.state = 0 and c.rowid <= :claim_up_to
                               and step.queue_id in (select value from json_each(:queues))),
-    worker = case when step.unmet = c.parents then :worker end,
-    claimed_at = case when step.unmet = c.parents then :now end
+    worker = case when step.unmet = c.parents and c.rowid <= :claim_up_to
+                       and step.queue_id in (select value from json_each(:queues)) then :worker end,
+    claimed_at = case when step.unmet = c.parents and c.rowid <= :claim_up_to
+                           and step.queue_id in (select value from json_each(:queues)) then :now end
 from temp.child c
 where c.no > 0 and step.task_id = c.task_id and step.no = c.no
 returning task_id, no, state

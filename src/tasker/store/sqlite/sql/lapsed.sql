@@ -3,5 +3,5 @@ select s.task_id, s.no, s.attempt, s.attempt - s.free_tries, t.template_id, w.na
 from worker w
 join step s on s.worker = w.id and s.state = 2
 join task t on t.id = s.task_id
-where w.lease_until <= :now and w.lease_until > :now - 2592000
+where w.lease_until <= :now
 limit :limit

@@ -37,6 +37,8 @@ class HotPath(Driver):
         queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
     ) -> Settled:
+        if not outcomes:
+            return Settled((), (), ())
         tasks, nos, attempts, kinds, results, errors, delays = zip(*outcomes, strict=True)
         rows = await self._all(
             "settle",

@@ -10,13 +10,21 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Unpack
 
-from tasker import codec
+from tasker import codec, versions
 from tasker.client.catalogue import Catalogue, Shape, split
 from tasker.client.protocol import TaskOptions, TaskRequest
 from tasker.client.teams import LocalTeams
 from tasker.clock import Clock, SystemClock
 from tasker.config import SchemaMode
-from tasker.errors import InvalidInput, NotApproved, NotFound, StepParked, TaskFailed, WaitTimeout
+from tasker.errors import (
+    IdempotencyConflict,
+    InvalidInput,
+    NotApproved,
+    NotFound,
+    StepParked,
+    TaskFailed,
+    WaitTimeout,
+)
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -156,11 +164,11 @@ class LocalClient(LocalTeams):
         requests = [self._named(request) for request in requests]
         try:
             return await self._created(requests, connection)
-        except NotApproved:
+        except (NotApproved, IdempotencyConflict):
             self._catalogue.forget()  # a version may have been retired a moment ago
             if connection is not None:
                 raise
-            return await self._created(requests, connection)
+            return await self._created([await self._pinned(each) for each in requests], None)
 
     async def _created(
         self,
@@ -245,6 +253,19 @@ class LocalClient(LocalTeams):
         self._made[name] = self._made.get(name, 0) + 1
         key = f"{self._origin.task_id}:{self._origin.no}:{name}:{self._made[name]}"
         return replace(request, idempotency_key=key)
+
+    async def _pinned(self, request: TaskRequest) -> TaskRequest:
+        """Ask for the version that was the right one when the request's key was used first."""
+        namespace, name, version = split(request.template, request.namespace, request.version)
+        if not request.idempotency_key:
+            return request
+        found = await self.store.find_task(namespace, request.idempotency_key)
+        if found is None or found.template.name != name:
+            return request
+        then = found.template.version
+        if versions.latest([then], spec=version) is None:
+            return request
+        return replace(request, template=f"{namespace}.{name}", namespace=None, version=then)
 
     # ------------------------------------------------------------------ waiting
 

@@ -1,0 +1,51 @@
+"""API keys as text."""
+
+import pytest
+
+from tasker.keys import digest_of, new_key, parse_key, verify
+
+
+def test_a_key_is_its_prefix_and_a_secret() -> None:
+    """
+    It reads back as the parts that it was made of.
+    """
+    key = new_key()
+
+    parts = parse_key(key.text)
+
+    assert parts is not None
+    assert f"tsk_{key.prefix}_{parts.secret}" == key.text
+    assert key.digest == digest_of(parts.secret)
+    assert 256 == len(parts.secret) * 4  # bits, in hexadecimal digits
+
+
+def test_no_two_keys_are_alike() -> None:
+    """
+    Neither their prefixes nor their secrets.
+    """
+    keys = [new_key() for _ in range(100)]
+
+    assert 100 == len({key.prefix for key in keys}) == len({key.digest for key in keys})
+
+
+def test_only_its_secret_passes() -> None:
+    """
+    Not the next one, nor none, nor the digest itself.
+    """
+    key = new_key()
+    secret = key.text.rsplit("_", 1)[1]
+
+    assert verify(secret, key.digest)
+    for wrong in ("", secret[:-1], secret.upper() + "0", key.digest, "ü", new_key().text):
+        assert not verify(wrong, key.digest)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "tsk_", "tsk_abc_def", "sk_{}", "{} ", "{}\n", "Bearer {}", "tsk_{}", "{}0"],
+)
+def test_what_is_no_key_has_no_parts(text: str) -> None:
+    """
+    It is told apart before any store is asked.
+    """
+    assert parse_key(text.format(new_key().text)) is None

@@ -1,0 +1,204 @@
+"""Policies from files, and what is wrong with them."""
+
+from pathlib import Path
+
+import pytest
+
+from tasker.errors import InvalidInput, InvalidPolicy, TooLarge
+from tasker.namespaces import (
+    MAX_BYTES,
+    check_policy,
+    load_policies,
+    parse_policies,
+    policies_of,
+)
+from tasker.teams import NamespacePolicy
+
+GROWTHCORP = """
+namespaces:
+  payments:
+    owner_team: payments
+    contact_email: payments-team@growthcorp.com
+    description: Payment processing, refunds, and financial workflows
+    requires_approval: false
+  customer_success:
+    owner_team: customer_success
+    contact_email: cs-team@growthcorp.com
+  shared:
+    owner_team: platform
+    requires_approval: true
+    approvers: [sarah@growthcorp.com, marcus@growthcorp.com]
+"""
+SHARED = NamespacePolicy(
+    namespace="shared",
+    owner_team="platform",
+    requires_approval=True,
+    approvers=("sarah@growthcorp.com", "marcus@growthcorp.com"),
+)
+
+
+def problems(text: str, *, toml: bool = False) -> list[str]:
+    """Tell what is wrong with a text, as `line:column message`, or `path message`."""
+    with pytest.raises(InvalidPolicy) as raised:
+        parse_policies(text, file="p.yaml", toml=toml)
+    assert {"p.yaml"} == {problem.file for problem in raised.value.problems}
+    return [
+        f"{problem.line}:{problem.column} {problem.message}"
+        if problem.line
+        else f"{problem.path} {problem.message}"
+        for problem in raised.value.problems
+    ]
+
+
+def test_policies_are_read_in_their_order() -> None:
+    """
+    What is not written is empty.
+    """
+    payments, success, shared = parse_policies(GROWTHCORP)
+
+    assert (
+        NamespacePolicy(
+            namespace="payments",
+            owner_team="payments",
+            contact_email="payments-team@growthcorp.com",
+            description="Payment processing, refunds, and financial workflows",
+        )
+        == payments
+    )
+    assert ("customer_success", False, ()) == (
+        success.namespace,
+        success.requires_approval,
+        success.approvers,
+    )
+    assert SHARED == shared
+
+
+def test_a_toml_file_says_the_same(tmp_path: Path) -> None:
+    """
+    Its ending tells which it is.
+    """
+    toml = tmp_path / "policies.toml"
+    toml.write_text(
+        '[namespaces.shared]\nowner_team = "platform"\nrequires_approval = true\n'
+        'approvers = ["sarah@growthcorp.com", "marcus@growthcorp.com"]\n'
+    )
+    yaml = tmp_path / "policies.yaml"
+    yaml.write_text(GROWTHCORP)
+
+    assert [SHARED] == load_policies(toml)
+    assert SHARED == load_policies(yaml)[-1]
+    assert [SHARED] == policies_of(
+        {
+            "shared": {
+                "owner_team": "platform",
+                "requires_approval": True,
+                "approvers": ["sarah@growthcorp.com", "marcus@growthcorp.com"],
+            }
+        }
+    )
+
+
+def test_everything_that_is_wrong_is_told_with_its_place() -> None:
+    """
+    At once, in the order of the file.
+    """
+    text = """\
+namespaces:
+  pay ments: {}
+  payments:
+    owner_tem: payments
+    contact_email: payments
+  shared:
+    requires_approval: true
+  twice:
+    approvers: [a@b.c, A@b.c, 3]
+  nothing:
+other: 1
+"""
+
+    assert [
+        "2:14 'pay ments' is not the name of a namespace: letters, digits and _, no digit first,"
+        " at most 63 characters",
+        "4:5 unknown key 'owner_tem' in a namespace; did you mean 'owner_team'? Allowed:"
+        " owner_team, contact_email, description, requires_approval, approvers",
+        "5:20 'payments' is not an e-mail address; write one as name@example.com",
+        "7:24 requires_approval needs approvers: a list of at least one e-mail address",
+        "9:24 A@b.c is there twice",
+        '9:31 must be a text, in quotes: "3", found the number 3',
+        "10:11 must be a mapping with the keys of a namespace, found nothing",
+        "11:1 unknown key 'other' in a policy file; allowed: namespaces",
+    ] == problems(text)
+
+
+def test_of_toml_the_path_is_told() -> None:
+    """
+    Its reader tells no places, but of what it cannot read.
+    """
+    assert [
+        "namespaces.x.owner_team must be a text, found a list",
+        "namespaces.x.contact_email a date is not JSON",
+    ] == sorted(
+        problems("[namespaces.x]\ncontact_email = 2020-01-01\nowner_team = []", toml=True),
+        reverse=True,
+    )
+    (syntax,) = problems("[x", toml=True)
+    assert "this is not TOML" in syntax
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "{}", "[]", "namespaces:", "namespaces: [1]"])
+def test_a_file_without_policies_is_refused(text: str) -> None:
+    """
+    It was meant to say something.
+    """
+    assert problems(text)
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    """
+    As any other: one kind of error to catch.
+    """
+    with pytest.raises(InvalidPolicy, match="cannot be read"):
+        load_policies(tmp_path / "none.yaml")
+    with pytest.raises(TooLarge):
+        parse_policies(" " * (MAX_BYTES + 1))
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes(b"x = '\xe4'")
+    with pytest.raises(InvalidPolicy, match="UTF-8"):
+        load_policies(latin)
+
+
+@pytest.mark.parametrize(
+    ("path", "policy"),
+    [
+        ("$.namespace", NamespacePolicy(namespace="")),
+        ("$.namespace", NamespacePolicy(namespace="9to5")),
+        ("$.owner_team", NamespacePolicy(namespace="n", owner_team="x" * 201)),
+        ("$.contact_email", NamespacePolicy(namespace="n", contact_email="a@b")),
+        ("$.contact_email", NamespacePolicy(namespace="n", contact_email="a b@c.de")),
+        ("$.approvers[1]", NamespacePolicy(namespace="n", approvers=("a@b.c", "a@b.c"))),
+        (
+            "$.approvers[100]",
+            NamespacePolicy(namespace="n", approvers=tuple(f"{n}@b.c" for n in range(101))),
+        ),
+        ("$.requires_approval", NamespacePolicy(namespace="n", requires_approval=True)),
+    ],
+)
+def test_a_policy_that_a_program_made_is_held_to_the_same_rules(
+    path: str, policy: NamespacePolicy
+) -> None:
+    """
+    The error tells which part of it is wrong.
+    """
+    with pytest.raises(InvalidInput) as refusal:
+        check_policy(policy)
+
+    assert path == refusal.value.path
+
+
+def test_a_good_policy_passes() -> None:
+    """
+    Approvers may be listed before they are needed.
+    """
+    check_policy(SHARED)
+    check_policy(NamespacePolicy(namespace="n"))
+    check_policy(NamespacePolicy(namespace="n", approvers=("josé.o'neill+x@mail.example.com",)))

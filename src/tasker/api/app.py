@@ -17,18 +17,27 @@ from tasker.api.guards import Frame, Limits, ignore
 from tasker.api.openapi import describe
 from tasker.api.problems import answer
 from tasker.api.replies import JsonReply
-from tasker.api.routes import tasks
+from tasker.api.routes import earlier, namespaces, steps, tasks, templates, waiting
 from tasker.api.state import Api
 from tasker.api.watch import Watch
 from tasker.client import LocalClient
-from tasker.client.catalogue import Catalogue
 from tasker.errors import TaskerError
 from tasker.settings import ServerSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 
 VERSION = importlib.metadata.version("tasker-workflows")
-ROUTES = (tasks.routes,)
+ROUTES = (
+    tasks.routes,
+    waiting.routes,
+    steps.routes,
+    templates.routes,
+    earlier.discovery,
+    namespaces.routes,
+    namespaces.workers,
+    steps.older,
+    earlier.routes,
+)
 
 
 def create_app(
@@ -77,11 +86,12 @@ def create_app(
 
 
 def _api(store: Store, settings: ServerSettings, client: LocalClient | None) -> Api:
+    client = client or LocalClient(store, actor="server", inputs=settings.inputs)
     return Api(
         store=store,
         settings=settings,
-        client=client or LocalClient(store, actor="server", inputs=settings.inputs),
-        catalogue=Catalogue(store),
+        client=client,
+        catalogue=client.catalogue,
         watch=Watch(store),
     )
 

@@ -1,11 +1,12 @@
 """Reading bodies and parameters, and saying what is wrong with them."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json
 from starlette.requests import Request
 
 from tasker.api.inputs import UUID_PATTERN
@@ -14,7 +15,7 @@ from tasker.api.scope import header
 from tasker.suggest import did_you_mean
 from tasker.template.schema import json_path
 
-M = TypeVar("M", bound="Body")
+M = TypeVar("M", bound=BaseModel)
 
 JSON_TYPES = ("application/json",)
 _MOST_FAULTS = 20
@@ -49,16 +50,33 @@ class JsonBody(Generic[M]):
             require_type(request, JSON_TYPES)
         return self.read(text)
 
+    @property
+    def models(self) -> tuple[type[BaseModel], ...]:
+        """All that the body may be."""
+        return (self.model,)
+
+    def model_for(self, keys: Collection[str]) -> type[M]:
+        """Tell what a body with these keys must be."""
+        return self.model
+
     def read(self, text: bytes) -> M:
         """Read a body. Raises Problem."""
+        model = self.model
         try:
-            return self.model.model_validate_json(text)
+            if len(self.models) > 1:
+                found = from_json(text)
+                model = self.model_for(found if isinstance(found, dict) else ())
+            return model.model_validate_json(text)
         except ValidationError as error:
-            raise wrong(error.errors(include_url=False), self.schema) from None
+            raise wrong(error.errors(include_url=False), schema_of(model)) from None
+        except ValueError as error:  # of from_json
+            raise Problem("malformed_json", f"The body is not JSON: {error}.") from None
 
-    @cached_property
-    def schema(self) -> Mapping[str, Any]:
-        return self.model.model_json_schema()
+
+@cache
+def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
+    """Tell the JSON Schema of a body."""
+    return model.model_json_schema()
 
 
 def require_type(request: Request, allowed: Sequence[str]) -> str:

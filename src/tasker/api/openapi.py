@@ -6,10 +6,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from tasker.api.bodies import JSON_TYPES, Body, JsonBody
+from tasker.api.bodies import JSON_TYPES, JsonBody
 from tasker.api.problems import ProblemDetails
 
 _REF = "#/components/schemas/{model}"
@@ -35,9 +35,9 @@ def describe(app: FastAPI, version: str) -> dict[str, Any]:
         schemas.pop(name, None)
     schemas.update(_schema(ProblemDetails))
     bodies = list(_bodies(app))
-    models = sorted({body.model for _, body in bodies}, key=lambda model: model.__name__)
+    models = {model.__name__: model for _, body in bodies for model in body.models}
     _, definitions = models_json_schema(
-        [(model, "validation") for model in models], ref_template=_REF
+        [(model, "validation") for model in models.values()], ref_template=_REF
     )
     schemas.update(definitions.get("$defs", {}))
     for route, body in bodies:
@@ -55,7 +55,7 @@ def _schema(shape: Any) -> dict[str, Any]:
     return {**schema.pop("$defs", {}), shape.__name__: schema}
 
 
-def _bodies(app: FastAPI) -> Iterator[tuple[APIRoute, JsonBody[Body]]]:
+def _bodies(app: FastAPI) -> Iterator[tuple[APIRoute, JsonBody[BaseModel]]]:
     """Tell the routes that read a JSON body, and which."""
     for route in app.routes:
         if isinstance(route, APIRoute):
@@ -64,8 +64,9 @@ def _bodies(app: FastAPI) -> Iterator[tuple[APIRoute, JsonBody[Body]]]:
                     yield route, dependency.call
 
 
-def _request_body(body: JsonBody[Body]) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(model=body.model.__name__)}
+def _request_body(body: JsonBody[BaseModel]) -> dict[str, Any]:
+    refs = [{"$ref": _REF.format(model=model.__name__)} for model in body.models]
+    schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
     return {
         "required": not body.optional,
         "content": {media_type: {"schema": schema} for media_type in JSON_TYPES},

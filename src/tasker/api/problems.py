@@ -18,6 +18,7 @@ from tasker.api.scope import correlation_of
 from tasker.api.shapes import documented
 from tasker.errors import (
     InvalidInput,
+    InvalidPolicy,
     InvalidTemplate,
     Misuse,
     Refused,
@@ -37,13 +38,16 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "invalid_request": (400, "The request is wrong"),
     "invalid_input": (400, "A value does not fit"),
     "invalid_template": (400, "The template is wrong"),
+    "invalid_policy": (400, "The policy is wrong"),
     "unauthenticated": (401, "Who you are is not known"),
     "forbidden": (403, "You may not do this"),
+    "not_an_approver": (403, "Somebody else must decide this"),
     "not_found": (404, "There is no such thing"),
     "no_such_route": (404, "There is nothing at this path"),
     "method_not_allowed": (405, "This path does not take this method"),
     "request_incomplete": (408, "The request did not arrive in time"),
     "template_conflict": (409, "The version exists with other content"),
+    "template_not_approved": (409, "The template version takes no tasks"),
     "idempotency_conflict": (409, "The key was used with other content"),
     "wrong_state": (409, "Its state does not allow this"),
     "refused": (409, "The stored state does not allow this"),
@@ -176,7 +180,7 @@ def problem_of(error: Exception) -> Problem:
 
 def _of_ours(error: TaskerError) -> Problem:
     code = error.code if error.code in STATUSES else _general(error)
-    if isinstance(error, InvalidTemplate):
+    if isinstance(error, InvalidTemplate | InvalidPolicy):
         return Problem(code, str(error), errors=_template_faults(error))
     if isinstance(error, InvalidInput):
         return Problem(code, str(error), errors=[{"path": error.path, "message": str(error)}])
@@ -198,7 +202,7 @@ def _general(error: TaskerError) -> str:
     return "store_error" if isinstance(error, StoreError) else "internal_error"
 
 
-def _template_faults(error: InvalidTemplate) -> list[Fault]:
+def _template_faults(error: InvalidTemplate | InvalidPolicy) -> list[Fault]:
     return [
         {
             "path": f"$.{found.path}" if found.path else "$",

@@ -1,5 +1,6 @@
 """Declaring routes: what each needs, answers and refuses, said once, beside its function."""
 
+import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -38,6 +39,7 @@ class Routes:
     """
 
     def __init__(self, tag: str, prefix: str = "") -> None:
+        self.tag = tag
         self.router = APIRouter(prefix=prefix, tags=[tag])
 
     def add(
@@ -51,6 +53,7 @@ class Routes:
         also: Mapping[int, Answer] | None = None,
         refuses: Collection[str] = (),
         media_type: str = "application/json",
+        reads: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Declare a route.
 
@@ -64,6 +67,7 @@ class Routes:
             also: Its other answers.
             refuses: Codes of the problems that it tells, beside those that all do.
             media_type: Of an answer that is not JSON.
+            reads: Media types and schemas of a body that no `JsonBody` reads.
         """
         codes = {*refuses, *ALWAYS, *(PROTECTED if permissions else ())}
         responses: dict[int | str, dict[str, Any]] = {**problems(codes)}
@@ -76,7 +80,12 @@ class Routes:
                 "description": told,
                 "content": {media_type: {"schema": {"type": "string"}}},
             }
-        extra = {"x-permissions": [str(one) for one in permissions]} if permissions else {}
+        extra: dict[str, Any] = {}
+        if permissions:
+            extra["x-permissions"] = [str(one) for one in permissions]
+        if reads is not None:
+            content = {kind: {"schema": schema} for kind, schema in reads.items()}
+            extra["requestBody"] = {"required": True, "content": content}
 
         def declare(endpoint: F) -> F:
             self.router.add_api_route(
@@ -88,9 +97,9 @@ class Routes:
                 responses=responses,
                 dependencies=[Depends(requires(*permissions))] if permissions else [],
                 openapi_extra=extra,
-                operation_id=endpoint.__name__,
+                operation_id=f"{self.tag}.{endpoint.__name__}",
                 summary=(endpoint.__doc__ or "").split("\n", 1)[0].rstrip("."),
-                description=(endpoint.__doc__ or "").partition("\n")[2].strip(),
+                description=inspect.cleandoc(endpoint.__doc__ or ""),
             )
             return endpoint
 

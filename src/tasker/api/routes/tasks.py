@@ -26,6 +26,7 @@ from tasker.api.scope import CORRELATION, is_correlation_id
 from tasker.api.shapes.steps import (
     AttemptAnswer,
     AuditAnswer,
+    StepReadiness,
     attempt_answer,
     audit_answer,
     readiness_of,
@@ -107,7 +108,13 @@ class ResolveBody(Body):
     status=201,
     told="The task was created; `Location` tells where it is.",
     also={200: Answer(TaskAnswer, "The idempotency key had made this task before.")},
-    refuses=(*READS_BODY, "not_found", "invalid_input", "idempotency_conflict"),
+    refuses=(
+        *READS_BODY,
+        "not_found",
+        "invalid_input",
+        "idempotency_conflict",
+        "template_not_approved",
+    ),
 )
 async def create_task(
     request: Request, api: ApiOf, body: Annotated[NewTaskBody, Depends(JsonBody(NewTaskBody))]
@@ -125,7 +132,13 @@ async def create_task(
     status=201,
     told="All were created, or found by their idempotency keys.",
     also={200: Answer(TasksCreated, "Idempotency keys had made all of these tasks before.")},
-    refuses=(*READS_BODY, "not_found", "invalid_input", "idempotency_conflict"),
+    refuses=(
+        *READS_BODY,
+        "not_found",
+        "invalid_input",
+        "idempotency_conflict",
+        "template_not_approved",
+    ),
 )
 async def create_tasks(
     request: Request, api: ApiOf, body: Annotated[BulkBody, Depends(JsonBody(BulkBody))]
@@ -143,10 +156,15 @@ async def create_tasks(
 
 def created(task: Task) -> JsonReply:
     """Answer with a task that was created, or found by its key."""
+    return JsonReply(task_answer(task), 201 if task.created else 200, created_headers(task))
+
+
+def created_headers(task: Task) -> dict[str, str]:
+    """Tell where a task is, and what it is tied to."""
     headers = {"Location": f"/v1/tasks/{task.id}"}
     if is_correlation_id(task.correlation_id):
         headers[CORRELATION] = task.correlation_id
-    return JsonReply(task_answer(task), 201 if task.created else 200, headers)
+    return headers
 
 
 # ---------------------------------------------------------------------- reading
@@ -201,7 +219,7 @@ def _source(name: str | None) -> str | None:
 )
 async def get_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonReply:
     """Read a task."""
-    return await _answer(api, await allowed_task(request, api, task_id, TASKS_READ))
+    return await answer_of(api, await allowed_task(request, api, task_id, TASKS_READ))
 
 
 @routes.add(
@@ -289,7 +307,7 @@ async def cancel_task(
 
 async def _cancel(request: Request, api: Api, task_id: TaskId, reason: str) -> JsonReply:
     task = await allowed_task(request, api, task_id, TASKS_CANCEL)
-    return await _answer(api, await acting(request, api).cancel(task.id, reason=reason))
+    return await answer_of(api, await acting(request, api).cancel(task.id, reason=reason))
 
 
 @routes.add(
@@ -310,7 +328,7 @@ async def retry_task(
     retried = await acting(request, api).retry(
         task.id, steps=body.steps, reset_attempts=body.reset_attempts, reason=body.reason
     )
-    return await _answer(api, retried)
+    return await answer_of(api, retried)
 
 
 @routes.add(
@@ -328,7 +346,7 @@ async def resolve_task(
 ) -> JsonReply:
     """Declare a failed task done."""
     task = await allowed_task(request, api, task_id, TASKS_RESOLVE)
-    return await _answer(api, await acting(request, api).resolve(task.id, reason=body.reason))
+    return await answer_of(api, await acting(request, api).resolve(task.id, reason=body.reason))
 
 
 # ---------------------------------------------------------------------- inwards
@@ -355,6 +373,12 @@ def acting(request: Request, api: Api) -> LocalClient:
     return api.client.acting_as(request.state.principal.name)
 
 
-async def _answer(api: Api, task: Task) -> JsonReply:
+async def answer_of(api: Api, task: Task, status: int = 200) -> JsonReply:
+    """Answer with a task and how its steps stand."""
+    return JsonReply(task_answer(task, await readiness(api, task)), status)
+
+
+async def readiness(api: Api, task: Task) -> list[StepReadiness]:
+    """Tell how the steps of a task stand."""
     shape, steps = await shape_of(api, task.id), await api.store.list_steps(task.id)
-    return JsonReply(task_answer(task, readiness_of(task, shape, steps, datetime.now(UTC))))
+    return readiness_of(task, shape, steps, datetime.now(UTC))

@@ -13,6 +13,7 @@ from tasker.client.catalogue import Shape
 from tasker.model import (
     STEP_ENDED,
     Attempt,
+    AttemptOutcome,
     AuditEntry,
     Step,
     StepState,
@@ -118,6 +119,27 @@ class AuditAnswer(TypedDict):
     after: str
 
 
+@documented
+class StepAudit(TypedDict):
+    """What one attempt led to, in the words of earlier clients."""
+
+    audit_uuid: str
+    workflow_step_uuid: str
+    transition_uuid: str
+    task_uuid: str
+    recorded_at: datetime
+    worker_uuid: None
+    worker: str | None
+    correlation_id: str
+    success: bool
+    execution_time_ms: int | None
+    result: Any
+    """Of the attempt that the step's result is from; null of others."""
+    step_name: str
+    from_state: str
+    to_state: str
+
+
 def step_uuid(task_id: TaskId, name: str) -> str:
     """Tell a step's id."""
     return str(uuid5(UUID(task_id), name))
@@ -205,6 +227,40 @@ def audit_answer(entry: AuditEntry) -> AuditAnswer:
         "before": entry.before,
         "after": entry.after,
     }
+
+
+def step_audit(task: Task, step: Step, attempt: Attempt) -> StepAudit:
+    """Write what an attempt led to, as earlier clients read it."""
+    own = step_uuid(task.id, attempt.step)
+    audit = str(uuid5(UUID(own), str(attempt.attempt)))
+    success = attempt.outcome in (AttemptOutcome.COMPLETE, AttemptOutcome.RESOLVED_MANUALLY)
+    began = attempt.claimed_at
+    return {
+        "audit_uuid": audit,
+        "workflow_step_uuid": own,
+        "transition_uuid": audit,
+        "task_uuid": task.id,
+        "recorded_at": attempt.settled_at,
+        "worker_uuid": None,
+        "worker": attempt.worker,
+        "correlation_id": task.correlation_id,
+        "success": success,
+        "execution_time_ms": None
+        if began is None
+        else round((attempt.settled_at - began).total_seconds() * 1000),
+        "result": step.result if success and attempt.attempt == step.attempt else None,
+        "step_name": attempt.step,
+        "from_state": "in_progress",
+        "to_state": _LED_TO.get(attempt.outcome, attempt.outcome.value),
+    }
+
+
+_LED_TO = {
+    AttemptOutcome.RETRY: "waiting_for_retry",
+    AttemptOutcome.LOST: "enqueued",
+    AttemptOutcome.RELEASED: "enqueued",
+    AttemptOutcome.PARKED: "waiting",
+}
 
 
 def readiness_of(

@@ -172,7 +172,7 @@ class Gateways:
         self._server.server_close()
 
     def _serve(self) -> None:
-        self._server.serve_forever(poll_interval=0.05)
+        self._server.serve_forever(poll_interval=0.02)
 
 
 @cache

@@ -352,9 +352,7 @@ async def test_approval_is_required_unless_the_request_says_otherwise(company: C
     The schema's default is true; where it is false, nobody is asked.
     """
     asked = await company.run(REFUND, request())
-    not_asked = await company.run(
-        REFUND, request(ticket_id="TICKET-1235", requires_approval=False)
-    )
+    not_asked = await company.run(REFUND, request(ticket_id="TICKET-1235", requires_approval=False))
 
     assert True is asked.task.context["requires_approval"]  # type: ignore[index,call-overload]
     assert asked.result("get_manager_approval")["approval_required"]

@@ -15,7 +15,7 @@ from tasker.template import digest, dump_yaml, from_document, parse_template, to
 SMALL = Template(namespace="default", name="a", version="0.1.0", steps=(StepSpec(name="b"),))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(templates())
 def test_a_document_is_the_template(template: Template) -> None:
     """Through JSON text as well, as stores keep it."""
@@ -26,7 +26,7 @@ def test_a_document_is_the_template(template: Template) -> None:
     assert to_document(from_document(document)) == document
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(templates())
 def test_yaml_reads_back_as_the_same_template(template: Template) -> None:
     """Words that YAML takes for something else are quoted."""

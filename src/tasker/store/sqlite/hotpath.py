@@ -61,19 +61,10 @@ class HotPath(Driver):
         def park(on: sqlite3.Connection) -> bool:
             now = self._now()
             child = fetch_one(on, "lock_child", task_id=waits_for)
-            parked = fetch(
-                on,
-                "park",
-                task_id=claim.task_id,
-                no=claim.no,
-                attempt=claim.attempt,
-                waits_for=waits_for,
-                over=child is None or child[0],
-                now=now,
-            )
-            if parked:
-                execute(on, "park_history", task_id=claim.task_id, no=claim.no, now=now)
-            return bool(parked)
+            fence = {"task_id": claim.task_id, "no": claim.no, "attempt": claim.attempt}
+            execute(on, "park_history", **fence, now=now)
+            over = child is None or child[0]
+            return bool(fetch(on, "park", **fence, waits_for=waits_for, over=over, now=now))
 
         parked = await self._write(park)
         self._work.set()
@@ -120,7 +111,8 @@ def settle_within(
         refused = sorted(set(range(many)) - {row[0] for row in accepted})
     claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == Code.IN_PROGRESS]
     left = left or any(row[2] == Code.ENQUEUED for row in freed)
+    left = left or any(row[1] in _FOR_OTHERS for row in accepted)
     return Settled(refused, claims, ended), left
 
 
-_FAILED = 2  # index in ATTEMPT_OUTCOMES
+_FAILED, _FOR_OTHERS = 2, (3, 4)  # indexes in ATTEMPT_OUTCOMES; lost and released

@@ -95,7 +95,7 @@ begin
     if v_ended is not null then
         perform wake_parents(v_ended);
     end if;
-    if v_left > 0 then
+    if v_left > 0 or p_outcome && '{3,4}'::smallint[] then   -- lost and released: for others
         perform wake();
     end if;
     if coalesce(cardinality(v_accepted), 0) < cardinality(p_task) then

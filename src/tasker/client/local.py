@@ -40,7 +40,7 @@ from tasker.model import (
     Template,
 )
 from tasker.store.protocol import Act, Registered, Store
-from tasker.template import prepare_input
+from tasker.template import examine_input, prepare_input
 
 if TYPE_CHECKING:
     import asyncpg
@@ -234,15 +234,16 @@ class LocalClient(LocalTeams):
         )
 
     def _prepared(self, template: Template, context: Json) -> Json:
-        try:
+        """Fill in defaults; what does not fit is an error, or a warning where that will do."""
+        if self._inputs is SchemaMode.ENFORCE or not isinstance(context, Mapping):
             return prepare_input(template, context)
-        except InvalidInput as error:
-            if self._inputs is SchemaMode.ENFORCE or not isinstance(context, Mapping):
-                raise
+        filled, violations = examine_input(template, context)
+        if violations:
+            problems = "; ".join(f"{found.path}: {found.message}" for found in violations[:10])
             log.warning(
-                "input_does_not_fit", extra={"template": template.full_name, "problem": str(error)}
+                "input_does_not_fit", extra={"template": template.full_name, "problem": problems}
             )
-            return context
+        return filled
 
     def _named(self, request: TaskRequest) -> TaskRequest:
         """Give the creation a key by which another attempt of the origin finds the task."""

@@ -50,6 +50,12 @@ def require_step(name: str, code: int, action: str, allowed: frozenset[StepState
     return state
 
 
+def require_revived(task_id: TaskId, state: TaskState, revived: int) -> None:
+    """Raise unless a retry of all that failed found anything."""
+    if not revived:
+        raise WrongState(f"task {task_id}", state, "retry", FAILED_TASK)
+
+
 def require_steps(task_id: TaskId, asked: Collection[int] | None, found: Collection[int]) -> None:
     """Raise unless all steps that were asked for are there."""
     missing = set(asked or ()) - set(found)

@@ -20,11 +20,13 @@ class Operators(Tasks):
     """What operators do to tasks and steps."""
 
     async def cancel_task(self, task_id: TaskId, act: Act) -> Task:
-        async with self._transaction() as connection:
-            before = await _locked(connection, task_id, "cancel", acts.OPEN)
-            await stop_task(connection, task_id, Code.CANCELLED, None)
-            await _audit(connection, task_id, None, "cancel", act, before, TaskState.CANCELLED)
-            await execute(connection, "recall")
+        async def cancel(on: Connection) -> None:
+            before = await _locked(on, task_id, "cancel", acts.OPEN)
+            await stop_task(on, task_id, Code.CANCELLED, None)
+            await _audit(on, task_id, None, "cancel", act, before, TaskState.CANCELLED)
+            await execute(on, "recall")
+
+        await self._giving_way(cancel)
         return await self.get_task(task_id)
 
     async def retry_steps(
@@ -35,18 +37,23 @@ class Operators(Tasks):
         steps: Collection[int] | None = None,
         tries: Mapping[int, int] | None = None,
     ) -> Task:
-        async with self._transaction() as connection:
-            await _locked(connection, task_id, "retry", acts.RETRYABLE)
+        async def retry(on: Connection) -> None:
+            state = await _locked(on, task_id, "retry", acts.RETRYABLE)
             nos = None if steps is None else list(steps)
-            locked = await fetch(connection, "lock_steps", task_id=task_id, nos=nos)
-            acts.require_steps(task_id, steps, [row[0] for row in locked])
-            for no, name, code, *_ in locked:
+            found = await fetch(on, "lock_steps", task_id=task_id, nos=nos)
+            acts.require_steps(task_id, steps, [row[0] for row in found])
+            for no, name, code, *_ in found:
                 before = acts.require_step(name, code, "retry", acts.FAILED)
                 used = (tries or {}).get(no, 0)
-                await execute(connection, "retry_step", task_id=task_id, no=no, tries=used)
-                await _audit(connection, task_id, no, "retry", act, before, StepState.ENQUEUED)
-            await execute(connection, "reopen_task", task_id=task_id)
-            await execute(connection, "wake")
+                await execute(on, "retry_step", task_id=task_id, no=no, tries=used)
+                await _audit(on, task_id, no, "retry", act, before, StepState.ENQUEUED)
+            revived = await _reopen(on, task_id)
+            if not found:
+                acts.require_revived(task_id, state, revived)
+                await _audit(on, task_id, None, "retry", act, state, TaskState.IN_PROGRESS)
+            await execute(on, "wake")
+
+        await self._giving_way(retry)
         return await self.get_task(task_id)
 
     async def resolve_step(
@@ -59,15 +66,17 @@ class Operators(Tasks):
         complete: bool = False,
     ) -> Task:
         action, after, outcome = acts.resolution(complete)
-        async with self._transaction() as connection:
-            await _locked(connection, task_id, action, acts.RETRYABLE)
-            locked = await fetch(connection, "lock_steps", task_id=task_id, nos=[no])
-            acts.require_steps(task_id, [no], [row[0] for row in locked])
-            before = acts.require_step(locked[0][1], locked[0][2], action, acts.RESOLVABLE)
-            attempt = await fetch_one(connection, "take_step", task_id=task_id, no=no)
-            await execute(connection, "reopen_task", task_id=task_id)
+
+        async def resolve(on: Connection) -> None:
+            await _locked(on, task_id, action, acts.RETRYABLE)
+            found = await fetch(on, "lock_steps", task_id=task_id, nos=[no])
+            acts.require_steps(task_id, [no], [row[0] for row in found])
+            before = acts.require_step(found[0][1], found[0][2], action, acts.RESOLVABLE)
+            await execute(on, "stop_attempt", task_id=task_id, no=no)
+            attempt = await fetch_one(on, "take_step", task_id=task_id, no=no)
+            await _reopen(on, task_id)
             await execute(
-                connection,
+                on,
                 "settle",
                 worker=None,
                 tasks=[task_id],
@@ -80,16 +89,20 @@ class Operators(Tasks):
                 queues=[],
                 claim_up_to=0,
             )
-            await _audit(connection, task_id, no, action, act, before, after)
-            await execute(connection, "recall")
+            await _audit(on, task_id, no, action, act, before, after)
+            await execute(on, "recall")
+
+        await self._giving_way(resolve)
         return await self.get_task(task_id)
 
     async def resolve_task(self, task_id: TaskId, act: Act) -> Task:
-        async with self._transaction() as connection:
-            before = await _locked(connection, task_id, "resolve", acts.FAILED_TASK)
-            await stop_task(connection, task_id, Code.RESOLVED_MANUALLY, None)
+        async def resolve(on: Connection) -> None:
+            before = await _locked(on, task_id, "resolve", acts.FAILED_TASK)
+            await stop_task(on, task_id, Code.RESOLVED_MANUALLY, None)
             after = TaskState.RESOLVED_MANUALLY
-            await _audit(connection, task_id, None, "resolve_task", act, before, after)
+            await _audit(on, task_id, None, "resolve_task", act, before, after)
+
+        await self._giving_way(resolve)
         return await self.get_task(task_id)
 
 
@@ -98,6 +111,13 @@ async def _locked(
 ) -> TaskState:
     row = await fetch_one(connection, "lock_task", task_id=task_id)
     return acts.require_task(task_id, row, action, allowed)
+
+
+async def _reopen(connection: Connection, task_id: TaskId) -> int:
+    """Open a task again; tell how many steps that it had to give up for its deadline revive."""
+    revived = await fetch(connection, "revive_steps", task_id=task_id)
+    await execute(connection, "reopen_task", task_id=task_id)
+    return len(revived)
 
 
 async def _audit(

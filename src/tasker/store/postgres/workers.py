@@ -17,7 +17,15 @@ from tasker.model import (
     WorkerInfo,
 )
 from tasker.store import acts
-from tasker.store.postgres.driver import READ, Driver, execute, fetch, fetch_one, stop_task
+from tasker.store.postgres.driver import (
+    READ,
+    Connection,
+    Driver,
+    execute,
+    fetch,
+    fetch_one,
+    stop_task,
+)
 
 
 class Workers(Driver):
@@ -79,10 +87,13 @@ class Workers(Driver):
         if failing:
             rows = await self._all("end_failed", tasks=failing)
             ended += (TaskEnd(TaskId(row[0]), TaskState.ERROR) for row in rows)
-        async with self._transaction() as connection:
-            for row in await fetch(connection, "overdue", limit=100):
-                await stop_task(connection, row[0], Code.ERROR, acts.OVERDUE)
-                ended.append(TaskEnd(TaskId(row[0]), TaskState.ERROR))
-            if ended:
-                await execute(connection, "recall")
-        return ended
+        return ended + await self._giving_way(_end_overdue)
+
+
+async def _end_overdue(on: Connection) -> list[TaskEnd]:
+    overdue = [TaskId(row[0]) for row in await fetch(on, "overdue", limit=100)]
+    for task_id in overdue:
+        await stop_task(on, task_id, Code.ERROR, acts.OVERDUE)
+    if overdue:
+        await execute(on, "recall")
+    return [TaskEnd(task_id, TaskState.ERROR) for task_id in overdue]

@@ -43,7 +43,7 @@ class Operators(Tasks):
     ) -> Task:
         def retry(on: sqlite3.Connection) -> None:
             now = self._now()
-            _checked(on, task_id, "retry", acts.RETRYABLE)
+            state = _checked(on, task_id, "retry", acts.RETRYABLE)
             nos = None if steps is None else json_text(list(steps))
             found = fetch(on, "lock_steps", task_id=task_id, nos=nos)
             acts.require_steps(task_id, steps, [row[0] for row in found])
@@ -52,7 +52,10 @@ class Operators(Tasks):
                 used = (tries or {}).get(no, 0)
                 execute(on, "retry_step", task_id=task_id, no=no, tries=used, now=now)
                 _audit(on, task_id, no, "retry", act, before, StepState.ENQUEUED, now)
-            execute(on, "reopen_task", task_id=task_id)
+            revived = _reopen(on, task_id, now)
+            if not found:
+                acts.require_revived(task_id, state, revived)
+                _audit(on, task_id, None, "retry", act, state, TaskState.IN_PROGRESS, now)
 
         await self._write(retry)
         self._work.set()
@@ -75,8 +78,9 @@ class Operators(Tasks):
             found = fetch(on, "lock_steps", task_id=task_id, nos=json_text([no]))
             acts.require_steps(task_id, [no], [row[0] for row in found])
             before = acts.require_step(found[0][1], found[0][2], action, acts.RESOLVABLE)
+            execute(on, "stop_attempt", task_id=task_id, no=no, now=now)
             attempt = fetch_one(on, "take_step", task_id=task_id, no=no, now=now)[0]
-            execute(on, "reopen_task", task_id=task_id)
+            _reopen(on, task_id, now)
             given = json_text([Outcome(task_id, no, attempt, outcome, result, None, 0.0)])
             settle_within(on, None, given, 1, "[]", 0, now)
             _audit(on, task_id, no, action, act, before, after, now)
@@ -102,6 +106,13 @@ def _checked(
     on: sqlite3.Connection, task_id: TaskId, action: str, allowed: frozenset[TaskState]
 ) -> TaskState:
     return acts.require_task(task_id, fetch_one(on, "lock_task", task_id=task_id), action, allowed)
+
+
+def _reopen(on: sqlite3.Connection, task_id: TaskId, now: float) -> int:
+    """Open a task again; tell how many steps that it had to give up for its deadline revive."""
+    revived = fetch(on, "revive_steps", task_id=task_id, now=now)
+    execute(on, "reopen_task", task_id=task_id, now=now)
+    return len(revived)
 
 
 def _audit(

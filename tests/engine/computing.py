@@ -1,0 +1,35 @@
+"""Handlers that run in processes of their own, which import this module."""
+
+import os
+
+from tasker import Context, PermanentError, handler
+
+PARENT = os.environ.setdefault("TASKER_TEST_PARENT", str(os.getpid()))
+
+
+@handler(process=True)
+def where(amount: int, give: int) -> object:
+    return {"total": amount + give, "elsewhere": str(os.getpid()) != PARENT}
+
+
+@handler(process=True)
+def fail_once(context: Context) -> str:
+    if context.attempt == 1:
+        raise OSError("once")
+    return "second"
+
+
+@handler(process=True)
+def fail() -> None:
+    raise PermanentError("no good", code="NO_GOOD")
+
+
+@handler(process=True)
+def die() -> None:
+    os._exit(7)
+
+
+@handler(process=True)
+def endless() -> None:
+    while True:
+        pass

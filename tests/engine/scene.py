@@ -1,0 +1,77 @@
+"""What most tests of the engine begin with."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from tasker import Retry, Template
+from tasker.config import WorkerSettings
+from tasker.errors import StoreUnavailable
+from tasker.events import Event
+from tasker.model import Backoff, StepSpec
+from tasker.store.protocol import Store
+
+SOON = timedelta(seconds=20)  #: only a test that fails takes so long
+AT_ONCE = Retry(backoff=Backoff.NONE)
+ONE_SLOT = WorkerSettings(slots=1)
+
+
+def step(name: str, *after: str, **options: Any) -> StepSpec:
+    """Make a step that waits for `after`, and is tried again without delay."""
+    options.setdefault("retry", AT_ONCE)
+    return StepSpec(name=name, dependencies=after, **options)
+
+
+def template(name: str, *steps: StepSpec | str, **options: Any) -> Template:
+    """Make `n.{name}`; without steps it has one, called as the template is."""
+    specs = [spec if isinstance(spec, StepSpec) else step(spec) for spec in steps or (name,)]
+    options.setdefault("version", "1.0.0")
+    return Template(namespace="n", name=name, steps=tuple(specs), **options)
+
+
+def of_kind(kind: type[Event], events: Iterable[Event]) -> list[Any]:
+    """Tell the events of one kind."""
+    return [event for event in events if isinstance(event, kind)]
+
+
+class Unreliable:
+    """A store whose replies get lost when a test says so.
+
+    `lose("settle")` lets the next settlement happen and its reply be lost; `refuse("settle")`
+    loses the call itself.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lost: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
+        self.held_up: dict[str, asyncio.Event] = {}
+        """Calls of these names reply only when their event is set."""
+        self.calls: list[str] = []
+
+    def lose(self, name: str, times: int = 1) -> None:
+        self._lost[name] = times
+
+    def refuse(self, name: str, times: int = 1) -> None:
+        self._refused[name] = times
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if not asyncio.iscoroutinefunction(method):
+            return method
+
+        async def call(*args: Any, **options: Any) -> Any:
+            self.calls.append(name)
+            if self._refused.get(name, 0) > 0:
+                self._refused[name] -= 1
+                raise StoreUnavailable(f"the test lost the call of {name}")
+            reply = await method(*args, **options)
+            if name in self.held_up:
+                await self.held_up[name].wait()
+            if self._lost.get(name, 0) > 0:
+                self._lost[name] -= 1
+                raise StoreUnavailable(f"the test lost the reply of {name}")
+            return reply
+
+        return call

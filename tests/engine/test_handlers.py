@@ -1,0 +1,438 @@
+"""Handlers of every kind, and what their ends lead to."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.engine import computing
+from tests.engine.scene import SOON, step, template
+from tests.waiting import eventually
+
+from tasker import (
+    Context,
+    PermanentError,
+    Retry,
+    RetryableError,
+    SchemaMode,
+    StepState,
+    Task,
+    TaskState,
+    Worker,
+    WorkerSettings,
+)
+from tasker.errors import TaskFailed
+from tasker.model import Attempt, AttemptOutcome, Backoff, JsonObject, Step
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+async def run(
+    store: Store,
+    handler: Callable[..., Any],
+    *,
+    settings: WorkerSettings | None = None,
+    **options: Any,
+) -> tuple[Task, Step, list[Attempt]]:
+    """Run a task of one step, whose options these are: tell it, its step, its attempts."""
+    flow = template("flow", step("only", **options))
+    async with Worker(store, [{"only": handler}], templates=[flow], settings=settings) as worker:
+        try:
+            task = await worker.client.run("n.flow", {"amount": 7}, timeout=SOON)
+        except TaskFailed as failed:
+            task = failed.task
+        [only] = await worker.client.steps(task.id)
+        return task, only, await worker.client.history(task.id)
+
+
+def message(of: Step | Attempt) -> str:
+    assert of.error is not None
+    return str(of.error["message"])
+
+
+# ------------------------------------------------------------------------------ kinds
+
+
+async def test_an_async_handler_runs_in_the_event_loop(store: Store) -> None:
+    async def only(amount: int) -> object:
+        return {"amount": amount, "here": asyncio.get_running_loop() is loop}
+
+    loop = asyncio.get_running_loop()
+    task, ended, _ = await run(store, only)
+
+    assert TaskState.COMPLETE == task.state
+    assert {"amount": 7, "here": True} == ended.result
+
+
+async def test_a_sync_handler_runs_in_a_thread(store: Store) -> None:
+    def only(amount: int) -> object:
+        return {"amount": amount, "here": threading.get_ident() == here}
+
+    here = threading.get_ident()
+    task, ended, _ = await run(store, only)
+
+    assert TaskState.COMPLETE == task.state
+    assert {"amount": 7, "here": False} == ended.result
+
+
+async def test_a_handler_that_computes_runs_in_a_process(store: Store) -> None:
+    """
+    It gets the results before it, and its own exceptions lead where they lead elsewhere.
+    """
+    flow = template(
+        "compute", step("give"), step("where", "give"), step("fail_once", "where"), step("fail")
+    )
+    async with Worker(
+        store,
+        [computing, {"give": lambda: 20}],
+        templates=[flow],
+        settings=WorkerSettings(processes=1),
+    ) as worker:
+        task = await worker.client.create_task("n.compute", {"amount": 1})
+        with pytest.raises(TaskFailed):
+            await worker.client.wait(task.id, timeout=SOON)
+        steps = {found.name: found for found in await worker.client.steps(task.id)}
+
+    assert {"total": 21, "elsewhere": True} == steps["where"].result
+    assert (2, "second") == (steps["fail_once"].attempt, steps["fail_once"].result)
+    assert (1, "NO_GOOD") == (steps["fail"].attempt, (steps["fail"].error or {})["code"])
+
+
+async def test_a_process_that_dies_is_a_failed_attempt(store: Store) -> None:
+    flow = template("compute", step("die"), step("where"))
+    async with Worker(
+        store,
+        [computing, {"give": lambda: 20}],
+        templates=[flow],
+        settings=WorkerSettings(processes=1),
+    ) as worker:
+        task = await worker.client.create_task("n.compute", {"amount": 1, "give": 1})
+        with pytest.raises(TaskFailed):
+            await worker.client.wait(task.id, timeout=SOON)
+        die, where = await worker.client.steps(task.id)
+
+    assert (StepState.ERROR, 3) == (die.state, die.attempt)
+    assert StepState.COMPLETE == where.state
+
+
+async def test_slots_bound_what_runs_at_once(store: Store) -> None:
+    """
+    Whatever brings the steps: claims, settlements that free many, tasks made here.
+    """
+    running, most = 0, 0
+
+    async def work() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        running -= 1
+
+    many = [step(f"many_{n}", "first", callable="work") for n in range(40)]
+    last = step("last", *(spec.name for spec in many), callable="work")
+    fan = template("fan", step("first", callable="work"), *many, last)
+    async with Worker(
+        store, [{"work": work}], templates=[fan], settings=WorkerSettings(slots=7)
+    ) as worker:
+        tasks = await asyncio.gather(*(worker.client.create_task("n.fan") for _ in range(12)))
+        for task in tasks:
+            await worker.client.wait(task.id, timeout=SOON)
+
+    assert 7 == most
+
+
+async def test_slots_bound_threads_as_well(memory: Store) -> None:
+    lock, running, most = threading.Lock(), 0, 0
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.001)
+        with lock:
+            running -= 1
+
+    many = [step(f"many_{n}", "first", callable="work") for n in range(30)]
+    fan = template("fan", step("first", callable="work"), *many)
+    async with Worker(
+        memory, [{"work": work}], templates=[fan], settings=WorkerSettings(slots=3)
+    ) as worker:
+        for task in [await worker.client.create_task("n.fan") for _ in range(4)]:
+            await worker.client.wait(task.id, timeout=SOON)
+
+    assert 3 == most
+
+
+# ------------------------------------------------------------------------------- ends
+
+
+async def test_any_exception_gets_another_attempt(store: Store) -> None:
+    def only(context: Context) -> str:
+        if context.attempt == 1:
+            raise ZeroDivisionError("the first time")
+        return "done"
+
+    task, ended, history = await run(store, only)
+
+    assert TaskState.COMPLETE == task.state
+    assert (2, "done", None) == (ended.attempt, ended.result, ended.error)
+    assert [AttemptOutcome.RETRY, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
+    assert history[0].error is not None
+    assert ("ZeroDivisionError", "the first time") == (
+        history[0].error["type"],
+        history[0].error["message"],
+    )
+    assert "in only" in str(history[0].error["trace"])
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+async def test_max_attempts_counts_all_attempts(store: Store, most: int) -> None:
+    def only() -> None:
+        raise ValueError("never")
+
+    retry = Retry(max_attempts=most, backoff=Backoff.NONE)
+    task, ended, history = await run(store, only, retry=retry)
+
+    assert TaskState.ERROR == task.state
+    assert (StepState.ERROR, most) == (ended.state, ended.attempt)
+    assert list(range(1, most + 1)) == [row.attempt for row in history]
+    assert AttemptOutcome.ERROR == history[-1].outcome
+
+
+async def test_what_is_not_retryable_runs_once(store: Store) -> None:
+    """
+    Even where the handler asks for another attempt: the first failure is final.
+    """
+
+    def only() -> None:
+        raise RetryableError("please")
+
+    retry = Retry(retryable=False, max_attempts=5, backoff=Backoff.NONE)
+    task, ended, _ = await run(store, only, retry=retry)
+
+    assert TaskState.ERROR == task.state
+    assert (StepState.ERROR, 1) == (ended.state, ended.attempt)
+
+
+async def test_a_permanent_error_is_final(store: Store) -> None:
+    def only() -> None:
+        raise PermanentError("no such order", code="NO_ORDER", details={"order": 7})
+
+    task, ended, _ = await run(store, only)
+
+    assert TaskState.ERROR == task.state
+    assert {
+        "type": "PermanentError",
+        "message": "no such order",
+        "retryable": False,
+        "code": "NO_ORDER",
+        "details": {"order": 7},
+    } == ended.error
+    assert {"message": "1 step failed", "steps": ["only"]} == task.error
+
+
+async def test_the_delay_that_a_handler_asks_for_is_kept(store: Store) -> None:
+    """
+    Not earlier, and not a poll later.
+    """
+
+    def only(context: Context) -> None:
+        if context.attempt == 1:
+            raise RetryableError("busy", retry_after=0.3)
+
+    settings = WorkerSettings(poll=timedelta(seconds=30))
+    _, _, history = await run(store, only, settings=settings)
+    first, second = history
+
+    assert second.claimed_at is not None
+    assert timedelta(seconds=0.3) <= second.claimed_at - first.settled_at < timedelta(seconds=3)
+    assert first.error is not None
+    assert 0.3 == first.error["retry_after_s"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyError, BaseException("odd")])
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_whatever_a_handler_raises_fails_its_attempt_alone(
+    memory: Store, kind: str, error: BaseException
+) -> None:
+    def only() -> None:
+        raise error
+
+    async def only_async() -> None:
+        raise error
+
+    task, ended, _ = await run(memory, only if kind == "sync" else only_async)
+
+    assert TaskState.ERROR == task.state
+    assert (StepState.ERROR, 3) == (ended.state, ended.attempt)
+
+
+async def test_a_handler_that_cancels_itself_has_failed(memory: Store) -> None:
+    async def only() -> None:
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel("enough")
+        await asyncio.sleep(0)
+
+    task, ended, _ = await run(memory, only)
+
+    assert TaskState.ERROR == task.state
+    assert (3, "the handler was cancelled from within: enough") == (ended.attempt, message(ended))
+
+
+async def test_an_error_that_cannot_be_told_still_fails_its_attempt(memory: Store) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    def only() -> None:
+        raise Mute
+
+    _, ended, _ = await run(memory, only)
+
+    assert StepState.ERROR == ended.state
+    assert (3, "Mute") == (ended.attempt, (ended.error or {})["type"])
+
+
+async def test_a_delay_that_is_none_is_not_honoured(memory: Store) -> None:
+    """
+    A wrong type of delay does not harm the attempt that asks for it.
+    """
+
+    def only(context: Context) -> str:
+        if context.attempt == 1:
+            raise RetryableError("busy", retry_after="soon")  # type: ignore[arg-type]
+        return "done"
+
+    _, ended, _ = await run(memory, only)
+
+    assert (2, "done") == (ended.attempt, ended.result)
+
+
+# ---------------------------------------------------------------------------- results
+
+
+async def test_a_result_that_is_not_json_fails_for_good_and_tells_where(store: Store) -> None:
+    def only() -> object:
+        return {"rows": [1, {"when": object()}]}
+
+    task, ended, _ = await run(store, only)
+
+    assert TaskState.ERROR == task.state
+    assert (StepState.ERROR, 1) == (ended.state, ended.attempt)
+    assert "the result is not JSON at $.rows[1].when: a object has no JSON form" == message(ended)
+
+
+@pytest.mark.parametrize("value", [float("nan"), "a\0b", {"a\0": 1}, "\ud800", 1 << 70])
+async def test_values_that_no_store_can_keep_are_refused(store: Store, value: object) -> None:
+    _, ended, _ = await run(store, lambda: {"value": value})
+
+    assert (StepState.ERROR, 1) == (ended.state, ended.attempt)
+    assert message(ended).startswith("the result is not JSON at $")
+
+
+async def test_a_result_that_raises_is_a_failed_attempt(memory: Store) -> None:
+    class Odd(dict[str, Any]):
+        def items(self) -> Any:
+            raise RuntimeError("not today")
+
+    _, ended, _ = await run(memory, lambda: Odd(bad=object()))
+
+    assert StepState.ERROR == ended.state
+
+
+async def test_an_oversized_result_is_refused_not_cut(store: Store) -> None:
+    settings = WorkerSettings(result_limit=1000)
+    _, ended, _ = await run(store, lambda: "x" * 1000, settings=settings)
+
+    assert (StepState.ERROR, 1, None) == (ended.state, ended.attempt, ended.result)
+    assert "the result has 1,002 bytes; the limit is 1,000" == message(ended)
+
+
+SCHEMA: JsonObject = {"type": "object", "required": ["id"]}
+
+
+async def test_results_that_do_not_fit_are_an_error_where_that_is_asked_for(memory: Store) -> None:
+    settings = WorkerSettings(results=SchemaMode.ENFORCE)
+    _, ended, _ = await run(memory, lambda: {}, settings=settings, result_schema=SCHEMA)
+
+    assert (StepState.ERROR, 1) == (ended.state, ended.attempt)
+    assert message(ended).startswith("the result does not fit its schema: ")
+    assert "id" in message(ended)
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(SchemaMode.WARN, True), (SchemaMode.OFF, False)])
+async def test_results_that_do_not_fit_are_warned_of_otherwise(
+    memory: Store, caplog: pytest.LogCaptureFixture, mode: SchemaMode, warned: bool
+) -> None:
+    settings = WorkerSettings(results=mode)
+    task, ended, _ = await run(memory, lambda: {}, settings=settings, result_schema=SCHEMA)
+
+    assert TaskState.COMPLETE == task.state
+    assert warned == ("result_does_not_fit" in caplog.messages)
+    assert {} == ended.result
+
+
+async def test_warning_is_the_default_for_results(memory: Store) -> None:
+    task, _, _ = await run(memory, lambda: {}, result_schema=SCHEMA)
+
+    assert TaskState.COMPLETE == task.state
+
+
+# --------------------------------------------------------------------------- progress
+
+
+async def test_an_attempt_goes_on_from_the_checkpoint_of_the_one_before(store: Store) -> None:
+    async def only(context: Context) -> list[object]:
+        done = context.last_checkpoint or []
+        if context.is_retry:
+            return [*done, "after"]
+        await context.checkpoint([*done, "before"])
+        raise ConnectionError("gone")
+
+    _, ended, _ = await run(store, only)
+
+    assert ["before", "after"] == ended.result
+    assert ["before"] == ended.checkpoint
+
+
+async def test_a_checkpoint_from_a_thread_is_stored_when_the_call_returns(store: Store) -> None:
+    seen: list[object] = []
+
+    def only(context: Context) -> None:
+        context.checkpoint({"row": 10})
+        reached.set()
+        go_on.wait()
+
+    reached, go_on = threading.Event(), threading.Event()
+    flow = template("flow", step("only"))
+    async with Worker(store, [{"only": only}], templates=[flow]) as worker:
+        task = await worker.client.create_task("n.flow")
+        await eventually(reached.is_set)
+        seen += [found.checkpoint for found in await worker.client.steps(task.id)]
+        go_on.set()
+        await worker.client.wait(task.id, timeout=SOON)
+
+    assert [{"row": 10}] == seen
+
+
+async def test_retries_without_backoff_follow_at_once(memory: Store) -> None:
+    """
+    A worker knows when its own failed steps are due; it does not wait for the next poll.
+    """
+
+    def only() -> None:
+        raise ValueError("never")
+
+    settings = WorkerSettings(poll=timedelta(seconds=30))
+    retry = Retry(max_attempts=20, backoff=Backoff.NONE)
+    task, _, history = await run(memory, only, settings=settings, retry=retry)
+
+    assert 20 == len(history)
+    assert task.ended_at is not None
+    assert task.ended_at - task.created_at < timedelta(seconds=5)

@@ -1,6 +1,7 @@
 """What operators may do, and to what: the rules that both stores share."""
 
 from collections.abc import Collection, Sequence
+from uuid import UUID
 
 from tasker import codec
 from tasker.errors import NotFound, WrongState
@@ -24,6 +25,14 @@ FAILED = frozenset({StepState.ERROR})
 RESOLVABLE = frozenset(
     {StepState.ENQUEUED, StepState.IN_PROGRESS, StepState.WAITING, StepState.ERROR}
 )
+
+
+def canonical(task_id: TaskId) -> TaskId:
+    """Tell an id as stores keep it. Raises NotFound for what is no id at all."""
+    try:
+        return TaskId(str(UUID(task_id)))
+    except ValueError:
+        raise unknown_task(task_id) from None
 
 
 def unknown_task(task_id: TaskId) -> NotFound:

@@ -20,6 +20,8 @@ class Operators(Tasks):
     """What operators do to tasks and steps."""
 
     async def cancel_task(self, task_id: TaskId, act: Act) -> Task:
+        task_id = acts.canonical(task_id)
+
         async def cancel(on: Connection) -> None:
             before = await _locked(on, task_id, "cancel", acts.OPEN)
             await stop_task(on, task_id, Code.CANCELLED, None)
@@ -37,6 +39,8 @@ class Operators(Tasks):
         steps: Collection[int] | None = None,
         tries: Mapping[int, int] | None = None,
     ) -> Task:
+        task_id = acts.canonical(task_id)
+
         async def retry(on: Connection) -> None:
             state = await _locked(on, task_id, "retry", acts.RETRYABLE)
             nos = None if steps is None else list(steps)
@@ -65,6 +69,7 @@ class Operators(Tasks):
         *,
         complete: bool = False,
     ) -> Task:
+        task_id = acts.canonical(task_id)
         action, after, outcome = acts.resolution(complete)
 
         async def resolve(on: Connection) -> None:
@@ -96,6 +101,8 @@ class Operators(Tasks):
         return await self.get_task(task_id)
 
     async def resolve_task(self, task_id: TaskId, act: Act) -> Task:
+        task_id = acts.canonical(task_id)
+
         async def resolve(on: Connection) -> None:
             before = await _locked(on, task_id, "resolve", acts.FAILED_TASK)
             await stop_task(on, task_id, Code.RESOLVED_MANUALLY, None)

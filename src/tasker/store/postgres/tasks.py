@@ -94,7 +94,7 @@ class Tasks(Driver):
         return [StepResult(*row) for row in rows]
 
     async def get_task(self, task_id: TaskId) -> Task:
-        row = await self._one("get_task", task_id=task_id)
+        row = await self._one("get_task", task_id=acts.canonical(task_id))
         if row is None:
             raise acts.unknown_task(task_id)
         return READ.task(row)
@@ -122,12 +122,12 @@ class Tasks(Driver):
             state=state,
             started=started,
             correlation_id=filter.correlation_id,
-            parent_id=filter.parent_id,
+            parent_id=filter.parent_id and acts.canonical(filter.parent_id),
             tag=filter.tag,
             created_by=filter.created_by,
             created_after=filter.created_after,
             created_before=filter.created_before,
-            after=after,
+            after=after and acts.canonical(after),
             limit=limit,
         )
         return [READ.task(row) for row in rows]
@@ -135,7 +135,9 @@ class Tasks(Driver):
     async def list_steps(
         self, task_id: TaskId, *, after: int = 0, limit: int | None = None
     ) -> list[Step]:
-        rows = await self._all("list_steps", task_id=task_id, after=after, limit=limit)
+        rows = await self._all(
+            "list_steps", task_id=acts.canonical(task_id), after=after, limit=limit
+        )
         if not rows and after == 0:
             await self.get_task(task_id)
         return [READ.step(row) for row in rows]
@@ -143,13 +145,13 @@ class Tasks(Driver):
     async def history(
         self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
     ) -> list[Attempt]:
-        rows = await self._all("history", task_id=task_id, no=no, limit=limit)
+        rows = await self._all("history", task_id=acts.canonical(task_id), no=no, limit=limit)
         if not rows:
             await self.get_task(task_id)
         return [READ.attempt(row) for row in rows]
 
     async def audit(self, task_id: TaskId) -> list[AuditEntry]:
-        rows = await self._all("audit", task_id=task_id)
+        rows = await self._all("audit", task_id=acts.canonical(task_id))
         if not rows:
             await self.get_task(task_id)
         return [READ.audit(row) for row in rows]

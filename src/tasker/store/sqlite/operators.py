@@ -23,6 +23,8 @@ class Operators(Tasks):
     """What operators do to tasks and steps."""
 
     async def cancel_task(self, task_id: TaskId, act: Act) -> Task:
+        task_id = acts.canonical(task_id)
+
         def cancel(on: sqlite3.Connection) -> None:
             now = self._now()
             before = _checked(on, task_id, "cancel", acts.OPEN)
@@ -41,6 +43,8 @@ class Operators(Tasks):
         steps: Collection[int] | None = None,
         tries: Mapping[int, int] | None = None,
     ) -> Task:
+        task_id = acts.canonical(task_id)
+
         def retry(on: sqlite3.Connection) -> None:
             now = self._now()
             state = _checked(on, task_id, "retry", acts.RETRYABLE)
@@ -70,6 +74,7 @@ class Operators(Tasks):
         *,
         complete: bool = False,
     ) -> Task:
+        task_id = acts.canonical(task_id)
         action, after, outcome = acts.resolution(complete)
 
         def resolve(on: sqlite3.Connection) -> None:
@@ -91,6 +96,8 @@ class Operators(Tasks):
         return await self.get_task(task_id)
 
     async def resolve_task(self, task_id: TaskId, act: Act) -> Task:
+        task_id = acts.canonical(task_id)
+
         def resolve(on: sqlite3.Connection) -> None:
             now = self._now()
             before = _checked(on, task_id, "resolve", acts.FAILED_TASK)

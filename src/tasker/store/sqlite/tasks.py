@@ -93,7 +93,7 @@ class Tasks(Driver):
         return [StepResult(*row) for row in await self._all("load_results", steps=json_text(pairs))]
 
     async def get_task(self, task_id: TaskId) -> Task:
-        row = await self._first("get_task", task_id=task_id, now=self._now())
+        row = await self._first("get_task", task_id=acts.canonical(task_id), now=self._now())
         if row is None:
             raise acts.unknown_task(task_id)
         return READ.task(row)
@@ -123,12 +123,12 @@ class Tasks(Driver):
                 state=state,
                 started=started,
                 correlation_id=filter.correlation_id,
-                parent_id=filter.parent_id,
+                parent_id=filter.parent_id and acts.canonical(filter.parent_id),
                 tag=filter.tag,
                 created_by=filter.created_by,
                 created_after=seconds(filter.created_after),
                 created_before=seconds(filter.created_before),
-                after=after,
+                after=after and acts.canonical(after),
                 limit=limit,
                 now=self._now(),
             )
@@ -139,7 +139,9 @@ class Tasks(Driver):
         self, task_id: TaskId, *, after: int = 0, limit: int | None = None
     ) -> list[Step]:
         most = -1 if limit is None else limit
-        rows = await self._all("list_steps", task_id=task_id, after=after, limit=most)
+        rows = await self._all(
+            "list_steps", task_id=acts.canonical(task_id), after=after, limit=most
+        )
         if not rows and after == 0:
             await self.get_task(task_id)
         return [READ.step(row) for row in rows]
@@ -147,13 +149,13 @@ class Tasks(Driver):
     async def history(
         self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
     ) -> list[Attempt]:
-        rows = await self._all("history", task_id=task_id, no=no, limit=limit)
+        rows = await self._all("history", task_id=acts.canonical(task_id), no=no, limit=limit)
         if not rows:
             await self.get_task(task_id)
         return [READ.attempt(row) for row in rows]
 
     async def audit(self, task_id: TaskId) -> list[AuditEntry]:
-        rows = await self._all("audit", task_id=task_id)
+        rows = await self._all("audit", task_id=acts.canonical(task_id))
         if not rows:
             await self.get_task(task_id)
         return [READ.audit(row) for row in rows]

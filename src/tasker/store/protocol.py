@@ -189,7 +189,10 @@ class Store(TeamStore, Protocol):
     async def list_tasks(
         self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
     ) -> list[Task]:
-        """List tasks, newest first, that are older than `after`."""
+        """List tasks, newest first, that are older than `after`.
+
+        Raises: NotFound (`after` or the filter's parent is no id at all).
+        """
         ...
 
     async def list_steps(
@@ -213,8 +216,8 @@ class Store(TeamStore, Protocol):
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
         """Lease up to `limit` due steps to a worker.
 
-        A step is due when it is enqueued and its `run_at` has come. Those due longest
-        come first. Claiming makes a step in_progress and adds one to its attempt; no
+        A step is due when it is enqueued and its `run_at` has come. The queue with the
+        step that is due longest comes first, and in a queue those due longest. Claiming makes a step in_progress and adds one to its attempt; no
         two claims ever carry the same (task, step, attempt). Never waits for rows
         that another claim holds. A worker that finds less than it asked for is marked
         hungry: until its next full claim, whoever leaves work wakes it.
@@ -340,6 +343,9 @@ class Store(TeamStore, Protocol):
     ) -> Task:
         """Enqueue failed steps anew, and reopen their task.
 
+        Of a task that missed its deadline, what the deadline cancelled may run as well,
+        and the deadline is lifted.
+
         Args:
             task_id: The task.
             act: Who and why.
@@ -347,7 +353,7 @@ class Store(TeamStore, Protocol):
             tries: By step number, what counts as used of `max_attempts`; absent: 0,
                 so that the step starts over.
 
-        Raises: NotFound, WrongState (the task was cancelled; a step did not fail).
+        Raises: NotFound, WrongState (the task was cancelled; a step did not fail; none did).
         """
         ...
 

@@ -1,0 +1,77 @@
+"""The laws that every store keeps, for stores of all kinds: see docs/testing.md.
+
+    from tasker.testing.store_suite import *  # the laws, as test classes
+
+    @pytest.fixture
+    def subject() -> Subject:
+        return MySubject()
+
+Needs pytest and anyio. A law that needs what a store cannot do is skipped by what its
+`Subject` says.
+"""
+
+from tasker.testing.store_suite.claims import TestClaims
+from tasker.testing.store_suite.creation import (
+    TestCallersTransaction,
+    TestCreation,
+    TestCreationWithClaims,
+)
+from tasker.testing.store_suite.failing import (
+    TestCheckpoints,
+    TestDeadlines,
+    TestFailedTasks,
+    TestRetries,
+)
+from tasker.testing.store_suite.joins import TestJoins
+from tasker.testing.store_suite.keys import TestIdempotencyKeys
+from tasker.testing.store_suite.leases import TestLeases, TestRecalls, TestWorkerList
+from tasker.testing.store_suite.operators import (
+    TestActs,
+    TestCancelling,
+    TestResolving,
+    TestRetrying,
+)
+from tasker.testing.store_suite.parking import TestParking
+from tasker.testing.store_suite.pruning import TestPruning
+from tasker.testing.store_suite.reading import TestListing, TestReadingSteps, TestReadingTasks
+from tasker.testing.store_suite.schema import TestSchema
+from tasker.testing.store_suite.settling import TestFence, TestSettling, TestStickyClaims
+from tasker.testing.store_suite.subject import PostgresSubject, SqliteSubject, Subject
+from tasker.testing.store_suite.templates import TestTemplates
+from tasker.testing.store_suite.values import TestValues
+from tasker.testing.store_suite.waking import TestWaking
+
+__all__ = [
+    "PostgresSubject",
+    "SqliteSubject",
+    "Subject",
+    "TestActs",
+    "TestCallersTransaction",
+    "TestCancelling",
+    "TestCheckpoints",
+    "TestClaims",
+    "TestCreation",
+    "TestCreationWithClaims",
+    "TestDeadlines",
+    "TestFailedTasks",
+    "TestFence",
+    "TestIdempotencyKeys",
+    "TestJoins",
+    "TestLeases",
+    "TestListing",
+    "TestParking",
+    "TestPruning",
+    "TestReadingSteps",
+    "TestReadingTasks",
+    "TestRecalls",
+    "TestResolving",
+    "TestRetries",
+    "TestRetrying",
+    "TestSchema",
+    "TestSettling",
+    "TestStickyClaims",
+    "TestTemplates",
+    "TestValues",
+    "TestWaking",
+    "TestWorkerList",
+]

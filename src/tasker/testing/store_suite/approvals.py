@@ -1,0 +1,424 @@
+"""Template versions that need an approval, and versions that are retired."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from tasker.errors import (
+    IdempotencyConflict,
+    InvalidInput,
+    NotAnApprover,
+    NotApproved,
+    NotFound,
+    TaskRegistrationError,
+    WrongState,
+)
+from tasker.model import StepState, Template, TemplateName, TemplateStatus
+from tasker.store.protocol import Act, Registered, Store
+from tasker.teams import NamespacePolicy
+from tasker.testing.store_suite.scene import (
+    Hand,
+    Laws,
+    create,
+    graph,
+    new_task,
+    one,
+    only_state,
+)
+
+SARAH, MARCUS, JAKE = "sarah@growthcorp.com", "marcus@growthcorp.com", "jake@growthcorp.com"
+POLICY = NamespacePolicy(
+    namespace="suite",
+    owner_team="platform",
+    contact_email="platform-team@growthcorp.com",
+    description="Cross-team workflows and utilities",
+    requires_approval=True,
+    approvers=(SARAH, MARCUS),
+)
+FREE = replace(POLICY, requires_approval=False, approvers=())
+CHANGED = graph("one", only="", extra="")
+APPROVED, PENDING = TemplateStatus.APPROVED, TemplateStatus.PENDING_APPROVAL
+REJECTED, RETIRED = TemplateStatus.REJECTED, TemplateStatus.RETIRED
+
+
+def by(actor: str, reason: str = "") -> Act:
+    return Act(actor=actor, reason=reason)
+
+
+async def guard(store: Store, policy: NamespacePolicy = POLICY) -> None:
+    """Declare a policy."""
+    await store.put_policy(policy, by("root"))
+
+
+async def propose(store: Store, template: Template, by: str = JAKE) -> Registered:
+    """Register a template."""
+    return await store.register_template(template, registered_by=by)
+
+
+async def approve(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
+    """Approve the version of a template that waits."""
+    act = Act(actor=by, reason="fine")
+    return (await store.decide_template(template.key, approve=True, act=act)).status
+
+
+async def reject(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
+    """Reject the version of a template that waits."""
+    act = Act(actor=by, reason="no fraud check")
+    return (await store.decide_template(template.key, approve=False, act=act)).status
+
+
+async def statuses(store: Store) -> list[TemplateStatus]:
+    """List the statuses of all versions."""
+    return [version.status for version in await store.template_statuses()]
+
+
+class TestApproval(Laws):
+    async def test_without_a_policy_templates_take_tasks_at_once(self, store: Store) -> None:
+        """
+        So they do where the policy asks for nothing.
+        """
+        assert APPROVED is (await propose(store, one())).stored.status
+        await guard(store, FREE)
+        assert APPROVED is (await propose(store, graph("two", a=""))).stored.status
+
+    async def test_a_new_version_waits_where_approval_is_required(self, store: Store) -> None:
+        """
+        It is stored, but found by no name, and takes no tasks.
+        """
+        await guard(store)
+
+        registered = await propose(store, one())
+
+        assert registered.created
+        assert PENDING is registered.stored.status
+        assert [] == await store.versions("suite", "one")
+        assert [] == await store.templates()
+        with pytest.raises(NotFound):
+            await store.template(one().key)
+        with pytest.raises(NotApproved) as refusal:
+            await create(store, registered.stored.id)
+        assert ("suite.one@1.0.0", "pending_approval", (SARAH, MARCUS)) == (
+            refusal.value.template,
+            refusal.value.status,
+            refusal.value.approvers,
+        )
+
+    async def test_what_was_there_before_the_policy_stays_approved(self, store: Store) -> None:
+        """
+        Asking for approval stops nobody's work.
+        """
+        registered = await propose(store, one())
+        await guard(store)
+
+        assert [APPROVED] == await statuses(store)
+        assert await create(store, registered.stored.id)
+
+    async def test_an_approved_version_takes_tasks(self, store: Store) -> None:
+        """
+        From the moment that a listed approver agreed; their address in any case of letters.
+        """
+        await guard(store)
+        registered = await propose(store, one())
+
+        assert APPROVED is await approve(store, one(), by=SARAH.upper())
+
+        assert ["1.0.0"] == await store.versions("suite", "one")
+        assert APPROVED is (await store.template(one().key)).status
+        await create(store, registered.stored.id)
+        assert 1 == await (await Hand.hire(store)).work_off()
+
+    async def test_a_decision_is_told_with_who_and_why(self, store: Store) -> None:
+        """
+        So is the registration before it.
+        """
+        await guard(store)
+        registered = (await propose(store, one())).stored
+        await reject(store, one(), by=MARCUS)
+
+        (version,) = await store.template_statuses(namespace="suite", name="one")
+
+        assert (registered.id, one().key, REJECTED) == (version.id, version.name, version.status)
+        assert (JAKE, registered.registered_at) == (version.registered_by, version.registered_at)
+        assert (MARCUS, "no fraud check") == (version.decided_by, version.reason)
+        assert version.decided_at is not None
+        assert [] == await store.template_statuses(namespace="other")
+
+    async def test_only_listed_approvers_decide(self, store: Store) -> None:
+        """
+        The error names them; the version goes on waiting.
+        """
+        await guard(store)
+        await propose(store, one())
+
+        for decide in (approve, reject):
+            with pytest.raises(NotAnApprover, match=SARAH):
+                await decide(store, one(), by="priya@growthcorp.com")
+
+        assert [PENDING] == await statuses(store)
+
+    async def test_nobody_approves_what_they_registered(self, store: Store) -> None:
+        """
+        Four eyes see each version; the error names the other approvers.
+        """
+        await guard(store)
+        await propose(store, one(), by=SARAH)
+
+        with pytest.raises(NotAnApprover, match=MARCUS):
+            await approve(store, one(), by=SARAH)
+
+        assert APPROVED is await approve(store, one(), by=MARCUS)
+
+    async def test_whoever_registered_a_version_may_withdraw_it(self, store: Store) -> None:
+        """
+        An approver or not.
+        """
+        await guard(store)
+        await propose(store, one(), by=JAKE)
+
+        assert REJECTED is await reject(store, one(), by=JAKE)
+
+    async def test_a_rejection_needs_a_reason(self, store: Store) -> None:
+        """
+        Who wrote the version must know what to change.
+        """
+        await guard(store)
+        await propose(store, one())
+
+        with pytest.raises(InvalidInput) as refusal:
+            await store.decide_template(one().key, approve=False, act=by(SARAH, " "))
+
+        assert "$.reason" == refusal.value.path
+        assert [PENDING] == await statuses(store)
+
+    async def test_what_does_not_wait_cannot_be_decided(self, store: Store) -> None:
+        """
+        Nor what is not there.
+        """
+        await propose(store, one())
+        await guard(store)
+
+        with pytest.raises(WrongState) as refusal:
+            await approve(store, one())
+        with pytest.raises(NotFound):
+            await approve(store, graph("unknown", a=""))
+
+        assert ("approved", frozenset({"pending_approval"})) == (
+            refusal.value.state,
+            refusal.value.allowed,
+        )
+
+    async def test_the_same_content_again_keeps_its_status(self, store: Store) -> None:
+        """
+        A worker that registers at each start brings nothing up that was decided.
+        """
+        await guard(store)
+        first = (await propose(store, one())).stored
+        waiting = await propose(store, one(), by="a worker")
+        await reject(store, one())
+        rejected = await propose(store, one(), by="a worker")
+
+        assert Registered(first, created=False) == waiting
+        assert (first.id, REJECTED, False) == (
+            rejected.stored.id,
+            rejected.stored.status,
+            rejected.created,
+        )
+
+    async def test_other_content_of_a_version_that_waits_is_refused(self, store: Store) -> None:
+        """
+        Unless it is to take the place of what waits.
+        """
+        await guard(store)
+        await propose(store, one())
+
+        with pytest.raises(TaskRegistrationError, match="waits for approval"):
+            await propose(store, CHANGED)
+
+        replaced = await store.register_template(CHANGED, registered_by=JAKE, replace=True)
+        assert [(replaced.stored.id, PENDING)] == [
+            (version.id, version.status) for version in await store.template_statuses()
+        ]
+
+    async def test_a_rejected_version_may_come_again_with_other_content(self, store: Store) -> None:
+        """
+        What was rejected stays to be seen.
+        """
+        await guard(store)
+        await propose(store, one())
+        await reject(store, one())
+
+        again = await propose(store, CHANGED)
+
+        assert (True, PENDING) == (again.created, again.stored.status)
+        assert APPROVED is await approve(store, one())
+        assert CHANGED == (await store.template(one().key)).template
+        assert [REJECTED, APPROVED] == await statuses(store)
+
+    async def test_a_replacement_waits_while_what_is_in_force_takes_tasks(
+        self, store: Store
+    ) -> None:
+        """
+        Approved, it takes the place of the content before; tasks that exist keep theirs.
+        """
+        old = (await propose(store, one())).stored
+        await guard(store)
+
+        new = await store.register_template(CHANGED, registered_by=JAKE, replace=True)
+
+        assert PENDING is new.stored.status
+        assert [APPROVED, PENDING] == await statuses(store)
+        assert one() == (await store.template(one().key)).template
+        task_id = await create(store, old.id)
+        await approve(store, one())
+        assert CHANGED == (await store.template(one().key)).template
+        assert [APPROVED] == await statuses(store)
+        assert 1 == await (await Hand.hire(store)).work_off()
+        assert StepState.COMPLETE is await only_state(store, task_id)
+
+    async def test_a_rejected_replacement_leaves_what_is_in_force(self, store: Store) -> None:
+        """
+        And the same content again stays rejected.
+        """
+        await propose(store, one())
+        await guard(store)
+        await store.register_template(CHANGED, registered_by=JAKE, replace=True)
+
+        await reject(store, one())
+        again = await store.register_template(CHANGED, registered_by=JAKE, replace=True)
+
+        assert one() == (await store.template(one().key)).template
+        assert (False, REJECTED) == (again.created, again.stored.status)
+
+    async def test_a_policy_that_asks_no_more_lets_anybody_decide(self, store: Store) -> None:
+        """
+        What waited goes on waiting until then.
+        """
+        await guard(store)
+        await propose(store, one())
+        await guard(store, FREE)
+
+        assert [PENDING] == await statuses(store)
+        assert APPROVED is await approve(store, one(), by=JAKE)
+
+    async def test_deciding_at_once_decides_once(self, stores: list[Store]) -> None:
+        """
+        The first decision stands, the others are told so.
+        """
+        await guard(stores[0])
+        await propose(stores[0], one())
+
+        found = await asyncio.gather(
+            *(decide(store, one()) for store in stores for decide in (approve, reject)),
+            return_exceptions=True,
+        )
+
+        (won,) = [each for each in found if isinstance(each, TemplateStatus)]
+        assert 5 == sum(isinstance(each, WrongState) for each in found)
+        assert [won] == await statuses(stores[0])
+
+    async def test_proposing_at_once_leaves_one_that_waits(self, stores: list[Store]) -> None:
+        """
+        Whatever is proposed: the others are refused.
+        """
+        await guard(stores[0])
+        contents = [graph("race", **{f"step_{n}": ""}) for n in range(6)]
+
+        found = await asyncio.gather(
+            *(propose(store, each) for store, each in zip(stores * 2, contents, strict=True)),
+            return_exceptions=True,
+        )
+
+        assert 1 == sum(isinstance(each, Registered) for each in found)
+        assert [PENDING] == await statuses(stores[0])
+
+
+class TestRetirement(Laws):
+    async def test_a_retired_version_takes_no_new_tasks(self, store: Store) -> None:
+        """
+        It is found by no name; those that it has run on.
+        """
+        registered = (await propose(store, one())).stored
+        task_id = await create(store, registered.id)
+
+        retired = await store.retire_template(one().key, by("root", "too old"))
+
+        assert (RETIRED, "root", "too old") == (retired.status, retired.decided_by, retired.reason)
+        assert [] == await store.versions("suite", "one")
+        with pytest.raises(NotApproved, match="retired"):
+            await create(store, registered.id)
+        assert 1 == await (await Hand.hire(store)).work_off()
+        assert StepState.COMPLETE is await only_state(store, task_id)
+
+    async def test_a_restored_version_takes_tasks_again(self, store: Store) -> None:
+        """
+        Retiring loses nothing.
+        """
+        registered = (await propose(store, one())).stored
+        await store.retire_template(one().key, by("root"))
+
+        restored = await store.restore_template(one().key, by("root"))
+
+        assert APPROVED is restored.status
+        assert registered.template == (await store.template(one().key)).template
+        await create(store, registered.id)
+
+    async def test_only_what_is_in_force_can_be_retired_or_restored(self, store: Store) -> None:
+        """
+        The error says what it is, and what it would have to be.
+        """
+        await propose(store, one())
+
+        with pytest.raises(WrongState, match="approved, not retired"):
+            await store.restore_template(one().key, by("root"))
+        await store.retire_template(one().key, by("root"))
+        with pytest.raises(WrongState, match="retired, not approved"):
+            await store.retire_template(one().key, by("root"))
+        with pytest.raises(NotFound):
+            await store.retire_template(TemplateName("suite", "none", "1.0.0"), by("root"))
+
+    async def test_a_retired_version_keeps_its_content(self, store: Store) -> None:
+        """
+        The same again keeps its status; other content needs another version, even to replace.
+        """
+        await propose(store, one())
+        await store.retire_template(one().key, by("root"))
+
+        again = await propose(store, one())
+        with pytest.raises(TaskRegistrationError, match="retired"):
+            await store.register_template(CHANGED, registered_by=JAKE, replace=True)
+
+        assert (False, RETIRED) == (again.created, again.stored.status)
+
+    async def test_a_key_finds_its_task_though_the_template_was_retired(self, store: Store) -> None:
+        """
+        Whoever asks again for what they asked for gets it; nothing new is made.
+        """
+        registered = (await propose(store, one())).stored
+        first = new_task(registered.id, {"n": 1}, idempotency_key="k")
+        await store.create_tasks([first])
+        await store.retire_template(one().key, by("root"))
+
+        again = await store.create_tasks([new_task(registered.id, {"n": 1}, idempotency_key="k")])
+
+        assert [(first.id, False)] == list(again.tasks)
+        with pytest.raises(IdempotencyConflict):
+            await store.create_tasks([new_task(registered.id, {"n": 2}, idempotency_key="k")])
+        with pytest.raises(NotApproved):
+            await store.create_tasks([new_task(registered.id, {"n": 1}, idempotency_key="free")])
+        assert await store.find_task("suite", "free") is None
+
+    async def test_a_bulk_with_a_retired_template_stores_nothing(self, store: Store) -> None:
+        """
+        All or none.
+        """
+        good = (await propose(store, graph("good", a=""))).stored
+        bad = (await propose(store, one())).stored
+        await store.retire_template(one().key, by("root"))
+        new = new_task(good.id)
+
+        with pytest.raises(NotApproved, match=r"suite\.one@1\.0\.0"):
+            await store.create_tasks([new, new_task(bad.id)])
+
+        with pytest.raises(NotFound):
+            await store.get_task(new.id)

@@ -1,0 +1,250 @@
+"""Claiming: what is due, the oldest first, each attempt once."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+from tasker.model import Claim, JsonText, StepState, TaskState, completed, released
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.scene import (
+    ACT,
+    SECOND,
+    Hand,
+    Laws,
+    begin,
+    chain,
+    create,
+    graph,
+    new_task,
+    one,
+    put,
+    steps_of,
+)
+from tasker.testing.store_suite.subject import Subject
+
+
+class TestClaims(Laws):
+    async def test_a_claim_begins_an_attempt(self, store: Store) -> None:
+        """
+        The step is in progress, with the worker's name; its task is too.
+        """
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store, "bob")
+
+        claim = await hand.claim_one()
+
+        assert Claim(task_id, 1, 1, 1, None) == claim
+        step = (await steps_of(store, task_id))["only"]
+        assert (StepState.IN_PROGRESS, 1, "bob") == (step.state, step.attempt, step.worker)
+        assert step.claimed_at is not None
+        assert TaskState.IN_PROGRESS == (await store.get_task(task_id)).state
+
+    async def test_the_oldest_come_first(self, store: Store, subject: Subject) -> None:
+        """
+        In the order in which they became due, whatever the order of their ids.
+        """
+        template = await put(store, one())
+        news = [new_task(template) for _ in range(6)]
+        order = [news[number] for number in (3, 0, 5, 1, 4, 2)]
+        for new in order:
+            await store.create_tasks([new])
+            await subject.advance(SECOND)
+        hand = await Hand.hire(store)
+
+        first = await hand.claim(2)
+        second = await hand.claim(3)
+        third = await hand.claim(4)
+
+        assert {order[0].id, order[1].id} == {claim.task_id for claim in first}
+        assert {order[2].id, order[3].id, order[4].id} == {claim.task_id for claim in second}
+        assert {order[5].id} == {claim.task_id for claim in third}
+
+    async def test_the_queue_with_the_oldest_goes_first(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        No queue starves while another is full.
+        """
+        full, other = await put(store, one("full")), await put(store, graph("other", solo=""))
+        for _ in range(3):
+            await create(store, full)
+            await subject.advance(SECOND)
+        old = await create(store, other)
+        await subject.advance(SECOND)
+        for _ in range(3):
+            await create(store, full)
+        hand = await Hand.hire(store)
+
+        await hand.claim(3)
+
+        assert [old] == [claim.task_id for claim in await hand.claim(1)]
+
+    async def test_what_has_begun_goes_before_what_is_new(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        A freed step is as old as the step that freed it.
+        """
+        template = await put(store, graph("chain", only="", then="only"))
+        begun = await create(store, template)
+        await subject.advance(SECOND)
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+        await create(store, template)
+        await subject.advance(SECOND)
+
+        await hand.complete(claim)
+
+        assert [(begun, 2)] == [(claim.task_id, claim.no) for claim in await hand.claim(1)]
+
+    async def test_only_the_queues_asked_for_are_claimed(self, store: Store) -> None:
+        """
+        A worker never gets what it cannot run.
+        """
+        await begin(store, graph("three", a="", b="", c=""))
+        hand = await Hand.hire(store, handlers={"a", "c"})
+
+        claims = await hand.claim()
+
+        assert {1, 3} == {claim.no for claim in claims}
+        assert [] == await (await Hand.hire(store, handlers=set())).claim()
+
+    async def test_namespaces_do_not_share_queues(self, store: Store) -> None:
+        """
+        Two teams may have a handler of one name.
+        """
+        template = await put(store, one())
+        foreign = await put(store, replace(one(), namespace="other"))
+        await create(store, template)
+        theirs = await create(store, foreign)
+        queues = [queue.id for queue in await store.queues() if queue.namespace == "other"]
+        hand = await Hand.hire(store)
+
+        claimed = await store.claim(hand.id, queues, 10)
+
+        assert [theirs] == [claim.task_id for claim in claimed.claims]
+
+    async def test_no_more_than_asked_for_are_claimed(self, store: Store) -> None:
+        """
+        The rest stays for others.
+        """
+        template = await put(store, graph("pair", a="", b=""))
+        for _ in range(5):
+            await create(store, template)
+        hand = await Hand.hire(store)
+
+        assert [3, 3, 4, 0] == [len(await hand.claim(limit)) for limit in (3, 3, 9, 9)]
+        assert [] == await hand.claim(0)
+
+    async def test_a_step_is_not_due_before_its_time(self, store: Store, subject: Subject) -> None:
+        """
+        The claim tells how long it is until the next is; None when nothing is scheduled.
+        """
+        template = await put(store, one())
+        hand = await Hand.hire(store)
+        nothing = await store.claim(hand.id, hand.queues, 10)
+        now = (await store.get_task(await create(store, template))).created_at
+        await create(store, template, run_at=now + SECOND * 600)
+        await create(store, template, run_at=now + SECOND * 60)
+        await hand.work_off()
+
+        early = await store.claim(hand.id, hand.queues, 10)
+        await subject.advance(SECOND * 61)
+        due = await store.claim(hand.id, hand.queues, 10)
+
+        assert (0, None) == (len(nothing.claims), nothing.next_due)
+        assert 0 == len(early.claims)
+        assert early.next_due is not None
+        assert 50 < early.next_due <= 60
+        assert 1 == len(due.claims)
+        assert due.next_due is not None
+        assert 500 < due.next_due <= 540
+
+    async def test_the_next_due_step_is_one_of_the_own_queues(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        A worker does not wake for what it cannot run.
+        """
+        template = await put(store, graph("pair", a="", b=""))
+        now = (await store.get_task(await create(store, template))).created_at
+        await create(store, template, run_at=now + SECOND * 60)
+        hand = await Hand.hire(store, handlers={"a"})
+        stranger = await Hand.hire(store, handlers={"none"})
+        await hand.work_off()
+
+        assert (await store.claim(hand.id, hand.queues, 10)).next_due is not None
+        assert (await store.claim(stranger.id, stranger.queues, 10)).next_due is None
+
+    async def test_an_attempt_number_is_never_used_twice(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Whatever ended the last attempt, the next claim has the next number.
+        """
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store)
+
+        seen = [await hand.claim_one()]
+        await hand.retry(seen[-1])
+        seen.append(await hand.claim_one())
+        await hand.settle(released(seen[-1]))
+        seen.append(await hand.claim_one())
+        await hand.fail(seen[-1])
+        await store.retry_steps(task_id, ACT)
+        seen.append(await hand.claim_one())
+
+        assert [1, 2, 3, 4] == [claim.attempt for claim in seen]
+        assert [1, 2, 2, 1] == [claim.tries for claim in seen]
+
+    async def test_no_two_claim_the_same(self, stores: list[Store]) -> None:
+        """
+        Many workers in several processes share the work out without a step lost or doubled.
+        """
+        template = await put(stores[0], chain())
+        await stores[0].create_tasks([new_task(template) for _ in range(200)])
+        hands = [await Hand.hire(store, f"hand {n}") for n, store in enumerate(stores * 3)]
+        seen: list[Claim] = []
+
+        async def claim_all(hand: Hand, limit: int) -> None:
+            while claims := await hand.claim(limit):
+                seen.extend(claims)
+
+        await asyncio.gather(
+            *(claim_all(hand, 1 + number * 2) for number, hand in enumerate(hands))
+        )
+
+        assert 200 == len(seen)
+        assert {1} == set(Counter(claim[:3] for claim in seen).values())
+        held = [claim for hand in hands for claim in await hand.store.held(hand.id)]
+        assert sorted(seen) == sorted(held)
+
+    async def test_workers_share_a_whole_load(self, stores: list[Store]) -> None:
+        """
+        Claiming, settling and freeing at once, every step is completed by one attempt.
+        """
+        template = await put(stores[0], chain())
+        news = [new_task(template) for _ in range(100)]
+        await stores[0].create_tasks(news)
+        hands = [await Hand.hire(store, f"hand {n}") for n, store in enumerate(stores * 2)]
+        done: list[Claim] = []
+
+        async def work(hand: Hand, limit: int) -> None:
+            while len(done) < 300:
+                claims = await hand.claim(limit)
+                while claims:
+                    settled = await hand.settle(
+                        *(completed(claim, JsonText("null")) for claim in claims),
+                        claim_up_to=limit // 2,
+                    )
+                    assert [] == list(settled.refused)
+                    done.extend(claims)
+                    claims = list(settled.claims)
+
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(work(hand, 2 + 3 * n) for n, hand in enumerate(hands)))
+
+        assert 300 == len(done) == len(set(done))
+        assert {1} == {claim.attempt for claim in done}
+        states = {(await stores[0].get_task(new.id)).state for new in news[::10]}
+        assert {TaskState.COMPLETE} == states

@@ -1,0 +1,318 @@
+"""Creating tasks: all or none, with everything that was given."""
+
+import pytest
+
+from tasker.errors import NotFound, StoreError
+from tasker.model import (
+    Created,
+    StepCounts,
+    StepState,
+    TaskFilter,
+    TaskState,
+    TemplateId,
+)
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.scene import (
+    NOBODY,
+    SECOND,
+    Hand,
+    Laws,
+    begin,
+    chain,
+    create,
+    diamond,
+    fan,
+    graph,
+    new_task,
+    one,
+    put,
+    states_of,
+    steps_of,
+)
+from tasker.testing.store_suite.subject import Subject
+
+
+class TestCreation(Laws):
+    async def test_a_new_task_has_all_its_steps(self, store: Store) -> None:
+        """
+        Roots are enqueued, the others wait for their parents.
+        """
+        task_id = await begin(store, diamond())
+
+        steps = await steps_of(store, task_id)
+        task = await store.get_task(task_id)
+
+        assert {"a": "enqueued", "b": "pending", "c": "pending", "d": "pending"} == {
+            name: step.state.value for name, step in steps.items()
+        }
+        assert [0, 1, 1, 2] == [step.unmet for step in steps.values()]
+        assert [1, 2, 3, 4] == [step.no for step in steps.values()]
+        assert [0, 0, 0, 0] == [step.attempt for step in steps.values()]
+        assert StepCounts(enqueued=1, pending=3) == task.counts
+        assert TaskState.PENDING == task.state
+
+    async def test_a_task_is_read_as_it_was_created(self, store: Store) -> None:
+        """
+        Every field comes back.
+        """
+        template = await put(store, one())
+        new = new_task(
+            template,
+            {"order": 7},
+            correlation_id="c-1",
+            idempotency_key="k-1",
+            parent_id=NOBODY,
+            created_by="bob",
+            reason="he said so",
+            tags=("b", "a b", 'c"'),
+            trace="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            deadline=SECOND * 90,
+        )
+
+        created = await store.create_tasks([new])
+        task = await store.get_task(new.id)
+        (given,) = await store.load_tasks([new.id])
+
+        assert Created([(new.id, True)], []) == Created(list(created.tasks), list(created.claims))
+        assert one().key == task.template
+        assert {"order": 7} == task.context
+        assert ("c-1", "k-1", NOBODY) == (
+            task.correlation_id,
+            task.idempotency_key,
+            task.parent_id,
+        )
+        assert ("bob", "he said so", ("b", "a b", 'c"')) == (
+            task.created_by,
+            task.reason,
+            task.tags,
+        )
+        assert task.created_at + SECOND * 90 == task.deadline
+        assert (task.ended_at, task.error) == (None, None)
+        assert (new.id, template, "c-1", NOBODY, new.trace) == (
+            given.task_id,
+            given.template_id,
+            given.correlation_id,
+            given.parent_id,
+            given.trace,
+        )
+        assert new.context == given.context
+
+    async def test_many_are_told_in_the_order_asked_for(self, store: Store) -> None:
+        """
+        A bulk of several templates is stored as one.
+        """
+        templates = [await put(store, template) for template in (one(), chain(), diamond())]
+        news = [new_task(templates[number % 3], {"n": number}) for number in range(300)]
+
+        created = await store.create_tasks(news)
+
+        assert [(new.id, True) for new in news] == list(created.tasks)
+        listed = await store.list_tasks(TaskFilter(), limit=1000)
+        assert {new.id for new in news} == {task.id for task in listed}
+        assert 100 * (1 + 3 + 4) == sum(task.counts.total for task in listed)
+
+    async def test_nothing_is_created_of_nothing(self, store: Store) -> None:
+        """
+        An empty bulk is no error.
+        """
+        assert Created([], []) == await store.create_tasks([])
+
+    async def test_an_unknown_template_stores_nothing(self, store: Store) -> None:
+        """
+        All or none: the good tasks of the bulk are not there, and their keys are free.
+        """
+        template = await put(store, one())
+        good = new_task(template, idempotency_key="k")
+
+        with pytest.raises(NotFound):
+            await store.create_tasks([good, new_task(TemplateId(4711))])
+
+        assert [] == await store.list_tasks(TaskFilter())
+        assert await store.find_task("suite", "k") is None
+        assert [(good.id, True)] == list((await store.create_tasks([good])).tasks)
+
+    async def test_an_id_that_is_taken_stores_nothing(self, store: Store) -> None:
+        """
+        All or none, also where the database itself objects.
+        """
+        template = await put(store, chain())
+        first = new_task(template)
+        await store.create_tasks([first])
+        other = new_task(template, idempotency_key="k")
+
+        with pytest.raises(StoreError):
+            await store.create_tasks([other, first])
+
+        with pytest.raises(NotFound):
+            await store.get_task(other.id)
+        assert await store.find_task("suite", "k") is None
+        assert 3 == len(await store.list_steps(first.id))
+
+    async def test_what_the_database_cannot_hold_stores_nothing(self, store: Store) -> None:
+        """
+        Should it get this far, it harms no neighbour.
+        """
+        template = await put(store, one())
+        good, bad = new_task(template), new_task(template, correlation_id="\ud800")
+
+        with pytest.raises(Exception):  # noqa: B017 - the driver's
+            await store.create_tasks([good, bad])
+
+        assert [] == await store.list_tasks(TaskFilter())
+
+    async def test_a_task_may_begin_later(self, store: Store, subject: Subject) -> None:
+        """
+        With `run_at` its roots are enqueued, and claimable from then on.
+        """
+        template = await put(store, chain())
+        now = (await store.get_task(await create(store, template))).created_at
+        later = await create(store, template, run_at=now + SECOND * 60)
+        hand = await Hand.hire(store)
+
+        early = await hand.claim()
+        await subject.advance(SECOND * 61)
+        due = await hand.claim()
+
+        assert later not in {claim.task_id for claim in early}
+        assert [later] == [claim.task_id for claim in due]
+
+    async def test_a_wide_task_is_created_and_worked_off(self, store: Store) -> None:
+        """
+        1 > 10,000 > 1 steps: stored, freed, settled and joined.
+        """
+        width = 10_000
+        task_id = await begin(store, fan(width))
+        hand = await Hand.hire(store)
+
+        settled = await hand.complete(await hand.claim_one())
+        assert ([], []) == (list(settled.refused), list(settled.ended))
+        claims = await hand.claim(width)
+        while batch := claims[:2500]:
+            del claims[:2500]
+            await hand.complete(*batch)
+        last = await hand.complete(await hand.claim_one())
+
+        assert [(task_id, TaskState.COMPLETE)] == list(last.ended)
+        assert width + 2 == (await store.get_task(task_id)).counts.complete
+
+
+class TestCreationWithClaims(Laws):
+    async def test_roots_are_claimed_for_the_creator(self, store: Store) -> None:
+        """
+        In the same call, as far as it has room; the rest waits for anybody.
+        """
+        template = await put(store, graph("roots", a="", b="", c="", d="a"))
+        hand = await Hand.hire(store)
+
+        created = await store.create_tasks(
+            [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=2
+        )
+        task_id = created.tasks[0][0]
+
+        assert 2 == len(created.claims)
+        assert {(task_id, 1, 1)} == {
+            (claim.task_id, claim.attempt, claim.tries) for claim in created.claims
+        }
+        assert sorted(created.claims) == sorted(await store.held(hand.id))
+        states = await states_of(store, task_id)
+        assert ["enqueued", "in_progress", "in_progress", "pending"] == sorted(states.values())
+        assert TaskState.IN_PROGRESS == (await store.get_task(task_id)).state
+        assert 1 == len(await hand.claim())
+
+    async def test_roots_of_other_queues_are_left_alone(self, store: Store) -> None:
+        """
+        The creator gets only what it can run.
+        """
+        template = await put(store, graph("roots", a="", b="", c=""))
+        hand = await Hand.hire(store, handlers={"b"})
+
+        created = await store.create_tasks(
+            [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=10
+        )
+
+        assert [2] == [claim.no for claim in created.claims]
+
+    async def test_roots_that_are_not_due_are_not_claimed(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        A task that begins later is not begun by its creator.
+        """
+        template = await put(store, one())
+        now = (await store.get_task(await create(store, template))).created_at
+        hand = await Hand.hire(store)
+        await hand.work_off()
+
+        created = await store.create_tasks(
+            [new_task(template, run_at=now + SECOND * 60)],
+            worker=hand.id,
+            queues=hand.queues,
+            claim_up_to=10,
+        )
+
+        assert [] == list(created.claims)
+        assert StepState.ENQUEUED == (await steps_of(store, created.tasks[0][0]))["only"].state
+        await subject.advance(SECOND * 61)
+        assert 1 == len(await hand.claim())
+
+    async def test_claimed_roots_settle_like_others(self, store: Store) -> None:
+        """
+        Their attempt is the first, and is in the history as such.
+        """
+        template = await put(store, one())
+        hand = await Hand.hire(store, "creator")
+        created = await store.create_tasks(
+            [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=1
+        )
+
+        settled = await hand.complete(*created.claims)
+
+        task_id = created.tasks[0][0]
+        assert [(task_id, TaskState.COMPLETE)] == list(settled.ended)
+        (attempt,) = await store.history(task_id)
+        assert (1, "creator") == (attempt.attempt, attempt.worker)
+        assert attempt.enqueued_at is not None
+        assert attempt.claimed_at is not None
+
+
+class TestCallersTransaction(Laws):
+    async def test_a_task_exists_when_the_caller_commits(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Not before, and then it can be claimed.
+        """
+        template = await put(store, one())
+        new = new_task(template)
+        transaction = subject.transaction()
+        if transaction is None:
+            pytest.skip("the store takes no part in a caller's transaction")
+
+        async with transaction as connection:
+            created = await store.create_tasks([new], connection=connection)
+            with pytest.raises(NotFound):
+                await store.get_task(new.id)
+
+        assert [(new.id, True)] == list(created.tasks)
+        hand = await Hand.hire(store)
+        assert new.id == (await hand.claim_one()).task_id
+
+    async def test_a_task_never_was_when_the_caller_rolls_back(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Its idempotency key is free as well.
+        """
+        template = await put(store, one())
+        new = new_task(template, idempotency_key="k")
+        transaction = subject.transaction()
+        if transaction is None:
+            pytest.skip("the store takes no part in a caller's transaction")
+
+        with pytest.raises(ZeroDivisionError):
+            async with transaction as connection:
+                await store.create_tasks([new], connection=connection)
+                raise ZeroDivisionError
+
+        assert [] == await store.list_tasks(TaskFilter())
+        assert await store.find_task("suite", "k") is None

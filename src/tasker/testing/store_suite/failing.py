@@ -1,0 +1,402 @@
+"""Failed attempts: retries, failed tasks, attempts handed back, deadlines."""
+
+import asyncio
+
+from tasker.model import (
+    AttemptOutcome,
+    JsonText,
+    StepCounts,
+    StepState,
+    TaskState,
+    completed,
+    failed,
+    lost,
+    released,
+)
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.scene import (
+    ERROR,
+    SECOND,
+    Hand,
+    Laws,
+    begin,
+    chain,
+    create,
+    graph,
+    new_task,
+    one,
+    put,
+    states_of,
+    steps_of,
+)
+from tasker.testing.store_suite.subject import Subject
+
+
+class TestRetries(Laws):
+    async def test_the_next_attempt_waits_for_its_delay(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        It is not claimable before, and the claim tells when it will be.
+        """
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store)
+        await hand.retry(await hand.claim_one(), SECOND * 60)
+
+        early = await store.claim(hand.id, hand.queues, 10)
+        await subject.advance(SECOND * 50)
+        still_early = await hand.claim()
+        await subject.advance(SECOND * 11)
+        due = await hand.claim_one()
+
+        assert early.next_due is not None
+        assert 55 < early.next_due <= 60
+        assert [] == list(early.claims) + still_early
+        assert (task_id, 1, 2, 2) == due[:4]
+
+    async def test_a_step_that_waits_for_a_retry_shows_it(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        With the error of the attempt that failed; once due it counts as enqueued.
+        """
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store)
+        await hand.retry(await hand.claim_one(), SECOND * 60)
+
+        task, step = await store.get_task(task_id), (await steps_of(store, task_id))["only"]
+        await subject.advance(SECOND * 61)
+        later = await store.get_task(task_id)
+
+        assert StepCounts(waiting_for_retry=1) == task.counts
+        assert (StepState.ENQUEUED, {"message": "it broke"}) == (step.state, step.error)
+        assert step.waiting_for_retry(task.created_at)
+        assert StepCounts(enqueued=1) == later.counts
+        assert TaskState.IN_PROGRESS == later.state
+
+    async def test_a_success_after_a_failure_completes_the_step(self, store: Store) -> None:
+        """
+        The step has the result and no error; the history has both attempts.
+        """
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store)
+        await hand.retry(await hand.claim_one())
+        await hand.settle(completed(await hand.claim_one(), JsonText('"ok"')))
+
+        step = (await steps_of(store, task_id))["only"]
+        history = await store.history(task_id)
+
+        assert (StepState.COMPLETE, "ok", None) == (step.state, step.result, step.error)
+        assert [AttemptOutcome.RETRY, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
+        assert [{"message": "it broke"}, None] == [row.error for row in history]
+        assert [1, 2] == [row.attempt for row in history]
+
+    async def test_a_retry_at_once_is_claimable_at_once(self, store: Store) -> None:
+        """
+        A delay of zero is no delay.
+        """
+        await begin(store, one())
+        hand = await Hand.hire(store)
+
+        await hand.retry(await hand.claim_one())
+
+        assert 2 == (await hand.claim_one()).attempt
+
+    async def test_an_attempt_handed_back_costs_no_try(self, store: Store) -> None:
+        """
+        It can be claimed at once, by anybody, under the next number.
+        """
+        task_id = await begin(store, one())
+        hand, other = await Hand.hire(store), await Hand.hire(store)
+        await hand.settle(released(await hand.claim_one()))
+
+        claim = await other.claim_one()
+
+        assert (task_id, 1, 2, 1) == claim[:4]
+        await other.retry(claim)
+        assert (3, 2) == (await hand.claim_one())[2:4]
+        outcomes = [row.outcome for row in await store.history(task_id)]
+        assert [AttemptOutcome.RELEASED, AttemptOutcome.RETRY] == outcomes
+
+    async def test_a_lost_attempt_costs_a_try(self, store: Store) -> None:
+        """
+        What kills its worker must not be tried for ever.
+        """
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store)
+
+        await hand.settle(lost(await hand.claim_one(), ERROR, SECOND * 0))
+
+        assert (2, 2) == (await hand.claim_one())[2:4]
+        assert [AttemptOutcome.LOST] == [row.outcome for row in await store.history(task_id)]
+
+
+class TestCheckpoints(Laws):
+    async def test_a_checkpoint_goes_to_the_next_attempt(self, store: Store) -> None:
+        """
+        The last one saved, whatever ended the attempt that saved it.
+        """
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+        assert await store.checkpoint(claim, JsonText('{"row":1}'))
+        assert await store.checkpoint(claim, JsonText('{"row":2}'))
+
+        await hand.retry(claim)
+        second = await hand.claim_one()
+        await hand.settle(released(second))
+        third = await hand.claim_one()
+
+        assert [None, '{"row":2}', '{"row":2}'] == [
+            each.checkpoint for each in (claim, second, third)
+        ]
+        assert {"row": 2} == (await steps_of(store, task_id))["only"].checkpoint
+
+    async def test_only_the_attempt_that_holds_the_step_may_save(self, store: Store) -> None:
+        """
+        A late checkpoint is refused, and overwrites nothing.
+        """
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store)
+        late = await hand.claim_one()
+        await hand.retry(late)
+        assert not await store.checkpoint(late, JsonText('"between"'))
+        current = await hand.claim_one()
+        assert await store.checkpoint(current, JsonText('"mine"'))
+
+        assert not await store.checkpoint(late, JsonText('"late"'))
+
+        assert "mine" == (await steps_of(store, task_id))["only"].checkpoint
+        await hand.complete(current)
+        assert not await store.checkpoint(current, JsonText('"after"'))
+
+
+class TestFailedTasks(Laws):
+    async def test_a_step_that_fails_for_good_fails_its_task(self, store: Store) -> None:
+        """
+        At once where nothing else can run; what waited for it never runs.
+        """
+        task_id = await begin(store, chain())
+        hand = await Hand.hire(store)
+
+        settled = await hand.fail(await hand.claim_one())
+
+        assert [(task_id, TaskState.ERROR)] == list(settled.ended)
+        assert {"a": "error", "b": "pending", "c": "pending"} == await states_of(store, task_id)
+        task = await store.get_task(task_id)
+        assert (TaskState.ERROR, True) == (task.state, task.ended)
+        assert task.ended_at is not None
+        assert {"message": "1 step failed", "steps": ["a"]} == task.error
+        assert [AttemptOutcome.ERROR] == [row.outcome for row in await store.history(task_id)]
+        assert [] == await hand.claim()
+
+    async def test_siblings_of_a_failed_step_run_on(self, store: Store) -> None:
+        """
+        The task stays open until everything that can run has run.
+        """
+        task_id = await begin(store, graph("wide", a="", b="", c="b", d="a c"))
+        hand = await Hand.hire(store)
+        claims = {claim.no: claim for claim in await hand.claim()}
+
+        first = await hand.fail(claims[1])
+        second = await hand.complete(claims[2])
+        third = await hand.complete(await hand.claim_one())
+
+        assert ([], []) == (list(first.ended), list(second.ended))
+        assert [(task_id, TaskState.ERROR)] == list(third.ended)
+        assert {"a": "error", "b": "complete", "c": "complete", "d": "pending"} == (
+            await states_of(store, task_id)
+        )
+
+    async def test_a_failed_task_waits_for_a_sibling_that_is_retried(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        A step whose next attempt is an hour away can still run.
+        """
+        task_id = await begin(store, graph("pair", a="", b=""))
+        hand = await Hand.hire(store)
+        claims = {claim.no: claim for claim in await hand.claim()}
+        await hand.retry(claims[2], SECOND * 3600)
+
+        assert [] == list((await hand.fail(claims[1])).ended)
+        assert [] == await store.sweep()
+        assert not (await store.get_task(task_id)).ended
+        await subject.advance(SECOND * 3601)
+        ended = (await hand.complete(await hand.claim_one())).ended
+
+        assert [(task_id, TaskState.ERROR)] == list(ended)
+
+    async def test_all_that_failed_is_named(self, store: Store) -> None:
+        """
+        In the order of the template.
+        """
+        task_id = await begin(store, graph("three", z="", m="", a=""))
+        hand = await Hand.hire(store)
+        claims = {claim.no: claim for claim in await hand.claim()}
+        for no in (3, 1, 2):
+            await (hand.complete(claims[no]) if no == 2 else hand.fail(claims[no]))
+
+        task = await store.get_task(task_id)
+
+        assert {"message": "2 steps failed", "steps": ["z", "a"]} == task.error
+
+    async def test_one_batch_may_fail_and_complete(self, store: Store) -> None:
+        """
+        The last steps of a failed task may be settled together.
+        """
+        template = await put(store, graph("pair", a="", b=""))
+        ids = [await create(store, template) for _ in range(10)]
+        hand = await Hand.hire(store)
+        claims = await hand.claim()
+
+        settled = await hand.settle(
+            *(
+                failed(claim, ERROR) if claim.no == 1 else completed(claim, JsonText("1"))
+                for claim in claims
+            )
+        )
+
+        assert {(task_id, TaskState.ERROR) for task_id in ids} == set(settled.ended)
+        assert [] == await store.sweep()
+
+    async def test_last_steps_settled_at_once_end_a_failed_task(self, stores: list[Store]) -> None:
+        """
+        By one of the settlements, or by the sweep at the latest; told once.
+        """
+        template = await put(stores[0], graph("pair", a="", b=""))
+        left, right = await Hand.hire(stores[0]), await Hand.hire(stores[1])
+        for _ in range(25):
+            task_id = await create(stores[0], template)
+            claims = {claim.no: claim for claim in await left.claim()}
+
+            first, second = await asyncio.gather(left.fail(claims[1]), right.complete(claims[2]))
+
+            ended = [*first.ended, *second.ended, *await stores[2].sweep()]
+            assert [(task_id, TaskState.ERROR)] == ended
+
+    async def test_failures_at_once_end_the_task_once(self, stores: list[Store]) -> None:
+        """
+        Also where every step of it fails.
+        """
+        template = await put(stores[0], graph("wide", **{f"s{n}": "" for n in range(6)}))
+        hands = [await Hand.hire(store) for store in stores]
+        for _ in range(10):
+            task_id = await create(stores[0], template)
+            claims = await hands[0].claim()
+
+            settled = await asyncio.gather(
+                *(hands[n % 3].fail(claim) for n, claim in enumerate(claims))
+            )
+
+            ended = [end for each in settled for end in each.ended] + await stores[0].sweep()
+            assert [(task_id, TaskState.ERROR)] == ended
+            error = (await stores[0].get_task(task_id)).error
+            assert {"message": "6 steps failed", "steps": [f"s{n}" for n in range(6)]} == error
+
+    async def test_sweeping_leaves_healthy_tasks_alone(self, store: Store) -> None:
+        """
+        It ends nothing that can still run.
+        """
+        template = await put(store, chain())
+        await store.create_tasks([new_task(template) for _ in range(3)])
+        hand = await Hand.hire(store)
+        claims = await hand.claim()
+        await hand.complete(claims[0])
+
+        assert [] == await store.sweep()
+
+
+class TestDeadlines(Laws):
+    async def test_a_task_past_its_deadline_is_ended(self, store: Store, subject: Subject) -> None:
+        """
+        As failed, with what has not ended cancelled; done steps keep their results.
+        """
+        task_id = await begin(store, chain(), deadline=SECOND * 60)
+        hand = await Hand.hire(store)
+        await hand.complete(await hand.claim_one(), result="kept")
+        running = await hand.claim_one()
+        await subject.advance(SECOND * 50)
+        early = await store.sweep()
+        await subject.advance(SECOND * 11)
+
+        ended = await store.sweep()
+
+        assert [] == early
+        assert [(task_id, TaskState.ERROR)] == ended
+        assert {"a": "complete", "b": "cancelled", "c": "cancelled"} == (
+            await states_of(store, task_id)
+        )
+        task = await store.get_task(task_id)
+        assert task.error is not None
+        assert "deadline_exceeded" == task.error["code"]
+        assert task.ended_at is not None
+        assert [0] == list((await hand.complete(running)).refused)
+        assert [] == await store.sweep()
+
+    async def test_a_running_attempt_is_taken_at_the_deadline(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Its worker learns so when it renews, and its history says cancelled.
+        """
+        task_id = await begin(store, one(), deadline=SECOND * 10)
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+        await subject.advance(SECOND * 11)
+        await store.sweep()
+
+        gone = await store.renew(hand.id, [claim], lease=SECOND * 30)
+
+        assert [claim] == gone
+        (attempt,) = await store.history(task_id)
+        assert (AttemptOutcome.CANCELLED, 1, "hand") == (
+            attempt.outcome,
+            attempt.attempt,
+            attempt.worker,
+        )
+
+    async def test_a_task_that_ended_has_no_deadline_to_miss(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Nothing happens to it when the time comes.
+        """
+        task_id = await begin(store, one(), deadline=SECOND * 10)
+        await (await Hand.hire(store)).work_off()
+        await subject.advance(SECOND * 11)
+
+        assert [] == await store.sweep()
+        assert TaskState.COMPLETE == (await store.get_task(task_id)).state
+
+    async def test_many_overdue_tasks_end_in_time(self, store: Store, subject: Subject) -> None:
+        """
+        Sweeping until nothing is left ends them all, each told once.
+        """
+        template = await put(store, one())
+        news = [new_task(template, deadline=SECOND) for _ in range(250)]
+        await store.create_tasks(news)
+        await subject.advance(SECOND * 2)
+
+        ended = []
+        while swept := await store.sweep():
+            ended += swept
+
+        assert sorted((new.id, TaskState.ERROR) for new in news) == sorted(ended)
+
+    async def test_sweepers_at_once_end_each_task_once(
+        self, stores: list[Store], subject: Subject
+    ) -> None:
+        """
+        Every worker sweeps; one of them ends it.
+        """
+        template = await put(stores[0], one())
+        news = [new_task(template, deadline=SECOND) for _ in range(30)]
+        await stores[0].create_tasks(news)
+        await subject.advance(SECOND * 2)
+
+        swept = await asyncio.gather(*(store.sweep() for store in stores * 2))
+
+        assert sorted((new.id, TaskState.ERROR) for new in news) == sorted(
+            end for each in swept for end in each
+        )

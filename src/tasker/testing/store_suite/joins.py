@@ -1,0 +1,192 @@
+"""Many parents of one child, settled by many at once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from tasker.model import AttemptOutcome, Claim, JsonText, TaskState, Template, completed
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.scene import (
+    Hand,
+    Laws,
+    begin,
+    create,
+    diamond,
+    fan,
+    graph,
+    new_task,
+    put,
+    steps_of,
+)
+
+RESULT = JsonText("1")
+
+
+class TestJoins(Laws):
+    async def test_both_parents_at_once_free_the_child_once(self, stores: list[Store]) -> None:
+        """
+        Of a hundred diamonds, whose two arms are settled by two processes at one time.
+        """
+        template = await put(stores[0], diamond())
+        ids = [new_task(template) for _ in range(100)]
+        await stores[0].create_tasks(ids)
+        left, right = await Hand.hire(stores[0]), await Hand.hire(stores[1])
+        await left.complete(*await left.claim())
+        arms = await left.claim()
+
+        for first, second in _pairs(arms):
+            await asyncio.gather(left.complete(first), right.complete(second))
+
+        joins = await left.claim()
+        assert {(new.id, 4, 1) for new in ids} == {claim[:3] for claim in joins}
+        assert 100 == len((await left.complete(*joins)).ended)
+
+    async def test_fifty_parents_in_random_batches_free_the_child_once(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        However their settlements interleave, it is enqueued once, by the last.
+        """
+        template = await put(stores[0], fan(50))
+        hands = [await Hand.hire(store) for store in stores]
+        for seed in range(6):
+            task_id = await create(stores[0], template)
+            await hands[0].complete(await hands[0].claim_one())
+            claims = await hands[0].claim()
+            batches = list(_batches(claims, Random(seed)))
+
+            settled = await asyncio.gather(
+                *(
+                    hands[number % 3].settle(*(completed(claim, RESULT) for claim in batch))
+                    for number, batch in enumerate(batches)
+                )
+            )
+
+            assert [] == [index for each in settled for index in each.refused]
+            assert 0 == (await steps_of(stores[0], task_id))["end"].unmet
+            assert (task_id, 52, 1) == (await hands[0].claim_one())[:3]
+            await hands[0].complete(Claim(task_id, 52, 1, 1))
+
+    async def test_the_child_is_claimed_by_one_of_those_who_settle(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        Also when each of them would take what it frees.
+        """
+        template = await put(stores[0], fan(24))
+        hands = [await Hand.hire(store) for store in stores]
+        for seed in range(6):
+            task_id = await create(stores[0], template)
+            await hands[0].complete(await hands[0].claim_one())
+            batches = list(_batches(await hands[0].claim(), Random(seed)))
+
+            settled = await asyncio.gather(
+                *(
+                    hands[number % 3].settle(
+                        *(completed(claim, RESULT) for claim in batch), claim_up_to=5
+                    )
+                    for number, batch in enumerate(batches)
+                )
+            )
+
+            claims = [claim for each in settled for claim in each.claims]
+            assert [Claim(task_id, 26, 1, 1)] == claims
+            await hands[0].complete(*claims)
+
+    async def test_a_batch_sent_by_many_at_once_settles_once(self, stores: list[Store]) -> None:
+        """
+        Repeats after lost replies free no child twice.
+        """
+        template = await put(stores[0], graph("join", a="", b="", c="", d="a b c"))
+        ids = [await create(stores[0], template) for _ in range(20)]
+        hands = [await Hand.hire(store) for store in stores]
+        claims = await hands[0].claim()
+        outcomes = [completed(claim, RESULT) for claim in claims]
+
+        settled = await asyncio.gather(
+            *(
+                hand.settle(*Random(seed).sample(outcomes, 60))
+                for seed, hand in enumerate(hands * 3)
+            )
+        )
+
+        assert 60 == sum(60 - len(each.refused) for each in settled)
+        joins = await hands[0].claim()
+        assert set(ids) == {claim.task_id for claim in joins}
+        assert 20 == len(joins)
+        history = [row for task_id in ids for row in await stores[0].history(task_id)]
+        assert 60 == len(history)
+
+    async def test_the_last_steps_at_once_end_the_task_once(self, stores: list[Store]) -> None:
+        """
+        One of the settlements tells the end, whichever it is.
+        """
+        steps = {f"s{number}": "" for number in range(12)}
+        template = await put(stores[0], graph("sinks", **steps))
+        hands = [await Hand.hire(store) for store in stores]
+        for _ in range(10):
+            task_id = await create(stores[0], template)
+            claims = await hands[0].claim()
+
+            settled = await asyncio.gather(
+                *(hands[n % 3].complete(claim) for n, claim in enumerate(claims))
+            )
+
+            ended = [end for each in settled for end in each.ended]
+            assert [(task_id, TaskState.COMPLETE)] == ended
+
+    async def test_a_lattice_is_worked_off_without_a_step_lost_or_doubled(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        Eight rows of eight steps, each waiting for three of the row above; six workers.
+        """
+        task_id = await begin(stores[0], _lattice(8))
+        hands = [await Hand.hire(store, f"hand {n}") for n, store in enumerate(stores * 2)]
+        ended: list[object] = []
+
+        async def work(hand: Hand, rng: Random) -> None:
+            held: list[Claim] = []
+            while not ended:
+                held += await hand.claim(rng.randint(1, 6))
+                batch, held = held[:4], held[4:]
+                settled = await hand.settle(
+                    *(completed(claim, RESULT) for claim in batch), claim_up_to=rng.randint(0, 3)
+                )
+                held += settled.claims
+                ended.extend(settled.ended)
+
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(work(hand, Random(n)) for n, hand in enumerate(hands)))
+
+        history = await stores[0].history(task_id)
+        assert [(task_id, TaskState.COMPLETE)] == ended
+        assert {1} == set(Counter(row.no for row in history).values())
+        assert (64, {AttemptOutcome.COMPLETE}) == (len(history), {row.outcome for row in history})
+
+
+def _pairs(claims: Sequence[Claim]) -> list[tuple[Claim, Claim]]:
+    """Pair the claims of each task."""
+    by_task: dict[str, list[Claim]] = {}
+    for claim in claims:
+        by_task.setdefault(claim.task_id, []).append(claim)
+    return [(first, second) for first, second in by_task.values()]
+
+
+def _batches(claims: Sequence[Claim], rng: Random) -> Iterator[list[Claim]]:
+    """Deal claims into batches of random sizes."""
+    left = rng.sample(claims, len(claims))
+    while left:
+        size = rng.randint(1, 9)
+        yield left[:size]
+        del left[:size]
+
+
+def _lattice(width: int) -> Template:
+    steps = {}
+    for row in range(width):
+        for column in range(width):
+            above = {(column + shift) % width for shift in (0, 1, 3)} if row else set()
+            steps[f"r{row}c{column}"] = " ".join(f"r{row - 1}c{each}" for each in sorted(above))
+    return graph("lattice", **steps)

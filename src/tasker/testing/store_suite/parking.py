@@ -1,0 +1,186 @@
+"""Steps that wait for other tasks, and hold no worker meanwhile."""
+
+import asyncio
+
+from tasker.model import AttemptOutcome, StepCounts, StepState, TaskId, TaskState
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.scene import (
+    ACT,
+    NOBODY,
+    SECOND,
+    Hand,
+    Laws,
+    begin,
+    chain,
+    create,
+    graph,
+    one,
+    put,
+    run_down,
+    states_of,
+    steps_of,
+)
+from tasker.testing.store_suite.subject import Subject
+
+
+class TestParking(Laws):
+    async def test_a_parked_step_holds_no_worker(self, store: Store) -> None:
+        """
+        Its attempt is over, nobody can claim it, and its task is open.
+        """
+        parent, child = await begin(store, one()), await begin(store, chain())
+        hand = await Hand.hire(store)
+        claim = next(each for each in await hand.claim() if each.task_id == parent)
+
+        assert await store.park(claim, child)
+
+        assert parent not in {held.task_id for held in await store.held(hand.id)}
+        assert [] == await hand.claim()
+        assert StepState.WAITING == (await steps_of(store, parent))["only"].state
+        task = await store.get_task(parent)
+        assert (TaskState.IN_PROGRESS, StepCounts(waiting=1)) == (task.state, task.counts)
+        (attempt,) = await store.history(parent)
+        assert (AttemptOutcome.PARKED, "hand") == (attempt.outcome, attempt.worker)
+        assert attempt.enqueued_at is not None
+
+    async def test_it_goes_on_when_the_task_ends(self, store: Store) -> None:
+        """
+        However it ended; the attempt before cost no try.
+        """
+        for end in ("complete", "error", "cancelled"):
+            parent = await begin(store, one())
+            hand = await Hand.hire(store)
+            claim = await hand.claim_one()
+            child = await begin(store, graph("child", x=""))
+            assert await store.park(claim, child)
+            hand = await Hand.hire(store)
+            running = await hand.claim_one()
+            if end == "complete":
+                await hand.complete(running)
+            elif end == "error":
+                await hand.fail(running)
+            else:
+                await store.cancel_task(child, ACT)
+
+            again = await hand.claim_one()
+
+            assert (parent, 1, 2, 1) == again[:4]
+            await hand.complete(again)
+
+    async def test_it_goes_on_at_once_when_the_task_has_ended(self, store: Store) -> None:
+        """
+        Or is not there any more.
+        """
+        ended = (await run_down(store, graph("child", x=""))).id
+        for child in (ended, NOBODY):
+            await begin(store, one())
+            hand = await Hand.hire(store)
+
+            assert await store.park(await hand.claim_one(), child)
+
+            again = await hand.claim_one()
+            assert (2, 1) == again[2:4]
+            await hand.complete(again)
+
+    async def test_it_goes_on_when_the_task_misses_its_deadline(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        The sweep that ends the one wakes the other.
+        """
+        parent = await begin(store, one())
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+        child = await begin(store, graph("child", x=""), deadline=SECOND)
+        await store.park(claim, child)
+        await subject.advance(SECOND * 2)
+
+        await store.sweep()
+
+        assert parent == (await hand.claim_one()).task_id
+
+    async def test_a_lost_claim_cannot_park(self, store: Store) -> None:
+        """
+        The fence holds here as well.
+        """
+        parent = await begin(store, one())
+        hand = await Hand.hire(store)
+        late = await hand.claim_one()
+        child = await begin(store, graph("child", x=""))
+        await hand.retry(late)
+
+        assert not await store.park(late, child)
+
+        assert "enqueued" == (await states_of(store, parent))["only"]
+        assert 1 == len(await store.history(parent))
+
+    async def test_a_parked_step_goes_with_its_task(self, store: Store) -> None:
+        """
+        When its own task is cancelled, the end of the other does nothing to it.
+        """
+        parent = await begin(store, one())
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+        child = await begin(store, graph("child", x=""))
+        await store.park(claim, child)
+        await store.cancel_task(parent, ACT)
+
+        await store.cancel_task(child, ACT)
+
+        assert "cancelled" == (await states_of(store, parent))["only"]
+        assert [] == await hand.claim()
+
+    async def test_a_parked_step_can_be_resolved(self, store: Store) -> None:
+        """
+        An operator need not wait for the other task.
+        """
+        parent = await begin(store, one())
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+        child = await begin(store, graph("child", x=""))
+        await store.park(claim, child)
+
+        task = await store.resolve_step(parent, 1, None, ACT)
+
+        assert TaskState.COMPLETE == task.state
+        await store.cancel_task(child, ACT)
+        assert "resolved_manually" == (await states_of(store, parent))["only"]
+
+    async def test_a_failed_task_waits_for_its_parked_steps(self, store: Store) -> None:
+        """
+        They can still run.
+        """
+        parent = await begin(store, graph("pair", a="", b=""))
+        hand = await Hand.hire(store)
+        claims = {claim.no: claim for claim in await hand.claim()}
+        child = await begin(store, graph("child", x=""))
+        await store.park(claims[1], child)
+
+        assert [] == list((await hand.fail(claims[2])).ended)
+        assert [] == await store.sweep()
+        await store.cancel_task(child, ACT)
+        ended = (await hand.complete(await hand.claim_one())).ended
+
+        assert [(parent, TaskState.ERROR)] == list(ended)
+
+    async def test_a_wait_and_an_end_at_once_miss_each_other_never(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        The step goes on, whichever was first.
+        """
+        parents = await put(stores[0], one())
+        children = await put(stores[0], graph("child", x=""))
+        left, right = await Hand.hire(stores[0]), await Hand.hire(stores[1])
+        for _ in range(25):
+            parent: TaskId = await create(stores[0], parents)
+            claim = await left.claim_one()
+            child = await create(stores[0], children)
+            running = await right.claim_one()
+
+            parked, _ = await asyncio.gather(stores[0].park(claim, child), right.complete(running))
+
+            assert parked
+            again = await left.claim_one()
+            assert (parent, 1, 2, 1) == again[:4]
+            await left.complete(again)

@@ -1,0 +1,145 @@
+"""Deleting what ended long ago."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from tasker.errors import NotFound
+from tasker.model import TaskFilter
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.scene import (
+    ACT,
+    SECOND,
+    Hand,
+    Laws,
+    begin,
+    chain,
+    create,
+    graph,
+    new_task,
+    one,
+    put,
+    run_down,
+)
+from tasker.testing.store_suite.subject import Subject
+
+FAR = timedelta(days=365)
+
+
+class TestPruning(Laws):
+    async def test_a_pruned_task_is_gone_with_all_its_rows(self, store: Store) -> None:
+        """
+        Steps, history, audit and key: nothing of it can be read.
+        """
+        template = await put(store, one())
+        task_id = await create(store, template, idempotency_key="k")
+        hand = await Hand.hire(store)
+        await hand.fail(await hand.claim_one())
+        await store.retry_steps(task_id, ACT)
+        await hand.work_off()
+        ended_at = (await store.get_task(task_id)).ended_at
+        assert ended_at is not None
+
+        assert 1 == await store.prune(ended_before=ended_at + SECOND)
+
+        for read in (store.get_task, store.list_steps, store.history, store.audit):
+            with pytest.raises(NotFound):
+                await read(task_id)
+        assert await store.find_task("suite", "k") is None
+        assert [] == await store.load_tasks([task_id])
+        assert [] == await store.load_results({task_id: [1]})
+        assert [True] == [
+            new
+            for _, new in (
+                await store.create_tasks([new_task(template, idempotency_key="k")])
+            ).tasks
+        ]
+
+    async def test_only_what_ended_before_is_pruned(self, store: Store, subject: Subject) -> None:
+        """
+        However it ended.
+        """
+        old = [
+            (await run_down(store, one())).id,
+            (await run_down(store, one(), failing=("only",))).id,
+            await begin(store, one()),
+        ]
+        await store.cancel_task(old[2], ACT)
+        await subject.advance(SECOND * 60)
+        young = await run_down(store, chain())
+        assert young.ended_at is not None
+
+        assert 3 == await store.prunable(ended_before=young.ended_at)
+        assert 3 == await store.prune(ended_before=young.ended_at)
+
+        assert [young.id] == [task.id for task in await store.list_tasks(TaskFilter())]
+        assert 3 == len(await store.list_steps(young.id))
+        assert 3 == len(await store.history(young.id))
+
+    async def test_open_tasks_are_never_pruned(self, store: Store, subject: Subject) -> None:
+        """
+        However old they are, and also when they had ended once.
+        """
+        reopened = (await run_down(store, one(), failing=("only",))).id
+        await store.retry_steps(reopened, ACT)
+        pending = await begin(store, one())
+        now = (await store.get_task(pending)).created_at
+        await subject.advance(timedelta(days=3))
+
+        assert 0 == await store.prune(ended_before=now + FAR)
+
+        assert {pending, reopened} == {task.id for task in await store.list_tasks(TaskFilter())}
+
+    async def test_pruning_goes_in_portions(self, store: Store) -> None:
+        """
+        So that it holds nobody up.
+        """
+        template = await put(store, one())
+        await store.create_tasks([new_task(template) for _ in range(7)])
+        await (await Hand.hire(store)).work_off()
+        before = (await store.list_tasks(TaskFilter()))[0].created_at + FAR
+
+        assert [3, 3, 1, 0] == [await store.prune(ended_before=before, limit=3) for _ in range(4)]
+
+    async def test_templates_and_the_tasks_of_others_stay(self, store: Store) -> None:
+        """
+        A child outlives its parent.
+        """
+        parent = await run_down(store, one())
+        child = await begin(store, graph("child", x=""), parent_id=parent.id)
+
+        assert 1 == await store.prune(ended_before=parent.created_at + FAR)
+
+        assert parent.id == (await store.get_task(child)).parent_id
+        assert one() == (await store.template(one().key)).template
+
+    async def test_pruning_at_once_deletes_each_task_once(self, stores: list[Store]) -> None:
+        """
+        Every process may prune.
+        """
+        template = await put(stores[0], chain())
+        await stores[0].create_tasks([new_task(template) for _ in range(40)])
+        await (await Hand.hire(stores[0])).work_off()
+        before = (await stores[0].list_tasks(TaskFilter()))[0].created_at + FAR
+
+        counts = await asyncio.gather(
+            *(store.prune(ended_before=before, limit=10) for store in stores * 3)
+        )
+        counts += [await stores[0].prune(ended_before=before)]
+
+        assert 40 == sum(counts)
+        assert [] == await stores[0].list_tasks(TaskFilter())
+
+    async def test_a_late_settlement_of_a_pruned_task_is_refused(self, store: Store) -> None:
+        """
+        There is nothing left to settle.
+        """
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+        task = await store.cancel_task(task_id, ACT)
+        await store.prune(ended_before=task.created_at + FAR)
+
+        assert [0] == list((await hand.complete(claim)).refused)
+        assert [claim] == await store.renew(hand.id, [claim], lease=SECOND * 30)

@@ -1,0 +1,321 @@
+"""Reading tasks, steps and history, page by page."""
+
+import asyncio
+import re
+from dataclasses import replace
+
+import pytest
+
+from tasker.errors import NotFound
+from tasker.model import (
+    StepCounts,
+    Task,
+    TaskFilter,
+    TaskId,
+    TaskState,
+)
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.scene import (
+    ACT,
+    NOBODY,
+    SECOND,
+    Hand,
+    Laws,
+    begin,
+    chain,
+    create,
+    graph,
+    new_task,
+    one,
+    put,
+    run_down,
+)
+from tasker.testing.store_suite.subject import Subject
+
+
+async def ids(store: Store, **fields: object) -> set[TaskId]:
+    """Tell the ids of the tasks that fit a filter."""
+    found = await store.list_tasks(TaskFilter(**fields), limit=100)  # type: ignore[arg-type]
+    assert len(found) == len({task.id for task in found})
+    return {task.id for task in found}
+
+
+class TestReadingTasks(Laws):
+    async def test_an_unknown_task_is_not_found(self, store: Store) -> None:
+        """
+        Whatever is asked of it; the error names the id, also of what is no id at all.
+        """
+        for task_id in (NOBODY, TaskId("no such task"), TaskId("' or 1=1 --")):
+            for read in (store.get_task, store.list_steps, store.history, store.audit):
+                with pytest.raises(NotFound, match=re.escape(task_id)):
+                    await read(task_id)
+        assert [] == await store.load_tasks([NOBODY])
+        assert [] == await store.load_results({NOBODY: [1]})
+
+    async def test_an_id_may_be_written_in_any_case(self, store: Store) -> None:
+        """
+        As people paste it.
+        """
+        task_id = await begin(store, one())
+        pasted = TaskId(task_id.upper())
+
+        assert task_id == (await store.get_task(pasted)).id
+        assert 1 == len(await store.list_steps(pasted))
+        await store.cancel_task(pasted, ACT)
+        assert 1 == len(await store.audit(task_id))
+
+    async def test_a_question_that_makes_no_sense_harms_nobody(self, store: Store) -> None:
+        """
+        What else goes on at that moment is done, and stays done.
+        """
+        template = await put(store, one())
+        news = [new_task(template) for _ in range(5)]
+        for odd in ("\ud800", "a\0b", "x" * 1_000_000):
+            found = await asyncio.gather(
+                store.get_task(TaskId(odd)),
+                store.find_task("suite", odd),
+                *(store.create_tasks([new]) for new in news),
+                store.templates(namespace=odd),
+                store.list_tasks(TaskFilter(tag=odd, correlation_id=odd)),
+                return_exceptions=True,
+            )
+            assert isinstance(found[0], NotFound)
+            for new in news:
+                assert new.id == (await store.get_task(new.id)).id
+            news = [new_task(template) for _ in range(5)]
+
+    async def test_counts_tell_how_far_a_task_is(self, store: Store, subject: Subject) -> None:
+        """
+        One number for each state, also of what waits for a retry.
+        """
+        task_id = await begin(
+            store, graph("many", a="", b="", c="", d="", e="", f="a", g="b", h="")
+        )
+        hand = await Hand.hire(store)
+        claims = {claim.no: claim for claim in await hand.claim(7)}
+        order = sorted(claims)
+        await hand.complete(claims[order[0]])
+        await hand.fail(claims[order[1]])
+        await hand.retry(claims[order[2]], SECOND * 60)
+        await store.resolve_step(task_id, order[3], None, ACT)
+
+        counts = (await store.get_task(task_id)).counts
+
+        assert 8 == counts.total
+        assert 2 == counts.done
+        assert (1, 1, 1, 1, 2) == (
+            counts.complete,
+            counts.error,
+            counts.waiting_for_retry,
+            counts.resolved_manually,
+            counts.in_progress,
+        )
+        assert counts == (await store.list_tasks(TaskFilter()))[0].counts
+
+    async def test_an_open_task_is_pending_until_its_first_claim(self, store: Store) -> None:
+        """
+        Then it is in progress, also while nothing runs.
+        """
+        task_id = await begin(store, chain())
+        hand = await Hand.hire(store)
+        before = (await store.get_task(task_id)).state
+        await hand.complete(await hand.claim_one())
+
+        assert (TaskState.PENDING, TaskState.IN_PROGRESS) == (
+            before,
+            (await store.get_task(task_id)).state,
+        )
+
+
+class TestListing(Laws):
+    async def test_the_newest_come_first(self, store: Store) -> None:
+        """
+        By id, which sorts by creation; no more than asked for.
+        """
+        template = await put(store, one())
+        news = sorted((new_task(template) for _ in range(30)), key=lambda new: new.id)
+        await store.create_tasks(news)
+
+        listed = await store.list_tasks(TaskFilter())
+
+        assert [new.id for new in reversed(news)][:25] == [task.id for task in listed]
+        assert 7 == len(await store.list_tasks(TaskFilter(), limit=7))
+
+    async def test_a_listed_task_is_the_task_that_is_read(self, store: Store) -> None:
+        """
+        Field by field.
+        """
+        first = await run_down(store, chain(), failing=("b",))
+        second = await store.get_task(
+            await begin(store, one(), tags=("x",), deadline=SECOND * 60, idempotency_key="k")
+        )
+
+        listed = await store.list_tasks(TaskFilter())
+        assert {first.id: first, second.id: second} == {task.id: task for task in listed}
+
+    async def test_pages_neither_repeat_nor_skip(self, store: Store) -> None:
+        """
+        Also when tasks are created while somebody turns the pages.
+        """
+        template = await put(store, one())
+        news = [new_task(template) for _ in range(23)]
+        await store.create_tasks(news)
+        seen: list[Task] = []
+        while page := await store.list_tasks(
+            TaskFilter(), after=seen[-1].id if seen else None, limit=5
+        ):
+            seen += page
+            await store.create_tasks([new_task(template), new_task(template)])
+
+        assert sorted((new.id for new in news), reverse=True) == [task.id for task in seen]
+
+    async def test_tasks_are_found_by_their_template(self, store: Store) -> None:
+        """
+        By namespace, name, version, or several of them; replaced templates included.
+        """
+        first = await begin(store, one())
+        second = await begin(store, graph("one", "2.0.0", only=""))
+        third = await begin(store, chain())
+        fourth = await begin(store, replace(one(), namespace="other"))
+        await store.register_template(
+            graph("one", "1.0.0", other=""), registered_by="suite", replace=True
+        )
+        fifth = await create(store, (await store.template(one().key)).id)
+
+        assert {fifth, third, second, first} == await ids(store, namespace="suite")
+        assert {fifth, fourth, second, first} == await ids(store, name="one")
+        assert {fifth, second, first} == await ids(store, namespace="suite", name="one")
+        assert {second} == await ids(store, version="2.0.0")
+        assert {fifth, first} == await ids(store, namespace="suite", name="one", version="1.0.0")
+        assert set() == await ids(store, namespace="nobody")
+
+    async def test_tasks_are_found_by_their_state(self, store: Store) -> None:
+        """
+        By each of the states that a task is shown in.
+        """
+        complete = (await run_down(store, one())).id
+        error = (await run_down(store, one(), failing=("only",))).id
+        resolved = (await run_down(store, one(), failing=("only",))).id
+        await store.resolve_task(resolved, ACT)
+        cancelled = await begin(store, one())
+        await store.cancel_task(cancelled, ACT)
+        running = await begin(store, one())
+        await (await Hand.hire(store)).claim_one()
+        pending = await begin(store, one())
+
+        assert {
+            "pending": {pending},
+            "in_progress": {running},
+            "complete": {complete},
+            "error": {error},
+            "cancelled": {cancelled},
+            "resolved_manually": {resolved},
+        } == {state.value: await ids(store, state=state) for state in TaskState}
+
+    async def test_tasks_are_found_by_what_they_were_given(self, store: Store) -> None:
+        """
+        Correlation, parent, tag and creator; several must all fit.
+        """
+        template = await put(store, one())
+        first = await create(store, template, correlation_id="c", created_by="bob", tags=("x", "y"))
+        second = await create(store, template, correlation_id="c", parent_id=first)
+        third = await create(store, template, created_by="bob", tags=("y z",))
+
+        assert {second, first} == await ids(store, correlation_id="c")
+        assert {second} == await ids(store, parent_id=first)
+        assert {first} == await ids(store, tag="y")
+        assert {third} == await ids(store, tag="y z")
+        assert {third, first} == await ids(store, created_by="bob")
+        assert {first} == await ids(store, created_by="bob", correlation_id="c")
+        assert set() == await ids(store, tag="z")
+        with pytest.raises(NotFound):
+            await ids(store, parent_id="no such task")
+        with pytest.raises(NotFound):
+            await store.list_tasks(TaskFilter(), after=TaskId("no such task"))
+
+    async def test_tasks_are_found_by_when_they_were_created(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        From an instant on, the instant included; and before one.
+        """
+        template = await put(store, one())
+        first = await create(store, template)
+        await subject.advance(SECOND * 60)
+        second = await create(store, template)
+        at = (await store.get_task(second)).created_at
+
+        assert {second} == await ids(store, created_after=at)
+        assert {first} == await ids(store, created_before=at)
+        assert {second, first} == await ids(store, created_after=at - SECOND * 90)
+        assert set() == await ids(store, created_after=at, created_before=at)
+
+    async def test_a_filter_goes_with_pages(self, store: Store) -> None:
+        """
+        A page has as many as fit, not as many as were looked at.
+        """
+        template = await put(store, one())
+        news = [new_task(template, tags=("odd",) if n % 2 else ()) for n in range(20)]
+        await store.create_tasks(news)
+        odd = sorted((new.id for new in news if new.tags), reverse=True)
+
+        first = await store.list_tasks(TaskFilter(tag="odd"), limit=6)
+        second = await store.list_tasks(TaskFilter(tag="odd"), after=first[-1].id, limit=6)
+
+        assert odd == [task.id for task in first + second]
+
+
+class TestReadingSteps(Laws):
+    async def test_steps_come_by_number_and_in_pages(self, store: Store) -> None:
+        """
+        In the template's order, beyond a number, no more than asked for.
+        """
+        task_id = await begin(store, graph("order", z="", m="z", a="m", b="a"))
+
+        assert ["z", "m", "a", "b"] == [step.name for step in await store.list_steps(task_id)]
+        assert [2, 3] == [step.no for step in await store.list_steps(task_id, after=1, limit=2)]
+        assert [] == await store.list_steps(task_id, after=4)
+
+    async def test_the_history_has_every_attempt(self, store: Store, subject: Subject) -> None:
+        """
+        Oldest first; of one step where asked; no more than asked for.
+        """
+        task_id = await begin(store, graph("pair", a="", b="a"))
+        hand = await Hand.hire(store)
+        for _ in range(3):
+            await hand.retry(await hand.claim_one())
+            await subject.advance(SECOND)
+        await hand.complete(await hand.claim_one())
+        await subject.advance(SECOND)
+        await hand.complete(await hand.claim_one())
+
+        rows = [(row.step, row.attempt) for row in await store.history(task_id)]
+
+        assert [("a", 1), ("a", 2), ("a", 3), ("a", 4), ("b", 1)] == rows
+        assert [("b", 1)] == [(row.step, row.attempt) for row in await store.history(task_id, no=2)]
+        assert 2 == len(await store.history(task_id, limit=2))
+        assert [] == await store.history(task_id, no=99)
+
+    async def test_a_task_without_a_past_has_an_empty_history(self, store: Store) -> None:
+        """
+        Nothing has ended, and nobody has acted.
+        """
+        task_id = await begin(store, one())
+
+        assert ([], []) == (await store.history(task_id), await store.audit(task_id))
+
+    async def test_a_step_never_run_has_no_worker(self, store: Store) -> None:
+        """
+        None of the instants either.
+        """
+        task_id = await begin(store, one())
+
+        (step,) = await store.list_steps(task_id)
+
+        assert (None, None, None, None) == (
+            step.worker,
+            step.claimed_at,
+            step.settled_at,
+            step.checkpoint,
+        )
+        assert StepCounts(enqueued=1) == (await store.get_task(task_id)).counts

@@ -1,0 +1,90 @@
+"""Making the schema, and working without one."""
+
+import asyncio
+
+import pytest
+
+from tasker.errors import SchemaMismatch
+from tasker.model import NewTask, SchemaStatus, TemplateId
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.scene import Laws, create, new_task, one, put
+from tasker.testing.store_suite.subject import Subject
+
+
+class TestSchema(Laws):
+    async def test_an_empty_database_has_no_schema(self, subject: Subject) -> None:
+        """
+        Its status says so, and looking changes nothing.
+        """
+        async with subject.connect() as store:
+            before = await store.schema_status()
+            again = await store.schema_status()
+
+        assert 0 == before.current
+        assert not before.ready
+        assert before == again
+
+    async def test_an_upgrade_makes_the_schema_ready(self, subject: Subject) -> None:
+        """
+        Afterwards it is the one that this release works with.
+        """
+        async with subject.connect() as store:
+            upgraded = await store.upgrade()
+
+            assert upgraded.ready
+            assert upgraded == await store.schema_status()
+
+    async def test_an_upgrade_can_be_repeated(self, store: Store) -> None:
+        """
+        It changes nothing the second time, and loses nothing.
+        """
+        task_id = await create(store, await put(store, one()))
+
+        status = await store.upgrade()
+
+        assert SchemaStatus(status.wanted, status.wanted) == status
+        assert task_id == (await store.get_task(task_id)).id
+
+    async def test_processes_may_upgrade_at_once(self, subject: Subject) -> None:
+        """
+        They wait for each other, and all find the schema ready.
+        """
+        if not subject.shared:
+            pytest.skip("only one store object can open it")
+
+        async def upgrade() -> SchemaStatus:
+            async with subject.connect() as store:
+                return await store.upgrade()
+
+        statuses = await asyncio.gather(*(upgrade() for _ in range(5)))
+
+        assert all(status.ready for status in statuses)
+
+    async def test_without_a_schema_every_call_says_what_to_do(self, subject: Subject) -> None:
+        """
+        A store that was not upgraded raises SchemaMismatch, whether it reads or writes.
+        """
+        async with subject.connect() as store:
+            with pytest.raises(SchemaMismatch):
+                await store.queues()
+            with pytest.raises(SchemaMismatch):
+                await put(store, one())
+            with pytest.raises(SchemaMismatch):
+                await store.create_tasks([_any_task()])
+
+    async def test_what_one_store_object_wrote_another_reads(self, subject: Subject) -> None:
+        """
+        The database outlives the store object.
+        """
+        if not subject.shared:
+            pytest.skip("the database goes with its store object")
+        async with subject.connect() as store:
+            await store.upgrade()
+            task_id = await create(store, await put(store, one()))
+
+        async with subject.connect() as store:
+            assert task_id == (await store.get_task(task_id)).id
+
+
+def _any_task() -> NewTask:
+    return new_task(TemplateId(1))

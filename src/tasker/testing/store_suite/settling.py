@@ -1,0 +1,385 @@
+"""Settling: the fence, the children, the end of a task."""
+
+from itertools import permutations
+
+from tasker.model import (
+    AttemptOutcome,
+    Claim,
+    JsonText,
+    Settled,
+    StepCounts,
+    StepResult,
+    StepState,
+    TaskState,
+    completed,
+    failed,
+)
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.scene import (
+    ACT,
+    ERROR,
+    NOBODY,
+    Hand,
+    Laws,
+    begin,
+    chain,
+    create,
+    diamond,
+    graph,
+    new_task,
+    one,
+    put,
+    states_of,
+    steps_of,
+)
+
+RESULT = JsonText('{"of":"a"}')
+
+
+class TestFence(Laws):
+    async def test_an_attempt_settles_once(self, store: Store) -> None:
+        """
+        The same outcome again is refused, and changes nothing.
+        """
+        task_id = await begin(store, chain())
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+
+        first = await hand.settle(completed(claim, RESULT))
+        before = await store.list_steps(task_id)
+        again = await hand.settle(completed(claim, JsonText('"other"')), failed(claim, ERROR))
+
+        assert [] == list(first.refused)
+        assert [0, 1] == list(again.refused)
+        assert ([], []) == (list(again.claims), list(again.ended))
+        assert before == await store.list_steps(task_id)
+        assert 1 == len(await store.history(task_id))
+
+    async def test_a_past_attempt_cannot_settle(self, store: Store) -> None:
+        """
+        What an attempt did after it was given up is dropped.
+        """
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store)
+        late = await hand.claim_one()
+        await hand.retry(late)
+        current = await hand.claim_one()
+
+        refused = await hand.settle(completed(late, RESULT))
+
+        assert [0] == list(refused.refused)
+        assert StepState.IN_PROGRESS == (await steps_of(store, task_id))["only"].state
+        accepted = await hand.settle(completed(current, JsonText('"in time"')))
+        assert [] == list(accepted.refused)
+        assert "in time" == (await steps_of(store, task_id))["only"].result
+
+    async def test_what_was_never_claimed_cannot_settle(self, store: Store) -> None:
+        """
+        Unknown tasks, unknown steps, pending and enqueued steps, attempts of the future.
+        """
+        task_id = await begin(store, chain())
+        hand = await Hand.hire(store)
+        made_up = [
+            Claim(NOBODY, 1, 1, 1),
+            Claim(task_id, 99, 1, 1),
+            Claim(task_id, 1, 0, 0),
+            Claim(task_id, 1, 1, 1),
+            Claim(task_id, 2, 0, 0),
+            Claim(task_id, 2, 1, 1),
+        ]
+
+        settled = await hand.settle(*(completed(claim, RESULT) for claim in made_up))
+
+        assert [0, 1, 2, 3, 4, 5] == list(settled.refused)
+        assert {"a": "enqueued", "b": "pending", "c": "pending"} == await states_of(store, task_id)
+        assert [] == await store.history(task_id)
+
+    async def test_the_good_ones_of_a_mixed_batch_are_settled(self, store: Store) -> None:
+        """
+        A late outcome does not hold up its neighbours.
+        """
+        template = await put(store, one())
+        ids = [await create(store, template) for _ in range(3)]
+        hand = await Hand.hire(store)
+        claims = {claim.task_id: claim for claim in await hand.claim()}
+        await hand.complete(claims[ids[1]])
+
+        settled = await hand.settle(*(completed(claims[task_id], JsonText("1")) for task_id in ids))
+
+        assert [1] == list(settled.refused)
+        assert {(ids[0], TaskState.COMPLETE), (ids[2], TaskState.COMPLETE)} == set(settled.ended)
+
+    async def test_one_batch_may_repeat_itself(self, store: Store) -> None:
+        """
+        Of outcomes of one attempt, one is accepted.
+        """
+        task_id = await begin(store, diamond())
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+
+        settled = await hand.settle(*[completed(claim, RESULT)] * 3)
+
+        assert 2 == len(settled.refused)
+        assert 1 == len(await store.history(task_id))
+        assert {2, 3} == {claim.no for claim in await hand.claim()}
+
+    async def test_nothing_settles_after_the_task_was_cancelled(self, store: Store) -> None:
+        """
+        The fence falls with the cancellation.
+        """
+        task_id = await begin(store, chain())
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+        await store.cancel_task(task_id, ACT)
+
+        settled = await hand.settle(completed(claim, RESULT))
+
+        assert [0] == list(settled.refused)
+        assert {"cancelled"} == set((await states_of(store, task_id)).values())
+
+    async def test_settling_nothing_does_nothing(self, store: Store) -> None:
+        """
+        An empty batch is no error.
+        """
+        hand = await Hand.hire(store)
+
+        settled = await hand.settle()
+
+        assert ([], [], []) == tuple(map(list, settled))
+
+    async def test_any_worker_may_settle_what_it_knows_of(self, store: Store) -> None:
+        """
+        The attempt is the fence, not the worker: so a janitor settles what others lost.
+        """
+        await begin(store, one())
+        claim = await (await Hand.hire(store, "first")).claim_one()
+
+        settled = await (await Hand.hire(store, "second")).complete(claim)
+
+        assert 1 == len(settled.ended)
+
+
+class TestSettling(Laws):
+    async def test_a_result_is_kept(self, store: Store) -> None:
+        """
+        With the instants of the attempt, and a row of history.
+        """
+        task_id = await begin(store, chain())
+        hand = await Hand.hire(store, "bob")
+
+        await hand.settle(completed(await hand.claim_one(), RESULT))
+
+        step = (await steps_of(store, task_id))["a"]
+        assert (StepState.COMPLETE, {"of": "a"}, None) == (step.state, step.result, step.error)
+        (attempt,) = await store.history(task_id)
+        assert ("a", 1, 1, AttemptOutcome.COMPLETE, "bob", None) == (
+            attempt.step,
+            attempt.no,
+            attempt.attempt,
+            attempt.outcome,
+            attempt.worker,
+            attempt.error,
+        )
+        assert step.settled_at == attempt.settled_at
+        assert attempt.enqueued_at is not None
+        assert attempt.claimed_at is not None
+        assert attempt.enqueued_at <= attempt.claimed_at <= attempt.settled_at
+
+    async def test_a_freed_step_waits_for_anybody(self, store: Store) -> None:
+        """
+        It is enqueued, belongs to no worker, and was not claimed.
+        """
+        task_id = await begin(store, chain())
+        hand = await Hand.hire(store)
+
+        await hand.complete(await hand.claim_one())
+
+        step = (await steps_of(store, task_id))["b"]
+        assert (StepState.ENQUEUED, 0, 0) == (step.state, step.attempt, step.unmet)
+        assert (None, None, None) == (step.worker, step.claimed_at, step.settled_at)
+        assert step.run_at is not None
+        assert (
+            StepCounts(complete=1, enqueued=1, pending=1) == (await store.get_task(task_id)).counts
+        )
+
+    async def test_a_step_is_freed_by_the_last_of_its_parents(self, store: Store) -> None:
+        """
+        Not before, in whatever order they are done.
+        """
+        template = await put(store, graph("join", a="", b="", c="", d="a b c"))
+        hand = await Hand.hire(store)
+        for order in permutations(range(3)):
+            task_id = await create(store, template)
+            claims = sorted(await hand.claim(), key=lambda claim: claim.no)
+
+            unmet = []
+            for index in order:
+                await hand.complete(claims[index])
+                unmet.append((await steps_of(store, task_id))["d"].unmet)
+
+            assert [2, 1, 0] == unmet
+            assert (task_id, 4) == (await hand.claim_one())[:2]
+
+    async def test_parents_may_be_done_in_one_batch(self, store: Store) -> None:
+        """
+        Their child is freed once, and the batch may hold several tasks.
+        """
+        template = await put(store, graph("join", a="", b="", c="", d="a b c", e="a"))
+        for _ in range(5):
+            await create(store, template)
+        hand = await Hand.hire(store)
+
+        await hand.complete(*await hand.claim())
+        freed = await hand.claim()
+
+        assert 10 == len(freed) == len(set(freed))
+        assert {4, 5} == {claim.no for claim in freed}
+        assert 5 == len((await hand.complete(*freed)).ended)
+
+    async def test_a_task_ends_when_its_last_steps_are_done(self, store: Store) -> None:
+        """
+        All steps that none waits for; the call that completes the last of them tells it.
+        """
+        task_id = await begin(store, graph("sinks", a="", b="a", c="a", d=""))
+        hand = await Hand.hire(store)
+        ended = []
+        while claims := await hand.claim(1):
+            ended.append(list((await hand.complete(*claims)).ended))
+
+        assert [[], [], [], [(task_id, TaskState.COMPLETE)]] == ended
+        task = await store.get_task(task_id)
+        assert (TaskState.COMPLETE, True, None) == (task.state, task.ended, task.error)
+        assert task.ended_at is not None
+        assert task.ended_at >= task.created_at
+        assert StepCounts(complete=4) == task.counts
+
+    async def test_a_single_step_can_be_the_whole_task(self, store: Store) -> None:
+        """
+        Root and sink at once.
+        """
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store)
+
+        settled = await hand.complete(await hand.claim_one())
+
+        assert [(task_id, TaskState.COMPLETE)] == list(settled.ended)
+
+    async def test_results_of_done_steps_are_read_in_bulk(self, store: Store) -> None:
+        """
+        Of many tasks at once; what is not done, or not there, is left out.
+        """
+        template = await put(store, chain())
+        first, second = await create(store, template), await create(store, template)
+        hand = await Hand.hire(store)
+        for claim in await hand.claim():
+            await hand.settle(completed(claim, JsonText(f'"{claim.task_id}"')))
+        await store.resolve_step(second, 2, JsonText('"by hand"'), ACT)
+
+        results = await store.load_results({first: [1, 2, 3], second: [1, 2, 3], NOBODY: [1]})
+
+        assert {
+            StepResult(first, 1, JsonText(f'"{first}"')),
+            StepResult(second, 1, JsonText(f'"{second}"')),
+            StepResult(second, 2, JsonText('"by hand"')),
+        } == set(results)
+        assert [] == await store.load_results({})
+
+    async def test_inputs_of_tasks_are_read_in_bulk(self, store: Store) -> None:
+        """
+        Tasks that are not there are left out.
+        """
+        template = await put(store, one())
+        ids = [await create(store, template, {"n": number}) for number in range(3)]
+
+        found = await store.load_tasks([*ids, NOBODY])
+
+        assert {(task_id, f'{{"n":{n}}}') for n, task_id in enumerate(ids)} == {
+            (each.task_id, each.context) for each in found
+        }
+        assert [] == await store.load_tasks([])
+
+
+class TestStickyClaims(Laws):
+    async def test_freed_steps_may_go_to_the_worker_that_settles(self, store: Store) -> None:
+        """
+        They come back claimed, as first attempts; nobody else gets them.
+        """
+        task_id = await begin(store, chain())
+        hand = await Hand.hire(store, "bob")
+
+        settled = await hand.settle(completed(await hand.claim_one(), RESULT), claim_up_to=1)
+
+        assert [Claim(task_id, 2, 1, 1)] == list(settled.claims)
+        step = (await steps_of(store, task_id))["b"]
+        assert (StepState.IN_PROGRESS, 1, "bob") == (step.state, step.attempt, step.worker)
+        assert step.claimed_at is not None
+        assert list(settled.claims) == await store.held(hand.id)
+        assert [] == await (await Hand.hire(store)).claim()
+
+    async def test_no_more_than_asked_for_are_claimed(self, store: Store) -> None:
+        """
+        What is beyond is enqueued for others.
+        """
+        await begin(store, graph("wide", a="", b="a", c="a", d="a", e="a"))
+        hand = await Hand.hire(store)
+
+        settled = await hand.settle(completed(await hand.claim_one(), RESULT), claim_up_to=3)
+
+        assert 3 == len(settled.claims)
+        assert 1 == len(await hand.claim())
+
+    async def test_only_the_own_queues_are_claimed(self, store: Store) -> None:
+        """
+        Freed steps that the worker cannot run wait for others.
+        """
+        task_id = await begin(store, graph("wide", a="", b="a", c="a", d="a"))
+        hand = await Hand.hire(store, handlers={"a", "c"})
+
+        settled = await hand.settle(completed(await hand.claim_one(), RESULT), claim_up_to=10)
+
+        assert [3] == [claim.no for claim in settled.claims]
+        assert {"a": "complete", "b": "enqueued", "c": "in_progress", "d": "enqueued"} == (
+            await states_of(store, task_id)
+        )
+
+    async def test_a_step_that_waits_for_more_is_not_claimed(self, store: Store) -> None:
+        """
+        Only what is freed by this call comes back.
+        """
+        task_id = await begin(store, graph("join", a="", b="", c="a b", d="a"))
+        hand = await Hand.hire(store)
+        claims = {claim.no: claim for claim in await hand.claim()}
+
+        first = await hand.settle(completed(claims[1], RESULT), claim_up_to=10)
+        second = await hand.settle(completed(claims[2], RESULT), claim_up_to=10)
+
+        assert [Claim(task_id, 4, 1, 1)] == list(first.claims)
+        assert [Claim(task_id, 3, 1, 1)] == list(second.claims)
+
+    async def test_refused_outcomes_bring_no_claims(self, store: Store) -> None:
+        """
+        A worker that was too late gets nothing for it.
+        """
+        await begin(store, chain())
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+        await hand.complete(claim)
+
+        settled = await hand.settle(completed(claim, RESULT), claim_up_to=10)
+
+        assert ([0], []) == (list(settled.refused), list(settled.claims))
+
+    async def test_a_whole_task_is_five_calls_of_four_steps(self, store: Store) -> None:
+        """
+        One that creates it and claims its root, then one for each step.
+        """
+        template = await put(store, graph("four", a="", b="a", c="b", d="c"))
+        hand = await Hand.hire(store)
+        created = await store.create_tasks(
+            [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=1
+        )
+        settled = Settled((), created.claims, ())
+        for _ in range(4):
+            settled = await hand.settle(completed(settled.claims[0], RESULT), claim_up_to=1)
+
+        assert [(created.tasks[0][0], TaskState.COMPLETE)] == list(settled.ended)

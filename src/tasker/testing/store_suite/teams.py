@@ -1,0 +1,335 @@
+"""Namespaces and their policies, API keys, and the audit of teams."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tasker.errors import InvalidInput, NotAnApprover, NotFound, WrongState
+from tasker.keys import new_key, parse_key, verify
+from tasker.model import TemplateName
+from tasker.store.protocol import Store
+from tasker.teams import NamespaceInfo, NamespacePolicy, NewApiKey
+from tasker.testing.store_suite.approvals import (
+    CHANGED,
+    FREE,
+    JAKE,
+    MARCUS,
+    POLICY,
+    SARAH,
+    approve,
+    by,
+    guard,
+    propose,
+    reject,
+)
+from tasker.testing.store_suite.scene import Laws, one
+from tasker.testing.store_suite.subject import Subject
+
+
+class TestPolicies(Laws):
+    async def test_a_policy_is_read_as_it_was_declared(self, store: Store) -> None:
+        """
+        Every field comes back, with who declared it and when.
+        """
+        stored = await store.put_policy(POLICY, by("root"))
+
+        assert POLICY == replace(stored, updated_by="", updated_at=None)
+        assert "root" == stored.updated_by
+        assert stored.updated_at is not None
+        assert stored == await store.policy("suite")
+        assert await store.policy("other") is None
+
+    async def test_a_policy_takes_the_place_of_the_one_before(self, store: Store) -> None:
+        """
+        What the new one leaves out is gone.
+        """
+        await guard(store)
+        bare = NamespacePolicy(namespace="suite", owner_team="payments")
+
+        stored = await store.put_policy(bare, by("eve"))
+
+        assert bare == replace(stored, updated_by="", updated_at=None)
+        assert stored == await store.policy("suite")
+
+    async def test_the_same_policy_again_changes_nothing(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        A file that is applied at each start fills no audit.
+        """
+        await guard(store)
+        first = await store.policy("suite")
+        again = await store.put_policy(POLICY, by("eve"))
+
+        assert first == again
+        assert ["put_policy"] == [event.action for event in await store.team_audit()]
+
+    @pytest.mark.parametrize(
+        ("path", "wrong"),
+        [
+            ("$.namespace", {"namespace": "no name"}),
+            ("$.contact_email", {"contact_email": "nobody"}),
+            ("$.approvers[1]", {"approvers": (SARAH, "marcus")}),
+            ("$.requires_approval", {"approvers": ()}),
+            ("$.description", {"description": "a\0b"}),
+        ],
+    )
+    async def test_a_policy_that_cannot_hold_is_refused(
+        self, store: Store, path: str, wrong: dict[str, object]
+    ) -> None:
+        """
+        The error tells which part of it, and nothing is stored.
+        """
+        with pytest.raises(InvalidInput) as refusal:
+            await store.put_policy(replace(POLICY, **wrong), by("root"))  # type: ignore[arg-type]
+
+        assert path == refusal.value.path
+        assert ["default"] == [space.name for space in await store.namespaces()]
+        assert [] == await store.team_audit()
+
+    async def test_namespaces_are_those_with_a_policy_or_a_template(self, store: Store) -> None:
+        """
+        And `default`, by name, with how many versions they have of each status.
+        """
+        await propose(store, replace(one(), namespace="apples"))
+        await propose(store, replace(one(), namespace="apples", version="2.0.0"))
+        await propose(store, replace(one(), namespace="apples", name="two"))
+        await guard(store)
+        await propose(store, one())
+        await store.retire_template(TemplateName("apples", "two", "1.0.0"), by("root"))
+
+        apples, default, suite = await store.namespaces()
+
+        assert ["apples", "default", "suite"] == [apples.name, default.name, suite.name]
+        assert (1, 2, 0, 0, 1) == _counts(apples)
+        assert (0, 0, 0, 0, 0) == _counts(default)
+        assert (0, 0, 1, 0, 0) == _counts(suite)
+        assert (None, None) == (apples.policy, default.policy)
+        assert suite.policy == await store.policy("suite")
+
+
+def _counts(space: NamespaceInfo) -> tuple[int, ...]:
+    names = ("templates", "approved", "pending_approval", "rejected", "retired")
+    return tuple(getattr(space, name) for name in names)
+
+
+class TestTeamAudit(Laws):
+    async def test_every_act_is_told_with_what_it_changed(self, store: Store) -> None:
+        """
+        Newest first, with who, why, before and after.
+        """
+        await guard(store, FREE)
+        await store.put_policy(POLICY, by("root", "it is shared"))
+        await propose(store, one())
+        await reject(store, one())
+        await propose(store, CHANGED)
+        await approve(store, one())
+        await store.retire_template(one().key, by("root", "too old"))
+        await store.restore_template(one().key, by("root", "or not"))
+
+        events = await store.team_audit(namespace="suite")
+
+        name = "suite.one@1.0.0"
+        assert [
+            (name, "root", "restore_template", "or not", "retired", "approved"),
+            (name, "root", "retire_template", "too old", "approved", "retired"),
+            (name, SARAH, "approve_template", "fine", "pending_approval", "approved"),
+            (name, JAKE, "register_template", "", None, "pending_approval"),
+            (name, SARAH, "reject_template", "no fraud check", "pending_approval", "rejected"),
+            (name, JAKE, "register_template", "", None, "pending_approval"),
+        ] == [
+            (each.subject, each.actor, each.action, each.reason, each.before, each.after)
+            for each in events[:-2]
+        ]
+        changed, declared = events[-2:]
+        assert ("suite", "root", "put_policy", "it is shared") == (
+            changed.subject,
+            changed.actor,
+            changed.action,
+            changed.reason,
+        )
+        assert (None, changed.before) == (declared.before, declared.after)
+        assert {
+            "owner_team": "platform",
+            "contact_email": "platform-team@growthcorp.com",
+            "description": "Cross-team workflows and utilities",
+            "requires_approval": True,
+            "approvers": [SARAH, MARCUS],
+        } == changed.after
+        assert [event.id for event in events] == sorted((each.id for each in events), reverse=True)
+
+    async def test_what_was_refused_is_no_act(self, store: Store) -> None:
+        """
+        Nor is what changed nothing.
+        """
+        await guard(store)
+        await propose(store, one())
+        await propose(store, one())
+        with pytest.raises(NotAnApprover):
+            await approve(store, one(), by=JAKE)
+
+        assert ["register_template", "put_policy"] == [
+            event.action for event in await store.team_audit()
+        ]
+
+    async def test_the_audit_is_read_in_pages_of_a_namespace(self, store: Store) -> None:
+        """
+        Each page goes on after the last entry of the one before.
+        """
+        for space in ("mine", "theirs"):
+            for version in range(5):
+                await propose(store, replace(one(), namespace=space, version=f"{version}.0.0"))
+
+        first = await store.team_audit(namespace="mine", limit=3)
+        rest = await store.team_audit(namespace="mine", limit=3, after=first[-1].id)
+
+        assert [f"mine.one@{version}.0.0" for version in (4, 3, 2, 1, 0)] == [
+            event.subject for event in [*first, *rest]
+        ]
+        assert 10 == len(await store.team_audit())
+
+
+class TestApiKeys(Laws):
+    async def test_a_key_is_found_by_its_prefix(self, store: Store) -> None:
+        """
+        With the digest that its secret is held against, and everything it may do.
+        """
+        key = new_key()
+        expires_at = datetime(2040, 1, 1, tzinfo=UTC)
+
+        added = await store.add_api_key(_key(key.prefix, key.digest, expires_at), by("root"))
+        found = await store.find_api_key(key.prefix)
+
+        assert found is not None
+        assert added == found.key
+        assert ("ci", ("tasks:create",), ("payments", "shared"), ("operator",), "root") == (
+            added.name,
+            added.scopes,
+            added.namespaces,
+            added.roles,
+            added.created_by,
+        )
+        assert (expires_at, None, None) == (
+            added.expires_at,
+            added.revoked_at,
+            added.last_used_at,
+        )
+        parts = parse_key(key.text)
+        assert parts is not None
+        assert verify(parts.secret, found.digest)
+        assert await store.find_api_key("0" * 12) is None
+
+    async def test_a_revoked_key_is_told_as_such(self, store: Store) -> None:
+        """
+        It is found and listed, and never comes back.
+        """
+        key = new_key()
+        added = await store.add_api_key(_key(key.prefix, key.digest), by("root"))
+
+        revoked = await store.revoke_api_key(key.prefix, by("eve", "it leaked"))
+
+        assert revoked.revoked_at is not None
+        assert (True, False) == (
+            added.active(added.created_at),
+            revoked.active(revoked.revoked_at),
+        )
+        assert [revoked] == await store.list_api_keys()
+        with pytest.raises(WrongState, match="revoked"):
+            await store.revoke_api_key(key.prefix, by("eve"))
+        with pytest.raises(NotFound):
+            await store.revoke_api_key("0" * 12, by("eve"))
+
+    async def test_keys_are_listed_newest_first(self, store: Store) -> None:
+        """
+        Each once.
+        """
+        keys = [new_key() for _ in range(3)]
+        for key in keys:
+            await store.add_api_key(_key(key.prefix, key.digest), by("root"))
+
+        listed = [key.prefix for key in await store.list_api_keys()]
+
+        assert [key.prefix for key in reversed(keys)] == listed
+
+    async def test_a_use_is_noted_once_a_minute(self, store: Store, subject: Subject) -> None:
+        """
+        So that a busy key writes next to nothing.
+        """
+        key = new_key()
+        await store.add_api_key(_key(key.prefix, key.digest), by("root"))
+
+        async def last_use() -> timedelta:
+            await store.touch_api_key(key.prefix)
+            (found,) = await store.list_api_keys()
+            assert found.last_used_at is not None
+            return found.last_used_at - found.created_at
+
+        first = await last_use()
+        assert first == await last_use()
+        await subject.advance(timedelta(seconds=61))
+        assert timedelta(seconds=60) < await last_use()
+        await store.touch_api_key("0" * 12)
+
+    async def test_the_audit_tells_of_keys_without_their_secrets(self, store: Store) -> None:
+        """
+        Keys belong to no namespace.
+        """
+        key = new_key()
+        await store.add_api_key(_key(key.prefix, key.digest), by("root"))
+        await store.revoke_api_key(key.prefix, by("eve", "it leaked"))
+
+        revoked, created = await store.team_audit()
+
+        subject = f"key {key.prefix}"
+        assert ("create_api_key", subject, "root", None) == (
+            created.action,
+            created.subject,
+            created.actor,
+            created.before,
+        )
+        assert ("revoke_api_key", "it leaked", None) == (
+            revoked.action,
+            revoked.reason,
+            revoked.after,
+        )
+        assert created.after == revoked.before
+        assert key.digest not in str([revoked, created])
+        assert [] == await store.team_audit(namespace="payments")
+
+    @pytest.mark.parametrize(
+        ("path", "wrong"),
+        [
+            ("$.name", {"name": " "}),
+            ("$.scopes", {"scopes": ("tasks:\0",)}),
+            ("$.namespaces", {"namespaces": ("a b",)}),
+            ("$.expires_at", {"expires_at": datetime(2040, 1, 1)}),
+        ],
+    )
+    async def test_a_key_that_cannot_hold_is_refused(
+        self, store: Store, path: str, wrong: dict[str, object]
+    ) -> None:
+        """
+        The error tells which part of it.
+        """
+        key = new_key()
+        with pytest.raises(InvalidInput) as refusal:
+            await store.add_api_key(
+                replace(_key(key.prefix, key.digest), **wrong),  # type: ignore[arg-type]
+                by("root"),
+            )
+
+        assert path == refusal.value.path
+        assert [] == await store.list_api_keys()
+
+
+def _key(prefix: str, digest: str, expires_at: datetime | None = None) -> NewApiKey:
+    return NewApiKey(
+        name="ci",
+        prefix=prefix,
+        digest=digest,
+        scopes=("tasks:create",),
+        namespaces=("payments", "shared"),
+        roles=("operator",),
+        expires_at=expires_at,
+    )

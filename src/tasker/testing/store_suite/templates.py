@@ -1,0 +1,249 @@
+"""Registering templates, and finding them."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from tasker.errors import NotFound, TaskRegistrationError
+from tasker.model import (
+    Backoff,
+    Retry,
+    StepOverride,
+    StepSpec,
+    Template,
+    TemplateId,
+    TemplateName,
+)
+from tasker.store.protocol import Registered, Store
+from tasker.testing.store_suite.scene import Hand, Laws, chain, create, graph, one, put, states_of
+
+FULL = Template(
+    namespace="payments",
+    name="process_refund",
+    version="2.1.0-rc.1",
+    description='Sends it back: ünïcode, "quotes" and a \\ backslash',
+    steps=(
+        StepSpec(name="validate", description="first", config={"a": [1, {"b": None}]}),
+        StepSpec(
+            name="refund",
+            callable="Payments.StepHandlers.Refund",
+            method="refund",
+            dependencies=("validate",),
+            retry=Retry(
+                max_attempts=7,
+                backoff=Backoff.FIBONACCI,
+                initial_delay=timedelta(milliseconds=250),
+                max_delay=timedelta(minutes=5),
+                jitter=0.25,
+            ),
+            timeout=timedelta(seconds=90),
+            result_schema={"type": "object", "required": ["id"]},
+            dependent_system="gateway",
+        ),
+    ),
+    input_schema={"type": "object", "properties": {"amount": {"type": "integer"}}},
+    deadline=timedelta(hours=6),
+    environments={"test": {"refund": StepOverride(config={"url": "x"}, timeout=timedelta(1))}},
+    metadata={"owner": "team", "tags": ["a", "b"]},
+)
+CHANGED = graph("one", only="", extra="")
+
+
+class TestTemplates(Laws):
+    async def test_a_template_is_read_as_it_was_registered(self, store: Store) -> None:
+        """
+        Every field comes back, by name and by id.
+        """
+        registered = await store.register_template(FULL, registered_by="bob")
+
+        assert FULL == registered.stored.template
+        assert registered.stored == await store.template(FULL.key)
+        assert registered.stored == await store.template_by_id(registered.stored.id)
+        assert "bob" == registered.stored.registered_by
+
+    async def test_the_same_content_again_changes_nothing(self, store: Store) -> None:
+        """
+        The second registration tells of the first.
+        """
+        first = await store.register_template(one(), registered_by="bob")
+        second = await store.register_template(one(), registered_by="eve")
+
+        assert first.created
+        assert Registered(first.stored, created=False) == second
+
+    async def test_other_content_under_a_version_is_refused(self, store: Store) -> None:
+        """
+        The error names namespace, name, version and who registered it.
+        """
+        await store.register_template(one(), registered_by="bob")
+
+        with pytest.raises(TaskRegistrationError) as refusal:
+            await store.register_template(CHANGED, registered_by="eve")
+
+        for part in ("suite", "one", "1.0.0", "bob"):
+            assert part in str(refusal.value)
+        assert one() == (await store.template(one().key)).template
+        assert 1 == len(await store.templates())
+
+    async def test_another_version_or_namespace_is_another_template(self, store: Store) -> None:
+        """
+        Only all three parts of the name together are taken.
+        """
+        others = [
+            graph("one", "1.0.1", only="", extra=""),
+            graph("two", "1.0.0", only="", extra=""),
+            Template(namespace="other", name="one", version="1.0.0", steps=CHANGED.steps),
+        ]
+        await put(store, one())
+
+        created = [await store.register_template(each, registered_by="bob") for each in others]
+
+        assert [True, True, True] == [registered.created for registered in created]
+        assert ["1.0.0", "1.0.1"] == sorted(await store.versions("suite", "one"))
+        assert ["1.0.0"] == await store.versions("other", "one")
+        assert [] == await store.versions("suite", "unknown")
+
+    async def test_replacing_leaves_existing_tasks_on_theirs(self, store: Store) -> None:
+        """
+        New tasks get the new content; the old stays readable by its id.
+        """
+        old = await put(store, one())
+        before = await create(store, old)
+
+        replaced = await store.register_template(CHANGED, registered_by="eve", replace=True)
+        after = await create(store, replaced.stored.id)
+
+        assert replaced.created
+        assert CHANGED == (await store.template(one().key)).template
+        assert one() == (await store.template_by_id(old)).template
+        assert {"only"} == set(await states_of(store, before))
+        assert {"only", "extra"} == set(await states_of(store, after))
+        hand = await Hand.hire(store)
+        assert 3 == await hand.work_off()
+
+    async def test_replacing_with_the_same_content_changes_nothing(self, store: Store) -> None:
+        """
+        A development server that replaces at each start makes no new templates.
+        """
+        first = await store.register_template(one(), registered_by="bob")
+        again = await store.register_template(one(), registered_by="bob", replace=True)
+
+        assert Registered(first.stored, created=False) == again
+
+    async def test_replaced_templates_are_not_listed(self, store: Store) -> None:
+        """
+        Lists and versions show what new tasks can be made of.
+        """
+        await put(store, one())
+        await store.register_template(CHANGED, registered_by="eve", replace=True)
+
+        assert [CHANGED] == [stored.template for stored in await store.templates()]
+        assert ["1.0.0"] == await store.versions("suite", "one")
+
+    async def test_replacing_back_and_forth_works(self, store: Store) -> None:
+        """
+        Content that was replaced may take its version over again.
+        """
+        await put(store, one())
+        await store.register_template(CHANGED, registered_by="eve", replace=True)
+        back = await store.register_template(one(), registered_by="bob", replace=True)
+
+        assert back.created
+        assert one() == (await store.template(one().key)).template
+
+    async def test_lists_are_in_the_order_of_names(self, store: Store) -> None:
+        """
+        By namespace and name; then as they were registered.
+        """
+        other = Template(namespace="another", name="z", version="1.0.0", steps=one().steps)
+        for template in (chain(), graph("b", "1.0.0", x=""), graph("b", "0.9.0", x=""), other):
+            await put(store, template)
+
+        everything = [stored.template.full_name for stored in await store.templates()]
+        mine = [stored.template.full_name for stored in await store.templates(namespace="suite")]
+        named = [stored.template.version for stored in await store.templates(name="b")]
+
+        assert [
+            "another.z@1.0.0",
+            "suite.b@1.0.0",
+            "suite.b@0.9.0",
+            "suite.chain@1.0.0",
+        ] == everything
+        assert everything[1:] == mine
+        assert ["1.0.0", "0.9.0"] == named
+
+    async def test_an_unknown_template_is_not_found(self, store: Store) -> None:
+        """
+        By name or by id; the error says which.
+        """
+        with pytest.raises(NotFound, match=r"suite\.none@3\.0\.0"):
+            await store.template(TemplateName("suite", "none", "3.0.0"))
+        with pytest.raises(NotFound, match="4711"):
+            await store.template_by_id(TemplateId(4711))
+
+    async def test_a_queue_is_a_handler_of_a_namespace(self, store: Store) -> None:
+        """
+        Templates that name one handler share its queue; replaced ones keep theirs.
+        """
+        await put(store, chain())
+        await put(store, graph("more", "1.0.0", c="", d="c"))
+        await store.register_template(
+            graph("more", "1.0.0", e=""), registered_by="eve", replace=True
+        )
+
+        queues = await store.queues()
+
+        assert ["a", "b", "c", "d", "e"] == sorted(queue.handler for queue in queues)
+        assert {"suite"} == {queue.namespace for queue in queues}
+        assert len(queues) == len({queue.id for queue in queues})
+
+    async def test_registering_the_same_at_once_makes_one(self, stores: list[Store]) -> None:
+        """
+        Processes that start together agree on one template.
+        """
+        found = await asyncio.gather(
+            *(
+                store.register_template(chain(), registered_by=f"process {number}")
+                for number, store in enumerate(stores * 3)
+            )
+        )
+
+        assert 1 == sum(registered.created for registered in found)
+        assert 1 == len({registered.stored.id for registered in found})
+
+    async def test_of_different_contents_at_once_one_wins(self, stores: list[Store]) -> None:
+        """
+        The others are refused, and the winner is stored whole.
+        """
+        contents = [graph("race", **{f"step_{n}": ""}) for n in range(9)]
+
+        found = await asyncio.gather(
+            *(
+                store.register_template(content, registered_by="suite")
+                for store, content in zip(stores * 3, contents, strict=True)
+            ),
+            return_exceptions=True,
+        )
+
+        won = [each.stored for each in found if isinstance(each, Registered)]
+        assert 1 == len(won)
+        assert 8 == sum(isinstance(each, TaskRegistrationError) for each in found)
+        assert won == [await stores[0].template(contents[0].key)]
+
+    async def test_replacing_at_once_leaves_one_current(self, stores: list[Store]) -> None:
+        """
+        Each replacement is whole, and the last stands.
+        """
+        contents = [graph("race", **{f"step_{n}": ""}) for n in range(9)]
+
+        await asyncio.gather(
+            *(
+                store.register_template(content, registered_by="suite", replace=True)
+                for store, content in zip(stores * 3, contents, strict=True)
+            )
+        )
+
+        current = await stores[0].templates()
+        assert 1 == len(current)
+        assert current[0].template in contents

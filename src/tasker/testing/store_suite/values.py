@@ -1,0 +1,135 @@
+"""What is stored comes back as it was: JSON of every kind, names of every kind."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tasker import codec
+from tasker.model import (
+    Json,
+    JsonText,
+    completed,
+    failed,
+)
+from tasker.store.protocol import Act, Store
+from tasker.testing.store_suite.scene import (
+    Hand,
+    Laws,
+    begin,
+    create,
+    new_task,
+    one,
+    put,
+    steps_of,
+)
+
+VALUES: dict[str, Json] = {
+    "null": None,
+    "booleans": [True, False],
+    "integers": [0, -1, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1],
+    "floats": [0.1, -0.0, 1e-300, 1.7976931348623157e308, 5e-324],
+    "text": 'ünï \u2028 "quotes" \\ back\\u0000slash \t\n {"no": json} :name $1 %s',
+    "injection": "'; drop table step; --",
+    "beyond the basic plane": "😀𝒳\U0010ffff",
+    "empty": ["", [], {}, {"": ""}],
+    "keys": {"z": 1, "a": 2, "m": {"ü": 3, "with space": 4, "$.path[0]": 5}},
+    "large": "x" * 1_000_000,
+    "wide": list(range(20_000)),
+    "deep": codec.loads("[" * 200 + "]" * 200),
+}
+
+
+class TestValues(Laws):
+    @pytest.mark.parametrize("kind", VALUES)
+    async def test_json_of_every_kind_comes_back(self, store: Store, kind: str) -> None:
+        """
+        As context, as result, as checkpoint and as detail of an error.
+        """
+        value = VALUES[kind]
+        text = codec.dumps(value)
+        template = await put(store, one())
+        task_id = await create(store, template, {"value": value})
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+        await store.checkpoint(claim, text)
+        await hand.retry(claim)
+        claim = await hand.claim_one()
+        assert claim.checkpoint is not None
+        await hand.settle(completed(claim, text))
+
+        step = (await steps_of(store, task_id))["only"]
+        (given,) = await store.load_tasks([task_id])
+        (loaded,) = await store.load_results({task_id: [1]})
+
+        assert {"value": value} == (await store.get_task(task_id)).context
+        assert {"value": value} == codec.loads(given.context)
+        assert (value, value) == (step.result, step.checkpoint)
+        assert (value, value) == (codec.loads(loaded.result or ""), codec.loads(claim.checkpoint))
+
+    async def test_json_text_comes_back_to_the_letter(self, store: Store) -> None:
+        """
+        Stores never look into it: spaces, order and repeated keys stay.
+        """
+        text = JsonText('{ "b":1,\n"a" : [1.0, 1e2, 10000000000000000000000],"b": 2}')
+        new = new_task(await put(store, one()))
+        await store.create_tasks([replace(new, context=text)])
+        hand = await Hand.hire(store)
+        claim = await hand.claim_one()
+        await hand.settle(completed(claim, text))
+
+        (given,) = await store.load_tasks([new.id])
+        (loaded,) = await store.load_results({new.id: [1]})
+
+        assert (text, text) == (given.context, loaded.result)
+
+    async def test_errors_are_kept_as_they_were_given(self, store: Store) -> None:
+        """
+        In the step and in the history.
+        """
+        error = {"type": "Täst", "message": "a 'b' \"c\"", "details": {"n": [1, None]}}
+        task_id = await begin(store, one())
+        hand = await Hand.hire(store)
+        await hand.settle(failed(await hand.claim_one(), codec.dumps(error)))
+
+        assert error == (await steps_of(store, task_id))["only"].error
+        assert [error] == [row.error for row in await store.history(task_id)]
+
+    async def test_names_are_any_text(self, store: Store) -> None:
+        """
+        Of workers, actors, reasons, tags and correlations.
+        """
+        name = """it's "a" name: $1 {x} ünï😀"""
+        fields = {"correlation_id": name, "created_by": name, "reason": name, "tags": (name, "{}")}
+        task_id = await begin(store, one(), **fields)
+        hand = await Hand.hire(store, name)
+        claims = await hand.claim()
+        await hand.fail(*claims)
+        task = await store.get_task(task_id)
+        await store.resolve_step(task_id, 1, None, Act(actor=name, reason=name))
+
+        assert (name, name, name, (name, "{}")) == (
+            task.correlation_id,
+            task.created_by,
+            task.reason,
+            task.tags,
+        )
+        (entry,) = await store.audit(task_id)
+        assert (name, name) == (entry.actor, entry.reason)
+        assert name == (await store.history(task_id))[0].worker
+        assert [name] == [worker.name for worker in await store.list_workers()]
+
+    async def test_instants_are_aware_and_precise(self, store: Store) -> None:
+        """
+        In UTC, to the microsecond: a `run_at` comes back as it was given.
+        """
+        template = await put(store, one())
+        now = (await store.get_task(await create(store, template))).created_at
+        run_at = now.replace(microsecond=123_457)
+        task_id = await create(store, template, run_at=run_at)
+
+        (step,) = await store.list_steps(task_id)
+
+        assert run_at == step.run_at
+        assert step.run_at is not None
+        assert (timedelta(0), timedelta(0)) == (step.run_at.utcoffset(), now.utcoffset())

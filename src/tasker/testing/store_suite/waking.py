@@ -1,0 +1,141 @@
+"""Wake-ups: hints that shorten the wait for work."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tasker.model import JsonText, completed, released
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.scene import (
+    ACT,
+    Hand,
+    Laws,
+    begin,
+    chain,
+    create,
+    graph,
+    one,
+    put,
+    run_down,
+)
+
+LONG = 60.0  #: seconds, far beyond what a test may take
+SOON = 10.0
+
+
+async def hungry(store: Store, hand: Hand) -> None:
+    """Let a worker listen, and look in vain."""
+    await store.wait_for_work(0.05)
+    assert [] == await hand.claim()
+
+
+async def woken(wait: Callable[[float], Awaitable[None]], deed: Awaitable[Any]) -> None:
+    """Wait while something is done; fail where the wait goes on."""
+    waiting = asyncio.ensure_future(wait(LONG))
+    await deed
+    async with asyncio.timeout(SOON):
+        await waiting
+
+
+class TestWaking(Laws):
+    async def test_a_wait_ends_with_its_time(self, store: Store) -> None:
+        """
+        When nothing happens.
+        """
+        async with asyncio.timeout(SOON):
+            await store.wait_for_work(0.01)
+            await store.wait_for_recall(0.01)
+
+    async def test_a_new_task_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
+        """
+        Of this process or another.
+        """
+        template = await put(stores[0], one())
+        for store in stores[:2]:
+            hand = await Hand.hire(store)
+            await hungry(store, hand)
+
+            await woken(store.wait_for_work, create(stores[0], template))
+
+            await hand.complete(await hand.claim_one())
+
+    async def test_a_freed_step_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
+        """
+        When whoever freed it has no room for it.
+        """
+        await begin(stores[0], chain())
+        busy, idle = await Hand.hire(stores[0]), await Hand.hire(stores[1])
+        claim = await busy.claim_one()
+        await hungry(stores[1], idle)
+
+        await woken(stores[1].wait_for_work, busy.complete(claim))
+
+        assert 2 == (await idle.claim_one()).no
+
+    async def test_an_operator_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
+        """
+        By retrying a step, and by resolving one that others wait for.
+        """
+        failed = await run_down(stores[0], chain(), failing=("a",))
+        idle = await Hand.hire(stores[1])
+        await hungry(stores[1], idle)
+        await woken(stores[1].wait_for_work, stores[0].retry_steps(failed.id, ACT))
+        await idle.fail(await idle.claim_one())
+        await hungry(stores[1], idle)
+
+        await woken(
+            stores[1].wait_for_work, stores[0].resolve_step(failed.id, 1, JsonText("1"), ACT)
+        )
+
+        assert 2 == (await idle.claim_one()).no
+
+    async def test_an_attempt_handed_back_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
+        """
+        A worker that shuts down does not leave its steps to the next poll.
+        """
+        await begin(stores[0], one())
+        leaving, idle = await Hand.hire(stores[0]), await Hand.hire(stores[1])
+        claim = await leaving.claim_one()
+        await hungry(stores[1], idle)
+
+        await woken(stores[1].wait_for_work, leaving.settle(released(claim)))
+
+        assert 2 == (await idle.claim_one()).attempt
+
+    async def test_the_end_of_a_task_wakes_who_runs_the_step_that_waits_for_it(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        A parked step does not wait for a poll.
+        """
+        await begin(stores[0], one())
+        hand = await Hand.hire(stores[0])
+        claim = await hand.claim_one()
+        child = await begin(stores[0], graph("child", x=""))
+        await stores[0].park(claim, child)
+        running = await (await Hand.hire(stores[0], handlers={"x"})).claim_one()
+        await hungry(stores[0], hand)
+
+        await woken(stores[0].wait_for_work, hand.settle(completed(running, JsonText("1"))))
+
+        assert 2 == (await hand.claim_one()).attempt
+
+    @pytest.mark.parametrize("how", ["cancel", "resolve"])
+    async def test_what_is_taken_from_a_worker_recalls_it(
+        self, stores: list[Store], how: str
+    ) -> None:
+        """
+        It learns of it long before it would have renewed.
+        """
+        task_id = await begin(stores[0], one())
+        await (await Hand.hire(stores[1])).claim_one()
+        await stores[1].wait_for_recall(0.05)
+
+        await woken(
+            stores[1].wait_for_recall,
+            stores[0].cancel_task(task_id, ACT)
+            if how == "cancel"
+            else stores[0].resolve_step(task_id, 1, None, ACT),
+        )

@@ -1,0 +1,18 @@
+"""Both stores keep every law of the suite."""
+
+from pathlib import Path
+
+import pytest
+
+from tasker.testing.store_suite import *  # noqa: F403
+from tasker.testing.store_suite import PostgresSubject, SqliteSubject, Subject
+
+
+@pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgres"])
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Subject:
+    """An empty database of each kind."""
+    if request.param == "postgres":
+        return PostgresSubject(request.getfixturevalue("postgres_schema_url"))
+    return SqliteSubject(
+        f"sqlite:{tmp_path / 'suite.db'}" if request.param == "sqlite-file" else "sqlite::memory:"
+    )

@@ -217,10 +217,11 @@ class Store(TeamStore, Protocol):
         """Lease up to `limit` due steps to a worker.
 
         A step is due when it is enqueued and its `run_at` has come. The queue with the
-        step that is due longest comes first, and in a queue those due longest. Claiming makes a step in_progress and adds one to its attempt; no
-        two claims ever carry the same (task, step, attempt). Never waits for rows
-        that another claim holds. A worker that finds less than it asked for is marked
-        hungry: until its next full claim, whoever leaves work wakes it.
+        step that is due longest comes first, and in a queue those due longest. Claiming
+        makes a step in_progress and adds one to its attempt; no two claims ever carry the
+        same (task, step, attempt). Never waits for rows that another claim holds. A worker
+        that finds less than it asked for is marked hungry: until its next full claim,
+        whoever leaves work wakes it.
         """
         ...
 

@@ -71,7 +71,9 @@ class TestPruning(Laws):
         assert young.ended_at is not None
 
         assert 3 == await store.prunable(ended_before=young.ended_at)
+        assert 3 == await store.prunable(ended_before=young.ended_at)
         assert 3 == await store.prune(ended_before=young.ended_at)
+        assert 0 == await store.prunable(ended_before=young.ended_at)
 
         assert [young.id] == [task.id for task in await store.list_tasks(TaskFilter())]
         assert 3 == len(await store.list_steps(young.id))
@@ -87,6 +89,7 @@ class TestPruning(Laws):
         now = (await store.get_task(pending)).created_at
         await subject.advance(timedelta(days=3))
 
+        assert 0 == await store.prunable(ended_before=now + FAR)
         assert 0 == await store.prune(ended_before=now + FAR)
 
         assert {pending, reopened} == {task.id for task in await store.list_tasks(TaskFilter())}

@@ -1,0 +1,257 @@
+"""The demo, run as people run it: a process of its own, on both stores, more than once."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from examples.growthcorp import handlers, story
+from tests.examples.company import ROOT, TEMPLATES, company_templates
+
+from tasker import Handlers, LocalClient, TaskState, open_store
+from tasker.cli import demo
+from tasker.handler import check
+from tasker.handler.check import unused
+from tasker.model import TaskFilter
+
+pytestmark = pytest.mark.anyio
+
+TASKER = Path(sys.executable).with_name("tasker")
+ESCAPE = "\x1b"
+
+Run = subprocess.CompletedProcess[str]
+
+
+def run_tasker(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Run:
+    """Run the command line without a terminal."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("TASKER_")}
+    return subprocess.run(
+        [TASKER, *arguments],
+        cwd=cwd,
+        env={**clean, "PYTHONWARNINGS": "error", "PYTHONUTF8": "1", **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+async def test_the_demo_runs_again_and_again_on_both_stores(
+    tmp_path: Path, postgres_schema_url: str
+) -> None:
+    """
+    It ends by itself, and a second run on the same store comes out the same.
+    """
+    here, elsewhere = tmp_path / "sqlite", tmp_path / "postgres"
+    for folder in (here, elsewhere):
+        folder.mkdir()
+
+    def twice(folder: Path, *arguments: str) -> list[Run]:
+        return [run_tasker("demo", *arguments, cwd=folder) for _ in range(2)]
+
+    told, documents = await asyncio.gather(
+        asyncio.to_thread(twice, here),
+        asyncio.to_thread(twice, elsewhere, "--json", "--store", postgres_schema_url),
+    )
+
+    for run in told:
+        _check_what_people_read(run)
+    for run in documents:
+        _check_what_programs_read(run)
+    for url in (f"sqlite:{here}/.tasker/demo.db", postgres_schema_url):
+        async with open_store(url) as store:
+            tasks = await LocalClient(store).list(TaskFilter(), limit=100)
+        assert 14 == len(tasks)
+        assert 4 == sum(task.state is TaskState.ERROR for task in tasks)
+
+
+def _check_what_people_read(run: Run) -> None:
+    """Without a terminal: lines, no colours, and nothing on stderr."""
+    assert (0, "") == (run.returncode, run.stderr)
+    assert ESCAPE not in run.stdout
+    for told in (
+        "1/4  Two versions of payments.process_refund, side by side",
+        "process_gateway_refund failed after",
+        "Payment method 'gift_card' does not support automated refunds",
+        "execute_refund_workflow waits for task",
+        "refunds 3 (asked 4 times)",
+        "All as expected",
+        "tasker task list --store sqlite:.tasker/demo.db",
+    ):
+        assert told in run.stdout
+
+
+def _check_what_programs_read(run: Run) -> None:
+    """One document on stdout, progress on stderr."""
+    assert 0 == run.returncode, run.stderr
+    document = json.loads(run.stdout)
+    assert document["ok"]
+    assert story.EFFECTS == document["effects"]
+    assert 4 == document["asked"]["refunds"]
+    by_label = {task["label"]: task for task in document["tasks"]}
+    parent, child = by_label["customer refund"], by_label["customer refund, delegated"]
+    assert parent["id"] == child["parent_id"]
+    assert parent["correlation_id"] == child["correlation_id"]
+    assert parent["correlation_id"].startswith("cs-")
+    assert ("error", 1) == (by_label["gift card"]["state"], by_label["gift card"]["attempts"])
+
+
+def test_the_demo_leaves_a_store_that_is_in_earnest_alone(tmp_path: Path) -> None:
+    """
+    TASKER_STORE is not where the demo goes: it replaces templates, and creates tasks.
+    """
+    run = run_tasker(
+        "demo", "--help", cwd=tmp_path, env={"TASKER_STORE": "sqlite:precious.db", "COLUMNS": "200"}
+    )
+
+    assert 0 == run.returncode
+    assert "sqlite:.tasker/demo.db" in run.stdout
+    assert "precious" not in run.stdout
+
+
+def test_a_store_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
+    """
+    No stack trace, exit code 3, and no password.
+    """
+    run = run_tasker(
+        "demo", "--store", "postgresql://tasker:secret@127.0.0.1:9/nowhere", cwd=tmp_path
+    )
+
+    assert 3 == run.returncode
+    assert "Traceback" not in run.stderr
+    assert "secret" not in run.stdout + run.stderr
+    assert run.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("namespace", ["payments", "microservices"])
+def test_one_task_of_the_example_runs_by_itself(tmp_path: Path, namespace: str) -> None:
+    """
+    `tasker run` needs a template, the handlers, and a context; services start on first use.
+    """
+    name, context = {
+        "payments": (
+            "payments_process_refund_2.0.0.yaml",
+            {"payment_id": "pay_123", "refund_amount": 4999},
+        ),
+        "microservices": (
+            "microservices_user_registration_1.0.0.yaml",
+            {"user_info": {"email": "new.user@example.com", "name": "New User", "plan": "pro"}},
+        ),
+    }[namespace]
+
+    run = run_tasker(
+        "run",
+        str(TEMPLATES / name),
+        "--handlers",
+        str(ROOT / "examples" / "growthcorp" / "handlers.py"),
+        "--context",
+        json.dumps(context),
+        "--environment",
+        "demo",
+        "--json",
+        cwd=tmp_path,
+        env={"GROWTHCORP_GATEWAYS": ""},
+    )
+
+    assert 0 == run.returncode, run.stderr
+    assert "complete" == json.loads(run.stdout)["state"]
+
+
+# -------------------------------------------------------------------------- the example
+
+
+def test_templates_and_handlers_of_the_example_fit() -> None:
+    """
+    Every callable resolves, every parameter has a source, types and schemas agree.
+    """
+    found = Handlers.of(handlers)
+
+    assert [] == [problem for template in company_templates() for problem in check(template, found)]
+
+
+def test_every_handler_has_a_use() -> None:
+    """
+    In the example's templates, or in those that the seeds print.
+    """
+    from tasker import load_templates
+
+    printed = [
+        path
+        for path in (ROOT / "tests" / "seeds").glob("*.yaml")
+        if "collision" not in path.name and "fragment" not in path.name
+    ]
+    templates = [*company_templates(), *load_templates(printed)]
+
+    assert [] == unused(templates, Handlers.of(handlers))
+
+
+def test_the_demo_retries_without_delay_to_speak_of() -> None:
+    """
+    The templates are realistic; the environment `demo` makes their backoff short.
+    """
+    for template in company_templates():
+        delays = [
+            (
+                template.step(spec.name).retry.max_delay.total_seconds(),
+                spec.retry.max_delay.total_seconds(),
+            )
+            for spec in template.for_environment("demo").steps
+        ]
+        assert all(realistic >= 20 and short <= 1 for realistic, short in delays)
+
+
+def test_the_example_is_found_in_the_repository() -> None:
+    """
+    Where Tasker runs from its sources, the example stands beside them.
+    """
+    assert ROOT / "examples" / "growthcorp" == demo.example()
+
+
+def test_an_installed_tasker_has_the_example_with_it(tmp_path: Path) -> None:
+    """
+    The wheel holds it, and there `tasker demo` finds it.
+    """
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = tmp_path / "installed"
+    zipfile.ZipFile(wheel).extractall(installed)
+
+    script = (
+        "from tasker import Handlers\n"
+        "from tasker.cli import demo\n"
+        "folder = demo.example()\n"
+        "print(folder, len(Handlers.of(folder / 'handlers.py')))"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    folder = installed / "tasker" / "examples" / "growthcorp"
+    assert f"{folder} {len(Handlers.of(handlers))}" == asked.stdout.strip()
+    assert {path.name for path in TEMPLATES.iterdir()} == {
+        path.name for path in (folder / "templates").iterdir()
+    }
+
+
+def test_passwords_are_not_shown() -> None:
+    """
+    The commands to look closer name the store, but not its password.
+    """
+    url = "postgresql://tasker:secret@db.example:5432/tasks?schema=demo"
+
+    assert "postgresql://tasker@db.example:5432/tasks?schema=demo" == demo.without_password(url)
+    assert "sqlite:.tasker/demo.db" == demo.without_password("sqlite:.tasker/demo.db")

@@ -15,7 +15,9 @@ TaskerError                      `code` is stable and part of the API
 │   ├── IdempotencyConflict      the key was used with other content
 │   ├── WrongState
 │   ├── NotApproved              the template version takes no new tasks
-│   └── NotAnApprover            somebody else must decide about the template version
+│   ├── NotAnApprover            somebody else must decide about the template version
+│   ├── Unauthenticated          a server does not know who asks
+│   └── Forbidden                whoever asks may not do this
 ├── StoreError
 │   ├── StoreUnavailable         try again later
 │   ├── LeaseLost                this worker slept through its lease
@@ -197,6 +199,18 @@ class NotAnApprover(Refused):
     """The namespace's policy lets others decide about the template version."""
 
     code = "not_an_approver"
+
+
+class Unauthenticated(Refused):
+    """A server does not know who asks: there is no key or token, or it is not valid."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(Refused):
+    """Whoever asks may not do this."""
+
+    code = "forbidden"
 
 
 # ----------------------------------------------------------------------- stores

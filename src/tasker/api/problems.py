@@ -21,6 +21,7 @@ from tasker.errors import (
     InvalidPolicy,
     InvalidTemplate,
     Misuse,
+    NotApproved,
     Refused,
     StoreError,
     StoreUnavailable,
@@ -28,6 +29,7 @@ from tasker.errors import (
     TooLarge,
     WrongState,
 )
+from tasker.errors import Problem as TextProblem
 
 log = logging.getLogger("tasker.api")
 
@@ -83,6 +85,10 @@ class Fault(TypedDict):
     message: str
     allowed: NotRequired[list[str]]
     """What would be right, where that can be listed."""
+    line: NotRequired[int]
+    """In a text of several lines, from 1."""
+    column: NotRequired[int]
+    file: NotRequired[str]
 
 
 @documented
@@ -105,9 +111,14 @@ class ProblemDetails(TypedDict):
     errors: NotRequired[list[Fault]]
     """What is wrong with the request, part by part."""
     state: NotRequired[str]
-    """Of `wrong_state`: the state it is in."""
+    """Of `wrong_state` and `template_not_approved`: the state or status it is in."""
+    action: NotRequired[str]
+    """Of `wrong_state`: what was asked for."""
     allowed: NotRequired[list[str]]
-    """Of `wrong_state`: the states that allow the action; of a method: those there are."""
+    """Of `wrong_state`: the states that allow it; of a method: those that there are; of
+    `template_not_approved`: who may approve it."""
+    template: NotRequired[str]
+    """Of `template_not_approved`: its full name."""
     size: NotRequired[int]
     """Of `too_large`: bytes."""
     limit: NotRequired[int]
@@ -180,15 +191,41 @@ def problem_of(error: Exception) -> Problem:
 
 def _of_ours(error: TaskerError) -> Problem:
     code = error.code if error.code in STATUSES else _general(error)
-    if isinstance(error, InvalidTemplate | InvalidPolicy):
-        return Problem(code, str(error), errors=_template_faults(error))
-    if isinstance(error, InvalidInput):
-        return Problem(code, str(error), errors=[{"path": error.path, "message": str(error)}])
+    return Problem(code, _SAID.get(code) or str(error), errors=_faults(error), **_facts(error))
+
+
+def _facts(error: TaskerError) -> dict[str, Any]:
+    """Tell what an error knows beside its message."""
     if isinstance(error, WrongState):
-        return Problem(code, str(error), state=error.state, allowed=sorted(error.allowed))
+        return {"state": error.state, "action": error.action, "allowed": sorted(error.allowed)}
+    if isinstance(error, NotApproved):
+        allowed = list(error.approvers)
+        return {"state": error.status, "template": error.template, "allowed": allowed}
     if isinstance(error, TooLarge):
-        return Problem(code, str(error), size=error.size, limit=error.limit)
-    return Problem(code, _SAID.get(code) or str(error))
+        return {"size": error.size, "limit": error.limit}
+    return {}
+
+
+def _faults(error: TaskerError) -> list[Fault]:
+    if isinstance(error, InvalidTemplate | InvalidPolicy):
+        return [_fault(found) for found in error.problems]
+    if isinstance(error, InvalidInput):
+        return [{"path": error.path, "message": str(error)}]
+    return []
+
+
+def _fault(found: TextProblem) -> Fault:
+    fault: Fault = {
+        "path": f"$.{found.path}" if found.path else "$",
+        "message": found.message,
+    }
+    if found.file:
+        fault["file"] = found.file
+    if found.line is not None:
+        fault["line"] = found.line
+    if found.column is not None:
+        fault["column"] = found.column
+    return fault
 
 
 def _general(error: TaskerError) -> str:
@@ -200,17 +237,6 @@ def _general(error: TaskerError) -> str:
     if isinstance(error, StoreUnavailable):
         return "store_unavailable"
     return "store_error" if isinstance(error, StoreError) else "internal_error"
-
-
-def _template_faults(error: InvalidTemplate | InvalidPolicy) -> list[Fault]:
-    return [
-        {
-            "path": f"$.{found.path}" if found.path else "$",
-            "message": found.message
-            + (f" (line {found.line}, column {found.column})" if found.line else ""),
-        }
-        for found in error.problems
-    ]
 
 
 def _of_framework(error: HTTPException) -> Problem:

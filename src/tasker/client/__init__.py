@@ -1,7 +1,17 @@
 """The one API for programs that create tasks, watch them and act on them."""
 
+from tasker.client.connect import connect, connect_sync
 from tasker.client.local import LocalClient, Origin
 from tasker.client.protocol import Client, TaskOptions, TaskRequest
 from tasker.client.sync import SyncClient
 
-__all__ = ["Client", "LocalClient", "Origin", "SyncClient", "TaskOptions", "TaskRequest"]
+__all__ = [
+    "Client",
+    "LocalClient",
+    "Origin",
+    "SyncClient",
+    "TaskOptions",
+    "TaskRequest",
+    "connect",
+    "connect_sync",
+]

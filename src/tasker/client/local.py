@@ -14,6 +14,7 @@ from tasker import codec, versions
 from tasker.client.catalogue import Catalogue, Shape, split
 from tasker.client.protocol import TaskOptions, TaskRequest
 from tasker.client.teams import LocalTeams
+from tasker.client.waiting import require_success, still_open
 from tasker.clock import Clock, SystemClock
 from tasker.config import SchemaMode
 from tasker.errors import (
@@ -22,8 +23,6 @@ from tasker.errors import (
     NotApproved,
     NotFound,
     StepParked,
-    TaskFailed,
-    WaitTimeout,
 )
 from tasker.model import (
     Attempt,
@@ -36,7 +35,6 @@ from tasker.model import (
     Task,
     TaskFilter,
     TaskId,
-    TaskState,
     Template,
 )
 from tasker.store.protocol import Act, Registered, Store
@@ -291,13 +289,10 @@ class LocalClient(LocalTeams):
             if self._origin is not None and end is None:
                 raise StepParked(task_id)
             if end is not None and time.monotonic() >= end:
-                raise WaitTimeout(f"task {task_id} is still {task.state} after {timeout}")
+                raise still_open(task, timeout or timedelta(0))
             await asyncio.sleep(min(pause, end - time.monotonic()) if end is not None else pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
-        if task.state in (TaskState.ERROR, TaskState.CANCELLED):
-            why = (task.error or {}).get("message", "")
-            raise TaskFailed(f"task {task_id} ended as {task.state}: {why}".rstrip(": "), task)
-        return task
+        return require_success(task)
 
     # ------------------------------------------------------------------ reading
 

@@ -14,7 +14,7 @@ from tasker.api.access import (
     visible_namespaces,
 )
 from tasker.api.bodies import Body, JsonBody
-from tasker.api.inputs import NamespacePath, Text
+from tasker.api.inputs import Namespace, NamespacePath, Text
 from tasker.api.replies import JsonReply
 from tasker.api.routes.tasks import acting
 from tasker.api.routing import READS_BODY, Routes
@@ -34,6 +34,7 @@ from tasker.errors import NotFound
 from tasker.teams import NamespacePolicy
 
 routes = Routes("namespaces", "/v1/namespaces")
+audit = Routes("namespaces", "/v1/audit")
 workers = Routes("workers", "/v1/workers")
 
 
@@ -122,6 +123,28 @@ async def get_namespace_audit(
     answer: TeamAudit = {
         "events": [team_event_answer(event) for event in shown],
         "next_cursor": shown[-1].id if len(found) > limit else None,
+    }
+    return JsonReply(answer)
+
+
+@audit.add("GET", "", NAMESPACES_READ, answer=TeamAudit, refuses=("invalid_request",))
+async def list_audit(
+    request: Request,
+    api: ApiOf,
+    namespace: Namespace | None = None,
+    cursor: Annotated[int | None, Query(ge=1, lt=1 << 62)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> JsonReply:
+    """List what was done to policies, template versions and API keys, newest first."""
+    visible = await visible_namespaces(request, NAMESPACES_READ)
+    found = await api.store.team_audit(namespace=namespace, after=cursor, limit=limit + 1)
+    answer: TeamAudit = {
+        "events": [
+            team_event_answer(event)
+            for event in found[:limit]
+            if visible is None or event.namespace in visible
+        ],
+        "next_cursor": found[limit - 1].id if len(found) > limit else None,
     }
     return JsonReply(answer)
 

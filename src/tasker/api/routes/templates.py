@@ -25,6 +25,7 @@ from tasker.api.routes.tasks import acting
 from tasker.api.routing import READS_BODY, Answer, Routes
 from tasker.api.shapes.templates import (
     DifferenceAnswer,
+    StatusList,
     TemplateAnswer,
     TemplateList,
     VersionAnswer,
@@ -42,6 +43,7 @@ from tasker.template import from_document, parse_template
 from tasker.template.compare import compare
 
 routes = Routes("templates", "/v1/templates")
+statuses = Routes("templates", "/v1/template_versions")
 
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
 ONE = "/{namespace}/{name}/{version}"
@@ -74,6 +76,7 @@ async def list_templates(
     namespace: Namespace | None = None,
     name: Annotated[str | None, Query(max_length=128)] = None,
     status: TemplateStatus = TemplateStatus.APPROVED,
+    documents: bool = False,
 ) -> JsonReply:
     """List template versions of one status, of all templates or some."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
@@ -84,7 +87,24 @@ async def list_templates(
         found = [await _stored(api, one) for one in decided if one.status is status]
     if visible is not None:
         found = [stored for stored in found if stored.template.namespace in visible]
-    return JsonReply(template_list(found, await api.store.namespaces()))
+    return JsonReply(template_list(found, await api.store.namespaces(), documents=documents))
+
+
+@statuses.add("GET", "", TEMPLATES_LIST, answer=StatusList, refuses=("invalid_request",))
+async def list_template_versions(
+    request: Request,
+    api: ApiOf,
+    namespace: Namespace | None = None,
+    name: Annotated[str | None, Query(max_length=128)] = None,
+) -> JsonReply:
+    """List what was decided about template versions, whatever it was."""
+    visible = await visible_namespaces(request, TEMPLATES_LIST)
+    found = [
+        version_answer(one)
+        for one in await api.store.template_statuses(namespace=namespace, name=name)
+        if visible is None or one.name.namespace in visible
+    ]
+    return JsonReply(StatusList(versions=found))
 
 
 async def _stored(api: Api, version: TemplateVersion) -> StoredTemplate:
@@ -133,12 +153,24 @@ async def compare_versions(
 
 @routes.add("GET", ONE, TEMPLATES_READ, answer=TemplateAnswer, refuses=_VERSION_MISSING)
 async def get_template(
-    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, version: VersionPath
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    version: VersionPath,
+    usable: bool = False,
 ) -> JsonReply:
-    """Read a template version: exact, the highest of a range (`^2.1`), or `latest`."""
-    return JsonReply(
-        template_answer(await _found(request, api, TEMPLATES_READ, namespace, name, version))
-    )
+    """Read a template version: exact, the highest of a range (`^2.1`), or `latest`.
+
+    With `usable`, one that waits for approval or was rejected is refused.
+    """
+    shape = await _found(request, api, TEMPLATES_READ, namespace, name, version)
+    if usable and shape.stored.status not in _USABLE:
+        shape = await api.catalogue.find(name, namespace, version)
+    return JsonReply(template_answer(shape))
+
+
+_USABLE = (TemplateStatus.APPROVED, TemplateStatus.RETIRED)
 
 
 async def _found(

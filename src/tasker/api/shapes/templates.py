@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -35,6 +35,8 @@ class TemplateHead(TypedDict):
     step_names: list[str]
     registered_by: str
     registered_at: datetime
+    document: NotRequired[Any]
+    """The whole template as it can be registered again; of lists where `documents` asks."""
 
 
 @documented
@@ -121,8 +123,6 @@ class TemplateAnswer(TemplateHead):
     deadline_seconds: float | None
     steps: list[SpecAnswer]
     graph: GraphAnswer
-    document: Any
-    """The whole template as it can be registered again."""
     created: bool
     """Whether this request registered it; false where it was there already."""
 
@@ -179,9 +179,9 @@ class DifferenceAnswer(TypedDict):
     """`added`, `removed` or `changed`; steps by name (`$.steps.charge.timeout_seconds`)."""
 
 
-def template_head(stored: StoredTemplate) -> TemplateHead:
+def template_head(stored: StoredTemplate, *, document: bool = False) -> TemplateHead:
     template = stored.template
-    return {
+    head: TemplateHead = {
         "template_id": stored.id,
         "name": template.name,
         "namespace": template.namespace,
@@ -194,10 +194,13 @@ def template_head(stored: StoredTemplate) -> TemplateHead:
         "registered_by": stored.registered_by,
         "registered_at": stored.registered_at,
     }
+    if document:
+        head["document"] = to_document(template)
+    return head
 
 
 def template_list(
-    found: Sequence[StoredTemplate], namespaces: Sequence[NamespaceInfo]
+    found: Sequence[StoredTemplate], namespaces: Sequence[NamespaceInfo], *, documents: bool
 ) -> TemplateList:
     counts: dict[str, int] = {}
     for stored in found:
@@ -208,7 +211,7 @@ def template_list(
             {"name": name, "description": about.get(name, ""), "template_count": count}
             for name, count in sorted(counts.items())
         ],
-        "templates": [template_head(stored) for stored in found],
+        "templates": [template_head(stored, document=documents) for stored in found],
         "total_count": len(found),
     }
 
@@ -217,14 +220,13 @@ def template_answer(shape: Shape, *, created: bool = False) -> TemplateAnswer:
     """Write a template version in full."""
     template = shape.stored.template
     return {
-        **template_head(shape.stored),
+        **template_head(shape.stored, document=True),
         "configuration": None,
         "metadata": template.metadata,
         "input_schema": template.input_schema,
         "deadline_seconds": template.deadline.total_seconds() if template.deadline else None,
         "steps": [_spec(no, spec) for no, spec in enumerate(template.steps, start=1)],
         "graph": graph_answer(shape),
-        "document": to_document(template),
         "created": created,
     }
 
@@ -285,6 +287,13 @@ def graph_answer(shape: Shape) -> GraphAnswer:
             if graph.children[no] == (TASK_NODE,)
         ],
     }
+
+
+@documented
+class StatusList(TypedDict):
+    """What was decided about template versions of every status."""
+
+    versions: list[VersionAnswer]
 
 
 def version_answer(version: TemplateVersion) -> VersionAnswer:

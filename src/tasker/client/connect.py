@@ -1,0 +1,64 @@
+"""From a URL to a client: of a server, or of a store in this process."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
+
+from tasker.client.local import LocalClient
+from tasker.client.protocol import Client
+from tasker.client.sync import SyncClient
+from tasker.errors import InvalidSettings
+from tasker.store.open import open_store
+
+
+@asynccontextmanager
+async def connect(
+    url: str = "sqlite", *, api_key: str | None = None, token: str | None = None, **options: Any
+) -> AsyncIterator[Client]:
+    """Make the client of a URL, and close it at the end of the block.
+
+    Args:
+        url: `http://...` or `https://...` of a server; else of a store: see `open_store`.
+        api_key: For a server.
+        token: For a server.
+        options: For `HttpClient` or `LocalClient`.
+    """
+    if url.startswith(("http://", "https://")):
+        try:
+            from tasker.client.http import HttpClient
+        except ModuleNotFoundError as error:
+            if error.name != "httpx":
+                raise
+            raise InvalidSettings(
+                "a client of a server needs: pip install 'tasker-workflows[server]'"
+            ) from None
+        async with HttpClient(url, api_key=api_key, token=token, **options) as client:
+            yield client
+        return
+    async with open_store(url) as store:
+        yield LocalClient(store, **options)
+
+
+@contextmanager
+def connect_sync(url: str = "sqlite", **options: Any) -> Iterator[SyncClient]:
+    """Make a client that blocks, for scripts; its event loop runs in a thread of its own.
+
+    Args:
+        url: See `connect`.
+        options: See `connect`.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="tasker-client", daemon=True)
+    thread.start()
+    stack = AsyncExitStack()
+    try:
+        opening = stack.enter_async_context(connect(url, **options))
+        client = asyncio.run_coroutine_threadsafe(opening, loop).result()
+        yield SyncClient(client, loop)
+    finally:
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

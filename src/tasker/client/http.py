@@ -1,0 +1,293 @@
+"""The client over the API of a server: what `LocalClient` does, from anywhere."""
+
+import builtins
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self, Unpack
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+import orjson
+
+from tasker import codec
+from tasker.client import wire
+from tasker.client.catalogue import split
+from tasker.client.http_teams import HttpTeams
+from tasker.client.protocol import TaskOptions, TaskRequest
+from tasker.client.requests import Deadline, Requests
+from tasker.client.waiting import require_success, still_open
+from tasker.errors import InvalidInput
+from tasker.model import (
+    Attempt,
+    AuditEntry,
+    Json,
+    Step,
+    StoredTemplate,
+    Task,
+    TaskFilter,
+    TaskId,
+    Template,
+)
+from tasker.store.protocol import Registered
+from tasker.template import to_document
+
+_PAGE = 100
+_LONG_POLL = 25.0  #: seconds; below what proxies take for a lost connection
+
+
+class HttpClient(HttpTeams):
+    """Implements `Client` over the API.
+
+    Creating a task always sends an idempotency key, one made up where the caller gives
+    none, so that a lost answer never leads to a second task.
+
+    Args:
+        url: Of the server, as `http://127.0.0.1:8080`.
+        api_key: Sent as `X-API-Key`.
+        token: Sent as a bearer token.
+        timeout: Most time of one request, but of those that wait.
+        retries: How often a request is sent again when the server is away or busy.
+        transport: How requests travel; for tests, and for proxies of one's own.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        token: str | None = None,
+        timeout: timedelta = timedelta(seconds=30),
+        retries: int = 5,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        headers = {"User-Agent": "tasker-client"}
+        if api_key is not None:
+            headers["X-API-Key"] = api_key
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        self.url = url.rstrip("/")
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            headers=headers,
+            timeout=httpx.Timeout(timeout.total_seconds(), connect=5),
+            transport=transport,
+        )
+        self._requests = Requests(self._http, retries=retries)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    # ----------------------------------------------------------------- creating
+
+    async def create_task(
+        self, template: str, context: Json = None, **options: Unpack[TaskOptions]
+    ) -> Task:
+        request = TaskRequest(
+            template=template, context={} if context is None else context, **options
+        )
+        trace = {"traceparent": request.trace} if request.trace else None
+        read = await self._requests.send("POST", "/v1/tasks", body=_wanted(request), headers=trace)
+        return _created(read, request)
+
+    async def create_tasks(self, requests: Sequence[TaskRequest]) -> builtins.list[Task]:
+        if not requests:
+            return []
+        wanted = {"tasks": [_wanted(request) for request in requests]}
+        traces = {request.trace for request in requests if request.trace}
+        headers = {"traceparent": traces.pop()} if len(traces) == 1 else None
+        read = await self._requests.send("POST", "/v1/tasks/bulk", body=wanted, headers=headers)
+        return [
+            _created(one, request) for one, request in zip(read["tasks"], requests, strict=True)
+        ]
+
+    async def run(
+        self,
+        template: str,
+        context: Json = None,
+        *,
+        timeout: timedelta | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Task:
+        task = await self.create_task(template, context, **options)
+        return await self.wait(task.id, timeout=timeout)
+
+    async def wait(self, task_id: TaskId, *, timeout: timedelta | None = None) -> Task:
+        deadline = Deadline(timeout)
+        while True:
+            seconds = deadline.left(_LONG_POLL)
+            read = await self._requests.get(
+                f"/v1/tasks/{_part(task_id)}/wait", timeout=seconds, within=seconds + 15
+            )
+            task = wire.task(read)
+            if task.ended:
+                return require_success(task)
+            if timeout is not None and not deadline.left(1):
+                raise still_open(task, timeout)
+
+    # ------------------------------------------------------------------ reading
+
+    async def get(self, task_id: TaskId) -> Task:
+        return wire.task(await self._requests.get(f"/v1/tasks/{_part(task_id)}"))
+
+    async def list(
+        self, filter: TaskFilter | None = None, *, after: TaskId | None = None, limit: int = 25
+    ) -> builtins.list[Task]:
+        query = _query(filter or TaskFilter())
+        found: builtins.list[Task] = []
+        while len(found) < limit:
+            page = min(limit - len(found), _PAGE)
+            read = await self._requests.get("/v1/tasks", **query, cursor=after, limit=page)
+            found += [wire.task(one) for one in read["tasks"]]
+            after = read["pagination"]["next_cursor"]
+            if after is None:
+                break
+        return found
+
+    async def steps(self, task_id: TaskId) -> builtins.list[Step]:
+        return [
+            wire.step(one) for one in await self._requests.get(f"/v1/tasks/{_part(task_id)}/steps")
+        ]
+
+    async def history(self, task_id: TaskId, *, step: str | None = None) -> builtins.list[Attempt]:
+        within = "" if step is None else f"/steps/{_part(step)}"
+        read = await self._requests.get(f"/v1/tasks/{_part(task_id)}{within}/history")
+        return [wire.attempt(one) for one in read]
+
+    async def audit(self, task_id: TaskId) -> builtins.list[AuditEntry]:
+        read = await self._requests.get(f"/v1/tasks/{_part(task_id)}/audit")
+        return [wire.audit(one) for one in read]
+
+    # ------------------------------------------------------------------- acting
+
+    async def cancel(self, task_id: TaskId, *, reason: str = "") -> Task:
+        return await self._act(task_id, "cancel", {"reason": reason})
+
+    async def retry(
+        self,
+        task_id: TaskId,
+        *,
+        steps: Collection[str] | None = None,
+        reset_attempts: bool = False,
+        reason: str = "",
+    ) -> Task:
+        body: dict[str, Json] = {"reset_attempts": reset_attempts, "reason": reason}
+        if steps is not None:
+            body["steps"] = [*steps]
+        return await self._act(task_id, "retry", body)
+
+    async def resolve(
+        self, task_id: TaskId, step: str | None = None, result: Json = None, *, reason: str = ""
+    ) -> Task:
+        if step is None:
+            return await self._act(task_id, "resolve", {"reason": reason})
+        action = {"action_type": "resolve_manually", "result": _json(result), "reason": reason}
+        return await self._act_on_step(task_id, step, action)
+
+    async def complete(self, task_id: TaskId, step: str, result: Json, *, reason: str = "") -> Task:
+        action = {
+            "action_type": "complete_manually",
+            "completion_data": {"result": _json(result)},
+            "reason": reason,
+        }
+        return await self._act_on_step(task_id, step, action)
+
+    async def _act(self, task_id: TaskId, action: str, body: Mapping[str, Any]) -> Task:
+        path = f"/v1/tasks/{_part(task_id)}/{action}"
+        return wire.task(await self._requests.send("POST", path, body=body, again=False))
+
+    async def _act_on_step(self, task_id: TaskId, step: str, body: Mapping[str, Any]) -> Task:
+        path = f"/v1/tasks/{_part(task_id)}/steps/{_part(step)}"
+        await self._requests.send("PATCH", path, body=body, again=False)
+        return await self.get(task_id)
+
+    # ---------------------------------------------------------------- templates
+
+    async def templates(
+        self, namespace: str | None = None, name: str | None = None
+    ) -> builtins.list[StoredTemplate]:
+        read = await self._requests.get(
+            "/v1/templates", namespace=namespace, name=name, documents=True
+        )
+        return [wire.template(one) for one in read["templates"]]
+
+    async def template(self, name: str, version: str | None = None) -> StoredTemplate:
+        namespace, name, version = split(name, None, version)
+        path = "/".join(_part(part) for part in (namespace, name, version or "latest"))
+        return wire.template(await self._requests.get(f"/v1/templates/{path}", usable=True))
+
+    async def register(self, template: Template, *, replace: bool = False) -> Registered:
+        read = await self._requests.send(
+            "POST",
+            "/v1/templates",
+            body=to_document(template),
+            query={"replace": True} if replace else None,
+        )
+        return Registered(wire.template(read), read["created"])
+
+
+def _wanted(request: TaskRequest) -> dict[str, Any]:
+    """Write a task to be created. Raises InvalidInput, TooLarge."""
+    if not isinstance(request.context, Mapping):
+        raise InvalidInput("the context must be a JSON object")
+    namespace, name, version = split(request.template, request.namespace, request.version)
+    said = {
+        "version": version,
+        "correlation_id": request.correlation_id,
+        "parent_id": request.parent_id,
+        "created_by": request.created_by,
+        "run_at": request.run_at and request.run_at.isoformat(),
+        "deadline_seconds": request.deadline and request.deadline.total_seconds(),
+    }
+    return {
+        "name": name,
+        "namespace": namespace,
+        "context": orjson.Fragment(codec.dumps(request.context, what="the context")),
+        "idempotency_key": request.idempotency_key or f"once-{uuid4()}",
+        "reason": request.reason,
+        "tags": request.tags,
+        **{key: value for key, value in said.items() if value is not None},
+    }
+
+
+def _created(read: Any, request: TaskRequest) -> Task:
+    """Read a created task; one found by a key of our own is new: an answer was lost."""
+    task = wire.task(read)
+    return task if request.idempotency_key else replace(task, created=True)
+
+
+def _json(value: Json) -> orjson.Fragment:
+    return orjson.Fragment(codec.dumps(value, what="the result"))
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _query(filter: TaskFilter) -> dict[str, Any]:
+    return {
+        "namespace": filter.namespace,
+        "name": filter.name,
+        "version": filter.version,
+        "status": filter.state and filter.state.value,
+        "correlation_id": filter.correlation_id,
+        "parent_id": filter.parent_id,
+        "tag": filter.tag,
+        "created_by": filter.created_by,
+        "created_after": filter.created_after and filter.created_after.isoformat(),
+        "created_before": filter.created_before and filter.created_before.isoformat(),
+    }

@@ -1,0 +1,79 @@
+"""What clients do for teams, over the API."""
+
+from typing import Any
+from urllib.parse import quote
+
+from tasker.client import wire
+from tasker.client.requests import Requests
+from tasker.client.teams import exact_name
+from tasker.errors import NotFound
+from tasker.model import TemplateVersion
+from tasker.teams import NamespaceInfo, NamespacePolicy, TeamEvent
+
+_PAGE = 1000
+
+
+class HttpTeams:
+    """Implements `TeamClient` over the API."""
+
+    _requests: Requests
+
+    async def namespaces(self) -> list[NamespaceInfo]:
+        read = await self._requests.get("/v1/namespaces")
+        return [wire.namespace(one) for one in read["namespaces"]]
+
+    async def policy(self, namespace: str) -> NamespacePolicy | None:
+        try:
+            read = await self._requests.get(f"/v1/namespaces/{quote(namespace, safe='')}")
+        except NotFound:
+            return None
+        return None if read["policy"] is None else wire.policy(read["policy"])
+
+    async def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
+        body = {
+            "owner_team": policy.owner_team,
+            "contact_email": policy.contact_email,
+            "description": policy.description,
+            "requires_approval": policy.requires_approval,
+            "approvers": policy.approvers,
+            "reason": reason,
+        }
+        path = f"/v1/namespaces/{quote(policy.namespace, safe='')}/policy"
+        return wire.policy(await self._requests.send("PUT", path, body=body))
+
+    async def template_statuses(
+        self, namespace: str | None = None, name: str | None = None
+    ) -> list[TemplateVersion]:
+        read = await self._requests.get("/v1/template_versions", namespace=namespace, name=name)
+        return [wire.version(one) for one in read["versions"]]
+
+    async def decide(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
+        return await self._decide(template, "approve" if approve else "reject", reason)
+
+    async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
+        return await self._decide(template, "retire", reason)
+
+    async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
+        return await self._decide(template, "restore", reason)
+
+    async def _decide(self, template: str, action: str, reason: str) -> TemplateVersion:
+        parts = "/".join(quote(part, safe="") for part in exact_name(template))
+        read = await self._requests.send(
+            "POST", f"/v1/templates/{parts}/{action}", body={"reason": reason}, again=False
+        )
+        return wire.version(read)
+
+    async def team_audit(
+        self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
+    ) -> list[TeamEvent]:
+        found: list[Any] = []
+        while len(found) < limit:
+            page = min(limit - len(found), _PAGE)
+            read = await self._requests.get(
+                "/v1/audit", namespace=namespace, cursor=after, limit=page
+            )
+            found += read["events"]
+            after = read["next_cursor"]
+            if after is None:
+                break
+        return [wire.team_event(one) for one in found]

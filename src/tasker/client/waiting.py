@@ -1,0 +1,19 @@
+"""What waiting for a task leads to, wherever it runs."""
+
+from datetime import timedelta
+
+from tasker.errors import TaskFailed, WaitTimeout
+from tasker.model import Task, TaskState
+
+
+def require_success(task: Task) -> Task:
+    """Tell a task that ended; raise TaskFailed where it failed or was cancelled."""
+    if task.state in (TaskState.ERROR, TaskState.CANCELLED):
+        why = (task.error or {}).get("message", "")
+        raise TaskFailed(f"task {task.id} ended as {task.state}: {why}".rstrip(": "), task)
+    return task
+
+
+def still_open(task: Task, timeout: timedelta) -> WaitTimeout:
+    """Make the error for a task that did not end in time."""
+    return WaitTimeout(f"task {task.id} is still {task.state} after {timeout}")

@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -75,16 +75,16 @@ def errors_told(console: "Console") -> Iterator[None]:
         _forget_stdout()
         raise typer.Exit(Exit.FAILED) from None
     except TaskerError as error:
-        _tell(console, error)
+        tell(console, error)
         raise typer.Exit(code_of(error)) from None
     except ExceptionGroup as group:
         first = _first(group)
-        _tell(console, first)
+        tell(console, first)
         raise typer.Exit(code_of(first)) from None
     except (typer.Exit, typer.Abort, typer.TyperException):
         raise
     except Exception as error:
-        _tell(console, error)
+        tell(console, error)
         raise typer.Exit(Exit.BUG) from None
 
 
@@ -97,7 +97,8 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return found
 
 
-def _tell(console: "Console", error: BaseException) -> None:
+def tell(console: "Console", error: BaseException) -> None:
+    """Say what an error means; TASKER_DEBUG=1 adds its stack trace."""
     if os.environ.get("TASKER_DEBUG", "") not in ("", "0"):
         traceback.print_exception(error, file=sys.stderr)
     if not isinstance(error, TaskerError):
@@ -130,26 +131,40 @@ def tell_error(console: "Console", message: str, *, title: str = "Error") -> Non
     )
 
 
-def tell_problems(console: "Console", problems: tuple[Problem, ...]) -> None:
-    """Say everything that is wrong with templates, with the lines it is about."""
+def tell_problems(
+    console: "Console",
+    problems: Sequence[Problem],
+    *,
+    of: str = "",
+    kind: str = "error",
+    style: str = "bold red",
+) -> None:
+    """Say what is wrong with templates and handlers, with the lines it is about.
+
+    Args:
+        console: Where to.
+        problems: What is wrong.
+        of: The template that it is about, where the problems do not tell.
+        kind: What to call them.
+        style: How that is written.
+    """
     from rich.text import Text
 
     for problem in problems:
-        place = ":".join(
-            str(part) for part in (shown(problem.file), problem.line, problem.column) if part
-        )
-        line = Text("error: ", style="bold red")
+        parts = (shown(problem.file) if problem.file else "", problem.line, problem.column)
+        place = ":".join(str(part) for part in parts if part)
+        line = Text(f"{kind}: ", style=style)
         if place:
             line.append(f"{place}: ", style="bold")
-        line.append(problem.message)
-        if problem.path:
-            line.append(f" (at {problem.path})", style="dim")
+        line.append(problem.message, style="none")
+        if about := " ".join(part for part in (of, problem.path) if part):
+            line.append(f" ({'' if of else 'at '}{about})", style="dim")
         console.print(line, soft_wrap=True)
         if console.is_terminal:
-            _show_source(console, problem)
+            _show_source(console, problem, style)
 
 
-def _show_source(console: "Console", problem: Problem) -> None:
+def _show_source(console: "Console", problem: Problem, style: str) -> None:
     """Show the line of a file that a problem is about, and where in it."""
     from rich.text import Text
 
@@ -164,7 +179,7 @@ def _show_source(console: "Console", problem: Problem) -> None:
     console.print(Text(number, style="dim").append(source, style="none"), soft_wrap=True)
     if problem.column is not None and problem.column <= len(source):
         gap = " " * (len(number) - 2) + "│ " + " " * (problem.column - 1)
-        console.print(Text(gap, style="dim").append("^", style="bold red"), soft_wrap=True)
+        console.print(Text(gap, style="dim").append("^", style=style), soft_wrap=True)
 
 
 def shown(file: str) -> str:

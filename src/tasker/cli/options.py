@@ -116,13 +116,17 @@ def _pointed(message: str, content: bytes) -> str:
     return f"{message}\n  {line}\n  {' ' * (column - begin - 1)}^"
 
 
-def one_of(word: str, allowed: list[str], what: str) -> str:
-    """Check a word against those that are allowed."""
-    if word in allowed:
-        return word
-    raise typer.BadParameter(
-        f"{word!r} is no {what}{did_you_mean(word, allowed)}; allowed: {', '.join(allowed)}"
-    )
+def parse_state(text: Any) -> Any:
+    """Read the state of a task."""
+    from tasker.model import TaskState
+
+    try:
+        return TaskState(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no state of a task{did_you_mean(text, TaskState)};"
+            f" allowed: {', '.join(TaskState)}"
+        ) from None
 
 
 HandlerSources = Annotated[

@@ -273,6 +273,8 @@ class Progress:
                 return
             _apply(task, event, now)
             self._renderer.happened(task, event)
+            if self._everything and task.ended is not None:
+                del self.tasks[task.id]
 
     def _met(self, event: Event, now: float) -> TaskProgress | None:
         """Follow the task of an event, if that is wanted."""

@@ -127,7 +127,7 @@ class Session:
         from tasker.store.open import open_store
 
         if not make:
-            _require(self.store_url)
+            require_there(self.store_url)
         async with open_store(self.store_url) as store:
             yield store
 
@@ -233,7 +233,7 @@ def _console(*, stderr: bool, no_color: bool) -> "Console":
     return console_for(stderr=stderr, no_color=no_color)
 
 
-def _require(url: str) -> None:
+def require_there(url: str) -> None:
     """Raise Gone where a SQLite store is not there."""
     if not url.startswith("sqlite"):
         return

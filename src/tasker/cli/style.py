@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from tasker import codec
@@ -153,3 +153,17 @@ def error_line(error: Mapping[str, object] | None) -> str:
     if not kind or kind in ("PermanentError", "RetryableError"):
         return message or clean(error.get("code", ""))
     return f"{kind}: {message}" if message else kind
+
+
+def counted(word: str, count: int) -> str:
+    """Write a number of things: `1 step`, `2,000 steps`."""
+    return f"{count:,} {word if count == 1 else f'{word}s'}"
+
+
+def put(console: Console, what: RenderableType) -> None:
+    """Print a table; without the blanks that fill its lines where they would be kept."""
+    if console.is_terminal:
+        console.print(what)
+        return
+    for line in console.render_lines(what, pad=False):
+        console.print("".join(segment.text for segment in line).rstrip(), soft_wrap=True)

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from tasker.cli.style import (
     ago,
+    counted,
     duration,
     error_line,
     is_plain,
@@ -40,7 +41,7 @@ def tell_end(
     console.print(_headline(console, task, steps))
     for step in [step for step in steps if step.state is StepState.ERROR][:_FAILURES]:
         line = Text(f"  {step.name} ", style="bold").append(
-            f"failed after {step.attempt} {_plural('attempt', step.attempt)}: ", style="none"
+            f"failed after {counted('attempt', step.attempt)}: ", style="none"
         )
         console.print(line.append(error_line(step.error), style="red"), soft_wrap=True)
     if task.state is TaskState.COMPLETE:
@@ -57,9 +58,9 @@ def _headline(console: "Console", task: Task, steps: Sequence[Step]) -> Text:
     attempts = sum(step.attempt for step in steps)
     line = state_text(task.state.value, plain=is_plain(console))
     line.append(f"  {task.template}", style="bold")
-    facts = [f"{task.counts.done}/{len(steps)} {_plural('step', len(steps))}"]
+    facts = [f"{task.counts.done}/{counted('step', len(steps))}"]
     if attempts > task.counts.done:
-        facts.append(f"{attempts} {_plural('attempt', attempts)}")
+        facts.append(counted("attempt", attempts))
     if task.ended_at is not None:
         facts.append(duration(task.ended_at - task.created_at))
     else:
@@ -99,7 +100,3 @@ def store_flag(url: str) -> str:
         return f" --store {url}"
     _, _, host = parts.netloc.rpartition("@")
     return f" --store {parts._replace(netloc=f'{parts.username}@{host}').geturl()}"
-
-
-def _plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"

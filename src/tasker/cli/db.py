@@ -1,0 +1,114 @@
+"""`tasker db ...`: the store's schema, and what is kept in it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from tasker.cli.exits import Exit
+from tasker.cli.options import parse_span
+from tasker.cli.session import Session, command
+
+_PORTION = 1000  #: tasks that are deleted at once
+
+
+def add_to(app: typer.Typer) -> None:
+    db = typer.Typer(no_args_is_help=True, help="The store: its schema, its age, its workers.")
+    command(db, "upgrade")(upgrade)
+    command(db, "status")(status)
+    command(db, "prune")(prune)
+    app.add_typer(db, name="db")
+
+
+async def upgrade(session: Session) -> None:
+    """Bring the schema up to date. Safe to repeat, and while workers of this release run."""
+    from tasker.store.open import make_store
+
+    async with make_store(session.store_url) as store:
+        before = await store.schema_status()
+        after = before if before.ready else await store.upgrade()
+        url = store.url
+    if session.as_json:
+        session.document({"store": url, "before": before.current, "current": after.current})
+    elif before.current == after.current:
+        session.out.print(f"{url} is up to date: schema {after.current}")
+    else:
+        session.out.print(f"{url}: schema {before.current} is {after.current} now")
+
+
+async def status(session: Session) -> Exit:
+    """Tell how far the schema is, and who works on it.
+
+    Exit code: 0 when the schema is the one that this release works with, else 3.
+    """
+    from tasker.cli.output import plain
+    from tasker.cli.session import require_there
+    from tasker.store.open import make_store
+
+    require_there(session.store_url)
+    async with make_store(session.store_url) as store:
+        schema = await store.schema_status()
+        workers = await store.list_workers() if schema.ready else []
+        templates = await store.templates() if schema.ready else []
+        url = store.url
+    alive = [worker for worker in workers if worker.alive]
+    if session.as_json:
+        session.document(
+            {
+                "store": url,
+                "schema": {**schema._asdict(), "ready": schema.ready},
+                "templates": len(templates),
+                "workers": [plain(worker) for worker in workers],
+            }
+        )
+        return Exit.DONE if schema.ready else Exit.STORE
+    session.out.print(f"store      {url}", soft_wrap=True)
+    hint = "up to date" if schema.ready else f"{schema.wanted} is wanted: run `tasker db upgrade`"
+    session.out.print(f"schema     {schema.current}, {hint}")
+    if schema.ready:
+        session.out.print(f"templates  {len(templates)}")
+        session.out.print(f"workers    {len(alive)}")
+    if alive:
+        from tasker.cli.shown import workers_table
+        from tasker.cli.style import put
+
+        session.out.print()
+        put(session.out, workers_table(alive))
+    return Exit.DONE if schema.ready else Exit.STORE
+
+
+async def prune(
+    session: Session,
+    older_than: Annotated[
+        Any,
+        typer.Option(
+            "--older-than",
+            parser=parse_span,
+            metavar="TIME",
+            help="How long ago a task must have ended, as 30d.",
+        ),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="Only tell how many tasks it would be.")
+    ] = False,
+) -> None:
+    """Delete tasks that ended long ago, with all their steps, attempts and audit."""
+    before: datetime = datetime.now(UTC) - _positive(older_than)
+    async with session.store() as store:
+        if dry_run:
+            count = await store.prunable(ended_before=before)
+        else:
+            count = 0
+            while deleted := await store.prune(ended_before=before, limit=_PORTION):
+                count += deleted
+    if session.as_json:
+        session.document({"ended_before": before, "tasks": count, "deleted": not dry_run})
+        return
+    told = "would be deleted" if dry_run else "deleted"
+    session.out.print(f"{count:,} {'task' if count == 1 else 'tasks'} {told}")
+
+
+def _positive(span: timedelta) -> timedelta:
+    if span > timedelta(0):
+        return span
+    raise typer.BadParameter("must be more than 0", param_hint="--older-than")

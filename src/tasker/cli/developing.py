@@ -1,0 +1,211 @@
+"""A worker that is made anew whenever its handlers or templates change."""
+
+import asyncio
+import importlib.util
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tasker.cli.exits import shown, tell, tell_problems
+from tasker.cli.progress import Progress
+from tasker.cli.serving import Loaded, load, signals_told
+from tasker.cli.session import Session
+from tasker.cli.style import counted
+from tasker.config import WorkerSettings
+from tasker.engine import Worker
+from tasker.errors import InvalidSettings, TaskerError
+from tasker.handler import check
+from tasker.handler.modules import is_path
+from tasker.store.protocol import Store
+
+_GRACE = timedelta(seconds=3)  #: for running steps when handlers are exchanged
+_SUFFIXES = (".py", ".yaml", ".yml")
+_SKIPPED = ("__pycache__", ".git", ".venv", "node_modules")
+
+
+class Development:
+    """Loads, runs, waits for a change, and begins again.
+
+    Args:
+        session: Where to tell what happens.
+        store: Where the work is.
+        sources: Of handlers.
+        paths: Of templates.
+        settings: Of the worker.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        store: Store,
+        sources: Sequence[str],
+        paths: Sequence[Path],
+        settings: WorkerSettings,
+    ) -> None:
+        self._out, self._err = session.out, session.err
+        self._store = store
+        self._sources = sources
+        self._paths = paths
+        self._settings = replace(settings, grace=_GRACE)
+        self._progress = Progress(self._out, everything=True, live=False)
+        self._stopping = asyncio.Event()
+        self._changed: asyncio.Queue[set[Path]] = asyncio.Queue()
+        self._worker: Worker | None = None
+
+    async def run(self) -> None:
+        """Go on until a signal. Raises InvalidSettings where watchfiles is not installed."""
+        self._awatch = _watcher()
+        with signals_told(self._signalled), self._progress:
+            loaded = self._load(reload=False)
+            while not self._stopping.is_set():
+                async with self._watching(loaded), self._working(loaded):
+                    loaded = await self._change(loaded)
+
+    def _signalled(self, which: signal.Signals, count: int) -> None:
+        self._stopping.set()
+        if count > 1 and self._worker is not None:
+            self._worker.stop(timedelta(0))
+
+    # ------------------------------------------------------------------- loading
+
+    def _load(self, *, reload: bool) -> Loaded | None:
+        """Load everything; None, and the reason told, where that fails."""
+        try:
+            loaded = load(self._sources, self._paths, reload=reload)
+        except TaskerError as error:
+            tell(self._err, error)
+            return None
+        for template in loaded.templates:
+            self._progress.know(template)
+            problems = check(template, loaded.handlers)
+            tell_problems(
+                self._err, problems, of=template.full_name, kind="warning", style="yellow"
+            )
+        return loaded
+
+    async def _change(self, before: Loaded | None) -> Loaded | None:
+        """Wait for a change that can be loaded, or for the end."""
+        while True:
+            changed = await self._next_change()
+            if not changed:
+                return before
+            names = ", ".join(sorted(shown(str(path)) for path in changed)[:5])
+            self._out.print(f"changed: {names}", style="cyan", soft_wrap=True)
+            loaded = self._load(reload=True)
+            if loaded is not None:
+                return loaded
+            if self._worker is not None:
+                self._err.print("the handlers and templates from before go on", style="dim")
+
+    async def _next_change(self) -> set[Path]:
+        """Wait for changed files; none when it is time to stop."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        change = asyncio.create_task(self._changed.get())
+        duties = {self._watch_task}
+        if self._worker is not None:
+            duties.add(asyncio.create_task(self._worker.ended()))
+        done, waiting = await asyncio.wait(
+            {stopping, change, *duties}, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in waiting - {self._watch_task}:
+            task.cancel()
+        for task in done:
+            task.result()  # it raises what a duty broke down with
+        return change.result() if change in done and stopping not in done else set()
+
+    # ------------------------------------------------------------------- working
+
+    @asynccontextmanager
+    async def _working(self, loaded: Loaded | None) -> AsyncIterator[None]:
+        """Run a worker during the block, where there is something to run."""
+        async with AsyncExitStack() as stack:
+            if loaded is not None:
+                worker = Worker(
+                    self._store,
+                    [loaded.handlers],
+                    templates=loaded.templates,
+                    settings=self._settings,
+                    observers=[self._progress.observe],
+                    replace=True,
+                )
+                try:
+                    await stack.enter_async_context(worker)
+                except TaskerError as error:
+                    tell(self._err, error)
+                else:
+                    self._worker = worker
+                    self._tell_ready(loaded)
+            yield
+        self._worker = None
+
+    def _tell_ready(self, loaded: Loaded) -> None:
+        names = ", ".join(sorted(template.full_name for template in loaded.templates)[:5])
+        self._out.print(
+            f"ready: {counted('handler', len(loaded.handlers))},"
+            f" {counted('template', len(loaded.templates))}{f' ({names})' if names else ''},"
+            f" store {self._store.url}; Ctrl-C ends it",
+            style="green",
+            soft_wrap=True,
+        )
+
+    # ------------------------------------------------------------------ watching
+
+    @asynccontextmanager
+    async def _watching(self, loaded: Loaded | None) -> AsyncIterator[None]:
+        """Note changes of files during the block."""
+        folders = sorted(set(self._folders(loaded)))
+        self._watch_task = asyncio.create_task(self._watch(folders))
+        try:
+            yield
+        finally:
+            self._watch_task.cancel()
+            await asyncio.wait([self._watch_task])
+
+    async def _watch(self, folders: Sequence[Path]) -> None:
+        async for changes in self._awatch(*folders, recursive=False):
+            paths = {Path(path) for _, path in changes}
+            if wanted := {path for path in paths if path.suffix in _SUFFIXES}:
+                await self._changed.put(wanted)
+
+    def _folders(self, loaded: Loaded | None) -> Iterator[Path]:
+        """Tell the directories to watch, each for itself."""
+        for source in self._sources:
+            yield from _around(source)
+        for file in loaded.handlers.files() if loaded is not None else ():
+            yield file.parent
+        for path in self._paths:
+            yield from _below(path) if path.is_dir() else [path.resolve().parent]
+
+
+def _around(source: str) -> Iterator[Path]:
+    """Tell the directories of a source of handlers, whether it can be imported or not."""
+    if is_path(source):
+        path = Path(source).resolve()
+        yield from _below(path) if path.is_dir() else [path.parent]
+        return
+    with suppress(ImportError, ValueError):
+        found = importlib.util.find_spec(source.partition(".")[0])
+        if found is not None and found.origin is not None:
+            yield Path(found.origin).parent
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Tell a directory and all below it."""
+    yield folder.resolve()
+    for path in folder.rglob("*"):
+        if path.is_dir() and not set(_SKIPPED) & set(path.parts):
+            yield path.resolve()
+
+
+def _watcher() -> Callable[..., AsyncIterator[Any]]:
+    try:
+        from watchfiles import awatch
+    except ModuleNotFoundError:
+        raise InvalidSettings(
+            "tasker dev notices changes with watchfiles: pip install 'tasker-workflows[dev]'"
+        ) from None
+    return awatch

@@ -1,0 +1,126 @@
+"""The picture of a graph in text: a line per step, and lanes for what it leads to.
+
+●    create_user_account
+├─╮
+●    setup_billing_profile
+│ ●  initialize_preferences
+├─╯
+●    send_welcome_sequence
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tasker.graph import Graph
+from tasker.model import TASK_NODE, Template
+
+MOST_LANES = 12
+
+_UP, _DOWN, _LEFT, _RIGHT = 1, 2, 4, 8
+_BOX = " │││─╯╮┤─╰╭├─┴┬┼"  # by the sum of the directions that meet
+_PLAIN = str.maketrans("│╯╮┤╰╭├─┴┬┼", "|'.+'.+-+++")
+
+
+class Line(NamedTuple):
+    """One line of the picture."""
+
+    lanes: str
+    no: int | None = None  #: the step that stands here; None: lanes only
+    at: int = 0  #: the column of its symbol
+
+
+def lines_of(graph: Graph, *, most: int = MOST_LANES) -> list[Line] | None:
+    """Draw a graph; None where it needs more than `most` lanes side by side."""
+    drawing = _Drawing(graph)
+    lines: list[Line] = []
+    for no in _order(graph):
+        lines += drawing.step(no)
+        if len(drawing.lanes) > most:
+            return None
+    return lines
+
+
+def plain(lanes: str) -> str:
+    """Write lanes in ASCII."""
+    return lanes.translate(_PLAIN)
+
+
+def mermaid(template: Template) -> str:
+    """Write a template's graph for Mermaid."""
+    numbers = {spec.name: no for no, spec in enumerate(template.steps, start=1)}
+    lines = ["---", f"title: {template.full_name}", "---", "flowchart TD"]
+    lines += [f'    s{no}["{_escaped(name)}"]' for name, no in numbers.items()]
+    lines += [
+        f"    s{numbers[before]} --> s{numbers[spec.name]}"
+        for spec in template.steps
+        for before in spec.dependencies
+    ]
+    return "\n".join(lines)
+
+
+class _Drawing:
+    """Lanes while a graph is drawn from top to bottom: in each, the step it leads to."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.lanes: list[int | None] = []
+
+    def step(self, no: int) -> Iterator[Line]:
+        lane = self.lanes.index(no) if no in self.lanes else self._free(0)
+        self.lanes[lane] = None
+        yield Line(_row(["│" if to else " " for to in self.lanes], set()), no, 2 * lane)
+        children = [child for child in self._graph.children[no] if child != TASK_NODE]
+        met = {self.lanes.index(child) for child in children if child in self.lanes}
+        opened = self._open(lane, [child for child in children if child not in self.lanes])
+        if met or opened:
+            yield self._connection(lane, met, opened)
+        while self.lanes and self.lanes[-1] is None:
+            self.lanes.pop()
+
+    def _open(self, lane: int, children: list[int]) -> set[int]:
+        """Give children lanes, the first its parent's; tell those beside that."""
+        opened = set()
+        for index, child in enumerate(children):
+            own = lane if index == 0 else self._free(lane)
+            self.lanes[own] = child
+            if own != lane:
+                opened.add(own)
+        return opened
+
+    def _free(self, start: int) -> int:
+        """Find a lane that leads nowhere, from `start` to the right."""
+        for lane in range(start, len(self.lanes)):
+            if self.lanes[lane] is None:
+                return lane
+        self.lanes.append(None)
+        return len(self.lanes) - 1
+
+    def _connection(self, lane: int, met: set[int], opened: set[int]) -> Line:
+        ends = met | opened | {lane}
+        low, high = min(ends), max(ends)
+        cells = []
+        for here, to in enumerate(self.lanes):
+            across = (_LEFT if low < here <= high else 0) | (_RIGHT if low <= here < high else 0)
+            if here in ends:
+                up = 0 if here in opened else _UP
+                cells.append(_BOX[across | up | (_DOWN if to else 0)])
+            else:
+                cells.append("│" if to else _BOX[across])
+        return Line(_row(cells, set(range(low, high))))
+
+
+def _row(cells: list[str], joined: set[int]) -> str:
+    """Set cells side by side, with a stroke to the right of those in `joined`."""
+    gaps = ["─" if lane in joined else " " for lane in range(len(cells))]
+    return "".join(cell + gap for cell, gap in zip(cells, gaps, strict=True)).rstrip()
+
+
+def _order(graph: Graph) -> tuple[int, ...]:
+    """Tell the steps as the template has them, where each comes after what it waits for."""
+    numbers = tuple(range(1, len(graph.parents)))
+    sound = all(parent < no for no in numbers for parent in graph.parents[no])
+    return numbers if sound else graph.order
+
+
+def _escaped(name: str) -> str:
+    return name.replace("&", "#amp;").replace('"', "#quot;").replace("<", "#lt;")

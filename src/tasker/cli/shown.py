@@ -1,0 +1,404 @@
+"""Tasks, steps and templates as tables."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from tasker.cli import graphs
+from tasker.cli.style import (
+    LOOKS,
+    ago,
+    clean,
+    duration,
+    error_line,
+    instant,
+    is_plain,
+    outcome_text,
+    put,
+    short,
+    shown_state,
+    state_text,
+    symbol,
+)
+from tasker.graph import Graph
+from tasker.model import (
+    Attempt,
+    AttemptOutcome,
+    AuditEntry,
+    Step,
+    StepSpec,
+    StoredTemplate,
+    Task,
+    Template,
+    WorkerInfo,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MOST_STEPS = 200  #: rows of a table of steps
+
+_PLAIN_STORY = (AttemptOutcome.COMPLETE,)
+_UNREMARKABLE = ("complete", "pending", "skipped", "cancelled", "resolved_manually")
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """Make an empty table; columns named in `right` are numbers."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in columns:
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        made.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")
+    return made
+
+
+# ---------------------------------------------------------------------------- tasks
+
+
+def tasks_table(console: "Console", tasks: Sequence[Task]) -> Table:
+    plain, now = is_plain(console), datetime.now(UTC)
+    made = table("id", "template", "state", "steps", "created", "took", "tags", right=("steps",))
+    for task in tasks:
+        made.add_row(
+            Text(task.id),
+            Text(str(task.template)),
+            state_text(task.state.value, plain=plain),
+            f"{task.counts.done}/{task.counts.total}",
+            Text(ago(task.created_at, now), style="dim"),
+            duration((task.ended_at or now) - task.created_at),
+            Text(clean(", ".join(task.tags)), style="dim"),
+        )
+    if not any(task.tags for task in tasks):
+        made.columns.pop()
+    return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """Everything that is known of one task."""
+
+    task: Task
+    template: Template
+    steps: Sequence[Step]
+    history: Sequence[Attempt]
+    audit: Sequence[AuditEntry]
+
+
+def tell_story(console: "Console", story: Story, *, full: bool) -> None:
+    """Show a task: its facts, its graph with states, its attempts, what operators did.
+
+    Args:
+        console: Where to.
+        story: What to show.
+        full: Whether everything is shown, uncut.
+    """
+    console.print(_headline(console, story.task))
+    put(console, _facts(story.task))
+    _show_json(console, "context", story.task.context, full=full)
+    console.print()
+    _tell_steps(console, story, full=full)
+    attempts = story.history
+    if full or any(attempt.outcome not in _PLAIN_STORY for attempt in attempts):
+        console.print()
+        console.print(Text("Attempts", style="bold"))
+        put(console, _attempts(console, attempts if full else attempts[-MOST_STEPS:]))
+    if story.audit:
+        console.print()
+        console.print(Text("Operators", style="bold"))
+        put(console, _audit(story.audit))
+    if full:
+        _tell_details(console, story)
+
+
+def _headline(console: "Console", task: Task) -> Text:
+    line = state_text(task.state.value, plain=is_plain(console))
+    return line.append(f"  {task.template}", style="bold")
+
+
+def _facts(task: Task) -> Table:
+    """Tell what is remarkable about a task, beyond its state."""
+    facts = table("", "")
+    facts.show_header = False
+    took = duration((task.ended_at or datetime.now(UTC)) - task.created_at)
+    by = f" by {clean(task.created_by)}" if task.created_by else ""
+    why = f": {clean(task.reason)}" if task.reason else ""
+    for name, value in (
+        ("id", task.id),
+        ("created", f"{instant(task.created_at)}, {ago(task.created_at)}{by}{why}"),
+        ("ended", f"{instant(task.ended_at)}, took {took}" if task.ended_at else ""),
+        ("deadline", f"{instant(task.deadline)}" if task.deadline else ""),
+        ("parent", task.parent_id or ""),
+        ("correlation", "" if task.correlation_id == task.id else clean(task.correlation_id)),
+        ("idempotency key", clean(task.idempotency_key or "")),
+        ("tags", clean(", ".join(task.tags))),
+        ("error", error_line(task.error)),
+    ):
+        if value:
+            facts.add_row(Text(f"  {name}", style="dim"), Text(value))
+    return facts
+
+
+def _show_json(console: "Console", name: str, value: object, *, full: bool) -> None:
+    if full:
+        console.print(Text(f"  {name}", style="dim"))
+        print_json(console, value, indent=4)
+    else:
+        most = max(console.width - len(name) - 6, 20) if console.is_terminal else 1000
+        console.print(Text(f"  {name}  ", style="dim").append(short(value, most), style="none"))
+
+
+def print_json(console: "Console", value: object, *, indent: int = 0) -> None:
+    """Print JSON, coloured on a terminal."""
+    import json
+
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = "\n".join(" " * indent + line for line in text.splitlines())
+    _print_code(console, text, "json")
+
+
+def _print_code(console: "Console", text: str, language: str) -> None:
+    if console.is_terminal and not console.no_color:
+        console.print(Syntax(text, language, theme="ansi_dark", background_color="default"))
+    else:
+        console.print(Text(text), soft_wrap=True)
+
+
+# ---------------------------------------------------------------------------- steps
+
+
+def _tell_steps(console: "Console", story: Story, *, full: bool) -> None:
+    now, plain = datetime.now(UTC), is_plain(console)
+    steps = {step.name: step for step in story.steps}
+    left_out: Sequence[Step] = ()
+    if len(story.steps) > MOST_STEPS and not full:
+        chosen = _remarkable(story.steps)
+        left_out = [step for step in story.steps if step not in chosen]
+        steps = {step.name: step for step in chosen}
+
+    def row(spec: StepSpec) -> list[Text | str]:
+        step = steps[spec.name]
+        return [
+            state_text(shown_state(step, now), plain=plain)[2:],
+            _tries(step, spec),
+            Text(duration(_took(step, now)), style="dim"),
+            _note(step, now),
+        ]
+
+    columns = table("", "step", "state", "attempts", "took", "", right=("attempts", "took"))
+    put(
+        console,
+        _graph_rows(
+            columns,
+            story.template,
+            row,
+            lambda spec: symbol(shown_state(steps[spec.name], now), plain=plain),
+            plain=plain,
+            only=set(steps) if left_out else None,
+        ),
+    )
+    if left_out:
+        console.print(Text(f"and {len(left_out):,} more; --full shows all", style="dim"))
+
+
+def _graph_rows(
+    made: Table,
+    template: Template,
+    row: Callable[[StepSpec], list[Text | str]],
+    symbol_of: Callable[[StepSpec], Text],
+    *,
+    plain: bool,
+    only: set[str] | None = None,
+) -> Table:
+    """Fill a table with a template's steps, their graph in its first column."""
+    lines = graphs.lines_of(Graph(template)) if only is None else None
+    if lines is None:
+        for spec in template.steps:
+            if only is None or spec.name in only:
+                made.add_row(symbol_of(spec), Text(spec.name), *row(spec))
+        return made
+    for line in lines:
+        if line.no is None:
+            made.add_row(Text(graphs.plain(line.lanes) if plain else line.lanes, style="dim"))
+            continue
+        spec = template.steps[line.no - 1]
+        lanes = Text(graphs.plain(line.lanes) if plain else line.lanes, style="dim")
+        lanes.pad_right(max(line.at + 1 - len(lanes), 0))
+        cell = lanes[: line.at].append_text(symbol_of(spec)).append_text(lanes[line.at + 1 :])
+        made.add_row(cell, Text(spec.name), *row(spec))
+    return made
+
+
+def _remarkable(steps: Sequence[Step]) -> list[Step]:
+    """Choose the steps that are under way or failed, then others."""
+    ranked = sorted(steps, key=lambda step: (step.state.value in _UNREMARKABLE, step.no))
+    return sorted(ranked[:MOST_STEPS], key=lambda step: step.no)
+
+
+def _tries(step: Step, spec: StepSpec) -> Text:
+    if not step.attempt:
+        return Text()
+    most = spec.retry.max_attempts if spec.retry.retryable else 1
+    text = f"{step.attempt}/{most}" if step.attempt <= most else str(step.attempt)
+    return Text(text, style="yellow" if step.attempt > 1 else "dim")
+
+
+def _took(step: Step, now: datetime) -> timedelta | None:
+    """Tell how long the last attempt took, or takes."""
+    if step.claimed_at is None:
+        return None
+    return max((step.settled_at or now) - step.claimed_at, timedelta(0))
+
+
+def _note(step: Step, now: datetime) -> Text:
+    """Tell what a step came to: its result, its error, or when it goes on."""
+    style = LOOKS[shown_state(step, now)].style
+    if step.waiting_for_retry(now):
+        return Text(f"again {ago(step.run_at, now)}: {error_line(step.error)}", style=style)
+    if step.error:
+        return Text(error_line(step.error), style=style)
+    if step.state == "in_progress":
+        return Text(f"on {clean(step.worker)}" if step.worker else "", style="dim")
+    if step.run_at is not None and step.run_at > now:
+        return Text(f"starts {ago(step.run_at, now)}", style=style)
+    return Text("" if step.result is None else short(step.result), style="dim")
+
+
+def _attempts(console: "Console", attempts: Sequence[Attempt]) -> Table:
+    plain = is_plain(console)
+    made = table(
+        "ended", "step", "attempt", "outcome", "waited", "took", "worker", "error",
+        right=("attempt", "waited", "took"),
+    )  # fmt: skip
+    for one in attempts:
+        waited = one.claimed_at and one.enqueued_at and one.claimed_at - one.enqueued_at
+        made.add_row(
+            Text(one.settled_at.astimezone().strftime("%H:%M:%S.%f")[:-3], style="dim"),
+            Text(one.step),
+            str(one.attempt),
+            outcome_text(one.outcome.value, plain=plain),
+            Text(duration(waited) if waited else "", style="dim"),
+            duration(one.settled_at - one.claimed_at) if one.claimed_at else "",
+            Text(clean(one.worker or ""), style="dim"),
+            Text(error_line(one.error), style="red"),
+        )
+    return made
+
+
+def _audit(entries: Sequence[AuditEntry]) -> Table:
+    made = table("at", "who", "action", "step", "before", "after", "reason")
+    for entry in entries:
+        made.add_row(
+            Text(instant(entry.at), style="dim"),
+            Text(clean(entry.actor)),
+            Text(entry.action, style="bold"),
+            Text(entry.step or ""),
+            entry.before,
+            entry.after,
+            Text(clean(entry.reason)),
+        )
+    return made
+
+
+def _tell_details(console: "Console", story: Story) -> None:
+    """Show results, checkpoints and errors in full."""
+    for step in story.steps:
+        for name in ("result", "checkpoint", "error"):
+            value = getattr(step, name)
+            if value is None:
+                continue
+            console.print()
+            console.print(Text(f"{step.name}: {name}", style="bold"))
+            trace = value.get("trace", "") if name == "error" else ""
+            print_json(
+                console,
+                {key: value[key] for key in value if key != "trace"} if trace else value,
+                indent=2,
+            )
+            for line in trace.splitlines():
+                indent = " " * (len(line) - len(line.lstrip()) + 2)
+                console.print(Text(indent + clean(line), style="dim"), soft_wrap=True)
+
+
+# ------------------------------------------------------------------------ templates
+
+
+def templates_table(stored: Sequence[StoredTemplate]) -> Table:
+    made = table("template", "version", "steps", "status", "registered", "by", "description",
+                 right=("steps",))  # fmt: skip
+    for one in stored:
+        template = one.template
+        made.add_row(
+            Text(f"{template.namespace}.{template.name}", style="bold"),
+            template.version,
+            str(len(template.steps)),
+            one.status.value,
+            Text(ago(one.registered_at), style="dim"),
+            Text(clean(one.registered_by), style="dim"),
+            Text(short(template.description, 60), style="dim"),
+        )
+    return made
+
+
+def tell_template(console: "Console", text: str) -> None:
+    """Show a template's YAML."""
+    _print_code(console, text.rstrip("\n"), "yaml")
+
+
+def tell_graph(console: "Console", template: Template) -> None:
+    """Draw a template: its graph, and what is set for each step."""
+    plain = is_plain(console)
+    console.print(Text(template.full_name, style="bold"))
+    if template.description:
+        console.print(Text(clean(template.description), style="dim"), soft_wrap=True)
+    console.print()
+    wide = graphs.lines_of(Graph(template)) is None
+
+    def row(spec: StepSpec) -> list[Text | str]:
+        after = f"after {short(', '.join(spec.dependencies), 60)}" if wide else ""
+        return [
+            Text("" if spec.handler == spec.name else spec.handler, style="dim"),
+            Text(_policy(spec), style="dim"),
+            Text(after if spec.dependencies else "", style="dim"),
+        ]
+
+    made = table("", "step", "handler", "attempts", "")
+    made.show_header = False
+    put(
+        console,
+        _graph_rows(
+            made,
+            template,
+            row,
+            lambda _: Text("o" if plain else "●", style="cyan"),
+            plain=plain,
+        ),
+    )
+
+
+def _policy(spec: StepSpec) -> str:
+    """Say how often a step is tried, and how long an attempt may take."""
+    retry = spec.retry
+    told = []
+    if retry.retryable and retry.max_attempts > 1:
+        delay = duration(retry.initial_delay)
+        told.append(f"{retry.max_attempts} attempts, {retry.backoff} from {delay}")
+    if spec.timeout is not None:
+        told.append(f"timeout {duration(spec.timeout)}")
+    return ", ".join(told)
+
+
+def workers_table(workers: Sequence[WorkerInfo]) -> Table:
+    made = table("worker", "started", "running", "slots", "handlers", right=("running", "slots"))
+    for one in workers:
+        made.add_row(
+            Text(clean(one.name), style="bold"),
+            Text(ago(one.started_at), style="dim"),
+            str(one.running),
+            str(one.slots),
+            Text(short(", ".join(one.handlers), 80), style="dim"),
+        )
+    return made

@@ -1,0 +1,81 @@
+"""Finding a task, reading all of it, and following it from outside."""
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from tasker.cli.progress import Progress
+from tasker.cli.shown import Story
+from tasker.client import LocalClient
+from tasker.errors import InvalidInput, NotFound
+from tasker.model import TaskFilter, TaskId, Template
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LAST = "last"
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_BEGINNING = re.compile(r"[0-9a-f]{4,31}")
+_PAUSE = 0.25  #: seconds between looks
+
+
+async def find_task(client: LocalClient, reference: str) -> TaskId:
+    """Tell the task that a reference means: an id, the beginning of one, or "last".
+
+    Raises:
+        InvalidInput: It is none of these.
+        NotFound: There is no such task, or several begin so.
+    """
+    reference = reference.strip().lower()
+    if _ID.fullmatch(reference):
+        return TaskId(reference)
+    if reference == LAST:
+        newest = await client.list(TaskFilter(), limit=1)
+        if not newest:
+            raise NotFound("there are no tasks yet")
+        return newest[0].id
+    digits = reference.replace("-", "")
+    if not _BEGINNING.fullmatch(digits):
+        raise InvalidInput(f'{reference!r} is no task: give an id, the beginning of one, or "last"')
+    beyond = TaskId(str(UUID(digits.ljust(32, "f"))))
+    near = await client.list(TaskFilter(), after=beyond, limit=2)
+    fitting = [task.id for task in near if task.id.replace("-", "").startswith(digits)]
+    if len(fitting) != 1:
+        told = "several tasks begin" if fitting else "no task begins"
+        raise NotFound(f"{told} with {reference}")
+    return fitting[0]
+
+
+async def template_of(client: LocalClient, task_id: TaskId) -> Template:
+    """Read the template that a task runs by, also where its version was replaced since."""
+    known = await client.store.load_tasks([task_id])
+    if not known:
+        raise NotFound(f"there is no task {task_id}")
+    return (await client.store.template_by_id(known[0].template_id)).template
+
+
+async def story_of(client: LocalClient, task_id: TaskId) -> Story:
+    """Read everything about a task."""
+    return Story(
+        task=await client.get(task_id),
+        template=await template_of(client, task_id),
+        steps=await client.steps(task_id),
+        history=await client.history(task_id),
+        audit=await client.audit(task_id),
+    )
+
+
+async def watched(client: LocalClient, task_id: TaskId, console: "Console") -> None:
+    """Show a task until it has ended."""
+    task = await client.get(task_id)
+    template = await template_of(client, task_id)
+    with Progress(console) as progress:
+        progress.add(task, template)
+        while True:
+            progress.refresh(task, await client.steps(task_id))
+            if task.ended:
+                return
+            await asyncio.sleep(_PAUSE)
+            task = await client.get(task_id)

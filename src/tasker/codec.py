@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -123,7 +124,22 @@ def _refusal(value: object) -> str:
 
 def new_task_id() -> TaskId:
     """Make a UUID version 7 (RFC 9562): 48 bits of milliseconds, 74 random bits."""
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    return _task_id(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10)))
+
+
+def first_task_id(since: datetime) -> TaskId:
+    """Tell the lowest id that `new_task_id` can make at an instant."""
+    return _task_id(max(int(since.timestamp() * 1000), 0), 0)
+
+
+def creation_time(task_id: TaskId) -> datetime:
+    """Tell when an id was made, to the millisecond."""
+    milliseconds = int(task_id.replace("-", "")[:12], 16)
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _task_id(milliseconds: int, random: int) -> TaskId:
+    number = milliseconds << 80 | random
     number = number & ~(0xF << 76) | 7 << 76
     number = number & ~(0b11 << 62) | 0b10 << 62
     text = f"{number:032x}"

@@ -1,10 +1,11 @@
-"""What a store does for teams: namespaces and policies, decisions, audit, API keys.
+"""What a store does for teams: policies, decisions, audit, API keys, figures.
 
 A part of `tasker.store.protocol.Store`, whose first lines hold here too.
 """
 
 from typing import TYPE_CHECKING, Protocol
 
+from tasker.analytics import Bottlenecks, Performance, Window
 from tasker.model import TemplateName, TemplateVersion
 from tasker.teams import (
     ApiKey,
@@ -126,4 +127,30 @@ class TeamStore(Protocol):
 
     async def touch_api_key(self, prefix: str) -> None:
         """Note that a key was used now; writes once a minute at most."""
+        ...
+
+    # --------------------------------------------------------------- analytics
+
+    async def performance(self, window: Window) -> Performance:
+        """Tell how the tasks of a window fared.
+
+        Of more tasks or attempts than `tasker.analytics` names, the newest are looked at.
+        Work that is under way does not wait for it: one analysis at a time reads from a
+        snapshot, and stops after some seconds.
+
+        Raises:
+            StoreUnavailable: It took too long, too.
+        """
+        ...
+
+    async def bottlenecks(
+        self, window: Window, *, limit: int = 10, min_executions: int = 3
+    ) -> Bottlenecks:
+        """Tell what holds the tasks of a window up; bounded as `performance`.
+
+        Args:
+            window: Which tasks.
+            limit: The most entries of each list.
+            min_executions: Steps and templates that ran less often are left out.
+        """
         ...

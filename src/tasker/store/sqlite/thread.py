@@ -59,7 +59,7 @@ class DatabaseThread:
         try:
             connection = self._connect()
         except (sqlite3.Error, TaskerError) as error:
-            self._refuse(_translated(error, self._name))
+            self._refuse(translated(error, self._name))
             return
         while (first := self._queue.get()) is not None:
             batch = [first]
@@ -90,7 +90,7 @@ class DatabaseThread:
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.execute("rollback")
-            failure = _translated(error, self._name)
+            failure = translated(error, self._name)
             return [_Done(operation, None, failure) for operation in batch]
         return done
 
@@ -107,7 +107,7 @@ class DatabaseThread:
                 connection.execute("release operation")
             elif not shared and connection.in_transaction:
                 connection.execute("rollback")
-            return _Done(operation, None, _translated(error, self._name))
+            return _Done(operation, None, translated(error, self._name))
         if shared and operation.writes:
             connection.execute("release operation")
         return _Done(operation, result, None)
@@ -136,7 +136,8 @@ def _resolve(done: list[_Done]) -> None:
             operation.future.set_exception(error)
 
 
-def _translated(error: Exception, name: str) -> Exception:
+def translated(error: Exception, name: str) -> Exception:
+    """Turn an error of the driver into one of the store's; leave others as they are."""
     if isinstance(error, sqlite3.OperationalError):
         text = str(error)
         if "no such table" in text or "no such column" in text:

@@ -1,0 +1,298 @@
+"""How work went lately: figures that stores compute, and what follows from them. Pure.
+
+A window is bounded twice: by hours, and by numbers of rows. Where more than those many
+tasks were created in it, the newest are looked at, and the figures tell from when on they
+hold; so an answer is never wrong, and never costs more than some seconds of one reader.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tasker.errors import InvalidInput
+
+MOST_HOURS = 8_760
+MOST_TASKS = 100_000  #: looked at, the newest of a window
+MOST_ATTEMPTS = 100_000  #: likewise
+MOST_STEP_KINDS = 5_000  #: steps of templates, told apart
+TIMEOUT = timedelta(seconds=5)  #: of one statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Which tasks figures are about: those created in the last `hours`.
+
+    Raises:
+        InvalidInput: `hours` is not within 0 (excluded) and a year.
+    """
+
+    hours: float = 24
+    namespace: str | None = None  #: None: all
+    name: str | None = None
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hours <= MOST_HOURS:
+            raise InvalidInput(
+                f"hours must be more than 0 and at most {MOST_HOURS:,}, not {self.hours}",
+                path="$.hours",
+            )
+
+    @property
+    def everything(self) -> bool:
+        """All templates are meant."""
+        return self.namespace is None and self.name is None and self.version is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Durations in seconds; zeros where there were none."""
+
+    average: float = 0.0
+    p50: float = 0.0
+    p95: float = 0.0
+    p99: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performance:
+    """How the tasks of a window fared."""
+
+    total_tasks: int
+    active_tasks: int
+    completed_tasks: int  #: those resolved manually included
+    failed_tasks: int
+    cancelled_tasks: int
+    completion_rate: float  #: percent of all tasks
+    error_rate: float  #: percent of all tasks
+    task_duration: Spread  #: from creation to completion, waiting included
+    step_duration: Spread  #: of attempts that completed, from claim to settlement
+    tasks_per_hour: float  #: created
+    steps_per_hour: float  #: completed
+    system_health_score: float
+    """Completed / (completed + failed) of the tasks created in the last hour; 1 without any."""
+
+    total_namespaces: int  #: among the tasks
+    unique_task_types: int  #: namespaces and names among the tasks
+    analysis_period_start: datetime
+    """Tasks since then are counted: the window's start, or later where there are too many."""
+
+    step_period_start: datetime  #: likewise for attempts
+    calculated_at: datetime
+
+    @property
+    def average_task_duration_seconds(self) -> float:
+        return self.task_duration.average
+
+    @property
+    def average_step_duration_seconds(self) -> float:
+        return self.step_duration.average
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFigures:
+    """How one step of a template fared, over all its attempts."""
+
+    namespace_name: str
+    task_name: str
+    version: str
+    step_name: str
+    average_duration_seconds: float
+    max_duration_seconds: float
+    execution_count: int  #: attempts that ended by themselves, or with their worker
+    error_count: int  #: of them, those that failed
+    retry_count: int  #: of those, those that another attempt followed
+    error_rate: float  #: from 0 to 1
+    last_executed_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.step_name} of {self.namespace_name}.{self.task_name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFigures:
+    """How the tasks of one template fared that ended."""
+
+    namespace_name: str
+    task_name: str
+    version: str
+    average_duration_seconds: float
+    max_duration_seconds: float
+    execution_count: int
+    average_step_count: float
+    error_count: int
+    error_rate: float  #: from 0 to 1
+    last_executed_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.namespace_name}.{self.task_name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorPattern:
+    """Failed attempts of one kind of error."""
+
+    error_type: str  #: name of the exception's class
+    error_code: str | None
+    count: int
+    final_count: int  #: of them, those that no attempt followed
+    last_seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitedFor:
+    """A step that is not done, and for which others wait right now."""
+
+    namespace_name: str
+    task_name: str
+    version: str
+    step_name: str
+    tasks: int  #: in which it is waited for
+    failed_tasks: int  #: of them, those in which it failed
+    waiting_steps: int  #: that depend on it directly
+    average_wait_seconds: float  #: since it could run
+
+    def __str__(self) -> str:
+        return f"{self.step_name} of {self.namespace_name}.{self.task_name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """What became of steps that failed once and were tried again."""
+
+    retried_steps: int = 0
+    succeeded: int = 0
+    failed: int = 0  #: for good; the others are under way
+
+    @property
+    def success_rate(self) -> float:
+        """From 0 to 1, of those that ended; 1 without any."""
+        return share(self.succeeded, self.succeeded + self.failed, nothing=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utilization:
+    """How busy the store is now, whatever the window; steps are counted up to 100,000."""
+
+    database_pool_utilization: float  #: from 0 to 1
+    due_steps: int  #: enqueued, and waiting for a worker
+    scheduled_steps: int  #: enqueued for later: retries and delays
+    running_steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bottlenecks:
+    """What holds the tasks of a window up."""
+
+    total_tasks: int
+    unique_task_types: int
+    task_states: dict[str, int]  #: tasks by `active`, or by the state they ended in
+    task_duration: Spread
+    distribution: dict[str, int]  #: completed tasks by `0-10s`, `10-30s`, `30s+`
+    slow_steps: tuple[StepFigures, ...]  #: the highest averages first
+    failing_steps: tuple[StepFigures, ...]  #: the highest error rates first
+    retried_steps: tuple[StepFigures, ...]  #: the most retries first
+    slow_tasks: tuple[TaskFigures, ...]  #: the highest averages first
+    total_errors: int  #: failed attempts
+    recent_error_rate: float  #: from 0 to 1, of attempts
+    error_patterns: tuple[ErrorPattern, ...]  #: the most frequent first
+    retries: Retries
+    waited_for: tuple[WaitedFor, ...]  #: those for which the most steps wait first
+    utilization: Utilization
+    recommendations: tuple[str, ...]
+    analysis_period_start: datetime
+    step_period_start: datetime
+    calculated_at: datetime
+
+
+def share(part: float, whole: float, *, nothing: float = 0.0) -> float:
+    """Tell which part of a whole it is, to four decimals; `nothing` where there is no whole."""
+    return round(part / whole, 4) if whole else nothing
+
+
+def per_hour(count: int, start: datetime, end: datetime) -> float:
+    """Tell how many there were in an hour, on average, to two decimals."""
+    hours = max((end - start) / timedelta(hours=1), 1 / 3600)
+    return round(count / hours, 2)
+
+
+def worst(
+    steps: Iterable[StepFigures], by: str, limit: int, *, least: float = 0.0
+) -> tuple[StepFigures, ...]:
+    """Tell the steps whose figure `by` is highest, and above `least`."""
+    above = [step for step in steps if getattr(step, by) > least]
+    above.sort(key=lambda step: (-getattr(step, by), str(step)))
+    return tuple(above[:limit])
+
+
+def recommendations(
+    *,
+    steps: Sequence[StepFigures],
+    patterns: Sequence[ErrorPattern],
+    total_errors: int,
+    retries: Retries,
+    waited_for: Sequence[WaitedFor],
+    utilization: Utilization,
+) -> tuple[str, ...]:
+    """Say what to look at first, from figures alone."""
+    return (
+        *_of_steps(steps),
+        *_of_errors(patterns, total_errors, retries),
+        *_of_waits(waited_for),
+        *_of_store(utilization),
+    )
+
+
+_SHOWN = 3  #: steps that one rule speaks of
+
+
+def _of_steps(steps: Sequence[StepFigures]) -> Iterator[str]:
+    for step in worst(steps, "error_rate", _SHOWN, least=0.2):
+        yield (
+            f"{step} fails in {step.error_rate:.0%} of its attempts"
+            f" ({step.error_count} of {step.execution_count}): look at its errors first"
+        )
+    for step in worst(steps, "average_duration_seconds", _SHOWN, least=30):
+        yield (
+            f"{step} takes {step.average_duration_seconds:.0f} s on average: split it,"
+            " or let independent parts of it be steps of their own"
+        )
+
+
+def _of_errors(
+    patterns: Sequence[ErrorPattern], total_errors: int, retries: Retries
+) -> Iterator[str]:
+    if total_errors >= 5:
+        for pattern in patterns[:1]:
+            if pattern.count * 2 > total_errors:
+                yield (
+                    f"{pattern.error_type} makes {share(pattern.count, total_errors):.0%} of all"
+                    f" {total_errors} errors: one cause may be behind most of them"
+                )
+    ended = retries.succeeded + retries.failed
+    if ended >= 5 and retries.success_rate < 0.5:
+        yield (
+            f"only {retries.success_rate:.0%} of the {ended} steps that were tried again"
+            " succeeded: raise PermanentError for what no retry can change"
+        )
+
+
+def _of_waits(waited_for: Sequence[WaitedFor]) -> Iterator[str]:
+    for step in [step for step in waited_for if step.failed_tasks][:_SHOWN]:
+        yield (
+            f"{step} failed in {step.failed_tasks} open tasks, and others wait for it:"
+            " retry it or resolve it"
+        )
+
+
+def _of_store(utilization: Utilization) -> Iterator[str]:
+    if utilization.due_steps > 1_000:
+        yield (
+            f"{utilization.due_steps:,} steps are due and wait for a worker:"
+            " start more workers, or give them more slots"
+        )
+    if utilization.database_pool_utilization > 0.8:
+        yield (
+            f"{utilization.database_pool_utilization:.0%} of the store's connections are in use:"
+            " allow more of them, or spread the load over more processes"
+        )

@@ -1,0 +1,26 @@
+-- Steps that could run or failed, and for which others wait, by how many those are;
+-- of the newest open tasks of a window.
+-- :templates int[] or null (all), :since uuid, :most int, :most_steps int, :limit int
+with open as materialized (
+    select id, template_id
+    from task
+    where state = 0
+      and id >= :since::uuid
+      and (:templates::int[] is null or template_id = any (:templates))
+    order by id desc
+    limit :most::int
+), head as materialized (
+    select o.template_id, s.name, s.state, cardinality(s.children) as children,
+           extract(epoch from now() - greatest(s.enqueued_at, s.run_at))::float8 as seconds
+    from open o
+    cross join lateral (select * from step where step.task_id = o.id) s
+    where s.state in (1, 2, 3, 5) and s.children <> '{0}'
+    limit :most_steps::int
+)
+select p.namespace, p.name, p.version, h.name, count(*), count(*) filter (where h.state = 5),
+       sum(h.children)::int, coalesce(avg(greatest(h.seconds, 0)), 0)
+from head h
+join template p on p.id = h.template_id
+group by p.namespace, p.name, p.version, h.name
+order by 7 desc, 1, 2, 3, 4
+limit :limit::int

@@ -1,0 +1,41 @@
+-- How the newest tasks of a window fared: one row.
+-- :templates text (JSON list) or null (all), :since text, :most int, :last_hour text (ids from then on)
+with sample as materialized (
+    select id, template_id, state, ended_at - created_at as seconds
+    from task
+    where id >= :since
+      and (:templates is null or template_id in (select value from json_each(:templates)))
+    order by id desc
+    limit :most
+), ranked as materialized (
+    select seconds, cume_dist() over (order by seconds) as share
+    from sample
+    where state = 4
+), complete as (
+    select avg(seconds) as average,
+           min(seconds) filter (where share >= 0.5) as p50,
+           min(seconds) filter (where share >= 0.95) as p95,
+           min(seconds) filter (where share >= 0.99) as p99,
+           count(*) filter (where seconds < 10) as quick,
+           count(*) filter (where seconds >= 10 and seconds < 30) as middling,
+           count(*) filter (where seconds >= 30) as slow
+    from ranked
+), counted as (
+    select count(*) as total,
+           count(*) filter (where s.state = 0) as active,
+           count(*) filter (where s.state = 4) as complete,
+           count(*) filter (where s.state = 5) as failed,
+           count(*) filter (where s.state = 6) as cancelled,
+           count(*) filter (where s.state = 8) as resolved,
+           count(*) filter (where s.state in (4, 8) and s.id >= :last_hour) as lately_done,
+           count(*) filter (where s.state = 5 and s.id >= :last_hour) as lately_failed,
+           count(distinct p.namespace) as namespaces,
+           count(distinct p.namespace || '.' || p.name) as types
+    from sample s
+    join template p on p.id = s.template_id
+)
+select n.total, n.active, n.complete, n.failed, n.cancelled, n.resolved,
+       n.lately_done, n.lately_failed, n.namespaces, n.types,
+       coalesce(c.average, 0), coalesce(c.p50, 0), coalesce(c.p95, 0), coalesce(c.p99, 0),
+       c.quick, c.middling, c.slow, (select min(s.id) from sample s)
+from counted n cross join complete c

@@ -1,0 +1,385 @@
+"""How work went lately: figures of a window."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from tasker import codec
+from tasker.analytics import Performance, Retries, Window
+from tasker.errors import InvalidInput
+from tasker.model import JsonText, TaskId, Template, TemplateId, failed, retried
+from tasker.store.protocol import Store
+from tasker.teams import NamespacePolicy
+from tasker.testing.store_suite.scene import (
+    ACT,
+    ERROR,
+    SECOND,
+    Hand,
+    Laws,
+    chain,
+    create,
+    diamond,
+    graph,
+    one,
+    put,
+)
+from tasker.testing.store_suite.subject import Subject
+
+HOUR = timedelta(hours=1)
+DAY = Window()
+GATEWAY = JsonText('{"type":"GatewayError","code":"GATEWAY_DOWN","message":"down"}')
+
+
+async def store_time(store: Store) -> datetime:
+    """Tell the time by the store's clock."""
+    stamp = await store.put_policy(NamespacePolicy(namespace="clock"), ACT)
+    assert stamp.updated_at is not None
+    return stamp.updated_at
+
+
+async def create_ago(store: Store, template: TemplateId, ago: timedelta = SECOND) -> TaskId:
+    """Create a task whose id says that it was created some time ago."""
+    at = await store_time(store) - ago
+    random = codec.new_task_id()[14:]
+    return await create(store, template, id=TaskId(codec.first_task_id(at)[:14] + random))
+
+
+async def lasting(
+    store: Store, subject: Subject, template: Template, seconds: int, *, fail: bool = False
+) -> None:
+    """Run a task of one step, which takes some seconds."""
+    await create_ago(store, await put(store, template))
+    hand = await Hand.hire(store)
+    claim = await hand.claim_one()
+    await subject.advance(timedelta(seconds=seconds))
+    await (hand.fail(claim) if fail else hand.complete(claim))
+
+
+def rounded(performance: Performance) -> tuple[list[int], list[int]]:
+    """Tell durations of tasks and steps in whole seconds: average, p50, p95, p99."""
+    tasks, steps = (
+        [round(value) for value in (each.average, each.p50, each.p95, each.p99)]
+        for each in (performance.task_duration, performance.step_duration)
+    )
+    return tasks, steps
+
+
+class TestPerformance(Laws):
+    async def test_without_tasks_all_is_well(self, store: Store) -> None:
+        """
+        Zeros, and full health.
+        """
+        found = await store.performance(DAY)
+
+        assert (0, 0, 0, 0, 0) == (
+            found.total_tasks,
+            found.active_tasks,
+            found.completed_tasks,
+            found.failed_tasks,
+            found.cancelled_tasks,
+        )
+        assert (0.0, 0.0, 0.0, 0.0, 1.0) == (
+            found.completion_rate,
+            found.error_rate,
+            found.tasks_per_hour,
+            found.steps_per_hour,
+            found.system_health_score,
+        )
+        assert ([0] * 4, [0] * 4) == rounded(found)
+        assert timedelta(hours=24) == found.calculated_at - found.analysis_period_start
+
+    async def test_tasks_are_counted_by_what_became_of_them(self, store: Store) -> None:
+        """
+        Rates are in percent of all tasks; figures per hour are so by the hour.
+        """
+        template = await put(store, one())
+        hand = await Hand.hire(store)
+        for _ in range(3):
+            await create_ago(store, template)
+        await hand.complete(*await hand.claim())
+        await create_ago(store, template)
+        await hand.fail(*await hand.claim())
+        await store.cancel_task(await create_ago(store, template), ACT)
+        await create_ago(store, template)
+
+        found = await store.performance(Window(hours=2))
+
+        assert (6, 1, 3, 1, 1) == (
+            found.total_tasks,
+            found.active_tasks,
+            found.completed_tasks,
+            found.failed_tasks,
+            found.cancelled_tasks,
+        )
+        assert (50.0, 16.67, 0.75) == (
+            found.completion_rate,
+            found.error_rate,
+            found.system_health_score,
+        )
+        assert (3.0, 1.5) == (found.tasks_per_hour, found.steps_per_hour)
+        assert (1, 1) == (found.total_namespaces, found.unique_task_types)
+
+    async def test_what_was_resolved_by_hand_is_completed(self, store: Store) -> None:
+        """
+        But says nothing of how long such tasks take.
+        """
+        task_id = await create_ago(store, await put(store, one()))
+        hand = await Hand.hire(store)
+        await hand.fail(*await hand.claim())
+        await store.resolve_task(task_id, ACT)
+
+        found = await store.performance(DAY)
+
+        assert (1, 0) == (found.completed_tasks, found.failed_tasks)
+        assert ([0] * 4, [0] * 4) == rounded(found)
+
+    async def test_durations_are_of_what_completed(self, store: Store, subject: Subject) -> None:
+        """
+        A percentile is a duration that there was: half took no longer than the median.
+        """
+        for seconds in (1, 2, 3, 30):
+            await lasting(store, subject, one(), seconds)
+        await lasting(store, subject, one(), 100, fail=True)
+
+        found = await store.performance(DAY)
+
+        assert ([9, 2, 30, 30], [9, 2, 30, 30]) == rounded(found)
+
+    async def test_a_window_is_of_hours(self, store: Store) -> None:
+        """
+        By when tasks were created.
+        """
+        template = await put(store, one())
+        for ago in (0.5, 1.5, 2.5, 30):
+            await create_ago(store, template, timedelta(hours=ago))
+
+        counts = [
+            (await store.performance(Window(hours=hours))).total_tasks for hours in (1, 2, 24, 48)
+        ]
+
+        assert [1, 2, 3, 4] == counts
+
+    async def test_a_window_may_be_of_one_template(self, store: Store) -> None:
+        """
+        Or of one namespace, or name.
+        """
+        for template in (
+            one(),
+            replace(one(), version="2.0.0"),
+            graph("two", a=""),
+            replace(one(), namespace="other"),
+        ):
+            await create_ago(store, await put(store, template))
+        await (await Hand.hire(store)).work_off()
+
+        windows = [
+            Window(namespace="suite"),
+            Window(namespace="suite", name="one"),
+            Window(namespace="suite", name="one", version="2.0.0"),
+            Window(name="one"),
+            Window(namespace="nowhere"),
+        ]
+        found = [await store.performance(window) for window in windows]
+
+        assert [3, 2, 1, 3, 0] == [each.total_tasks for each in found]
+        assert [3, 2, 1, 3, 0] == [round(each.steps_per_hour * 24) for each in found]
+
+    @pytest.mark.parametrize("hours", [0, -1, 8761, float("nan"), float("inf")])
+    async def test_a_window_without_end_is_refused(self, hours: float) -> None:
+        """
+        Or without a beginning.
+        """
+        with pytest.raises(InvalidInput) as refusal:
+            Window(hours=hours)
+
+        assert "$.hours" == refusal.value.path
+
+
+class TestBottlenecks(Laws):
+    async def test_without_tasks_nothing_is_in_the_way(self, store: Store) -> None:
+        """
+        Empty lists, and no advice.
+        """
+        found = await store.bottlenecks(DAY)
+
+        assert ((), (), (), (), (), (), ()) == (
+            found.slow_steps,
+            found.failing_steps,
+            found.retried_steps,
+            found.slow_tasks,
+            found.error_patterns,
+            found.waited_for,
+            found.recommendations,
+        )
+        assert (0, 0, 0.0) == (found.total_tasks, found.total_errors, found.recent_error_rate)
+        assert Retries() == found.retries
+
+    async def test_the_slowest_come_first(self, store: Store, subject: Subject) -> None:
+        """
+        Steps and tasks alike; those that ran too seldom are left out.
+        """
+        for name, seconds in (("quick", 1), ("slow", 40), ("quick", 3), ("slow", 20), ("once", 99)):
+            await lasting(store, subject, graph(name, **{f"{name}_step": ""}), seconds)
+
+        found = await store.bottlenecks(DAY, min_executions=2)
+
+        assert [("slow", "slow_step", 30, 40, 2, 0), ("quick", "quick_step", 2, 3, 2, 0)] == [
+            (
+                each.task_name,
+                each.step_name,
+                round(each.average_duration_seconds),
+                round(each.max_duration_seconds),
+                each.execution_count,
+                each.error_count,
+            )
+            for each in found.slow_steps
+        ]
+        assert [
+            ("suite", "slow", "1.0.0", 30, 40, 2, 1.0),
+            ("suite", "quick", "1.0.0", 2, 3, 2, 1.0),
+        ] == [
+            (
+                each.namespace_name,
+                each.task_name,
+                each.version,
+                round(each.average_duration_seconds),
+                round(each.max_duration_seconds),
+                each.execution_count,
+                each.average_step_count,
+            )
+            for each in found.slow_tasks
+        ]
+        assert {"0-10s": 2, "10-30s": 1, "30s+": 2} == found.distribution
+        assert {
+            "active": 0,
+            "complete": 5,
+            "error": 0,
+            "cancelled": 0,
+            "resolved_manually": 0,
+        } == found.task_states
+        assert 1 == len((await store.bottlenecks(DAY, min_executions=1, limit=1)).slow_steps)
+
+    async def test_errors_are_told_by_their_kind(self, store: Store) -> None:
+        """
+        The most frequent first; an error without a type is unknown.
+        """
+        template = await put(store, one())
+        hand = await Hand.hire(store)
+        for _ in range(2):
+            await create_ago(store, template)
+        for claim in await hand.claim():
+            await hand.settle(retried(claim, GATEWAY, timedelta(0)))
+        first, second = await hand.claim()
+        await hand.settle(failed(first, GATEWAY), failed(second, ERROR))
+
+        found = await store.bottlenecks(DAY)
+
+        assert [("GatewayError", "GATEWAY_DOWN", 3, 1), ("unknown", None, 1, 1)] == [
+            (each.error_type, each.error_code, each.count, each.final_count)
+            for each in found.error_patterns
+        ]
+        assert (4, 1.0) == (found.total_errors, found.recent_error_rate)
+
+    async def test_what_became_of_retries_is_told(self, store: Store) -> None:
+        """
+        By step, not by attempt; what is under way has not ended.
+        """
+        template = await put(store, one())
+        hand = await Hand.hire(store)
+        for _ in range(4):
+            await create_ago(store, template)
+        claims = await hand.claim()
+        for claim in claims[:3]:
+            await hand.retry(claim)
+        await hand.complete(claims[3])
+        good, bad, _ = await hand.claim()
+        await hand.retry(good)
+        await hand.fail(bad)
+        await hand.complete(await hand.claim_one())
+
+        found = await store.bottlenecks(DAY)
+
+        assert Retries(retried_steps=3, succeeded=1, failed=1) == found.retries
+        assert 0.5 == found.retries.success_rate
+        assert [("only", 4)] == [(each.step_name, each.retry_count) for each in found.retried_steps]
+        assert [(7, 5, 0.7143)] == [
+            (each.execution_count, each.error_count, each.error_rate)
+            for each in found.failing_steps
+        ]
+
+    async def test_what_others_wait_for_is_told(self, store: Store, subject: Subject) -> None:
+        """
+        Of open tasks, by how many steps wait; with those that failed in between.
+        """
+        task_id = await create_ago(store, await put(store, chain()))
+        for _ in range(2):
+            await create_ago(store, await put(store, diamond()))
+        hand = await Hand.hire(store)
+        await hand.complete(*[each for each in await hand.claim() if each.task_id == task_id])
+        await subject.advance(timedelta(seconds=10))
+
+        found = await store.bottlenecks(DAY)
+
+        assert [("diamond", "a", 2, 0, 4, 10), ("chain", "b", 1, 0, 1, 10)] == [
+            (
+                each.task_name,
+                each.step_name,
+                each.tasks,
+                each.failed_tasks,
+                each.waiting_steps,
+                round(each.average_wait_seconds),
+            )
+            for each in found.waited_for
+        ]
+        assert (1, 0, 2) == (
+            found.utilization.due_steps,
+            found.utilization.scheduled_steps,
+            found.utilization.running_steps,
+        )
+
+    async def test_advice_follows_from_figures(self, store: Store, subject: Subject) -> None:
+        """
+        Each piece names the step that it is about.
+        """
+        template = graph("refund", slow="", flaky="")
+        hand = None
+        for _ in range(3):
+            await create_ago(store, await put(store, template))
+            hand = hand or await Hand.hire(store)
+            names = {1: "slow", 2: "flaky"}
+            by_name = {names[claim.no]: claim for claim in await hand.claim()}
+            await hand.settle(failed(by_name["flaky"], GATEWAY))
+            await subject.advance(timedelta(seconds=40))
+            await hand.complete(by_name["slow"])
+
+        advice = (await store.bottlenecks(DAY)).recommendations
+
+        assert [
+            "flaky of suite.refund@1.0.0 fails in 100% of its attempts (3 of 3):"
+            " look at its errors first",
+            "slow of suite.refund@1.0.0 takes 40 s on average: split it,"
+            " or let independent parts of it be steps of their own",
+        ] == list(advice)
+
+    async def test_bottlenecks_may_be_of_one_namespace(self, store: Store) -> None:
+        """
+        What others do is not seen.
+        """
+        await create_ago(store, await put(store, replace(chain(), namespace="theirs")))
+        hand = await Hand.hire(store)
+        await hand.fail(*await hand.claim())
+        await create_ago(store, await put(store, chain()))
+        mine = await store.bottlenecks(Window(namespace="suite"), min_executions=1)
+        theirs = await store.bottlenecks(Window(namespace="theirs"), min_executions=1)
+
+        assert (1, 0, ["a"]) == (
+            mine.total_tasks,
+            mine.total_errors,
+            [each.step_name for each in mine.waited_for],
+        )
+        assert (1, 1, []) == (
+            theirs.total_tasks,
+            theirs.total_errors,
+            [each.step_name for each in theirs.waited_for],
+        )

@@ -1,0 +1,417 @@
+"""What a client promises, proven of each: over a store, over an application, over a server."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.client.conftest import Scene
+
+from tasker import Client, TaskRequest, Template
+from tasker.errors import (
+    IdempotencyConflict,
+    InvalidInput,
+    InvalidTemplate,
+    NotApproved,
+    NotFound,
+    TaskerError,
+    TaskFailed,
+    TaskRegistrationError,
+    TooLarge,
+    WaitTimeout,
+    WrongState,
+)
+from tasker.model import (
+    AttemptOutcome,
+    StepCounts,
+    StepSpec,
+    StepState,
+    TaskFilter,
+    TaskId,
+    TaskState,
+    TemplateStatus,
+)
+from tasker.teams import NamespacePolicy
+
+pytestmark = pytest.mark.anyio
+
+SOON = timedelta(seconds=20)  #: only a test that fails takes so long
+NOBODY = TaskId("00000000-0000-7000-8000-000000000000")
+
+GREETING = Template(
+    namespace="hello",
+    name="greeting",
+    version="1.2.0",
+    description="Greets",
+    steps=(StepSpec(name="greet"), StepSpec(name="shout", dependencies=("greet",))),
+    input_schema={
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"type": "string"}, "polite": {"default": True}},
+    },
+)
+PAYMENT = Template(
+    namespace="hello",
+    name="payment",
+    version="1.0.0",
+    steps=(StepSpec(name="refuse"), StepSpec(name="after", dependencies=("refuse",))),
+)
+
+
+async def registered(scene: Scene) -> Client:
+    for template in (GREETING, PAYMENT):
+        await scene.client.register(template)
+    return scene.client
+
+
+async def refusal(client: Client, template: str, context: object, **options: object) -> TaskerError:
+    with pytest.raises(TaskerError) as caught:
+        await client.create_task(template, context, **options)  # type: ignore[arg-type]
+    return caught.value
+
+
+async def test_a_created_task_reads_back_as_what_creation_told(scene: Scene) -> None:
+    """
+    All fields survive, an idempotency key of the caller's own included.
+    """
+    client = await registered(scene)
+    later = datetime.now(UTC).replace(microsecond=123000) + timedelta(hours=1)
+
+    created = await client.create_task(
+        "hello.greeting@^1",
+        {"name": "Ann"},
+        idempotency_key="ann-1",
+        correlation_id="visit-7",
+        parent_id=NOBODY,
+        created_by="reception",
+        reason="she came in",
+        tags=("vip", "front desk"),
+        run_at=later,
+        deadline=timedelta(hours=2),
+    )
+    read = await client.get(created.id)
+
+    assert GREETING.key == read.template
+    assert {"name": "Ann", "polite": True} == read.context
+    assert ("ann-1", "visit-7", NOBODY) == (
+        read.idempotency_key,
+        read.correlation_id,
+        read.parent_id,
+    )
+    assert ("reception", "she came in", ("vip", "front desk")) == (
+        read.created_by,
+        read.reason,
+        read.tags,
+    )
+    assert TaskState.PENDING is read.state
+    assert StepCounts(enqueued=1, pending=1) == read.counts
+    assert (None, None, True) == (read.ended_at, read.error, created.created)
+    assert timedelta(hours=2) == (read.deadline or read.created_at) - read.created_at
+    assert [later, None] == [step.run_at for step in await client.steps(created.id)]
+
+
+async def test_a_task_without_a_correlation_id_has_its_own(scene: Scene) -> None:
+    client = await registered(scene)
+
+    created = await client.create_task("hello.greeting", {"name": "Ann"})
+
+    assert created.id == created.correlation_id
+    assert "anonymous" == created.created_by
+
+
+async def test_one_key_makes_one_task(scene: Scene) -> None:
+    """
+    The second creation tells the first one's task; other content under the key is refused.
+    """
+    client = await registered(scene)
+
+    first = await client.create_task("hello.greeting", {"name": "Ann"}, idempotency_key="k")
+    again = await client.create_task("hello.greeting", {"name": "Ann"}, idempotency_key="k")
+    other = await refusal(client, "hello.greeting", {"name": "Bob"}, idempotency_key="k")
+
+    assert (first.id, True, False) == (again.id, first.created, again.created)
+    assert IdempotencyConflict is type(other)
+    assert 1 == len(await client.list())
+
+
+async def test_creation_refuses_what_does_not_fit(scene: Scene) -> None:
+    """
+    Errors have the same types, paths and messages, wherever the store is.
+    """
+    client = await registered(scene)
+
+    no_name = await refusal(client, "hello.greeting", {})
+    no_object = await refusal(client, "hello.greeting", ["Ann"])
+    not_json = await refusal(client, "hello.payment", {"at": float("nan")})
+    too_large = await refusal(client, "hello.payment", {"text": "x" * (1 << 20)})
+    unknown = await refusal(client, "hello.greetin", {})
+    version = await refusal(client, "hello.greeting", {"name": "Ann"}, version="9.0.0")
+    nonsense = await refusal(client, "hello.greeting", {"name": "Ann"}, version="about 2")
+
+    assert (InvalidInput, "$.name") == (type(no_name), getattr(no_name, "path", None))
+    assert "$.name: is required" == str(no_name)
+    assert InvalidInput is type(no_object)
+    assert (InvalidInput, "$.at") == (type(not_json), getattr(not_json, "path", None))
+    assert TooLarge is type(too_large)
+    assert NotFound is type(unknown)
+    assert "there is no template hello.greetin" == str(unknown)
+    assert (NotFound, "no version of hello.greeting is 9.0.0; there are 1.2.0") == (
+        type(version),
+        str(version),
+    )
+    assert InvalidInput is type(nonsense)
+
+
+async def test_tasks_are_created_all_or_none(scene: Scene) -> None:
+    """
+    One that does not fit keeps the others from being made, and the error tells which.
+    """
+    client = await registered(scene)
+    good = TaskRequest(template="hello.greeting", context={"name": "Ann"}, tags=("bulk",))
+
+    tasks = await client.create_tasks([good, good, good])
+    with pytest.raises(InvalidInput) as caught:
+        await client.create_tasks([good, TaskRequest(template="hello.greeting")])
+
+    assert 3 == len({task.id for task in tasks})
+    assert "$[1].name" == caught.value.path
+    assert {task.id for task in tasks} == {task.id for task in await client.list()}
+    assert [] == await client.create_tasks([])
+
+
+async def test_a_task_runs_to_its_end(scene: Scene) -> None:
+    """
+    `run` tells the task that ended; steps, history and results are there to be read.
+    """
+    client = await registered(scene)
+
+    async with scene.worker():
+        task = await client.run("hello.greeting", {"name": "Ann"}, timeout=SOON)
+
+    steps, history = await client.steps(task.id), await client.history(task.id)
+    assert (TaskState.COMPLETE, 2) == (task.state, task.counts.complete)
+    assert [StepState.COMPLETE, StepState.COMPLETE] == [step.state for step in steps]
+    assert [{"greeting": "Hello Ann"}, "HELLO ANN"] == [step.result for step in steps]
+    assert [("greet", 1, AttemptOutcome.COMPLETE), ("shout", 1, AttemptOutcome.COMPLETE)] == [
+        (attempt.step, attempt.attempt, attempt.outcome) for attempt in history
+    ]
+    assert history[1:] == await client.history(task.id, step="shout")
+
+
+async def test_waiting_tells_failures_and_ends_in_time(scene: Scene) -> None:
+    client = await registered(scene)
+    task = await client.create_task("hello.payment")
+
+    with pytest.raises(WaitTimeout, match=f"task {task.id} is still pending"):
+        await client.wait(task.id, timeout=timedelta(seconds=0.05))
+    async with scene.worker():
+        with pytest.raises(TaskFailed, match="ended as error: 1 step failed") as caught:
+            await client.wait(task.id, timeout=SOON)
+
+    assert TaskState.ERROR is caught.value.task.state
+    failed = (await client.steps(task.id))[0]
+    assert ("DECLINED", "the card was declined") == (
+        (failed.error or {}).get("code"),
+        (failed.error or {}).get("message"),
+    )
+
+
+async def test_many_may_wait_for_one_task(scene: Scene) -> None:
+    client = await registered(scene)
+    task = await client.create_task("hello.greeting", {"name": "Ann"})
+
+    waiting = [asyncio.create_task(client.wait(task.id, timeout=SOON)) for _ in range(20)]
+    async with scene.worker():
+        ended = await asyncio.gather(*waiting)
+
+    assert [TaskState.COMPLETE] * 20 == [one.state for one in ended]
+
+
+async def test_an_operator_brings_a_failed_task_to_its_end(scene: Scene) -> None:
+    """
+    Retry, resolve and complete act; the audit keeps who did what, and why.
+    """
+    client = await registered(scene)
+    task = await client.create_task("hello.payment")
+    async with scene.worker():
+        with pytest.raises(TaskFailed):
+            await client.wait(task.id, timeout=SOON)
+        retried = await client.retry(task.id, steps=["refuse"], reason="the bank is back")
+        with pytest.raises(TaskFailed):
+            await client.wait(task.id, timeout=SOON)
+
+    resolved = await client.resolve(task.id, "refuse", {"paid": True}, reason="paid in cash")
+    completed = await client.complete(task.id, "after", [1, 2], reason="done by hand")
+
+    assert TaskState.IN_PROGRESS is retried.state
+    assert TaskState.IN_PROGRESS is resolved.state
+    assert TaskState.COMPLETE is completed.state
+    assert [{"paid": True}, [1, 2]] == [step.result for step in await client.steps(task.id)]
+    assert [
+        ("anonymous", "the bank is back"),
+        ("anonymous", "paid in cash"),
+        ("anonymous", "done by hand"),
+    ] == [(entry.actor, entry.reason) for entry in await client.audit(task.id)]
+
+
+async def test_a_failed_task_may_be_declared_done(scene: Scene) -> None:
+    client = await registered(scene)
+    task = await client.create_task("hello.payment")
+    async with scene.worker():
+        with pytest.raises(TaskFailed):
+            await client.wait(task.id, timeout=SOON)
+
+    resolved = await client.resolve(task.id, reason="not worth it")
+
+    assert TaskState.RESOLVED_MANUALLY is resolved.state
+
+
+async def test_a_cancelled_task_is_cancelled_once(scene: Scene) -> None:
+    """
+    The refusal tells the state it is in, and those that it would have to be in.
+    """
+    client = await registered(scene)
+    task = await client.create_task("hello.greeting", {"name": "Ann"})
+
+    cancelled = await client.cancel(task.id, reason="she left")
+    with pytest.raises(WrongState) as caught:
+        await client.cancel(task.id)
+
+    assert TaskState.CANCELLED is cancelled.state
+    assert ("cancelled", "cancel", {"pending", "in_progress"}) == (
+        caught.value.state,
+        caught.value.action,
+        caught.value.allowed,
+    )
+    assert f"cannot cancel task {task.id}: it is cancelled, not in_progress or pending" == str(
+        caught.value
+    )
+
+
+async def test_what_is_not_there_is_not_found(scene: Scene) -> None:
+    client = await registered(scene)
+    task = await client.create_task("hello.greeting", {"name": "Ann"})
+
+    for asked in (
+        client.get(NOBODY),
+        client.steps(NOBODY),
+        client.history(NOBODY),
+        client.audit(NOBODY),
+        client.cancel(NOBODY),
+        client.retry(NOBODY),
+        client.wait(NOBODY, timeout=SOON),
+        client.history(task.id, step="nope"),
+        client.resolve(task.id, "nope"),
+        client.template("hello.nothing"),
+    ):
+        with pytest.raises(NotFound):
+            await asked
+
+
+async def test_lists_show_what_fits_newest_first(scene: Scene) -> None:
+    """
+    However many are asked for, and wherever the walk begins.
+    """
+    client = await registered(scene)
+    request = TaskRequest(template="hello.greeting", context={"name": "Ann"})
+    tasks = await client.create_tasks([request] * 120)
+    tagged = await client.create_task("hello.payment", tags=("a",), correlation_id="c")
+    await client.cancel(tagged.id)
+
+    newest = [tagged.id, *sorted((task.id for task in tasks), reverse=True)]
+    assert newest == [task.id for task in await client.list(limit=1000)]
+    assert newest[:110] == [task.id for task in await client.list(limit=110)]
+    assert newest[31:41] == [task.id for task in await client.list(after=newest[30], limit=10)]
+    for filter in (
+        TaskFilter(name="payment"),
+        TaskFilter(tag="a"),
+        TaskFilter(correlation_id="c"),
+        TaskFilter(state=TaskState.CANCELLED),
+        TaskFilter(namespace="hello", name="payment", version="1.0.0"),
+    ):
+        assert [tagged.id] == [task.id for task in await client.list(filter)]
+    assert [] == await client.list(TaskFilter(namespace="elsewhere"))
+    assert [] == await client.list(TaskFilter(created_before=tagged.created_at - timedelta(days=1)))
+
+
+async def test_templates_are_registered_once_and_read_back(scene: Scene) -> None:
+    """
+    The same content again changes nothing; other content under the version is refused.
+    """
+    client = scene.client
+
+    first = await client.register(GREETING)
+    again = await client.register(GREETING)
+    changed = Template(namespace="hello", name="greeting", version="1.2.0", steps=PAYMENT.steps)
+    with pytest.raises(TaskRegistrationError, match="version 1.2.0"):
+        await client.register(changed)
+    replaced = await client.register(changed, replace=True)
+
+    assert (GREETING, True, False) == (first.stored.template, first.created, again.created)
+    assert first.stored == again.stored
+    assert changed == replaced.stored.template
+    assert [replaced.stored] == await client.templates("hello")
+    assert replaced.stored == await client.template("hello.greeting")
+    assert replaced.stored == await client.template("hello.greeting", "^1.2")
+
+
+async def test_what_is_no_template_is_told_in_full(scene: Scene) -> None:
+    cyclic = Template(
+        namespace="hello",
+        name="round",
+        version="1.0.0",
+        steps=(
+            StepSpec(name="a", dependencies=("b",)),
+            StepSpec(name="b", dependencies=("a",)),
+        ),
+    )
+
+    with pytest.raises(InvalidTemplate, match="a -> b|b -> a|wait for each other|cycle"):
+        await scene.client.register(cyclic)
+
+
+async def test_a_version_that_waits_for_approval_takes_no_tasks(scene: Scene) -> None:
+    """
+    Who may approve is told by the policy, and by the error.
+    """
+    client = scene.client
+    policy = NamespacePolicy(
+        namespace="hello", requires_approval=True, approvers=("sarah@example.com",)
+    )
+
+    declared = await client.put_policy(policy, reason="it is shared")
+    registered = await client.register(GREETING)
+    with pytest.raises(NotApproved, match="sarah@example.com") as caught:
+        await client.create_task("hello.greeting", {"name": "Ann"})
+
+    assert TemplateStatus.PENDING_APPROVAL is registered.stored.status
+    assert ("hello.greeting@1.2.0", "pending_approval", ("sarah@example.com",)) == (
+        caught.value.template,
+        caught.value.status,
+        caught.value.approvers,
+    )
+    assert declared == await client.policy("hello")
+    assert None is await client.policy("elsewhere")
+    assert ["default", "hello"] == [info.name for info in await client.namespaces()]
+    assert [TemplateStatus.PENDING_APPROVAL] == [
+        version.status for version in await client.template_statuses("hello")
+    ]
+    with pytest.raises(NotApproved):
+        await client.template("hello.greeting@1.2.0")
+    assert ["register_template", "put_policy"] == [
+        event.action for event in await client.team_audit("hello")
+    ]
+
+
+async def test_a_retired_version_gets_no_new_tasks_until_it_is_restored(scene: Scene) -> None:
+    client = await registered(scene)
+
+    retired = await client.retire("hello.greeting@1.2.0", reason="too loud")
+    with pytest.raises(TaskerError):
+        await client.create_task("hello.greeting", {"name": "Ann"})
+    restored = await client.restore("hello.greeting@1.2.0")
+
+    assert (TemplateStatus.RETIRED, "too loud") == (retired.status, retired.reason)
+    assert TemplateStatus.APPROVED is restored.status
+    assert (await client.create_task("hello.greeting", {"name": "Ann"})).created
+    with pytest.raises(WrongState):
+        await client.restore("hello.greeting@1.2.0")

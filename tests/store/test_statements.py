@@ -1,0 +1,309 @@
+"""The SQL files of both stores: the same names, documented, valid, and served by indexes."""
+
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tasker.store
+from tasker.model import JsonText, completed, failed
+from tasker.store import statements
+from tasker.store.open import make_store
+from tasker.store.postgres import schema as postgres
+from tasker.store.postgres.address import Address as PostgresAddress
+from tasker.store.sqlite import connection as sqlite
+from tasker.store.sqlite.address import Address
+from tasker.testing.store_suite.scene import SECOND, Hand, chain, create, fan, put
+
+pytestmark = pytest.mark.anyio
+
+SQLITE = statements.load("tasker.store.sqlite", "sql")
+POSTGRES = statements.load("tasker.store.postgres", "sql")
+
+# SQLite has no functions: what is one function on PostgreSQL is several statements there.
+# PostgreSQL takes a list apart, where SQLite is given JSON.
+PARTS = {
+    "claim": {"claim_heads", "next_due"},
+    "create_tasks": {"create_keys", "create_steps", "claim_roots", "taken_keys"},
+    "park": {"park_history"},
+    "prune": {"prune_attempt", "prune_audit", "prune_step", "prune_task", "prune_task_key"},
+    "settle": {
+        "settle_accepted",
+        "settle_children",
+        "settle_ends",
+        "settle_failing",
+        "settle_failures",
+        "settle_free",
+        "settle_history",
+        "settle_steps",
+    },
+    "stop_steps": {"stop_attempts"},
+}
+NOTIFICATIONS = {"recall", "wake"}  #: an event of the process on SQLite
+AS_LISTS = {
+    "add_template_steps",
+    "claim",
+    "create_tasks",
+    "load_results",
+    "lost_claims",
+    "settle",
+}
+
+
+def test_both_stores_have_the_same_statements() -> None:
+    """
+    But for the parts of what SQLite has no function for, and for PostgreSQL's notifications.
+    """
+    parts = set().union(*PARTS.values())
+
+    assert set(PARTS) <= set(POSTGRES)
+    assert set(SQLITE) - parts == set(POSTGRES) - NOTIFICATIONS
+
+
+@pytest.mark.parametrize("name", sorted(set(SQLITE) & set(POSTGRES) - AS_LISTS))
+def test_both_stores_give_a_statement_the_same(name: str) -> None:
+    """
+    The same parameters but for the time, which PostgreSQL knows.
+    """
+    assert set(SQLITE[name].names) - {"now"} == set(POSTGRES[name].names)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_every_file_begins_with_what_it_does(dialect: str) -> None:
+    """
+    A sentence, and all parameters by name.
+    """
+    folder = Path(tasker.store.__path__[0]) / dialect / "sql"
+    for file in folder.glob("*.sql"):
+        text = file.read_text()
+        head = "\n".join(re.findall(r"^--.*", text, re.MULTILINE))
+        assert text.startswith("-- "), file.name
+        if "See functions/" in head or "see create_tasks.sql" in head:
+            continue
+        names = statements.load(f"tasker.store.{dialect}", "sql")[file.stem].names
+        assert not [name for name in names if f":{name}" not in head], file.name
+
+
+# --------------------------------------------------------------------- SQLite
+
+
+@pytest.fixture
+def migrated() -> Iterator[sqlite3.Connection]:
+    """A connection like a store's, in memory."""
+    connection = sqlite.connect(Address(None), sqlite.memory_name())
+    connection.execute("begin")
+    sqlite.upgrade(connection)
+    connection.execute("commit")
+    yield connection
+    connection.close()
+
+
+def plan(on: sqlite3.Connection, name: str) -> list[str]:
+    parameters: dict[str, Any] = dict.fromkeys(SQLITE[name].names)
+    rows = on.execute(f"explain query plan {SQLITE[name].text}", parameters).fetchall()
+    return [row[3] for row in rows]
+
+
+@pytest.mark.parametrize("name", SQLITE)
+def test_every_statement_is_valid_on_sqlite(migrated: sqlite3.Connection, name: str) -> None:
+    """
+    It compiles against the schema that all migrations make.
+    """
+    assert plan(migrated, name) is not None
+
+
+HOT = (
+    *(name for name in SQLITE if name.startswith("settle")),
+    *("claim", "claim_heads", "next_due", "claim_roots", "create_steps", "create_tasks"),
+    *("load_tasks", "load_results", "checkpoint", "held", "lapsed", "failing", "overdue"),
+    *("renew", "lost_claims", "end_failed", "park", "wake_parents", "get_task"),
+)
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_statement_scans_no_table_that_grows(migrated: sqlite3.Connection, name: str) -> None:
+    """
+    With a million finished tasks it takes no longer than with none. What is in progress
+    or failing may be walked: it is never much.
+    """
+    scans = [
+        line
+        for line in plan(migrated, name)
+        if re.match(r"SCAN (step|task|attempt|s|t|a)\b", line)
+        and not re.search("INDEX (step_held|task_failing)", line)
+    ]
+
+    assert [] == scans
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("claim", "step_due"),
+        ("claim_heads", "step_due"),
+        ("next_due", "step_due"),
+        ("held", "step_held"),
+        ("lapsed", "step_held"),
+        ("failing", "task_failing"),
+        ("overdue", "task_overdue"),
+        ("wake_parents", "step_waiting"),
+    ],
+)
+def test_a_hot_statement_uses_its_partial_index(
+    migrated: sqlite3.Connection, name: str, index: str
+) -> None:
+    """
+    Which holds only the rows that it may want.
+    """
+    assert any(f"INDEX {index}" in line for line in plan(migrated, name))
+
+
+async def test_an_upgraded_sqlite_database_is_like_a_fresh_one(
+    migrated: sqlite3.Connection,
+) -> None:
+    """
+    Whichever migration it had come to before.
+    """
+    for stage in range(1, sqlite.MIGRATIONS.wanted):
+        old = sqlite.connect(Address(None), sqlite.memory_name())
+        old.executescript(sqlite.MIGRATIONS.scripts[1])
+        for number in range(2, stage + 1):
+            old.executescript(sqlite.MIGRATIONS.scripts[number])
+        old.execute(f"pragma user_version = {stage}")
+        sqlite.upgrade(old)
+
+        tables = "select type, name, tbl_name, sql from sqlite_master order by name"
+        assert migrated.execute(tables).fetchall() == old.execute(tables).fetchall()
+        assert sqlite.MIGRATIONS.wanted == sqlite.version(old)
+        old.close()
+
+
+# ----------------------------------------------------------------- PostgreSQL
+
+
+@pytest.fixture
+async def connection(postgres_schema_url: str) -> AsyncIterator[Any]:
+    """A connection to a schema with everything in it."""
+    async with make_store(postgres_schema_url) as store:
+        await store.upgrade()
+    connection = await PostgresAddress.parse(postgres_schema_url).connect()
+    yield connection
+    await connection.close()
+
+
+async def test_every_statement_is_valid_on_postgres(connection: Any) -> None:
+    """
+    It can be prepared, and its parameters are those that its file names.
+    """
+    for name, statement in POSTGRES.items():
+        prepared = await connection.prepare(statement.numbered().text)
+        assert len(statement.names) == len(prepared.get_parameters()), name
+
+
+async def test_an_upgraded_postgres_schema_is_like_a_fresh_one(
+    connection: Any, postgres_schema_url: str
+) -> None:
+    """
+    Whichever migration it had come to before: tables, columns, indexes and functions.
+    """
+    address = PostgresAddress.parse(postgres_schema_url)
+    fresh = await described(connection, address.schema)
+    for stage in range(1, postgres.MIGRATIONS.wanted):
+        await connection.execute(f'drop schema "{address.schema}" cascade')
+        await connection.execute(f'create schema "{address.schema}"')
+        await connection.execute(
+            "create table schema_version"
+            " (number int primary key, applied_at timestamptz not null default now())"
+        )
+        for number in range(1, stage + 1):
+            await connection.execute(postgres.MIGRATIONS.scripts[number])
+            await connection.execute("insert into schema_version (number) values ($1)", number)
+
+        await postgres.upgrade(connection, address.schema)
+
+        assert fresh == await described(connection, address.schema)
+
+
+async def described(connection: Any, schema: str) -> dict[str, list[tuple[Any, ...]]]:
+    questions = {
+        "columns": "select table_name, column_name, data_type, is_nullable, column_default"
+        " from information_schema.columns where table_schema = $1 order by 1, 2",
+        "indexes": "select indexname, indexdef from pg_indexes where schemaname = $1 order by 1",
+        "functions": "select p.oid::regprocedure::text, prosrc, proconfig::text from pg_proc p"
+        " join pg_namespace n on n.oid = pronamespace where nspname = $1 order by 1",
+    }
+    return {
+        what: [tuple(row) for row in await connection.fetch(question, schema)]
+        for what, question in questions.items()
+    }
+
+
+async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
+    connection: Any, postgres_schema_url: str
+) -> None:
+    """
+    Creating, claiming, settling, failing and saving use indexes, the partial ones among them.
+    """
+    async with make_store(postgres_schema_url) as store:
+        template, wide = await put(store, chain()), await put(store, fan(30))
+        for _ in range(20):
+            await create(store, template, deadline=SECOND * 3600)
+            await create(store, wide, idempotency_key=None)
+        await connection.execute("analyze")  # with statistics a scan of so little would be cheaper
+        before = await scans(connection)
+        hand = await Hand.hire(store)
+        while claims := await hand.claim(64):
+            outcomes = [completed(claim, JsonText("1")) for claim in claims[1:]]
+            settled = await hand.settle(
+                failed(claims[0], JsonText('{"message":"x"}')), *outcomes, claim_up_to=8
+            )
+            await hand.complete(*settled.claims)
+            await store.checkpoint(claims[0], JsonText("1"))
+    after = await scans(connection)
+
+    grown = {name: after[name] - before.get(name, 0) for name in after}
+    assert {"seq step": 0, "seq task": 0, "seq attempt": 0, "seq task_key": 0} == {
+        name: grown[name] for name in grown if name.startswith("seq ")
+    }
+    assert grown["index step_due"] > 0
+    assert grown["index step_pkey"] > 0
+    assert grown["index task_pkey"] + grown["index task_state"] > 0
+
+
+@pytest.mark.parametrize("name", ["lapsed", "failing", "overdue", "held", "get_task", "load_tasks"])
+async def test_what_is_asked_all_the_time_has_an_index_on_postgres(
+    connection: Any, name: str
+) -> None:
+    """
+    For the tables that grow; the planner takes it when they have.
+    """
+    await connection.execute("set enable_seqscan = off")
+    statement = POSTGRES[name].numbered()
+    prepared = await connection.prepare(statement.text)
+    types = [parameter.name for parameter in prepared.get_parameters()]
+    nulls = ", ".join(f"null::{kind}" for kind in types)
+
+    await connection.execute(f"prepare asked as {statement.text}")
+    call = f"execute asked ({nulls})" if nulls else "execute asked"
+    lines = [row[0] for row in await connection.fetch(f"explain {call}")]
+
+    assert [] == [line for line in lines if re.search(r"Seq Scan on (step|task|attempt)\b", line)]
+
+
+async def scans(connection: Any) -> dict[str, int]:
+    """Count scans of tables and indexes, as far as sessions that have ended reported them."""
+    await connection.execute("select pg_stat_force_next_flush()")
+    await connection.execute("select pg_stat_clear_snapshot()")
+    tables = await connection.fetch(
+        "select 'seq ' || relname, coalesce(seq_scan, 0) from pg_stat_user_tables"
+        " where schemaname = current_schema()"
+        " and relname in ('step', 'task', 'attempt', 'task_key')"
+    )
+    indexes = await connection.fetch(
+        "select 'index ' || indexrelname, coalesce(idx_scan, 0) from pg_stat_user_indexes"
+        " where schemaname = current_schema()"
+    )
+    return {row[0]: row[1] for row in (*tables, *indexes)}

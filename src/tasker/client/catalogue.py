@@ -17,6 +17,7 @@ from tasker.model import (
     TemplateStatus,
 )
 from tasker.store.protocol import Store
+from tasker.suggest import did_you_mean
 
 DEFAULT_NAMESPACE = "default"
 _FRESH = 1.0  #: seconds for which an answer of the store is believed
@@ -134,7 +135,8 @@ class Catalogue:
         """Tell the retired template of an exact version; raise what else there is to say."""
         found = await self._store.template_statuses(namespace=namespace, name=name)
         if not found:
-            raise NotFound(f"there is no template {namespace}.{name}{await self._hint(name)}")
+            hint = await self._hint(namespace, name)
+            raise NotFound(f"there is no template {namespace}.{name}{hint}")
         chosen = versions.latest({other.name.version for other in found}, spec=version)
         if chosen is None:
             there = sorted(approved, key=versions.sort_key)
@@ -151,14 +153,13 @@ class Catalogue:
         newest = min(reversed(meant), key=lambda other: _SAID_FIRST.index(other.status))
         raise NotApproved(str(newest.name), newest.status, approvers)
 
-    async def _hint(self, name: str) -> str:
-        """Tell where a template of that name is."""
+    async def _hint(self, namespace: str, name: str) -> str:
+        """Tell where a template of that name is, or one that is called nearly so."""
         found = {stored.template.namespace for stored in await self._store.templates(name=name)}
-        return (
-            f"; did you mean {' or '.join(f'{space}.{name}' for space in sorted(found))}?"
-            if found
-            else ""
-        )
+        if found:
+            return f"; did you mean {' or '.join(f'{space}.{name}' for space in sorted(found))}?"
+        keys = [stored.template.key for stored in await self._store.templates()]
+        return did_you_mean(f"{namespace}.{name}", [f"{key.namespace}.{key.name}" for key in keys])
 
 
 def split(name: str, namespace: str | None, version: str | None) -> tuple[str, str, str | None]:

@@ -9,7 +9,7 @@ from typing import Any
 from tasker.cli.exits import Exit, tell_error
 from tasker.cli.output import plain, task_document
 from tasker.cli.progress import Progress
-from tasker.cli.serving import Loaded, require_handlers, signals_told
+from tasker.cli.serving import Loaded, context_told, require_handlers, signals_told
 from tasker.cli.session import Session
 from tasker.cli.style import duration
 from tasker.cli.summary import store_flag, tell_end
@@ -51,7 +51,8 @@ class Embedded:
                 async with worker:
                     template = await self._template(worker, name, options)
                     with self._progress(worker, template) as progress:
-                        task = await worker.client.create_task(name, context, **options)
+                        with context_told(template.full_name):
+                            task = await worker.client.create_task(name, context, **options)
                         progress.add(task)
                         if not task.created:
                             progress.refresh(task, await worker.client.steps(task.id))

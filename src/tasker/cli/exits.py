@@ -18,6 +18,7 @@ from tasker.errors import (
     Problem,
     Refused,
     StoreError,
+    StoreUnavailable,
     TaskerError,
     TaskFailed,
     WaitTimeout,
@@ -105,6 +106,8 @@ def tell(console: "Console", error: BaseException) -> None:
         tell_error(console, _unexpected(error), title="Unexpected error")
     elif isinstance(error, InvalidTemplate):
         tell_problems(console, error.problems)
+    elif isinstance(error, StoreUnavailable):
+        tell_error(console, f"the store cannot be reached: {error}")
     else:
         tell_error(console, str(error))
 

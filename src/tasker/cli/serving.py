@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tasker.errors import HandlerNotFound
+from tasker.errors import HandlerNotFound, InvalidInput
 from tasker.handler import Handlers
 from tasker.model import Template
 from tasker.template import load_template, load_templates
@@ -62,6 +62,16 @@ def require_handlers(template: Template, handlers: Handlers) -> None:
         if handlers.find(spec.handler, template.namespace) is None:
             missing = handlers.missing(spec.handler, template.namespace)
             raise HandlerNotFound(f"{template.full_name}, step {spec.name}: {missing}")
+
+
+@contextmanager
+def context_told(template: str) -> Iterator[None]:
+    """Say of a context that does not fit which template it does not fit."""
+    try:
+        yield
+    except InvalidInput as error:
+        told = f"the context does not fit {template}: {error}"
+        raise InvalidInput(told, path=error.path) from None
 
 
 @contextmanager

@@ -198,25 +198,26 @@ async def create(
 ) -> None:
     """Create a task, for workers to run."""
     from tasker.cli.output import task_document
-    from tasker.cli.serving import named
+    from tasker.cli.serving import context_told, named
     from tasker.template import load_templates
 
     name, files = named(template)
     async with session.client(make=bool(files)) as client:
         for one in load_templates(files):
             await client.register(one)
-        task = await client.create_task(
-            name,
-            context or {},
-            namespace=namespace,
-            version=version,
-            idempotency_key=idempotency_key,
-            correlation_id=correlation_id,
-            tags=tuple(tag or ()),
-            run_at=datetime.now(UTC) + delay if delay else None,
-            deadline=deadline,
-            reason=reason,
-        )
+        with context_told(name):
+            task = await client.create_task(
+                name,
+                context or {},
+                namespace=namespace,
+                version=version,
+                idempotency_key=idempotency_key,
+                correlation_id=correlation_id,
+                tags=tuple(tag or ()),
+                run_at=datetime.now(UTC) + delay if delay else None,
+                deadline=deadline,
+                reason=reason,
+            )
     if session.as_json:
         session.document({**task_document(task), "created": task.created})
         return

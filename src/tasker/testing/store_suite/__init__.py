@@ -10,6 +10,8 @@ Needs pytest and anyio. A law that needs what a store cannot do is skipped by wh
 `Subject` says.
 """
 
+from tasker.testing.store_suite.analytics import TestBottlenecks, TestPerformance
+from tasker.testing.store_suite.approvals import TestApproval, TestRetirement
 from tasker.testing.store_suite.claims import TestClaims
 from tasker.testing.store_suite.creation import (
     TestCallersTransaction,
@@ -37,6 +39,7 @@ from tasker.testing.store_suite.reading import TestListing, TestReadingSteps, Te
 from tasker.testing.store_suite.schema import TestSchema
 from tasker.testing.store_suite.settling import TestFence, TestSettling, TestStickyClaims
 from tasker.testing.store_suite.subject import PostgresSubject, SqliteSubject, Subject
+from tasker.testing.store_suite.teams import TestApiKeys, TestPolicies, TestTeamAudit
 from tasker.testing.store_suite.templates import TestTemplates
 from tasker.testing.store_suite.values import TestValues
 from tasker.testing.store_suite.waking import TestWaking
@@ -46,6 +49,9 @@ __all__ = [
     "SqliteSubject",
     "Subject",
     "TestActs",
+    "TestApiKeys",
+    "TestApproval",
+    "TestBottlenecks",
     "TestCallersTransaction",
     "TestCancelling",
     "TestCheckpoints",
@@ -60,16 +66,20 @@ __all__ = [
     "TestLeases",
     "TestListing",
     "TestParking",
+    "TestPerformance",
+    "TestPolicies",
     "TestPruning",
     "TestReadingSteps",
     "TestReadingTasks",
     "TestRecalls",
     "TestResolving",
+    "TestRetirement",
     "TestRetries",
     "TestRetrying",
     "TestSchema",
     "TestSettling",
     "TestStickyClaims",
+    "TestTeamAudit",
     "TestTemplates",
     "TestValues",
     "TestWaking",

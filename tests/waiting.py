@@ -3,17 +3,15 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from typing import Any
 
 WITHIN = 15.0  #: seconds; only a test that fails takes so long
 _PAUSE = 0.005
 
 
-async def eventually(ask: Callable[[], Awaitable[T] | T], *, within: float = WITHIN) -> T:
-    """Ask until the answer is true, and tell it.
+async def eventually(ask: Callable[[], Any], *, within: float = WITHIN) -> Any:
+    """Ask until the answer is true, and tell it. The question may be a coroutine function.
 
     Raises:
         AssertionError: It was not within `within` seconds.
@@ -21,7 +19,7 @@ async def eventually(ask: Callable[[], Awaitable[T] | T], *, within: float = WIT
     end = time.monotonic() + within
     while True:
         answer = ask()
-        told: T = await answer if inspect.isawaitable(answer) else answer
+        told = await answer if inspect.isawaitable(answer) else answer
         if told:
             return told
         assert time.monotonic() < end, f"not within {within} s; the last answer was {told!r}"

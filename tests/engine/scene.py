@@ -47,7 +47,8 @@ class Unreliable:
         self._lost: dict[str, int] = {}
         self._refused: dict[str, int] = {}
         self.held_up: dict[str, asyncio.Event] = {}
-        """Calls of these names reply only when their event is set."""
+        """Calls of these names that begin from now on reply only when their event is set;
+        those that would bring no claims reply at once."""
         self.calls: list[str] = []
 
     def lose(self, name: str, times: int = 1) -> None:
@@ -66,9 +67,10 @@ class Unreliable:
             if self._refused.get(name, 0) > 0:
                 self._refused[name] -= 1
                 raise StoreUnavailable(f"the test lost the call of {name}")
+            gate = self.held_up.get(name)
             reply = await method(*args, **options)
-            if name in self.held_up:
-                await self.held_up[name].wait()
+            if gate is not None and getattr(reply, "claims", True):
+                await gate.wait()
             if self._lost.get(name, 0) > 0:
                 self._lost[name] -= 1
                 raise StoreUnavailable(f"the test lost the reply of {name}")

@@ -1,45 +1,398 @@
-"""How a worker ends."""
+"""What stops attempts and workers: timeouts, cancels, lost leases, shutdowns."""
 
 import asyncio
+import threading
+import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from tests.engine import computing
+from tests.engine.scene import ONE_SLOT, SOON, Unreliable, of_kind, step, template
+from tests.waiting import eventually
 
-from tasker import StepState, Template, Worker, WorkerSettings, open_store
-from tasker.model import StepSpec
+from tasker import (
+    AttemptCancelled,
+    Context,
+    LocalClient,
+    Retry,
+    StepState,
+    TaskState,
+    Worker,
+    WorkerSettings,
+)
+from tasker.errors import TaskFailed
+from tasker.events import Event, SettleRefused, StepStarted
+from tasker.model import AttemptOutcome, Backoff, Step, Task
+from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
 
-TEMPLATE = Template(namespace="n", name="hang", version="1.0.0", steps=(StepSpec(name="hang"),))
-PATIENT = WorkerSettings(grace=timedelta(hours=1))
+BRIEF = timedelta(seconds=0.05)
+FLOW = template("flow", "only")
 
 
-async def test_a_worker_told_to_hurry_does_not_become_patient_again_at_the_end() -> None:
+class Obstinate:
+    """A handler that runs until it is told to end, or is stopped."""
+
+    def __init__(self) -> None:
+        self.began = 0
+        self.stopped: list[str] = []
+        self.told = asyncio.Event()
+
+    async def only(self, context: Context) -> int:
+        self.began += 1
+        try:
+            await self.told.wait()
+        except asyncio.CancelledError:
+            try:
+                context.heartbeat()
+            except AttemptCancelled as why:
+                self.stopped.append(str(why))
+            raise
+        return context.tries
+
+
+class ObstinateThread:
+    """The same in a thread, where only `heartbeat` tells."""
+
+    def __init__(self) -> None:
+        self.began = 0
+        self.stopped: list[str] = []
+        self.told = threading.Event()
+
+    def only(self, context: Context) -> int:
+        self.began += 1
+        try:
+            while not self.told.wait(0.002):
+                context.heartbeat()
+        except AttemptCancelled as why:
+            self.stopped.append(str(why))
+            return -1  # a late result, which nobody wants
+        return context.tries
+
+
+KINDS = pytest.mark.parametrize("kind", [Obstinate, ObstinateThread])
+Kind = Callable[[], Obstinate | ObstinateThread]
+
+
+async def only_step(store: Store, task: Task) -> Step:
+    [found] = await store.list_steps(task.id)
+    return found
+
+
+# --------------------------------------------------------------------------- timeouts
+
+
+@KINDS
+async def test_an_attempt_that_takes_too_long_is_stopped_and_tried_again(
+    store: Store, kind: Kind
+) -> None:
+    obstinate = kind()
+    flow = template("flow", step("only", timeout=BRIEF))
+    async with Worker(store, [{"only": obstinate.only}], templates=[flow]) as worker:
+        task = await worker.client.create_task("n.flow")
+        with pytest.raises(TaskFailed):
+            await worker.client.wait(task.id, timeout=SOON)
+        ended = await only_step(store, task)
+        await eventually(lambda: 3 == len(obstinate.stopped))
+
+    assert 3 == obstinate.began
+    assert all("it took too long" in why for why in obstinate.stopped)
+    assert (StepState.ERROR, 3, None) == (ended.state, ended.attempt, ended.result)
+    assert ended.error is not None
+    assert "timeout" == ended.error["code"]
+    assert "attempt 3 took longer than 0.05 s" == ended.error["message"]
+
+
+async def test_a_process_that_takes_too_long_is_killed(memory: Store) -> None:
+    once = Retry(max_attempts=1)
+    endless = step("endless", timeout=timedelta(seconds=0.2), retry=once)
+    flow = template("flow", endless, step("where"))
+    async with Worker(
+        memory, [computing], templates=[flow], settings=WorkerSettings(processes=1)
+    ) as worker:
+        task = await worker.client.create_task("n.flow", {"amount": 1, "give": 2})
+        with pytest.raises(TaskFailed):
+            await worker.client.wait(task.id, timeout=SOON)
+        killed, other = await worker.client.steps(task.id)
+
+    assert killed.error is not None
+    assert "timeout" == killed.error["code"]
+    assert StepState.COMPLETE == other.state
+
+
+async def test_steps_without_a_timeout_have_the_workers(memory: Store) -> None:
+    settings = WorkerSettings(attempt_timeout=BRIEF)
+    async with Worker(
+        memory, [{"only": Obstinate().only}], templates=[FLOW], settings=settings
+    ) as worker:
+        with pytest.raises(TaskFailed):
+            await worker.client.run("n.flow", timeout=SOON)
+
+
+async def test_a_timeout_that_is_not_reached_does_nothing(memory: Store) -> None:
+    flow = template("flow", step("only", timeout=timedelta(seconds=60)))
+    async with Worker(memory, [{"only": lambda: 1}], templates=[flow]) as worker:
+        task = await worker.client.run("n.flow", timeout=SOON)
+
+    assert TaskState.COMPLETE == task.state
+
+
+# ---------------------------------------------------------------------------- cancels
+
+
+@KINDS
+async def test_cancelling_a_task_reaches_its_running_handlers_at_once(
+    store: Store, kind: Kind
+) -> None:
     """
-    Leaving the block stops a worker; one that was stopped with less grace keeps that.
+    Long before the next renewal of a lease of 30 seconds.
     """
+    obstinate = kind()
+    events: list[Event] = []
+    async with Worker(
+        store, [{"only": obstinate.only}], templates=[FLOW], observers=[events.append]
+    ) as worker:
+        task = await worker.client.create_task("n.flow")
+        await eventually(lambda: obstinate.began)
+        began = time.monotonic()
+        cancelled = await LocalClient(store).cancel(task.id, reason="not wanted")
+        await eventually(lambda: obstinate.stopped)
+        took = time.monotonic() - began
+        ended = await only_step(store, task)
+
+    assert took < 3
+    assert "its step is no longer this worker's" in obstinate.stopped[0]
+    assert (TaskState.CANCELLED, StepState.CANCELLED) == (cancelled.state, ended.state)
+    assert [] == of_kind(SettleRefused, events)
+
+
+async def test_an_operators_result_stops_the_attempt_under_way(store: Store) -> None:
+    obstinate = Obstinate()
+    async with Worker(store, [{"only": obstinate.only}], templates=[FLOW]) as worker:
+        task = await worker.client.create_task("n.flow")
+        await eventually(lambda: obstinate.began)
+        task = await worker.client.resolve(task.id, "only", {"by": "hand"}, reason="urgent")
+        await eventually(lambda: obstinate.stopped)
+        ended = await only_step(store, task)
+
+    assert TaskState.COMPLETE == task.state
+    assert {"by": "hand"} == ended.result
+
+
+async def test_a_task_that_misses_its_deadline_ends(store: Store) -> None:
+    obstinate = Obstinate()
+    async with Worker(store, [{"only": obstinate.only}], templates=[FLOW]) as worker:
+        task = await worker.client.create_task("n.flow", deadline=timedelta(seconds=0.3))
+        with pytest.raises(TaskFailed) as failed:
+            await worker.client.wait(task.id, timeout=SOON)
+        await eventually(lambda: obstinate.stopped)
+
+    assert (failed.value.task.error or {})["code"] == "deadline_exceeded"
+
+
+# -------------------------------------------------------------------------- lost lease
+
+
+async def test_a_worker_that_lost_its_lease_gives_up_and_begins_again(store: Store) -> None:
+    """
+    As after a long sleep of the machine. The attempt counts as lost, and another follows.
+    """
+    obstinate = Obstinate()
+    events: list[Event] = []
+    settings = WorkerSettings(lease=timedelta(seconds=1))
+    async with Worker(
+        store,
+        [{"only": obstinate.only}],
+        templates=[FLOW],
+        settings=settings,
+        observers=[events.append],
+    ) as worker:
+        task = await worker.client.create_task("n.flow")
+        await eventually(lambda: obstinate.began)
+        before = worker.id
+        await store.retire_worker(before)
+        await eventually(lambda: obstinate.stopped)
+        obstinate.told.set()
+        task = await worker.client.wait(task.id, timeout=SOON)
+        history = await worker.client.history(task.id)
+
+    assert before != worker.id
+    assert TaskState.COMPLETE == task.state
+    assert [AttemptOutcome.LOST, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
+    assert "lease_lost" == (history[0].error or {})["code"]
+    assert [] == of_kind(SettleRefused, events)
+
+
+async def test_what_was_claimed_under_a_lost_lease_is_handed_back(memory: Store) -> None:
+    """
+    It would lapse otherwise, and cost an attempt.
+    """
+    store = Unreliable(memory)
+    settings = WorkerSettings(lease=timedelta(seconds=1))
+    async with Worker(
+        store, [{"only": lambda context: context.tries}], templates=[FLOW], settings=settings
+    ) as worker:
+        before = worker.id
+        store.held_up["claim"] = asyncio.Event()
+        task = await LocalClient(memory).create_task("n.flow")
+        await eventually(lambda: memory.held(before))
+        await memory.retire_worker(before)
+        await eventually(lambda: worker.id != before)
+        store.held_up.pop("claim").set()
+        await worker.client.wait(task.id, timeout=SOON)
+        history = await worker.client.history(task.id)
+        ended = await only_step(memory, task)
+
+    assert [AttemptOutcome.RELEASED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
+    assert (2, None) == (ended.attempt, ended.error)
+
+
+# --------------------------------------------------------------------------- shutdown
+
+
+@KINDS
+async def test_running_attempts_may_finish_within_the_grace(store: Store, kind: Kind) -> None:
+    obstinate = kind()
+    async with Worker(store, [{"only": obstinate.only}], templates=[FLOW]) as worker:
+        task = await worker.client.create_task("n.flow")
+        await eventually(lambda: obstinate.began)
+        worker.stop(SOON)
+        obstinate.told.set()
+        await worker.ended()
+        ended = await only_step(store, task)
+
+    assert (StepState.COMPLETE, 1) == (ended.state, ended.attempt)
+    assert [] == obstinate.stopped
+
+
+@KINDS
+async def test_what_does_not_finish_in_time_is_handed_back_at_no_cost(
+    store: Store, kind: Kind
+) -> None:
+    obstinate = kind()
+    settings = WorkerSettings(grace=BRIEF)
+    once = template("flow", step("only", retry=Retry(max_attempts=1, backoff=Backoff.NONE)))
+    async with Worker(
+        store, [{"only": obstinate.only}], templates=[once], settings=settings
+    ) as worker:
+        task = await worker.client.create_task("n.flow")
+        await eventually(lambda: obstinate.began)
+    handed_back = await only_step(store, task)
+    await eventually(lambda: obstinate.stopped)
+    obstinate.told.set()
+    async with Worker(store, [{"only": obstinate.only}]) as worker:
+        await worker.client.wait(task.id, timeout=SOON)
+        ended = await only_step(store, task)
+        history = await worker.client.history(task.id)
+
+    assert "the worker shuts down" in obstinate.stopped[0]
+    assert (StepState.ENQUEUED, 1) == (handed_back.state, handed_back.attempt)
+    assert (2, 1) == (ended.attempt, ended.result)  # the second attempt is the first try
+    assert [AttemptOutcome.RELEASED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
+
+
+async def test_a_second_stop_is_at_once(memory: Store) -> None:
+    obstinate = Obstinate()
+    settings = WorkerSettings(grace=timedelta(hours=1))
+    async with Worker(
+        memory, [{"only": obstinate.only}], templates=[FLOW], settings=settings
+    ) as worker:
+        task = await worker.client.create_task("n.flow")
+        await eventually(lambda: obstinate.began)
+        worker.stop()
+        await asyncio.sleep(0)
+        worker.stop(timedelta(0))
+        async with asyncio.timeout(SOON.total_seconds()):
+            await worker.ended()
+
+    assert StepState.ENQUEUED == (await only_step(memory, task)).state
+
+
+async def test_a_worker_that_is_cancelled_hands_back_what_it_runs(store: Store) -> None:
+    """
+    As when its program is interrupted.
+    """
+    obstinate = Obstinate()
+    worker = Worker(store, [{"only": obstinate.only}], templates=[FLOW])
+    running = asyncio.create_task(worker.run())
+    client = LocalClient(store)
+    await eventually(lambda: worker.id)
+    task = await client.create_task("n.flow")
+    await eventually(lambda: obstinate.began)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert ["the worker shuts down"] == [why.rpartition(": ")[2] for why in obstinate.stopped]
+    assert StepState.ENQUEUED == (await only_step(store, task)).state
+    assert [AttemptOutcome.RELEASED] == [row.outcome for row in await client.history(task.id)]
+    assert not any(info.alive for info in await store.list_workers())
+
+
+async def test_claims_that_arrive_after_the_stop_are_handed_back(memory: Store) -> None:
+    store = Unreliable(memory)
+    events: list[Event] = []
+    async with Worker(
+        store, [{"only": lambda: 1}], templates=[FLOW], observers=[events.append]
+    ) as worker:
+        store.held_up["claim"] = asyncio.Event()
+        task = await LocalClient(memory).create_task("n.flow")
+        await eventually(lambda: memory.held(worker.id))
+        worker.stop()
+        store.held_up.pop("claim").set()
+
+    ended = await only_step(memory, task)
+    assert [] == of_kind(StepStarted, events)
+    assert (StepState.ENQUEUED, 1) == (ended.state, ended.attempt)
+    [released] = await memory.history(task.id)
+    assert AttemptOutcome.RELEASED == released.outcome
+
+
+async def test_a_stopping_worker_takes_nothing_new(memory: Store) -> None:
+    obstinate = Obstinate()
+    chain = template("chain", step("only"), step("next", "only"))
+    async with Worker(
+        memory, [{"only": obstinate.only, "next": lambda: 1}], templates=[chain]
+    ) as worker:
+        task = await worker.client.create_task("n.chain")
+        await eventually(lambda: obstinate.began)
+        worker.stop(SOON)
+        late = await worker.client.create_task("n.chain")
+        obstinate.told.set()
+        await worker.ended()
+        steps = await memory.list_steps(task.id) + await memory.list_steps(late.id)
+
+    assert [StepState.COMPLETE, StepState.ENQUEUED, StepState.ENQUEUED, StepState.PENDING] == [
+        found.state for found in steps
+    ]
+
+
+async def test_handlers_clean_up_before_a_worker_is_gone(memory: Store) -> None:
+    cleaned: list[str] = []
     began = asyncio.Event()
 
-    async def hang() -> None:
-        began.set()
-        await asyncio.Event().wait()
+    async def only() -> None:
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            cleaned.append("up")
 
-    async with open_store("sqlite::memory:") as store:
-        async with asyncio.timeout(20):
-            async with Worker(
-                store, [{"hang": hang}], templates=[TEMPLATE], settings=PATIENT
-            ) as worker:
-                task = await worker.client.create_task("n.hang")
-                await began.wait()
-                worker.stop(timedelta(0))
-        steps = await store.list_steps(task.id)
+    settings = WorkerSettings(grace=timedelta(0))
+    async with Worker(memory, [{"only": only}], templates=[FLOW], settings=settings) as worker:
+        await worker.client.create_task("n.flow")
+        await began.wait()
 
-    assert [StepState.ENQUEUED] == [step.state for step in steps]
+    assert ["up"] == cleaned
 
 
-async def test_one_can_wait_for_a_worker_to_end() -> None:
-    async with open_store("sqlite::memory:") as store, Worker(store) as worker:
-        ended = asyncio.create_task(worker.ended())
-        worker.stop()
-        async with asyncio.timeout(20):
-            await ended
+async def test_a_stopped_worker_is_no_longer_listed_as_alive(store: Store) -> None:
+    async with Worker(store, [{"only": lambda: 1}], templates=[FLOW], settings=ONE_SLOT):
+        [alive] = await store.list_workers()
+    [gone] = await store.list_workers()
+
+    assert (True, False) == (alive.alive, gone.alive)

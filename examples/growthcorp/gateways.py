@@ -97,23 +97,24 @@ class Gateways:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def effects(self, keys: Iterable[str] | None = None) -> Counter[str]:
+    def effects(self, keys: Iterable[str] = ("",)) -> Counter[str]:
         """Count what was done, by kind.
 
         Args:
-            keys: What the idempotency keys that count begin with, as task ids; None: all.
+            keys: What the idempotency keys that count begin with, as task ids.
         """
-        starts = None if keys is None else tuple(keys)
-        return Counter(
-            kind
-            for kind, request in list(self._done)
-            if starts is None or request.key.startswith(starts)
-        )
+        starts = tuple(keys)
+        return Counter(kind for kind, request in list(self._done) if request.key.startswith(starts))
 
-    def asked(self) -> Counter[str]:
-        """Count how often the services were asked for what they did, by kind."""
+    def asked(self, keys: Iterable[str] = ("",)) -> Counter[str]:
+        """Count how often the services were asked for what they did: see `effects`."""
+        starts = tuple(keys)
         kinds = {request[:3]: kind for kind, request in list(self._done)}
-        return Counter(kinds[asked[:3]] for asked in list(self._asked) if asked[:3] in kinds)
+        return Counter(
+            kinds[asked[:3]]
+            for asked in list(self._asked)
+            if asked[:3] in kinds and asked.key.startswith(starts)
+        )
 
     def calls(self, start: str) -> int:
         """Count the calls whose method and path begin with `start`, as "POST /billing"."""

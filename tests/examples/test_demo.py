@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from examples.growthcorp import handlers, story
@@ -94,11 +96,58 @@ def _check_what_programs_read(run: Run) -> None:
     assert story.EFFECTS == document["effects"]
     assert 4 == document["asked"]["refunds"]
     by_label = {task["label"]: task for task in document["tasks"]}
-    parent, child = by_label["customer refund"], by_label["customer refund, delegated"]
+    parent, child = by_label["customer refund"], by_label["delegated by it"]
     assert parent["id"] == child["parent_id"]
     assert parent["correlation_id"] == child["correlation_id"]
     assert parent["correlation_id"].startswith("cs-")
     assert ("error", 1) == (by_label["gift card"]["state"], by_label["gift card"]["attempts"])
+
+
+def test_an_interrupted_demo_ends_quietly(tmp_path: Path) -> None:
+    """
+    Ctrl-C in the middle of a scene: exit code 130, and no stack trace.
+    """
+    with subprocess.Popen(
+        [TASKER, "demo"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        next(line for line in process.stdout if "started" in line)
+        process.send_signal(signal.SIGINT)
+        code, told = process.wait(timeout=30), process.stderr.read()
+
+    assert (130, "") == (code, told)
+
+
+async def test_what_an_interrupted_demo_left_is_cleared_away(tmp_path: Path) -> None:
+    """
+    Its open tasks are cancelled with those that they created; ended ones and others stay.
+    """
+    async with open_store(f"sqlite:{tmp_path}/demo.db") as store:
+        client = LocalClient(store)
+        await client.register(next(iter(company_templates())))
+        context: dict[str, Any] = {
+            "ticket_id": "TICKET-1",
+            "customer_id": "cust_1",
+            "refund_amount": 1,
+        }
+        name = "customer_success.process_refund"
+        left = await client.create_task(name, context, tags=(demo.TAG,))
+        child = await client.create_task(name, context, parent_id=left.id)
+        other = await client.create_task(name, context)
+
+        await demo.clear_stage(client)
+
+        states = [(await client.get(task.id)).state.value for task in (left, child, other)]
+        (entry,) = await client.audit(left.id)
+    assert ["cancelled", "cancelled", "pending"] == states
+    assert "the demo was interrupted" == entry.reason
 
 
 def test_the_demo_leaves_a_store_that_is_in_earnest_alone(tmp_path: Path) -> None:

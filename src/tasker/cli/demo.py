@@ -22,13 +22,13 @@ from rich.text import Text
 
 from tasker.cli.progress import Progress
 from tasker.cli.style import duration, is_plain, state_text
-from tasker.client import Client
+from tasker.client import Client, LocalClient
 from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import NotFound, TaskFailed, WaitTimeout
 from tasker.events import Event
 from tasker.handler.modules import Origin
-from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter
+from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter, TaskState
 from tasker.store.open import open_store
 from tasker.template import load_templates
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NAME = "growthcorp"
+TAG = "demo"
 
 MOST_S = 50.0
 """When the demo gives up; it takes a fifth of that."""
@@ -129,6 +130,7 @@ async def _play(url: str, console: "Console") -> Played:
     story = Origin(f"{NAME}.story", root=str(folder.parent)).load()
     began = time.monotonic()
     async with open_store(url, upgrade=True) as store:
+        await clear_stage(LocalClient(store))
         with story.gateways() as gateways, _reachable(gateways.url):
             worker = Worker(
                 store,
@@ -140,8 +142,8 @@ async def _play(url: str, console: "Console") -> Played:
             _open(console, url, gateways.url)
             async with worker:
                 actors = await _Stage(worker, console).play(story.SCENES)
-            effects = gateways.effects(actor.task.id for actor in actors)
-            asked = gateways.asked()
+            ids = [actor.task.id for actor in actors]
+            effects, asked = gateways.effects(ids), gateways.asked(ids)
     return Played(
         store=url,
         actors=actors,
@@ -150,6 +152,15 @@ async def _play(url: str, console: "Console") -> Played:
         expected_effects=story.EFFECTS,
         took=time.monotonic() - began,
     )
+
+
+async def clear_stage(client: Client) -> None:
+    """Cancel what a demo that was interrupted left: its services are gone."""
+    for state in (TaskState.PENDING, TaskState.IN_PROGRESS):
+        for task in await client.list(TaskFilter(tag=TAG, state=state), limit=100):
+            for left in (task, *await client.list(TaskFilter(parent_id=task.id))):
+                if not left.ended:
+                    await client.cancel(left.id, reason="the demo was interrupted")
 
 
 @contextmanager
@@ -204,7 +215,7 @@ class _Stage:
                     given.template,
                     given.context,
                     correlation_id=correlation or None,
-                    tags=("demo",),
+                    tags=(TAG,),
                 )
                 progress.add(task, label=given.label)
                 created.append((given, task))
@@ -229,7 +240,7 @@ class _Stage:
         )
         for child in await client.list(TaskFilter(parent_id=task.id)):
             await _ended(client, child)
-            await self._remember(f"{label}, delegated", child, "complete")
+            await self._remember("delegated by it", child, "complete")
 
 
 async def _templates(client: Client) -> list[Any]:
@@ -275,7 +286,7 @@ def tell(console: "Console", played: Played) -> None:
 def _table(console: "Console", played: Played) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("task", no_wrap=True)
-    table.add_column("template", overflow="ellipsis", no_wrap=True)
+    table.add_column("template")  # the one that gives way where the terminal is narrow
     table.add_column("outcome", no_wrap=True)
     for name in ("steps", "attempts", "time"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -283,10 +294,10 @@ def _table(console: "Console", played: Played) -> Table:
         total = len(actor.steps)
         outcome = state_text(actor.task.state.value, plain=is_plain(console))
         if actor.task.state == actor.expected == "error":
-            outcome.append(" (as expected)", style="dim")
+            outcome.append(", expected", style="dim")
         table.add_row(
             Text(actor.label),
-            Text(str(actor.task.template), style="dim"),
+            Text(str(actor.task.template), style="dim", no_wrap=True, overflow="ellipsis"),
             outcome,
             f"{actor.done}/{total}",
             Text(str(actor.attempts), style="yellow" if actor.attempts > total else ""),
@@ -323,11 +334,12 @@ def commands(played: Played) -> list[str]:
     store = f"--store {shlex.quote(without_password(played.store))}"
     retried = max(played.actors, key=lambda actor: actor.attempts - len(actor.steps))
     failed = [actor for actor in played.actors if actor.task.state == "error"]
-    shown = [f"tasker task show {actor.task.id} {store}" for actor in [retried, *failed[:1]]]
+    related = [actor.task.correlation_id for actor in played.actors if actor.task.parent_id]
     return [
-        *dict.fromkeys(shown),
+        *(f"tasker task show {actor.task.id} {store}" for actor in [retried, *failed[:1]]),
+        *(f"tasker task list --correlation-id {found} {store}" for found in related[:1]),
         f"tasker task list {store}",
-        f"tasker template draw payments.process_refund@2.1.0 {store}",
+        f"tasker template draw microservices.user_registration {store}",
     ]
 
 

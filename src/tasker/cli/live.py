@@ -76,9 +76,9 @@ class Live:
 
     def _picture(self, task: TaskProgress, room: int, now: float) -> RenderableType:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-        for justify in ("left", "left", "right", "right", "left"):
+        for justify in ("left", "left", "right", "right"):
             table.add_column(justify=justify, no_wrap=True)
-        table.columns[-1].overflow = "ellipsis"
+        table.add_column()  # the note, which gives way where the terminal is narrow
         steps, left_out = _chosen(list(task.steps.values()), room)
         for step in steps:
             self._row(table, step, now)
@@ -109,7 +109,7 @@ class Live:
             Text(step.name, style="dim" if step.state == "pending" else "none"),
             Text(attempts, style="yellow" if step.attempt > 1 else "dim"),
             Text(duration(step.running_for(now)) if started else "", style="dim"),
-            Text(_note(step, now), style=look.style),
+            Text(_note(step, now), style=look.style, no_wrap=True, overflow="ellipsis"),
         )
 
     def _symbol(self, state: str, now: float) -> Text:

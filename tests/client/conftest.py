@@ -1,19 +1,18 @@
 """The client that a test is about, of each kind in turn, and what stands behind it."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
 import httpx
 import pytest
-import uvicorn
 from tests.client.handlers import HANDLERS
 
 from tasker import Client, LocalClient, Worker, WorkerSettings, open_store
 from tasker.api import create_app
+from tasker.api.server import serving
 from tasker.client.http import HttpClient
+from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
 
 
@@ -52,21 +51,7 @@ async def scene(kind: tuple[str, str]) -> AsyncIterator[Scene]:
             async with HttpClient("http://server", transport=transport) as client:
                 yield Scene(client, store)
         else:
-            async with serving(store) as url, HttpClient(url) as client:
+            settings = ServerSettings(port=0, grace=timedelta(seconds=1))
+            app = create_app(store, settings=settings)
+            async with serving(app, settings) as server, HttpClient(server.url) as client:
                 yield Scene(client, store)
-
-
-@asynccontextmanager
-async def serving(store: Store) -> AsyncIterator[str]:
-    """Serve the API on a free port of this machine; tell its URL."""
-    config = uvicorn.Config(create_app(store), port=0, log_config=None, lifespan="on")
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await running

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasker import PermanentError
+from tasker import Context, PermanentError
 
 
 def greet(name: str) -> dict[str, str]:
@@ -13,7 +13,7 @@ def shout(greet: dict[str, str]) -> str:
     return greet["greeting"].upper()
 
 
-def refuse(context: Any) -> None:
+def refuse(context: Context) -> None:
     raise PermanentError("the card was declined", code="DECLINED")
 
 

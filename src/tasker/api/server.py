@@ -1,0 +1,115 @@
+"""Serving the application at an address, until it is told to stop."""
+
+import asyncio
+import contextlib
+import math
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+
+import uvicorn
+from fastapi import FastAPI
+
+from tasker.errors import InvalidSettings
+from tasker.settings import ServerSettings
+
+
+class Server:
+    """Serves an application in the running event loop.
+
+    Args:
+        app: Of `create_app`.
+        settings: Where it listens, and how long it takes to stop.
+    """
+
+    def __init__(self, app: FastAPI, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._socket = _listen(settings.host, settings.port)
+        host, port = self._socket.getsockname()[:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._uvicorn = _Uvicorn(
+            uvicorn.Config(
+                app,
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=bool(settings.proxies),
+                forwarded_allow_ips=list(settings.proxies),
+                timeout_graceful_shutdown=math.ceil(settings.grace.total_seconds()),
+            ),
+            app,
+        )
+
+    async def run(self) -> None:
+        """Serve until `stop` is called; then requests under way get their grace."""
+        await self._uvicorn.serve([self._socket])
+
+    async def started(self) -> None:
+        """Wait until requests are answered."""
+        await self._uvicorn.answering.wait()
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Take no more requests, and end; `at_once`: without those that are under way."""
+        self._uvicorn.force_exit = at_once
+        self._uvicorn.should_exit = True
+
+
+@asynccontextmanager
+async def serving(app: FastAPI, settings: ServerSettings) -> AsyncIterator[Server]:
+    """Serve an application beside other code."""
+    server = Server(app, settings)
+    running = asyncio.create_task(server.run(), name="tasker-server")
+    started = asyncio.create_task(server.started())
+    try:
+        await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            await running
+        yield server
+    finally:
+        started.cancel()
+        server.stop()
+        await running
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ip_address(host).is_loopback
+    return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the socket to listen at. Raises InvalidSettings."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise InvalidSettings(
+            f"cannot listen at {host}:{port}: {error.strerror or error}"
+        ) from None
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves signals to others, says when it answers, and tells streams when it stops."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self.answering = asyncio.Event()
+        self._app = app
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        await super().startup(list(sockets or ()))
+        self.answering.set()
+
+    async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        self._app.state.tasker.closing.set()
+        await super().shutdown(list(sockets or ()))

@@ -11,43 +11,11 @@ from typing import Any, NamedTuple
 
 from starlette.requests import Request
 
+from tasker.permissions import ANALYTICS_READ as ANALYTICS_READ  # noqa: PLC0414
+from tasker.permissions import METRICS_READ as METRICS_READ  # noqa: PLC0414
+from tasker.permissions import PERMISSIONS, Permission
+
 ANONYMOUS = "anonymous"
-
-
-class Permission(NamedTuple):
-    """One right: to do `action` to `resource`."""
-
-    resource: str
-    action: str
-
-    def __str__(self) -> str:
-        return f"{self.resource}:{self.action}"
-
-
-TASKS_CREATE = Permission("tasks", "create")
-TASKS_READ = Permission("tasks", "read")
-TASKS_LIST = Permission("tasks", "list")
-TASKS_CANCEL = Permission("tasks", "cancel")
-TASKS_RETRY = Permission("tasks", "retry")
-TASKS_RESOLVE = Permission("tasks", "resolve")
-STEPS_READ = Permission("steps", "read")
-STEPS_RETRY = Permission("steps", "retry")
-STEPS_RESOLVE = Permission("steps", "resolve")
-TEMPLATES_READ = Permission("templates", "read")
-TEMPLATES_LIST = Permission("templates", "list")
-TEMPLATES_REGISTER = Permission("templates", "register")
-TEMPLATES_RETIRE = Permission("templates", "retire")
-TEMPLATES_APPROVE = Permission("templates", "approve")
-NAMESPACES_READ = Permission("namespaces", "read")
-NAMESPACES_UPDATE = Permission("namespaces", "update")
-WORKERS_READ = Permission("workers", "read")
-ANALYTICS_READ = Permission("system", "analytics_read")
-METRICS_READ = Permission("system", "metrics_read")
-
-PERMISSIONS: frozenset[Permission] = frozenset(
-    value for value in list(globals().values()) if isinstance(value, Permission)
-)
-"""All there are."""
 
 
 class Principal(NamedTuple):

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Depends
 
-from tasker.api.access import Permission, requires
+from tasker.api.access import requires
 from tasker.api.problems import MEDIA_TYPE, STATUSES
+from tasker.permissions import Permission
 
 F = TypeVar("F", bound=Callable[..., Any])
 

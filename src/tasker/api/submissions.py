@@ -7,7 +7,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from tasker import versions
-from tasker.api.access import ANONYMOUS, TASKS_CREATE, authorize
+from tasker.api.access import ANONYMOUS, authorize
 from tasker.api.bodies import Body
 from tasker.api.inputs import (
     Instant,
@@ -28,6 +28,7 @@ from tasker.client import TaskRequest
 from tasker.client.catalogue import split
 from tasker.errors import InvalidInput
 from tasker.model import Task, TaskId
+from tasker.permissions import TASKS_CREATE
 from tasker.template import examine_input
 
 

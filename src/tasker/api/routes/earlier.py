@@ -8,14 +8,7 @@ from fastapi import Depends, Query
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from tasker.api.access import (
-    TASKS_CREATE,
-    TASKS_READ,
-    TEMPLATES_LIST,
-    TEMPLATES_READ,
-    authorize,
-    visible_namespaces,
-)
+from tasker.api.access import authorize, visible_namespaces
 from tasker.api.bodies import Body, JsonBody
 from tasker.api.inputs import NamePath, Namespace, NamespacePath, TaskPath, TemplateRef, Version
 from tasker.api.problems import Problem
@@ -39,6 +32,7 @@ from tasker.api.state import Api, ApiOf
 from tasker.api.submissions import NewTaskBody, TaskFields, create_one, template_of
 from tasker.errors import NotFound
 from tasker.model import Task
+from tasker.permissions import TASKS_CREATE, TASKS_READ, TEMPLATES_LIST, TEMPLATES_READ
 from tasker.teams import NamespaceInfo
 
 routes = Routes("as earlier")

@@ -6,13 +6,7 @@ from fastapi import Depends, Query
 from pydantic import Field
 from starlette.requests import Request
 
-from tasker.api.access import (
-    NAMESPACES_READ,
-    NAMESPACES_UPDATE,
-    WORKERS_READ,
-    authorize,
-    visible_namespaces,
-)
+from tasker.api.access import authorize, visible_namespaces
 from tasker.api.bodies import Body, JsonBody
 from tasker.api.inputs import Namespace, NamespacePath, Text
 from tasker.api.replies import JsonReply
@@ -31,6 +25,7 @@ from tasker.api.shapes.teams import (
 )
 from tasker.api.state import ApiOf
 from tasker.errors import NotFound
+from tasker.permissions import NAMESPACES_READ, NAMESPACES_UPDATE, WORKERS_READ
 from tasker.teams import NamespacePolicy
 
 routes = Routes("namespaces", "/v1/namespaces")

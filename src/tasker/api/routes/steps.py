@@ -8,7 +8,7 @@ from pydantic import Field, RootModel
 from starlette.requests import Request
 
 from tasker import codec
-from tasker.api.access import ANONYMOUS, STEPS_READ, STEPS_RESOLVE, STEPS_RETRY, principal_of
+from tasker.api.access import ANONYMOUS, principal_of
 from tasker.api.bodies import Body, JsonBody
 from tasker.api.inputs import Line, StepPath, TaskPath, Text
 from tasker.api.replies import JsonReply
@@ -27,6 +27,7 @@ from tasker.api.state import Api, ApiOf
 from tasker.client.catalogue import Shape
 from tasker.errors import NotFound
 from tasker.model import Task, TaskId
+from tasker.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY
 
 routes = Routes("steps", "/v1/tasks/{task_id}")
 older = Routes("as earlier", "/v1/tasks/{task_id}")

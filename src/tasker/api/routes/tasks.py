@@ -7,16 +7,7 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from tasker.api.access import (
-    TASKS_CANCEL,
-    TASKS_CREATE,
-    TASKS_LIST,
-    TASKS_READ,
-    TASKS_RESOLVE,
-    TASKS_RETRY,
-    Permission,
-    authorize,
-)
+from tasker.api.access import authorize
 from tasker.api.bodies import Body, JsonBody
 from tasker.api.inputs import Instant, Line, Namespace, TaskPath, Text, Uuid, Version
 from tasker.api.problems import Problem
@@ -45,6 +36,15 @@ from tasker.client import LocalClient
 from tasker.client.catalogue import Shape
 from tasker.errors import NotFound
 from tasker.model import Task, TaskFilter, TaskId, TaskState
+from tasker.permissions import (
+    TASKS_CANCEL,
+    TASKS_CREATE,
+    TASKS_LIST,
+    TASKS_READ,
+    TASKS_RESOLVE,
+    TASKS_RETRY,
+    Permission,
+)
 
 routes = Routes("tasks", "/v1/tasks")
 

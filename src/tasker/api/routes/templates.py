@@ -7,16 +7,7 @@ from fastapi import Depends, Query
 from starlette.requests import Request
 
 from tasker import codec, versions
-from tasker.api.access import (
-    TEMPLATES_APPROVE,
-    TEMPLATES_LIST,
-    TEMPLATES_READ,
-    TEMPLATES_REGISTER,
-    TEMPLATES_RETIRE,
-    Permission,
-    authorize,
-    visible_namespaces,
-)
+from tasker.api.access import authorize, visible_namespaces
 from tasker.api.bodies import Body, JsonBody, require_type
 from tasker.api.inputs import NamePath, Namespace, NamespacePath, Text, VersionPath
 from tasker.api.problems import Problem
@@ -39,6 +30,14 @@ from tasker.api.state import Api, ApiOf
 from tasker.client.catalogue import Shape
 from tasker.errors import InvalidInput, NotFound
 from tasker.model import StoredTemplate, Template, TemplateStatus, TemplateVersion
+from tasker.permissions import (
+    TEMPLATES_APPROVE,
+    TEMPLATES_LIST,
+    TEMPLATES_READ,
+    TEMPLATES_REGISTER,
+    TEMPLATES_RETIRE,
+    Permission,
+)
 from tasker.template import from_document, parse_template
 from tasker.template.compare import compare
 

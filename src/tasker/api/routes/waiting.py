@@ -12,7 +12,6 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from tasker.api.access import TASKS_READ
 from tasker.api.inputs import TaskPath
 from tasker.api.problems import problem_of
 from tasker.api.replies import JsonReply
@@ -25,6 +24,7 @@ from tasker.api.state import Api, ApiOf
 from tasker.client.catalogue import Shape
 from tasker.errors import TaskerError
 from tasker.model import Step, Task
+from tasker.permissions import TASKS_READ
 
 routes = Routes("waiting", "/v1/tasks/{task_id}")
 

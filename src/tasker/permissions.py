@@ -1,0 +1,124 @@
+"""What may be permitted: one right for each resource and action; roles bundle rights. Pure.
+
+Rights are written as `tasks:create`; `tasks:*` means all of a resource, and `*` all there are,
+those of later releases too.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from tasker.errors import InvalidInput
+from tasker.suggest import or_else
+
+ALL = "*"
+
+
+class Permission(NamedTuple):
+    """One right: to do `action` to `resource`."""
+
+    resource: str
+    action: str
+
+    def __str__(self) -> str:
+        return f"{self.resource}:{self.action}"
+
+
+TASKS_CREATE = Permission("tasks", "create")
+TASKS_READ = Permission("tasks", "read")
+TASKS_LIST = Permission("tasks", "list")
+TASKS_CANCEL = Permission("tasks", "cancel")
+TASKS_RETRY = Permission("tasks", "retry")
+TASKS_RESOLVE = Permission("tasks", "resolve")
+STEPS_READ = Permission("steps", "read")
+STEPS_RETRY = Permission("steps", "retry")
+STEPS_RESOLVE = Permission("steps", "resolve")
+TEMPLATES_READ = Permission("templates", "read")
+TEMPLATES_LIST = Permission("templates", "list")
+TEMPLATES_REGISTER = Permission("templates", "register")
+TEMPLATES_RETIRE = Permission("templates", "retire")
+TEMPLATES_APPROVE = Permission("templates", "approve")
+NAMESPACES_READ = Permission("namespaces", "read")
+NAMESPACES_UPDATE = Permission("namespaces", "update")
+WORKERS_READ = Permission("workers", "read")
+ANALYTICS_READ = Permission("system", "analytics_read")
+METRICS_READ = Permission("system", "metrics_read")
+
+PERMISSIONS: frozenset[Permission] = frozenset(
+    value for value in list(globals().values()) if isinstance(value, Permission)
+)
+"""All there are."""
+
+_VIEWER = frozenset(
+    {
+        TASKS_READ,
+        TASKS_LIST,
+        STEPS_READ,
+        TEMPLATES_READ,
+        TEMPLATES_LIST,
+        NAMESPACES_READ,
+        WORKERS_READ,
+        ANALYTICS_READ,
+    }
+)
+_OPERATOR = _VIEWER | {
+    TASKS_CREATE,
+    TASKS_CANCEL,
+    TASKS_RETRY,
+    TASKS_RESOLVE,
+    STEPS_RETRY,
+    STEPS_RESOLVE,
+}
+
+ADMIN = "admin"
+ROLES: Mapping[str, frozenset[Permission]] = {
+    "viewer": _VIEWER,
+    "operator": _OPERATOR,
+    "developer": _OPERATOR | {TEMPLATES_REGISTER, TEMPLATES_RETIRE},
+    "approver": _VIEWER | {TEMPLATES_APPROVE},
+    ADMIN: PERMISSIONS,
+}
+"""The roles that are always there."""
+
+
+def meant(text: str) -> frozenset[Permission]:
+    """Tell the permissions that a text stands for; none where there is no such permission."""
+    if text == ALL:
+        return PERMISSIONS
+    resource, _, action = text.partition(":")
+    if action == ALL:
+        return frozenset(found for found in PERMISSIONS if found.resource == resource)
+    return PERMISSIONS & {Permission(resource, action)}
+
+
+def permissions_of(texts: Iterable[str], *, path: str = "$") -> frozenset[Permission]:
+    """Read permissions that somebody wrote down.
+
+    Args:
+        texts: As `tasks:create`, `tasks:*`, `*`.
+        path: Where they stand, for the error.
+
+    Raises:
+        InvalidInput: There is no such permission; the message tells which one is near.
+    """
+    found: frozenset[Permission] = frozenset()
+    for text in texts:
+        if not (these := meant(text)):
+            known = sorted(str(permission) for permission in PERMISSIONS)
+            told = or_else(text, [*known, *wildcards()])
+            raise InvalidInput(f"there is no permission {text[:100]!r}{told}", path=path)
+        found |= these
+    return found
+
+
+def wildcards() -> list[str]:
+    """List the texts that stand for several permissions."""
+    return [*sorted({f"{permission.resource}:{ALL}" for permission in PERMISSIONS}), ALL]
+
+
+def check_roles(names: Iterable[str], roles: Iterable[str] = ROLES, *, path: str = "$") -> None:
+    """Raise InvalidInput where one of the names is no role."""
+    known = list(roles)
+    for name in names:
+        if name not in known:
+            told = or_else(name, known)
+            raise InvalidInput(f"there is no role {name[:100]!r}{told}", path=path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tasker.errors import (
+    InvalidPolicy,
     InvalidTemplate,
     Misuse,
     NotFound,
@@ -104,7 +105,7 @@ def tell(console: "Console", error: BaseException) -> None:
         traceback.print_exception(error, file=sys.stderr)
     if not isinstance(error, TaskerError):
         tell_error(console, _unexpected(error), title="Unexpected error")
-    elif isinstance(error, InvalidTemplate):
+    elif isinstance(error, InvalidTemplate | InvalidPolicy):
         tell_problems(console, error.problems)
     elif isinstance(error, StoreUnavailable):
         tell_error(console, f"the store cannot be reached: {error}")

@@ -6,6 +6,7 @@ that make one. It may be async, and may return its exit code.
 
 import inspect
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -132,12 +133,19 @@ class Session:
             yield store
 
     @asynccontextmanager
-    async def client(self, *, make: bool = False) -> AsyncIterator["LocalClient"]:
-        """Open the store for a client."""
+    async def client(
+        self, *, make: bool = False, actor: str | None = None
+    ) -> AsyncIterator["LocalClient"]:
+        """Open the store for a client.
+
+        Args:
+            make: See `store`.
+            actor: Who acts; None: TASKER_ACTOR, or this machine's user.
+        """
         from tasker.client import LocalClient
 
         async with self.store(make=make) as store:
-            yield LocalClient(store)
+            yield LocalClient(store, actor=actor or os.environ.get("TASKER_ACTOR"))
 
 
 def command(

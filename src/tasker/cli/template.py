@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tasker.cli import approval
 from tasker.cli.complete import complete_template
 from tasker.cli.exits import Exit
 from tasker.cli.session import Session, command
@@ -30,11 +31,12 @@ Workflows = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    templates = typer.Typer(no_args_is_help=True, help="Look at templates, and register them.")
+    templates = typer.Typer(no_args_is_help=True, help="Templates: look, register, approve.")
     command(templates, "list")(list_templates)
     command(templates, "show")(show)
     command(templates, "register")(register)
     command(templates, "draw")(draw)
+    approval.add_to(templates)
     app.add_typer(templates, name="template")
 
 
@@ -141,7 +143,8 @@ async def register(
         if "error" in one:
             session.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
         elif not session.as_json:
-            session.out.print(f"{one['outcome']}: {one['template']}")
+            waits = "" if one["status"] == "approved" else f" ({one['status']})"
+            session.out.print(f"{one['outcome']}: {one['template']}{waits}")
     return Exit.REFUSED if any("error" in one for one in told) else Exit.DONE
 
 

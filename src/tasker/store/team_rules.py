@@ -13,6 +13,7 @@ from tasker.errors import (
     WrongState,
 )
 from tasker.model import TemplateId, TemplateName, TemplateStatus, TemplateVersion
+from tasker.permissions import permissions_of
 from tasker.store.protocol import Act
 from tasker.store.registry import conflict, unknown
 from tasker.teams import ALL_NAMESPACES, ApiKey, NamespacePolicy, NewApiKey
@@ -188,6 +189,7 @@ def check_api_key(key: NewApiKey) -> None:
                     f"{text[:60]!r} is empty, longer than 200 characters or not printable",
                     path=f"$.{path}",
                 )
+    permissions_of(key.scopes, path="$.scopes")
     for space in key.namespaces:
         if space != ALL_NAMESPACES and not NAMESPACE.fullmatch(space):
             raise InvalidInput(

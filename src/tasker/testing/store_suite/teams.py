@@ -302,6 +302,7 @@ class TestApiKeys(Laws):
         [
             ("$.name", {"name": " "}),
             ("$.scopes", {"scopes": ("tasks:\0",)}),
+            ("$.scopes", {"scopes": ("tasks.create",)}),
             ("$.namespaces", {"namespaces": ("a b",)}),
             ("$.expires_at", {"expires_at": datetime(2040, 1, 1)}),
         ],

@@ -1,0 +1,139 @@
+"""`tasker key ...`: API keys."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from tasker.cli.acting import Actor
+from tasker.cli.options import Reason, parse_span
+from tasker.cli.session import Session, command
+
+
+def add_to(app: typer.Typer) -> None:
+    keys = typer.Typer(no_args_is_help=True, help="API keys: make, list and revoke them.")
+    command(keys, "create")(create)
+    command(keys, "list")(list_keys)
+    command(keys, "revoke")(revoke)
+    app.add_typer(keys, name="key")
+
+
+async def create(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for, as a program.")],
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option("--scope", "-s", metavar="PERMISSION", help="As tasks:create. Repeatable."),
+    ] = None,
+    roles: Annotated[
+        list[str] | None,
+        typer.Option("--role", metavar="ROLE", help="A bundle of permissions. Repeatable."),
+    ] = None,
+    namespaces: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", help="Where it holds; '*': everywhere. Repeatable."
+        ),
+    ] = None,
+    expires: Annotated[
+        Any,
+        typer.Option(
+            "--expires", parser=parse_span, metavar="SPAN", help="When it ends, as 90d; or never."
+        ),
+    ] = None,
+    reason: Reason = "",
+    actor: Actor = None,
+) -> None:
+    """Make an API key, and print it: this once, as only its hash is stored."""
+    from tasker.keys import new_key
+    from tasker.store.protocol import Act
+    from tasker.teams import NewApiKey
+
+    if not (scopes or roles) or not namespaces:
+        raise typer.BadParameter(
+            "a key may do nothing without a --scope or --role, and nowhere without a --namespace"
+        )
+    key = new_key()
+    span: timedelta | None = expires
+    new = NewApiKey(
+        name=name,
+        prefix=key.prefix,
+        digest=key.digest,
+        scopes=tuple(scopes or ()),
+        roles=tuple(roles or ()),
+        namespaces=tuple(namespaces),
+        expires_at=None if span is None else datetime.now(UTC) + span,
+    )
+    async with session.client(make=True, actor=actor) as client:
+        act = Act(actor=client.actor, reason=reason)
+        stored = await client.store.add_api_key(new, act)
+    if session.as_json:
+        session.document({"key": stored, "text": key.text})
+        return
+    session.out.print(key.text, soft_wrap=True)
+    session.err.print(
+        "Keep it where secrets are kept: it is not shown again."
+        f" `tasker key revoke {key.prefix}` ends it.",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+async def list_keys(
+    session: Session,
+    everything: Annotated[
+        bool, typer.Option("--all", metavar="", help="Revoked and expired ones too.")
+    ] = False,
+) -> None:
+    """List API keys, newest first."""
+    from rich.text import Text
+
+    from tasker.cli.shown import table
+    from tasker.cli.style import ago, clean, put
+
+    now = datetime.now(UTC)
+    async with session.store() as store:
+        keys = [key for key in await store.list_api_keys() if everything or key.active(now)]
+    if session.as_json:
+        session.document({"keys": keys})
+        return
+    if not keys:
+        session.err.print("no keys")
+        return
+    made = table("prefix", "name", "scopes", "roles", "namespaces", "created", "by", "used", "ends")
+    for key in keys:
+        ends = f"revoked {ago(key.revoked_at, now)}" if key.revoked_at else ago(key.expires_at, now)
+        made.add_row(
+            Text(key.prefix, style="bold"),
+            clean(key.name),
+            " ".join(key.scopes),
+            " ".join(key.roles),
+            " ".join(key.namespaces),
+            Text(ago(key.created_at, now), style="dim"),
+            Text(clean(key.created_by), style="dim"),
+            Text(ago(key.last_used_at, now) or "never", style="dim"),
+            ends or "never",
+        )
+    put(session.out, made)
+
+
+async def revoke(
+    session: Session,
+    prefix: Annotated[
+        str, typer.Argument(metavar="PREFIX", help="As listed; or the whole key, if it leaked.")
+    ],
+    reason: Reason = "",
+    actor: Actor = None,
+) -> None:
+    """End an API key, at once and for ever."""
+    from tasker.keys import parse_key
+    from tasker.store.protocol import Act
+
+    parts = parse_key(prefix)
+    async with session.client(actor=actor) as client:
+        act = Act(actor=client.actor, reason=reason)
+        key = await client.store.revoke_api_key(parts.prefix if parts else prefix, act)
+    if session.as_json:
+        session.document(key)
+    else:
+        session.out.print(f"revoked: {key.prefix} ({key.name})")

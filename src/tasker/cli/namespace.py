@@ -1,0 +1,222 @@
+"""`tasker namespace ...`: who owns what, and what needs an approval."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tasker.cli.acting import Actor
+from tasker.cli.options import Reason
+from tasker.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from tasker.client import LocalClient
+    from tasker.teams import NamespaceInfo, NamespacePolicy
+
+Name = Annotated[str, typer.Argument(metavar="NAMESPACE")]
+_COUNTS = ("approved", "pending_approval", "rejected", "retired")
+
+
+def add_to(app: typer.Typer) -> None:
+    namespaces = typer.Typer(
+        no_args_is_help=True, help="Namespaces: who owns them, and what needs an approval."
+    )
+    command(namespaces, "list")(list_namespaces)
+    command(namespaces, "show")(show)
+    command(namespaces, "put")(put_policy)
+    command(namespaces, "apply")(apply)
+    command(namespaces, "audit")(audit)
+    app.add_typer(namespaces, name="namespace")
+
+
+async def list_namespaces(session: Session) -> None:
+    """List namespaces that have a policy or a template."""
+    from rich.text import Text
+
+    from tasker.cli.shown import table
+    from tasker.cli.style import clean, put, short
+
+    async with session.client() as client:
+        found = await client.namespaces()
+    if session.as_json:
+        session.document({"namespaces": found})
+        return
+    made = table("namespace", "owner", "contact", "versions", "waiting", "approval", "description",
+                 right=("versions", "waiting"))  # fmt: skip
+    for one in found:
+        policy = one.policy
+        made.add_row(
+            Text(one.name, style="bold"),
+            clean(policy.owner_team) if policy else "",
+            Text(clean(policy.contact_email) if policy else "", style="dim"),
+            str(one.approved),
+            Text(str(one.pending_approval or ""), style="yellow"),
+            "required" if policy and policy.requires_approval else "",
+            Text(short(policy.description, 60) if policy else "", style="dim"),
+        )
+    put(session.out, made)
+
+
+async def show(session: Session, namespace: Name) -> None:
+    """Show a namespace: its policy, and its template versions of every status."""
+    from tasker.cli.approval import tell_versions
+    from tasker.errors import NotFound
+
+    async with session.client() as client:
+        found = [one for one in await client.namespaces() if one.name == namespace]
+        if not found:
+            raise NotFound(f"there is no namespace {namespace}: it has no policy and no template")
+        versions = await client.template_statuses(namespace)
+    if session.as_json:
+        session.document(found[0])
+        return
+    _tell_namespace(session, found[0])
+    if versions:
+        session.out.print()
+        tell_versions(session.out, versions)
+
+
+async def put_policy(
+    session: Session,
+    namespace: Name,
+    owner_team: Annotated[str | None, typer.Option(metavar="TEAM")] = None,
+    contact_email: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
+    description: Annotated[str | None, typer.Option(metavar="TEXT")] = None,
+    requires_approval: Annotated[
+        bool | None,
+        typer.Option(
+            "--requires-approval/--no-requires-approval",
+            help="Whether new template versions wait for an approver.",
+        ),
+    ] = None,
+    approvers: Annotated[
+        list[str] | None,
+        typer.Option("--approver", metavar="ADDRESS", help="Repeatable; replaces the list."),
+    ] = None,
+    reason: Reason = "",
+    actor: Actor = None,
+) -> None:
+    """Declare the policy of a namespace. What is not given stays as it was."""
+    from tasker.teams import NamespacePolicy
+
+    given = {
+        "owner_team": owner_team,
+        "contact_email": contact_email,
+        "description": description,
+        "requires_approval": requires_approval,
+        "approvers": tuple(approvers) if approvers else None,
+    }
+    changes = {key: value for key, value in given.items() if value is not None}
+    async with session.client(make=True, actor=actor) as client:
+        before = await client.policy(namespace) or NamespacePolicy(namespace=namespace)
+        policy = replace(before, **changes)  # type: ignore[arg-type]
+        stored = await client.put_policy(policy, reason=reason)
+    if session.as_json:
+        session.document(stored)
+    else:
+        session.out.print(f"{_outcome(before, stored)}: {namespace}")
+
+
+async def apply(
+    session: Session,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="YAML or TOML with a section `namespaces`.")
+    ],
+    reason: Reason = "",
+    actor: Actor = None,
+) -> None:
+    """Declare the policies of a file. Safe to repeat; namespaces not in it keep theirs."""
+    from tasker.namespaces import load_policies
+
+    policies = load_policies(file)
+    async with session.client(make=True, actor=actor) as client:
+        told = [await _applied(client, policy, reason) for policy in policies]
+    if session.as_json:
+        session.document(
+            {"namespaces": [{"namespace": name, "outcome": outcome} for name, outcome in told]}
+        )
+    else:
+        for name, outcome in told:
+            session.out.print(f"{outcome}: {name}")
+
+
+async def audit(
+    session: Session,
+    namespace: Annotated[
+        str | None, typer.Argument(metavar="[NAMESPACE]", help="Default: all, and API keys.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The most entries.")] = 50,
+    before: Annotated[
+        int | None, typer.Option(metavar="ID", help="Only what was done before this entry.")
+    ] = None,
+) -> None:
+    """List what was done to policies, template versions and API keys, newest first."""
+    from rich.text import Text
+
+    from tasker.cli.shown import table
+    from tasker.cli.style import clean, instant, put, short
+
+    async with session.client() as client:
+        events = await client.team_audit(namespace, after=before, limit=limit)
+    if session.as_json:
+        session.document({"events": events})
+        return
+    if not events:
+        session.err.print("nothing was done")
+        return
+    made = table("id", "at", "who", "action", "subject", "before", "after", "reason", right=("id",))
+    for one in events:
+        made.add_row(
+            str(one.id),
+            Text(instant(one.at), style="dim"),
+            Text(clean(one.actor)),
+            Text(one.action, style="bold"),
+            Text(clean(one.subject)),
+            Text(short(one.before, 60) if one.before is not None else "", style="dim"),
+            Text(short(one.after, 60) if one.after is not None else ""),
+            Text(clean(one.reason)),
+        )
+    put(session.out, made)
+
+
+async def _applied(
+    client: "LocalClient", policy: "NamespacePolicy", reason: str
+) -> tuple[str, str]:
+    before = await client.policy(policy.namespace)
+    stored = await client.put_policy(policy, reason=reason)
+    return policy.namespace, _outcome(before, stored)
+
+
+def _outcome(before: "NamespacePolicy | None", stored: "NamespacePolicy") -> str:
+    if before == stored:
+        return "unchanged"
+    return "declared" if before is None or before.updated_at is None else "changed"
+
+
+def _tell_namespace(session: Session, info: "NamespaceInfo") -> None:
+    from rich.text import Text
+
+    from tasker.cli.shown import table
+    from tasker.cli.style import clean, instant, put
+
+    policy = info.policy
+    facts = table("", "")
+    facts.show_header = False
+    rows = [("versions", ", ".join(f"{getattr(info, name)} {name}" for name in _COUNTS))]
+    if policy is not None:
+        rows += [
+            ("owner", policy.owner_team),
+            ("contact", policy.contact_email),
+            ("description", policy.description),
+            ("approval", "required" if policy.requires_approval else "not required"),
+            ("approvers", ", ".join(policy.approvers)),
+            ("declared", f"{instant(policy.updated_at)} by {policy.updated_by}"),
+        ]
+    else:
+        rows.append(("policy", "none: `tasker namespace put` declares one"))
+    session.out.print(Text(info.name, style="bold"))
+    for name, value in rows:
+        if value:
+            facts.add_row(Text(f"  {name}", style="dim"), Text(clean(value)))
+    put(session.out, facts)

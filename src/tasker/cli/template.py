@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tasker.cli import approval
+from tasker.cli.acting import Actor
 from tasker.cli.complete import complete_template
 from tasker.cli.exits import Exit
 from tasker.cli.session import Session, command
@@ -124,6 +125,7 @@ async def register(
             "--replace", metavar="", help="Replace versions that differ; tasks keep theirs."
         ),
     ] = False,
+    actor: Actor = None,
 ) -> Exit:
     """Register templates, so that any process can create their tasks.
 
@@ -135,7 +137,7 @@ async def register(
     if not paths and not handlers:
         raise typer.BadParameter("name files, directories, or --handlers", param_hint="FILE")
     loaded = load(handlers or (), paths or ())
-    async with session.client(make=True) as client:
+    async with session.client(make=True, actor=actor) as client:
         told = [await _registered(client, template, replace) for template in loaded.templates]
     if session.as_json:
         session.document({"templates": told})

@@ -1,0 +1,219 @@
+"""`tasker namespace`, `tasker template approve` and its like, `tasker key`."""
+
+import re
+
+import pytest
+from tests.cli.conftest import Here
+
+SARAH, MARCUS, JAKE = "sarah@growthcorp.com", "marcus@growthcorp.com", "jake@growthcorp.com"
+POLICIES = f"""
+    namespaces:
+      payments:
+        owner_team: payments
+        contact_email: payments-team@growthcorp.com
+      shop:
+        owner_team: platform
+        description: Cross-team workflows and utilities
+        requires_approval: true
+        approvers: [{SARAH}, {MARCUS}]
+"""
+SELL = "shop.sell@1.0.0"
+
+
+@pytest.fixture
+def guarded(tasker: Here) -> Here:
+    """A store in which the template's namespace requires an approval."""
+    tasker.project.write("policies.yaml", POLICIES)
+    assert 0 == tasker("namespace", "apply", "policies.yaml", "--as", "root").code
+    return tasker
+
+
+def test_policies_are_applied_from_a_file(tasker: Here) -> None:
+    """
+    Again is fine, and says so.
+    """
+    tasker.project.write("policies.yaml", POLICIES)
+
+    first = tasker("namespace", "apply", "policies.yaml")
+    again = tasker("namespace", "apply", "policies.yaml", "--json")
+
+    assert (0, ["declared: payments", "declared: shop"]) == (first.code, first.out.splitlines())
+    assert ["unchanged", "unchanged"] == [each["outcome"] for each in again.document["namespaces"]]
+
+
+def test_a_wrong_policy_is_told_with_its_place(tasker: Here) -> None:
+    """
+    Nothing of the file is applied.
+    """
+    tasker.project.write("policies.yaml", "namespaces: {good: {}, bad: {contact_email: q}}")
+
+    ran = tasker("namespace", "apply", "policies.yaml")
+
+    assert 2 == ran.code
+    assert "policies.yaml:1:45: 'q' is not an e-mail address" in ran.err
+    assert 3 == tasker("namespace", "list").code
+
+
+def test_namespaces_are_listed_and_shown(guarded: Here) -> None:
+    """
+    With their owners, their policies, and what waits.
+    """
+    guarded("template", "register", "sell.yaml")
+
+    listed = guarded("namespace", "list")
+    shown = guarded("namespace", "show", "shop")
+    document = guarded("namespace", "show", "shop", "--json").document
+
+    assert re.search(r"^shop +platform +0 +1 +required +Cross-team", listed.out, re.MULTILINE)
+    for words in ("platform", f"{SARAH}, {MARCUS}", "pending_approval", "by root"):
+        assert words in shown.out
+    assert (1, [SARAH, MARCUS]) == (document["pending_approval"], document["policy"]["approvers"])
+    assert 2 == guarded("namespace", "show", "nowhere").code
+
+
+def test_a_policy_is_changed_in_parts(guarded: Here) -> None:
+    """
+    What is not given stays as it was.
+    """
+    changed = guarded("namespace", "put", "shop", "--description", "Ours", "--json").document
+    open_again = guarded("namespace", "put", "shop", "--no-requires-approval").out
+    new = guarded("namespace", "put", "new", "--owner-team", "new").out
+
+    assert ("platform", "Ours", True) == (
+        changed["owner_team"],
+        changed["description"],
+        changed["requires_approval"],
+    )
+    assert ("changed: shop\n", "declared: new\n") == (open_again, new)
+    wrong = guarded("namespace", "put", "new", "--requires-approval")
+    assert (2, True) == (wrong.code, "requires_approval needs approvers" in wrong.err)
+
+
+def test_a_version_waits_until_an_approver_agrees(guarded: Here) -> None:
+    """
+    The exit code of what is not allowed is that of refusals.
+    """
+    registered = guarded("template", "register", "sell.yaml", "--as", JAKE)
+    refused = guarded("template", "approve", SELL, "--as", JAKE)
+    waiting = guarded("template", "status", "--waiting", "--json").document["versions"]
+    approved = guarded("template", "approve", SELL, "--as", SARAH, "--reason", "fine")
+    again = guarded("template", "approve", SELL, "--as", SARAH)
+
+    assert f"registered: {SELL} (pending_approval)\n" == registered.out
+    assert 5 == refused.code
+    assert "sarah@growthcorp.com" in refused.err
+    assert [(SELL, JAKE)] == [(each["full_name"], each["registered_by"]) for each in waiting]
+    assert (0, f"approved: {SELL}\n") == (approved.code, approved.out)
+    assert (5, True) == (again.code, "it is approved, not pending_approval" in again.err)
+    assert "no such versions" in guarded("template", "status", "--waiting").err
+
+
+def test_who_acts_may_stand_in_the_environment(
+    guarded: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    For every command alike.
+    """
+    monkeypatch.setenv("TASKER_ACTOR", SARAH)
+    guarded("template", "register", "sell.yaml")
+
+    own = guarded("template", "approve", SELL)
+    other = guarded("template", "approve", SELL, "--as", MARCUS)
+
+    assert (5, True) == (own.code, "another approver must approve it" in own.err)
+    assert 0 == other.code
+
+
+def test_a_rejection_says_why(guarded: Here) -> None:
+    """
+    Without a reason there is none.
+    """
+    guarded("template", "register", "sell.yaml")
+
+    assert 2 == guarded("template", "reject", SELL, "--as", SARAH).code
+    rejected = guarded("template", "reject", SELL, "--as", SARAH, "-r", "no fraud check")
+
+    assert f"rejected: {SELL}\n" == rejected.out
+    assert "no fraud check" in guarded("template", "status").out
+
+
+def test_a_version_is_retired_and_restored(tasker: Here) -> None:
+    """
+    In between it takes no tasks.
+    """
+    tasker("template", "register", "sell.yaml")
+
+    retired = tasker("template", "retire", SELL, "--json").document
+    run = tasker("run", "shop.sell", "-H", "shop.py", "-c", '{"sku": "mug"}')
+    restored = tasker("template", "restore", SELL)
+
+    assert ("retired", SELL) == (retired["status"], retired["full_name"])
+    assert (5, True) == (run.code, "is retired" in run.err)
+    assert f"approved: {SELL}\n" == restored.out
+
+
+def test_the_audit_tells_who_did_what(guarded: Here) -> None:
+    """
+    Of one namespace, or of all.
+    """
+    guarded("template", "register", "sell.yaml", "--as", JAKE)
+
+    mine = guarded("namespace", "audit", "shop", "--json").document["events"]
+    page = guarded("namespace", "audit", "--before", str(mine[0]["id"]), "--json").document
+    shown = guarded("namespace", "audit").out
+
+    assert [("register_template", JAKE), ("put_policy", "root")] == [
+        (each["action"], each["actor"]) for each in mine
+    ]
+    assert ["shop", "payments"] == [each["subject"] for each in page["events"]]
+    assert "register_template" in shown
+    assert "nothing was done" in guarded("namespace", "audit", "nowhere").err
+
+
+def test_a_key_is_printed_once(tasker: Here) -> None:
+    """
+    Alone on stdout, for scripts; listings show its prefix only.
+    """
+    made = tasker("key", "create", "ci", "-s", "tasks:create", "-n", "payments", "--expires", "90d")
+    listed = tasker("key", "list")
+    prefix = made.out.split("_")[1]
+
+    assert re.fullmatch(r"tsk_[0-9a-f]{12}_[0-9a-f]{64}\n", made.out)
+    assert "it is not shown again" in made.err
+    assert re.search(rf"^{prefix} +ci +tasks:create +payments ", listed.out, re.MULTILINE)
+    assert made.out.split("_")[2].strip() not in tasker("key", "list", "--json").out
+
+
+def test_a_key_is_revoked_by_its_prefix_or_its_text(tasker: Here) -> None:
+    """
+    Then only `--all` lists it.
+    """
+    texts = [
+        tasker("key", "create", name, "--role", "viewer", "-n", "*").out.strip()
+        for name in ("one", "two")
+    ]
+
+    revoked = tasker("key", "revoke", texts[0], "-r", "it leaked")
+    tasker("key", "revoke", texts[1].split("_")[1])
+
+    assert (0, "revoked: ") == (revoked.code, revoked.out[:9])
+    assert 5 == tasker("key", "revoke", texts[0]).code
+    assert 2 == tasker("key", "revoke", "0" * 12).code
+    assert "no keys" in tasker("key", "list").err
+    assert 2 == tasker("key", "list", "--all").out.count("revoked")
+
+
+def test_a_key_that_may_do_nothing_is_refused(tasker: Here) -> None:
+    """
+    So is one for what there is not.
+    """
+    for arguments in (
+        (),
+        ("-s", "tasks:create"),
+        ("-n", "payments"),
+        ("-s", "tasks:crate", "-n", "payments"),
+        ("-s", "tasks:create", "-n", "pay ments"),
+    ):
+        ran = tasker("key", "create", "ci", *arguments)
+        assert (2, "") == (ran.code, ran.out)
+    assert "tasks:create" in tasker("key", "create", "x", "-s", "tasks:crate", "-n", "p").err

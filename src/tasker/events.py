@@ -1,6 +1,7 @@
 """What happens, told to whoever listens in this process: progress, logs, metrics."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 
@@ -69,3 +70,18 @@ class LoopBlocked(NamedTuple):
 
 Event: TypeAlias = StepStarted | StepSettled | StepWaiting | SettleRefused | TaskEnded | LoopBlocked
 Observer: TypeAlias = Callable[[Event], None]
+
+
+class AttemptSpan(NamedTuple):
+    """An attempt that is about to run: what traces know it by."""
+
+    task_id: TaskId
+    template: TemplateName
+    step: str
+    attempt: int
+    correlation_id: str
+    trace: str | None  #: W3C traceparent of the request that created the task
+
+
+Around: TypeAlias = Callable[[AttemptSpan], AbstractContextManager[object]]
+"""What is entered before a handler is called, and left after it, in the handler's thread."""

@@ -37,6 +37,7 @@ from tasker.model import (
     TaskId,
     Template,
 )
+from tasker.store import acts
 from tasker.store.protocol import Act, Registered, Store
 from tasker.template import examine_input, prepare_input
 
@@ -54,6 +55,7 @@ class Origin(NamedTuple):
     task_id: TaskId
     no: int
     correlation_id: str
+    trace: str | None = None
 
 
 class Claimant(Protocol):
@@ -226,7 +228,7 @@ class LocalClient(LocalTeams):
             created_by=request.created_by or self.actor,
             reason=request.reason,
             tags=request.tags,
-            trace=request.trace,
+            trace=request.trace or (origin.trace if origin else None),
             run_at=request.run_at,
             deadline=request.deadline or template.deadline,
         )
@@ -369,9 +371,9 @@ class LocalClient(LocalTeams):
         return Act(actor=self.actor, reason=reason)
 
     async def _shape(self, task_id: TaskId) -> Shape:
-        found = await self.store.load_tasks([task_id])
+        found = await self.store.load_tasks([acts.canonical(task_id)])
         if not found:
-            raise NotFound(f"there is no task {task_id}")
+            raise acts.unknown_task(task_id)
         return await self._catalogue.shape(found[0].template_id)
 
 

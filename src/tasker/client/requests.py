@@ -75,9 +75,9 @@ class Requests:
                 )
             except httpx.TransportError as error:
                 if not left or not (again or isinstance(error, _NOT_BEGUN)):
-                    raise StoreUnavailable(
-                        f"{self._http.base_url} cannot be reached: {str(error) or type(error).__name__}"
-                    ) from error
+                    why = str(error) or type(error).__name__
+                    told = f"{self._http.base_url} cannot be reached: {why}"
+                    raise StoreUnavailable(told) from error
                 pause = None
             else:
                 refused = response.status_code == 429

@@ -19,6 +19,7 @@ from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
 from tasker.engine.watch import LoopWatch
 from tasker.errors import StoreError
+from tasker.events import Around
 from tasker.handler import Handlers
 from tasker.model import ATTEMPT_OUTCOMES, AttemptOutcome, Claim, Settled, TaskEnd, TaskId
 from tasker.store.protocol import Store
@@ -42,6 +43,7 @@ class Crew:
         client: Bound to the attempts that ask for it.
         reporter: Tells the world.
         failed: Told when a duty failed in a way that nobody foresaw.
+        around: Entered around every handler that runs in this process.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Crew:
         client: LocalClient,
         reporter: Reporter,
         failed: Callable[[str, BaseException], None],
+        around: Around | None,
     ) -> None:
         self._name = name
         self._failed = failed
@@ -71,6 +74,7 @@ class Crew:
             finished=self._finished,
             freed=self._slot_freed,
             park=self._park,
+            around=around,
         )
         self.presence = Presence(
             store,

@@ -21,6 +21,7 @@ from tasker.engine.knowledge import KnownTask
 from tasker.engine.logs import current_attempt
 from tasker.engine.threads import Returned, Threads
 from tasker.errors import InvalidInput, InvalidSettings, Misuse, RetryableError, StepParked
+from tasker.events import Around, AttemptSpan
 from tasker.handler import LiveAttempt, Plan, Services
 from tasker.handler.child import call_packed
 from tasker.model import Claim, JsonText, Outcome, StepSpec, TaskId, completed, released
@@ -91,6 +92,7 @@ class Executor:
         finished: Called in the loop, once for each attempt that has an outcome.
         freed: Called in the loop whenever a slot is free again.
         park: Called in the loop for an attempt that waits for a task.
+        around: Entered around every handler that runs in this process.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Executor:
         finished: Callable[[Finished], None],
         freed: Callable[[], None],
         park: Callable[[Running, TaskId], None],
+        around: Around | None = None,
     ) -> None:
         self.running: dict[Key, Running] = {}
         self._settings = settings
@@ -108,6 +111,7 @@ class Executor:
         self._finished = finished
         self._freed = freed
         self._park = park
+        self._around = around
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()  #: no attempt runs in that of whoever made its task
         self._threads = Threads(settings.slots, self._returned)
@@ -137,13 +141,17 @@ class Executor:
                 self._run(running, plan), context=self._context.copy()
             )
         else:
-            self._threads.submit(running, partial(_call, running, plan))
+            self._threads.submit(running, partial(_call, running, plan, self._around))
         return running
 
     async def _run(self, running: Running, plan: Plan) -> None:
         current_attempt.set(running)
         try:
-            value = await plan.call(running.attempt)
+            if self._around is None:
+                value = await plan.call(running.attempt)
+            else:
+                with self._around(_span(running)):
+                    value = await plan.call(running.attempt)
         except asyncio.CancelledError as error:
             self._end(running, None, _self_cancelled(error))
         except BaseException as error:  # whatever it is, it belongs to the attempt
@@ -295,12 +303,27 @@ class Executor:
             self._processes.join()
 
 
-def _call(running: Running, plan: Plan) -> Any:
+def _call(running: Running, plan: Plan, around: Around | None) -> Any:
     token = current_attempt.set(running)
     try:
-        return plan.call(running.attempt)
+        if around is None:
+            return plan.call(running.attempt)
+        with around(_span(running)):
+            return plan.call(running.attempt)
     finally:
         current_attempt.reset(token)
+
+
+def _span(running: Running) -> AttemptSpan:
+    task, claim = running.task.input, running.claim
+    return AttemptSpan(
+        claim.task_id,
+        running.task.served.template.key,
+        running.spec.name,
+        claim.attempt,
+        task.correlation_id,
+        task.trace,
+    )
 
 
 def _parked(error: BaseException | None) -> StepParked | None:

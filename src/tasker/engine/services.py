@@ -25,7 +25,8 @@ class HandlerServices:
 
     def client(self, attempt: LiveAttempt, *, blocking: bool) -> Client | SyncClient:
         claim = attempt.claim
-        origin = Origin(claim.task_id, claim.no, attempt.task.correlation_id)
+        task = attempt.task
+        origin = Origin(claim.task_id, claim.no, task.correlation_id, task.trace)
         bound = self._client.on_behalf_of(origin)
         return SyncClient(bound, self._loop) if blocking else bound
 

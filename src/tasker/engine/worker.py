@@ -21,7 +21,7 @@ from tasker.config import WorkerSettings
 from tasker.engine.crew import Crew
 from tasker.engine.reporter import Reporter
 from tasker.errors import HandlerNotFound
-from tasker.events import Observer
+from tasker.events import Around, Observer
 from tasker.graph import Graph
 from tasker.handler import Handlers
 from tasker.model import Created, NewTask, Template, TemplateStatus, WorkerId
@@ -46,6 +46,7 @@ class Worker:
         settings: How it behaves.
         name: What operators see; default: host and process id.
         observers: Told of every event; they must not block, and may be added later.
+        around: Entered around every handler but those in processes: for traces.
         replace: Whether templates that exist with other content are replaced, for
             development.
 
@@ -63,6 +64,7 @@ class Worker:
         name: str | None = None,
         observers: Iterable[Observer] = (),
         replace: bool = False,
+        around: Around | None = None,
     ) -> None:
         self.store = store
         self.settings = settings or WorkerSettings()
@@ -73,6 +75,7 @@ class Worker:
         self.client = LocalClient(store, claimant=self)
         self._templates = (*templates, *self.handlers.templates())
         self._replace = replace
+        self._around = around
         self._crew: Crew | None = None
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -162,6 +165,7 @@ class Worker:
             client=self.client,
             reporter=self._reporter,
             failed=self._failed,
+            around=self._around,
         )
         await crew.presence.announce()
         crew.start()

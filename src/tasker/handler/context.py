@@ -101,6 +101,11 @@ class Context:
         return self._attempt.task.correlation_id
 
     @property
+    def trace(self) -> str | None:
+        """The W3C traceparent of the request that created the task; None where it had none."""
+        return self._attempt.task.trace
+
+    @property
     def parent_id(self) -> TaskId | None:
         """The task that created this one."""
         return self._attempt.task.parent_id

@@ -1,0 +1,108 @@
+"""Traces by OpenTelemetry: a span for each attempt, below the request that made its task.
+
+Only the API of OpenTelemetry is used. What becomes of spans is up to the program: without
+an SDK nothing does; `export` sets up the one of the extra `tracing`, which sends them where
+the usual OTEL_* variables say.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry import metrics, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from tasker.errors import InvalidSettings
+from tasker.events import AttemptSpan, Event, StepSettled
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+class Tracing:
+    """Makes spans and measurements, with the providers that are set when it is made."""
+
+    def __init__(self) -> None:
+        self._tracer = trace.get_tracer("tasker")
+        meter = metrics.get_meter("tasker")
+        self._attempts = meter.create_counter("tasker.attempts", unit="{attempt}")
+        self._seconds = meter.create_histogram("tasker.attempt.duration", unit="s")
+
+    @contextmanager
+    def around(self, attempt: AttemptSpan) -> Iterator[None]:
+        """Put an attempt into a span; for `Worker(around=...)`."""
+        with self._tracer.start_as_current_span(
+            f"{attempt.template.namespace}.{attempt.template.name}/{attempt.step}",
+            context=_parent(attempt.trace),
+            kind=SpanKind.CONSUMER,
+            attributes={
+                "tasker.task_id": attempt.task_id,
+                "tasker.namespace": attempt.template.namespace,
+                "tasker.template": str(attempt.template),
+                "tasker.step": attempt.step,
+                "tasker.attempt": attempt.attempt,
+                "tasker.correlation_id": attempt.correlation_id,
+            },
+        ):
+            yield
+
+    def observe(self, event: Event) -> None:
+        """Measure an attempt; for `Worker(observers=...)`."""
+        if isinstance(event, StepSettled):
+            labels = {
+                "namespace": event.template.namespace,
+                "template": event.template.name,
+                "step": event.step,
+                "outcome": event.outcome.value,
+            }
+            self._attempts.add(1, labels)
+            self._seconds.record(event.ran_for.total_seconds(), labels)
+
+    @contextmanager
+    def request(self, method: str, path: str, sent: str | None) -> Iterator[str | None]:
+        """Put a request into a span; tell the traceparent of that, for the tasks it makes.
+
+        Args:
+            method: GET, POST, ...
+            path: What is asked for, without ids.
+            sent: The caller's traceparent.
+        """
+        with self._tracer.start_as_current_span(
+            f"{method} {path}", context=_parent(sent), kind=SpanKind.SERVER
+        ) as span:
+            carrier: dict[str, str] = {}
+            _PROPAGATOR.inject(carrier)
+            known = span.get_span_context().is_valid
+            yield carrier.get("traceparent") if known else sent
+
+
+def _parent(traceparent: str | None) -> Context:
+    """Tell the context of a traceparent; an empty one where there is none."""
+    carrier = {"traceparent": traceparent} if traceparent else {}
+    return _PROPAGATOR.extract(carrier, context=Context())
+
+
+def export(service: str = "tasker") -> None:
+    """Send spans and measurements over OTLP, where the OTEL_* variables say.
+
+    Raises:
+        InvalidSettings: The extra `tracing` is not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ModuleNotFoundError:
+        raise InvalidSettings(
+            "exporting traces needs: pip install 'tasker-workflows[tracing]'"
+        ) from None
+    resource = Resource.create({"service.name": service})
+    spans = TracerProvider(resource=resource)
+    spans.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(spans)
+    reader = PeriodicExportingMetricReader(OTLPMetricExporter())
+    metrics.set_meter_provider(MeterProvider(resource=resource, metric_readers=[reader]))

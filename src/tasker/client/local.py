@@ -23,6 +23,7 @@ from tasker.errors import (
     NotApproved,
     NotFound,
     StepParked,
+    StoreUnavailable,
 )
 from tasker.model import (
     Attempt,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tasker.client")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  #: seconds between looks at a task that is waited for
+_PATIENCE = 60.0  #: seconds that a store may be away while a task is waited for
 
 
 class Origin(NamedTuple):
@@ -287,7 +289,7 @@ class LocalClient(LocalTeams):
         """
         end = time.monotonic() + timeout.total_seconds() if timeout is not None else None
         pause = _FIRST_PAUSE
-        while not (task := await self.store.get_task(task_id)).ended:
+        while not (task := await self._look(task_id, end)).ended:
             if self._origin is not None and end is None:
                 raise StepParked(task_id)
             if end is not None and time.monotonic() >= end:
@@ -295,6 +297,17 @@ class LocalClient(LocalTeams):
             await asyncio.sleep(min(pause, end - time.monotonic()) if end is not None else pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return require_success(task)
+
+    async def _look(self, task_id: TaskId, end: float | None) -> Task:
+        """Read a task that is waited for, and be patient with a store that restarts."""
+        patience = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return await self.store.get_task(task_id)
+            except StoreUnavailable:
+                if time.monotonic() >= min(patience, end or patience):
+                    raise
+            await asyncio.sleep(_LONGEST_PAUSE)
 
     # ------------------------------------------------------------------ reading
 

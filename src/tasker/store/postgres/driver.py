@@ -38,15 +38,18 @@ _UNREACHABLE = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a session that the server ended while it was idle
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.DeadlockDetectedError,
+    asyncpg.OperatorInterventionError,  # shutdown, crash, start, cancel
+    asyncpg.InsufficientResourcesError,  # connections, memory, disk
+    asyncpg.TransactionRollbackError,  # deadlock, serialization
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,  # it became a standby
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
 )
+"""The server cannot do it now; none of it is the fault of what it was asked to keep."""
+
 _NO_SCHEMA = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedFunctionError,

@@ -16,6 +16,7 @@ from tasker.errors import SchemaMismatch, StoreError, StoreUnavailable, TaskerEr
 
 T = TypeVar("T")
 _MOST = 200  #: operations in one transaction
+_UNAVAILABLE = ("locked", "busy", "unable to open", "disk", "readonly", "out of memory")
 
 
 class _Operation(NamedTuple):
@@ -144,7 +145,7 @@ def translated(error: Exception, name: str) -> Exception:
             return SchemaMismatch(
                 f"the schema of {name} is not the one this release needs ({text})"
             )
-        if "locked" in text or "busy" in text or "unable to open" in text or "disk" in text:
+        if any(trouble in text for trouble in _UNAVAILABLE):
             return StoreUnavailable(f"{name}: {text}")
     if isinstance(error, sqlite3.Error):
         return StoreError(f"{name}: {error}")

@@ -1,0 +1,275 @@
+"""A store that goes away, loses replies, comes back: nothing is lost, nothing runs twice."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import asyncpg
+import pytest
+from tests.engine.scene import SOON, Unreliable, of_kind, step, template
+from tests.waiting import eventually
+
+from tasker import Context, LocalClient, StepState, TaskState, Worker, WorkerSettings, open_store
+from tasker.errors import StoreError, StoreUnavailable
+from tasker.events import Event, SettleRefused, StepStarted, StepWaiting
+from tasker.model import AttemptOutcome, Outcome, Task
+from tasker.store.postgres.address import Address
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+DIAMOND = template(
+    "diamond",
+    step("top", callable="work"),
+    step("left", "top", callable="work"),
+    step("right", "top", callable="work"),
+    step("bottom", "left", "right", callable="work"),
+)
+
+
+async def work() -> str:
+    await asyncio.sleep(0)
+    return "done"
+
+
+def attempts(events: list[Event]) -> Counter[Any]:
+    """Count how often each attempt was begun."""
+    return Counter((e.task_id, e.step, e.attempt) for e in of_kind(StepStarted, events))
+
+
+async def assert_each_step_ran_once(store: Store, tasks: list[Task], events: list[Event]) -> None:
+    """Each attempt was begun once, the first did, and none was refused."""
+    for task in tasks:
+        history = await store.history(task.id)
+        assert [1] * 4 == [row.attempt for row in history]
+        assert {AttemptOutcome.COMPLETE} == {row.outcome for row in history}
+    assert {1} == set(attempts(events).values())
+    assert 4 * len(tasks) == len(attempts(events))
+    assert [] == of_kind(SettleRefused, events)
+
+
+# ------------------------------------------------------------------------ lost replies
+
+
+@pytest.mark.parametrize("name", ["settle", "claim", "load_tasks", "load_results", "held"])
+@pytest.mark.parametrize("how", ["lose", "refuse"])
+async def test_a_lost_reply_loses_and_repeats_nothing(memory: Store, name: str, how: str) -> None:
+    store = Unreliable(memory)
+    events: list[Event] = []
+    async with Worker(
+        store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
+    ) as worker:
+        tasks = []
+        for _ in range(3):
+            getattr(store, how)(name, 2)
+            tasks += [await LocalClient(memory).create_task("n.diamond") for _ in range(5)]
+            store.lose("settle")
+        for task in tasks:
+            await worker.client.wait(task.id, timeout=SOON)
+        await assert_each_step_ran_once(memory, tasks, events)
+        assert [] == await memory.held(worker.id)
+
+
+async def test_a_task_whose_creation_got_no_reply_runs_all_the_same(memory: Store) -> None:
+    """
+    Its root was claimed for this worker, which did not hear of it.
+    """
+    store = Unreliable(memory)
+    events: list[Event] = []
+    async with Worker(
+        store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
+    ) as worker:
+        store.lose("create_tasks")
+        with pytest.raises(StoreUnavailable):
+            await worker.client.create_task("n.diamond", idempotency_key="k")
+        task = await worker.client.create_task("n.diamond", idempotency_key="k")
+        await worker.client.wait(task.id, timeout=SOON)
+        await assert_each_step_ran_once(memory, [task], events)
+
+    assert not task.created
+
+
+async def test_a_caller_that_gives_up_a_creation_harms_nothing(memory: Store) -> None:
+    store = Unreliable(memory)
+    events: list[Event] = []
+    async with Worker(
+        store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
+    ) as worker:
+        store.held_up["create_tasks"] = gate = asyncio.Event()
+        creation = asyncio.create_task(worker.client.create_task("n.diamond", idempotency_key="k"))
+        await eventually(lambda: memory.held(worker.id))
+        creation.cancel()
+        await asyncio.wait({creation})
+        gate.set()
+        found = await memory.find_task("n", "k")
+        assert found is not None
+        await worker.client.wait(found.id, timeout=SOON)
+        await assert_each_step_ran_once(memory, [found], events)
+
+
+async def test_adoption_leaves_alone_what_is_on_its_way(memory: Store) -> None:
+    """
+    Claims whose input is being read, and roots of tasks that are being made, are not
+    taken for forgotten.
+    """
+    store = Unreliable(memory)
+    events: list[Event] = []
+    async with Worker(
+        store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
+    ) as worker:
+        store.held_up["load_tasks"] = asyncio.Event()
+        fetched = await LocalClient(memory).create_task("n.diamond")
+        await eventually(lambda: "load_tasks" in store.calls)
+        store.held_up["create_tasks"] = asyncio.Event()
+        creation = asyncio.create_task(worker.client.create_task("n.diamond"))
+        await eventually(lambda: _count(memory.held(worker.id), 2))
+        store.lose("claim")
+        other = await LocalClient(memory).create_task("n.diamond")
+        await eventually(lambda: store.calls.count("held") >= 1)
+        await eventually(lambda: store.calls[-1] == "wait_for_work")
+        for gate in store.held_up.values():
+            gate.set()
+        tasks = [fetched, await creation, other]
+        for task in tasks:
+            await worker.client.wait(task.id, timeout=SOON)
+        await assert_each_step_ran_once(memory, tasks, events)
+
+
+async def _count(answer: Any, least: int) -> bool:
+    return len(await answer) >= least
+
+
+@pytest.mark.parametrize("how", ["lose", "refuse"])
+async def test_a_step_parks_once_through_a_lost_reply(memory: Store, how: str) -> None:
+    async def parent(context: Context) -> str:
+        return str((await context.client.run("n.diamond")).state)
+
+    store = Unreliable(memory)
+    events: list[Event] = []
+    async with Worker(
+        store,
+        [{"work": work, "parent": parent}],
+        templates=[DIAMOND, template("parent")],
+        observers=[events.append],
+    ) as worker:
+        getattr(store, how)("park")
+        task = await worker.client.run("n.parent", timeout=SOON)
+        history = await worker.client.history(task.id)
+
+    assert [AttemptOutcome.PARKED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
+    assert 1 == len(of_kind(StepWaiting, events))
+    assert [] == of_kind(SettleRefused, events)
+    assert {1} == set(attempts(events).values())
+
+
+async def test_results_outlive_an_outage_that_is_longer_than_the_lease(memory: Store) -> None:
+    """
+    What finished before is settled after, though the worker has another lease by then.
+    """
+    store = Unreliable(memory)
+    events: list[Event] = []
+    settings = WorkerSettings(lease=timedelta(seconds=1))
+    async with Worker(
+        store,
+        [{"work": work}],
+        templates=[DIAMOND],
+        settings=settings,
+        observers=[events.append],
+    ) as worker:
+        before = worker.id
+        for name in ("settle", "schema_status", "renew", "held", "claim", "lapsed", "sweep"):
+            store.refuse(name, 1_000_000)
+        task = await LocalClient(memory).create_task("n.diamond")
+        store.refuse("claim", 0)
+        await eventually(lambda: worker.id != before)
+        for name in ("settle", "schema_status", "renew", "held", "lapsed", "sweep"):
+            store.refuse(name, 0)
+        task = await worker.client.wait(task.id, timeout=SOON)
+
+    assert TaskState.COMPLETE == task.state
+    assert [] == of_kind(SettleRefused, events)
+
+
+# ------------------------------------------------------------------------- poison
+
+
+class Picky(Unreliable):
+    """A store that cannot keep certain results, as others might not keep some JSON."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self._picky if name == "settle" else super().__getattr__(name)
+
+    async def _picky(self, worker: Any, outcomes: list[Outcome], **options: Any) -> Any:
+        if any("poison" in (outcome.result or "") for outcome in outcomes):
+            raise StoreError("no such text, please")
+        return await self._store.settle(worker, outcomes, **options)
+
+
+async def test_a_result_that_the_store_refuses_harms_no_other(memory: Store) -> None:
+    def only(context: Context, n: int) -> object:
+        return "poison" if n == 7 else n
+
+    async with Worker(Picky(memory), [{"only": only}], templates=[template("only")]) as worker:
+        tasks = [await worker.client.create_task("n.only", {"n": n}) for n in range(20)]
+        ended = await eventually(lambda: _ended(memory, tasks))
+        [poisoned] = await memory.list_steps(tasks[7].id)
+
+    assert [TaskState.ERROR if n == 7 else TaskState.COMPLETE for n in range(20)] == [
+        task.state for task in ended
+    ]
+    assert (StepState.ERROR, 1) == (poisoned.state, poisoned.attempt)
+    assert poisoned.error is not None
+    assert "the result could not be stored: no such text, please" == poisoned.error["message"]
+
+
+async def _ended(store: Store, tasks: list[Task]) -> list[Task]:
+    found = [await store.get_task(task.id) for task in tasks]
+    return found if all(task.ended for task in found) else []
+
+
+# ----------------------------------------------------------------------- PostgreSQL
+
+
+async def test_connections_that_break_lose_and_repeat_nothing(postgres_schema_url: str) -> None:
+    """
+    Every session of the worker is ended again and again while it works.
+    """
+    events: list[Event] = []
+    flow = template("wide", *(step(f"s{n}", *([f"s{n - 20}"] if n >= 20 else []), callable="work")
+                              for n in range(200)))  # fmt: skip
+    other = await Address.parse(postgres_schema_url).connect()
+    try:
+        async with (
+            open_store(postgres_schema_url, upgrade=True) as store,
+            Worker(
+                store,
+                [{"work": work}],
+                templates=[flow],
+                observers=[events.append],
+                settings=WorkerSettings(slots=20),
+            ) as worker,
+        ):
+            task = await LocalClient(store).create_task("n.wide")
+            for done in range(10, 150, 20):
+                await eventually(partial(_seen, other, task, done))
+                await other.execute(
+                    """select pg_terminate_backend(pid) from pg_stat_activity
+                       where pid <> pg_backend_pid() and application_name = 'tasker'"""
+                )
+            task = await worker.client.wait(task.id, timeout=SOON)
+            history = await worker.client.history(task.id)
+    finally:
+        await other.close()
+
+    assert TaskState.COMPLETE == task.state
+    assert [1] * 200 == [row.attempt for row in history]
+    assert {1} == set(attempts(events).values())
+    assert [] == of_kind(SettleRefused, events)
+
+
+async def _seen(connection: "asyncpg.Connection[Any]", task: Task, done: int) -> bool:
+    """Tell whether so many steps are done."""
+    question = "select count(*) >= $2 from step where task_id = $1 and state = 4"
+    return bool(await connection.fetchval(question, task.id, done))

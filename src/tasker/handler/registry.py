@@ -83,6 +83,8 @@ class Handlers:
             roots = {root for module in imported for root in root_of(module)}
             with Forgotten(set(files_under(roots))):
                 return cls.of(*sources)
+        if len(sources) == 1 and isinstance(sources[0], Handlers):
+            return sources[0]
         gathering = _Gathering()
         for source in sources:
             gathering.add(source)

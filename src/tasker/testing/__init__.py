@@ -1,1 +1,46 @@
-"""What tests of workflows, handlers and stores need."""
+"""What tests of workflows, handlers and stores need: see docs/testing.md.
+
+steps        `run_step`: one handler, without an engine
+workflows    `run_workflow`: a whole task, on the production engine, with a clock that skips
+plugin       the pytest fixtures `tasker_store`, `tasker_clock` and `tasker_worker`
+postgres     a PostgreSQL server that lives as long as a `with` block
+store_suite  the laws that every store keeps
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasker.testing.skipping import SkippingStore
+    from tasker.testing.steps import StepRun, make_context, run_step
+    from tasker.testing.workflows import WorkflowRun, run_workflow, run_workflow_sync
+
+__all__ = [
+    "SkippingStore",
+    "StepRun",
+    "WorkflowRun",
+    "make_context",
+    "run_step",
+    "run_workflow",
+    "run_workflow_sync",
+]
+
+_HOME = {
+    "SkippingStore": "skipping",
+    "StepRun": "steps",
+    "WorkflowRun": "workflows",
+    "make_context": "steps",
+    "run_step": "steps",
+    "run_workflow": "workflows",
+    "run_workflow_sync": "workflows",
+}
+
+
+def __getattr__(name: str) -> Any:  # imported when used: pytest loads the plugin at every start
+    if name not in _HOME:
+        raise AttributeError(f"module 'tasker.testing' has no attribute {name!r}")
+    return getattr(import_module(f"tasker.testing.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

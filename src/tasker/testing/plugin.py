@@ -1,0 +1,65 @@
+"""Fixtures for tests of workflows; pytest finds them by itself.
+
+Async ones run with anyio (`@pytest.mark.anyio`), or with pytest-asyncio in its auto mode.
+Nothing of Tasker is imported before a test asks for one of them.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+
+if TYPE_CHECKING:
+    from tasker.clock import ManualClock
+    from tasker.engine import Worker
+    from tasker.store.protocol import Store
+
+pytest.register_assert_rewrite("tasker.testing.store_suite")
+
+StartWorker: TypeAlias = "Callable[..., Awaitable[Worker]]"
+"""What the fixture `tasker_worker` is."""
+
+
+@pytest.fixture
+def tasker_clock() -> "ManualClock":
+    """The clock of `tasker_store`: it stands still in 2030, and skips what nobody works in."""
+    from tasker.clock import ManualClock
+
+    return ManualClock()
+
+
+@pytest.fixture
+async def tasker_store(tasker_clock: "ManualClock") -> "AsyncIterator[Store]":
+    """An open store in memory, with nothing in it."""
+    from tasker.testing.skipping import SkippingStore
+
+    async with SkippingStore(tasker_clock) as store:
+        await store.upgrade()
+        yield store
+
+
+@pytest.fixture
+async def tasker_worker(tasker_store: "Store") -> AsyncIterator[StartWorker]:
+    """Start a worker on `tasker_store`: `await tasker_worker(handlers, templates=[...])`.
+
+    It takes what `Worker` takes after the store. Its `client` creates tasks and waits for
+    them; it stops when the test ends.
+    """
+    from dataclasses import replace
+    from datetime import timedelta
+
+    from tasker.config import WorkerSettings
+    from tasker.engine import Worker
+    from tasker.testing.skipping import FOR_EVER
+
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            *handlers: object, settings: WorkerSettings | None = None, **options: Any
+        ) -> Worker:
+            settings = replace(settings or WorkerSettings(grace=timedelta(0)), lease=FOR_EVER)
+            worker = Worker(tasker_store, handlers, settings=settings, **options)
+            return await stack.enter_async_context(worker)
+
+        yield start

@@ -1,0 +1,101 @@
+"""A client that creates nothing, and remembers what was to be created."""
+
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, Unpack
+
+from tasker import codec
+from tasker.client import TaskOptions, TaskRequest
+from tasker.errors import NotFound, StepParked
+from tasker.model import Json, StepCounts, Task, TaskId, TaskState, TemplateName
+
+
+class Recorder:
+    """What `context.client` is in `run_step`: the part of `Client` that handlers use.
+
+    Nothing runs, so whoever waits for a task without a timeout parks its step, as it does
+    in a worker.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[TaskRequest] = []
+        self._tasks: dict[TaskId, Task] = {}
+
+    async def create_task(
+        self, template: str, context: Json = None, **options: Unpack[TaskOptions]
+    ) -> Task:
+        """Remember a request; tell the task that it would make."""
+        context = {} if context is None else context
+        request = TaskRequest(template=template, context=context, **options)
+        task = _pending(request)
+        self.requests.append(request)
+        self._tasks[task.id] = task
+        return task
+
+    async def run(
+        self,
+        template: str,
+        context: Json = None,
+        *,
+        timeout: timedelta | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Task:
+        """Remember a request, and park the step."""
+        task = await self.create_task(template, context, **options)
+        raise StepParked(task.id)
+
+    async def wait(self, task_id: TaskId, *, timeout: timedelta | None = None) -> Task:
+        """Park the step."""
+        raise StepParked(task_id)
+
+    async def get(self, task_id: TaskId) -> Task:
+        """Tell a task that was created here. Raises NotFound."""
+        if task_id not in self._tasks:
+            raise NotFound(f"there is no task {task_id}")
+        return self._tasks[task_id]
+
+
+class BlockingRecorder:
+    """The same for handlers that are not async."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._recorder, name)
+        return lambda *given, **options: _returned(method(*given, **options))
+
+
+def _returned(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("a recorder never waits")
+
+
+def _pending(request: TaskRequest) -> Task:
+    name, _, version = request.template.partition("@")
+    namespace, _, name = name.rpartition(".")
+    task_id = codec.new_task_id()
+    now = datetime.now(UTC)
+    return Task(
+        id=task_id,
+        template=TemplateName(
+            namespace or request.namespace or "default", name, version or request.version or ""
+        ),
+        state=TaskState.PENDING,
+        context=request.context,
+        correlation_id=request.correlation_id or task_id,
+        parent_id=request.parent_id,
+        idempotency_key=request.idempotency_key,
+        created_by=request.created_by or "",
+        reason=request.reason,
+        tags=request.tags,
+        created_at=now,
+        ended_at=None,
+        deadline=now + request.deadline if request.deadline else None,
+        error=None,
+        counts=StepCounts(),
+    )

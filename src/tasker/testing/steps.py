@@ -1,0 +1,247 @@
+"""One step without an engine: its handler, called the way a worker calls it."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import Random
+from typing import Any, TypedDict, TypeVar, Unpack
+
+from tasker import codec
+from tasker.client import TaskRequest
+from tasker.engine.failure import outcome_of
+from tasker.errors import StepParked
+from tasker.handler import Context, Handler, LiveAttempt, Plan, StepFacts, Upstream, compile_plan
+from tasker.model import (
+    ATTEMPT_OUTCOMES,
+    AttemptOutcome,
+    Claim,
+    JsonObject,
+    JsonText,
+    Retry,
+    StepSpec,
+    TaskId,
+    TaskInput,
+    TemplateId,
+    TemplateName,
+)
+from tasker.template import check_result
+from tasker.testing.recorder import BlockingRecorder, Recorder
+
+T = TypeVar("T")
+TEMPLATE = TemplateName("tests", "workflow", "1.0.0")
+TASK_ID = TaskId("01890a5d-ac96-774b-bcce-b302099a8057")
+
+
+class Given(TypedDict, total=False):
+    """What an attempt is given; all of it may be left out."""
+
+    input: Mapping[str, Any]
+    """The task's input."""
+
+    results: Mapping[str, Any]
+    """Results of the steps before this one, by name, direct dependencies or not; None as
+    the result of one that was skipped."""
+
+    config: JsonObject
+    """What the template gives this step; without it, what `spec` has."""
+
+    attempt: int
+    """The attempt's number, from 1."""
+
+    tries: int
+    """Attempts that count against `max_attempts`; without it, `attempt`."""
+
+    checkpoint: Any
+    """What an earlier attempt saved."""
+
+    client: Any
+    """What `context.client` is; without it, one that creates nothing, but remembers."""
+
+    spec: StepSpec
+    """The step as its template has it, as `template.step("charge")`."""
+
+    retry: Retry
+    """When another attempt follows; without it, as `spec` says."""
+
+    template: TemplateName
+    correlation_id: str
+    task_id: TaskId
+    parent_id: TaskId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRun:
+    """What one attempt led to."""
+
+    outcome: AttemptOutcome
+    """`complete`; `retry`, another attempt would follow; `error`, none would; or `parked`."""
+
+    value: Any = None
+    """The result, as the steps after it get it: read back from JSON."""
+
+    error: BaseException | None = None
+    """What the handler raised, or what kept it from being called."""
+
+    delay: timedelta = timedelta(0)
+    """How long the next attempt would wait."""
+
+    problems: tuple[str, ...] = ()
+    """Where the result does not fit the step's `result_schema`."""
+
+    checkpoints: tuple[Any, ...] = ()
+    """What it saved, oldest first."""
+
+    created: tuple[TaskRequest, ...] = ()
+    """The tasks that it would have created, where no `client` was given."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the step would be complete."""
+        return self.outcome is AttemptOutcome.COMPLETE
+
+
+def run_step(handler: Any, **given: Unpack[Given]) -> StepRun:  # anything may be a handler
+    """Run a handler as one attempt of a step: parameters filled, result and errors sorted.
+
+    An async handler gets an event loop of its own, in another thread where one runs here.
+
+    Args:
+        handler: A function, a class, or an object with a `call` method.
+        given: See `Given`.
+
+    Raises:
+        Misuse: No step could call this handler: it asks for what there is not.
+    """
+    scene = _Scene(given)
+    found = Handler(scene.spec.handler, handler)
+    plan = compile_plan(found, scene.spec, upstream=scene.upstream, template=scene.template)
+    try:
+        value = _apart(lambda: _call(plan, scene.attempt))
+        return scene.completed(codec.dumps(value, what="the result"))
+    except (Exception, SystemExit, StepParked) as error:  # it belongs to the attempt
+        return scene.failed(error)
+
+
+def make_context(*, blocking: bool = False, **given: Unpack[Given]) -> Context:
+    """Make a context to call a handler with.
+
+    Args:
+        blocking: Whether the client that remembers blocks, as it does for handlers that
+            are not async.
+        given: See `Given`.
+    """
+    scene = _Scene(given)
+    config = codec.dumps(scene.spec.config, what="config")
+    facts = StepFacts(scene.template, scene.spec, scene.upstream, config, __name__, blocking)
+    return Context(facts, scene.attempt)
+
+
+class _Services:
+    """What a worker offers to attempts, without a worker."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.recorder = Recorder()
+        self.saved: list[JsonText] = []
+
+    def client(self, attempt: LiveAttempt, *, blocking: bool) -> Any:
+        if self._client is not None:
+            return self._client
+        return BlockingRecorder(self.recorder) if blocking else self.recorder
+
+    def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
+        self.saved.append(value)
+        saving: Future[None] = Future()
+        saving.set_result(None)
+        return saving
+
+
+class _Scene:
+    """An attempt, and all around it."""
+
+    def __init__(self, given: Given) -> None:
+        spec = given.get("spec") or StepSpec(name="step")
+        self.spec = replace(
+            spec, config=given.get("config", spec.config), retry=given.get("retry", spec.retry)
+        )
+        self.template = given.get("template", TEMPLATE)
+        results = given.get("results", {})
+        names = [*results, *(name for name in spec.dependencies if name not in results)]
+        self.upstream = Upstream.named(*names)
+        self.services = _Services(given.get("client"))
+        number, saved = given.get("attempt", 1), given.get("checkpoint")
+        task_id = given.get("task_id", TASK_ID)
+        self.attempt = LiveAttempt(
+            Claim(
+                task_id,
+                len(names) + 1,
+                number,
+                given.get("tries", number),
+                None if saved is None else codec.dumps(saved, what="the checkpoint"),
+            ),
+            TaskInput(
+                task_id,
+                TemplateId(1),
+                codec.dumps(given.get("input", {}), what="the input"),
+                given.get("correlation_id", "correlation"),
+                given.get("parent_id"),
+                None,
+            ),
+            _texts(names, results),
+            self.services,
+        )
+
+    def completed(self, text: JsonText) -> StepRun:
+        value = codec.loads(text)
+        problems = tuple(check_result(self.spec, value))
+        return self._run(StepRun(outcome=AttemptOutcome.COMPLETE, value=value, problems=problems))
+
+    def failed(self, error: BaseException) -> StepRun:
+        if isinstance(error, StepParked):
+            return self._run(StepRun(outcome=AttemptOutcome.PARKED, error=error))
+        outcome = outcome_of(error, self.attempt.claim, self.spec, Random())
+        return self._run(
+            StepRun(
+                outcome=ATTEMPT_OUTCOMES[outcome.outcome],
+                error=error,
+                delay=timedelta(seconds=outcome.delay),
+            )
+        )
+
+    def _run(self, run: StepRun) -> StepRun:
+        return replace(
+            run,
+            checkpoints=tuple(codec.loads(saved) for saved in self.services.saved),
+            created=tuple(self.services.recorder.requests),
+        )
+
+
+def _texts(names: Sequence[str], results: Mapping[str, Any]) -> dict[int, JsonText | None]:
+    return {
+        no: codec.dumps(results[name], what=f"the result of {name}")
+        for no, name in enumerate(names, start=1)
+        if results.get(name) is not None
+    }
+
+
+def _call(plan: Plan, attempt: LiveAttempt) -> Any:
+    if not plan.is_async:
+        return plan.call(attempt)
+
+    async def call() -> Any:
+        return await plan.call(attempt)
+
+    return asyncio.run(call())
+
+
+def _apart(call: Callable[[], T]) -> T:
+    """Call where no event loop runs, as workers do with sync handlers: here, or in a thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return call()
+    with ThreadPoolExecutor(1, thread_name_prefix="tasker-step") as thread:
+        return thread.submit(copy_context().run, call).result()

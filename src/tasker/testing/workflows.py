@@ -1,0 +1,207 @@
+"""A whole workflow, on the production engine, in milliseconds."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ParamSpec, TypeAlias, TypeVar, Unpack
+
+from tasker.client import TaskOptions
+from tasker.clock import ManualClock
+from tasker.config import WorkerSettings
+from tasker.engine import Worker
+from tasker.errors import WaitTimeout
+from tasker.events import Event, StepSettled
+from tasker.handler import Handlers
+from tasker.model import (
+    STEP_DONE,
+    Attempt,
+    AttemptOutcome,
+    Json,
+    Step,
+    Task,
+    TaskFilter,
+    TaskId,
+    TaskState,
+    Template,
+)
+from tasker.store.protocol import Store
+from tasker.template import load_template
+from tasker.testing.rigged import Rigged
+from tasker.testing.skipping import FOR_EVER, SkippingStore
+from tasker.workflow import Workflow
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+Source: TypeAlias = Template | Workflow | str | Path
+"""A template, a workflow, or the path of a template's file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowRun:
+    """How a task went."""
+
+    task: Task
+    """As it was at the end."""
+
+    steps: Mapping[str, Step]
+    """By name: `state`, `result`, `error`, and `attempt`, the number of attempts."""
+
+    history: tuple[Attempt, ...]
+    """All attempts, in the order in which they ended."""
+
+    events: tuple[Event, ...]
+    """What the worker told its observers, of this task and all others."""
+
+    children: tuple[Task, ...]
+    """The tasks that its steps created, oldest first."""
+
+    slept: timedelta
+    """The time that was skipped: delays before retries, and waits for `run_at`."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the task is complete."""
+        return self.task.state is TaskState.COMPLETE
+
+    @property
+    def results(self) -> dict[str, Json]:
+        """Results of the steps that are done, by name."""
+        return {name: step.result for name, step in self.steps.items() if step.state in STEP_DONE}
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The steps that completed, in that order."""
+        return tuple(
+            event.step
+            for event in self.events
+            if isinstance(event, StepSettled)
+            and event.task_id == self.task.id
+            and event.outcome is AttemptOutcome.COMPLETE
+        )
+
+
+async def run_workflow(
+    workflow: Source,
+    context: Json = None,
+    *,
+    handlers: object = (),
+    stubs: Mapping[str, Any] | None = None,
+    failures: Mapping[str, Sequence[BaseException]] | None = None,
+    templates: Iterable[Source] = (),
+    settings: WorkerSettings | None = None,
+    clock: ManualClock | None = None,
+    timeout: timedelta | float = 10.0,
+    **options: Unpack[TaskOptions],
+) -> WorkflowRun:
+    """Run a task to its end, and those that it creates: on the engine that runs in earnest.
+
+    The store is SQLite in memory. Its clock stands still while handlers run, and moves on
+    to the next instant at which something is due when none does, so that hours of backoff
+    take no time. Timeouts of attempts are real time.
+
+    Args:
+        workflow: See `Source`.
+        context: The task's input.
+        handlers: What `Handlers.of` takes, or a list of such; a workflow brings its own.
+        stubs: By step, what does its work instead: a handler, which gets its parameters
+            like any other; a result; or an exception to be raised.
+        failures: By step, exceptions that its first attempts raise, one each.
+        templates: Others, of which steps create tasks.
+        settings: The worker's; its lease never lapses.
+        clock: Begins in 2030 unless it says otherwise.
+        timeout: Most seconds of real time that it may take.
+        options: See `TaskRequest`.
+
+    Raises:
+        WaitTimeout: It takes too long; or nothing is left that could happen, and the task
+            has not ended. The message tells which steps are in which state.
+        HandlerNotFound: A step has neither a handler nor a stub.
+        Misuse: There is no step of a name in `stubs` or `failures`.
+    """
+    given = (workflow, *templates)
+    template, *others = [_template(source) for source in given]
+    sources = [
+        *(source for source in given if isinstance(source, Workflow)),
+        *_listed(handlers),
+    ]
+    rigged = Rigged(
+        Handlers.of(*sources), template, stubs=dict(stubs or {}), failures=dict(failures or {})
+    )
+    events: list[Event] = []
+    async with SkippingStore(clock) as store:
+        await store.upgrade()
+        worker = Worker(
+            store,
+            [rigged],
+            templates=[template, *others],
+            settings=replace(settings or WorkerSettings(), lease=FOR_EVER, grace=timedelta(0)),
+            name="test",
+            observers=[events.append],
+        )
+        async with worker:
+            task = await worker.client.create_task(str(template.key), context, **options)
+            store.still.clear()
+            await _until_still(store, task.id, timeout)
+        return await _told(store, task.id, events)
+
+
+def _blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return asyncio.run(function(*args, **kwargs))
+
+    call.__doc__ = "Run a workflow where no event loop runs: see `run_workflow`."
+    return call
+
+
+run_workflow_sync = _blocking(run_workflow)
+
+
+def _template(source: Source) -> Template:
+    if isinstance(source, Template):
+        return source
+    if isinstance(source, str | Path):
+        return load_template(source)
+    return source.template
+
+
+def _listed(handlers: object) -> Sequence[object]:
+    return handlers if isinstance(handlers, list | tuple) else [handlers]
+
+
+async def _until_still(store: SkippingStore, task_id: TaskId, timeout: timedelta | float) -> None:
+    """Wait until all has happened that can."""
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    try:
+        async with asyncio.timeout(seconds):
+            await store.still.wait()
+    except TimeoutError:
+        raise WaitTimeout(
+            f"the task did not end within {seconds:g} s: {await _open_steps(store, task_id)}"
+        ) from None
+    if not (await store.get_task(task_id)).ended:
+        raise WaitTimeout(
+            "the task has not ended, and nothing is left that could happen:"
+            f" {await _open_steps(store, task_id)}"
+        )
+
+
+async def _open_steps(store: Store, task_id: TaskId) -> str:
+    steps = await store.list_steps(task_id)
+    told = [f"{step.name} is {step.state}" for step in steps if step.settled_at is None]
+    return ", ".join(told) or "no step is open"
+
+
+async def _told(store: SkippingStore, task_id: TaskId, events: Sequence[Event]) -> WorkflowRun:
+    children = await store.list_tasks(TaskFilter(parent_id=task_id), limit=1000)
+    return WorkflowRun(
+        task=await store.get_task(task_id),
+        steps={step.name: step for step in await store.list_steps(task_id)},
+        history=tuple(await store.history(task_id, limit=100_000)),
+        events=tuple(events),
+        children=tuple(reversed(children)),
+        slept=store.skipped,
+    )

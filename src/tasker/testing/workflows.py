@@ -16,6 +16,7 @@ from tasker.events import Event, StepSettled
 from tasker.handler import Handlers
 from tasker.model import (
     STEP_DONE,
+    STEP_ENDED,
     Attempt,
     AttemptOutcome,
     Json,
@@ -191,7 +192,7 @@ async def _until_still(store: SkippingStore, task_id: TaskId, timeout: timedelta
 
 async def _open_steps(store: Store, task_id: TaskId) -> str:
     steps = await store.list_steps(task_id)
-    told = [f"{step.name} is {step.state}" for step in steps if step.settled_at is None]
+    told = [f"{step.name} is {step.state}" for step in steps if step.state not in STEP_ENDED]
     return ", ".join(told) or "no step is open"
 
 

@@ -1,0 +1,412 @@
+"""Whole workflows on the production engine, with a clock that skips."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasker import (
+    Context,
+    PermanentError,
+    Retry,
+    RetryableError,
+    StepState,
+    TaskState,
+    Template,
+    WorkerSettings,
+    handler,
+)
+from tasker.clock import ManualClock
+from tasker.errors import HandlerNotFound, InvalidInput, Misuse, WaitTimeout
+from tasker.events import StepStarted, StepWaiting, TaskEnded
+from tasker.model import AttemptOutcome, Backoff, StepOverride, StepSpec
+from tasker.testing import run_workflow, run_workflow_sync
+from tasker.workflow import Workflow
+
+HOURS = Retry(
+    max_attempts=6,
+    backoff=Backoff.EXPONENTIAL,
+    initial_delay=timedelta(hours=1),
+    max_delay=timedelta(hours=8),
+    jitter=0,
+)
+
+
+def checkout() -> Workflow:
+    workflow = Workflow("shop.checkout", version="1.2.0")
+
+    @workflow.step
+    def reserve(order_id: str) -> str:
+        return f"hold-{order_id}"
+
+    @workflow.step(retry=HOURS)
+    async def charge(reserve: str, ctx: Context) -> dict[str, Any]:
+        return {"hold": reserve, "attempt": ctx.attempt}
+
+    @workflow.step
+    def ship(charge: dict[str, Any]) -> str:
+        return f"shipped {charge['hold']}"
+
+    return workflow
+
+
+def diamond(retry: Retry | None = None) -> Template:
+    names = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
+    return Template(
+        namespace="shop",
+        name="diamond",
+        version="1.0.0",
+        steps=tuple(
+            StepSpec(name=name, dependencies=waits, retry=retry or Retry())
+            for name, waits in names.items()
+        ),
+    )
+
+
+def test_a_workflow_runs_to_its_end() -> None:
+    """
+    With results, order, history and events to look at.
+    """
+    run = run_workflow_sync(checkout(), {"order_id": "7"})
+
+    assert run.ok
+    assert TaskState.COMPLETE == run.task.state
+    assert ("reserve", "charge", "ship") == run.order
+    assert {
+        "reserve": "hold-7",
+        "charge": {"hold": "hold-7", "attempt": 1},
+        "ship": "shipped hold-7",
+    } == run.results
+    assert [1, 1, 1] == [step.attempt for step in run.steps.values()]
+    assert ["reserve", "charge", "ship"] == [attempt.step for attempt in run.history]
+    assert 3 == sum(isinstance(event, StepStarted) for event in run.events)
+    assert 1 == sum(isinstance(event, TaskEnded) for event in run.events)
+    assert timedelta(0) == run.slept
+    assert () == run.children
+
+
+def test_hours_of_backoff_take_no_time() -> None:
+    """
+    The first attempts fail as told; the delays are those of the template and of the error.
+    """
+    began = time.monotonic()
+
+    run = run_workflow_sync(
+        checkout(),
+        {"order_id": "7"},
+        failures={
+            "charge": [
+                ConnectionError("a"),
+                ConnectionError("b"),
+                RetryableError("c", retry_after=timedelta(hours=20)),
+            ]
+        },
+    )
+
+    assert run.ok
+    assert 4 == run.steps["charge"].attempt
+    assert timedelta(hours=1 + 2 + 20) == run.slept
+    assert [AttemptOutcome.RETRY] * 3 + [AttemptOutcome.COMPLETE] == [
+        attempt.outcome for attempt in run.history if attempt.step == "charge"
+    ]
+    assert time.monotonic() - began < 5
+
+
+def test_a_step_that_fails_for_good_is_told() -> None:
+    """
+    As the end of the run, not as an exception.
+    """
+    run = run_workflow_sync(
+        checkout(), {"order_id": "7"}, failures={"reserve": [PermanentError("none", code="OUT")]}
+    )
+
+    assert not run.ok
+    assert (TaskState.ERROR, StepState.ERROR, StepState.PENDING) == (
+        run.task.state,
+        run.steps["reserve"].state,
+        run.steps["charge"].state,
+    )
+    assert run.steps["reserve"].error is not None
+    assert "OUT" == run.steps["reserve"].error["code"]
+    assert ((), {}) == (run.order, run.results)
+
+
+def test_attempts_run_out() -> None:
+    """
+    When every attempt fails the step does.
+    """
+    run = run_workflow_sync(
+        checkout(),
+        {"order_id": "7"},
+        failures={"charge": [ConnectionError(str(n)) for n in range(9)]},
+    )
+
+    assert (TaskState.ERROR, 6) == (run.task.state, run.steps["charge"].attempt)
+    assert timedelta(hours=1 + 2 + 4 + 8 + 8) == run.slept
+
+
+def test_stubs_do_the_work_instead() -> None:
+    """
+    A value is the result; a handler gets its parameters; an exception is raised.
+    """
+
+    async def charge(reserve: str, order_id: str, ctx: Context) -> str:
+        return f"{ctx.step} {reserve} {order_id}"
+
+    run = run_workflow_sync(
+        checkout(),
+        {"order_id": "7"},
+        stubs={"reserve": "stubbed", "charge": charge, "ship": PermanentError("no")},
+    )
+
+    assert {"reserve": "stubbed", "charge": "charge stubbed 7"} == run.results
+    assert StepState.ERROR == run.steps["ship"].state
+
+
+def test_a_template_without_handlers_can_be_stubbed_whole() -> None:
+    """
+    To test its shape alone.
+    """
+    run = run_workflow_sync(diamond(), stubs={"a": 1, "b": None, "c": [3], "d": {"n": 4}})
+
+    assert {"a": 1, "b": None, "c": [3], "d": {"n": 4}} == run.results
+    assert ("a", "d") == (run.order[0], run.order[-1])
+
+
+def test_two_steps_of_one_handler_are_stubbed_one_by_one() -> None:
+    """
+    A stub belongs to a step, not to a handler.
+    """
+    template = Template(
+        namespace="shop",
+        name="twins",
+        version="1.0.0",
+        steps=(StepSpec(name="left", callable="work"), StepSpec(name="right", callable="work")),
+    )
+
+    run = run_workflow_sync(template, handlers={"work": lambda: "real"}, stubs={"left": "stub"})
+
+    assert {"left": "stub", "right": "real"} == run.results
+
+
+def test_a_template_is_read_from_its_file(tmp_path: Path) -> None:
+    """
+    Its handlers are given in all the ways that a worker takes them.
+    """
+
+    @handler("Shop.First")
+    def first() -> int:
+        return 1
+
+    file = tmp_path / "two.yaml"
+    file.write_text(
+        "name: two\nnamespace_name: shop\nversion: 1.0.0\nsteps:\n"
+        "  - {name: first, handler: {callable: 'Shop::First'}}\n"
+        "  - {name: second, dependencies: [first]}\n"
+    )
+
+    run = run_workflow_sync(file, handlers=[first, {"second": lambda: 2}])
+
+    assert {"first": 1, "second": 2} == run.results
+
+
+@pytest.mark.anyio
+async def test_it_can_be_awaited() -> None:
+    """
+    In tests that are async themselves.
+    """
+    run = await run_workflow(checkout(), {"order_id": "7"})
+
+    assert run.ok
+
+
+def test_branches_share_the_skipped_time() -> None:
+    """
+    Two that wait at once are due one after the other, and nobody waits twice.
+    """
+    run = run_workflow_sync(
+        diamond(HOURS),
+        stubs={"a": 0, "b": 0, "c": 0, "d": 0},
+        failures={"b": [ConnectionError()] * 3, "c": [RetryableError(retry_after=5 * 3600)]},
+    )
+
+    assert ("a", "c", "b", "d") == run.order
+    assert timedelta(hours=7) == run.slept
+
+
+def test_a_task_that_begins_later_begins() -> None:
+    """
+    The wait for its `run_at` is skipped as well, from where the test's clock begins.
+    """
+    clock = ManualClock(datetime(2040, 2, 29, tzinfo=UTC))
+
+    run = run_workflow_sync(
+        checkout(),
+        {"order_id": "7"},
+        clock=clock,
+        run_at=datetime(2040, 3, 7, 12, tzinfo=UTC),
+        correlation_id="c-1",
+    )
+
+    assert run.ok
+    assert timedelta(days=7, hours=12) == run.slept
+    assert datetime(2040, 3, 7, 12, tzinfo=UTC) == run.task.ended_at == clock.now()
+    assert "c-1" == run.task.correlation_id
+
+
+def test_a_deadline_is_reached_like_any_other_instant() -> None:
+    """
+    A task whose retries would take longer ends when its time is over.
+    """
+    run = run_workflow_sync(
+        checkout(),
+        {"order_id": "7"},
+        deadline=timedelta(hours=2),
+        failures={"charge": [ConnectionError()] * 5},
+    )
+
+    assert run.task.error is not None
+    assert (TaskState.ERROR, "deadline_exceeded") == (run.task.state, run.task.error["code"])
+    assert (timedelta(hours=2), 2) == (run.slept, run.steps["charge"].attempt)
+
+
+def test_tasks_that_steps_create_run_as_well() -> None:
+    """
+    Until they have all ended, whether somebody waits for them or not.
+    """
+    child = Template(
+        namespace="payments",
+        name="refund",
+        version="1.0.0",
+        steps=(StepSpec(name="refund", retry=HOURS),),
+    )
+    parent = Workflow("support.refund", version="1.0.0")
+
+    @parent.step
+    async def delegate(ctx: Context, amount: int) -> str:
+        await ctx.client.create_task("payments.refund", {"amount": amount}, tags=("unawaited",))
+        return str((await ctx.client.run("payments.refund", {"amount": amount + 1})).state)
+
+    def refund(amount: int, ctx: Context) -> int:
+        if ctx.attempt == 1:
+            raise ConnectionError
+        return amount
+
+    run = run_workflow_sync(parent, {"amount": 1}, handlers={"refund": refund}, templates=[child])
+
+    assert {"delegate": "complete"} == run.results
+    assert [TaskState.COMPLETE] * 2 == [task.state for task in run.children]
+    assert [run.task.id] * 2 == [task.parent_id for task in run.children]
+    assert [("unawaited",), ()] == sorted((task.tags for task in run.children), reverse=True)
+    assert 1 == sum(isinstance(event, StepWaiting) for event in run.events)
+    assert timedelta(hours=1) == run.slept
+
+
+def test_the_settings_of_a_worker_apply() -> None:
+    """
+    The environment, say.
+    """
+    template = Template(
+        namespace="shop",
+        name="one",
+        version="1.0.0",
+        steps=(StepSpec(name="x", config={"n": 1}),),
+        environments={"test": {"x": StepOverride(config={"n": 2})}},
+    )
+
+    def x(ctx: Context) -> Any:
+        return ctx.config["n"]
+
+    settings = [WorkerSettings(), WorkerSettings(environment="test")]
+    runs = [run_workflow_sync(template, handlers={"x": x}, settings=each) for each in settings]
+
+    assert [1, 2] == [run.results["x"] for run in runs]
+
+
+def test_an_unknown_step_is_a_mistake_of_the_test() -> None:
+    """
+    Told before anything runs, with a suggestion.
+    """
+    with pytest.raises(Misuse, match="did you mean 'charge'"):
+        run_workflow_sync(checkout(), {"order_id": "7"}, stubs={"chrage": 1})
+    with pytest.raises(Misuse, match="no step 'other'"):
+        run_workflow_sync(checkout(), {"order_id": "7"}, failures={"other": [ValueError()]})
+
+
+def test_a_step_without_handler_or_stub_is_told() -> None:
+    """
+    As at the start of a worker.
+    """
+    with pytest.raises(HandlerNotFound, match="step c"):
+        run_workflow_sync(diamond(), stubs={"a": 1, "b": 2})
+
+
+def test_a_context_that_does_not_fit_is_refused() -> None:
+    """
+    As for every client.
+    """
+    workflow = Workflow("shop.strict", version="1.0.0", input={"required": ["n"]})
+    workflow.add("x")
+
+    with pytest.raises(InvalidInput):
+        run_workflow_sync(workflow, {}, stubs={"x": 1})
+
+
+def test_a_handler_that_hangs_does_not_hang_the_test() -> None:
+    """
+    The error tells which step it is.
+    """
+
+    async def reserve() -> None:
+        await asyncio.sleep(3600)
+
+    with pytest.raises(WaitTimeout, match="reserve is in_progress"):
+        run_workflow_sync(checkout(), {}, stubs={"reserve": reserve}, timeout=0.2)
+
+
+def test_a_task_that_nobody_goes_on_with_is_told() -> None:
+    """
+    A step waits for a task whose steps nobody runs here: nothing is left to wait for.
+    """
+    parent = Workflow("support.stuck", version="1.0.0")
+
+    @parent.step
+    async def delegate(ctx: Context) -> None:
+        await ctx.client.register(
+            Template(namespace="x", name="y", version="1.0.0", steps=(StepSpec(name="z"),))
+        )
+        await ctx.client.run("x.y")
+
+    with pytest.raises(
+        WaitTimeout, match=r"nothing is left that could happen.*delegate is waiting"
+    ):
+        run_workflow_sync(parent)
+
+
+def test_many_steps_take_no_long_time() -> None:
+    """
+    Fan-outs of hundreds are fine in a unit test.
+    """
+    wide = [f"s{n}" for n in range(300)]
+    template = Template(
+        namespace="shop",
+        name="wide",
+        version="1.0.0",
+        steps=(
+            *(StepSpec(name=name, callable="work", retry=HOURS) for name in wide),
+            StepSpec(name="end", dependencies=tuple(wide)),
+        ),
+    )
+
+    run = run_workflow_sync(
+        template,
+        handlers={"work": lambda: 1, "end": lambda: 2},
+        failures={name: [ConnectionError()] for name in wide[::10]},
+    )
+
+    assert run.ok
+    assert 301 + 30 == len(run.history)
+    assert timedelta(hours=1) == run.slept

@@ -4,6 +4,7 @@
 create or replace function end_failed(p_tasks uuid[]) returns setof uuid language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
+set enable_indexscan = off set enable_indexonlyscan = off
 as $$
 declare
     v_ended uuid[];

@@ -2,6 +2,10 @@
 -- One row per thing to know: kind 0, an outcome was refused (no = its index, from 1);
 -- kind 1, a freed step was claimed for the caller; kind 2, a task ended (no = its state).
 -- Children are locked in the order (task, step), so settlements cannot deadlock.
+--
+-- Its plans are made once per connection, perhaps while the tables are empty, and have to
+-- be right for full ones too. So but one plan is left to choose: each row is looked up by
+-- its primary key. Scans of other kinds are off, and `state::int` fits no partial index.
 create or replace function settle(
     p_worker bigint, p_task uuid[], p_no int[], p_attempt int[], p_outcome smallint[],
     p_result text[], p_error text[], p_delay float8[], p_queues int[], p_claim int
@@ -10,11 +14,16 @@ returns table (kind int, task_id uuid, no int, attempt int)
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
+set enable_indexscan = off set enable_indexonlyscan = off
 as $$
 #variable_conflict use_column
 declare
     v_accepted int[];
     v_failed uuid[];
+    v_child_task uuid[];
+    v_child_no int[];
+    v_parents int[];
+    v_run_at timestamptz[];
     v_claimed_task uuid[];
     v_claimed_no int[];
     v_left int;
@@ -35,65 +44,82 @@ begin
         where s.task_id = g.task_id
           and s.no = g.no
           and s.attempt = g.attempt          -- the fence
-          and s.state = 2
+          and s.state::int = 2
         returning s.task_id, s.no, s.attempt, s.children, s.run_at, s.worker, s.claimed_at,
                   s.enqueued_at, g.outcome, g.error, g.ord
     ), history as (
         insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at, error)
         select task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, now(), error::json
         from settled
-    ), child as materialized (
-        select d.task_id, c.no, count(*)::int as parents, min(d.run_at) as run_at,
-               row_number() over (order by d.task_id, c.no) as rank
+    ), child as (
+        select d.task_id, c.no, count(*)::int as parents, min(d.run_at) as run_at
         from settled d cross join lateral unnest(d.children) as c (no)
         where d.outcome in (0, 6)
         group by d.task_id, c.no
         order by d.task_id, c.no
-    ), freed as materialized (
-        update step s
-        set unmet = s.unmet - c.parents,
-            state = case when s.unmet > c.parents or s.state <> 0 then s.state
-                         when c.rank <= p_claim and s.queue_id = any (p_queues) then 2 else 1 end,
-            attempt = s.attempt + (s.unmet = c.parents and s.state = 0 and c.rank <= p_claim
-                                   and s.queue_id = any (p_queues))::int,
-            worker = case when s.unmet = c.parents and c.rank <= p_claim
-                               and s.queue_id = any (p_queues) then p_worker end,
-            run_at = c.run_at,
-            enqueued_at = now(),
-            claimed_at = case when s.unmet = c.parents and c.rank <= p_claim
-                                   and s.queue_id = any (p_queues) then now() end
-        from child c
-        where c.no > 0 and s.task_id = c.task_id and s.no = c.no
-        returning s.task_id, s.no, s.state, s.unmet
-    ), ended as (
-        update task t
-        set open_sinks = t.open_sinks - c.parents,
-            state = case when t.open_sinks = c.parents then 4 else t.state end,
-            ended_at = case when t.open_sinks = c.parents then now() end
-        from child c
-        where c.no = 0 and t.id = c.task_id and t.state = 0
-        returning t.id, t.state
     )
-    select (select array_agg(d.ord) from settled d),
-           (select array_agg(d.task_id) from settled d where d.outcome = 2),
-           (select array_agg(e.id) from ended e where e.state = 4),
-           array_agg(f.task_id) filter (where f.state = 2),
-           array_agg(f.no) filter (where f.state = 2),
-           count(*) filter (where f.state = 1)
-    into v_accepted, v_failed, v_ended, v_claimed_task, v_claimed_no, v_left
-    from freed f;
+    select d.accepted, d.failed, c.*
+    into v_accepted, v_failed, v_child_task, v_child_no, v_parents, v_run_at
+    from (
+        select array_agg(ord) as accepted, array_agg(task_id) filter (where outcome = 2) as failed
+        from settled
+    ) d, (
+        select array_agg(task_id), array_agg(no), array_agg(parents), array_agg(run_at) from child
+    ) c;
+
+    if 0 < any (v_child_no) then
+        with freed as (
+            update step s
+            set unmet = s.unmet - c.parents,
+                state = case when s.unmet > c.parents then 0
+                             when c.rank <= p_claim and s.queue_id = any (p_queues) then 2 else 1 end,
+                attempt = s.attempt + (s.unmet = c.parents and c.rank <= p_claim
+                                       and s.queue_id = any (p_queues))::int,
+                worker = case when s.unmet = c.parents and c.rank <= p_claim
+                                   and s.queue_id = any (p_queues) then p_worker end,
+                run_at = c.run_at,
+                enqueued_at = now(),
+                claimed_at = case when s.unmet = c.parents and c.rank <= p_claim
+                                       and s.queue_id = any (p_queues) then now() end
+            from unnest(v_child_task, v_child_no, v_parents, v_run_at)
+                 with ordinality as c (task_id, no, parents, run_at, rank)
+            where c.no > 0 and s.task_id = c.task_id and s.no = c.no and s.state::int = 0
+            returning s.task_id, s.no, s.state
+        )
+        select array_agg(f.task_id) filter (where f.state = 2),
+               array_agg(f.no) filter (where f.state = 2),
+               count(*) filter (where f.state = 1)
+        into v_claimed_task, v_claimed_no, v_left
+        from freed f;
+    end if;
+
+    if 0 = any (v_child_no) then
+        with sunk as (
+            update task t
+            set open_sinks = t.open_sinks - c.parents,
+                state = case when t.open_sinks = c.parents then 4 else t.state end,
+                ended_at = case when t.open_sinks = c.parents then now() end
+            from unnest(v_child_task, v_child_no, v_parents) as c (task_id, no, parents)
+            where c.no = 0 and t.id = c.task_id and t.state::int = 0
+            returning t.id, t.state
+        )
+        select array_agg(k.id) filter (where k.state = 4) into v_ended from sunk k;
+        if v_ended is not null then
+            perform wake_parents(v_ended);
+        end if;
+    end if;
 
     if v_failed is not null then
-        update task t set failing = true where t.id = any (v_failed) and t.state = 0 and not t.failing;
+        update task t set failing = true
+        where t.id = any (v_failed) and t.state::int = 0 and not t.failing;
     end if;
-    v_failed := array(
-        select t.id from task t where t.failing and t.state = 0 and t.id = any (p_task)
-    );
-    if cardinality(v_failed) > 0 then
-        return query select 2, e, 5, 0 from end_failed(v_failed) as e;
-    end if;
-    if v_ended is not null then
-        perform wake_parents(v_ended);
+    if exists (select from task where failing and state = 0) then
+        v_failed := array(
+            select t.id from task t where t.failing and t.state = 0 and t.id = any (p_task)
+        );
+        if cardinality(v_failed) > 0 then
+            return query select 2, e, 5, 0 from end_failed(v_failed) as e;
+        end if;
     end if;
     if v_left > 0 or p_outcome && '{3,4}'::smallint[] then   -- lost and released: for others
         perform wake();
@@ -103,6 +129,8 @@ begin
             select 0, p_task[i], i, 0 from generate_subscripts(p_task, 1) as i
             where i <> all (coalesce(v_accepted, '{}'));
     end if;
-    return query select 1, c.task_id, c.no, 1 from unnest(v_claimed_task, v_claimed_no) as c (task_id, no);
-    return query select 2, e, 4, 0 from unnest(v_ended) as e;
+    return query
+        select 1, c.task_id, c.no, 1 from unnest(v_claimed_task, v_claimed_no) as c (task_id, no)
+        union all
+        select 2, e, 4, 0 from unnest(v_ended) as e;
 end $$;

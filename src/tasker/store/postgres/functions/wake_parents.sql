@@ -2,6 +2,7 @@
 create or replace function wake_parents(p_ended uuid[]) returns void language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
+set enable_indexscan = off set enable_indexonlyscan = off
 as $$
 begin
     update step

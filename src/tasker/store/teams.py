@@ -5,7 +5,7 @@ A part of `tasker.store.protocol.Store`, whose first lines hold here too.
 
 from typing import TYPE_CHECKING, Protocol
 
-from tasker.analytics import Bottlenecks, Performance, Window
+from tasker.analytics import Bottlenecks, Performance, Utilization, Window
 from tasker.model import TemplateName, TemplateVersion
 from tasker.teams import (
     ApiKey,
@@ -153,4 +153,8 @@ class TeamStore(Protocol):
             limit: The most entries of each list.
             min_executions: Steps and templates that ran less often are left out.
         """
+        ...
+
+    async def backlog(self) -> Utilization:
+        """Tell how busy the store is now: steps that are due, due later, and running."""
         ...

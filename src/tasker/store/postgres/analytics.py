@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
+
 from tasker.analytics import (
     MOST_ATTEMPTS,
     MOST_STEP_KINDS,
@@ -16,6 +18,7 @@ from tasker.analytics import (
     Retries,
     Utilization,
     Window,
+    too_long,
 )
 from tasker.store import figures
 from tasker.store.figures import Counted, Findings, Period
@@ -43,6 +46,19 @@ class Analytics(Driver):
             found = await self._findings(connection, period, limit, min_executions)
         return figures.bottlenecks(period, counted, found, limit)
 
+    async def backlog(self) -> Utilization:
+        async with self._analysis() as connection:
+            return await self._utilization(connection)
+
+    async def _utilization(self, connection: Connection) -> Utilization:
+        backlog = await fetch_one(connection, "backlog", most=MOST_ATTEMPTS)
+        return Utilization(
+            database_pool_utilization=self._pool_utilization(),
+            due_steps=backlog[0],
+            scheduled_steps=backlog[1],
+            running_steps=backlog[2],
+        )
+
     async def _findings(
         self, connection: Connection, period: Period, limit: int, min_executions: int
     ) -> Findings:
@@ -63,19 +79,13 @@ class Analytics(Driver):
         waited = await fetch(
             connection, "waited_for", most_steps=MOST_ATTEMPTS, limit=limit, **tasks
         )
-        backlog = await fetch_one(connection, "backlog", most=MOST_ATTEMPTS)
         return Findings(
             [figures.step(row, READ.instant) for row in steps],
             [figures.task(row, READ.instant) for row in slow],
             [figures.pattern(row, READ.instant) for row in patterns],
             Retries(retried_steps=retries[0], succeeded=retries[1], failed=retries[2]),
             [figures.waited_for(row) for row in waited],
-            Utilization(
-                database_pool_utilization=self._pool_utilization(),
-                due_steps=backlog[0],
-                scheduled_steps=backlog[1],
-                running_steps=backlog[2],
-            ),
+            await self._utilization(connection),
         )
 
     def _pool_utilization(self) -> float:
@@ -94,7 +104,10 @@ class Analytics(Driver):
             most = int(TIMEOUT.total_seconds() * 1000)
             await connection.execute(f"set local statement_timeout = {most}")
             await connection.execute("set local max_parallel_workers_per_gather = 0")
-            yield connection
+            try:
+                yield connection
+            except asyncpg.QueryCanceledError:
+                raise too_long() from None
 
 
 async def _period(connection: Connection, window: Window) -> Period:

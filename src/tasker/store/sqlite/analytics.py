@@ -17,9 +17,9 @@ from tasker.analytics import (
     Retries,
     Utilization,
     Window,
+    too_long,
 )
 from tasker.clock import Clock
-from tasker.errors import StoreUnavailable
 from tasker.store import figures
 from tasker.store.figures import Counted, Findings, Period
 from tasker.store.sqlite.driver import READ, Driver, fetch, fetch_one, json_text
@@ -59,6 +59,10 @@ class Analytics(Driver):
 
         return await self._analyse(look)
 
+    async def backlog(self) -> Utilization:
+        now, (_, most) = self._clock.now().timestamp(), self._limits()
+        return await self._analyse(lambda on: _utilization(on, now, most))
+
     def _limits(self) -> tuple[int, int]:
         """Tell how many tasks and attempts are looked at."""
         part = 1 if self.address.path is not None else _MEMORY_SHARE
@@ -95,10 +99,7 @@ def _in_time(on: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) ->
         return work(on)
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
-            raise StoreUnavailable(
-                f"the analysis took longer than {TIMEOUT.total_seconds():.0f} s:"
-                " ask for fewer hours, or for one namespace"
-            ) from None
+            raise too_long() from None
         raise
     finally:
         on.set_progress_handler(None, 0)
@@ -153,17 +154,21 @@ def _findings(
     patterns = fetch(on, "error_patterns", limit=limit, **attempts)
     retries = fetch_one(on, "retry_figures", **attempts)
     waited = fetch(on, "waited_for", most_steps=most_attempts, limit=limit, now=now, **tasks)
-    backlog = fetch_one(on, "backlog", most=most_attempts, now=now)
     return Findings(
         [figures.step(row, READ.instant) for row in steps],
         [figures.task(row, READ.instant) for row in slow],
         [figures.pattern(row, READ.instant) for row in patterns],
         Retries(retried_steps=retries[0], succeeded=retries[1], failed=retries[2]),
         [figures.waited_for(row) for row in waited],
-        Utilization(
-            database_pool_utilization=0.0,
-            due_steps=backlog[0],
-            scheduled_steps=backlog[1],
-            running_steps=backlog[2],
-        ),
+        _utilization(on, now, most_attempts),
+    )
+
+
+def _utilization(on: sqlite3.Connection, now: float, most: int) -> Utilization:
+    backlog = fetch_one(on, "backlog", most=most, now=now)
+    return Utilization(
+        database_pool_utilization=0.0,
+        due_steps=backlog[0],
+        scheduled_steps=backlog[1],
+        running_steps=backlog[2],
     )

@@ -362,6 +362,28 @@ class TestBottlenecks(Laws):
             " or let independent parts of it be steps of their own",
         ] == list(advice)
 
+    async def test_the_backlog_is_told_by_itself(self, store: Store) -> None:
+        """
+        Without the rest, for those who ask often.
+        """
+        template = await put(store, one())
+        await create(store, template)
+        hand = await Hand.hire(store)
+        await hand.claim_one()
+        await create(store, template)
+        await create(store, template)
+        await create(store, template, run_at=await store_time(store) + HOUR)
+
+        backlog = await store.backlog()
+
+        assert (2, 1, 1) == (backlog.due_steps, backlog.scheduled_steps, backlog.running_steps)
+        utilization = (await store.bottlenecks(DAY)).utilization
+        assert (2, 1, 1) == (
+            utilization.due_steps,
+            utilization.scheduled_steps,
+            utilization.running_steps,
+        )
+
     async def test_bottlenecks_may_be_of_one_namespace(self, store: Store) -> None:
         """
         What others do is not seen.

@@ -1,0 +1,147 @@
+"""What a task costs: calls of the store, and transactions that write."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasker import Task, TaskState, Template, Worker, WorkerSettings
+from tasker.events import Event, TaskEnded
+from tasker.store.open import open_store
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.scene import fan, graph
+
+pytestmark = pytest.mark.anyio
+
+FOUR = graph("four", a="", b="a", c="b", d="c")
+WIDE = fan(50)
+CALLS = (
+    "create_tasks",
+    "claim",
+    "settle",
+    "load_tasks",
+    "load_results",
+    "get_task",
+    "park",
+    "held",
+)
+SOON = timedelta(seconds=20)
+
+
+async def work() -> int:
+    return 1
+
+
+HANDLERS = dict.fromkeys(["a", "b", "c", "d", "start", "between", "end"], work)
+
+
+@pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store of each kind."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_schema_url"))
+    return (
+        f"sqlite:{tmp_path / 'tasker.db'}" if request.param == "sqlite-file" else "sqlite::memory:"
+    )
+
+
+def counted(store: Store) -> Counter[str]:
+    """Count the calls of a store from now on."""
+    counts: Counter[str] = Counter()
+
+    def counting(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(*given: Any, **options: Any) -> Any:
+            counts[name] += 1
+            return await method(*given, **options)
+
+        return call
+
+    for name in CALLS:
+        setattr(store, name, counting(name, getattr(store, name)))
+    return counts
+
+
+@asynccontextmanager
+async def working(url: str, template: Template) -> AsyncIterator[Worker]:
+    """Run a worker that has nothing to do yet, and will not look again for a while."""
+    settings = WorkerSettings(poll=timedelta(seconds=60), lease=timedelta(seconds=300))
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(store, [HANDLERS], templates=[template], settings=settings) as worker,
+    ):
+        await run(worker, template)
+        yield worker
+
+
+async def run(worker: Worker, template: Template) -> Task:
+    """Run a task by the worker's own client; wait by what the worker tells, not by polling."""
+    ended = asyncio.Event()
+
+    def observe(event: Event) -> None:
+        if isinstance(event, TaskEnded):
+            ended.set()
+
+    worker.observers.append(observe)
+    task = await worker.client.create_task(template.full_name, {})
+    async with asyncio.timeout(SOON.total_seconds()):
+        await ended.wait()
+    worker.observers.remove(observe)
+    return task
+
+
+async def test_a_chain_of_four_is_five_calls(url: str) -> None:
+    """
+    One creates the task and claims its first step; each of four settles a step and claims
+    the next. Nothing is read meanwhile, beyond a look for work that finds none.
+    """
+    async with working(url, FOUR) as worker:
+        counts = counted(worker.store)
+        task = await run(worker, FOUR)
+        made = {name: many for name, many in counts.items() if name != "claim"}
+        ended = await worker.store.get_task(task.id)
+
+    assert {"create_tasks": 1, "settle": 4} == made
+    assert TaskState.COMPLETE == ended.state
+
+
+async def test_a_fan_out_is_a_few_calls(url: str) -> None:
+    """
+    Fifty steps that end together are settled together.
+    """
+    async with working(url, WIDE) as worker:
+        counts = counted(worker.store)
+        await run(worker, WIDE)
+
+    assert 1 == counts["create_tasks"]
+    assert counts["settle"] <= 8
+    assert counts["claim"] <= 8
+    assert 0 == counts["load_tasks"] + counts["load_results"] + counts["get_task"]
+
+
+async def test_a_chain_of_four_is_five_commits(postgres_schema_url: str) -> None:
+    """
+    PostgreSQL numbers the transactions that write: nobody else wrote in between.
+    """
+    async with working(postgres_schema_url, FOUR) as worker:
+        found = []
+        for _ in range(5):
+            before = await transactions(worker.store)
+            await run(worker, FOUR)
+            found.append(await transactions(worker.store) - before - 1)  # asking takes one
+
+    assert 5 == min(found), found
+    assert max(found) <= 8  # the server's own housekeeping
+
+
+async def transactions(store: Any) -> int:
+    """Tell the number of the next transaction that writes."""
+    connection = await store.address.connect()
+    try:
+        return int(await connection.fetchval("select pg_current_xact_id()::text::bigint"))
+    finally:
+        await connection.close()

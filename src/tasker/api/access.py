@@ -2,32 +2,20 @@
 
 A route declares its permission (`requires`), which makes the caller known before the body
 is read. What it then touches it passes to `authorize`, with namespace, name and version;
-what it lists it narrows to `visible_namespaces`. Without authentication everybody is
-`anonymous` and may do everything.
+what it lists it narrows to `visible_namespaces`. `tasker.api.auth` knows the answers;
+without authentication everybody is `anonymous` and may do everything.
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 from starlette.requests import Request
 
-from tasker.permissions import ANALYTICS_READ as ANALYTICS_READ  # noqa: PLC0414
-from tasker.permissions import METRICS_READ as METRICS_READ  # noqa: PLC0414
+from tasker.api.auth.coordinators import Touched
+from tasker.api.auth.principal import Principal
+from tasker.api.problems import Problem
+from tasker.api.state import api_of
 from tasker.permissions import PERMISSIONS, Permission
-
-ANONYMOUS = "anonymous"
-
-
-class Principal(NamedTuple):
-    """Who makes a request."""
-
-    name: str
-    """What the audit and `created_by` say; also the owner of a rate limit."""
-
-
-async def authenticate(request: Request) -> Principal:
-    """Tell who makes a request."""
-    return Principal(ANONYMOUS)
 
 
 async def authorize(
@@ -37,6 +25,7 @@ async def authorize(
     namespace: str | None = None,
     name: str | None = None,
     version: str | None = None,
+    missing: str | None = None,
 ) -> Principal:
     """Tell who makes a request, where that one may use `permission` on what is named.
 
@@ -46,16 +35,36 @@ async def authorize(
         namespace: Of the task or template that is touched; None: of no namespace.
         name: The template's.
         version: The template's, as far as it is known.
+        missing: What is said of such a thing where there is none; the same is said of
+            one that the caller may not see.
 
     Raises:
-        Problem: `forbidden`.
+        Problem: `forbidden`; or `not_found`, where the caller may not see it.
     """
-    return principal_of(request)
+    principal = principal_of(request)
+    if missing is None:
+        missing = f"there is no {'template' if name else 'namespace'} {namespace}"
+        missing += f".{name}" if name else ""
+    touched = Touched(namespace, name, version)
+    await api_of(request).gate.authorize(principal, permission, touched, missing)
+    return principal
+
+
+async def still_authorized(
+    request: Request, permission: Permission, *, namespace: str, name: str, version: str
+) -> bool:
+    """Tell whether the caller may go on: a credential ends, and rights change."""
+    gate = api_of(request).gate
+    try:
+        principal = await gate.authenticate(request.scope, [permission])
+    except Problem as problem:
+        return problem.status_code >= 500  # nobody can tell at the moment
+    return await gate.allows(principal, permission, Touched(namespace, name, version))
 
 
 async def visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
     """Tell the namespaces in which the caller may use `permission`; None: in all."""
-    return None
+    return await api_of(request).gate.visible(principal_of(request), permission)
 
 
 def principal_of(request: Request) -> Principal:
@@ -70,6 +79,7 @@ def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any
         raise ValueError(f"there is no permission {', '.join(map(str, unknown))}")
 
     async def known(request: Request) -> None:
-        request.state.principal = await authenticate(request)
+        gate = api_of(request).gate
+        request.state.principal = await gate.authenticate(request.scope, permissions)
 
     return known

@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Match
 
+from tasker.api.auth.gate import Gate, Rules
 from tasker.api.bodies import wrong
 from tasker.api.guards import Frame, Limits, ignore
 from tasker.api.openapi import describe
@@ -22,7 +23,7 @@ from tasker.api.state import Api
 from tasker.api.watch import Watch
 from tasker.client import LocalClient
 from tasker.errors import TaskerError
-from tasker.settings import ServerSettings
+from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 
@@ -46,6 +47,7 @@ def create_app(
     store: Store | str,
     *,
     settings: ServerSettings | None = None,
+    auth: AuthSettings | None = None,
     client: LocalClient | None = None,
 ) -> FastAPI:
     """Make the application that serves the API.
@@ -54,10 +56,15 @@ def create_app(
         store: An open store, or the URL of one, which is opened and closed with the
             application.
         settings: How it behaves.
+        auth: Who may call it; None: everybody.
         client: Creates the tasks; a worker's, so that it runs them at once. Only with an
             open store.
+
+    Raises:
+        InvalidSettings: Keys or rules that `auth` names cannot be had.
     """
     settings = settings or ServerSettings()
+    rules = Rules.of(auth or AuthSettings())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -65,7 +72,7 @@ def create_app(
             yield
             return
         async with open_store(store) as opened:
-            app.state.tasker = _api(opened, settings, None)
+            app.state.tasker = _api(opened, settings, rules, None)
             yield
 
     app = FastAPI(
@@ -78,7 +85,7 @@ def create_app(
         redirect_slashes=False,
     )
     if not isinstance(store, str):
-        app.state.tasker = _api(store, settings, client)
+        app.state.tasker = _api(store, settings, rules, client)
     for group in ROUTES:
         app.router.routes.extend(group.router.routes)
     _refuse(app)
@@ -87,7 +94,7 @@ def create_app(
     return app
 
 
-def _api(store: Store, settings: ServerSettings, client: LocalClient | None) -> Api:
+def _api(store: Store, settings: ServerSettings, rules: Rules, client: LocalClient | None) -> Api:
     client = client or LocalClient(store, actor="server", inputs=settings.inputs)
     return Api(
         store=store,
@@ -95,6 +102,7 @@ def _api(store: Store, settings: ServerSettings, client: LocalClient | None) -> 
         client=client,
         catalogue=client.catalogue,
         watch=Watch(store),
+        gate=Gate(store, rules),
     )
 
 

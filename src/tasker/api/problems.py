@@ -60,13 +60,20 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "store_error": (500, "The store failed"),
     "overloaded": (503, "The server has too much to do"),
     "store_unavailable": (503, "The store cannot be reached"),
+    "auth_unavailable": (503, "Who you are cannot be told at the moment"),
     "schema_mismatch": (503, "The database is not of this release"),
     "not_ready": (503, "The server is not ready"),
     "request_timeout": (504, "The request took too long"),
 }
 """Code -> (status, title)."""
 
-_RETRY_AFTER = {"store_unavailable": 2, "overloaded": 1, "schema_mismatch": 30, "not_ready": 2}
+_RETRY_AFTER = {
+    "store_unavailable": 2,
+    "auth_unavailable": 5,
+    "overloaded": 1,
+    "schema_mismatch": 30,
+    "not_ready": 2,
+}
 _SILENT = frozenset({500, 503})  #: statuses whose cause is for the log alone
 _SAID = {
     "store_unavailable": "The store cannot be reached at the moment; try again.",
@@ -119,6 +126,12 @@ class ProblemDetails(TypedDict):
     `template_not_approved`: who may approve it."""
     template: NotRequired[str]
     """Of `template_not_approved`: its full name."""
+    reason: NotRequired[str]
+    """Of `unauthenticated`: `missing`, `malformed`, `invalid`, `expired` or `revoked`."""
+    permission: NotRequired[str]
+    """Of `forbidden`: the permission that is missing."""
+    namespace: NotRequired[str]
+    """Of `forbidden`: where it is missing."""
     size: NotRequired[int]
     """Of `too_large`: bytes."""
     limit: NotRequired[int]

@@ -13,7 +13,7 @@ from tasker.permissions import Permission
 F = TypeVar("F", bound=Callable[..., Any])
 
 ALWAYS = ("internal_error", "store_unavailable", "overloaded", "schema_mismatch", "request_timeout")
-PROTECTED = ("unauthenticated", "forbidden", "rate_limited")
+PROTECTED = ("unauthenticated", "forbidden", "rate_limited", "auth_unavailable")
 READS_BODY = (
     "malformed_json",
     "invalid_request",

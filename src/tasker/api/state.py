@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends
 from starlette.requests import Request
 
+from tasker.api.auth.gate import Gate
 from tasker.api.watch import Watch
 from tasker.client import LocalClient
 from tasker.client.catalogue import Catalogue
@@ -23,6 +24,7 @@ class Api:
     client: LocalClient
     catalogue: Catalogue
     watch: Watch
+    gate: Gate
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to shut down: waits and streams then end."""
 

@@ -7,7 +7,8 @@ from pydantic import Field
 from starlette.requests import Request
 
 from tasker import versions
-from tasker.api.access import ANONYMOUS, authorize
+from tasker.api.access import authorize
+from tasker.api.auth.principal import Principal
 from tasker.api.bodies import Body
 from tasker.api.inputs import (
     Instant,
@@ -101,7 +102,7 @@ def request_of(
     fields: TaskFields,
     request: Request,
     template: tuple[str, str, str | None],
-    creator: str,
+    creator: Principal,
     *,
     key: str | None = None,
 ) -> TaskRequest:
@@ -121,7 +122,7 @@ def request_of(
         idempotency_key=fields.idempotency_key or key,
         correlation_id=fields.correlation_id or asked_correlation(request.scope),
         parent_id=TaskId(fields.parent_id) if fields.parent_id else None,
-        created_by=said if said and creator == ANONYMOUS else creator,
+        created_by=said if said and not creator.known else creator.name,
         reason=fields.reason,
         tags=tuple(dict.fromkeys(tags)),
         trace=trace_of(request.scope),
@@ -175,7 +176,7 @@ async def create_one(
     namespace, name, version = template
     key = idempotency_key(request, fields)
     who = await authorize(request, TASKS_CREATE, namespace=namespace, name=name, version=version)
-    wanted = request_of(fields, request, template, who.name, key=key)
+    wanted = request_of(fields, request, template, who, key=key)
     try:
         created = await api.client.create_tasks([wanted])
     except InvalidInput as error:
@@ -192,7 +193,7 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
         who = await authorize(
             request, TASKS_CREATE, namespace=namespace, name=name, version=version
         )
-        wanted.append(request_of(body, request, template, who.name))
+        wanted.append(request_of(body, request, template, who))
     try:
         return await api.client.create_tasks(wanted)
     except InvalidInput as error:

@@ -8,7 +8,8 @@ from pydantic import Field, RootModel
 from starlette.requests import Request
 
 from tasker import codec
-from tasker.api.access import ANONYMOUS, principal_of
+from tasker.api.access import principal_of
+from tasker.api.auth.principal import Principal
 from tasker.api.bodies import Body, JsonBody
 from tasker.api.inputs import Line, StepPath, TaskPath, Text
 from tasker.api.replies import JsonReply
@@ -172,7 +173,7 @@ async def _act(
     step: str,
     act: ResetForRetry | ResolveManually | CompleteManually,
 ) -> Task:
-    who = principal_of(request).name
+    who = principal_of(request)
     if isinstance(act, ResetForRetry):
         client = api.client.acting_as(_actor(act.reset_by, who))
         return await client.retry(task_id, steps=[step], reset_attempts=True, reason=act.reason)
@@ -186,9 +187,9 @@ async def _act(
     return await client.complete(task_id, step, data.result, reason=reason)
 
 
-def _actor(said: str | None, known: str) -> str:
+def _actor(said: str | None, who: Principal) -> str:
     """Tell who acts: whom the server knows, else who the body says it is."""
-    return said if said and known == ANONYMOUS else known
+    return said if said and not who.known else who.name
 
 
 def number_of(shape: Shape, task_id: TaskId, step: str) -> int:

@@ -356,7 +356,14 @@ async def allowed_task(request: Request, api: Api, task_id: TaskId, permission: 
     """Read a task on which the caller may use `permission`. Raises NotFound, Problem."""
     task = await api.store.get_task(TaskId(task_id.lower()))
     namespace, name, version = task.template
-    await authorize(request, permission, namespace=namespace, name=name, version=version)
+    await authorize(
+        request,
+        permission,
+        namespace=namespace,
+        name=name,
+        version=version,
+        missing=f"there is no task {task.id}",
+    )
     return task
 
 

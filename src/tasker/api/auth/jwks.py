@@ -1,0 +1,175 @@
+"""The keys that an identity provider publishes (JWKS), which it changes from time to time.
+
+They are fetched when a token needs them, again when they are old, and when a token names
+a key that is not among them; one fetch serves all who wait. As long as fetching fails, the
+keys that are there serve on, for a bounded time.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from tasker import codec
+from tasker.api.auth.remembered import Clock
+from tasker.api.auth.tokens import KeysUnavailable, PublicKey, fits
+from tasker.errors import InvalidInput, TooLarge
+from tasker.settings import AuthSettings
+
+log = logging.getLogger("tasker.auth")
+
+AGAIN = 10.0  #: seconds between two fetches, whatever tokens ask for
+_LARGEST = 256 << 10  #: bytes of what is fetched
+_MOST = 100  #: keys
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  #: sizes are what they are
+_NOT_FOR_SIGNING = frozenset({"enc"})
+
+KeySet = Mapping[str, list[tuple[str | None, PublicKey]]]
+"""By key id: the one algorithm that a key is for, or None, and the key."""
+
+
+class PublishedKeys:
+    """The keys at one URL.
+
+    Args:
+        settings: Where they are, and how long they are good.
+        clock: Tells seconds.
+    """
+
+    def __init__(self, settings: AuthSettings, *, clock: Clock = time.monotonic) -> None:
+        self._url = settings.jwks_url or ""
+        self._refresh = settings.jwks_refresh.total_seconds()
+        self._stale = settings.jwks_stale.total_seconds()
+        self._timeout = settings.jwks_timeout.total_seconds()
+        self._clock = clock
+        self._keys: KeySet = {}
+        self._fetched: float | None = None
+        self._tried: float | None = None
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
+        """See `Keys.key`. Tokens must name their key."""
+        if kid is None:
+            return None
+        age = self._age()
+        if age is not None and age <= self._refresh + self._stale:
+            if age > self._refresh:
+                self._fetch()  # the next tokens will find them
+        else:
+            await self._fetched_anew()
+            age = self._age()
+            if age is None or age > self._refresh + self._stale:
+                raise KeysUnavailable("the keys that verify tokens cannot be fetched")
+        found = self._find(kid, algorithm)
+        if found is None:
+            await self._fetched_anew()
+            found = self._find(kid, algorithm)
+        return found
+
+    def _age(self) -> float | None:
+        return None if self._fetched is None else self._clock() - self._fetched
+
+    def _find(self, kid: str, algorithm: str) -> PublicKey | None:
+        for only, key in self._keys.get(kid, ()):
+            if only in (None, algorithm) and fits(key, algorithm):
+                return key
+        return None
+
+    async def _fetched_anew(self) -> None:
+        """Wait until the keys were fetched, unless that was tried just before."""
+        fetching = self._fetch()
+        if fetching is not None:
+            await asyncio.shield(fetching)
+
+    def _fetch(self) -> "asyncio.Task[None] | None":
+        """Begin to fetch the keys; tell the fetch that is under way, or None: it is too early."""
+        if self._fetching is not None and not self._fetching.done():
+            return self._fetching
+        now = self._clock()
+        if self._tried is not None and now - self._tried < AGAIN:
+            return None
+        self._tried = now
+        self._fetching = asyncio.create_task(self._take_over(), name="fetch token keys")
+        return self._fetching
+
+    async def _take_over(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                keys = keys_of(await fetch(self._url, self._timeout))
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
+            why = f"{type(error).__name__}: {error}"[:200]
+            log.warning("token_keys_not_fetched", extra={"url": self._url, "why": why})
+            return
+        self._keys, self._fetched = keys, self._clock()
+        log.info("token_keys_fetched", extra={"url": self._url, "keys": sorted(keys)})
+
+
+async def fetch(url: str, timeout: float) -> bytes:
+    """Fetch a document of bounded size, from just this URL.
+
+    Raises:
+        httpx.HTTPError: It cannot be reached.
+        ValueError: It answers otherwise than with such a document.
+    """
+    async with (
+        httpx.AsyncClient(follow_redirects=False, timeout=timeout) as client,
+        client.stream("GET", url, headers=_HEADERS) as response,
+    ):
+        if response.is_redirect:
+            raise ValueError("it redirects elsewhere, which is not followed")
+        if response.status_code != httpx.codes.OK:
+            raise ValueError(f"the status is {response.status_code}")
+        body = b""
+        async for part in response.aiter_raw():
+            body += part
+            if len(body) > _LARGEST:
+                raise ValueError(f"it has more than {_LARGEST:,} bytes")
+        return body
+
+
+def keys_of(body: bytes) -> KeySet:
+    """Read the keys for signatures out of a JWKS document; others are passed over.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        document = codec.parse(body, what="the key set", limit=_LARGEST)
+    except (InvalidInput, TooLarge) as error:
+        raise ValueError(str(error)) from None
+    listed = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(listed, list) or len(listed) > _MOST:
+        raise ValueError(f"it has no list `keys` of at most {_MOST}")
+    keys: dict[str, list[tuple[str | None, PublicKey]]] = {}
+    for entry in listed:
+        if isinstance(entry, dict) and (found := _key_of(entry)) is not None:
+            keys.setdefault(entry["kid"], []).append(found)
+    return keys
+
+
+def _key_of(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:
+    """Read one key; None where it verifies no signatures of ours."""
+    kid, kind, only = entry.get("kid"), entry.get("kty"), entry.get("alg")
+    usable = (
+        isinstance(kid, str)
+        and isinstance(only, str | None)
+        and kind in ("RSA", "EC")
+        and entry.get("use") not in _NOT_FOR_SIGNING
+        and "d" not in entry  # a private key that is published is nobody's any more
+        and "verify" in (entry.get("key_ops") or ["verify"])
+    )
+    if not usable:
+        return None
+    reader = RSAAlgorithm if kind == "RSA" else ECAlgorithm
+    try:
+        key = reader.from_jwk(dict(entry))
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    return (only, key) if isinstance(key, RSAPublicKey | EllipticCurvePublicKey) else None

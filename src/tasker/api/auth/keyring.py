@@ -1,0 +1,92 @@
+"""API keys as credentials."""
+
+import logging
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from tasker.api.auth.credentials import NotAuthenticated
+from tasker.api.auth.principal import Principal
+from tasker.api.auth.remembered import Clock, Remembered
+from tasker.errors import StoreError
+from tasker.keys import digest_of, parse_key, verify
+from tasker.permissions import ADMIN, Permission, meant
+from tasker.store.protocol import Store
+from tasker.teams import ALL_NAMESPACES, ApiKey, FoundApiKey
+
+log = logging.getLogger("tasker.auth")
+
+_NOBODYS = digest_of("")  #: compared with where there is no key, so that it takes as long
+_TOUCH = 60.0  #: seconds between two notes of a key's use
+
+
+class KeyRing:
+    """The API keys of a store.
+
+    Args:
+        store: Where they are.
+        roles: What roles bundle.
+        seconds: How long a key that was looked up is believed.
+        clock: Tells seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        roles: Mapping[str, frozenset[Permission]],
+        *,
+        seconds: float,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._roles = roles
+        self._found: Remembered[str, FoundApiKey | None] = Remembered(
+            store.find_api_key, seconds=seconds, clock=clock
+        )
+        self._touched: Remembered[str, None] = Remembered(
+            self._touch, seconds=max(_TOUCH, seconds), clock=clock
+        )
+
+    async def principal(self, text: str) -> Principal:
+        """Tell who a key stands for.
+
+        Raises:
+            NotAuthenticated: It is no key, or no longer one.
+            StoreUnavailable: That cannot be told.
+        """
+        parts = parse_key(text)
+        if parts is None:
+            raise NotAuthenticated("invalid", "it has not the form of a key")
+        found = await self._found.get(parts.prefix)
+        right = verify(parts.secret, _NOBODYS if found is None else found.digest)
+        if found is None or not right:
+            why = "there is no such key" if found is None else "the secret is wrong"
+            raise NotAuthenticated("invalid", f"key {parts.prefix}: {why}")
+        key = found.key
+        if not key.active(datetime.now(UTC)):
+            raise NotAuthenticated(
+                "expired" if key.revoked_at is None else "revoked", f"key {key.prefix}"
+            )
+        await self._touched.get(key.prefix)
+        return self._of(key)
+
+    def _of(self, key: ApiKey) -> Principal:
+        permissions = [
+            *(meant(scope) for scope in key.scopes),
+            *(self._roles.get(role, frozenset()) for role in key.roles),
+        ]
+        everywhere = ALL_NAMESPACES in key.namespaces
+        return Principal(
+            name=key.name,
+            permissions=frozenset().union(*permissions),
+            namespaces=None if everywhere else frozenset(key.namespaces),
+            roles=frozenset(key.roles),
+            admin=everywhere and ADMIN in key.roles,
+            credential=f"key {key.prefix}",
+        )
+
+    async def _touch(self, prefix: str) -> None:
+        try:
+            await self._store.touch_api_key(prefix)
+        except StoreError as error:  # a note is not worth refusing a request for
+            log.warning("api_key_use_not_noted", extra={"key": prefix, "code": error.code})

@@ -1,0 +1,158 @@
+"""JSON Web Tokens as credentials: signed by an identity provider, whose public keys we have.
+
+What a token says counts only when its signature, issuer, audience and times were checked.
+Signatures with a shared secret, and none at all, cannot be allowed: see `Algorithm`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from tasker.api.auth.credentials import NotAuthenticated, Reason
+from tasker.errors import InvalidSettings
+from tasker.settings import AuthSettings
+
+PublicKey = RSAPublicKey | EllipticCurvePublicKey
+
+_CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
+_LEAST_BITS, _MOST_BITS = 2048, 16384  #: of an RSA key
+
+
+class KeysUnavailable(Exception):
+    """The keys that verify tokens cannot be had at the moment."""
+
+
+class Keys(Protocol):
+    """Where the keys are that verify tokens."""
+
+    async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
+        """Tell the key that a token names; None: there is none that fits.
+
+        Raises:
+            KeysUnavailable: That cannot be told at the moment.
+        """
+        ...
+
+
+class OneKey:
+    """The one key of the settings, whatever tokens call it."""
+
+    def __init__(self, key: PublicKey) -> None:
+        self._key = key
+
+    async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
+        return self._key if fits(self._key, algorithm) else None
+
+
+class Tokens:
+    """Reads tokens.
+
+    Args:
+        keys: Verify their signatures.
+        settings: Who may have issued them, for whom, and how they may be signed.
+    """
+
+    def __init__(self, keys: Keys, settings: AuthSettings) -> None:
+        self._keys = keys
+        self._algorithms = frozenset(settings.algorithms)
+        self._issuer, self._audience = settings.issuer, settings.audience
+        self._leeway = settings.leeway
+        self._subject = settings.claims.subject
+
+    async def claims(self, text: str) -> Mapping[str, Any]:
+        """Tell what a token says.
+
+        Raises:
+            NotAuthenticated: It is not valid here, or not now.
+            KeysUnavailable: That cannot be told at the moment.
+        """
+        algorithm, kid = self._header(text)
+        key = await self._keys.key(kid, algorithm)
+        if key is None:
+            raise NotAuthenticated("invalid", f"no key for {algorithm} is called {_shown(kid)}")
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                text,
+                key,
+                algorithms=[algorithm],
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=self._leeway,
+                options={"require": ["exp", "iss", "aud"]},
+            )
+        except jwt.PyJWTError as error:
+            raise NotAuthenticated(_reason(error), _why(error)) from None
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise NotAuthenticated("invalid", f"unreadable: {type(error).__name__}") from None
+        return claims
+
+    def _header(self, text: str) -> tuple[str, str | None]:
+        """Tell how a token says that it is signed, which nothing proves yet."""
+        try:
+            header = jwt.get_unverified_header(text)
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            raise NotAuthenticated("invalid", "it has not the form of a token") from None
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if not isinstance(algorithm, str) or algorithm not in self._algorithms:
+            raise NotAuthenticated("invalid", f"the algorithm {_shown(algorithm)} is not allowed")
+        return algorithm, kid if isinstance(kid, str) else None
+
+
+def fits(key: PublicKey, algorithm: str) -> bool:
+    """Tell whether a key is of the kind that an algorithm takes."""
+    if isinstance(key, EllipticCurvePublicKey):
+        return _CURVES.get(algorithm) == key.curve.name
+    return algorithm.startswith(("RS", "PS")) and _LEAST_BITS <= key.key_size <= _MOST_BITS
+
+
+def configured_key(settings: AuthSettings) -> OneKey:
+    """Read the key of the settings.
+
+    Raises:
+        InvalidSettings: It cannot be read, or is none.
+    """
+    pem, name = settings.jwt_public_key or "", "auth.jwt_public_key"
+    if settings.jwt_public_key_file is not None:
+        path, name = settings.jwt_public_key_file, "auth.jwt_public_key_file"
+        try:
+            pem = path.read_text("ascii", "replace")
+        except OSError as error:
+            raise InvalidSettings(f"{name}: cannot read {path}: {error.strerror}") from None
+    if "PRIVATE KEY" in pem:
+        raise InvalidSettings(f"{name}: this is a private key, which no server needs")
+    try:
+        key = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise InvalidSettings(
+            f"{name} is no public key as PEM (-----BEGIN PUBLIC KEY-----)"
+        ) from None
+    if not isinstance(key, RSAPublicKey | EllipticCurvePublicKey):
+        raise InvalidSettings(f"{name} is neither an RSA nor an EC key")
+    if not any(fits(key, algorithm) for algorithm in settings.algorithms):
+        raise InvalidSettings(
+            f"{name} fits none of auth.algorithms, {', '.join(settings.algorithms)};"
+            f" an RSA key needs {_LEAST_BITS} bits or more"
+        )
+    return OneKey(key)
+
+
+def _reason(error: jwt.PyJWTError) -> Reason:
+    return "expired" if isinstance(error, jwt.ExpiredSignatureError) else "invalid"
+
+
+def _why(error: jwt.PyJWTError) -> str:
+    """Tell the log what was wrong, without what the token says."""
+    name = type(error).__name__
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"{name}: {error.claim}"
+    return name
+
+
+def _shown(text: object) -> str:
+    """Write what a stranger sent so that it cannot be taken for something else."""
+    return repr(text)[:80]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tasker.errors import InvalidInput
+from tasker.errors import InvalidInput, StoreUnavailable
 
 MOST_HOURS = 8_760
 MOST_TASKS = 100_000  #: looked at, the newest of a window
@@ -203,6 +203,14 @@ class Bottlenecks:
     analysis_period_start: datetime
     step_period_start: datetime
     calculated_at: datetime
+
+
+def too_long() -> StoreUnavailable:
+    """The error for an analysis that was stopped."""
+    return StoreUnavailable(
+        f"the analysis took longer than {TIMEOUT.total_seconds():g} s:"
+        " ask for fewer hours, or for one namespace"
+    )
 
 
 def share(part: float, whole: float, *, nothing: float = 0.0) -> float:

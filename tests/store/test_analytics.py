@@ -1,0 +1,131 @@
+"""Figures in bounds: of rows, of time, and beside a writer."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tasker import codec
+from tasker.analytics import Window
+from tasker.errors import StoreUnavailable
+from tasker.model import NewTask, StepSpec, TaskId, Template
+from tasker.store.figures import Period
+from tasker.store.open import open_store
+from tasker.store.postgres import analytics as of_postgres
+from tasker.store.protocol import Store
+from tasker.store.sqlite import analytics as of_sqlite
+
+pytestmark = pytest.mark.anyio
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+ONE = Template(namespace="n", name="one", version="1.0.0", steps=(StepSpec(name="a"),))
+
+
+@pytest.fixture(params=["memory", "file", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_schema_url"))
+    return f"sqlite:{tmp_path / 'store.db'}" if request.param == "file" else "sqlite::memory:"
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    async with open_store(url, upgrade=True) as opened:
+        yield opened
+
+
+async def create(store: Store, count: int) -> list[TaskId]:
+    """Create tasks."""
+    registered = await store.register_template(ONE, registered_by="me")
+    ids = [codec.new_task_id() for _ in range(count)]
+    template = registered.stored.id
+    await store.create_tasks(
+        [
+            NewTask(id=id, template_id=template, context=codec.dumps({}), correlation_id=id)
+            for id in ids
+        ]
+    )
+    return ids
+
+
+def test_a_period_begins_where_its_rows_do() -> None:
+    """
+    With the window where all of its rows were looked at, later where some were left out.
+    """
+    period = Period(Window(hours=2), NOW, None)
+    oldest = codec.first_task_id(NOW - timedelta(minutes=5))
+
+    assert NOW - timedelta(hours=2) == period.start(oldest, counted=9, most=10)
+    assert NOW - timedelta(minutes=5) == period.start(oldest, counted=10, most=10)
+    assert NOW - timedelta(hours=2) == period.start(None, counted=0, most=10)
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    """
+    And lies between the first of its instant and those of later ones.
+    """
+    before = datetime.now(UTC).replace(microsecond=0)
+    task_id = codec.new_task_id()
+
+    assert timedelta(0) <= codec.creation_time(task_id) - before < timedelta(minutes=1)
+    assert codec.first_task_id(before) < task_id
+    assert task_id < codec.first_task_id(before + timedelta(hours=1))
+    assert NOW == codec.creation_time(codec.first_task_id(NOW))
+
+
+async def test_of_too_many_tasks_the_newest_are_looked_at(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Figures by the hour stay right, as the period that they are of begins later.
+    """
+    for module in (of_postgres, of_sqlite):
+        monkeypatch.setattr(module, "MOST_TASKS", 50)
+    monkeypatch.setattr(of_sqlite, "_MEMORY_SHARE", 1)
+    ids = await create(store, 100)
+
+    found = await store.performance(Window())
+
+    oldest = codec.creation_time(sorted(ids)[50])
+    hours = (found.calculated_at - oldest) / timedelta(hours=1)
+    assert (50, oldest) == (found.total_tasks, found.analysis_period_start)
+    assert round(50 / max(hours, 1 / 3600), 2) == found.tasks_per_hour
+
+
+async def test_an_analysis_that_takes_too_long_is_stopped(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The error says what to ask for instead, and the store works on.
+    """
+    await create(store, 3000)
+    for module in (of_postgres, of_sqlite):
+        monkeypatch.setattr(module, "TIMEOUT", timedelta(milliseconds=1))
+    monkeypatch.setattr(of_sqlite, "_LOOK_EVERY", 1)
+
+    with pytest.raises(StoreUnavailable, match="ask for fewer hours"):
+        while True:  # a fast machine may get through once
+            await store.bottlenecks(Window())
+
+    monkeypatch.undo()
+    assert 3000 == (await store.performance(Window())).total_tasks
+
+
+async def test_an_analysis_reads_beside_a_writer(tmp_path: Path) -> None:
+    """
+    Of a file: neither waits for the other, and a lock that is held is no reason to fail.
+    """
+    path = tmp_path / "store.db"
+    async with open_store(f"sqlite:{path}", upgrade=True) as store:
+        await create(store, 3)
+        writer = sqlite3.connect(path, isolation_level=None)
+        writer.execute("begin immediate")
+        writer.execute("update task set reason = 'busy'")
+
+        found = await store.performance(Window())
+
+        writer.execute("rollback")
+        writer.close()
+    assert 3 == found.total_tasks

@@ -1,0 +1,180 @@
+"""What figures say, and what follows from them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tasker.analytics import (
+    ErrorPattern,
+    Retries,
+    StepFigures,
+    Utilization,
+    WaitedFor,
+    per_hour,
+    recommendations,
+    share,
+    worst,
+)
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+IDLE = Utilization(database_pool_utilization=0.0, due_steps=0, scheduled_steps=0, running_steps=0)
+
+
+def step(
+    name: str, *, seconds: float = 1.0, runs: int = 10, errors: int = 0, retries: int = 0
+) -> StepFigures:
+    return StepFigures(
+        namespace_name="payments",
+        task_name="refund",
+        version="1.0.0",
+        step_name=name,
+        average_duration_seconds=seconds,
+        max_duration_seconds=seconds,
+        execution_count=runs,
+        error_count=errors,
+        retry_count=retries,
+        error_rate=share(errors, runs),
+        last_executed_at=NOW,
+    )
+
+
+def pattern(name: str, count: int) -> ErrorPattern:
+    return ErrorPattern(
+        error_type=name, error_code=None, count=count, final_count=0, last_seen_at=NOW
+    )
+
+
+def advice(
+    *steps: StepFigures,
+    patterns: tuple[ErrorPattern, ...] = (),
+    retries: Retries | None = None,
+    waited_for: tuple[WaitedFor, ...] = (),
+    utilization: Utilization = IDLE,
+) -> list[str]:
+    return list(
+        recommendations(
+            steps=steps,
+            patterns=patterns,
+            total_errors=sum(each.count for each in patterns),
+            retries=retries or Retries(),
+            waited_for=waited_for,
+            utilization=utilization,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "told"), [(1, 3, 0.3333), (0, 5, 0.0), (5, 5, 1.0), (0, 0, 0.0)]
+)
+def test_a_share_is_from_0_to_1(part: int, whole: int, told: float) -> None:
+    assert told == share(part, whole)
+    assert 1.0 == share(0, 0, nothing=1.0)
+
+
+def test_figures_per_hour_are_by_the_hour() -> None:
+    """
+    However long the period; one of no length is a second.
+    """
+    assert 2.0 == per_hour(48, NOW - timedelta(hours=24), NOW)
+    assert 240.0 == per_hour(4, NOW - timedelta(minutes=1), NOW)
+    assert 3600.0 == per_hour(1, NOW, NOW)
+
+
+def test_the_worst_come_first_and_the_good_not_at_all() -> None:
+    """
+    Of equals, by name.
+    """
+    steps = [step("b", errors=3), step("a", errors=3), step("c", errors=5), step("fine")]
+
+    assert ["c", "a"] == [each.step_name for each in worst(steps, "error_rate", 2)]
+    assert 3 == len(worst(steps, "error_rate", 10))
+
+
+def test_where_all_is_well_there_is_no_advice() -> None:
+    """
+    Nor where there was too little to go by.
+    """
+    assert [] == advice()
+    assert [] == advice(
+        step("a", errors=2, seconds=30),
+        patterns=(pattern("E", 4),),
+        retries=Retries(retried_steps=9, succeeded=1, failed=3),
+        utilization=Utilization(
+            database_pool_utilization=0.8, due_steps=1000, scheduled_steps=0, running_steps=0
+        ),
+    )
+
+
+def test_steps_that_fail_or_take_long_are_named() -> None:
+    """
+    At most three of each.
+    """
+    failing = advice(*(step(f"s{n}", errors=n) for n in range(3, 8)))
+    slow = advice(step("crawl", seconds=31))
+
+    assert [
+        f"s{n} of payments.refund@1.0.0 fails in {n}0% of its attempts ({n} of 10):"
+        " look at its errors first"
+        for n in (7, 6, 5)
+    ] == failing
+    assert ["crawl of payments.refund@1.0.0 takes 31 s on average: split it,"] == [
+        each.split(" or let")[0].rstrip() for each in slow
+    ]
+
+
+def test_one_error_behind_most_is_named() -> None:
+    """
+    Where no kind makes the half there is nothing to say.
+    """
+    assert ["GatewayError makes 75% of all 8 errors: one cause may be behind most of them"] == (
+        advice(patterns=(pattern("GatewayError", 6), pattern("E", 2)))
+    )
+    assert [] == advice(patterns=(pattern("A", 4), pattern("B", 4)))
+
+
+def test_retries_that_do_not_help_are_told() -> None:
+    """
+    With what to do instead.
+    """
+    assert [
+        "only 25% of the 8 steps that were tried again succeeded:"
+        " raise PermanentError for what no retry can change"
+    ] == advice(retries=Retries(retried_steps=9, succeeded=2, failed=6))
+
+
+def test_a_failed_step_that_others_wait_for_is_told() -> None:
+    """
+    One that is only slow is not.
+    """
+
+    def waited(name: str, failed: int) -> WaitedFor:
+        return WaitedFor(
+            namespace_name="payments",
+            task_name="refund",
+            version="1.0.0",
+            step_name=name,
+            tasks=5,
+            failed_tasks=failed,
+            waiting_steps=9,
+            average_wait_seconds=1.0,
+        )
+
+    assert [
+        "b of payments.refund@1.0.0 failed in 2 open tasks, and others wait for it:"
+        " retry it or resolve it"
+    ] == advice(waited_for=(waited("a", 0), waited("b", 2)))
+
+
+def test_a_store_that_is_short_of_workers_or_connections_is_told() -> None:
+    """
+    With the figure that says so.
+    """
+    busy = Utilization(
+        database_pool_utilization=0.9, due_steps=25_000, scheduled_steps=0, running_steps=80
+    )
+
+    assert [
+        "25,000 steps are due and wait for a worker: start more workers, or give them more slots",
+        "90% of the store's connections are in use:"
+        " allow more of them, or spread the load over more processes",
+    ] == advice(utilization=busy)

@@ -7,6 +7,9 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 
+_LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
 class Listener:
     """Sets an event for each notification, and reconnects when the connection is lost.
 
@@ -39,7 +42,7 @@ class Listener:
     async def _listen(self) -> None:
         pause = 0.1
         while True:
-            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*_LOST):
                 connection = await self._connect()
                 pause = 0.1
                 try:

@@ -189,6 +189,24 @@ class TestListing(Laws):
         assert {fifth, first} == await ids(store, namespace="suite", name="one", version="1.0.0")
         assert set() == await ids(store, namespace="nobody")
 
+    async def test_a_list_shows_only_what_may_be_seen(self, store: Store) -> None:
+        """
+        Whole pages of it, however much of other namespaces is between.
+        """
+        mine, others = await put(store, one()), await put(store, replace(one(), namespace="other"))
+        news = [new_task(mine if no % 3 == 0 else others) for no in range(30)]
+        await store.create_tasks(news)
+        own = sorted((new.id for new in news if new.template_id == mine), reverse=True)
+
+        page = await store.list_tasks(TaskFilter(visible=frozenset({"suite"})), limit=5)
+        rest = await store.list_tasks(
+            TaskFilter(visible=frozenset({"suite"})), after=page[-1].id, limit=10
+        )
+        assert own == [task.id for task in (*page, *rest)]
+        assert set() == await ids(store, visible=frozenset())
+        assert set() == await ids(store, visible=frozenset({"other"}), namespace="suite")
+        assert 30 == len(await ids(store, visible=frozenset({"other", "suite"})))
+
     async def test_tasks_are_found_by_their_state(self, store: Store) -> None:
         """
         By each of the states that a task is shown in.

@@ -79,7 +79,14 @@ def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any
         raise ValueError(f"there is no permission {', '.join(map(str, unknown))}")
 
     async def known(request: Request) -> None:
-        gate = api_of(request).gate
-        request.state.principal = await gate.authenticate(request.scope, permissions)
+        api = api_of(request)
+        address = (request.scope.get("client") or ("",))[0]
+        try:
+            principal = await api.gate.authenticate(request.scope, permissions)
+        except Problem:
+            api.rates.take(f"address {address}")
+            raise
+        api.rates.take(principal.name if principal.known else f"address {address}")
+        request.state.principal = principal
 
     return known

@@ -1,9 +1,10 @@
 """The application: routes, guards, and the description of both."""
 
+import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -14,18 +15,25 @@ from starlette.routing import Match
 
 from tasker.api.auth.gate import Gate, Rules
 from tasker.api.bodies import wrong
-from tasker.api.guards import Frame, Limits, ignore
+from tasker.api.guards import Frame, Limits, Traced
+from tasker.api.health import Readiness
 from tasker.api.openapi import describe
 from tasker.api.problems import answer
+from tasker.api.rates import Rates
 from tasker.api.replies import JsonReply
-from tasker.api.routes import earlier, namespaces, steps, tasks, templates, waiting
+from tasker.api.routes import earlier, namespaces, steps, system, tasks, templates, waiting
+from tasker.api.scrape import Scrape
 from tasker.api.state import Api
 from tasker.api.watch import Watch
 from tasker.client import LocalClient
 from tasker.errors import TaskerError
+from tasker.observe.metrics import Metrics
 from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
+
+if TYPE_CHECKING:
+    from tasker.observe.tracing import Tracing
 
 VERSION = importlib.metadata.version("tasker-workflows")
 ROUTES = (
@@ -38,6 +46,8 @@ ROUTES = (
     namespaces.routes,
     namespaces.audit,
     namespaces.workers,
+    system.analytics,
+    system.health,
     steps.older,
     earlier.routes,
 )
@@ -49,6 +59,8 @@ def create_app(
     settings: ServerSettings | None = None,
     auth: AuthSettings | None = None,
     client: LocalClient | None = None,
+    metrics: Metrics | None = None,
+    tracing: "Tracing | None" = None,
 ) -> FastAPI:
     """Make the application that serves the API.
 
@@ -59,12 +71,15 @@ def create_app(
         auth: Who may call it; None: everybody.
         client: Creates the tasks; a worker's, so that it runs them at once. Only with an
             open store.
+        metrics: Counts what happens; those of the worker of this process, if there is one.
+        tracing: Puts requests into spans; None: the caller's trace is passed on as it is.
 
     Raises:
         InvalidSettings: Keys or rules that `auth` names cannot be had.
     """
     settings = settings or ServerSettings()
     rules = Rules.of(auth or AuthSettings())
+    metrics = metrics or Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -72,7 +87,7 @@ def create_app(
             yield
             return
         async with open_store(store) as opened:
-            app.state.tasker = _api(opened, settings, rules, None)
+            app.state.tasker = _api(opened, settings, rules, metrics, None)
             yield
 
     app = FastAPI(
@@ -85,17 +100,24 @@ def create_app(
         redirect_slashes=False,
     )
     if not isinstance(store, str):
-        app.state.tasker = _api(store, settings, rules, client)
+        app.state.tasker = _api(store, settings, rules, metrics, client)
     for group in ROUTES:
         app.router.routes.extend(group.router.routes)
     _refuse(app)
-    _guard(app, settings)
+    _guard(app, settings, metrics, tracing)
     _describe(app)
     return app
 
 
-def _api(store: Store, settings: ServerSettings, rules: Rules, client: LocalClient | None) -> Api:
+def _api(
+    store: Store,
+    settings: ServerSettings,
+    rules: Rules,
+    metrics: Metrics,
+    client: LocalClient | None,
+) -> Api:
     client = client or LocalClient(store, actor="server", inputs=settings.inputs)
+    closing = asyncio.Event()
     return Api(
         store=store,
         settings=settings,
@@ -103,6 +125,11 @@ def _api(store: Store, settings: ServerSettings, rules: Rules, client: LocalClie
         catalogue=client.catalogue,
         watch=Watch(store),
         gate=Gate(store, rules),
+        rates=Rates(settings.rate, settings.burst),
+        metrics=metrics,
+        scrape=Scrape(store, metrics),
+        readiness=Readiness(store, closing),
+        closing=closing,
     )
 
 
@@ -129,7 +156,9 @@ def _methods(app: FastAPI, request: Request) -> list[str]:
     return sorted(found)
 
 
-def _guard(app: FastAPI, settings: ServerSettings) -> None:
+def _guard(
+    app: FastAPI, settings: ServerSettings, metrics: Metrics, tracing: "Tracing | None"
+) -> None:
     """Put the guards around the routes; the last one added is the outermost."""
     app.add_middleware(Limits, settings=settings)
     if settings.cors_origins:
@@ -148,7 +177,9 @@ def _guard(app: FastAPI, settings: ServerSettings) -> None:
             ],
             expose_headers=["Location", "Retry-After", "X-Correlation-Id"],
         )
-    app.add_middleware(Frame, settings=settings, seen=ignore)
+    if tracing is not None:
+        app.add_middleware(Traced, tracing=tracing)
+    app.add_middleware(Frame, settings=settings, seen=metrics.request)
 
 
 def _describe(app: FastAPI) -> None:

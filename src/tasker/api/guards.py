@@ -8,19 +8,23 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasker.api.problems import Problem, problem_of
-from tasker.api.scope import CORRELATION, correlation_of, header
+from tasker.api.scope import CORRELATION, correlation_of, header, sent_trace
 from tasker.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from tasker.observe.tracing import Tracing
 
 log = logging.getLogger("tasker.api")
 access_log = logging.getLogger("tasker.access")
 
 _WAITS = re.compile(r"/v1/tasks/[^/]+/(wait|events)")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BULK = "/v1/tasks/bulk"
 _EXEMPT = frozenset({"/health", "/health/live", "/health/ready", "/live", "/ready", "/metrics"})
 _SECURITY = {
@@ -75,7 +79,8 @@ class Frame:
     def _tell(self, scope: Scope, status: int, took: float) -> None:
         route = scope.get("route")
         path = getattr(route, "path", None) or "unmatched"
-        self.seen(scope["method"], path, status, took)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self.seen(method, path, status, took)
         if self.access_log and scope["path"] not in _EXEMPT:
             access_log.info(
                 "request",
@@ -179,5 +184,17 @@ class _Counted:
         )
 
 
-def ignore(*_: Any) -> None:
-    """Nobody wants to know."""
+class Traced:
+    """Puts each request into a span; what it creates is traced below that."""
+
+    def __init__(self, app: ASGIApp, *, tracing: "Tracing") -> None:
+        self.app = app
+        self._tracing = tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _EXEMPT:
+            await self.app(scope, receive, send)
+            return
+        with self._tracing.request(scope["method"], scope["path"], sent_trace(scope)) as trace:
+            scope["state"]["trace"] = trace
+            await self.app(scope, receive, send)

@@ -132,6 +132,12 @@ class ProblemDetails(TypedDict):
     """Of `forbidden`: the permission that is missing."""
     namespace: NotRequired[str]
     """Of `forbidden`: where it is missing."""
+    ready: NotRequired[bool]
+    """Of `not_ready`: false."""
+    checks: NotRequired[dict[str, Any]]
+    """Of `not_ready`: every check, and what it found."""
+    failed_checks: NotRequired[list[str]]
+    """Of `not_ready`: their names."""
     size: NotRequired[int]
     """Of `too_large`: bytes."""
     limit: NotRequired[int]

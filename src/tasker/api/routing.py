@@ -40,7 +40,8 @@ class Routes:
     """
 
     def __init__(self, tag: str, prefix: str = "") -> None:
-        self.tag = tag
+        self._tag = tag
+        self._named: set[str] = set()
         self.router = APIRouter(prefix=prefix, tags=[tag])
 
     def add(
@@ -98,13 +99,20 @@ class Routes:
                 responses=responses,
                 dependencies=[Depends(requires(*permissions))] if permissions else [],
                 openapi_extra=extra,
-                operation_id=f"{self.tag}.{endpoint.__name__}",
+                operation_id=self._operation(endpoint.__name__),
                 summary=(endpoint.__doc__ or "").split("\n", 1)[0].rstrip("."),
                 description=inspect.cleandoc(endpoint.__doc__ or ""),
             )
             return endpoint
 
         return declare
+
+    def _operation(self, name: str) -> str:
+        """Name an operation; one that is at two paths has two names."""
+        if name in self._named:
+            name += "_too"
+        self._named.add(name)
+        return f"{self._tag}.{name}"
 
 
 def problems(codes: Collection[str]) -> dict[int | str, dict[str, Any]]:

@@ -44,7 +44,13 @@ def correlation_of(scope: Mapping[str, Any]) -> str:
     return found
 
 
-def trace_of(scope: Mapping[str, Any]) -> str | None:
+def sent_trace(scope: Mapping[str, Any]) -> str | None:
     """Tell the caller's W3C traceparent; None where it sent none that is valid."""
     sent = header(scope, "traceparent")
     return sent if sent is not None and _TRACEPARENT.fullmatch(sent) else None
+
+
+def trace_of(scope: Mapping[str, Any]) -> str | None:
+    """Tell the traceparent of what a request creates: of its own span, or the caller's."""
+    own: str | None = scope["state"].get("trace")
+    return own or sent_trace(scope)

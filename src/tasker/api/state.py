@@ -1,16 +1,20 @@
 """What the routes of one application share."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from fastapi import Depends
 from starlette.requests import Request
 
 from tasker.api.auth.gate import Gate
+from tasker.api.health import Readiness
+from tasker.api.rates import Rates
+from tasker.api.scrape import Scrape
 from tasker.api.watch import Watch
 from tasker.client import LocalClient
 from tasker.client.catalogue import Catalogue
+from tasker.observe.metrics import Metrics
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
 
@@ -25,7 +29,11 @@ class Api:
     catalogue: Catalogue
     watch: Watch
     gate: Gate
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    rates: Rates
+    metrics: Metrics
+    scrape: Scrape
+    readiness: Readiness
+    closing: asyncio.Event
     """Set when the server begins to shut down: waits and streams then end."""
 
 

@@ -181,6 +181,7 @@ async def create_one(
         created = await api.client.create_tasks([wanted])
     except InvalidInput as error:
         raise await _of_context(api, [wanted], error, ["$.context"]) from None
+    api.metrics.tasks_created(created)
     return created[0]
 
 
@@ -195,10 +196,12 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
         )
         wanted.append(request_of(body, request, template, who))
     try:
-        return await api.client.create_tasks(wanted)
+        created = await api.client.create_tasks(wanted)
     except InvalidInput as error:
         places = [f"$.tasks[{index}].context" for index in range(len(bodies))]
         raise await _of_context(api, wanted, error, places) from None
+    api.metrics.tasks_created(created)
+    return created
 
 
 async def _of_context(
@@ -215,7 +218,6 @@ async def _of_context(
             ]
             told = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults)
             return Problem("invalid_input", told, errors=faults)
-    path = (
-        places[0] + error.path.removeprefix("$") if len(places) == 1 else "$.tasks" + error.path[1:]
-    )
+    rest = error.path.removeprefix("$")
+    path = places[0] + rest if len(places) == 1 else f"$.tasks{rest}"
     return Problem("invalid_input", str(error), errors=[{"path": path, "message": str(error)}])

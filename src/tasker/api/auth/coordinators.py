@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 from tasker.api.auth.principal import Principal
 from tasker.errors import InvalidSettings
-from tasker.permissions import Permission
+from tasker.permissions import METRICS_READ, Permission
 
 SHARED = "shared"
 
-_READING = frozenset({"read", "list"})
-_OF_NO_TEAM = "system"  #: figures about the whole server
+_VIEWING = frozenset({"read", "list", "analytics_read"})
 
 
 class Touched(NamedTuple):
@@ -68,7 +67,7 @@ class TeamCoordinator(Coordinator):
     A team's namespace has its name: `Customer Success` owns `customer_success`. Namespaces
     that a principal was given count as its own too. Admins may do everything. Where
     something was said about permissions, those bound it further; where nothing was, the
-    team alone decides, but about the whole server (`system`).
+    team alone decides.
     """
 
     def authorized(
@@ -79,16 +78,17 @@ class TeamCoordinator(Coordinator):
         if not self._holds(principal, resource, action):
             return False
         if context.namespace is None:
-            return action in _READING or resource == _OF_NO_TEAM
+            return True  # the answer is narrowed to what is visible
         if self._owns(principal, context.namespace):
             return True
         belongs = principal.team is not None or bool(principal.namespaces)
-        return belongs and action in _READING and context.namespace == SHARED
+        return belongs and action in _VIEWING and context.namespace == SHARED
 
     def _holds(self, principal: Principal, resource: str, action: str) -> bool:
+        permission = Permission(resource, action)
         if principal.permissions is None:
-            return resource != _OF_NO_TEAM
-        return principal.holds(Permission(resource, action))
+            return permission != METRICS_READ  # figures of all teams
+        return principal.holds(permission)
 
     def _owns(self, principal: Principal, namespace: str) -> bool:
         if principal.team is not None and normal(principal.team) == normal(namespace):

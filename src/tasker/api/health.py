@@ -1,0 +1,93 @@
+"""Whether the server can do its work, and which check says that it cannot."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from tasker.api.problems import Problem
+from tasker.api.shapes.system import CheckAnswer, ReadinessAnswer
+from tasker.errors import TaskerError
+from tasker.model import SchemaStatus
+from tasker.store.protocol import Store
+
+_PATIENCE = 2.0  #: seconds that a check may take
+_BELIEVED = 1.0  #: seconds for which an answer is given again, so that asking costs nothing
+
+
+class Readiness:
+    """Checks what the server needs.
+
+    Args:
+        store: Where everything is.
+        closing: Set when the server shuts down.
+    """
+
+    def __init__(self, store: Store, closing: asyncio.Event) -> None:
+        self._store = store
+        self._closing = closing
+        self._checking = asyncio.Lock()
+        self._checked = 0.0
+        self._found: dict[str, CheckAnswer] = {}
+
+    async def answer(self) -> ReadinessAnswer:
+        """Tell that all checks passed.
+
+        Raises:
+            Problem: `not_ready`; `failed_checks` tells which did not.
+        """
+        async with self._checking:
+            if not self._found or time.monotonic() - self._checked > _BELIEVED:
+                self._found = await self._check()
+                self._checked = time.monotonic()
+        checks = dict(self._found)
+        if self._closing.is_set():
+            checks["server"] = _failed("the server shuts down", 0)
+        failed = [name for name, check in checks.items() if check["status"] != "healthy"]
+        if failed:
+            raise Problem(
+                "not_ready",
+                f"Not ready: {', '.join(failed)}.",
+                ready=False,
+                checks=checks,
+                failed_checks=failed,
+            )
+        return {
+            "status": "ready",
+            "ready": True,
+            "timestamp": datetime.now(UTC),
+            "checks": checks,
+            "failed_checks": [],
+        }
+
+    async def _check(self) -> dict[str, CheckAnswer]:
+        schema: SchemaStatus | None = None
+
+        async def reach() -> str:
+            nonlocal schema
+            schema = await self._store.schema_status()
+            return ""
+
+        async def compare() -> str:
+            if schema is None:
+                return "not known: the store cannot be reached"
+            return "" if schema.ready else f"it is {schema.current}, not {schema.wanted}"
+
+        return {"store": await _timed(reach), "schema": await _timed(compare)}
+
+
+async def _timed(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckAnswer:
+    """Run a check, which tells what is wrong, or nothing."""
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            wrong = await check()
+    except (TaskerError, TimeoutError):  # whose text may tell addresses
+        wrong = "it cannot be reached"
+    took = round((time.perf_counter() - began) * 1000, 3)
+    return _failed(wrong, took) if wrong else {"status": "healthy", "duration_ms": took}
+
+
+def _failed(why: str, took: float) -> CheckAnswer:
+    return {"status": "unhealthy", "duration_ms": took, "message": why}

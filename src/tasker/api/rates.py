@@ -1,0 +1,50 @@
+"""How many requests each caller may send: a bucket of tokens each, filled at a steady rate."""
+
+import math
+import time
+from collections import OrderedDict
+
+from tasker.api.problems import Problem
+
+MOST_CALLERS = 100_000  #: remembered; who sent nothing for longest is forgotten
+
+
+class Rates:
+    """The buckets of all callers.
+
+    Args:
+        rate: Tokens per second; None: there is no limit.
+        burst: What a bucket holds.
+    """
+
+    def __init__(self, rate: float | None, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, when
+
+    def take(self, caller: str) -> None:
+        """Let a caller send a request.
+
+        Raises:
+            Problem: `rate_limited`; its bucket is empty.
+        """
+        if self._rate is None:
+            return
+        now = time.monotonic()
+        tokens, at = self._buckets.pop(caller, (float(self._burst), now))
+        tokens = min(tokens + (now - at) * self._rate, float(self._burst))
+        if tokens >= 1:
+            self._keep(caller, tokens - 1, now)
+            return
+        self._keep(caller, tokens, now)
+        wait = max(math.ceil((1 - tokens) / self._rate), 1)
+        raise Problem(
+            "rate_limited",
+            f"More than {self._rate:g} requests per second; try again in {wait} s.",
+            headers={"Retry-After": str(wait)},
+        )
+
+    def _keep(self, caller: str, tokens: float, now: float) -> None:
+        self._buckets[caller] = (tokens, now)
+        if len(self._buckets) > MOST_CALLERS:
+            self._buckets.popitem(last=False)

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
-
 _LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 

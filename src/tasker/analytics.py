@@ -30,6 +30,8 @@ class Window:
     namespace: str | None = None  #: None: all
     name: str | None = None
     version: str | None = None
+    visible: frozenset[str] | None = None
+    """Namespaces that who asks may see: set by servers for their callers. None: all."""
 
     def __post_init__(self) -> None:
         if not 0 < self.hours <= MOST_HOURS:
@@ -41,7 +43,8 @@ class Window:
     @property
     def everything(self) -> bool:
         """All templates are meant."""
-        return self.namespace is None and self.name is None and self.version is None
+        named = (self.namespace, self.name, self.version, self.visible)
+        return all(part is None for part in named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -431,6 +431,8 @@ class TaskFilter:
     created_by: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    visible: frozenset[str] | None = None
+    """Namespaces that who asks may see: set by servers for their callers."""
 
 
 # -------------------------------------------------------------------- the hot path

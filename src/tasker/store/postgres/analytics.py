@@ -120,6 +120,7 @@ async def _period(connection: Connection, window: Window) -> Period:
         namespace=window.namespace,
         name=window.name,
         version=window.version,
+        visible=None if window.visible is None else sorted(window.visible),
     )
     return Period(window, now, [row[0] for row in rows])
 

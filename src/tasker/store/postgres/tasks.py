@@ -107,12 +107,13 @@ class Tasks(Driver):
         self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
     ) -> list[Task]:
         templates: list[int] | None = None
-        if filter.namespace or filter.name or filter.version:
+        if filter.namespace or filter.name or filter.version or filter.visible is not None:
             found = await self._all(
                 "template_ids",
                 namespace=filter.namespace,
                 name=filter.name,
                 version=filter.version,
+                visible=None if filter.visible is None else sorted(filter.visible),
             )
             templates = [row[0] for row in found]
         state, started = state_filter(filter.state)

@@ -114,6 +114,7 @@ def _period(on: sqlite3.Connection, window: Window, now: datetime) -> Period:
         namespace=window.namespace,
         name=window.name,
         version=window.version,
+        visible=None if window.visible is None else json_text(sorted(window.visible)),
     )
     return Period(window, now, [row[0] for row in rows])
 

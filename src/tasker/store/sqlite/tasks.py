@@ -106,7 +106,8 @@ class Tasks(Driver):
         self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
     ) -> list[Task]:
         state, started = state_filter(filter.state)
-        named = bool(filter.namespace or filter.name or filter.version)
+        visible = None if filter.visible is None else json_text(sorted(filter.visible))
+        named = bool(filter.namespace or filter.name or filter.version or visible)
 
         def find(on: sqlite3.Connection) -> list[Any]:
             templates = fetch(
@@ -115,6 +116,7 @@ class Tasks(Driver):
                 namespace=filter.namespace,
                 name=filter.name,
                 version=filter.version,
+                visible=visible,
             )
             return fetch(
                 on,

@@ -179,11 +179,15 @@ class TestPerformance(Laws):
             Window(namespace="suite", name="one", version="2.0.0"),
             Window(name="one"),
             Window(namespace="nowhere"),
+            Window(visible=frozenset({"suite"})),
+            Window(visible=frozenset({"suite"}), namespace="other"),
+            Window(visible=frozenset()),
         ]
         found = [await store.performance(window) for window in windows]
 
-        assert [3, 2, 1, 3, 0] == [each.total_tasks for each in found]
-        assert [3, 2, 1, 3, 0] == [round(each.steps_per_hour * 24) for each in found]
+        expected = [3, 2, 1, 3, 0, 3, 0, 0]
+        assert expected == [each.total_tasks for each in found]
+        assert expected == [round(each.steps_per_hour * 24) for each in found]
 
     @pytest.mark.parametrize("hours", [0, -1, 8761, float("nan"), float("inf")])
     async def test_a_window_without_end_is_refused(self, hours: float) -> None:

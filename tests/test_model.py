@@ -1,0 +1,205 @@
+"""The values that everything else speaks of."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tasker.model import (
+    ATTEMPT_OUTCOMES,
+    STEP_DONE,
+    STEP_ENDED,
+    STEP_STATES,
+    TASK_ENDED,
+    AttemptOutcome,
+    Claim,
+    Code,
+    JsonText,
+    Retry,
+    SchemaStatus,
+    Step,
+    StepCounts,
+    StepOverride,
+    StepSpec,
+    StepState,
+    TaskId,
+    TaskState,
+    Template,
+    completed,
+    failed,
+    lost,
+    released,
+    retried,
+    task_state,
+)
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+CLAIM = Claim(TaskId("t"), 3, 5, 2)
+ERROR = JsonText('{"message":"x"}')
+
+
+def template(**fields: object) -> Template:
+    steps = (StepSpec(name="a", config={"url": "x", "n": 1}), StepSpec(name="b", callable="B.c"))
+    return Template(namespace="n", name="t", version="1.0.0", steps=steps, **fields)  # type: ignore[arg-type]
+
+
+def step(**fields: object) -> Step:
+    values: dict[str, object] = {
+        "task_id": "t",
+        "no": 1,
+        "name": "a",
+        "state": StepState.ENQUEUED,
+        "attempt": 1,
+        "run_at": NOW,
+        "unmet": 0,
+        **dict.fromkeys(("claimed_at", "settled_at", "worker", "result", "error", "checkpoint")),
+        **fields,
+    }
+    return Step(**values)  # type: ignore[arg-type]
+
+
+def test_a_template_is_known_by_three_names() -> None:
+    """
+    Namespace, name and version, in one text.
+    """
+    assert ("n", "t", "1.0.0") == template().key
+    assert "n.t@1.0.0" == template().full_name == str(template().key)
+
+
+def test_a_step_is_found_by_its_name() -> None:
+    """
+    Its handler is the callable it names, or the one named like itself.
+    """
+    assert ["a", "B.c"] == [template().step(name).handler for name in ("a", "b")]
+    with pytest.raises(KeyError):
+        template().step("c")
+
+
+def test_an_environment_overrides_what_it_names() -> None:
+    """
+    Configuration key by key, retry and timeout as a whole; the rest stays.
+    """
+    slow = Retry(max_attempts=9)
+    override = StepOverride(config={"url": "y", "m": 2}, retry=slow, timeout=timedelta(seconds=5))
+    given = template(environments={"test": {"a": override, "b": StepOverride()}})
+
+    tested = given.for_environment("test")
+
+    changed = tested.step("a")
+    assert ({"url": "y", "n": 1, "m": 2}, slow, timedelta(seconds=5)) == (
+        changed.config,
+        changed.retry,
+        changed.timeout,
+    )
+    assert given.step("b") == tested.step("b")
+    assert given.key == tested.key
+    assert {"url": "x", "n": 1} == given.step("a").config
+
+
+@pytest.mark.parametrize("environment", [None, "", "production"])
+def test_an_environment_that_overrides_nothing_changes_nothing(environment: str | None) -> None:
+    """
+    The template itself is told.
+    """
+    given = template(environments={"test": {"a": StepOverride(config={})}})
+
+    assert given.for_environment(environment) is given
+
+
+def test_codes_are_the_numbers_of_the_states() -> None:
+    """
+    What stores keep; each state has its place, for ever.
+    """
+    assert list(range(9)) == [code.value for code in Code]
+    assert [code.name for code in Code] == [state.name for state in STEP_STATES]
+    assert [
+        "complete",
+        "retry",
+        "error",
+        "lost",
+        "released",
+        "cancelled",
+        "resolved_manually",
+        "parked",
+    ] == [outcome.value for outcome in ATTEMPT_OUTCOMES]
+
+
+def test_an_open_task_is_pending_until_it_started() -> None:
+    """
+    All other states are shown as they are stored.
+    """
+    assert TaskState.PENDING == task_state(0, started=False)
+    assert TaskState.IN_PROGRESS == task_state(0, started=True)
+    for code in (Code.COMPLETE, Code.ERROR, Code.CANCELLED, Code.RESOLVED_MANUALLY):
+        assert (
+            code.name.lower() == task_state(code, started=True) == task_state(code, started=False)
+        )
+
+
+def test_states_are_sorted_into_done_and_ended() -> None:
+    """
+    What is done frees its children; what has ended changes no more by itself.
+    """
+    assert {"complete", "resolved_manually", "skipped"} == STEP_DONE
+    assert STEP_DONE | {"error", "cancelled"} == STEP_ENDED
+    assert set(TaskState) - {"pending", "in_progress"} == TASK_ENDED
+
+
+def test_counts_add_up() -> None:
+    """
+    All steps, and those that are done.
+    """
+    counts = StepCounts(
+        pending=1,
+        enqueued=2,
+        waiting_for_retry=4,
+        in_progress=8,
+        waiting=16,
+        complete=32,
+        error=64,
+        cancelled=128,
+        skipped=256,
+        resolved_manually=512,
+    )
+
+    assert (1023, 32 + 256 + 512) == (counts.total, counts.done)
+    assert (0, 0) == (StepCounts().total, StepCounts().done)
+
+
+def test_a_step_waits_for_a_retry_when_one_is_scheduled() -> None:
+    """
+    Enqueued, tried before, and not due yet.
+    """
+    later = NOW + timedelta(seconds=1)
+
+    assert step(run_at=later).waiting_for_retry(NOW)
+    assert not step(run_at=NOW).waiting_for_retry(NOW)
+    assert not step(run_at=later, attempt=0).waiting_for_retry(NOW)
+    assert not step(run_at=later, state=StepState.IN_PROGRESS).waiting_for_retry(NOW)
+    assert not step(run_at=None).waiting_for_retry(NOW)
+
+
+def test_outcomes_carry_the_fence() -> None:
+    """
+    Task, step and attempt of their claim, and what the constructors name.
+    """
+    outcomes = {
+        AttemptOutcome.COMPLETE: completed(CLAIM, JsonText("1")),
+        AttemptOutcome.RETRY: retried(CLAIM, ERROR, timedelta(minutes=1)),
+        AttemptOutcome.ERROR: failed(CLAIM, ERROR),
+        AttemptOutcome.LOST: lost(CLAIM, ERROR, timedelta(seconds=0.5)),
+        AttemptOutcome.RELEASED: released(CLAIM),
+    }
+
+    for kind, outcome in outcomes.items():
+        assert CLAIM[:3] == outcome[:3]
+        assert kind == ATTEMPT_OUTCOMES[outcome.outcome]
+    assert [0, 60, 0, 0.5, 0] == [outcome.delay for outcome in outcomes.values()]
+    assert ["1", None, None, None, None] == [outcome.result for outcome in outcomes.values()]
+    assert [None, ERROR, ERROR, ERROR, None] == [outcome.error for outcome in outcomes.values()]
+
+
+def test_a_schema_is_ready_when_nothing_is_missing() -> None:
+    """
+    Neither older nor newer.
+    """
+    assert [True, False, False] == [SchemaStatus(current, 2).ready for current in (2, 1, 3)]

@@ -1,0 +1,164 @@
+"""When a failed step is tried again."""
+
+from datetime import timedelta
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasker.model import Backoff, Retry
+from tasker.retry import LONGEST_REQUEST, again, delay_after
+
+SECOND = timedelta(seconds=1)
+ANY_POLICY = st.builds(
+    Retry,
+    retryable=st.booleans(),
+    max_attempts=st.integers(1, 10_000),
+    backoff=st.sampled_from(Backoff),
+    initial_delay=st.timedeltas(timedelta(0), timedelta(days=30)),
+    max_delay=st.timedeltas(timedelta(0), timedelta(days=30)),
+    jitter=st.floats(0, 1),
+)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def delays(backoff: Backoff, many: int, *, initial: float = 1, cap: float = 1e6) -> list[float]:
+    policy = Retry(
+        backoff=backoff, initial_delay=initial * SECOND, max_delay=cap * SECOND, jitter=0
+    )
+    return [delay_after(tries, policy, Random(0)).total_seconds() for tries in range(1, many + 1)]
+
+
+@pytest.mark.parametrize(
+    ("backoff", "expected"),
+    [
+        (Backoff.NONE, [0, 0, 0, 0, 0, 0]),
+        (Backoff.FIXED, [1, 1, 1, 1, 1, 1]),
+        (Backoff.LINEAR, [1, 2, 3, 4, 5, 6]),
+        (Backoff.EXPONENTIAL, [1, 2, 4, 8, 16, 32]),
+        (Backoff.FIBONACCI, [1, 1, 2, 3, 5, 8]),
+    ],
+)
+def test_delays_grow_as_the_policy_says(backoff: Backoff, expected: list[float]) -> None:
+    """
+    In units of the initial delay.
+    """
+    assert expected == delays(backoff, 6)
+    assert [0.25 * each for each in expected] == delays(backoff, 6, initial=0.25)
+
+
+def test_delays_are_capped() -> None:
+    """
+    At `max_delay`, also where the first would exceed it.
+    """
+    assert [1, 2, 4, 5, 5] == delays(Backoff.EXPONENTIAL, 5, cap=5)
+    assert [3, 3, 3] == delays(Backoff.FIXED, 3, initial=10, cap=3)
+
+
+def test_the_first_attempt_counts() -> None:
+    """
+    With three attempts there are two retries; one that is not retryable has none.
+    """
+    three, never = Retry(max_attempts=3), Retry(max_attempts=3, retryable=False)
+
+    assert [True, True, False, False] == [again(three, tries) for tries in (1, 2, 3, 4)]
+    assert [False, False] == [again(never, tries) for tries in (1, 2)]
+    assert not again(Retry(max_attempts=1), 1)
+
+
+def test_jitter_spreads_both_ways() -> None:
+    """
+    Evenly around the delay, so that steps that failed together do not return together.
+    """
+    policy = Retry(
+        backoff=Backoff.FIXED, initial_delay=100 * SECOND, max_delay=100 * SECOND, jitter=0.2
+    )
+    rng = Random(7)
+
+    found = [delay_after(1, policy, rng).total_seconds() for _ in range(2000)]
+
+    assert 80 <= min(found) < 81
+    assert 119 < max(found) <= 120
+    assert 99 < sum(found) / len(found) < 101
+
+
+def test_the_same_seed_gives_the_same_delays() -> None:
+    """
+    For tests that must repeat.
+    """
+    policy = Retry(jitter=0.5)
+
+    first, second = (
+        [delay_after(tries, policy, Random(3)) for tries in range(1, 9)] for _ in range(2)
+    )
+
+    assert first == second
+
+
+def test_a_requested_delay_goes_before_the_policy() -> None:
+    """
+    Longer than its cap, or shorter than its backoff: the server knows when it will be ready.
+    """
+    policy = Retry(backoff=Backoff.EXPONENTIAL, max_delay=60 * SECOND, jitter=0.5)
+
+    assert 300 * SECOND == delay_after(1, policy, Random(0), requested=300 * SECOND)
+    assert 2 * SECOND == delay_after(4, policy, Random(0), requested=2 * SECOND)
+    assert 0 * SECOND == delay_after(4, policy, Random(0), requested=0 * SECOND)
+    assert 0 * SECOND == delay_after(4, policy, Random(0), requested=-5 * SECOND)
+
+
+def test_a_requested_delay_is_not_for_ever() -> None:
+    """
+    A mistaken header does not park a step for a century.
+    """
+    asked = delay_after(1, Retry(), Random(0), requested=timedelta(days=36_500))
+
+    assert LONGEST_REQUEST == asked
+
+
+@given(ANY_POLICY, st.integers(1, 100_000), st.integers())
+def test_a_delay_is_within_its_bounds(policy: Retry, tries: int, seed: int) -> None:
+    """
+    In [0, max_delay * (1 + jitter)], whatever the policy and however many tries.
+    """
+    delay = delay_after(tries, policy, Random(seed))
+
+    assert timedelta(0) <= delay
+    assert delay <= policy.max_delay * (1 + policy.jitter) + MICROSECOND
+
+
+@given(ANY_POLICY, st.integers(1, 1000), st.timedeltas(timedelta(0), timedelta(days=100)))
+def test_a_request_is_honoured_to_the_letter(
+    policy: Retry, tries: int, requested: timedelta
+) -> None:
+    """
+    Up to a day.
+    """
+    delay = delay_after(tries, policy, Random(0), requested=requested)
+
+    assert min(requested, LONGEST_REQUEST) == delay
+
+
+@given(ANY_POLICY.filter(lambda policy: policy.max_delay > timedelta(0)), st.integers(1, 300))
+def test_without_jitter_delays_never_shrink(policy: Retry, tries: int) -> None:
+    """
+    Each is as long as the one before, or longer.
+    """
+    steady = Retry(
+        backoff=policy.backoff,
+        initial_delay=policy.initial_delay,
+        max_delay=policy.max_delay,
+        jitter=0,
+    )
+
+    assert delay_after(tries, steady, Random(0)) <= delay_after(tries + 1, steady, Random(0))
+
+
+@pytest.mark.parametrize("tries", [0, -1])
+def test_without_a_failure_there_is_no_delay(tries: int) -> None:
+    """
+    Asking is a mistake of the caller.
+    """
+    with pytest.raises(ValueError, match=str(tries)):
+        delay_after(tries, Retry(), Random(0))

@@ -29,6 +29,8 @@ def _span(value: object) -> object:
         return timedelta(seconds=value)
     if isinstance(value, str) and (found := _SPAN.fullmatch(value.strip())):
         return timedelta(seconds=float(found[1]) * _UNITS[found[2] or "s"])
+    if isinstance(value, str):
+        raise ValueError(f'{value!r} is no length of time; write seconds, or "500ms", "5m", "1h"')
     return value
 
 

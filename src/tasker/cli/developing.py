@@ -3,7 +3,7 @@
 import asyncio
 import importlib.util
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -74,6 +74,7 @@ class Development:
 
     def _load(self, *, reload: bool) -> Loaded | None:
         """Load everything; None, and the reason told, where that fails."""
+        self._stamps = _stamps(self._folders(None))
         try:
             loaded = load(self._sources, self._paths, reload=reload)
         except TaskerError as error:
@@ -156,9 +157,12 @@ class Development:
 
     @asynccontextmanager
     async def _watching(self, loaded: Loaded | None) -> AsyncIterator[None]:
-        """Note changes of files during the block."""
-        folders = sorted(set(self._folders(loaded)))
-        self._watch_task = asyncio.create_task(self._watch(folders))
+        """Note changes of files during the block, and those since they were loaded."""
+        self._watch_task = asyncio.create_task(self._watch(sorted(set(self._folders(loaded)))))
+        await asyncio.sleep(0)  # it watches from its first step on
+        now = _stamps(self._folders(None))
+        if missed := {path for path, _ in self._stamps.items() ^ now.items()}:
+            self._changed.put_nowait(missed)
         try:
             yield
         finally:
@@ -199,6 +203,17 @@ def _below(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.is_dir() and not set(_SKIPPED) & set(path.parts):
             yield path.resolve()
+
+
+def _stamps(folders: Iterable[Path]) -> dict[Path, int]:
+    """Tell when each file of the directories was changed last."""
+    found = {}
+    for folder in set(folders):
+        for path in folder.glob("*"):
+            if path.suffix in _SUFFIXES:
+                with suppress(OSError):
+                    found[path] = path.stat().st_mtime_ns
+    return found
 
 
 def _watcher() -> Callable[..., AsyncIterator[Any]]:

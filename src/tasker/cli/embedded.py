@@ -18,7 +18,8 @@ from tasker.engine import Worker
 from tasker.errors import TaskFailed
 from tasker.model import Step, Task, TaskFilter, Template
 
-_GRACE = timedelta(seconds=5)  #: for steps of other tasks that run when this one has ended
+_GRACE = timedelta(seconds=3)  #: for steps that run when this process wants to end
+_HASTE = timedelta(seconds=1)  #: for those that run when the time is over
 _SOON = timedelta(seconds=1)
 
 
@@ -58,6 +59,8 @@ class Embedded:
                             progress.refresh(task, await worker.client.steps(task.id))
                         code = await self._wait(worker, task, timeout)
                     self._tell_left(code, timeout)
+                    if code is Exit.TIMEOUT:
+                        worker.stop(_HASTE)
                 task, steps = await store.get_task(task.id), await store.list_steps(task.id)
                 self._tell_end(task, steps, template)
         return code

@@ -123,9 +123,10 @@ def parse_state(text: Any) -> Any:
     try:
         return TaskState(text)
     except ValueError:
+        allowed = [state.value for state in TaskState]
         raise typer.BadParameter(
-            f"{text!r} is no state of a task{did_you_mean(text, TaskState)};"
-            f" allowed: {', '.join(TaskState)}"
+            f"{text!r} is no state of a task{did_you_mean(text, allowed)};"
+            f" allowed: {', '.join(allowed)}"
         ) from None
 
 

@@ -1,0 +1,65 @@
+"""`tasker db ...`"""
+
+import pytest
+from tests.cli.conftest import Here, words
+
+
+def test_a_store_is_made_and_its_state_told(tasker: Here) -> None:
+    missing = tasker("db", "status")
+    made = tasker("db", "upgrade")
+    again = tasker("db", "upgrade")
+    status = tasker("db", "status", "--json")
+
+    assert 3 == missing.code
+    assert "schema 0 is" in made.out
+    assert "is up to date" in again.out
+    assert (0, True, []) == (
+        status.code, status.document["schema"]["ready"], status.document["workers"],
+    )  # fmt: skip
+
+
+def test_a_postgres_schema_is_changed_by_upgrade_alone(
+    tasker: Here, postgres_schema_url: str
+) -> None:
+    """
+    Until then whatever needs it says so, with exit code 3.
+    """
+    store = ("--store", postgres_schema_url)
+    before = tasker("db", "status", *store)
+    refused = tasker.run(*store)
+    upgraded = tasker("db", "upgrade", *store)
+    ran = tasker.run(*store)
+
+    assert 3 == before.code
+    assert "run `tasker db upgrade`" in before.out
+    assert 3 == refused.code
+    assert "run `tasker db upgrade`" in refused.err
+    assert (0, 0) == (upgraded.code, ran.code)
+
+
+def test_what_ended_long_ago_is_pruned(tasker: Here) -> None:
+    """
+    A dry run only counts; open tasks stay.
+    """
+    for _ in range(2):
+        tasker.task()
+    tasker("task", "create", "shop.sell", "-c", '{"sku": "open"}')
+
+    young = tasker("db", "prune", "--older-than", "1h")
+    dry = tasker("db", "prune", "--older-than", "1ms", "--dry-run", "--json")
+    wet = tasker("db", "prune", "--older-than", "1ms")
+
+    assert "0 tasks deleted\n" == young.out
+    assert (2, False) == (dry.document["tasks"], dry.document["deleted"])
+    assert "2 tasks deleted\n" == wet.out
+    left = tasker("task", "list", "--json").document["tasks"]
+    assert ["pending"] == [task["state"] for task in left]
+
+
+@pytest.mark.parametrize("span", ["soon", "-1d", "0s", "1x", "99999999999d"])
+def test_a_wrong_length_of_time_is_refused(tasker: Here, span: str) -> None:
+    tasker("db", "upgrade")
+    ran = tasker("db", "prune", f"--older-than={span}")
+
+    assert 2 == ran.code
+    assert "--older-than" in words(ran.err)

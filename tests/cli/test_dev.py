@@ -1,0 +1,70 @@
+"""`tasker dev`: handlers and templates are taken up as they change."""
+
+import signal
+
+from tests.cli.conftest import Here, Project
+
+CREATE = ("task", "create", "shop.sell", "-c", '{"sku": "mug"}')
+DEV = ("dev", "-H", "shop.py", "-T", "sell.yaml")
+
+
+def _change(project: Project, name: str, old: str, new: str) -> None:
+    path = project.root / name
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_changes_take_effect_and_mistakes_do_not_stop_the_work(tasker: Here) -> None:
+    project = tasker.project
+    with project.starting(*DEV) as dev:
+        dev.until("ready: 4 handlers, 1 template (shop.sell@1.0.0)")
+        tasker(*CREATE)
+        dev.until("complete after")
+
+        _change(project, "shop.py", "parcel", "box")
+        dev.until("changed: shop.py")
+        dev.until("ready:")
+        changed = tasker(*CREATE).out.strip()
+        dev.until(f"{changed[-6:]} complete after")
+
+        _change(project, "shop.py", "@handler", "@handler(")
+        dev.until("SyntaxError")
+        dev.until("the handlers and templates from before go on")
+        still = tasker(*CREATE).out.strip()
+        dev.until(f"{still[-6:]} complete after")
+
+        _change(project, "shop.py", "@handler(", "@handler")
+        dev.until("ready:")
+        dev.send(signal.SIGINT)
+        code = dev.end()
+
+    results = [
+        tasker("task", "show", task, "--json").document["steps"][3]["result"]
+        for task in (changed, still)
+    ]
+    assert 0 == code
+    assert ["box shipped"] * 2 == results
+
+
+def test_a_changed_template_replaces_its_version(tasker: Here) -> None:
+    project = tasker.project
+    with project.starting(*DEV) as dev:
+        dev.until("ready:")
+        _change(project, "sell.yaml", "at once", "later")
+        dev.until("changed: sell.yaml")
+        dev.until("ready:")
+        dev.send(signal.SIGTERM)
+        assert 0 == dev.end()
+
+    listed = tasker("template", "list", "--json").document["templates"]
+    assert ["Reserve, charge and pack later, ship"] == [one["description"] for one in listed]
+
+
+def test_it_starts_with_what_is_broken_and_waits_for_it_to_be_mended(project: Project) -> None:
+    source = (project.root / "shop.py").read_text()
+    project.write("shop.py", "import nosuchmodule\n")
+    with project.starting(*DEV) as dev:
+        dev.until("No module named 'nosuchmodule'")
+        project.write("shop.py", source)
+        dev.until("ready: 4 handlers")
+        dev.send(signal.SIGINT)
+        assert 0 == dev.end()

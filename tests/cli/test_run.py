@@ -1,0 +1,235 @@
+"""`tasker run`, as its users run it: in a process of its own."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+
+from tests.cli.conftest import PATIENCE, TEMPLATE, Here, Project, command, words
+
+ESCAPE = "\x1b"
+
+
+def test_a_task_runs_to_its_end_and_is_summed_up(tasker: Here) -> None:
+    ran = tasker.run()
+
+    assert 0 == ran.code
+    assert "charge failed" in ran.out
+    assert "the bank is busy" in ran.out
+    assert "complete  shop.sell@1.0.0  4/4 steps, 5 attempts" in ran.out
+    assert "ship parcel shipped" in ran.out
+    assert "tasker task show " in ran.out
+
+
+def test_without_a_terminal_there_are_plain_lines(project: Project) -> None:
+    ran = project.sell()
+
+    assert 0 == ran.code
+    assert "complete  shop.sell@1.0.0  4/4 steps, 5 attempts" in ran.out
+    assert set() == {ESCAPE, "\r"} & set(ran.out + ran.err)
+    assert "" == ran.err
+
+
+def test_json_is_one_document_whatever_handlers_print(project: Project) -> None:
+    """
+    Progress goes to stderr, and so does what handlers write, past Python too.
+    """
+    project.write("noisy.py", "import os\n\nos.write(1, b'written at import\\n')\n")
+    ran = project.sell("--json", "--handlers", "noisy.py")
+
+    assert 0 == ran.code
+    assert ("shop.sell@1.0.0", "complete") == (ran.document["template"], ran.document["state"])
+    assert ["reserve", "charge", "pack", "ship"] == [step["name"] for step in ran.document["steps"]]
+    assert "parcel shipped" == ran.document["steps"][3]["result"]
+    assert "printed by a handler" in ran.err
+    assert "written at import" in ran.err
+
+
+def test_a_failed_task_is_exit_1_and_tells_why_and_what_next(tasker: Here) -> None:
+    ran = tasker.run(context='{"sku": "mug", "broke": true}')
+
+    assert 1 == ran.code
+    assert "charge failed after 1 attempt: the card is expired" in ran.out
+    assert "tasker task retry " in ran.out
+
+
+def test_a_registered_template_is_found_by_name_and_range(tasker: Here) -> None:
+    assert 0 == tasker.run().code
+
+    ran = tasker(
+        "run", "shop.sell@^1", "-H", "shop.py", "-c", '{"sku": "cup"}', "--json"
+    )  # fmt: skip
+
+    assert 0 == ran.code
+    assert "1.0.0" == ran.document["version"]
+
+
+def test_the_context_may_come_from_a_file_or_from_stdin(tasker: Here) -> None:
+    tasker.project.write("context.json", '{"sku": "from a file"}')
+    ran = tasker.run("--json", context="@context.json")
+    piped = tasker.run("--json", context="@-", input='{"sku": "from stdin"}')
+
+    assert "from a file" == ran.document["context"]["sku"]
+    assert "from stdin" == piped.document["context"]["sku"]
+
+
+def test_a_timeout_is_exit_4_and_the_same_key_takes_the_task_up_again(project: Project) -> None:
+    project.write(
+        "slow.py",
+        """
+        import asyncio
+        import os
+
+        from tasker import handler
+
+
+        @handler("pack")
+        async def pack(reserve: dict) -> str:
+            if not os.environ.get("READY"):
+                await asyncio.Event().wait()
+            return "parcel"
+        """,
+    )
+    project.write("rest.py", (project.root / "shop.py").read_text().replace("def pack", "def p"))
+    arguments = (
+        "run", "sell.yaml", "-H", "slow.py", "-H", "rest.py", "-c", '{"sku": "mug"}',
+        "--idempotency-key", "order-7", "--json",
+    )  # fmt: skip
+    first = project.tasker(*arguments, "--timeout", "500ms")
+    second = project.tasker(*arguments, "--timeout", "20s", READY="1")
+
+    assert (4, "in_progress") == (first.code, first.document["state"])
+    assert "did not end within 500 ms" in first.err
+    assert (0, "complete") == (second.code, second.document["state"])
+    assert first.document["id"] == second.document["id"]
+
+
+def test_an_interrupt_leaves_the_task_in_the_store(project: Project) -> None:
+    project.write(
+        "hang.py",
+        """
+        import asyncio
+
+        from tasker import Workflow
+
+        flow = Workflow("shop.hang")
+
+
+        @flow.step
+        async def hang() -> None:
+            print("hanging", flush=True)
+            await asyncio.Event().wait()
+        """,
+    )
+    with project.starting("run", "shop.hang", "-H", "hang.py") as process:
+        process.until("hanging")
+        process.send(signal.SIGINT)
+        process.until("SIGINT: the task is left")
+        process.send(signal.SIGINT)  # the second one does not wait for the step
+        code = process.end()
+    shown = project.tasker("task", "show", "last", "--json")
+
+    assert 130 == code
+    assert "in_progress" == shown.document["state"]
+    assert ["enqueued"] == [step["state"] for step in shown.document["steps"]]
+
+
+def test_tasks_that_the_task_created_run_to_their_end_too(tasker: Here) -> None:
+    tasker.project.write(
+        "family.py",
+        """
+        from tasker import Context, Workflow
+
+        parent = Workflow("family.parent")
+        child = Workflow("family.child")
+
+
+        @parent.step
+        async def spawn(context: Context) -> str:
+            return (await context.client.create_task("family.child")).id
+
+
+        @child.step
+        def work() -> str:
+            return "done"
+        """,
+    )
+    ran = tasker("run", "family.parent", "-H", "family.py")
+    listed = tasker("task", "list", "--json")
+
+    assert 0 == ran.code
+    assert "work complete" in ran.out
+    assert ["complete", "complete"] == [task["state"] for task in listed.document["tasks"]]
+
+
+def test_a_changed_template_is_refused_with_exit_5_unless_it_may_replace(tasker: Here) -> None:
+    assert 0 == tasker.run().code
+    text = (tasker.project.root / "sell.yaml").read_text().replace("ship\n", "ship it\n", 1)
+    tasker.project.write("sell.yaml", text)
+
+    refused, replaced = tasker.run(), tasker.run("--replace")
+
+    assert 5 == refused.code
+    assert "already exists in namespace 'shop' with version 1.0.0" in refused.err
+    assert 0 == replaced.code
+
+
+def test_a_store_that_cannot_be_reached_is_exit_3(tasker: Here) -> None:
+    ran = tasker.run("--store", "postgresql://user:hidden@127.0.0.1:1/none")
+
+    assert 3 == ran.code
+    assert ran.err.startswith("error: the store cannot be reached")
+    assert "hidden" not in ran.err
+    assert "Traceback" not in ran.err
+
+
+def _on_a_terminal(project: Project, *arguments: str, **environment: str) -> str:
+    """Run a command on a pseudo terminal; tell all that it wrote there."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=project.root,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", **environment},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    told = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the other end was closed
+            break
+        if not part:
+            break
+        told += part
+    os.close(ours)
+    assert 0 == process.wait(PATIENCE)
+    return told.decode()
+
+
+def _colours(text: str) -> list[str]:
+    codes = re.findall(r"\x1b\[([\d;]+)m", text)
+    return [code for code in codes if any(30 <= int(part) <= 97 for part in code.split(";"))]
+
+
+def test_on_a_terminal_progress_is_in_place_and_in_colour(project: Project) -> None:
+    project.write("sell.yaml", TEMPLATE.replace("0.01", "0.4"))
+    told = _on_a_terminal(
+        project, "run", "sell.yaml", "-H", "shop.py", "-c", '{"sku": "mug"}'
+    )  # fmt: skip
+
+    assert f"{ESCAPE}[1A" in told  # the cursor goes up
+    assert [] != _colours(told)
+    assert "2/3" in told
+
+
+def test_no_color_is_honoured_on_a_terminal(project: Project) -> None:
+    told = _on_a_terminal(
+        project, "run", "sell.yaml", "-H", "shop.py", "-c", '{"sku": "mug"}', NO_COLOR="1"
+    )  # fmt: skip
+
+    assert [] == _colours(told)
+    assert "complete" in words(told)

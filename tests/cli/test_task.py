@@ -1,0 +1,282 @@
+"""`tasker task ...`"""
+
+import json
+from datetime import datetime
+
+import pytest
+from tests.cli.conftest import Here, Ran, words
+
+
+@pytest.fixture
+def failed(tasker: Here) -> str:
+    """The id of a task whose charge failed for good."""
+    return str(tasker.task('{"sku": "mug", "broke": true}')["id"])
+
+
+@pytest.fixture
+def done(tasker: Here) -> str:
+    """The id of a task that is complete."""
+    return str(tasker.task()["id"])
+
+
+def _steps(tasker: Here, task: str) -> dict[str, str]:
+    shown = tasker("task", "show", task, "--json").document
+    return {step["name"]: step["state"] for step in shown["steps"]}
+
+
+def test_a_list_is_a_table_newest_first(tasker: Here, done: str, failed: str) -> None:
+    lines = tasker("task", "list").out.splitlines()
+
+    assert ["id", "template", "state", "steps", "created", "took"] == lines[0].split()
+    assert [failed, done] == [line.split()[0] for line in lines[1:]]
+    assert "✗ error" in lines[1]
+    assert "2/4" in lines[1]
+    assert "✓ complete" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "count"),
+    [
+        (["--state", "error"], 1),
+        (["--namespace", "shop"], 2),
+        (["--namespace", "other"], 0),
+        (["--template", "shop.sell"], 2),
+        (["--template", "sell@1.0.0"], 2),
+        (["--template", "shop.sell@2.0.0"], 0),
+        (["--tag", "gift"], 1),
+        (["--since", "1h"], 2),
+        (["--since", "2100-01-01"], 0),
+        (["--until", "1h"], 0),
+        (["--created-by", "nobody"], 0),
+        (["--parent", "last"], 0),
+        (["--limit", "1"], 1),
+    ],
+)
+def test_a_list_is_filtered(tasker: Here, failed: str, flags: list[str], count: int) -> None:
+    assert failed != tasker.run("--json", "--tag", "gift").document["id"]
+
+    assert count == len(tasker("task", "list", "--json", *flags).document["tasks"])
+
+
+def test_pages_follow_each_other_by_the_last_id(tasker: Here) -> None:
+    ids = [tasker.task()["id"] for _ in range(3)][::-1]
+
+    first = tasker("task", "list", "--limit", "2", "--json").document
+    second = tasker("task", "list", "--limit", "2", "--after", first["next"], "--json").document
+
+    assert ids[:2] == [task["id"] for task in first["tasks"]]
+    assert (ids[2:], None) == ([task["id"] for task in second["tasks"]], second["next"])
+    assert f"more: --after {ids[1]}" in tasker("task", "list", "--limit", "2").err
+
+
+def test_an_empty_list_says_so_on_stderr(tasker: Here, done: str) -> None:
+    ran = tasker("task", "list", "--state", "cancelled")
+
+    assert (0, "", "no such tasks\n") == ran
+
+
+def test_an_unknown_state_is_refused_with_what_is_allowed(tasker: Here) -> None:
+    ran = tasker("task", "list", "--state", "complet")
+
+    assert 2 == ran.code
+    assert "Invalid value for '--state' / '-s': 'complet' is no state" in words(ran.err)
+    assert "did you mean 'complete'?" in words(ran.err)
+
+
+def test_a_task_is_shown_with_graph_attempts_and_errors(tasker: Here, failed: str) -> None:
+    shown = tasker("task", "show", failed).out
+
+    assert "✗ error  shop.sell@1.0.0" in shown
+    assert 'context  {"sku":"mug","broke":true}' in shown
+    lines = shown.splitlines()
+    start = next(at for at, line in enumerate(lines) if line.split()[:2] == ["step", "state"])
+    assert ["✓    reserve  complete", "├─╮", "✗ │  charge   error", "│ ✓  pack     complete"] == [
+        line[:22].rstrip() for line in lines[start + 1 : start + 5]
+    ]
+    assert "the card is expired" in shown
+    assert "Attempts" in shown
+    assert [] == [line for line in lines if line != line.rstrip()]
+
+
+def test_a_task_is_shown_in_full_on_demand(tasker: Here, failed: str) -> None:
+    shown = tasker("task", "show", failed, "--full").out
+
+    assert "charge: error" in shown
+    assert '"code": "CARD_EXPIRED"' in shown
+    assert '"reservation": "r-mug"' in shown
+
+
+def test_a_task_as_json_has_its_whole_story(tasker: Here, failed: str) -> None:
+    shown = tasker("task", "show", failed, "--json").document
+
+    assert ("error", "shop", "sell", "1.0.0") == (
+        shown["state"], shown["namespace"], shown["name"], shown["version"],
+    )  # fmt: skip
+    assert 1 == shown["counts"]["error"]
+    assert ["complete", "complete", "error"] == sorted(
+        attempt["outcome"] for attempt in shown["attempts"]
+    )
+    assert [] == shown["audit"]
+    assert datetime.fromisoformat(shown["created_at"]).tzinfo is not None
+
+
+def test_a_task_is_meant_by_its_id_its_beginning_or_as_the_last(tasker: Here, done: str) -> None:
+    for reference in (done, done[:20], done.upper(), done.replace("-", "")[:30], "last"):
+        assert done == tasker("task", "show", reference, "--json").document["id"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        ("01900000-0000-7000-8000-000000000000", "there is no task 01900000"),
+        ("0190", "no task begins with 0190"),
+        ("../x", "'../x' is no task: give an id"),
+    ],
+)
+def test_a_reference_to_no_task_is_exit_2(
+    tasker: Here, done: str, reference: str, told: str
+) -> None:
+    ran = tasker("task", "show", reference)
+
+    assert (2, "") == ran[:2]
+    assert told in ran.err
+
+
+def test_several_tasks_that_begin_alike_are_refused(tasker: Here, done: str, failed: str) -> None:
+    ran = tasker("task", "show", done[:4])
+
+    assert 2 == ran.code
+    assert "several tasks begin with" in ran.err
+
+
+def test_watching_an_ended_task_ends_with_its_outcome(tasker: Here, done: str, failed: str) -> None:
+    assert 0 == tasker("task", "show", done, "--watch").code
+    ran = tasker("task", "show", failed, "--watch")
+
+    assert 1 == ran.code
+    assert "charge error (attempt 1 of 3): the card is expired" in ran.out
+
+
+def _acted(ran: Ran) -> str:
+    assert 0 == ran.code, ran.err
+    return str(ran.document["state"])
+
+
+def test_a_retried_task_is_alive_again(tasker: Here, failed: str) -> None:
+    ran = tasker("task", "retry", failed, "--step", "charge", "--reason", "new card", "--json")
+
+    assert "in_progress" == _acted(ran)
+    assert "enqueued" == _steps(tasker, failed)["charge"]
+    assert "retry" in tasker("task", "show", failed).out
+    assert "new card" in tasker("task", "show", failed).out
+
+
+def test_a_step_is_resolved_with_a_result(tasker: Here, failed: str) -> None:
+    result = '{"receipt": 9}'
+    ran = tasker("task", "resolve", failed, "charge", "--result", result, "-r", "paid in cash")
+    shown = tasker("task", "show", failed, "--json").document
+
+    assert 0 == ran.code
+    assert ("resolved_manually", {"receipt": 9}) == (
+        shown["steps"][1]["state"], shown["steps"][1]["result"],
+    )  # fmt: skip
+    assert "enqueued" == shown["steps"][3]["state"]
+    assert ["paid in cash"] == [entry["reason"] for entry in shown["audit"]]
+
+
+def test_a_whole_task_is_resolved(tasker: Here, failed: str) -> None:
+    assert "resolved_manually" == _acted(tasker("task", "resolve", failed, "--json"))
+
+    ran = tasker("task", "resolve", failed, "--result", "1")
+    assert 2 == ran.code
+    assert "name a step" in words(ran.err)
+
+
+def test_a_step_is_completed_with_a_result(tasker: Here, failed: str) -> None:
+    ran = tasker("task", "complete", failed, "charge", "--result", "7", "--json")
+
+    assert "in_progress" == _acted(ran)
+    assert "complete" == _steps(tasker, failed)["charge"]
+
+
+def test_an_unknown_step_is_told_with_those_that_there_are(tasker: Here, failed: str) -> None:
+    ran = tasker("task", "complete", failed, "chrge", "--result", "7")
+
+    assert 2 == ran.code
+    assert "shop.sell@1.0.0 has no step 'chrge'" in ran.err
+
+
+def test_an_open_task_is_cancelled_and_an_ended_one_is_not(tasker: Here, done: str) -> None:
+    created = tasker("task", "create", "shop.sell", "-c", '{"sku": "cup"}').out.strip()
+
+    assert "cancelled" == _acted(tasker("task", "cancel", created, "-r", "wrong cup", "--json"))
+    ran = tasker("task", "cancel", done)
+    assert 5 == ran.code
+    assert f"cannot cancel task {done}: it is complete" in ran.err
+
+
+def test_a_task_is_created_for_workers(tasker: Here) -> None:
+    """
+    From a file, which is registered, or by name; the id alone is on stdout.
+    """
+    first = tasker("task", "create", "sell.yaml", "-c", '{"sku": "cup"}', "--tag", "gift")
+    flags = ["--idempotency-key", "k", "--delay", "1h", "--deadline", "1d", "--json"]
+    second = tasker("task", "create", "sell@1.0.0", "-n", "shop", "-c", '{"sku": "cup"}', *flags)
+    again = tasker("task", "create", "shop.sell", "-c", '{"sku": "cup"}', *flags)
+
+    task = tasker("task", "show", first.out.strip(), "--json").document
+    assert ("pending", ["gift"]) == (task["state"], task["tags"])
+    assert (True, False) == (second.document["created"], again.document["created"])
+    assert second.document["id"] == again.document["id"]
+    later = tasker("task", "show", second.document["id"]).out
+    assert "starts in 59 min" in later or "starts in 1 h" in later
+    assert "deadline" in later
+
+
+@pytest.mark.parametrize(
+    ("context", "told"),
+    [
+        ("{]", "not JSON"),
+        ("[1]", "a context is a JSON object"),
+        ("@nosuch.json", "cannot read nosuch.json: No such file"),
+        ('{"quantity": 0, "sku": 5}', "the context does not fit shop.sell"),
+        (json.dumps({"sku": "x" * 2_000_000}), "the limit is"),
+    ],
+    ids=["broken", "array", "absent", "unfit", "huge"],
+)
+def test_a_bad_context_is_exit_2_and_stores_nothing(tasker: Here, context: str, told: str) -> None:
+    tasker.task()
+    ran = tasker("task", "create", "shop.sell", "-c", context)
+
+    assert 2 == ran.code
+    assert told in words(ran.err)
+    assert 1 == len(tasker("task", "list", "--json").document["tasks"])
+
+
+def test_json_errors_point_at_the_place(tasker: Here) -> None:
+    ran = tasker("task", "create", "shop.sell", "-c", '{"sku": mug}')
+
+    assert "Invalid value for '--context' / '-c'" in words(ran.err)
+    lines = [line.strip("│ ") for line in ran.err.splitlines()]
+    assert '{"sku": mug}' in lines
+    assert "^" in lines
+
+
+def test_reading_makes_no_store(tasker: Here) -> None:
+    ran = tasker("task", "list")
+
+    assert (3, "") == ran[:2]
+    assert "there is no store at .tasker/tasker.db" in ran.err
+    assert not (tasker.project.root / ".tasker").exists()
+
+
+def test_what_others_wrote_cannot_command_the_terminal(tasker: Here) -> None:
+    escape = "\x1b[31m"
+    flags = ["--reason", f"red {escape}", "--tag", f"tag {escape}", "--correlation-id", escape]
+    created = tasker(
+        "task", "create", "sell.yaml", "-c", json.dumps({"sku": escape}), *flags
+    ).out.strip()  # fmt: skip
+
+    told = tasker("task", "show", created).out + tasker("task", "list").out
+    assert "\x1b" not in told
+    assert "red �[31m" in told

@@ -1,0 +1,138 @@
+"""`tasker worker`: real processes, real signals."""
+
+import os
+import re
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+from tests.cli.conftest import Here, Project
+
+SLOW = """
+    import asyncio
+    import os
+    import signal
+    from pathlib import Path
+
+    from tasker import Workflow
+
+    flow = Workflow("slow.sleep")
+
+
+    @flow.step
+    async def nap(until: str) -> str:
+        print("napping", flush=True)
+        while not Path(until).exists():
+            await asyncio.sleep(0.01)
+        return "rested"
+"""
+
+
+@pytest.fixture
+def slow(project: Project) -> Project:
+    project.write("slow.py", SLOW)
+    return project
+
+
+@pytest.fixture
+def task(slow: Project, tasker: Here) -> None:
+    """A task that naps until the morning."""
+    assert 0 == tasker("template", "register", "--handlers", "slow.py").code
+    assert 0 == tasker("task", "create", "slow.sleep", "-c", '{"until": "morning"}').code
+
+
+def _states(project: Project) -> list[tuple[str, int]]:
+    """Tell (state, attempt) of all steps, from the file itself."""
+    with closing(sqlite3.connect(project.root / ".tasker" / "tasker.db")) as connection:
+        rows = connection.execute("select state, attempt from step order by task_id, no")
+        names = ["pending", "enqueued", "in_progress", "waiting", "complete"]
+        return [(names[state], attempt) for state, attempt in rows]
+
+
+@pytest.mark.usefixtures("task")
+def test_sigterm_lets_running_steps_finish(slow: Project) -> None:
+    with slow.starting("worker", "-H", "slow.py") as worker:
+        worker.until("napping")
+        worker.send(signal.SIGTERM)
+        worker.until("stopping")
+        (slow.root / "morning").touch()
+        code = worker.end()
+
+    assert 0 == code
+    assert "worker_stopped" in worker.told[-1]
+    assert [("complete", 1)] == _states(slow)
+
+
+@pytest.mark.usefixtures("task")
+def test_a_second_signal_hands_running_steps_back_at_once(slow: Project) -> None:
+    with slow.starting("worker", "-H", "slow.py", "--grace", "1h") as worker:
+        worker.until("napping")
+        worker.send(signal.SIGTERM)
+        worker.until("at_once=False")
+        worker.send(signal.SIGINT)
+        code = worker.end()
+
+    assert 0 == code
+    assert [("enqueued", 1)] == _states(slow)
+
+
+def test_several_processes_are_supervised_and_stop_together(slow: Project) -> None:
+    """
+    One that is killed is started anew; the signal reaches all.
+    """
+    with slow.starting("worker", "-H", "slow.py", "--processes", "2") as supervisor:
+        pids = [_pid(supervisor.until("worker_process_started")) for _ in range(2)]
+        supervisor.until("worker_started")
+        os.kill(pids[1], signal.SIGKILL)
+        died = supervisor.until("worker_process_died")
+        _pid(supervisor.until("worker_process_started"))
+        supervisor.until("worker_started")
+        supervisor.send(signal.SIGTERM)
+        code = supervisor.end()
+
+    assert f"pid={pids[1]} exit_code=-9" in died
+    assert 0 == code
+    assert 2 == sum("worker_stopped" in line for line in supervisor.told)
+    assert "supervisor_stopped" in supervisor.told[-1]
+
+
+def test_processes_end_when_their_supervisor_is_gone(slow: Project) -> None:
+    with slow.starting("worker", "-H", "slow.py", "--processes", "2") as supervisor:
+        for _ in range(2):
+            supervisor.until(" worker_started")
+        supervisor.send(signal.SIGKILL)
+        for _ in range(2):
+            supervisor.until("worker_stopped")
+
+    assert 2 == sum("supervisor_gone" in line for line in supervisor.told)
+
+
+def test_what_is_wrong_is_said_once_however_many_processes(project: Project) -> None:
+    ran = project.tasker("worker", "-H", "nosuch.py", "-p", "3")
+
+    assert 2 == ran.code
+    assert 1 == ran.err.count("error: nosuch.py does not exist")
+
+
+def test_a_step_without_a_handler_stops_the_start(project: Project) -> None:
+    project.write("part.py", (project.root / "shop.py").read_text().replace("def ship", "def s"))
+    ran = project.tasker("worker", "-H", "part.py", "-T", "sell.yaml")
+
+    assert 2 == ran.code
+    assert "shop.sell@1.0.0, step ship: there is no handler 'ship'" in ran.err
+
+
+def test_log_records_can_be_json(project: Project) -> None:
+    with project.starting("worker", "-H", "shop.py", "--log-format", "json") as worker:
+        started = worker.until("worker_started")
+        worker.send(signal.SIGTERM)
+        worker.end()
+
+    assert re.match(r'\{"at": ".+", "level": "info", "logger": "tasker.worker"', started)
+
+
+def _pid(line: str) -> int:
+    found = re.search(r"pid=(\d+)", line)
+    assert found is not None
+    return int(found[1])

@@ -18,7 +18,6 @@ from tasker.engine.reporter import Reporter
 from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
 from tasker.engine.watch import LoopWatch
-from tasker.errors import StoreError
 from tasker.events import Around
 from tasker.handler import Handlers
 from tasker.model import ATTEMPT_OUTCOMES, AttemptOutcome, Claim, Settled, TaskEnd, TaskId
@@ -138,8 +137,8 @@ class Crew:
             await self._executor.interrupted(timeout=_CLEANING)
             async with asyncio.timeout(_PARTING):
                 await self._last_words()
-        except (StoreError, TimeoutError) as error:  # then what it holds lapses
-            facts = {"worker": self._name, "error": str(error)}
+        except Exception as error:  # then what it holds lapses
+            facts = {"worker": self._name, "error": str(error) or type(error).__name__}
             log.warning("parted_without_a_word", extra=facts)
         finally:
             for task in (*self._duties.values(), *self._errands):

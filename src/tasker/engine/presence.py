@@ -119,10 +119,12 @@ class Presence:
     async def retire(self) -> None:
         """Hand back what the store says is still held, and end the lease."""
         self.holds = False
-        held = await self._store.held(self.id)
-        if held:
-            await self._store.settle(self.id, [released(claim) for claim in held])
-        await self._store.retire_worker(self.id)
+        try:
+            held = await self._store.held(self.id)
+            if held:
+                await self._store.settle(self.id, [released(claim) for claim in held])
+        finally:
+            await self._store.retire_worker(self.id)
 
     async def wait_for_store(self) -> None:
         """Wait until the store can be reached again."""

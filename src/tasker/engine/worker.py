@@ -7,7 +7,6 @@ and brings back the steps that it freed, which go to `Intake` in turn. Meanwhile
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
@@ -84,7 +83,6 @@ class Worker:
         self._running: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None  #: what ends it before it was told to stop
         self._body: asyncio.Task[Any] | None = None  #: runs the code inside `async with`
-        self._cancelling = 0  #: how often that was cancelled before
 
     @property
     def id(self) -> WorkerId:
@@ -104,7 +102,6 @@ class Worker:
         if self._running.done() or self._failure is not None:
             await self._running
         self._body = asyncio.current_task()
-        self._cancelling = self._body.cancelling() if self._body else 0
         return self
 
     async def __aexit__(
@@ -118,13 +115,9 @@ class Worker:
         if self._running is None:
             return
         body, self._body = self._body, None
-        if self._failure is None or body is None:
-            await self._running
-        elif body.uncancel() > self._cancelling and kind is asyncio.CancelledError:
-            with contextlib.suppress(Exception):  # it was logged; others cancelled as well
-                await self._running
-        else:
-            await self._running
+        if self._failure is not None and body is not None:
+            body.uncancel()
+        await self._running
 
     async def ended(self) -> None:
         """Wait until it has stopped, when it was started by `async with`.

@@ -1,0 +1,500 @@
+"""A worker as programs hold it: how it starts, what it serves, how it fails."""
+
+import asyncio
+import logging
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.engine.scene import ONE_SLOT, SOON, Unreliable, of_kind, step, template
+from tests.waiting import eventually
+
+from tasker import (
+    Context,
+    LocalClient,
+    Retry,
+    StepState,
+    TaskRequest,
+    TaskState,
+    Worker,
+    WorkerSettings,
+    open_store,
+)
+from tasker.engine import intake
+from tasker.errors import (
+    HandlerNotFound,
+    InvalidSettings,
+    Misuse,
+    SchemaMismatch,
+    TaskFailed,
+    TaskRegistrationError,
+)
+from tasker.events import Event, LoopBlocked, SettleRefused, StepSettled, StepStarted, TaskEnded
+from tasker.model import AttemptOutcome, StepOverride, Task
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+FLOW = template("flow", "only")
+
+
+# ----------------------------------------------------------------------------- starting
+
+
+async def test_a_step_without_a_handler_stops_the_start(memory: Store) -> None:
+    flow = template("flow", step("charge", callable="Payments::Charge"))
+    with pytest.raises(HandlerNotFound) as refused:
+        async with Worker(memory, [{"Payments.Charges": lambda: 1}], templates=[flow]):
+            pass
+
+    assert "n.flow@1.0.0, step charge: " in str(refused.value)
+    assert "Payments.Charge" in str(refused.value)
+    assert [] == await memory.templates()
+    assert [] == await memory.list_workers()
+
+
+async def test_a_handler_that_does_not_fit_its_step_stops_the_start(memory: Store) -> None:
+    from typing import Annotated
+
+    from tasker import Result
+
+    def only(reserved: Annotated[int, Result("reserve")]) -> int:
+        return reserved
+
+    with pytest.raises(Misuse, match=r"step 'only' of n\.flow@1\.0\.0: .*Result"):
+        async with Worker(memory, [{"only": only}], templates=[FLOW]):
+            pass
+
+
+async def test_a_version_that_is_taken_stops_the_start(memory: Store) -> None:
+    await LocalClient(memory, actor="ann").register(FLOW)
+    other = template("flow", "only", description="another")
+    with pytest.raises(TaskRegistrationError, match=r"n.*flow.*1\.0\.0.*ann"):
+        async with Worker(memory, [{"only": lambda: 1}], templates=[other]):
+            pass
+
+    async with Worker(memory, [{"only": lambda: 1}], templates=[other], replace=True):
+        assert "another" == (await memory.templates())[0].template.description
+
+
+async def test_a_schema_that_is_not_there_stops_the_start(postgres_schema_url: str) -> None:
+    with pytest.raises(SchemaMismatch, match="tasker db upgrade"):
+        async with open_store(postgres_schema_url) as store, Worker(store, []):
+            pass
+
+
+async def test_settings_out_of_bounds_are_refused() -> None:
+    with pytest.raises(InvalidSettings, match="slots must be at least 1, not 0"):
+        WorkerSettings(slots=0)
+
+
+async def test_its_client_works_before_during_and_after(memory: Store) -> None:
+    worker = Worker(memory, [{"only": lambda: 1}], templates=[FLOW])
+    await LocalClient(memory).register(FLOW)
+    before = await worker.client.create_task("n.flow")
+    async with worker:
+        during = await worker.client.create_task("n.flow")
+        for task in (before, during):
+            await worker.client.wait(task.id, timeout=SOON)
+    after = await worker.client.create_task("n.flow")
+
+    assert TaskState.PENDING == (await worker.client.get(after.id)).state
+
+
+async def test_a_worker_that_is_stopped_before_it_runs_ends_at_once(memory: Store) -> None:
+    worker = Worker(memory, [])
+    worker.stop()
+    async with asyncio.timeout(SOON.total_seconds()):
+        await worker.run()
+
+
+async def test_a_worker_runs_what_waits_already(store: Store) -> None:
+    client = LocalClient(store)
+    await client.register(FLOW)
+    tasks = await client.create_tasks([TaskRequest(template="n.flow") for _ in range(30)])
+    async with Worker(store, [{"only": lambda: 1}], settings=WorkerSettings(slots=4)):
+        for task in tasks:
+            await client.wait(task.id, timeout=SOON)
+
+
+async def test_a_worker_leaves_alone_what_it_cannot_run(store: Store) -> None:
+    client = LocalClient(store)
+    await client.register(FLOW)
+    await client.register(template("other"))
+    mine, other = [await client.create_task(f"n.{name}") for name in ("flow", "other")]
+    async with Worker(store, [{"only": lambda: 1}]):
+        await client.wait(mine.id, timeout=SOON)
+
+    assert TaskState.PENDING == (await client.get(other.id)).state
+
+
+@pytest.mark.parametrize("busy", [0, 20])
+async def test_templates_that_come_later_are_served_as_well(
+    store: Store, busy: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Registered by another process; and even while the worker has more than enough to do.
+    """
+    monkeypatch.setattr(intake, "_NEW_QUEUES_BUSY", 0.2)
+    made, stop = 0, False
+
+    async def spin(context: Context) -> None:
+        nonlocal made
+        made += 1
+        if not stop:
+            await context.client.create_task("n.endless")
+
+    async with Worker(
+        store,
+        [{"spin": spin, "only": lambda: 1}],
+        templates=[template("endless", "spin")],
+        settings=WorkerSettings(slots=4, poll=timedelta(seconds=0.2)),
+    ):
+        client = LocalClient(store)
+        await client.create_tasks([TaskRequest(template="n.endless") for _ in range(busy)])
+        await client.register(FLOW)
+        await client.run("n.flow", timeout=SOON)
+        stop = True
+
+    assert made >= busy
+
+
+async def test_a_handler_is_found_for_its_namespace_alone(memory: Store) -> None:
+    """
+    A queue of another namespace that needs a handler of the same name is another queue.
+    """
+    async with Worker(memory, [{"n.only": lambda: "mine"}], templates=[FLOW]) as worker:
+        task = await worker.client.run("n.flow", timeout=SOON)
+        [ended] = await worker.client.steps(task.id)
+
+    assert "mine" == ended.result
+
+
+# --------------------------------------------------------------------------- fairness
+
+
+async def test_a_long_task_does_not_keep_older_ones_waiting(store: Store) -> None:
+    """
+    Freed steps go to the worker that freed them, but not all the time.
+    """
+    client = LocalClient(store)
+    chain = template(
+        "chain",
+        *(step(f"s{n}", *([f"s{n - 1}"] if n else []), callable="only") for n in range(60)),
+    )
+    await client.register(FLOW)
+    await client.register(chain)
+    old = await client.create_tasks([TaskRequest(template="n.flow") for _ in range(10)])
+    events: list[Event] = []
+    ended = of_kind
+    async with Worker(
+        store, [{"only": lambda: 1}], settings=ONE_SLOT, observers=[events.append]
+    ) as worker:
+        long = await worker.client.create_task("n.chain")
+        await worker.client.wait(long.id, timeout=SOON)
+
+    order = [event.task_id for event in ended(TaskEnded, events)]
+    assert {task.id for task in old} <= set(order[: order.index(long.id)])
+
+
+async def test_what_is_due_longest_goes_first(memory: Store) -> None:
+    client = LocalClient(memory)
+    await client.register(FLOW)
+    tasks = [await client.create_task("n.flow") for _ in range(20)]
+    events: list[Event] = []
+    async with Worker(
+        memory, [{"only": lambda: 1}], settings=ONE_SLOT, observers=[events.append]
+    ) as worker:
+        await worker.client.wait(tasks[-1].id, timeout=SOON)
+
+    assert [task.id for task in tasks] == [event.task_id for event in of_kind(StepStarted, events)]
+
+
+# -------------------------------------------------------------------------- observers
+
+
+async def test_observers_are_told_what_happens_in_order(memory: Store) -> None:
+    def only(context: Context) -> str:
+        if context.attempt == 1:
+            raise ValueError("once")
+        return "done"
+
+    events: list[Event] = []
+    async with Worker(
+        memory, [{"only": only}], templates=[FLOW], observers=[events.append]
+    ) as worker:
+        task = await worker.client.run("n.flow", timeout=SOON, correlation_id="c-1")
+        await eventually(lambda: of_kind(TaskEnded, events))
+
+    told = [(type(event), getattr(event, "attempt", None)) for event in events]
+    assert [
+        (StepStarted, 1),
+        (StepSettled, 1),
+        (StepStarted, 2),
+        (StepSettled, 2),
+        (TaskEnded, None),
+    ] == told
+    first, second = of_kind(StepSettled, events)
+    assert (AttemptOutcome.RETRY, AttemptOutcome.COMPLETE) == (first.outcome, second.outcome)
+    assert "once" in first.error
+    assert ("c-1", task.id, "only", FLOW.key) == (
+        first.correlation_id,
+        first.task_id,
+        first.step,
+        first.template,
+    )
+
+
+async def test_an_observer_that_raises_harms_neither_work_nor_others(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(event: Event) -> None:
+        raise RuntimeError("not interested")
+
+    events: list[Event] = []
+    async with Worker(
+        store, [{"only": lambda: 1}], templates=[FLOW], observers=[broken, events.append]
+    ) as worker:
+        task = await worker.client.run("n.flow", timeout=SOON)
+        await eventually(lambda: of_kind(TaskEnded, events))
+
+    assert TaskState.COMPLETE == task.state
+    assert "observer_failed" in caplog.messages
+
+
+async def test_an_observer_may_come_later(memory: Store) -> None:
+    events: list[Event] = []
+    async with Worker(memory, [{"only": lambda: 1}], templates=[FLOW]) as worker:
+        worker.observers.append(events.append)
+        await worker.client.run("n.flow", timeout=SOON)
+        await eventually(lambda: of_kind(TaskEnded, events))
+
+
+async def test_a_handler_that_blocks_the_loop_is_named(
+    memory: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def only() -> None:
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            pass
+
+    events: list[Event] = []
+    settings = WorkerSettings(blocked_after=timedelta(seconds=0.1))
+    async with Worker(
+        memory, [{"only": only}], templates=[FLOW], settings=settings, observers=[events.append]
+    ) as worker:
+        task = await worker.client.run("n.flow", timeout=SOON)
+        [blocked] = await eventually(lambda: of_kind(LoopBlocked, events))
+
+    assert (task.id, "only") == (blocked.task_id, blocked.step)
+    [record] = [record for record in caplog.records if record.msg == "loop_blocked"]
+    assert ("only", task.id) == (record.__dict__["step"], record.__dict__["task_id"])
+
+
+# ------------------------------------------------------------------------ environments
+
+
+async def test_an_environment_overrides_what_its_templates_say(store: Store) -> None:
+    override = StepOverride(
+        config={"url": "http://test"}, retry=Retry(max_attempts=1), timeout=timedelta(seconds=5)
+    )
+    flow = template(
+        "flow",
+        step("only", config={"url": "http://live", "kept": 1}),
+        environments={"test": {"only": override}},
+    )
+
+    def only(context: Context) -> None:
+        seen.append((dict(context.config), context.max_attempts))
+        raise ValueError("once is enough")
+
+    seen: list[Any] = []
+    for environment in ("test", None):
+        settings = WorkerSettings(environment=environment)
+        async with Worker(store, [{"only": only}], templates=[flow], settings=settings) as worker:
+            with pytest.raises(TaskFailed):
+                await worker.client.run("n.flow", timeout=SOON)
+
+    assert [({"url": "http://test", "kept": 1}, 1)] + [
+        ({"url": "http://live", "kept": 1}, 3)
+    ] * 3 == seen
+
+
+# ------------------------------------------------------------------------------ memory
+
+
+async def test_a_worker_with_little_memory_asks_again(store: Store) -> None:
+    """
+    Inputs and results that it cannot keep are read when they are needed, and no claim is
+    forgotten meanwhile.
+    """
+
+    def make(text: str, n: int) -> str:
+        return text[:1000] + str(n)
+
+    def join(context: Context) -> int:
+        return sum(len(context.results[name]) for name in context.results)
+
+    makers = [step(f"make_{n}", callable="make") for n in range(6)]
+    flow = template("big", *makers, step("join", *(maker.name for maker in makers)))
+    settings = WorkerSettings(memory=1, slots=8)
+    async with Worker(
+        store, [{"make": make, "join": join}], templates=[flow], settings=settings
+    ) as worker:
+        client = LocalClient(store)
+        tasks = await client.create_tasks(
+            [TaskRequest(template="n.big", context={"text": "x" * 5000, "n": n}) for n in range(10)]
+        )
+        for task in tasks:
+            await worker.client.wait(task.id, timeout=SOON)
+            *_, joined = await client.steps(task.id)
+            assert 6 * 1001 == joined.result
+
+
+async def test_a_result_that_came_too_late_is_not_believed(memory: Store) -> None:
+    """
+    The worker whose late result was refused hands on what the store has instead.
+    """
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def first() -> str:
+        began.set()
+        await go_on.wait()
+        return "late"
+
+    flow = template("flow", step("first"), step("second", "first"))
+    store = Unreliable(memory)
+    events: list[Event] = []
+    async with Worker(
+        store,
+        [{"first": first, "second": lambda first: first}],
+        templates=[flow],
+        observers=[events.append],
+    ) as worker:
+        task = await worker.client.create_task("n.flow")
+        await began.wait()
+        store.held_up["renew"] = store.held_up["claim"] = gate = asyncio.Event()
+        await LocalClient(memory).complete(task.id, "first", "by hand")
+        await eventually(lambda: memory.held(worker.id))  # the second step, claimed
+        go_on.set()
+        await eventually(lambda: of_kind(SettleRefused, events))
+        gate.set()
+        await worker.client.wait(task.id, timeout=SOON)
+        _, second = await worker.client.steps(task.id)
+
+    assert "by hand" == second.result
+
+
+# ------------------------------------------------------------------------------ failing
+
+
+class Surprising(Unreliable):
+    """A store one method of which fails as no store should."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        super().__init__(store)
+        self.name = name
+        self.surprises = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self.name and self.surprises:
+            return self._surprise
+        return super().__getattr__(name)
+
+    async def _surprise(self, *_: object, **__: object) -> Any:
+        raise ZeroDivisionError("who would have thought")
+
+
+@pytest.mark.parametrize("name", ["renew", "lapsed", "sweep", "settle", "claim", "load_tasks"])
+async def test_a_duty_that_fails_ends_the_block_and_is_loud(
+    memory: Store, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """
+    Nobody waits in vain for a worker that lives but half.
+    """
+    store = Surprising(memory, name)
+    settings = WorkerSettings(lease=timedelta(seconds=1))
+    inside = False
+    with pytest.raises(ZeroDivisionError, match="who would have thought"):
+        async with Worker(store, [{"only": lambda: 1}], templates=[FLOW], settings=settings):
+            inside = True
+            store.surprises = True
+            await LocalClient(memory).create_task("n.flow")
+            await asyncio.Event().wait()
+
+    assert inside
+    [record] = [record for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert "worker_failed" == record.msg
+    assert record.exc_info is not None
+    assert not any(info.alive for info in await memory.list_workers())
+
+
+async def test_a_failed_worker_hands_back_what_it_held(memory: Store) -> None:
+    began = asyncio.Event()
+
+    async def only() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    store = Surprising(memory, "sweep")
+    with pytest.raises(ZeroDivisionError):
+        async with Worker(store, [{"only": only}], templates=[FLOW]) as worker:
+            task = await worker.client.create_task("n.flow")
+            await began.wait()
+            store.surprises = True
+            await asyncio.Event().wait()
+    [handed_back] = await memory.list_steps(task.id)
+    [attempt] = await memory.history(task.id)
+
+    assert StepState.ENQUEUED == handed_back.state
+    assert AttemptOutcome.RELEASED == attempt.outcome
+
+
+async def test_the_blocks_own_error_comes_out_of_it(memory: Store) -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with Worker(memory, []):
+            raise KeyError("mine")
+
+
+async def test_ended_tells_what_ended_it(memory: Store) -> None:
+    store = Surprising(memory, "sweep")
+    with pytest.raises(ZeroDivisionError):
+        async with Worker(store, []) as worker:
+            store.surprises = True
+            await worker.ended()
+
+
+async def test_a_task_that_cannot_be_read_here_is_put_off(
+    memory: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    As one of a template that a later release wrote. The others run.
+    """
+
+    class Illiterate(Unreliable):
+        def __getattr__(self, name: str) -> Any:
+            return self._load if name == "load_tasks" else super().__getattr__(name)
+
+        async def _load(self, ids: Any) -> Any:
+            if odd in ids:
+                raise Misuse("what is this?")
+            return await memory.load_tasks(ids)
+
+    client = LocalClient(memory)
+    await client.register(FLOW)
+    tasks = await client.create_tasks([TaskRequest(template="n.flow") for _ in range(7)])
+    odd = tasks[3].id
+    others = [task for task in tasks if task.id != odd]
+    async with Worker(Illiterate(memory), [{"only": lambda: 1}]):
+        for task in others:
+            await client.wait(task.id, timeout=SOON)
+        found = await eventually(lambda: _put_off(memory, tasks[3]))
+
+    assert "what is this?" == found.error["message"]
+    assert "task_unreadable" in caplog.messages
+
+
+async def _put_off(store: Store, task: Task) -> Any:
+    [found] = await store.list_steps(task.id)
+    return found if found.state is StepState.ENQUEUED and found.attempt == 1 else None

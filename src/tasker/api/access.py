@@ -15,6 +15,7 @@ from tasker.api.auth.coordinators import Touched
 from tasker.api.auth.principal import Principal
 from tasker.api.problems import Problem
 from tasker.api.state import api_of
+from tasker.model import TemplateName
 from tasker.permissions import PERMISSIONS, Permission
 
 
@@ -51,7 +52,7 @@ async def authorize(
 
 
 async def still_authorized(
-    request: Request, permission: Permission, *, namespace: str, name: str, version: str
+    request: Request, permission: Permission, template: TemplateName
 ) -> bool:
     """Tell whether the caller may go on: a credential ends, and rights change."""
     gate = api_of(request).gate
@@ -59,7 +60,7 @@ async def still_authorized(
         principal = await gate.authenticate(request.scope, [permission])
     except Problem as problem:
         return problem.status_code >= 500  # nobody can tell at the moment
-    return await gate.allows(principal, permission, Touched(namespace, name, version))
+    return await gate.allows(principal, permission, Touched(*template))
 
 
 async def visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:

@@ -82,6 +82,7 @@ class Frame:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.seen(method, path, status, took)
         if self.access_log and scope["path"] not in _EXEMPT:
+            principal = scope["state"].get("principal")
             access_log.info(
                 "request",
                 extra={
@@ -90,6 +91,8 @@ class Frame:
                     "status": status,
                     "took_s": round(took, 6),
                     "client": (scope.get("client") or ("",))[0],
+                    "principal": principal and principal.name,
+                    "credential": principal and principal.credential,
                     "correlation_id": correlation_of(scope),
                 },
             )

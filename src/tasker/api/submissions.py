@@ -188,13 +188,12 @@ async def create_one(
 async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody]) -> list[Task]:
     """Create the tasks that a body asks for, all or none, if the caller may."""
     wanted = []
+    allowed: dict[tuple[str, str, str | None], Principal] = {}
     for index, body in enumerate(bodies):
         template = template_of(body.name, body.namespace, body.version, f"$.tasks[{index}]")
-        namespace, name, version = template
-        who = await authorize(
-            request, TASKS_CREATE, namespace=namespace, name=name, version=version
-        )
-        wanted.append(request_of(body, request, template, who))
+        if template not in allowed:
+            allowed[template] = await _may_create(request, template, f"$.tasks[{index}]")
+        wanted.append(request_of(body, request, template, allowed[template]))
     try:
         created = await api.client.create_tasks(wanted)
     except InvalidInput as error:
@@ -202,6 +201,20 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
         raise await _of_context(api, wanted, error, places) from None
     api.metrics.tasks_created(created)
     return created
+
+
+async def _may_create(
+    request: Request, template: tuple[str, str, str | None], place: str
+) -> Principal:
+    """Tell who creates one of several tasks. Raises Problem, with the place of the task."""
+    namespace, name, version = template
+    try:
+        return await authorize(
+            request, TASKS_CREATE, namespace=namespace, name=name, version=version
+        )
+    except Problem as problem:
+        problem.errors = [{"path": place, "message": problem.detail}]
+        raise
 
 
 async def _of_context(

@@ -79,6 +79,8 @@ class Catalogue:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.discreet = False
+        """Whether an error guesses only at templates of the namespace that was asked for."""
         self._shapes: dict[TemplateId, Shape] = {}
         self._found: dict[tuple[str, str, str | None], tuple[float, Shape]] = {}
 
@@ -155,10 +157,11 @@ class Catalogue:
 
     async def _hint(self, namespace: str, name: str) -> str:
         """Tell where a template of that name is, or one that is called nearly so."""
-        found = {stored.template.namespace for stored in await self._store.templates(name=name)}
-        if found:
+        within = namespace if self.discreet else None
+        same = await self._store.templates(namespace=within, name=name)
+        if found := {stored.template.namespace for stored in same}:
             return f"; did you mean {' or '.join(f'{space}.{name}' for space in sorted(found))}?"
-        keys = [stored.template.key for stored in await self._store.templates()]
+        keys = [stored.template.key for stored in await self._store.templates(namespace=within)]
         return did_you_mean(f"{namespace}.{name}", [f"{key.namespace}.{key.name}" for key in keys])
 
 

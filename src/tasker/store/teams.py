@@ -3,6 +3,7 @@
 A part of `tasker.store.protocol.Store`, whose first lines hold here too.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol
 
 from tasker.analytics import Bottlenecks, Performance, Utilization, Window
@@ -89,12 +90,18 @@ class TeamStore(Protocol):
     # ------------------------------------------------------------------- audit
 
     async def team_audit(
-        self, *, namespace: str | None = None, after: int | None = None, limit: int = 100
+        self,
+        *,
+        namespace: str | None = None,
+        visible: Collection[str] | None = None,
+        after: int | None = None,
+        limit: int = 100,
     ) -> list[TeamEvent]:
         """List what was done to policies, template versions and API keys.
 
         Args:
             namespace: Only what belongs to it; None: everything, API keys included.
+            visible: Only what belongs to one of these; None: everything.
             after: Only entries older than the one of that id.
             limit: The most entries.
 

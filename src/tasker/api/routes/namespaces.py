@@ -1,5 +1,6 @@
 """Namespaces and their policies; and the workers."""
 
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 from fastapi import Depends, Query
@@ -23,10 +24,10 @@ from tasker.api.shapes.teams import (
     team_event_answer,
     worker_answer,
 )
-from tasker.api.state import ApiOf
+from tasker.api.state import Api, ApiOf
 from tasker.errors import NotFound
 from tasker.permissions import NAMESPACES_READ, NAMESPACES_UPDATE, WORKERS_READ
-from tasker.teams import NamespacePolicy
+from tasker.teams import NamespacePolicy, TeamEvent
 
 routes = Routes("namespaces", "/v1/namespaces")
 audit = Routes("namespaces", "/v1/audit")
@@ -114,12 +115,7 @@ async def get_namespace_audit(
     """List what was done to a namespace's policy and template versions, newest first."""
     await authorize(request, NAMESPACES_READ, namespace=namespace)
     found = await api.store.team_audit(namespace=namespace, after=cursor, limit=limit + 1)
-    shown = found[:limit]
-    answer: TeamAudit = {
-        "events": [team_event_answer(event) for event in shown],
-        "next_cursor": shown[-1].id if len(found) > limit else None,
-    }
-    return JsonReply(answer)
+    return _audited(found, limit)
 
 
 @audit.add("GET", "", NAMESPACES_READ, answer=TeamAudit, refuses=("invalid_request",))
@@ -132,21 +128,42 @@ async def list_audit(
 ) -> JsonReply:
     """List what was done to policies, template versions and API keys, newest first."""
     visible = await visible_namespaces(request, NAMESPACES_READ)
-    found = await api.store.team_audit(namespace=namespace, after=cursor, limit=limit + 1)
+    found = await api.store.team_audit(
+        namespace=namespace, visible=visible, after=cursor, limit=limit + 1
+    )
+    return _audited(found, limit)
+
+
+def _audited(found: Sequence[TeamEvent], limit: int) -> JsonReply:
+    """Answer with a page of what was read, which is one event longer where more follows."""
+    shown = found[:limit]
     answer: TeamAudit = {
-        "events": [
-            team_event_answer(event)
-            for event in found[:limit]
-            if visible is None or event.namespace in visible
-        ],
-        "next_cursor": found[limit - 1].id if len(found) > limit else None,
+        "events": [team_event_answer(event) for event in shown],
+        "next_cursor": shown[-1].id if len(found) > limit else None,
     }
     return JsonReply(answer)
 
 
 @workers.add("GET", "", WORKERS_READ, answer=WorkerList)
 async def list_workers(request: Request, api: ApiOf) -> JsonReply:
-    """List workers: who is alive, and what they can run."""
+    """List workers: who is alive, and what they can run.
+
+    Who sees only some namespaces is told the handlers that templates of those ask for.
+    """
     await authorize(request, WORKERS_READ)
-    found = [worker_answer(worker) for worker in await api.store.list_workers()]
+    visible = await visible_namespaces(request, WORKERS_READ)
+    asked_for = None if visible is None else await _asked_for(api, visible)
+    found = [worker_answer(worker, handlers=asked_for) for worker in await api.store.list_workers()]
     return JsonReply(WorkerList(workers=found))
+
+
+async def _asked_for(api: Api, namespaces: Collection[str]) -> frozenset[str]:
+    """Tell the handlers that templates of some namespaces ask for, by all their names."""
+    names = [
+        name
+        for stored in await api.store.templates()
+        if stored.template.namespace in namespaces
+        for spec in stored.template.steps
+        for name in (spec.handler, f"{stored.template.namespace}.{spec.handler}")
+    ]
+    return frozenset(names)

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from tasker.analytics import MOST_HOURS, Window
 from tasker.api.access import authorize, visible_namespaces
 from tasker.api.inputs import Namespace
-from tasker.api.problems import Problem
 from tasker.api.replies import JsonReply
 from tasker.api.routing import Routes
 from tasker.api.shapes.system import (
@@ -121,9 +120,8 @@ async def get_bottlenecks(
 
 
 async def _window(request: Request, hours: float, namespace: str | None, *rest: Any) -> Window:
-    """Make the window that is asked for, of a namespace where the caller sees only some."""
+    """Make the window that is asked for, of the namespaces that the caller sees."""
     name, version = rest
     await authorize(request, ANALYTICS_READ, namespace=namespace, name=name, version=version)
-    if namespace is None and await visible_namespaces(request, ANALYTICS_READ) is not None:
-        raise Problem("forbidden", "Name a namespace: figures of all are not for you.")
-    return Window(hours=hours, namespace=namespace, name=name, version=version)
+    visible = None if namespace else await visible_namespaces(request, ANALYTICS_READ)
+    return Window(hours=hours, namespace=namespace, name=name, version=version, visible=visible)

@@ -7,7 +7,7 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from tasker.api.access import authorize
+from tasker.api.access import authorize, visible_namespaces
 from tasker.api.bodies import Body, JsonBody
 from tasker.api.inputs import Instant, Line, Namespace, TaskPath, Text, Uuid, Version
 from tasker.api.problems import Problem
@@ -193,6 +193,7 @@ async def list_tasks(
             created_by=query.created_by or query.initiator,
             created_after=query.created_after,
             created_before=query.created_before,
+            visible=await visible_namespaces(request, TASKS_LIST),
         ),
         after=TaskId(query.cursor) if query.cursor else None,
         limit=query.limit + 1,

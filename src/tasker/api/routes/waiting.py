@@ -12,6 +12,7 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from tasker.api.access import still_authorized
 from tasker.api.inputs import TaskPath
 from tasker.api.problems import problem_of
 from tasker.api.replies import JsonReply
@@ -29,6 +30,7 @@ from tasker.permissions import TASKS_READ
 routes = Routes("waiting", "/v1/tasks/{task_id}")
 
 HEARTBEAT = 15.0  #: seconds of silence after which a stream says that it is alive
+MAY_STILL = 5.0  #: seconds after which a stream asks whether its caller may still see the task
 _SLICE = 1.0  #: seconds after which a stream looks whether the server shuts down
 _STEPS_AGAIN = 2.0  #: seconds after which steps are read again though counts stayed equal
 
@@ -71,7 +73,8 @@ async def wait_for_task(
 Server-sent events until the task has ended: `task` (how it stands, without context), `step`
 (one step that changed, without its result), and last `end` (the task's state). A stream that
 is taken up with `Last-Event-ID` repeats nothing where nothing changed since, and else begins
-with everything as it is. Comments tell every 15 seconds that it is alive.""",
+with everything as it is. Comments tell every 15 seconds that it is alive. A stream whose caller
+may no longer see the task ends with `problem`.""",
     media_type="text/event-stream",
     refuses=("invalid_request", "not_found"),
 )
@@ -81,23 +84,32 @@ async def stream_task_events(request: Request, api: ApiOf, task_id: TaskPath) ->
     shape = await shape_of(api, task.id)
     seen = header(request.scope, "last-event-id")
     return StreamingResponse(
-        _events(api, task, shape, seen),
+        _events(request, api, task, shape, seen),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
-async def _events(api: Api, task: Task, shape: Shape, seen: str | None) -> AsyncIterator[bytes]:
-    """Write what happens to a task until it ends, the stream's time is over, or the server's."""
+async def _events(
+    request: Request, api: Api, task: Task, shape: Shape, seen: str | None
+) -> AsyncIterator[bytes]:
+    """Write what happens to a task until it ends, the stream's time is over, or the server's;
+    or the caller may no longer see it.
+    """
     yield b"retry: 1000\n\n"
     stream = _Stream(shape, seen)
     over = time.monotonic() + api.settings.longest_stream.total_seconds()
-    spoke = read = time.monotonic()
+    spoke = read = asked = time.monotonic()
     changed: Task | None = task
     async with api.watch.on(task.id) as watched:
         while True:
             now = time.monotonic()
             try:
+                if now - asked > MAY_STILL:
+                    asked = now
+                    if not await still_authorized(request, TASKS_READ, task.template):
+                        yield _event("problem", {"code": "forbidden"}, None)
+                        return
                 if changed is not None or now - read > _STEPS_AGAIN:
                     task, read = changed or task, now
                     for event in stream.news(task, await api.store.list_steps(task.id)):

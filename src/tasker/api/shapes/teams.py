@@ -1,5 +1,6 @@
 """Namespaces, their policies, and what was done to them, in answers."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -129,7 +130,8 @@ def team_event_answer(event: TeamEvent) -> TeamEventAnswer:
     }
 
 
-def worker_answer(worker: WorkerInfo) -> WorkerAnswer:
+def worker_answer(worker: WorkerInfo, *, handlers: Collection[str] | None = None) -> WorkerAnswer:
+    """Write a worker; of its handlers only some, where not all are to be told."""
     return {
         "id": worker.id,
         "name": worker.name,
@@ -138,5 +140,5 @@ def worker_answer(worker: WorkerInfo) -> WorkerAnswer:
         "alive": worker.alive,
         "running": worker.running,
         "slots": worker.slots,
-        "handlers": list(worker.handlers),
+        "handlers": [name for name in worker.handlers if handlers is None or name in handlers],
     }

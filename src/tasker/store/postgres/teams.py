@@ -1,6 +1,6 @@
 """Namespaces and their policies, decisions about template versions, API keys, their audit."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tasker import codec
@@ -79,9 +79,20 @@ class Teams(Driver):
         return [READ.template_version(row) for row in rows]
 
     async def team_audit(
-        self, *, namespace: str | None = None, after: int | None = None, limit: int = 100
+        self,
+        *,
+        namespace: str | None = None,
+        visible: Collection[str] | None = None,
+        after: int | None = None,
+        limit: int = 100,
     ) -> list[TeamEvent]:
-        rows = await self._all("team_audit", namespace=namespace, after=after, limit=limit)
+        rows = await self._all(
+            "team_audit",
+            namespace=namespace,
+            visible=None if visible is None else sorted(visible),
+            after=after,
+            limit=limit,
+        )
         return [READ.team_event(row) for row in rows]
 
     # ---------------------------------------------------------------- API keys

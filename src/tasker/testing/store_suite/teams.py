@@ -188,6 +188,8 @@ class TestTeamAudit(Laws):
             event.subject for event in [*first, *rest]
         ]
         assert 10 == len(await store.team_audit())
+        assert first == await store.team_audit(visible={"mine", "nobodys"}, limit=3)
+        assert [] == await store.team_audit(visible=())
 
 
 class TestApiKeys(Laws):

@@ -2,8 +2,10 @@
 
 import math
 import os
+import re
 import time
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
 import orjson
@@ -13,6 +15,8 @@ from tasker.model import Json, JsonText, TaskId
 
 DEFAULT_LIMIT = 1 << 20  #: bytes, of a context, a result, a checkpoint
 
+_DEEPEST = 250
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
 
 
@@ -73,8 +77,9 @@ def parse(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT)
         InvalidInput: It is not JSON; the message tells line and column.
         TooLarge: It exceeds `limit` bytes.
     """
-    if len(text) > limit:
-        raise TooLarge(what, len(text), limit)
+    size = len(text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
+    if size > limit:
+        raise TooLarge(what, size, limit)
     try:
         value: Json = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -86,16 +91,14 @@ def parse(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT)
 
 def _culprit(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
     """Find the first part of `value` that is not JSON: (its path, what it is)."""
-    if depth > 250:
-        return path, "it is nested too deeply, or contains itself"
-    if isinstance(value, float) and not math.isfinite(value):
-        return path, f"{value} is not a number in JSON"
-    if isinstance(value, str):
-        return (path, "it contains a NUL character") if "\0" in value else (path, "")
+    if depth > _DEEPEST:
+        return f"{path[:100]}...", "it is nested too deeply, or contains itself"
+    if isinstance(value, str | float):
+        return path, _fault(value)
     if isinstance(value, dict):
         for key, item in value.items():
-            if isinstance(key, str) and "\0" in key:
-                return path, "a key contains a NUL character"
+            if fault := _fault_of_key(key):
+                return path, fault
             found = _culprit(item, f"{path}.{key}", depth + 1)
             if found[1]:
                 return found
@@ -106,7 +109,36 @@ def _culprit(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
             if found[1]:
                 return found
         return path, ""
-    return path, _refusal(value)
+    return _culprit_within(value, path, depth)
+
+
+def _culprit_within(value: object, path: str, depth: int) -> tuple[str, str]:
+    """Find it in what is written as something else: a model, a set, an enum, an array."""
+    if isinstance(value, Enum):
+        return _culprit(value.value, path, depth + 1)
+    if callable(listed := getattr(value, "tolist", None)):  # numpy's
+        return _culprit(listed(), path, depth + 1)
+    try:
+        made = _default(value)
+    except TypeError:
+        return path, _refusal(value)
+    return _culprit(made, path, depth + 1)
+
+
+def _fault(value: str | float) -> str:
+    """Say what databases or JSON do not take of a text or number; "" where they take it."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f"{value} is not a number in JSON"
+    if "\0" in value:
+        return "it contains a NUL character"
+    return "it contains half a character" if _SURROGATE.search(value) else ""
+
+
+def _fault_of_key(key: object) -> str:
+    if isinstance(key, str | float):
+        fault = _fault(key)
+        return f"of a key, {fault}" if fault else ""
+    return f"a {type(key).__name__} cannot be a key" if _refusal({key: 0}) else ""
 
 
 def _refusal(value: object) -> str:
@@ -114,11 +146,9 @@ def _refusal(value: object) -> str:
     try:
         orjson.dumps(value, _default, _OPTIONS)
     except (TypeError, RecursionError) as error:
-        return (
-            f"{type(value).__name__}: {error}"
-            if isinstance(value, int | str)
-            else (f"a {type(value).__name__} has no JSON form")
-        )
+        if isinstance(value, int):
+            return f"int: {error}"
+        return f"a {type(value).__name__} has no JSON form"
     return ""
 
 

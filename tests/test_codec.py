@@ -1,0 +1,228 @@
+"""JSON text and task ids."""
+
+import json
+import math
+import threading
+from collections import namedtuple
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from tasker import codec
+from tasker.errors import InvalidInput, TooLarge
+from tasker.model import TaskId
+
+TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"))
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT
+)
+JSON = st.recursive(
+    LEAVES, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=30
+)
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+class Odd(Enum):
+    NAN = math.nan
+    NUL = "\0"
+    LIST = (1, 2)
+
+
+class Model(BaseModel):
+    n: float = 1
+    inner: dict[str, Any] = {}
+
+
+@dataclass
+class Data:
+    x: Any = None
+    inner: list[Any] = field(default_factory=list)
+
+
+Pair = namedtuple("Pair", "a b")
+
+
+@given(JSON)
+def test_json_is_read_as_it_was_written(value: Any) -> None:
+    """
+    Every value, to the type and the last bit.
+    """
+    text = codec.dumps(value, limit=1 << 30)
+
+    assert value == codec.loads(text)
+    assert json.loads(text) == codec.loads(text)
+    assert codec.dumps(codec.loads(text), limit=1 << 30) == text
+
+
+@given(JSON)
+def test_what_somebody_else_wrote_is_read_alike(value: Any) -> None:
+    """
+    With any spaces and escapes that JSON allows.
+    """
+    assert value == codec.parse(json.dumps(value, indent=2))
+    assert value == codec.parse(json.dumps(value, ensure_ascii=False).encode())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC), '"2030-01-02T03:04:05+00:00"'),
+        (date(2030, 1, 2), '"2030-01-02"'),
+        (UUID(int=7), '"00000000-0000-0000-0000-000000000007"'),
+        (Colour.RED, '"red"'),
+        (Odd.LIST, "[1,2]"),
+        (Decimal("12.50"), '"12.50"'),
+        (Path("a/b"), '"a/b"'),
+        (Pair(1, [2]), "[1,[2]]"),
+        ({3, 1, 2}, "[1,2,3]"),
+        (frozenset("ba"), '["a","b"]'),
+        (Model(n=2), '{"n":2.0,"inner":{}}'),
+        (Data(1, [Data(2)]), '{"x":1,"inner":[{"x":2,"inner":[]}]}'),
+        ({1: "a", None: "b", Colour.RED: "c"}, '{"1":"a","null":"b","red":"c"}'),
+    ],
+)
+def test_what_handlers_return_has_a_form(value: object, text: str) -> None:
+    """
+    Beyond JSON's own types.
+    """
+    assert text == codec.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "told"),
+    [
+        (math.nan, "$", "nan is not a number"),
+        ({"a": [1, math.inf]}, "$.a[1]", "inf is not a number"),
+        ({"a": {"b": "x\0y"}}, "$.a.b", "NUL"),
+        ({"a": {"x\0y": 1}}, "$.a", "of a key, it contains a NUL"),
+        ({"a": ["\ud800"]}, "$.a[0]", "half a character"),
+        ({"a": {"\udfff": 1}}, "$.a", "of a key, it contains half a character"),
+        ({"a": {(1, 2): 3}}, "$.a", "a tuple cannot be a key"),
+        ({"a": {math.nan: 3}}, "$.a", "nan"),
+        ([0, {"lock": threading.Lock()}], "$[1].lock", "a lock has no JSON form"),
+        ({"f": print}, "$.f", "a builtin_function_or_method has no JSON form"),
+        ({"n": 2**64}, "$.n", "64-bit"),
+        ({"c": 1j}, "$.c", "a complex has no JSON form"),
+        ({"b": b"bytes"}, "$.b", "a bytes has no JSON form"),
+        ({"d": timedelta(1)}, "$.d", "a timedelta has no JSON form"),
+        ({"d": Data(x=[math.nan])}, "$.d.x[0]", "nan is not a number"),
+        ({"d": Data(x=Data(object()))}, "$.d.x.x", "a object has no JSON form"),
+        ({"m": Model(n=math.nan)}, "$.m.n", "nan is not a number"),
+        ({"s": {math.inf}}, "$.s[0]", "inf is not a number"),
+        ({"p": Pair(1, math.nan)}, "$.p[1]", "nan is not a number"),
+        ({"e": Odd.NAN}, "$.e", "nan is not a number"),
+        ({"e": Odd.NUL}, "$.e", "NUL"),
+    ],
+)
+def test_what_is_no_json_is_told_with_its_path(value: object, path: str, told: str) -> None:
+    """
+    The first part of it, however deep.
+    """
+    with pytest.raises(InvalidInput) as refusal:
+        codec.dumps(value, what="the result")
+
+    assert path == refusal.value.path
+    assert f"the result is not JSON at {path}: " in str(refusal.value)
+    assert told in str(refusal.value)
+
+
+def test_a_null_is_no_fault() -> None:
+    """
+    Nor are texts that look like one, or like an escape.
+    """
+    for value in (None, {"a": None}, "null", "\\u0000", {"null": "\\\\u0000"}, [float("1e308")]):
+        assert value == codec.loads(codec.dumps(value))
+
+
+def test_what_contains_itself_is_told() -> None:
+    """
+    With the beginning of its endless path.
+    """
+    value: dict[str, Any] = {}
+    value["me"] = [value]
+
+    with pytest.raises(InvalidInput, match="contains itself") as refusal:
+        codec.dumps(value)
+
+    assert refusal.value.path.startswith("$.me[0].me[0]")
+    assert len(str(refusal.value)) < 400
+
+
+def test_nesting_has_a_bound() -> None:
+    """
+    Two hundred levels are fine, a thousand are not.
+    """
+    assert codec.dumps(codec.loads("[" * 200 + "]" * 200))
+    with pytest.raises(InvalidInput):
+        codec.dumps(codec.loads("[" * 1000 + "]" * 1000))
+
+
+def test_what_is_too_large_is_refused_not_cut() -> None:
+    """
+    The error says what it is, how large, and how large it may be; bytes count.
+    """
+    assert codec.dumps("x" * 98, limit=100)
+    with pytest.raises(TooLarge, match=r"^the context has 101 bytes; the limit is 100$") as refusal:
+        codec.dumps("x" * 99, what="the context", limit=100)
+    assert (101, 100) == (refusal.value.size, refusal.value.limit)
+    with pytest.raises(TooLarge):
+        codec.dumps("ü" * 50, limit=100)
+    with pytest.raises(TooLarge):
+        codec.parse('"' + "ü" * 50 + '"', limit=100)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"a":1,}', "NaN", "'a'", '"\ud800"', '{"a": 01}', b"\xff"]
+)
+def test_what_is_not_json_is_told_with_its_place(text: str | bytes) -> None:
+    """
+    Line and column.
+    """
+    with pytest.raises(InvalidInput, match=r"the context is not JSON: .*line 1, column \d+"):
+        codec.parse(text, what="the context")
+
+
+def test_task_ids_are_uuids_that_sort_by_time() -> None:
+    """
+    Version 7 of RFC 9562.
+    """
+    ids = [codec.new_task_id() for _ in range(1000)]
+
+    assert 1000 == len(set(ids))
+    for task_id in ids:
+        parsed = UUID(task_id)
+        assert (7, "specified in RFC 4122", task_id) == (
+            parsed.version,
+            parsed.variant,
+            str(parsed),
+        )
+    instants = [codec.creation_time(task_id) for task_id in ids]
+    assert instants == sorted(instants)
+    assert abs(datetime.now(UTC) - instants[-1]) < timedelta(minutes=1)
+
+
+@given(st.datetimes(datetime(1970, 1, 2), datetime(9999, 1, 1), timezones=st.just(UTC)))
+def test_the_first_id_of_an_instant_tells_it(instant: datetime) -> None:
+    """
+    To the millisecond, and no id of that instant is lower.
+    """
+    first = codec.first_task_id(instant)
+
+    assert abs(instant - codec.creation_time(first)) <= timedelta(milliseconds=1)
+    assert first <= TaskId(first[:14] + "7fff-bfff-ffffffffffff")

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -249,3 +250,8 @@ def tasker(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
 def words(text: str) -> str:
     """Write a text in one line, without the frame that errors of usage have."""
     return " ".join(text.translate(str.maketrans("", "", "│╭╮╰╯─")).split())
+
+
+def uncoded(text: str) -> str:
+    """Write what was meant for a terminal without the codes that command it."""
+    return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)

@@ -37,4 +37,4 @@ def _nothing() -> None:
 
 def main() -> None:
     """Run the command line."""
-    make_app()()
+    make_app()(prog_name="tasker")

@@ -1,0 +1,100 @@
+"""How commands end when something is wrong."""
+
+import io
+from pathlib import Path
+
+import pytest
+import typer
+from rich.console import Console
+from tests.cli.conftest import uncoded
+
+from tasker.cli.exits import Exit, code_of, errors_told
+from tasker.cli.style import console_for
+from tasker.errors import (
+    HandlerNotFound,
+    IdempotencyConflict,
+    InvalidInput,
+    InvalidTemplate,
+    NotFound,
+    Problem,
+    SchemaMismatch,
+    StoreUnavailable,
+    TaskRegistrationError,
+    WaitTimeout,
+    WrongState,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidInput("x"), 2),
+        (InvalidTemplate(), 2),
+        (HandlerNotFound("x"), 2),
+        (NotFound("x"), 2),
+        (StoreUnavailable("x"), 3),
+        (SchemaMismatch("x"), 3),
+        (WaitTimeout("x"), 4),
+        (WrongState("task", "complete", "cancel", ["pending"]), 5),
+        (TaskRegistrationError("x"), 5),
+        (IdempotencyConflict("x"), 5),
+        (ValueError("x"), 70),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_code(error: Exception, code: int) -> None:
+    assert code == code_of(error)
+
+
+def _told(error: BaseException, *, terminal: bool = False) -> tuple[int, str]:
+    file = io.StringIO()
+    console = (
+        Console(file=file, force_terminal=True, width=80, no_color=True)
+        if terminal
+        else console_for(file=file)
+    )
+    with pytest.raises(typer.Exit) as caught, errors_told(console):
+        raise error
+    return caught.value.exit_code, uncoded(file.getvalue())
+
+
+def test_an_error_is_one_line_without_a_terminal_and_framed_on_one() -> None:
+    assert (2, "error: there is no task 7\n") == _told(NotFound("there is no task 7"))
+    code, text = _told(NotFound("there is no task 7"), terminal=True)
+    assert (2, True, True) == (code, "╭─ Error" in text, "there is no task 7" in text)
+
+
+def test_of_a_group_the_error_that_is_ours_is_told() -> None:
+    inner = ExceptionGroup("inner", [ValueError("no"), NotFound("ours")])
+
+    assert (2, "error: ours\n") == _told(ExceptionGroup("outer", [KeyError("x"), inner]))
+
+
+def test_a_defect_is_told_in_two_lines_unless_debugging(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TASKER_DEBUG", raising=False)
+    code, text = _told(ZeroDivisionError("by zero"))
+    assert (70, 2) == (code, len(text.splitlines()))
+    assert "ZeroDivisionError: by zero (" in text
+    assert "" == capsys.readouterr().err
+
+    monkeypatch.setenv("TASKER_DEBUG", "1")
+    _told(ZeroDivisionError("by zero"))
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_and_a_closed_pipe_are_quiet() -> None:
+    assert (Exit.INTERRUPTED, "") == _told(KeyboardInterrupt())
+
+
+def test_problems_show_the_line_that_they_are_about(tmp_path: Path) -> None:
+    file = tmp_path / "sell.yaml"
+    file.write_text("name: sell\nversion: one\n")
+    problem = Problem("is not a version", path="version", file=str(file), line=2, column=10)
+    code, text = _told(InvalidTemplate(problem), terminal=True)
+
+    assert 2 == code
+    assert "is not a version (at version)" in text.replace("\n", "")
+    lines = text.splitlines()
+    shown = next(at for at, line in enumerate(lines) if "│ version: one" in line)
+    assert lines[shown].index("one") == lines[shown + 1].index("^")

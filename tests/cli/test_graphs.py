@@ -1,0 +1,86 @@
+"""Pictures of graphs."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasker.cli.graphs import Line, lines_of, mermaid, plain
+from tasker.graph import Graph
+from tasker.model import StepSpec, Template
+
+
+def _template(edges: dict[str, str]) -> Template:
+    """A template of steps, each with the steps that it waits for, as one word of letters."""
+    steps = tuple(StepSpec(name=name, dependencies=tuple(to)) for name, to in edges.items())
+    return Template(namespace="n", name="t", version="1.0.0", steps=steps)
+
+
+def _drawn(edges: dict[str, str]) -> list[str]:
+    template = _template(edges)
+    lines = lines_of(Graph(template), most=100)
+    assert lines is not None
+    return [_with_name(line, template) for line in lines]
+
+
+def _with_name(line: Line, template: Template) -> str:
+    if line.no is None:
+        return line.lanes
+    lanes = line.lanes.ljust(line.at + 1)
+    return lanes[: line.at] + template.steps[line.no - 1].name + lanes[line.at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("edges", "picture"),
+    [
+        ({"a": "", "b": "a", "c": "b"}, ["a", "b", "c"]),
+        (
+            {"a": "", "b": "a", "c": "a", "d": "bc", "e": "d"},
+            ["a", "├─╮", "b │", "│ c", "├─╯", "d", "e"],
+        ),
+        ({"a": "", "b": "", "c": "ab"}, ["a", "│ b", "├─╯", "c"]),
+        ({"a": "", "b": "a", "c": "a", "d": "a"}, ["a", "├─┬─╮", "b │ │", "  c │", "    d"]),
+        (
+            {"a": "", "b": "a", "c": "a", "d": "ab"},
+            ["a", "├─┬─╮", "b │ │", "╰─│─┤", "  c │", "    d"],
+        ),
+        ({"b": "a", "a": ""}, ["a", "b"]),
+        ({"a": "", "b": ""}, ["a", "b"]),
+    ],
+)
+def test_lanes_lead_from_each_step_to_those_that_wait_for_it(
+    edges: dict[str, str], picture: list[str]
+) -> None:
+    assert picture == _drawn(edges)
+
+
+def test_a_graph_that_is_too_wide_is_not_drawn() -> None:
+    wide = {"a": "", **dict.fromkeys("bcdefghijklmnop", "a")}
+
+    assert lines_of(Graph(_template(wide))) is None
+
+
+@given(st.lists(st.sets(st.integers(0, 11)), min_size=1, max_size=12))
+def test_every_step_is_drawn_once_and_after_what_it_waits_for(parents: list[set[int]]) -> None:
+    letters = "abcdefghijkl"
+    edges = {
+        letters[no]: "".join(letters[parent] for parent in sorted(before) if parent < no)
+        for no, before in enumerate(parents)
+    }
+    lines = lines_of(Graph(_template(edges)), most=1000)
+
+    assert lines is not None
+    nodes = [line for line in lines if line.no is not None]
+    assert list(range(1, len(edges) + 1)) == [line.no for line in nodes]
+    assert all(line.lanes[line.at : line.at + 1].strip() == "" for line in nodes)
+    assert "" == lines[-1].lanes.strip()  # no lane leads beyond the end
+
+
+def test_lanes_have_an_ascii_form() -> None:
+    assert "|-+'.`" != plain("│─├╯╮╰")
+    assert plain("├─│─╮").isascii()
+
+
+def test_mermaid_gets_no_broken_labels() -> None:
+    template = _template({'say "hi" <b>': "", "b": ""})
+
+    assert '    s1["say #quot;hi#quot; #lt;b>"]' in mermaid(template).splitlines()

@@ -1,0 +1,87 @@
+"""Help, completion, version, and how quickly the command line is there."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+from tests.cli.conftest import Here, Project
+
+from tasker.cli import make_app
+
+
+def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _commands(below, (*path, name))
+
+
+COMMANDS = list(_commands(typer.main.get_command(make_app())))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(tasker: Here, path: tuple[str, ...]) -> None:
+    for flag in ("--help", "-h"):
+        ran = tasker(*path, flag)
+        assert 0 == ran.code
+        assert f"tasker {' '.join(path)}".strip() in ran.out.replace("root", "tasker")
+
+
+def test_a_mistyped_command_or_flag_is_exit_2_with_a_guess(tasker: Here) -> None:
+    command, flag = tasker("tsk"), tasker("task", "list", "--limt", "3")
+
+    assert (2, 2) == (command.code, flag.code)
+    assert "Did you mean 'task'?" in command.err
+    assert "--limit" in flag.err
+
+
+def test_no_command_shows_the_help(tasker: Here) -> None:
+    ran = tasker()
+
+    assert "Commands" in ran.out + ran.err
+    assert 2 == ran.code
+
+
+def test_the_command_line_starts_without_what_it_may_not_need() -> None:
+    heavy = [
+        "asyncio",
+        "rich",
+        "pydantic",
+        "yaml",
+        "orjson",
+        "asyncpg",
+        "uvloop",
+        "sqlite3",
+        "jsonschema_rs",
+    ]
+    code = f"import sys, tasker.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "[]" == done.stdout.strip()
+
+
+def test_the_version_is_told(tasker: Here) -> None:
+    assert tasker("version").out.startswith("tasker ")
+    assert {"tasker", "python"} <= set(tasker("version", "--json").document)
+
+
+def _completed(project: Project, line: str) -> str:
+    return project.tasker(
+        _TASKER_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(line.split()) - 1)
+    ).out
+
+
+def test_the_shell_completes_templates_of_the_store_and_states(
+    tasker: Here, project: Project
+) -> None:
+    tasker("template", "register", "sell.yaml")
+
+    assert "shop.sell" in _completed(project, "tasker template show sh")
+    assert "cancelled" in _completed(project, "tasker task list --state ca")
+
+
+def test_completion_makes_no_store_and_no_noise(project: Project) -> None:
+    assert "" == _completed(project, "tasker template show sh").strip()
+    assert not (project.root / ".tasker").exists()

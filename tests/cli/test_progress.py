@@ -1,0 +1,252 @@
+"""Progress, from events to what is shown."""
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+from tests.cli.conftest import uncoded
+
+from tasker import codec
+from tasker.cli.progress import Progress
+from tasker.cli.style import console_for
+from tasker.events import (
+    Event,
+    LoopBlocked,
+    SettleRefused,
+    StepSettled,
+    StepStarted,
+    StepWaiting,
+    TaskEnded,
+)
+from tasker.model import (
+    AttemptOutcome,
+    Retry,
+    Step,
+    StepCounts,
+    StepSpec,
+    StepState,
+    Task,
+    TaskId,
+    TaskState,
+    Template,
+)
+
+TEMPLATE = Template(
+    namespace="shop",
+    name="sell",
+    version="1.0.0",
+    steps=(
+        StepSpec(name="pay", retry=Retry(max_attempts=4)),
+        StepSpec(name="ship", dependencies=("pay",), retry=Retry(retryable=False)),
+    ),
+)
+ID = TaskId("01900000-0000-7000-8000-00000000abcd")
+TASK = Task(
+    id=ID,
+    template=TEMPLATE.key,
+    state=TaskState.PENDING,
+    context={},
+    correlation_id="order-7",
+    parent_id=None,
+    idempotency_key=None,
+    created_by="",
+    reason="",
+    tags=(),
+    created_at=datetime.now(UTC),
+    ended_at=None,
+    deadline=None,
+    error=None,
+    counts=StepCounts(enqueued=1, pending=1),
+)
+
+
+def _facts(step: str, attempt: int, task_id: str = ID, correlation: str = "order-7") -> Any:
+    return {
+        "task_id": TaskId(task_id),
+        "template": TEMPLATE.key,
+        "step": step,
+        "attempt": attempt,
+        "correlation_id": correlation,
+    }
+
+
+def started(step: str, attempt: int = 1, **other: str) -> StepStarted:
+    return StepStarted(**_facts(step, attempt, **other))
+
+
+def settled(
+    step: str, outcome: str, attempt: int = 1, *, error: str = "", delay: float = 0
+) -> StepSettled:
+    text = codec.dumps({"type": "ValueError", "message": error}) if error else None
+    return StepSettled(
+        **_facts(step, attempt),
+        outcome=AttemptOutcome(outcome),
+        ran_for=timedelta(seconds=2),
+        error=text,
+        delay=timedelta(seconds=delay),
+    )
+
+
+def told(*events: Event, add: bool = True, **options: Any) -> list[str]:
+    """Show events line by line; tell the lines without the symbol and name before them."""
+    file = io.StringIO()
+    with Progress(console_for(file=file), templates=[TEMPLATE], **options) as progress:
+        if add:
+            progress.add(TASK)
+        for event in events:
+            progress.observe(event)
+    return [line.split(" ", 2)[2] for line in file.getvalue().splitlines()][add:]
+
+
+def test_attempts_and_retries_are_told_line_by_line() -> None:
+    assert [
+        "pay started (attempt 1 of 4)",
+        "pay failed after 2.0 s (attempt 1 of 4), again in 1 min 30 s: ValueError: no money",
+        "pay started again (attempt 2 of 4)",
+        "pay complete in 2.0 s (attempt 2 of 4)",
+        "ship started",
+        "ship failed for good after 2.0 s: ValueError: no lorry",
+    ] == told(
+        started("pay"),
+        settled("pay", "retry", error="no money", delay=90),
+        started("pay", 2),
+        settled("pay", "complete", 2),
+        started("ship"),
+        settled("ship", "error", error="no lorry"),
+    )
+
+
+def test_attempts_that_do_not_count_are_not_counted() -> None:
+    """
+    A step that waited, or was handed back, begins its first attempt anew.
+    """
+    waiting = StepWaiting(**_facts("pay", 1), awaits=TaskId("the-child"))
+
+    assert [
+        "pay started (attempt 1 of 4)",
+        "pay waits for task the-child",
+        "pay started (attempt 1 of 4)",
+        "pay handed back at shutdown",
+        "pay started (attempt 1 of 4)",
+        "pay was not this worker's any more: its outcome was dropped",
+    ] == told(
+        started("pay"),
+        waiting,
+        started("pay", 2),
+        settled("pay", "released", 2),
+        started("pay", 3),
+        SettleRefused(**_facts("pay", 3)),
+    )
+
+
+def test_events_that_come_before_their_task_is_added_are_kept() -> None:
+    file = io.StringIO()
+    with Progress(console_for(file=file), templates=[TEMPLATE]) as progress:
+        progress.observe(started("pay"))
+        progress.observe(settled("pay", "complete"))
+        before = file.getvalue()
+        progress.add(TASK, label="the order")
+
+    assert "" == before
+    assert ["○ the order shop.sell@1.0.0 is task " + ID, "● the order pay started (attempt 1 of 4)"
+            ] == file.getvalue().splitlines()[:2]  # fmt: skip
+
+
+def test_tasks_of_the_same_correlation_are_followed_and_others_are_not() -> None:
+    lines = told(
+        started("pay", task_id="a-child"),
+        started("pay", task_id="a-stranger", correlation="order-8"),
+    )
+
+    assert ["shop.sell@1.0.0 is task a-child", "pay started (attempt 1 of 4)"] == lines
+
+
+def test_with_everything_all_tasks_are_followed_until_they_end() -> None:
+    progress = Progress(console_for(file=io.StringIO()), everything=True)
+    for task in ("a", "b"):
+        progress.observe(started("pay", task_id=task, correlation=task))
+    assert {"a", "b"} == set(progress.tasks)
+
+    progress.observe(TaskEnded(TaskId("a"), TaskState.COMPLETE))
+    assert {"b"} == set(progress.tasks)
+
+
+def test_a_blocked_loop_is_told() -> None:
+    file = io.StringIO()
+    with Progress(console_for(file=file)) as progress:
+        progress.observe(LoopBlocked(ID, "pay", timedelta(seconds=3)))
+
+    assert "the handler of step pay blocks the event loop, for 3.0 s so far\n" == file.getvalue()
+
+
+def _step(name: str, state: StepState, **more: Any) -> Step:
+    now = datetime.now(UTC)
+    empty = dict.fromkeys(("run_at", "claimed_at", "settled_at", "worker", "result", "error"))
+    values = {"task_id": ID, "no": 1, "name": name, "state": state, "attempt": 1, "unmet": 0}
+    return Step(**{**values, **empty, "checkpoint": None, "claimed_at": now, **more})
+
+
+def test_what_a_store_tells_is_shown_as_it_changes() -> None:
+    file = io.StringIO()
+    with Progress(console_for(file=file), templates=[TEMPLATE]) as progress:
+        progress.add(TASK)
+        running = [_step("pay", StepState.IN_PROGRESS)]
+        progress.refresh(replace(TASK, state=TaskState.IN_PROGRESS), running)
+        progress.refresh(replace(TASK, state=TaskState.IN_PROGRESS), running)
+        failed = [_step("pay", StepState.ERROR, error={"type": "ValueError", "message": "no"})]
+        now = datetime.now(UTC)
+        progress.refresh(replace(TASK, state=TaskState.ERROR, ended_at=now), failed)
+
+    lines = file.getvalue().splitlines()
+    assert ["in_progress (attempt 1 of 4)", "error (attempt 1 of 4): ValueError: no"] == [
+        line.partition(" pay ")[2] for line in lines[1:3]
+    ]
+    assert "error after" in lines[3]
+
+
+def _pictured(progress: Progress, console: Console, file: io.StringIO) -> str:
+    with progress:
+        pass
+    assert console.is_terminal
+    return uncoded(file.getvalue())
+
+
+@pytest.fixture
+def screen() -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    return Console(file=file, force_terminal=True, no_color=True, width=100, height=12), file
+
+
+def test_a_terminal_shows_all_steps_with_their_state(
+    screen: tuple[Console, io.StringIO],
+) -> None:
+    console, file = screen
+    progress = Progress(console, templates=[TEMPLATE])
+    progress.add(TASK)
+    progress.observe(started("pay"))
+    progress.observe(settled("pay", "retry", error="no money", delay=600))
+    picture = _pictured(progress, console, file)
+
+    assert "shop.sell 1.0.0  0/2" in picture
+    assert "↻  pay" in picture
+    assert "again in 10 min: ValueError: no money" in picture or "again in 9 min" in picture
+    assert "○  ship" in picture
+
+
+def test_a_task_of_many_steps_shows_those_that_matter(
+    screen: tuple[Console, io.StringIO],
+) -> None:
+    many = replace(TEMPLATE, steps=tuple(StepSpec(name=f"step_{no}") for no in range(5000)))
+    console, file = screen
+    progress = Progress(console, templates=[many])
+    progress.add(TASK)
+    progress.observe(started("step_4321"))
+    progress.observe(settled("step_4321", "error", error="lost"))
+    picture = _pictured(progress, console, file)
+
+    assert "✗  step_4321" in picture
+    assert "pending" in picture
+    assert len(picture.splitlines()) < 300

@@ -1,0 +1,103 @@
+"""How states, times and values look."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.table import Table
+
+from tasker.cli.style import (
+    LOOKS,
+    OUTCOMES,
+    ago,
+    clean,
+    console_for,
+    duration,
+    error_line,
+    outcome_text,
+    put,
+    short,
+    state_text,
+)
+from tasker.model import AttemptOutcome, StepState, TaskState
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def test_every_state_and_outcome_has_a_look_of_its_own() -> None:
+    shown = {*StepState, *TaskState, "waiting_for_retry"}
+
+    assert shown == set(LOOKS)
+    assert len(LOOKS) == len({look.symbol for look in LOOKS.values()})
+    assert len(LOOKS) == len({look.plain for look in LOOKS.values()})
+    assert all(look.plain.isascii() for look in LOOKS.values())
+    assert {*AttemptOutcome} <= {*LOOKS, *OUTCOMES}
+    assert "✗ error" == state_text("error").plain
+    assert "x lost" == outcome_text("lost", plain=True).plain
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (0.0414, "41 ms"),
+        (0.9999, "1.0 s"),
+        (3.25, "3.2 s"),
+        (59.96, "1 min"),
+        (125, "2 min 5 s"),
+        (3600, "1 h"),
+        (11_520, "3 h 12 min"),
+        (349_200, "4 d 1 h"),
+        (-5, "0 ms"),
+        (None, ""),
+    ],
+)
+def test_lengths_of_time_read_well(seconds: float | None, text: str) -> None:
+    assert text == duration(seconds)
+    if seconds is not None:
+        assert text == duration(timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-90, "in 1 min 30 s"), (0.2, "a moment ago"), (7200, "2 h ago")],
+)
+def test_instants_read_as_their_distance(seconds: float, text: str) -> None:
+    assert text == ago(NOW - timedelta(seconds=seconds), NOW)
+
+
+def test_what_commands_a_terminal_is_taken_out() -> None:
+    assert "a b �[2J c" == clean("a\nb \x1b[2J\tc")
+    assert "�" == clean("\x9b")
+
+
+def test_values_are_cut_to_one_line() -> None:
+    assert '{"a":1}' == short({"a": 1})
+    assert "x" * 9 + "…" == short("x" * 50, 10)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (None, ""),
+        ({"type": "ValueError", "message": "bad\nvalue"}, "ValueError: bad value"),
+        ({"type": "PermanentError", "message": "no card"}, "no card"),
+        ({"type": "PermanentError", "message": "", "code": "X"}, "X"),
+        ({"message": "1 step failed"}, "1 step failed"),
+        ({"type": "KeyError", "message": ""}, "KeyError"),
+    ],
+)
+def test_errors_read_in_one_line(error: dict[str, object] | None, line: str) -> None:
+    assert line == error_line(error)
+
+
+def test_tables_in_files_have_whole_cells_and_no_blanks_at_their_ends() -> None:
+    file = io.StringIO()
+    table = Table(box=None, show_header=False)
+    table.add_row("a" * 500, "b")
+    table.add_row("short", "")
+    put(console_for(file=file), table)
+
+    lines = file.getvalue().splitlines()
+    assert "a" * 500 in lines[0]
+    assert [line.rstrip() for line in lines] == lines

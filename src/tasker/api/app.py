@@ -26,6 +26,7 @@ from tasker.api.scrape import Scrape
 from tasker.api.state import Api
 from tasker.api.watch import Watch
 from tasker.client import LocalClient
+from tasker.engine import Worker
 from tasker.errors import TaskerError
 from tasker.observe.metrics import Metrics
 from tasker.settings import AuthSettings, ServerSettings
@@ -58,7 +59,7 @@ def create_app(
     *,
     settings: ServerSettings | None = None,
     auth: AuthSettings | None = None,
-    client: LocalClient | None = None,
+    worker: Worker | None = None,
     metrics: Metrics | None = None,
     tracing: "Tracing | None" = None,
 ) -> FastAPI:
@@ -69,9 +70,9 @@ def create_app(
             application.
         settings: How it behaves.
         auth: Who may call it; None: everybody.
-        client: Creates the tasks; a worker's, so that it runs them at once. Only with an
-            open store.
-        metrics: Counts what happens; those of the worker of this process, if there is one.
+        worker: Runs in this process over the same open store: it gets the tasks that the
+            application creates at once, and tells who waits for them.
+        metrics: Counts what happens here; None: new ones.
         tracing: Puts requests into spans; None: the caller's trace is passed on as it is.
 
     Raises:
@@ -100,7 +101,7 @@ def create_app(
         redirect_slashes=False,
     )
     if not isinstance(store, str):
-        app.state.tasker = _api(store, settings, rules, metrics, client)
+        app.state.tasker = _api(store, settings, rules, metrics, worker)
     for group in ROUTES:
         app.router.routes.extend(group.router.routes)
     _refuse(app)
@@ -114,16 +115,19 @@ def _api(
     settings: ServerSettings,
     rules: Rules,
     metrics: Metrics,
-    client: LocalClient | None,
+    worker: Worker | None,
 ) -> Api:
-    client = client or LocalClient(store, actor="server", inputs=settings.inputs)
-    closing = asyncio.Event()
+    client = LocalClient(store, actor="server", inputs=settings.inputs, claimant=worker)
+    client.catalogue.discreet = rules.settings.enabled
+    closing, watch = asyncio.Event(), Watch(store)
+    if worker is not None:
+        worker.observers += [metrics.observe, watch.observe]
     return Api(
         store=store,
         settings=settings,
         client=client,
         catalogue=client.catalogue,
-        watch=Watch(store),
+        watch=watch,
         gate=Gate(store, rules),
         rates=Rates(settings.rate, settings.burst),
         metrics=metrics,

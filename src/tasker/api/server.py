@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import math
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -28,6 +29,7 @@ class Server:
         self._socket = _listen(settings.host, settings.port)
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # we say ourselves what happens
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 app,
@@ -44,11 +46,18 @@ class Server:
 
     async def run(self) -> None:
         """Serve until `stop` is called; then requests under way get their grace."""
-        await self._uvicorn.serve([self._socket])
+        try:
+            await self._uvicorn.serve([self._socket])
+        finally:
+            self._uvicorn.over.set()
 
     async def started(self) -> None:
         """Wait until requests are answered."""
         await self._uvicorn.answering.wait()
+
+    async def ended(self) -> None:
+        """Wait until it has stopped."""
+        await self._uvicorn.over.wait()
 
     def stop(self, *, at_once: bool = False) -> None:
         """Take no more requests, and end; `at_once`: without those that are under way."""
@@ -100,6 +109,7 @@ class _Uvicorn(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
         self.answering = asyncio.Event()
+        self.over = asyncio.Event()
         self._app = app
 
     @contextlib.contextmanager

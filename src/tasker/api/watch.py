@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tasker.errors import TaskerError
+from tasker.events import Event, LoopBlocked
 from tasker.model import Task, TaskId
 from tasker.store.protocol import Store
 
@@ -102,7 +103,7 @@ class Watch:
                 del self._watched[task_id]
                 watched.close()
 
-    def hint(self, task_id: TaskId) -> None:
-        """Something happened to a task, as far as this process knows."""
-        if watched := self._watched.get(task_id):
+    def observe(self, event: Event) -> None:
+        """Look at once at a task to which something happened; for `Worker(observers=...)`."""
+        if not isinstance(event, LoopBlocked) and (watched := self._watched.get(event.task_id)):
             watched.hint()

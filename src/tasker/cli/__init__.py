@@ -12,7 +12,19 @@ Commands import what they need when they run, so that `tasker --help` is quick.
 
 import typer
 
-from tasker.cli import about, check, db, dev, key, namespace, run, task, template, worker
+from tasker.cli import (
+    about,
+    check,
+    db,
+    dev,
+    key,
+    namespace,
+    run,
+    server,
+    task,
+    template,
+    worker,
+)
 
 
 def make_app() -> typer.Typer:
@@ -25,7 +37,7 @@ def make_app() -> typer.Typer:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    for commands in (run, worker, dev, check, task, template, namespace, key, db, about):
+    for commands in (run, worker, server, dev, check, task, template, namespace, key, db, about):
         commands.add_to(app)
     app.callback()(_nothing)
     return app

@@ -1,0 +1,124 @@
+"""One server process: what `tasker server` does."""
+
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tasker.api import create_app
+from tasker.api.server import Server, is_loopback, serving
+from tasker.cli.serving import Loaded, load, signals_told
+from tasker.client import LocalClient
+from tasker.configuration import Settings
+from tasker.engine import Worker
+from tasker.errors import InvalidSettings
+from tasker.namespaces import load_policies
+from tasker.store.open import open_store
+from tasker.store.protocol import Store
+from tasker.template import load_templates
+
+if TYPE_CHECKING:
+    from tasker.observe.tracing import Tracing
+
+log = logging.getLogger("tasker.cli")
+
+_ACTOR = "tasker server"
+
+
+async def host(settings: Settings, *, insecure: bool = False) -> None:
+    """Serve the API, and run a worker where that is asked for, until a signal.
+
+    Args:
+        settings: Everything.
+        insecure: Whether it may listen beyond this machine without authentication.
+
+    Raises:
+        InvalidSettings: It may not listen there.
+        StoreUnavailable: The store cannot be reached.
+    """
+    own, auth = settings.server, settings.auth
+    if not (is_loopback(own.host) or auth.enabled or insecure):
+        raise InvalidSettings(
+            f"will not listen at {own.host} without authentication, for whoever reaches it could"
+            " do everything: set `enabled = true` in [auth], or say --insecure where another"
+            " server in front asks who calls"
+        )
+    loaded = _loaded(settings)
+    tracing = _tracing(settings)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.store.get_secret_value()))
+        await _declare(store, settings)
+        worker = None if loaded is None else _worker(store, settings, loaded, tracing)
+        app = create_app(store, settings=own, auth=auth, worker=worker, tracing=tracing)
+        if worker is not None:
+            await stack.enter_async_context(worker)
+        server = await stack.enter_async_context(serving(app, own))
+        log.info("server_started", extra={"url": server.url, "auth": auth.enabled})
+        await _until_stopped(server, worker)
+    log.info("server_stopped")
+
+
+async def _until_stopped(server: Server, worker: Worker | None) -> None:
+    """Wait for a signal, or for the end of the worker, which it cannot do without."""
+    stopping = asyncio.Event()
+
+    def signalled(which: signal.Signals, count: int) -> None:
+        log.info("stopping", extra={"signal": which.name, "at_once": count > 1})
+        server.stop(at_once=count > 1)
+        if worker is not None and count > 1:
+            worker.stop(timedelta(0))
+        stopping.set()
+
+    with signals_told(signalled):
+        waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(server.ended())]
+        if worker is not None:
+            waits.append(asyncio.create_task(worker.ended()))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            server.stop()
+            await server.ended()
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+def _loaded(settings: Settings) -> Loaded | None:
+    """Import the worker's handlers and read its templates, where there is to be one."""
+    if not settings.worker.embedded:
+        if settings.worker.handlers:
+            raise InvalidSettings("handlers are for a worker: say --with-worker as well")
+        return None
+    return load(settings.worker.handlers, settings.worker.templates)
+
+
+def _worker(store: Store, settings: Settings, loaded: Loaded, tracing: "Tracing | None") -> Worker:
+    return Worker(
+        store,
+        [loaded.handlers],
+        templates=loaded.templates,
+        settings=settings.worker.settings(settings.environment),
+        observers=[tracing.observe] if tracing else [],
+        around=tracing.around if tracing else None,
+    )
+
+
+async def _declare(store: Store, settings: Settings) -> None:
+    """Declare policies of namespaces; register templates where no worker will."""
+    client = LocalClient(store, actor=_ACTOR)
+    if settings.namespaces is not None:
+        for policy in load_policies(settings.namespaces):
+            await client.put_policy(policy, reason=f"declared by {settings.namespaces}")
+    if not settings.worker.embedded:
+        for template in load_templates(settings.worker.templates):
+            await client.register(template)
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    if not settings.telemetry.traces:
+        return None
+    from tasker.observe.tracing import Tracing, export
+
+    export(settings.telemetry.service)
+    return Tracing()

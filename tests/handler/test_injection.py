@@ -18,6 +18,7 @@ from typing_extensions import TypedDict
 
 from tasker.errors import Misuse, PermanentError
 from tasker.handler import Config, Context, Input, Result, StepHandler
+from tasker.handler.found import Handler
 from tasker.model import Json, JsonObject
 
 
@@ -536,3 +537,20 @@ def test_a_plan_with_a_context_needs_the_results_of_all_steps_before() -> None:
     assert 0b1110 == plan(charge, upstream=("a", "b", "c")).needs
     assert 0b1110 == plan(Charge, upstream=("a", "b", "c")).needs
     assert 0 == plan(charge).needs
+
+
+def test_a_sound_handler_is_not_looked_up_in_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Reading source files takes milliseconds for each class; only an error needs the place.
+    """
+
+    class Refund(StepHandler):
+        def call(self, amount: int) -> int:
+            return amount
+
+    def refuse(_: object) -> None:
+        raise AssertionError("the source was read")
+
+    monkeypatch.setattr("inspect.getsourcelines", refuse)
+
+    assert ("amount",) == tuple(each.name for each in Handler("refund", Refund).parameters())

@@ -166,7 +166,7 @@ class Handler:
             raise Misuse(f"{self!r} is a generator; a handler returns its result")
         if self.process and self.is_async(method):
             raise Misuse(f"{self!r} is async; process=True is for functions that compute")
-        return read_parameters(function, what=repr(self))
+        return read_parameters(function, what=self)
 
     def _function(self, method: str | None) -> Callable[..., Any]:
         """Tell what has the signature that counts, without `self`."""

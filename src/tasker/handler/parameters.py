@@ -38,12 +38,23 @@ class Parameter:
         return self.default is inspect.Parameter.empty
 
 
-def read_parameters(function: Callable[..., Any], *, what: str) -> tuple[Parameter, ...]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One parameter of a handler, as errors call it: told only when there is one."""
+
+    handler: object
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.handler}: parameter {self.name!r}"
+
+
+def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Parameter, ...]:
     """Tell what `function` asks for.
 
     Args:
         function: A function or bound method.
-        what: What it is called in errors.
+        what: What it is called in errors; made text only then.
 
     Raises:
         Misuse: A parameter cannot be filled, and why.
@@ -54,7 +65,7 @@ def read_parameters(function: Callable[..., Any], *, what: str) -> tuple[Paramet
         raise Misuse(f"{what} has no signature that Python can tell; write it as `def`") from None
     names = _Names(function)
     return tuple(
-        _read(parameter, names, f"{what}: parameter {parameter.name!r}")
+        _read(parameter, names, _Place(what, parameter.name))
         for parameter in signature.parameters.values()
     )
 
@@ -80,7 +91,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(function, **how)
 
 
-def _read(parameter: inspect.Parameter, names: "_Names", what: str) -> Parameter:
+def _read(parameter: inspect.Parameter, names: "_Names", what: object) -> Parameter:
     _refuse_odd_kinds(parameter, what)
     if isinstance(parameter.default, Source) or parameter.default in (Result, Input, Config):
         raise Misuse(
@@ -108,7 +119,7 @@ def _read(parameter: inspect.Parameter, names: "_Names", what: str) -> Parameter
     )
 
 
-def _refuse_odd_kinds(parameter: inspect.Parameter, what: str) -> None:
+def _refuse_odd_kinds(parameter: inspect.Parameter, what: object) -> None:
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         raise Misuse(
             f"{what} takes whatever it is given (`{parameter}`), but parameters are filled by"
@@ -118,7 +129,7 @@ def _refuse_odd_kinds(parameter: inspect.Parameter, what: str) -> None:
         raise Misuse(f"{what} is positional-only, but parameters are filled by name; drop the `/`")
 
 
-def _without_markers(annotation: Any, what: str) -> tuple[Any, Source | None]:
+def _without_markers(annotation: Any, what: object) -> tuple[Any, Source | None]:
     """Split `Annotated[T, marker, ...]` into the type that remains and the marker."""
     if get_origin(annotation) is not Annotated:
         return annotation, None
@@ -140,7 +151,7 @@ def _is_context(annotation: Any) -> bool:
     return annotation is Context
 
 
-def _validator(annotation: Any, what: str) -> Validate | None:
+def _validator(annotation: Any, what: object) -> Validate | None:
     if annotation is Any or annotation is object:
         return None
     try:
@@ -191,7 +202,7 @@ class _Names:
             except ValueError:  # not filled yet
                 continue
 
-    def resolved(self, annotation: Any, what: str) -> Any:
+    def resolved(self, annotation: Any, what: object) -> Any:
         """Tell the type that an annotation means, also where it is text.
 
         Raises:

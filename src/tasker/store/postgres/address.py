@@ -2,7 +2,7 @@
 
 import re
 from typing import NamedTuple, Self
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -38,11 +38,14 @@ class Address(NamedTuple):
             )
         try:
             port = parts.port
-        except ValueError as error:
-            raise InvalidSettings(f"the port in the store URL is wrong: {error}") from None
+        except ValueError:  # whose text may show a part of the password
+            raise InvalidSettings(
+                "the port in the store URL is no number from 0 to 65535;"
+                " a password with special characters must be quoted, as in %40 for @"
+            ) from None
         where = (parts.hostname or "") + (f":{port}" if port else "")
-        user = f"{quote(parts.username)}@" if parts.username else ""
-        rest = urlencode({key: value for key, value in query.items() if key != "password"})
+        user = f"{quote(unquote(parts.username))}@" if parts.username else ""
+        rest = urlencode({key: value for key, value in query.items() if "password" not in key})
         return cls(
             dsn=urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), "")),
             schema=schema,

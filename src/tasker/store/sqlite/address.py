@@ -26,7 +26,7 @@ class Address(NamedTuple):
         Raises:
             InvalidSettings: It is not such a URL.
         """
-        parts = urlsplit(url)
+        parts = urlsplit(url, allow_fragments=False)  # a path may contain a `#`
         options = dict(parse_qsl(parts.query))
         synchronous = options.pop("synchronous", "full").lower()
         if options:

@@ -54,7 +54,11 @@ class Driver:
 
     async def __aenter__(self) -> Self:
         self._thread.start()
-        await self._read(database.version)
+        try:
+            await self._read(database.version)
+        except BaseException:
+            await self._thread.stop()
+            raise
         return self
 
     async def __aexit__(

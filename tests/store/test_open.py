@@ -1,0 +1,149 @@
+"""From a URL to an open store."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tasker.errors import InvalidSettings, SchemaMismatch, StoreUnavailable
+from tasker.store.open import make_store, open_store
+from tasker.store.postgres import PostgresStore
+from tasker.store.postgres.address import Address as PostgresAddress
+from tasker.store.sqlite import SqliteStore
+from tasker.store.sqlite.address import Address
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "synchronous"),
+    [
+        ("sqlite", Path(".tasker/tasker.db"), "full"),
+        ("sqlite?synchronous=normal", Path(".tasker/tasker.db"), "normal"),
+        ("sqlite:", Path(".tasker/tasker.db"), "full"),
+        ("sqlite:some.db", Path("some.db"), "full"),
+        ("sqlite:a/b.db?synchronous=NORMAL", Path("a/b.db"), "normal"),
+        ("sqlite:/var/lib/t.db", Path("/var/lib/t.db"), "full"),
+        ("sqlite:///var/lib/t.db", Path("/var/lib/t.db"), "full"),
+        ("sqlite:with%20space#1.db", Path("with space#1.db"), "full"),
+        ("sqlite::memory:", None, "full"),
+        ("sqlite:///:memory:", None, "full"),
+    ],
+)
+def test_a_sqlite_url_says_where(url: str, path: Path | None, synchronous: str) -> None:
+    """
+    A file, the default one, or memory; and how durable.
+    """
+    assert Address(path, synchronous) == Address.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite:a.db?synchronous=off", "synchronous=off"),
+        ("sqlite:a.db?mode=ro", "mode in the store URL"),
+        ("sqlitee:a.db", "sqlite or postgresql://, not sqlitee"),
+        ("mysql://x", "not mysql"),
+        ("tasker.db", "not tasker.db"),
+        ("", "starts with sqlite"),
+        ("postgresql://u:secret@h/d?schema=A-b", "schema=A-b"),
+        ("postgresql://u:sec:ret@h:port/d", "port"),
+        ("postgresql://u:secret/x@h/d", "port"),
+    ],
+)
+def test_a_wrong_url_is_told(url: str, told: str) -> None:
+    """
+    What is wrong with it and what is known; never a password.
+    """
+    with pytest.raises(InvalidSettings) as refusal:
+        make_store(url)
+
+    assert told in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+    assert "sec" not in str(refusal.value).replace("special", "")
+
+
+def test_a_postgres_url_says_where() -> None:
+    """
+    Server, database and schema; what is shown to people holds no password.
+    """
+    address = PostgresAddress.parse(
+        "postgres://us%40er:s%23c%2Fret@db.example:5433/orders?schema=flows&sslmode=require"
+        "&password=secret&sslpassword=secret"
+    )
+
+    assert "flows" == address.schema
+    assert "postgresql://us%40er:s%23c%2Fret@db.example:5433/orders" in address.dsn
+    assert "schema" not in address.dsn
+    assert "postgresql://us%40er@db.example:5433/orders?sslmode=require" == address.shown
+    assert "tasker" == PostgresAddress.parse("postgresql:///d").schema
+
+
+def test_the_scheme_decides() -> None:
+    """
+    Over which of the two stores it is.
+    """
+    assert isinstance(make_store("sqlite:x.db"), SqliteStore)
+    assert isinstance(make_store("postgres://h/d"), PostgresStore)
+    assert "postgresql://u@h/d" == make_store("postgresql://u:secret@h/d").url
+
+
+async def test_the_default_store_is_made_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A file in `.tasker`, with its schema.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    async with open_store() as store:
+        assert (await store.schema_status()).ready
+
+    assert (tmp_path / ".tasker" / "tasker.db").is_file()
+
+
+async def test_an_old_schema_is_upgraded_only_where_nobody_else_works(
+    tmp_path: Path, postgres_schema_url: str
+) -> None:
+    """
+    SQLite in passing, PostgreSQL when told to.
+    """
+    with pytest.raises(SchemaMismatch, match="tasker db upgrade"):
+        async with open_store(postgres_schema_url):
+            pass
+    with pytest.raises(SchemaMismatch, match="is empty"):
+        async with open_store(f"sqlite:{tmp_path / 'x.db'}", upgrade=False):
+            pass
+    async with open_store(postgres_schema_url, upgrade=True):
+        pass
+    async with open_store(postgres_schema_url) as store:
+        assert (await store.schema_status()).ready
+
+
+async def test_a_store_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
+    """
+    With its URL, and nothing is left running.
+    """
+    (tmp_path / "directory.db").mkdir()
+    with pytest.raises(StoreUnavailable, match=r"directory\.db"):
+        async with open_store(f"sqlite:{tmp_path / 'directory.db'}"):
+            pass
+    with pytest.raises(StoreUnavailable, match="postgresql://nobody@/none"):
+        async with open_store(f"postgresql://nobody:secret@/none?host={tmp_path}"):
+            pass
+
+    assert [] == [each.name for each in threading.enumerate() if "directory" in each.name]
+
+
+async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    """
+    And left as it is.
+    """
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database, but much longer than its header would be" * 100)
+
+    with pytest.raises(Exception, match=r"notes\.txt.*not a database"):
+        async with open_store(f"sqlite:{file}"):
+            pass
+
+    assert file.read_text().startswith("not a database")

@@ -1,0 +1,131 @@
+"""What handlers create through their context: whose it is, and that it is made once."""
+
+import asyncio
+
+import pytest
+from tests.engine.scene import SOON, template
+
+from tasker import Context, LocalClient, TaskState, Worker
+from tasker.model import Task, TaskFilter
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+CHILDREN = [template("small"), template("large")]  # nobody runs them
+
+
+async def run(store: Store, handler: object) -> tuple[Task, list[Task]]:
+    """Run a task whose one step creates others: tell it, and them, oldest first."""
+    client = LocalClient(store)
+    for child in CHILDREN:
+        await client.register(child)
+    async with Worker(store, [{"only": handler}], templates=[template("flow", "only")]) as worker:
+        task = await worker.client.run("n.flow", timeout=SOON, correlation_id="c-7")
+    children = await client.list(TaskFilter(parent_id=task.id))
+    return task, children[::-1]
+
+
+async def test_what_a_handler_creates_carries_its_task_and_correlation(store: Store) -> None:
+    async def only(context: Context) -> None:
+        await context.client.create_task("n.small", {"a": 1})
+
+    task, [child] = await run(store, only)
+
+    assert (task.id, "c-7") == (child.parent_id, child.correlation_id)
+    assert {"a": 1} == child.context
+    assert TaskState.PENDING == child.state
+
+
+async def test_a_sync_handler_has_a_client_that_blocks(store: Store) -> None:
+    def only(context: Context) -> None:
+        made = context.client.create_task("n.small", {"a": 1})
+        assert made.id == context.client.get(made.id).id
+
+    task, [child] = await run(store, only)
+
+    assert (task.id, "c-7") == (child.parent_id, child.correlation_id)
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_another_attempt_comes_to_the_same_tasks(store: Store, kind: str) -> None:
+    """
+    In the order in which they are created, for each template by itself.
+    """
+    made: list[list[tuple[str, bool]]] = [[], []]
+
+    def only(context: Context) -> None:
+        for name, number in (("small", 1), ("large", 1), ("small", 2)):
+            task = context.client.create_task(f"n.{name}", {"number": number})
+            made[context.attempt - 1].append((task.id, task.created))
+        if not context.is_retry:
+            raise ConnectionError("after all was done")
+
+    async def only_async(context: Context) -> None:
+        for name, number in (("small", 1), ("large", 1), ("small", 2)):
+            task = await context.client.create_task(f"n.{name}", {"number": number})
+            made[context.attempt - 1].append((task.id, task.created))
+        if not context.is_retry:
+            raise ConnectionError("after all was done")
+
+    _, children = await run(store, only if kind == "sync" else only_async)
+    first, second = made
+
+    assert [("small", 1), ("large", 1), ("small", 2)] == [
+        (child.template.name, child.context["number"])  # type: ignore[index,call-overload]
+        for child in children
+    ]
+    assert [child.id for child in children] == [task_id for task_id, _ in first]
+    assert first == [(task_id, True) for task_id, _ in second]
+    assert {False} == {created for _, created in second}
+
+
+async def test_tasks_created_side_by_side_are_the_same_ones_again(store: Store) -> None:
+    async def only(context: Context) -> None:
+        versions = ("n.small", "n.small@1.0.0", "n.small@^1", "small")
+        for wave in range(3):
+            await asyncio.gather(
+                *(
+                    context.client.create_task(name, {"number": [wave, n]}, namespace="n")
+                    for n, name in enumerate(versions)
+                )
+            )
+        if not context.is_retry:
+            raise ConnectionError("after all was done")
+
+    _, children = await run(store, only)
+
+    assert 12 == len(children)
+
+
+async def test_keys_of_the_handlers_own_are_kept(store: Store) -> None:
+    async def only(context: Context) -> list[bool]:
+        key = context.idempotency_key
+        made = [await context.client.create_task("n.small", idempotency_key=key) for _ in range(2)]
+        return [task.created for task in made]
+
+    task, [child] = await run(store, only)
+
+    assert f"{task.id}:only" == child.idempotency_key
+
+
+async def test_what_is_given_explicitly_is_not_replaced(store: Store) -> None:
+    async def only(context: Context) -> None:
+        await context.client.create_task("n.small", correlation_id="other", created_by="ann")
+
+    _, [child] = await run(store, only)
+
+    assert ("other", "ann") == (child.correlation_id, child.created_by)
+
+
+async def test_the_tasks_of_other_steps_and_tasks_are_others(store: Store) -> None:
+    async def only(context: Context) -> None:
+        await context.client.create_task("n.small")
+
+    client = LocalClient(store)
+    await client.register(CHILDREN[0])
+    flow = template("flow", "one", "two")
+    async with Worker(store, [{"one": only, "two": only}], templates=[flow]) as worker:
+        for _ in range(2):
+            await worker.client.run("n.flow", timeout=SOON)
+
+    assert 4 == len(await client.list(TaskFilter(name="small")))

@@ -6,7 +6,7 @@ import pytest
 from tests.engine.scene import SOON, template
 
 from tasker import Context, LocalClient, TaskState, Worker
-from tasker.model import Task, TaskFilter
+from tasker.model import Task, TaskFilter, TaskId
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -15,14 +15,14 @@ CHILDREN = [template("small"), template("large")]  # nobody runs them
 
 
 async def run(store: Store, handler: object) -> tuple[Task, list[Task]]:
-    """Run a task whose one step creates others: tell it, and them, oldest first."""
+    """Run a task whose one step creates others: tell it, and them."""
     client = LocalClient(store)
     for child in CHILDREN:
         await client.register(child)
     async with Worker(store, [{"only": handler}], templates=[template("flow", "only")]) as worker:
         task = await worker.client.run("n.flow", timeout=SOON, correlation_id="c-7")
     children = await client.list(TaskFilter(parent_id=task.id))
-    return task, children[::-1]
+    return task, children
 
 
 async def test_what_a_handler_creates_carries_its_task_and_correlation(store: Store) -> None:
@@ -51,7 +51,7 @@ async def test_another_attempt_comes_to_the_same_tasks(store: Store, kind: str) 
     """
     In the order in which they are created, for each template by itself.
     """
-    made: list[list[tuple[str, bool]]] = [[], []]
+    made: list[list[tuple[TaskId, bool]]] = [[], []]
 
     def only(context: Context) -> None:
         for name, number in (("small", 1), ("large", 1), ("small", 2)):
@@ -69,12 +69,11 @@ async def test_another_attempt_comes_to_the_same_tasks(store: Store, kind: str) 
 
     _, children = await run(store, only if kind == "sync" else only_async)
     first, second = made
+    by_id = {child.id: (child.template.name, child.context) for child in children}
 
-    assert [("small", 1), ("large", 1), ("small", 2)] == [
-        (child.template.name, child.context["number"])  # type: ignore[index,call-overload]
-        for child in children
+    assert [("small", {"number": 1}), ("large", {"number": 1}), ("small", {"number": 2})] == [
+        by_id[task_id] for task_id, _ in first
     ]
-    assert [child.id for child in children] == [task_id for task_id, _ in first]
     assert first == [(task_id, True) for task_id, _ in second]
     assert {False} == {created for _, created in second}
 

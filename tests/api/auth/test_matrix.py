@@ -1,0 +1,409 @@
+"""Every route x role x namespace, from the application's own table of routes.
+
+A route that is added declares its permission, and is tried here without further ado; what
+reads a body, or has parts in its path that are new, needs a sample in `SAMPLES`.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+from tests.api.auth.scene import begin, calling, key, register, rsa_key, token, with_tokens
+
+from tasker import open_store
+from tasker.api import create_app
+from tasker.model import TaskId
+from tasker.permissions import PERMISSIONS, ROLES
+from tasker.settings import AuthSettings
+from tasker.store.protocol import Act, Store
+
+pytestmark = pytest.mark.anyio
+
+OPEN = {
+    ("GET", "/health"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/live"),
+    ("GET", "/ready"),
+}
+"""Routes that ask nobody who they are. Whoever adds one says why: these tell of no one's work."""
+
+OWN, OTHER, SHARED = "payments", "orders", "shared"
+CREATES = frozenset({"tasks:create", "templates:register", "namespaces:update"})
+OF_THE_SERVER = frozenset({"workers:read", "system:metrics_read"})
+SEEN = (200, 201, 202, 409)
+"""Let in: it was done, or the state of what was found does not allow it."""
+
+
+class Route(NamedTuple):
+    """One route, and one permission that it may ask for."""
+
+    method: str
+    path: str
+    permission: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {self.permission}"
+
+
+class Sample(NamedTuple):
+    """How a route is called."""
+
+    body: Any = None
+    query: str = ""
+    text: str = ""
+
+
+def _task(form: str = "flat") -> Any:
+    flat = {"name": "refund", "namespace": "{namespace}"}
+    return {"flat": flat, "bulk": {"tasks": [flat]}}[form]
+
+
+SAMPLES = {
+    "POST /v1/tasks tasks:create": Sample(_task()),
+    "POST /v1/tasks/bulk tasks:create": Sample(_task("bulk")),
+    "POST /tasker/tasks tasks:create": Sample(_task()),
+    "POST /workflows/execute tasks:create": Sample(_task()),
+    "GET /v1/tasks/{task_id}/wait tasks:read": Sample(query="?timeout=0"),
+    "GET /v1/templates/{namespace}/{name}/diff templates:read": Sample(query="?from=1.0.0"),
+    "POST /v1/templates templates:register": Sample(
+        {
+            "name": "refund",
+            "namespace": "{namespace}",
+            "version": "3.0.0",
+            "steps": [{"name": "check", "handler": {"callable": "check"}}],
+        }
+    ),
+    "POST /v1/templates/{namespace}/{name}/{version}/reject templates:approve": Sample(
+        {"reason": "too slow"}
+    ),
+    "PUT /v1/namespaces/{namespace}/policy namespaces:update": Sample({"owner_team": "them"}),
+    **{
+        f"PATCH /v1/tasks/{{task_id}}/{steps}/{{step}} steps:retry": Sample(
+            {"action_type": "reset_for_retry"}
+        )
+        for steps in ("steps", "workflow_steps")
+    },
+    **{
+        f"PATCH /v1/tasks/{{task_id}}/{steps}/{{step}} steps:resolve": Sample(
+            {"action_type": "resolve_manually"}
+        )
+        for steps in ("steps", "workflow_steps")
+    },
+}
+
+
+def api_routes() -> Iterator[APIRoute]:
+    app = create_app("sqlite::memory:")
+    yield from (route for route in app.routes if isinstance(route, APIRoute))
+
+
+def protected() -> list[Route]:
+    """List the routes that declare a permission, once for each that they may ask for."""
+    return [
+        Route(method, route.path, permission)
+        for route in api_routes()
+        for method in sorted(route.methods or ())
+        for permission in (route.openapi_extra or {}).get("x-permissions", ())
+    ]
+
+
+ROUTES = protected()
+LISTS = [route for route in ROUTES if "{" not in route.path and route.method == "GET"]
+TOUCHING = [route for route in ROUTES if route not in LISTS]
+
+
+class World(NamedTuple):
+    """A store with work of three teams in it."""
+
+    store: Store
+    tasks: dict[str, TaskId]  #: by namespace; cancelled, so that nothing else becomes of it
+
+    async def ask(self, caller: httpx.AsyncClient, route: Route, namespace: str) -> httpx.Response:
+        """Call a route about something in a namespace."""
+        sample = SAMPLES.get(str(route), Sample())
+        name = "retiring" if "retire" in route.path or "restore" in route.path else "refund"
+        parts = {
+            "task_id": self.tasks[namespace],
+            "namespace": namespace,
+            "name": name,
+            "version": "1.0.0",
+            "step": "check",
+        }
+        return await caller.request(
+            route.method,
+            route.path.format(**parts) + sample.query,
+            json=_filled(sample.body, namespace),
+        )
+
+
+def _filled(value: Any, namespace: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _filled(part, namespace) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_filled(part, namespace) for part in value]
+    return namespace if value == "{namespace}" else value
+
+
+@pytest.fixture(scope="module")
+async def world(anyio_backend: str) -> AsyncIterator[World]:
+    """Make the store that all of the matrix is about: nothing that it tries changes answers."""
+    async with open_store("sqlite::memory:") as store:
+        await register(store, OWN, OTHER, SHARED)
+        await register(store, OWN, OTHER, SHARED, name="retiring")
+        tasks = {}
+        for namespace in (OWN, OTHER, SHARED):
+            tasks[namespace] = await begin(store, namespace)
+            await store.cancel_task(tasks[namespace], Act(actor="the tests"))
+        yield World(store, tasks)
+
+
+# ------------------------------------------------------------------------- the table
+
+
+def test_every_route_declares_its_permission() -> None:
+    """
+    But for those that are open to everybody, which are named here.
+    """
+    undeclared = {
+        (method, route.path)
+        for route in api_routes()
+        for method in route.methods or ()
+        if not (route.openapi_extra or {}).get("x-permissions")
+    }
+
+    assert OPEN == undeclared
+
+
+def test_every_permission_is_one_that_a_route_asks_for() -> None:
+    """
+    None is there for nothing.
+    """
+    assert {str(permission) for permission in PERMISSIONS} == {route.permission for route in ROUTES}
+
+
+def test_what_roles_may_do() -> None:
+    """
+    Word for word, as the documentation tells it.
+    """
+    viewer = {
+        "tasks:read",
+        "tasks:list",
+        "steps:read",
+        "templates:read",
+        "templates:list",
+        "namespaces:read",
+        "workers:read",
+        "system:analytics_read",
+    }
+    operator = viewer | {
+        "tasks:create",
+        "tasks:cancel",
+        "tasks:retry",
+        "tasks:resolve",
+        "steps:retry",
+        "steps:resolve",
+    }
+
+    assert {
+        "viewer": viewer,
+        "operator": operator,
+        "developer": operator | {"templates:register", "templates:retire"},
+        "approver": viewer | {"templates:approve"},
+        "admin": {str(permission) for permission in PERMISSIONS},
+    } == {role: set(map(str, permissions)) for role, permissions in ROLES.items()}
+
+
+# -------------------------------------------------------------------- who is nobody
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+async def test_nobody_gets_in(world: World, route: Route) -> None:
+    """
+    Whatever the request is about: it is refused before its path and body are read.
+    """
+    async with calling(world.store) as caller:
+        right = await world.ask(caller, route, OWN)
+        path = route.path.replace("{", "").replace("}", "!")
+        wrong = await caller.request(route.method, path, content=b"{", headers={"X": "y"})
+
+    for answer in (right, wrong):
+        assert (401, "unauthenticated") == (answer.status_code, answer.json()["code"])
+        assert 'Bearer realm="tasker"' == answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("path", sorted(path for _, path in OPEN))
+async def test_health_is_open(world: World, path: str) -> None:
+    """
+    To probes, which have no credentials.
+    """
+    async with calling(world.store) as caller:
+        assert 200 == (await caller.get(path)).status_code
+
+
+Found = tuple[int, str | None]
+"""The status of an answer, and the permission that it says is missing."""
+
+
+def _found(answer: httpx.Response) -> Found:
+    refused = answer.headers["Content-Type"] == "application/problem+json"
+    return answer.status_code, answer.json().get("permission") if refused else None
+
+
+# ------------------------------------------------- permissions x namespaces of a key
+
+
+def expected_of_key(route: Route, role: str, namespace: str) -> set[Found]:
+    """Tell what a key with a role in OWN is answered, by the law as people tell it."""
+    held = {str(permission) for permission in ROLES.get(role, ())}
+    asks_for = [other.permission for other in ROUTES if other[:2] == route[:2]]
+    if not held.intersection(asks_for):
+        return {(403, asks_for[0])}
+    if route.permission not in held:
+        return {(403, route.permission)}
+    if route.permission in OF_THE_SERVER or namespace == OWN:
+        return {(status, None) for status in SEEN}
+    return {(403, route.permission)} if route.permission in CREATES else {(404, None)}
+
+
+@pytest.mark.parametrize("route", TOUCHING, ids=str)
+async def test_a_key_does_what_its_role_may_where_it_may(world: World, route: Route) -> None:
+    """
+    What it lacks it is told; what it may not see is not there.
+    """
+    wrong = []
+    for role in ("none", *ROLES):
+        text = await key(world.store, *([] if role == "none" else [role]), namespaces=[OWN])
+        async with calling(world.store, text) as caller:
+            for namespace in (OTHER, SHARED, OWN):
+                answer = await world.ask(caller, route, namespace)
+                found = _found(answer)
+                if found not in expected_of_key(route, role, namespace):
+                    wrong.append((role, namespace, *found, answer.text))
+
+    assert [] == wrong
+
+
+@pytest.mark.parametrize("route", LISTS, ids=str)
+async def test_a_list_shows_a_key_its_namespaces(world: World, route: Route) -> None:
+    """
+    And no word of others; where the role may not list, it says so.
+    """
+    wrong = []
+    for role in ("none", *ROLES):
+        text = await key(world.store, *([] if role == "none" else [role]), namespaces=[OWN])
+        held = {str(permission) for permission in ROLES.get(role, ())}
+        async with calling(world.store, text) as caller:
+            answer = await world.ask(caller, route, OWN)
+        right = 200 if route.permission in held else 403
+        told = route.permission in OF_THE_SERVER or not _tells(answer, OTHER, SHARED)
+        if answer.status_code != right or not told:
+            wrong.append((role, answer.status_code, answer.text))
+
+    assert [] == wrong
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+async def test_an_admin_may_do_everything_everywhere(world: World, route: Route) -> None:
+    """
+    As a key or a token, and with the permission `*`.
+    """
+    credentials = [
+        await key(world.store, "admin", namespaces=["*"]),
+        await key(world.store, permissions=["*"], namespaces=["*"]),
+        token(roles=["admin"], namespaces=None, signed_with=rsa_key()),
+    ]
+    for credential in credentials:
+        async with calling(world.store, credential, auth=with_tokens()) as caller:
+            for namespace in (OWN, OTHER, SHARED):
+                assert (await world.ask(caller, route, namespace)).status_code in SEEN
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+async def test_one_permission_opens_just_its_routes(world: World, route: Route) -> None:
+    """
+    Each by itself, and by the wildcard of its resource.
+    """
+    for scope in (route.permission, route.permission.partition(":")[0] + ":*"):
+        text = await key(world.store, permissions=[scope], namespaces=["*"])
+        async with calling(world.store, text) as caller:
+            assert (await world.ask(caller, route, OWN)).status_code in SEEN
+    others = [str(each) for each in PERMISSIONS if str(each) != route.permission]
+    text = await key(world.store, permissions=others, namespaces=["*"])
+    async with calling(world.store, text) as caller:
+        answer = await world.ask(caller, route, OWN)
+
+    assert (403, route.permission) == _found(answer)
+
+
+# -------------------------------------------------------------------------- teams
+
+BY_TEAM = "tasker.api.auth:TeamCoordinator"
+
+
+def expected_of_team(route: Route, namespace: str) -> set[Found]:
+    """Tell what a member of the team that owns OWN is answered."""
+    views = route.permission.endswith((":read", ":list", ":analytics_read"))
+    allowed: set[Found] = {(status, None) for status in SEEN}
+    if namespace == OWN or (namespace == SHARED and views):
+        return allowed
+    if namespace == SHARED or route.permission in CREATES:
+        return {(403, route.permission)}
+    return {(404, None)}
+
+
+@pytest.mark.parametrize("route", TOUCHING, ids=str)
+async def test_a_team_manages_its_namespace_and_sees_what_is_shared(
+    world: World, route: Route
+) -> None:
+    """
+    Whichever way the team's name is written; other namespaces are not there.
+    """
+    auth = with_tokens(coordinator=BY_TEAM)
+    wrong = []
+    for team in ("payments", "Payments"):
+        member = token(team=team, roles=None, namespaces=None)
+        async with calling(world.store, member, auth=auth) as caller:
+            for namespace in (OTHER, SHARED, OWN):
+                answer = await world.ask(caller, route, namespace)
+                found = _found(answer)
+                if found not in expected_of_team(route, namespace):
+                    wrong.append((team, namespace, *found, answer.text))
+
+    assert [] == wrong
+
+
+@pytest.mark.parametrize("route", LISTS, ids=str)
+async def test_a_list_shows_a_team_its_own_and_what_is_shared(world: World, route: Route) -> None:
+    """
+    And an admin everything.
+    """
+    auth = with_tokens(coordinator=BY_TEAM)
+    member = token(team="payments", roles=None, namespaces=None)
+    admin = token(team="platform", roles=["admin"], namespaces=None)
+    async with calling(world.store, member, auth=auth) as caller:
+        seen = await world.ask(caller, route, OWN)
+    async with calling(world.store, admin, auth=auth) as caller:
+        everything = await world.ask(caller, route, OWN)
+
+    of_all_teams = route.permission == "system:metrics_read"
+    assert (403 if of_all_teams else 200) == seen.status_code
+    assert not _tells(seen, OTHER)
+    assert 200 == everything.status_code
+    if _tells(everything, OTHER) and not of_all_teams:
+        assert _tells(seen, OWN) and _tells(seen, SHARED)
+
+
+def _tells(answer: httpx.Response, *words: str) -> bool:
+    return any(f'"{word}' in answer.text for word in words)
+
+
+async def test_without_authentication_everybody_may_do_everything(world: World) -> None:
+    """
+    Which is why such a server listens at loopback only.
+    """
+    async with calling(world.store, auth=AuthSettings()) as caller:
+        for route in ROUTES:
+            assert (await world.ask(caller, route, OTHER)).status_code in SEEN, route

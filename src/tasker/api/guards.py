@@ -60,6 +60,7 @@ class Frame:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers.setdefault(CORRELATION, correlation_of(scope))
+                scope["state"]["correlation_id"] = headers[CORRELATION]
                 for name, value in _SECURITY.items():
                     headers.setdefault(name, value)
             await send(message)

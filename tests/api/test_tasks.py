@@ -1,0 +1,342 @@
+"""Tasks over HTTP: created, found again, listed, and acted on."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.api.asking import NOBODY, Asking
+
+pytestmark = pytest.mark.anyio
+
+REFUND = {"name": "refund", "namespace": "shop", "context": {"order": "o-1"}}
+
+
+# --------------------------------------------------------------------- creating
+
+
+async def test_a_created_task_is_told_with_its_place(api: Asking) -> None:
+    """
+    With the fields that earlier clients read, derived names, and defaults filled in.
+    """
+    response = await api.post("/v1/tasks", json={**REFUND, "reason": "it broke", "tags": ["vip"]})
+
+    task = api.told(response, 201)
+    assert f"/v1/tasks/{task['id']}" == response.headers["location"]
+    assert {"order": "o-1", "amount": 1} == task["context"]
+    assert {
+        "task_uuid": task["id"],
+        "full_name": "shop.refund@1.0.0",
+        "status": "pending",
+        "reason": "it broke",
+        "tags": ["vip"],
+        "initiator": "anonymous",
+        "source_system": "unknown",
+        "correlation_id": task["id"],
+        "total_steps": 4,
+        "ready_steps": 1,
+        "pending_steps": 3,
+        "execution_status": "has_ready_steps",
+        "recommended_action": "execute_ready_steps",
+        "completion_percentage": 0.0,
+        "health_status": "healthy",
+        "completed_at": None,
+    }.items() <= task.items()
+    read = await api.read(response.headers["location"])
+    assert {key: task[key] for key in ("id", "context", "reason", "tags", "correlation_id")} == {
+        key: read[key] for key in ("id", "context", "reason", "tags", "correlation_id")
+    }
+
+
+async def test_what_earlier_clients_say_is_kept(api: Asking) -> None:
+    """
+    `source_system` and `parent_correlation_id` are tags that lists can be filtered by.
+    """
+    task = await api.create(
+        initiator="billing",
+        source_system="crm",
+        parent_correlation_id="case-9",
+        requested_at="2026-01-01T00:00:00",
+        options=None,
+        priority=None,
+    )
+
+    read = await api.read(f"/v1/tasks/{task['id']}")
+    found = await api.read("/v1/tasks", params={"source_system": "crm"})
+    assert ("billing", "crm", "case-9") == (
+        read["initiator"],
+        read["source_system"],
+        read["parent_correlation_id"],
+    )
+    assert [task["id"]] == [one["id"] for one in found["tasks"]]
+    assert [] == (await api.read("/v1/tasks", params={"source_system": "erp"}))["tasks"]
+
+
+async def test_the_same_key_tells_the_same_task(api: Asking) -> None:
+    """
+    201 once, then 200 with the task; 409 where the content is another.
+    """
+    headers = {"Idempotency-Key": "refund-1"}
+    first = await api.ask("/v1/tasks", REFUND, 201, headers=headers)
+    again = await api.ask("/v1/tasks", REFUND, 200, headers=headers)
+    in_body = await api.ask("/v1/tasks", {**REFUND, "idempotency_key": "refund-1"}, 200)
+    other = await api.ask(
+        "/v1/tasks", {**REFUND, "context": {"order": "o-2"}}, 409, headers=headers
+    )
+
+    assert (first["id"], True) == (again["id"], first["created"])
+    assert (first["id"], False) == (in_body["id"], in_body["created"])
+    assert "idempotency_conflict" == other["code"]
+    assert "refund-1" == first["idempotency_key"]
+
+
+async def test_a_quoted_key_is_the_same_key(one: Asking) -> None:
+    first = await one.ask("/v1/tasks", REFUND, 201, headers={"Idempotency-Key": '"a b"'})
+    again = await one.ask("/v1/tasks", {**REFUND, "idempotency_key": "a b"}, 200)
+
+    assert first["id"] == again["id"]
+
+
+async def test_two_keys_are_one_too_many(one: Asking) -> None:
+    refused = await one.ask(
+        "/v1/tasks", {**REFUND, "idempotency_key": "a"}, 400, headers={"Idempotency-Key": "b"}
+    )
+
+    assert "header.Idempotency-Key" == refused["errors"][0]["path"]
+
+
+async def test_the_correlation_id_comes_in_and_goes_out(one: Asking) -> None:
+    """
+    Of a task it is what its creator sent; of any other answer, what the caller sent.
+    """
+    sent = await one.post("/v1/tasks", json=REFUND, headers={"X-Correlation-Id": "order-77"})
+    own = await one.post("/v1/tasks", json=REFUND)
+    refused = await one.get("/v1/nothing", headers={"X-Correlation-Id": "order-78"})
+    forged = await one.get("/v1/nothing", headers={"X-Correlation-Id": "a b\tc"})
+
+    assert "order-77" == sent.headers["x-correlation-id"] == sent.json()["correlation_id"]
+    assert own.json()["id"] == own.headers["x-correlation-id"]
+    assert "order-78" == refused.headers["x-correlation-id"] == refused.json()["correlation_id"]
+    assert forged.headers["x-correlation-id"] not in ("", "a b\tc")
+
+
+async def test_the_trace_of_the_request_is_kept_with_the_task(one: Asking) -> None:
+    """
+    A traceparent that is none is not.
+    """
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    traced = await one.ask("/v1/tasks", REFUND, 201, headers={"traceparent": trace})
+    untraced = await one.ask("/v1/tasks", REFUND, 201, headers={"traceparent": "00-zz"})
+
+    kept = await one.store.load_tasks([traced["id"], untraced["id"]])
+    assert {traced["id"]: trace, untraced["id"]: None} == {
+        task.task_id: task.trace for task in kept
+    }
+
+
+async def test_many_tasks_are_created_in_one_request(api: Asking) -> None:
+    body = {"tasks": [{**REFUND, "idempotency_key": f"k{no}"} for no in range(3)]}
+
+    made = await api.ask("/v1/tasks/bulk", body, 201)
+    again = await api.ask("/v1/tasks/bulk", body, 200)
+    more = await api.ask("/v1/tasks/bulk", {"tasks": [*body["tasks"], REFUND]}, 201)
+
+    assert (3, 0, 1) == (made["created"], again["created"], more["created"])
+    assert [task["id"] for task in made["tasks"]] == [task["id"] for task in again["tasks"]]
+    assert 4 == len((await api.read("/v1/tasks"))["tasks"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "code", "path"),
+    [
+        ({"name": "shop.refund", "context": {}}, 400, "invalid_input", "$.tasks[1].context.order"),
+        ({"name": "shop.nothing"}, 404, "not_found", None),
+        ({**REFUND, "idempotency_key": "taken"}, 409, "idempotency_conflict", None),
+        ({"nam": "shop.refund"}, 400, "invalid_request", "$.tasks[1].name"),
+        ({**REFUND, "version": "two"}, 400, "invalid_input", "$.tasks[1].version"),
+    ],
+)
+async def test_where_one_of_many_is_wrong_none_is_created(
+    api: Asking, wrong: dict[str, Any], status: int, code: str, path: str | None
+) -> None:
+    """
+    The problem tells which one.
+    """
+    await api.create("shop.broken", idempotency_key="taken")
+
+    refused = await api.ask("/v1/tasks/bulk", {"tasks": [REFUND, wrong, REFUND]}, status)
+
+    assert code == refused["code"]
+    assert path == (refused["errors"][0]["path"] if path else None)
+    assert 1 == len((await api.read("/v1/tasks"))["tasks"])
+
+
+async def test_a_task_may_be_for_later_and_not_for_ever(api: Asking) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+
+    task = await api.create(run_at=later.isoformat(), deadline_seconds=7200)
+
+    read = await api.read(f"/v1/tasks/{task['id']}")
+    assert read["steps"][0]["ready_for_execution"] is False
+    assert datetime.fromisoformat(read["created_at"]) + timedelta(
+        hours=2
+    ) == datetime.fromisoformat(read["deadline"])
+
+
+# ---------------------------------------------------------------------- listing
+
+
+async def ids(api: Asking, **query: Any) -> list[str]:
+    return [task["id"] for task in (await api.read("/v1/tasks", params=query))["tasks"]]
+
+
+async def test_pages_neither_repeat_nor_skip_while_tasks_are_created(api: Asking) -> None:
+    """
+    What is created meanwhile is newer than everything on the way.
+    """
+    made = [(await api.create())["id"] for _ in range(7)]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await api.read(
+            "/v1/tasks", params={"limit": 3, **({"cursor": cursor} if cursor else {})}
+        )
+        seen += [task["id"] for task in page["tasks"]]
+        cursor = page["pagination"]["next_cursor"]
+        assert page["pagination"]["has_next"] is (cursor is not None)
+        if cursor is None:
+            break
+        await api.create()
+
+    assert list(reversed(made)) == seen
+
+
+async def test_a_page_that_is_just_full_is_the_last(one: Asking) -> None:
+    for _ in range(2):
+        await one.create()
+
+    page = await one.read("/v1/tasks", params={"limit": 2})
+
+    assert (2, None, False) == (
+        len(page["tasks"]),
+        page["pagination"]["next_cursor"],
+        page["pagination"]["has_next"],
+    )
+
+
+async def test_lists_are_filtered_by_everything_that_tasks_have(api: Asking) -> None:
+    other = await api.create(correlation_id="c-0")
+    task = await api.create(
+        "shop.broken",
+        correlation_id="c-1",
+        parent_id=NOBODY,
+        tags=["red"],
+        initiator="Bob",
+    )
+    stored = await api.ask(f"/v1/tasks/{task['id']}/cancel")
+
+    for filter in (
+        {"name": "broken"},
+        {"version": "0.9.0"},
+        {"status": "cancelled"},
+        {"correlation_id": "c-1"},
+        {"parent_id": NOBODY},
+        {"tag": "red"},
+        {"initiator": "Bob"},
+        {"created_by": "Bob"},
+        {"created_after": stored["created_at"], "name": "broken"},
+        {"namespace": "shop", "name": "broken", "status": "cancelled", "tag": "red"},
+    ):
+        assert [task["id"]] == await ids(api, **filter), filter
+    assert [other["id"]] == await ids(api, status="pending")
+    assert [] == await ids(api, namespace="elsewhere")
+    assert [] == await ids(api, created_before="2020-01-01T00:00:00Z")
+
+
+# ---------------------------------------------------------------------- reading
+
+
+async def test_a_summary_carries_no_data(api: Asking) -> None:
+    """
+    Neither context, nor results, nor messages of errors, which may quote either.
+    """
+    task = await api.create("shop.broken", context={"secret": "swordfish"})
+    async with api.worker():
+        await api.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})
+
+    response = await api.get(f"/v1/tasks/{task['id']}/summary")
+
+    summary = api.told(response, 200)
+    assert "swordfish" not in response.text
+    assert "till" not in response.text
+    assert ("error", "blocked_by_failures", "handle_failures") == (
+        summary["task"]["status"],
+        summary["task"]["execution_status"],
+        summary["task"]["recommended_action"],
+    )
+    assert ["fail", "after"] == [step["name"] for step in summary["template"]["steps"]]
+    assert {"error_type": "PermanentError", "code": "LOCKED", "retryable": False} == {
+        key: summary["steps"][0]["error"][key] for key in ("error_type", "code", "retryable")
+    }
+
+
+async def test_a_task_that_ran_tells_how(api: Asking) -> None:
+    task = await api.create()
+    async with api.worker():
+        ended = await api.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})
+
+    history = await api.read(f"/v1/tasks/{task['id']}/history")
+    assert ("complete", "all_complete", "none", 100.0) == (
+        ended["status"],
+        ended["execution_status"],
+        ended["recommended_action"],
+        ended["completion_percentage"],
+    )
+    assert ended["completed_at"] == ended["updated_at"]
+    assert ["complete"] * 4 == [step["current_state"] for step in ended["steps"]]
+    assert {"look_up", "pay", "tell", "close"} == {attempt["step"] for attempt in history}
+
+
+# ----------------------------------------------------------------------- acting
+
+
+@pytest.mark.parametrize("way", ["DELETE", "POST"])
+async def test_a_task_is_cancelled_with_a_reason(api: Asking, way: str) -> None:
+    """
+    Once: then it is in no state to be cancelled.
+    """
+    task = await api.create()
+    place = f"/v1/tasks/{task['id']}"
+
+    if way == "DELETE":
+        cancelled = await api.ask(f"{place}?reason=gone", method="DELETE")
+    else:
+        cancelled = await api.ask(f"{place}/cancel", {"reason": "gone"})
+    again = await api.ask(f"{place}/cancel", status=409)
+
+    assert ("cancelled", "cancelled") == (cancelled["status"], cancelled["execution_status"])
+    assert ("wrong_state", "cancelled", ["in_progress", "pending"]) == (
+        again["code"],
+        again["state"],
+        again["allowed"],
+    )
+    audit = await api.read(f"{place}/audit")
+    assert [("anonymous", "cancel", "gone")] == [
+        (entry["actor"], entry["action"], entry["reason"]) for entry in audit
+    ]
+
+
+async def test_failed_steps_are_retried_and_failed_tasks_resolved(api: Asking) -> None:
+    task = await api.create("shop.broken")
+    place = f"/v1/tasks/{task['id']}"
+    async with api.worker():
+        await api.read(f"{place}/wait", params={"timeout": 20})
+
+    retried = await api.ask(f"{place}/retry", {"steps": ["fail"], "reason": "unlocked"})
+    unknown = await api.ask(f"{place}/retry", {"steps": ["nope"]}, 404)
+    async with api.worker():
+        await api.read(f"{place}/wait", params={"timeout": 20})
+    resolved = await api.ask(f"{place}/resolve", {"reason": "let it be"})
+
+    assert ("in_progress", "has_ready_steps") == (retried["status"], retried["execution_status"])
+    assert "not_found" == unknown["code"]
+    assert ("resolved_manually", "healthy") == (resolved["status"], resolved["health_status"])

@@ -1,0 +1,187 @@
+"""Waiting for tasks over HTTP: long polls, and streams of events."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from tests.api.asking import NOBODY, SOON, Asking
+
+from tasker.api import create_app
+from tasker.api.routes import waiting
+from tasker.api.server import Server, serving
+from tasker.settings import ServerSettings
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+SETTINGS = ServerSettings(port=0, grace=timedelta(seconds=5))
+
+
+class Event(NamedTuple):
+    """One event of a stream."""
+
+    name: str
+    data: Any
+    id: str | None
+
+
+@asynccontextmanager
+async def served(store: Store) -> AsyncIterator[tuple[Server, Asking]]:
+    """Serve an application: streams do not flow without a connection."""
+    async with (
+        serving(create_app(store, settings=SETTINGS), SETTINGS) as server,
+        Asking(store, base_url=server.url, timeout=SOON) as client,
+    ):
+        yield server, client
+
+
+async def events(response: httpx.Response) -> AsyncIterator[Event]:
+    """Tell the events of a stream as they come."""
+    fields: dict[str, str] = {}
+    async for line in response.aiter_lines():
+        if line and not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif "data" in fields:
+            yield Event(fields["event"], json.loads(fields["data"]), fields.get("id"))
+            fields = {}
+
+
+# ------------------------------------------------------------------- long polls
+
+
+async def test_a_wait_ends_with_the_task(api: Asking) -> None:
+    """
+    200 when it ended, 202 when the time was over before.
+    """
+    task = await api.create()
+    place = f"/v1/tasks/{task['id']}/wait"
+
+    early = await api.read(place, 202, params={"timeout": 0})
+    waiting = asyncio.create_task(api.read(place, params={"timeout": SOON}))
+    async with api.worker():
+        ended = await waiting
+
+    assert ("pending", "complete") == (early["status"], ended["status"])
+    assert ended == await api.read(place, params={"timeout": 0})
+
+
+async def test_a_wait_for_nothing_is_refused(one: Asking) -> None:
+    task = await one.create()
+
+    assert "not_found" == (await one.read(f"/v1/tasks/{NOBODY}/wait", 404))["code"]
+    for timeout in ("-1", "nan", "1e9", "soon"):
+        refused = await one.read(f"/v1/tasks/{task['id']}/wait", 400, params={"timeout": timeout})
+        assert "query.timeout" == refused["errors"][0]["path"]
+
+
+async def test_all_who_wait_for_one_task_share_the_looks_at_it(memory: Store) -> None:
+    """
+    However many wait, the store is asked no more often; and nobody looks when all are gone.
+    """
+    looks = 0
+    get_task = memory.get_task
+
+    async def counted(task_id: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await get_task(task_id)
+
+    memory.get_task = counted  # type: ignore[method-assign]
+    app = create_app(memory)
+    async with Asking(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
+        task = await one.create()
+        place = f"/v1/tasks/{task['id']}/wait"
+        await asyncio.gather(*(one.read(place, 202, params={"timeout": 0.3}) for _ in range(50)))
+
+        assert 50 <= looks < 50 + 30
+        assert {} == app.state.tasker.watch._watched
+
+
+# ---------------------------------------------------------------------- streams
+
+
+async def test_a_stream_tells_what_happens_and_ends_by_itself(memory: Store) -> None:
+    """
+    First everything as it is, then each change, at last the end.
+    """
+    async with served(memory) as (_, one):
+        task = await one.create()
+        seen = []
+        async with one.stream("GET", f"/v1/tasks/{task['id']}/events") as response:
+            assert "text/event-stream" == response.headers["content-type"].partition(";")[0]
+            following = events(response)
+            seen += [await anext(following) for _ in range(5)]
+            async with one.worker():
+                seen += [event async for event in following]
+
+    assert ["task"] + ["step"] * 4 == [event.name for event in seen[:5]]
+    assert ("end", {"status": "complete"}) == seen[-1][:2]
+    last = {event.data["name"]: event.data for event in seen if event.name == "step"}
+    assert {"complete"} == {step["current_state"] for step in last.values()}
+    assert "complete" == [event for event in seen if event.name == "task"][-1].data["status"]
+    assert "context" not in seen[0].data
+    assert "result" not in seen[1].data
+
+
+async def test_a_stream_is_taken_up_where_it_broke(memory: Store) -> None:
+    """
+    With the last id: nothing is repeated where nothing changed, and else all is told anew.
+    """
+    async with served(memory) as (_, one):
+        task = await one.create()
+        place = f"/v1/tasks/{task['id']}/events"
+        async with one.stream("GET", place) as response:
+            first = await anext(events(response))
+        await one.ask(f"/v1/tasks/{task['id']}/cancel")
+        async with one.stream("GET", place) as response:
+            whole = [event async for event in events(response)]
+
+        told = []
+        for last in (whole[-1].id, first.id):
+            headers = {"Last-Event-ID": last or ""}
+            async with one.stream("GET", place, headers=headers) as response:
+                told.append([event.name async for event in events(response)])
+
+    assert [["end"], ["task", "step", "step", "step", "step", "end"]] == told
+
+
+async def test_a_stream_that_has_nothing_to_tell_says_that_it_lives(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(waiting, "_SLICE", 0.02)
+    async with served(memory) as (_, one):
+        task = await one.create()
+        async with one.stream("GET", f"/v1/tasks/{task['id']}/events") as response:
+            async for line in response.aiter_lines():
+                if line == ": alive":
+                    break
+
+            assert ": alive" == line
+
+
+async def test_a_server_that_stops_ends_streams_and_waits(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Waits are answered, so that nobody takes the stop for an error.
+    """
+    monkeypatch.setattr(waiting, "_SLICE", 0.05)
+    async with served(memory) as (server, one):
+        task = await one.create()
+        place = f"/v1/tasks/{task['id']}"
+        async with one.stream("GET", f"{place}/events") as response:
+            following = events(response)
+            await anext(following)
+            waits = asyncio.create_task(one.read(f"{place}/wait", 202, params={"timeout": 60}))
+            await asyncio.sleep(0.05)
+            server.stop()
+
+            assert {"step"} == {event.name async for event in following}
+            assert "pending" == (await waits)["status"]

@@ -88,6 +88,20 @@ def test_a_workflow_runs_to_its_end() -> None:
     assert () == run.children
 
 
+def test_delays_with_jitter_are_skipped_as_well() -> None:
+    """
+    A delay need not be a whole number of microseconds, which is all that clocks tell.
+    """
+    run = run_workflow_sync(
+        diamond(Retry(max_attempts=21, jitter=0.5)),
+        handlers={name: lambda: None for name in "abcd"},
+        failures={"a": [ConnectionError("down")] * 20},
+    )
+
+    assert run.ok
+    assert 21 == run.steps["a"].attempt
+
+
 def test_hours_of_backoff_take_no_time() -> None:
     """
     The first attempts fail as told; the delays are those of the template and of the error.

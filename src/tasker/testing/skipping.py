@@ -71,13 +71,19 @@ class SkippingStore(SqliteStore):
         if not instants:
             self.still.set()
             return
-        at = datetime.fromtimestamp(min(instants), UTC)
+        at = _not_before(min(instants))
         if (pause := at - self.clock.now()) > timedelta(0):
             self.clock.advance(pause)
             self.skipped += pause
         if ahead.deadline == min(instants):
             await self.sweep()
         self._work.set()
+
+
+def _not_before(seconds: float) -> datetime:
+    """Tell the first instant of whole microseconds that is not before `seconds` since 1970."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return at if at.timestamp() >= seconds else at + timedelta(microseconds=1)
 
 
 class _Ahead(NamedTuple):

@@ -1,5 +1,5 @@
-"""GrowthCorp in one process: the production engine, its handlers, its services, and time
-that passes as fast as it is waited for.
+"""GrowthCorp in one process: the production engine, its handlers, its services, and a clock
+that skips the time in which nothing happens.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -19,19 +19,15 @@ from tasker import (
     WorkerSettings,
     load_template,
     load_templates,
-    open_store,
 )
-from tasker.clock import ManualClock
 from tasker.events import Event, StepSettled
-from tasker.model import Attempt, Json, Step, TaskId
+from tasker.model import Attempt, AttemptOutcome, Json, Step, TaskId
+from tasker.testing.skipping import FOR_EVER, SkippingStore
 
 ROOT = Path(__file__).parents[2]
 SEEDS = ROOT / "tests" / "seeds"
 TEMPLATES = ROOT / "examples" / "growthcorp" / "templates"
 SOON = timedelta(seconds=20)
-
-EAGER = WorkerSettings(poll=timedelta(milliseconds=5), lease=timedelta(days=1))
-"""Looks often, since only the worker's own clock tells it that time was moved."""
 
 
 def company_templates() -> list[Template]:
@@ -74,26 +70,25 @@ class Ended:
 
 
 class Company:
-    """A worker with the company's handlers; every backoff passes at once.
+    """A worker with the company's handlers; no backoff is waited for.
 
     Attributes:
-        worker: The worker, with its client.
+        worker: The worker.
+        client: Its client.
         gateways: The services.
-        delays: The delays before retries, by step, in seconds, as they were waited for.
+        delays: The delays before retries, by step, in seconds.
     """
 
-    def __init__(self, worker: Worker, gateways: Gateways, clock: ManualClock) -> None:
+    def __init__(self, worker: Worker, gateways: Gateways) -> None:
         self.worker = worker
         self.client = worker.client
         self.gateways = gateways
         self.delays: dict[str, list[float]] = {}
-        self._clock = clock
-        worker.observers.append(self._pass_time)
+        worker.observers.append(self._observe)
 
-    def _pass_time(self, event: Event) -> None:
-        if isinstance(event, StepSettled) and event.outcome == "retry":
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, StepSettled) and event.outcome is AttemptOutcome.RETRY:
             self.delays.setdefault(event.step, []).append(event.delay.total_seconds())
-            self._clock.advance(event.delay + timedelta(milliseconds=1))
 
     async def run(self, template: str, context: Json, **options: Any) -> Ended:
         """Create a task, and wait until it has ended, however."""
@@ -112,16 +107,11 @@ class Company:
 
 @asynccontextmanager
 async def company_of(
-    gateways: Gateways,
-    handlers: Iterable[object],
-    templates: Iterable[Template],
-    *,
-    settings: WorkerSettings = EAGER,
+    gateways: Gateways, handlers: Iterable[object], templates: Iterable[Template]
 ) -> AsyncIterator[Company]:
     """Open a company that has its store in memory."""
-    clock = ManualClock()
-    async with open_store("sqlite::memory:", clock=clock) as store:
-        worker = Worker(store, handlers, templates=templates, settings=settings)
-        company = Company(worker, gateways, clock)
-        async with worker:
-            yield company
+    settings = WorkerSettings(lease=FOR_EVER, grace=timedelta(0))
+    async with SkippingStore() as store:
+        await store.upgrade()
+        async with Worker(store, handlers, templates=templates, settings=settings) as worker:
+            yield Company(worker, gateways)

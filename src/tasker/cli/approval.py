@@ -97,8 +97,8 @@ def tell_versions(console: "Console", versions: "Sequence[TemplateVersion]") -> 
     """Show versions as a table."""
     from rich.text import Text
 
-    from tasker.cli.shown import table
     from tasker.cli.style import ago, clean, put
+    from tasker.cli.tables import table
 
     now = datetime.now(UTC)
     made = table("template", "version", "status", "registered", "by", "decided", "by", "reason")

@@ -69,8 +69,8 @@ async def status(session: Session) -> Exit:
         session.out.print(f"templates  {len(templates)}")
         session.out.print(f"workers    {len(alive)}")
     if alive:
-        from tasker.cli.shown import workers_table
         from tasker.cli.style import put
+        from tasker.cli.tables import workers_table
 
         session.out.print()
         put(session.out, workers_table(alive))

@@ -88,8 +88,8 @@ async def list_keys(
     """List API keys, newest first."""
     from rich.text import Text
 
-    from tasker.cli.shown import table
     from tasker.cli.style import ago, clean, put
+    from tasker.cli.tables import table
 
     now = datetime.now(UTC)
     async with session.store() as store:

@@ -34,8 +34,8 @@ async def list_namespaces(session: Session) -> None:
     """List namespaces that have a policy or a template."""
     from rich.text import Text
 
-    from tasker.cli.shown import table
     from tasker.cli.style import clean, put, short
+    from tasker.cli.tables import table
 
     async with session.client() as client:
         found = await client.namespaces()
@@ -154,8 +154,8 @@ async def audit(
     """List what was done to policies, template versions and API keys, newest first."""
     from rich.text import Text
 
-    from tasker.cli.shown import table
     from tasker.cli.style import clean, instant, put, short
+    from tasker.cli.tables import table
 
     async with session.client() as client:
         events = await client.team_audit(namespace, after=before, limit=limit)
@@ -197,8 +197,8 @@ def _outcome(before: "NamespacePolicy | None", stored: "NamespacePolicy") -> str
 def _tell_namespace(session: Session, info: "NamespaceInfo") -> None:
     from rich.text import Text
 
-    from tasker.cli.shown import table
     from tasker.cli.style import clean, instant, put
+    from tasker.cli.tables import table
 
     policy = info.policy
     facts = table("", "")

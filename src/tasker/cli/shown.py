@@ -1,9 +1,9 @@
-"""Tasks, steps and templates as tables."""
+"""One task, and one template: their facts and their graphs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.syntax import Syntax
 from rich.table import Table
@@ -25,6 +25,7 @@ from tasker.cli.style import (
     state_text,
     symbol,
 )
+from tasker.cli.tables import is_narrow, table
 from tasker.graph import Graph
 from tasker.model import (
     Attempt,
@@ -32,10 +33,8 @@ from tasker.model import (
     AuditEntry,
     Step,
     StepSpec,
-    StoredTemplate,
     Task,
     Template,
-    WorkerInfo,
 )
 
 if TYPE_CHECKING:
@@ -47,34 +46,7 @@ _PLAIN_STORY = (AttemptOutcome.COMPLETE,)
 _UNREMARKABLE = ("complete", "pending", "skipped", "cancelled", "resolved_manually")
 
 
-def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """Make an empty table; columns named in `right` are numbers."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in columns:
-        justify: Literal["left", "right"] = "right" if name in right else "left"
-        made.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")
-    return made
-
-
 # ---------------------------------------------------------------------------- tasks
-
-
-def tasks_table(console: "Console", tasks: Sequence[Task]) -> Table:
-    plain, now = is_plain(console), datetime.now(UTC)
-    made = table("id", "template", "state", "steps", "created", "took", "tags", right=("steps",))
-    for task in tasks:
-        made.add_row(
-            Text(task.id),
-            Text(str(task.template)),
-            state_text(task.state.value, plain=plain),
-            f"{task.counts.done}/{task.counts.total}",
-            Text(ago(task.created_at, now), style="dim"),
-            duration((task.ended_at or now) - task.created_at),
-            Text(clean(", ".join(task.tags)), style="dim"),
-        )
-    if not any(task.tags for task in tasks):
-        made.columns.pop()
-    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,11 +240,11 @@ def _note(step: Step, now: datetime) -> Text:
 
 
 def _attempts(console: "Console", attempts: Sequence[Attempt]) -> Table:
-    plain = is_plain(console)
-    made = table(
-        "ended", "step", "attempt", "outcome", "waited", "took", "worker", "error",
-        right=("attempt", "waited", "took"),
-    )  # fmt: skip
+    plain, narrow = is_plain(console), is_narrow(console)
+    columns = ["ended", "step", "attempt", "outcome", "waited", "took", "worker", "error"]
+    if narrow:
+        columns.remove("worker")
+    made = table(*columns, right=("attempt", "waited", "took"), flexible=("worker", "error"))
     for one in attempts:
         waited = one.claimed_at and one.enqueued_at and one.claimed_at - one.enqueued_at
         made.add_row(
@@ -282,7 +254,7 @@ def _attempts(console: "Console", attempts: Sequence[Attempt]) -> Table:
             outcome_text(one.outcome.value, plain=plain),
             Text(duration(waited) if waited else "", style="dim"),
             duration(one.settled_at - one.claimed_at) if one.claimed_at else "",
-            Text(clean(one.worker or ""), style="dim"),
+            *([] if narrow else [Text(clean(one.worker or ""), style="dim")]),
             Text(error_line(one.error), style="red"),
         )
     return made
@@ -324,23 +296,6 @@ def _tell_details(console: "Console", story: Story) -> None:
 
 
 # ------------------------------------------------------------------------ templates
-
-
-def templates_table(stored: Sequence[StoredTemplate]) -> Table:
-    made = table("template", "version", "steps", "status", "registered", "by", "description",
-                 right=("steps",))  # fmt: skip
-    for one in stored:
-        template = one.template
-        made.add_row(
-            Text(f"{template.namespace}.{template.name}", style="bold"),
-            template.version,
-            str(len(template.steps)),
-            one.status.value,
-            Text(ago(one.registered_at), style="dim"),
-            Text(clean(one.registered_by), style="dim"),
-            Text(short(template.description, 60), style="dim"),
-        )
-    return made
 
 
 def tell_template(console: "Console", text: str) -> None:
@@ -389,16 +344,3 @@ def _policy(spec: StepSpec) -> str:
     if spec.timeout is not None:
         told.append(f"timeout {duration(spec.timeout)}")
     return ", ".join(told)
-
-
-def workers_table(workers: Sequence[WorkerInfo]) -> Table:
-    made = table("worker", "started", "running", "slots", "handlers", right=("running", "slots"))
-    for one in workers:
-        made.add_row(
-            Text(clean(one.name), style="bold"),
-            Text(ago(one.started_at), style="dim"),
-            str(one.running),
-            str(one.slots),
-            Text(short(", ".join(one.handlers), 80), style="dim"),
-        )
-    return made

@@ -125,7 +125,9 @@ def ago(instant: datetime | None, now: datetime | None = None) -> str:
     seconds = ((now or datetime.now(UTC)) - instant).total_seconds()
     if seconds < -0.5:
         return f"in {duration(-seconds)}"
-    return f"{duration(max(seconds, 0.0)) if seconds >= 1 else 'a moment'} ago"
+    if seconds < 1:
+        return "a moment ago"
+    return f"{' '.join(duration(seconds).split()[:2])} ago"  # the largest unit will do
 
 
 def instant(at: datetime | None) -> str:

@@ -87,8 +87,8 @@ async def list_tasks(
 ) -> None:
     """List tasks, newest first."""
     from tasker.cli.output import task_document
-    from tasker.cli.shown import tasks_table
     from tasker.cli.style import put
+    from tasker.cli.tables import tasks_table
     from tasker.model import TaskFilter
 
     name, version = None, None

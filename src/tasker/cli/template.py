@@ -48,8 +48,8 @@ async def list_templates(
 ) -> None:
     """List the registered templates, all versions."""
     from tasker import versions
-    from tasker.cli.shown import templates_table
     from tasker.cli.style import put
+    from tasker.cli.tables import templates_table
 
     async with session.client() as client:
         stored = await client.templates(namespace, name)

@@ -5,9 +5,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from tasker.model import AttemptOutcome, Claim, JsonText, TaskState, Template, completed
+from tasker.model import (
+    AttemptOutcome,
+    Claim,
+    JsonText,
+    TaskState,
+    Template,
+    completed,
+    failed,
+)
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.scene import (
+    ERROR,
     Hand,
     Laws,
     begin,
@@ -117,6 +126,37 @@ class TestJoins(Laws):
         assert 20 == len(joins)
         history = [row for task_id in ids for row in await stores[0].history(task_id)]
         assert 60 == len(history)
+
+    async def test_settlements_at_once_get_in_nobodys_way(self, stores: list[Store]) -> None:
+        """
+        Batches over the same tasks, in any order, with failures among them, repeated: all
+        come through, and every task ends once.
+        """
+        template = await put(stores[0], graph("sinks", **{f"s{n}": "" for n in range(6)}))
+        hands = [await Hand.hire(store) for store in stores]
+        for seed in range(6):
+            rng = Random(seed)
+            news = [new_task(template) for _ in range(15)]
+            await stores[0].create_tasks(news)
+            outcomes = [
+                failed(claim, ERROR) if rng.random() < 0.3 else completed(claim, RESULT)
+                for claim in await hands[0].claim()
+            ]
+            rng.shuffle(outcomes)
+            batches = [outcomes[at : at + 12] for at in range(0, len(outcomes), 12)]
+
+            settled = await asyncio.gather(
+                *(
+                    hand.settle(*rng.sample(batch, len(batch)))
+                    for batch in batches
+                    for hand in hands[:2]
+                )
+            )
+
+            ended = [end.task_id for each in settled for end in each.ended]
+            ended += [end.task_id for end in await stores[0].sweep()]
+            assert sorted(new.id for new in news) == sorted(ended)
+            assert len(outcomes) == sum(len(each.refused) for each in settled)
 
     async def test_the_last_steps_at_once_end_the_task_once(self, stores: list[Store]) -> None:
         """

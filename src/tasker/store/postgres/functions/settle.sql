@@ -1,7 +1,8 @@
 -- Record outcomes and all that follows, in one transaction.
 -- One row per thing to know: kind 0, an outcome was refused (no = its index, from 1);
 -- kind 1, a freed step was claimed for the caller; kind 2, a task ended (no = its state).
--- Children are locked in the order (task, step), so settlements cannot deadlock.
+-- Settlements cannot deadlock: each locks the attempts under way, then the children, both in
+-- the order (task, step), then all the tasks that it may write, in the order of their ids.
 --
 -- Its plans are made once per connection, perhaps while the tables are empty, and have to
 -- be right for full ones too. So but one plan is left to choose: each row is looked up by
@@ -20,6 +21,7 @@ as $$
 declare
     v_accepted int[];
     v_failed uuid[];
+    v_failing uuid[];                        -- tasks that are, and others that are written
     v_child_task uuid[];
     v_child_no int[];
     v_parents int[];
@@ -32,6 +34,7 @@ begin
     with given as materialized (
         select * from unnest(p_task, p_no, p_attempt, p_outcome, p_result, p_error, p_delay)
         with ordinality as g (task_id, no, attempt, outcome, result, error, delay, ord)
+        order by g.task_id, g.no
     ), settled as materialized (
         update step s
         set state = case g.outcome when 0 then 4 when 2 then 5 when 6 then 8 else 1 end,
@@ -93,6 +96,18 @@ begin
         from freed f;
     end if;
 
+    if v_failed is not null or exists (select from task where failing and state = 0) then
+        v_failing := array(
+            select t.id from task t
+            where t.id = any (p_task) and t.state::int = 0 and (
+                t.failing or t.id = any (v_failed) or t.id in (
+                    select c.task_id from unnest(v_child_task, v_child_no) as c (task_id, no) where c.no = 0
+                )
+            )
+            order by t.id
+            for update
+        );
+    end if;
     if 0 = any (v_child_no) then
         with sunk as (
             update task t
@@ -113,13 +128,8 @@ begin
         update task t set failing = true
         where t.id = any (v_failed) and t.state::int = 0 and not t.failing;
     end if;
-    if exists (select from task where failing and state = 0) then
-        v_failed := array(
-            select t.id from task t where t.failing and t.state = 0 and t.id = any (p_task)
-        );
-        if cardinality(v_failed) > 0 then
-            return query select 2, e, 5, 0 from end_failed(v_failed) as e;
-        end if;
+    if cardinality(v_failing) > 0 then
+        return query select 2, e, 5, 0 from end_failed(v_failing) as e;
     end if;
     if v_left > 0 or p_outcome && '{3,4}'::smallint[] then   -- lost and released: for others
         perform wake();

@@ -155,10 +155,10 @@ class TestClaims(Laws):
         assert (0, None) == (len(nothing.claims), nothing.next_due)
         assert 0 == len(early.claims)
         assert early.next_due is not None
-        assert 50 < early.next_due <= 60
+        assert 30 < early.next_due <= 60
         assert 1 == len(due.claims)
         assert due.next_due is not None
-        assert 500 < due.next_due <= 540
+        assert 480 < due.next_due <= 540
 
     async def test_the_next_due_step_is_one_of_the_own_queues(
         self, store: Store, subject: Subject

@@ -50,7 +50,7 @@ class TestRetries(Laws):
         due = await hand.claim_one()
 
         assert early.next_due is not None
-        assert 55 < early.next_due <= 60
+        assert 30 < early.next_due <= 60
         assert [] == list(early.claims) + still_early
         assert (task_id, 1, 2, 2) == due[:4]
 

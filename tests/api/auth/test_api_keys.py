@@ -1,0 +1,336 @@
+"""API keys as credentials: which count, for how long, and what they stand for."""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.api.auth.scene import ACT, calling, key
+
+from tasker.api.auth.credentials import NotAuthenticated
+from tasker.api.auth.keyring import KeyRing
+from tasker.errors import StoreUnavailable
+from tasker.keys import new_key, parse_key
+from tasker.permissions import ROLES
+from tasker.settings import AuthSettings
+from tasker.store.protocol import Store
+from tasker.teams import FoundApiKey
+
+pytestmark = pytest.mark.anyio
+
+AT_ONCE = AuthSettings(enabled=True, key_cache=timedelta(0))
+
+
+def prefix(text: str) -> str:
+    parts = parse_key(text)
+    assert parts is not None
+    return parts.prefix
+
+
+class Seconds:
+    """A clock that stands still until a test advances it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: {"Authorization": f"Bearer {text}"},
+        lambda text: {"Authorization": f"bearer  {text} "},
+        lambda text: {"X-API-Key": text},
+        lambda text: {"X-API-Key": "not looked at", "Authorization": f"Bearer {text}"},
+    ],
+)
+async def test_a_key_is_sent_in_either_header(
+    store: Store, write: Callable[[str], dict[str, str]]
+) -> None:
+    """
+    `Authorization` counts before `X-API-Key`.
+    """
+    text = await key(store, "viewer")
+    async with calling(store) as caller:
+        assert 200 == (await caller.get("/v1/tasks", headers=write(text))).status_code
+
+
+async def test_a_key_acts_under_its_name(store: Store) -> None:
+    """
+    Whatever the body says about who creates the task.
+    """
+    text = await key(store, "operator", name="ci of payments")
+    async with calling(store, text) as caller:
+        made = await caller.post(
+            "/v1/tasks", json={"name": "payments.refund", "initiator": "somebody else"}
+        )
+        task = made.json()["task_uuid"]
+        await caller.post(f"/v1/tasks/{task}/cancel", json={"reason": "a test"})
+        audit = (await caller.get(f"/v1/tasks/{task}/audit")).json()
+
+    assert "ci of payments" == made.json()["initiator"]
+    assert ["ci of payments"] == [entry["actor"] for entry in audit]
+
+
+async def test_a_name_that_means_nobody_is_a_name(store: Store) -> None:
+    """
+    Who calls a key `anonymous` may not say who it is, as callers do where nobody is asked.
+    """
+    text = await key(store, "operator", name="anonymous")
+    async with calling(store, text) as caller:
+        made = await caller.post(
+            "/v1/tasks", json={"name": "payments.refund", "initiator": "somebody else"}
+        )
+
+    assert "anonymous" == made.json()["initiator"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda text: text[:-1] + ("0" if text[-1] != "0" else "1"), "invalid"),
+        (lambda text: text[:-1], "invalid"),
+        (lambda text: text.upper(), "invalid"),
+        (lambda text: new_key().text, "invalid"),
+        (lambda text: "tsk_", "invalid"),
+        (lambda text: text.replace("_", "-"), "invalid"),
+        (lambda text: f"{text} {text}", "malformed"),
+        (lambda text: "schlüssel", "malformed"),
+        (lambda text: "", "malformed"),
+        (lambda text: "x" * 20_000, "malformed"),
+    ],
+)
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+async def test_what_is_no_key_opens_nothing(
+    store: Store, spoil: Callable[[str], str], reason: str, header: str
+) -> None:
+    """
+    A wrong secret, another's prefix, a text of another form: the answer does not tell which.
+    """
+    wrong = spoil(await key(store, "admin", namespaces=["*"]))
+    value = f"Bearer {wrong}" if header == "Authorization" else wrong
+    async with calling(store) as caller:
+        headers = [(header.encode(), value.encode("latin-1"))]
+        answer = await caller.get("/v1/tasks", headers=headers)
+
+    assert (401, reason) == (answer.status_code, answer.json()["reason"])
+    assert (
+        f'Bearer realm="tasker", error="invalid_token", error_description="{reason}"'
+        == answer.headers["WWW-Authenticate"]
+    )
+
+
+@pytest.mark.parametrize("value", ["Basic amFrZTpzZWNyZXQ=", "Bearer", "Token abc", "tsk_1"])
+async def test_only_bearer_is_a_way_to_write_it(store: Store, value: str) -> None:
+    """
+    A header of another kind is malformed, and `X-API-Key` beside it is not tried.
+    """
+    text = await key(store, "viewer")
+    async with calling(store) as caller:
+        answer = await caller.get("/v1/tasks", headers={"Authorization": value, "X-API-Key": text})
+
+    assert (401, "malformed") == (answer.status_code, answer.json()["reason"])
+
+
+async def test_a_header_that_is_there_twice_is_refused(store: Store) -> None:
+    """
+    A proxy might have looked at the other one.
+    """
+    texts = [await key(store, "viewer"), await key(store, "viewer")]
+    async with calling(store) as caller:
+        for name in ("Authorization", "X-API-Key"):
+            headers = [(name, f"Bearer {text}") for text in texts]
+            answer = await caller.get("/v1/tasks", headers=headers)
+            assert (401, "malformed") == (answer.status_code, answer.json()["reason"])
+
+
+async def test_a_key_ends_when_it_expires(store: Store) -> None:
+    """
+    Whoever has its secret is told so; whoever guesses is not.
+    """
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    text = await key(store, "viewer", expires_at=past)
+    async with calling(store, text) as caller:
+        ended = await caller.get("/v1/tasks")
+        guessed = await caller.get(
+            "/v1/tasks", headers={"Authorization": f"Bearer {text[:-4]}0000"}
+        )
+
+    assert (401, "expired") == (ended.status_code, ended.json()["reason"])
+    assert (401, "invalid") == (guessed.status_code, guessed.json()["reason"])
+
+
+async def test_a_revoked_key_is_refused(store: Store) -> None:
+    """
+    At once, where nothing is believed for a while.
+    """
+    text = await key(store, "viewer")
+    async with calling(store, text, auth=AT_ONCE) as caller:
+        before = await caller.get("/v1/tasks")
+        await store.revoke_api_key(prefix(text), ACT)
+        after = await caller.get("/v1/tasks")
+
+    assert (200, 401) == (before.status_code, after.status_code)
+    assert "revoked" == after.json()["reason"]
+
+
+async def test_a_revocation_takes_effect_within_the_time_that_a_key_is_believed(
+    store: Store,
+) -> None:
+    """
+    Not later, and until then the store is not asked.
+    """
+    clock, text = Seconds(), await key(store, "viewer")
+    ring = KeyRing(store, ROLES, seconds=5, clock=clock)
+    assert "a key" == (await ring.principal(text)).name
+
+    await store.revoke_api_key(prefix(text), ACT)
+    clock.now += 4.9
+    assert "a key" == (await ring.principal(text)).name
+    clock.now += 0.2
+    with pytest.raises(NotAuthenticated) as refusal:
+        await ring.principal(text)
+
+    assert "revoked" == refusal.value.reason
+
+
+async def test_who_ask_at_once_share_one_look(store: Store) -> None:
+    """
+    And the note of a key's use is written once.
+    """
+    import asyncio
+
+    text, calls = await key(store, "viewer"), []
+
+    class Counting:
+        async def find_api_key(self, prefix: str) -> object:
+            calls.append("find")
+            return await store.find_api_key(prefix)
+
+        async def touch_api_key(self, prefix: str) -> None:
+            calls.append("touch")
+            await store.touch_api_key(prefix)
+
+    ring = KeyRing(Counting(), ROLES, seconds=5)  # type: ignore[arg-type]
+    await asyncio.gather(*(ring.principal(text) for _ in range(100)))
+
+    assert ["find", "touch"] == calls
+    assert (await store.list_api_keys())[0].last_used_at is not None
+
+
+async def test_keys_that_there_are_not_do_not_pile_up(store: Store) -> None:
+    """
+    Whoever tries many finds a bounded memory.
+    """
+    ring = KeyRing(store, ROLES, seconds=5)
+    for _ in range(1500):
+        with pytest.raises(NotAuthenticated):
+            await ring.principal(new_key().text)
+
+    assert 1024 == len(ring._found._looks)
+
+
+class Down:
+    """A store that cannot be reached."""
+
+    async def find_api_key(self, prefix: str) -> object:
+        raise StoreUnavailable("the database at 10.0.0.1 is down")
+
+
+async def test_a_store_that_is_down_refuses_nobody_for_good(store: Store) -> None:
+    """
+    That is told as what it is, and asked again with the next request.
+    """
+    text = await key(store, "viewer")
+    ring = KeyRing(Down(), ROLES, seconds=5)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await ring.principal(text)
+
+    assert {} == ring._found._looks
+
+
+async def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse(store: Store) -> None:
+    """
+    A note is a courtesy.
+    """
+
+    class ReadOnly:
+        find_api_key = store.find_api_key
+
+        async def touch_api_key(self, prefix: str) -> None:
+            raise StoreUnavailable("read only")
+
+    ring = KeyRing(ReadOnly(), ROLES, seconds=5)  # type: ignore[arg-type]
+
+    assert "a key" == (await ring.principal(await key(store, "viewer"))).name
+
+
+async def test_secrets_are_compared_in_constant_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whether the secret is right, wrong, or of a key that there is not.
+    """
+    compared = []
+    compare = hmac.compare_digest
+
+    def spy(one: str, other: str) -> bool:
+        compared.append((len(one), len(other)))
+        return compare(one, other)
+
+    text = await key(store, "viewer")
+    monkeypatch.setattr("tasker.keys.hmac.compare_digest", spy)
+    async with calling(store) as caller:
+        for sent in (text, text[:-4] + "0000", new_key().text):
+            await caller.get("/v1/tasks", headers={"X-API-Key": sent})
+
+    assert [(64, 64)] * 3 == compared
+
+
+async def test_keys_can_be_switched_off(store: Store) -> None:
+    """
+    Where tokens are the only credentials.
+    """
+    from tests.api.auth.scene import token, with_tokens
+
+    auth = with_tokens(api_keys=False)
+    for credential, status in ((await key(store, "viewer"), 401), (token(), 200)):
+        async with calling(store, credential, auth=auth) as caller:
+            assert status == (await caller.get("/v1/tasks")).status_code
+
+
+async def test_scopes_and_roles_of_other_releases_give_nothing(store: Store) -> None:
+    """
+    What is not known here is no right, and takes none away.
+    """
+    text = await key(store, "viewer")
+
+    class Later:
+        touch_api_key = store.touch_api_key
+
+        async def find_api_key(self, prefix: str) -> FoundApiKey:
+            found = await store.find_api_key(prefix)
+            assert found is not None
+            scopes, roles = ("tasks:launch", "moon:*"), ("viewer", "astronaut")
+            return found._replace(key=replace(found.key, scopes=scopes, roles=roles))
+
+    principal = await KeyRing(Later(), ROLES, seconds=5).principal(text)  # type: ignore[arg-type]
+
+    assert ROLES["viewer"] == principal.permissions
+
+
+async def test_a_key_of_no_namespace_sees_nothing(store: Store) -> None:
+    """
+    Though it has a role.
+    """
+    text = await key(store, "operator", namespaces=[])
+    async with calling(store, text) as caller:
+        listed = await caller.get("/v1/namespaces")
+        made = await caller.post("/v1/tasks", json={"name": "payments.refund"})
+
+    assert [] == listed.json()["namespaces"]
+    assert (403, "payments") == (made.status_code, made.json()["namespace"])

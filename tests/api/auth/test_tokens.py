@@ -1,0 +1,400 @@
+"""JSON Web Tokens as credentials: which are believed, and what they say."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.api.auth.scene import (
+    AUDIENCE,
+    ISSUER,
+    begin,
+    calling,
+    claims,
+    ec_key,
+    public_pem,
+    rsa_key,
+    token,
+    with_tokens,
+)
+
+from tasker.api.auth.claims import principal_of_claims
+from tasker.api.auth.credentials import NotAuthenticated
+from tasker.api.auth.principal import Principal
+from tasker.permissions import ROLES, Permission
+from tasker.settings import ClaimNames
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+def part(value: Any) -> str:
+    """Write one part of a token."""
+    raw = value if isinstance(value, bytes) else json.dumps(value, default=_stamp).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _stamp(value: Any) -> int:
+    return int(value.timestamp())
+
+
+def forged(header: Any, signature: bytes = b"", **changed: Any) -> str:
+    """Write a token by hand."""
+    return f"{part(header)}.{part(claims(**changed))}.{part(signature)}"
+
+
+def signed_with_public_key() -> str:
+    """Sign with HMAC, and the public key for a secret: servers that mix kinds up take it."""
+    body = f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part(claims())}"
+    secret = public_pem(rsa_key()).encode()
+    return f"{body}.{part(hmac.digest(secret, body.encode(), hashlib.sha256))}"
+
+
+def resigned(**changed: Any) -> str:
+    """Change what a valid token says, and leave its signature."""
+    head, _, signature = token().split(".")
+    return f"{head}.{part(claims(**changed))}.{signature}"
+
+
+async def reason_for(store: Store, text: str, **changed: Any) -> str | None:
+    """Tell why a token is refused; None where it is not."""
+    async with calling(store, text, auth=with_tokens(**changed)) as caller:
+        answer = await caller.get("/v1/tasks")
+    if answer.status_code == 200:
+        return None
+    assert 401 == answer.status_code
+    return str(answer.json()["reason"])
+
+
+# --------------------------------------------------------------------- what is believed
+
+
+@pytest.mark.parametrize(
+    ("secret", "algorithm"),
+    [(rsa_key, "RS256"), (rsa_key, "RS512"), (rsa_key, "PS256"), (ec_key, "ES256")],
+)
+async def test_a_token_of_the_identity_provider_is_believed(
+    store: Store, secret: Callable[[], Any], algorithm: str
+) -> None:
+    """
+    Signed with its key, in a way that is allowed.
+    """
+    text = token(signed_with=secret(), algorithm=algorithm)
+    pem = public_pem(secret())
+
+    assert None is await reason_for(store, text, jwt_public_key=pem, algorithms=(algorithm,))
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS256"])
+async def test_a_way_of_signing_that_is_not_allowed_is_refused(
+    store: Store, algorithm: str
+) -> None:
+    """
+    Though the key is the right one.
+    """
+    assert "invalid" == await reason_for(store, token(algorithm=algorithm), algorithms=("RS384",))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: token(signed_with=rsa_key(1)),
+        lambda: token(signed_with=ec_key(), algorithm="ES256"),
+        lambda: forged({"alg": "none", "typ": "JWT"}),
+        lambda: forged({"alg": "NONE"}),
+        lambda: forged({"typ": "JWT"}),
+        lambda: forged({"alg": ["RS256"]}),
+        lambda: forged({"alg": "RS256"}),
+        lambda: forged({"alg": "RS256"}, b"\0" * 256),
+        lambda: forged(["RS256"]),
+        lambda: forged(b"\xff\xfe"),
+        signed_with_public_key,
+        lambda: jwt.encode(claims(), "x" * 64, algorithm="HS256"),
+        lambda: resigned(roles=["admin"], namespaces=["*"]),
+        lambda: token()[:-2],
+        lambda: token() + "AA",
+        lambda: token().rsplit(".", 1)[0],
+        lambda: token().rsplit(".", 1)[0] + ".",
+        lambda: token() + "." + token(),
+        lambda: "a.b.c",
+        lambda: "...",
+        lambda: "x" * 5000,
+        lambda: token(headers={"crit": ["exp"]}),
+        lambda: token(headers={"crit": ["b64"], "b64": False}),
+    ],
+)
+async def test_a_forged_token_is_refused(store: Store, make: Callable[[], str]) -> None:
+    """
+    Another's signature, none, one with a shared secret; content that was changed; no token.
+    """
+    assert "invalid" == await reason_for(store, make(), algorithms=("RS256", "ES256"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"exp": timedelta(seconds=-20)}, None),
+        ({"exp": timedelta(seconds=-40)}, "expired"),
+        ({"exp": None}, "invalid"),
+        ({"exp": "soon"}, "invalid"),
+        ({"exp": 1e400}, "invalid"),
+        ({"exp": []}, "invalid"),
+        ({"exp": 10**400}, None),
+        ({"nbf": timedelta(seconds=20)}, None),
+        ({"nbf": timedelta(seconds=40)}, "invalid"),
+        ({"nbf": "now"}, "invalid"),
+        ({"iat": timedelta(seconds=40)}, "invalid"),
+        ({"iat": None}, None),
+        ({"iss": "https://elsewhere.test/"}, "invalid"),
+        ({"iss": ISSUER.rstrip("/")}, "invalid"),
+        ({"iss": [ISSUER]}, "invalid"),
+        ({"iss": None}, "invalid"),
+        ({"aud": "another"}, "invalid"),
+        ({"aud": ["another", AUDIENCE]}, None),
+        ({"aud": ["another"]}, "invalid"),
+        ({"aud": []}, "invalid"),
+        ({"aud": {"tasker": 1}}, "invalid"),
+        ({"aud": None}, "invalid"),
+        ({"sub": None}, "invalid"),
+        ({"sub": ""}, "invalid"),
+        ({"sub": 7}, "invalid"),
+        ({"sub": "two\nlines"}, "invalid"),
+        ({"sub": "nul\0"}, "invalid"),
+        ({"sub": "x" * 256}, "invalid"),
+        ({"sub": "José"}, None),
+        ({"roles": {"admin": True}}, "invalid"),
+        ({"roles": [1]}, "invalid"),
+        ({"roles": ["viewer"] * 1001}, "invalid"),
+        ({"namespaces": 7}, "invalid"),
+        ({"team": ["payments"]}, "invalid"),
+        ({"team": ""}, "invalid"),
+        ({"scope": 1}, "invalid"),
+    ],
+)
+async def test_a_token_counts_here_and_now(
+    store: Store, changed: dict[str, Any], reason: str | None
+) -> None:
+    """
+    Issued by the one issuer for this audience, not before its time and not after, give or
+    take half a minute; its claims are of the kinds that they must be.
+    """
+    head, _, _ = token().split(".")
+    now = datetime.now(UTC)
+    said = claims(
+        **{
+            key: now + value if isinstance(value, timedelta) else value
+            for key, value in changed.items()
+        }
+    )
+    body = f"{head}.{part(said)}"
+    signature = jwt.get_algorithm_by_name("RS256").sign(body.encode(), rsa_key())
+
+    assert reason == await reason_for(store, f"{body}.{part(signature)}")
+
+
+async def test_the_leeway_can_be_set(store: Store) -> None:
+    """
+    To none at all, too.
+    """
+    text = token(exp=datetime.now(UTC) - timedelta(seconds=1))
+
+    assert "expired" == await reason_for(store, text, leeway=timedelta(0))
+    assert None is await reason_for(store, text, leeway=timedelta(seconds=2))
+
+
+async def test_a_key_id_does_not_matter_to_the_one_key(store: Store) -> None:
+    """
+    Whatever tokens call it.
+    """
+    for headers in ({}, {"kid": "what it is called"}, {"kid": "../../etc/passwd"}):
+        assert None is await reason_for(store, token(headers=headers))
+
+
+async def test_tokens_are_no_credentials_unless_a_key_verifies_them(store: Store) -> None:
+    """
+    API keys alone are, where nothing else was set.
+    """
+    async with calling(store, token()) as caller:
+        assert 401 == (await caller.get("/v1/tasks")).status_code
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet=st.characters(max_codepoint=127, categories=("L", "N")), max_size=60))
+async def test_no_text_brings_a_server_down(text: str) -> None:
+    """
+    Whatever is between the dots.
+    """
+    from tasker.api.auth.tokens import Tokens, configured_key
+
+    auth = with_tokens()
+    tokens = Tokens(configured_key(auth), auth)
+    head, body, signature = token().split(".")
+    for written in (text, f"{text}.{body}.{signature}", f"{head}.{text}.{signature}"):
+        with pytest.raises(NotAuthenticated):
+            await tokens.claims(written)
+
+
+# ------------------------------------------------------------------------ what it says
+
+
+def principal(said: dict[str, Any], **changed: Any) -> Principal:
+    roles = {**ROLES, "releaser": frozenset({Permission("templates", "register")})}
+    return principal_of_claims({"sub": "jake", **said}, with_tokens(**changed), roles)
+
+
+def permissions(said: dict[str, Any], **changed: Any) -> set[str] | None:
+    found = principal(said, **changed).permissions
+    return None if found is None else set(map(str, found))
+
+
+def test_permissions_are_listed_or_separated_by_spaces() -> None:
+    """
+    In `permissions`, `scope`, or by roles; together where there are several.
+    """
+    both = {"tasks:read", "tasks:list"}
+
+    assert both == permissions({"permissions": ["tasks:read", "tasks:list"]})
+    assert both == permissions({"scope": "openid tasks:read  tasks:list email"})
+    assert both == permissions({"permissions": ["tasks:read"], "scope": "tasks:list"})
+    assert both | {"templates:register"} == permissions(
+        {"scope": "tasks:read tasks:list", "roles": "releaser"}
+    )
+    assert {"steps:read", "steps:retry", "steps:resolve"} == permissions({"scope": "steps:*"})
+
+
+def test_what_is_no_permission_gives_none() -> None:
+    """
+    Words of other programs, of other spelling, half a wildcard.
+    """
+    words = "openid Tasks:Read tasks tasks: :read *:read tasks:** tasks:read,tasks:list dlq:read"
+
+    assert set() == permissions({"scope": words, "roles": ["Admin", "owner"]})
+
+
+def test_to_say_nothing_is_not_to_say_none() -> None:
+    """
+    Teams alone decide only about tokens that say nothing of permissions.
+    """
+    assert None is permissions({})
+    assert set() == permissions({"permissions": []})
+    assert set() == permissions({"scope": ""})
+    assert set() == permissions({"roles": []})
+
+
+def test_namespaces_are_none_unless_they_are_said() -> None:
+    """
+    `*` means all; so it is for admins whose token says nothing of namespaces.
+    """
+    assert frozenset() == principal({"roles": ["operator"]}).namespaces
+    assert (
+        frozenset({"payments", "orders"}) == principal({"namespaces": "payments orders"}).namespaces
+    )
+    assert None is principal({"namespaces": ["*"]}).namespaces
+    assert None is principal({"roles": ["admin"]}).namespaces
+    assert (
+        frozenset({"payments"})
+        == principal({"roles": ["admin"], "namespaces": ["payments"]}).namespaces
+    )
+
+
+def test_admins_are_admins_everywhere() -> None:
+    """
+    Those of one namespace only have all its permissions.
+    """
+    assert principal({"roles": ["admin"]}).admin
+    assert not principal({"roles": ["admin"], "namespaces": ["payments"]}).admin
+    assert not principal({"permissions": ["*"], "namespaces": ["*"]}).admin
+
+
+def test_tokens_that_say_nothing_may_get_defaults() -> None:
+    """
+    Those that say something do not.
+    """
+    defaults = {"default_roles": ("viewer",), "default_namespaces": ("payments",)}
+    found = principal({}, **defaults)
+
+    assert (ROLES["viewer"], frozenset({"payments"})) == (found.permissions, found.namespaces)
+    assert set() == permissions({"permissions": []}, **defaults)
+    assert frozenset({"orders"}) == principal({"namespaces": ["orders"]}, **defaults).namespaces
+
+
+def test_claims_may_be_called_otherwise() -> None:
+    """
+    By a name with dots in it, as of a URL, or by a path into what is nested.
+    """
+    names = ClaimNames(
+        subject="client_id",
+        permissions=("https://tasker.example/permissions",),
+        roles="realm_access.roles",
+        namespaces="tasker.namespaces",
+        team="department",
+    )
+    found = principal(
+        {
+            "client_id": "billing",
+            "https://tasker.example/permissions": ["tasks:read"],
+            "realm_access": {"roles": ["approver"]},
+            "tasker": {"namespaces": ["payments"]},
+            "department": "Payments",
+            "roles": ["admin"],
+            "namespaces": ["*"],
+        },
+        claims=names,
+    )
+
+    spaces = frozenset({"payments"})
+    assert ("billing", "Payments", spaces) == (found.name, found.team, found.namespaces)
+    assert ROLES["approver"] | {Permission("tasks", "read")} == found.permissions
+
+
+@pytest.mark.parametrize(
+    ("said", "trusted", "name"),
+    [
+        ({"email": "jake@x.test", "email_verified": True}, False, "jake@x.test"),
+        ({"email": "jake@x.test", "email_verified": False}, False, "jake"),
+        ({"email": "jake@x.test", "email_verified": False}, True, "jake"),
+        ({"email": "jake@x.test", "email_verified": "true"}, True, "jake"),
+        ({"email": "jake@x.test"}, False, "jake"),
+        ({"email": "jake@x.test"}, True, "jake@x.test"),
+        ({"email": "no address", "email_verified": True}, False, "jake"),
+        ({"email": 7, "email_verified": True}, False, "jake"),
+        ({}, True, "jake"),
+    ],
+)
+def test_an_address_is_a_name_once_it_was_verified(
+    said: dict[str, Any], trusted: bool, name: str
+) -> None:
+    """
+    Else whoever may choose one would pass for its owner.
+    """
+    assert name == principal(said, trust_email=trusted).name
+
+
+# ------------------------------------------------------------------------- what it does
+
+
+async def test_a_token_acts_under_its_subject(store: Store) -> None:
+    """
+    In what it creates, and in the audit.
+    """
+    task = await begin(store, "payments")
+    async with calling(store, token(), auth=with_tokens()) as caller:
+        made = await caller.post(
+            "/v1/tasks", json={"name": "payments.refund", "initiator": "somebody else"}
+        )
+        await caller.post(f"/v1/tasks/{task}/cancel", json={"reason": "a test"})
+        await caller.patch(
+            f"/v1/tasks/{task}/steps/check",
+            json={"action_type": "resolve_manually", "resolved_by": "somebody else"},
+        )
+        audit = (await caller.get(f"/v1/tasks/{task}/audit")).json()
+
+    assert "jake" == made.json()["initiator"]
+    assert {"jake"} == {entry["actor"] for entry in audit}

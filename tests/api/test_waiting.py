@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from tests.api.asking import NOBODY, SOON, Asking
+from tests.waiting import eventually
 
 from tasker.api import create_app
 from tasker.api.routes import waiting
 from tasker.api.server import Server, serving
+from tasker.api.watch import Watch
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
 
@@ -31,13 +33,14 @@ class Event(NamedTuple):
 
 
 @asynccontextmanager
-async def served(store: Store) -> AsyncIterator[tuple[Server, Asking]]:
+async def served(store: Store) -> AsyncIterator[tuple[Server, Asking, Watch]]:
     """Serve an application: streams do not flow without a connection."""
+    app = create_app(store, settings=SETTINGS)
     async with (
-        serving(create_app(store, settings=SETTINGS), SETTINGS) as server,
+        serving(app, SETTINGS) as server,
         Asking(store, base_url=server.url, timeout=SOON) as client,
     ):
-        yield server, client
+        yield server, client, app.state.tasker.watch
 
 
 async def events(response: httpx.Response) -> AsyncIterator[Event]:
@@ -100,7 +103,7 @@ async def test_all_who_wait_for_one_task_share_the_looks_at_it(memory: Store) ->
         await asyncio.gather(*(one.read(place, 202, params={"timeout": 0.3}) for _ in range(50)))
 
         assert 50 <= looks < 50 + 30
-        assert {} == app.state.tasker.watch._watched
+        assert 0 == app.state.tasker.watch.users(task["id"])
 
 
 # ---------------------------------------------------------------------- streams
@@ -110,7 +113,7 @@ async def test_a_stream_tells_what_happens_and_ends_by_itself(memory: Store) -> 
     """
     First everything as it is, then each change, at last the end.
     """
-    async with served(memory) as (_, one):
+    async with served(memory) as (_, one, _):
         task = await one.create()
         seen = []
         async with one.stream("GET", f"/v1/tasks/{task['id']}/events") as response:
@@ -133,7 +136,7 @@ async def test_a_stream_is_taken_up_where_it_broke(memory: Store) -> None:
     """
     With the last id: nothing is repeated where nothing changed, and else all is told anew.
     """
-    async with served(memory) as (_, one):
+    async with served(memory) as (_, one, _):
         task = await one.create()
         place = f"/v1/tasks/{task['id']}/events"
         async with one.stream("GET", place) as response:
@@ -156,7 +159,7 @@ async def test_a_stream_that_has_nothing_to_tell_says_that_it_lives(
 ) -> None:
     monkeypatch.setattr(waiting, "HEARTBEAT", 0.0)
     monkeypatch.setattr(waiting, "_SLICE", 0.02)
-    async with served(memory) as (_, one):
+    async with served(memory) as (_, one, _):
         task = await one.create()
         async with one.stream("GET", f"/v1/tasks/{task['id']}/events") as response:
             async for line in response.aiter_lines():
@@ -173,14 +176,14 @@ async def test_a_server_that_stops_ends_streams_and_waits(
     Waits are answered, so that nobody takes the stop for an error.
     """
     monkeypatch.setattr(waiting, "_SLICE", 0.05)
-    async with served(memory) as (server, one):
+    async with served(memory) as (server, one, watch):
         task = await one.create()
         place = f"/v1/tasks/{task['id']}"
         async with one.stream("GET", f"{place}/events") as response:
             following = events(response)
             await anext(following)
             waits = asyncio.create_task(one.read(f"{place}/wait", 202, params={"timeout": 60}))
-            await asyncio.sleep(0.05)
+            await eventually(lambda: 2 == watch.users(task["id"]))
             server.stop()
 
             assert {"step"} == {event.name async for event in following}

@@ -28,7 +28,7 @@ from tasker.api.state import Api
 from tasker.client import TaskRequest
 from tasker.client.catalogue import split
 from tasker.errors import InvalidInput
-from tasker.model import Task, TaskId
+from tasker.model import Json, Task, TaskId, Template
 from tasker.permissions import TASKS_CREATE
 from tasker.template import examine_input
 
@@ -223,14 +223,19 @@ async def _of_context(
     """Tell everything that is wrong with the first context that does not fit."""
     for asked, place in zip(wanted, places, strict=True):
         shape = await api.catalogue.find(asked.template, asked.namespace, asked.version)
-        found = examine_input(shape.stored.template, asked.context)[1]
-        if found:
-            faults: list[Fault] = [
-                {"path": place + violation.path.removeprefix("$"), "message": violation.message}
-                for violation in found
-            ]
+        faults = _faults(shape.stored.template, asked.context, place)
+        if faults:
             told = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults)
             return Problem("invalid_input", told, errors=faults)
     rest = error.path.removeprefix("$")
     path = places[0] + rest if len(places) == 1 else f"$.tasks{rest}"
     return Problem("invalid_input", str(error), errors=[{"path": path, "message": str(error)}])
+
+
+def _faults(template: Template, context: Json, place: str) -> list[Fault]:
+    """Tell what is wrong with the context at a place of the body."""
+    try:
+        found: Sequence[tuple[str, str]] = examine_input(template, context)[1]
+    except InvalidInput as error:  # it is not even JSON
+        found = [(error.path, str(error))]
+    return [{"path": place + path.removeprefix("$"), "message": message} for path, message in found]

@@ -103,6 +103,11 @@ class Watch:
                 del self._watched[task_id]
                 watched.close()
 
+    def users(self, task_id: TaskId) -> int:
+        """Tell how many wait for a task."""
+        watched = self._watched.get(task_id)
+        return watched.users if watched else 0
+
     def observe(self, event: Event) -> None:
         """Look at once at a task to which something happened; for `Worker(observers=...)`."""
         if not isinstance(event, LoopBlocked) and (watched := self._watched.get(event.task_id)):

@@ -1,0 +1,235 @@
+"""What every request passes: limits of size, time and number, headers, and the outer edge."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from tests.api.asking import Asking
+from tests.api.conftest import asking
+from tests.waiting import eventually
+
+from tasker.api import create_app
+from tasker.errors import StoreUnavailable
+from tasker.settings import ServerSettings
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+REFUND = {"name": "shop.refund", "context": {"order": "o-1"}}
+JSON = {"Content-Type": "application/json"}
+
+
+async def test_a_body_has_a_limit(memory: Store) -> None:
+    """
+    Whether it says how long it is or not; bulk has another.
+    """
+    settings = ServerSettings(body_bytes=200, bulk_body_bytes=1000)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b" " * 100
+
+    async with asking(memory, settings) as one:
+        fits = await one.post("/v1/tasks", json=REFUND)
+        said = await one.post("/v1/tasks", content=b" " * 201, headers=JSON)
+        unsaid = await one.post("/v1/tasks", content=chunks(), headers=JSON)
+        bulk = await one.post("/v1/tasks/bulk", json={"tasks": [REFUND] * 5})
+        too_many = await one.post("/v1/tasks/bulk", content=b" " * 1001, headers=JSON)
+
+        assert (201, 201) == (fits.status_code, bulk.status_code)
+        for response, limit in ((said, 200), (unsaid, 200), (too_many, 1000)):
+            problem = one.told(response, 413)
+            assert ("too_large", limit) == (problem["code"], problem["limit"])
+        assert 6 == len((await one.read("/v1/tasks"))["tasks"])
+
+
+async def test_a_context_has_a_limit_of_its_own(memory: Store) -> None:
+    async with asking(memory, ServerSettings(body_bytes=4 << 20)) as one:
+        problem = await one.ask(
+            "/v1/tasks", {"name": "shop.broken", "context": {"text": "x" * (1 << 20)}}, 413
+        )
+
+        assert ("too_large", 1 << 20) == (problem["code"], problem["limit"])
+
+
+async def test_bulk_has_a_limit_of_tasks(memory: Store) -> None:
+    async with asking(memory, ServerSettings(bulk_tasks=2)) as one:
+        problem = await one.ask("/v1/tasks/bulk", {"tasks": [REFUND] * 3}, 400)
+
+        assert "$.tasks" == problem["errors"][0]["path"]
+        assert [] == (await one.read("/v1/tasks"))["tasks"]
+
+
+async def test_a_request_has_its_time(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    504 where the server is too slow, 408 where the body is.
+    """
+    never = asyncio.Event()
+
+    async def hang(*_: Any, **__: Any) -> Any:
+        await never.wait()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await never.wait()
+
+    monkeypatch.setattr(memory, "list_tasks", hang)
+    async with asking(memory, ServerSettings(timeout=timedelta(seconds=0.05))) as one:
+        late = await one.read("/v1/tasks", 504)
+        slow = one.told(await one.post("/v1/tasks", content=slowly(), headers=JSON), 408)
+
+        assert ("request_timeout", "request_incomplete") == (late["code"], slow["code"])
+        assert "/v1/tasks" == late["instance"]
+
+
+async def test_requests_under_way_have_a_limit(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    One more is told to come again; waits and health are not counted among them.
+    """
+    going = asyncio.Event()
+    real, under_way = memory.list_tasks, 0
+
+    async def held_up(*args: Any, **options: Any) -> Any:
+        nonlocal under_way
+        under_way += 1
+        await going.wait()
+        return await real(*args, **options)
+
+    monkeypatch.setattr(memory, "list_tasks", held_up)
+    async with asking(memory, ServerSettings(concurrency=2)) as one:
+        first = [asyncio.create_task(one.read("/v1/tasks")) for _ in range(2)]
+        await eventually(lambda: 2 == under_way)
+        refused = await one.get("/v1/tasks")
+        health = await one.get("/health")
+        going.set()
+        await asyncio.gather(*first)
+
+        assert "overloaded" == one.told(refused, 503)["code"]
+        assert "1" == refused.headers["retry-after"]
+        assert 200 == health.status_code
+        await one.read("/v1/tasks")
+
+
+async def test_waits_have_a_limit_of_their_own(memory: Store) -> None:
+    app = create_app(memory, settings=ServerSettings(streams=1))
+    async with Asking(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
+        task = await one.create()
+        place = f"/v1/tasks/{task['id']}/wait"
+        first = asyncio.create_task(one.read(place, 202, params={"timeout": 1}))
+        await eventually(lambda: app.state.tasker.watch.users(task["id"]))
+        refused = await one.read(place, 503)
+        await first
+
+        assert "overloaded" == refused["code"]
+
+
+async def test_each_caller_has_a_rate(memory: Store) -> None:
+    """
+    One that asks too often is told when to come again.
+    """
+    async with asking(memory, ServerSettings(rate=0.5, burst=3)) as one:
+        statuses = [(await one.get("/v1/tasks")).status_code for _ in range(4)]
+        refused = await one.get("/v1/tasks")
+        health = await one.get("/health")
+
+        assert [200, 200, 200, 429] == statuses
+        assert "rate_limited" == one.told(refused, 429)["code"]
+        assert refused.headers["retry-after"] in ("1", "2")
+        assert 200 == health.status_code
+
+
+async def test_every_answer_has_headers_that_keep_browsers_safe(one: Asking) -> None:
+    for path in ("/health", "/v1/tasks", "/nothing", "/openapi.json"):
+        headers = (await one.get(path)).headers
+
+        assert "nosniff" == headers["x-content-type-options"]
+        assert "DENY" == headers["x-frame-options"]
+        assert "no-store" == headers["cache-control"]
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "server" not in headers
+
+
+async def test_pages_of_other_origins_may_not_call(memory: Store) -> None:
+    """
+    Unless their origin is listed.
+    """
+    preflight = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
+    async with asking(memory) as closed:
+        response = await closed.options("/v1/tasks", headers=preflight)
+        assert 405 == response.status_code
+        assert "access-control-allow-origin" not in response.headers
+
+    settings = ServerSettings(cors_origins=("https://app.example.com",))
+    async with asking(memory, settings) as open_to_one:
+        response = await open_to_one.options("/v1/tasks", headers=preflight)
+        other = await open_to_one.options(
+            "/v1/tasks", headers={**preflight, "Origin": "https://evil.example.com"}
+        )
+        assert "https://app.example.com" == response.headers["access-control-allow-origin"]
+        assert "access-control-allow-origin" not in other.headers
+
+
+async def test_what_nobody_foresaw_is_logged_and_not_told(
+    memory: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    500 with a correlation id, by which the log has the trace.
+    """
+
+    async def burst(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("secret of the database")
+
+    monkeypatch.setattr(memory, "list_tasks", burst)
+    async with asking(memory) as one:
+        response = await one.get("/v1/tasks", headers={"X-Correlation-Id": "c-500"})
+
+        problem = one.told(response, 500)
+    assert ("internal_error", "c-500") == (problem["code"], problem["correlation_id"])
+    assert "secret" not in response.text
+    assert "ZeroDivisionError" not in response.text
+    records = [record for record in caplog.records if record.msg == "request_failed"]
+    assert [("c-500", ZeroDivisionError)] == [
+        (getattr(record, "correlation_id", ""), record.exc_info and record.exc_info[0])
+        for record in records
+    ]
+
+
+async def test_a_store_that_is_away_is_told_without_its_address(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("postgresql://admin:secret@10.0.0.7 refused")
+
+    for name in ("list_tasks", "get_task", "schema_status", "create_tasks"):
+        monkeypatch.setattr(memory, name, gone)
+    async with asking(memory) as one:
+        listing = await one.get("/v1/tasks")
+        creation = await one.post("/v1/tasks", json=REFUND)
+        ready = await one.get("/ready")
+
+        for response in (listing, creation):
+            assert "store_unavailable" == one.told(response, 503)["code"]
+            assert "2" == response.headers["retry-after"]
+        assert ["store", "schema"] == one.told(ready, 503)["failed_checks"]
+        for response in (listing, creation, ready):
+            assert "10.0.0.7" not in response.text
+            assert "secret" not in response.text
+        assert 200 == (await one.get("/live")).status_code
+
+
+async def test_an_application_opens_the_store_of_a_url() -> None:
+    """
+    For servers that run it by themselves.
+    """
+    app = create_app("sqlite::memory:")
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://t") as client,
+    ):
+        assert 200 == (await client.get("/v1/tasks")).status_code

@@ -19,7 +19,7 @@ from tasker.events import Event, LoopBlocked
 if TYPE_CHECKING:
     from rich.console import Console
 
-_MOST = 100  #: rows of one task that stay on the screen at the end
+_MOST = 40  #: rows of one task that stay on the screen at the end
 _URGENT = ("error", "in_progress", "waiting_for_retry", "waiting", "enqueued")
 
 

@@ -40,7 +40,7 @@ from tasker.model import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-MOST_STEPS = 200  #: rows of a table of steps
+MOST = 50  #: rows of a table
 
 _PLAIN_STORY = (AttemptOutcome.COMPLETE,)
 _UNREMARKABLE = ("complete", "pending", "skipped", "cancelled", "resolved_manually")
@@ -73,11 +73,8 @@ def tell_story(console: "Console", story: Story, *, full: bool) -> None:
     _show_json(console, "context", story.task.context, full=full)
     console.print()
     _tell_steps(console, story, full=full)
-    attempts = story.history
-    if full or any(attempt.outcome not in _PLAIN_STORY for attempt in attempts):
-        console.print()
-        console.print(Text("Attempts", style="bold"))
-        put(console, _attempts(console, attempts if full else attempts[-MOST_STEPS:]))
+    if full or any(attempt.outcome not in _PLAIN_STORY for attempt in story.history):
+        _tell_attempts(console, story.history, full=full)
     if story.audit:
         console.print()
         console.print(Text("Operators", style="bold"))
@@ -146,7 +143,7 @@ def _tell_steps(console: "Console", story: Story, *, full: bool) -> None:
     now, plain = datetime.now(UTC), is_plain(console)
     steps = {step.name: step for step in story.steps}
     left_out: Sequence[Step] = ()
-    if len(story.steps) > MOST_STEPS and not full:
+    if len(story.steps) > MOST and not full:
         chosen = _remarkable(story.steps)
         left_out = [step for step in story.steps if step not in chosen]
         steps = {step.name: step for step in chosen}
@@ -172,8 +169,7 @@ def _tell_steps(console: "Console", story: Story, *, full: bool) -> None:
             only=set(steps) if left_out else None,
         ),
     )
-    if left_out:
-        console.print(Text(f"and {len(left_out):,} more; --full shows all", style="dim"))
+    _tell_left_out(console, len(left_out))
 
 
 def _graph_rows(
@@ -207,7 +203,7 @@ def _graph_rows(
 def _remarkable(steps: Sequence[Step]) -> list[Step]:
     """Choose the steps that are under way or failed, then others."""
     ranked = sorted(steps, key=lambda step: (step.state.value in _UNREMARKABLE, step.no))
-    return sorted(ranked[:MOST_STEPS], key=lambda step: step.no)
+    return sorted(ranked[:MOST], key=lambda step: step.no)
 
 
 def _tries(step: Step, spec: StepSpec) -> Text:
@@ -237,6 +233,21 @@ def _note(step: Step, now: datetime) -> Text:
     if step.run_at is not None and step.run_at > now:
         return Text(f"starts {ago(step.run_at, now)}", style=style)
     return Text("" if step.result is None else short(step.result), style="dim")
+
+
+def _tell_attempts(console: "Console", attempts: Sequence[Attempt], *, full: bool) -> None:
+    shown = attempts
+    if len(attempts) > MOST and not full:
+        shown = [one for one in attempts if one.outcome not in _PLAIN_STORY][-MOST:]
+    console.print()
+    console.print(Text("Attempts", style="bold"))
+    put(console, _attempts(console, shown))
+    _tell_left_out(console, len(attempts) - len(shown))
+
+
+def _tell_left_out(console: "Console", count: int) -> None:
+    if count:
+        console.print(Text(f"and {count:,} more; --full shows all", style="dim"))
 
 
 def _attempts(console: "Console", attempts: Sequence[Attempt]) -> Table:
@@ -343,4 +354,4 @@ def _policy(spec: StepSpec) -> str:
         told.append(f"{retry.max_attempts} attempts, {retry.backoff} from {delay}")
     if spec.timeout is not None:
         told.append(f"timeout {duration(spec.timeout)}")
-    return ", ".join(told)
+    return ", ".join(told).replace(".0 s", " s")

@@ -108,15 +108,19 @@ async def key(
 # ---------------------------------------------------------------------------- tokens
 
 
-@cache
 def rsa_key(no: int = 0, bits: int = 2048) -> rsa.RSAPrivateKey:
     """Tell one of some RSA keys."""
+    return _rsa_key(no, bits)
+
+
+@cache
+def _rsa_key(no: int, bits: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
 @cache
-def ec_key(no: int = 0) -> ec.EllipticCurvePrivateKey:
-    """Tell one of some keys on the curve P-256."""
+def ec_key() -> ec.EllipticCurvePrivateKey:
+    """Tell a key on the curve P-256."""
     return ec.generate_private_key(ec.SECP256R1())
 
 

@@ -29,7 +29,6 @@ AGAIN = 10.0  #: seconds between two fetches, whatever tokens ask for
 _LARGEST = 256 << 10  #: bytes of what is fetched
 _MOST = 100  #: keys
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  #: sizes are what they are
-_NOT_FOR_SIGNING = frozenset({"enc"})
 
 KeySet = Mapping[str, list[tuple[str | None, PublicKey]]]
 """By key id: the one algorithm that a key is for, or None, and the key."""
@@ -161,9 +160,9 @@ def _key_of(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:
         isinstance(kid, str)
         and isinstance(only, str | None)
         and kind in ("RSA", "EC")
-        and entry.get("use") not in _NOT_FOR_SIGNING
+        and entry.get("use") in (None, "sig")
         and "d" not in entry  # a private key that is published is nobody's any more
-        and "verify" in (entry.get("key_ops") or ["verify"])
+        and ("key_ops" not in entry or entry["key_ops"] == ["verify"])
     )
     if not usable:
         return None

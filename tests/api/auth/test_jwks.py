@@ -1,0 +1,349 @@
+"""Keys that an identity provider publishes: fetched, changed, missed, and out of reach."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from tests.api.auth.scene import calling, ec_key, rsa_key, token, with_tokens
+from tests.waiting import eventually
+
+from tasker.api.auth.jwks import AGAIN, PublishedKeys, keys_of
+from tasker.api.auth.tokens import KeysUnavailable
+from tasker.settings import AuthSettings
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+class Provider:
+    """An identity provider on loopback, which publishes what a test says."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.status = "200 OK"
+        self.headers: list[str] = []
+        self.body = b""
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.url = ""
+
+    def publish(self, *keys: dict[str, Any]) -> None:
+        self.body = json.dumps({"keys": list(keys)}).encode()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["Provider"]:
+        server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks.json"
+        try:
+            yield self
+        finally:
+            self.answering.set()
+            server.close()
+            await server.wait_closed()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), contextlib.suppress(EOFError):  # who gave up
+            await reader.readuntil(b"\r\n\r\n")
+            self.asked += 1
+            await self.answering.wait()
+            self._write(writer)
+
+    def _write(self, writer: asyncio.StreamWriter) -> None:
+        head = [f"HTTP/1.1 {self.status}", f"Content-Length: {len(self.body)}", *self.headers]
+        writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode() + self.body)
+
+
+class Seconds:
+    """A clock that stands still until a test advances it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def jwk(kid: str | None, no: int = 0, **changed: Any) -> dict[str, Any]:
+    """Write an RSA key as providers publish it; None takes a member out."""
+    entry = {
+        **RSAAlgorithm.to_jwk(rsa_key(no).public_key(), as_dict=True),
+        "kid": kid,
+        "use": "sig",
+        "alg": "RS256",
+        **changed,
+    }
+    entry.pop("key_ops", None) if "key_ops" not in changed else None
+    return {name: value for name, value in entry.items() if value is not None}
+
+
+def ec_jwk(kid: str, **changed: Any) -> dict[str, Any]:
+    return {**ECAlgorithm.to_jwk(ec_key().public_key(), as_dict=True), "kid": kid, **changed}
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    """Begin to publish one key, `a`."""
+    provider = Provider()
+    provider.publish(jwk("a"))
+    async with provider.serving():
+        yield provider
+
+
+@pytest.fixture
+def clock() -> Seconds:
+    return Seconds()
+
+
+def auth(provider: Provider, **changed: Any) -> AuthSettings:
+    return with_tokens(jwt_public_key=None, jwks_url=provider.url, **changed)
+
+
+@pytest.fixture
+def keys(provider: Provider, clock: Seconds) -> PublishedKeys:
+    """Tell what fetches the provider's keys; they are good for 600 s, and 3600 s more."""
+    return PublishedKeys(auth(provider), clock=clock)
+
+
+async def test_tokens_are_verified_with_the_key_that_they_name(
+    store: Store, provider: Provider
+) -> None:
+    """
+    RSA or EC, each in the way that it is published for; all of them are fetched once.
+    """
+    provider.publish(jwk("a"), jwk("b", 1, alg=None), ec_jwk("e"))
+    right = [
+        token(headers={"kid": "a"}),
+        token(signed_with=rsa_key(1), headers={"kid": "b"}),
+        token(signed_with=ec_key(), algorithm="ES256", headers={"kid": "e"}),
+    ]
+    wrong = [
+        token(headers={"kid": "b"}),
+        token(headers={"kid": "e"}),
+        token(headers={"kid": "A"}),
+        token(headers={"kid": ""}),
+        token(),
+        token(algorithm="PS256", headers={"kid": "a"}),
+    ]
+    settings = auth(provider, algorithms=("RS256", "PS256", "ES256"))
+    async with calling(store, auth=settings) as caller:
+        statuses = [
+            (await caller.get("/v1/tasks", headers={"Authorization": f"Bearer {text}"})).status_code
+            for text in right + wrong
+        ]
+
+    assert [200] * 3 + [401] * 6 == statuses
+    assert 1 == provider.asked
+
+
+async def test_a_new_key_is_met_with_a_new_fetch(
+    provider: Provider, keys: PublishedKeys, clock: Seconds
+) -> None:
+    """
+    And a key that was taken away is gone with the next one.
+    """
+    assert await keys.key("a", "RS256") is not None
+    clock.now += AGAIN
+    provider.publish(jwk("b", 1))
+
+    assert await keys.key("b", "RS256") is not None
+    assert await keys.key("a", "RS256") is None
+    assert 2 == provider.asked
+
+
+async def test_unknown_keys_do_not_make_the_provider_busy(
+    provider: Provider, keys: PublishedKeys, clock: Seconds
+) -> None:
+    """
+    However many tokens name one, it is asked every ten seconds at most, once for all.
+    """
+    found = await asyncio.gather(*(keys.key(f"unknown {no}", "RS256") for no in range(100)))
+    assert ([None] * 100, 1) == (found, provider.asked)
+
+    clock.now += AGAIN - 0.1
+    assert None is await keys.key("unknown", "RS256")
+    assert 1 == provider.asked
+    clock.now += 0.2
+    await asyncio.gather(*(keys.key(f"unknown {no}", "RS256") for no in range(100)))
+    assert 2 == provider.asked
+
+
+async def test_who_gives_up_does_not_end_the_fetch(provider: Provider, keys: PublishedKeys) -> None:
+    """
+    That others wait for.
+    """
+    provider.answering.clear()
+    first = asyncio.create_task(keys.key("a", "RS256"))
+    await eventually(lambda: provider.asked)
+    second = asyncio.create_task(keys.key("a", "RS256"))
+    first.cancel()
+    provider.answering.set()
+
+    assert await second is not None
+    assert 1 == provider.asked
+
+
+async def test_old_keys_are_fetched_again_while_they_serve(
+    provider: Provider, keys: PublishedKeys, clock: Seconds
+) -> None:
+    """
+    Nobody waits for that.
+    """
+    await keys.key("a", "RS256")
+    clock.now += 601
+    provider.publish(jwk("a"), jwk("b", 1))
+    provider.answering.clear()
+
+    assert await keys.key("a", "RS256") is not None
+    provider.answering.set()
+    await eventually(lambda: "b" in keys._keys)
+    assert 2 == provider.asked
+
+
+@pytest.mark.parametrize("outage", ["500 Internal Server Error", "503 Service Unavailable"])
+async def test_keys_serve_on_while_the_provider_is_down(
+    provider: Provider, keys: PublishedKeys, clock: Seconds, outage: str
+) -> None:
+    """
+    For an hour more, and no longer; when it is back, all is well.
+    """
+    await keys.key("a", "RS256")
+    provider.status = outage
+    clock.now += 600 + 3600
+    assert await keys.key("a", "RS256") is not None
+    await eventually(lambda: 2 == provider.asked)
+
+    clock.now += AGAIN
+    with pytest.raises(KeysUnavailable):
+        await keys.key("a", "RS256")
+    provider.status = "200 OK"
+    clock.now += AGAIN
+    assert await keys.key("a", "RS256") is not None
+
+
+async def test_a_server_that_has_no_keys_says_that_it_cannot_tell(store: Store) -> None:
+    """
+    It is not the token's fault: 503, and when to try again. API keys go on.
+    """
+    from tests.api.auth.scene import key
+
+    provider = Provider()
+    async with provider.serving():
+        closed = auth(provider)
+    api_key = await key(store, "viewer")
+    async with calling(store, token(headers={"kid": "a"}), auth=closed) as caller:
+        told = await caller.get("/v1/tasks")
+        other = await caller.get("/v1/tasks", headers={"Authorization": f"Bearer {api_key}"})
+
+    assert (503, "auth_unavailable") == (told.status_code, told.json()["code"])
+    assert "5" == told.headers["Retry-After"]
+    assert provider.url not in told.text
+    assert 200 == other.status_code
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        ("302 Found", ["Location: http://127.0.0.1:1/"], b""),
+        ("200 OK", [], b"<html>"),
+        ("200 OK", [], b"[]"),
+        ("200 OK", [], b'{"keys": {}}'),
+        ("200 OK", [], b'{"keys": [' + b"1," * 100 + b"1]}"),
+        ("200 OK", [], b'{"keys": [' + b" " * (256 << 10) + b"]}"),
+        ("200 OK", [], b"[" * 100_000),
+        ("404 Not Found", [], b'{"keys": []}'),
+        ("200 OK", ["Content-Encoding: gzip"], b"\x1f\x8b\x08\x00"),
+    ],
+)
+async def test_what_is_no_key_set_is_not_taken(
+    provider: Provider,
+    keys: PublishedKeys,
+    status: str,
+    headers: list[str],
+    body: bytes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    Redirects are not followed, what is large is not read to its end; the log tells why.
+    """
+    provider.status, provider.headers, provider.body = status, headers, body
+    with caplog.at_level(logging.WARNING, "tasker.auth"), pytest.raises(KeysUnavailable):
+        await keys.key("a", "RS256")
+
+    assert ["token_keys_not_fetched"] == [record.message for record in caplog.records]
+
+
+async def test_a_provider_that_does_not_answer_is_not_waited_for(provider: Provider) -> None:
+    """
+    Longer than was set.
+    """
+    settings = auth(provider, jwks_timeout=timedelta(milliseconds=50))
+    provider.answering.clear()
+
+    with pytest.raises(KeysUnavailable):
+        await PublishedKeys(settings).key("a", "RS256")
+
+
+def test_keys_that_verify_nothing_of_ours_are_passed_over() -> None:
+    """
+    Those for encryption, secrets, private ones, those without a name, broken ones.
+    """
+    private = RSAAlgorithm.to_jwk(rsa_key(), as_dict=True)
+    entries: list[Any] = [
+        jwk("right"),
+        jwk(None),
+        jwk("use", use="enc"),
+        jwk("uses", use=["sig"]),
+        jwk("ops", key_ops=["encrypt"]),
+        jwk("operations", key_ops=7),
+        {**private, "kid": "private"},
+        {"kid": "secret", "kty": "oct", "k": "c2VjcmV0"},
+        {"kid": "edwards", "kty": "OKP", "crv": "Ed25519", "x": "AA"},
+        jwk("tiny", n="AQAB"),
+        jwk("broken", n="?"),
+        jwk("number", n=7),
+        jwk("kinds", kty=["RSA"]),
+        jwk("algorithm", alg=7),
+        ec_jwk("point", x="AA"),
+        ec_jwk("off the curve", x=ec_jwk("e")["y"]),
+        ec_jwk("curve", crv="P-0"),
+        7,
+        None,
+    ]
+    found = keys_of(json.dumps({"keys": entries}).encode())
+
+    assert {"right"} == set(found)
+
+
+async def test_a_key_that_is_too_short_fits_nothing(
+    provider: Provider, keys: PublishedKeys
+) -> None:
+    """
+    RSA keys of less than 2048 bits can be broken.
+    """
+    entry = {**RSAAlgorithm.to_jwk(rsa_key(9, 1024).public_key(), as_dict=True), "kid": "a"}
+    entry.pop("key_ops", None)
+    provider.publish(entry)
+
+    assert None is await keys.key("a", "RS256")
+
+
+async def test_an_empty_key_set_takes_all_keys_away(
+    provider: Provider, keys: PublishedKeys, clock: Seconds
+) -> None:
+    """
+    Which is what a provider publishes whose keys were stolen.
+    """
+    await keys.key("a", "RS256")
+    provider.publish()
+    clock.now += 601
+    await keys.key("a", "RS256")
+
+    await eventually(lambda: not keys._keys)
+    assert None is await keys.key("a", "RS256")

@@ -198,6 +198,28 @@ async def test_a_long_task_does_not_keep_older_ones_waiting(store: Store) -> Non
     assert {task.id for task in old} <= set(order[: order.index(long.id)])
 
 
+async def test_free_slots_are_used_whatever_the_others_do(store: Store) -> None:
+    release = asyncio.Event()
+
+    async def long() -> None:
+        await release.wait()
+
+    settings = WorkerSettings(slots=8)
+    async with Worker(
+        store,
+        [{"long": long, "short": lambda: "done"}],
+        templates=[template("long"), template("short")],
+        settings=settings,
+    ) as worker:
+        for _ in range(7):
+            await worker.client.create_task("n.long")
+        outside = LocalClient(store)
+        short = await outside.create_tasks([TaskRequest(template="n.short")] * 3)
+        for task in short:
+            assert TaskState.COMPLETE == (await outside.wait(task.id, timeout=SOON)).state
+        release.set()
+
+
 async def test_what_is_due_longest_goes_first(memory: Store) -> None:
     client = LocalClient(memory)
     await client.register(FLOW)

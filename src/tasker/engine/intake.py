@@ -29,6 +29,7 @@ log = logging.getLogger("tasker.worker")
 _FAIR = 4  #: of so many settlements under load, one leaves its freed steps to all
 _NEW_QUEUES = 0.5  #: seconds between looks for queues of templates that came later, when idle
 _NEW_QUEUES_BUSY = 5.0  #: the same when there is enough to do
+_FEW = 0.02  #: seconds that a few free slots wait for more, when more work is known to wait
 _PUT_OFF = timedelta(seconds=30)  #: until a task that cannot be read here is tried again
 
 
@@ -127,13 +128,8 @@ class Intake:
 
     async def run(self) -> None:
         """Claim until closed."""
-        enough = max(1, self._settings.slots // 4)
-        while not self._closed:
+        while await self._slots():
             self._poked.clear()
-            if self._unpromised() < enough or not self._presence.holds:
-                self._changed.clear()
-                await self._changed.wait()
-                continue
             try:
                 if self._uncertain:
                     await self._adopt()
@@ -143,6 +139,25 @@ class Intake:
             else:
                 if pause > 0:
                     await self._wait(pause)
+
+    async def _slots(self) -> bool:
+        """Wait until there are slots to claim for, and a lease; False when closed.
+
+        With a backlog a few of them wait a little for more, so that it is not claimed in
+        crumbs; but no longer, for what runs in the others may run for hours.
+        """
+        enough = max(1, self._settings.slots // 4)
+        patience = time.monotonic() + _FEW
+        while not self._closed:
+            free = self._unpromised() if self._presence.holds else 0
+            left = patience - time.monotonic() if self._backlog and free < enough else 0
+            if free > 0 and left <= 0:
+                return True
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left if free > 0 else None):
+                    await self._changed.wait()
+        return False
 
     async def _claim(self, limit: int) -> float:
         """Claim; tell how many seconds to wait before the next try."""

@@ -24,7 +24,7 @@ demo: $(READY) ## Run a workflow from submission to completion, and watch it
 	$(BIN)/tasker demo
 
 test: $(READY) ## Run the tests; ARGS="-k name" picks some
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: $(READY) ## Lint, formatting, types, layers
 	$(BIN)/ruff check $(CODE)

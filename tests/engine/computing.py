@@ -1,6 +1,7 @@
 """Handlers that run in processes of their own, which import this module."""
 
 import os
+import sys
 
 from tasker import Context, PermanentError, handler
 
@@ -33,3 +34,21 @@ def die() -> None:
 def endless() -> None:
     while True:
         pass
+
+
+@handler(process=True)
+def leave() -> None:
+    sys.exit("enough")
+
+
+@handler(process=True)
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@handler(process=True)
+def raise_what_cannot_travel() -> None:
+    class Local(BaseException):
+        pass
+
+    raise Local("far")

@@ -118,6 +118,29 @@ async def test_a_process_that_dies_is_a_failed_attempt(store: Store) -> None:
     assert StepState.COMPLETE == where.state
 
 
+async def test_whatever_a_process_raises_fails_its_attempt_alone(memory: Store) -> None:
+    names = ("leave", "interrupt", "raise_what_cannot_travel")
+    flow = template("compute", *(step(name, retry=Retry(retryable=False)) for name in names))
+    async with Worker(
+        memory,
+        [computing, {"give": lambda: 20}],
+        templates=[flow, template("after", step("give"), step("where", "give"))],
+        settings=WorkerSettings(processes=1),
+    ) as worker:
+        task = await worker.client.create_task("n.compute")
+        with pytest.raises(TaskFailed):
+            await worker.client.wait(task.id, timeout=SOON)
+        errors = [found.error or {} for found in await worker.client.steps(task.id)]
+        after = await worker.client.run("n.after", {"amount": 1}, timeout=SOON)
+
+    assert [
+        ("SystemExit", "enough"),
+        ("KeyboardInterrupt", ""),
+        ("RetryableError", "Local: far"),
+    ] == [(error["type"], error["message"]) for error in errors]
+    assert TaskState.COMPLETE == after.state
+
+
 async def test_slots_bound_what_runs_at_once(store: Store) -> None:
     """
     Whatever brings the steps: claims, settlements that free many, tasks made here.

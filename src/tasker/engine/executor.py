@@ -189,7 +189,7 @@ class Executor:
             text = done.result()
         except FutureCancelled as error:
             self._end(running, None, _self_cancelled(error))
-        except Exception as error:  # it belongs to the attempt
+        except BaseException as error:  # sys.exit there included: it belongs to the attempt
             self._end(running, None, error)
         else:
             self._end(running, text, None)

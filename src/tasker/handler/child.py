@@ -50,13 +50,13 @@ def call_packed(
     Raises:
         InvalidInput: The result has no JSON form.
         TooLarge: It exceeds `limit`.
-        Exception: What the handler raised, or something alike that can travel between
+        BaseException: What the handler raised, or something alike that can travel between
             processes.
     """
     try:
         value = _unpacked(packed).call(LiveAttempt(claim, task, results, NoServices()))
         return dumps(value, what="the result", limit=limit)
-    except Exception as error:
+    except BaseException as error:  # sys.exit included: it belongs to the attempt
         portable = _portable(error)
         if portable is error:
             raise
@@ -71,7 +71,7 @@ def _unpacked(packed: bytes) -> Plan:
     return plan_with(Handler(name, reference.load()), spec, upstream, template, config)
 
 
-def _portable(error: Exception) -> Exception:
+def _portable(error: BaseException) -> BaseException:
     """Tell an error that survives pickling; one that does not would break the whole pool."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
@@ -80,7 +80,7 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-def _likeness(error: Exception) -> StepError:
+def _likeness(error: BaseException) -> StepError:
     kind = type(error).__name__
     if isinstance(error, Misuse):
         return PermanentError(str(error), code=error.code)

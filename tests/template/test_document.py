@@ -10,7 +10,14 @@ from tests.template.templates import templates
 
 from tasker.errors import InvalidTemplate
 from tasker.model import Json, Retry, StepOverride, StepSpec, Template
-from tasker.template import digest, dump_yaml, from_document, parse_template, to_document
+from tasker.template import (
+    digest,
+    dump_yaml,
+    from_document,
+    from_stored,
+    parse_template,
+    to_document,
+)
 
 SMALL = Template(namespace="default", name="a", version="0.1.0", steps=(StepSpec(name="b"),))
 
@@ -24,6 +31,7 @@ def test_a_document_is_the_template(template: Template) -> None:
     assert from_document(document) == template
     assert from_document(orjson.loads(orjson.dumps(document))) == template
     assert to_document(from_document(document)) == document
+    assert from_stored(orjson.loads(orjson.dumps(document))) == template
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

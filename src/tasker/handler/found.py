@@ -32,14 +32,16 @@ class Handler:
         target: The function, class, or object with a `call` method.
     """
 
-    __slots__ = ("_parameters", "name", "process", "target")
+    __slots__ = ("_async", "_entries", "_parameters", "name", "process", "target")
 
     def __init__(self, name: str, target: Any) -> None:
         mark = mark_of(target)
         self.name = name
         self.target = target
         self.process = mark is not None and mark.process
-        self._parameters: dict[str | None, tuple[Parameter, ...]] = {}
+        self._parameters: dict[str | None, tuple[Parameter, ...]] = {}  #: by method, like these:
+        self._entries: dict[str | None, Callable[..., Any]] = {}
+        self._async: dict[str | None, bool] = {}
 
     def __repr__(self) -> str:
         return f"<Handler {self.name} at {self.where}>"
@@ -106,26 +108,17 @@ class Handler:
         Raises:
             Misuse: There is no such method, or the class needs arguments to be made.
         """
-        if self.kind == "function":
-            if method not in (None, "call"):
-                raise Misuse(f"{self!r} is a function and has no method {method!r}")
-            return self.target  # type: ignore[no-any-return]  # handlers return what they like
-        name = method or "call"
-        self._refuse_unusable(name)
-        if self.kind == "object":
-            return getattr(self.target, name)  # type: ignore[no-any-return]
-        make: Callable[[], Any] = self.target
-
-        def call(**filled: Any) -> Any:
-            return getattr(make(), name)(**filled)
-
-        return call
+        if method not in self._entries:
+            self._entries[method] = self._find_entry(method)
+        return self._entries[method]
 
     def is_async(self, method: str | None = None) -> bool:
         """Whether it is awaited; else it blocks, and runs in a thread or process."""
-        function = self._function(method)
-        called = inspect.getattr_static(type(function), "__call__", None)
-        return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+        if method not in self._async:
+            function = self._function(method)
+            called = inspect.getattr_static(type(function), "__call__", None)
+            self._async[method] = any(map(inspect.iscoroutinefunction, (function, called)))
+        return self._async[method]
 
     def parameters(self, method: str | None = None) -> tuple[Parameter, ...]:
         """Tell what it asks for.
@@ -159,6 +152,22 @@ class Handler:
                 " define it at the top of a module"
             )
         return Reference(origin_of(module), qualname)
+
+    def _find_entry(self, method: str | None) -> Callable[..., Any]:
+        if self.kind == "function":
+            if method not in (None, "call"):
+                raise Misuse(f"{self!r} is a function and has no method {method!r}")
+            return self.target  # type: ignore[no-any-return]  # handlers return what they like
+        name = method or "call"
+        self._refuse_unusable(name)
+        if self.kind == "object":
+            return getattr(self.target, name)  # type: ignore[no-any-return]
+        make: Callable[[], Any] = self.target
+
+        def call(**filled: Any) -> Any:
+            return getattr(make(), name)(**filled)
+
+        return call
 
     def _read(self, method: str | None) -> tuple[Parameter, ...]:
         function = self._function(method)

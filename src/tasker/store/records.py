@@ -24,7 +24,7 @@ from tasker.model import (
     task_state,
 )
 from tasker.teams import ApiKey, ApiKeyId, NamespaceInfo, NamespacePolicy, TeamEvent
-from tasker.template import from_document
+from tasker.template import from_stored
 
 Row = Sequence[Any]  # what a driver returns
 
@@ -115,7 +115,7 @@ class Reader(NamedTuple):
     def template(self, row: Row) -> StoredTemplate:
         return StoredTemplate(
             id=TemplateId(row[0]),
-            template=from_document(codec.loads(row[1])),
+            template=from_stored(codec.loads(row[1])),
             registered_by=row[2],
             registered_at=self.instant(row[3]),
             status=TemplateStatus(row[5]),

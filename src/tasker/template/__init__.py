@@ -2,6 +2,7 @@
 
     load      files and texts                  source -> reading -> newer | older -> assemble
     document  the form templates are stored in: the newer dialect as JSON
+    stored    the same read back, without the checks that it passed
     schema    contexts and results against the JSON Schemas that templates carry
 
 Everything wrong with a template is told at once, each with file, line and column.
@@ -15,6 +16,7 @@ from tasker.template.schema import (
     examine_input,
     prepare_input,
 )
+from tasker.template.stored import from_stored
 
 __all__ = [
     "Violation",
@@ -23,6 +25,7 @@ __all__ = [
     "dump_yaml",
     "examine_input",
     "from_document",
+    "from_stored",
     "load_template",
     "load_templates",
     "parse_template",

@@ -1,6 +1,7 @@
 """What stops attempts and workers: timeouts, cancels, lost leases, shutdowns."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -388,6 +389,25 @@ async def test_handlers_clean_up_before_a_worker_is_gone(memory: Store) -> None:
         await began.wait()
 
     assert ["up"] == cleaned
+
+
+async def test_a_handler_that_will_not_be_cancelled_keeps_no_loop_alive(memory: Store) -> None:
+    began = asyncio.Event()
+
+    async def only() -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                began.set()
+                await asyncio.Event().wait()
+
+    settings = WorkerSettings(grace=timedelta(0))
+    before = asyncio.all_tasks()
+    async with Worker(memory, [{"only": only}], templates=[FLOW], settings=settings) as worker:
+        task = await worker.client.create_task("n.flow")
+        await began.wait()
+
+    await eventually(lambda: asyncio.all_tasks() <= before)
+    assert StepState.ENQUEUED == (await only_step(memory, task)).state
 
 
 async def test_a_stopped_worker_is_no_longer_listed_as_alive(store: Store) -> None:

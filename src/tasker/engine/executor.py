@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import copy_context
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
 from random import Random
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from tasker import codec
@@ -297,6 +299,9 @@ class Executor:
 
     def close(self) -> None:
         """Let go of threads and processes. Sync handlers that still run are not waited for."""
+        for running in list(self.running.values()):
+            if isinstance(running.job, asyncio.Task):
+                _abandon(running.job)
         self._threads.close()
         if self._processes is not None:
             self._processes.stop()  # type: ignore[no-untyped-call]
@@ -324,6 +329,15 @@ def _span(running: Running) -> AttemptSpan:
         task.correlation_id,
         task.trace,
     )
+
+
+def _abandon(job: "asyncio.Task[None]") -> None:
+    """End a handler that takes no notice of being cancelled: its loop would never end."""
+    with suppress(RuntimeError, ValueError):  # it takes no notice of this either, or runs just now
+        if isinstance(coroutine := job.get_coro(), CoroutineType):
+            coroutine.close()
+    job.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # told to no one
+    job.cancel()
 
 
 def _parked(error: BaseException | None) -> StepParked | None:

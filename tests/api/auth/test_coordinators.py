@@ -1,0 +1,303 @@
+"""Rules of one's own, and those of teams."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.api.auth.scene import begin, calling, key, token, with_tokens
+
+from tasker.api import create_app
+from tasker.api.auth import (
+    Coordinator,
+    PermissionCoordinator,
+    Principal,
+    TeamCoordinator,
+    Touched,
+)
+from tasker.api.auth.coordinators import load_coordinator
+from tasker.errors import InvalidSettings
+from tasker.permissions import ROLES
+from tasker.settings import AuthSettings
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+HERE = "tests.api.auth.test_coordinators"
+
+
+class GrowthCorpCoordinator(Coordinator):
+    """The rules of the company: as its teams would write them."""
+
+    def authorized(
+        self, principal: Principal, resource: str, action: str, context: Touched
+    ) -> bool:
+        if resource != "tasks":
+            return False
+        team = (principal.team or "").lower()
+        if action in ("create", "cancel", "retry"):
+            return principal.admin or team == context.namespace
+        if action in ("read", "list"):
+            return principal.admin or context.namespace in (team, "shared")
+        return False
+
+
+class Patient(GrowthCorpCoordinator):
+    """Has to ask elsewhere."""
+
+    async def authorized(  # type: ignore[override]
+        self, principal: Principal, resource: str, action: str, context: Touched
+    ) -> bool:
+        return super().authorized(principal, resource, action, context)
+
+
+class Raising(Coordinator):
+    def authorized(self, *_: Any) -> bool:
+        raise RuntimeError("the rules are broken")
+
+
+class Truthy(Coordinator):
+    def authorized(self, *_: Any) -> Any:
+        return "yes"
+
+
+class AsyncTruthy(Coordinator):
+    async def authorized(self, *_: Any) -> Any:
+        return 1
+
+
+class Picky(PermissionCoordinator):
+    """Narrows what permissions say, by the name and version of templates."""
+
+    def authorized(
+        self, principal: Principal, resource: str, action: str, context: Touched
+    ) -> bool:
+        if context.name == "secret" or context.version == "0.0.1":
+            return False
+        return super().authorized(principal, resource, action, context)
+
+
+class NeedsArguments(Coordinator):
+    def __init__(self, rules: str) -> None:
+        self.rules = rules
+
+
+class NoCoordinator:
+    pass
+
+
+def by(coordinator: str, **changed: Any) -> AuthSettings:
+    return with_tokens(coordinator=f"{HERE}:{coordinator}", **changed)
+
+
+def member(team: str) -> str:
+    return token(team=team, roles=None, namespaces=None)
+
+
+@pytest.mark.parametrize("coordinator", ["GrowthCorpCoordinator", "Patient"])
+async def test_rules_of_ones_own_decide(store: Store, coordinator: str) -> None:
+    """
+    Whatever permissions say; about each namespace of a list, too.
+    """
+    for namespace in ("payments", "orders", "shared"):
+        await begin(store, namespace)
+    foreign = await begin(store, "orders")
+    shared = await begin(store, "shared")
+    async with calling(store, member("Payments"), auth=by(coordinator)) as caller:
+        made = await caller.post("/v1/tasks", json={"name": "payments.refund"})
+        refused = await caller.post("/v1/tasks", json={"name": "orders.refund"})
+        hidden = await caller.get(f"/v1/tasks/{foreign}")
+        seen = await caller.get(f"/v1/tasks/{shared}")
+        held_back = await caller.post(f"/v1/tasks/{shared}/cancel")
+        listed = await caller.get("/v1/tasks")
+        steps = await caller.get(f"/v1/tasks/{shared}/steps")
+
+    assert (201, 403, 404) == (made.status_code, refused.status_code, hidden.status_code)
+    assert (200, 403) == (seen.status_code, held_back.status_code)
+    assert {"payments", "shared"} == {task["namespace"] for task in listed.json()["tasks"]}
+    assert 404 == steps.status_code
+
+
+@pytest.mark.parametrize("coordinator", ["Raising", "Truthy", "AsyncTruthy", "Coordinator"])
+async def test_only_true_is_a_yes(
+    store: Store, coordinator: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Rules that raise, or answer otherwise, let nobody do anything; the log tells.
+    """
+    admin = token(roles=["admin"], namespaces=["*"])
+    with caplog.at_level(logging.ERROR):
+        async with calling(store, admin, auth=by(coordinator)) as caller:
+            made = await caller.post("/v1/tasks", json={"name": "payments.refund"})
+            listed = await caller.get("/v1/tasks")
+            metrics = await caller.get("/metrics")
+
+    assert (403, 200, 403) == (made.status_code, listed.status_code, metrics.status_code)
+    assert [] == listed.json()["tasks"]
+    assert "broken" not in made.text
+    assert ("Coordinator" != coordinator) == bool(caplog.records)
+
+
+async def test_rules_know_what_is_touched(store: Store) -> None:
+    """
+    The namespace, the template's name and version, wherever they stand in the request.
+    """
+    from tests.api.auth.scene import register, template
+
+    await register(store, "payments", name="secret")
+    await store.register_template(template("payments", "refund", "0.0.1"), registered_by="x")
+    secret = await begin(store, "payments", "secret")
+    text = await key(store, "developer", namespaces=["payments"])
+    async with calling(store, text, auth=by("Picky")) as caller:
+        answers = [
+            await caller.get(f"/v1/tasks/{secret}"),
+            await caller.get(f"/v1/tasks/{secret}/steps"),
+            await caller.get(f"/tasker/tasks/{secret}"),
+            await caller.get("/v1/templates/payments/secret"),
+            await caller.get("/v1/templates/payments/secret/1.0.0"),
+            await caller.get("/v1/templates/payments/refund/0.0.1"),
+            await caller.get("/v1/templates/payments/refund/diff?from=0.0.1"),
+            await caller.get("/v1/handlers/payments/refund?version=0.0.1"),
+            await caller.post("/v1/tasks", json={"name": "payments.secret"}),
+            await caller.post("/v1/tasks", json={"name": "refund@0.0.1", "namespace": "payments"}),
+            await caller.post(
+                "/tasker/tasks",
+                json={
+                    "workflow_name": "refund",
+                    "namespace": "payments",
+                    "workflow_version": "0.0.1",
+                },
+            ),
+        ]
+        allowed = await caller.post("/v1/tasks", json={"name": "payments.refund"})
+
+    assert [404] * 8 + [403] * 3 == [answer.status_code for answer in answers]
+    assert 201 == allowed.status_code
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("GrowthCorpCoordinator", "write it as package.module:Class"),
+        ("a.module:", "write it as package.module:Class"),
+        ("no.such.module:Class", "no.such.module cannot be imported .*No module named"),
+        (f"{HERE}:Missing", f"{HERE} has no Missing"),
+        (f"{HERE}:NoCoordinator", "NoCoordinator is no subclass of tasker.api.auth.Coordinator"),
+        (f"{HERE}:HERE", "HERE is no subclass"),
+        (f"{HERE}:NeedsArguments", "cannot be made without arguments .*rules"),
+    ],
+)
+def test_a_coordinator_that_cannot_be_had_keeps_the_server_from_starting(
+    path: str, told: str
+) -> None:
+    """
+    And the error tells which one, and why.
+    """
+    with pytest.raises(InvalidSettings, match=told) as refusal:
+        create_app("sqlite::memory:", auth=AuthSettings(enabled=True, coordinator=path))
+
+    assert f"auth.coordinator = {path!r}" in str(refusal.value)
+
+
+def test_a_module_that_raises_is_told_as_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Modules in the current directory are found.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(__import__("sys").path))
+    (tmp_path / "our_rules.py").write_text("1 / 0")
+    (tmp_path / "their_rules.py").write_text(
+        "from tasker.api.auth import TeamCoordinator\nclass Rules(TeamCoordinator): pass"
+    )
+
+    with pytest.raises(InvalidSettings, match=r"our_rules cannot be imported \(ZeroDivisionError"):
+        load_coordinator("our_rules:Rules")
+    assert isinstance(load_coordinator("their_rules:Rules"), TeamCoordinator)
+
+
+# ------------------------------------------------------------------------------- teams
+
+
+def may(principal: Principal, resource: str, action: str, namespace: str | None) -> bool:
+    return TeamCoordinator().authorized(principal, resource, action, Touched(namespace))
+
+
+def of_team(team: str | None, **facts: Any) -> Principal:
+    return Principal(name="priya", team=team, **{"permissions": None, **facts})
+
+
+@pytest.mark.parametrize(
+    ("team", "namespace"),
+    [
+        ("payments", "payments"),
+        ("Payments", "payments"),
+        ("PAYMENTS", "payments"),
+        ("Customer Success", "customer_success"),
+        ("customer-success", "customer_success"),
+        ("Customer_Success", "CustomeR_success"),
+    ],
+)
+def test_a_teams_namespace_has_its_name(team: str, namespace: str) -> None:
+    """
+    In whatever case, with spaces or hyphens.
+    """
+    assert may(of_team(team), "tasks", "create", namespace)
+    assert not may(of_team(team), "tasks", "create", namespace + "_")
+
+
+def test_a_team_manages_its_own_and_views_what_is_shared() -> None:
+    """
+    And nothing else.
+    """
+    team = of_team("payments")
+    manage = [("tasks", "create"), ("tasks", "cancel"), ("tasks", "retry"), ("steps", "resolve")]
+    view = [("tasks", "read"), ("tasks", "list"), ("steps", "read"), ("templates", "read")]
+
+    for resource, action in manage + view:
+        assert may(team, resource, action, "payments")
+        assert not may(team, resource, action, "orders")
+        assert may(team, resource, action, "shared") == ((resource, action) in view)
+
+
+def test_who_is_in_no_team_may_nothing() -> None:
+    """
+    Not even look at what is shared.
+    """
+    for namespace in ("payments", "shared", ""):
+        assert not may(of_team(None), "tasks", "read", namespace)
+
+
+def test_admins_may_everything() -> None:
+    """
+    Of whatever team.
+    """
+    admin = of_team("platform", admin=True)
+
+    assert may(admin, "tasks", "create", "payments")
+    assert may(admin, "system", "metrics_read", None)
+    assert not may(of_team("payments"), "system", "metrics_read", None)
+
+
+def test_permissions_bound_what_a_team_may() -> None:
+    """
+    Where something was said about them.
+    """
+    viewer = of_team("payments", permissions=ROLES["viewer"])
+
+    assert may(viewer, "tasks", "read", "payments")
+    assert not may(viewer, "tasks", "create", "payments")
+    assert not may(of_team("payments", permissions=frozenset()), "tasks", "read", "payments")
+
+
+def test_a_key_belongs_to_the_namespaces_that_it_was_given() -> None:
+    """
+    It has no team, and needs none.
+    """
+    key = of_team(None, permissions=ROLES["operator"], namespaces=frozenset({"payments"}))
+
+    assert may(key, "tasks", "create", "payments")
+    assert may(key, "tasks", "read", "shared")
+    assert not may(key, "tasks", "create", "shared")
+    assert not may(key, "tasks", "read", "orders")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from tasker.cli import make_app
 
-PATIENCE = 30.0  #: seconds; only a test that fails takes so long
+PATIENCE = 60.0  #: seconds; only a test that fails takes so long
 
 HANDLERS = """
     import os
@@ -210,8 +210,15 @@ class Here:
         self._runner = CliRunner()
         self._app = make_app()
 
-    def __call__(self, *arguments: str, input: str | None = None) -> Ran:  # noqa: A002
-        result = self._runner.invoke(self._app, list(arguments), input=input)
+    def __call__(
+        self,
+        *arguments: str,
+        input: str | None = None,  # noqa: A002
+        environment: Mapping[str, str] | None = None,
+    ) -> Ran:
+        result = self._runner.invoke(
+            self._app, list(arguments), input=input, env=environment, prog_name="tasker"
+        )
         return Ran(result.exit_code, result.stdout, result.stderr)
 
     def run(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import typer.main
-from tests.cli.conftest import Here, Project
+from tests.cli.conftest import Here
 
 from tasker.cli import make_app
 
@@ -67,21 +67,24 @@ def test_the_version_is_told(tasker: Here) -> None:
     assert {"tasker", "python"} <= set(tasker("version", "--json").document)
 
 
-def _completed(project: Project, line: str) -> str:
-    return project.tasker(
-        _TASKER_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(line.split()) - 1)
+def _completed(tasker: Here, line: str) -> str:
+    return tasker(
+        environment={
+            "_TASKER_COMPLETE": "complete_bash",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(line.split()) - 1),
+        }
     ).out
 
 
-def test_the_shell_completes_templates_of_the_store_and_states(
-    tasker: Here, project: Project
-) -> None:
-    tasker("template", "register", "sell.yaml")
+def test_the_shell_completes_templates_tasks_and_states(tasker: Here) -> None:
+    task = tasker.task()["id"]
 
-    assert "shop.sell" in _completed(project, "tasker template show sh")
-    assert "cancelled" in _completed(project, "tasker task list --state ca")
+    assert "shop.sell" in _completed(tasker, "tasker template show sh")
+    assert task in _completed(tasker, f"tasker task show {task[:6]}")
+    assert "cancelled" in _completed(tasker, "tasker task list --state ca")
 
 
-def test_completion_makes_no_store_and_no_noise(project: Project) -> None:
-    assert "" == _completed(project, "tasker template show sh").strip()
-    assert not (project.root / ".tasker").exists()
+def test_completion_makes_no_store_and_no_noise(tasker: Here) -> None:
+    assert "" == _completed(tasker, "tasker template show sh").strip()
+    assert not (tasker.project.root / ".tasker").exists()

@@ -66,15 +66,21 @@ def test_sigterm_lets_running_steps_finish(slow: Project) -> None:
 
 @pytest.mark.usefixtures("task")
 def test_a_second_signal_hands_running_steps_back_at_once(slow: Project) -> None:
-    with slow.starting("worker", "-H", "slow.py", "--grace", "1h") as worker:
+    """
+    Here the log is for programs: a JSON object per line.
+    """
+    flags = ("--grace", "1h", "--log-format", "json")
+    with slow.starting("worker", "-H", "slow.py", *flags) as worker:
+        started = worker.until("worker_started")
         worker.until("napping")
         worker.send(signal.SIGTERM)
-        worker.until("at_once=False")
+        worker.until('"at_once": false')
         worker.send(signal.SIGINT)
         code = worker.end()
 
     assert 0 == code
     assert [("enqueued", 1)] == _states(slow)
+    assert re.match(r'\{"at": ".+", "level": "info", "logger": "tasker.worker"', started)
 
 
 def test_several_processes_are_supervised_and_stop_together(slow: Project) -> None:
@@ -115,21 +121,13 @@ def test_what_is_wrong_is_said_once_however_many_processes(project: Project) -> 
     assert 1 == ran.err.count("error: nosuch.py does not exist")
 
 
-def test_a_step_without_a_handler_stops_the_start(project: Project) -> None:
-    project.write("part.py", (project.root / "shop.py").read_text().replace("def ship", "def s"))
-    ran = project.tasker("worker", "-H", "part.py", "-T", "sell.yaml")
+def test_a_step_without_a_handler_stops_the_start(tasker: Here) -> None:
+    source = (tasker.project.root / "shop.py").read_text()
+    tasker.project.write("part.py", source.replace("def ship", "def s"))
+    ran = tasker("worker", "-H", "part.py", "-T", "sell.yaml")
 
     assert 2 == ran.code
     assert "shop.sell@1.0.0, step ship: there is no handler 'ship'" in ran.err
-
-
-def test_log_records_can_be_json(project: Project) -> None:
-    with project.starting("worker", "-H", "shop.py", "--log-format", "json") as worker:
-        started = worker.until("worker_started")
-        worker.send(signal.SIGTERM)
-        worker.end()
-
-    assert re.match(r'\{"at": ".+", "level": "info", "logger": "tasker.worker"', started)
 
 
 def _pid(line: str) -> int:

@@ -1,0 +1,158 @@
+"""The API's description is true: of every route, every answer, every refusal."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi.routing import APIRoute
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import CHECKS
+
+from tasker import LocalClient, Template, open_store
+from tasker.api import create_app
+from tasker.api.app import ROUTES
+from tasker.api.server import serving
+from tasker.model import StepSpec
+from tasker.permissions import PERMISSIONS
+from tasker.settings import ServerSettings
+
+APP = create_app("sqlite::memory:")
+SPEC = APP.openapi()
+TEMPLATE = Template(namespace="n", name="t", version="1.0.0", steps=(StepSpec(name="a"),))
+OPEN = {"/health", "/health/live", "/health/ready", "/live", "/ready"}
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in SPEC["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def test_it_is_of_openapi_3_1() -> None:
+    assert "3.1.0" == SPEC["openapi"]
+
+
+def test_every_route_is_described() -> None:
+    described = {(path, method.upper()) for path, method, _ in operations()}
+
+    served = {
+        (route.path, method)
+        for group in ROUTES
+        for route in group.router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+    assert served == described
+
+
+def test_every_operation_has_a_name_of_its_own_and_says_what_it_does() -> None:
+    names = [operation["operationId"] for _, _, operation in operations()]
+
+    assert len(names) == len(set(names))
+    for _, _, operation in operations():
+        assert operation["summary"]
+        assert operation["tags"]
+
+
+def test_every_route_but_health_needs_a_permission_that_there_is() -> None:
+    known = {str(permission) for permission in PERMISSIONS}
+
+    for path, method, operation in operations():
+        needed = operation.get("x-permissions", [])
+        assert bool(needed) == (path not in OPEN), (method, path)
+        assert set(needed) <= known
+
+
+def test_refusals_are_described_as_problems() -> None:
+    """
+    Those that every route may tell, and of bodies whatever may be wrong with them.
+    """
+    for path, method, operation in operations():
+        responses = operation["responses"]
+        assert {"500", "503", "504"} <= set(responses), (method, path)
+        if path not in OPEN:
+            assert {"401", "403", "429"} <= set(responses), (method, path)
+        if "requestBody" in operation:
+            assert {"400", "408", "413", "415"} <= set(responses), (method, path)
+        for status, response in responses.items():
+            assert "X-Correlation-Id" in response["headers"]
+            if int(status) >= 400:
+                assert ["application/problem+json"] == list(response["content"])
+
+
+def test_bodies_are_closed_and_their_fields_explained() -> None:
+    schemas = SPEC["components"]["schemas"]
+
+    for name, schema in schemas.items():
+        if name.endswith("Body") and "properties" in schema:
+            assert schema["additionalProperties"] is False, name
+    assert (
+        "Creating twice" in schemas["NewTaskBody"]["properties"]["idempotency_key"]["description"]
+    )
+
+
+# ----------------------------------------------------------------- generated requests
+
+CHECKED: list[Any] = [
+    check
+    for check in CHECKS.get_all()
+    if check.__name__
+    in {
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_headers_conformance",
+        "response_schema_conformance",
+    }
+]
+schema = schemathesis.openapi.from_dict(SPEC)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Serve an application over a store in memory that has a template and a task."""
+    started: Future[str] = Future()
+    stop = threading.Event()
+
+    async def serve() -> None:
+        async with open_store("sqlite::memory:") as store:
+            stored = await store.register_template(TEMPLATE, registered_by="tests")
+            await LocalClient(store).create_task(stored.stored.template.full_name)
+            own = ServerSettings(
+                port=0,
+                grace=timedelta(0),
+                longest_wait=timedelta(0),
+                longest_stream=timedelta(0),
+                access_log=False,
+            )
+            async with serving(create_app(store, settings=own), own) as running:
+                started.set_result(running.url)
+                await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=[serve()])
+    thread.start()
+    yield started.result(timeout=20)
+    stop.set()
+    thread.join()
+
+
+@schema.parametrize()
+@settings(
+    max_examples=5,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+)
+def test_generated_requests_get_described_answers(
+    case: schemathesis.Case[Any], server: str
+) -> None:
+    """
+    No server error, and no status, type, header or body but those described.
+    """
+    case.call_and_validate(base_url=server, checks=CHECKED)

@@ -10,6 +10,7 @@ from tasker.errors import NotFound, WrongState
 from tasker.model import (
     AttemptOutcome,
     JsonText,
+    Settled,
     StepState,
     Task,
     TaskId,
@@ -474,6 +475,38 @@ class TestActs(Laws):
                 assert TaskState.COMPLETE == task.state
             states = set((await states_of(stores[0], task_id)).values())
             assert states <= {"complete", "cancelled"}
+
+    async def test_an_operator_and_a_worker_at_once_do_a_step_once(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        Either the result or the resolution counts, and the other is told so.
+        """
+        template = await put(stores[0], chain())
+        hand = await Hand.hire(stores[0])
+        for _ in range(15):
+            task_id = await create(stores[0], template)
+            claim = await hand.claim_one()
+
+            settled, resolved = await asyncio.gather(
+                hand.settle(completed(claim, JsonText('"worker"'))),
+                stores[1].resolve_step(task_id, 1, JsonText('"operator"'), ACT),
+                return_exceptions=True,
+            )
+
+            assert isinstance(settled, Settled)
+            step = (await steps_of(stores[0], task_id))["a"]
+            history = [row.outcome for row in await stores[0].history(task_id)]
+            if settled.refused:
+                assert isinstance(resolved, Task)
+                assert "operator" == step.result
+                assert [AttemptOutcome.CANCELLED, AttemptOutcome.RESOLVED_MANUALLY] == history
+            else:
+                assert isinstance(resolved, WrongState)
+                assert "worker" == step.result
+                assert [AttemptOutcome.COMPLETE] == history
+            assert 2 == (await hand.claim_one()).no
+            await stores[0].cancel_task(task_id, ACT)
 
 
 async def _nothing() -> None:

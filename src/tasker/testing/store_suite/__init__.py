@@ -10,6 +10,7 @@ Needs pytest and anyio. A law that needs what a store cannot do is skipped by wh
 `Subject` says.
 """
 
+from tasker.testing.store_suite.acts import TestActs
 from tasker.testing.store_suite.analytics import TestBottlenecks, TestPerformance
 from tasker.testing.store_suite.approvals import TestApproval, TestRetirement
 from tasker.testing.store_suite.claims import TestClaims
@@ -28,7 +29,6 @@ from tasker.testing.store_suite.joins import TestJoins
 from tasker.testing.store_suite.keys import TestIdempotencyKeys
 from tasker.testing.store_suite.leases import TestLeases, TestRecalls, TestWorkerList
 from tasker.testing.store_suite.operators import (
-    TestActs,
     TestCancelling,
     TestResolving,
     TestRetrying,

@@ -133,8 +133,8 @@ class ClaimNames(Section):
 class AuthSettings(Section):
     """Who may call the server, and what they may do."""
 
-    enabled: bool = False
-    """Whether callers must say who they are."""
+    enabled: bool | None = None
+    """Whether callers must say who they are. Absent: no, as long as nothing else is set here."""
 
     api_keys: bool = True
     """Whether API keys of the store are credentials."""
@@ -206,6 +206,11 @@ class AuthSettings(Section):
         """Whether tokens are credentials."""
         return bool(self.jwt_public_key or self.jwt_public_key_file or self.jwks_url)
 
+    def _said(self) -> bool:
+        """Tell whether anything is set otherwise than by default."""
+        fields = type(self).model_fields
+        return any(getattr(self, name) != field.default for name, field in fields.items())
+
     @field_validator("jwt_public_key")
     @classmethod
     def _public(cls, key: str | None) -> str | None:
@@ -217,7 +222,7 @@ class AuthSettings(Section):
     def _consistent(self) -> Self:
         for right, rule in (
             (
-                not self.model_fields_set or "enabled" in self.model_fields_set,
+                self.enabled is not None or not self._said(),
                 "enabled must be said where anything else of [auth] is: true, or false",
             ),
             (

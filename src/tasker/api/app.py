@@ -118,7 +118,7 @@ def _api(
     worker: Worker | None,
 ) -> Api:
     client = LocalClient(store, actor="server", inputs=settings.inputs, claimant=worker)
-    client.catalogue.discreet = rules.settings.enabled
+    client.catalogue.discreet = bool(rules.settings.enabled)
     closing, watch = asyncio.Event(), Watch(store)
     if worker is not None:
         worker.observers += [metrics.observe, watch.observe]

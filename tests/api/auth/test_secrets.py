@@ -1,0 +1,196 @@
+"""What is written down about credentials: who, whether, why not; never the credential."""
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from tests.api.auth.scene import ACT, ISSUER, calling, key, rsa_key, token, with_tokens
+
+from tasker.api import create_app
+from tasker.api.auth.credentials import credential_of
+from tasker.api.server import serving
+from tasker.cli.logs import ForPrograms
+from tasker.keys import parse_key
+from tasker.settings import ServerSettings
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+def parts(text: str) -> Iterator[str]:
+    """Tell what must not be read anywhere of a credential."""
+    yield text
+    if text.startswith("tsk_"):
+        yield text.rsplit("_", 1)[1]
+    else:
+        yield from text.split(".")[1:]
+
+
+async def credentials(store: Store) -> dict[str, str]:
+    """Make credentials of all kinds, by what becomes of them."""
+    past = datetime.now(UTC) - timedelta(minutes=5)
+    revoked = await key(store, "viewer")
+    found = parse_key(revoked)
+    assert found is not None
+    await store.revoke_api_key(found.prefix, ACT)
+    right = await key(store, "viewer")
+    return {
+        "key": right,
+        "key of another secret": right[:-8] + "deadbeef",
+        "expired key": await key(store, "viewer", expires_at=past),
+        "revoked key": revoked,
+        "token": token(),
+        "forged token": token(signed_with=rsa_key(1), sub="a forger"),
+        "expired token": token(exp=past),
+        "token for others": token(aud="others"),
+        "token without a name": token(sub=""),
+    }
+
+
+async def test_no_credential_is_written_down(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Not in logs of any level, nor in answers, whatever becomes of it.
+    """
+    told = []
+    made = await credentials(store)
+    with caplog.at_level(logging.DEBUG):
+        for text in made.values():
+            for headers in ({"Authorization": f"Bearer {text}"}, {"X-API-Key": text}):
+                async with calling(store, auth=with_tokens()) as caller:
+                    for path in ("/v1/tasks", "/v1/templates/orders/refund/1.0.0"):
+                        answer = await caller.get(path, headers=headers)
+                        told += [answer.text, str(answer.headers)]
+    formatter = ForPrograms()
+    written = [formatter.format(record) for record in caplog.records] + [
+        str(vars(record)) for record in caplog.records
+    ]
+
+    assert any('"event": "not_authenticated"' in line for line in written)
+    for name, text in made.items():
+        for part in parts(text):
+            assert not [line for line in (*written, *told) if part in line], name
+
+
+async def test_no_server_writes_them_down_either(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Nor does what it is made of.
+    """
+    settings = ServerSettings(port=0)
+    app = create_app(store, settings=settings, auth=with_tokens())
+    made = await credentials(store)
+    with caplog.at_level(logging.DEBUG):
+        async with serving(app, settings) as server, httpx.AsyncClient() as caller:
+            for text in made.values():
+                await caller.get(
+                    f"{server.url}/v1/tasks", headers={"Authorization": f"Bearer {text}"}
+                )
+    records = [record for record in caplog.records if not record.name.startswith("http")]
+
+    assert records
+    for text in made.values():
+        for part in parts(text):
+            assert not [record for record in records if part in str(vars(record))]
+
+
+async def test_the_log_tells_who_it_was_and_why_not(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The name of a key by its public part; the reason more exactly than the caller is told.
+    """
+    made = await credentials(store)
+    found = parse_key(made["key"])
+    assert found is not None
+    prefix = found.prefix
+    with caplog.at_level(logging.INFO, "tasker"):
+        for text in made.values():
+            async with calling(store, text, auth=with_tokens()) as caller:
+                await caller.get("/v1/tasks")
+    refused = [vars(record) for record in caplog.records if record.msg == "not_authenticated"]
+    served = [vars(record) for record in caplog.records if record.msg == "request"]
+
+    assert [
+        ("invalid", f"key {prefix}: the secret is wrong"),
+        ("expired", "key ...".replace("...", _prefix(made["expired key"]))),
+        ("revoked", "key ...".replace("...", _prefix(made["revoked key"]))),
+        ("invalid", "InvalidSignatureError"),
+        ("expired", "ExpiredSignatureError"),
+        ("invalid", "InvalidAudienceError"),
+        ("invalid", "the claim sub is no name"),
+    ] == [(facts["reason"], facts["why"]) for facts in refused]
+    assert ("a key", f"key {prefix}", 200) == (
+        served[0]["principal"],
+        served[0]["credential"],
+        served[0]["status"],
+    )
+    assert (None, 401) == (served[1]["principal"], served[1]["status"])
+    assert {"jake"} == {facts["principal"] for facts in served if facts["credential"] == "token"}
+
+
+def _prefix(text: str) -> str:
+    found = parse_key(text)
+    assert found is not None
+    return found.prefix
+
+
+async def test_a_refusal_is_logged_with_what_was_missing(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    So that an operator can tell what to grant, or whom to ask.
+    """
+    with caplog.at_level(logging.INFO, "tasker.auth"):
+        async with calling(store, await key(store, "viewer", "operator")) as caller:
+            await caller.post("/v1/tasks", json={"name": "orders.refund"})
+    (record,) = caplog.records
+
+    assert ("not_authorized", "a key", "tasks:create", "orders") == (
+        record.msg,
+        vars(record)["principal"],
+        vars(record)["permission"],
+        vars(record)["namespace"],
+    )
+
+
+def test_a_credential_does_not_show_itself() -> None:
+    """
+    In a traceback's locals, a debugger, a careless log record.
+    """
+    scope = {"headers": [(b"authorization", b"Bearer tsk_0123_secret")]}
+
+    assert "secret" not in f"{credential_of(scope)!r} {credential_of(scope)}"
+
+
+def test_a_principal_does_not_show_its_claims() -> None:
+    """
+    Which may be anything that a provider knows of a person.
+    """
+    from tasker.api.auth.claims import principal_of_claims
+
+    said = {"sub": "jake", "iss": ISSUER, "phone": "555-0100"}
+
+    assert "555-0100" not in repr(principal_of_claims(said, with_tokens(), {}))
+
+
+def test_problems_are_json() -> None:
+    """
+    Names of callers are escaped where they are told.
+    """
+    from tasker.api.auth.coordinators import Touched
+    from tasker.api.auth.principal import Principal
+    from tasker.api.auth.refusals import forbidden
+    from tasker.permissions import TASKS_CREATE
+
+    name = 'jake"\r\nSet-Cookie: x'
+    problem = forbidden(TASKS_CREATE, Principal(name=name), Touched("payments"))
+    reply = problem.reply({"path": "/", "state": {}, "headers": []})
+
+    assert name in json.loads(bytes(reply.body))["detail"]
+    assert "Set-Cookie" not in str(reply.headers)

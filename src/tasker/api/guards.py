@@ -93,7 +93,7 @@ class Frame:
                     "took_s": round(took, 6),
                     "client": (scope.get("client") or ("",))[0],
                     "principal": principal and principal.name,
-                    "credential": principal and principal.credential,
+                    "by": principal and principal.credential,
                     "correlation_id": correlation_of(scope),
                 },
             )

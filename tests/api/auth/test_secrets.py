@@ -127,11 +127,11 @@ async def test_the_log_tells_who_it_was_and_why_not(
     ] == [(facts["reason"], facts["why"]) for facts in refused]
     assert ("a key", f"key {prefix}", 200) == (
         served[0]["principal"],
-        served[0]["credential"],
+        served[0]["by"],
         served[0]["status"],
     )
     assert (None, 401) == (served[1]["principal"], served[1]["status"])
-    assert {"jake"} == {facts["principal"] for facts in served if facts["credential"] == "token"}
+    assert {"jake"} == {facts["principal"] for facts in served if facts["by"] == "token"}
 
 
 def _prefix(text: str) -> str:

@@ -159,7 +159,7 @@ class Gate:
             return
         facts = {
             "principal": principal.name,
-            "credential": principal.credential,
+            "by": principal.credential,
             "permission": str(permission),
             "namespace": touched.namespace,
         }

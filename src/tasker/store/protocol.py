@@ -116,6 +116,7 @@ class Store(TeamStore, Protocol):
         approved. Content that was rejected stands in nobody's way.
 
         Raises:
+            InvalidTemplate: It is wrong, as only one that was made in Python can be.
             TaskRegistrationError: The version exists with other content; the message
                 names namespace, name, version and who registered it.
         """

@@ -7,7 +7,7 @@ from tasker import codec
 from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
 from tasker.graph import Graph
 from tasker.model import JsonText, NewTask, Template, TemplateName
-from tasker.template import digest, to_document
+from tasker.template import digest, from_document, to_document
 
 TEMPLATE_LIMIT = 16 << 20  #: bytes of a stored template
 
@@ -33,13 +33,18 @@ class TemplateRow(NamedTuple):
 
     @classmethod
     def of(cls, template: Template) -> "TemplateRow":
+        """Make the rows of a template.
+
+        Raises:
+            InvalidTemplate: It is wrong, as only one that was made in Python can be.
+        """
+        document = to_document(template)
+        from_document(document)
         graph = Graph(template)
         return cls(
             template.key,
             digest(template),
-            codec.dumps(
-                to_document(template), what=f"template {template.key}", limit=TEMPLATE_LIMIT
-            ),
+            codec.dumps(document, what=f"template {template.key}", limit=TEMPLATE_LIMIT),
             len(graph.sinks),
             [
                 GraphRow(no, spec.name, spec.handler, len(graph.parents[no]), graph.children[no])

@@ -42,7 +42,12 @@ def to_document(template: Template) -> JsonObject:
         input_schema=template.input_schema,
         steps=steps,
         environments={
-            name: {"steps": [_override(specs[step], change) for step, change in changes.items()]}
+            name: {
+                "steps": [
+                    _override(specs.get(step, StepSpec(name=step)), change)
+                    for step, change in changes.items()
+                ]
+            }
             for name, changes in template.environments.items()
         }
         or None,

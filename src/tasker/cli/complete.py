@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from tasker.client import LocalClient
+    from tasker.client import Client
 
 _PATIENCE = 1.0  #: seconds that the shell waits at most
 
@@ -25,7 +25,7 @@ def complete_state(incomplete: str) -> list[str]:
 def complete_template(context: typer.Context, incomplete: str) -> Offers:
     """Offer the templates of the store, with and without their versions."""
 
-    async def offers(client: "LocalClient") -> Offers:
+    async def offers(client: "Client") -> Offers:
         found: dict[str, str] = {}
         for stored in await client.templates():
             template = stored.template
@@ -40,7 +40,7 @@ def complete_template(context: typer.Context, incomplete: str) -> Offers:
 def complete_task(context: typer.Context, incomplete: str) -> Offers:
     """Offer the newest tasks."""
 
-    async def offers(client: "LocalClient") -> Offers:
+    async def offers(client: "Client") -> Offers:
         return [(task.id, f"{task.template} {task.state}") for task in await client.list()]
 
     return _offered(context, incomplete, offers)
@@ -49,7 +49,7 @@ def complete_task(context: typer.Context, incomplete: str) -> Offers:
 def _offered(
     context: typer.Context,
     incomplete: str,
-    offers: Callable[["LocalClient"], Awaitable[Offers]],
+    offers: Callable[["Client"], Awaitable[Offers]],
 ) -> Offers:
     """Ask the store that the command line names; offer nothing where that takes long or fails."""
     import asyncio

@@ -64,7 +64,7 @@ async def create(
         namespaces=tuple(namespaces),
         expires_at=None if span is None else datetime.now(UTC) + span,
     )
-    async with session.client(make=True, actor=actor) as client:
+    async with session.local(make=True, actor=actor) as client:
         act = Act(actor=client.actor, reason=reason)
         stored = await client.store.add_api_key(new, act)
     if session.as_json:
@@ -130,7 +130,7 @@ async def revoke(
     from tasker.store.protocol import Act
 
     parts = parse_key(prefix)
-    async with session.client(actor=actor) as client:
+    async with session.local(actor=actor) as client:
         act = Act(actor=client.actor, reason=reason)
         key = await client.store.revoke_api_key(parts.prefix if parts else prefix, act)
     if session.as_json:

@@ -11,7 +11,7 @@ from tasker.cli.options import Reason
 from tasker.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from tasker.client import LocalClient
+    from tasker.client import Client
     from tasker.teams import NamespaceInfo, NamespacePolicy
 
 Name = Annotated[str, typer.Argument(metavar="NAMESPACE")]
@@ -181,7 +181,7 @@ async def audit(
 
 
 async def _applied(
-    client: "LocalClient", policy: "NamespacePolicy", reason: str
+    client: "Client", policy: "NamespacePolicy", reason: str
 ) -> tuple[str, str]:
     before = await client.policy(policy.namespace)
     stored = await client.put_policy(policy, reason=reason)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from tasker.cli.exits import Gone, errors_told
+from tasker.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from rich.console import Console
 
-    from tasker.client import LocalClient
+    from tasker.client import Client, LocalClient
     from tasker.store.protocol import Store
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -41,9 +42,11 @@ StoreUrl = Annotated[
     str,
     typer.Option(
         "--store",
-        envvar="TASKER_STORE",
+        "--server",
+        envvar=["TASKER_STORE", "TASKER_URL"],
         metavar="URL",
-        help="sqlite (the file .tasker/tasker.db), sqlite:FILE, or postgresql://...",
+        help="sqlite (the file .tasker/tasker.db), sqlite:FILE, postgresql://..., or the"
+        " http://... of a server.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -127,21 +130,48 @@ class Session:
         """
         from tasker.store.open import open_store
 
+        if self.asks_server:
+            raise InvalidSettings(
+                f"this command works on a store itself; {self.store_url} is a server"
+            )
         if not make:
             require_there(self.store_url)
         async with open_store(self.store_url) as store:
             yield store
 
+    @property
+    def asks_server(self) -> bool:
+        """Whether a server is asked, rather than a store."""
+        return self.store_url.startswith(("http://", "https://"))
+
     @asynccontextmanager
     async def client(
         self, *, make: bool = False, actor: str | None = None
-    ) -> AsyncIterator["LocalClient"]:
-        """Open the store for a client.
+    ) -> AsyncIterator["Client"]:
+        """Open the store for a client, or connect to the server.
 
         Args:
             make: See `store`.
-            actor: Who acts; None: TASKER_ACTOR, or this machine's user.
+            actor: Who acts; None: TASKER_ACTOR, or this machine's user. A server knows
+                who asks by TASKER_API_KEY or TASKER_TOKEN.
         """
+        if not self.asks_server:
+            async with self.local(make=make, actor=actor) as local:
+                yield local
+            return
+        if actor is not None:
+            raise InvalidSettings("a server knows by itself who acts: leave --actor out")
+        from tasker.client import connect
+
+        key, token = os.environ.get("TASKER_API_KEY"), os.environ.get("TASKER_TOKEN")
+        async with connect(self.store_url, api_key=key, token=token) as client:
+            yield client
+
+    @asynccontextmanager
+    async def local(
+        self, *, make: bool = False, actor: str | None = None
+    ) -> AsyncIterator["LocalClient"]:
+        """Open the store for a client, for what no server does for others; see `client`."""
         from tasker.client import LocalClient
 
         async with self.store(make=make) as store:

@@ -19,7 +19,7 @@ from tasker.cli.options import (
 from tasker.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from tasker.client import LocalClient
+    from tasker.client import Client
     from tasker.model import Task, TaskId
 
 TaskRef = Annotated[
@@ -288,7 +288,7 @@ async def complete(
     _tell(session, changed)
 
 
-async def found(client: "LocalClient", reference: str) -> "TaskId":
+async def found(client: "Client", reference: str) -> "TaskId":
     """Tell the task that a reference means.
 
     Raises:

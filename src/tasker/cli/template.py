@@ -12,7 +12,7 @@ from tasker.cli.exits import Exit
 from tasker.cli.session import Session, command
 
 if TYPE_CHECKING:
-    from tasker.client import LocalClient
+    from tasker.client import Client
     from tasker.model import Template
 
 Reference = Annotated[
@@ -150,7 +150,7 @@ async def register(
     return Exit.REFUSED if any("error" in one for one in told) else Exit.DONE
 
 
-async def _registered(client: "LocalClient", template: "Template", replace: bool) -> dict[str, str]:
+async def _registered(client: "Client", template: "Template", replace: bool) -> dict[str, str]:
     """Register one template; tell what came of it."""
     from tasker.errors import TaskRegistrationError
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tasker.cli.progress import Progress
 from tasker.cli.shown import Story
-from tasker.client import LocalClient
+from tasker.client import Client, LocalClient
 from tasker.errors import InvalidInput, NotFound
 from tasker.model import TaskFilter, TaskId, Template
 
@@ -21,7 +21,7 @@ _BEGINNING = re.compile(r"[0-9a-f]{4,31}")
 _PAUSE = 0.25  #: seconds between looks
 
 
-async def find_task(client: LocalClient, reference: str) -> TaskId:
+async def find_task(client: Client, reference: str) -> TaskId:
     """Tell the task that a reference means: an id, the beginning of one, or "last".
 
     Raises:
@@ -48,15 +48,18 @@ async def find_task(client: LocalClient, reference: str) -> TaskId:
     return fitting[0]
 
 
-async def template_of(client: LocalClient, task_id: TaskId) -> Template:
+async def template_of(client: Client, task_id: TaskId) -> Template:
     """Read the template that a task runs by, also where its version was replaced since."""
+    if not isinstance(client, LocalClient):
+        task = await client.get(task_id)
+        return (await client.template(str(task.template))).template
     known = await client.store.load_tasks([task_id])
     if not known:
         raise NotFound(f"there is no task {task_id}")
     return (await client.store.template_by_id(known[0].template_id)).template
 
 
-async def story_of(client: LocalClient, task_id: TaskId) -> Story:
+async def story_of(client: Client, task_id: TaskId) -> Story:
     """Read everything about a task."""
     return Story(
         task=await client.get(task_id),
@@ -67,7 +70,7 @@ async def story_of(client: LocalClient, task_id: TaskId) -> Story:
     )
 
 
-async def watched(client: LocalClient, task_id: TaskId, console: "Console") -> None:
+async def watched(client: Client, task_id: TaskId, console: "Console") -> None:
     """Show a task until it has ended."""
     task = await client.get(task_id)
     template = await template_of(client, task_id)

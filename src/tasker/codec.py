@@ -153,8 +153,13 @@ def _refusal(value: object) -> str:
 
 
 def new_task_id() -> TaskId:
-    """Make a UUID version 7 (RFC 9562): 48 bits of milliseconds, 74 random bits."""
-    return _task_id(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10)))
+    """Make a UUID version 7 (RFC 9562): 48 bits of milliseconds, 12 of their fraction, 62 random.
+
+    With the fraction, those that one process makes sort in the order of their making.
+    """
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    fraction = (nanoseconds << 12) // 1_000_000
+    return _task_id(milliseconds, fraction << 64 | int.from_bytes(os.urandom(8)))
 
 
 def first_task_id(since: datetime) -> TaskId:

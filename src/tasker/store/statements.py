@@ -1,9 +1,11 @@
 """SQL kept in files: one statement a file, with `:name` parameters."""
 
 import re
+from collections.abc import Collection
 from importlib.resources import files
 from typing import NamedTuple
 
+_OPTIONAL = re.compile(r"\n *and \(:([a-z_]+) is null or (.*)\)(?=\n)")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")  # a cast's `::` is none
 
 
@@ -19,6 +21,14 @@ class Statement(NamedTuple):
             _PARAMETER.sub(lambda found: f"${self.names.index(found[1]) + 1}", self.text),
             self.names,
         )
+
+    def narrowed(self, given: Collection[str]) -> "Statement":
+        """The same without the lines `and (:name is null or ...)` of names that are not given."""
+
+        def keep(line: re.Match[str]) -> str:
+            return f"\n  and ({line[2]})" if line[1] in given else ""
+
+        return Statement(_OPTIONAL.sub(keep, self.text), self.names)
 
 
 def load(package: str, folder: str) -> dict[str, Statement]:

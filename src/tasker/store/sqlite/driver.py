@@ -5,6 +5,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -122,6 +123,12 @@ class Driver:
 
 
 json_text = codec.orjson_text
+
+
+@lru_cache(maxsize=1024)
+def listing(statement: str, given: frozenset[str]) -> str:
+    """Tell a statement without the conditions whose parameters are not given."""
+    return statements.load(__package__, "sql")[statement].narrowed(given).text
 
 
 def fetch(on: sqlite3.Connection, statement: str, /, **parameters: Any) -> list[Any]:

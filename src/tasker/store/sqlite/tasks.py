@@ -32,6 +32,7 @@ from tasker.store.sqlite.driver import (
     fetch,
     fetch_one,
     json_text,
+    listing,
     seconds,
 )
 from tasker.store.sqlite.teams import policy_of
@@ -118,22 +119,21 @@ class Tasks(Driver):
                 version=filter.version,
                 visible=visible,
             )
-            return fetch(
-                on,
-                "list_tasks",
-                templates=json_text([row[0] for row in templates]) if named else None,
-                state=state,
-                started=started,
-                correlation_id=filter.correlation_id,
-                parent_id=filter.parent_id and acts.canonical(filter.parent_id),
-                tag=filter.tag,
-                created_by=filter.created_by,
-                created_after=seconds(filter.created_after),
-                created_before=seconds(filter.created_before),
-                after=after and acts.canonical(after),
-                limit=limit,
-                now=self._now(),
-            )
+            conditions = {
+                "templates": json_text([row[0] for row in templates]) if named else None,
+                "state": state,
+                "started": started,
+                "correlation_id": filter.correlation_id,
+                "parent_id": filter.parent_id and acts.canonical(filter.parent_id),
+                "tag": filter.tag,
+                "created_by": filter.created_by,
+                "created_after": seconds(filter.created_after),
+                "created_before": seconds(filter.created_before),
+                "after": after and acts.canonical(after),
+            }
+            given = {name: value for name, value in conditions.items() if value is not None}
+            text = listing("list_tasks", frozenset(given))
+            return on.execute(text, {**given, "limit": limit, "now": self._now()}).fetchall()
 
         return [READ.task(row) for row in await self._read(find)]
 

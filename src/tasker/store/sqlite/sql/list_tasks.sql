@@ -1,13 +1,14 @@
--- Tasks with the counts of their steps, newest first.
+-- Tasks with the counts of their steps, newest first. The lines of conditions that are null
+-- are left out before it runs, or SQLite would use no index for the others.
 -- :templates text (JSON list) or null, :state int or null, :started int or null (of open tasks),
 -- :correlation_id, :parent_id, :tag, :created_by text, :created_after, :created_before real, all or null;
 -- :after text or null, :limit int, :now real
 with chosen as materialized (
     select * from task
-    where (:templates is null or template_id in (select value from json_each(:templates)))
+    where true
+      and (:templates is null or template_id in (select value from json_each(:templates)))
       and (:state is null or state = :state)
-      and (:started is null or :started = exists (
-              select 1 from step s where s.task_id = task.id and s.attempt > 0))
+      and (:started is null or :started = exists (select 1 from step s where s.task_id = task.id and s.attempt > 0))
       and (:correlation_id is null or correlation_id = :correlation_id)
       and (:parent_id is null or parent_id = :parent_id)
       and (:tag is null or exists (select 1 from json_each(task.tags) where value = :tag))

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.routing import Match
 
 from tasker.api.auth.gate import Gate, Rules
+from tasker.api.auth.local import LocalOnly
 from tasker.api.bodies import wrong
 from tasker.api.guards import Frame, Limits, Traced
 from tasker.api.health import Readiness
@@ -62,6 +63,7 @@ def create_app(
     worker: Worker | None = None,
     metrics: Metrics | None = None,
     tracing: "Tracing | None" = None,
+    local_only: bool = False,
 ) -> FastAPI:
     """Make the application that serves the API.
 
@@ -74,6 +76,7 @@ def create_app(
             application creates at once, and tells who waits for them.
         metrics: Counts what happens here; None: new ones.
         tracing: Puts requests into spans; None: the caller's trace is passed on as it is.
+        local_only: Whether it refuses browsers with pages of others; see `LocalOnly`.
 
     Raises:
         InvalidSettings: Keys or rules that `auth` names cannot be had.
@@ -105,7 +108,7 @@ def create_app(
     for group in ROUTES:
         app.router.routes.extend(group.router.routes)
     _refuse(app)
-    _guard(app, settings, metrics, tracing)
+    _guard(app, settings, metrics, tracing, local_only=local_only)
     _describe(app)
     return app
 
@@ -161,7 +164,12 @@ def _methods(app: FastAPI, request: Request) -> list[str]:
 
 
 def _guard(
-    app: FastAPI, settings: ServerSettings, metrics: Metrics, tracing: "Tracing | None"
+    app: FastAPI,
+    settings: ServerSettings,
+    metrics: Metrics,
+    tracing: "Tracing | None",
+    *,
+    local_only: bool,
 ) -> None:
     """Put the guards around the routes; the last one added is the outermost."""
     app.add_middleware(Limits, settings=settings)
@@ -181,6 +189,8 @@ def _guard(
             ],
             expose_headers=["Location", "Retry-After", "X-Correlation-Id"],
         )
+    if local_only:
+        app.add_middleware(LocalOnly, origins=settings.cors_origins)
     if tracing is not None:
         app.add_middleware(Traced, tracing=tracing)
     app.add_middleware(Frame, settings=settings, seen=metrics.request)

@@ -51,7 +51,14 @@ async def host(settings: Settings, *, insecure: bool = False) -> None:
         store = await stack.enter_async_context(open_store(settings.store.get_secret_value()))
         await _declare(store, settings)
         worker = None if loaded is None else _worker(store, settings, loaded, tracing)
-        app = create_app(store, settings=own, auth=auth, worker=worker, tracing=tracing)
+        app = create_app(
+            store,
+            settings=own,
+            auth=auth,
+            worker=worker,
+            tracing=tracing,
+            local_only=not (auth.enabled or insecure),
+        )
         if worker is not None:
             await stack.enter_async_context(worker)
         server = await stack.enter_async_context(serving(app, own))

@@ -1,0 +1,65 @@
+"""From an empty directory to teams that call a server: the commands, end to end."""
+
+import signal
+from pathlib import Path
+
+import httpx
+from tests.api.auth.scene import AUDIENCE, ISSUER, public_pem, rsa_key, token
+from tests.cli.conftest import Project
+
+SETTINGS = f"""
+    [server]
+    host = "0.0.0.0"
+    port = 0
+
+    [auth]
+    enabled = true
+    key_cache = 0
+    jwt_public_key_file = "provider.pem"
+    issuer = "{ISSUER}"
+    audience = "{AUDIENCE}"
+
+    [auth.roles]
+    support = ["tasks:read", "tasks:list", "steps:*"]
+"""
+
+
+def test_a_team_is_given_its_namespace_and_nothing_else(tmp_path: Path) -> None:
+    """
+    A key is made, used and revoked by command; the server asks everybody who they are.
+    """
+    project = Project(tmp_path)
+    project.write("tasker.toml", SETTINGS)
+    (tmp_path / "provider.pem").write_text(public_pem(rsa_key()))
+    make = ("key", "create", "--namespace", "shop")
+    team = project.tasker(*make, "shop team", "--role", "operator")
+    support = project.tasker(*make, "support", "--role", "support", "--scope", "tasks:cancel")
+    other = project.tasker("key", "create", "others", "--role", "admin", "--namespace", "orders")
+    assert [0, 0, 0] == [made.code for made in (team, support, other)]
+
+    with project.starting("server", "--templates", "sell.yaml", "--log-format", "json") as server:
+        url = server.until('"server_started"').split('"url": "')[1].split('"')[0]
+        with httpx.Client(base_url=url.replace("0.0.0.0", "127.0.0.1")) as caller:
+
+            def ask(credential: str, method: str, path: str, body: object = None) -> int:
+                headers = {"Authorization": f"Bearer {credential.strip()}"}
+                return caller.request(method, path, json=body, headers=headers).status_code
+
+            sell = {"name": "shop.sell", "context": {"sku": "mug"}}
+            assert 401 == caller.get("/v1/tasks").status_code
+            assert 201 == ask(team.out, "POST", "/v1/tasks", sell)
+            assert 403 == ask(support.out, "POST", "/v1/tasks", sell)
+            assert 200 == ask(support.out, "GET", "/v1/tasks")
+            assert 403 == ask(other.out, "POST", "/v1/tasks", sell)
+            assert 404 == ask(other.out, "GET", "/v1/handlers/shop")
+            assert 200 == ask(token(namespaces=["shop"]), "GET", "/v1/handlers/shop")
+
+            revoked = project.tasker("key", "revoke", team.out.strip(), "--reason", "it leaked")
+            assert (0, 401) == (revoked.code, ask(team.out, "POST", "/v1/tasks", sell))
+        server.send(signal.SIGTERM)
+        assert 0 == server.end()
+
+    told = "".join(server.told)
+    assert '"not_authenticated"' in told
+    for made in (team, support, other):
+        assert made.out.strip().rsplit("_", 1)[1] not in told

@@ -319,7 +319,10 @@ class Store(TeamStore, Protocol):
         ...
 
     async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:
-        """Delete up to `limit` tasks that ended before then; tell how many."""
+        """Delete up to `limit` tasks that ended before then; tell how many.
+
+        Workers that were gone before then go with them.
+        """
         ...
 
     async def prunable(self, *, ended_before: datetime) -> int:

@@ -47,20 +47,13 @@ class Tasks(Driver):
     ) -> Created:
         if not tasks:
             return Created([], [])
-        statement = STATEMENTS["create_tasks"]
         arguments = _creation(tasks)
         arguments.update(worker=worker, queues=list(queues), claim_up_to=claim_up_to)
-        values = [arguments[name] for name in statement.names]
-        text = statement.text.replace(
-            "from create_tasks", f'from "{self.address.schema}".create_tasks'
-        )
         try:
-            if connection is not None:
-                with driver_errors(self.url):
-                    rows = await connection.fetch(text, *values)
+            if connection is None:
+                rows = await self._at_once("create_tasks", **arguments)
             else:
-                async with self._connection() as pooled:
-                    rows = await pooled.fetch(text, *values)
+                rows = await self._create_within(connection, arguments)
         except asyncpg.PostgresError as error:
             raise await self._refusal_of_creation(error) from None
         taken = {row[1]: row[3] for row in rows if row[0] == 0}
@@ -68,6 +61,14 @@ class Tasks(Driver):
             [(TaskId(taken.get(task.id, task.id)), task.id not in taken) for task in tasks],
             [Claim(TaskId(row[1]), row[2], 1, 1) for row in rows if row[0] == 2],
         )
+
+    async def _create_within(self, connection: Any, arguments: Mapping[str, Any]) -> list[Any]:
+        """Create tasks in the transaction of a caller, whose session may look elsewhere."""
+        text, names = STATEMENTS["create_tasks"]
+        text = text.replace("from create_tasks", f'from "{self.address.schema}".create_tasks')
+        with driver_errors(self.url):
+            rows: list[Any] = await connection.fetch(text, *[arguments[name] for name in names])
+            return rows
 
     async def _refusal_of_creation(self, error: asyncpg.PostgresError) -> TaskerError:
         if error.sqlstate == "TK001":
@@ -158,6 +159,7 @@ class Tasks(Driver):
         return [READ.audit(row) for row in rows]
 
     async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:
+        await self._all("prune_worker", ended_before=ended_before)
         row = await self._one("prune", ended_before=ended_before, limit=limit)
         return 0 if row is None else int(row[0])
 

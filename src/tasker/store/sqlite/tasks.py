@@ -168,6 +168,7 @@ class Tasks(Driver):
             ids = [row[0] for row in fetch(on, "prune", ended_before=before, limit=limit)]
             for table in ("task_key", "attempt", "audit", "step", "task"):
                 execute(on, f"prune_{table}", ids=json_text(ids))
+            execute(on, "prune_worker", ended_before=before, now=self._now())
             return len(ids)
 
         return await self._write(prune)

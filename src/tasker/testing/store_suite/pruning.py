@@ -56,6 +56,26 @@ class TestPruning(Laws):
             ).tasks
         ]
 
+    async def test_workers_that_left_go_but_none_that_holds_a_step(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        A lapsed worker whose attempt nobody settled yet stays findable.
+        """
+        await create(store, await put(store, one()))
+        gone = await Hand.hire(store)
+        await store.retire_worker(gone.id)
+        holding = await Hand.hire(store)
+        await holding.claim_one()
+        await store.retire_worker(holding.id)
+        await subject.advance(SECOND)
+        now = max(worker.lease_until for worker in await store.list_workers())
+
+        await store.prune(ended_before=now + SECOND)
+
+        assert [holding.id] == [worker.id for worker in await store.list_workers()]
+        assert 1 == len(await store.lapsed(10))
+
     async def test_only_what_ended_before_is_pruned(self, store: Store, subject: Subject) -> None:
         """
         However it ended.

@@ -1,6 +1,5 @@
 """Guesses at mistyped words."""
 
-
 from tasker.suggest import closest, did_you_mean, or_else
 
 KEYS = ["name", "handler", "dependencies", "max_attempts"]

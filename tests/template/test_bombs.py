@@ -1,6 +1,5 @@
 """Small texts that would become large."""
 
-
 import pytest
 from tests.template.problems import problems
 

@@ -1,5 +1,6 @@
 """`tasker key ...`: API keys."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -23,7 +24,13 @@ async def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for, as a program.")],
     scopes: Annotated[
         list[str] | None,
-        typer.Option("--scope", "-s", metavar="PERMISSION", help="As tasks:create. Repeatable."),
+        typer.Option(
+            "--scope",
+            "--permission",
+            "-s",
+            metavar="PERMISSION",
+            help="As tasks:create, or tasks:*. Repeatable.",
+        ),
     ] = None,
     roles: Annotated[
         list[str] | None,
@@ -53,6 +60,7 @@ async def create(
         raise typer.BadParameter(
             "a key may do nothing without a --scope or --role, and nowhere without a --namespace"
         )
+    _doubt(session, roles or ())
     key = new_key()
     span: timedelta | None = expires
     new = NewApiKey(
@@ -77,6 +85,21 @@ async def create(
         style="dim",
         soft_wrap=True,
     )
+
+
+def _doubt(session: Session, roles: Sequence[str]) -> None:
+    """Warn of roles that are not built in: only a server's settings can tell what they give."""
+    from tasker.permissions import ROLES
+    from tasker.suggest import did_you_mean
+
+    for role in roles:
+        if role not in ROLES:
+            session.err.print(
+                f"The role {role!r} is not built in{did_you_mean(role, ROLES) or '.'}"
+                " It gives nothing unless [auth.roles] of the server has it.",
+                style="yellow",
+                soft_wrap=True,
+            )
 
 
 async def list_keys(

@@ -33,9 +33,10 @@ def test_a_team_is_given_its_namespace_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "provider.pem").write_text(public_pem(rsa_key()))
     make = ("key", "create", "--namespace", "shop")
     team = project.tasker(*make, "shop team", "--role", "operator")
-    support = project.tasker(*make, "support", "--role", "support", "--scope", "tasks:cancel")
+    support = project.tasker(*make, "support", "--role", "support", "--permission", "tasks:cancel")
     other = project.tasker("key", "create", "others", "--role", "admin", "--namespace", "orders")
     assert [0, 0, 0] == [made.code for made in (team, support, other)]
+    assert "The role 'support' is not built in." in support.err
 
     with project.starting("server", "--templates", "sell.yaml", "--log-format", "json") as server:
         url = server.until('"server_started"').split('"url": "')[1].split('"')[0]

@@ -6,7 +6,7 @@ itself to that team: a task in another namespace, tied to this one by a correlat
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, ClassVar
 
 from tasker import (
@@ -22,15 +22,11 @@ from tasker import (
     handler,
 )
 
-from .services import Reply, Unreachable, accepted, ask, ask_async
+from .services import Reply, Unreachable, accepted, ask, ask_async, now
 
 NAMESPACE = "customer_success"
 
 Amount = int | float
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from urllib.parse import unquote
 
 Body = Mapping[str, Any]
 
@@ -198,7 +199,7 @@ class _Connection(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         request = Request(
             self.command,
-            self.path,
+            unquote(self.path),
             self.headers.get("Idempotency-Key", ""),
             json.loads(content) if content else {},
         )

@@ -10,8 +10,7 @@ from typing import Any
 
 from tasker import Context, PermanentError, StepHandler, handler
 
-from .payments import now
-from .services import accepted, ask, ask_async
+from .services import accepted, ask, ask_async, now
 
 EMAIL = re.compile(r"\A[^@\s]+@[^@\s]+\.[^@\s]+\Z")
 BLOCKED_DOMAINS = ("tempmail.com", "throwaway.email", "mailinator.com")
@@ -22,7 +21,8 @@ class CreateUserAccountHandler(StepHandler):
     """Creates the account; what is wrong with the address stays wrong."""
 
     def call(self, context: Context) -> dict[str, Any]:
-        user_info = context.get_input_or("user_info", {})
+        given = context.get_input("user_info")
+        user_info = given if isinstance(given, dict) else {}
         email = self._checked(user_info.get("email"))
         plan = user_info.get("plan") or "free"
         account = {"email": email, "name": user_info.get("name"), "plan": plan}
@@ -39,10 +39,10 @@ class CreateUserAccountHandler(StepHandler):
             "created_at": created["created_at"],
         }
 
-    def _checked(self, email: str | None) -> str:
+    def _checked(self, email: object) -> str:
         if not email:
             raise PermanentError("Email address is required", code="MISSING_EMAIL")
-        if not EMAIL.match(email):
+        if not isinstance(email, str) or not EMAIL.match(email):
             raise PermanentError(f"Invalid email format: {email}", code="INVALID_EMAIL")
         domain = email.rpartition("@")[2].lower()
         if domain in BLOCKED_DOMAINS:

@@ -5,21 +5,17 @@ tells the customer; 2.1.0 looks for fraud first, and tells more people in the en
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from tasker import Config, Context, PermanentError, handler
 
-from .services import accepted, ask, ask_async
+from .services import accepted, ask, ask_async, now
 
 NAMESPACE = "payments"
 GIFT_CARD_LIMIT = 500.0
 
 Amount = int | float
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

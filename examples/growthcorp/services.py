@@ -9,11 +9,12 @@ import asyncio
 import json
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.message import Message
 from email.parser import BytesHeaderParser
 from http.client import HTTPConnection, HTTPException
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from tasker import PermanentError, RetryableError
 
@@ -44,6 +45,11 @@ class Unreachable(RetryableError):
     """No answer came: the call may have had its effect, or not."""
 
 
+def now() -> datetime:
+    """Tell the instant, for results that say when."""
+    return datetime.now(UTC)
+
+
 def accepted(reply: Reply, what: str) -> dict[str, Any]:
     """Tell the body of an answer that says yes; raise what any other means.
 
@@ -71,7 +77,7 @@ def ask(
 
     Args:
         method: The HTTP method.
-        path: The path, from the `/` on.
+        path: The path, from the `/` on; what users gave is quoted on the way.
         body: JSON.
         key: Names the call's effect: the service has it once, however often it is asked.
         timeout: Most seconds to wait.
@@ -82,7 +88,7 @@ def ask(
     host, port = _address()
     connection = HTTPConnection(host, port, timeout=timeout)
     try:
-        connection.request(method, path, _text(body), _headers(key))
+        connection.request(method, quote(path), _text(body), _headers(key))
         response = connection.getresponse()
         return _reply(response.status, response.headers, response.read())
     except (OSError, HTTPException) as error:
@@ -98,7 +104,10 @@ async def ask_async(
     host, port = _address()
     text = _text(body)
     headers = {"Host": host, "Content-Length": str(len(text)), **_headers(key)}
-    lines = [f"{method} {path} HTTP/1.0", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"{method} {quote(path)} HTTP/1.0",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(host, port)

@@ -71,6 +71,8 @@ async def test_who_names_no_plan_gets_the_free_one(company: Company) -> None:
         (user(email=None), "Email address is required", "MISSING_EMAIL"),
         (user(email=""), "Email address is required", "MISSING_EMAIL"),
         ({}, "Email address is required", "MISSING_EMAIL"),
+        ({"user_info": "someone"}, "Email address is required", "MISSING_EMAIL"),
+        (user(email=7), "Invalid email format: 7", "INVALID_EMAIL"),
         (user(email="nobody"), "Invalid email format: nobody", "INVALID_EMAIL"),
         (user(email="a b@example.com"), "Invalid email format: a b@example.com", "INVALID_EMAIL"),
         (user(email="a@example"), "Invalid email format: a@example", "INVALID_EMAIL"),

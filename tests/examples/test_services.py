@@ -32,6 +32,19 @@ async def test_both_ways_of_asking_get_the_same_answer(troubled: Troubled) -> No
     assert [busy, busy, found, found] == answers
 
 
+async def test_what_users_give_stays_within_the_path(troubled: Troubled) -> None:
+    """
+    Line ends and spaces in an id make no other request than the one that is meant.
+    """
+    gateways = troubled()
+    path = "/payments/pay_1\r\nIdempotency-Key: mine\r\n\r\nß"
+
+    answers = [await asyncio.to_thread(ask, "GET", path), await ask_async("GET", path)]
+
+    assert [path.rpartition("payments/")[2]] * 2 == [each.body["payment_id"] for each in answers]
+    assert 2 == gateways.calls(f"GET {path}")
+
+
 async def test_no_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Both ways of asking say so, and another attempt may follow.

@@ -47,7 +47,7 @@ async def together(thread: DatabaseThread, *works: tuple[Work, bool]) -> list[An
     waiting = [asyncio.ensure_future(thread.run(work, writes=writes)) for work, writes in works]
     await asyncio.sleep(0)
     gate.set()
-    await blocking
+    await asyncio.gather(blocking, return_exceptions=True)
     return await asyncio.gather(*waiting, return_exceptions=True)
 
 
@@ -105,13 +105,42 @@ async def test_a_write_alone_that_fails_leaves_nothing() -> None:
     await thread.stop()
 
 
-async def test_without_a_connection_every_operation_says_so() -> None:
+@pytest.mark.parametrize("writes", [True, False])
+async def test_a_transaction_that_sqlite_gives_up_is_nobodys(writes: bool) -> None:
+    """
+    On a full disk it may be rolled back by itself: no one is told that he wrote something.
+    """
+
+    def give_up(on: sqlite3.Connection) -> None:
+        on.execute("rollback")
+        raise sqlite3.OperationalError("database or disk is full")
+
+    thread = DatabaseThread(connect, "test")
+    thread.start()
+
+    done = await together(thread, (add(1), True), (give_up, writes), (add(2), True))
+
+    assert [StoreUnavailable] * 3 == [type(error) for error in done]
+    assert [] == await thread.run(numbers, writes=False)
+    assert 1 == await thread.run(add(1), writes=True)
+    await thread.stop()
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        sqlite3.OperationalError("unable to open database file"),
+        FileExistsError(17, "File exists", ".tasker"),
+        PermissionError(13, "Permission denied", ".tasker"),
+    ],
+)
+async def test_without_a_connection_every_operation_says_so(trouble: Exception) -> None:
     """
     Nobody waits for ever for a database that cannot be opened.
     """
 
     def unable() -> sqlite3.Connection:
-        raise sqlite3.OperationalError("unable to open database file")
+        raise trouble
 
     thread = DatabaseThread(unable, "sqlite:nowhere")
     thread.start()

@@ -9,10 +9,11 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from tasker.errors import SchemaMismatch, StoreError, StoreUnavailable, TaskerError
+from tasker.errors import SchemaMismatch, StoreError, StoreUnavailable
 
 T = TypeVar("T")
 _MOST = 200  #: operations in one transaction
@@ -59,7 +60,7 @@ class DatabaseThread:
     def _run(self) -> None:
         try:
             connection = self._connect()
-        except (sqlite3.Error, TaskerError) as error:
+        except Exception as error:  # no such directory, not permitted, not a database, ...
             self._refuse(translated(error, self._name))
             return
         while (first := self._queue.get()) is not None:
@@ -90,7 +91,8 @@ class DatabaseThread:
             connection.execute("commit" if connection.in_transaction else "select 1")
         except sqlite3.Error as error:
             if connection.in_transaction:
-                connection.execute("rollback")
+                with suppress(sqlite3.Error):
+                    connection.execute("rollback")
             failure = translated(error, self._name)
             return [_Done(operation, None, failure) for operation in batch]
         return done
@@ -103,6 +105,8 @@ class DatabaseThread:
         try:
             result = operation.work(connection)
         except Exception as error:  # it belongs to whoever asked
+            if isinstance(error, sqlite3.Error) and not connection.in_transaction:
+                raise  # SQLite gave up the transaction, and what the others wrote in it
             if shared and operation.writes:
                 connection.execute("rollback to operation")
                 connection.execute("release operation")
@@ -149,4 +153,6 @@ def translated(error: Exception, name: str) -> Exception:
             return StoreUnavailable(f"{name}: {text}")
     if isinstance(error, sqlite3.Error):
         return StoreError(f"{name}: {error}")
+    if isinstance(error, OSError):
+        return StoreUnavailable(f"{name}: {error}")
     return error

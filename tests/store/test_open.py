@@ -42,6 +42,7 @@ def test_a_sqlite_url_says_where(url: str, path: Path | None, synchronous: str) 
     [
         ("sqlite:a.db?synchronous=off", "synchronous=off"),
         ("sqlite:a.db?mode=ro", "mode in the store URL"),
+        ("sqlite://[a.db", "write sqlite:FILE"),
         ("sqlitee:a.db", "sqlite or postgresql://, not sqlitee"),
         ("mysql://x", "not mysql"),
         ("tasker.db", "not tasker.db"),
@@ -49,6 +50,7 @@ def test_a_sqlite_url_says_where(url: str, path: Path | None, synchronous: str) 
         ("postgresql://u:secret@h/d?schema=A-b", "schema=A-b"),
         ("postgresql://u:sec:ret@h:port/d", "port"),
         ("postgresql://u:secret/x@h/d", "port"),
+        ("postgresql://u:secret@[h/d", "host"),
     ],
 )
 def test_a_wrong_url_is_told(url: str, told: str) -> None:

@@ -25,7 +25,10 @@ class Address(NamedTuple):
         Raises:
             InvalidSettings: It is not such a URL. The message never shows the password.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # whose text may show a part of the password
+            raise InvalidSettings("the host in the store URL has a '[' or ']' too many") from None
         query = dict(parse_qsl(parts.query))
         schema = query.pop("schema", "tasker")
         if parts.scheme not in ("postgresql", "postgres"):
@@ -63,8 +66,8 @@ class Address(NamedTuple):
             "idle_in_transaction_session_timeout": "60s",
         }
 
-    async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """Open a connection outside of any pool."""
+    async def connect(self, **settings: str) -> "asyncpg.Connection[asyncpg.Record]":
+        """Open a connection outside of any pool, with settings put over those of all sessions."""
         return await asyncpg.connect(
-            self.dsn, server_settings=self.server_settings, command_timeout=60
+            self.dsn, server_settings={**self.server_settings, **settings}, command_timeout=60
         )

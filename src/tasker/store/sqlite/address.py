@@ -26,7 +26,12 @@ class Address(NamedTuple):
         Raises:
             InvalidSettings: It is not such a URL.
         """
-        parts = urlsplit(url, allow_fragments=False)  # a path may contain a `#`
+        try:
+            parts = urlsplit(url, allow_fragments=False)  # a path may contain a `#`
+        except ValueError:
+            raise InvalidSettings(
+                "the store URL has a '[' or ']' after '//': write sqlite:FILE"
+            ) from None
         options = dict(parse_qsl(parts.query))
         synchronous = options.pop("synchronous", "full").lower()
         if options:

@@ -164,7 +164,7 @@ class Session:
         from tasker.client import connect
 
         key, token = os.environ.get("TASKER_API_KEY"), os.environ.get("TASKER_TOKEN")
-        async with connect(self.store_url, api_key=key, token=token) as client:
+        async with connect(self.store_url, api_key=key, token=token, retries=2) as client:
             yield client
 
     @asynccontextmanager

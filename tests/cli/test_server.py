@@ -1,0 +1,182 @@
+"""`tasker server`: a real process, asked with curl's means and with the command line."""
+
+import json
+import re
+import signal
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Here, Process, Project, words
+
+SERVE = ("server", "--port", "0", "--with-worker", "-H", "shop.py", "-T", "sell.yaml")
+
+
+def url_of(server: Process) -> str:
+    """Wait until a server answers; tell where."""
+    found = re.search(r"url=(\S+)", server.until("server_started"))
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture
+def url(project: Project) -> Iterator[str]:
+    """Serve the project's store, with a worker."""
+    with project.starting(*SERVE) as server:
+        yield url_of(server)
+        server.send(signal.SIGTERM)
+        assert 0 == server.end()
+
+
+def post(url: str, body: Any) -> Any:
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=60) as response:
+        return json.load(response)
+
+
+def test_a_task_runs_in_the_server_that_was_asked_for_it(url: str, tasker: Here) -> None:
+    """
+    And the command line follows it from outside, without a store.
+    """
+    made = post(f"{url}/v1/tasks", {"name": "shop.sell", "context": {"sku": "mug"}})
+    ended = get(f"{url}/v1/tasks/{made['id']}/wait?timeout=60")
+
+    assert "complete" == ended["status"]
+    shown = tasker("task", "show", made["id"], "--server", url, "--json").document
+    assert "complete" == shown["state"]
+    listed = tasker("task", "list", "--store", url, "--json").document
+    assert [made["id"]] == [task["id"] for task in listed["tasks"]]
+    created = tasker(
+        "task", "create", "shop.sell", "-c", '{"sku": "cup"}', "--json",
+        environment={"TASKER_URL": url},
+    )  # fmt: skip
+    assert 0 == created.code, created.err
+
+
+def test_what_needs_a_store_says_so_to_a_server(url: str, tasker: Here) -> None:
+    ran = tasker("key", "list", "--server", url)
+
+    assert 2 == ran.code
+    assert "works on a store itself" in ran.err
+
+
+def test_a_server_that_is_not_there_is_told(tasker: Here) -> None:
+    ran = tasker("task", "list", "--server", "http://127.0.0.1:9", "--json")
+
+    assert 3 == ran.code
+    assert "http://127.0.0.1:9" in ran.err
+
+
+def test_it_does_not_listen_to_everybody_unasked(project: Project) -> None:
+    """
+    Without authentication it takes a word of its own.
+    """
+    refused = project.tasker("server", "--host", "0.0.0.0", "--port", "0")
+    with project.starting("server", "--host", "0.0.0.0", "--port", "0", "--insecure") as server:
+        assert url_of(server).startswith("http://0.0.0.0:")
+
+    assert 2 == refused.code
+    assert "without authentication" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("-H", "shop.py"), "handlers are for a worker"),
+        (("--port", "70000"), "less than or equal to 65535"),
+        (("--namespaces", "gone.yaml"), "gone.yaml: cannot be read"),
+        (("--config", "gone.toml"), "gone.toml cannot be read"),
+        (("--with-worker", "-H", "gone.py"), "gone.py"),
+        (("--store", "mysql://x"), "a store URL starts with"),
+    ],
+)
+def test_what_is_wrong_is_told_at_the_start(
+    tasker: Here, arguments: tuple[str, ...], told: str
+) -> None:
+    ran = tasker("server", "--port", "0", *arguments)
+
+    assert 2 == ran.code
+    assert told in words(ran.err)
+
+
+def test_policies_are_declared_at_the_start(project: Project) -> None:
+    """
+    And templates registered, where no worker does it: those that need an approval wait.
+    """
+    project.write(
+        "namespaces.yaml",
+        """
+        namespaces:
+          shop:
+            owner_team: retail
+            requires_approval: true
+            approvers: [ann@example.com]
+        """,
+    )
+    with project.starting(
+        "server", "--port", "0", "--namespaces", "namespaces.yaml", "-T", "sell.yaml"
+    ) as server:
+        url = url_of(server)
+        shop = get(f"{url}/v1/namespaces/shop")
+
+    assert ("retail", 1) == (shop["policy"]["owner_team"], shop["pending_approval"])
+
+
+def test_the_file_and_the_environment_are_read(project: Project) -> None:
+    """
+    Logs are as they say, too; the command line has the last word.
+    """
+    project.write("tasker.toml", 'log_format = "json"\n[server]\nport = 1\nburst = 7\n')
+
+    with project.starting("server", TASKER_SERVER__PORT="0") as server:
+        started = json.loads(server.until("server_started"))
+        shown = project.tasker("config", "show", "--json", TASKER_SERVER__PORT="2")
+
+    assert started["url"].startswith("http://127.0.0.1:")
+    assert (2, 7) == (shown.document["server"]["port"], shown.document["server"]["burst"])
+
+
+def test_settings_are_shown_as_toml_without_secrets(tasker: Here) -> None:
+    import tomllib
+
+    ran = tasker("config", "show", environment={"TASKER_STORE": "postgresql://t:swordfish@db/t"})
+
+    shown = tomllib.loads(ran.out)
+    assert "swordfish" not in ran.out
+    assert ("postgresql://t:********@db/t", 8080) == (shown["store"], shown["server"]["port"])
+
+
+def test_a_second_signal_ends_it_at_once(project: Project) -> None:
+    """
+    Also while a step runs that would take long.
+    """
+    project.write(
+        "slow.py",
+        """
+        import asyncio
+        from tasker import Workflow
+
+        flow = Workflow("slow.sleep")
+
+        @flow.step
+        async def nap() -> None:
+            print("napping", flush=True)
+            await asyncio.sleep(600)
+        """,
+    )
+    with project.starting("server", "--port", "0", "--with-worker", "-H", "slow.py") as server:
+        post(f"{url_of(server)}/v1/tasks", {"name": "slow.sleep"})
+        server.until("napping")
+        server.send(signal.SIGINT)
+        server.until("stopping")
+        server.send(signal.SIGINT)
+
+        assert 0 == server.end()

@@ -47,7 +47,8 @@ async def authorize(
         missing = f"there is no {'template' if name else 'namespace'} {namespace}"
         missing += f".{name}" if name else ""
     touched = Touched(namespace, name, version)
-    await api_of(request).gate.authorize(principal, permission, touched, missing)
+    gate = api_of(request).gate
+    await gate.authorize(request.scope, principal, permission, touched, missing)
     return principal
 
 

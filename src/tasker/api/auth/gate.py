@@ -140,13 +140,19 @@ class Gate:
     # ------------------------------------------------------------ what they may
 
     async def authorize(
-        self, principal: Principal, permission: Permission, touched: Touched, missing: str
+        self,
+        scope: Mapping[str, Any],
+        principal: Principal,
+        permission: Permission,
+        touched: Touched,
+        missing: str,
     ) -> None:
         """Let a principal use a permission, or refuse it.
 
         What it may not see is not there, so that a refusal tells nobody that it is.
 
         Args:
+            scope: The request's.
             principal: Who it is.
             permission: What it wants to use.
             touched: On what.
@@ -162,6 +168,7 @@ class Gate:
             "by": principal.credential,
             "permission": str(permission),
             "namespace": touched.namespace,
+            "correlation_id": correlation_of(scope),
         }
         log.info("not_authorized", extra=facts)
         if permission in _MAKES or touched.namespace is None:

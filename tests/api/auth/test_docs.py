@@ -1,0 +1,48 @@
+"""What docs/security.md says is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tasker.api.auth.gate import roles_of
+from tasker.configuration import load_settings
+from tasker.permissions import ROLES
+
+PAGE = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
+SETTINGS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize("text", SETTINGS)
+def test_its_settings_are_settings(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Each block by itself.
+    """
+    monkeypatch.delenv("TASKER_CONFIG", raising=False)
+    file = tmp_path / "tasker.toml"
+    file.write_text(text)
+
+    auth = load_settings(file).auth
+    assert auth.enabled
+    assert set(ROLES) <= set(roles_of(auth))
+
+
+def test_its_table_tells_what_roles_may_do() -> None:
+    """
+    Every permission, and every role that is built in.
+    """
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in PAGE.splitlines()
+        if line.startswith("| Permission |") or re.match(r"\| `\w+:\w+` \|", line)
+    ]
+    head, *body = rows
+    told = {
+        role: {row[0].strip("`") for row in body if row[column] == "x"}
+        for column, role in enumerate(head)
+        if column
+    }
+
+    assert told == {role: set(map(str, permissions)) for role, permissions in ROLES.items()}

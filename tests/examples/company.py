@@ -21,7 +21,7 @@ from tasker import (
     load_templates,
 )
 from tasker.events import Event, StepSettled
-from tasker.model import Attempt, AttemptOutcome, Json, Step, TaskId
+from tasker.model import Attempt, AttemptOutcome, Step, TaskId
 from tasker.testing.skipping import FOR_EVER, SkippingStore
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +90,7 @@ class Company:
         if isinstance(event, StepSettled) and event.outcome is AttemptOutcome.RETRY:
             self.delays.setdefault(event.step, []).append(event.delay.total_seconds())
 
-    async def run(self, template: str, context: Json, **options: Any) -> Ended:
+    async def run(self, template: str, context: dict[str, Any], **options: Any) -> Ended:
         """Create a task, and wait until it has ended, however."""
         task = await self.client.create_task(template, context, **options)
         return await self.ended(task.id)

@@ -95,7 +95,10 @@ class HttpClient(HttpTeams):
     # ----------------------------------------------------------------- creating
 
     async def create_task(
-        self, template: str, context: Json = None, **options: Unpack[TaskOptions]
+        self,
+        template: str,
+        context: Mapping[str, Any] | None = None,
+        **options: Unpack[TaskOptions],
     ) -> Task:
         request = TaskRequest(
             template=template, context={} if context is None else context, **options
@@ -118,7 +121,7 @@ class HttpClient(HttpTeams):
     async def run(
         self,
         template: str,
-        context: Json = None,
+        context: Mapping[str, Any] | None = None,
         *,
         timeout: timedelta | None = None,
         **options: Unpack[TaskOptions],

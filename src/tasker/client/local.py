@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Unpack
 
 from tasker import codec, versions
 from tasker.client.catalogue import Catalogue, Shape, split
@@ -135,7 +135,7 @@ class LocalClient(LocalTeams):
     async def create_task(
         self,
         template: str,
-        context: Json = None,
+        context: Mapping[str, Any] | None = None,
         *,
         connection: "asyncpg.Connection[asyncpg.Record] | None" = None,
         **options: Unpack[TaskOptions],
@@ -213,7 +213,7 @@ class LocalClient(LocalTeams):
 
     def _new(self, request: TaskRequest, shape: Shape) -> NewTask:
         template = shape.stored.template
-        context = request.context
+        context: Json = request.context
         if template.input_schema is not None and self._inputs is not SchemaMode.OFF:
             context = self._prepared(template, context)
         elif not isinstance(context, Mapping):
@@ -275,7 +275,7 @@ class LocalClient(LocalTeams):
     async def run(
         self,
         template: str,
-        context: Json = None,
+        context: Mapping[str, Any] | None = None,
         *,
         timeout: timedelta | None = None,
         **options: Unpack[TaskOptions],

@@ -1,10 +1,10 @@
 """Creating tasks, watching them, and acting on them: the one API for programs."""
 
 import builtins  # whose `list` the method of that name hides
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack
 
 from tasker.client.teams import TeamClient
 from tasker.model import (
@@ -28,7 +28,7 @@ class TaskRequest:
     template: str
     """`name`, `namespace.name`, or either with `@version`; see `versions` for ranges."""
 
-    context: Json = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
     """The task's input: a JSON object."""
 
     namespace: str | None = None
@@ -73,7 +73,10 @@ class Client(TeamClient, Protocol):
     """What programs do with tasks, wherever the store is."""
 
     async def create_task(
-        self, template: str, context: Json = None, **options: Unpack[TaskOptions]
+        self,
+        template: str,
+        context: Mapping[str, Any] | None = None,
+        **options: Unpack[TaskOptions],
     ) -> Task:
         """Create one task; `options` are the other fields of `TaskRequest`.
 
@@ -95,7 +98,7 @@ class Client(TeamClient, Protocol):
     async def run(
         self,
         template: str,
-        context: Json = None,
+        context: Mapping[str, Any] | None = None,
         *,
         timeout: timedelta | None = None,
         **options: Unpack[TaskOptions],

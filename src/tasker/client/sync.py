@@ -1,12 +1,12 @@
 """The client for code that blocks: sync handlers, scripts."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar, Unpack
 
 from tasker.client.protocol import Client, TaskOptions
-from tasker.model import Json, Task, TaskId
+from tasker.model import Task, TaskId
 
 T = TypeVar("T")
 
@@ -24,7 +24,10 @@ class SyncClient:
         self._loop = loop
 
     def create_task(
-        self, template: str, context: Json = None, **options: Unpack[TaskOptions]
+        self,
+        template: str,
+        context: Mapping[str, Any] | None = None,
+        **options: Unpack[TaskOptions],
     ) -> Task:
         """See `Client.create_task`."""
         return self._wait_for(self._client.create_task(template, context, **options))
@@ -32,7 +35,7 @@ class SyncClient:
     def run(
         self,
         template: str,
-        context: Json = None,
+        context: Mapping[str, Any] | None = None,
         *,
         timeout: timedelta | None = None,
         **options: Unpack[TaskOptions],

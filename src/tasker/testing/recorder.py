@@ -1,13 +1,13 @@
 """A client that creates nothing, and remembers what was to be created."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Unpack
 
 from tasker import codec
 from tasker.client import TaskOptions, TaskRequest
 from tasker.errors import NotFound, StepParked
-from tasker.model import Json, StepCounts, Task, TaskId, TaskState, TemplateName
+from tasker.model import StepCounts, Task, TaskId, TaskState, TemplateName
 
 
 class Recorder:
@@ -22,7 +22,10 @@ class Recorder:
         self._tasks: dict[TaskId, Task] = {}
 
     async def create_task(
-        self, template: str, context: Json = None, **options: Unpack[TaskOptions]
+        self,
+        template: str,
+        context: Mapping[str, Any] | None = None,
+        **options: Unpack[TaskOptions],
     ) -> Task:
         """Remember a request; tell the task that it would make."""
         context = {} if context is None else context
@@ -35,7 +38,7 @@ class Recorder:
     async def run(
         self,
         template: str,
-        context: Json = None,
+        context: Mapping[str, Any] | None = None,
         *,
         timeout: timedelta | None = None,
         **options: Unpack[TaskOptions],

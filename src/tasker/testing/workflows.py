@@ -87,7 +87,7 @@ class WorkflowRun:
 
 async def run_workflow(
     workflow: Source,
-    context: Json = None,
+    context: Mapping[str, Any] | None = None,
     *,
     handlers: object = (),
     stubs: Mapping[str, Any] | None = None,

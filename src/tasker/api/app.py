@@ -102,6 +102,7 @@ def create_app(
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     if not isinstance(store, str):
         app.state.tasker = _api(store, settings, rules, metrics, worker)

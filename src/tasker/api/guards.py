@@ -78,10 +78,8 @@ class Frame:
             self._tell(scope, status, time.perf_counter() - began)
 
     def _tell(self, scope: Scope, status: int, took: float) -> None:
-        route = scope.get("route")
-        path = getattr(route, "path", None) or "unmatched"
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self.seen(method, path, status, took)
+        self.seen(method, route_of(scope), status, took)
         if self.access_log and scope["path"] not in _EXEMPT:
             principal = scope["state"].get("principal")
             access_log.info(
@@ -97,6 +95,11 @@ class Frame:
                     "correlation_id": correlation_of(scope),
                 },
             )
+
+
+def route_of(scope: Scope) -> str:
+    """Tell the path of the route that a request met, without ids."""
+    return getattr(scope.get("route"), "path", None) or "unmatched"
 
 
 class Limits:
@@ -199,6 +202,17 @@ class Traced:
         if scope["type"] != "http" or scope["path"] in _EXEMPT:
             await self.app(scope, receive, send)
             return
-        with self._tracing.request(scope["method"], scope["path"], sent_trace(scope)) as trace:
-            scope["state"]["trace"] = trace
-            await self.app(scope, receive, send)
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with self._tracing.request(scope["method"], sent_trace(scope)) as span:
+            scope["state"]["trace"] = span.trace
+            try:
+                await self.app(scope, receive, watched)
+            finally:
+                span.answered(scope["method"], route_of(scope), status)

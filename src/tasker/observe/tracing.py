@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tasker.errors import InvalidSettings
@@ -59,21 +59,37 @@ class Tracing:
             self._seconds.record(event.ran_for.total_seconds(), labels)
 
     @contextmanager
-    def request(self, method: str, path: str, sent: str | None) -> Iterator[str | None]:
-        """Put a request into a span; tell the traceparent of that, for the tasks it makes.
+    def request(self, method: str, sent: str | None) -> Iterator["RequestSpan"]:
+        """Put a request into a span.
 
         Args:
             method: GET, POST, ...
-            path: What is asked for, without ids.
             sent: The caller's traceparent.
         """
         with self._tracer.start_as_current_span(
-            f"{method} {path}", context=_parent(sent), kind=SpanKind.SERVER
+            method, context=_parent(sent), kind=SpanKind.SERVER
         ) as span:
-            carrier: dict[str, str] = {}
-            _PROPAGATOR.inject(carrier)
-            known = span.get_span_context().is_valid
-            yield carrier.get("traceparent") if known else sent
+            yield RequestSpan(span, sent)
+
+
+class RequestSpan:
+    """The span of one request."""
+
+    def __init__(self, span: trace.Span, sent: str | None) -> None:
+        self._span = span
+        carrier: dict[str, str] = {}
+        _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
+        self.trace = carrier.get("traceparent", sent)
+        """The traceparent of what the request creates."""
+
+    def answered(self, method: str, route: str, status: int) -> None:
+        """Name it by the route, which has no ids in it, and tell how it ended."""
+        self._span.update_name(f"{method} {route}")
+        self._span.set_attribute("http.request.method", method)
+        self._span.set_attribute("http.route", route)
+        self._span.set_attribute("http.response.status_code", status)
+        if status >= 500:
+            self._span.set_status(StatusCode.ERROR)
 
 
 def _parent(traceparent: str | None) -> Context:

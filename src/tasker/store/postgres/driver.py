@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -23,6 +24,7 @@ from tasker.model import (
 from tasker.store import statements
 from tasker.store.postgres import schema
 from tasker.store.postgres.address import Address
+from tasker.store.postgres.lane import Lane
 from tasker.store.postgres.listen import Listener
 from tasker.store.records import Reader
 
@@ -67,7 +69,8 @@ class Driver:
     Args:
         url: `postgresql://user@host/database?schema=tasker`; what else is in its query
             goes to the driver.
-        connections: The most connections of the pool. A worker has one more, to listen.
+        connections: The most connections of the pool. A worker has two more: one to listen,
+            one for its claims and settlements.
     """
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
@@ -75,6 +78,7 @@ class Driver:
         self.url = self.address.shown
         self._connections = connections
         self._listener = Listener(self.address.connect, self.address.schema)
+        self._lane = Lane(partial(self.address.connect, plan_cache_mode="force_generic_plan"))
 
     async def __aenter__(self) -> Self:
         with driver_errors(self.url):
@@ -97,6 +101,7 @@ class Driver:
         await self._listener.close()
         try:
             async with asyncio.timeout(5):
+                await self._lane.close()
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
@@ -148,6 +153,14 @@ class Driver:
         text, names = STATEMENTS[statement]
         with driver_errors(self.url):
             return await self._pool.fetch(text, *[parameters[name] for name in names])
+
+    async def _at_once(self, statement: str, /, **parameters: Any) -> list[Any]:
+        """Run a statement on the connection that is kept for such, where it is free."""
+        if not self._lane.free:
+            return await self._all(statement, **parameters)
+        text, names = STATEMENTS[statement]
+        with driver_errors(self.url):
+            return await self._lane.fetch(text, *[parameters[name] for name in names])
 
     async def _one(self, statement: str, /, **parameters: Any) -> Any:
         rows = await self._all(statement, **parameters)

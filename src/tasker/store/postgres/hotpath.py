@@ -23,7 +23,7 @@ class HotPath(Driver):
     """Claiming and settling: what runs for every step."""
 
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
-        rows = await self._all("claim", worker=worker, queues=list(queues), limit=limit)
+        rows = await self._at_once("claim", worker=worker, queues=list(queues), limit=limit)
         next_due = None
         if rows and rows[-1][0] is None:
             next_due = rows.pop()[5]
@@ -40,7 +40,7 @@ class HotPath(Driver):
         if not outcomes:
             return Settled((), (), ())
         tasks, nos, attempts, kinds, results, errors, delays = zip(*outcomes, strict=True)
-        rows = await self._all(
+        rows = await self._at_once(
             "settle",
             worker=worker,
             tasks=tasks,

@@ -1,8 +1,8 @@
 """Requests to a server that may be away for a moment: sent again where that is safe."""
 
-import asyncio
 import random
 import time
+from asyncio import sleep
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -84,7 +84,7 @@ class Requests:
                 if response.status_code not in _AGAIN or not left or not (again or refused):
                     return _read(response)
                 pause = _asked_pause(response)
-            await asyncio.sleep(_pause(self._retries - left) if pause is None else pause)
+            await sleep(_pause(self._retries - left) if pause is None else pause)
         raise AssertionError  # the last round returns or raises
 
 

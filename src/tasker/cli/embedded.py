@@ -58,7 +58,7 @@ class Embedded:
                         if not task.created:
                             progress.refresh(task, await worker.client.steps(task.id))
                         code = await self._wait(worker, task, timeout)
-                    self._tell_left(code, timeout)
+                    self._tell_left(code, timeout, key=options["idempotency_key"])
                     if code is Exit.TIMEOUT:
                         worker.stop(_HASTE)
                 task, steps = await store.get_task(task.id), await store.list_steps(task.id)
@@ -103,9 +103,10 @@ class Embedded:
             return ended.result()
         return Exit(128 + (self._signal or signal.SIGINT)) if done else Exit.TIMEOUT
 
-    def _tell_left(self, code: Exit, timeout: timedelta | None) -> None:
+    def _tell_left(self, code: Exit, timeout: timedelta | None, *, key: str | None) -> None:
         """Say why nobody waits for the task any more."""
-        goes_on = "it goes on when a worker runs, or this command with the same idempotency key"
+        again = ", or this command again" if key else ""
+        goes_on = f"it goes on when a worker runs{again}"
         if code is Exit.TIMEOUT:
             message = f"the task did not end within {duration(timeout)}; {goes_on}"
             tell_error(self._session.err, message, title="Timeout")

@@ -1,0 +1,59 @@
+"""A worker process that the crash tests kill: `python worker.py STORE_URL EFFECTS_FILE`.
+
+Each handler leaves a line in the effects file before it returns, as a service that was
+called would: what the database does not know of, the file does.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from tasker import Context, RetryableError, Worker, WorkerSettings, open_store
+
+LEASE = timedelta(seconds=1)
+
+
+def effects(file: Path) -> Callable[[Context], None]:
+    """Tell a function that appends one line, in one write, for an attempt."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def record(context: Context) -> None:
+        line = f"{context.task_id} {context.step} {context.attempt}\n"
+        os.write(descriptor, line.encode())
+
+    return record
+
+
+async def main(url: str, file: Path) -> None:
+    record = effects(file)
+
+    async def quick(context: Context) -> str:
+        await asyncio.sleep(0.01)
+        record(context)
+        return context.step
+
+    def blocking(context: Context) -> str:
+        record(context)
+        return context.step
+
+    async def failing_first(context: Context) -> str:
+        record(context)
+        if context.tries == 1:
+            raise RetryableError("once", retry_after=0.05)
+        return context.step
+
+    handlers = {"quick": quick, "blocking": blocking, "failing_first": failing_first}
+    settings = WorkerSettings(slots=8, lease=LEASE, poll=timedelta(seconds=0.2))
+    async with open_store(url, upgrade=False) as store:
+        worker = Worker(store, [handlers], settings=settings)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+        print("ready", flush=True)
+        await worker.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))

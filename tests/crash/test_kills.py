@@ -1,6 +1,8 @@
 """Worker processes are killed with SIGKILL, again and again, until all tasks are done."""
 
 import asyncio
+import contextlib
+import os
 import random
 import signal
 import sys
@@ -10,17 +12,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tasker import LocalClient, Retry, TaskRequest, TaskState, Template, open_store
+from tasker.errors import StoreUnavailable
 from tasker.model import AttemptOutcome, StepSpec, StepState, Task
 from tasker.store.protocol import Store
+from tasker.testing.postgres import temporary_postgres
 
 pytestmark = pytest.mark.anyio
 
 PROGRAM = Path(__file__).with_name("worker.py")
 WORKERS = 3
 KILLS = 10  #: at least
+CRASHES = 4  #: of the database
 WITHIN = 90.0  #: seconds
 
 #: more than there are kills, so that no step runs out of attempts by being killed
@@ -119,6 +125,30 @@ async def open_tasks(store: Store, tasks: Sequence[Task]) -> list[Task]:
     return [task for task in found if not task.ended]
 
 
+def count(effects: Path) -> Counter[tuple[str, ...]]:
+    """Count the effects of each (task, step)."""
+    return Counter(tuple(line.split()[:2]) for line in effects.read_text().splitlines())
+
+
+async def prove(store: Store, tasks: Sequence[Task], effects: Path) -> None:
+    """Hold what the store says against itself, and against what the handlers did."""
+    done = count(effects)
+    for task in tasks:
+        assert TaskState.COMPLETE == (await store.get_task(task.id)).state
+        steps = await store.list_steps(task.id)
+        assert {StepState.COMPLETE} == {found.state for found in steps}
+        history = await store.history(task.id)
+        completed = [row for row in history if row.outcome is AttemptOutcome.COMPLETE]
+        assert sorted(found.name for found in steps) == sorted(row.step for row in completed)
+        numbers = Counter((row.step, row.attempt) for row in history)
+        assert {1} == set(numbers.values()), "an attempt was used twice"
+        for found in steps:
+            assert done[task.id, found.name] >= 1
+            ended = [row.attempt for row in history if row.step == found.name]
+            assert list(range(1, found.attempt + 1)) == sorted(ended)
+    assert [] == await store.lapsed(10)
+
+
 async def test_killed_workers_lose_nothing_and_settle_nothing_twice(
     url: str, tmp_path: Path
 ) -> None:
@@ -139,18 +169,48 @@ async def test_killed_workers_lose_nothing_and_settle_nothing_twice(
                 waiting = await open_tasks(store, waiting)
             assert [0] * WORKERS == await workers.stop()
 
-        done = Counter(tuple(line.split()[:2]) for line in effects.read_text().splitlines())
-        for task in tasks:
-            assert TaskState.COMPLETE == (await store.get_task(task.id)).state
-            steps = await store.list_steps(task.id)
-            assert {StepState.COMPLETE} == {found.state for found in steps}
-            history = await store.history(task.id)
-            completed = [row for row in history if row.outcome is AttemptOutcome.COMPLETE]
-            assert sorted(found.name for found in steps) == sorted(row.step for row in completed)
-            numbers = Counter((row.step, row.attempt) for row in history)
-            assert {1} == set(numbers.values()), "an attempt was used twice"
-            for found in steps:
-                assert done[task.id, found.name] >= 1
-                ended = [row.attempt for row in history if row.step == found.name]
-                assert list(range(1, found.attempt + 1)) == sorted(ended)
-        assert [] == await store.lapsed(10)
+        await prove(store, tasks, effects)
+
+
+async def test_a_killed_database_loses_nothing_and_settles_nothing_twice(tmp_path: Path) -> None:
+    """
+    PostgreSQL's processes die at any moment; it recovers, and the workers take up their work.
+    """
+    effects = tmp_path / "effects"
+    rng = random.Random(11)
+    with temporary_postgres(settings={"log_min_messages": "panic"}) as url:
+        async with open_store(url, upgrade=True) as store:
+            tasks = await create(store)
+            async with fleet(url, effects) as workers:
+                end = time.monotonic() + WITHIN
+                waiting: Sequence[Task] = tasks
+                crashes = 0
+                while waiting or crashes < CRASHES:
+                    assert time.monotonic() < end, f"{len(waiting)} tasks never ended"
+                    if crashes < CRASHES:
+                        await asyncio.sleep(rng.uniform(0.3, 0.6))  # the moment of the next death
+                        crashes += await kill_backend(url, rng)
+                    with contextlib.suppress(StoreUnavailable):
+                        waiting = await open_tasks(store, waiting)
+                assert [0] * WORKERS == await workers.stop()
+
+            await prove(store, tasks, effects)
+
+
+async def kill_backend(url: str, rng: random.Random) -> bool:
+    """Kill the server's process behind a worker's connection: all of them restart."""
+    try:
+        connection = await asyncpg.connect(url)
+    except (OSError, asyncpg.PostgresError):  # it is still recovering
+        return False
+    try:
+        rows = await connection.fetch(
+            "select pid from pg_stat_activity"
+            " where backend_type = 'client backend' and pid <> pg_backend_pid()"
+        )
+    finally:
+        connection.terminate()
+    if not rows:
+        return False
+    os.kill(rng.choice(rows)["pid"], signal.SIGKILL)
+    return True

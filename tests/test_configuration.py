@@ -173,6 +173,7 @@ def test_a_worker_has_the_settings_that_workers_have() -> None:
         "handlers",
         "templates",
         "embedded",
+        "metrics",
     }
 
 

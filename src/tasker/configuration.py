@@ -54,6 +54,10 @@ class WorkerSection(Section):
     embedded: bool = False
     """Whether the server runs a worker in its own process."""
 
+    metrics: str | None = None
+    """Where a worker tells its metrics, as `127.0.0.1:9100`; absent: nowhere, or of one that
+    runs in a server, at the server's `/metrics`."""
+
     slots: Annotated[int, Field(ge=1)] = 100
     """Attempts run at once. Each sync handler that runs takes a thread."""
 
@@ -86,7 +90,7 @@ class WorkerSection(Section):
 
     def settings(self, environment: str | None) -> WorkerSettings:
         """Tell the settings of a worker."""
-        own = {"handlers", "templates", "embedded"}
+        own = {"handlers", "templates", "embedded", "metrics"}
         facts = {name: getattr(self, name) for name in type(self).model_fields if name not in own}
         return WorkerSettings(environment=environment, **facts)
 

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -180,3 +181,40 @@ def test_a_second_signal_ends_it_at_once(project: Project) -> None:
         server.send(signal.SIGINT)
 
         assert 0 == server.end()
+
+
+def test_a_worker_reads_the_configuration_too(project: Project, tasker: Here) -> None:
+    """
+    And tells its metrics where that says.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    project.write(
+        "tasker.toml",
+        f"""
+        store = "sqlite:other.db"
+
+        [worker]
+        handlers = ["shop.py"]
+        templates = ["sell.yaml"]
+        slots = 7
+        metrics = "127.0.0.1:{port}"
+        """,
+    )
+    with project.starting("worker") as worker:
+        assert "slots=7" in worker.until("worker_started")
+        store = ("--store", "sqlite:other.db")
+        ran = tasker("task", "create", "shop.sell", "-c", '{"sku": "mug"}', *store)
+        assert 0 == tasker("task", "show", "last", "--watch", *store).code
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as response:
+            metrics = response.read().decode()
+
+    assert 0 == ran.code, ran.err
+    assert 'tasker_tasks_ended_total{state="complete"} 1.0' in metrics
+
+
+def test_a_worker_without_handlers_is_refused(tasker: Here) -> None:
+    ran = tasker("worker")
+
+    assert 2 == ran.code
+    assert "a worker needs handlers" in words(ran.err)

@@ -6,30 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tasker.cli.configured import ConfigFile, Store, configured, set_up_logs
 from tasker.cli.exits import Exit
 from tasker.cli.options import Environment, TemplatePaths
 from tasker.cli.session import Session, command
 
 if TYPE_CHECKING:
     from tasker.configuration import Settings
-
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        envvar="TASKER_CONFIG",
-        metavar="FILE",
-        help="Settings, as TOML; default: tasker.toml where there is one.",
-    ),
-]
-Store = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="URL",
-        help="sqlite (the file .tasker/tasker.db), sqlite:FILE, or postgresql://...",
-    ),
-]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -96,8 +79,8 @@ def server(
         "server": {"host": host, "port": port},
         "worker": worker,
     }
-    settings = _settings(config, overrides)
-    _set_up_logs(session, context, settings)
+    settings = configured(config, overrides)
+    set_up_logs(session, context, settings)
     return _serve(settings, insecure=insecure)
 
 
@@ -110,7 +93,7 @@ async def _serve(settings: "Settings", *, insecure: bool) -> Exit:
 
 def show(session: Session, config: ConfigFile = None) -> None:
     """Show all settings as they are in force, with secrets hidden."""
-    shown = _settings(config, {}).shown()
+    shown = configured(config, {}).shown()
     if session.as_json:
         session.document(shown)
         return
@@ -135,31 +118,3 @@ def _tables(shown: dict[str, Any], within: str = "") -> list[tuple[str, dict[str
             path = f"{within}{name}"
             found += [(path, value), *_tables(value, f"{path}.")]
     return found
-
-
-def _settings(config: Path | None, overrides: dict[str, Any]) -> "Settings":
-    from tasker.configuration import load_settings
-
-    return load_settings(config, _said(overrides))
-
-
-def _said(overrides: dict[str, Any]) -> dict[str, Any]:
-    """Keep what was said on the command line."""
-    return {
-        name: _said(value) if isinstance(value, dict) else value
-        for name, value in overrides.items()
-        if value is not None and value != {}
-    }
-
-
-def _set_up_logs(session: Session, context: typer.Context, settings: "Settings") -> None:
-    """Write logs as the settings say, but where the command line says otherwise."""
-    from tasker.cli import logs
-
-    source = context.get_parameter_source("log_format")
-    given = source is not None and source.name != "DEFAULT"
-    log_format = context.params["log_format"] if given else settings.log_format
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    level = max(level - 10 * int(context.params.get("verbose") or 0), logging.DEBUG)
-    colours = session.err.is_terminal and not session.err.no_color
-    logs.set_up(level, as_json=log_format == "json", colours=colours)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 
 from tasker.cli.serving import Loaded, signals_told
+from tasker.cli.watching import Watching
 from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.store.protocol import Store
@@ -25,6 +26,7 @@ async def work(
     name: str | None = None,
     replace: bool = False,
     supervisor: int | None = None,
+    watching: Watching | None = None,
 ) -> None:
     """Run a worker until a signal.
 
@@ -36,6 +38,7 @@ async def work(
         replace: Whether templates that exist with other content are replaced.
         supervisor: The descriptor of a socket to the process that started this one: it is
             told when the worker has started, and its end ends the worker.
+        watching: Who is told what it does; None: nobody.
     """
     worker = Worker(
         store,
@@ -44,6 +47,8 @@ async def work(
         settings=settings,
         name=f"{name}:{os.getpid()}" if name else None,
         replace=replace,
+        observers=watching.observers if watching else (),
+        around=watching.around if watching else None,
     )
 
     def signalled(which: signal.Signals, count: int) -> None:

@@ -91,6 +91,26 @@ async def test_a_sync_handler_may_wait_as_well(url: str) -> None:
     assert [child.id for child in children] == [step.result for step in steps]
 
 
+async def test_a_step_cannot_wait_for_its_own_task(url: str) -> None:
+    """
+    It would wait for ever; so it ends, and says why.
+    """
+
+    async def own(context: Context) -> None:
+        await context.client.wait(context.task_id)
+
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(store, [{"own": own}], templates=[template("own")]) as worker,
+    ):
+        with pytest.raises(TaskFailed) as failed:
+            await worker.client.run("n.own", timeout=SOON)
+        [step] = await worker.client.steps(failed.value.task.id)
+
+    assert 1 == step.attempt
+    assert "cannot wait for its own task" in str(step.error)
+
+
 async def test_a_cancelled_child_fails_its_parent(url: str) -> None:
     """
     The wait ends with TaskFailed, like anywhere else.

@@ -14,7 +14,7 @@ from tasker import codec, versions
 from tasker.client.catalogue import Catalogue, Shape, split
 from tasker.client.protocol import TaskOptions, TaskRequest
 from tasker.client.teams import LocalTeams
-from tasker.client.waiting import require_success, still_open
+from tasker.client.waiting import parked, require_success, still_open
 from tasker.clock import Clock, SystemClock
 from tasker.config import SchemaMode
 from tasker.errors import (
@@ -22,7 +22,6 @@ from tasker.errors import (
     InvalidInput,
     NotApproved,
     NotFound,
-    StepParked,
     StoreUnavailable,
 )
 from tasker.model import (
@@ -291,7 +290,7 @@ class LocalClient(LocalTeams):
         pause = _FIRST_PAUSE
         while not (task := await self._look(task_id, end)).ended:
             if self._origin is not None and end is None:
-                raise StepParked(task_id)
+                raise parked(task, self._origin.task_id)
             if end is not None and time.monotonic() >= end:
                 raise still_open(task, timeout or timedelta(0))
             await asyncio.sleep(min(pause, end - time.monotonic()) if end is not None else pause)

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from tasker.errors import TaskFailed, WaitTimeout
-from tasker.model import Task, TaskState
+from tasker.errors import Misuse, StepParked, TaskFailed, WaitTimeout
+from tasker.model import Task, TaskId, TaskState
 
 
 def require_success(task: Task) -> Task:
@@ -17,3 +17,10 @@ def require_success(task: Task) -> Task:
 def still_open(task: Task, timeout: timedelta) -> WaitTimeout:
     """Make the error for a task that did not end in time."""
     return WaitTimeout(f"task {task.id} is still {task.state} after {timeout}")
+
+
+def parked(task: Task, waiting: TaskId) -> BaseException:
+    """Tell how an attempt of the task `waiting` waits for one that is open: for its own, never."""
+    if task.id == waiting:
+        return Misuse(f"a step of task {waiting} cannot wait for its own task to end")
+    return StepParked(task.id)

@@ -18,13 +18,15 @@ from tasker import (
     LocalClient,
     Retry,
     StepState,
+    TaskRequest,
     TaskState,
     Worker,
     WorkerSettings,
 )
+from tasker.engine import janitor
 from tasker.errors import TaskFailed
 from tasker.events import Event, SettleRefused, StepStarted
-from tasker.model import AttemptOutcome, Backoff, Step, Task
+from tasker.model import AttemptOutcome, Backoff, Step, Task, TaskFilter
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -191,6 +193,28 @@ async def test_a_task_that_misses_its_deadline_ends(store: Store) -> None:
         await eventually(lambda: obstinate.stopped)
 
     assert (failed.value.task.error or {})["code"] == "deadline_exceeded"
+
+
+async def test_all_tasks_that_miss_their_deadline_end_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor, "PERIOD", 3600)
+    await store.register_template(FLOW, registered_by="test")
+    client = LocalClient(store)
+    late = TaskRequest(template="n.flow", deadline=timedelta(milliseconds=1))
+    await client.create_tasks([late] * 250)
+
+    async def still_open() -> int:
+        found = await client.list(TaskFilter(state=TaskState.PENDING), limit=250)
+        return len(found)
+
+    assert 250 == await still_open()
+    async with Worker(store):
+
+        async def none_is_open() -> bool:
+            return await still_open() == 0
+
+        await eventually(none_is_open)
 
 
 # -------------------------------------------------------------------------- lost lease

@@ -21,6 +21,7 @@ log = logging.getLogger("tasker.worker")
 
 PERIOD = 2.0  #: seconds
 MOST = 200  #: lapsed attempts settled at once
+SWEPT = 100  #: a sweep that ended so many tasks may have left some
 _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template cannot be read here
 
 
@@ -54,10 +55,17 @@ class Janitor:
             try:
                 while await self.expire() == MOST:
                     pass
-                self._ended(await self._store.sweep())
+                await self._sweep()
             except StoreUnavailable:
                 pass  # whoever needs the store says so
             await asyncio.sleep(PERIOD * (0.8 + 0.4 * self._rng.random()))
+
+    async def _sweep(self) -> None:
+        many = SWEPT
+        while many >= SWEPT:
+            ended = await self._store.sweep()
+            self._ended(ended)
+            many = len(ended)
 
     async def expire(self) -> int:
         """Settle attempts whose worker's lease lapsed; tell how many were found."""

@@ -315,7 +315,10 @@ class Store(TeamStore, Protocol):
         ...
 
     async def sweep(self) -> list[TaskEnd]:
-        """End tasks past their deadline, and failed ones of which nothing can run."""
+        """End tasks past their deadline, and failed ones of which nothing can run.
+
+        At most 100 of the former; the next sweep ends others.
+        """
         ...
 
     async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:

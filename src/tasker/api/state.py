@@ -45,4 +45,9 @@ def api_of(request: Request) -> Api:
     return api
 
 
-ApiOf: TypeAlias = Annotated[Api, Depends(api_of)]
+async def _api_of(request: Request) -> Api:
+    """The same as a dependency: what is not async, the framework calls in another thread."""
+    return api_of(request)
+
+
+ApiOf: TypeAlias = Annotated[Api, Depends(_api_of)]

@@ -248,17 +248,17 @@ async def test_a_server_that_has_no_keys_says_that_it_cannot_tell(store: Store) 
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "body"),
+    ("status", "headers", "body", "why"),
     [
-        ("302 Found", ["Location: http://127.0.0.1:1/"], b""),
-        ("200 OK", [], b"<html>"),
-        ("200 OK", [], b"[]"),
-        ("200 OK", [], b'{"keys": {}}'),
-        ("200 OK", [], b'{"keys": [' + b"1," * 100 + b"1]}"),
-        ("200 OK", [], b'{"keys": [' + b" " * (256 << 10) + b"]}"),
-        ("200 OK", [], b"[" * 100_000),
-        ("404 Not Found", [], b'{"keys": []}'),
-        ("200 OK", ["Content-Encoding: gzip"], b"\x1f\x8b\x08\x00"),
+        ("302 Found", ["Location: http://127.0.0.1:1/"], b"", "redirects elsewhere"),
+        ("200 OK", [], b"<html>", "the key set is not JSON"),
+        ("200 OK", [], b"[]", "it has no list `keys`"),
+        ("200 OK", [], b'{"keys": {}}', "it has no list `keys`"),
+        ("200 OK", [], b'{"keys": [' + b"1," * 100 + b"1]}", "at most 100"),
+        ("200 OK", [], b" " * (300 << 10), "it has more than 262,144 bytes"),
+        ("200 OK", [], b"[" * 100_000, "the key set is not JSON"),
+        ("404 Not Found", [], b'{"keys": []}', "the status is 404"),
+        ("200 OK", ["Content-Encoding: gzip"], b"\x1f\x8b\x08\x00", "the key set is not JSON"),
     ],
 )
 async def test_what_is_no_key_set_is_not_taken(
@@ -267,6 +267,7 @@ async def test_what_is_no_key_set_is_not_taken(
     status: str,
     headers: list[str],
     body: bytes,
+    why: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """
@@ -276,7 +277,9 @@ async def test_what_is_no_key_set_is_not_taken(
     with caplog.at_level(logging.WARNING, "tasker.auth"), pytest.raises(KeysUnavailable):
         await keys.key("a", "RS256")
 
-    assert ["token_keys_not_fetched"] == [record.message for record in caplog.records]
+    (record,) = caplog.records
+    assert "token_keys_not_fetched" == record.message
+    assert why in vars(record)["why"]
 
 
 async def test_a_provider_that_does_not_answer_is_not_waited_for(provider: Provider) -> None:

@@ -389,12 +389,12 @@ async def test_a_token_acts_under_its_subject(store: Store) -> None:
         made = await caller.post(
             "/v1/tasks", json={"name": "payments.refund", "initiator": "somebody else"}
         )
-        await caller.post(f"/v1/tasks/{task}/cancel", json={"reason": "a test"})
         await caller.patch(
             f"/v1/tasks/{task}/steps/check",
             json={"action_type": "resolve_manually", "resolved_by": "somebody else"},
         )
+        await caller.post(f"/v1/tasks/{task}/cancel", json={"reason": "a test"})
         audit = (await caller.get(f"/v1/tasks/{task}/audit")).json()
 
     assert "jake" == made.json()["initiator"]
-    assert {"jake"} == {entry["actor"] for entry in audit}
+    assert ["jake", "jake"] == [entry["actor"] for entry in audit]

@@ -1,7 +1,9 @@
 """What callers see: their namespaces, whole pages of them, and no trace of others."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -20,7 +22,10 @@ from tests.api.auth.scene import (
 )
 
 from tasker import open_store
+from tasker.api import create_app
+from tasker.api.auth import PermissionCoordinator, Principal, Touched
 from tasker.api.routes import waiting
+from tasker.api.server import serving
 from tasker.keys import parse_key
 from tasker.model import TaskId
 from tasker.settings import AuthSettings, ServerSettings
@@ -344,44 +349,75 @@ async def test_an_approver_is_known_by_the_verified_address(store: Store) -> Non
 # ------------------------------------------------------------------------------- waiting
 
 
-async def test_a_stream_ends_with_the_right_to_see_it(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    A key that is revoked, or a token that expires, ends what it began.
-    """
-    from tasker.api import create_app
-    from tasker.api.server import serving
+class Fickle(PermissionCoordinator):
+    """Decides by permissions, until it changes its mind."""
 
+    willing = True
+
+    def authorized(
+        self, principal: Principal, resource: str, action: str, context: Touched
+    ) -> bool:
+        return self.willing and super().authorized(principal, resource, action, context)
+
+
+async def events_until(
+    store: Store, end: Callable[[str], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Follow a task, and do something when its first events have come; tell all events."""
     monkeypatch.setattr(waiting, "MAY_STILL", 0.05)
     monkeypatch.setattr(waiting, "_SLICE", 0.05)
     settings = ServerSettings(port=0)
-    app = create_app(
-        store,
-        settings=settings,
-        auth=AuthSettings(enabled=True, key_cache=0),  # type: ignore[arg-type]
-    )
+    rules = f"{__name__}:Fickle"
+    auth = AuthSettings(enabled=True, key_cache=timedelta(0), coordinator=rules)
+    app = create_app(store, settings=settings, auth=auth)
     text, task = await key(store, "viewer"), await begin(store, "payments")
-    headers = {"Authorization": f"Bearer {text}"}
     events: list[str] = []
     async with (
         asyncio.timeout(15),
         serving(app, settings) as server,
-        httpx.AsyncClient(base_url=server.url, headers=headers) as caller,
+        httpx.AsyncClient(base_url=server.url, headers={"X-API-Key": text}) as caller,
         caller.stream("GET", f"/v1/tasks/{task}/events") as answer,
     ):
         async for line in answer.aiter_lines():
-            events += [line.removeprefix("event: ")] if line.startswith("event:") else []
+            if line.startswith("event:"):
+                events.append(line.removeprefix("event: "))
+            if line.startswith("data:") and events[-1] == "problem":
+                events.append(line)
             if events == ["task", "step", "step"]:
-                parts = parse_key(text)
-                assert parts is not None
-                await store.revoke_api_key(parts.prefix, ACT)
-                events.append("revoked")
-            if line.startswith("data:"):
-                last = line
+                await end(text)
+                events.append("the end")
+    return events
 
-    assert ["task", "step", "step", "revoked", "problem"] == events
-    assert 'data: {"code":"forbidden"}' == last
+
+ENDED = ["task", "step", "step", "the end", "problem", 'data: {"code":"forbidden"}']
+
+
+async def test_a_stream_ends_with_its_callers_key(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Soon after that was revoked.
+    """
+
+    async def revoke(text: str) -> None:
+        parts = parse_key(text)
+        assert parts is not None
+        await store.revoke_api_key(parts.prefix, ACT)
+
+    assert ENDED == await events_until(store, revoke, monkeypatch)
+
+
+async def test_a_stream_ends_with_the_right_to_see_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Soon after the rules have changed.
+    """
+
+    async def change(_: str) -> None:
+        monkeypatch.setattr(sys.modules[__name__].Fickle, "willing", False)
+
+    assert ENDED == await events_until(store, change, monkeypatch)
 
 
 async def test_a_wait_needs_the_right_to_see_the_task(store: Store) -> None:

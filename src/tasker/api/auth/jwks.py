@@ -161,7 +161,6 @@ def _key_of(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:
         and isinstance(only, str | None)
         and kind in ("RSA", "EC")
         and entry.get("use") in (None, "sig")
-        and "d" not in entry  # a private key that is published is nobody's any more
         and ("key_ops" not in entry or entry["key_ops"] == ["verify"])
     )
     if not usable:
@@ -171,4 +170,6 @@ def _key_of(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:
         key = reader.from_jwk(dict(entry))
     except (jwt.PyJWTError, ValueError, TypeError):
         return None
-    return (only, key) if isinstance(key, RSAPublicKey | EllipticCurvePublicKey) else None
+    if not isinstance(key, RSAPublicKey | EllipticCurvePublicKey):
+        return None  # a private key that is published is everybody's
+    return only, key

@@ -1,0 +1,323 @@
+"""What a store should do, in plain Python and in memory: the model that stores are held to.
+
+It knows nothing of SQL, transactions or time but the number of seconds that it is told.
+Where the store has a choice (which due steps it claims), the model is told what the store
+chose, and says whether it might.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tests.property.shapes import Shape
+
+from tasker.model import AttemptOutcome, Outcome, StepState, TaskId, TaskState, WorkerId
+
+OPEN = TaskState.PENDING  #: of a task: not ended; shown as pending or in progress
+RUNNABLE = frozenset({StepState.ENQUEUED, StepState.IN_PROGRESS, StepState.WAITING})
+_EVENTS = frozenset({StepState.ERROR, StepState.WAITING})
+UNENDED = RUNNABLE | {StepState.PENDING}
+
+Key = tuple[TaskId, int, int]
+
+
+class Forbidden(Exception):
+    """The state forbids it: what a store refuses with WrongState."""
+
+
+@dataclass
+class ModelStep:
+    """One step."""
+
+    handler: str
+    children: list[int]
+    unmet: int
+    state: StepState
+    attempt: int = 0
+    free_tries: int = 0
+    due: float = 0.0
+    worker: WorkerId | None = None
+    waits_for: TaskId | None = None
+    checkpoint: object = None
+
+    @property
+    def done(self) -> bool:
+        return self.state in (StepState.COMPLETE, StepState.RESOLVED_MANUALLY, StepState.SKIPPED)
+
+
+@dataclass
+class ModelTask:
+    """One task, its steps by number."""
+
+    id: TaskId
+    shape: Shape
+    steps: dict[int, ModelStep]
+    deadline: float | None = None
+    state: TaskState = OPEN
+    failing: bool = False
+    history: list[tuple[int, int, AttemptOutcome]] = field(default_factory=list)
+    acts: int = 0
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a step failed for good and nothing can run any more."""
+        return self.failing and not any(step.state in RUNNABLE for step in self.steps.values())
+
+    @property
+    def eventful(self) -> bool:
+        """Whether it failed, or a step of it failed or waits for a task."""
+        return self.failed or any(step.state in _EVENTS for step in self.steps.values())
+
+    @property
+    def failed(self) -> bool:
+        return self.state is TaskState.ERROR
+
+    @property
+    def shown(self) -> TaskState:
+        started = any(step.attempt for step in self.steps.values())
+        return TaskState.IN_PROGRESS if self.state is OPEN and started else self.state
+
+
+class Model:
+    """All tasks of one store."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.tasks: dict[TaskId, ModelTask] = {}
+        self.keys: dict[str, TaskId] = {}
+        self.alive: set[WorkerId] = set()
+
+    # ------------------------------------------------------------------- creating
+
+    def create(
+        self, task_id: TaskId, shape: Shape, key: str | None, deadline: float | None
+    ) -> ModelTask:
+        steps = {}
+        for no, (parents, handler) in enumerate(shape, start=1):
+            children = [child for child, (before, _) in enumerate(shape, start=1) if no in before]
+            state = StepState.PENDING if parents else StepState.ENQUEUED
+            steps[no] = ModelStep(handler, children, len(parents), state, due=self.now)
+        task = self.tasks[task_id] = ModelTask(task_id, shape, steps)
+        task.deadline = None if deadline is None else self.now + deadline
+        if key is not None:
+            self.keys[key] = task_id
+        return task
+
+    # ------------------------------------------------------------------- claiming
+
+    def due(self, handlers: Collection[str]) -> list[tuple[TaskId, int]]:
+        """Tell the steps that may be claimed by a worker with these handlers."""
+        return [
+            (task.id, no)
+            for task in self.tasks.values()
+            for no, step in task.steps.items()
+            if step.state is StepState.ENQUEUED
+            and step.due <= self.now
+            and step.handler in handlers
+        ]
+
+    def next_due(self, handlers: Collection[str]) -> float | None:
+        """Tell after how many seconds the next step is due that is not yet."""
+        later = [
+            step.due - self.now
+            for task in self.tasks.values()
+            for step in task.steps.values()
+            if step.state is StepState.ENQUEUED and step.due > self.now and step.handler in handlers
+        ]
+        return min(later, default=None)
+
+    def claim(self, worker: WorkerId, task_id: TaskId, no: int) -> ModelStep:
+        step = self.tasks[task_id].steps[no]
+        step.state, step.worker, step.attempt = StepState.IN_PROGRESS, worker, step.attempt + 1
+        return step
+
+    def holder(self, key: Key) -> WorkerId | None:
+        """Tell who holds an attempt; None: it is over, or there was no such."""
+        task_id, no, attempt = key
+        step = self.tasks[task_id].steps[no]
+        held = step.state is StepState.IN_PROGRESS and step.attempt == attempt
+        return step.worker if held else None
+
+    def superseded(self, key: Key) -> bool:
+        """Tell whether another attempt of the step runs by now."""
+        task_id, no, attempt = key
+        step = self.tasks[task_id].steps[no]
+        return step.state is StepState.IN_PROGRESS and step.attempt != attempt
+
+    def held(self, worker: WorkerId) -> set[Key]:
+        return {
+            (task.id, no, step.attempt)
+            for task in self.tasks.values()
+            for no, step in task.steps.items()
+            if step.state is StepState.IN_PROGRESS and step.worker == worker
+        }
+
+    def lapsed(self) -> set[Key]:
+        """Tell the attempts whose worker's lease is over."""
+        workers = {step.worker for task in self.tasks.values() for step in task.steps.values()}
+        return {
+            key
+            for worker in workers
+            if worker is not None and worker not in self.alive
+            for key in self.held(worker)
+        }
+
+    # ------------------------------------------------------------------- settling
+
+    def settle(self, outcomes: Sequence[Outcome]) -> tuple[set[Key], set[tuple[TaskId, int]]]:
+        """Settle: tell which attempts were accepted, and which steps are free by it."""
+        accepted = {
+            outcome[:3]: outcome for outcome in outcomes if self.holder(outcome[:3]) is not None
+        }
+        for outcome in accepted.values():
+            self._record(outcome)
+        freed = {
+            (task_id, child)
+            for (task_id, no, _), outcome in accepted.items()
+            if outcome.outcome == 0
+            for child in self._free(task_id, no)
+        }
+        self._close({task_id for task_id, _, _ in accepted})
+        return set(accepted), freed
+
+    def _record(self, outcome: Outcome) -> None:
+        task = self.tasks[outcome.task_id]
+        step = task.steps[outcome.no]
+        kind = list(AttemptOutcome)[outcome.outcome]
+        task.history.append((outcome.no, outcome.attempt, kind))
+        match kind:
+            case AttemptOutcome.COMPLETE:
+                step.state = StepState.COMPLETE
+            case AttemptOutcome.ERROR:
+                step.state, task.failing = StepState.ERROR, True
+            case _:
+                step.state, step.due = StepState.ENQUEUED, self.now + outcome.delay
+                step.free_tries += kind is AttemptOutcome.RELEASED
+
+    def _free(self, task_id: TaskId, no: int) -> list[int]:
+        """Tell the children that wait for nothing more, now that step `no` is done."""
+        task = self.tasks[task_id]
+        freed = []
+        for child in task.steps[no].children:
+            step = task.steps[child]
+            step.unmet -= 1
+            if step.unmet == 0 and step.state is StepState.PENDING:
+                step.state, step.due = StepState.ENQUEUED, self.now
+                freed.append(child)
+        return freed
+
+    def _close(self, touched: Iterable[TaskId]) -> set[TaskId]:
+        """End those of the tasks that have come to an end; tell them."""
+        ended = set()
+        for task_id in touched:
+            task = self.tasks[task_id]
+            if task.state is not OPEN:
+                continue
+            if all(step.done for step in task.steps.values()):
+                self._end(task, TaskState.COMPLETE)
+                ended.add(task_id)
+            elif task.stuck:
+                self._end(task, TaskState.ERROR)
+                ended.add(task_id)
+        return ended
+
+    def _end(self, task: ModelTask, state: TaskState) -> None:
+        task.state = state
+        for other in self.tasks.values():
+            for step in other.steps.values():
+                if step.state is StepState.WAITING and step.waits_for == task.id:
+                    step.state, step.due = StepState.ENQUEUED, self.now
+
+    def park(self, key: Key, waits_for: TaskId) -> bool:
+        if self.holder(key) is None:
+            return False
+        task_id, no, attempt = key
+        step = self.tasks[task_id].steps[no]
+        self.tasks[task_id].history.append((no, attempt, AttemptOutcome.PARKED))
+        over = self.tasks[waits_for].state is not OPEN
+        step.state = StepState.ENQUEUED if over else StepState.WAITING
+        step.waits_for, step.due, step.free_tries = waits_for, self.now, step.free_tries + 1
+        return True
+
+    def overdue(self) -> list[ModelTask]:
+        return [
+            task
+            for task in self.tasks.values()
+            if task.state is OPEN and task.deadline is not None and task.deadline <= self.now
+        ]
+
+    def sweep(self) -> set[TaskId]:
+        """End what is past its deadline; tell which tasks ended."""
+        overdue = self.overdue()
+        for task in overdue:
+            self._stop(task, StepState.CANCELLED)
+            self._end(task, TaskState.ERROR)
+        return {task.id for task in overdue}
+
+    def _stop(self, task: ModelTask, state: StepState) -> None:
+        for no, step in task.steps.items():
+            if step.state is StepState.IN_PROGRESS:
+                task.history.append((no, step.attempt, AttemptOutcome.CANCELLED))
+            if step.state in UNENDED:
+                step.state = state
+        task.failing = False
+
+    # ------------------------------------------------------------------ operators
+
+    def cancel(self, task_id: TaskId) -> None:
+        task = self._open_to(task_id, OPEN)
+        self._stop(task, StepState.CANCELLED)
+        self._end(task, TaskState.CANCELLED)
+        task.acts += 1
+
+    def retry(self, task_id: TaskId, nos: Collection[int] | None, tries: int) -> None:
+        task = self._open_to(task_id, OPEN, TaskState.ERROR)
+        errors = [no for no, step in task.steps.items() if step.state is StepState.ERROR]
+        chosen = errors if nos is None else list(nos)
+        given_up = any(step.state is StepState.CANCELLED for step in task.steps.values())
+        if not set(chosen) <= set(errors) or not (chosen or given_up):
+            raise Forbidden
+        for no in chosen:
+            step = task.steps[no]
+            step.state, step.due = StepState.ENQUEUED, self.now
+            step.free_tries = step.attempt - tries
+        self._reopen(task)
+        task.acts += len(chosen) or 1
+
+    def resolve_step(self, task_id: TaskId, no: int, *, complete: bool) -> None:
+        task = self._open_to(task_id, OPEN, TaskState.ERROR)
+        step = task.steps[no]
+        if step.state not in RUNNABLE | {StepState.ERROR}:
+            raise Forbidden
+        if step.state is StepState.IN_PROGRESS:
+            task.history.append((no, step.attempt, AttemptOutcome.CANCELLED))
+        step.attempt += 1
+        step.state = StepState.COMPLETE if complete else StepState.RESOLVED_MANUALLY
+        outcome = AttemptOutcome.COMPLETE if complete else AttemptOutcome.RESOLVED_MANUALLY
+        task.history.append((no, step.attempt, outcome))
+        self._reopen(task)
+        self._free(task_id, no)
+        self._close({task_id})
+        task.acts += 1
+
+    def resolve_task(self, task_id: TaskId) -> None:
+        task = self._open_to(task_id, TaskState.ERROR)
+        self._stop(task, StepState.SKIPPED)
+        self._end(task, TaskState.RESOLVED_MANUALLY)
+        task.acts += 1
+
+    def _open_to(self, task_id: TaskId, *allowed: TaskState) -> ModelTask:
+        task = self.tasks[task_id]
+        if task.state not in allowed:
+            raise Forbidden
+        return task
+
+    def _reopen(self, task: ModelTask) -> None:
+        """Bring a task back to life, with the steps that its deadline had cancelled."""
+        task.state = OPEN
+        task.failing = any(step.state is StepState.ERROR for step in task.steps.values())
+        if task.deadline is not None and task.deadline <= self.now:
+            task.deadline = None
+        for step in task.steps.values():
+            if step.state is StepState.CANCELLED:
+                step.state = StepState.PENDING if step.unmet else StepState.ENQUEUED
+                step.due = self.now

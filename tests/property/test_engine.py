@@ -1,0 +1,562 @@
+"""Whatever workers, crashes and operators do to tasks in whatever order, stores do as the model.
+
+The machine plays workers by hand: they claim, settle (in groups, twice, too late), park,
+forget what they hold, lose their leases; operators cancel, retry and resolve; time passes.
+In the end everything that can run is run, and every task must have ended.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from tests.property.model import OPEN, Forbidden, Key, Model, ModelTask
+from tests.property.shapes import HANDLERS, Shape, shapes, template_of
+
+from tasker import codec, open_store
+from tasker.clock import ManualClock
+from tasker.errors import IdempotencyConflict, LeaseLost, WrongState
+from tasker.model import (
+    AttemptOutcome,
+    Claim,
+    NewTask,
+    Outcome,
+    QueueId,
+    StepCounts,
+    StepState,
+    TaskId,
+    TemplateId,
+    WorkerId,
+    completed,
+    failed,
+    lost,
+    released,
+    retried,
+)
+from tasker.store.protocol import Act, Store
+
+T = TypeVar("T")
+
+LEASE = timedelta(days=365)  #: leases end when a test says so
+ERROR = codec.dumps({"message": "it broke"})
+ACT = Act(actor="ann", reason="because")
+KINDS = tuple(AttemptOutcome)
+
+some = st.integers(0, 10**6)
+"""Picks one of however many there are."""
+
+delays = st.sampled_from([0.0, 0.0, 60.0, 3600.0])
+
+
+@dataclass
+class Hand:
+    """A worker that does what the machine says."""
+
+    id: WorkerId
+    store: Store
+    handlers: tuple[str, ...]
+
+
+class Engine(RuleBasedStateMachine):
+    """One store, or several objects on one database, against the model."""
+
+    url = "sqlite::memory:"
+    objects = 1
+    clock: ManualClock | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.model = Model()
+        self.namespace = f"n{uuid.uuid4().hex}"
+        self.templates: dict[Shape, TemplateId] = {}
+        self.hands: list[Hand] = []
+        self.claims: list[Claim] = []  #: all that were ever made, latest last
+        self.touched: set[TaskId] = set()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    @initialize()
+    def begin(self) -> None:
+        self.run(self._begin())
+
+    async def _begin(self) -> None:
+        self.clock = self.make_clock()
+        self.stores = [
+            await self.stack.enter_async_context(
+                open_store(self.url, upgrade=True, clock=self.clock)
+            )
+            for _ in range(self.objects)
+        ]
+        await self._put(tuple(((), handler) for handler in HANDLERS))  # so that queues exist
+        self.queues: dict[str, QueueId] = {
+            queue.handler: queue.id
+            for queue in await self.stores[0].queues()
+            if queue.namespace == self.namespace
+        }
+        for handlers in (HANDLERS, HANDLERS, HANDLERS[:1]):
+            await self._hire(handlers)
+
+    def make_clock(self) -> ManualClock | None:
+        return ManualClock()
+
+    async def _put(self, shape: Shape) -> TemplateId:
+        if shape not in self.templates:
+            template = template_of(shape, self.namespace, f"t{len(self.templates)}")
+            registered = await self.stores[0].register_template(template, registered_by="ann")
+            self.templates[shape] = registered.stored.id
+        return self.templates[shape]
+
+    async def _hire(self, handlers: tuple[str, ...]) -> Hand:
+        store = self.stores[len(self.hands) % len(self.stores)]
+        worker = await store.register_worker("hand", lease=LEASE, slots=9, handlers=handlers)
+        hand = Hand(worker, store, handlers)
+        self.hands.append(hand)
+        self.model.alive.add(worker)
+        return hand
+
+    def teardown(self) -> None:
+        try:
+            if self.hands:
+                self.run(self._finish())
+        finally:
+            self.run(self.stack.aclose())
+            self.runner.close()
+
+    # -------------------------------------------------------------------- choosing
+
+    def hand(self, which: int) -> Hand:
+        return self.hands[which % len(self.hands)]
+
+    def task(self, which: int) -> ModelTask:
+        """Tell a task: mostly one to which something happened."""
+        tasks = list(self.model.tasks.values())
+        eventful = [task for task in tasks if task.eventful]
+        chosen = eventful if eventful and which % 4 else tasks
+        return chosen[which // 4 % len(chosen)]
+
+    def step_in(self, task: ModelTask, which: int, *states: StepState) -> int:
+        """Tell a step: mostly one in these states."""
+        fitting = [no for no, step in task.steps.items() if step.state in states]
+        chosen = fitting if fitting and which % 4 else list(task.steps)
+        return chosen[which // 4 % len(chosen)]
+
+    def claim_of(self, which: int) -> Claim:
+        """Tell a claim: one that holds, one whose step is another attempt's by now, or any."""
+        recent = self.claims[-30:]
+        held = [claim for claim in recent if self.model.holder(claim[:3])]
+        late = [claim for claim in recent if self.model.superseded(claim[:3])]
+        chosen = (recent[-12:], late, held, held)[which % 4] or recent
+        return chosen[which // 4 % len(chosen)]
+
+    def served(self, hand: Hand) -> list[QueueId]:
+        return [self.queues[handler] for handler in hand.handlers]
+
+    def took(self, hand: Hand, claims: Any, allowed: Any) -> None:
+        """Take claims that the store made, all of which must be allowed, into the model."""
+        keys = [(claim.task_id, claim.no) for claim in claims]
+        assert len(keys) == len(set(keys))
+        assert set(keys) <= set(allowed)
+        for claim in claims:
+            step = self.model.claim(hand.id, claim.task_id, claim.no)
+            assert step.handler in hand.handlers
+            assert step.attempt == claim.attempt
+            assert step.attempt - step.free_tries == claim.tries
+            kept = None if claim.checkpoint is None else codec.loads(claim.checkpoint)
+            assert step.checkpoint == kept
+            self.touched.add(claim.task_id)
+        self.claims += claims
+
+    # ----------------------------------------------------------------------- rules
+
+    @rule(
+        shape=shapes(),
+        which=some,
+        room=st.integers(0, 5),
+        key=st.sampled_from([None, None, "k1", "k2"]),
+        deadline=st.sampled_from([None, None, 30.0]),
+    )
+    def create(
+        self, shape: Shape, which: int, room: int, key: str | None, deadline: float | None
+    ) -> None:
+        if self.clock is None:
+            deadline = None
+        self.run(self._create(shape, self.hand(which), room, key, deadline))
+
+    async def _create(
+        self, shape: Shape, hand: Hand, room: int, key: str | None, deadline: float | None
+    ) -> None:
+        task_id = codec.new_task_id()
+        new = NewTask(
+            id=task_id,
+            template_id=await self._put(shape),
+            context=codec.dumps({}),
+            correlation_id=task_id,
+            idempotency_key=key,
+            deadline=None if deadline is None else timedelta(seconds=deadline),
+        )
+        making = hand.store.create_tasks(
+            [new], worker=hand.id, queues=self.served(hand), claim_up_to=room
+        )
+        holder = self.model.tasks.get(self.model.keys.get(key or "", TaskId("")))
+        if holder is not None and holder.shape != shape:
+            with pytest.raises(IdempotencyConflict):
+                await making
+            return
+        created = await making
+        if holder is not None:
+            assert ([(holder.id, False)], []) == (list(created.tasks), list(created.claims))
+            return
+        assert [(task_id, True)] == list(created.tasks)
+        task = self.model.create(task_id, shape, key, deadline)
+        self.touched.add(task_id)
+        roots = [
+            (task_id, no)
+            for no, step in task.steps.items()
+            if step.unmet == 0 and step.handler in hand.handlers
+        ]
+        assert min(room, len(roots)) == len(created.claims)
+        self.took(hand, created.claims, roots)
+
+    @rule(which=some, limit=st.integers(1, 8))
+    def claim(self, which: int, limit: int) -> None:
+        hand = self.hand(which)
+        due = self.model.due(hand.handlers)
+        claimed = self.run(hand.store.claim(hand.id, self.served(hand), limit))
+        assert min(limit, len(due)) == len(claimed.claims)
+        self.took(hand, claimed.claims, due)
+        if len(claimed.claims) < limit:
+            assert self.model.next_due(hand.handlers) == claimed.next_due
+
+    @precondition(lambda self: self.claims)
+    @rule(
+        which=some,
+        batch=st.lists(
+            st.tuples(some, st.sampled_from([0, 0, 0, 1, 2, 2, 4]), delays), min_size=1, max_size=8
+        ),
+        again=st.booleans(),
+        room=st.integers(0, 5),
+    )
+    def settle(
+        self, which: int, batch: list[tuple[int, int, float]], again: bool, room: int
+    ) -> None:
+        """Settle claims, each once in a batch; `again`: and once more afterwards."""
+        chosen: dict[Key, Outcome] = {}
+        for number, kind, delay in batch:
+            claim = self.claim_of(number)
+            chosen.setdefault(claim[:3], self.outcome(claim, kind, delay))
+        outcomes = list(chosen.values())
+        self.run(self._settle(self.hand(which), outcomes, room))
+        if again:
+            self.run(self._settle(self.hand(which), outcomes, room))
+
+    def outcome(self, claim: Claim, kind: int, delay: float) -> Outcome:
+        later = timedelta(seconds=delay if self.clock else 0)
+        match KINDS[kind]:
+            case AttemptOutcome.COMPLETE:
+                return completed(claim, codec.dumps({"of": claim.attempt}))
+            case AttemptOutcome.RETRY:
+                return retried(claim, ERROR, later)
+            case AttemptOutcome.ERROR:
+                return failed(claim, ERROR)
+            case _:
+                return released(claim)
+
+    @precondition(lambda self: self.claims)
+    @rule(which=some, number=some, kind=st.sampled_from([0, 1, 2]))
+    def settle_twice_at_once(self, which: int, number: int, kind: int) -> None:
+        outcome = self.outcome(self.claim_of(number), kind, 0)
+        self.run(self._settle(self.hand(which), [outcome, outcome], 0))
+
+    async def _settle(self, hand: Hand, outcomes: list[Outcome], room: int) -> None:
+        open_before = {task.id for task in self.model.tasks.values() if task.state is OPEN}
+        accepted, freed = self.model.settle(outcomes)
+        settled = await hand.store.settle(
+            hand.id, outcomes, queues=self.served(hand), claim_up_to=room
+        )
+        keys = [outcome[:3] for outcome in outcomes]
+        refused = sorted(settled.refused)
+        assert len(keys) - len(accepted) == len(refused)
+        assert set(keys) - accepted <= {keys[index] for index in refused}
+        ended = {task_id for task_id in open_before if self.model.tasks[task_id].state is not OPEN}
+        assert {(task_id, self.model.tasks[task_id].state) for task_id in ended} == {
+            (end.task_id, end.state) for end in settled.ended
+        }
+        assert len(settled.claims) <= room
+        self.touched.update(outcome.task_id for outcome in outcomes)
+        self.took(hand, settled.claims, freed)
+
+    @precondition(lambda self: self.claims)
+    @rule(which=some, number=some, tries=st.sampled_from([0, 2]))
+    def fail_and_retry(self, which: int, number: int, tries: int) -> None:
+        claim = self.claim_of(number)
+        self.run(self._settle(self.hand(which), [failed(claim, ERROR)], 0))
+        self._retry(self.model.tasks[claim.task_id], [claim.no], tries)
+
+    @precondition(lambda self: self.claims)
+    @rule(number=some, value=st.integers(0, 3))
+    def checkpoint(self, number: int, value: int) -> None:
+        claim = self.claim_of(number)
+        held = self.model.holder(claim[:3]) is not None
+        assert held == self.run(self.stores[-1].checkpoint(claim, codec.dumps(value)))
+        if held:
+            self.model.tasks[claim.task_id].steps[claim.no].checkpoint = value
+
+    @precondition(lambda self: self.claims)
+    @rule(number=some, which=some)
+    def park(self, number: int, which: int) -> None:
+        """Wait for a task made before, so that nobody waits for each other."""
+        claim = self.claim_of(number)
+        tasks = list(self.model.tasks)
+        earlier = tasks[: tasks.index(claim.task_id)]
+        if earlier:
+            awaited = earlier[which % len(earlier)]
+            parked = self.run(self.stores[-1].park(claim, awaited))
+            assert self.model.park(claim[:3], awaited) == parked
+            self.touched.add(claim.task_id)
+
+    @rule(which=some)
+    def crash(self, which: int) -> None:
+        """A worker is gone with what it held; another comes in its place."""
+        hand = self.hand(which)
+        self.run(hand.store.retire_worker(hand.id))
+        self.model.alive.discard(hand.id)
+        self.hands.remove(hand)
+        self.run(self._hire(hand.handlers))
+        with pytest.raises(LeaseLost):
+            self.run(hand.store.renew(hand.id, [], lease=LEASE))
+
+    @precondition(lambda self: self.model.lapsed())
+    @rule(which=some, limit=st.sampled_from([1, 2, 1000]), final=st.booleans(), delay=delays)
+    def expire(self, which: int, limit: int, final: bool, delay: float) -> None:
+        self.run(self._expire(self.hand(which), limit, final, delay))
+
+    async def _expire(self, hand: Hand, limit: int, final: bool, delay: float) -> None:
+        """Settle what lapsed, as a janitor does."""
+        found = await hand.store.lapsed(1000)
+        mine = [lapsed.claim for lapsed in found if lapsed.claim.task_id in self.model.tasks]
+        assert self.model.lapsed() == {claim[:3] for claim in mine}
+        later = timedelta(seconds=delay if self.clock else 0)
+        outcomes = [
+            failed(claim, ERROR) if final else lost(claim, ERROR, later) for claim in mine[:limit]
+        ]
+        if outcomes:
+            await self._settle(hand, outcomes, 0)
+
+    @rule(which=some)
+    def renew(self, which: int) -> None:
+        hand = self.hand(which)
+        recent = self.claims[-12:]
+        gone = self.run(hand.store.renew(hand.id, recent, lease=LEASE))
+        assert [claim for claim in recent if self.model.holder(claim[:3]) != hand.id] == gone
+        held = self.run(hand.store.held(hand.id))
+        assert self.model.held(hand.id) == {claim[:3] for claim in held}
+
+    @precondition(lambda self: self.model.overdue())
+    @rule()
+    def sweep(self) -> None:
+        ended = self.model.sweep()
+        told = {end.task_id for end in self.run(self.stores[-1].sweep())}
+        assert ended == told & self.model.tasks.keys()
+        self.touched |= ended
+
+    @precondition(lambda self: any(task.deadline for task in self.model.tasks.values()))
+    @rule(again=st.booleans())
+    def deadlines_pass(self, again: bool) -> None:
+        """What is overdue ends; `again`: an operator brings one task back to life."""
+        self.time_passes(60)
+        overdue = self.model.overdue()
+        self.sweep()
+        if again and overdue:
+            self._retry(overdue[0], None, 0)
+
+    @precondition(lambda self: self.clock is not None)
+    @rule(seconds=st.sampled_from([1, 20, 60, 3600]))
+    def time_passes(self, seconds: int) -> None:
+        assert self.clock is not None
+        self.clock.advance(timedelta(seconds=seconds))
+        self.model.now += seconds
+
+    # ------------------------------------------------------------------- operators
+
+    @precondition(lambda self: len(self.model.tasks) > 1)
+    @rule(which=some)
+    def cancel(self, which: int) -> None:
+        task = self.task(which)
+        self.act(task, lambda: self.model.cancel(task.id), self.stores[0].cancel_task(task.id, ACT))
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(which=some, number=st.none() | some, tries=st.sampled_from([0, 2]))
+    def retry(self, which: int, number: int | None, tries: int) -> None:
+        task = self.task(which)
+        nos = None if number is None else [self.step_in(task, number, StepState.ERROR)]
+        self._retry(task, nos, tries)
+
+    def _retry(self, task: ModelTask, nos: list[int] | None, tries: int) -> None:
+        used = dict.fromkeys(task.steps, tries) if tries else None
+        self.act(
+            task,
+            lambda: self.model.retry(task.id, nos, tries),
+            self.stores[0].retry_steps(task.id, ACT, steps=nos, tries=used),
+        )
+
+    @precondition(lambda self: self.model.tasks)
+    @rule(which=some, number=some, complete=st.booleans())
+    def resolve(self, which: int, number: int, complete: bool) -> None:
+        task = self.task(which)
+        no = self.step_in(task, number, StepState.ERROR, StepState.IN_PROGRESS, StepState.WAITING)
+        self.act(
+            task,
+            lambda: self.model.resolve_step(task.id, no, complete=complete),
+            self.stores[0].resolve_step(task.id, no, codec.dumps(1), ACT, complete=complete),
+        )
+
+    @precondition(lambda self: any(task.failed for task in self.model.tasks.values()))
+    @rule(which=some)
+    def resolve_task(self, which: int) -> None:
+        task = self.task(which)
+        self.act(
+            task,
+            lambda: self.model.resolve_task(task.id),
+            self.stores[0].resolve_task(task.id, ACT),
+        )
+
+    def act(
+        self, task: ModelTask, play: Callable[[], None], work: Coroutine[Any, Any, Any]
+    ) -> None:
+        """Act on a task in model and store; what one forbids, so does the other."""
+        try:
+            play()
+        except Forbidden:
+            with pytest.raises(WrongState):
+                self.run(work)
+        else:
+            assert task.shown == self.run(work).state
+        self.touched.add(task.id)
+
+    # -------------------------------------------------------------------- checking
+
+    @invariant()
+    def the_store_is_as_the_model(self) -> None:
+        if self.touched:
+            self.run(self._compare(self.touched))
+            self.touched = set()
+
+    async def _compare(self, ids: set[TaskId]) -> None:
+        for task_id in ids:
+            task = self.model.tasks[task_id]
+            steps = {step.no: step for step in await self.stores[0].list_steps(task_id)}
+            assert {
+                no: (step.state, step.attempt, step.unmet) for no, step in task.steps.items()
+            } == {no: (step.state, step.attempt, step.unmet) for no, step in steps.items()}
+            found = await self.stores[0].get_task(task_id)
+            assert task.shown == found.state
+            assert self._counts(task) == found.counts
+
+    def _counts(self, task: ModelTask) -> StepCounts:
+        counts: dict[str, int] = {}
+        for step in task.steps.values():
+            again = step.state is StepState.ENQUEUED and step.attempt and step.due > self.model.now
+            name = "waiting_for_retry" if again else step.state.value
+            counts[name] = counts.get(name, 0) + 1
+        return StepCounts(**counts)
+
+    async def _finish(self) -> None:
+        """Let everything end that can, and see that everything has."""
+        await self._settle_all()
+        await self._compare(set(self.model.tasks))
+        for task in self.model.tasks.values():
+            assert task.state is not OPEN, "it can neither run nor end"
+            await self._check_history(task)
+
+    async def _settle_all(self) -> None:
+        for hand in self.hands:
+            await hand.store.retire_worker(hand.id)
+            self.model.alive.discard(hand.id)
+        hand = await self._hire(HANDLERS)
+        for _ in range(200):
+            await self._expire(hand, 1000, False, 0)
+            claimed = await hand.store.claim(hand.id, self.served(hand), 1000)
+            due = self.model.due(HANDLERS)
+            assert len(due) == len(claimed.claims)
+            self.took(hand, claimed.claims, due)
+            held = [Claim(*key, 0) for key in self.model.held(hand.id)]
+            if held:
+                outcomes = [completed(claim, codec.dumps(1)) for claim in held]
+                await self._settle(hand, outcomes, 1000)
+            elif self.clock is None or self.model.next_due(HANDLERS) is None:
+                return
+            else:
+                self.clock.advance(timedelta(hours=1))
+                self.model.now += 3600
+        raise AssertionError("there is always more to do")
+
+    async def _check_history(self, task: ModelTask) -> None:
+        history = await self.stores[0].history(task.id)
+        told = [(row.no, row.attempt, row.outcome) for row in history]
+        assert sorted(task.history) == sorted(told)
+        for no, step in task.steps.items():
+            ends = [
+                outcome
+                for of, _, outcome in told
+                if of == no
+                and outcome in (AttemptOutcome.COMPLETE, AttemptOutcome.RESOLVED_MANUALLY)
+            ]
+            finished = step.state in (StepState.COMPLETE, StepState.RESOLVED_MANUALLY)
+            assert finished == bool(ends)
+            assert len(ends) <= 1
+        assert task.acts == len(await self.stores[0].audit(task.id))
+
+
+QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+
+
+def test_sqlite_does_as_the_model() -> None:
+    run_state_machine_as_test(
+        Engine,
+        settings=settings(
+            max_examples=160,
+            stateful_step_count=50,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=QUIET,
+        ),
+    )
+
+
+def test_postgresql_does_as_the_model(postgres_schema_url: str) -> None:
+    class Shared(Engine):
+        """Three store objects on one PostgreSQL, whose clock is its own."""
+
+        url = postgres_schema_url
+        objects = 3
+
+        def make_clock(self) -> ManualClock | None:
+            return None
+
+    run_state_machine_as_test(
+        Shared,
+        settings=settings(
+            max_examples=12,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=QUIET,
+        ),
+    )

@@ -553,7 +553,7 @@ def test_postgresql_does_as_the_model(postgres_schema_url: str) -> None:
     run_state_machine_as_test(
         Shared,
         settings=settings(
-            max_examples=12,
+            max_examples=25,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,

@@ -26,7 +26,7 @@ def with_history(
     """Measure the chain with a million finished ones in the tables."""
     with place(store, server) as where:
         began = time.monotonic()
-        asyncio.run(_finish(where, FINISHED))
+        asyncio.run(finish(where, FINISHED))
         told(f"{FINISHED:,} finished tasks written in {time.monotonic() - began:.0f} s")
         row = middle([drain(settings, where, CHAIN) for _ in range(settings.runs)])
     return replace(row, workload="chain-after-1M")
@@ -95,7 +95,7 @@ _SQLITE = _Dialect(
 )
 
 
-async def _finish(where: Place, tasks: int) -> None:
+async def finish(where: Place, tasks: int) -> None:
     """Write chains that ended, as the engine would have left them."""
     async with make_store(where.url) as store:
         template = (await LocalClient(store).register(CHAIN.template)).stored.id

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from bench import history, peer, responses
+from bench import api, history, peer, responses
 from bench.fleet import Settings
 from bench.places import STORES, Server
 from bench.rows import Row
@@ -38,6 +38,10 @@ def everything() -> Iterator[Measurement]:
         yield _single(store, "create-single", responses.create_single)
         yield _single(store, "wake", responses.wake, 2)
         yield _single(store, "idle", responses.idle)
+        yield _single(store, "api-create", api.create)
+        yield _single(store, "api-bulk", api.create_bulk)
+        yield _single(store, "api-list", api.listing)
+        yield _single(store, "api-wait", api.wait)
         yield Measurement(store, "history", 1, _history(store))
         yield Measurement(store, "sustained", 1, _sustained(store))
     if peer.installed():

@@ -40,7 +40,7 @@ bench: $(READY) ## Measure throughput and latency; QUICK=1 for a short run
 	$(BIN)/python -m bench $(ARGS)
 
 docs: $(READY) ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 lock: $(UV) ## Solve the dependencies into requirements.lock; UPGRADE=1 takes the newest
 	$(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \

@@ -139,10 +139,8 @@ class AuthSettings(Section):
     api_keys: bool = True
     """Whether API keys of the store are credentials."""
 
-    key_cache: Annotated[Span, Field(ge=timedelta(0), le=timedelta(minutes=1))] = timedelta(
-        seconds=5
-    )
-    """How long a key that was looked up is believed: a revocation takes effect within it."""
+    cache: Annotated[Span, Field(ge=timedelta(0), le=timedelta(minutes=1))] = timedelta(seconds=5)
+    """How long a credential that was checked is believed: a revocation takes effect within it."""
 
     jwt_public_key: str | None = None
     """The public key that verifies tokens, as PEM."""

@@ -30,6 +30,7 @@ from tasker.client import LocalClient
 from tasker.engine import Worker
 from tasker.errors import TaskerError
 from tasker.observe.metrics import Metrics
+from tasker.permissions import METRICS_READ
 from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -110,7 +111,7 @@ def create_app(
         app.router.routes.extend(group.router.routes)
     _refuse(app)
     _guard(app, settings, metrics, tracing, local_only=local_only)
-    _describe(app)
+    _describe(app, rules.settings)
     return app
 
 
@@ -197,10 +198,13 @@ def _guard(
     app.add_middleware(Frame, settings=settings, seen=metrics.request)
 
 
-def _describe(app: FastAPI) -> None:
+def _describe(app: FastAPI, auth: AuthSettings) -> None:
+    public = [str(METRICS_READ)] if auth.metrics_public else []
+
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = describe(app, VERSION)
+            secured = bool(auth.enabled)
+            app.openapi_schema = describe(app, VERSION, secured=secured, public=public)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -1,6 +1,6 @@
 """The API's description, OpenAPI 3.1: of all that the routes answer, refusals included."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,8 +21,28 @@ Every answer has the header `X-Correlation-Id`: the one that was sent, or a new 
 """
 
 
-def describe(app: FastAPI, version: str) -> dict[str, Any]:
-    """Describe an application."""
+SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or a token of the identity provider.",
+    },
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+"""How callers may say who they are."""
+
+
+def describe(
+    app: FastAPI, version: str, *, secured: bool = False, public: Collection[str] = ()
+) -> dict[str, Any]:
+    """Describe an application.
+
+    Args:
+        app: What is described.
+        version: Of the API.
+        secured: Whether callers must say who they are.
+        public: Permissions that everybody has all the same.
+    """
     spec = get_openapi(
         title="Tasker",
         version=version,
@@ -47,6 +67,10 @@ def describe(app: FastAPI, version: str) -> dict[str, Any]:
     for path in spec["paths"].values():
         for operation in path.values():
             _finish(operation)
+            if secured and set(operation.get("x-permissions", ())).difference(public):
+                operation["security"] = [{name: []} for name in SCHEMES]
+    if secured:
+        spec["components"]["securitySchemes"] = SCHEMES
     return spec
 
 

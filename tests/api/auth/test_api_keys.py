@@ -19,7 +19,7 @@ from tasker.teams import FoundApiKey
 
 pytestmark = pytest.mark.anyio
 
-AT_ONCE = AuthSettings(enabled=True, key_cache=timedelta(0))
+AT_ONCE = AuthSettings(enabled=True, cache=timedelta(0))
 
 
 def prefix(text: str) -> str:

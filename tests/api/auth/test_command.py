@@ -14,7 +14,7 @@ SETTINGS = f"""
 
     [auth]
     enabled = true
-    key_cache = 0
+    cache = 0
     jwt_public_key_file = "provider.pem"
     issuer = "{ISSUER}"
     audience = "{AUDIENCE}"

@@ -216,6 +216,25 @@ def test_what_roles_may_do() -> None:
     } == {role: set(map(str, permissions)) for role, permissions in ROLES.items()}
 
 
+def test_the_description_tells_who_must_say_who_they_are() -> None:
+    """
+    On every route with a permission, in either way; nowhere where nobody is asked.
+    """
+    secured = create_app("sqlite::memory:", auth=AuthSettings(enabled=True)).openapi()
+    public = AuthSettings(enabled=True, metrics_public=True)
+    open_ = create_app("sqlite::memory:").openapi()
+    ways: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
+
+    for route in ROUTES:
+        assert ways == secured["paths"][route.path][route.method.lower()]["security"]
+        assert "security" not in open_["paths"][route.path][route.method.lower()]
+    assert {"bearer", "apiKey"} == set(secured["components"]["securitySchemes"])
+    for method, path in OPEN:
+        assert "security" not in secured["paths"][path][method.lower()]
+    metrics = create_app("sqlite::memory:", auth=public).openapi()["paths"]["/metrics"]["get"]
+    assert "security" not in metrics
+
+
 # -------------------------------------------------------------------- who is nobody
 
 
@@ -398,6 +417,19 @@ async def test_a_list_shows_a_team_its_own_and_what_is_shared(world: World, rout
 
 def _tells(answer: httpx.Response, *words: str) -> bool:
     return any(f'"{word}' in answer.text for word in words)
+
+
+async def test_metrics_may_be_open_to_everybody(world: World) -> None:
+    """
+    And nothing else is, then.
+    """
+    auth = AuthSettings(enabled=True, metrics_public=True)
+    async with calling(world.store, auth=auth) as caller:
+        statuses = {
+            route.path: (await world.ask(caller, route, OWN)).status_code for route in LISTS
+        }
+
+    assert {path: 200 if path == "/metrics" else 401 for path in statuses} == statuses
 
 
 async def test_without_authentication_everybody_may_do_everything(world: World) -> None:

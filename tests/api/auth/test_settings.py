@@ -52,7 +52,7 @@ def test_the_file_and_the_environment_set_it(
         audience = "{AUDIENCE}"
         algorithms = ["ES256"]
         default_roles = ["viewer"]
-        key_cache = "1s"
+        cache = "1s"
 
         [auth.claims]
         roles = "realm_access.roles"
@@ -98,7 +98,7 @@ def test_the_file_and_the_environment_set_it(
         ({"jwks_url": JWKS, "algorithms": ["RS256", "HS256"]}, "algorithms"),
         ({"jwks_url": JWKS, "algorithms": []}, "algorithms"),
         ({"jwks_url": JWKS, "leeway": "1h"}, "leeway"),
-        ({"jwks_url": JWKS, "key_cache": "1h"}, "key_cache"),
+        ({"jwks_url": JWKS, "cache": "1h"}, "cache"),
         ({"jwt_public_key": "-----BEGIN PRIVATE KEY-----"}, "this is a private key"),
     ],
 )

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +29,7 @@ from tests.api.auth.scene import (
 from tasker.api.auth.claims import principal_of_claims
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
+from tasker.api.auth.tokens import Tokens, configured_key
 from tasker.permissions import ROLES, Permission
 from tasker.settings import ClaimNames
 from tasker.store.protocol import Store
@@ -225,14 +227,39 @@ async def test_tokens_are_no_credentials_unless_a_key_verifies_them(store: Store
         assert 401 == (await caller.get("/v1/tasks")).status_code
 
 
+async def test_a_token_is_checked_once_in_a_while_and_still_expires(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Whoever sends it again within seconds does not wait for its signature to be checked.
+    """
+    auth = with_tokens(leeway=timedelta(0))
+    decoded: list[str] = []
+    decode = jwt.decode
+
+    def spy(text: str, *args: Any, **options: Any) -> Any:
+        decoded.append(text)
+        return decode(text, *args, **options)
+
+    monkeypatch.setattr(jwt, "decode", spy)
+    tokens, text, other = Tokens(configured_key(auth), auth), token(), token(sub="priya")
+    for each in (text, text, other, text):
+        await tokens.claims(each)
+    assert [text, other] == decoded
+
+    now = time.time()
+    monkeypatch.setattr("tasker.api.auth.tokens.time.time", lambda: now + 61)
+    with pytest.raises(NotAuthenticated) as refusal:
+        await tokens.claims(text)
+    assert "expired" == refusal.value.reason
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet=st.characters(max_codepoint=127, categories=("L", "N")), max_size=60))
 async def test_no_text_brings_a_server_down(text: str) -> None:
     """
     Whatever is between the dots.
     """
-    from tasker.api.auth.tokens import Tokens, configured_key
-
     auth = with_tokens()
     tokens = Tokens(configured_key(auth), auth)
     head, body, signature = token().split(".")

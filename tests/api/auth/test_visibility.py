@@ -368,7 +368,7 @@ async def events_until(
     monkeypatch.setattr(waiting, "_SLICE", 0.05)
     settings = ServerSettings(port=0)
     rules = f"{__name__}:Fickle"
-    auth = AuthSettings(enabled=True, key_cache=timedelta(0), coordinator=rules)
+    auth = AuthSettings(enabled=True, cache=timedelta(0), coordinator=rules)
     app = create_app(store, settings=settings, auth=auth)
     text, task = await key(store, "viewer"), await begin(store, "payments")
     events: list[str] = []

@@ -82,7 +82,7 @@ class Gate:
         self._tokens = rules.tokens
         self._coordinator = rules.coordinator
         self._plain = type(rules.coordinator) is PermissionCoordinator
-        self._keys = KeyRing(store, rules.roles, seconds=rules.settings.key_cache.total_seconds())
+        self._keys = KeyRing(store, rules.roles, seconds=rules.settings.cache.total_seconds())
 
     # ---------------------------------------------------------------- coming in
 

@@ -4,6 +4,7 @@ What a token says counts only when its signature, issuer, audience and times wer
 Signatures with a shared secret, and none at all, cannot be allowed: see `Algorithm`.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tasker.api.auth.credentials import NotAuthenticated, Reason
+from tasker.api.auth.remembered import Remembered
 from tasker.errors import InvalidSettings
 from tasker.settings import AuthSettings
 
@@ -62,7 +64,7 @@ class Tokens:
         self._algorithms = frozenset(settings.algorithms)
         self._issuer, self._audience = settings.issuer, settings.audience
         self._leeway = settings.leeway
-        self._subject = settings.claims.subject
+        self._verified = Remembered(self._verify, seconds=settings.cache.total_seconds())
 
     async def claims(self, text: str) -> Mapping[str, Any]:
         """Tell what a token says.
@@ -71,6 +73,13 @@ class Tokens:
             NotAuthenticated: It is not valid here, or not now.
             KeysUnavailable: That cannot be told at the moment.
         """
+        claims = await self._verified.get(text)
+        if int(claims["exp"]) <= time.time() - self._leeway.total_seconds():
+            raise NotAuthenticated("expired", "it expired while it was believed")
+        return claims
+
+    async def _verify(self, text: str) -> Mapping[str, Any]:
+        """Check everything about a token, and tell what it says."""
         algorithm, kid = self._header(text)
         key = await self._keys.key(kid, algorithm)
         if key is None:

@@ -2,12 +2,15 @@
 
 import os
 import re
+import shlex
 import signal
 import sqlite3
+import subprocess
+import time
 from contextlib import closing
 
 import pytest
-from tests.cli.conftest import Here, Project
+from tests.cli.conftest import Here, Project, command
 
 SLOW = """
     import asyncio
@@ -26,6 +29,19 @@ SLOW = """
         while not Path(until).exists():
             await asyncio.sleep(0.01)
         return "rested"
+"""
+
+HELD_UP = """
+    import time
+
+    from tasker import Workflow
+
+    flow = Workflow("held.up")
+
+
+    @flow.step
+    async def sleep() -> None:
+        time.sleep(3600)
 """
 
 
@@ -81,6 +97,31 @@ def test_a_second_signal_hands_running_steps_back_at_once(slow: Project) -> None
     assert 0 == code
     assert [("enqueued", 1)] == _states(slow)
     assert re.match(r'\{"at": ".+", "level": "info", "logger": "tasker.worker"', started)
+
+
+def test_a_second_signal_ends_a_worker_whose_loop_is_held_up(slow: Project, tasker: Here) -> None:
+    """
+    It cannot stop gracefully: a handler sleeps where it should await.
+    """
+    slow.write("held.py", HELD_UP)
+    with slow.starting("worker", "-H", "held.py") as worker:
+        worker.until("worker_started")
+        assert 0 == tasker("task", "create", "held.up").code
+        worker.until("loop_blocked")
+        worker.send(signal.SIGTERM)
+        time.sleep(1)  # so that the second is no slip of the finger
+        worker.send(signal.SIGTERM)
+        code = worker.end()
+
+    assert -signal.SIGTERM == code
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_files_may_be_closed(project: Project, closed: str) -> None:
+    told = shlex.join(command("run", "sell.yaml", "-H", "shop.py", "-c", '{"sku": "mug"}'))
+    done = subprocess.run(["sh", "-c", f"exec {told} {closed}"], cwd=project.root, check=False)
+
+    assert 0 == done.returncode
 
 
 def test_several_processes_are_supervised_and_stop_together(slow: Project) -> None:

@@ -10,6 +10,9 @@
 Commands import what they need when they run, so that `tasker --help` is quick.
 """
 
+import os
+import sys
+
 import typer
 
 from tasker.cli import (
@@ -43,10 +46,18 @@ def make_app() -> typer.Typer:
     return app
 
 
+def _open_standard_files() -> None:
+    """Open those that were closed: what is opened next would take their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
+
+
 def _nothing() -> None:
     """Durable workflows: versioned templates, steps that depend on steps, retries."""
 
 
 def main() -> None:
     """Run the command line."""
+    _open_standard_files()
     make_app()(prog_name="tasker")

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from tasker.model import Template
 from tasker.template import load_template, load_templates
 
 _SUFFIXES = (".yaml", ".yml", ".json")
+_BLOCKED = 0.5  #: seconds after which a loop that has not told of a signal is taken to stand still
 
 
 class Loaded(NamedTuple):
@@ -76,19 +78,34 @@ def context_told(template: str) -> Iterator[None]:
 
 @contextmanager
 def signals_told(told: Callable[[signal.Signals, int], None]) -> Iterator[None]:
-    """Call `told` with each SIGINT and SIGTERM, and its number from 1, while the block runs."""
+    """Call `told` with each SIGINT and SIGTERM, and its number from 1, while the block runs.
+
+    Where a handler holds up the loop, which then tells of none, a later one ends the process.
+    """
     loop = asyncio.get_running_loop()
     count = 0
+    unheard: float | None = None  #: when a signal came that the loop has not told of yet
 
     def arrived(which: signal.Signals) -> None:
-        nonlocal count
+        nonlocal count, unheard
         count += 1
+        unheard = None
         told(which, count)
+
+    def came(number: int, _frame: object) -> None:
+        nonlocal unheard
+        now = time.monotonic()
+        if unheard is None:
+            unheard = now
+        elif now - unheard > _BLOCKED:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     wanted = (signal.SIGINT, signal.SIGTERM)
     for which in wanted:
         with suppress(NotImplementedError):  # where the loop cannot, as on Windows
             loop.add_signal_handler(which, arrived, which)
+            signal.signal(which, came)  # called in any case; the loop is told besides
     try:
         yield
     finally:

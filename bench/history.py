@@ -81,7 +81,7 @@ class _Dialect(NamedTuple):
 
 _MS = f"({int(time.time() * 1000) - 100 * 86_400_000} + n * 8640)"  # over the last hundred days
 _POSTGRES = _Dialect(
-    numbers="(select generate_series({first}, {last}) as n) as numbers",
+    numbers="(select generate_series({first}::bigint, {last}) as n) as numbers",
     at=f"to_timestamp({_MS} / 1000.0)",
     id=f"(lpad(to_hex({_MS}::bigint), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid",
     no_tags="{}",

@@ -81,7 +81,7 @@ def idle(settings: Settings, store: str, server: Server | None) -> Row:
 
 def wake(settings: Settings, store: str, server: Server | None) -> Row:
     """From a create in one process to the start of its handler in another, which was idle."""
-    tasks = 50 if settings.quick else 200
+    tasks = 30 if settings.quick else 200
     with place(store, server) as where, fleet(settings, where, 2) as both:
         worker = both.start("listen")
         ringer = both.start("ring", tasks=tasks)

@@ -20,6 +20,7 @@ from tasker.store import statements
 from tasker.store.records import Reader
 from tasker.store.sqlite import connection as database
 from tasker.store.sqlite.address import Address
+from tasker.store.sqlite.bell import Bell
 from tasker.store.sqlite.thread import DatabaseThread
 
 T = TypeVar("T")
@@ -30,7 +31,6 @@ READ = Reader(
     instant=lambda value: datetime.fromtimestamp(value, UTC),
     strings=lambda text: tuple(codec.loads(text)),
 )
-_ANOTHER_PROCESS = 0.05  #: seconds between looks at whether another process wrote
 
 
 class Driver:
@@ -51,7 +51,11 @@ class Driver:
         self._thread = DatabaseThread(lambda: database.connect(self.address, memory), self.url)
         self._work = asyncio.Event()
         self._recall = asyncio.Event()
-        self._watch: sqlite3.Connection | None = None
+        self._bell: Bell | None = (
+            None  #: of the other processes; nobody shares a database in memory
+        )
+        if self.address.path is not None:
+            self._bell = Bell(self.address.path, self._data_version, self._another_process_wrote)
 
     async def __aenter__(self) -> Self:
         self._thread.start()
@@ -68,8 +72,8 @@ class Driver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._watch is not None:
-            self._watch.close()
+        if self._bell is not None:
+            await self._bell.close()
         await self._thread.stop()
 
     async def schema_status(self) -> SchemaStatus:
@@ -100,26 +104,20 @@ class Driver:
 
     async def _wait(self, event: asyncio.Event, timeout: float) -> None:
         """Wait for this process's event, or for another process's commit."""
-        seen = self._data_version()
-        loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
-        while not event.is_set() and (left := end - loop.time()) > 0:
-            pause = left if seen is None else min(left, _ANOTHER_PROCESS)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await event.wait()
-            if self._data_version() != seen:
-                break
+        if self._bell is not None:
+            self._bell.listen()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await event.wait()
         event.clear()
 
-    def _data_version(self) -> int | None:
-        """Tell a number that changes when anybody commits; None in memory."""
-        if self.address.path is None:
-            return None
-        if self._watch is None:
-            self._watch = sqlite3.connect(self.address.path, isolation_level=None)
-        found: int = self._watch.execute("pragma data_version").fetchone()[0]
+    async def _data_version(self) -> int:
+        found: int = await self._read(lambda on: on.execute("pragma data_version").fetchone()[0])
         return found
+
+    def _another_process_wrote(self) -> None:
+        self._work.set()
+        self._recall.set()
 
 
 json_text = codec.orjson_text

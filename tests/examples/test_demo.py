@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -304,3 +305,21 @@ def test_passwords_are_not_shown() -> None:
 
     assert "postgresql://tasker@db.example:5432/tasks?schema=demo" == demo.without_password(url)
     assert "sqlite:.tasker/demo.db" == demo.without_password("sqlite:.tasker/demo.db")
+
+
+@pytest.mark.parametrize(
+    ("found", "called", "told"),
+    [
+        ("/usr/bin/tasker", ".venv/bin/tasker", "tasker"),
+        (None, ".venv/bin/tasker", ".venv/bin/tasker"),
+        (None, "my programs/tasker", "'my programs/tasker'"),
+        (None, "pytest", "tasker"),
+    ],
+)
+def test_the_commands_to_look_closer_can_be_pasted(
+    monkeypatch: pytest.MonkeyPatch, found: str | None, called: str, told: str
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: found)
+    monkeypatch.setattr(sys, "argv", [called])
+
+    assert told == demo.program()

@@ -7,6 +7,8 @@ import asyncio
 import os
 import secrets
 import shlex
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -331,16 +333,25 @@ def _tell_relation(console: "Console", played: Played) -> None:
 
 def commands(played: Played) -> list[str]:
     """Tell the commands that show more of what happened."""
+    tasker = program()
     store = f"--store {shlex.quote(without_password(played.store))}"
     retried = max(played.actors, key=lambda actor: actor.attempts - len(actor.steps))
     failed = [actor for actor in played.actors if actor.task.state == "error"]
     related = [actor.task.correlation_id for actor in played.actors if actor.task.parent_id]
     return [
-        *(f"tasker task show {actor.task.id} {store}" for actor in [retried, *failed[:1]]),
-        *(f"tasker task list --correlation-id {found} {store}" for found in related[:1]),
-        f"tasker task list {store}",
-        f"tasker template draw microservices.user_registration {store}",
+        *(f"{tasker} task show {actor.task.id} {store}" for actor in [retried, *failed[:1]]),
+        *(f"{tasker} task list --correlation-id {found} {store}" for found in related[:1]),
+        f"{tasker} task list {store}",
+        f"{tasker} template draw microservices.user_registration {store}",
     ]
+
+
+def program() -> str:
+    """Tell how the command line is called: by its path where a shell would not find it."""
+    called = sys.argv[0]
+    if Path(called).name != "tasker" or shutil.which("tasker"):
+        return "tasker"
+    return shlex.quote(called)
 
 
 def as_json(played: Played) -> dict[str, Json]:

@@ -163,9 +163,8 @@ class WrongState(Refused):
     code = "wrong_state"
 
     def __init__(self, what: str, state: str, action: str, allowed: Collection[str]) -> None:
-        super().__init__(
-            f"cannot {action} {what}: it is {state}, not {' or '.join(sorted(allowed))}"
-        )
+        act, others = action.removesuffix("_step"), " or ".join(sorted(allowed))
+        super().__init__(f"cannot {act} {what}: it is {state}, not {others}")
         self.state, self.action, self.allowed = state, action, frozenset(allowed)
 
 

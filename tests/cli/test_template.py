@@ -90,6 +90,13 @@ def test_a_graph_is_written_for_mermaid(tasker: Here) -> None:
     assert ["    s1 --> s2", "    s1 --> s3", "    s2 --> s4", "    s3 --> s4"] == lines[-4:]
 
 
+def test_a_graph_is_a_document_for_programs(tasker: Here) -> None:
+    drawn = tasker("template", "draw", "sell.yaml", "--json").document
+
+    assert "shop.sell@1.0.0" == drawn["template"]
+    assert {"reserve": [], "charge": ["reserve"]}.items() <= drawn["dependencies"].items()
+
+
 def test_an_unknown_template_is_exit_2_with_a_guess(tasker: Here) -> None:
     tasker("template", "register", "sell.yaml")
 

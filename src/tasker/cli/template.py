@@ -106,7 +106,10 @@ async def draw(
     from tasker.cli.shown import tell_graph
 
     found = await _found(session, template, handlers)
-    if mermaid:
+    if session.as_json:
+        graph = {spec.name: list(spec.dependencies) for spec in found.steps}
+        session.document({"template": found.full_name, "dependencies": graph})
+    elif mermaid:
         session.out.print(graphs.mermaid(found), soft_wrap=True)
     else:
         tell_graph(session.out, found)

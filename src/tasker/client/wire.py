@@ -260,6 +260,7 @@ _ERRORS: Mapping[str, Callable[[str, Read], TaskerError]] = {
     "forbidden": _plain(Forbidden),
     "refused": _plain(Refused),
     "store_unavailable": _plain(StoreUnavailable),
+    "auth_unavailable": _plain(StoreUnavailable),
     "schema_mismatch": _plain(SchemaMismatch),
     "overloaded": _plain(StoreUnavailable),
     "rate_limited": _plain(StoreUnavailable),

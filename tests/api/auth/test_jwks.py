@@ -293,6 +293,22 @@ async def test_a_provider_that_does_not_answer_is_not_waited_for(provider: Provi
         await PublishedKeys(settings).key("a", "RS256")
 
 
+async def test_a_machine_that_cannot_trust_anybody_says_so(
+    provider: Provider,
+    keys: PublishedKeys,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    As where the certificates that it is to trust are missing.
+    """
+    monkeypatch.setenv("SSL_CERT_FILE", "missing.pem")
+    with caplog.at_level(logging.WARNING, "tasker.auth"), pytest.raises(KeysUnavailable):
+        await keys.key("a", "RS256")
+
+    assert "FileNotFoundError" in vars(caplog.records[0])["why"]
+
+
 def test_keys_that_verify_nothing_of_ours_are_passed_over() -> None:
     """
     Those for encryption, secrets, private ones, those without a name, broken ones.

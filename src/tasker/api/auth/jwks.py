@@ -102,7 +102,7 @@ class PublishedKeys:
         try:
             async with asyncio.timeout(self._timeout):
                 keys = keys_of(await fetch(self._url, self._timeout))
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             why = f"{type(error).__name__}: {error}"[:200]
             log.warning("token_keys_not_fetched", extra={"url": self._url, "why": why})
             return

@@ -154,6 +154,20 @@ async def test_every_answer_has_headers_that_keep_browsers_safe(one: Asking) -> 
         assert "server" not in headers
 
 
+async def test_the_description_is_shown_in_a_browser_only_where_asked_for(memory: Store) -> None:
+    """
+    Its page loads scripts from elsewhere, which no other answer may.
+    """
+    async with asking(memory) as closed:
+        assert 404 == (await closed.get("/docs")).status_code
+    async with asking(memory, ServerSettings(docs=True)) as shown:
+        page = await shown.get("/docs")
+        assert 200 == page.status_code
+        assert "/openapi.json" in page.text
+        assert "content-security-policy" not in page.headers
+        assert "DENY" == page.headers["x-frame-options"]
+
+
 async def test_pages_of_other_origins_may_not_call(memory: Store) -> None:
     """
     Unless their origin is listed.

@@ -85,6 +85,20 @@ def test_refusals_are_described_as_problems() -> None:
                 assert ["application/problem+json"] == list(response["content"])
 
 
+def test_headers_are_described() -> None:
+    """
+    Those that a request may have, and those that answers do.
+    """
+    create = SPEC["paths"]["/v1/tasks"]["post"]
+    sent = {one["name"] for one in create["parameters"] if one["in"] == "header"}
+
+    assert {"Idempotency-Key", "X-Correlation-Id", "traceparent"} == sent
+    assert {"Location", "X-Correlation-Id"} == set(create["responses"]["201"]["headers"])
+    assert "Retry-After" in create["responses"]["503"]["headers"]
+    events = SPEC["paths"]["/v1/tasks/{task_id}/events"]["get"]["parameters"]
+    assert "Last-Event-ID" in {one["name"] for one in events}
+
+
 def test_bodies_are_closed_and_their_fields_explained() -> None:
     schemas = SPEC["components"]["schemas"]
 

@@ -98,10 +98,33 @@ def _request_body(body: JsonBody[BaseModel]) -> dict[str, Any]:
 
 
 def _finish(operation: dict[str, Any]) -> None:
-    """Take out FastAPI's own 422, which is never answered; tell of the header that all have."""
+    """Take out FastAPI's own 422, which is never answered; tell of headers."""
     operation["responses"].pop("422", None)
-    for response in operation["responses"].values():
-        response.setdefault("headers", {})["X-Correlation-Id"] = {
-            "description": "The request's correlation id.",
-            "schema": {"type": "string"},
-        }
+    for status, response in operation["responses"].items():
+        told = response.setdefault("headers", {})
+        told["X-Correlation-Id"] = _header("The request's correlation id, or the new task's.")
+        if status == "201":
+            told["Location"] = _header("Where it is.")
+        if status in ("429", "503"):
+            told["Retry-After"] = _header("Seconds to wait before asking again.")
+    operation.setdefault("parameters", []).extend(_sent(operation))
+
+
+def _sent(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Describe the headers that a request may have."""
+    name = operation["operationId"].partition(".")[2]
+    yield _parameter("X-Correlation-Id", "Kept with what the request creates, and told again.")
+    if "tasks:create" in operation.get("x-permissions", ()):
+        yield _parameter("traceparent", "W3C trace context, kept with the task.")
+        if name != "create_tasks":
+            yield _parameter("Idempotency-Key", "The same as `idempotency_key` in the body.")
+    if name == "stream_task_events":
+        yield _parameter("Last-Event-ID", "Of the stream that broke.")
+
+
+def _header(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+def _parameter(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, **_header(description)}

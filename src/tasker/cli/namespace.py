@@ -180,9 +180,7 @@ async def audit(
     put(session.out, made)
 
 
-async def _applied(
-    client: "Client", policy: "NamespacePolicy", reason: str
-) -> tuple[str, str]:
+async def _applied(client: "Client", policy: "NamespacePolicy", reason: str) -> tuple[str, str]:
     before = await client.policy(policy.namespace)
     stored = await client.put_policy(policy, reason=reason)
     return policy.namespace, _outcome(before, stored)

@@ -31,6 +31,7 @@ PARTS = {
     "park": {"park_history"},
     "prune": {"prune_attempt", "prune_audit", "prune_step", "prune_task", "prune_task_key"},
     "settle": {
+        "any_failing",
         "settle_accepted",
         "settle_children",
         "settle_ends",
@@ -38,6 +39,7 @@ PARTS = {
         "settle_failures",
         "settle_free",
         "settle_history",
+        "settle_nodes",
         "settle_steps",
     },
     "stop_steps": {"stop_attempts"},

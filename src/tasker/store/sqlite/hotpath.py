@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 
 from tasker.model import (
+    TASK_NODE,
     Claim,
     Claimed,
     Code,
@@ -47,11 +48,8 @@ class HotPath(Driver):
         claim_up_to: int = 0,
     ) -> Settled:
         given = json_text(outcomes)
-        served = json_text(list(queues))
         settled, left = await self._write(
-            lambda on: settle_within(
-                on, worker, given, len(outcomes), served, claim_up_to, self._now()
-            )
+            lambda on: settle_within(on, worker, outcomes, given, queues, claim_up_to, self._now())
         )
         if left:
             self._work.set()
@@ -80,39 +78,58 @@ class HotPath(Driver):
 def settle_within(
     on: sqlite3.Connection,
     worker: WorkerId | None,
+    outcomes: Sequence[Outcome],
     given: JsonText,
-    many: int,
-    queues: JsonText | str,
+    queues: Collection[QueueId],
     claim_up_to: int,
     now: float,
 ) -> tuple[Settled, bool]:
-    """Settle; tell also whether freed steps are left for others."""
+    """Settle `outcomes`, which are also `given` as text; tell whether steps are left for others."""
     on.execute("delete from temp.settled")
     on.execute("delete from temp.child")
-    execute(on, "settle", outcomes=given)
+    accepted = execute(on, "settle", outcomes=given).rowcount
     execute(on, "settle_history", now=now)
     execute(on, "settle_steps", now=now)
     execute(on, "settle_children")
-    freed = fetch(on, "settle_free", worker=worker, queues=queues, claim_up_to=claim_up_to, now=now)
-    ends = [row[0] for row in fetch(on, "settle_ends", now=now) if row[1] == Code.COMPLETE]
-    ended = [TaskEnd(task_id, TaskState.COMPLETE) for task_id in ends]
-    left = False
-    accepted = fetch(on, "settle_accepted")
-    if any(row[1] == _FAILED for row in accepted):
+    freed, ended = _follow(on, worker, queues, claim_up_to, now)
+    kinds = {outcome.outcome for outcome in outcomes}
+    if _FAILED in kinds:
         execute(on, "settle_failures")
-    if failing := [row[0] for row in fetch(on, "settle_failing")]:
-        closed = fetch(on, "end_failed", tasks=json_text(failing), now=now)
+    if fetch_one(on, "any_failing")[0]:
+        failing = json_text([row[0] for row in fetch(on, "settle_failing")])
+        closed = fetch(on, "end_failed", tasks=failing, now=now)
         ended += (TaskEnd(row[0], TaskState.ERROR) for row in closed)
+    left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == Code.ENQUEUED for row in freed)
     if ended:
         waiting = json_text([end.task_id for end in ended])
-        left = execute(on, "wake_parents", ended=waiting, now=now).rowcount > 0
+        left = execute(on, "wake_parents", ended=waiting, now=now).rowcount > 0 or left
     refused: Sequence[int] = ()
-    if len(accepted) < many:
-        refused = sorted(set(range(many)) - {row[0] for row in accepted})
+    if accepted < len(outcomes):
+        refused = sorted({*range(len(outcomes))} - {row[0] for row in fetch(on, "settle_accepted")})
     claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == Code.IN_PROGRESS]
-    left = left or any(row[2] == Code.ENQUEUED for row in freed)
-    left = left or any(row[1] in _FOR_OTHERS for row in accepted)
     return Settled(refused, claims, ended), left
+
+
+def _follow(
+    on: sqlite3.Connection,
+    worker: WorkerId | None,
+    queues: Collection[QueueId],
+    claim_up_to: int,
+    now: float,
+) -> tuple[list[tuple[TaskId, int, int]], list[TaskEnd]]:
+    """Free the children of what was settled, and end tasks; tell (task, step, state), and ends."""
+    least, greatest = fetch_one(on, "settle_nodes")
+    freed, ended = [], []
+    if greatest:
+        served = f",{','.join(map(str, queues))},"
+        freed = fetch(
+            on, "settle_free", worker=worker, queues=served, claim_up_to=claim_up_to, now=now
+        )
+    if least == TASK_NODE:
+        for task_id, state in fetch(on, "settle_ends", now=now):
+            if state == Code.COMPLETE:
+                ended.append(TaskEnd(task_id, TaskState.COMPLETE))
+    return freed, ended
 
 
 _FAILED, _FOR_OTHERS = 2, (3, 4)  # indexes in ATTEMPT_OUTCOMES; lost and released

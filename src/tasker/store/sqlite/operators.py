@@ -86,8 +86,8 @@ class Operators(Tasks):
             execute(on, "stop_attempt", task_id=task_id, no=no, now=now)
             attempt = fetch_one(on, "take_step", task_id=task_id, no=no, now=now)[0]
             _reopen(on, task_id, now)
-            given = json_text([Outcome(task_id, no, attempt, outcome, result, None, 0.0)])
-            settle_within(on, None, given, 1, "[]", 0, now)
+            outcomes = [Outcome(task_id, no, attempt, outcome, result, None, 0.0)]
+            settle_within(on, None, outcomes, json_text(outcomes), (), 0, now)
             _audit(on, task_id, no, action, act, before, after, now)
 
         await self._write(resolve)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict, Unpack
 
+from tasker.client.fields import check_names, check_tags, check_texts, check_times, task_id
 from tasker.client.teams import TeamClient
 from tasker.model import (
     Attempt,
@@ -23,7 +24,11 @@ from tasker.store.protocol import Registered
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRequest:
-    """One task to be created."""
+    """One task to be created.
+
+    Raises:
+        InvalidInput: A field holds what no store can keep; `path` tells which.
+    """
 
     template: str
     """`name`, `namespace.name`, or either with `@version`; see `versions` for ranges."""
@@ -51,6 +56,19 @@ class TaskRequest:
 
     deadline: timedelta | None = None
     """Most time from creation to end; None: what the template says."""
+
+    def __post_init__(self) -> None:
+        check_names(
+            idempotency_key=self.idempotency_key,
+            correlation_id=self.correlation_id,
+            created_by=self.created_by,
+        )
+        check_texts(reason=self.reason, trace=self.trace)
+        if self.tags:
+            check_tags(self.tags)
+        check_times(self.run_at, self.deadline)
+        if self.parent_id is not None:
+            object.__setattr__(self, "parent_id", task_id("parent_id", self.parent_id))
 
 
 class TaskOptions(TypedDict, total=False):

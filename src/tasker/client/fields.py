@@ -1,0 +1,77 @@
+"""What may be said about a new task besides its context, whichever store keeps it."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from tasker.errors import InvalidInput, TooLarge
+
+LONGEST_NAME = 1_000  #: bytes of a key, a tag, ...: what an index can hold
+LONGEST_TEXT = 10_000  #: bytes of a reason
+LONGEST_DEADLINE = timedelta(days=3650)
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def check_names(**named: Any) -> None:
+    """Check texts that are looked up, and so are short and not empty; None: not given."""
+    for name, value in named.items():
+        if value is None:
+            continue
+        check_texts(LONGEST_NAME, **{name: value})
+        if not value:
+            raise _refused(name, "must not be empty")
+
+
+def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
+    """Check texts that are kept and shown; None: not given."""
+    for name, value in named.items():
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise _refused(name, f"must be a text, not {type(value).__name__}")
+        if _UNSTORABLE.search(value):
+            raise _refused(name, "contains a NUL character or half a character")
+        if (size := len(value.encode())) > limit:
+            raise TooLarge(name, size, limit)
+
+
+def check_tags(tags: Any) -> None:
+    """Check a sequence of names."""
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise _refused("tags", f"must be several texts, not {tags!r:.100}")
+    for tag in tags:
+        check_names(tags=tag)
+        if tag is None:
+            raise _refused("tags", "must be texts, not None")
+
+
+def check_times(run_at: Any, deadline: Any) -> None:
+    """Check when a task may begin, and how long it may take; None: not given."""
+    if run_at is not None:
+        if not isinstance(run_at, datetime) or run_at.tzinfo is None:
+            raise _refused("run_at", f"must be a datetime with a time zone, not {run_at!r}")
+        if not EARLIEST <= run_at <= LATEST:
+            told = f"must be in the years {EARLIEST.year} to {LATEST.year}, not {run_at}"
+            raise _refused("run_at", told)
+    if deadline is not None:
+        if not isinstance(deadline, timedelta):
+            raise _refused("deadline", f"must be a timedelta, not {deadline!r}")
+        if not timedelta(0) < deadline <= LONGEST_DEADLINE:
+            most = f"at most {LONGEST_DEADLINE.days:,} days"
+            raise _refused("deadline", f"must be more than 0 and {most}, not {deadline}")
+
+
+def task_id(name: str, value: Any) -> str:
+    """Tell a task's id in its one spelling."""
+    try:
+        return str(UUID(value))
+    except (ValueError, TypeError, AttributeError):
+        raise _refused(name, f"must be the id of a task, not {value!r:.100}") from None
+
+
+def _refused(name: str, told: str) -> InvalidInput:
+    return InvalidInput(f"{name} {told}", path=f"$.{name}")

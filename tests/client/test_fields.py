@@ -1,0 +1,70 @@
+"""What may be said about a new task besides its context."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from tests.client.conftest import Scene
+
+from tasker import TaskRequest, Template
+from tasker.client.fields import LONGEST_DEADLINE, LONGEST_NAME, LONGEST_TEXT
+from tasker.errors import Misuse
+from tasker.model import StepSpec
+
+pytestmark = pytest.mark.anyio
+
+ID = "01a1f8ba-de53-7410-b307-f1b7f80f263e"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("idempotency_key", ""),
+        ("idempotency_key", "a\0b"),
+        ("idempotency_key", "\ud800"),
+        ("idempotency_key", "k" * (LONGEST_NAME + 1)),
+        ("correlation_id", "\0"),
+        ("created_by", 5),
+        ("created_by", "ü" * LONGEST_NAME),
+        ("reason", "\ud800"),
+        ("reason", "r" * (LONGEST_TEXT + 1)),
+        ("trace", "\0"),
+        ("tags", "abc"),
+        ("tags", ("fine", "\0")),
+        ("tags", ("fine", "")),
+        ("tags", (None,)),
+        ("parent_id", "nonsense"),
+        ("run_at", datetime.max),
+        ("run_at", datetime.max.replace(tzinfo=UTC)),
+        ("run_at", datetime.min.replace(tzinfo=UTC)),
+        ("run_at", datetime(2030, 1, 1)),
+        ("run_at", "2030"),
+        ("deadline", timedelta.max),
+        ("deadline", timedelta(0)),
+        ("deadline", timedelta(seconds=-1)),
+        ("deadline", 30),
+    ],
+)
+def test_what_no_store_can_keep_is_refused_with_its_field(field: str, value: Any) -> None:
+    with pytest.raises(Misuse, match=field):
+        TaskRequest(template="n.t", **{field: value})
+
+
+async def test_what_is_just_within_bounds_is_kept_and_read_back(scene: Scene) -> None:
+    said: dict[str, Any] = {
+        "idempotency_key": "k" * 255,
+        "tags": ("it's", '"]', "\\", "{a,b}", "'; drop table task; --"),
+        "parent_id": ID.upper(),
+        "run_at": datetime(9000, 1, 1, tzinfo=UTC),
+        "deadline": LONGEST_DEADLINE,
+    }
+    steps = (StepSpec(name="only"),)
+    await scene.client.register(Template(namespace="n", name="t", version="1.0.0", steps=steps))
+    task = await scene.client.create_task("n.t", **said)
+    [found] = await scene.client.list()
+    [step] = await scene.client.steps(task.id)
+
+    assert (task.id, said["idempotency_key"]) == (found.id, found.idempotency_key)
+    assert (said["tags"], ID) == (found.tags, found.parent_id)
+    assert said["run_at"] == step.run_at
+    assert found.deadline is not None

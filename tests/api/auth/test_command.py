@@ -1,11 +1,12 @@
 """From an empty directory to teams that call a server: the commands, end to end."""
 
 import signal
-from pathlib import Path
 
 import httpx
 from tests.api.auth.scene import AUDIENCE, ISSUER, public_pem, rsa_key, token
-from tests.cli.conftest import Project
+from tests.cli.conftest import Here, project, tasker
+
+__all__ = ["project", "tasker"]  # the fixtures
 
 SETTINGS = f"""
     [server]
@@ -24,17 +25,17 @@ SETTINGS = f"""
 """
 
 
-def test_a_team_is_given_its_namespace_and_nothing_else(tmp_path: Path) -> None:
+def test_a_team_is_given_its_namespace_and_nothing_else(tasker: Here) -> None:
     """
     A key is made, used and revoked by command; the server asks everybody who they are.
     """
-    project = Project(tmp_path)
+    project = tasker.project
     project.write("tasker.toml", SETTINGS)
-    (tmp_path / "provider.pem").write_text(public_pem(rsa_key()))
+    project.write("provider.pem", public_pem(rsa_key()))
     make = ("key", "create", "--namespace", "shop")
-    team = project.tasker(*make, "shop team", "--role", "operator")
-    support = project.tasker(*make, "support", "--role", "support", "--permission", "tasks:cancel")
-    other = project.tasker("key", "create", "others", "--role", "admin", "--namespace", "orders")
+    team = tasker(*make, "shop team", "--role", "operator")
+    support = tasker(*make, "support", "--role", "support", "--permission", "tasks:cancel")
+    other = tasker("key", "create", "others", "--role", "admin", "--namespace", "orders")
     assert [0, 0, 0] == [made.code for made in (team, support, other)]
     assert "The role 'support' is not built in." in support.err
 
@@ -55,7 +56,7 @@ def test_a_team_is_given_its_namespace_and_nothing_else(tmp_path: Path) -> None:
             assert 404 == ask(other.out, "GET", "/v1/handlers/shop")
             assert 200 == ask(token(namespaces=["shop"]), "GET", "/v1/handlers/shop")
 
-            revoked = project.tasker("key", "revoke", team.out.strip(), "--reason", "it leaked")
+            revoked = tasker("key", "revoke", team.out.strip(), "--reason", "it leaked")
             assert (0, 401) == (revoked.code, ask(team.out, "POST", "/v1/tasks", sell))
         server.send(signal.SIGTERM)
         assert 0 == server.end()

@@ -46,7 +46,19 @@ async def main(url: str, file: Path) -> None:
             raise RetryableError("once", retry_after=0.05)
         return context.step
 
-    handlers = {"quick": quick, "blocking": blocking, "failing_first": failing_first}
+    async def saving(context: Context) -> int:
+        record(context)
+        begun: int = context.last_checkpoint or 0
+        for reached in range(begun + 1, 6):
+            await context.checkpoint(reached)
+        return 5
+
+    handlers = {
+        "quick": quick,
+        "blocking": blocking,
+        "failing_first": failing_first,
+        "saving": saving,
+    }
     settings = WorkerSettings(slots=8, lease=LEASE, poll=timedelta(seconds=0.2))
     async with open_store(url, upgrade=False) as store:
         worker = Worker(store, [handlers], settings=settings)

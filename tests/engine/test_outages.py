@@ -81,6 +81,7 @@ async def test_a_task_whose_creation_got_no_reply_runs_all_the_same(memory: Stor
     async with Worker(
         store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
     ) as worker:
+        await eventually(lambda: "wait_for_work" in store.calls)
         store.lose("create_tasks")
         with pytest.raises(StoreUnavailable):
             await worker.client.create_task("n.diamond", idempotency_key="k")
@@ -97,6 +98,7 @@ async def test_a_caller_that_gives_up_a_creation_harms_nothing(memory: Store) ->
     async with Worker(
         store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
     ) as worker:
+        await eventually(lambda: "wait_for_work" in store.calls)  # it has slots to spare
         store.held_up["create_tasks"] = gate = asyncio.Event()
         creation = asyncio.create_task(worker.client.create_task("n.diamond", idempotency_key="k"))
         await eventually(lambda: memory.held(worker.id))
@@ -119,6 +121,7 @@ async def test_adoption_leaves_alone_what_is_on_its_way(memory: Store) -> None:
     async with Worker(
         store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
     ) as worker:
+        await eventually(lambda: "wait_for_work" in store.calls)
         store.held_up["load_tasks"] = asyncio.Event()
         fetched = await LocalClient(memory).create_task("n.diamond")
         await eventually(lambda: "load_tasks" in store.calls)

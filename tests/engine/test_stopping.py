@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from tasker import (
     Worker,
     WorkerSettings,
 )
-from tasker.engine import janitor
+from tasker.engine import executor, janitor
 from tasker.errors import TaskFailed
 from tasker.events import Event, SettleRefused, StepStarted
 from tasker.model import AttemptOutcome, Backoff, Step, Task, TaskFilter
@@ -123,6 +124,29 @@ async def test_a_process_that_takes_too_long_is_killed(memory: Store) -> None:
     assert killed.error is not None
     assert "timeout" == killed.error["code"]
     assert StepState.COMPLETE == other.state
+
+
+async def test_a_slot_that_is_lost_to_a_handler_is_told(
+    memory: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(executor, "STUBBORN", 0.01)
+    release = threading.Event()
+
+    def only() -> None:
+        release.wait(SOON.total_seconds())
+
+    def complaints() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if record.message == "handler_does_not_stop"]
+
+    flow = template("flow", step("only", timeout=BRIEF, retry=Retry(retryable=False)))
+    async with Worker(memory, [{"only": only}], templates=[flow], settings=ONE_SLOT) as worker:
+        task = await worker.client.create_task("n.flow")
+        [told] = await eventually(complaints)
+        release.set()
+
+    assert (task.id, "only", 1, 1) == tuple(
+        getattr(told, name) for name in ("task_id", "step", "slots_lost", "slots")
+    )
 
 
 async def test_steps_without_a_timeout_have_the_workers(memory: Store) -> None:

@@ -101,7 +101,9 @@ class Crew:
             started=reporter.started,
             errand=self._errand,
         )
-        self._janitor = Janitor(store, self._knowledge, self.presence, ended=self._ended)
+        self._janitor = Janitor(
+            store, self._knowledge, self.presence, lease=settings.lease, ended=self._ended
+        )
         self._blocked_after = settings.blocked_after
 
     def start(self) -> None:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tasker.worker")
 
+STUBBORN = 5.0  #: seconds after which a handler that was told to stop is complained of
+
 Key: TypeAlias = tuple[TaskId, int, int]
 """(task, step, attempt)."""
 
@@ -277,6 +279,15 @@ class Executor:
         running.attempt.cancelled = why
         if running.job is not None:
             running.job.cancel()
+        if why is not Stop.SHUTDOWN:
+            self._loop.call_later(STUBBORN, self._complain, running)
+
+    def _complain(self, running: Running) -> None:
+        """Tell of a slot that is lost to a handler which does not stop."""
+        if self.running.get(running.key) is running:
+            lost = sum(other.over for other in self.running.values())
+            facts = {**running.facts(), "slots_lost": lost, "slots": self._settings.slots}
+            log.warning("handler_does_not_stop", extra=facts)
 
     def held(self) -> list[Claim]:
         """List the claims that are still to be settled."""

@@ -7,6 +7,7 @@ and so do failed tasks of which nothing can run any more.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from random import Random
 
 from tasker import retry
@@ -19,7 +20,7 @@ from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
 
-PERIOD = 2.0  #: seconds
+PERIOD = 2.0  #: seconds between looks; where leases are shorter, as long as they are
 MOST = 200  #: lapsed attempts settled at once
 SWEPT = 100  #: a sweep that ended so many tasks may have left some
 _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template cannot be read here
@@ -32,6 +33,7 @@ class Janitor:
         store: The store.
         knowledge: Where templates, and with them retry policies, are known.
         presence: As whom to settle.
+        lease: How long leases are here.
         ended: Told of the tasks that ended by it.
     """
 
@@ -41,12 +43,14 @@ class Janitor:
         knowledge: Knowledge,
         presence: Presence,
         *,
+        lease: timedelta,
         ended: Callable[[Sequence[TaskEnd]], None],
     ) -> None:
         self._store = store
         self._knowledge = knowledge
         self._presence = presence
         self._ended = ended
+        self._period = min(PERIOD, lease.total_seconds())
         self._rng = Random()
 
     async def run(self) -> None:
@@ -58,7 +62,7 @@ class Janitor:
                 await self._sweep()
             except StoreUnavailable:
                 pass  # whoever needs the store says so
-            await asyncio.sleep(PERIOD * (0.8 + 0.4 * self._rng.random()))
+            await asyncio.sleep(self._period * (0.8 + 0.4 * self._rng.random()))
 
     async def _sweep(self) -> None:
         many = SWEPT

@@ -1,0 +1,144 @@
+"""Worker processes that die and are replaced, the tasks they do, and what must be true after."""
+
+import asyncio
+import random
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tasker import LocalClient, Retry, TaskRequest, TaskState, Template
+from tasker.model import AttemptOutcome, StepSpec, StepState, Task
+from tasker.store.protocol import Store
+
+PROGRAM = Path(__file__).with_name("worker.py")
+WORKERS = 3
+
+#: more than there are kills, so that no step runs out of attempts by being killed
+PATIENT = Retry(max_attempts=1000)
+
+
+def step(name: str, handler: str, *after: str) -> StepSpec:
+    return StepSpec(name=name, callable=handler, dependencies=after, retry=PATIENT)
+
+
+DIAMOND = Template(
+    namespace="crash",
+    name="diamond",
+    version="1.0.0",
+    steps=(
+        step("top", "quick"),
+        step("left", "blocking", "top"),
+        step("right", "failing_first", "top"),
+        step("bottom", "quick", "left", "right"),
+    ),
+)
+FAN = Template(
+    namespace="crash",
+    name="fan",
+    version="1.0.0",
+    steps=(
+        step("first", "blocking"),
+        *(step(f"leaf_{no}", "quick", "first") for no in range(20)),
+        step("last", "quick", *(f"leaf_{no}" for no in range(20))),
+    ),
+)
+CHAIN = Template(
+    namespace="crash",
+    name="chain",
+    version="1.0.0",
+    steps=(
+        step("one", "saving"),
+        step("two", "failing_first", "one"),
+        step("three", "saving", "two"),
+    ),
+)
+
+
+class Fleet:
+    """Worker processes, each replaced when it is killed."""
+
+    def __init__(self, url: str, effects: Path) -> None:
+        self._command = [sys.executable, str(PROGRAM), url, str(effects)]
+        self.processes: list[asyncio.subprocess.Process] = []
+        self.kills = 0
+
+    async def start(self) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *self._command, stdout=asyncio.subprocess.PIPE
+        )
+        self.processes.append(process)
+        assert process.stdout is not None
+        assert b"ready\n" == await asyncio.wait_for(process.stdout.readline(), 30)
+
+    async def kill_one(self, rng: random.Random) -> None:
+        victim = self.processes.pop(rng.randrange(len(self.processes)))
+        victim.send_signal(signal.SIGKILL)
+        assert -signal.SIGKILL == await victim.wait()
+        self.kills += 1
+        await self.start()
+
+    async def stop(self) -> list[int]:
+        for process in self.processes:
+            process.terminate()
+        return [await asyncio.wait_for(process.wait(), 30) for process in self.processes]
+
+
+@asynccontextmanager
+async def fleet(url: str, effects: Path) -> AsyncIterator[Fleet]:
+    found = Fleet(url, effects)
+    try:
+        for _ in range(WORKERS):
+            await found.start()
+        yield found
+    finally:
+        for process in found.processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def create(store: Store) -> list[Task]:
+    client = LocalClient(store)
+    await client.register(DIAMOND)
+    await client.register(FAN)
+    await client.register(CHAIN)
+    return await client.create_tasks(
+        [TaskRequest(template="crash.diamond") for _ in range(120)]
+        + [TaskRequest(template="crash.fan") for _ in range(12)]
+        + [TaskRequest(template="crash.chain") for _ in range(20)]
+    )
+
+
+async def open_tasks(store: Store, tasks: Sequence[Task]) -> list[Task]:
+    found = [await store.get_task(task.id) for task in tasks]
+    return [task for task in found if not task.ended]
+
+
+def count(effects: Path) -> Counter[tuple[str, str, int]]:
+    """Count the effects of each attempt: (task, step, attempt)."""
+    lines = (line.split() for line in effects.read_text().splitlines())
+    return Counter((task, step, int(attempt)) for task, step, attempt in lines)
+
+
+async def prove(store: Store, tasks: Sequence[Task], effects: Path) -> None:
+    """Hold what the store says against itself, and against what the handlers did."""
+    done = count(effects)
+    assert {1} == set(done.values()), "an attempt ran twice"
+    for task in tasks:
+        assert TaskState.COMPLETE == (await store.get_task(task.id)).state
+        steps = await store.list_steps(task.id)
+        assert {StepState.COMPLETE} == {found.state for found in steps}
+        history = await store.history(task.id)
+        completed = [row for row in history if row.outcome is AttemptOutcome.COMPLETE]
+        assert sorted(found.name for found in steps) == sorted(row.step for row in completed)
+        numbers = Counter((row.step, row.attempt) for row in history)
+        assert {1} == set(numbers.values()), "an attempt was used twice"
+        for found in steps:
+            assert (task.id, found.name, found.attempt) in done
+            ended = [row.attempt for row in history if row.step == found.name]
+            assert list(range(1, found.attempt + 1)) == sorted(ended)
+    assert [] == await store.lapsed(10)
+    assert not any(info.alive or info.running for info in await store.list_workers())

@@ -184,57 +184,6 @@ def test_every_permission_is_one_that_a_route_asks_for() -> None:
     assert {str(permission) for permission in PERMISSIONS} == {route.permission for route in ROUTES}
 
 
-def test_what_roles_may_do() -> None:
-    """
-    Word for word, as the documentation tells it.
-    """
-    viewer = {
-        "tasks:read",
-        "tasks:list",
-        "steps:read",
-        "templates:read",
-        "templates:list",
-        "namespaces:read",
-        "workers:read",
-        "system:analytics_read",
-    }
-    operator = viewer | {
-        "tasks:create",
-        "tasks:cancel",
-        "tasks:retry",
-        "tasks:resolve",
-        "steps:retry",
-        "steps:resolve",
-    }
-
-    assert {
-        "viewer": viewer,
-        "operator": operator,
-        "developer": operator | {"templates:register", "templates:retire"},
-        "approver": viewer | {"templates:approve"},
-        "admin": {str(permission) for permission in PERMISSIONS},
-    } == {role: set(map(str, permissions)) for role, permissions in ROLES.items()}
-
-
-def test_the_description_tells_who_must_say_who_they_are() -> None:
-    """
-    On every route with a permission, in either way; nowhere where nobody is asked.
-    """
-    secured = create_app("sqlite::memory:", auth=AuthSettings(enabled=True)).openapi()
-    public = AuthSettings(enabled=True, metrics_public=True)
-    open_ = create_app("sqlite::memory:").openapi()
-    ways: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
-
-    for route in ROUTES:
-        assert ways == secured["paths"][route.path][route.method.lower()]["security"]
-        assert "security" not in open_["paths"][route.path][route.method.lower()]
-    assert {"bearer", "apiKey"} == set(secured["components"]["securitySchemes"])
-    for method, path in OPEN:
-        assert "security" not in secured["paths"][path][method.lower()]
-    metrics = create_app("sqlite::memory:", auth=public).openapi()["paths"]["/metrics"]["get"]
-    assert "security" not in metrics
-
-
 # -------------------------------------------------------------------- who is nobody
 
 

@@ -1,0 +1,146 @@
+"""What the claims of a token say about who sends it."""
+
+from typing import Any
+
+import pytest
+from tests.api.auth.scene import (
+    with_tokens,
+)
+
+from tasker.api.auth.claims import principal_of_claims
+from tasker.api.auth.principal import Principal
+from tasker.permissions import ROLES, Permission
+from tasker.settings import ClaimNames
+
+
+def principal(said: dict[str, Any], **changed: Any) -> Principal:
+    roles = {**ROLES, "releaser": frozenset({Permission("templates", "register")})}
+    return principal_of_claims({"sub": "jake", **said}, with_tokens(**changed), roles)
+
+
+def permissions(said: dict[str, Any], **changed: Any) -> set[str] | None:
+    found = principal(said, **changed).permissions
+    return None if found is None else set(map(str, found))
+
+
+def test_permissions_are_listed_or_separated_by_spaces() -> None:
+    """
+    In `permissions`, `scope`, or by roles; together where there are several.
+    """
+    both = {"tasks:read", "tasks:list"}
+
+    assert both == permissions({"permissions": ["tasks:read", "tasks:list"]})
+    assert both == permissions({"scope": "openid tasks:read  tasks:list email"})
+    assert both == permissions({"permissions": ["tasks:read"], "scope": "tasks:list"})
+    assert both | {"templates:register"} == permissions(
+        {"scope": "tasks:read tasks:list", "roles": "releaser"}
+    )
+    assert {"steps:read", "steps:retry", "steps:resolve"} == permissions({"scope": "steps:*"})
+
+
+def test_what_is_no_permission_gives_none() -> None:
+    """
+    Words of other programs, of other spelling, half a wildcard.
+    """
+    words = "openid Tasks:Read tasks tasks: :read *:read tasks:** tasks:read,tasks:list dlq:read"
+
+    assert set() == permissions({"scope": words, "roles": ["Admin", "owner"]})
+
+
+def test_to_say_nothing_is_not_to_say_none() -> None:
+    """
+    Teams alone decide only about tokens that say nothing of permissions.
+    """
+    assert None is permissions({})
+    assert set() == permissions({"permissions": []})
+    assert set() == permissions({"scope": ""})
+    assert set() == permissions({"roles": []})
+
+
+def test_namespaces_are_none_unless_they_are_said() -> None:
+    """
+    `*` means all; so it is for admins whose token says nothing of namespaces.
+    """
+    assert frozenset() == principal({"roles": ["operator"]}).namespaces
+    assert (
+        frozenset({"payments", "orders"}) == principal({"namespaces": "payments orders"}).namespaces
+    )
+    assert None is principal({"namespaces": ["*"]}).namespaces
+    assert None is principal({"roles": ["admin"]}).namespaces
+    assert (
+        frozenset({"payments"})
+        == principal({"roles": ["admin"], "namespaces": ["payments"]}).namespaces
+    )
+
+
+def test_admins_are_admins_everywhere() -> None:
+    """
+    Those of one namespace only have all its permissions.
+    """
+    assert principal({"roles": ["admin"]}).admin
+    assert not principal({"roles": ["admin"], "namespaces": ["payments"]}).admin
+    assert not principal({"permissions": ["*"], "namespaces": ["*"]}).admin
+
+
+def test_tokens_that_say_nothing_may_get_defaults() -> None:
+    """
+    Those that say something do not.
+    """
+    defaults = {"default_roles": ("viewer",), "default_namespaces": ("payments",)}
+    found = principal({}, **defaults)
+
+    assert (ROLES["viewer"], frozenset({"payments"})) == (found.permissions, found.namespaces)
+    assert set() == permissions({"permissions": []}, **defaults)
+    assert frozenset({"orders"}) == principal({"namespaces": ["orders"]}, **defaults).namespaces
+
+
+def test_claims_may_be_called_otherwise() -> None:
+    """
+    By a name with dots in it, as of a URL, or by a path into what is nested.
+    """
+    names = ClaimNames(
+        subject="client_id",
+        permissions=("https://tasker.example/permissions",),
+        roles="realm_access.roles",
+        namespaces="tasker.namespaces",
+        team="department",
+    )
+    found = principal(
+        {
+            "client_id": "billing",
+            "https://tasker.example/permissions": ["tasks:read"],
+            "realm_access": {"roles": ["approver"]},
+            "tasker": {"namespaces": ["payments"]},
+            "department": "Payments",
+            "roles": ["admin"],
+            "namespaces": ["*"],
+        },
+        claims=names,
+    )
+
+    spaces = frozenset({"payments"})
+    assert ("billing", "Payments", spaces) == (found.name, found.team, found.namespaces)
+    assert ROLES["approver"] | {Permission("tasks", "read")} == found.permissions
+
+
+@pytest.mark.parametrize(
+    ("said", "trusted", "name"),
+    [
+        ({"email": "jake@x.test", "email_verified": True}, False, "jake@x.test"),
+        ({"email": "jake@x.test", "email_verified": False}, False, "jake"),
+        ({"email": "jake@x.test", "email_verified": False}, True, "jake"),
+        ({"email": "jake@x.test", "email_verified": "true"}, True, "jake"),
+        ({"email": "jake@x.test"}, False, "jake"),
+        ({"email": "jake@x.test"}, True, "jake@x.test"),
+        ({"email": "no address", "email_verified": True}, False, "jake"),
+        ({"email": 7, "email_verified": True}, False, "jake"),
+        ({}, True, "jake"),
+    ],
+)
+def test_an_address_is_a_name_once_it_was_verified(
+    said: dict[str, Any], trusted: bool, name: str
+) -> None:
+    """
+    Else whoever may choose one would pass for its owner.
+    """
+    assert name == principal(said, trust_email=trusted).name

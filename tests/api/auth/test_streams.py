@@ -1,0 +1,114 @@
+"""Waiting for tasks, and following them, as long as one may see them."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import httpx
+import pytest
+from tests.api.auth.scene import (
+    ACT,
+    NOBODY,
+    begin,
+    calling,
+    key,
+)
+
+from tasker.api import create_app
+from tasker.api.auth import PermissionCoordinator, Principal, Touched
+from tasker.api.routes import waiting
+from tasker.api.server import serving
+from tasker.keys import parse_key
+from tasker.model import TaskId
+from tasker.settings import AuthSettings, ServerSettings
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+class Fickle(PermissionCoordinator):
+    """Decides by permissions, until it changes its mind."""
+
+    willing = True
+
+    def authorized(
+        self, principal: Principal, resource: str, action: str, context: Touched
+    ) -> bool:
+        return self.willing and super().authorized(principal, resource, action, context)
+
+
+async def events_until(
+    either: Store, end: Callable[[str], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Follow a task, and do something when its first events have come; tell all events."""
+    monkeypatch.setattr(waiting, "MAY_STILL", 0.05)
+    monkeypatch.setattr(waiting, "_SLICE", 0.05)
+    settings = ServerSettings(port=0)
+    rules = f"{__name__}:Fickle"
+    auth = AuthSettings(enabled=True, cache=timedelta(0), coordinator=rules)
+    app = create_app(either, settings=settings, auth=auth)
+    text, task = await key(either, "viewer"), await begin(either, "payments")
+    events: list[str] = []
+    async with (
+        asyncio.timeout(15),
+        serving(app, settings) as server,
+        httpx.AsyncClient(base_url=server.url, headers={"X-API-Key": text}) as caller,
+        caller.stream("GET", f"/v1/tasks/{task}/events") as answer,
+    ):
+        async for line in answer.aiter_lines():
+            if line.startswith("event:"):
+                events.append(line.removeprefix("event: "))
+            if line.startswith("data:") and events[-1] == "problem":
+                events.append(line)
+            if events == ["task", "step", "step"]:
+                await end(text)
+                events.append("the end")
+    return events
+
+
+ENDED = ["task", "step", "step", "the end", "problem", 'data: {"code":"forbidden"}']
+
+
+async def test_a_stream_ends_with_its_callers_key(
+    either: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Soon after that was revoked.
+    """
+
+    async def revoke(text: str) -> None:
+        parts = parse_key(text)
+        assert parts is not None
+        await either.revoke_api_key(parts.prefix, ACT)
+
+    assert ENDED == await events_until(either, revoke, monkeypatch)
+
+
+async def test_a_stream_ends_with_the_right_to_see_it(
+    either: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Soon after the rules have changed.
+    """
+
+    async def change(_: str) -> None:
+        monkeypatch.setattr(sys.modules[__name__].Fickle, "willing", False)
+
+    assert ENDED == await events_until(either, change, monkeypatch)
+
+
+async def test_a_wait_needs_the_right_to_see_the_task(either: Store) -> None:
+    """
+    As everything does that tells of it.
+    """
+    own, hidden = await begin(either, "payments"), await begin(either, "orders")
+    await either.cancel_task(own, ACT)
+    async with calling(either, await key(either, "viewer")) as caller:
+        statuses = [
+            (await caller.get(f"/v1/tasks/{task}/{way}")).status_code
+            for task in (own, hidden, TaskId(NOBODY))
+            for way in ("wait?timeout=0", "events")
+        ]
+
+    assert [200, 200, 404, 404, 404, 404] == statuses

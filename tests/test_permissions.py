@@ -1,0 +1,78 @@
+"""Permissions as text, and the roles that bundle them."""
+
+import pytest
+
+from tasker.errors import InvalidInput
+from tasker.permissions import (
+    PERMISSIONS,
+    ROLES,
+    TASKS_CREATE,
+    TASKS_READ,
+    check_roles,
+    meant,
+    permissions_of,
+)
+
+
+def test_a_permission_reads_as_it_is_written() -> None:
+    """
+    Each of them.
+    """
+    for permission in PERMISSIONS:
+        assert {permission} == meant(str(permission))
+
+
+def test_a_wildcard_means_all_of_a_resource_or_all() -> None:
+    """
+    There is none for actions.
+    """
+    assert {"tasks"} == {permission.resource for permission in meant("tasks:*")}
+    assert {each for each in PERMISSIONS if each.resource == "tasks"} == meant("tasks:*")
+    assert PERMISSIONS == meant("*")
+    for text in ("*:read", "tasks", "tasks:", ":read", "**", "", "Tasks:read", "tasks:read "):
+        assert frozenset() == meant(text)
+
+
+def test_what_was_mistyped_is_guessed() -> None:
+    """
+    With all there is to choose from.
+    """
+    assert {TASKS_CREATE, TASKS_READ} == permissions_of(["tasks:create", "tasks:read"])
+    with pytest.raises(
+        InvalidInput, match=r"'tasks:creat'; did you mean 'tasks:create'.*steps:read"
+    ):
+        permissions_of(["tasks:creat"])
+    with pytest.raises(InvalidInput, match=r"'operatr'; did you mean 'operator'.*viewer"):
+        check_roles(["viewer", "operatr"])
+
+
+def test_what_roles_may_do() -> None:
+    """
+    Word for word, as the documentation tells it.
+    """
+    viewer = {
+        "tasks:read",
+        "tasks:list",
+        "steps:read",
+        "templates:read",
+        "templates:list",
+        "namespaces:read",
+        "workers:read",
+        "system:analytics_read",
+    }
+    operator = viewer | {
+        "tasks:create",
+        "tasks:cancel",
+        "tasks:retry",
+        "tasks:resolve",
+        "steps:retry",
+        "steps:resolve",
+    }
+
+    assert {
+        "viewer": viewer,
+        "operator": operator,
+        "developer": operator | {"templates:register", "templates:retire"},
+        "approver": viewer | {"templates:approve"},
+        "admin": {str(permission) for permission in PERMISSIONS},
+    } == {role: set(map(str, permissions)) for role, permissions in ROLES.items()}

@@ -308,10 +308,13 @@ async def test_a_handler_that_cancels_itself_has_failed(memory: Store) -> None:
     assert (3, "the handler was cancelled from within: enough") == (ended.attempt, message(ended))
 
 
-async def test_an_error_that_cannot_be_told_still_fails_its_attempt(memory: Store) -> None:
+@pytest.mark.parametrize("trouble", [RuntimeError("no"), SystemExit(3)])
+async def test_an_error_that_cannot_be_told_still_fails_its_attempt(
+    memory: Store, trouble: BaseException
+) -> None:
     class Mute(Exception):
         def __str__(self) -> str:
-            raise RuntimeError("no")
+            raise trouble
 
     def only() -> None:
         raise Mute
@@ -359,10 +362,13 @@ async def test_values_that_no_store_can_keep_are_refused(store: Store, value: ob
     assert message(ended).startswith("the result is not JSON at $")
 
 
-async def test_a_result_that_raises_is_a_failed_attempt(memory: Store) -> None:
+@pytest.mark.parametrize("trouble", [RuntimeError("not today"), SystemExit(3)])
+async def test_a_result_that_raises_is_a_failed_attempt(
+    memory: Store, trouble: BaseException
+) -> None:
     class Odd(dict[str, Any]):
         def items(self) -> Any:
-            raise RuntimeError("not today")
+            raise trouble
 
     _, ended, _ = await run(memory, lambda: Odd(bad=object()))
 

@@ -215,7 +215,7 @@ class Executor:
         if error is None:
             try:
                 return completed(running.claim, self._result(running, value))
-            except Exception as refusal:  # no JSON; or what the value's own code raises
+            except BaseException as refusal:  # no JSON; or what the value's own code raises
                 error = refusal
         return outcome_of(error, running.claim, running.spec, self._rng)
 

@@ -40,7 +40,7 @@ def error_text(error: BaseException, *, retryable: bool) -> JsonText:
     """Write an error as stores keep it: type, message, code, retryable, details, trace."""
     try:
         return codec.dumps(_facts(error, retryable), what="error")
-    except Exception as trouble:  # the error's own code raises
+    except BaseException as trouble:  # the error's own code raises, or exits
         told = {"message": f"its message cannot be told: {type(trouble).__name__}"}
         return codec.dumps({"type": type(error).__name__, **told, "retryable": retryable})
 

@@ -1,0 +1,470 @@
+"""Flaws that workflow engines have had, ranked by the damage they do. Each test shows one not here."""
+
+import asyncio
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.engine.scene import SOON, Unreliable, of_kind, step, template
+from tests.waiting import eventually
+
+from tasker import (
+    Context,
+    InvalidTemplate,
+    LocalClient,
+    Retry,
+    RetryableError,
+    StepState,
+    TaskState,
+    Worker,
+    WorkerSettings,
+    open_store,
+    parse_template,
+)
+from tasker.clock import ManualClock
+from tasker.errors import IdempotencyConflict, StoreError, TaskFailed
+from tasker.events import Event, SettleRefused, StepSettled
+from tasker.model import Backoff, JsonText, QueueId, Step, Task, completed
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+FLOW = template("flow", "only")
+
+
+async def steps_of(store: Store, task: Task) -> dict[str, Step]:
+    return {found.name: found for found in await store.list_steps(task.id)}
+
+
+async def queues_of(store: Store) -> list[QueueId]:
+    return [queue.id for queue in await store.queues()]
+
+
+def broken() -> None:
+    raise ValueError("broken")
+
+
+# ------------------------------------------------------------------- lost work
+
+
+async def test_a_step_outlives_the_worker_that_took_it(store: Store) -> None:
+    """
+    A step that was handed to a worker is not gone with it.
+    """
+    client = LocalClient(store)
+    await client.register(FLOW)
+    task = await client.create_task("n.flow")
+    dead = await store.register_worker("dead", lease=timedelta(seconds=1), slots=1, handlers=[])
+    assert 1 == len((await store.claim(dead, await queues_of(store), 1)).claims)
+
+    async with Worker(store, [{"only": lambda: "done"}]):
+        task = await client.wait(task.id, timeout=SOON)
+
+    assert TaskState.COMPLETE == task.state
+    assert 2 == (await steps_of(store, task))["only"].attempt
+
+
+async def test_what_nobody_was_told_of_is_found(store: Store) -> None:
+    """
+    There is no message to lose between a stored step and its worker: the row is the message.
+    """
+    client = LocalClient(store)
+    await client.register(template("chain", "first", step("second", "first")))
+    task = await client.create_task("n.chain")
+    hand = await store.register_worker("hand", lease=timedelta(seconds=9), slots=1, handlers=[])
+    [claim] = (await store.claim(hand, await queues_of(store), 1)).claims
+    await store.settle(hand, [completed(claim, JsonText("1"))])  # and dies before it tells anybody
+
+    async with Worker(store, [{"first": lambda: 1, "second": lambda first: first}]):
+        task = await client.wait(task.id, timeout=SOON)
+
+    assert TaskState.COMPLETE == task.state
+
+
+async def test_a_finished_result_waits_for_a_store_that_is_away(memory: Store) -> None:
+    """
+    No breaker opens and drops what has been done already.
+    """
+    calls = 0
+
+    def only() -> int:
+        nonlocal calls
+        calls += 1
+        return calls
+
+    store = Unreliable(memory)
+    async with Worker(store, [{"only": only}], templates=[FLOW]) as worker:
+        store.refuse("settle", 4)
+        task = await worker.client.run("n.flow", timeout=SOON)
+
+    assert (1, 1) == (calls, (await steps_of(memory, task))["only"].result)
+
+
+async def test_a_call_of_the_store_happens_wholly_or_not_at_all(tmp_path: Path) -> None:
+    """
+    No column is written beside the transition that it belongs to.
+    """
+    file = tmp_path / "tasker.db"
+    async with open_store(f"sqlite:{file}") as store:
+        client = LocalClient(store)
+        await client.register(template("chain", "first", step("second", "first")))
+        task = await client.create_task("n.chain")
+        hand = await store.register_worker("hand", lease=SOON, slots=1, handlers=[])
+        [claim] = (await store.claim(hand, await queues_of(store), 1)).claims
+        before = await store.list_steps(task.id)
+        with sqlite3.connect(file) as other:
+            other.execute(
+                "create trigger no_history before insert on attempt"
+                " begin select raise(abort, 'the disk has a hole here'); end"
+            )
+        other.close()
+        with pytest.raises(StoreError, match="the disk has a hole here"):
+            await store.settle(hand, [completed(claim, JsonText("1"))])
+
+        assert before == await store.list_steps(task.id)
+        assert [] == await store.history(task.id)
+
+
+async def test_a_late_result_does_not_overwrite_a_newer_one(store: Store) -> None:
+    """
+    Every transition compares before it sets.
+    """
+    client = LocalClient(store)
+    await client.register(FLOW)
+    task = await client.create_task("n.flow")
+    slow = await store.register_worker("slow", lease=timedelta(seconds=1), slots=1, handlers=[])
+    [late] = (await store.claim(slow, await queues_of(store), 1)).claims
+    async with Worker(store, [{"only": lambda: "in time"}]):
+        await client.wait(task.id, timeout=SOON)
+    settled = await store.settle(slow, [completed(late, JsonText('"late"'))])
+
+    assert [0] == list(settled.refused)
+    assert "in time" == (await steps_of(store, task))["only"].result
+
+
+# --------------------------------------------------------------- retries and times
+
+
+async def test_the_backoff_of_the_template_is_what_a_retry_waits(memory: Store) -> None:
+    flow = parse_template(
+        """
+        name: flow
+        namespace_name: n
+        version: 1.0.0
+        steps:
+          - name: only
+            handler: {callable: only}
+            retry: {max_attempts: 4, backoff: exponential, backoff_base_ms: 20, max_backoff_ms: 50}
+        """
+    )
+    assert Backoff.EXPONENTIAL == flow.steps[0].retry.backoff
+    events: list[Event] = []
+    async with Worker(
+        memory, [{"only": broken}], templates=[flow], observers=[events.append]
+    ) as worker:
+        with pytest.raises(TaskFailed):
+            await worker.client.run("n.flow", timeout=SOON)
+        await eventually(lambda: 4 == len(of_kind(StepSettled, events)))
+
+    jitter = flow.steps[0].retry.jitter
+    delays = [event.delay.total_seconds() for event in of_kind(StepSettled, events)]
+    for wanted, delay in zip([0.02, 0.04, 0.05, 0], delays, strict=True):
+        assert wanted * (1 - jitter) <= delay <= wanted * (1 + jitter)
+
+
+async def test_the_timeout_of_the_template_is_enforced(memory: Store) -> None:
+    flow = parse_template(
+        """
+        name: flow
+        namespace_name: n
+        version: 1.0.0
+        steps:
+          - name: only
+            handler: {callable: only}
+            timeout_seconds: 0.05
+            retry: {max_attempts: 1}
+        """
+    )
+
+    async def only() -> None:
+        await asyncio.Event().wait()
+
+    async with Worker(memory, [{"only": only}], templates=[flow]) as worker:
+        with pytest.raises(TaskFailed) as failed:
+            await worker.client.run("n.flow", timeout=SOON)
+
+    ended = (await steps_of(memory, failed.value.task))["only"]
+    assert "timeout" == (ended.error or {})["code"]
+
+
+@pytest.mark.parametrize("hours", [1, 20])
+async def test_a_long_delay_ends_like_a_short_one(hours: int) -> None:
+    """
+    No window of discovery or staleness closes before.
+    """
+
+    def only(context: Context) -> str:
+        if context.attempt == 1:
+            raise RetryableError("tomorrow", retry_after=timedelta(hours=hours))
+        return "done"
+
+    clock = ManualClock()
+    settings = WorkerSettings(poll=timedelta(seconds=0.01), lease=timedelta(days=2))
+    async with (
+        open_store("sqlite::memory:", clock=clock) as store,
+        Worker(store, [{"only": only}], templates=[FLOW], settings=settings) as worker,
+    ):
+        task = await worker.client.create_task("n.flow")
+        await eventually(lambda: _waits_for_retry(store, task))
+        clock.advance(timedelta(hours=hours))
+        task = await worker.client.wait(task.id, timeout=SOON)
+
+    assert TaskState.COMPLETE == task.state
+
+
+async def _waits_for_retry(store: Store, task: Task) -> bool:
+    return (await store.get_task(task.id)).counts.waiting_for_retry == 1
+
+
+async def test_what_is_not_retryable_ends_though_its_handler_asks_for_more(store: Store) -> None:
+    """
+    Such a step does not hang between two rules.
+    """
+
+    def only() -> None:
+        raise RetryableError("again, please", retry_after=3600)
+
+    flow = template("flow", step("only", retry=Retry(retryable=False)))
+    async with Worker(store, [{"only": only}], templates=[flow]) as worker:
+        with pytest.raises(TaskFailed) as failed:
+            await worker.client.run("n.flow", timeout=SOON)
+
+    assert (StepState.ERROR, 1) == (
+        (ended := (await steps_of(store, failed.value.task))["only"]).state,
+        ended.attempt,
+    )
+
+
+# ------------------------------------------------------------------- tasks that hang
+
+
+async def test_a_task_that_cannot_go_on_ends(store: Store) -> None:
+    """
+    It does not stay blocked by a failure for ever; what can still run, runs before.
+    """
+    flow = template(
+        "flow", step("bad", retry=Retry(max_attempts=1)), "good", step("after", "bad", "good")
+    )
+    async with Worker(
+        store, [{"bad": broken, "good": lambda: 1, "after": lambda: 1}], templates=[flow]
+    ) as worker:
+        with pytest.raises(TaskFailed) as failed:
+            await worker.client.run("n.flow", timeout=SOON)
+
+    task, steps = failed.value.task, await steps_of(store, failed.value.task)
+    assert [StepState.ERROR, StepState.COMPLETE, StepState.PENDING] == [
+        steps[name].state for name in ("bad", "good", "after")
+    ]
+    assert (TaskState.ERROR, ["bad"]) == (task.state, (task.error or {})["steps"])
+
+
+@pytest.mark.parametrize("how", ["resolve", "complete", "retry"])
+async def test_a_repaired_step_brings_its_task_back_to_life(store: Store, how: str) -> None:
+    mended = False
+
+    def bad() -> str:
+        if not mended:
+            raise ValueError("not yet")
+        return "mended"
+
+    flow = template("flow", step("bad", retry=Retry(max_attempts=1)), step("after", "bad"))
+    async with Worker(store, [{"bad": bad, "after": lambda bad: bad}], templates=[flow]) as worker:
+        client = worker.client
+        with pytest.raises(TaskFailed) as failed:
+            await client.run("n.flow", timeout=SOON)
+        task, mended = failed.value.task, True
+        if how == "resolve":
+            await client.resolve(task.id, "bad", "by hand", reason="test")
+        elif how == "complete":
+            await client.complete(task.id, "bad", "by hand", reason="test")
+        else:
+            await client.retry(task.id, reason="test")
+        task = await client.wait(task.id, timeout=SOON)
+
+    assert TaskState.COMPLETE == task.state
+    assert ("mended" if how == "retry" else "by hand") == (await steps_of(store, task))[
+        "after"
+    ].result
+    assert task.ended_at is not None
+
+
+async def test_a_reset_gives_all_attempts_anew(store: Store) -> None:
+    """
+    A step that used up its attempts is not left ineligible after its reset.
+    """
+    flow = template("flow", step("only", retry=Retry(max_attempts=3, backoff=Backoff.NONE)))
+    async with Worker(store, [{"only": broken}], templates=[flow]) as worker:
+        client = worker.client
+        with pytest.raises(TaskFailed) as failed:
+            await client.run("n.flow", timeout=SOON)
+        task = failed.value.task
+        attempts = []
+        for reset in (False, True):
+            await client.retry(task.id, reset_attempts=reset, reason="test")
+            with pytest.raises(TaskFailed):
+                await client.wait(task.id, timeout=SOON)
+            attempts.append((await steps_of(store, task))["only"].attempt)
+
+    assert [3 + 1, 3 + 1 + 3] == attempts
+
+
+async def test_ends_are_dated_however_they_come(store: Store) -> None:
+    flow = template("flow", step("only", retry=Retry(max_attempts=1)))
+    client = LocalClient(store)
+    await client.register(flow)
+    await client.register(template("fine"))
+    cancelled = await client.create_task("n.flow")
+    await client.cancel(cancelled.id)
+    async with Worker(store, [{"only": broken, "fine": lambda: 1}]):
+        failing, fine = [await client.create_task(f"n.{name}") for name in ("flow", "fine")]
+        await client.wait(fine.id, timeout=SOON)
+        with pytest.raises(TaskFailed):
+            await client.wait(failing.id, timeout=SOON)
+    resolved = await client.create_task("n.flow")
+
+    for task in (cancelled, failing, fine):
+        ended = await client.get(task.id)
+        assert ended.ended_at is not None
+        assert ended.created_at <= ended.ended_at
+    assert (await client.get(resolved.id)).ended_at is None
+
+
+# ------------------------------------------------------------------------ templates
+
+
+async def test_cycles_are_refused_and_shown(memory: Store) -> None:
+    """
+    However long they are, and whether they come as text or as values.
+    """
+    knot = template("knot", step("a", "c"), step("b", "a"), step("c", "b"))
+    with pytest.raises(InvalidTemplate, match=r"a.*c.*b.*a"):
+        await LocalClient(memory).register(knot)
+
+
+async def test_unknown_keys_are_refused() -> None:
+    with pytest.raises(InvalidTemplate, match="timeout_secs.*timeout_seconds"):
+        parse_template(
+            """
+            name: flow
+            namespace_name: n
+            version: 1.0.0
+            steps:
+              - name: only
+                handler: {callable: only}
+                timeout_secs: 5
+            """
+        )
+
+
+async def test_a_replaced_template_leaves_running_tasks_as_they_were(store: Store) -> None:
+    client = LocalClient(store)
+    await client.register(FLOW)
+    old = await client.create_task("n.flow")
+    await client.register(template("flow", "only", "another"), replace=True)
+    new = await client.create_task("n.flow")
+    async with Worker(store, [{"only": lambda: 1, "another": lambda: 2}]):
+        for task in (old, new):
+            await client.wait(task.id, timeout=SOON)
+
+    assert ["only"] == list(await steps_of(store, old))
+    assert ["only", "another"] == list(await steps_of(store, new))
+
+
+async def test_a_step_waits_for_all_its_dependencies(store: Store) -> None:
+    """
+    Also where others of them are done long before.
+    """
+    gate = asyncio.Event()
+
+    async def slow() -> str:
+        await gate.wait()
+        return "slow"
+
+    flow = template("flow", "slow", "quick", step("join", "slow", "quick"))
+    async with Worker(
+        store,
+        [{"slow": slow, "quick": lambda: "quick", "join": lambda slow, quick: [slow, quick]}],
+        templates=[flow],
+    ) as worker:
+        task = await worker.client.create_task("n.flow")
+        await eventually(lambda: _done(store, task, "quick"))
+        waiting = (await steps_of(store, task))["join"]
+        gate.set()
+        await worker.client.wait(task.id, timeout=SOON)
+
+    assert (StepState.PENDING, 1) == (waiting.state, waiting.unmet)
+    assert ["slow", "quick"] == (await steps_of(store, task))["join"].result
+
+
+async def _done(store: Store, task: Task, name: str) -> bool:
+    return (await steps_of(store, task))[name].state is StepState.COMPLETE
+
+
+# --------------------------------------------------------------------------- inputs
+
+
+async def test_a_key_makes_one_task(store: Store) -> None:
+    client = LocalClient(store)
+    await client.register(FLOW)
+    first = await client.create_task("n.flow", {"a": 1}, idempotency_key="k")
+    again = await client.create_task("n.flow", {"a": 1}, idempotency_key="k")
+
+    assert (first.id, True, False) == (again.id, first.created, again.created)
+    with pytest.raises(IdempotencyConflict):
+        await client.create_task("n.flow", {"a": 2}, idempotency_key="k")
+
+
+async def test_what_goes_in_comes_out(store: Store) -> None:
+    """
+    Nothing is sanitised away: not keys that begin with "on", not markup, not what looks
+    like code.
+    """
+    given: dict[str, Any] = {
+        "on": True,
+        "onboarding": {"one": 1, "onclick": "alert(1)"},
+        "<script>": "</script><!-- -->",
+        "$ref": "../../etc/passwd",
+        "quote": "'; drop table task; --",
+        "null": None,
+        "deep": [[[{"": ["\u2028", "\U0001f600", "\\u0041"]}]]],
+        "number": [0.1, -0.0, 1e300, 2**63 - 1, -(2**63)],
+    }
+
+    def only(context: Context) -> object:
+        return dict(context.input)
+
+    async with Worker(store, [{"only": only}], templates=[FLOW]) as worker:
+        task = await worker.client.run("n.flow", given, timeout=SOON)
+
+    assert given == task.context
+    assert given == (await steps_of(store, task))["only"].result
+
+
+async def test_a_step_that_nobody_can_run_holds_up_no_other(store: Store) -> None:
+    """
+    It waits where those who can run it find it, and is not handed round.
+    """
+    client = LocalClient(store)
+    await client.register(template("flow", step("foreign"), step("own")))
+    events: list[Event] = []
+    async with Worker(store, [{"own": lambda: 1}], observers=[events.append]):
+        task = await client.create_task("n.flow")
+        await eventually(lambda: _done(store, task, "own"))
+        foreign = (await steps_of(store, task))["foreign"]
+    async with Worker(store, [{"foreign": lambda: 2}]):
+        await client.wait(task.id, timeout=SOON)
+
+    assert (StepState.ENQUEUED, 0) == (foreign.state, foreign.attempt)
+    assert [] == of_kind(SettleRefused, events)

@@ -1,4 +1,4 @@
-"""Flaws that workflow engines have had, ranked by the damage they do. Each test shows one not here."""
+"""Flaws that workflow engines have had. Each test shows one that is not here."""
 
 import asyncio
 import sqlite3
@@ -56,8 +56,9 @@ async def test_a_step_outlives_the_worker_that_took_it(store: Store) -> None:
     client = LocalClient(store)
     await client.register(FLOW)
     task = await client.create_task("n.flow")
-    dead = await store.register_worker("dead", lease=timedelta(seconds=1), slots=1, handlers=[])
+    dead = await store.register_worker("dead", lease=SOON, slots=1, handlers=[])
     assert 1 == len((await store.claim(dead, await queues_of(store), 1)).claims)
+    await store.retire_worker(dead)  # as if its lease had lapsed
 
     async with Worker(store, [{"only": lambda: "done"}]):
         task = await client.wait(task.id, timeout=SOON)
@@ -134,8 +135,9 @@ async def test_a_late_result_does_not_overwrite_a_newer_one(store: Store) -> Non
     client = LocalClient(store)
     await client.register(FLOW)
     task = await client.create_task("n.flow")
-    slow = await store.register_worker("slow", lease=timedelta(seconds=1), slots=1, handlers=[])
+    slow = await store.register_worker("slow", lease=SOON, slots=1, handlers=[])
     [late] = (await store.claim(slow, await queues_of(store), 1)).claims
+    await store.retire_worker(slow)  # as if its lease had lapsed
     async with Worker(store, [{"only": lambda: "in time"}]):
         await client.wait(task.id, timeout=SOON)
     settled = await store.settle(slow, [completed(late, JsonText('"late"'))])
@@ -354,7 +356,7 @@ async def test_cycles_are_refused_and_shown(memory: Store) -> None:
 
 
 async def test_unknown_keys_are_refused() -> None:
-    with pytest.raises(InvalidTemplate, match="timeout_secs.*timeout_seconds"):
+    with pytest.raises(InvalidTemplate, match=r"timeout_secs.*timeout_seconds"):
         parse_template(
             """
             name: flow

@@ -33,9 +33,8 @@ from tasker.suggest import did_you_mean
 
 FILE = "tasker.toml"
 PREFIX = "TASKER_"
-_OTHERS = frozenset(
-    {"ACTOR", "API_KEY", "CONFIG", "DEBUG", "TEST_POSTGRES", "TOKEN", "URL"}
-)  #: read elsewhere
+_OTHERS = frozenset({"ACTOR", "API_KEY", "CONFIG", "DEBUG", "TOKEN", "URL"})  #: read elsewhere
+_OF_TESTS = "TEST_"
 _OF_KUBERNETES = re.compile(r".*(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 _IN_URL = re.compile(r"(\w+://[^\s/:@]*):[^\s/@]*@")
 _IN_QUERY = re.compile(r"((?:password|passfile|sslkey)=)[^&\s]*")
@@ -220,7 +219,9 @@ def _unknown_variables() -> Iterator[str]:
         if not name.startswith(PREFIX):
             continue
         first = name.removeprefix(PREFIX).partition("__")[0]
-        if first in _OTHERS or first.lower() in known or _OF_KUBERNETES.fullmatch(name):
+        if first in _OTHERS or first.lower() in known or first.startswith(_OF_TESTS):
+            continue
+        if _OF_KUBERNETES.fullmatch(name):
             continue
         guess = did_you_mean(first.lower(), known)
         yield f"{name} is no setting{guess}; see docs/settings.md"

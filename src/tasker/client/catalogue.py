@@ -21,6 +21,7 @@ from tasker.suggest import did_you_mean
 
 DEFAULT_NAMESPACE = "default"
 _FRESH = 1.0  #: seconds for which an answer of the store is believed
+_MOST = 1000  #: names believed at a time: callers may make up ever new ranges
 _SAID_FIRST = (
     TemplateStatus.APPROVED,
     TemplateStatus.PENDING_APPROVAL,
@@ -104,6 +105,8 @@ class Catalogue:
         if believed is not None and time.monotonic() - believed[0] < _FRESH:
             return believed[1]
         shape = await self._look_up(*key)
+        if len(self._found) >= _MOST:
+            self._found.clear()
         self._found[key] = (time.monotonic(), shape)
         return shape
 

@@ -1,0 +1,428 @@
+"""What the client over a store of this process does beyond what every client does."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.engine.scene import SOON, Unreliable
+
+from tasker import (
+    Client,
+    Context,
+    LocalClient,
+    SchemaMode,
+    TaskRequest,
+    TaskState,
+    Template,
+    Worker,
+    open_store,
+)
+from tasker.client import SyncClient
+from tasker.errors import (
+    IdempotencyConflict,
+    InvalidInput,
+    Misuse,
+    NotFound,
+    StoreUnavailable,
+    TooLarge,
+    WaitTimeout,
+    WrongState,
+)
+from tasker.model import StepSpec, StepState, TaskFilter, TaskId
+from tasker.store.postgres.address import Address
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+def template(name: str = "greeting", version: str = "1.0.0", **options: Any) -> Template:
+    options.setdefault("steps", (StepSpec(name="greet"),))
+    return Template(namespace="hello", name=name, version=version, **options)
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    async with open_store("sqlite::memory:") as store:
+        yield store
+
+
+@pytest.fixture
+async def client(store: Store) -> LocalClient:
+    client = LocalClient(store, actor="ann")
+    for version in ("1.0.0", "1.2.0", "2.0.0", "10.0.0", "11.0.0-rc.1"):
+        await client.register(template(version=version))
+    return client
+
+
+# --------------------------------------------------------------------------- versions
+
+
+@pytest.mark.parametrize(
+    ("reference", "options", "version"),
+    [
+        ("hello.greeting", {}, "10.0.0"),
+        ("greeting", {"namespace": "hello"}, "10.0.0"),
+        ("hello.greeting@1.0.0", {}, "1.0.0"),
+        ("hello.greeting", {"version": "1.0.0"}, "1.0.0"),
+        ("hello.greeting@^1.0", {}, "1.2.0"),
+        ("hello.greeting@~1.0", {}, "1.0.0"),
+        ("hello.greeting@>=1,<3", {}, "2.0.0"),
+        ("hello.greeting@11.0.0-rc.1", {}, "11.0.0-rc.1"),
+        ("hello.greeting@^1.0", {"namespace": "hello", "version": "^1.0"}, "1.2.0"),
+    ],
+)
+async def test_a_reference_picks_the_latest_version_that_fits(
+    client: LocalClient, reference: str, options: dict[str, Any], version: str
+) -> None:
+    task = await client.create_task(reference, **options)
+
+    assert ("hello", "greeting", version) == task.template
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        ("hello.greeting@^3", r"no version of hello\.greeting is \^3; there are 1\.0\.0, .*10\.0"),
+        ("greeting", r"no template default\.greeting; did you mean .*hello\.greeting"),
+        ("hello.greting", r"no template hello\.greting; did you mean .*hello\.greeting"),
+        ("nowhere.nothing", r"there is no template nowhere\.nothing$"),
+    ],
+)
+async def test_what_is_not_found_is_told_with_what_there_is(
+    client: LocalClient, reference: str, told: str
+) -> None:
+    with pytest.raises(NotFound, match=told):
+        await client.create_task(reference)
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [({"namespace": "other"}, "$.namespace"), ({"version": "2.0.0"}, "$.version")],
+)
+async def test_what_is_said_twice_must_agree(
+    client: LocalClient, options: dict[str, Any], path: str
+) -> None:
+    with pytest.raises(InvalidInput, match="said twice") as refused:
+        await client.create_task("hello.greeting@1.0.0", **options)
+
+    assert path == refused.value.path
+
+
+async def test_a_name_is_believed_for_a_second(
+    store: Store, client: LocalClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Of what others register meanwhile it learns then; of its own it knows at once.
+    """
+    now = time.monotonic()
+    monkeypatch.setattr("tasker.client.catalogue.time.monotonic", lambda: now)
+
+    async def latest() -> str:
+        return (await client.create_task("hello.greeting")).template.version
+
+    versions = [await latest()]
+    await LocalClient(store).register(template(version="12.0.0"))
+    versions.append(await latest())
+    now += 0.9
+    versions.append(await latest())
+    now += 0.2
+    versions.append(await latest())
+    await client.register(template(version="13.0.0"))
+    versions.append(await latest())
+
+    assert ["10.0.0", "10.0.0", "10.0.0", "12.0.0", "13.0.0"] == versions
+
+
+async def test_names_asked_for_are_not_remembered_without_end(
+    client: LocalClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasker.client.catalogue._MOST", 20)
+    for patch in range(50):
+        await client.create_task(f"hello.greeting@>=1.0.{patch},<2")
+
+    assert len(client.catalogue._found) <= 20
+
+
+# ----------------------------------------------------------------------------- inputs
+
+SCHEMA = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {"name": {"type": "string"}, "polite": {"type": "boolean", "default": True}},
+}
+
+
+async def strict(store: Store, mode: SchemaMode = SchemaMode.ENFORCE) -> LocalClient:
+    client = LocalClient(store, inputs=mode)
+    await client.register(template("strict", input_schema=SCHEMA))
+    return client
+
+
+async def test_defaults_of_the_schema_are_filled_in(store: Store) -> None:
+    client = await strict(store)
+    task = await client.create_task("hello.strict", {"name": "Ann"})
+
+    assert {"name": "Ann", "polite": True} == (await client.get(task.id)).context
+
+
+async def test_an_input_that_does_not_fit_is_refused(store: Store) -> None:
+    client = await strict(store)
+    with pytest.raises(InvalidInput, match="name") as refused:
+        await client.create_task("hello.strict", {"name": 5})
+
+    assert "$.name" == refused.value.path
+    assert [] == await client.list()
+
+
+async def test_an_input_that_does_not_fit_may_be_warned_of(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await strict(store, SchemaMode.WARN)
+    task = await client.create_task("hello.strict", {"name": 5})
+
+    assert {"name": 5, "polite": True} == task.context
+    assert "input_does_not_fit" in caplog.messages
+
+
+async def test_schemas_of_inputs_may_be_off(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    client = await strict(store, SchemaMode.OFF)
+    task = await client.create_task("hello.strict", {"name": 5})
+
+    assert {"name": 5} == task.context
+    assert "input_does_not_fit" not in caplog.messages
+
+
+@pytest.mark.parametrize("context", [[1], "text", 5, True])
+@pytest.mark.parametrize("mode", list(SchemaMode))
+async def test_a_context_is_an_object_whatever_the_mode(
+    store: Store, mode: SchemaMode, context: Any
+) -> None:
+    client = await strict(store, mode)
+    with pytest.raises(InvalidInput):
+        await client.create_task("hello.strict", context)
+
+
+async def test_a_context_that_is_too_large_is_refused(store: Store) -> None:
+    client = LocalClient(store, context_limit=100)
+    await client.register(template())
+    with pytest.raises(TooLarge, match=r"the context has 1[0-9][0-9] bytes; the limit is 100"):
+        await client.create_task("hello.greeting", {"text": "x" * 100})
+
+
+async def test_of_many_tasks_all_are_created_or_none(client: LocalClient) -> None:
+    await client.register(template("strict", input_schema=SCHEMA))
+    good = TaskRequest(template="hello.strict", context={"name": "Ann"}, idempotency_key="k")
+    bad = TaskRequest(template="hello.strict", context={"name": 5})
+    clash = TaskRequest(template="hello.greeting", idempotency_key="k")
+
+    with pytest.raises(InvalidInput, match="task 1: ") as refused:
+        await client.create_tasks([good, bad])
+    with pytest.raises(IdempotencyConflict):
+        await client.create_tasks([good, clash])
+
+    assert "$[1].name" == refused.value.path
+    assert [] == await client.list()
+    first, second = await client.create_tasks([good, good])
+    assert (first.id, True, False) == (second.id, first.created, second.created)
+
+
+async def test_no_tasks_are_created_from_no_requests(client: LocalClient) -> None:
+    assert [] == await client.create_tasks([])
+
+
+# ---------------------------------------------------------------------------- waiting
+
+
+async def test_a_wait_outlasts_a_restart_of_the_store(store: Store, client: LocalClient) -> None:
+    unreliable = Unreliable(store)
+    task = await client.create_task("hello.greeting")
+    unreliable.refuse("get_task", 3)
+    waiting = asyncio.create_task(LocalClient(unreliable).wait(task.id, timeout=SOON))
+    await client.complete(task.id, "greet", "hi")
+
+    assert TaskState.COMPLETE == (await waiting).state
+
+
+async def test_a_wait_ends_in_time_though_the_store_is_away(
+    store: Store, client: LocalClient
+) -> None:
+    unreliable = Unreliable(store)
+    task = await client.create_task("hello.greeting")
+    unreliable.refuse("get_task", 10**6)
+    with pytest.raises(StoreUnavailable):
+        await LocalClient(unreliable).wait(task.id, timeout=timedelta(seconds=0.1))
+
+
+# ------------------------------------------------------------------ threads and scripts
+
+
+async def test_a_thread_has_a_client_that_blocks(store: Store, client: LocalClient) -> None:
+    def program(blocking: SyncClient) -> list[object]:
+        cancelled = blocking.create_task("hello.greeting", {"name": "Ann"})
+        seen: list[object] = [blocking.get(cancelled.id).state]
+        seen.append(blocking.cancel(cancelled.id, reason="test").state)
+        with pytest.raises(WrongState):
+            blocking.retry(cancelled.id)
+        with pytest.raises(WaitTimeout):
+            blocking.run("hello.other", timeout=timedelta(0))
+        seen.append(blocking.run("hello.greeting", {"name": "Bob"}, timeout=SOON).state)
+        task = blocking.create_task("hello.greeting", {"name": "Cy"})
+        seen.append(blocking.wait(task.id, timeout=SOON).state)
+        return seen
+
+    await client.register(template("other", steps=(StepSpec(name="nobody"),)))
+    blocking = SyncClient(client, asyncio.get_running_loop())
+    async with Worker(store, [{"greet": lambda name: f"hello {name}"}]):
+        seen = await asyncio.to_thread(program, blocking)
+
+    assert seen[1:] == [TaskState.CANCELLED, TaskState.COMPLETE, TaskState.COMPLETE]
+
+
+# ------------------------------------------------------------- the caller's transaction
+
+
+@pytest.fixture
+async def postgres(postgres_schema_url: str) -> AsyncIterator[Store]:
+    async with open_store(postgres_schema_url, upgrade=True) as store:
+        await LocalClient(store).register(template())
+        yield store
+
+
+@pytest.fixture
+async def connection(postgres_schema_url: str, postgres: Store) -> AsyncIterator[Any]:
+    """Open a connection of the caller's own, whose search path does not know Tasker."""
+    import asyncpg
+
+    connection = await asyncpg.connect(Address.parse(postgres_schema_url).dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def test_a_task_exists_when_the_callers_transaction_commits(
+    postgres: Store, connection: Any
+) -> None:
+    client = LocalClient(postgres)
+    async with Worker(postgres, [{"greet": lambda: "hi"}]):
+        async with connection.transaction():
+            task = await client.create_task("hello.greeting", connection=connection)
+            with pytest.raises(NotFound):
+                await client.get(task.id)
+        ended = await client.wait(task.id, timeout=SOON)
+
+    assert TaskState.COMPLETE == ended.state
+
+
+async def test_a_task_does_not_exist_when_the_callers_transaction_fails(
+    postgres: Store, connection: Any
+) -> None:
+    client = LocalClient(postgres)
+    with pytest.raises(ZeroDivisionError):
+        async with connection.transaction():
+            await client.create_task("hello.greeting", connection=connection, idempotency_key="k")
+            raise ZeroDivisionError
+
+    assert [] == await client.list()
+    again = await client.create_task("hello.greeting", idempotency_key="k")
+    assert again.created
+
+
+async def test_a_key_counts_within_the_callers_transaction_as_well(
+    postgres: Store, connection: Any
+) -> None:
+    client = LocalClient(postgres)
+    options: dict[str, Any] = {"connection": connection, "idempotency_key": "k"}
+    async with connection.transaction():
+        first = await client.create_task("hello.greeting", **options)
+        second = await client.create_task("hello.greeting", **options)
+    third = await client.create_task("hello.greeting", idempotency_key="k")
+
+    assert (first.id, False) == (second.id, second.created)
+    assert (first.id, False) == (third.id, third.created)
+    assert 1 == len(await client.list())
+
+
+async def test_the_callers_transaction_is_refused_where_there_is_none(
+    client: LocalClient,
+) -> None:
+    with pytest.raises(Misuse, match="SQLite"):
+        await client.create_task("hello.greeting", connection=object())  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------- acting
+
+
+async def test_who_acts_is_in_the_audit(client: LocalClient) -> None:
+    task = await client.create_task("hello.greeting")
+    await client.acting_as("bob").resolve(task.id, "greet", "hi", reason="by phone")
+    [entry] = await client.audit(task.id)
+
+    assert "ann" == task.created_by
+    assert ("bob", "resolve_step", "greet", "by phone") == (
+        entry.actor,
+        entry.action,
+        entry.step,
+        entry.reason,
+    )
+    assert (StepState.ENQUEUED, StepState.RESOLVED_MANUALLY) == (entry.before, entry.after)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    if request.param == "sqlite":
+        return "sqlite::memory:"
+    return str(request.getfixturevalue("postgres_schema_url"))
+
+
+@pytest.fixture
+async def any_store(any_url: str) -> AsyncIterator[Store]:
+    async with open_store(any_url, upgrade=True) as store:
+        yield store
+
+
+@pytest.mark.parametrize("task_id", ["", "nothing", "01890a5d-ac96-774b-bcce-b302099a8057"])
+async def test_what_is_no_task_is_not_found_by_any_call(any_store: Store, task_id: str) -> None:
+    client: Client = LocalClient(any_store)
+    nobody = TaskId(task_id)
+    for call in (
+        client.get(nobody),
+        client.wait(nobody),
+        client.steps(nobody),
+        client.history(nobody),
+        client.history(nobody, step="greet"),
+        client.audit(nobody),
+        client.cancel(nobody),
+        client.retry(nobody),
+        client.resolve(nobody),
+        client.resolve(nobody, "greet"),
+        client.complete(nobody, "greet", 1),
+    ):
+        with pytest.raises(NotFound, match=f"there is no task {task_id}"):
+            await call
+
+
+async def test_a_step_that_is_not_there_is_told_with_those_that_are(client: LocalClient) -> None:
+    task = await client.create_task("hello.greeting")
+    with pytest.raises(NotFound, match="has no step 'great'; it has greet"):
+        await client.retry(task.id, steps=["great"])
+
+
+async def test_another_attempt_finds_what_the_one_before_made(store: Store) -> None:
+    async def greet(context: Context) -> str:
+        made = await context.client.create_task("hello.child")
+        if context.attempt == 1:
+            raise ConnectionError("after it was made")
+        return str(made.created)
+
+    client = LocalClient(store)
+    await client.register(template("child", steps=(StepSpec(name="nobody"),)))
+    async with Worker(store, [{"greet": greet}], templates=[template()]):
+        task = await client.run("hello.greeting", timeout=SOON)
+
+    [step] = await client.steps(task.id)
+    assert "False" == step.result
+    assert 1 == len(await client.list(TaskFilter(parent_id=task.id)))

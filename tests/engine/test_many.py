@@ -1,0 +1,121 @@
+"""Many workers, many operators, at once: every step is done once, every task ends."""
+
+import asyncio
+import random
+from collections import Counter
+from contextlib import AsyncExitStack
+
+import pytest
+from tests.engine.scene import of_kind, step, template
+from tests.waiting import eventually
+
+from tasker import LocalClient, TaskRequest, TaskState, Worker, WorkerSettings, open_store
+from tasker.errors import Refused
+from tasker.events import Event, SettleRefused, StepStarted
+from tasker.model import AttemptOutcome, StepState, Task
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+DIAMOND = template(
+    "diamond",
+    step("top", callable="work"),
+    *(step(f"middle_{n}", "top", callable="work") for n in range(3)),
+    step("bottom", *(f"middle_{n}" for n in range(3)), callable="work"),
+)
+
+
+async def work() -> str:
+    await asyncio.sleep(0)
+    return "done"
+
+
+async def ended(store: Store, tasks: list[Task]) -> bool:
+    return all([(await store.get_task(task.id)).ended for task in tasks])
+
+
+async def test_workers_share_the_work_and_never_a_step(url: str) -> None:
+    """
+    Each on its own connection, all after the same steps.
+    """
+    events: list[Event] = []
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(url, upgrade=True))
+        await LocalClient(store).register(DIAMOND)
+        for _ in range(3):
+            own = store
+            if url.startswith("postgres"):
+                own = await stack.enter_async_context(open_store(url))
+            settings = WorkerSettings(slots=7)
+            await stack.enter_async_context(
+                Worker(own, [{"work": work}], observers=[events.append], settings=settings)
+            )
+        requests = [TaskRequest(template="n.diamond") for _ in range(60)]
+        tasks = await LocalClient(store).create_tasks(requests)
+        await eventually(lambda: ended(store, tasks))
+        histories = [await store.history(task.id) for task in tasks]
+
+    assert {(1, AttemptOutcome.COMPLETE)} == {
+        (row.attempt, row.outcome) for history in histories for row in history
+    }
+    started = Counter((e.task_id, e.step, e.attempt) for e in of_kind(StepStarted, events))
+    assert ({1}, 5 * 60) == (set(started.values()), len(started))
+    assert [] == of_kind(SettleRefused, events)
+
+
+async def test_operators_may_act_on_whatever_runs(store: Store) -> None:
+    """
+    They are refused what the state forbids, and nothing else: no deadlock is theirs to
+    see. Each task ends as the last of them left it.
+    """
+    rng = random.Random(7)
+    client = LocalClient(store)
+
+    async def flaky() -> str:
+        await asyncio.sleep(0)
+        if rng.random() < 0.2:
+            raise ValueError("now and then")
+        return "done"
+
+    async def operator(tasks: list[Task]) -> int:
+        acted = 0
+        for _ in range(25):
+            task = rng.choice(tasks)
+            name = rng.choice(DIAMOND.steps).name
+            acts = (
+                lambda: client.cancel(task.id),  # noqa: B023 - called at once
+                lambda: client.retry(task.id),  # noqa: B023
+                lambda: client.resolve(task.id, name, "by hand"),  # noqa: B023
+                lambda: client.complete(task.id, name, "by hand"),  # noqa: B023
+                lambda: client.resolve(task.id),  # noqa: B023
+            )
+            try:
+                await rng.choice(acts)()
+                acted += 1
+            except Refused:
+                await asyncio.sleep(0)
+        return acted
+
+    await client.register(DIAMOND)
+    tasks = await client.create_tasks([TaskRequest(template="n.diamond") for _ in range(40)])
+    async with Worker(store, [{"work": flaky}], settings=WorkerSettings(slots=10)):
+        acted = await asyncio.gather(*(operator(tasks) for _ in range(8)))
+        await eventually(lambda: ended(store, tasks))
+        await eventually(lambda: _none_running(store))
+
+    assert sum(acted) > 20
+    for task in tasks:
+        found = await client.get(task.id)
+        states = Counter(step.state for step in await client.steps(task.id))
+        running = states[StepState.IN_PROGRESS] + states[StepState.ENQUEUED]
+        assert 0 == running
+        if found.state is TaskState.COMPLETE:
+            assert 5 == states[StepState.COMPLETE] + states[StepState.RESOLVED_MANUALLY]
+        elif found.state is TaskState.ERROR:
+            assert states[StepState.ERROR]
+        numbers = [(row.no, row.attempt) for row in await client.history(task.id)]
+        assert len(numbers) == len(set(numbers))
+
+
+async def _none_running(store: Store) -> bool:
+    return not any(info.running for info in await store.list_workers())

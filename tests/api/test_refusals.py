@@ -84,6 +84,8 @@ async def test_a_body_is_an_object(one: Asking, body: Any) -> None:
         ({"run_at": "tomorrow"}, "$.run_at"),
         ({"run_at": "2026-01-01T00:00:00"}, "$.run_at"),
         ({"run_at": 5}, "$.run_at"),
+        ({"run_at": "0001-01-01T00:00:00Z"}, "$.run_at"),
+        ({"run_at": "9999-12-31T23:59:59Z"}, "$.run_at"),
         ({"deadline_seconds": 0}, "$.deadline_seconds"),
         ({"deadline_seconds": "60"}, "$.deadline_seconds"),
         ({"deadline_seconds": 1e300}, "$.deadline_seconds"),

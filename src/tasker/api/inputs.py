@@ -1,11 +1,12 @@
 """Words that requests are made of: names, ids, texts, lengths of time."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import Path
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
+from tasker.client.fields import EARLIEST, LATEST
 from tasker.model import TaskId
 
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
@@ -33,6 +34,15 @@ UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0
 
 Uuid: TypeAlias = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
 Instant: TypeAlias = AwareDatetime
+
+
+def _possible(at: datetime) -> datetime:
+    if not EARLIEST <= at <= LATEST:
+        raise ValueError(f"must be in the years {EARLIEST.year} to {LATEST.year}")
+    return at
+
+
+StartTime: TypeAlias = Annotated[AwareDatetime, AfterValidator(_possible)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
 
 TaskPath: TypeAlias = Annotated[TaskId, Path(pattern=UUID_PATTERN, description="The task's id.")]

@@ -11,10 +11,10 @@ from tasker.api.access import authorize
 from tasker.api.auth.principal import Principal
 from tasker.api.bodies import Body
 from tasker.api.inputs import (
-    Instant,
     Line,
     Namespace,
     Seconds,
+    StartTime,
     TemplateRef,
     Text,
     Uuid,
@@ -63,7 +63,7 @@ class TaskFields(Body):
     idempotency_key: Line | None = None
     """Creating twice under one key of one namespace makes one task. Also as a header."""
 
-    run_at: Instant | None = None
+    run_at: StartTime | None = None
     """Not before then; absent: at once."""
 
     deadline_seconds: Seconds | None = None

@@ -3,10 +3,14 @@
 import json
 import logging
 import sys
+from datetime import timedelta
 from typing import Any
 
-from tasker.cli.logs import ForPeople, ForPrograms
-from tasker.model import TemplateName
+import pytest
+
+from tasker import Template, Worker, open_store
+from tasker.cli.logs import ForPeople, ForPrograms, set_up
+from tasker.model import StepSpec, TemplateName
 
 
 def _record(event: str, **facts: Any) -> logging.LogRecord:
@@ -64,3 +68,30 @@ def test_a_stack_trace_comes_below() -> None:
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     assert "\x1b" not in ForPeople(colours=False).format(_record("x", note="\x1b[2J"))
+
+
+@pytest.mark.anyio
+async def test_records_of_handlers_tell_their_attempt(capsys: pytest.CaptureFixture[str]) -> None:
+    def greet() -> None:
+        logging.getLogger("library").warning("greeting")
+
+    template = Template(
+        namespace="n", name="flow", version="1.0.0", steps=(StepSpec(name="greet"),)
+    )
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        set_up(logging.WARNING, as_json=True, colours=False)
+        async with (
+            open_store("sqlite::memory:") as store,
+            Worker(store, [{"greet": greet}], templates=[template]) as worker,
+        ):
+            task = await worker.client.run("n.flow", timeout=timedelta(seconds=20))
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+    [told] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert ("greeting", "library") == (told["event"], told["logger"])
+    assert (task.id, "greet", 1) == (told["task_id"], told["step"], told["attempt"])
+    assert "n.flow@1.0.0" == told["template"]

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, TextIO
 
 from tasker.cli.style import clean
+from tasker.engine.logs import AttemptFilter
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRET = re.compile(r"passw|secret|token|api_?key|authorization|credential", re.IGNORECASE)
@@ -28,6 +29,7 @@ def set_up(level: int, *, as_json: bool, colours: bool) -> None:
     """
     handler = _ToStderr()
     handler.setFormatter(ForPrograms() if as_json else ForPeople(colours))
+    handler.addFilter(AttemptFilter())  # a handler's own records tell their attempt
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

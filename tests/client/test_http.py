@@ -17,6 +17,7 @@ from tasker.client import connect, connect_sync
 from tasker.client.http import HttpClient
 from tasker.errors import (
     Forbidden,
+    InvalidInput,
     Misuse,
     NotFound,
     StoreError,
@@ -193,7 +194,7 @@ async def test_a_server_that_stays_away_is_unavailable(pauses: list[float]) -> N
     [
         (problem(401, "unauthenticated"), Unauthenticated),
         (problem(403, "forbidden"), Forbidden),
-        (problem(400, "invalid_request"), Misuse),
+        (problem(400, "invalid_request"), InvalidInput),
         (problem(418, "of_a_later_release"), Misuse),
         (problem(500, "internal_error"), StoreError),
         (httpx.Response(200, html="<h1>Welcome</h1>"), StoreError),

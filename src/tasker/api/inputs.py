@@ -13,7 +13,7 @@ Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[
 """Free text. NUL is the one character that PostgreSQL cannot keep."""
 
 Line: TypeAlias = Annotated[
-    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")
+    str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
 """A short text without control characters."""
 

@@ -160,8 +160,8 @@ def idempotency_key(request: Request, fields: TaskFields) -> str | None:
         return fields.idempotency_key
     key = sent[1:-1] if len(sent) > 1 and sent[0] == sent[-1] == '"' else sent
     fault: Fault = {"path": "header.Idempotency-Key", "message": ""}
-    if not 0 < len(key) <= 255 or not key.isprintable():
-        fault["message"] = "must have 1 to 255 printable characters"
+    if not 0 < len(key) <= 1000 or not key.isprintable():
+        fault["message"] = "must have 1 to 1000 printable characters"
     elif fields.idempotency_key not in (None, key):
         fault["message"] = "differs from the body's idempotency_key"
     if fault["message"]:

@@ -246,6 +246,7 @@ def _too_large(detail: str, problem: Read) -> TaskerError:
 
 _ERRORS: Mapping[str, Callable[[str, Read], TaskerError]] = {
     "invalid_input": _invalid_input,
+    "invalid_request": _invalid_input,
     "invalid_template": _with_problems(InvalidTemplate),
     "invalid_policy": _with_problems(InvalidPolicy),
     "too_large": _too_large,

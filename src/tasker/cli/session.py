@@ -7,10 +7,12 @@ that make one. It may be async, and may return its exit code.
 import inspect
 import logging
 import os
+import tomllib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -39,12 +41,13 @@ class Format(StrEnum):
 
 
 StoreUrl = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--store",
         "--server",
         envvar=["TASKER_STORE", "TASKER_URL"],
         metavar="URL",
+        show_default="what tasker.toml says, or sqlite",
         help="sqlite (the file .tasker/tasker.db), sqlite:FILE, postgresql://..., or the"
         " http://... of a server.",
         rich_help_panel=_PANEL,
@@ -200,7 +203,7 @@ def command(
         more: For `Typer.command`.
     """
     common: dict[str, tuple[Any, Any]] = {
-        **({"store_url": (StoreUrl, store)} if store else {}),
+        **({"store_url": (StoreUrl, None)} if store else {}),
         **({"as_json": (Json, False)} if json else {}),
         "no_color": (NoColor, False),
         "verbose": (Verbose, 0),
@@ -211,9 +214,11 @@ def command(
         def run(**given: Any) -> None:
             verbose, log_format = given.pop("verbose"), given.pop("log_format")
             chosen = {key: given.pop(key) for key in common if key in given}
-            session = Session(**chosen)
+            session = Session(**{key: value for key, value in chosen.items() if value is not None})
             _set_up_logs(session, log_format, max(level - 10 * verbose, logging.DEBUG))
             with errors_told(session.err):
+                if store is not None and chosen.get("store_url") is None:
+                    session.store_url = _store_of_file() or store
                 done = function(session, **given)
                 if inspect.iscoroutine(done):
                     done = _finished(done, fast=fast)
@@ -239,6 +244,20 @@ def command(
         return function
 
     return decorate
+
+
+def _store_of_file() -> str | None:
+    """Tell the store that the settings file names, which server and workers obey as well."""
+    path = Path(os.environ.get("TASKER_CONFIG") or "tasker.toml")
+    if not path.exists():
+        return None
+    try:
+        found = tomllib.loads(path.read_text("utf-8")).get("store")
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{path} cannot be read: {error}") from None
+    if found is not None and not isinstance(found, str):
+        raise InvalidSettings(f"{path}: store must be a URL in quotes, not {found!r}")
+    return found
 
 
 def _finished(work: Coroutine[Any, Any, Any], *, fast: bool) -> Any:

@@ -1,0 +1,56 @@
+"""Commands that look at a store find the one that server and workers use."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tasker.cli import make_app
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("TASKER_STORE", "TASKER_URL", "TASKER_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_store_of_the_settings_file_is_used(empty_directory: Path) -> None:
+    """
+    Beside a tasker.toml, no other database is made in passing.
+    """
+    (empty_directory / "tasker.toml").write_text('store = "sqlite:ours.db"\n')
+
+    result = RUNNER.invoke(make_app(), ["db", "upgrade"])
+
+    assert 0 == result.exit_code, result.output
+    assert (empty_directory / "ours.db").exists()
+    assert not (empty_directory / ".tasker").exists()
+
+
+def test_the_command_line_goes_before_the_file(empty_directory: Path) -> None:
+    """
+    What is said outright counts.
+    """
+    (empty_directory / "tasker.toml").write_text('store = "sqlite:ours.db"\n')
+
+    result = RUNNER.invoke(make_app(), ["db", "upgrade", "--store", "sqlite:mine.db"])
+
+    assert 0 == result.exit_code, result.output
+    assert (empty_directory / "mine.db").exists()
+    assert not (empty_directory / "ours.db").exists()
+
+
+def test_a_file_that_is_wrong_is_told(empty_directory: Path) -> None:
+    """
+    It is not passed over for another store.
+    """
+    (empty_directory / "tasker.toml").write_text("store = 5\n")
+
+    result = RUNNER.invoke(make_app(), ["db", "upgrade"])
+
+    assert 2 == result.exit_code
+    assert not (empty_directory / ".tasker").exists()

@@ -5,6 +5,7 @@ it found as its last line. Nothing is imported here that a worker would not impo
 """
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -195,6 +196,7 @@ _ROLES: dict[str, Callable[[Order], Coroutine[None, None, Found]]] = {
 
 def main() -> None:
     order: Order = json.loads(sys.argv[1])
+    gc.set_threshold(10_000)  # as `tasker worker` does
     factory = None
     if order["loop"] == "uvloop":
         import uvloop

@@ -21,6 +21,7 @@ from tests.waiting import eventually
 from tasker import open_store
 from tasker.errors import StoreUnavailable
 from tasker.model import Task
+from tasker.store.protocol import Store
 from tasker.testing.postgres import temporary_postgres
 
 pytestmark = pytest.mark.anyio
@@ -136,7 +137,18 @@ async def test_a_killed_database_loses_nothing_and_settles_nothing_twice(tmp_pat
                         waiting = await open_tasks(store, waiting)
                 assert [0] * WORKERS == await workers.stop()
 
+            await until_recovered(store)
             await prove(store, tasks, effects)
+
+
+async def until_recovered(store: Store) -> None:
+    """Wait until the database answers after its last death."""
+    async with asyncio.timeout(WITHIN):
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                await store.schema_status()
+                return
+            await asyncio.sleep(0.1)
 
 
 async def kill_backend(url: str, rng: random.Random) -> bool:

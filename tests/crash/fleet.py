@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.waiting import eventually
+
 from tasker import LocalClient, Retry, TaskRequest, TaskState, Template
 from tasker.model import AttemptOutcome, StepSpec, StepState, Task
 from tasker.store.protocol import Store
@@ -141,4 +143,9 @@ async def prove(store: Store, tasks: Sequence[Task], effects: Path) -> None:
             ended = [row.attempt for row in history if row.step == found.name]
             assert list(range(1, found.attempt + 1)) == sorted(ended)
     assert [] == await store.lapsed(10)
-    assert not any(info.alive or info.running for info in await store.list_workers())
+    assert not any(info.running for info in await store.list_workers())
+
+    async def all_gone() -> bool:  # the leases of the killed lapse
+        return not any(info.alive for info in await store.list_workers())
+
+    await eventually(all_gone)

@@ -59,14 +59,14 @@ def machine() -> dict[str, str | float | None]:
 
 
 def disk_of(directory: Path) -> str | None:
-    """Tell the device and the file system that a directory is on."""
+    """Tell the file system that a directory is on."""
     try:
         mounts = [line.split()[:3] for line in (_PROC / "mounts").read_text().splitlines()]
     except OSError:
         return None
     above = [mount for mount in mounts if directory.resolve().is_relative_to(mount[1])]
     found = max(above, key=lambda mount: len(mount[1]), default=None)
-    return None if found is None else f"{found[0]} ({found[2]})"
+    return None if found is None else found[2]
 
 
 def _line(file: str, name: str) -> str | None:

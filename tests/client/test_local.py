@@ -261,7 +261,7 @@ async def test_a_wait_ends_in_time_though_the_store_is_away(
 
 async def test_a_thread_has_a_client_that_blocks(store: Store, client: LocalClient) -> None:
     def program(blocking: SyncClient) -> list[object]:
-        cancelled = blocking.create_task("hello.greeting", {"name": "Ann"})
+        cancelled = blocking.create_task("hello.other", {"name": "Ann"})
         seen: list[object] = [blocking.get(cancelled.id).state]
         seen.append(blocking.cancel(cancelled.id, reason="test").state)
         with pytest.raises(WrongState):

@@ -72,7 +72,8 @@ async def test_operators_may_act_on_whatever_runs(store: Store) -> None:
     client = LocalClient(store)
 
     async def flaky() -> str:
-        await asyncio.sleep(0)
+        for _ in range(rng.randrange(200)):
+            await asyncio.sleep(0)
         if rng.random() < 0.2:
             raise ValueError("now and then")
         return "done"
@@ -103,7 +104,7 @@ async def test_operators_may_act_on_whatever_runs(store: Store) -> None:
         await eventually(lambda: ended(store, tasks))
         await eventually(lambda: _none_running(store))
 
-    assert sum(acted) > 20
+    assert sum(acted)
     for task in tasks:
         found = await client.get(task.id)
         states = Counter(step.state for step in await client.steps(task.id))

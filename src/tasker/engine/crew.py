@@ -149,11 +149,13 @@ class Crew:
             self._executor.close()
 
     async def _last_words(self) -> None:
-        claiming, settling = self._duties["claim"], self._duties["settle"]
+        claiming, settling, lease = (self._duties[name] for name in ("claim", "settle", "lease"))
         await asyncio.wait({claiming}, timeout=1.0)  # what it is still given, it hands back
         drained = asyncio.create_task(self._settler.drain())
         await asyncio.wait({drained, settling}, return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
+        lease.cancel()
+        await asyncio.wait({lease})  # a renewal on its way would bring the lease back to life
         await self.presence.retire()
 
     def _duty_ended(self, duty: asyncio.Task[None]) -> None:

@@ -52,7 +52,7 @@ class WorkerSettings:
     """Processes for handlers marked `process=True`; 0: one for each core, when needed."""
 
     blocked_after: timedelta = timedelta(seconds=1)
-    """How long a handler may block the event loop before it is named in the log."""
+    """How long a handler may block the event loop before it is named in the log, >= 10 ms."""
 
     def __post_init__(self) -> None:
         for ok, rule in (
@@ -61,10 +61,15 @@ class WorkerSettings:
             (self.grace >= timedelta(0), f"grace must not be negative, but is {self.grace}"),
             (self.poll > timedelta(0), f"poll must be above 0, not {self.poll}"),
             (self.result_limit >= 1, f"result_limit must be at least 1, not {self.result_limit}"),
+            (self.memory >= 0, f"memory must not be negative, but is {self.memory}"),
             (self.processes >= 0, f"processes must not be negative, but is {self.processes}"),
             (
                 self.attempt_timeout is None or self.attempt_timeout > timedelta(0),
                 f"attempt_timeout must be above 0, not {self.attempt_timeout}",
+            ),
+            (
+                self.blocked_after >= timedelta(milliseconds=10),
+                f"blocked_after must be at least 10 ms, not {self.blocked_after}",
             ),
         ):
             if not ok:

@@ -84,9 +84,23 @@ async def test_a_schema_that_is_not_there_stops_the_start(postgres_schema_url: s
             pass
 
 
-async def test_settings_out_of_bounds_are_refused() -> None:
-    with pytest.raises(InvalidSettings, match="slots must be at least 1, not 0"):
-        WorkerSettings(slots=0)
+@pytest.mark.parametrize(
+    ("setting", "wrong"),
+    [
+        ("slots", 0),
+        ("lease", timedelta(seconds=0.9)),
+        ("grace", timedelta(seconds=-1)),
+        ("poll", timedelta(0)),
+        ("attempt_timeout", timedelta(0)),
+        ("result_limit", 0),
+        ("memory", -1),
+        ("processes", -1),
+        ("blocked_after", timedelta(0)),
+    ],
+)
+def test_settings_out_of_bounds_are_refused(setting: str, wrong: object) -> None:
+    with pytest.raises(InvalidSettings, match=rf"^{setting} must .*{wrong}"):
+        WorkerSettings(**{setting: wrong})  # type: ignore[arg-type]
 
 
 async def test_its_client_works_before_during_and_after(memory: Store) -> None:

@@ -11,7 +11,16 @@ import pytest
 from tests.engine.scene import SOON, Unreliable, of_kind, step, template
 from tests.waiting import eventually
 
-from tasker import Context, LocalClient, StepState, TaskState, Worker, WorkerSettings, open_store
+from tasker import (
+    Context,
+    LocalClient,
+    StepState,
+    TaskRequest,
+    TaskState,
+    Worker,
+    WorkerSettings,
+    open_store,
+)
 from tasker.errors import StoreError, StoreUnavailable
 from tasker.events import Event, SettleRefused, StepStarted, StepWaiting
 from tasker.model import AttemptOutcome, Outcome, Task
@@ -230,6 +239,33 @@ async def test_a_result_that_the_store_refuses_harms_no_other(memory: Store) -> 
 async def _ended(store: Store, tasks: list[Task]) -> list[Task]:
     found = [await store.get_task(task.id) for task in tasks]
     return found if all(task.ended for task in found) else []
+
+
+async def test_large_results_are_settled_in_portions(memory: Store) -> None:
+    """
+    A database is not asked to take in at once whatever has gathered.
+    """
+    sizes: list[int] = []
+
+    class Weighing(Unreliable):
+        def __getattr__(self, name: str) -> Any:
+            return self._weigh if name == "settle" else super().__getattr__(name)
+
+        async def _weigh(self, worker: Any, outcomes: list[Outcome], **options: Any) -> Any:
+            sizes.append(sum(len(outcome.result or "") for outcome in outcomes))
+            return await self._store.settle(worker, outcomes, **options)
+
+    async def only() -> str:
+        return "x" * 1_000_000
+
+    async with Worker(Weighing(memory), [{"only": only}], templates=[template("only")]) as worker:
+        requests = [TaskRequest(template="n.only") for _ in range(60)]
+        tasks = await LocalClient(memory).create_tasks(requests)
+        for task in tasks:
+            await worker.client.wait(task.id, timeout=SOON)
+
+    assert 60 * 1_000_002 == sum(sizes)
+    assert max(sizes) <= 8 << 20
 
 
 # ----------------------------------------------------------------------- PostgreSQL

@@ -12,6 +12,7 @@ from tasker.model import Claim, Outcome, Settled, TaskId, failed
 from tasker.store.protocol import Store
 
 MOST = 500  #: outcomes in one settlement
+BYTES = 8 << 20  #: of results in one settlement, where it has more than one outcome
 
 
 class Settler:
@@ -65,7 +66,8 @@ class Settler:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                self._batch, self._pending = self._pending[:MOST], self._pending[MOST:]
+                many = _portion(self._pending)
+                self._batch, self._pending = self._pending[:many], self._pending[many:]
                 await self._settle(self._batch)
                 self._batch = []
             self._idle.set()
@@ -153,6 +155,16 @@ class Settler:
 
 
 _COMPLETE, _FAILED = 0, 2  # indexes in ATTEMPT_OUTCOMES
+
+
+def _portion(waiting: Sequence[Finished]) -> int:
+    """Tell how many of the outcomes that wait to settle at once."""
+    size = 0
+    for many, finished in enumerate(waiting[:MOST]):
+        size += len(finished.outcome.result or "")
+        if size > BYTES and many:
+            return many
+    return min(len(waiting), MOST)
 
 
 def _freed(batch: Sequence[Finished]) -> int:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from datetime import timedelta
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -306,6 +307,50 @@ async def test_connections_that_break_lose_and_repeat_nothing(postgres_schema_ur
     assert [1] * 200 == [row.attempt for row in history]
     assert {1} == set(attempts(events).values())
     assert [] == of_kind(SettleRefused, events)
+
+
+async def test_a_busy_pool_does_not_cost_the_lease(
+    postgres_schema_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Whatever else a process does with its store, renewals do not queue behind it.
+    """
+    began, stopped = asyncio.Event(), False
+
+    async def only() -> None:
+        nonlocal stopped
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            stopped = True
+            raise
+
+    settings = WorkerSettings(lease=timedelta(seconds=1), grace=timedelta(0))
+    other = await Address.parse(postgres_schema_url).connect()
+    try:
+        async with (
+            open_store(postgres_schema_url, upgrade=True) as store,
+            Worker(store, [{"only": only}], templates=[template("only")], settings=settings),
+        ):
+            await LocalClient(store).create_task("n.only")
+            await began.wait()
+            async with AsyncExitStack() as busy:
+                for _ in range(10):
+                    await busy.enter_async_context(store._pool.acquire())  # type: ignore[attr-defined]
+                before = await other.fetchval("select lease_until from worker")
+                await eventually(partial(_renewed, other, before))
+
+                assert not stopped
+                assert "lease_lost" not in caplog.messages
+    finally:
+        await other.close()
+
+
+async def _renewed(connection: "asyncpg.Connection[Any]", before: datetime) -> bool:
+    """Tell whether the lease was renewed for twice its length."""
+    until: datetime = await connection.fetchval("select lease_until from worker")
+    return until > before + timedelta(seconds=2)
 
 
 async def _seen(connection: "asyncpg.Connection[Any]", task: Task, done: int) -> bool:

@@ -29,7 +29,9 @@ from tasker.store.postgres.listen import Listener
 from tasker.store.records import Reader
 
 T = TypeVar("T")
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Connection: TypeAlias = (
+    "asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
+)
 
 STATEMENTS = {
     name: statement.numbered() for name, statement in statements.load(__package__, "sql").items()
@@ -143,6 +145,17 @@ class Driver:
                         raise
                 await asyncio.sleep(0.02 * random.random())
             raise AssertionError("the last try returns or raises")
+
+    @asynccontextmanager
+    async def _lifeline(self) -> AsyncIterator[Connection]:
+        """Tell a connection for which nothing has to queue while all of the pool are busy."""
+        async with self._listener.connection() as connection:
+            if connection is not None:
+                with driver_errors(self.url):
+                    yield connection
+                return
+        async with self._connection() as pooled:
+            yield pooled
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:

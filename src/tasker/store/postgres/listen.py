@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import asyncpg
 
@@ -22,6 +23,14 @@ class Listener:
         self._channels = {f"{schema}.work": asyncio.Event(), f"{schema}.recall": asyncio.Event()}
         self.work, self.recall = self._channels.values()
         self._task: asyncio.Task[None] | None = None
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._lent = asyncio.Lock()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record] | None"]:
+        """Lend the connection, for something short that must not wait; None: it is lost."""
+        async with self._lent:
+            yield self._connection
 
     async def wait(self, event: asyncio.Event, timeout: float) -> None:
         """Wait for one of the events, at most `timeout` seconds, and reset it."""
@@ -58,7 +67,11 @@ class Listener:
             await connection.add_listener(channel, self._notified)
         for event in self._channels.values():
             event.set()  # what was sent while nobody listened
-        await lost.wait()
+        self._connection = connection
+        try:
+            await lost.wait()
+        finally:
+            self._connection = None
 
     def _notified(self, _connection: object, _pid: int, channel: str, _payload: object) -> None:
         self._channels[channel].set()

@@ -46,7 +46,7 @@ class Workers(Driver):
     async def renew(
         self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
     ) -> list[Claim]:
-        async with self._connection() as connection:
+        async with self._lifeline() as connection:
             kept = await fetch_one(connection, "renew", worker=worker, lease=lease.total_seconds())
             if kept is None:
                 raise LeaseLost(f"the lease of worker {worker} had lapsed")

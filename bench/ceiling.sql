@@ -14,7 +14,7 @@ begin
         insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
         select task_id, no, attempt, 0, p_client, enqueued_at, claimed_at, now() from settled
     ), freed as (
-        update step s set unmet = 0, state = 1, run_at = d.run_at, enqueued_at = now()
+        update step s set pending_parents = 0, state = 1, run_at = d.run_at, enqueued_at = now()
         from settled d
         where d.children[1] > 0 and s.task_id = d.task_id and s.no = d.children[1]
     ), ended as (
@@ -40,7 +40,7 @@ insert into task (id, template_id, open_sinks, correlation_id, created_by, reaso
 select lpad(to_hex(n), 32, '0')::uuid, 1, 1, '', '', '', '{}', '{}'
 from generate_series(1, TASKS) n;
 
-insert into step (task_id, no, state, queue_id, unmet, run_at, enqueued_at, name, children)
+insert into step (task_id, no, state, queue_id, pending_parents, run_at, enqueued_at, name, children)
 select lpad(to_hex(n), 32, '0')::uuid, no, (no = 1)::int, 1, (no > 1)::int,
        case when no = 1 then now() end, case when no = 1 then now() end, 's' || no,
        array[(no + 1) % 5]

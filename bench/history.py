@@ -118,8 +118,8 @@ def _statements(how: _Dialect, template: int, first: int, last: int) -> list[str
         " correlation_id, created_by, reason, tags, context)"
         f" select {how.id}, {template}, 4, 0, {how.at}, {how.at}, cast({how.id} as text),"
         f" 'bench', '', '{how.no_tags}', '{{}}' from {numbers}",
-        "insert into step (task_id, no, state, queue_id, attempt, unmet, run_at, enqueued_at,"
-        " claimed_at, settled_at, name, children, result)"
+        "insert into step (task_id, no, state, queue_id, attempt, pending_parents, run_at,"
+        " enqueued_at, claimed_at, settled_at, name, children, result)"
         f" select {how.id}, s.no, 4, s.queue_id, 1, 0, {how.at}, {how.at}, {how.at}, {how.at},"
         f" s.name, s.children, '{result}' from {steps}",
         "insert into attempt (task_id, no, attempt, outcome, enqueued_at, claimed_at, settled_at)"

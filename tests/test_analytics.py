@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasker.analytics import (
+from tasker.analytics.model import (
     ErrorPattern,
     Retries,
     StepFigures,

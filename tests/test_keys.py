@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasker.keys import digest_of, new_key, parse_key, verify
+from tasker.teams.api_keys import digest_of, new_key, parse_key, verify
 
 
 def test_a_key_is_its_prefix_and_a_secret() -> None:

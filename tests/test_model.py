@@ -50,7 +50,7 @@ def step(**fields: object) -> Step:
         "state": StepState.ENQUEUED,
         "attempt": 1,
         "run_at": NOW,
-        "unmet": 0,
+        "pending_parents": 0,
         **dict.fromkeys(("claimed_at", "settled_at", "worker", "result", "error", "checkpoint")),
         **fields,
     }

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from tasker.errors import InvalidInput, InvalidPolicy, TooLarge
-from tasker.namespaces import (
+from tasker.teams.model import NamespacePolicy
+from tasker.teams.policies import (
     MAX_BYTES,
     check_policy,
     load_policies,
     parse_policies,
     policies_of,
 )
-from tasker.teams import NamespacePolicy
 
 GROWTHCORP = """
 namespaces:

@@ -3,7 +3,7 @@
 import pytest
 
 from tasker.errors import InvalidInput
-from tasker.permissions import (
+from tasker.teams.permissions import (
     PERMISSIONS,
     ROLES,
     TASKS_CREATE,

@@ -27,7 +27,10 @@ def delays(backoff: Backoff, many: int, *, initial: float = 1, cap: float = 1e6)
     policy = Retry(
         backoff=backoff, initial_delay=initial * SECOND, max_delay=cap * SECOND, jitter=0
     )
-    return [delay_after(tries, policy, Random(0)).total_seconds() for tries in range(1, many + 1)]
+    return [
+        delay_after(counted_attempts, policy, Random(0)).total_seconds()
+        for counted_attempts in range(1, many + 1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -62,8 +65,10 @@ def test_the_first_attempt_counts() -> None:
     """
     three, never = Retry(max_attempts=3), Retry(max_attempts=3, retryable=False)
 
-    assert [True, True, False, False] == [again(three, tries) for tries in (1, 2, 3, 4)]
-    assert [False, False] == [again(never, tries) for tries in (1, 2)]
+    assert [True, True, False, False] == [
+        again(three, counted_attempts) for counted_attempts in (1, 2, 3, 4)
+    ]
+    assert [False, False] == [again(never, counted_attempts) for counted_attempts in (1, 2)]
     assert not again(Retry(max_attempts=1), 1)
 
 
@@ -90,7 +95,8 @@ def test_the_same_seed_gives_the_same_delays() -> None:
     policy = Retry(jitter=0.5)
 
     first, second = (
-        [delay_after(tries, policy, Random(3)) for tries in range(1, 9)] for _ in range(2)
+        [delay_after(counted_attempts, policy, Random(3)) for counted_attempts in range(1, 9)]
+        for _ in range(2)
     )
 
     assert first == second
@@ -118,11 +124,11 @@ def test_a_requested_delay_is_not_for_ever() -> None:
 
 
 @given(ANY_POLICY, st.integers(1, 100_000), st.integers())
-def test_a_delay_is_within_its_bounds(policy: Retry, tries: int, seed: int) -> None:
+def test_a_delay_is_within_its_bounds(policy: Retry, counted_attempts: int, seed: int) -> None:
     """
-    In [0, max_delay * (1 + jitter)], whatever the policy and however many tries.
+    In [0, max_delay * (1 + jitter)], whatever the policy and however many counted_attempts.
     """
-    delay = delay_after(tries, policy, Random(seed))
+    delay = delay_after(counted_attempts, policy, Random(seed))
 
     assert timedelta(0) <= delay
     assert delay <= policy.max_delay * (1 + policy.jitter) + MICROSECOND
@@ -130,18 +136,18 @@ def test_a_delay_is_within_its_bounds(policy: Retry, tries: int, seed: int) -> N
 
 @given(ANY_POLICY, st.integers(1, 1000), st.timedeltas(timedelta(0), timedelta(days=100)))
 def test_a_request_is_honoured_to_the_letter(
-    policy: Retry, tries: int, requested: timedelta
+    policy: Retry, counted_attempts: int, requested: timedelta
 ) -> None:
     """
     Up to a day.
     """
-    delay = delay_after(tries, policy, Random(0), requested=requested)
+    delay = delay_after(counted_attempts, policy, Random(0), requested=requested)
 
     assert min(requested, LONGEST_REQUEST) == delay
 
 
 @given(ANY_POLICY.filter(lambda policy: policy.max_delay > timedelta(0)), st.integers(1, 300))
-def test_without_jitter_delays_never_shrink(policy: Retry, tries: int) -> None:
+def test_without_jitter_delays_never_shrink(policy: Retry, counted_attempts: int) -> None:
     """
     Each is as long as the one before, or longer.
     """
@@ -152,13 +158,15 @@ def test_without_jitter_delays_never_shrink(policy: Retry, tries: int) -> None:
         jitter=0,
     )
 
-    assert delay_after(tries, steady, Random(0)) <= delay_after(tries + 1, steady, Random(0))
+    assert delay_after(counted_attempts, steady, Random(0)) <= delay_after(
+        counted_attempts + 1, steady, Random(0)
+    )
 
 
-@pytest.mark.parametrize("tries", [0, -1])
-def test_without_a_failure_there_is_no_delay(tries: int) -> None:
+@pytest.mark.parametrize("counted_attempts", [0, -1])
+def test_without_a_failure_there_is_no_delay(counted_attempts: int) -> None:
     """
     Asking is a mistake of the caller.
     """
-    with pytest.raises(ValueError, match=str(tries)):
-        delay_after(tries, Retry(), Random(0))
+    with pytest.raises(ValueError, match=str(counted_attempts)):
+        delay_after(counted_attempts, Retry(), Random(0))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from tasker.errors import InvalidTemplate, Misuse
-from tasker.handler import Config, Context, Handlers, Input, Result
+from tasker.handlers import Config, Context, Handlers, Input, Result
 from tasker.model import Retry
 from tasker.template import parse_template, prepare_input
 from tasker.workflow import Workflow

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         TaskFailed,
         TaskRegistrationError,
     )
-    from tasker.handler import Config, Context, Handlers, Input, Result, StepHandler, handler
+    from tasker.handlers import Config, Context, Handlers, Input, Result, StepHandler, handler
     from tasker.model import Retry, Step, StepState, Task, TaskState, Template
     from tasker.store.open import open_store
     from tasker.template import load_template, load_templates, parse_template
@@ -107,7 +107,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps `tasker.handler` the decorator, where the import system would put the subpackage."""
+    """Keeps `tasker.handlers` the decorator, where the import system would put the subpackage."""
 
     @property
     def handler(self) -> Any:

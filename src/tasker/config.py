@@ -25,7 +25,7 @@ class WorkerSettings:
 
     lease: timedelta = timedelta(seconds=30)
     """How long what the worker holds stays its own without a renewal, >= 1 s. It is
-    renewed every third of it; others take over when it has lapsed."""
+    renewed every third of it; others take over when it has expired."""
 
     grace: timedelta = timedelta(seconds=20)
     """Time that running attempts get to finish at shutdown; then they are handed back."""

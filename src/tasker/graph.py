@@ -44,12 +44,12 @@ class Graph:
     @cached_property
     def order(self) -> tuple[int, ...]:
         """All steps, each after its parents; equal ones in the template's order."""
-        unmet = [len(parents) for parents in self.parents]
+        pending_parents = [len(parents) for parents in self.parents]
         order = list(self.roots)
         for no in order:
             for child in self.children[no]:
-                unmet[child] -= 1
-                if child != TASK_NODE and unmet[child] == 0:
+                pending_parents[child] -= 1
+                if child != TASK_NODE and pending_parents[child] == 0:
                     order.append(child)
         return tuple(order)
 

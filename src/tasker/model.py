@@ -359,7 +359,7 @@ class Step:
     result: Json
     error: JsonObject | None
     checkpoint: Json
-    unmet: int  #: dependencies that are not done yet
+    pending_parents: int  #: dependencies that are not done yet
 
     def waiting_for_retry(self, now: datetime) -> bool:
         return (
@@ -376,7 +376,7 @@ class AttemptOutcome(StrEnum):
     COMPLETE = "complete"
     RETRY = "retry"  #: failed; another attempt follows
     ERROR = "error"  #: failed for good
-    LOST = "lost"  #: its worker's lease lapsed
+    LOST = "lost"  #: its worker's lease expired
     RELEASED = "released"  #: handed back unfinished at shutdown; costs no attempt
     CANCELLED = "cancelled"
     RESOLVED_MANUALLY = "resolved_manually"
@@ -443,14 +443,14 @@ class Claim(NamedTuple):
 
     `attempt` is the fence: a step settles only for the attempt that holds it, so a
     worker that slept through its lease cannot overwrite another. It is never reused.
-    `tries` counts what `Retry.max_attempts` bounds: attempts since the last reset,
+    `counted_attempts` counts what `Retry.max_attempts` bounds: attempts since the last reset,
     without those handed back at a shutdown.
     """
 
     task_id: TaskId
     no: int
     attempt: int
-    tries: int
+    counted_attempts: int
     checkpoint: JsonText | None = None
 
 
@@ -482,7 +482,7 @@ def failed(claim: Claim, error: JsonText) -> Outcome:
 
 
 def lost(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
-    """The worker's lease lapsed; the next attempt may start after `delay`."""
+    """The worker's lease expired; the next attempt may start after `delay`."""
     return Outcome(claim.task_id, claim.no, claim.attempt, 3, None, error, delay.total_seconds())
 
 
@@ -539,8 +539,8 @@ class StepResult(NamedTuple):
     result: JsonText | None
 
 
-class Lapsed(NamedTuple):
-    """An attempt whose worker's lease lapsed, and what decides over its retry."""
+class ExpiredAttempt(NamedTuple):
+    """An attempt whose worker's lease expired, and what decides over its retry."""
 
     claim: Claim
     template_id: TemplateId

@@ -9,13 +9,13 @@ LONGEST_REQUEST = timedelta(days=1)
 """Most of a server-requested delay that is honoured."""
 
 
-def again(policy: Retry, tries: int) -> bool:
-    """Tell whether another attempt follows when attempt number `tries` has failed."""
-    return policy.retryable and tries < policy.max_attempts
+def again(policy: Retry, counted_attempts: int) -> bool:
+    """Tell whether another attempt follows when attempt number `counted_attempts` has failed."""
+    return policy.retryable and counted_attempts < policy.max_attempts
 
 
 def delay_after(
-    tries: int, policy: Retry, rng: Random, *, requested: timedelta | None = None
+    counted_attempts: int, policy: Retry, rng: Random, *, requested: timedelta | None = None
 ) -> timedelta:
     """Tell how long to wait before the attempt that follows a failed one.
 
@@ -25,7 +25,7 @@ def delay_after(
     server did, goes before all that, up to `LONGEST_REQUEST`.
 
     Args:
-        tries: The attempts that failed, >= 1.
+        counted_attempts: The attempts that failed, >= 1.
         policy: The step's retry policy.
         rng: Source of the spread; a seeded one makes it repeatable.
         requested: The delay that the failed attempt asked for, >= 0.
@@ -34,14 +34,15 @@ def delay_after(
         A delay in [0, max_delay * (1 + jitter)], or the requested one.
 
     Raises:
-        ValueError: `tries` is below 1.
+        ValueError: `counted_attempts` is below 1.
     """
-    if tries < 1:
-        raise ValueError(f"no attempt has failed yet: {tries}")
+    if counted_attempts < 1:
+        raise ValueError(f"no attempt has failed yet: {counted_attempts}")
     if requested is not None:
         return min(max(requested, timedelta(0)), LONGEST_REQUEST)
     delay = min(
-        policy.initial_delay.total_seconds() * _growth(policy.backoff, tries), _seconds(policy)
+        policy.initial_delay.total_seconds() * _growth(policy.backoff, counted_attempts),
+        _seconds(policy),
     )
     spread = delay * (1 + policy.jitter * (2 * rng.random() - 1))
     return timedelta(seconds=spread)
@@ -51,18 +52,18 @@ def _seconds(policy: Retry) -> float:
     return policy.max_delay.total_seconds()
 
 
-def _growth(backoff: Backoff, tries: int) -> float:
+def _growth(backoff: Backoff, counted_attempts: int) -> float:
     match backoff:
         case Backoff.NONE:
             return 0
         case Backoff.FIXED:
             return 1
         case Backoff.LINEAR:
-            return tries
+            return counted_attempts
         case Backoff.EXPONENTIAL:
-            return 2.0 ** min(tries - 1, 64)
+            return 2.0 ** min(counted_attempts - 1, 64)
         case Backoff.FIBONACCI:
             before, now = 0.0, 1.0
-            for _ in range(min(tries - 1, 128)):
+            for _ in range(min(counted_attempts - 1, 128)):
                 before, now = now, before + now
             return now

@@ -11,8 +11,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 
 from tasker.errors import InvalidTemplate, Misuse, Problem
-from tasker.handler.marks import Result
-from tasker.handler.parameters import read_parameters, return_annotation
+from tasker.handlers.decorators import Result
+from tasker.handlers.signature import read_parameters, return_annotation
 from tasker.model import JsonObject, Retry, StepSpec, Template
 from tasker.template import from_document, to_document
 

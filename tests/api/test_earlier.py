@@ -14,10 +14,10 @@ from tests.api.asking import NOBODY, Asking
 
 from tasker import open_store, parse_template
 from tasker.api import create_app
-from tasker.keys import new_key
 from tasker.settings import AuthSettings
-from tasker.store.protocol import Act, Store
-from tasker.teams import NamespacePolicy, NewApiKey
+from tasker.store.protocol import AuditNote, Store
+from tasker.teams.api_keys import new_key
+from tasker.teams.model import NamespacePolicy, NewApiKey
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +83,7 @@ async def seeds(url: str) -> AsyncIterator[Store]:
                 contact_email="payments-team@growthcorp.com",
                 description="Payment processing and gateway operations",
             ),
-            Act(actor="seeds"),
+            AuditNote(actor="seeds"),
         )
         yield store
 
@@ -103,7 +103,7 @@ async def asked(request: pytest.FixtureRequest, seeds: Store) -> AsyncIterator[t
                 roles=("operator",),
                 namespaces=("payments", "customer_success"),
             ),
-            Act(actor="seeds"),
+            AuditNote(actor="seeds"),
         )
     app = create_app(seeds, auth=auth)
     async with Asking(seeds, transport=httpx.ASGITransport(app), base_url="http://t") as one:

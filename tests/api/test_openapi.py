@@ -18,8 +18,8 @@ from tasker.api import create_app
 from tasker.api.app import ROUTES
 from tasker.api.server import serving
 from tasker.model import StepSpec
-from tasker.permissions import PERMISSIONS
 from tasker.settings import ServerSettings
+from tasker.teams.permissions import PERMISSIONS
 
 APP = create_app("sqlite::memory:")
 SPEC = APP.openapi()

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from tests.cli.conftest import uncoded
 
-from tasker.cli.exits import Exit, code_of, errors_told
+from tasker.cli.exits import Exit, code_of, report_errors
 from tasker.cli.style import console_for
 from tasker.errors import (
     HandlerNotFound,
@@ -52,7 +52,7 @@ def _told(error: BaseException, *, terminal: bool = False) -> tuple[int, str]:
         if terminal
         else console_for(file=file)
     )
-    with pytest.raises(typer.Exit) as caught, errors_told(console):
+    with pytest.raises(typer.Exit) as caught, report_errors(console):
         raise error
     return caught.value.exit_code, uncoded(file.getvalue())
 

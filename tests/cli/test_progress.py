@@ -185,7 +185,14 @@ def test_a_blocked_loop_is_told() -> None:
 def _step(name: str, state: StepState, **more: Any) -> Step:
     now = datetime.now(UTC)
     empty = dict.fromkeys(("run_at", "claimed_at", "settled_at", "worker", "result", "error"))
-    values = {"task_id": ID, "no": 1, "name": name, "state": state, "attempt": 1, "unmet": 0}
+    values = {
+        "task_id": ID,
+        "no": 1,
+        "name": name,
+        "state": state,
+        "attempt": 1,
+        "pending_parents": 0,
+    }
     return Step(**{**values, **empty, "checkpoint": None, "claimed_at": now, **more})
 
 

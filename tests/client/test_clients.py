@@ -30,7 +30,7 @@ from tasker.model import (
     TaskState,
     TemplateStatus,
 )
-from tasker.teams import NamespacePolicy
+from tasker.teams.model import NamespacePolicy
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.engine.scene import SOON, Unreliable
+from tests.engine.factories import SOON, Unreliable
 
 from tasker import (
     Client,
@@ -118,7 +118,7 @@ async def test_a_name_is_believed_for_a_second(
     Of what others register meanwhile it learns then; of its own it knows at once.
     """
     now = time.monotonic()
-    monkeypatch.setattr("tasker.client.catalogue.time.monotonic", lambda: now)
+    monkeypatch.setattr("tasker.client.templates.time.monotonic", lambda: now)
 
     async def latest() -> str:
         return (await client.create_task("hello.greeting")).template.version
@@ -139,7 +139,7 @@ async def test_a_name_is_believed_for_a_second(
 async def test_names_asked_for_are_not_remembered_without_end(
     client: LocalClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasker.client.catalogue._MOST", 20)
+    monkeypatch.setattr("tasker.client.templates._MOST", 20)
     for patch in range(50):
         await client.create_task(f"hello.greeting@>=1.0.{patch},<2")
 

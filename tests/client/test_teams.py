@@ -9,7 +9,7 @@ from tasker.client.local import Origin
 from tasker.errors import IdempotencyConflict, InvalidInput, NotApproved, NotFound
 from tasker.model import StepSpec, TaskId, TemplateStatus
 from tasker.store.protocol import Store
-from tasker.teams import NamespacePolicy
+from tasker.teams.model import NamespacePolicy
 
 pytestmark = pytest.mark.anyio
 

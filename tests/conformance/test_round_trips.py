@@ -14,7 +14,7 @@ from tasker import Task, TaskState, Template, Worker, WorkerSettings
 from tasker.events import Event, TaskEnded
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import fan, graph
+from tasker.testing.store_suite.factories import fan, graph
 
 pytestmark = pytest.mark.anyio
 

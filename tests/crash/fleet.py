@@ -142,7 +142,7 @@ async def prove(store: Store, tasks: Sequence[Task], effects: Path) -> None:
             assert (task.id, found.name, found.attempt) in done
             ended = [row.attempt for row in history if row.step == found.name]
             assert list(range(1, found.attempt + 1)) == sorted(ended)
-    assert [] == await store.lapsed(10)
+    assert [] == await store.expired(10)
     assert not any(info.running for info in await store.list_workers())
 
     async def all_gone() -> bool:  # the leases of the killed lapse

@@ -42,7 +42,7 @@ async def main(url: str, file: Path) -> None:
 
     async def failing_first(context: Context) -> str:
         record(context)
-        if context.tries == 1:
+        if context.counted_attempts == 1:
             raise RetryableError("once", retry_after=0.05)
         return context.step
 

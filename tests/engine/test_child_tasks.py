@@ -33,7 +33,11 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
 
     async def parent(context: Context) -> object:
         child = await context.client.run("n.child", {"amount": 5})
-        return {"of_child": child.id, "attempt": context.attempt, "tries": context.tries}
+        return {
+            "of_child": child.id,
+            "attempt": context.attempt,
+            "counted_attempts": context.counted_attempts,
+        }
 
     def child(amount: int) -> int:
         return amount
@@ -58,7 +62,7 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
     assert TaskState.COMPLETE == task.state
     assert 1 == len(children)
     assert task.correlation_id == children[0].correlation_id
-    assert {"of_child": children[0].id, "attempt": 2, "tries": 1} == steps[0].result
+    assert {"of_child": children[0].id, "attempt": 2, "counted_attempts": 1} == steps[0].result
     assert [AttemptOutcome.PARKED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
     assert [children[0].id] == [event.awaits for event in events if isinstance(event, StepWaiting)]
 

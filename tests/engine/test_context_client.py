@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.engine.scene import SOON, template
+from tests.engine.factories import SOON, template
 
 from tasker import Context, LocalClient, TaskState, Worker
 from tasker.model import Task, TaskFilter, TaskId

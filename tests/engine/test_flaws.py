@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine.scene import SOON, Unreliable, of_kind, step, template
+from tests.engine.factories import SOON, Unreliable, of_kind, step, template
 from tests.waiting import eventually
 
 from tasker import (
@@ -58,7 +58,7 @@ async def test_a_step_outlives_the_worker_that_took_it(store: Store) -> None:
     task = await client.create_task("n.flow")
     dead = await store.register_worker("dead", lease=SOON, slots=1, handlers=[])
     assert 1 == len((await store.claim(dead, await queues_of(store), 1)).claims)
-    await store.retire_worker(dead)  # as if its lease had lapsed
+    await store.retire_worker(dead)  # as if its lease had expired
 
     async with Worker(store, [{"only": lambda: "done"}]):
         task = await client.wait(task.id, timeout=SOON)
@@ -137,7 +137,7 @@ async def test_a_late_result_does_not_overwrite_a_newer_one(store: Store) -> Non
     task = await client.create_task("n.flow")
     slow = await store.register_worker("slow", lease=SOON, slots=1, handlers=[])
     [late] = (await store.claim(slow, await queues_of(store), 1)).claims
-    await store.retire_worker(slow)  # as if its lease had lapsed
+    await store.retire_worker(slow)  # as if its lease had expired
     async with Worker(store, [{"only": lambda: "in time"}]):
         await client.wait(task.id, timeout=SOON)
     settled = await store.settle(slow, [completed(late, JsonText('"late"'))])
@@ -406,7 +406,7 @@ async def test_a_step_waits_for_all_its_dependencies(store: Store) -> None:
         gate.set()
         await worker.client.wait(task.id, timeout=SOON)
 
-    assert (StepState.PENDING, 1) == (waiting.state, waiting.unmet)
+    assert (StepState.PENDING, 1) == (waiting.state, waiting.pending_parents)
     assert ["slow", "quick"] == (await steps_of(store, task))["join"].result
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.engine import computing
-from tests.engine.scene import SOON, step, template
+from tests.engine.factories import SOON, step, template
 from tests.waiting import eventually
 
 from tasker import (
@@ -403,7 +403,7 @@ async def test_results_that_do_not_fit_are_warned_of_otherwise(
     task, ended, _ = await run(memory, lambda: {}, settings=settings, result_schema=SCHEMA)
 
     assert TaskState.COMPLETE == task.state
-    assert warned == ("result_does_not_fit" in caplog.messages)
+    assert warned == ("result_schema_mismatch" in caplog.messages)
     assert {} == ended.result
 
 

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from tests.engine.scene import SOON, template
+from tests.engine.factories import SOON, template
 
 from tasker import Context, Worker
 from tasker.engine import AttemptFilter

@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.engine.scene import of_kind, step, template
+from tests.engine.factories import of_kind, step, template
 from tests.waiting import eventually
 
 from tasker import LocalClient, TaskRequest, TaskState, Worker, WorkerSettings, open_store

@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.engine.scene import SOON, Unreliable, of_kind, step, template
+from tests.engine.factories import SOON, Unreliable, of_kind, step, template
 from tests.waiting import eventually
 
 from tasker import (
@@ -192,12 +192,12 @@ async def test_results_outlive_an_outage_that_is_longer_than_the_lease(memory: S
         observers=[events.append],
     ) as worker:
         before = worker.id
-        for name in ("settle", "schema_status", "renew", "held", "claim", "lapsed", "sweep"):
+        for name in ("settle", "schema_status", "renew", "held", "claim", "expired", "sweep"):
             store.refuse(name, 1_000_000)
         task = await LocalClient(memory).create_task("n.diamond")
         store.refuse("claim", 0)
         await eventually(lambda: worker.id != before)
-        for name in ("settle", "schema_status", "renew", "held", "lapsed", "sweep"):
+        for name in ("settle", "schema_status", "renew", "held", "expired", "sweep"):
             store.refuse(name, 0)
         task = await worker.client.wait(task.id, timeout=SOON)
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 from tests.engine import computing
-from tests.engine.scene import ONE_SLOT, SOON, Unreliable, of_kind, step, template
+from tests.engine.factories import ONE_SLOT, SOON, Unreliable, of_kind, step, template
 from tests.waiting import eventually
 
 from tasker import (
@@ -54,7 +54,7 @@ class Obstinate:
             except AttemptCancelled as why:
                 self.stopped.append(str(why))
             raise
-        return context.tries
+        return context.counted_attempts
 
 
 class ObstinateThread:
@@ -73,7 +73,7 @@ class ObstinateThread:
         except AttemptCancelled as why:
             self.stopped.append(str(why))
             return -1  # a late result, which nobody wants
-        return context.tries
+        return context.counted_attempts
 
 
 KINDS = pytest.mark.parametrize("kind", [Obstinate, ObstinateThread])
@@ -281,7 +281,10 @@ async def test_what_was_claimed_under_a_lost_lease_is_handed_back(memory: Store)
     store = Unreliable(memory)
     settings = WorkerSettings(lease=timedelta(seconds=1))
     async with Worker(
-        store, [{"only": lambda context: context.tries}], templates=[FLOW], settings=settings
+        store,
+        [{"only": lambda context: context.counted_attempts}],
+        templates=[FLOW],
+        settings=settings,
     ) as worker:
         before = worker.id
         store.held_up["claim"] = asyncio.Event()

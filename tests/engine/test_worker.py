@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.engine.scene import ONE_SLOT, SOON, Unreliable, of_kind, step, template
+from tests.engine.factories import ONE_SLOT, SOON, Unreliable, of_kind, step, template
 from tests.waiting import eventually
 
 from tasker import (
@@ -442,7 +442,7 @@ class Surprising(Unreliable):
         raise ZeroDivisionError("who would have thought")
 
 
-@pytest.mark.parametrize("name", ["renew", "lapsed", "sweep", "settle", "claim", "load_tasks"])
+@pytest.mark.parametrize("name", ["renew", "expired", "sweep", "settle", "claim", "load_tasks"])
 async def test_a_duty_that_fails_ends_the_block_and_is_loud(
     memory: Store, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
@@ -525,12 +525,12 @@ async def test_a_task_that_cannot_be_read_here_is_put_off(
     async with Worker(Illiterate(memory), [{"only": lambda: 1}]):
         for task in others:
             await client.wait(task.id, timeout=SOON)
-        found = await eventually(lambda: _put_off(memory, tasks[3]))
+        found = await eventually(lambda: _postpone(memory, tasks[3]))
 
     assert "what is this?" == found.error["message"]
     assert "task_unreadable" in caplog.messages
 
 
-async def _put_off(store: Store, task: Task) -> Any:
+async def _postpone(store: Store, task: Task) -> Any:
     [found] = await store.list_steps(task.id)
     return found if found.state is StepState.ENQUEUED and found.attempt == 1 else None

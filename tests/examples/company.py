@@ -22,7 +22,7 @@ from tasker import (
 )
 from tasker.events import Event, StepSettled
 from tasker.model import Attempt, AttemptOutcome, Step, TaskId
-from tasker.testing.skipping import FOR_EVER, SkippingStore
+from tasker.testing.virtual_time import FOR_EVER, VirtualTimeStore
 
 ROOT = Path(__file__).parents[2]
 SEEDS = ROOT / "tests" / "seeds"
@@ -111,7 +111,7 @@ async def company_of(
 ) -> AsyncIterator[Company]:
     """Open a company that has its store in memory."""
     settings = WorkerSettings(lease=FOR_EVER, grace=timedelta(0))
-    async with SkippingStore() as store:
+    async with VirtualTimeStore() as store:
         await store.upgrade()
         async with Worker(store, handlers, templates=templates, settings=settings) as worker:
             yield Company(worker, gateways)

@@ -117,7 +117,7 @@ class FailsAfterDelegating(ExecutePaymentRefundHandler):
 
     async def call(self, context: Context) -> dict[str, object]:
         done = await super().call(context)
-        if context.tries < 3:
+        if context.counted_attempts < 3:
             raise RetryableError("the worker was hit by lightning")
         return done
 

@@ -17,8 +17,8 @@ from tests.examples.company import ROOT, TEMPLATES, company_templates
 
 from tasker import Handlers, LocalClient, TaskState, open_store
 from tasker.cli import demo
-from tasker.handler import check
-from tasker.handler.check import unused
+from tasker.handlers import check
+from tasker.handlers.check import unused
 from tasker.model import TaskFilter
 
 pytestmark = pytest.mark.anyio

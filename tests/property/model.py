@@ -8,7 +8,7 @@ chose, and says whether it might.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tests.property.shapes import Shape
+from tests.property.shapes import LoadedTemplate
 
 from tasker.model import AttemptOutcome, Outcome, StepState, TaskId, TaskState, WorkerId
 
@@ -30,10 +30,10 @@ class ModelStep:
 
     handler: str
     children: list[int]
-    unmet: int
+    pending_parents: int
     state: StepState
     attempt: int = 0
-    free_tries: int = 0
+    uncounted_attempts: int = 0
     due: float = 0.0
     worker: WorkerId | None = None
     waits_for: TaskId | None = None
@@ -49,7 +49,7 @@ class ModelTask:
     """One task, its steps by number."""
 
     id: TaskId
-    shape: Shape
+    shape: LoadedTemplate
     steps: dict[int, ModelStep]
     deadline: float | None = None
     state: TaskState = OPEN
@@ -89,7 +89,7 @@ class Model:
     # ------------------------------------------------------------------- creating
 
     def create(
-        self, task_id: TaskId, shape: Shape, key: str | None, deadline: float | None
+        self, task_id: TaskId, shape: LoadedTemplate, key: str | None, deadline: float | None
     ) -> ModelTask:
         steps = {}
         for no, (parents, handler) in enumerate(shape, start=1):
@@ -151,7 +151,7 @@ class Model:
             if step.state is StepState.IN_PROGRESS and step.worker == worker
         }
 
-    def lapsed(self) -> set[Key]:
+    def expired(self) -> set[Key]:
         """Tell the attempts whose worker's lease is over."""
         workers = {step.worker for task in self.tasks.values() for step in task.steps.values()}
         return {
@@ -191,7 +191,7 @@ class Model:
                 step.state, task.failing = StepState.ERROR, True
             case _:
                 step.state, step.due = StepState.ENQUEUED, self.now + outcome.delay
-                step.free_tries += kind is AttemptOutcome.RELEASED
+                step.uncounted_attempts += kind is AttemptOutcome.RELEASED
 
     def _free(self, task_id: TaskId, no: int) -> list[int]:
         """Tell the children that wait for nothing more, now that step `no` is done."""
@@ -199,8 +199,8 @@ class Model:
         freed = []
         for child in task.steps[no].children:
             step = task.steps[child]
-            step.unmet -= 1
-            if step.unmet == 0 and step.state is StepState.PENDING:
+            step.pending_parents -= 1
+            if step.pending_parents == 0 and step.state is StepState.PENDING:
                 step.state, step.due = StepState.ENQUEUED, self.now
                 freed.append(child)
         return freed
@@ -235,7 +235,11 @@ class Model:
         self.tasks[task_id].history.append((no, attempt, AttemptOutcome.PARKED))
         over = self.tasks[waits_for].state is not OPEN
         step.state = StepState.ENQUEUED if over else StepState.WAITING
-        step.waits_for, step.due, step.free_tries = waits_for, self.now, step.free_tries + 1
+        step.waits_for, step.due, step.uncounted_attempts = (
+            waits_for,
+            self.now,
+            step.uncounted_attempts + 1,
+        )
         return True
 
     def overdue(self) -> list[ModelTask]:
@@ -269,7 +273,7 @@ class Model:
         self._end(task, TaskState.CANCELLED)
         task.acts += 1
 
-    def retry(self, task_id: TaskId, nos: Collection[int] | None, tries: int) -> None:
+    def retry(self, task_id: TaskId, nos: Collection[int] | None, counted_attempts: int) -> None:
         task = self._open_to(task_id, OPEN, TaskState.ERROR)
         errors = [no for no, step in task.steps.items() if step.state is StepState.ERROR]
         chosen = errors if nos is None else list(nos)
@@ -279,7 +283,7 @@ class Model:
         for no in chosen:
             step = task.steps[no]
             step.state, step.due = StepState.ENQUEUED, self.now
-            step.free_tries = step.attempt - tries
+            step.uncounted_attempts = step.attempt - counted_attempts
         self._reopen(task)
         task.acts += len(chosen) or 1
 
@@ -319,5 +323,5 @@ class Model:
             task.deadline = None
         for step in task.steps.values():
             if step.state is StepState.CANCELLED:
-                step.state = StepState.PENDING if step.unmet else StepState.ENQUEUED
+                step.state = StepState.PENDING if step.pending_parents else StepState.ENQUEUED
                 step.due = self.now

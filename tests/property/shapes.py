@@ -9,12 +9,12 @@ from tasker.model import StepSpec
 
 HANDLERS = ("red", "blue")
 
-Shape = tuple[tuple[tuple[int, ...], str], ...]
+LoadedTemplate = tuple[tuple[tuple[int, ...], str], ...]
 """For each step, by number from 1: the numbers of its parents, and its handler."""
 
 
 @st.composite
-def shapes(draw: st.DrawFn, most: int = 12) -> Shape:
+def shapes(draw: st.DrawFn, most: int = 12) -> LoadedTemplate:
     """Make a graph of 1 to `most` steps; half of them small."""
     size = draw(st.integers(1, 4) | st.integers(1, most))
     steps = []
@@ -24,7 +24,7 @@ def shapes(draw: st.DrawFn, most: int = 12) -> Shape:
     return tuple(steps)
 
 
-def template_of(shape: Shape, namespace: str, name: str) -> Template:
+def template_of(shape: LoadedTemplate, namespace: str, name: str) -> Template:
     """Make the template of a shape; step number n is called sn."""
     return Template(
         namespace=namespace,

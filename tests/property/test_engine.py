@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from tests.property.model import OPEN, Forbidden, Key, Model, ModelTask
-from tests.property.shapes import HANDLERS, Shape, shapes, template_of
+from tests.property.shapes import HANDLERS, LoadedTemplate, shapes, template_of
 
 from tasker import codec, open_store
 from tasker.clock import ManualClock
@@ -47,13 +47,13 @@ from tasker.model import (
     released,
     retried,
 )
-from tasker.store.protocol import Act, Store
+from tasker.store.protocol import AuditNote, Store
 
 T = TypeVar("T")
 
 LEASE = timedelta(days=365)  #: leases end when a test says so
 ERROR = codec.dumps({"message": "it broke"})
-ACT = Act(actor="ann", reason="because")
+ACT = AuditNote(actor="ann", reason="because")
 KINDS = tuple(AttemptOutcome)
 
 some = st.integers(0, 10**6)
@@ -63,7 +63,7 @@ delays = st.sampled_from([0.0, 0.0, 60.0, 3600.0])
 
 
 @dataclass
-class Hand:
+class ManualWorker:
     """A worker that does what the machine says."""
 
     id: WorkerId
@@ -84,8 +84,8 @@ class Engine(RuleBasedStateMachine):
         self.stack = AsyncExitStack()
         self.model = Model()
         self.namespace = f"n{uuid.uuid4().hex}"
-        self.templates: dict[Shape, TemplateId] = {}
-        self.hands: list[Hand] = []
+        self.templates: dict[LoadedTemplate, TemplateId] = {}
+        self.hands: list[ManualWorker] = []
         self.claims: list[Claim] = []  #: all that were ever made, latest last
         self.touched: set[TaskId] = set()
 
@@ -116,17 +116,17 @@ class Engine(RuleBasedStateMachine):
     def make_clock(self) -> ManualClock | None:
         return ManualClock()
 
-    async def _put(self, shape: Shape) -> TemplateId:
+    async def _put(self, shape: LoadedTemplate) -> TemplateId:
         if shape not in self.templates:
             template = template_of(shape, self.namespace, f"t{len(self.templates)}")
             registered = await self.stores[0].register_template(template, registered_by="ann")
             self.templates[shape] = registered.stored.id
         return self.templates[shape]
 
-    async def _hire(self, handlers: tuple[str, ...]) -> Hand:
+    async def _hire(self, handlers: tuple[str, ...]) -> ManualWorker:
         store = self.stores[len(self.hands) % len(self.stores)]
         worker = await store.register_worker("hand", lease=LEASE, slots=9, handlers=handlers)
-        hand = Hand(worker, store, handlers)
+        hand = ManualWorker(worker, store, handlers)
         self.hands.append(hand)
         self.model.alive.add(worker)
         return hand
@@ -141,7 +141,7 @@ class Engine(RuleBasedStateMachine):
 
     # -------------------------------------------------------------------- choosing
 
-    def hand(self, which: int) -> Hand:
+    def hand(self, which: int) -> ManualWorker:
         return self.hands[which % len(self.hands)]
 
     def task(self, which: int) -> ModelTask:
@@ -165,10 +165,10 @@ class Engine(RuleBasedStateMachine):
         chosen = (recent[-12:], late, held, held)[which % 4] or recent
         return chosen[which // 4 % len(chosen)]
 
-    def served(self, hand: Hand) -> list[QueueId]:
+    def served(self, hand: ManualWorker) -> list[QueueId]:
         return [self.queues[handler] for handler in hand.handlers]
 
-    def took(self, hand: Hand, claims: Any, allowed: Any) -> None:
+    def took(self, hand: ManualWorker, claims: Any, allowed: Any) -> None:
         """Take claims that the store made, all of which must be allowed, into the model."""
         keys = [(claim.task_id, claim.no) for claim in claims]
         assert len(keys) == len(set(keys))
@@ -177,7 +177,7 @@ class Engine(RuleBasedStateMachine):
             step = self.model.claim(hand.id, claim.task_id, claim.no)
             assert step.handler in hand.handlers
             assert step.attempt == claim.attempt
-            assert step.attempt - step.free_tries == claim.tries
+            assert step.attempt - step.uncounted_attempts == claim.counted_attempts
             kept = None if claim.checkpoint is None else codec.loads(claim.checkpoint)
             assert step.checkpoint == kept
             self.touched.add(claim.task_id)
@@ -193,14 +193,19 @@ class Engine(RuleBasedStateMachine):
         deadline=st.sampled_from([None, None, 30.0]),
     )
     def create(
-        self, shape: Shape, which: int, room: int, key: str | None, deadline: float | None
+        self, shape: LoadedTemplate, which: int, room: int, key: str | None, deadline: float | None
     ) -> None:
         if self.clock is None:
             deadline = None
         self.run(self._create(shape, self.hand(which), room, key, deadline))
 
     async def _create(
-        self, shape: Shape, hand: Hand, room: int, key: str | None, deadline: float | None
+        self,
+        shape: LoadedTemplate,
+        hand: ManualWorker,
+        room: int,
+        key: str | None,
+        deadline: float | None,
     ) -> None:
         task_id = codec.new_task_id()
         new = NewTask(
@@ -229,7 +234,7 @@ class Engine(RuleBasedStateMachine):
         roots = [
             (task_id, no)
             for no, step in task.steps.items()
-            if step.unmet == 0 and step.handler in hand.handlers
+            if step.pending_parents == 0 and step.handler in hand.handlers
         ]
         assert min(room, len(roots)) == len(created.claims)
         self.took(hand, created.claims, roots)
@@ -284,7 +289,7 @@ class Engine(RuleBasedStateMachine):
         outcome = self.outcome(self.claim_of(number), kind, 0)
         self.run(self._settle(self.hand(which), [outcome, outcome], 0))
 
-    async def _settle(self, hand: Hand, outcomes: list[Outcome], room: int) -> None:
+    async def _settle(self, hand: ManualWorker, outcomes: list[Outcome], room: int) -> None:
         open_before = {task.id for task in self.model.tasks.values() if task.state is OPEN}
         accepted, freed = self.model.settle(outcomes)
         settled = await hand.store.settle(
@@ -303,11 +308,11 @@ class Engine(RuleBasedStateMachine):
         self.took(hand, settled.claims, freed)
 
     @precondition(lambda self: self.claims)
-    @rule(which=some, number=some, tries=st.sampled_from([0, 2]))
-    def fail_and_retry(self, which: int, number: int, tries: int) -> None:
+    @rule(which=some, number=some, counted_attempts=st.sampled_from([0, 2]))
+    def fail_and_retry(self, which: int, number: int, counted_attempts: int) -> None:
         claim = self.claim_of(number)
         self.run(self._settle(self.hand(which), [failed(claim, ERROR)], 0))
-        self._retry(self.model.tasks[claim.task_id], [claim.no], tries)
+        self._retry(self.model.tasks[claim.task_id], [claim.no], counted_attempts)
 
     @precondition(lambda self: self.claims)
     @rule(number=some, value=st.integers(0, 3))
@@ -342,16 +347,16 @@ class Engine(RuleBasedStateMachine):
         with pytest.raises(LeaseLost):
             self.run(hand.store.renew(hand.id, [], lease=LEASE))
 
-    @precondition(lambda self: self.model.lapsed())
+    @precondition(lambda self: self.model.expired())
     @rule(which=some, limit=st.sampled_from([1, 2, 1000]), final=st.booleans(), delay=delays)
     def expire(self, which: int, limit: int, final: bool, delay: float) -> None:
         self.run(self._expire(self.hand(which), limit, final, delay))
 
-    async def _expire(self, hand: Hand, limit: int, final: bool, delay: float) -> None:
-        """Settle what lapsed, as a janitor does."""
-        found = await hand.store.lapsed(1000)
-        mine = [lapsed.claim for lapsed in found if lapsed.claim.task_id in self.model.tasks]
-        assert self.model.lapsed() == {claim[:3] for claim in mine}
+    async def _expire(self, hand: ManualWorker, limit: int, final: bool, delay: float) -> None:
+        """Settle what expired, as a janitor does."""
+        found = await hand.store.expired(1000)
+        mine = [expired.claim for expired in found if expired.claim.task_id in self.model.tasks]
+        assert self.model.expired() == {claim[:3] for claim in mine}
         later = timedelta(seconds=delay if self.clock else 0)
         outcomes = [
             failed(claim, ERROR) if final else lost(claim, ERROR, later) for claim in mine[:limit]
@@ -402,18 +407,18 @@ class Engine(RuleBasedStateMachine):
         self.act(task, lambda: self.model.cancel(task.id), self.stores[0].cancel_task(task.id, ACT))
 
     @precondition(lambda self: self.model.tasks)
-    @rule(which=some, number=st.none() | some, tries=st.sampled_from([0, 2]))
-    def retry(self, which: int, number: int | None, tries: int) -> None:
+    @rule(which=some, number=st.none() | some, counted_attempts=st.sampled_from([0, 2]))
+    def retry(self, which: int, number: int | None, counted_attempts: int) -> None:
         task = self.task(which)
         nos = None if number is None else [self.step_in(task, number, StepState.ERROR)]
-        self._retry(task, nos, tries)
+        self._retry(task, nos, counted_attempts)
 
-    def _retry(self, task: ModelTask, nos: list[int] | None, tries: int) -> None:
-        used = dict.fromkeys(task.steps, tries) if tries else None
+    def _retry(self, task: ModelTask, nos: list[int] | None, counted_attempts: int) -> None:
+        used = dict.fromkeys(task.steps, counted_attempts) if counted_attempts else None
         self.act(
             task,
-            lambda: self.model.retry(task.id, nos, tries),
-            self.stores[0].retry_steps(task.id, ACT, steps=nos, tries=used),
+            lambda: self.model.retry(task.id, nos, counted_attempts),
+            self.stores[0].retry_steps(task.id, ACT, steps=nos, counted_attempts=used),
         )
 
     @precondition(lambda self: self.model.tasks)
@@ -440,7 +445,7 @@ class Engine(RuleBasedStateMachine):
     def act(
         self, task: ModelTask, play: Callable[[], None], work: Coroutine[Any, Any, Any]
     ) -> None:
-        """Act on a task in model and store; what one forbids, so does the other."""
+        """AuditNote on a task in model and store; what one forbids, so does the other."""
         try:
             play()
         except Forbidden:
@@ -463,8 +468,11 @@ class Engine(RuleBasedStateMachine):
             task = self.model.tasks[task_id]
             steps = {step.no: step for step in await self.stores[0].list_steps(task_id)}
             assert {
-                no: (step.state, step.attempt, step.unmet) for no, step in task.steps.items()
-            } == {no: (step.state, step.attempt, step.unmet) for no, step in steps.items()}
+                no: (step.state, step.attempt, step.pending_parents)
+                for no, step in task.steps.items()
+            } == {
+                no: (step.state, step.attempt, step.pending_parents) for no, step in steps.items()
+            }
             found = await self.stores[0].get_task(task_id)
             assert task.shown == found.state
             assert self._counts(task) == found.counts

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tasker import codec
-from tasker.analytics import Window
+from tasker.analytics.compute import Period
+from tasker.analytics.model import Window
 from tasker.errors import StoreUnavailable
 from tasker.model import NewTask, StepSpec, TaskId, Template
-from tasker.store.figures import Period
 from tasker.store.open import open_store
 from tasker.store.postgres import analytics as of_postgres
 from tasker.store.protocol import Store

@@ -16,7 +16,7 @@ from tasker.store.postgres import schema as postgres
 from tasker.store.postgres.address import Address as PostgresAddress
 from tasker.store.sqlite import connection as sqlite
 from tasker.store.sqlite.address import Address
-from tasker.testing.store_suite.scene import SECOND, Hand, chain, create, fan, put
+from tasker.testing.store_suite.factories import SECOND, ManualWorker, chain, create, fan, put
 
 pytestmark = pytest.mark.anyio
 
@@ -31,11 +31,11 @@ PARTS = {
     "park": {"park_history"},
     "prune": {"prune_attempt", "prune_audit", "prune_step", "prune_task", "prune_task_key"},
     "settle": {
-        "any_failing",
+        "any_failed_task",
         "settle_accepted",
         "settle_children",
         "settle_ends",
-        "settle_failing",
+        "settle_failed_tasks",
         "settle_failures",
         "settle_free",
         "settle_history",
@@ -44,7 +44,7 @@ PARTS = {
     },
     "stop_steps": {"stop_attempts"},
 }
-NOTIFICATIONS = {"recall", "wake"}  #: an event of the process on SQLite
+NOTIFICATIONS = {"revoke", "wake"}  #: an event of the process on SQLite
 AS_LISTS = {
     "add_template_steps",
     "claim",
@@ -120,7 +120,7 @@ def test_every_statement_is_valid_on_sqlite(migrated: sqlite3.Connection, name: 
 HOT = (
     *(name for name in SQLITE if name.startswith("settle")),
     *("claim", "claim_heads", "next_due", "claim_roots", "create_steps", "create_tasks"),
-    *("load_tasks", "load_results", "checkpoint", "held", "lapsed", "failing", "overdue"),
+    *("load_tasks", "load_results", "checkpoint", "held", "expired", "failed_tasks", "overdue"),
     *("renew", "lost_claims", "end_failed", "park", "wake_parents", "get_task"),
 )
 
@@ -148,8 +148,8 @@ def test_a_hot_statement_scans_no_table_that_grows(migrated: sqlite3.Connection,
         ("claim_heads", "step_due"),
         ("next_due", "step_due"),
         ("held", "step_held"),
-        ("lapsed", "step_held"),
-        ("failing", "task_failing"),
+        ("expired", "step_held"),
+        ("failed_tasks", "task_failing"),
         ("overdue", "task_overdue"),
         ("wake_parents", "step_waiting"),
     ],
@@ -256,7 +256,7 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
             await create(store, wide, idempotency_key=None)
         await connection.execute("analyze")  # with statistics a scan of so little would be cheaper
         before = await scans(connection)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         while claims := await hand.claim(64):
             outcomes = [completed(claim, JsonText("1")) for claim in claims[1:]]
             settled = await hand.settle(
@@ -275,7 +275,9 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
     assert grown["index task_pkey"] + grown["index task_state"] > 0
 
 
-@pytest.mark.parametrize("name", ["lapsed", "failing", "overdue", "held", "get_task", "load_tasks"])
+@pytest.mark.parametrize(
+    "name", ["expired", "failed_tasks", "overdue", "held", "get_task", "load_tasks"]
+)
 async def test_what_is_asked_all_the_time_has_an_index_on_postgres(
     connection: Any, name: str
 ) -> None:

@@ -9,7 +9,8 @@ from tests.template.templates import words
 
 from tasker.errors import InvalidTemplate, Problem
 from tasker.model import Json
-from tasker.template import dump_yaml, from_document, newer, older, parse_template, to_document
+from tasker.template import dump_yaml, from_document, parse_template, to_document
+from tasker.template.dialects import core, rails
 from tasker.template.reading import Keys
 
 SEEDS = [
@@ -19,7 +20,7 @@ SEEDS = [
 ORDINARY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TABLES = [
     table
-    for dialect in (newer, older)
+    for dialect in (core, rails)
     for table in vars(dialect).values()
     if isinstance(table, Keys)
 ]

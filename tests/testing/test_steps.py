@@ -123,13 +123,13 @@ def test_errors_are_sorted_as_in_a_worker() -> None:
     """
     policy = Retry(max_attempts=3, initial_delay=timedelta(seconds=10), jitter=0)
 
-    def run(error: Exception, attempt: int = 1, tries: int | None = None) -> StepRun:
+    def run(error: Exception, attempt: int = 1, counted_attempts: int | None = None) -> StepRun:
         def handler() -> None:
             raise error
 
-        if tries is None:
+        if counted_attempts is None:
             return run_step(handler, attempt=attempt, retry=policy)
-        return run_step(handler, attempt=attempt, tries=tries, retry=policy)
+        return run_step(handler, attempt=attempt, counted_attempts=counted_attempts, retry=policy)
 
     permanent = PermanentError("no", code="NO")
     assert StepRun(outcome=AttemptOutcome.ERROR, error=permanent) == run(permanent)
@@ -138,7 +138,7 @@ def test_errors_are_sorted_as_in_a_worker() -> None:
     other = run(ValueError("x"), attempt=2)
     assert (AttemptOutcome.RETRY, timedelta(seconds=20)) == (other.outcome, other.delay)
     assert AttemptOutcome.ERROR == run(ValueError("x"), attempt=3).outcome
-    assert AttemptOutcome.RETRY == run(ValueError("x"), attempt=9, tries=2).outcome
+    assert AttemptOutcome.RETRY == run(ValueError("x"), attempt=9, counted_attempts=2).outcome
     assert not other.ok
 
 
@@ -303,10 +303,16 @@ def test_the_context_knows_its_attempt() -> None:
     """
 
     def handler(ctx: Context) -> object:
-        return [ctx.attempt, ctx.tries, ctx.is_retry, ctx.is_last_attempt, ctx.correlation_id]
+        return [
+            ctx.attempt,
+            ctx.counted_attempts,
+            ctx.is_retry,
+            ctx.is_last_attempt,
+            ctx.correlation_id,
+        ]
 
     first = run_step(handler, correlation_id="c")
-    last = run_step(handler, attempt=5, tries=3)
+    last = run_step(handler, attempt=5, counted_attempts=3)
 
     assert [1, 1, False, False, "c"] == first.value
     assert [5, 3, True, True, "correlation"] == last.value

@@ -13,27 +13,28 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Match
 
-from tasker.api.auth.gate import Gate, Rules
+from tasker.api.auth.authorizer import Authorizer, Rules
 from tasker.api.auth.local import LocalOnly
 from tasker.api.bodies import wrong
-from tasker.api.guards import Frame, Limits, Traced
+from tasker.api.compat import routes as compat
 from tasker.api.health import Readiness
+from tasker.api.metrics import MetricsEndpoint
+from tasker.api.middleware import ErrorMiddleware, Limits, Traced
 from tasker.api.openapi import describe
 from tasker.api.problems import answer
 from tasker.api.rates import Rates
-from tasker.api.replies import JsonReply
-from tasker.api.routes import earlier, namespaces, steps, system, tasks, templates, waiting
-from tasker.api.scrape import Scrape
+from tasker.api.responses import JsonReply
+from tasker.api.routes import namespaces, steps, system, tasks, templates, waiting
 from tasker.api.state import Api
 from tasker.api.watch import Watch
 from tasker.client import LocalClient
 from tasker.engine import Worker
 from tasker.errors import TaskerError
 from tasker.observe.metrics import Metrics
-from tasker.permissions import METRICS_READ
 from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
+from tasker.teams.permissions import METRICS_READ
 
 if TYPE_CHECKING:
     from tasker.observe.tracing import Tracing
@@ -45,14 +46,14 @@ ROUTES = (
     steps.routes,
     templates.routes,
     templates.statuses,
-    earlier.discovery,
+    compat.discovery,
     namespaces.routes,
     namespaces.audit,
     namespaces.workers,
     system.analytics,
     system.health,
     steps.older,
-    earlier.routes,
+    compat.routes,
 )
 
 
@@ -133,10 +134,10 @@ def _api(
         client=client,
         catalogue=client.catalogue,
         watch=watch,
-        gate=Gate(store, rules),
+        gate=Authorizer(store, rules),
         rates=Rates(settings.rate, settings.burst),
         metrics=metrics,
-        scrape=Scrape(store, metrics),
+        scrape=MetricsEndpoint(store, metrics),
         readiness=Readiness(store, closing),
         closing=closing,
     )
@@ -195,7 +196,7 @@ def _guard(
         app.add_middleware(LocalOnly, origins=settings.cors_origins)
     if tracing is not None:
         app.add_middleware(Traced, tracing=tracing)
-    app.add_middleware(Frame, settings=settings, seen=metrics.request)
+    app.add_middleware(ErrorMiddleware, settings=settings, seen=metrics.request)
 
 
 def _describe(app: FastAPI, auth: AuthSettings) -> None:

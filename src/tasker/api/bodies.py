@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from tasker.api.inputs import UUID_PATTERN
+from tasker.api.dependencies import UUID_PATTERN
 from tasker.api.problems import Fault, Problem
 from tasker.api.scope import header
 from tasker.suggest import did_you_mean

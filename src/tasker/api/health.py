@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasker.api.problems import Problem
-from tasker.api.shapes.system import CheckAnswer, ReadinessAnswer
+from tasker.api.views.system import CheckAnswer, ReadinessAnswer
 from tasker.errors import TaskerError
 from tasker.model import SchemaStatus
 from tasker.store.protocol import Store

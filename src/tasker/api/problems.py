@@ -13,9 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from typing_extensions import TypedDict
 
-from tasker.api.replies import JsonReply
+from tasker.api.responses import JsonReply
 from tasker.api.scope import correlation_of
-from tasker.api.shapes import documented
+from tasker.api.views import documented
 from tasker.errors import (
     InvalidInput,
     InvalidPolicy,

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Depends
 
-from tasker.api.access import requires
+from tasker.api.authorization import requires
 from tasker.api.problems import MEDIA_TYPE, STATUSES
-from tasker.permissions import Permission
+from tasker.teams.permissions import Permission
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,13 +7,13 @@ from typing import Annotated, TypeAlias
 from fastapi import Depends
 from starlette.requests import Request
 
-from tasker.api.auth.gate import Gate
+from tasker.api.auth.authorizer import Authorizer
 from tasker.api.health import Readiness
+from tasker.api.metrics import MetricsEndpoint
 from tasker.api.rates import Rates
-from tasker.api.scrape import Scrape
 from tasker.api.watch import Watch
 from tasker.client import LocalClient
-from tasker.client.catalogue import Catalogue
+from tasker.client.templates import TemplateCache
 from tasker.observe.metrics import Metrics
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
@@ -26,12 +26,12 @@ class Api:
     store: Store
     settings: ServerSettings
     client: LocalClient
-    catalogue: Catalogue
+    catalogue: TemplateCache
     watch: Watch
-    gate: Gate
+    gate: Authorizer
     rates: Rates
     metrics: Metrics
-    scrape: Scrape
+    scrape: MetricsEndpoint
     readiness: Readiness
     closing: asyncio.Event
     """Set when the server begins to shut down: waits and streams then end."""

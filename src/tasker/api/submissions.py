@@ -7,10 +7,10 @@ from pydantic import Field
 from starlette.requests import Request
 
 from tasker import versions
-from tasker.api.access import authorize
 from tasker.api.auth.principal import Principal
+from tasker.api.authorization import authorize
 from tasker.api.bodies import Body
-from tasker.api.inputs import (
+from tasker.api.dependencies import (
     Line,
     Namespace,
     Seconds,
@@ -23,13 +23,13 @@ from tasker.api.inputs import (
 )
 from tasker.api.problems import Fault, Problem
 from tasker.api.scope import asked_correlation, header, trace_of
-from tasker.api.shapes.tasks import PARENT_TAG, SOURCE_TAG
 from tasker.api.state import Api
+from tasker.api.views.tasks import PARENT_TAG, SOURCE_TAG
 from tasker.client import TaskRequest
-from tasker.client.catalogue import split
+from tasker.client.templates import split
 from tasker.errors import InvalidInput
 from tasker.model import Json, Task, TaskId, Template
-from tasker.permissions import TASKS_CREATE
+from tasker.teams.permissions import TASKS_CREATE
 from tasker.template import examine_input
 
 

@@ -62,8 +62,8 @@ class _Findings:
     def of(cls, sources: Sequence[str], paths: Sequence[Path]) -> "_Findings":
         """Look at everything that can be read; what cannot is a problem."""
         from tasker.errors import HandlerImportError, InvalidTemplate, TooLarge
-        from tasker.handler import Handlers, unused
-        from tasker.handler import check as problems_of
+        from tasker.handlers import Handlers, unused
+        from tasker.handlers import check as problems_of
         from tasker.template import load_templates
 
         found = cls()

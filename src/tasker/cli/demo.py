@@ -29,7 +29,7 @@ from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import NotFound, TaskFailed, WaitTimeout
 from tasker.events import Event
-from tasker.handler.modules import Origin
+from tasker.handlers.importing import Origin
 from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter, TaskState
 from tasker.store.open import open_store
 from tasker.template import load_templates

@@ -12,14 +12,14 @@ from typing import Any
 
 from tasker.cli.exits import shown, tell, tell_problems
 from tasker.cli.progress import Progress
-from tasker.cli.serving import Loaded, load, signals_told
+from tasker.cli.serving import Loaded, load, on_signals
 from tasker.cli.session import Session
 from tasker.cli.style import counted
 from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
-from tasker.handler import check
-from tasker.handler.modules import is_path
+from tasker.handlers import check
+from tasker.handlers.importing import is_path
 from tasker.store.protocol import Store
 
 _GRACE = timedelta(seconds=3)  #: for running steps when handlers are exchanged
@@ -59,7 +59,7 @@ class Development:
     async def run(self) -> None:
         """Go on until a signal. Raises InvalidSettings where watchfiles is not installed."""
         self._awatch = _watcher()
-        with signals_told(self._signalled), self._progress:
+        with on_signals(self._signalled), self._progress:
             loaded = self._load(reload=False)
             while not self._stopping.is_set():
                 async with self._watching(loaded), self._working(loaded):

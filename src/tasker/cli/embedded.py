@@ -9,7 +9,7 @@ from typing import Any
 from tasker.cli.exits import Exit, tell_error
 from tasker.cli.output import plain, task_document
 from tasker.cli.progress import Progress
-from tasker.cli.serving import Loaded, context_told, require_handlers, signals_told
+from tasker.cli.serving import Loaded, explain_context, on_signals, require_handlers
 from tasker.cli.session import Session
 from tasker.cli.style import duration
 from tasker.cli.summary import store_flag, tell_end
@@ -48,11 +48,11 @@ class Embedded:
                 settings=WorkerSettings(environment=self._environment, grace=_GRACE),
                 replace=self._replace,
             )
-            with signals_told(lambda which, count: self._signalled(worker, which, count)):
+            with on_signals(lambda which, count: self._signalled(worker, which, count)):
                 async with worker:
                     template = await self._template(worker, name, options)
                     with self._progress(worker, template) as progress:
-                        with context_told(template.full_name):
+                        with explain_context(template.full_name):
                             task = await worker.client.create_task(name, context, **options)
                         progress.add(task)
                         if not task.created:

@@ -43,7 +43,7 @@ class Exit(IntEnum):
     TERMINATED = 143  #: by SIGTERM
 
 
-class Gone(TaskerError):
+class StoreMissing(TaskerError):
     """There is no store where one is expected."""
 
     code = "no_store"
@@ -56,7 +56,7 @@ _CODES: tuple[tuple[type[BaseException], Exit], ...] = (
     (Misuse, Exit.USAGE),
     (Refused, Exit.REFUSED),
     (StoreError, Exit.STORE),
-    (Gone, Exit.STORE),
+    (StoreMissing, Exit.STORE),
     (TaskerError, Exit.FAILED),
 )
 
@@ -67,7 +67,7 @@ def code_of(error: BaseException) -> Exit:
 
 
 @contextmanager
-def errors_told(console: "Console") -> Iterator[None]:
+def report_errors(console: "Console") -> Iterator[None]:
     """Turn an error into a message on `console`, and the exit code that goes with it."""
     try:
         yield

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from tasker.api import create_app
 from tasker.api.server import Server, is_loopback, serving
-from tasker.cli.serving import Loaded, load, signals_told
+from tasker.cli.serving import Loaded, load, on_signals
 from tasker.client import LocalClient
 from tasker.configuration import Settings
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
-from tasker.namespaces import load_policies
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
+from tasker.teams.policies import load_policies
 from tasker.template import load_templates
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ async def _until_stopped(server: Server, worker: Worker | None) -> None:
             worker.stop(timedelta(0))
         stopping.set()
 
-    with signals_told(signalled):
+    with on_signals(signalled):
         waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(server.ended())]
         if worker is not None:
             waits.append(asyncio.create_task(worker.ended()))

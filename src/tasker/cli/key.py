@@ -52,15 +52,15 @@ async def create(
     actor: Actor = None,
 ) -> None:
     """Make an API key, and print it: this once, as only its hash is stored."""
-    from tasker.keys import new_key
-    from tasker.store.protocol import Act
-    from tasker.teams import NewApiKey
+    from tasker.store.protocol import AuditNote
+    from tasker.teams.api_keys import new_key
+    from tasker.teams.model import NewApiKey
 
     if not (scopes or roles) or not namespaces:
         raise typer.BadParameter(
             "a key may do nothing without a --scope or --role, and nowhere without a --namespace"
         )
-    _doubt(session, roles or ())
+    _warn_unknown_roles(session, roles or ())
     key = new_key()
     span: timedelta | None = expires
     new = NewApiKey(
@@ -73,7 +73,7 @@ async def create(
         expires_at=None if span is None else datetime.now(UTC) + span,
     )
     async with session.local(make=True, actor=actor) as client:
-        act = Act(actor=client.actor, reason=reason)
+        act = AuditNote(actor=client.actor, reason=reason)
         stored = await client.store.add_api_key(new, act)
     if session.as_json:
         session.document({"key": stored, "text": key.text})
@@ -87,10 +87,10 @@ async def create(
     )
 
 
-def _doubt(session: Session, roles: Sequence[str]) -> None:
+def _warn_unknown_roles(session: Session, roles: Sequence[str]) -> None:
     """Warn of roles that are not built in: only a server's settings can tell what they give."""
-    from tasker.permissions import ROLES
     from tasker.suggest import did_you_mean
+    from tasker.teams.permissions import ROLES
 
     for role in roles:
         if role not in ROLES:
@@ -149,12 +149,12 @@ async def revoke(
     actor: Actor = None,
 ) -> None:
     """End an API key, at once and for ever."""
-    from tasker.keys import parse_key
-    from tasker.store.protocol import Act
+    from tasker.store.protocol import AuditNote
+    from tasker.teams.api_keys import parse_key
 
     parts = parse_key(prefix)
     async with session.local(actor=actor) as client:
-        act = Act(actor=client.actor, reason=reason)
+        act = AuditNote(actor=client.actor, reason=reason)
         key = await client.store.revoke_api_key(parts.prefix if parts else prefix, act)
     if session.as_json:
         session.document(key)

@@ -12,7 +12,7 @@ from tasker.cli.session import Session, command
 
 if TYPE_CHECKING:
     from tasker.client import Client
-    from tasker.teams import NamespaceInfo, NamespacePolicy
+    from tasker.teams.model import NamespaceInfo, NamespacePolicy
 
 Name = Annotated[str, typer.Argument(metavar="NAMESPACE")]
 _COUNTS = ("approved", "pending_approval", "rejected", "retired")
@@ -98,7 +98,7 @@ async def put_policy(
     actor: Actor = None,
 ) -> None:
     """Declare the policy of a namespace. What is not given stays as it was."""
-    from tasker.teams import NamespacePolicy
+    from tasker.teams.model import NamespacePolicy
 
     given = {
         "owner_team": owner_team,
@@ -127,7 +127,7 @@ async def apply(
     actor: Actor = None,
 ) -> None:
     """Declare the policies of a file. Safe to repeat; namespaces not in it keep theirs."""
-    from tasker.namespaces import load_policies
+    from tasker.teams.policies import load_policies
 
     policies = load_policies(file)
     async with session.client(make=True, actor=actor) as client:

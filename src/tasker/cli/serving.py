@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasker.errors import HandlerNotFound, InvalidInput
-from tasker.handler import Handlers
+from tasker.handlers import Handlers
 from tasker.model import Template
 from tasker.template import load_template, load_templates
 
@@ -67,7 +67,7 @@ def require_handlers(template: Template, handlers: Handlers) -> None:
 
 
 @contextmanager
-def context_told(template: str) -> Iterator[None]:
+def explain_context(template: str) -> Iterator[None]:
     """Say of a context that does not fit which template it does not fit."""
     try:
         yield
@@ -77,7 +77,7 @@ def context_told(template: str) -> Iterator[None]:
 
 
 @contextmanager
-def signals_told(told: Callable[[signal.Signals, int], None]) -> Iterator[None]:
+def on_signals(told: Callable[[signal.Signals, int], None]) -> Iterator[None]:
     """Call `told` with each SIGINT and SIGTERM, and its number from 1, while the block runs.
 
     Where a handler holds up the loop, which then tells of none, a later one ends the process.

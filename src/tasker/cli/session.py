@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from tasker.cli.exits import Gone, errors_told
+from tasker.cli.exits import StoreMissing, report_errors
 from tasker.errors import InvalidSettings
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def command(
             chosen = {key: given.pop(key) for key in common if key in given}
             session = Session(**{key: value for key, value in chosen.items() if value is not None})
             _set_up_logs(session, log_format, max(level - 10 * verbose, logging.DEBUG))
-            with errors_told(session.err):
+            with report_errors(session.err):
                 if store is not None and chosen.get("store_url") is None:
                     session.store_url = _store_of_file() or store
                 done = function(session, **given)
@@ -296,14 +296,14 @@ def _console(*, stderr: bool, no_color: bool) -> "Console":
 
 
 def require_there(url: str) -> None:
-    """Raise Gone where a SQLite store is not there."""
+    """Raise StoreMissing where a SQLite store is not there."""
     if not url.startswith("sqlite"):
         return
     from tasker.store.sqlite.address import Address
 
     address = Address.parse(url)
     if address.path is not None and not address.path.exists():
-        raise Gone(
+        raise StoreMissing(
             f"there is no store at {address.path}: `tasker run`, `tasker worker`, `tasker dev` and"
             " `tasker db upgrade` make one; --store or TASKER_STORE name another"
         )

@@ -50,7 +50,7 @@ _UNREMARKABLE = ("complete", "pending", "skipped", "cancelled", "resolved_manual
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class TaskDetail:
     """Everything that is known of one task."""
 
     task: Task
@@ -60,7 +60,7 @@ class Story:
     audit: Sequence[AuditEntry]
 
 
-def tell_story(console: "Console", story: Story, *, full: bool) -> None:
+def render_task(console: "Console", story: TaskDetail, *, full: bool) -> None:
     """Show a task: its facts, its graph with states, its attempts, what operators did.
 
     Args:
@@ -139,7 +139,7 @@ def _print_code(console: "Console", text: str, language: str) -> None:
 # ---------------------------------------------------------------------------- steps
 
 
-def _tell_steps(console: "Console", story: Story, *, full: bool) -> None:
+def _tell_steps(console: "Console", story: TaskDetail, *, full: bool) -> None:
     now, plain = datetime.now(UTC), is_plain(console)
     steps = {step.name: step for step in story.steps}
     left_out: Sequence[Step] = ()
@@ -286,7 +286,7 @@ def _audit(entries: Sequence[AuditEntry]) -> Table:
     return made
 
 
-def _tell_details(console: "Console", story: Story) -> None:
+def _tell_details(console: "Console", story: TaskDetail) -> None:
     """Show results, checkpoints and errors in full."""
     for step in story.steps:
         for name in ("result", "checkpoint", "error"):

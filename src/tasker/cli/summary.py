@@ -86,7 +86,7 @@ def _next(task: Task) -> list[tuple[str, str]]:
         case TaskState.COMPLETE | TaskState.CANCELLED | TaskState.RESOLVED_MANUALLY:
             return [show]
         case TaskState.ERROR:
-            return [show, ("retry", "tries the failed steps again")]
+            return [show, ("retry", "counted_attempts the failed steps again")]
         case _:
             return [show, ("cancel", "ends it")]
 

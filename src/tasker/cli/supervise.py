@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tasker.cli.exits import Exit
-from tasker.cli.serving import signals_told
+from tasker.cli.serving import on_signals
 
 log = logging.getLogger("tasker.cli")
 
@@ -33,7 +33,7 @@ async def supervise(count: int, command: Sequence[str]) -> int:
         The exit code: that of the first process where it did not start, else 0.
     """
     supervisor = _Supervisor(command)
-    with signals_told(lambda which, number: supervisor.signalled()):
+    with on_signals(lambda which, number: supervisor.signalled()):
         return await supervisor.run(count)
 
 

@@ -143,7 +143,7 @@ async def show(
     With --watch, the exit code is by the outcome: 0 complete, 1 failed or cancelled.
     """
     from tasker.cli.output import plain, task_document
-    from tasker.cli.shown import tell_story
+    from tasker.cli.shown import render_task
     from tasker.cli.watch import story_of, watched
     from tasker.model import TaskState
 
@@ -162,7 +162,7 @@ async def show(
             }
         )
     else:
-        tell_story(session.out, story, full=full)
+        render_task(session.out, story, full=full)
     failed = watch and story.task.state in (TaskState.ERROR, TaskState.CANCELLED)
     return Exit.FAILED if failed else Exit.DONE
 
@@ -198,14 +198,14 @@ async def create(
 ) -> None:
     """Create a task, for workers to run."""
     from tasker.cli.output import task_document
-    from tasker.cli.serving import context_told, named
+    from tasker.cli.serving import explain_context, named
     from tasker.template import load_templates
 
     name, files = named(template)
     async with session.client(make=bool(files)) as client:
         for one in load_templates(files):
             await client.register(one)
-        with context_told(name):
+        with explain_context(name):
             task = await client.create_task(
                 name,
                 context or {},

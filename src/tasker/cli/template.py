@@ -175,7 +175,7 @@ async def _found(session: Session, reference: str, handlers: list[str] | None) -
     if is_file(reference):
         return load_template(reference)
     if handlers:
-        from tasker.client.catalogue import DEFAULT_NAMESPACE
+        from tasker.client.templates import DEFAULT_NAMESPACE
 
         loaded = load(handlers, ())
         name, _, version = reference.partition("@")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from tasker.cli.progress import Progress
-from tasker.cli.shown import Story
+from tasker.cli.shown import TaskDetail
 from tasker.client import Client, LocalClient
 from tasker.errors import InvalidInput, NotFound
 from tasker.model import TaskFilter, TaskId, Template
@@ -59,9 +59,9 @@ async def template_of(client: Client, task_id: TaskId) -> Template:
     return (await client.store.template_by_id(known[0].template_id)).template
 
 
-async def story_of(client: Client, task_id: TaskId) -> Story:
+async def story_of(client: Client, task_id: TaskId) -> TaskDetail:
     """Read everything about a task."""
-    return Story(
+    return TaskDetail(
         task=await client.get(task_id),
         template=await template_of(client, task_id),
         steps=await client.steps(task_id),

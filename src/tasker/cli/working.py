@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 
-from tasker.cli.serving import Loaded, signals_told
+from tasker.cli.serving import Loaded, on_signals
 from tasker.cli.watching import Watching
 from tasker.config import WorkerSettings
 from tasker.engine import Worker
@@ -55,7 +55,7 @@ async def work(
         log.info("stopping", extra={"signal": which.name, "at_once": count > 1})
         worker.stop(None if count == 1 else timedelta(0))
 
-    with signals_told(signalled):
+    with on_signals(signalled):
         async with worker:
             with nullcontext() if supervisor is None else _linked(supervisor, worker):
                 await worker.ended()

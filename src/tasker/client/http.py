@@ -13,11 +13,11 @@ import httpx
 import orjson
 
 from tasker import codec
-from tasker.client import wire
-from tasker.client.catalogue import split
+from tasker.client import decode
 from tasker.client.http_teams import HttpTeams
 from tasker.client.protocol import TaskOptions, TaskRequest
 from tasker.client.requests import Deadline, Requests
+from tasker.client.templates import split
 from tasker.client.waiting import require_success, still_open
 from tasker.errors import InvalidInput
 from tasker.model import (
@@ -136,7 +136,7 @@ class HttpClient(HttpTeams):
             read = await self._requests.get(
                 f"/v1/tasks/{_part(task_id)}/wait", timeout=seconds, within=seconds + 15
             )
-            task = wire.task(read)
+            task = decode.task(read)
             if task.ended:
                 return require_success(task)
             if timeout is not None and not deadline.left(1):
@@ -145,7 +145,7 @@ class HttpClient(HttpTeams):
     # ------------------------------------------------------------------ reading
 
     async def get(self, task_id: TaskId) -> Task:
-        return wire.task(await self._requests.get(f"/v1/tasks/{_part(task_id)}"))
+        return decode.task(await self._requests.get(f"/v1/tasks/{_part(task_id)}"))
 
     async def list(
         self, filter: TaskFilter | None = None, *, after: TaskId | None = None, limit: int = 25
@@ -155,7 +155,7 @@ class HttpClient(HttpTeams):
         while len(found) < limit:
             page = min(limit - len(found), _PAGE)
             read = await self._requests.get("/v1/tasks", **query, cursor=after, limit=page)
-            found += [wire.task(one) for one in read["tasks"]]
+            found += [decode.task(one) for one in read["tasks"]]
             after = read["pagination"]["next_cursor"]
             if after is None:
                 break
@@ -163,17 +163,18 @@ class HttpClient(HttpTeams):
 
     async def steps(self, task_id: TaskId) -> builtins.list[Step]:
         return [
-            wire.step(one) for one in await self._requests.get(f"/v1/tasks/{_part(task_id)}/steps")
+            decode.step(one)
+            for one in await self._requests.get(f"/v1/tasks/{_part(task_id)}/steps")
         ]
 
     async def history(self, task_id: TaskId, *, step: str | None = None) -> builtins.list[Attempt]:
         within = "" if step is None else f"/steps/{_part(step)}"
         read = await self._requests.get(f"/v1/tasks/{_part(task_id)}{within}/history")
-        return [wire.attempt(one) for one in read]
+        return [decode.attempt(one) for one in read]
 
     async def audit(self, task_id: TaskId) -> builtins.list[AuditEntry]:
         read = await self._requests.get(f"/v1/tasks/{_part(task_id)}/audit")
-        return [wire.audit(one) for one in read]
+        return [decode.audit(one) for one in read]
 
     # ------------------------------------------------------------------- acting
 
@@ -211,7 +212,7 @@ class HttpClient(HttpTeams):
 
     async def _act(self, task_id: TaskId, action: str, body: Mapping[str, Any]) -> Task:
         path = f"/v1/tasks/{_part(task_id)}/{action}"
-        return wire.task(await self._requests.send("POST", path, body=body, again=False))
+        return decode.task(await self._requests.send("POST", path, body=body, again=False))
 
     async def _act_on_step(self, task_id: TaskId, step: str, body: Mapping[str, Any]) -> Task:
         path = f"/v1/tasks/{_part(task_id)}/steps/{_part(step)}"
@@ -226,12 +227,12 @@ class HttpClient(HttpTeams):
         read = await self._requests.get(
             "/v1/templates", namespace=namespace, name=name, documents=True
         )
-        return [wire.template(one) for one in read["templates"]]
+        return [decode.template(one) for one in read["templates"]]
 
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
         namespace, name, version = split(name, None, version)
         path = "/".join(_part(part) for part in (namespace, name, version or "latest"))
-        return wire.template(await self._requests.get(f"/v1/templates/{path}", usable=True))
+        return decode.template(await self._requests.get(f"/v1/templates/{path}", usable=True))
 
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
         read = await self._requests.send(
@@ -240,7 +241,7 @@ class HttpClient(HttpTeams):
             body=to_document(template),
             query={"replace": True} if replace else None,
         )
-        return Registered(wire.template(read), read["created"])
+        return Registered(decode.template(read), read["created"])
 
 
 def _wanted(request: TaskRequest) -> dict[str, Any]:
@@ -269,7 +270,7 @@ def _wanted(request: TaskRequest) -> dict[str, Any]:
 
 def _created(read: Any, request: TaskRequest) -> Task:
     """Read a created task; one found by a key of our own is new: an answer was lost."""
-    task = wire.task(read)
+    task = decode.task(read)
     return task if request.idempotency_key else replace(task, created=True)
 
 

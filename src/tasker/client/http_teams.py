@@ -3,12 +3,12 @@
 from typing import Any
 from urllib.parse import quote
 
-from tasker.client import wire
+from tasker.client import decode
 from tasker.client.requests import Requests
 from tasker.client.teams import exact_name
 from tasker.errors import NotFound
 from tasker.model import TemplateVersion
-from tasker.teams import NamespaceInfo, NamespacePolicy, TeamEvent
+from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 
 _PAGE = 1000
 
@@ -20,14 +20,14 @@ class HttpTeams:
 
     async def namespaces(self) -> list[NamespaceInfo]:
         read = await self._requests.get("/v1/namespaces")
-        return [wire.namespace(one) for one in read["namespaces"]]
+        return [decode.namespace(one) for one in read["namespaces"]]
 
     async def policy(self, namespace: str) -> NamespacePolicy | None:
         try:
             read = await self._requests.get(f"/v1/namespaces/{quote(namespace, safe='')}")
         except NotFound:
             return None
-        return None if read["policy"] is None else wire.policy(read["policy"])
+        return None if read["policy"] is None else decode.policy(read["policy"])
 
     async def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
         body = {
@@ -39,13 +39,13 @@ class HttpTeams:
             "reason": reason,
         }
         path = f"/v1/namespaces/{quote(policy.namespace, safe='')}/policy"
-        return wire.policy(await self._requests.send("PUT", path, body=body))
+        return decode.policy(await self._requests.send("PUT", path, body=body))
 
     async def template_statuses(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
         read = await self._requests.get("/v1/template_versions", namespace=namespace, name=name)
-        return [wire.version(one) for one in read["versions"]]
+        return [decode.version(one) for one in read["versions"]]
 
     async def decide(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
         return await self._decide(template, "approve" if approve else "reject", reason)
@@ -61,7 +61,7 @@ class HttpTeams:
         read = await self._requests.send(
             "POST", f"/v1/templates/{parts}/{action}", body={"reason": reason}, again=False
         )
-        return wire.version(read)
+        return decode.version(read)
 
     async def team_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
@@ -76,4 +76,4 @@ class HttpTeams:
             after = read["next_cursor"]
             if after is None:
                 break
-        return [wire.team_event(one) for one in found]
+        return [decode.team_event(one) for one in found]

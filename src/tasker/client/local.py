@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Unpack
 
 from tasker import codec, versions
-from tasker.client.catalogue import Catalogue, Shape, split
 from tasker.client.protocol import TaskOptions, TaskRequest
 from tasker.client.teams import LocalTeams
+from tasker.client.templates import LoadedTemplate, TemplateCache, split
 from tasker.client.waiting import parked, require_success, still_open
 from tasker.clock import Clock, SystemClock
 from tasker.config import SchemaMode
@@ -37,8 +37,8 @@ from tasker.model import (
     TaskId,
     Template,
 )
-from tasker.store import acts
-from tasker.store.protocol import Act, Registered, Store
+from tasker.store import operator_rules
+from tasker.store.protocol import AuditNote, Registered, Store
 from tasker.template import examine_input, prepare_input
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Origin(NamedTuple):
     trace: str | None = None
 
 
-class Claimant(Protocol):
+class LocalWorker(Protocol):
     """A worker in this process, to which the roots of new tasks may go at once."""
 
     async def create(self, new: NewTask, roots: int) -> Created:
@@ -89,7 +89,7 @@ class LocalClient(LocalTeams):
         actor: str | None = None,
         inputs: SchemaMode = SchemaMode.ENFORCE,
         context_limit: int = codec.DEFAULT_LIMIT,
-        claimant: Claimant | None = None,
+        claimant: LocalWorker | None = None,
         origin: Origin | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -100,11 +100,11 @@ class LocalClient(LocalTeams):
         self._claimant = claimant
         self._origin = origin
         self._clock = clock or SystemClock()
-        self._catalogue = Catalogue(store)
+        self._catalogue = TemplateCache(store)
         self._made: dict[str, int] = {}  #: tasks created for the origin, by template
 
     @property
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> TemplateCache:
         """The templates that it knows; those of what `acting_as` tells are the same."""
         return self._catalogue
 
@@ -210,7 +210,7 @@ class LocalClient(LocalTeams):
             task = replace(made, id=task_id)
         return replace(task, created=False)
 
-    def _new(self, request: TaskRequest, shape: Shape) -> NewTask:
+    def _new(self, request: TaskRequest, shape: LoadedTemplate) -> NewTask:
         template = shape.stored.template
         context: Json = request.context
         if template.input_schema is not None and self._inputs is not SchemaMode.OFF:
@@ -343,8 +343,10 @@ class LocalClient(LocalTeams):
     ) -> Task:
         shape = await self._shape(task_id)
         nos = None if steps is None else [shape.number(step) for step in steps]
-        tries = {} if reset_attempts else shape.all_but_one_try()
-        return await self.store.retry_steps(task_id, self._act(reason), steps=nos, tries=tries)
+        counted_attempts = {} if reset_attempts else shape.all_but_one_try()
+        return await self.store.retry_steps(
+            task_id, self._act(reason), steps=nos, counted_attempts=counted_attempts
+        )
 
     async def resolve(
         self, task_id: TaskId, step: str | None = None, result: Json = None, *, reason: str = ""
@@ -379,13 +381,13 @@ class LocalClient(LocalTeams):
 
     # ----------------------------------------------------------------- inwards
 
-    def _act(self, reason: str) -> Act:
-        return Act(actor=self.actor, reason=reason)
+    def _act(self, reason: str) -> AuditNote:
+        return AuditNote(actor=self.actor, reason=reason)
 
-    async def _shape(self, task_id: TaskId) -> Shape:
-        found = await self.store.load_tasks([acts.canonical(task_id)])
+    async def _shape(self, task_id: TaskId) -> LoadedTemplate:
+        found = await self.store.load_tasks([operator_rules.canonical(task_id)])
         if not found:
-            raise acts.unknown_task(task_id)
+            raise operator_rules.unknown_task(task_id)
         return await self._catalogue.shape(found[0].template_id)
 
 

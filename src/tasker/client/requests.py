@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import orjson
 
-from tasker.client import wire
+from tasker.client import decode
 from tasker.errors import StoreError, StoreUnavailable
 
 _AGAIN = frozenset({429, 502, 503, 504})
@@ -94,7 +94,7 @@ def _read(response: httpx.Response) -> Any:
     if response.is_success and kind == "application/json":
         return orjson.loads(response.content)
     if kind == "application/problem+json":
-        raise wire.error_of(orjson.loads(response.content))
+        raise decode.error_of(orjson.loads(response.content))
     told = f"{response.request.url.copy_with(query=None)} answered {response.status_code}"
     if response.status_code in _AGAIN:
         raise StoreUnavailable(told)

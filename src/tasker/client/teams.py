@@ -2,11 +2,11 @@
 
 from typing import Protocol
 
-from tasker.client.catalogue import Catalogue, split
+from tasker.client.templates import TemplateCache, split
 from tasker.errors import InvalidInput
 from tasker.model import TemplateName, TemplateVersion
-from tasker.store.protocol import Act, Store
-from tasker.teams import NamespaceInfo, NamespacePolicy, TeamEvent
+from tasker.store.protocol import AuditNote, Store
+from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 
 
 class TeamClient(Protocol):
@@ -65,9 +65,9 @@ class LocalTeams:
     """Implements `TeamClient` over a store."""
 
     store: Store
-    _catalogue: Catalogue
+    _catalogue: TemplateCache
 
-    def _act(self, reason: str) -> Act:
+    def _act(self, reason: str) -> AuditNote:
         raise NotImplementedError
 
     async def namespaces(self) -> list[NamespaceInfo]:

@@ -9,17 +9,17 @@ from datetime import timedelta
 
 from tasker.client import LocalClient
 from tasker.config import WorkerSettings
+from tasker.engine.claimer import Claimer
 from tasker.engine.executor import Executor, Finished, Running, Stop
-from tasker.engine.intake import Intake
 from tasker.engine.janitor import Janitor
-from tasker.engine.knowledge import Knowledge
-from tasker.engine.presence import Presence
-from tasker.engine.reporter import Reporter
+from tasker.engine.lease import WorkerLease
+from tasker.engine.loop_monitor import LoopWatch
+from tasker.engine.reporting import Reporter
 from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
-from tasker.engine.watch import LoopWatch
+from tasker.engine.task_cache import TaskCache
 from tasker.events import Around
-from tasker.handler import Handlers
+from tasker.handlers import Handlers
 from tasker.model import ATTEMPT_OUTCOMES, AttemptOutcome, Claim, Settled, TaskEnd, TaskId
 from tasker.store.protocol import Store
 
@@ -64,7 +64,7 @@ class Crew:
         self._duties: dict[str, asyncio.Task[None]] = {}
         self._errands: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()  #: a slot is free again, or an errand done
-        self._knowledge = Knowledge(
+        self._knowledge = TaskCache(
             store, handlers, environment=settings.environment, limit=settings.memory
         )
         self._executor = Executor(
@@ -75,7 +75,7 @@ class Crew:
             park=self._park,
             around=around,
         )
-        self.presence = Presence(
+        self.presence = WorkerLease(
             store,
             name,
             settings,
@@ -91,7 +91,7 @@ class Crew:
             settled=self._settled,
             recover=self._recover,
         )
-        self.intake = Intake(
+        self.intake = Claimer(
             store,
             settings,
             self.presence,
@@ -131,24 +131,24 @@ class Crew:
             end = min(end, time.monotonic() + grace().total_seconds())
 
     async def part(self) -> None:
-        """Hand back what still runs, settle what finished, end the lease."""
+        """ManualWorker back what still runs, settle what finished, end the lease."""
         self.intake.close()
         for key in list(self._executor.running):
             self._executor.stop(key, Stop.SHUTDOWN)
         try:
             await self._executor.interrupted(timeout=_CLEANING)
             async with asyncio.timeout(_PARTING):
-                await self._last_words()
+                await self._flush()
         except Exception as error:  # then what it holds lapses
             facts = {"worker": self._name, "error": str(error) or type(error).__name__}
-            log.warning("parted_without_a_word", extra=facts)
+            log.warning("shutdown_incomplete", extra=facts)
         finally:
             for task in (*self._duties.values(), *self._errands):
                 task.cancel()
             self._watch.stop()
             self._executor.close()
 
-    async def _last_words(self) -> None:
+    async def _flush(self) -> None:
         claiming, settling, lease = (self._duties[name] for name in ("claim", "settle", "lease"))
         await asyncio.wait({claiming}, timeout=1.0)  # what it is still given, it hands back
         drained = asyncio.create_task(self._settler.drain())
@@ -178,7 +178,7 @@ class Crew:
     # ------------------------------------------------- what the pieces tell each other
 
     def _opened(self) -> None:
-        self.intake.poke()
+        self.intake.wake()
 
     def _room(self, most: int) -> AbstractContextManager[int]:
         return self.intake.room(most)

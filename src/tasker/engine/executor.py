@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from tasker import codec
 from tasker.config import SchemaMode, WorkerSettings
 from tasker.engine.failure import AttemptTimeout, outcome_of
-from tasker.engine.knowledge import KnownTask
 from tasker.engine.logs import current_attempt
+from tasker.engine.task_cache import CachedTask
 from tasker.engine.threads import Returned, Threads
 from tasker.errors import InvalidInput, InvalidSettings, Misuse, RetryableError, StepParked
 from tasker.events import Around, AttemptSpan
-from tasker.handler import LiveAttempt, Plan, Services
-from tasker.handler.child import call_packed
+from tasker.handlers import LiveAttempt, Plan, Services
+from tasker.handlers.subprocess import run_in_subprocess
 from tasker.model import Claim, JsonText, Outcome, StepSpec, TaskId, completed, released
 from tasker.template import check_result
 
@@ -53,7 +53,9 @@ class Running:
 
     __slots__ = ("attempt", "began", "claim", "job", "over", "plan", "spec", "task", "timer")
 
-    def __init__(self, claim: Claim, task: KnownTask, spec: StepSpec, attempt: LiveAttempt) -> None:
+    def __init__(
+        self, claim: Claim, task: CachedTask, spec: StepSpec, attempt: LiveAttempt
+    ) -> None:
         self.claim = claim
         self.task = task
         self.spec = spec
@@ -122,7 +124,7 @@ class Executor:
         self._processes: ProcessPool | None = None
         self._rng = Random()
 
-    def start(self, claim: Claim, task: KnownTask) -> Running:
+    def start(self, claim: Claim, task: CachedTask) -> Running:
         """Begin an attempt whose task and needed results are known."""
         spec = task.served.spec(claim.no)
         attempt = LiveAttempt(claim, task.input, task.results, self._services)
@@ -176,7 +178,7 @@ class Executor:
         try:
             pool = self._processes = self._processes or _process_pool(self._settings)
             job = pool.schedule(
-                call_packed,
+                run_in_subprocess,
                 args=[plan.packed, running.claim, running.task.input, needed, limit],
                 timeout=timeout.total_seconds() + 1 if timeout else None,
             )
@@ -241,7 +243,7 @@ class Executor:
         if mode is SchemaMode.ENFORCE:
             raise InvalidInput(told)
         facts = {"task_id": running.claim.task_id, "step": running.spec.name}
-        log.warning("result_does_not_fit", extra={**facts, "problem": told})
+        log.warning("result_schema_mismatch", extra={**facts, "problem": told})
 
     def _over(self, running: Running) -> None:
         running.over = True

@@ -29,10 +29,10 @@ def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) 
     as the step's policy allows.
     """
     final = isinstance(error, PermanentError | Misuse)
-    if final or not retry.again(spec.retry, claim.tries):
+    if final or not retry.again(spec.retry, claim.counted_attempts):
         return failed(claim, error_text(error, retryable=not final))
     requested = _requested(error)
-    delay = retry.delay_after(max(claim.tries, 1), spec.retry, rng, requested=requested)
+    delay = retry.delay_after(max(claim.counted_attempts, 1), spec.retry, rng, requested=requested)
     return retried(claim, error_text(error, retryable=True), delay)
 
 

@@ -12,16 +12,16 @@ from random import Random
 
 from tasker import retry
 from tasker.engine.failure import lost_text
-from tasker.engine.knowledge import Knowledge
-from tasker.engine.presence import Presence
+from tasker.engine.lease import WorkerLease
+from tasker.engine.task_cache import TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
-from tasker.model import Lapsed, Outcome, Retry, TaskEnd, failed, lost
+from tasker.model import ExpiredAttempt, Outcome, Retry, TaskEnd, failed, lost
 from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
 
 PERIOD = 2.0  #: seconds between looks; where leases are shorter, as long as they are
-MOST = 200  #: lapsed attempts settled at once
+MOST = 200  #: expired attempts settled at once
 SWEPT = 100  #: a sweep that ended so many tasks may have left some
 _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template cannot be read here
 
@@ -40,8 +40,8 @@ class Janitor:
     def __init__(
         self,
         store: Store,
-        knowledge: Knowledge,
-        presence: Presence,
+        knowledge: TaskCache,
+        presence: WorkerLease,
         *,
         lease: timedelta,
         ended: Callable[[Sequence[TaskEnd]], None],
@@ -72,31 +72,31 @@ class Janitor:
             many = len(ended)
 
     async def expire(self) -> int:
-        """Settle attempts whose worker's lease lapsed; tell how many were found."""
-        lapsed = await self._store.lapsed(MOST)
-        if lapsed:
-            workers = sorted({found.worker for found in lapsed})
-            log.warning("leases_lapsed", extra={"workers": workers, "attempts": len(lapsed)})
-            outcomes = [await self._outcome(found) for found in lapsed]
+        """Settle attempts whose worker's lease expired; tell how many were found."""
+        expired = await self._store.expired(MOST)
+        if expired:
+            workers = sorted({found.worker for found in expired})
+            log.warning("leases_lapsed", extra={"workers": workers, "attempts": len(expired)})
+            outcomes = [await self._outcome(found) for found in expired]
             settled = await self._store.settle(self._presence.id, outcomes)
             self._ended(settled.ended)
-        return len(lapsed)
+        return len(expired)
 
-    async def _outcome(self, lapsed: Lapsed) -> Outcome:
-        policy = await self._policy(lapsed)
-        text = lost_text(lapsed.worker)
-        tries = max(lapsed.claim.tries, 1)
-        if not retry.again(policy, tries):
-            return failed(lapsed.claim, text)
-        return lost(lapsed.claim, text, retry.delay_after(tries, policy, self._rng))
+    async def _outcome(self, expired: ExpiredAttempt) -> Outcome:
+        policy = await self._policy(expired)
+        text = lost_text(expired.worker)
+        counted_attempts = max(expired.claim.counted_attempts, 1)
+        if not retry.again(policy, counted_attempts):
+            return failed(expired.claim, text)
+        return lost(expired.claim, text, retry.delay_after(counted_attempts, policy, self._rng))
 
-    async def _policy(self, lapsed: Lapsed) -> Retry:
+    async def _policy(self, expired: ExpiredAttempt) -> Retry:
         try:
-            served = await self._knowledge.template(lapsed.template_id)
+            served = await self._knowledge.template(expired.template_id)
         except StoreUnavailable:
             raise
         except TaskerError as error:  # a template that only a later release can read
-            facts = {"task_id": lapsed.claim.task_id, "error": str(error)}
+            facts = {"task_id": expired.claim.task_id, "error": str(error)}
             log.error("template_unreadable", extra=facts)
             return _UNKNOWN
-        return served.spec(lapsed.claim.no).retry
+        return served.spec(expired.claim.no).retry

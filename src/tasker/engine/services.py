@@ -5,13 +5,13 @@ from concurrent.futures import Future
 
 from tasker.client import Client, LocalClient, Origin, SyncClient
 from tasker.errors import AttemptCancelled
-from tasker.handler import LiveAttempt
+from tasker.handlers import LiveAttempt
 from tasker.model import JsonText
 from tasker.store.protocol import Store
 
 
 class HandlerServices:
-    """Implements `tasker.handler.Services`; called in the loop's thread and in others.
+    """Implements `tasker.handlers.Services`; called in the loop's thread and in others.
 
     Args:
         store: Where checkpoints go.

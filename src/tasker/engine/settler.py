@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from tasker.engine.executor import Finished, Key, Running
 from tasker.engine.failure import error_text
-from tasker.engine.presence import Presence
+from tasker.engine.lease import WorkerLease
 from tasker.errors import Misuse, StoreError, StoreUnavailable
 from tasker.model import Claim, Outcome, Settled, TaskId, failed
 from tasker.store.protocol import Store
@@ -32,7 +32,7 @@ class Settler:
     def __init__(
         self,
         store: Store,
-        presence: Presence,
+        presence: WorkerLease,
         *,
         room: Callable[[int], AbstractContextManager[int]],
         settled: Callable[[Sequence[Finished], Settled], None],
@@ -170,7 +170,7 @@ def _portion(waiting: Sequence[Finished]) -> int:
 def _freed(batch: Sequence[Finished]) -> int:
     """Tell how many steps a settlement may free."""
     return sum(
-        finished.running.task.served.fans[finished.outcome.no]
+        finished.running.task.served.fan_out[finished.outcome.no]
         for finished in batch
         if finished.outcome.outcome == _COMPLETE
     )

@@ -1,9 +1,9 @@
 """A worker, as programs hold it: started beside other code, or run until it is stopped.
 
-The pieces at work are in `crew`. Life of a step there: `Intake` claims it, and makes sure
+The pieces at work are in `crew`. Life of a step there: `Claimer` claims it, and makes sure
 that what its handler needs is at hand; `Executor` runs it; `Settler` records the outcome
-and brings back the steps that it freed, which go to `Intake` in turn. Meanwhile
-`Presence` keeps the lease, and `Janitor` looks after what other workers left behind.
+and brings back the steps that it freed, which go to `Claimer` in turn. Meanwhile
+`WorkerLease` keeps the lease, and `Janitor` looks after what other workers left behind.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from typing import Any, Self
 from tasker.client import LocalClient
 from tasker.config import WorkerSettings
 from tasker.engine.crew import Crew
-from tasker.engine.reporter import Reporter
+from tasker.engine.reporting import Reporter
 from tasker.errors import HandlerNotFound
 from tasker.events import Around, Observer
 from tasker.graph import Graph
-from tasker.handler import Handlers
+from tasker.handlers import Handlers
 from tasker.model import Created, NewTask, Template, TemplateStatus, WorkerId
 from tasker.store.protocol import Store
 

@@ -21,8 +21,8 @@ from tasker.model import (
     Claim,
     Claimed,
     Created,
+    ExpiredAttempt,
     JsonText,
-    Lapsed,
     NewTask,
     Outcome,
     Queue,
@@ -57,7 +57,7 @@ class Registered(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class AuditNote:
     """Who does something, and why: it goes into the audit.
 
     Raises:
@@ -221,7 +221,7 @@ class Store(TeamStore, Protocol):
         step that is due longest comes first, and in a queue those due longest. Claiming
         makes a step in_progress and adds one to its attempt; no two claims ever carry the
         same (task, step, attempt). Never waits for rows that another claim holds. A worker
-        that finds less than it asked for is marked hungry: until its next full claim,
+        that finds less than it asked for is marked idle: until its next full claim,
         whoever leaves work wakes it.
         """
         ...
@@ -278,7 +278,7 @@ class Store(TeamStore, Protocol):
             cancelled, an operator acted on the step.
 
         Raises:
-            LeaseLost: It had lapsed; everything held is lost. Register anew.
+            LeaseLost: It had expired; everything held is lost. Register anew.
         """
         ...
 
@@ -291,7 +291,7 @@ class Store(TeamStore, Protocol):
         ...
 
     async def list_workers(self) -> list[WorkerInfo]:
-        """List workers whose lease holds, or lapsed less than a day ago; newest first."""
+        """List workers whose lease holds, or expired less than a day ago; newest first."""
         ...
 
     async def wait_for_work(self, timeout: float) -> None:
@@ -301,7 +301,7 @@ class Store(TeamStore, Protocol):
         """
         ...
 
-    async def wait_for_recall(self, timeout: float) -> None:
+    async def wait_for_revocation(self, timeout: float) -> None:
         """Wait until something that a worker holds may have been taken from it.
 
         A hint as well; `renew` tells the truth.
@@ -310,8 +310,8 @@ class Store(TeamStore, Protocol):
 
     # ----------------------------------------------------------------- janitor
 
-    async def lapsed(self, limit: int) -> list[Lapsed]:
-        """List attempts whose worker's lease lapsed. Settle them as `lost` or failed."""
+    async def expired(self, limit: int) -> list[ExpiredAttempt]:
+        """List attempts whose worker's lease expired. Settle them as `lost` or failed."""
         ...
 
     async def sweep(self) -> list[TaskEnd]:
@@ -334,7 +334,7 @@ class Store(TeamStore, Protocol):
 
     # --------------------------------------------------------------- operators
 
-    async def cancel_task(self, task_id: TaskId, act: Act) -> Task:
+    async def cancel_task(self, task_id: TaskId, act: AuditNote) -> Task:
         """End an open task as cancelled. Its running attempts may not settle any more.
 
         Raises: NotFound, WrongState (it ended already).
@@ -344,10 +344,10 @@ class Store(TeamStore, Protocol):
     async def retry_steps(
         self,
         task_id: TaskId,
-        act: Act,
+        act: AuditNote,
         *,
         steps: Collection[int] | None = None,
-        tries: Mapping[int, int] | None = None,
+        counted_attempts: Mapping[int, int] | None = None,
     ) -> Task:
         """Enqueue failed steps anew, and reopen their task.
 
@@ -358,7 +358,7 @@ class Store(TeamStore, Protocol):
             task_id: The task.
             act: Who and why.
             steps: Their numbers; None: all that failed.
-            tries: By step number, what counts as used of `max_attempts`; absent: 0,
+            counted_attempts: By step number, what counts as used of `max_attempts`; absent: 0,
                 so that the step starts over.
 
         Raises: NotFound, WrongState (the task was cancelled; a step did not fail; none did).
@@ -370,7 +370,7 @@ class Store(TeamStore, Protocol):
         task_id: TaskId,
         no: int,
         result: JsonText | None,
-        act: Act,
+        act: AuditNote,
         *,
         complete: bool = False,
     ) -> Task:
@@ -383,7 +383,7 @@ class Store(TeamStore, Protocol):
         """
         ...
 
-    async def resolve_task(self, task_id: TaskId, act: Act) -> Task:
+    async def resolve_task(self, task_id: TaskId, act: AuditNote) -> Task:
         """Declare a failed task done: it ends as resolved_manually, its open steps skipped.
 
         Raises: NotFound, WrongState (it did not fail).

@@ -1,4 +1,4 @@
-"""What registering a template means, whatever the store."""
+"""What plan_registration a template means, whatever the store."""
 
 from hashlib import sha256
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class GraphRow(NamedTuple):
     no: int
     name: str
     handler: str
-    unmet: int
+    pending_parents: int
     children: tuple[int, ...]
 
 

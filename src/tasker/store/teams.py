@@ -6,11 +6,11 @@ A part of `tasker.store.protocol.Store`, whose first lines hold here too.
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol
 
-from tasker.analytics import Bottlenecks, Performance, Utilization, Window
+from tasker.analytics.model import Bottlenecks, Performance, Utilization, Window
 from tasker.model import TemplateName, TemplateVersion
-from tasker.teams import (
+from tasker.teams.model import (
     ApiKey,
-    FoundApiKey,
+    ApiKeyDigest,
     NamespaceInfo,
     NamespacePolicy,
     NewApiKey,
@@ -18,7 +18,7 @@ from tasker.teams import (
 )
 
 if TYPE_CHECKING:
-    from tasker.store.protocol import Act
+    from tasker.store.protocol import AuditNote
 
 
 class TeamStore(Protocol):
@@ -34,7 +34,7 @@ class TeamStore(Protocol):
         """Read the policy of a namespace; None where nobody declared one."""
         ...
 
-    async def put_policy(self, policy: NamespacePolicy, act: "Act") -> NamespacePolicy:
+    async def put_policy(self, policy: NamespacePolicy, act: "AuditNote") -> NamespacePolicy:
         """Declare the policy of a namespace, in place of the one it had.
 
         The same policy again is a no-op, and no entry of the audit. Template versions
@@ -49,7 +49,7 @@ class TeamStore(Protocol):
     # --------------------------------------------------------------- templates
 
     async def decide_template(
-        self, name: TemplateName, *, approve: bool, act: "Act"
+        self, name: TemplateName, *, approve: bool, act: "AuditNote"
     ) -> TemplateVersion:
         """Approve or reject the version that waits for approval.
 
@@ -66,14 +66,14 @@ class TeamStore(Protocol):
         """
         ...
 
-    async def retire_template(self, name: TemplateName, act: "Act") -> TemplateVersion:
+    async def retire_template(self, name: TemplateName, act: "AuditNote") -> TemplateVersion:
         """Take an approved version out of use: it gets no new tasks, those it has run on.
 
         Raises: NotFound, WrongState.
         """
         ...
 
-    async def restore_template(self, name: TemplateName, act: "Act") -> TemplateVersion:
+    async def restore_template(self, name: TemplateName, act: "AuditNote") -> TemplateVersion:
         """Take a retired version into use again. Raises: NotFound, WrongState."""
         ...
 
@@ -112,7 +112,7 @@ class TeamStore(Protocol):
 
     # ---------------------------------------------------------------- API keys
 
-    async def add_api_key(self, key: NewApiKey, act: "Act") -> ApiKey:
+    async def add_api_key(self, key: NewApiKey, act: "AuditNote") -> ApiKey:
         """Keep an API key. Its secret is never given to a store, only what it hashes to.
 
         Raises:
@@ -120,7 +120,7 @@ class TeamStore(Protocol):
         """
         ...
 
-    async def find_api_key(self, prefix: str) -> FoundApiKey | None:
+    async def find_api_key(self, prefix: str) -> ApiKeyDigest | None:
         """Read the key of a prefix, revoked or expired ones too, and its digest."""
         ...
 
@@ -128,7 +128,7 @@ class TeamStore(Protocol):
         """List all keys, newest first, revoked ones included."""
         ...
 
-    async def revoke_api_key(self, prefix: str, act: "Act") -> ApiKey:
+    async def revoke_api_key(self, prefix: str, act: "AuditNote") -> ApiKey:
         """End a key, from now on and for ever. Raises: NotFound, WrongState (it is revoked)."""
         ...
 
@@ -141,7 +141,7 @@ class TeamStore(Protocol):
     async def performance(self, window: Window) -> Performance:
         """Tell how the tasks of a window fared.
 
-        Of more tasks or attempts than `tasker.analytics` names, the newest are looked at.
+        Of more tasks or attempts than `tasker.analytics.model` names, the newest are looked at.
         Work that is under way does not wait for it: one analysis at a time reads from a
         snapshot, and stops after some seconds.
 

@@ -1,8 +1,9 @@
 """From the nodes of one document to a `Template`: what both dialects share."""
 
 from tasker.model import Template
-from tasker.template import newer, older, parts
+from tasker.template import parts
 from tasker.template.checks import MAX_STEPS, check_graph
+from tasker.template.dialects import core, rails
 from tasker.template.environments import environments
 from tasker.template.parts import Dialect, ReadStep
 from tasker.template.reading import Fields, Value
@@ -41,14 +42,14 @@ def _dialect(root: Table, value: Value) -> Dialect | None:
     newest, oldest = root.entries.get("steps"), root.entries.get("step_templates")
     if newest and oldest:
         value.refuse(
-            "a template has either 'steps' (the newer dialect) or 'step_templates' (the older)",
+            "a template has either 'steps' (the core dialect) or 'step_templates' (the rails)",
             max((entry.mark for entry in (newest, oldest) if entry.mark), default=None),
         )
         return None
     if newest or oldest:
-        return newer.DIALECT if newest else older.DIALECT
-    only_older = set(older.DIALECT.top.allowed) - set(newer.DIALECT.top.allowed) - {"schema"}
-    return newer.DIALECT if only_older.isdisjoint(root.entries) else older.DIALECT
+        return core.DIALECT if newest else rails.DIALECT
+    only_older = set(rails.DIALECT.top.allowed) - set(core.DIALECT.top.allowed) - {"schema"}
+    return core.DIALECT if only_older.isdisjoint(root.entries) else rails.DIALECT
 
 
 def _steps(top: Fields, dialect: Dialect) -> list[ReadStep]:

@@ -11,13 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasker.testing.skipping import SkippingStore
     from tasker.testing.steps import StepRun, make_context, run_step
+    from tasker.testing.virtual_time import VirtualTimeStore
     from tasker.testing.workflows import WorkflowRun, run_workflow, run_workflow_sync
 
 __all__ = [
-    "SkippingStore",
     "StepRun",
+    "VirtualTimeStore",
     "WorkflowRun",
     "make_context",
     "run_step",
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "SkippingStore": "skipping",
+    "VirtualTimeStore": "skipping",
     "StepRun": "steps",
     "WorkflowRun": "workflows",
     "make_context": "steps",

@@ -32,9 +32,9 @@ def tasker_clock() -> "ManualClock":
 @pytest.fixture
 async def tasker_store(tasker_clock: "ManualClock") -> "AsyncIterator[Store]":
     """An open store in memory, with nothing in it."""
-    from tasker.testing.skipping import SkippingStore
+    from tasker.testing.virtual_time import VirtualTimeStore
 
-    async with SkippingStore(tasker_clock) as store:
+    async with VirtualTimeStore(tasker_clock) as store:
         await store.upgrade()
         yield store
 
@@ -51,7 +51,7 @@ async def tasker_worker(tasker_store: "Store") -> AsyncIterator[StartWorker]:
 
     from tasker.config import WorkerSettings
     from tasker.engine import Worker
-    from tasker.testing.skipping import FOR_EVER
+    from tasker.testing.virtual_time import FOR_EVER
 
     async with AsyncExitStack() as stack:
 

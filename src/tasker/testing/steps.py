@@ -13,7 +13,7 @@ from tasker import codec
 from tasker.client import TaskRequest
 from tasker.engine.failure import outcome_of
 from tasker.errors import StepParked
-from tasker.handler import Context, Handler, LiveAttempt, Plan, StepFacts, Upstream, compile_plan
+from tasker.handlers import Context, Handler, LiveAttempt, Plan, StepFacts, Upstream, compile_plan
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     AttemptOutcome,
@@ -51,7 +51,7 @@ class Given(TypedDict, total=False):
     attempt: int
     """The attempt's number, from 1."""
 
-    tries: int
+    counted_attempts: int
     """Attempts that count against `max_attempts`; without it, `attempt`."""
 
     checkpoint: Any
@@ -179,7 +179,7 @@ class _Scene:
                 task_id,
                 len(names) + 1,
                 number,
-                given.get("tries", number),
+                given.get("counted_attempts", number),
                 None if saved is None else codec.dumps(saved, what="the checkpoint"),
             ),
             TaskInput(

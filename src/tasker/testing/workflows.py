@@ -13,7 +13,7 @@ from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import WaitTimeout
 from tasker.events import Event, StepSettled
-from tasker.handler import Handlers
+from tasker.handlers import Handlers
 from tasker.model import (
     STEP_DONE,
     STEP_ENDED,
@@ -29,8 +29,8 @@ from tasker.model import (
 )
 from tasker.store.protocol import Store
 from tasker.template import load_template
-from tasker.testing.rigged import Rigged
-from tasker.testing.skipping import FOR_EVER, SkippingStore
+from tasker.testing.stubs import StubbedHandlers
+from tasker.testing.virtual_time import FOR_EVER, VirtualTimeStore
 from tasker.workflow import Workflow
 
 P = ParamSpec("P")
@@ -129,11 +129,11 @@ async def run_workflow(
         *(source for source in given if isinstance(source, Workflow)),
         *_listed(handlers),
     ]
-    rigged = Rigged(
+    rigged = StubbedHandlers(
         Handlers.of(*sources), template, stubs=dict(stubs or {}), failures=dict(failures or {})
     )
     events: list[Event] = []
-    async with SkippingStore(clock) as store:
+    async with VirtualTimeStore(clock) as store:
         await store.upgrade()
         worker = Worker(
             store,
@@ -173,7 +173,9 @@ def _listed(handlers: object) -> Sequence[object]:
     return handlers if isinstance(handlers, list | tuple) else [handlers]
 
 
-async def _until_still(store: SkippingStore, task_id: TaskId, timeout: timedelta | float) -> None:
+async def _until_still(
+    store: VirtualTimeStore, task_id: TaskId, timeout: timedelta | float
+) -> None:
     """Wait until all has happened that can."""
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     try:
@@ -196,7 +198,7 @@ async def _open_steps(store: Store, task_id: TaskId) -> str:
     return ", ".join(told) or "no step is open"
 
 
-async def _told(store: SkippingStore, task_id: TaskId, events: Sequence[Event]) -> WorkflowRun:
+async def _told(store: VirtualTimeStore, task_id: TaskId, events: Sequence[Event]) -> WorkflowRun:
     children = await store.list_tasks(TaskFilter(parent_id=task_id), limit=1000)
     return WorkflowRun(
         task=await store.get_task(task_id),

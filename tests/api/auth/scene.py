@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from tasker.api import create_app
 from tasker.codec import dumps, new_task_id
-from tasker.keys import new_key
 from tasker.model import NewTask, StepSpec, TaskId, Template
 from tasker.settings import AuthSettings, ServerSettings
-from tasker.store.protocol import Act, Store
-from tasker.teams import NewApiKey
+from tasker.store.protocol import AuditNote, Store
+from tasker.teams.api_keys import new_key
+from tasker.teams.model import NewApiKey
 
 ISSUER, AUDIENCE = "https://id.growthcorp.test/", "tasker"
-ACT = Act(actor="the tests")
+ACT = AuditNote(actor="the tests")
 NOBODY = TaskId("00000000-0000-7000-8000-000000000000")
 
 

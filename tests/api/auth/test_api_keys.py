@@ -11,11 +11,11 @@ from tests.api.auth.scene import ACT, calling, key
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.keyring import KeyRing
 from tasker.errors import StoreUnavailable
-from tasker.keys import new_key, parse_key
-from tasker.permissions import ROLES
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
-from tasker.teams import FoundApiKey
+from tasker.teams.api_keys import new_key, parse_key
+from tasker.teams.model import ApiKeyDigest
+from tasker.teams.permissions import ROLES
 
 pytestmark = pytest.mark.anyio
 
@@ -223,7 +223,7 @@ async def test_who_ask_at_once_share_one_look(store: Store) -> None:
 
 async def test_keys_that_there_are_not_do_not_pile_up(store: Store) -> None:
     """
-    Whoever tries many finds a bounded memory.
+    Whoever counted_attempts many finds a bounded memory.
     """
     ring = KeyRing(store, ROLES, seconds=5)
     for _ in range(1500):
@@ -283,7 +283,7 @@ async def test_secrets_are_compared_in_constant_time(
         return compare(one, other)
 
     text = await key(store, "viewer")
-    monkeypatch.setattr("tasker.keys.hmac.compare_digest", spy)
+    monkeypatch.setattr("tasker.teams.api_keys.hmac.compare_digest", spy)
     async with calling(store) as caller:
         for sent in (text, text[:-4] + "0000", new_key().text):
             await caller.get("/v1/tasks", headers={"X-API-Key": sent})
@@ -312,7 +312,7 @@ async def test_scopes_and_roles_of_other_releases_give_nothing(store: Store) -> 
     class Later:
         touch_api_key = store.touch_api_key
 
-        async def find_api_key(self, prefix: str) -> FoundApiKey:
+        async def find_api_key(self, prefix: str) -> ApiKeyDigest:
             found = await store.find_api_key(prefix)
             assert found is not None
             scopes, roles = ("tasks:launch", "moon:*"), ("viewer", "astronaut")

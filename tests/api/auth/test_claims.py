@@ -9,8 +9,8 @@ from tests.api.auth.scene import (
 
 from tasker.api.auth.claims import principal_of_claims
 from tasker.api.auth.principal import Principal
-from tasker.permissions import ROLES, Permission
 from tasker.settings import ClaimNames
+from tasker.teams.permissions import ROLES, Permission
 
 
 def principal(said: dict[str, Any], **changed: Any) -> Principal:
@@ -102,7 +102,7 @@ def test_claims_may_be_called_otherwise() -> None:
         subject="client_id",
         permissions=("https://tasker.example/permissions",),
         roles="realm_access.roles",
-        namespaces="tasker.namespaces",
+        namespaces="tasker.teams.policies",
         team="department",
     )
     found = principal(

@@ -12,14 +12,14 @@ from tasker.api.auth import (
     Coordinator,
     PermissionCoordinator,
     Principal,
+    Resource,
     TeamCoordinator,
-    Touched,
 )
 from tasker.api.auth.coordinators import load_coordinator
 from tasker.errors import InvalidSettings
-from tasker.permissions import ROLES
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
+from tasker.teams.permissions import ROLES
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ class GrowthCorpCoordinator(Coordinator):
     """The rules of the company: as its teams would write them."""
 
     def authorized(
-        self, principal: Principal, resource: str, action: str, context: Touched
+        self, principal: Principal, resource: str, action: str, context: Resource
     ) -> bool:
         if resource != "tasks":
             return False
@@ -46,7 +46,7 @@ class Patient(GrowthCorpCoordinator):
     """Has to ask elsewhere."""
 
     async def authorized(  # type: ignore[override]
-        self, principal: Principal, resource: str, action: str, context: Touched
+        self, principal: Principal, resource: str, action: str, context: Resource
     ) -> bool:
         return super().authorized(principal, resource, action, context)
 
@@ -70,7 +70,7 @@ class Picky(PermissionCoordinator):
     """Narrows what permissions say, by the name and version of templates."""
 
     def authorized(
-        self, principal: Principal, resource: str, action: str, context: Touched
+        self, principal: Principal, resource: str, action: str, context: Resource
     ) -> bool:
         if context.name == "secret" or context.version == "0.0.1":
             return False
@@ -221,7 +221,7 @@ def test_a_module_that_raises_is_told_as_its_error(
 
 
 def may(principal: Principal, resource: str, action: str, namespace: str | None) -> bool:
-    return TeamCoordinator().authorized(principal, resource, action, Touched(namespace))
+    return TeamCoordinator().authorized(principal, resource, action, Resource(namespace))
 
 
 def of_team(team: str | None, **facts: Any) -> Principal:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tasker.api.auth.gate import roles_of
+from tasker.api.auth.authorizer import roles_of
 from tasker.configuration import load_settings
-from tasker.permissions import ROLES
+from tasker.teams.permissions import ROLES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
 SETTINGS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)

@@ -15,9 +15,9 @@ from tests.api.auth.scene import begin, calling, key, register, rsa_key, token, 
 from tasker import open_store
 from tasker.api import create_app
 from tasker.model import TaskId
-from tasker.permissions import PERMISSIONS, ROLES
 from tasker.settings import AuthSettings
-from tasker.store.protocol import Act, Store
+from tasker.store.protocol import AuditNote, Store
+from tasker.teams.permissions import PERMISSIONS, ROLES
 
 pytestmark = pytest.mark.anyio
 
@@ -124,7 +124,7 @@ class World(NamedTuple):
     async def ask(self, caller: httpx.AsyncClient, route: Route, namespace: str) -> httpx.Response:
         """Call a route about something in a namespace."""
         sample = SAMPLES.get(str(route), Sample())
-        name = "retiring" if "retire" in route.path or "restore" in route.path else "refund"
+        name = "check_retirement" if "retire" in route.path or "restore" in route.path else "refund"
         parts = {
             "task_id": self.tasks[namespace],
             "namespace": namespace,
@@ -152,11 +152,11 @@ async def world(anyio_backend: str) -> AsyncIterator[World]:
     """Make the store that all of the matrix is about: nothing that it tries changes answers."""
     async with open_store("sqlite::memory:") as store:
         await register(store, OWN, OTHER, SHARED)
-        await register(store, OWN, OTHER, SHARED, name="retiring")
+        await register(store, OWN, OTHER, SHARED, name="check_retirement")
         tasks = {}
         for namespace in (OWN, OTHER, SHARED):
             tasks[namespace] = await begin(store, namespace)
-            await store.cancel_task(tasks[namespace], Act(actor="the tests"))
+            await store.cancel_task(tasks[namespace], AuditNote(actor="the tests"))
         yield World(store, tasks)
 
 

@@ -13,9 +13,9 @@ from tasker.api import create_app
 from tasker.api.auth.credentials import credential_of
 from tasker.api.server import serving
 from tasker.cli.logs import ForPrograms
-from tasker.keys import parse_key
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
+from tasker.teams.api_keys import parse_key
 
 pytestmark = pytest.mark.anyio
 
@@ -183,13 +183,13 @@ def test_problems_are_json() -> None:
     """
     Names of callers are escaped where they are told.
     """
-    from tasker.api.auth.coordinators import Touched
+    from tasker.api.auth.coordinators import Resource
     from tasker.api.auth.principal import Principal
     from tasker.api.auth.refusals import forbidden
-    from tasker.permissions import TASKS_CREATE
+    from tasker.teams.permissions import TASKS_CREATE
 
     name = 'jake"\r\nSet-Cookie: x'
-    problem = forbidden(TASKS_CREATE, Principal(name=name), Touched("payments"))
+    problem = forbidden(TASKS_CREATE, Principal(name=name), Resource("payments"))
     reply = problem.reply({"path": "/", "state": {}, "headers": []})
 
     assert name in json.loads(bytes(reply.body))["detail"]

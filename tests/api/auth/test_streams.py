@@ -16,13 +16,13 @@ from tests.api.auth.scene import (
 )
 
 from tasker.api import create_app
-from tasker.api.auth import PermissionCoordinator, Principal, Touched
+from tasker.api.auth import PermissionCoordinator, Principal, Resource
 from tasker.api.routes import waiting
 from tasker.api.server import serving
-from tasker.keys import parse_key
 from tasker.model import TaskId
 from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.protocol import Store
+from tasker.teams.api_keys import parse_key
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ class Fickle(PermissionCoordinator):
     willing = True
 
     def authorized(
-        self, principal: Principal, resource: str, action: str, context: Touched
+        self, principal: Principal, resource: str, action: str, context: Resource
     ) -> bool:
         return self.willing and super().authorized(principal, resource, action, context)
 

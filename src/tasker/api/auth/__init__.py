@@ -11,8 +11,8 @@ gate           all of that, for one server
 from tasker.api.auth.coordinators import (
     Coordinator,
     PermissionCoordinator,
+    Resource,
     TeamCoordinator,
-    Touched,
 )
 from tasker.api.auth.principal import Principal
 
@@ -20,6 +20,6 @@ __all__ = [
     "Coordinator",
     "PermissionCoordinator",
     "Principal",
+    "Resource",
     "TeamCoordinator",
-    "Touched",
 ]

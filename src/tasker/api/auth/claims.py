@@ -5,9 +5,9 @@ from typing import Any
 
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
-from tasker.permissions import ADMIN, Permission, meant
 from tasker.settings import AuthSettings
-from tasker.teams import ALL_NAMESPACES
+from tasker.teams.model import ALL_NAMESPACES
+from tasker.teams.permissions import ADMIN, Permission, meant
 
 _LONGEST_NAME = 255
 _MOST = 1000  #: permissions, roles, namespaces of one token

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from tasker.api.auth.principal import Principal
 from tasker.errors import InvalidSettings
-from tasker.permissions import METRICS_READ, Permission
+from tasker.teams.permissions import METRICS_READ, Permission
 
 SHARED = "shared"
 
 _VIEWING = frozenset({"read", "list", "analytics_read"})
 
 
-class Touched(NamedTuple):
+class Resource(NamedTuple):
     """What a request is about, as far as it is known."""
 
     namespace: str | None = None  #: None: no single one, as in a list of workers
@@ -36,7 +36,7 @@ class Coordinator:
     """
 
     def authorized(
-        self, principal: Principal, resource: str, action: str, context: Touched
+        self, principal: Principal, resource: str, action: str, context: Resource
     ) -> bool | Awaitable[bool]:
         """Tell whether `principal` may do `action` to `resource`.
 
@@ -54,7 +54,7 @@ class PermissionCoordinator(Coordinator):
     """Lets principals do what their permissions say, in the namespaces that they have."""
 
     def authorized(
-        self, principal: Principal, resource: str, action: str, context: Touched
+        self, principal: Principal, resource: str, action: str, context: Resource
     ) -> bool:
         if not principal.holds(Permission(resource, action)):
             return False
@@ -71,7 +71,7 @@ class TeamCoordinator(Coordinator):
     """
 
     def authorized(
-        self, principal: Principal, resource: str, action: str, context: Touched
+        self, principal: Principal, resource: str, action: str, context: Resource
     ) -> bool:
         if principal.admin:
             return True

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from tasker import codec
-from tasker.api.auth.remembered import Clock
 from tasker.api.auth.tokens import KeysUnavailable, PublicKey, fits
+from tasker.api.auth.ttl_cache import Clock
 from tasker.errors import InvalidInput, TooLarge
 from tasker.settings import AuthSettings
 

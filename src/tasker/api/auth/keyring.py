@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
-from tasker.api.auth.remembered import Clock, Remembered
+from tasker.api.auth.ttl_cache import Clock, TTLCache
 from tasker.errors import StoreError
-from tasker.keys import digest_of, parse_key, verify
-from tasker.permissions import ADMIN, Permission, meant
 from tasker.store.protocol import Store
-from tasker.teams import ALL_NAMESPACES, ApiKey, FoundApiKey
+from tasker.teams.api_keys import digest_of, parse_key, verify
+from tasker.teams.model import ALL_NAMESPACES, ApiKey, ApiKeyDigest
+from tasker.teams.permissions import ADMIN, Permission, meant
 
 log = logging.getLogger("tasker.auth")
 
@@ -40,10 +40,10 @@ class KeyRing:
     ) -> None:
         self._store = store
         self._roles = roles
-        self._found: Remembered[str, FoundApiKey | None] = Remembered(
+        self._found: TTLCache[str, ApiKeyDigest | None] = TTLCache(
             store.find_api_key, seconds=seconds, clock=clock
         )
-        self._touched: Remembered[str, None] = Remembered(
+        self._touched: TTLCache[str, None] = TTLCache(
             self._touch, seconds=max(_TOUCH, seconds), clock=clock
         )
 
@@ -89,4 +89,4 @@ class KeyRing:
         try:
             await self._store.touch_api_key(prefix)
         except StoreError as error:  # a note is not worth refusing a request for
-            log.warning("api_key_use_not_noted", extra={"key": prefix, "code": error.code})
+            log.warning("api_key_touch_failed", extra={"key": prefix, "code": error.code})

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasker.permissions import METRICS_READ, PERMISSIONS, Permission
+from tasker.teams.permissions import METRICS_READ, PERMISSIONS, Permission
 
-ANONYMOUS = "anonymous"
+ANONYMOUS_NAME = "anonymous"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +46,12 @@ class Principal:
         return self.namespaces is None or namespace in self.namespaces
 
 
-EVERYBODY = Principal(
-    name=ANONYMOUS, permissions=PERMISSIONS, namespaces=None, admin=True, known=False
+ANONYMOUS = Principal(
+    name=ANONYMOUS_NAME, permissions=PERMISSIONS, namespaces=None, admin=True, known=False
 )
 """Who makes requests of a server that asks nobody who they are."""
 
-PASSER_BY = Principal(name=ANONYMOUS, permissions=frozenset({METRICS_READ}), namespaces=None)
+METRICS_ONLY = Principal(
+    name=ANONYMOUS_NAME, permissions=frozenset({METRICS_READ}), namespaces=None
+)
 """Who reads metrics that are open to everybody."""

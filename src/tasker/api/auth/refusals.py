@@ -1,10 +1,10 @@
 """What is said to those who may not: enough to mend it, and nothing about what is there."""
 
-from tasker.api.auth.coordinators import Touched
+from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.credentials import TOLD, Reason
 from tasker.api.auth.principal import Principal
 from tasker.api.problems import Problem
-from tasker.permissions import Permission
+from tasker.teams.permissions import Permission
 
 _REALM = 'Bearer realm="tasker"'
 
@@ -18,7 +18,7 @@ def unauthenticated(reason: Reason) -> Problem:
     return Problem("unauthenticated", told, reason=reason, headers={"WWW-Authenticate": challenge})
 
 
-def forbidden(permission: Permission, principal: Principal, touched: Touched) -> Problem:
+def forbidden(permission: Permission, principal: Principal, touched: Resource) -> Problem:
     """Refuse what a principal may not do, and tell what would be needed."""
     told = f"{principal.name} lacks the permission {permission}"
     challenge = f'{_REALM}, error="insufficient_scope", scope="{permission}"'

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tasker.api.auth.credentials import NotAuthenticated, Reason
-from tasker.api.auth.remembered import Remembered
+from tasker.api.auth.ttl_cache import TTLCache
 from tasker.errors import InvalidSettings
 from tasker.settings import AuthSettings
 
@@ -64,7 +64,7 @@ class Tokens:
         self._algorithms = frozenset(settings.algorithms)
         self._issuer, self._audience = settings.issuer, settings.audience
         self._leeway = settings.leeway
-        self._verified = Remembered(self._verify, seconds=settings.cache.total_seconds())
+        self._verified = TTLCache(self._verify, seconds=settings.cache.total_seconds())
 
     async def claims(self, text: str) -> Mapping[str, Any]:
         """Tell what a token says.

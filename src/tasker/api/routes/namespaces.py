@@ -7,13 +7,14 @@ from fastapi import Depends, Query
 from pydantic import Field
 from starlette.requests import Request
 
-from tasker.api.access import authorize, visible_namespaces
+from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.bodies import Body, JsonBody
-from tasker.api.inputs import Namespace, NamespacePath, Text
-from tasker.api.replies import JsonReply
+from tasker.api.dependencies import Namespace, NamespacePath, Text
+from tasker.api.responses import JsonReply
 from tasker.api.routes.tasks import acting
 from tasker.api.routing import READS_BODY, Routes
-from tasker.api.shapes.teams import (
+from tasker.api.state import Api, ApiOf
+from tasker.api.views.teams import (
     NamespaceAnswer,
     NamespaceList,
     PolicyAnswer,
@@ -24,10 +25,9 @@ from tasker.api.shapes.teams import (
     team_event_answer,
     worker_answer,
 )
-from tasker.api.state import Api, ApiOf
 from tasker.errors import NotFound
-from tasker.permissions import NAMESPACES_READ, NAMESPACES_UPDATE, WORKERS_READ
-from tasker.teams import NamespacePolicy, TeamEvent
+from tasker.teams.model import NamespacePolicy, TeamEvent
+from tasker.teams.permissions import NAMESPACES_READ, NAMESPACES_UPDATE, WORKERS_READ
 
 routes = Routes("namespaces", "/v1/namespaces")
 audit = Routes("namespaces", "/v1/audit")

@@ -8,14 +8,15 @@ from pydantic import Field, RootModel
 from starlette.requests import Request
 
 from tasker import codec
-from tasker.api.access import principal_of
 from tasker.api.auth.principal import Principal
+from tasker.api.authorization import principal_of
 from tasker.api.bodies import Body, JsonBody
-from tasker.api.inputs import Line, StepPath, TaskPath, Text
-from tasker.api.replies import JsonReply
+from tasker.api.dependencies import Line, StepPath, TaskPath, Text
+from tasker.api.responses import JsonReply
 from tasker.api.routes.tasks import allowed_task, shape_of
 from tasker.api.routing import READS_BODY, Routes
-from tasker.api.shapes.steps import (
+from tasker.api.state import Api, ApiOf
+from tasker.api.views.steps import (
     AttemptAnswer,
     StepAnswer,
     StepAudit,
@@ -24,11 +25,10 @@ from tasker.api.shapes.steps import (
     step_audit,
     step_uuid,
 )
-from tasker.api.state import Api, ApiOf
-from tasker.client.catalogue import Shape
+from tasker.client.templates import LoadedTemplate
 from tasker.errors import NotFound
 from tasker.model import Task, TaskId
-from tasker.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY
+from tasker.teams.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY
 
 routes = Routes("steps", "/v1/tasks/{task_id}")
 older = Routes("as earlier", "/v1/tasks/{task_id}")
@@ -192,7 +192,7 @@ def _actor(said: str | None, who: Principal) -> str:
     return said if said and not who.known else who.name
 
 
-def number_of(shape: Shape, task_id: TaskId, step: str) -> int:
+def number_of(shape: LoadedTemplate, task_id: TaskId, step: str) -> int:
     """Tell the number of a step from its name, its number or its `step_uuid`. Raises NotFound."""
     if step in shape.graph.numbers:
         return shape.graph.numbers[step]
@@ -206,6 +206,6 @@ def number_of(shape: Shape, task_id: TaskId, step: str) -> int:
     return shape.number(step)
 
 
-async def _read(api: Api, task: Task, shape: Shape, no: int) -> StepAnswer:
+async def _read(api: Api, task: Task, shape: LoadedTemplate, no: int) -> StepAnswer:
     found = await api.store.list_steps(task.id, after=no - 1, limit=1)
     return step_answer(task, shape, found[0], datetime.now(UTC))

@@ -8,12 +8,13 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tasker.analytics import MOST_HOURS, Window
-from tasker.api.access import authorize, visible_namespaces
-from tasker.api.inputs import Namespace
-from tasker.api.replies import JsonReply
+from tasker.analytics.model import MOST_HOURS, Window
+from tasker.api.authorization import authorize, visible_namespaces
+from tasker.api.dependencies import Namespace
+from tasker.api.responses import JsonReply
 from tasker.api.routing import Routes
-from tasker.api.shapes.system import (
+from tasker.api.state import ApiOf
+from tasker.api.views.system import (
     BottlenecksAnswer,
     HealthAnswer,
     PerformanceAnswer,
@@ -21,9 +22,8 @@ from tasker.api.shapes.system import (
     bottlenecks_answer,
     performance_answer,
 )
-from tasker.api.state import ApiOf
 from tasker.observe.metrics import CONTENT_TYPE
-from tasker.permissions import ANALYTICS_READ, METRICS_READ
+from tasker.teams.permissions import ANALYTICS_READ, METRICS_READ
 
 health = Routes("health")
 analytics = Routes("analytics", "/v1/analytics")

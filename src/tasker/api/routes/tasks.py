@@ -7,14 +7,16 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from tasker.api.access import authorize, visible_namespaces
+from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.bodies import Body, JsonBody
-from tasker.api.inputs import Instant, Line, Namespace, TaskPath, Text, Uuid, Version
+from tasker.api.dependencies import Instant, Line, Namespace, TaskPath, Text, Uuid, Version
 from tasker.api.problems import Problem
-from tasker.api.replies import JsonReply
+from tasker.api.responses import JsonReply
 from tasker.api.routing import READS_BODY, Answer, Routes
 from tasker.api.scope import CORRELATION, is_correlation_id
-from tasker.api.shapes.steps import (
+from tasker.api.state import Api, ApiOf
+from tasker.api.submissions import BulkBody, NewTaskBody, create_many, create_one, template_of
+from tasker.api.views.steps import (
     AttemptAnswer,
     AuditAnswer,
     StepReadiness,
@@ -22,21 +24,19 @@ from tasker.api.shapes.steps import (
     audit_answer,
     readiness_of,
 )
-from tasker.api.shapes.summary import SummaryAnswer, summary_answer
-from tasker.api.shapes.tasks import (
+from tasker.api.views.summary import SummaryAnswer, summary_answer
+from tasker.api.views.tasks import (
     SOURCE_TAG,
     TaskAnswer,
     TaskList,
     TasksCreated,
     task_answer,
 )
-from tasker.api.state import Api, ApiOf
-from tasker.api.submissions import BulkBody, NewTaskBody, create_many, create_one, template_of
 from tasker.client import LocalClient
-from tasker.client.catalogue import Shape
+from tasker.client.templates import LoadedTemplate
 from tasker.errors import NotFound
 from tasker.model import Task, TaskFilter, TaskId, TaskState
-from tasker.permissions import (
+from tasker.teams.permissions import (
     TASKS_CANCEL,
     TASKS_CREATE,
     TASKS_LIST,
@@ -368,7 +368,7 @@ async def allowed_task(request: Request, api: Api, task_id: TaskId, permission: 
     return task
 
 
-async def shape_of(api: Api, task_id: TaskId) -> Shape:
+async def shape_of(api: Api, task_id: TaskId) -> LoadedTemplate:
     """Tell the template of a task, as it was when the task was created."""
     found = await api.store.load_tasks([task_id])
     if not found:

@@ -7,14 +7,15 @@ from fastapi import Depends, Query
 from starlette.requests import Request
 
 from tasker import codec, versions
-from tasker.api.access import authorize, visible_namespaces
+from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.bodies import Body, JsonBody, require_type
-from tasker.api.inputs import NamePath, Namespace, NamespacePath, Text, VersionPath
+from tasker.api.dependencies import NamePath, Namespace, NamespacePath, Text, VersionPath
 from tasker.api.problems import Problem
-from tasker.api.replies import JsonReply
+from tasker.api.responses import JsonReply
 from tasker.api.routes.tasks import acting
 from tasker.api.routing import READS_BODY, Answer, Routes
-from tasker.api.shapes.templates import (
+from tasker.api.state import Api, ApiOf
+from tasker.api.views.templates import (
     DifferenceAnswer,
     StatusList,
     TemplateAnswer,
@@ -26,11 +27,10 @@ from tasker.api.shapes.templates import (
     template_list,
     version_answer,
 )
-from tasker.api.state import Api, ApiOf
-from tasker.client.catalogue import Shape
+from tasker.client.templates import LoadedTemplate
 from tasker.errors import InvalidInput, NotFound
 from tasker.model import StoredTemplate, Template, TemplateStatus, TemplateVersion
-from tasker.permissions import (
+from tasker.teams.permissions import (
     TEMPLATES_APPROVE,
     TEMPLATES_LIST,
     TEMPLATES_READ,
@@ -39,7 +39,7 @@ from tasker.permissions import (
     Permission,
 )
 from tasker.template import from_document, parse_template
-from tasker.template.compare import compare
+from tasker.template.diff import compare
 
 routes = Routes("templates", "/v1/templates")
 statuses = Routes("templates", "/v1/template_versions")
@@ -174,7 +174,7 @@ _USABLE = (TemplateStatus.APPROVED, TemplateStatus.RETIRED)
 
 async def _found(
     request: Request, api: Api, permission: Permission, namespace: str, name: str, version: str
-) -> Shape:
+) -> LoadedTemplate:
     """Find a version; an exact one whatever was decided about it."""
     await authorize(request, permission, namespace=namespace, name=name, version=version)
     if versions.is_pin(version):
@@ -182,11 +182,11 @@ async def _found(
         meant = [one for one in found if one.name.version == version]
         if meant:
             approved = [one for one in meant if one.status is TemplateStatus.APPROVED]
-            return Shape(await _stored(api, (approved or meant)[-1]))
+            return LoadedTemplate(await _stored(api, (approved or meant)[-1]))
     return await api.catalogue.find(name, namespace, version)
 
 
-# ------------------------------------------------------------------ registering
+# ------------------------------------------------------------------ plan_registration
 
 
 @routes.add(
@@ -219,7 +219,9 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
     stored, new = await acting(request, api).register(template, replace=replace)
     where = f"/v1/templates/{template.namespace}/{template.name}/{template.version}"
     return JsonReply(
-        template_answer(Shape(stored), created=new), 201 if new else 200, {"Location": where}
+        template_answer(LoadedTemplate(stored), created=new),
+        201 if new else 200,
+        {"Location": where},
     )
 
 
@@ -235,7 +237,7 @@ def _read(text: bytes, yaml: bool, limit: int) -> Template:
     return from_document(document)
 
 
-# --------------------------------------------------------------------- deciding
+# --------------------------------------------------------------------- check_decision
 
 
 @routes.add(

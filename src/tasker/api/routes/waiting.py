@@ -12,20 +12,20 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from tasker.api.access import still_authorized
-from tasker.api.inputs import TaskPath
+from tasker.api.authorization import still_authorized
+from tasker.api.dependencies import TaskPath
 from tasker.api.problems import problem_of
-from tasker.api.replies import JsonReply
+from tasker.api.responses import JsonReply
 from tasker.api.routes.tasks import allowed_task, answer_of, shape_of
 from tasker.api.routing import Answer, Routes
 from tasker.api.scope import header
-from tasker.api.shapes.steps import step_readiness
-from tasker.api.shapes.tasks import TaskAnswer, task_head
 from tasker.api.state import Api, ApiOf
-from tasker.client.catalogue import Shape
+from tasker.api.views.steps import step_readiness
+from tasker.api.views.tasks import TaskAnswer, task_head
+from tasker.client.templates import LoadedTemplate
 from tasker.errors import TaskerError
 from tasker.model import Step, Task
-from tasker.permissions import TASKS_READ
+from tasker.teams.permissions import TASKS_READ
 
 routes = Routes("waiting", "/v1/tasks/{task_id}")
 
@@ -91,7 +91,7 @@ async def stream_task_events(request: Request, api: ApiOf, task_id: TaskPath) ->
 
 
 async def _events(
-    request: Request, api: Api, task: Task, shape: Shape, seen: str | None
+    request: Request, api: Api, task: Task, shape: LoadedTemplate, seen: str | None
 ) -> AsyncIterator[bytes]:
     """Write what happens to a task until it ends, the stream's time is over, or the server's;
     or the caller may no longer see it.
@@ -133,7 +133,7 @@ async def _events(
 class _Stream:
     """What a client was told of one task."""
 
-    def __init__(self, shape: Shape, seen: str | None) -> None:
+    def __init__(self, shape: LoadedTemplate, seen: str | None) -> None:
         self.id = ""
         self._shape = shape
         self._seen = seen  #: the id that it had when its last connection broke

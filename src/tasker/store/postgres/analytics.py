@@ -8,7 +8,9 @@ from typing import Any
 
 import asyncpg
 
-from tasker.analytics import (
+from tasker.analytics import compute
+from tasker.analytics.compute import Counted, Findings, Period
+from tasker.analytics.model import (
     MOST_ATTEMPTS,
     MOST_STEP_KINDS,
     MOST_TASKS,
@@ -20,8 +22,6 @@ from tasker.analytics import (
     Window,
     too_long,
 )
-from tasker.store import figures
-from tasker.store.figures import Counted, Findings, Period
 from tasker.store.postgres.driver import READ, Connection, Driver, fetch, fetch_one
 
 
@@ -35,7 +35,7 @@ class Analytics(Driver):
     async def performance(self, window: Window) -> Performance:
         async with self._analysis() as connection:
             period = await _period(connection, window)
-            return figures.performance(period, await _counted(connection, period))
+            return compute.performance(period, await _counted(connection, period))
 
     async def bottlenecks(
         self, window: Window, *, limit: int = 10, min_executions: int = 3
@@ -44,7 +44,7 @@ class Analytics(Driver):
             period = await _period(connection, window)
             counted = await _counted(connection, period)
             found = await self._findings(connection, period, limit, min_executions)
-        return figures.bottlenecks(period, counted, found, limit)
+        return compute.bottlenecks(period, counted, found, limit)
 
     async def backlog(self) -> Utilization:
         async with self._analysis() as connection:
@@ -80,11 +80,11 @@ class Analytics(Driver):
             connection, "waited_for", most_steps=MOST_ATTEMPTS, limit=limit, **tasks
         )
         return Findings(
-            [figures.step(row, READ.instant) for row in steps],
-            [figures.task(row, READ.instant) for row in slow],
-            [figures.pattern(row, READ.instant) for row in patterns],
+            [compute.step(row, READ.instant) for row in steps],
+            [compute.task(row, READ.instant) for row in slow],
+            [compute.pattern(row, READ.instant) for row in patterns],
             Retries(retried_steps=retries[0], succeeded=retries[1], failed=retries[2]),
-            [figures.waited_for(row) for row in waited],
+            [compute.waited_for(row) for row in waited],
             await self._utilization(connection),
         )
 

@@ -24,9 +24,9 @@ from tasker.model import (
 from tasker.store import statements
 from tasker.store.postgres import schema
 from tasker.store.postgres.address import Address
-from tasker.store.postgres.lane import Lane
+from tasker.store.postgres.lane import DedicatedConnection
 from tasker.store.postgres.listen import Listener
-from tasker.store.records import Reader
+from tasker.store.rows import Reader
 
 T = TypeVar("T")
 Connection: TypeAlias = (
@@ -80,7 +80,9 @@ class Driver:
         self.url = self.address.shown
         self._connections = connections
         self._listener = Listener(self.address.connect, self.address.schema)
-        self._lane = Lane(partial(self.address.connect, plan_cache_mode="force_generic_plan"))
+        self._lane = DedicatedConnection(
+            partial(self.address.connect, plan_cache_mode="force_generic_plan")
+        )
 
     async def __aenter__(self) -> Self:
         with driver_errors(self.url):
@@ -127,7 +129,7 @@ class Driver:
             async with self._pool.acquire() as connection:
                 yield connection
 
-    async def _giving_way(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _retry_on_lock(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do a transaction on one task that settlements on the same task go before.
 
         They lock steps before their task, and whoever acts on a task does the opposite. So

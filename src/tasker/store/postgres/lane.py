@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 
-class Lane:
+class DedicatedConnection:
     """One connection, opened when it is first needed and again when it was lost.
 
     What a pool does to hand a connection out and to take it back costs a fifth of a short

@@ -20,8 +20,11 @@ class Listener:
         self, connect: Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]], schema: str
     ) -> None:
         self._connect = connect
-        self._channels = {f"{schema}.work": asyncio.Event(), f"{schema}.recall": asyncio.Event()}
-        self.work, self.recall = self._channels.values()
+        self._channels = {
+            f"{schema}.work": asyncio.Event(),
+            f"{schema}.revocation": asyncio.Event(),
+        }
+        self.work, self.revocation = self._channels.values()
         self._task: asyncio.Task[None] | None = None
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._lent = asyncio.Lock()

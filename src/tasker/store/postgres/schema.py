@@ -10,7 +10,9 @@ _FUNCTIONS = statements.scripts(__package__, "functions")
 
 
 async def version(
-    connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]",
+    connection: (
+        "asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
+    ),
 ) -> int:
     """Tell the number of the last migration applied, 0 for an empty database."""
     if await connection.fetchval("select to_regclass('schema_version')") is None:

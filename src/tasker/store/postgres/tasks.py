@@ -27,10 +27,10 @@ from tasker.model import (
     TaskInput,
     WorkerId,
 )
-from tasker.store import acts, registry
-from tasker.store import team_rules as rules
+from tasker.store import operator_rules, registry
 from tasker.store.postgres.driver import READ, STATEMENTS, Driver, driver_errors
-from tasker.store.records import state_filter
+from tasker.store.rows import state_filter
+from tasker.teams import rules
 
 
 class Tasks(Driver):
@@ -95,9 +95,9 @@ class Tasks(Driver):
         return [StepResult(*row) for row in rows]
 
     async def get_task(self, task_id: TaskId) -> Task:
-        row = await self._one("get_task", task_id=acts.canonical(task_id))
+        row = await self._one("get_task", task_id=operator_rules.canonical(task_id))
         if row is None:
-            raise acts.unknown_task(task_id)
+            raise operator_rules.unknown_task(task_id)
         return READ.task(row)
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
@@ -124,12 +124,12 @@ class Tasks(Driver):
             state=state,
             started=started,
             correlation_id=filter.correlation_id,
-            parent_id=filter.parent_id and acts.canonical(filter.parent_id),
+            parent_id=filter.parent_id and operator_rules.canonical(filter.parent_id),
             tag=filter.tag,
             created_by=filter.created_by,
             created_after=filter.created_after,
             created_before=filter.created_before,
-            after=after and acts.canonical(after),
+            after=after and operator_rules.canonical(after),
             limit=limit,
         )
         return [READ.task(row) for row in rows]
@@ -138,7 +138,7 @@ class Tasks(Driver):
         self, task_id: TaskId, *, after: int = 0, limit: int | None = None
     ) -> list[Step]:
         rows = await self._all(
-            "list_steps", task_id=acts.canonical(task_id), after=after, limit=limit
+            "list_steps", task_id=operator_rules.canonical(task_id), after=after, limit=limit
         )
         if not rows and after == 0:
             await self.get_task(task_id)
@@ -147,13 +147,15 @@ class Tasks(Driver):
     async def history(
         self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
     ) -> list[Attempt]:
-        rows = await self._all("history", task_id=acts.canonical(task_id), no=no, limit=limit)
+        rows = await self._all(
+            "history", task_id=operator_rules.canonical(task_id), no=no, limit=limit
+        )
         if not rows:
             await self.get_task(task_id)
         return [READ.attempt(row) for row in rows]
 
     async def audit(self, task_id: TaskId) -> list[AuditEntry]:
-        rows = await self._all("audit", task_id=acts.canonical(task_id))
+        rows = await self._all("audit", task_id=operator_rules.canonical(task_id))
         if not rows:
             await self.get_task(task_id)
         return [READ.audit(row) for row in rows]

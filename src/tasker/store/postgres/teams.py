@@ -6,19 +6,19 @@ from typing import Any
 from tasker import codec
 from tasker.errors import WrongState
 from tasker.model import TemplateName, TemplateVersion
-from tasker.namespaces import check_policy
-from tasker.store import team_rules as rules
 from tasker.store.postgres.driver import READ, Connection, Driver, execute, fetch, fetch_one
-from tasker.store.protocol import Act
-from tasker.store.team_rules import Standing
-from tasker.teams import (
+from tasker.store.protocol import AuditNote
+from tasker.teams import rules
+from tasker.teams.model import (
     ApiKey,
-    FoundApiKey,
+    ApiKeyDigest,
     NamespaceInfo,
     NamespacePolicy,
     NewApiKey,
     TeamEvent,
 )
+from tasker.teams.policies import check_policy
+from tasker.teams.rules import VersionRow
 
 
 class Teams(Driver):
@@ -31,7 +31,7 @@ class Teams(Driver):
         row = await self._one("policy", namespace=namespace)
         return None if row is None else READ.policy(row)
 
-    async def put_policy(self, policy: NamespacePolicy, act: Act) -> NamespacePolicy:
+    async def put_policy(self, policy: NamespacePolicy, act: AuditNote) -> NamespacePolicy:
         check_policy(policy)
         space = policy.namespace
         async with self._transaction() as connection:
@@ -51,25 +51,25 @@ class Teams(Driver):
     # --------------------------------------------------------------- templates
 
     async def decide_template(
-        self, name: TemplateName, *, approve: bool, act: Act
+        self, name: TemplateName, *, approve: bool, act: AuditNote
     ) -> TemplateVersion:
         async with self._transaction() as connection:
             there = await standing(connection, name)
             policy = await policy_of(connection, name.namespace)
-            decision = rules.deciding(name, there, policy, act, approve=approve)
+            decision = rules.check_decision(name, there, policy, act, approve=approve)
             for old in decision.replaces:
                 await execute(connection, "replace_template", id=old)
             action = "approve_template" if approve else "reject_template"
             return await _decide(connection, decision.version, decision.status, action, act)
 
-    async def retire_template(self, name: TemplateName, act: Act) -> TemplateVersion:
+    async def retire_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
         async with self._transaction() as connection:
-            version = rules.retiring(name, await standing(connection, name), restore=False)
+            version = rules.check_retirement(name, await standing(connection, name), restore=False)
             return await _decide(connection, version, rules.RETIRED, "retire_template", act)
 
-    async def restore_template(self, name: TemplateName, act: Act) -> TemplateVersion:
+    async def restore_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
         async with self._transaction() as connection:
-            version = rules.retiring(name, await standing(connection, name), restore=True)
+            version = rules.check_retirement(name, await standing(connection, name), restore=True)
             return await _decide(connection, version, rules.APPROVED, "restore_template", act)
 
     async def template_statuses(
@@ -97,7 +97,7 @@ class Teams(Driver):
 
     # ---------------------------------------------------------------- API keys
 
-    async def add_api_key(self, key: NewApiKey, act: Act) -> ApiKey:
+    async def add_api_key(self, key: NewApiKey, act: AuditNote) -> ApiKey:
         rules.check_api_key(key)
         async with self._transaction() as connection:
             stored = READ.api_key(
@@ -118,14 +118,14 @@ class Teams(Driver):
             await add_event(connection, act, "create_api_key", f"key {key.prefix}", None, facts)
         return stored
 
-    async def find_api_key(self, prefix: str) -> FoundApiKey | None:
+    async def find_api_key(self, prefix: str) -> ApiKeyDigest | None:
         row = await self._one("find_api_key", prefix=prefix)
-        return None if row is None else FoundApiKey(READ.api_key(row), row["digest"])
+        return None if row is None else ApiKeyDigest(READ.api_key(row), row["digest"])
 
     async def list_api_keys(self) -> list[ApiKey]:
         return [READ.api_key(row) for row in await self._all("list_api_keys")]
 
-    async def revoke_api_key(self, prefix: str, act: Act) -> ApiKey:
+    async def revoke_api_key(self, prefix: str, act: AuditNote) -> ApiKey:
         async with self._transaction() as connection:
             row = await fetch_one(connection, "revoke_api_key", prefix=prefix)
             if row is None:
@@ -142,10 +142,10 @@ class Teams(Driver):
         await self._all("touch_api_key", prefix=prefix)
 
 
-async def standing(connection: Connection, name: TemplateName) -> list[Standing]:
+async def standing(connection: Connection, name: TemplateName) -> list[VersionRow]:
     """Lock and tell all that stands under a template's name, oldest first."""
     rows = await fetch(connection, "lock_versions", **name._asdict())
-    return [Standing(READ.template_version(row), row["digest"]) for row in rows]
+    return [VersionRow(READ.template_version(row), row["digest"]) for row in rows]
 
 
 async def policy_of(connection: Connection, namespace: str) -> NamespacePolicy | None:
@@ -155,7 +155,7 @@ async def policy_of(connection: Connection, namespace: str) -> NamespacePolicy |
 
 async def add_event(
     connection: Connection,
-    act: Act,
+    act: AuditNote,
     action: str,
     subject: TemplateName | str,
     before: Mapping[str, Any] | str | None,
@@ -178,7 +178,7 @@ async def add_event(
 
 
 async def _decide(
-    connection: Connection, version: TemplateVersion, status: str, action: str, act: Act
+    connection: Connection, version: TemplateVersion, status: str, action: str, act: AuditNote
 ) -> TemplateVersion:
     row = await fetch_one(
         connection,

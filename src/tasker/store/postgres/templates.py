@@ -12,10 +12,10 @@ from tasker.model import (
     TemplateStatus,
 )
 from tasker.store import registry
-from tasker.store import team_rules as rules
 from tasker.store.postgres.driver import READ, Connection, Driver, execute, fetch_one
 from tasker.store.postgres.teams import add_event, policy_of, standing
-from tasker.store.protocol import Act, Registered
+from tasker.store.protocol import AuditNote, Registered
+from tasker.teams import rules
 
 
 class Templates(Driver):
@@ -25,11 +25,11 @@ class Templates(Driver):
         self, template: Template, *, registered_by: str, replace: bool = False
     ) -> Registered:
         row = registry.TemplateRow.of(template)
-        act = Act(actor=registered_by)
+        act = AuditNote(actor=registered_by)
         async with self._transaction() as connection:
             there = await standing(connection, row.name)
             policy = await policy_of(connection, row.name.namespace)
-            plan = rules.registering(row.name, row.digest, there, policy, replace=replace)
+            plan = rules.plan_registration(row.name, row.digest, there, policy, replace=replace)
             if plan.same is not None:
                 found = await fetch_one(connection, "template_by_id", id=plan.same)
                 return Registered(READ.template(found), created=False)
@@ -65,7 +65,7 @@ class Templates(Driver):
         )
         if added is None:
             return None
-        nos, names, handlers, unmet, children = zip(*row.steps, strict=True)
+        nos, names, handlers, pending_parents, children = zip(*row.steps, strict=True)
         await execute(
             connection,
             "add_queues",
@@ -80,7 +80,7 @@ class Templates(Driver):
             nos=nos,
             names=names,
             handlers=handlers,
-            unmet=unmet,
+            pending_parents=pending_parents,
             children=["{" + ",".join(map(str, found)) + "}" for found in children],
         )
         return READ.template(added)

@@ -9,14 +9,14 @@ from tasker.errors import (
 from tasker.model import (
     Claim,
     Code,
-    Lapsed,
+    ExpiredAttempt,
     TaskEnd,
     TaskId,
     TaskState,
     WorkerId,
     WorkerInfo,
 )
-from tasker.store import acts
+from tasker.store import operator_rules
 from tasker.store.postgres.driver import (
     READ,
     Connection,
@@ -49,7 +49,7 @@ class Workers(Driver):
         async with self._lifeline() as connection:
             kept = await fetch_one(connection, "renew", worker=worker, lease=lease.total_seconds())
             if kept is None:
-                raise LeaseLost(f"the lease of worker {worker} had lapsed")
+                raise LeaseLost(f"the lease of worker {worker} had expired")
             if not held:
                 return []
             gone = await fetch(
@@ -74,26 +74,26 @@ class Workers(Driver):
     async def wait_for_work(self, timeout: float) -> None:
         await self._listener.wait(self._listener.work, timeout)
 
-    async def wait_for_recall(self, timeout: float) -> None:
-        await self._listener.wait(self._listener.recall, timeout)
+    async def wait_for_revocation(self, timeout: float) -> None:
+        await self._listener.wait(self._listener.revocation, timeout)
 
-    async def lapsed(self, limit: int) -> list[Lapsed]:
-        rows = await self._all("lapsed", limit=limit)
-        return [Lapsed(Claim(*row[:4]), row[4], row[5]) for row in rows]
+    async def expired(self, limit: int) -> list[ExpiredAttempt]:
+        rows = await self._all("expired", limit=limit)
+        return [ExpiredAttempt(Claim(*row[:4]), row[4], row[5]) for row in rows]
 
     async def sweep(self) -> list[TaskEnd]:
         ended: list[TaskEnd] = []
-        failing = [row[0] for row in await self._all("failing")]
+        failing = [row[0] for row in await self._all("failed_tasks")]
         if failing:
             rows = await self._all("end_failed", tasks=failing)
             ended += (TaskEnd(TaskId(row[0]), TaskState.ERROR) for row in rows)
-        return ended + await self._giving_way(_end_overdue)
+        return ended + await self._retry_on_lock(_end_overdue)
 
 
 async def _end_overdue(on: Connection) -> list[TaskEnd]:
     overdue = [TaskId(row[0]) for row in await fetch(on, "overdue", limit=100)]
     for task_id in overdue:
-        await stop_task(on, task_id, Code.ERROR, acts.OVERDUE)
+        await stop_task(on, task_id, Code.ERROR, operator_rules.OVERDUE)
     if overdue:
-        await execute(on, "recall")
+        await execute(on, "revoke")
     return [TaskEnd(task_id, TaskState.ERROR) for task_id in overdue]

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from tasker.analytics import (
+from tasker.analytics import compute
+from tasker.analytics.compute import Counted, Findings, Period
+from tasker.analytics.model import (
     MOST_ATTEMPTS,
     MOST_STEP_KINDS,
     MOST_TASKS,
@@ -20,8 +22,6 @@ from tasker.analytics import (
     too_long,
 )
 from tasker.clock import Clock
-from tasker.store import figures
-from tasker.store.figures import Counted, Findings, Period
 from tasker.store.sqlite.driver import READ, Driver, fetch, fetch_one, json_text
 from tasker.store.sqlite.thread import translated
 
@@ -42,7 +42,7 @@ class Analytics(Driver):
 
         def measure(on: sqlite3.Connection) -> Performance:
             period = _period(on, window, now)
-            return figures.performance(period, _counted(on, period, *limits))
+            return compute.performance(period, _counted(on, period, *limits))
 
         return await self._analyse(measure)
 
@@ -55,7 +55,7 @@ class Analytics(Driver):
             period = _period(on, window, now)
             counted = _counted(on, period, *limits)
             found = _findings(on, period, limit, min_executions, *limits)
-            return figures.bottlenecks(period, counted, found, limit)
+            return compute.bottlenecks(period, counted, found, limit)
 
         return await self._analyse(look)
 
@@ -156,11 +156,11 @@ def _findings(
     retries = fetch_one(on, "retry_figures", **attempts)
     waited = fetch(on, "waited_for", most_steps=most_attempts, limit=limit, now=now, **tasks)
     return Findings(
-        [figures.step(row, READ.instant) for row in steps],
-        [figures.task(row, READ.instant) for row in slow],
-        [figures.pattern(row, READ.instant) for row in patterns],
+        [compute.step(row, READ.instant) for row in steps],
+        [compute.task(row, READ.instant) for row in slow],
+        [compute.pattern(row, READ.instant) for row in patterns],
         Retries(retried_steps=retries[0], succeeded=retries[1], failed=retries[2]),
-        [figures.waited_for(row) for row in waited],
+        [compute.waited_for(row) for row in waited],
         _utilization(on, now, most_attempts),
     )
 

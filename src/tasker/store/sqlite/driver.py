@@ -17,10 +17,10 @@ from tasker.model import (
     TaskId,
 )
 from tasker.store import statements
-from tasker.store.records import Reader
+from tasker.store.rows import Reader
 from tasker.store.sqlite import connection as database
 from tasker.store.sqlite.address import Address
-from tasker.store.sqlite.bell import Bell
+from tasker.store.sqlite.change_watcher import ChangeWatcher
 from tasker.store.sqlite.thread import DatabaseThread
 
 T = TypeVar("T")
@@ -50,12 +50,14 @@ class Driver:
         memory = database.memory_name()
         self._thread = DatabaseThread(lambda: database.connect(self.address, memory), self.url)
         self._work = asyncio.Event()
-        self._recall = asyncio.Event()
-        self._bell: Bell | None = (
+        self._revocation = asyncio.Event()
+        self._bell: ChangeWatcher | None = (
             None  #: of the other processes; nobody shares a database in memory
         )
         if self.address.path is not None:
-            self._bell = Bell(self.address.path, self._data_version, self._another_process_wrote)
+            self._bell = ChangeWatcher(
+                self.address.path, self._data_version, self._another_process_wrote
+            )
 
     async def __aenter__(self) -> Self:
         self._thread.start()
@@ -117,7 +119,7 @@ class Driver:
 
     def _another_process_wrote(self) -> None:
         self._work.set()
-        self._recall.set()
+        self._revocation.set()
 
 
 json_text = codec.orjson_text

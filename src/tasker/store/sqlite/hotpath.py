@@ -95,8 +95,8 @@ def settle_within(
     kinds = {outcome.outcome for outcome in outcomes}
     if _FAILED in kinds:
         execute(on, "settle_failures")
-    if fetch_one(on, "any_failing")[0]:
-        failing = json_text([row[0] for row in fetch(on, "settle_failing")])
+    if fetch_one(on, "any_failed_task")[0]:
+        failing = json_text([row[0] for row in fetch(on, "settle_failed_tasks")])
         closed = fetch(on, "end_failed", tasks=failing, now=now)
         ended += (TaskEnd(row[0], TaskState.ERROR) for row in closed)
     left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == Code.ENQUEUED for row in freed)

@@ -12,8 +12,8 @@ from tasker.model import (
     TaskId,
     TaskState,
 )
-from tasker.store import acts
-from tasker.store.protocol import Act
+from tasker.store import operator_rules
+from tasker.store.protocol import AuditNote
 from tasker.store.sqlite.driver import execute, fetch, fetch_one, json_text, stop_task
 from tasker.store.sqlite.hotpath import settle_within
 from tasker.store.sqlite.tasks import Tasks
@@ -22,43 +22,43 @@ from tasker.store.sqlite.tasks import Tasks
 class Operators(Tasks):
     """What operators do to tasks and steps."""
 
-    async def cancel_task(self, task_id: TaskId, act: Act) -> Task:
-        task_id = acts.canonical(task_id)
+    async def cancel_task(self, task_id: TaskId, act: AuditNote) -> Task:
+        task_id = operator_rules.canonical(task_id)
 
         def cancel(on: sqlite3.Connection) -> None:
             now = self._now()
-            before = _checked(on, task_id, "cancel", acts.OPEN)
+            before = _checked(on, task_id, "cancel", operator_rules.OPEN)
             stop_task(on, task_id, Code.CANCELLED, None, now)
             _audit(on, task_id, None, "cancel", act, before, TaskState.CANCELLED, now)
 
         await self._write(cancel)
-        self._recall.set()
+        self._revocation.set()
         return await self.get_task(task_id)
 
     async def retry_steps(
         self,
         task_id: TaskId,
-        act: Act,
+        act: AuditNote,
         *,
         steps: Collection[int] | None = None,
-        tries: Mapping[int, int] | None = None,
+        counted_attempts: Mapping[int, int] | None = None,
     ) -> Task:
-        task_id = acts.canonical(task_id)
+        task_id = operator_rules.canonical(task_id)
 
         def retry(on: sqlite3.Connection) -> None:
             now = self._now()
-            state = _checked(on, task_id, "retry", acts.RETRYABLE)
+            state = _checked(on, task_id, "retry", operator_rules.RETRYABLE)
             nos = None if steps is None else json_text(list(steps))
             found = fetch(on, "lock_steps", task_id=task_id, nos=nos)
-            acts.require_steps(task_id, steps, [row[0] for row in found])
+            operator_rules.require_steps(task_id, steps, [row[0] for row in found])
             for no, name, code, *_ in found:
-                before = acts.require_step(name, code, "retry", acts.FAILED)
-                used = (tries or {}).get(no, 0)
-                execute(on, "retry_step", task_id=task_id, no=no, tries=used, now=now)
+                before = operator_rules.require_step(name, code, "retry", operator_rules.FAILED)
+                used = (counted_attempts or {}).get(no, 0)
+                execute(on, "retry_step", task_id=task_id, no=no, counted_attempts=used, now=now)
                 _audit(on, task_id, no, "retry", act, before, StepState.ENQUEUED, now)
             revived = _reopen(on, task_id, now)
             if not found:
-                acts.require_revived(task_id, state, revived)
+                operator_rules.require_revived(task_id, state, revived)
                 _audit(on, task_id, None, "retry", act, state, TaskState.IN_PROGRESS, now)
 
         await self._write(retry)
@@ -70,19 +70,21 @@ class Operators(Tasks):
         task_id: TaskId,
         no: int,
         result: JsonText | None,
-        act: Act,
+        act: AuditNote,
         *,
         complete: bool = False,
     ) -> Task:
-        task_id = acts.canonical(task_id)
-        action, after, outcome = acts.resolution(complete)
+        task_id = operator_rules.canonical(task_id)
+        action, after, outcome = operator_rules.resolution(complete)
 
         def resolve(on: sqlite3.Connection) -> None:
             now = self._now()
-            _checked(on, task_id, action, acts.RETRYABLE)
+            _checked(on, task_id, action, operator_rules.RETRYABLE)
             found = fetch(on, "lock_steps", task_id=task_id, nos=json_text([no]))
-            acts.require_steps(task_id, [no], [row[0] for row in found])
-            before = acts.require_step(found[0][1], found[0][2], action, acts.RESOLVABLE)
+            operator_rules.require_steps(task_id, [no], [row[0] for row in found])
+            before = operator_rules.require_step(
+                found[0][1], found[0][2], action, operator_rules.RESOLVABLE
+            )
             execute(on, "stop_attempt", task_id=task_id, no=no, now=now)
             attempt = fetch_one(on, "take_step", task_id=task_id, no=no, now=now)[0]
             _reopen(on, task_id, now)
@@ -92,15 +94,15 @@ class Operators(Tasks):
 
         await self._write(resolve)
         self._work.set()
-        self._recall.set()
+        self._revocation.set()
         return await self.get_task(task_id)
 
-    async def resolve_task(self, task_id: TaskId, act: Act) -> Task:
-        task_id = acts.canonical(task_id)
+    async def resolve_task(self, task_id: TaskId, act: AuditNote) -> Task:
+        task_id = operator_rules.canonical(task_id)
 
         def resolve(on: sqlite3.Connection) -> None:
             now = self._now()
-            before = _checked(on, task_id, "resolve", acts.FAILED_TASK)
+            before = _checked(on, task_id, "resolve", operator_rules.FAILED_TASK)
             stop_task(on, task_id, Code.RESOLVED_MANUALLY, None, now)
             after = TaskState.RESOLVED_MANUALLY
             _audit(on, task_id, None, "resolve_task", act, before, after, now)
@@ -112,7 +114,9 @@ class Operators(Tasks):
 def _checked(
     on: sqlite3.Connection, task_id: TaskId, action: str, allowed: frozenset[TaskState]
 ) -> TaskState:
-    return acts.require_task(task_id, fetch_one(on, "lock_task", task_id=task_id), action, allowed)
+    return operator_rules.require_task(
+        task_id, fetch_one(on, "lock_task", task_id=task_id), action, allowed
+    )
 
 
 def _reopen(on: sqlite3.Connection, task_id: TaskId, now: float) -> int:
@@ -127,7 +131,7 @@ def _audit(
     task_id: TaskId,
     no: int | None,
     action: str,
-    act: Act,
+    act: AuditNote,
     before: str,
     after: str,
     now: float,

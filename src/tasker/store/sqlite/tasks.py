@@ -22,9 +22,8 @@ from tasker.model import (
     TemplateId,
     WorkerId,
 )
-from tasker.store import acts, registry
-from tasker.store import team_rules as rules
-from tasker.store.records import state_filter
+from tasker.store import operator_rules, registry
+from tasker.store.rows import state_filter
 from tasker.store.sqlite.driver import (
     READ,
     Driver,
@@ -36,6 +35,7 @@ from tasker.store.sqlite.driver import (
     seconds,
 )
 from tasker.store.sqlite.teams import policy_of
+from tasker.teams import rules
 
 
 class Tasks(Driver):
@@ -94,9 +94,11 @@ class Tasks(Driver):
         return [StepResult(*row) for row in await self._all("load_results", steps=json_text(pairs))]
 
     async def get_task(self, task_id: TaskId) -> Task:
-        row = await self._first("get_task", task_id=acts.canonical(task_id), now=self._now())
+        row = await self._first(
+            "get_task", task_id=operator_rules.canonical(task_id), now=self._now()
+        )
         if row is None:
-            raise acts.unknown_task(task_id)
+            raise operator_rules.unknown_task(task_id)
         return READ.task(row)
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
@@ -124,12 +126,12 @@ class Tasks(Driver):
                 "state": state,
                 "started": started,
                 "correlation_id": filter.correlation_id,
-                "parent_id": filter.parent_id and acts.canonical(filter.parent_id),
+                "parent_id": filter.parent_id and operator_rules.canonical(filter.parent_id),
                 "tag": filter.tag,
                 "created_by": filter.created_by,
                 "created_after": seconds(filter.created_after),
                 "created_before": seconds(filter.created_before),
-                "after": after and acts.canonical(after),
+                "after": after and operator_rules.canonical(after),
             }
             given = {name: value for name, value in conditions.items() if value is not None}
             text = listing("list_tasks", frozenset(given))
@@ -142,7 +144,7 @@ class Tasks(Driver):
     ) -> list[Step]:
         most = -1 if limit is None else limit
         rows = await self._all(
-            "list_steps", task_id=acts.canonical(task_id), after=after, limit=most
+            "list_steps", task_id=operator_rules.canonical(task_id), after=after, limit=most
         )
         if not rows and after == 0:
             await self.get_task(task_id)
@@ -151,13 +153,15 @@ class Tasks(Driver):
     async def history(
         self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
     ) -> list[Attempt]:
-        rows = await self._all("history", task_id=acts.canonical(task_id), no=no, limit=limit)
+        rows = await self._all(
+            "history", task_id=operator_rules.canonical(task_id), no=no, limit=limit
+        )
         if not rows:
             await self.get_task(task_id)
         return [READ.attempt(row) for row in rows]
 
     async def audit(self, task_id: TaskId) -> list[AuditEntry]:
-        rows = await self._all("audit", task_id=acts.canonical(task_id))
+        rows = await self._all("audit", task_id=operator_rules.canonical(task_id))
         if not rows:
             await self.get_task(task_id)
         return [READ.audit(row) for row in rows]

@@ -7,9 +7,7 @@ from typing import Any
 from tasker import codec
 from tasker.errors import WrongState
 from tasker.model import TemplateName, TemplateVersion
-from tasker.namespaces import check_policy
-from tasker.store import team_rules as rules
-from tasker.store.protocol import Act
+from tasker.store.protocol import AuditNote
 from tasker.store.sqlite.driver import (
     READ,
     Driver,
@@ -19,15 +17,17 @@ from tasker.store.sqlite.driver import (
     json_text,
     seconds,
 )
-from tasker.store.team_rules import Standing
-from tasker.teams import (
+from tasker.teams import rules
+from tasker.teams.model import (
     ApiKey,
-    FoundApiKey,
+    ApiKeyDigest,
     NamespaceInfo,
     NamespacePolicy,
     NewApiKey,
     TeamEvent,
 )
+from tasker.teams.policies import check_policy
+from tasker.teams.rules import VersionRow
 
 
 class Teams(Driver):
@@ -39,7 +39,7 @@ class Teams(Driver):
     async def policy(self, namespace: str) -> NamespacePolicy | None:
         return await self._read(lambda on: policy_of(on, namespace))
 
-    async def put_policy(self, policy: NamespacePolicy, act: Act) -> NamespacePolicy:
+    async def put_policy(self, policy: NamespacePolicy, act: AuditNote) -> NamespacePolicy:
         check_policy(policy)
         space = policy.namespace
 
@@ -61,12 +61,12 @@ class Teams(Driver):
     # --------------------------------------------------------------- templates
 
     async def decide_template(
-        self, name: TemplateName, *, approve: bool, act: Act
+        self, name: TemplateName, *, approve: bool, act: AuditNote
     ) -> TemplateVersion:
         def decide(on: sqlite3.Connection) -> TemplateVersion:
             now = self._now()
             policy = policy_of(on, name.namespace)
-            decision = rules.deciding(name, standing(on, name), policy, act, approve=approve)
+            decision = rules.check_decision(name, standing(on, name), policy, act, approve=approve)
             for old in decision.replaces:
                 execute(on, "replace_template", id=old, now=now)
             action = "approve_template" if approve else "reject_template"
@@ -74,17 +74,17 @@ class Teams(Driver):
 
         return await self._write(decide)
 
-    async def retire_template(self, name: TemplateName, act: Act) -> TemplateVersion:
+    async def retire_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
         def retire(on: sqlite3.Connection) -> TemplateVersion:
-            version = rules.retiring(name, standing(on, name), restore=False)
+            version = rules.check_retirement(name, standing(on, name), restore=False)
             status = rules.RETIRED
             return _decide(on, version, status, "retire_template", act, self._now())
 
         return await self._write(retire)
 
-    async def restore_template(self, name: TemplateName, act: Act) -> TemplateVersion:
+    async def restore_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
         def restore(on: sqlite3.Connection) -> TemplateVersion:
-            version = rules.retiring(name, standing(on, name), restore=True)
+            version = rules.check_retirement(name, standing(on, name), restore=True)
             status = rules.APPROVED
             return _decide(on, version, status, "restore_template", act, self._now())
 
@@ -115,7 +115,7 @@ class Teams(Driver):
 
     # ---------------------------------------------------------------- API keys
 
-    async def add_api_key(self, key: NewApiKey, act: Act) -> ApiKey:
+    async def add_api_key(self, key: NewApiKey, act: AuditNote) -> ApiKey:
         rules.check_api_key(key)
 
         def add(on: sqlite3.Connection) -> ApiKey:
@@ -140,14 +140,14 @@ class Teams(Driver):
 
         return await self._write(add)
 
-    async def find_api_key(self, prefix: str) -> FoundApiKey | None:
+    async def find_api_key(self, prefix: str) -> ApiKeyDigest | None:
         row = await self._first("find_api_key", prefix=prefix)
-        return None if row is None else FoundApiKey(READ.api_key(row), row[11])
+        return None if row is None else ApiKeyDigest(READ.api_key(row), row[11])
 
     async def list_api_keys(self) -> list[ApiKey]:
         return [READ.api_key(row) for row in await self._all("list_api_keys")]
 
-    async def revoke_api_key(self, prefix: str, act: Act) -> ApiKey:
+    async def revoke_api_key(self, prefix: str, act: AuditNote) -> ApiKey:
         def revoke(on: sqlite3.Connection) -> ApiKey:
             now = self._now()
             row = fetch_one(on, "revoke_api_key", prefix=prefix, now=now)
@@ -166,10 +166,10 @@ class Teams(Driver):
         await self._change("touch_api_key", prefix=prefix, now=self._now())
 
 
-def standing(on: sqlite3.Connection, name: TemplateName) -> list[Standing]:
+def standing(on: sqlite3.Connection, name: TemplateName) -> list[VersionRow]:
     """Tell all that stands under a template's name, oldest first."""
     rows = fetch(on, "lock_versions", **name._asdict())
-    return [Standing(READ.template_version(row), row[10]) for row in rows]
+    return [VersionRow(READ.template_version(row), row[10]) for row in rows]
 
 
 def policy_of(on: sqlite3.Connection, namespace: str) -> NamespacePolicy | None:
@@ -179,7 +179,7 @@ def policy_of(on: sqlite3.Connection, namespace: str) -> NamespacePolicy | None:
 
 def add_event(
     on: sqlite3.Connection,
-    act: Act,
+    act: AuditNote,
     action: str,
     subject: TemplateName | str,
     before: Mapping[str, Any] | str | None,
@@ -208,7 +208,7 @@ def _decide(
     version: TemplateVersion,
     status: str,
     action: str,
-    act: Act,
+    act: AuditNote,
     now: float,
 ) -> TemplateVersion:
     row = fetch_one(

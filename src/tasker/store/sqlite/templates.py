@@ -12,10 +12,10 @@ from tasker.model import (
     TemplateStatus,
 )
 from tasker.store import registry
-from tasker.store import team_rules as rules
-from tasker.store.protocol import Act, Registered
+from tasker.store.protocol import AuditNote, Registered
 from tasker.store.sqlite.driver import READ, Driver, execute, fetch_one, json_text
 from tasker.store.sqlite.teams import add_event, policy_of, standing
+from tasker.teams import rules
 
 
 class Templates(Driver):
@@ -26,12 +26,12 @@ class Templates(Driver):
     ) -> Registered:
         row = registry.TemplateRow.of(template)
 
-        act = Act(actor=registered_by)
+        act = AuditNote(actor=registered_by)
 
         def register(on: sqlite3.Connection) -> Registered:
             there = standing(on, row.name)
             policy = policy_of(on, row.name.namespace)
-            plan = rules.registering(row.name, row.digest, there, policy, replace=replace)
+            plan = rules.plan_registration(row.name, row.digest, there, policy, replace=replace)
             if plan.same is not None:
                 found = fetch_one(on, "template_by_id", id=plan.same)
                 return Registered(READ.template(found), created=False)

@@ -9,13 +9,13 @@ from tasker.errors import LeaseLost
 from tasker.model import (
     Claim,
     Code,
-    Lapsed,
+    ExpiredAttempt,
     TaskEnd,
     TaskState,
     WorkerId,
     WorkerInfo,
 )
-from tasker.store import acts
+from tasker.store import operator_rules
 from tasker.store.sqlite.driver import READ, Driver, execute, fetch, json_text, stop_task
 
 
@@ -48,7 +48,7 @@ class Workers(Driver):
 
         gone = await self._write(renew)
         if gone is None:
-            raise LeaseLost(f"the lease of worker {worker} had lapsed")
+            raise LeaseLost(f"the lease of worker {worker} had expired")
         return [held[row[0] - 1] for row in gone]
 
     async def held(self, worker: WorkerId) -> list[Claim]:
@@ -63,23 +63,23 @@ class Workers(Driver):
     async def wait_for_work(self, timeout: float) -> None:
         await self._wait(self._work, timeout)
 
-    async def wait_for_recall(self, timeout: float) -> None:
-        await self._wait(self._recall, timeout)
+    async def wait_for_revocation(self, timeout: float) -> None:
+        await self._wait(self._revocation, timeout)
 
-    async def lapsed(self, limit: int) -> list[Lapsed]:
-        rows = await self._all("lapsed", now=self._now(), limit=limit)
-        return [Lapsed(Claim(*row[:4]), row[4], row[5]) for row in rows]
+    async def expired(self, limit: int) -> list[ExpiredAttempt]:
+        rows = await self._all("expired", now=self._now(), limit=limit)
+        return [ExpiredAttempt(Claim(*row[:4]), row[4], row[5]) for row in rows]
 
     async def sweep(self) -> list[TaskEnd]:
         def look(on: sqlite3.Connection) -> bool:
-            return bool(fetch(on, "failing") or fetch(on, "overdue", now=self._now(), limit=1))
+            return bool(fetch(on, "failed_tasks") or fetch(on, "overdue", now=self._now(), limit=1))
 
         def sweep(on: sqlite3.Connection) -> list[TaskEnd]:
             now = self._now()
-            failing = json_text([row[0] for row in fetch(on, "failing")])
+            failing = json_text([row[0] for row in fetch(on, "failed_tasks")])
             ended = [row[0] for row in fetch(on, "end_failed", tasks=failing, now=now)]
             for (task_id,) in fetch(on, "overdue", now=now, limit=100):
-                stop_task(on, task_id, Code.ERROR, acts.OVERDUE, now)
+                stop_task(on, task_id, Code.ERROR, operator_rules.OVERDUE, now)
                 ended.append(task_id)
             execute(on, "wake_parents", ended=json_text(ended), now=now)
             return [TaskEnd(task_id, TaskState.ERROR) for task_id in ended]
@@ -87,5 +87,5 @@ class Workers(Driver):
         if not await self._read(look):
             return []
         ended = await self._write(sweep)
-        self._recall.set()
+        self._revocation.set()
         return ended

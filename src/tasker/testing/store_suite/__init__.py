@@ -10,7 +10,6 @@ Needs pytest and anyio. A law that needs what a store cannot do is skipped by wh
 `Subject` says.
 """
 
-from tasker.testing.store_suite.acts import TestActs
 from tasker.testing.store_suite.analytics import TestBottlenecks, TestPerformance
 from tasker.testing.store_suite.approvals import TestApproval, TestRetirement
 from tasker.testing.store_suite.claims import TestClaims
@@ -28,6 +27,7 @@ from tasker.testing.store_suite.failing import (
 from tasker.testing.store_suite.joins import TestJoins
 from tasker.testing.store_suite.keys import TestIdempotencyKeys
 from tasker.testing.store_suite.leases import TestLeases, TestRecalls, TestWorkerList
+from tasker.testing.store_suite.operations import TestActs
 from tasker.testing.store_suite.operators import (
     TestCancelling,
     TestResolving,

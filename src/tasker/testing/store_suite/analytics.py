@@ -6,17 +6,17 @@ from datetime import datetime, timedelta
 import pytest
 
 from tasker import codec
-from tasker.analytics import Performance, Retries, Window
+from tasker.analytics.model import Performance, Retries, Window
 from tasker.errors import InvalidInput
 from tasker.model import JsonText, TaskId, Template, TemplateId, failed, retried
 from tasker.store.protocol import Store
-from tasker.teams import NamespacePolicy
-from tasker.testing.store_suite.scene import (
+from tasker.teams.model import NamespacePolicy
+from tasker.testing.store_suite.factories import (
     ACT,
     ERROR,
     SECOND,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     chain,
     create,
     diamond,
@@ -50,7 +50,7 @@ async def lasting(
 ) -> None:
     """Run a task of one step, which takes some seconds."""
     await create_ago(store, await put(store, template))
-    hand = await Hand.hire(store)
+    hand = await ManualWorker.hire(store)
     claim = await hand.claim_one()
     await subject.advance(timedelta(seconds=seconds))
     await (hand.fail(claim) if fail else hand.complete(claim))
@@ -65,7 +65,7 @@ def rounded(performance: Performance) -> tuple[list[int], list[int]]:
     return tasks, steps
 
 
-class TestPerformance(Laws):
+class TestPerformance(StoreTests):
     async def test_without_tasks_all_is_well(self, store: Store) -> None:
         """
         Zeros, and full health.
@@ -94,7 +94,7 @@ class TestPerformance(Laws):
         Rates are in percent of all tasks; figures per hour are so by the hour.
         """
         template = await put(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         for _ in range(3):
             await create_ago(store, template)
         await hand.complete(*await hand.claim())
@@ -125,7 +125,7 @@ class TestPerformance(Laws):
         But says nothing of how long such tasks take.
         """
         task_id = await create_ago(store, await put(store, one()))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.fail(*await hand.claim())
         await store.resolve_task(task_id, ACT)
 
@@ -171,7 +171,7 @@ class TestPerformance(Laws):
             replace(one(), namespace="other"),
         ):
             await create_ago(store, await put(store, template))
-        await (await Hand.hire(store)).work_off()
+        await (await ManualWorker.hire(store)).work_off()
 
         windows = [
             Window(namespace="suite"),
@@ -200,7 +200,7 @@ class TestPerformance(Laws):
         assert "$.hours" == refusal.value.path
 
 
-class TestBottlenecks(Laws):
+class TestBottlenecks(StoreTests):
     async def test_without_tasks_nothing_is_in_the_way(self, store: Store) -> None:
         """
         Empty lists, and no advice.
@@ -269,7 +269,7 @@ class TestBottlenecks(Laws):
         The most frequent first; an error without a type is unknown.
         """
         template = await put(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         for _ in range(2):
             await create_ago(store, template)
         for claim in await hand.claim():
@@ -290,7 +290,7 @@ class TestBottlenecks(Laws):
         By step, not by attempt; what is under way has not ended.
         """
         template = await put(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         for _ in range(4):
             await create_ago(store, template)
         claims = await hand.claim()
@@ -319,7 +319,7 @@ class TestBottlenecks(Laws):
         task_id = await create_ago(store, await put(store, chain()))
         for _ in range(2):
             await create_ago(store, await put(store, diamond()))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.complete(*[each for each in await hand.claim() if each.task_id == task_id])
         await subject.advance(timedelta(seconds=10))
 
@@ -350,7 +350,7 @@ class TestBottlenecks(Laws):
         hand = None
         for _ in range(3):
             await create_ago(store, await put(store, template))
-            hand = hand or await Hand.hire(store)
+            hand = hand or await ManualWorker.hire(store)
             names = {1: "slow", 2: "flaky"}
             by_name = {names[claim.no]: claim for claim in await hand.claim()}
             await hand.settle(failed(by_name["flaky"], GATEWAY))
@@ -372,7 +372,7 @@ class TestBottlenecks(Laws):
         """
         template = await put(store, one())
         await create(store, template)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.claim_one()
         await create(store, template)
         await create(store, template)
@@ -393,7 +393,7 @@ class TestBottlenecks(Laws):
         What others do is not seen.
         """
         await create_ago(store, await put(store, replace(chain(), namespace="theirs")))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.fail(*await hand.claim())
         await create_ago(store, await put(store, chain()))
         mine = await store.bottlenecks(Window(namespace="suite"), min_executions=1)

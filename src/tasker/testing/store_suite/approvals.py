@@ -15,11 +15,11 @@ from tasker.errors import (
     WrongState,
 )
 from tasker.model import StepState, Template, TemplateName, TemplateStatus
-from tasker.store.protocol import Act, Registered, Store
-from tasker.teams import NamespacePolicy
-from tasker.testing.store_suite.scene import (
-    Hand,
-    Laws,
+from tasker.store.protocol import AuditNote, Registered, Store
+from tasker.teams.model import NamespacePolicy
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    StoreTests,
     create,
     graph,
     new_task,
@@ -42,8 +42,8 @@ APPROVED, PENDING = TemplateStatus.APPROVED, TemplateStatus.PENDING_APPROVAL
 REJECTED, RETIRED = TemplateStatus.REJECTED, TemplateStatus.RETIRED
 
 
-def by(actor: str, reason: str = "") -> Act:
-    return Act(actor=actor, reason=reason)
+def by(actor: str, reason: str = "") -> AuditNote:
+    return AuditNote(actor=actor, reason=reason)
 
 
 async def guard(store: Store, policy: NamespacePolicy = POLICY) -> None:
@@ -58,13 +58,13 @@ async def propose(store: Store, template: Template, by: str = JAKE) -> Registere
 
 async def approve(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
     """Approve the version of a template that waits."""
-    act = Act(actor=by, reason="fine")
+    act = AuditNote(actor=by, reason="fine")
     return (await store.decide_template(template.key, approve=True, act=act)).status
 
 
 async def reject(store: Store, template: Template, by: str = SARAH) -> TemplateStatus:
     """Reject the version of a template that waits."""
-    act = Act(actor=by, reason="no fraud check")
+    act = AuditNote(actor=by, reason="no fraud check")
     return (await store.decide_template(template.key, approve=False, act=act)).status
 
 
@@ -73,7 +73,7 @@ async def statuses(store: Store) -> list[TemplateStatus]:
     return [version.status for version in await store.template_statuses()]
 
 
-class TestApproval(Laws):
+class TestApproval(StoreTests):
     async def test_without_a_policy_templates_take_tasks_at_once(self, store: Store) -> None:
         """
         So they do where the policy asks for nothing.
@@ -126,7 +126,7 @@ class TestApproval(Laws):
         assert ["1.0.0"] == await store.versions("suite", "one")
         assert APPROVED is (await store.template(one().key)).status
         await create(store, registered.stored.id)
-        assert 1 == await (await Hand.hire(store)).work_off()
+        assert 1 == await (await ManualWorker.hire(store)).work_off()
 
     async def test_a_decision_is_told_with_who_and_why(self, store: Store) -> None:
         """
@@ -273,7 +273,7 @@ class TestApproval(Laws):
         await approve(store, one())
         assert CHANGED == (await store.template(one().key)).template
         assert [APPROVED] == await statuses(store)
-        assert 1 == await (await Hand.hire(store)).work_off()
+        assert 1 == await (await ManualWorker.hire(store)).work_off()
         assert StepState.COMPLETE is await only_state(store, task_id)
 
     async def test_a_rejected_replacement_leaves_what_is_in_force(self, store: Store) -> None:
@@ -333,7 +333,7 @@ class TestApproval(Laws):
         assert [PENDING] == await statuses(stores[0])
 
 
-class TestRetirement(Laws):
+class TestRetirement(StoreTests):
     async def test_a_retired_version_takes_no_new_tasks(self, store: Store) -> None:
         """
         It is found by no name; those that it has run on.
@@ -347,7 +347,7 @@ class TestRetirement(Laws):
         assert [] == await store.versions("suite", "one")
         with pytest.raises(NotApproved, match="retired"):
             await create(store, registered.id)
-        assert 1 == await (await Hand.hire(store)).work_off()
+        assert 1 == await (await ManualWorker.hire(store)).work_off()
         assert StepState.COMPLETE is await only_state(store, task_id)
 
     async def test_a_restored_version_takes_tasks_again(self, store: Store) -> None:

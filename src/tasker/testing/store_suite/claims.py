@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from tasker.model import Claim, JsonText, StepState, TaskState, completed, released
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import (
+from tasker.testing.store_suite.factories import (
     ACT,
     SECOND,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     begin,
     chain,
     create,
@@ -23,13 +23,13 @@ from tasker.testing.store_suite.scene import (
 from tasker.testing.store_suite.subject import Subject
 
 
-class TestClaims(Laws):
+class TestClaims(StoreTests):
     async def test_a_claim_begins_an_attempt(self, store: Store) -> None:
         """
         The step is in progress, with the worker's name; its task is too.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store, "bob")
+        hand = await ManualWorker.hire(store, "bob")
 
         claim = await hand.claim_one()
 
@@ -49,7 +49,7 @@ class TestClaims(Laws):
         for new in order:
             await store.create_tasks([new])
             await subject.advance(SECOND)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         first = await hand.claim(2)
         second = await hand.claim(3)
@@ -73,7 +73,7 @@ class TestClaims(Laws):
         await subject.advance(SECOND)
         for _ in range(3):
             await create(store, full)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         await hand.claim(3)
 
@@ -88,7 +88,7 @@ class TestClaims(Laws):
         template = await put(store, graph("chain", only="", then="only"))
         begun = await create(store, template)
         await subject.advance(SECOND)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         await create(store, template)
         await subject.advance(SECOND)
@@ -102,12 +102,12 @@ class TestClaims(Laws):
         A worker never gets what it cannot run.
         """
         await begin(store, graph("three", a="", b="", c=""))
-        hand = await Hand.hire(store, handlers={"a", "c"})
+        hand = await ManualWorker.hire(store, handlers={"a", "c"})
 
         claims = await hand.claim()
 
         assert {1, 3} == {claim.no for claim in claims}
-        assert [] == await (await Hand.hire(store, handlers=set())).claim()
+        assert [] == await (await ManualWorker.hire(store, handlers=set())).claim()
 
     async def test_namespaces_do_not_share_queues(self, store: Store) -> None:
         """
@@ -118,7 +118,7 @@ class TestClaims(Laws):
         await create(store, template)
         theirs = await create(store, foreign)
         queues = [queue.id for queue in await store.queues() if queue.namespace == "other"]
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         claimed = await store.claim(hand.id, queues, 10)
 
@@ -131,7 +131,7 @@ class TestClaims(Laws):
         template = await put(store, graph("pair", a="", b=""))
         for _ in range(5):
             await create(store, template)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         assert [3, 3, 4, 0] == [len(await hand.claim(limit)) for limit in (3, 3, 9, 9)]
         assert [] == await hand.claim(0)
@@ -141,7 +141,7 @@ class TestClaims(Laws):
         The claim tells how long it is until the next is; None when nothing is scheduled.
         """
         template = await put(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         nothing = await store.claim(hand.id, hand.queues, 10)
         now = (await store.get_task(await create(store, template))).created_at
         await create(store, template, run_at=now + SECOND * 600)
@@ -169,8 +169,8 @@ class TestClaims(Laws):
         template = await put(store, graph("pair", a="", b=""))
         now = (await store.get_task(await create(store, template))).created_at
         await create(store, template, run_at=now + SECOND * 60)
-        hand = await Hand.hire(store, handlers={"a"})
-        stranger = await Hand.hire(store, handlers={"none"})
+        hand = await ManualWorker.hire(store, handlers={"a"})
+        stranger = await ManualWorker.hire(store, handlers={"none"})
         await hand.work_off()
 
         assert (await store.claim(hand.id, hand.queues, 10)).next_due is not None
@@ -183,7 +183,7 @@ class TestClaims(Laws):
         Whatever ended the last attempt, the next claim has the next number.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         seen = [await hand.claim_one()]
         await hand.retry(seen[-1])
@@ -195,7 +195,7 @@ class TestClaims(Laws):
         seen.append(await hand.claim_one())
 
         assert [1, 2, 3, 4] == [claim.attempt for claim in seen]
-        assert [1, 2, 2, 1] == [claim.tries for claim in seen]
+        assert [1, 2, 2, 1] == [claim.counted_attempts for claim in seen]
 
     async def test_no_two_claim_the_same(self, stores: list[Store]) -> None:
         """
@@ -203,10 +203,10 @@ class TestClaims(Laws):
         """
         template = await put(stores[0], chain())
         await stores[0].create_tasks([new_task(template) for _ in range(200)])
-        hands = [await Hand.hire(store, f"hand {n}") for n, store in enumerate(stores * 3)]
+        hands = [await ManualWorker.hire(store, f"hand {n}") for n, store in enumerate(stores * 3)]
         seen: list[Claim] = []
 
-        async def claim_all(hand: Hand, limit: int) -> None:
+        async def claim_all(hand: ManualWorker, limit: int) -> None:
             while claims := await hand.claim(limit):
                 seen.extend(claims)
 
@@ -226,10 +226,10 @@ class TestClaims(Laws):
         template = await put(stores[0], chain())
         news = [new_task(template) for _ in range(100)]
         await stores[0].create_tasks(news)
-        hands = [await Hand.hire(store, f"hand {n}") for n, store in enumerate(stores * 2)]
+        hands = [await ManualWorker.hire(store, f"hand {n}") for n, store in enumerate(stores * 2)]
         done: list[Claim] = []
 
-        async def work(hand: Hand, limit: int) -> None:
+        async def work(hand: ManualWorker, limit: int) -> None:
             while len(done) < 300:
                 claims = await hand.claim(limit)
                 while claims:

@@ -12,11 +12,11 @@ from tasker.model import (
     TemplateId,
 )
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import (
+from tasker.testing.store_suite.factories import (
     NOBODY,
     SECOND,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     begin,
     chain,
     create,
@@ -32,7 +32,7 @@ from tasker.testing.store_suite.scene import (
 from tasker.testing.store_suite.subject import Subject
 
 
-class TestCreation(Laws):
+class TestCreation(StoreTests):
     async def test_a_new_task_has_all_its_steps(self, store: Store) -> None:
         """
         Roots are enqueued, the others wait for their parents.
@@ -45,7 +45,7 @@ class TestCreation(Laws):
         assert {"a": "enqueued", "b": "pending", "c": "pending", "d": "pending"} == {
             name: step.state.value for name, step in steps.items()
         }
-        assert [0, 1, 1, 2] == [step.unmet for step in steps.values()]
+        assert [0, 1, 1, 2] == [step.pending_parents for step in steps.values()]
         assert [1, 2, 3, 4] == [step.no for step in steps.values()]
         assert [0, 0, 0, 0] == [step.attempt for step in steps.values()]
         assert StepCounts(enqueued=1, pending=3) == task.counts
@@ -167,7 +167,7 @@ class TestCreation(Laws):
         template = await put(store, chain())
         now = (await store.get_task(await create(store, template))).created_at
         later = await create(store, template, run_at=now + SECOND * 60)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         early = await hand.claim()
         await subject.advance(SECOND * 61)
@@ -182,7 +182,7 @@ class TestCreation(Laws):
         """
         width = 10_000
         task_id = await begin(store, fan(width))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         settled = await hand.complete(await hand.claim_one())
         assert ([], []) == (list(settled.refused), list(settled.ended))
@@ -196,13 +196,13 @@ class TestCreation(Laws):
         assert width + 2 == (await store.get_task(task_id)).counts.complete
 
 
-class TestCreationWithClaims(Laws):
+class TestCreationWithClaims(StoreTests):
     async def test_roots_are_claimed_for_the_creator(self, store: Store) -> None:
         """
         In the same call, as far as it has room; the rest waits for anybody.
         """
         template = await put(store, graph("roots", a="", b="", c="", d="a"))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         created = await store.create_tasks(
             [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=2
@@ -211,7 +211,7 @@ class TestCreationWithClaims(Laws):
 
         assert 2 == len(created.claims)
         assert {(task_id, 1, 1)} == {
-            (claim.task_id, claim.attempt, claim.tries) for claim in created.claims
+            (claim.task_id, claim.attempt, claim.counted_attempts) for claim in created.claims
         }
         assert sorted(created.claims) == sorted(await store.held(hand.id))
         states = await states_of(store, task_id)
@@ -224,7 +224,7 @@ class TestCreationWithClaims(Laws):
         The creator gets only what it can run.
         """
         template = await put(store, graph("roots", a="", b="", c=""))
-        hand = await Hand.hire(store, handlers={"b"})
+        hand = await ManualWorker.hire(store, handlers={"b"})
 
         created = await store.create_tasks(
             [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=10
@@ -240,7 +240,7 @@ class TestCreationWithClaims(Laws):
         """
         template = await put(store, one())
         now = (await store.get_task(await create(store, template))).created_at
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.work_off()
 
         created = await store.create_tasks(
@@ -260,7 +260,7 @@ class TestCreationWithClaims(Laws):
         Their attempt is the first, and is in the history as such.
         """
         template = await put(store, one())
-        hand = await Hand.hire(store, "creator")
+        hand = await ManualWorker.hire(store, "creator")
         created = await store.create_tasks(
             [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=1
         )
@@ -275,7 +275,7 @@ class TestCreationWithClaims(Laws):
         assert attempt.claimed_at is not None
 
 
-class TestCallersTransaction(Laws):
+class TestCallersTransaction(StoreTests):
     async def test_a_task_exists_when_the_caller_commits(
         self, store: Store, subject: Subject
     ) -> None:
@@ -294,7 +294,7 @@ class TestCallersTransaction(Laws):
                 await store.get_task(new.id)
 
         assert [(new.id, True)] == list(created.tasks)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         assert new.id == (await hand.claim_one()).task_id
 
     async def test_a_task_never_was_when_the_caller_rolls_back(

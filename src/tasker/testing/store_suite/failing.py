@@ -14,11 +14,11 @@ from tasker.model import (
     released,
 )
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import (
+from tasker.testing.store_suite.factories import (
     ERROR,
     SECOND,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     begin,
     chain,
     create,
@@ -32,7 +32,7 @@ from tasker.testing.store_suite.scene import (
 from tasker.testing.store_suite.subject import Subject
 
 
-class TestRetries(Laws):
+class TestRetries(StoreTests):
     async def test_the_next_attempt_waits_for_its_delay(
         self, store: Store, subject: Subject
     ) -> None:
@@ -40,7 +40,7 @@ class TestRetries(Laws):
         It is not claimable before, and the claim tells when it will be.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one(), SECOND * 60)
 
         early = await store.claim(hand.id, hand.queues, 10)
@@ -61,7 +61,7 @@ class TestRetries(Laws):
         With the error of the attempt that failed; once due it counts as enqueued.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one(), SECOND * 60)
 
         task, step = await store.get_task(task_id), (await steps_of(store, task_id))["only"]
@@ -79,7 +79,7 @@ class TestRetries(Laws):
         The step has the result and no error; the history has both attempts.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one())
         await hand.settle(completed(await hand.claim_one(), JsonText('"ok"')))
 
@@ -96,7 +96,7 @@ class TestRetries(Laws):
         A delay of zero is no delay.
         """
         await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         await hand.retry(await hand.claim_one())
 
@@ -107,7 +107,7 @@ class TestRetries(Laws):
         It can be claimed at once, by anybody, under the next number.
         """
         task_id = await begin(store, one())
-        hand, other = await Hand.hire(store), await Hand.hire(store)
+        hand, other = await ManualWorker.hire(store), await ManualWorker.hire(store)
         await hand.settle(released(await hand.claim_one()))
 
         claim = await other.claim_one()
@@ -123,7 +123,7 @@ class TestRetries(Laws):
         What kills its worker must not be tried for ever.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         await hand.settle(lost(await hand.claim_one(), ERROR, SECOND * 0))
 
@@ -131,13 +131,13 @@ class TestRetries(Laws):
         assert [AttemptOutcome.LOST] == [row.outcome for row in await store.history(task_id)]
 
 
-class TestCheckpoints(Laws):
+class TestCheckpoints(StoreTests):
     async def test_a_checkpoint_goes_to_the_next_attempt(self, store: Store) -> None:
         """
         The last one saved, whatever ended the attempt that saved it.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         assert await store.checkpoint(claim, JsonText('{"row":1}'))
         assert await store.checkpoint(claim, JsonText('{"row":2}'))
@@ -157,7 +157,7 @@ class TestCheckpoints(Laws):
         A late checkpoint is refused, and overwrites nothing.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         late = await hand.claim_one()
         await hand.retry(late)
         assert not await store.checkpoint(late, JsonText('"between"'))
@@ -171,13 +171,13 @@ class TestCheckpoints(Laws):
         assert not await store.checkpoint(current, JsonText('"after"'))
 
 
-class TestFailedTasks(Laws):
+class TestFailedTasks(StoreTests):
     async def test_a_step_that_fails_for_good_fails_its_task(self, store: Store) -> None:
         """
         At once where nothing else can run; what waited for it never runs.
         """
         task_id = await begin(store, chain())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         settled = await hand.fail(await hand.claim_one())
 
@@ -195,7 +195,7 @@ class TestFailedTasks(Laws):
         The task stays open until everything that can run has run.
         """
         task_id = await begin(store, graph("wide", a="", b="", c="b", d="a c"))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claims = {claim.no: claim for claim in await hand.claim()}
 
         first = await hand.fail(claims[1])
@@ -215,7 +215,7 @@ class TestFailedTasks(Laws):
         A step whose next attempt is an hour away can still run.
         """
         task_id = await begin(store, graph("pair", a="", b=""))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claims = {claim.no: claim for claim in await hand.claim()}
         await hand.retry(claims[2], SECOND * 3600)
 
@@ -232,7 +232,7 @@ class TestFailedTasks(Laws):
         In the order of the template.
         """
         task_id = await begin(store, graph("three", z="", m="", a=""))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claims = {claim.no: claim for claim in await hand.claim()}
         for no in (3, 1, 2):
             await (hand.complete(claims[no]) if no == 2 else hand.fail(claims[no]))
@@ -247,7 +247,7 @@ class TestFailedTasks(Laws):
         """
         template = await put(store, graph("pair", a="", b=""))
         ids = [await create(store, template) for _ in range(10)]
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claims = await hand.claim()
 
         settled = await hand.settle(
@@ -265,7 +265,7 @@ class TestFailedTasks(Laws):
         By one of the settlements, or by the sweep at the latest; told once.
         """
         template = await put(stores[0], graph("pair", a="", b=""))
-        left, right = await Hand.hire(stores[0]), await Hand.hire(stores[1])
+        left, right = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
         for _ in range(25):
             task_id = await create(stores[0], template)
             claims = {claim.no: claim for claim in await left.claim()}
@@ -280,7 +280,7 @@ class TestFailedTasks(Laws):
         Also where every step of it fails.
         """
         template = await put(stores[0], graph("wide", **{f"s{n}": "" for n in range(6)}))
-        hands = [await Hand.hire(store) for store in stores]
+        hands = [await ManualWorker.hire(store) for store in stores]
         for _ in range(10):
             task_id = await create(stores[0], template)
             claims = await hands[0].claim()
@@ -300,20 +300,20 @@ class TestFailedTasks(Laws):
         """
         template = await put(store, chain())
         await store.create_tasks([new_task(template) for _ in range(3)])
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claims = await hand.claim()
         await hand.complete(claims[0])
 
         assert [] == await store.sweep()
 
 
-class TestDeadlines(Laws):
+class TestDeadlines(StoreTests):
     async def test_a_task_past_its_deadline_is_ended(self, store: Store, subject: Subject) -> None:
         """
         As failed, with what has not ended cancelled; done steps keep their results.
         """
         task_id = await begin(store, chain(), deadline=SECOND * 60)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.complete(await hand.claim_one(), result="kept")
         running = await hand.claim_one()
         await subject.advance(SECOND * 50)
@@ -341,7 +341,7 @@ class TestDeadlines(Laws):
         Its worker learns so when it renews, and its history says cancelled.
         """
         task_id = await begin(store, one(), deadline=SECOND * 10)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         await subject.advance(SECOND * 11)
         await store.sweep()
@@ -363,7 +363,7 @@ class TestDeadlines(Laws):
         Nothing happens to it when the time comes.
         """
         task_id = await begin(store, one(), deadline=SECOND * 10)
-        await (await Hand.hire(store)).work_off()
+        await (await ManualWorker.hire(store)).work_off()
         await subject.advance(SECOND * 11)
 
         assert [] == await store.sweep()

@@ -15,10 +15,10 @@ from tasker.model import (
     failed,
 )
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import (
+from tasker.testing.store_suite.factories import (
     ERROR,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     begin,
     create,
     diamond,
@@ -32,7 +32,7 @@ from tasker.testing.store_suite.scene import (
 RESULT = JsonText("1")
 
 
-class TestJoins(Laws):
+class TestJoins(StoreTests):
     async def test_both_parents_at_once_free_the_child_once(self, stores: list[Store]) -> None:
         """
         Of a hundred diamonds, whose two arms are settled by two processes at one time.
@@ -40,7 +40,7 @@ class TestJoins(Laws):
         template = await put(stores[0], diamond())
         ids = [new_task(template) for _ in range(100)]
         await stores[0].create_tasks(ids)
-        left, right = await Hand.hire(stores[0]), await Hand.hire(stores[1])
+        left, right = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
         await left.complete(*await left.claim())
         arms = await left.claim()
 
@@ -58,7 +58,7 @@ class TestJoins(Laws):
         However their settlements interleave, it is enqueued once, by the last.
         """
         template = await put(stores[0], fan(50))
-        hands = [await Hand.hire(store) for store in stores]
+        hands = [await ManualWorker.hire(store) for store in stores]
         for seed in range(6):
             task_id = await create(stores[0], template)
             await hands[0].complete(await hands[0].claim_one())
@@ -73,7 +73,7 @@ class TestJoins(Laws):
             )
 
             assert [] == [index for each in settled for index in each.refused]
-            assert 0 == (await steps_of(stores[0], task_id))["end"].unmet
+            assert 0 == (await steps_of(stores[0], task_id))["end"].pending_parents
             assert (task_id, 52, 1) == (await hands[0].claim_one())[:3]
             await hands[0].complete(Claim(task_id, 52, 1, 1))
 
@@ -84,7 +84,7 @@ class TestJoins(Laws):
         Also when each of them would take what it frees.
         """
         template = await put(stores[0], fan(24))
-        hands = [await Hand.hire(store) for store in stores]
+        hands = [await ManualWorker.hire(store) for store in stores]
         for seed in range(6):
             task_id = await create(stores[0], template)
             await hands[0].complete(await hands[0].claim_one())
@@ -109,7 +109,7 @@ class TestJoins(Laws):
         """
         template = await put(stores[0], graph("join", a="", b="", c="", d="a b c"))
         ids = [await create(stores[0], template) for _ in range(20)]
-        hands = [await Hand.hire(store) for store in stores]
+        hands = [await ManualWorker.hire(store) for store in stores]
         claims = await hands[0].claim()
         outcomes = [completed(claim, RESULT) for claim in claims]
 
@@ -133,7 +133,7 @@ class TestJoins(Laws):
         come through, and every task ends once.
         """
         template = await put(stores[0], graph("sinks", **{f"s{n}": "" for n in range(6)}))
-        hands = [await Hand.hire(store) for store in stores]
+        hands = [await ManualWorker.hire(store) for store in stores]
         for seed in range(6):
             rng = Random(seed)
             news = [new_task(template) for _ in range(15)]
@@ -164,7 +164,7 @@ class TestJoins(Laws):
         """
         steps = {f"s{number}": "" for number in range(12)}
         template = await put(stores[0], graph("sinks", **steps))
-        hands = [await Hand.hire(store) for store in stores]
+        hands = [await ManualWorker.hire(store) for store in stores]
         for _ in range(10):
             task_id = await create(stores[0], template)
             claims = await hands[0].claim()
@@ -183,10 +183,10 @@ class TestJoins(Laws):
         Eight rows of eight steps, each waiting for three of the row above; six workers.
         """
         task_id = await begin(stores[0], _lattice(8))
-        hands = [await Hand.hire(store, f"hand {n}") for n, store in enumerate(stores * 2)]
+        hands = [await ManualWorker.hire(store, f"hand {n}") for n, store in enumerate(stores * 2)]
         ended: list[object] = []
 
-        async def work(hand: Hand, rng: Random) -> None:
+        async def work(hand: ManualWorker, rng: Random) -> None:
             held: list[Claim] = []
             while not ended:
                 held += await hand.claim(rng.randint(1, 6))

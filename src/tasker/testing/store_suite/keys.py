@@ -8,10 +8,18 @@ import pytest
 from tasker.errors import IdempotencyConflict
 from tasker.model import Created, TaskFilter
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import Hand, Laws, chain, create, new_task, one, put
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    StoreTests,
+    chain,
+    create,
+    new_task,
+    one,
+    put,
+)
 
 
-class TestIdempotencyKeys(Laws):
+class TestIdempotencyKeys(StoreTests):
     async def test_the_same_submission_again_gives_the_same_task(self, store: Store) -> None:
         """
         The second call tells of the first's task, and changes nothing.
@@ -23,7 +31,7 @@ class TestIdempotencyKeys(Laws):
         assert [(first.id, True)] == list((await store.create_tasks([first])).tasks)
         assert [(first.id, False)] == list((await store.create_tasks([second])).tasks)
         assert [first.id] == [task.id for task in await store.list_tasks(TaskFilter())]
-        assert 1 == len(await (await Hand.hire(store)).claim())
+        assert 1 == len(await (await ManualWorker.hire(store)).claim())
 
     async def test_a_finished_task_keeps_its_key(self, store: Store) -> None:
         """
@@ -31,7 +39,7 @@ class TestIdempotencyKeys(Laws):
         """
         template = await put(store, one())
         task_id = await create(store, template, idempotency_key="k")
-        await (await Hand.hire(store)).work_off()
+        await (await ManualWorker.hire(store)).work_off()
 
         created = await store.create_tasks([new_task(template, idempotency_key="k")])
 
@@ -114,7 +122,7 @@ class TestIdempotencyKeys(Laws):
         A creator that takes roots gets those of new tasks only.
         """
         template = await put(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         there = await create(store, template, idempotency_key="k")
         new = new_task(template)
 

@@ -8,13 +8,13 @@ import pytest
 from tasker.errors import LeaseLost
 from tasker.model import JsonText, WorkerId, lost
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import (
+from tasker.testing.store_suite.factories import (
     ACT,
     ERROR,
     LEASE,
     SECOND,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     begin,
     chain,
     create,
@@ -26,26 +26,26 @@ from tasker.testing.store_suite.scene import (
 from tasker.testing.store_suite.subject import Subject
 
 
-class TestLeases(Laws):
+class TestLeases(StoreTests):
     async def test_a_renewed_lease_holds(self, store: Store, subject: Subject) -> None:
         """
         However long, as long as it is renewed in time.
         """
         await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         for _ in range(5):
             await subject.advance(SECOND * 20)
             assert [] == await store.renew(hand.id, [claim], lease=LEASE)
 
-        assert [] == await store.lapsed(10)
+        assert [] == await store.expired(10)
         assert [] == list((await hand.complete(claim)).refused)
 
     async def test_a_lapsed_lease_cannot_be_renewed(self, store: Store, subject: Subject) -> None:
         """
         A worker that slept through it is told so.
         """
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await subject.advance(SECOND * 31)
 
         with pytest.raises(LeaseLost):
@@ -62,18 +62,18 @@ class TestLeases(Laws):
         self, store: Store, subject: Subject
     ) -> None:
         """
-        With what decides over a retry: the template, the tries, the worker's name.
+        With what decides over a retry: the template, the counted_attempts, the worker's name.
         """
         template = await put(store, one())
         task_id = await create(store, template)
-        hand = await Hand.hire(store, "sleeper")
+        hand = await ManualWorker.hire(store, "sleeper")
         await hand.retry(await hand.claim_one())
         claim = await hand.claim_one()
         await store.checkpoint(claim, JsonText("7"))
-        healthy = await store.lapsed(10)
+        healthy = await store.expired(10)
         await subject.advance(SECOND * 31)
 
-        (found,) = await store.lapsed(10)
+        (found,) = await store.expired(10)
 
         assert [] == healthy
         assert (task_id, 1, 2, 2) == found.claim[:4]
@@ -84,12 +84,12 @@ class TestLeases(Laws):
         One worker's end is none of the others'.
         """
         await begin(store, graph("pair", a="", b=""))
-        sleeper = await Hand.hire(store, "sleeper", handlers={"a"})
-        awake = await Hand.hire(store, "awake", handlers={"b"}, lease=SECOND * 300)
+        sleeper = await ManualWorker.hire(store, "sleeper", handlers={"a"})
+        awake = await ManualWorker.hire(store, "awake", handlers={"b"}, lease=SECOND * 300)
         await sleeper.claim_one(), await awake.claim_one()
         await subject.advance(SECOND * 60)
 
-        assert ["sleeper"] == [found.worker for found in await store.lapsed(10)]
+        assert ["sleeper"] == [found.worker for found in await store.expired(10)]
 
     async def test_no_more_lapsed_attempts_are_listed_than_asked_for(
         self, store: Store, subject: Subject
@@ -99,36 +99,36 @@ class TestLeases(Laws):
         """
         template = await put(store, one())
         await store.create_tasks([new_task(template) for _ in range(7)])
-        await (await Hand.hire(store)).claim()
+        await (await ManualWorker.hire(store)).claim()
         await subject.advance(SECOND * 31)
 
-        assert [5, 7] == [len(await store.lapsed(limit)) for limit in (5, 50)]
+        assert [5, 7] == [len(await store.expired(limit)) for limit in (5, 50)]
 
     async def test_nothing_is_too_old_to_be_listed(self, store: Store, subject: Subject) -> None:
         """
         What was running when everything went down runs again, months later.
         """
         task_id = await begin(store, one())
-        await (await Hand.hire(store)).claim_one()
+        await (await ManualWorker.hire(store)).claim_one()
         await subject.advance(timedelta(days=200))
 
-        assert [task_id] == [found.claim.task_id for found in await store.lapsed(10)]
+        assert [task_id] == [found.claim.task_id for found in await store.expired(10)]
 
     async def test_a_lost_lease_cannot_settle(self, store: Store, subject: Subject) -> None:
         """
         Once another has the step, what the sleeper did is dropped.
         """
         await begin(store, one())
-        slow = await Hand.hire(store, "slow")
+        slow = await ManualWorker.hire(store, "slow")
         late = await slow.claim_one()
         await subject.advance(SECOND * 31)
-        quick = await Hand.hire(store, "quick")
-        (found,) = await store.lapsed(10)
+        quick = await ManualWorker.hire(store, "quick")
+        (found,) = await store.expired(10)
         await quick.settle(lost(found.claim, ERROR, SECOND * 0))
         claim = await quick.claim_one()
 
         assert [0] == list((await slow.complete(late)).refused)
-        assert [] == await store.lapsed(10)
+        assert [] == await store.expired(10)
         assert [] == list((await quick.complete(claim)).refused)
         assert late.attempt + 1 == claim.attempt
 
@@ -140,12 +140,12 @@ class TestLeases(Laws):
         """
         template = await put(stores[0], one())
         await stores[0].create_tasks([new_task(template) for _ in range(20)])
-        await (await Hand.hire(stores[0])).claim()
+        await (await ManualWorker.hire(stores[0])).claim()
         await subject.advance(SECOND * 31)
-        hands = [await Hand.hire(store) for store in stores]
+        hands = [await ManualWorker.hire(store) for store in stores]
 
-        async def expire(hand: Hand) -> int:
-            found = await hand.store.lapsed(100)
+        async def expire(hand: ManualWorker) -> int:
+            found = await hand.store.expired(100)
             settled = await hand.settle(*(lost(each.claim, ERROR, SECOND * 0) for each in found))
             return len(found) - len(settled.refused)
 
@@ -154,25 +154,25 @@ class TestLeases(Laws):
 
     async def test_a_worker_that_retires_leaves_what_it_holds(self, store: Store) -> None:
         """
-        At once, not when its lease would have lapsed.
+        At once, not when its lease would have expired.
         """
         await begin(store, one())
-        hand = await Hand.hire(store, "leaver")
+        hand = await ManualWorker.hire(store, "leaver")
         claim = await hand.claim_one()
 
         await store.retire_worker(hand.id)
 
-        assert [claim] == [found.claim for found in await store.lapsed(10)]
+        assert [claim] == [found.claim for found in await store.expired(10)]
         with pytest.raises(LeaseLost):
             await store.renew(hand.id, [claim], lease=LEASE)
 
     async def test_the_store_tells_what_a_worker_holds(self, store: Store) -> None:
         """
-        To compare after a lost reply: with attempt, tries and checkpoint.
+        To compare after a lost reply: with attempt, counted_attempts and checkpoint.
         """
         template = await put(store, one())
         await store.create_tasks([new_task(template) for _ in range(3)])
-        hand, other = await Hand.hire(store), await Hand.hire(store)
+        hand, other = await ManualWorker.hire(store), await ManualWorker.hire(store)
         first, second = await hand.claim(2)
         await other.claim_one()
         await store.checkpoint(second, JsonText("1"))
@@ -184,14 +184,14 @@ class TestLeases(Laws):
         assert [second[:3]] == [claim[:3] for claim in await store.held(hand.id)]
 
 
-class TestRecalls(Laws):
+class TestRecalls(StoreTests):
     async def test_a_cancelled_task_is_taken_from_its_worker(self, store: Store) -> None:
         """
         Renewing tells which of the claims are gone, and keeps the others.
         """
         template = await put(store, one())
         cancelled, kept = await create(store, template), await create(store, template)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
         held = list(claims.values())
         await store.cancel_task(cancelled, ACT)
@@ -206,7 +206,7 @@ class TestRecalls(Laws):
         Whoever runs it may stop.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         await store.resolve_step(task_id, 1, None, ACT)
 
@@ -219,7 +219,7 @@ class TestRecalls(Laws):
         A claim is the worker's only as this attempt.
         """
         await begin(store, chain())
-        hand, other = await Hand.hire(store), await Hand.hire(store)
+        hand, other = await ManualWorker.hire(store), await ManualWorker.hire(store)
         claim = await hand.claim_one()
         await hand.retry(claim)
         theirs = await other.claim_one()
@@ -230,13 +230,13 @@ class TestRecalls(Laws):
         assert [] == await store.renew(hand.id, [], lease=LEASE)
 
 
-class TestWorkerList(Laws):
+class TestWorkerList(StoreTests):
     async def test_workers_are_listed_with_what_they_do(self, store: Store) -> None:
         """
         Newest first.
         """
         await begin(store, graph("pair", a="", b=""))
-        await Hand.hire(store, "first")
+        await ManualWorker.hire(store, "first")
         worker = await store.register_worker("second", lease=LEASE, slots=7, handlers=["a", "b's"])
         await store.claim(worker, [queue.id for queue in await store.queues()], 10)
 
@@ -257,7 +257,7 @@ class TestWorkerList(Laws):
         """
         As not alive; then they are history.
         """
-        await Hand.hire(store, "gone")
+        await ManualWorker.hire(store, "gone")
         await subject.advance(timedelta(hours=20))
         (gone,) = await store.list_workers()
         await subject.advance(timedelta(hours=5))

@@ -15,11 +15,11 @@ from tasker.model import (
     completed,
 )
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import (
+from tasker.testing.store_suite.factories import (
     ACT,
     SECOND,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     begin,
     chain,
     create,
@@ -34,8 +34,8 @@ from tasker.testing.store_suite.scene import (
 from tasker.testing.store_suite.subject import Subject
 
 DONE = JsonText('{"by":"hand"}')
-Deed = Callable[[Store, TaskId], Awaitable[Task]]
-DEEDS: dict[str, Deed] = {
+Operation = Callable[[Store, TaskId], Awaitable[Task]]
+DEEDS: dict[str, Operation] = {
     "cancel": lambda store, task_id: store.cancel_task(task_id, ACT),
     "retry": lambda store, task_id: store.retry_steps(task_id, ACT),
     "resolve_step": lambda store, task_id: store.resolve_step(task_id, 1, DONE, ACT),
@@ -46,13 +46,13 @@ DEEDS: dict[str, Deed] = {
 }
 
 
-class TestCancelling(Laws):
+class TestCancelling(StoreTests):
     async def test_a_cancelled_task_is_over(self, store: Store) -> None:
         """
         What has not ended is cancelled with it, running attempts included.
         """
         task_id = await begin(store, graph("some", a="", b="a", c="a", d="b"))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.complete(await hand.claim_one())
         await hand.claim(1)
 
@@ -72,7 +72,7 @@ class TestCancelling(Laws):
         What failed stays failed, and the task is cancelled, not in error.
         """
         task_id = await begin(store, graph("pair", a="", b=""))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.fail((await hand.claim(1))[0])
 
         task = await store.cancel_task(task_id, ACT)
@@ -104,13 +104,13 @@ class TestCancelling(Laws):
             assert task == await store.get_task(task.id)
 
 
-class TestRetrying(Laws):
+class TestRetrying(StoreTests):
     async def test_a_failed_task_comes_back_to_life(self, store: Store) -> None:
         """
-        Its failed steps are enqueued with all their tries, and it can complete.
+        Its failed steps are enqueued with all their counted_attempts, and it can complete.
         """
         task = await run_down(store, diamond(), failing=("b", "c"))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         reopened = await store.retry_steps(task.id, ACT)
 
@@ -130,7 +130,7 @@ class TestRetrying(Laws):
         The task stays failing for the others, and ends so when that one is done.
         """
         task = await run_down(store, graph("pair", a="", b=""), failing=("a", "b"))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         await store.retry_steps(task.id, ACT, steps=[2])
         settled = await hand.complete(await hand.claim_one())
@@ -144,9 +144,9 @@ class TestRetrying(Laws):
         Then the next attempt counts from there: one more, say, where the last was the third.
         """
         task = await run_down(store, one(), failing=("only",))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
-        await store.retry_steps(task.id, ACT, tries={1: 2})
+        await store.retry_steps(task.id, ACT, counted_attempts={1: 2})
 
         assert (2, 3) == (await hand.claim_one())[2:4]
 
@@ -155,7 +155,7 @@ class TestRetrying(Laws):
         An operator need not wait until the task has failed altogether.
         """
         task_id = await begin(store, graph("pair", a="", b=""))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claims = {claim.no: claim for claim in await hand.claim()}
         await hand.fail(claims[1])
 
@@ -210,7 +210,7 @@ class TestRetrying(Laws):
         """
         template = await put(store, diamond())
         task_id = await create(store, template, deadline=SECOND * 10)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.complete(await hand.claim_one())
         await hand.claim(1)
         await subject.advance(SECOND * 11)
@@ -227,7 +227,7 @@ class TestRetrying(Laws):
         assert TaskState.COMPLETE == (await store.get_task(task_id)).state
 
 
-class TestResolving(Laws):
+class TestResolving(StoreTests):
     @pytest.mark.parametrize(
         ("complete", "state", "outcome", "action"),
         [
@@ -247,7 +247,7 @@ class TestResolving(Laws):
         Its result goes to its children, and the task lives again.
         """
         task = await run_down(store, chain(), failing=("a",))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         reopened = await store.resolve_step(task.id, 1, DONE, ACT, complete=complete)
 
@@ -297,7 +297,7 @@ class TestResolving(Laws):
         Its attempt may not settle any more, and is in the history as cancelled.
         """
         task_id = await begin(store, chain())
-        hand = await Hand.hire(store, "bob")
+        hand = await ManualWorker.hire(store, "bob")
         claim = await hand.claim_one()
 
         await store.resolve_step(task_id, 1, DONE, ACT)
@@ -315,7 +315,7 @@ class TestResolving(Laws):
         """
         template = await put(store, chain())
         fresh, failed = await create(store, template), await create(store, template)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         for claim in await hand.claim():
             await (hand.retry(claim, SECOND * 60) if claim.task_id == failed else _nothing())
 

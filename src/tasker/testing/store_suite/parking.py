@@ -4,12 +4,12 @@ import asyncio
 
 from tasker.model import AttemptOutcome, StepCounts, StepState, TaskId, TaskState
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import (
+from tasker.testing.store_suite.factories import (
     ACT,
     NOBODY,
     SECOND,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     begin,
     chain,
     create,
@@ -23,13 +23,13 @@ from tasker.testing.store_suite.scene import (
 from tasker.testing.store_suite.subject import Subject
 
 
-class TestParking(Laws):
+class TestParking(StoreTests):
     async def test_a_parked_step_holds_no_worker(self, store: Store) -> None:
         """
         Its attempt is over, nobody can claim it, and its task is open.
         """
         parent, child = await begin(store, one()), await begin(store, chain())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = next(each for each in await hand.claim() if each.task_id == parent)
 
         assert await store.park(claim, child)
@@ -49,11 +49,11 @@ class TestParking(Laws):
         """
         for end in ("complete", "error", "cancelled"):
             parent = await begin(store, one())
-            hand = await Hand.hire(store)
+            hand = await ManualWorker.hire(store)
             claim = await hand.claim_one()
             child = await begin(store, graph("child", x=""))
             assert await store.park(claim, child)
-            hand = await Hand.hire(store)
+            hand = await ManualWorker.hire(store)
             running = await hand.claim_one()
             if end == "complete":
                 await hand.complete(running)
@@ -74,7 +74,7 @@ class TestParking(Laws):
         ended = (await run_down(store, graph("child", x=""))).id
         for child in (ended, NOBODY):
             await begin(store, one())
-            hand = await Hand.hire(store)
+            hand = await ManualWorker.hire(store)
 
             assert await store.park(await hand.claim_one(), child)
 
@@ -89,7 +89,7 @@ class TestParking(Laws):
         The sweep that ends the one wakes the other.
         """
         parent = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         child = await begin(store, graph("child", x=""), deadline=SECOND)
         await store.park(claim, child)
@@ -104,7 +104,7 @@ class TestParking(Laws):
         The fence holds here as well.
         """
         parent = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         late = await hand.claim_one()
         child = await begin(store, graph("child", x=""))
         await hand.retry(late)
@@ -119,7 +119,7 @@ class TestParking(Laws):
         When its own task is cancelled, the end of the other does nothing to it.
         """
         parent = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         child = await begin(store, graph("child", x=""))
         await store.park(claim, child)
@@ -135,7 +135,7 @@ class TestParking(Laws):
         An operator need not wait for the other task.
         """
         parent = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         child = await begin(store, graph("child", x=""))
         await store.park(claim, child)
@@ -151,7 +151,7 @@ class TestParking(Laws):
         They can still run.
         """
         parent = await begin(store, graph("pair", a="", b=""))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claims = {claim.no: claim for claim in await hand.claim()}
         child = await begin(store, graph("child", x=""))
         await store.park(claims[1], child)
@@ -171,7 +171,7 @@ class TestParking(Laws):
         """
         parents = await put(stores[0], one())
         children = await put(stores[0], graph("child", x=""))
-        left, right = await Hand.hire(stores[0]), await Hand.hire(stores[1])
+        left, right = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
         for _ in range(25):
             parent: TaskId = await create(stores[0], parents)
             claim = await left.claim_one()

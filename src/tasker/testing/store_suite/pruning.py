@@ -8,11 +8,11 @@ import pytest
 from tasker.errors import NotFound
 from tasker.model import TaskFilter
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import (
+from tasker.testing.store_suite.factories import (
     ACT,
     SECOND,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     begin,
     chain,
     create,
@@ -27,14 +27,14 @@ from tasker.testing.store_suite.subject import Subject
 FAR = timedelta(days=365)
 
 
-class TestPruning(Laws):
+class TestPruning(StoreTests):
     async def test_a_pruned_task_is_gone_with_all_its_rows(self, store: Store) -> None:
         """
         Steps, history, audit and key: nothing of it can be read.
         """
         template = await put(store, one())
         task_id = await create(store, template, idempotency_key="k")
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.fail(await hand.claim_one())
         await store.retry_steps(task_id, ACT)
         await hand.work_off()
@@ -60,12 +60,12 @@ class TestPruning(Laws):
         self, store: Store, subject: Subject
     ) -> None:
         """
-        A lapsed worker whose attempt nobody settled yet stays findable.
+        A expired worker whose attempt nobody settled yet stays findable.
         """
         await create(store, await put(store, one()))
-        gone = await Hand.hire(store)
+        gone = await ManualWorker.hire(store)
         await store.retire_worker(gone.id)
-        holding = await Hand.hire(store)
+        holding = await ManualWorker.hire(store)
         await holding.claim_one()
         await store.retire_worker(holding.id)
         await subject.advance(SECOND)
@@ -74,7 +74,7 @@ class TestPruning(Laws):
         await store.prune(ended_before=now + SECOND)
 
         assert [holding.id] == [worker.id for worker in await store.list_workers()]
-        assert 1 == len(await store.lapsed(10))
+        assert 1 == len(await store.expired(10))
 
     async def test_only_what_ended_before_is_pruned(self, store: Store, subject: Subject) -> None:
         """
@@ -120,7 +120,7 @@ class TestPruning(Laws):
         """
         template = await put(store, one())
         await store.create_tasks([new_task(template) for _ in range(7)])
-        await (await Hand.hire(store)).work_off()
+        await (await ManualWorker.hire(store)).work_off()
         before = (await store.list_tasks(TaskFilter()))[0].created_at + FAR
 
         assert [3, 3, 1, 0] == [await store.prune(ended_before=before, limit=3) for _ in range(4)]
@@ -143,7 +143,7 @@ class TestPruning(Laws):
         """
         template = await put(stores[0], chain())
         await stores[0].create_tasks([new_task(template) for _ in range(40)])
-        await (await Hand.hire(stores[0])).work_off()
+        await (await ManualWorker.hire(stores[0])).work_off()
         before = (await stores[0].list_tasks(TaskFilter()))[0].created_at + FAR
 
         counts = await asyncio.gather(
@@ -159,7 +159,7 @@ class TestPruning(Laws):
         There is nothing left to settle.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         task = await store.cancel_task(task_id, ACT)
         await store.prune(ended_before=task.created_at + FAR)

@@ -15,12 +15,12 @@ from tasker.model import (
     TaskState,
 )
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import (
+from tasker.testing.store_suite.factories import (
     ACT,
     NOBODY,
     SECOND,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     begin,
     chain,
     create,
@@ -40,7 +40,7 @@ async def ids(store: Store, **fields: object) -> set[TaskId]:
     return {task.id for task in found}
 
 
-class TestReadingTasks(Laws):
+class TestReadingTasks(StoreTests):
     async def test_an_unknown_task_is_not_found(self, store: Store) -> None:
         """
         Whatever is asked of it; the error names the id, also of what is no id at all.
@@ -91,7 +91,7 @@ class TestReadingTasks(Laws):
         task_id = await begin(
             store, graph("many", a="", b="", c="", d="", e="", f="a", g="b", h="")
         )
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claims = {claim.no: claim for claim in await hand.claim(7)}
         order = sorted(claims)
         await hand.complete(claims[order[0]])
@@ -117,7 +117,7 @@ class TestReadingTasks(Laws):
         Then it is in progress, also while nothing runs.
         """
         task_id = await begin(store, chain())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         before = (await store.get_task(task_id)).state
         await hand.complete(await hand.claim_one())
 
@@ -127,7 +127,7 @@ class TestReadingTasks(Laws):
         )
 
 
-class TestListing(Laws):
+class TestListing(StoreTests):
     async def test_the_newest_come_first(self, store: Store) -> None:
         """
         By id, which sorts by creation; no more than asked for.
@@ -218,7 +218,7 @@ class TestListing(Laws):
         cancelled = await begin(store, one())
         await store.cancel_task(cancelled, ACT)
         running = await begin(store, one())
-        await (await Hand.hire(store)).claim_one()
+        await (await ManualWorker.hire(store)).claim_one()
         pending = await begin(store, one())
 
         assert {
@@ -283,7 +283,7 @@ class TestListing(Laws):
         assert odd == [task.id for task in first + second]
 
 
-class TestReadingSteps(Laws):
+class TestReadingSteps(StoreTests):
     async def test_steps_come_by_number_and_in_pages(self, store: Store) -> None:
         """
         In the template's order, beyond a number, no more than asked for.
@@ -299,7 +299,7 @@ class TestReadingSteps(Laws):
         Oldest first; of one step where asked; no more than asked for.
         """
         task_id = await begin(store, graph("pair", a="", b="a"))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         for _ in range(3):
             await hand.retry(await hand.claim_one())
             await subject.advance(SECOND)

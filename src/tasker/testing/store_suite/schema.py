@@ -7,11 +7,11 @@ import pytest
 from tasker.errors import SchemaMismatch
 from tasker.model import NewTask, SchemaStatus, TemplateId
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import Laws, create, new_task, one, put
+from tasker.testing.store_suite.factories import StoreTests, create, new_task, one, put
 from tasker.testing.store_suite.subject import Subject
 
 
-class TestSchema(Laws):
+class TestSchema(StoreTests):
     async def test_an_empty_database_has_no_schema(self, subject: Subject) -> None:
         """
         Its status says so, and looking changes nothing.

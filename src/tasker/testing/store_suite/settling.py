@@ -15,12 +15,12 @@ from tasker.model import (
     failed,
 )
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import (
+from tasker.testing.store_suite.factories import (
     ACT,
     ERROR,
     NOBODY,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     begin,
     chain,
     create,
@@ -36,13 +36,13 @@ from tasker.testing.store_suite.scene import (
 RESULT = JsonText('{"of":"a"}')
 
 
-class TestFence(Laws):
+class TestFence(StoreTests):
     async def test_an_attempt_settles_once(self, store: Store) -> None:
         """
         The same outcome again is refused, and changes nothing.
         """
         task_id = await begin(store, chain())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
 
         first = await hand.settle(completed(claim, RESULT))
@@ -60,7 +60,7 @@ class TestFence(Laws):
         What an attempt did after it was given up is dropped.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         late = await hand.claim_one()
         await hand.retry(late)
         current = await hand.claim_one()
@@ -78,7 +78,7 @@ class TestFence(Laws):
         Unknown tasks, unknown steps, pending and enqueued steps, attempts of the future.
         """
         task_id = await begin(store, chain())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         made_up = [
             Claim(NOBODY, 1, 1, 1),
             Claim(task_id, 99, 1, 1),
@@ -100,7 +100,7 @@ class TestFence(Laws):
         """
         template = await put(store, one())
         ids = [await create(store, template) for _ in range(3)]
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claims = {claim.task_id: claim for claim in await hand.claim()}
         await hand.complete(claims[ids[1]])
 
@@ -114,7 +114,7 @@ class TestFence(Laws):
         Of outcomes of one attempt, one is accepted.
         """
         task_id = await begin(store, diamond())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
 
         settled = await hand.settle(*[completed(claim, RESULT)] * 3)
@@ -128,7 +128,7 @@ class TestFence(Laws):
         The fence falls with the cancellation.
         """
         task_id = await begin(store, chain())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         await store.cancel_task(task_id, ACT)
 
@@ -141,7 +141,7 @@ class TestFence(Laws):
         """
         An empty batch is no error.
         """
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         settled = await hand.settle()
 
@@ -152,20 +152,20 @@ class TestFence(Laws):
         The attempt is the fence, not the worker: so a janitor settles what others lost.
         """
         await begin(store, one())
-        claim = await (await Hand.hire(store, "first")).claim_one()
+        claim = await (await ManualWorker.hire(store, "first")).claim_one()
 
-        settled = await (await Hand.hire(store, "second")).complete(claim)
+        settled = await (await ManualWorker.hire(store, "second")).complete(claim)
 
         assert 1 == len(settled.ended)
 
 
-class TestSettling(Laws):
+class TestSettling(StoreTests):
     async def test_a_result_is_kept(self, store: Store) -> None:
         """
         With the instants of the attempt, and a row of history.
         """
         task_id = await begin(store, chain())
-        hand = await Hand.hire(store, "bob")
+        hand = await ManualWorker.hire(store, "bob")
 
         await hand.settle(completed(await hand.claim_one(), RESULT))
 
@@ -190,12 +190,12 @@ class TestSettling(Laws):
         It is enqueued, belongs to no worker, and was not claimed.
         """
         task_id = await begin(store, chain())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         await hand.complete(await hand.claim_one())
 
         step = (await steps_of(store, task_id))["b"]
-        assert (StepState.ENQUEUED, 0, 0) == (step.state, step.attempt, step.unmet)
+        assert (StepState.ENQUEUED, 0, 0) == (step.state, step.attempt, step.pending_parents)
         assert (None, None, None) == (step.worker, step.claimed_at, step.settled_at)
         assert step.run_at is not None
         assert (
@@ -207,17 +207,17 @@ class TestSettling(Laws):
         Not before, in whatever order they are done.
         """
         template = await put(store, graph("join", a="", b="", c="", d="a b c"))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         for order in permutations(range(3)):
             task_id = await create(store, template)
             claims = sorted(await hand.claim(), key=lambda claim: claim.no)
 
-            unmet = []
+            pending_parents = []
             for index in order:
                 await hand.complete(claims[index])
-                unmet.append((await steps_of(store, task_id))["d"].unmet)
+                pending_parents.append((await steps_of(store, task_id))["d"].pending_parents)
 
-            assert [2, 1, 0] == unmet
+            assert [2, 1, 0] == pending_parents
             assert (task_id, 4) == (await hand.claim_one())[:2]
 
     async def test_parents_may_be_done_in_one_batch(self, store: Store) -> None:
@@ -227,7 +227,7 @@ class TestSettling(Laws):
         template = await put(store, graph("join", a="", b="", c="", d="a b c", e="a"))
         for _ in range(5):
             await create(store, template)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         await hand.complete(*await hand.claim())
         freed = await hand.claim()
@@ -241,7 +241,7 @@ class TestSettling(Laws):
         All steps that none waits for; the call that completes the last of them tells it.
         """
         task_id = await begin(store, graph("sinks", a="", b="a", c="a", d=""))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         ended = []
         while claims := await hand.claim(1):
             ended.append(list((await hand.complete(*claims)).ended))
@@ -258,7 +258,7 @@ class TestSettling(Laws):
         Root and sink at once.
         """
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         settled = await hand.complete(await hand.claim_one())
 
@@ -270,7 +270,7 @@ class TestSettling(Laws):
         """
         template = await put(store, chain())
         first, second = await create(store, template), await create(store, template)
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         for claim in await hand.claim():
             await hand.settle(completed(claim, JsonText(f'"{claim.task_id}"')))
         await store.resolve_step(second, 2, JsonText('"by hand"'), ACT)
@@ -299,13 +299,13 @@ class TestSettling(Laws):
         assert [] == await store.load_tasks([])
 
 
-class TestStickyClaims(Laws):
+class TestStickyClaims(StoreTests):
     async def test_freed_steps_may_go_to_the_worker_that_settles(self, store: Store) -> None:
         """
         They come back claimed, as first attempts; nobody else gets them.
         """
         task_id = await begin(store, chain())
-        hand = await Hand.hire(store, "bob")
+        hand = await ManualWorker.hire(store, "bob")
 
         settled = await hand.settle(completed(await hand.claim_one(), RESULT), claim_up_to=1)
 
@@ -314,14 +314,14 @@ class TestStickyClaims(Laws):
         assert (StepState.IN_PROGRESS, 1, "bob") == (step.state, step.attempt, step.worker)
         assert step.claimed_at is not None
         assert list(settled.claims) == await store.held(hand.id)
-        assert [] == await (await Hand.hire(store)).claim()
+        assert [] == await (await ManualWorker.hire(store)).claim()
 
     async def test_no_more_than_asked_for_are_claimed(self, store: Store) -> None:
         """
         What is beyond is enqueued for others.
         """
         await begin(store, graph("wide", a="", b="a", c="a", d="a", e="a"))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
 
         settled = await hand.settle(completed(await hand.claim_one(), RESULT), claim_up_to=3)
 
@@ -333,7 +333,7 @@ class TestStickyClaims(Laws):
         Freed steps that the worker cannot run wait for others.
         """
         task_id = await begin(store, graph("wide", a="", b="a", c="a", d="a"))
-        hand = await Hand.hire(store, handlers={"a", "c"})
+        hand = await ManualWorker.hire(store, handlers={"a", "c"})
 
         settled = await hand.settle(completed(await hand.claim_one(), RESULT), claim_up_to=10)
 
@@ -347,7 +347,7 @@ class TestStickyClaims(Laws):
         Only what is freed by this call comes back.
         """
         task_id = await begin(store, graph("join", a="", b="", c="a b", d="a"))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claims = {claim.no: claim for claim in await hand.claim()}
 
         first = await hand.settle(completed(claims[1], RESULT), claim_up_to=10)
@@ -361,7 +361,7 @@ class TestStickyClaims(Laws):
         A worker that was too late gets nothing for it.
         """
         await begin(store, chain())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         await hand.complete(claim)
 
@@ -374,7 +374,7 @@ class TestStickyClaims(Laws):
         One that creates it and claims its root, then one for each step.
         """
         template = await put(store, graph("four", a="", b="a", c="b", d="c"))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         created = await store.create_tasks(
             [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=1
         )

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasker.errors import InvalidInput, NotAnApprover, NotFound, WrongState
-from tasker.keys import new_key, parse_key, verify
 from tasker.model import TemplateName
 from tasker.store.protocol import Store
-from tasker.teams import NamespaceInfo, NamespacePolicy, NewApiKey
+from tasker.teams.api_keys import new_key, parse_key, verify
+from tasker.teams.model import NamespaceInfo, NamespacePolicy, NewApiKey
 from tasker.testing.store_suite.approvals import (
     CHANGED,
     FREE,
@@ -23,11 +23,11 @@ from tasker.testing.store_suite.approvals import (
     propose,
     reject,
 )
-from tasker.testing.store_suite.scene import Laws, one
+from tasker.testing.store_suite.factories import StoreTests, one
 from tasker.testing.store_suite.subject import Subject
 
 
-class TestPolicies(Laws):
+class TestPolicies(StoreTests):
     async def test_a_policy_is_read_as_it_was_declared(self, store: Store) -> None:
         """
         Every field comes back, with who declared it and when.
@@ -114,7 +114,7 @@ def _counts(space: NamespaceInfo) -> tuple[int, ...]:
     return tuple(getattr(space, name) for name in names)
 
 
-class TestTeamAudit(Laws):
+class TestTeamAudit(StoreTests):
     async def test_every_act_is_told_with_what_it_changed(self, store: Store) -> None:
         """
         Newest first, with who, why, before and after.
@@ -192,7 +192,7 @@ class TestTeamAudit(Laws):
         assert [] == await store.team_audit(visible=())
 
 
-class TestApiKeys(Laws):
+class TestApiKeys(StoreTests):
     async def test_a_key_is_found_by_its_prefix(self, store: Store) -> None:
         """
         With the digest that its secret is held against, and everything it may do.

@@ -17,7 +17,16 @@ from tasker.model import (
     TemplateName,
 )
 from tasker.store.protocol import Registered, Store
-from tasker.testing.store_suite.scene import Hand, Laws, chain, create, graph, one, put, states_of
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    StoreTests,
+    chain,
+    create,
+    graph,
+    one,
+    put,
+    states_of,
+)
 
 FULL = Template(
     namespace="payments",
@@ -51,7 +60,7 @@ FULL = Template(
 CHANGED = graph("one", only="", extra="")
 
 
-class TestTemplates(Laws):
+class TestTemplates(StoreTests):
     async def test_a_template_is_read_as_it_was_registered(self, store: Store) -> None:
         """
         Every field comes back, by name and by id.
@@ -141,7 +150,7 @@ class TestTemplates(Laws):
         assert one() == (await store.template_by_id(old)).template
         assert {"only"} == set(await states_of(store, before))
         assert {"only", "extra"} == set(await states_of(store, after))
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         assert 3 == await hand.work_off()
 
     async def test_replacing_with_the_same_content_changes_nothing(self, store: Store) -> None:

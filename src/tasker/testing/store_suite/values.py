@@ -12,10 +12,10 @@ from tasker.model import (
     completed,
     failed,
 )
-from tasker.store.protocol import Act, Store
-from tasker.testing.store_suite.scene import (
-    Hand,
-    Laws,
+from tasker.store.protocol import AuditNote, Store
+from tasker.testing.store_suite.factories import (
+    ManualWorker,
+    StoreTests,
     begin,
     create,
     new_task,
@@ -40,7 +40,7 @@ VALUES: dict[str, Json] = {
 }
 
 
-class TestValues(Laws):
+class TestValues(StoreTests):
     @pytest.mark.parametrize("kind", VALUES)
     async def test_json_of_every_kind_comes_back(self, store: Store, kind: str) -> None:
         """
@@ -50,7 +50,7 @@ class TestValues(Laws):
         text = codec.dumps(value)
         template = await put(store, one())
         task_id = await create(store, template, {"value": value})
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         await store.checkpoint(claim, text)
         await hand.retry(claim)
@@ -74,7 +74,7 @@ class TestValues(Laws):
         text = JsonText('{ "b":1,\n"a" : [1.0, 1e2, 10000000000000000000000],"b": 2}')
         new = new_task(await put(store, one()))
         await store.create_tasks([replace(new, context=text)])
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
         await hand.settle(completed(claim, text))
 
@@ -89,7 +89,7 @@ class TestValues(Laws):
         """
         error = {"type": "Täst", "message": "a 'b' \"c\"", "details": {"n": [1, None]}}
         task_id = await begin(store, one())
-        hand = await Hand.hire(store)
+        hand = await ManualWorker.hire(store)
         await hand.settle(failed(await hand.claim_one(), codec.dumps(error)))
 
         assert error == (await steps_of(store, task_id))["only"].error
@@ -102,11 +102,11 @@ class TestValues(Laws):
         name = """it's "a" name: $1 {x} ünï😀"""
         fields = {"correlation_id": name, "created_by": name, "reason": name, "tags": (name, "{}")}
         task_id = await begin(store, one(), **fields)
-        hand = await Hand.hire(store, name)
+        hand = await ManualWorker.hire(store, name)
         claims = await hand.claim()
         await hand.fail(*claims)
         task = await store.get_task(task_id)
-        await store.resolve_step(task_id, 1, None, Act(actor=name, reason=name))
+        await store.resolve_step(task_id, 1, None, AuditNote(actor=name, reason=name))
 
         assert (name, name, name, (name, "{}")) == (
             task.correlation_id,

@@ -8,10 +8,10 @@ import pytest
 
 from tasker.model import JsonText, completed, released
 from tasker.store.protocol import Store
-from tasker.testing.store_suite.scene import (
+from tasker.testing.store_suite.factories import (
     ACT,
-    Hand,
-    Laws,
+    ManualWorker,
+    StoreTests,
     begin,
     chain,
     create,
@@ -25,7 +25,7 @@ LONG = 60.0  #: seconds, far beyond what a test may take
 SOON = 10.0
 
 
-async def hungry(store: Store, hand: Hand) -> None:
+async def starve(store: Store, hand: ManualWorker) -> None:
     """Let a worker listen, and look in vain."""
     await store.wait_for_work(0.05)
     assert [] == await hand.claim()
@@ -39,14 +39,14 @@ async def woken(wait: Callable[[float], Awaitable[None]], deed: Awaitable[Any]) 
         await waiting
 
 
-class TestWaking(Laws):
+class TestWaking(StoreTests):
     async def test_a_wait_ends_with_its_time(self, store: Store) -> None:
         """
         When nothing happens.
         """
         async with asyncio.timeout(SOON):
             await store.wait_for_work(0.01)
-            await store.wait_for_recall(0.01)
+            await store.wait_for_revocation(0.01)
 
     async def test_a_new_task_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
         """
@@ -54,8 +54,8 @@ class TestWaking(Laws):
         """
         template = await put(stores[0], one())
         for store in stores[:2]:
-            hand = await Hand.hire(store)
-            await hungry(store, hand)
+            hand = await ManualWorker.hire(store)
+            await starve(store, hand)
 
             await woken(store.wait_for_work, create(stores[0], template))
 
@@ -66,9 +66,9 @@ class TestWaking(Laws):
         When whoever freed it has no room for it.
         """
         await begin(stores[0], chain())
-        busy, idle = await Hand.hire(stores[0]), await Hand.hire(stores[1])
+        busy, idle = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
         claim = await busy.claim_one()
-        await hungry(stores[1], idle)
+        await starve(stores[1], idle)
 
         await woken(stores[1].wait_for_work, busy.complete(claim))
 
@@ -79,11 +79,11 @@ class TestWaking(Laws):
         By retrying a step, and by resolving one that others wait for.
         """
         failed = await run_down(stores[0], chain(), failing=("a",))
-        idle = await Hand.hire(stores[1])
-        await hungry(stores[1], idle)
+        idle = await ManualWorker.hire(stores[1])
+        await starve(stores[1], idle)
         await woken(stores[1].wait_for_work, stores[0].retry_steps(failed.id, ACT))
         await idle.fail(await idle.claim_one())
-        await hungry(stores[1], idle)
+        await starve(stores[1], idle)
 
         await woken(
             stores[1].wait_for_work, stores[0].resolve_step(failed.id, 1, JsonText("1"), ACT)
@@ -96,9 +96,9 @@ class TestWaking(Laws):
         A worker that shuts down does not leave its steps to the next poll.
         """
         await begin(stores[0], one())
-        leaving, idle = await Hand.hire(stores[0]), await Hand.hire(stores[1])
+        leaving, idle = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
         claim = await leaving.claim_one()
-        await hungry(stores[1], idle)
+        await starve(stores[1], idle)
 
         await woken(stores[1].wait_for_work, leaving.settle(released(claim)))
 
@@ -111,12 +111,12 @@ class TestWaking(Laws):
         A parked step does not wait for a poll.
         """
         await begin(stores[0], one())
-        hand = await Hand.hire(stores[0])
+        hand = await ManualWorker.hire(stores[0])
         claim = await hand.claim_one()
         child = await begin(stores[0], graph("child", x=""))
         await stores[0].park(claim, child)
-        running = await (await Hand.hire(stores[0], handlers={"x"})).claim_one()
-        await hungry(stores[0], hand)
+        running = await (await ManualWorker.hire(stores[0], handlers={"x"})).claim_one()
+        await starve(stores[0], hand)
 
         await woken(stores[0].wait_for_work, hand.settle(completed(running, JsonText("1"))))
 
@@ -130,11 +130,11 @@ class TestWaking(Laws):
         It learns of it long before it would have renewed.
         """
         task_id = await begin(stores[0], one())
-        await (await Hand.hire(stores[1])).claim_one()
-        await stores[1].wait_for_recall(0.05)
+        await (await ManualWorker.hire(stores[1])).claim_one()
+        await stores[1].wait_for_revocation(0.05)
 
         await woken(
-            stores[1].wait_for_recall,
+            stores[1].wait_for_revocation,
             stores[0].cancel_task(task_id, ACT)
             if how == "cancel"
             else stores[0].resolve_step(task_id, 1, None, ACT),

@@ -2,7 +2,7 @@
 -- step first, and within a queue the oldest first. Rows that others hold are passed over.
 -- One row per claim, then one row without a task that tells when the next step is due.
 create or replace function claim(p_worker bigint, p_queues int[], p_limit int)
-returns table (task_id uuid, no int, attempt int, tries int, checkpoint text, next_due float8)
+returns table (task_id uuid, no int, attempt int, counted_attempts int, checkpoint text, next_due float8)
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
@@ -36,15 +36,15 @@ begin
                 limit v_left
                 for update skip locked
             ))
-            returning s.task_id, s.no, s.attempt, s.attempt - s.free_tries,
+            returning s.task_id, s.no, s.attempt, s.attempt - s.uncounted_attempts,
                       s.checkpoint::text, null::float8;
         get diagnostics v_found = row_count;
         v_left := v_left - v_found;
         exit when v_left <= 0;
     end loop;
 
-    update worker w set hungry = v_left > 0
-    where w.id = p_worker and w.hungry <> (v_left > 0);
+    update worker w set idle = v_left > 0
+    where w.id = p_worker and w.idle <> (v_left > 0);
     if v_left > 0 then
         return query
             select null::uuid, null::int, null::int, null::int, null::text,

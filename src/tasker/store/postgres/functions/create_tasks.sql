@@ -95,17 +95,17 @@ begin
             select g.id, s.no, row_number() over (order by g.id, s.no) as rank
             from unnest(p_id, p_template, p_run_at) as g (id, template_id, run_at)
             join template_step s on s.template_id = g.template_id
-            where s.unmet = 0 and g.id <> all (v_taken)
+            where s.pending_parents = 0 and g.id <> all (v_taken)
               and s.queue_id = any (p_queues) and coalesce(g.run_at <= now(), true)
         ), mine as materialized (
             select root.id, root.no from root where root.rank <= p_claim
         ), stored as (
-            insert into step (task_id, no, name, queue_id, unmet, children, state, run_at,
+            insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at,
                               enqueued_at, attempt, worker, claimed_at)
-            select g.id, s.no, s.name, s.queue_id, s.unmet, s.children,
-                   case when m.no is not null then 2 when s.unmet = 0 then 1 else 0 end,
-                   case when s.unmet = 0 then coalesce(g.run_at, now()) end,
-                   case when s.unmet = 0 then now() end,
+            select g.id, s.no, s.name, s.queue_id, s.pending_parents, s.children,
+                   case when m.no is not null then 2 when s.pending_parents = 0 then 1 else 0 end,
+                   case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
+                   case when s.pending_parents = 0 then now() end,
                    case when m.no is not null then 1 else 0 end,
                    case when m.no is not null then p_worker end,
                    case when m.no is not null then now() end
@@ -117,11 +117,11 @@ begin
         select 2, mine.id, mine.no, null::uuid from mine;
         get diagnostics v_claimed = row_count;
     else
-        insert into step (task_id, no, name, queue_id, unmet, children, state, run_at, enqueued_at)
-        select g.id, s.no, s.name, s.queue_id, s.unmet, s.children,
-               case when s.unmet = 0 then 1 else 0 end,
-               case when s.unmet = 0 then coalesce(g.run_at, now()) end,
-               case when s.unmet = 0 then now() end
+        insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at)
+        select g.id, s.no, s.name, s.queue_id, s.pending_parents, s.children,
+               case when s.pending_parents = 0 then 1 else 0 end,
+               case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
+               case when s.pending_parents = 0 then now() end
         from unnest(p_id, p_template, p_run_at) as g (id, template_id, run_at)
         join template_step s on s.template_id = g.template_id
         where g.id <> all (v_taken);
@@ -130,7 +130,7 @@ begin
     select count(*) into v_due
     from unnest(p_id, p_template) as g (id, template_id)
     join template_step s on s.template_id = g.template_id
-    where s.unmet = 0 and g.id <> all (v_taken);
+    where s.pending_parents = 0 and g.id <> all (v_taken);
     if v_due > v_claimed then
         perform wake();
     end if;

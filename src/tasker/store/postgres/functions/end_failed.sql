@@ -1,4 +1,4 @@
--- End those of the tasks, all failing, of which no step can run any more.
+-- End those of the tasks, all has_failed_step, of which no step can run any more.
 -- The tasks are locked first, and looked at in a later statement: of two settlements
 -- that end the last two running steps, the second sees the first.
 create or replace function end_failed(p_tasks uuid[]) returns setof uuid language plpgsql
@@ -10,7 +10,7 @@ declare
     v_ended uuid[];
 begin
     perform from task
-    where id = any (p_tasks) and failing and state = 0
+    where id = any (p_tasks) and has_failed_step and state = 0
     order by id
     for update;
 
@@ -25,7 +25,7 @@ begin
                 )
                 from step where step.task_id = task.id and step.state = 5
             )
-        where id = any (p_tasks) and failing and state = 0
+        where id = any (p_tasks) and has_failed_step and state = 0
           and not exists (
               select from step where step.task_id = task.id and step.state in (1, 2, 3)
           )

@@ -21,7 +21,7 @@ as $$
 declare
     v_accepted int[];
     v_failed uuid[];
-    v_failing uuid[];                        -- tasks that are, and others that are written
+    v_failed_tasks uuid[];                        -- tasks that are, and others that are written
     v_child_task uuid[];
     v_child_no int[];
     v_parents int[];
@@ -39,7 +39,7 @@ begin
         update step s
         set state = case g.outcome when 0 then 4 when 2 then 5 when 6 then 8 else 1 end,
             run_at = case when g.outcome in (1, 3, 4) then now() + g.delay * interval '1 s' else s.run_at end,
-            free_tries = s.free_tries + (g.outcome = 4)::int,
+            uncounted_attempts = s.uncounted_attempts + (g.outcome = 4)::int,
             settled_at = now(),
             result = g.result::json,
             error = g.error::json
@@ -73,16 +73,16 @@ begin
     if 0 < any (v_child_no) then
         with freed as (
             update step s
-            set unmet = s.unmet - c.parents,
-                state = case when s.unmet > c.parents then 0
+            set pending_parents = s.pending_parents - c.parents,
+                state = case when s.pending_parents > c.parents then 0
                              when c.rank <= p_claim and s.queue_id = any (p_queues) then 2 else 1 end,
-                attempt = s.attempt + (s.unmet = c.parents and c.rank <= p_claim
+                attempt = s.attempt + (s.pending_parents = c.parents and c.rank <= p_claim
                                        and s.queue_id = any (p_queues))::int,
-                worker = case when s.unmet = c.parents and c.rank <= p_claim
+                worker = case when s.pending_parents = c.parents and c.rank <= p_claim
                                    and s.queue_id = any (p_queues) then p_worker end,
                 run_at = c.run_at,
                 enqueued_at = now(),
-                claimed_at = case when s.unmet = c.parents and c.rank <= p_claim
+                claimed_at = case when s.pending_parents = c.parents and c.rank <= p_claim
                                        and s.queue_id = any (p_queues) then now() end
             from unnest(v_child_task, v_child_no, v_parents, v_run_at)
                  with ordinality as c (task_id, no, parents, run_at, rank)
@@ -96,11 +96,11 @@ begin
         from freed f;
     end if;
 
-    if v_failed is not null or exists (select from task where failing and state = 0) then
-        v_failing := array(
+    if v_failed is not null or exists (select from task where has_failed_step and state = 0) then
+        v_failed_tasks := array(
             select t.id from task t
             where t.id = any (p_task) and t.state::int = 0 and (
-                t.failing or t.id = any (v_failed) or t.id in (
+                t.has_failed_step or t.id = any (v_failed) or t.id in (
                     select c.task_id from unnest(v_child_task, v_child_no) as c (task_id, no) where c.no = 0
                 )
             )
@@ -125,11 +125,11 @@ begin
     end if;
 
     if v_failed is not null then
-        update task t set failing = true
-        where t.id = any (v_failed) and t.state::int = 0 and not t.failing;
+        update task t set has_failed_step = true
+        where t.id = any (v_failed) and t.state::int = 0 and not t.has_failed_step;
     end if;
-    if cardinality(v_failing) > 0 then
-        return query select 2, e, 5, 0 from end_failed(v_failing) as e;
+    if cardinality(v_failed_tasks) > 0 then
+        return query select 2, e, 5, 0 from end_failed(v_failed_tasks) as e;
     end if;
     if v_left > 0 or p_outcome && '{3,4}'::smallint[] then   -- lost and released: for others
         perform wake();

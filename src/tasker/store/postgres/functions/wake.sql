@@ -2,7 +2,7 @@
 -- the database share, so it is not done in vain.
 create or replace function wake() returns void language plpgsql as $$
 begin
-    if exists (select from worker where hungry and lease_until > now()) then
+    if exists (select from worker where idle and lease_until > now()) then
         perform pg_notify(current_schema() || '.work', '');
     end if;
 end $$;

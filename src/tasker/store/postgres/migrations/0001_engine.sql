@@ -1,7 +1,7 @@
 -- The engine's tables.
 --
 -- A task is its rows: one in `task`, and one in `step` for every node of its template,
--- made when the task is created. `step.unmet` counts the parents that are not done.
+-- made when the task is created. `step.pending_parents` counts the parents that are not done.
 -- Whoever settles a parent lowers it; at zero the step becomes enqueued, and whoever
 -- claims it makes it in_progress until it is settled in turn. The node 0 among a
 -- step's children is the task itself: `task.open_sinks` counts the steps without
@@ -49,7 +49,7 @@ create table template_step (
     no          int not null,
     name        text not null,
     queue_id    int not null,
-    unmet       int not null,
+    pending_parents       int not null,
     children    int[] not null,
     primary key (template_id, no)
 );
@@ -59,7 +59,7 @@ create table worker (
     name        text not null,
     started_at  timestamptz not null default now(),
     lease_until timestamptz not null,
-    hungry      boolean not null default false,
+    idle      boolean not null default false,
     slots       int not null,
     handlers    text[] not null
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
@@ -68,7 +68,7 @@ create table task (
     id              uuid primary key,
     template_id     int not null,
     state           smallint not null default 0,
-    failing         boolean not null default false,
+    has_failed_step         boolean not null default false,
     open_sinks      int not null,
     created_at      timestamptz not null default now(),
     ended_at        timestamptz,
@@ -87,7 +87,7 @@ create index task_state on task (state, id);
 create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
 create index task_parent on task (parent_id) where parent_id is not null;
-create index task_failing on task (id) where failing and state = 0;
+create index task_has_failed_step on task (id) where has_failed_step and state = 0;
 create index task_overdue on task (deadline) where state = 0 and deadline is not null;
 
 create table task_key (
@@ -105,8 +105,8 @@ create table step (
     state       smallint not null,
     queue_id    int not null,
     attempt     int not null default 0,
-    free_tries  int not null default 0,      -- attempts that max_attempts does not count
-    unmet       int not null,
+    uncounted_attempts  int not null default 0,      -- attempts that max_attempts does not count
+    pending_parents       int not null,
     worker      bigint,
     run_at      timestamptz,
     enqueued_at timestamptz,

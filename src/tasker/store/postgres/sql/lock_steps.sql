@@ -1,5 +1,5 @@
 -- Lock steps of a task: those given, or all that failed. :task_id uuid, :nos int[] or null
-select no, name, state, attempt, attempt - free_tries
+select no, name, state, attempt, attempt - uncounted_attempts
 from step
 where task_id = :task_id::uuid
   and (no = any (:nos::int[]) or (:nos is null and state = 5))

@@ -9,7 +9,7 @@ with held as (
     set state = case when :over::boolean then 1 else 3 end,
         waits_for = case when :over then null else :waits_for::uuid end,
         run_at = now(), enqueued_at = now(), settled_at = now(),
-        free_tries = step.free_tries + 1
+        uncounted_attempts = step.uncounted_attempts + 1
     from held where step.task_id = held.task_id and step.no = held.no
 )
 insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)

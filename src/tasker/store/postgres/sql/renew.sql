@@ -1,4 +1,4 @@
--- Extend a lease that still holds; no row when it lapsed. :worker bigint, :lease float (seconds)
+-- Extend a lease that still holds; no row when it expired. :worker bigint, :lease float (seconds)
 update worker set lease_until = now() + :lease * interval '1 s'
 where id = :worker and lease_until > now()
 returning id

@@ -1,7 +1,7 @@
--- Open a task again, without a deadline that has passed; it is failing while any of its
+-- Open a task again, without a deadline that has passed; it is has_failed_step while any of its
 -- steps is in error. :task_id uuid
 update task
 set state = 0, ended_at = null, error = null,
     deadline = case when deadline > now() then deadline end,
-    failing = exists (select from step s where s.task_id = task.id and s.state = 5)
+    has_failed_step = exists (select from step s where s.task_id = task.id and s.state = 5)
 where id = :task_id::uuid

@@ -1,4 +1,4 @@
--- Enqueue a failed step anew. :task_id uuid, :no int, :tries int
+-- Enqueue a failed step anew. :task_id uuid, :no int, :counted_attempts int
 update step
-set state = 1, run_at = now(), enqueued_at = now(), free_tries = attempt - :tries::int
+set state = 1, run_at = now(), enqueued_at = now(), uncounted_attempts = attempt - :counted_attempts::int
 where task_id = :task_id::uuid and no = :no and state = 5

@@ -30,7 +30,7 @@ create table template_step (
     no          integer not null,
     name        text not null,
     queue_id    integer not null,
-    unmet       integer not null,
+    pending_parents       integer not null,
     children    text not null,
     primary key (template_id, no)
 ) without rowid;
@@ -40,7 +40,7 @@ create table worker (
     name        text not null,
     started_at  real not null,
     lease_until real not null,
-    hungry      integer not null default 0,
+    idle      integer not null default 0,
     slots       integer not null,
     handlers    text not null
 );
@@ -49,7 +49,7 @@ create table task (
     id              text primary key,
     template_id     integer not null,
     state           integer not null default 0,
-    failing         integer not null default 0,
+    has_failed_step         integer not null default 0,
     open_sinks      integer not null,
     created_at      real not null,
     ended_at        real,
@@ -68,7 +68,7 @@ create index task_state on task (state, id);
 create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
 create index task_parent on task (parent_id) where parent_id is not null;
-create index task_failing on task (id) where failing = 1 and state = 0;
+create index task_has_failed_step on task (id) where has_failed_step = 1 and state = 0;
 create index task_overdue on task (deadline) where state = 0 and deadline is not null;
 
 create table task_key (
@@ -86,8 +86,8 @@ create table step (
     state       integer not null,
     queue_id    integer not null,
     attempt     integer not null default 0,
-    free_tries  integer not null default 0,
-    unmet       integer not null,
+    uncounted_attempts  integer not null default 0,
+    pending_parents       integer not null,
     worker      integer,
     run_at      real,
     enqueued_at real,

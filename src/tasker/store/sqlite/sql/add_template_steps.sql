@@ -1,8 +1,8 @@
 -- Keep a template's graph. :template_id int, :namespace text,
--- :steps text (JSON list of [no, name, handler, unmet, [child, ...]])
+-- :steps text (JSON list of [no, name, handler, pending_parents, [child, ...]])
 -- `cross` keeps the order of the join: each step finds its queue by the index, and the list
 -- is read once, not once for each queue.
-insert into template_step (template_id, no, name, queue_id, unmet, children)
+insert into template_step (template_id, no, name, queue_id, pending_parents, children)
 select :template_id, json_extract(g.value, '$[0]'), json_extract(g.value, '$[1]'), q.id,
        json_extract(g.value, '$[3]'), json_extract(g.value, '$[4]')
 from json_each(:steps) as g

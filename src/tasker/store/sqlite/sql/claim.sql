@@ -8,4 +8,4 @@ where (task_id, no) in (
     order by run_at
     limit :limit
 )
-returning task_id, no, attempt, attempt - free_tries, checkpoint
+returning task_id, no, attempt, attempt - uncounted_attempts, checkpoint

@@ -1,4 +1,4 @@
--- End failing tasks of which nothing can run. :tasks text (JSON list), :now real
+-- End has_failed_step tasks of which nothing can run. :tasks text (JSON list), :now real
 update task
 set state = 5,
     ended_at = :now,
@@ -9,7 +9,7 @@ set state = 5,
         )
         from step where step.task_id = task.id and step.state = 5
     )
-where id in (select value from json_each(:tasks)) and failing = 1 and state = 0
+where id in (select value from json_each(:tasks)) and has_failed_step = 1 and state = 0
   and not exists (
       select 1 from step where step.task_id = task.id and step.state in (1, 2, 3)
   )

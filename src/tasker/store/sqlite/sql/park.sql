@@ -4,6 +4,6 @@ update step
 set state = case when :over then 1 else 3 end,
     waits_for = case when :over then null else :waits_for end,
     run_at = :now, enqueued_at = :now, settled_at = :now,
-    free_tries = free_tries + 1
+    uncounted_attempts = uncounted_attempts + 1
 where task_id = :task_id and no = :no and attempt = :attempt and state = 2
 returning no

@@ -1,8 +1,8 @@
 -- Let the steps run, or wait, that the deadline of their task cancelled. :task_id text, :now real
 update step
-set state = unmet = 0,
-    run_at = case when unmet = 0 then :now end,
-    enqueued_at = case when unmet = 0 then :now end,
+set state = pending_parents = 0,
+    run_at = case when pending_parents = 0 then :now end,
+    enqueued_at = case when pending_parents = 0 then :now end,
     settled_at = null
 where task_id = :task_id and state = 6
 returning no

@@ -1,17 +1,17 @@
 -- Lower what children wait for; enqueue or claim those that wait for nothing more.
 -- :worker int or null, :queues text (`,1,2,` for 1 and 2), :claim_up_to int, :now real
 update step
-set unmet = step.unmet - c.parents,
+set pending_parents = step.pending_parents - c.parents,
     run_at = c.run_at,
     enqueued_at = :now,
-    state = case when step.unmet > c.parents then 0
+    state = case when step.pending_parents > c.parents then 0
                  when c.rowid <= :claim_up_to and instr(:queues, ',' || step.queue_id || ',') then 2
                  else 1 end,
-    attempt = step.attempt + (step.unmet = c.parents and c.rowid <= :claim_up_to
+    attempt = step.attempt + (step.pending_parents = c.parents and c.rowid <= :claim_up_to
                               and instr(:queues, ',' || step.queue_id || ',') > 0),
-    worker = case when step.unmet = c.parents and c.rowid <= :claim_up_to
+    worker = case when step.pending_parents = c.parents and c.rowid <= :claim_up_to
                        and instr(:queues, ',' || step.queue_id || ',') then :worker end,
-    claimed_at = case when step.unmet = c.parents and c.rowid <= :claim_up_to
+    claimed_at = case when step.pending_parents = c.parents and c.rowid <= :claim_up_to
                            and instr(:queues, ',' || step.queue_id || ',') then :now end
 from temp.child c
 where c.no > 0 and step.task_id = c.task_id and step.no = c.no and +step.state = 0

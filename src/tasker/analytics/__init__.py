@@ -1,0 +1,1 @@
+"""Statistics over tasks, steps and attempts."""

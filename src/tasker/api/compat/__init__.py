@@ -1,0 +1,1 @@
+"""Routes and field names of the earlier Taskers."""

@@ -1,0 +1,221 @@
+"""What every request passes before a route sees it: ids, headers, limits of size, time, number.
+
+Plain ASGI, so that bodies are counted as they arrive and streams are not held back.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tasker.api.problems import Problem, problem_of
+from tasker.api.scope import CORRELATION, correlation_of, header, sent_trace
+from tasker.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from tasker.observe.tracing import Tracing
+
+log = logging.getLogger("tasker.api")
+access_log = logging.getLogger("tasker.access")
+
+_WAITS = re.compile(r"/v1/tasks/[^/]+/(wait|events)")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BULK = "/v1/tasks/bulk"
+_EXEMPT = frozenset({"/health", "/health/live", "/health/ready", "/live", "/ready", "/metrics"})
+_DOCS = "/docs"
+_NOTHING = "default-src 'none'; frame-ancestors 'none'"
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-ErrorMiddleware-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+Seen = Callable[[str, str, int, float], None]
+"""Told of each answered request: method, route, status, seconds."""
+
+
+class ErrorMiddleware:
+    """Outermost: gives every answer its headers, and every failure an answer."""
+
+    def __init__(self, app: ASGIApp, *, settings: ServerSettings, seen: Seen) -> None:
+        self.app = app
+        self.access_log = settings.access_log
+        self.seen = seen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        scope.setdefault("state", {})
+        began, status = time.perf_counter(), 0
+
+        async def finish(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.setdefault(CORRELATION, correlation_of(scope))
+                scope["state"]["correlation_id"] = headers[CORRELATION]
+                if scope["path"] != _DOCS:  # whose page loads scripts; off unless it is asked for
+                    headers.setdefault("Content-Security-Policy", _NOTHING)
+                for name, value in _SECURITY.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, finish)
+        except Exception as error:  # the API's outer edge
+            facts = {"method": scope["method"], "path": scope["path"]}
+            log.exception(
+                "request_failed", extra={**facts, "correlation_id": correlation_of(scope)}
+            )
+            if not status:
+                await problem_of(error).reply(scope)(scope, receive, finish)
+        finally:
+            self._tell(scope, status, time.perf_counter() - began)
+
+    def _tell(self, scope: Scope, status: int, took: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self.seen(method, route_of(scope), status, took)
+        if self.access_log and scope["path"] not in _EXEMPT:
+            principal = scope["state"].get("principal")
+            access_log.info(
+                "request",
+                extra={
+                    "method": scope["method"],
+                    "path": scope["path"],
+                    "status": status,
+                    "took_s": round(took, 6),
+                    "client": (scope.get("client") or ("",))[0],
+                    "principal": principal and principal.name,
+                    "by": principal and principal.credential,
+                    "correlation_id": correlation_of(scope),
+                },
+            )
+
+
+def route_of(scope: Scope) -> str:
+    """Tell the path of the route that a request met, without ids."""
+    return getattr(scope.get("route"), "path", None) or "unmatched"
+
+
+class Limits:
+    """Refuses what is too large, too slow or too much."""
+
+    def __init__(self, app: ASGIApp, *, settings: ServerSettings) -> None:
+        self.app = app
+        self.settings = settings
+        self.under_way = {"concurrency": 0, "streams": 0}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _EXEMPT:
+            await self.app(scope, receive, send)
+            return
+        kind = "streams" if _WAITS.fullmatch(scope["path"]) else "concurrency"
+        most: int = getattr(self.settings, kind)
+        if self.under_way[kind] >= most:
+            problem = Problem(
+                "overloaded", f"More than {most} requests of this kind are under way."
+            )
+            await problem.reply(scope)(scope, receive, send)
+            return
+        self.under_way[kind] += 1
+        try:
+            await self._limited(scope, receive, send, waits=kind == "streams")
+        finally:
+            self.under_way[kind] -= 1
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send, *, waits: bool) -> None:
+        bulk = scope["path"] == _BULK
+        body = _Counted(
+            receive, self.settings.bulk_body_bytes if bulk else self.settings.body_bytes
+        )
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            body.check_length(scope)
+            async with asyncio.timeout(None if waits else self.settings.timeout.total_seconds()):
+                await self.app(scope, body.receive, watched)
+        except TimeoutError:
+            if started:
+                raise
+            await self._late(scope, body).reply(scope)(scope, receive, send)
+        except Problem as problem:
+            if started:
+                raise
+            await problem.reply(scope)(scope, receive, send)
+
+    def _late(self, scope: Scope, body: "_Counted") -> Problem:
+        limit = f"{self.settings.timeout.total_seconds():g} s"
+        if not body.complete and scope["method"] in ("POST", "PUT", "PATCH"):
+            return Problem("request_incomplete", f"The body did not arrive within {limit}.")
+        return Problem("request_timeout", f"The request took longer than {limit}.")
+
+
+class _Counted:
+    """A request's body, no further than its limit."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self.complete = False
+        self._receive = receive
+        self._limit = limit
+        self._size = 0
+
+    def check_length(self, scope: Scope) -> None:
+        """Refuse a body that says it is too long. Raises Problem."""
+        said = header(scope, "content-length")
+        if said is not None and said.isascii() and said.isdigit() and int(said[:20]) > self._limit:
+            raise self._too_large(int(said[:20]))
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+            if self._size > self._limit:
+                raise self._too_large(self._size)
+        return message
+
+    def _too_large(self, size: int) -> Problem:
+        told = f"The body has {size:,} bytes or more; the limit is {self._limit:,}."
+        return Problem(
+            "too_large", told, size=size, limit=self._limit, headers={"Connection": "close"}
+        )
+
+
+class Traced:
+    """Puts each request into a span; what it creates is traced below that."""
+
+    def __init__(self, app: ASGIApp, *, tracing: "Tracing") -> None:
+        self.app = app
+        self._tracing = tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _EXEMPT:
+            await self.app(scope, receive, send)
+            return
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with self._tracing.request(scope["method"], sent_trace(scope)) as span:
+            scope["state"]["trace"] = span.trace
+            try:
+                await self.app(scope, receive, watched)
+            finally:
+                span.answered(scope["method"], route_of(scope), status)

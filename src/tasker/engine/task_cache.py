@@ -1,0 +1,169 @@
+"""What a worker knows of templates and tasks, so that it need not ask again."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from tasker.errors import Misuse
+from tasker.graph import Graph, members
+from tasker.handlers import Handlers, Plan
+from tasker.model import (
+    TASK_NODE,
+    Claim,
+    JsonText,
+    StepSpec,
+    TaskId,
+    TaskInput,
+    Template,
+    TemplateId,
+)
+from tasker.store.protocol import Store
+
+
+class CompiledTemplate:
+    """A template as this worker runs it: in its environment, with its handlers."""
+
+    def __init__(self, template: Template, handlers: Handlers) -> None:
+        self.template = template
+        self.graph = Graph(template)
+        #: fan_out[no]: how many steps wait for step `no`
+        self.fan_out = [sum(child != TASK_NODE for child in found) for found in self.graph.children]
+        self._handlers = handlers
+        self._plans: list[Plan | Misuse | None] = [None] * (len(template.steps) + 1)
+
+    def spec(self, no: int) -> StepSpec:
+        return self.template.steps[no - 1]
+
+    def plan(self, no: int) -> Plan | Misuse:
+        """Tell how a step is called, or why it cannot be."""
+        plan = self._plans[no]
+        if plan is None:
+            plan = self._plans[no] = self._compile(self.spec(no))
+        return plan
+
+    def _compile(self, spec: StepSpec) -> Plan | Misuse:
+        try:
+            found = self._handlers.plan(self.template, self.graph, spec)
+        except Misuse as error:
+            return error
+        except Exception as error:  # the handler's own: annotations that cannot be read, ...
+            return Misuse(f"the handler of step {spec.name!r} cannot be called: {error!r}")
+        return found or self._handlers.missing(spec.handler, self.template.namespace)
+
+
+class CachedTask:
+    """A task's input, and the results of its steps as far as they are known."""
+
+    __slots__ = ("input", "known", "results", "served", "size")
+
+    def __init__(self, task: TaskInput, served: CompiledTemplate) -> None:
+        self.input = task
+        self.served = served
+        self.results: dict[int, JsonText | None] = {}
+        self.known = 0  #: mask of the steps in `results`
+        self.size = len(task.context) + 500
+
+    def learn(self, no: int, result: JsonText | None) -> int:
+        """Keep a result; tell by how many bytes the task grew."""
+        self.results[no] = result
+        self.known |= 1 << no
+        grown = 100 + (len(result) if result else 0)
+        self.size += grown
+        return grown
+
+
+class TaskCache:
+    """Keeps what was used last, up to a number of bytes."""
+
+    def __init__(
+        self, store: Store, handlers: Handlers, *, environment: str | None, limit: int
+    ) -> None:
+        self._store = store
+        self._handlers = handlers
+        self._environment = environment
+        self._limit = limit
+        self._size = 0
+        self._templates: dict[TemplateId, CompiledTemplate] = {}
+        self._tasks: OrderedDict[TaskId, CachedTask] = OrderedDict()
+
+    def task(self, claim: Claim) -> CachedTask | None:
+        """Tell what is known of a claim's task if that is all its handler needs."""
+        task = self._tasks.get(claim.task_id)
+        if task is None:
+            return None
+        plan = task.served.plan(claim.no)
+        if isinstance(plan, Plan) and plan.needs & ~task.known:
+            return None
+        return task
+
+    async def fetch(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
+        """Read what is missing for claims, in two statements at most; tell their tasks.
+
+        A task that the store does not have is left out.
+        """
+        tasks = await self._fetch_tasks({claim.task_id for claim in claims})
+        missing: dict[TaskId, int] = {}
+        for claim in claims:
+            task = tasks.get(claim.task_id)
+            if task is not None and isinstance(plan := task.served.plan(claim.no), Plan):
+                mask = plan.needs & ~task.known
+                missing[claim.task_id] = missing.get(claim.task_id, 0) | mask
+        wanted = {task_id: list(members(mask)) for task_id, mask in missing.items() if mask}
+        if wanted:
+            for row in await self._store.load_results(wanted):
+                self._learn(tasks[row.task_id], row.no, row.result)
+            for task_id, mask in missing.items():  # skipped ones have no row worth asking again
+                tasks[task_id].known |= mask
+        self._shrink()
+        return tasks
+
+    async def _fetch_tasks(self, ids: set[TaskId]) -> dict[TaskId, CachedTask]:
+        tasks = {task_id: self._tasks[task_id] for task_id in ids if task_id in self._tasks}
+        unknown = sorted(ids - tasks.keys())
+        if unknown:
+            for given in await self._store.load_tasks(unknown):
+                served = await self.template(given.template_id)
+                tasks[given.task_id] = self._keep(given, served)
+        return tasks
+
+    async def template(self, template_id: TemplateId) -> CompiledTemplate:
+        """Tell a template as this worker runs it."""
+        served = self._templates.get(template_id)
+        if served is None:
+            stored = await self._store.template_by_id(template_id)
+            template = stored.template.for_environment(self._environment)
+            served = self._templates[template_id] = CompiledTemplate(template, self._handlers)
+        return served
+
+    async def remember(self, task: TaskInput) -> None:
+        """Keep the input of a task that was made here."""
+        self._keep(task, await self.template(task.template_id))
+        self._shrink()
+
+    def learn(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
+        """Keep a result that later steps may need."""
+        task = self._tasks.get(task_id)
+        if task is not None:
+            self._learn(task, no, result)
+
+    def forget(self, task_id: TaskId) -> None:
+        """Drop a task that ended."""
+        task = self._tasks.pop(task_id, None)
+        if task is not None:
+            self._size -= task.size
+
+    def _keep(self, task: TaskInput, served: CompiledTemplate) -> CachedTask:
+        kept = self._tasks.get(task.task_id)
+        if kept is None:
+            kept = self._tasks[task.task_id] = CachedTask(task, served)
+            self._size += kept.size
+        return kept
+
+    def _learn(self, task: CachedTask, no: int, result: JsonText | None) -> None:
+        grown = task.learn(no, result)
+        if self._tasks.get(task.input.task_id) is task:
+            self._size += grown
+
+    def _shrink(self) -> None:
+        """Forget what was known first; attempts that run keep what they were given."""
+        while self._size > self._limit and self._tasks:
+            self.forget(next(iter(self._tasks)))

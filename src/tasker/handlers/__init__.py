@@ -1,0 +1,30 @@
+"""Handlers: marking them, finding them, and calling them with what they ask for."""
+
+from tasker.handlers.attempt import LiveAttempt, Services, StepFacts, Upstream
+from tasker.handlers.binding import Plan, compile_plan
+from tasker.handlers.check import check, unused
+from tasker.handlers.context import Context
+from tasker.handlers.decorators import Config, Input, Result, StepHandler, handler
+from tasker.handlers.registry import Handlers
+from tasker.handlers.subprocess import run_in_subprocess
+from tasker.handlers.target import Handler
+
+__all__ = [
+    "Config",
+    "Context",
+    "Handler",
+    "Handlers",
+    "Input",
+    "LiveAttempt",
+    "Plan",
+    "Result",
+    "Services",
+    "StepFacts",
+    "StepHandler",
+    "Upstream",
+    "check",
+    "compile_plan",
+    "handler",
+    "run_in_subprocess",
+    "unused",
+]

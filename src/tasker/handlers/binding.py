@@ -1,0 +1,291 @@
+"""How one handler is called for one step: compiled once, then run for every attempt."""
+
+import inspect
+import pickle
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tasker.codec import dumps, loads
+from tasker.errors import Misuse, PermanentError
+from tasker.handlers.attempt import LiveAttempt, StepFacts, Upstream
+from tasker.handlers.context import Context, as_object
+from tasker.handlers.decorators import Config, Input, Result
+from tasker.handlers.signature import Parameter, Validate
+from tasker.handlers.target import Handler
+from tasker.model import Json, JsonText, StepSpec, TemplateName
+from tasker.suggest import did_you_mean
+
+_MISSING: Any = inspect.Parameter.empty
+
+
+class Plan:
+    """How to call one handler for one step.
+
+    `call(attempt)` fills the handler's parameters and calls it. What it returns is the
+    step's result or, where `is_async`, an awaitable of it. Both the call and the
+    awaitable raise what the handler raises, and PermanentError where a parameter cannot
+    be filled (`MISSING_INPUT`, `INVALID_RESULT`, ...).
+    """
+
+    def __init__(self, handler: Handler, facts: StepFacts) -> None:
+        """Compile the plan.
+
+        Raises:
+            Misuse: The handler's signature asks for something that no step can give.
+        """
+        self.handler = handler
+        self.facts = facts
+        try:
+            self.arguments = tuple(
+                bind(parameter, facts.upstream, handler=handler)
+                for parameter in handler.parameters(facts.spec.method)
+            )
+        except Misuse as error:
+            raise Misuse(f"step {facts.spec.name!r} of {facts.template}: {error}") from error
+        self.needs: int = self._needed()
+        """Mask of the steps whose results the handler reads; the engine fetches these."""
+
+        self.is_async: bool = not facts.blocking
+        self.in_process: bool = handler.process
+        self.call: Callable[[LiveAttempt], Any] = _caller(
+            handler.entry(facts.spec.method), facts, self.arguments
+        )
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.facts.template} {self.facts.spec.name}: {self.handler.name}>"
+
+    def _needed(self) -> int:
+        if any(argument.origin == "context" for argument in self.arguments):
+            return self.facts.upstream.mask
+        needed = 0
+        for argument in self.arguments:
+            if argument.origin == "result":
+                needed |= 1 << argument.key
+        return needed
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The plan for a child process: see `tasker.handlers.subprocess`.
+
+        Raises:
+            Misuse: Another process could not find the handler.
+        """
+        spec = self.facts.spec
+        before = {name: no for name, no in self.facts.upstream.items() if self.needs >> no & 1}
+        return pickle.dumps(
+            (
+                self.handler.reference,
+                self.handler.name,
+                self.facts.template,
+                (spec.name, spec.method, spec.retry),
+                before,
+                self.facts.config,
+            )
+        )
+
+
+def compile_plan(
+    handler: Handler, spec: StepSpec, *, upstream: Upstream, template: TemplateName
+) -> Plan:
+    """Compile how `handler` is called for the step `spec` of `template`.
+
+    Args:
+        handler: What `Handlers.find` found.
+        spec: The step, as it is in this environment.
+        upstream: The steps before it.
+        template: The template's name, for contexts and errors.
+
+    Raises:
+        Misuse: The handler's signature asks for something that no step can give.
+    """
+    config = dumps(spec.config, what=f"config of step {spec.name!r}")
+    return plan_with(handler, spec, upstream, template, config)
+
+
+def plan_with(
+    handler: Handler, spec: StepSpec, upstream: Upstream, template: TemplateName, config: JsonText
+) -> Plan:
+    """Compile a plan whose configuration is text already."""
+    blocking = not handler.is_async(spec.method)
+    return Plan(handler, StepFacts(template, spec, upstream, config, handler.module, blocking))
+
+
+# ------------------------------------------------------------------ binding parameters
+
+
+class Argument(NamedTuple):
+    """Where one parameter of one step's handler comes from."""
+
+    parameter: Parameter
+    origin: str  #: context, input, result or config
+    key: Any  #: of a result: the step's number; of the others: the key; None: the whole input
+    label: str  #: the key or step, for errors
+
+
+def bind(parameter: Parameter, upstream: Upstream, *, handler: Handler) -> Argument:
+    """Decide where a parameter of `handler` comes from in a step that has `upstream` before it.
+
+    Raises:
+        Misuse: It names a step that does not come before.
+    """
+    match parameter.source:
+        case Result(step):
+            if step not in upstream:
+                raise Misuse(
+                    f'{handler!r}: parameter {parameter.name!r} asks for Result("{step}"), but that'
+                    f" step does not come before this one{did_you_mean(step, upstream)}"
+                )
+            return Argument(parameter, "result", upstream[step], step)
+        case Input(key):
+            return Argument(parameter, "input", key, key or "")
+        case Config(key):
+            return Argument(parameter, "config", key, key)
+    if parameter.takes_context:
+        return Argument(parameter, "context", None, "")
+    if parameter.name in upstream:
+        return Argument(parameter, "result", upstream[parameter.name], parameter.name)
+    return Argument(parameter, "input", parameter.name, parameter.name)
+
+
+# ---------------------------------------------------------------------------- the call
+
+
+def _caller(
+    entry: Callable[..., Any], facts: StepFacts, arguments: Collection[Argument]
+) -> Callable[[LiveAttempt], Any]:
+    """Make the fastest call that these arguments allow."""
+    if not arguments:
+        return lambda attempt: entry()
+    if [argument.origin for argument in arguments] == ["context"]:
+        name = next(argument.parameter.name for argument in arguments)
+        return lambda attempt: entry(**{name: Context(facts, attempt)})
+    fill = _filler(facts, arguments)
+    return lambda attempt: entry(**fill(attempt))
+
+
+class _Keyed(NamedTuple):
+    """One parameter that is filled by key, flat for speed."""
+
+    name: str
+    key: Any
+    validate: Validate | None
+    default: Any
+    argument: Argument
+
+
+def _filler(
+    facts: StepFacts, arguments: Collection[Argument]
+) -> Callable[[LiveAttempt], dict[str, Any]]:
+    """Make the function that fills the parameters of one attempt."""
+
+    def of(origin: str) -> list[_Keyed]:
+        return [
+            _Keyed(arg.parameter.name, arg.key, arg.parameter.validate, arg.parameter.default, arg)
+            for arg in arguments
+            if arg.origin == origin
+        ]
+
+    contexts, inputs, results, config = of("context"), of("input"), of("result"), of("config")
+
+    def fill(attempt: LiveAttempt) -> dict[str, Any]:
+        filled: dict[str, Any] = {}
+        for wanted in contexts:
+            filled[wanted.name] = Context(facts, attempt)
+        if inputs:
+            _fill_keys(filled, inputs, loads(attempt.task.context), facts)
+        if results:
+            _fill_results(filled, results, attempt.results, facts)
+        if config:
+            _fill_keys(filled, config, loads(facts.config), facts)
+        return filled
+
+    return fill
+
+
+def _fill_keys(filled: dict[str, Any], wanted: list[_Keyed], given: Any, facts: StepFacts) -> None:
+    by_key = given if type(given) is dict else as_object(given)
+    for name, key, validate, default, argument in wanted:
+        value = given if key is None else by_key.get(key, default)
+        if value is _MISSING:
+            raise _missing(argument, by_key, facts)
+        if validate is not None and value is not default:
+            try:
+                value = validate(value)
+            except ValidationError as error:
+                raise _invalid(argument, error, facts) from None
+        filled[name] = value
+
+
+def _fill_results(
+    filled: dict[str, Any],
+    wanted: list[_Keyed],
+    given: Mapping[int, JsonText | None],
+    facts: StepFacts,
+) -> None:
+    for name, no, validate, default, argument in wanted:
+        text = given.get(no)
+        if text is not None:
+            value = loads(text)
+        elif default is not _MISSING:
+            filled[name] = default
+            continue
+        else:
+            value = None
+        if validate is not None:
+            try:
+                value = validate(value)
+            except ValidationError as error:
+                if text is None:
+                    raise _missing(argument, (), facts) from None
+                raise _invalid(argument, error, facts) from None
+        filled[name] = value
+
+
+# ------------------------------------------------------------------------------ errors
+
+
+def _missing(argument: Argument, known: Iterable[str], facts: StepFacts) -> PermanentError:
+    name, label = argument.parameter.name, argument.label
+    if argument.origin == "result":
+        reason = f"step {label!r} has no result: it was skipped, or resolved without one"
+    elif argument.origin == "config":
+        reason = f"the step's configuration has no {label!r}{did_you_mean(label, known)}"
+    else:
+        reason = f"the task's input has no {label!r}{did_you_mean(label, known)}"
+    return PermanentError(
+        f"parameter {name!r} of step {facts.spec.name!r} cannot be filled: {reason}",
+        code=f"MISSING_{argument.origin.upper()}",
+        details={"parameter": name, "source": argument.origin, "key": label or None},
+    )
+
+
+def _invalid(argument: Argument, error: ValidationError, facts: StepFacts) -> PermanentError:
+    name, label = argument.parameter.name, argument.label
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    root = f"$.{label}" if label and argument.origin != "result" else "$"
+    problems: list[Json] = [{"path": _path(root, each), "problem": each["msg"]} for each in found]
+    source = {"input": "the task's input", "config": "the step's configuration"}.get(
+        argument.origin, f"the result of step {label!r}"
+    )
+    shown = "; ".join(f"{_path(root, each)}: {each['msg']}" for each in found[:5])
+    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+    return PermanentError(
+        f"parameter {name!r} of step {facts.spec.name!r} does not accept {source}: {shown}{more}",
+        code=f"INVALID_{argument.origin.upper()}",
+        details={
+            "parameter": name,
+            "source": argument.origin,
+            "key": label or None,
+            "problems": problems,
+        },
+    )
+
+
+def _path(root: str, problem: ErrorDetails) -> str:
+    return root + "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]
+    )

@@ -1,0 +1,158 @@
+"""What can be told before anything runs: do templates and handlers fit together?"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tasker.errors import Misuse, Problem
+from tasker.graph import Graph
+from tasker.handlers.attempt import Upstream
+from tasker.handlers.binding import Argument, bind
+from tasker.handlers.registry import Handlers
+from tasker.handlers.schemas import Schema, disagreement, schema_of
+from tasker.handlers.target import Handler
+from tasker.model import StepSpec, Template
+from tasker.suggest import did_you_mean
+
+
+def check(template: Template, handlers: Handlers) -> list[Problem]:
+    """Tell what would go wrong when `handlers` run tasks of `template`.
+
+    Every step has a handler; every parameter a source that exists; results come from
+    steps before; and the types that handlers name do not contradict the schemas.
+
+    Returns:
+        The problems in the order of the steps; empty where everything fits.
+    """
+    checking = _Checking(template, handlers)
+    return [problem for spec in template.steps for problem in checking.step(spec)]
+
+
+def unused(templates: Iterable[Template], handlers: Handlers) -> list[Problem]:
+    """Tell the registered handlers that no step of `templates` uses."""
+    used = set()
+    for template in templates:
+        for spec in template.steps:
+            found = handlers.find(spec.handler, template.namespace)
+            if found is not None:
+                used.add(id(found.target))
+    problems = []
+    for found in handlers:
+        if id(found.target) not in used:
+            used.add(id(found.target))  # once, however many names it has
+            problems.append(_problem(found, f"no step uses the handler {found.name!r}", ""))
+    return problems
+
+
+class _Checking:
+    """One template against the handlers."""
+
+    def __init__(self, template: Template, handlers: Handlers) -> None:
+        self._template = template
+        self._handlers = handlers
+        self._graph = Graph(template)
+        self._places = {spec.name: f"steps[{no}]" for no, spec in enumerate(template.steps)}
+
+    def step(self, spec: StepSpec) -> Iterator[Problem]:
+        """Tell what is wrong with one step."""
+        place, namespace = self._places[spec.name], self._template.namespace
+        found = self._handlers.find(spec.handler, namespace)
+        if found is None:
+            error = self._handlers.missing(spec.handler, namespace)
+            yield Problem(message=f"step {spec.name!r}: {error}", path=place)
+            return
+        for message in self._messages(spec, found):
+            yield _problem(found, f"step {spec.name!r}: {message}", place)
+
+    def _messages(self, spec: StepSpec, found: Handler) -> Iterator[str]:
+        try:
+            parameters = found.parameters(spec.method)
+            if found.process:
+                assert found.reference  # noqa: S101 - asked for its Misuse
+        except Misuse as error:
+            yield str(error)
+            return
+        upstream = Upstream.of(self._graph, self._graph.numbers[spec.name])
+        for parameter in parameters:
+            try:
+                argument = bind(parameter, upstream, handler=found)
+            except Misuse as error:
+                yield str(error)
+                continue
+            message = self._argument(spec, argument)
+            if message is not None:
+                yield f"parameter {parameter.name!r}: {message}"
+        if spec.result_schema is not None:
+            difference = disagreement(
+                schema_of(found.returns(spec.method), "serialization"), spec.result_schema
+            )
+            if difference is not None:
+                yield f"what it returns does not fit result_schema: {difference}"
+
+    def _argument(self, spec: StepSpec, argument: Argument) -> str | None:
+        match argument.origin:
+            case "input":
+                return self._input(argument)
+            case "config":
+                return self._config(spec, argument)
+            case "result":
+                return self._result(argument)
+        return None
+
+    def _input(self, argument: Argument) -> str | None:
+        schema = self._template.input_schema or {}
+        wanted = schema_of(argument.parameter.annotation, "validation")
+        if argument.key is None:
+            return _told("the input", schema, wanted)
+        declared = schema.get("properties")
+        if not isinstance(declared, Mapping) or not declared:
+            return self._step_that_is_not_before(argument)
+        if argument.key in declared:
+            part = declared[argument.key]
+            given = {**_definitions(schema), **(part if isinstance(part, Mapping) else {})}
+            return _told(f"input {argument.key!r}", given, wanted)
+        if not argument.parameter.required:
+            return None
+        return self._step_that_is_not_before(argument) or (
+            f"input_schema declares no {argument.key!r}{did_you_mean(argument.key, declared)}"
+        )
+
+    def _step_that_is_not_before(self, argument: Argument) -> str | None:
+        """Say so where a parameter is named like a step whose result cannot be there."""
+        if argument.parameter.source is None and argument.key in self._places:
+            return f"step {argument.key!r} does not come before; add it to the dependencies"
+        return None
+
+    def _config(self, spec: StepSpec, argument: Argument) -> str | None:
+        overrides = [steps.get(spec.name) for steps in self._template.environments.values()]
+        configs = [spec.config, *(each.config for each in overrides if each and each.config)]
+        if not argument.parameter.required or any(argument.key in config for config in configs):
+            return None
+        return f"the step's configuration has no {argument.key!r}" + did_you_mean(
+            argument.key, [key for config in configs for key in config]
+        )
+
+    def _result(self, argument: Argument) -> str | None:
+        before = self._template.step(argument.label)
+        wanted = schema_of(argument.parameter.annotation, "validation")
+        told = _told(f"the result_schema of {before.name!r}", before.result_schema or {}, wanted)
+        maker = self._handlers.find(before.handler, self._template.namespace)
+        if told is not None or maker is None:
+            return told
+        try:
+            given = schema_of(maker.returns(before.method), "serialization")
+        except Misuse:  # told where that step is checked
+            return None
+        return _told(f"what step {before.name!r} returns", given, wanted)
+
+
+def _told(what: str, given: Schema, wanted: Schema) -> str | None:
+    difference = disagreement(given, wanted)
+    return f"{what} does not fit its type: {difference}" if difference else None
+
+
+def _definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+
+
+def _problem(found: Handler, message: str, path: str) -> Problem:
+    return Problem(message=message, path=path, file=str(found.file or ""), line=found.line)

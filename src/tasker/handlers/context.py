@@ -1,0 +1,319 @@
+"""What a handler sees of its attempt.
+
+A `Context` is made of what `attempt.py` lists, and only for handlers that ask for one. It
+decodes nothing until asked, so a step costs what its handler uses.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Generator, Iterator, Mapping
+from typing import Any
+
+from tasker.codec import dumps, loads
+from tasker.errors import AttemptCancelled, PermanentError
+from tasker.handlers.attempt import LiveAttempt, StepFacts
+from tasker.model import JsonText, TaskId, TemplateName
+
+
+class Context:
+    """One attempt of one step, as its handler sees it."""
+
+    __slots__ = (
+        "_attempt",
+        "_checkpoint",
+        "_client",
+        "_config",
+        "_facts",
+        "_input",
+        "_logger",
+        "_results",
+    )
+
+    _input: dict[str, Any]  # these five are unset until asked for
+    _config: dict[str, Any]
+    _results: "Results"
+    _client: Any
+    _logger: "StepLogger"
+
+    def __init__(self, facts: StepFacts, attempt: LiveAttempt) -> None:
+        self._facts = facts
+        self._attempt = attempt
+        self._checkpoint = attempt.claim.checkpoint
+
+    def __repr__(self) -> str:
+        return f"<Context {self.template} {self.step}, attempt {self.attempt} of {self.task_id}>"
+
+    # -- which attempt this is
+
+    @property
+    def task_id(self) -> TaskId:
+        return self._attempt.claim.task_id
+
+    @property
+    def step(self) -> str:
+        """The step's name."""
+        return self._facts.spec.name
+
+    @property
+    def template(self) -> TemplateName:
+        return self._facts.template
+
+    @property
+    def namespace(self) -> str:
+        return self._facts.template.namespace
+
+    @property
+    def attempt(self) -> int:
+        """The attempt's number, from 1; never used twice."""
+        return self._attempt.claim.attempt
+
+    @property
+    def counted_attempts(self) -> int:
+        """Attempts that count against `max_attempts`, this one included.
+
+        Less than `attempt` after an operator's reset, or a worker's shutdown.
+        """
+        return self._attempt.claim.counted_attempts
+
+    @property
+    def max_attempts(self) -> int:
+        """All attempts that the step may have, >= 1."""
+        return self._facts.max_attempts
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether an earlier attempt began, and may have left effects."""
+        return self._attempt.claim.attempt > 1
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether a failure of this attempt is final."""
+        return self._attempt.claim.counted_attempts >= self._facts.max_attempts
+
+    @property
+    def idempotency_key(self) -> str:
+        """The step's own name for its effects: the same in every attempt, in no other step."""
+        return f"{self._attempt.claim.task_id}:{self._facts.spec.name}"
+
+    @property
+    def correlation_id(self) -> str:
+        """Ties together tasks of several namespaces that serve one purpose."""
+        return self._attempt.task.correlation_id
+
+    @property
+    def trace(self) -> str | None:
+        """The W3C traceparent of the request that created the task; None where it had none."""
+        return self._attempt.task.trace
+
+    @property
+    def parent_id(self) -> TaskId | None:
+        """The task that created this one."""
+        return self._attempt.task.parent_id
+
+    # -- what it is given
+
+    @property
+    def input(self) -> Mapping[str, Any]:
+        """The task's input. A copy of this attempt's own."""
+        try:
+            return self._input
+        except AttributeError:
+            self._input = as_object(loads(self._attempt.task.context))
+            return self._input
+
+    def get_input(self, key: str) -> Any:
+        """Tell one input; None where there is none."""
+        return self.input.get(key)
+
+    def get_input_or(self, key: str, default: Any) -> Any:
+        """Tell one input; `default` where there is none, or it is null."""
+        value = self.input.get(key)
+        return default if value is None else value
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """What the template hands to this step (`handler.initialization`)."""
+        try:
+            return self._config
+        except AttributeError:
+            self._config = as_object(loads(self._facts.config))
+            return self._config
+
+    def get_config(self, key: str) -> Any:
+        """Tell one value of the step's configuration; None where there is none."""
+        return self.config.get(key)
+
+    @property
+    def results(self) -> "Results":
+        """Results of all steps before this one, by name: not only of direct dependencies."""
+        try:
+            return self._results
+        except AttributeError:
+            self._results = Results(self._facts, self._attempt.results)
+            return self._results
+
+    def get_dependency_result(self, step: str) -> Any:
+        """Tell the result of a step before this one; None where it has none.
+
+        Raises:
+            PermanentError: `step` does not come before this one.
+        """
+        return self.results[step]
+
+    def get_dependency_field(self, step: str, *path: str) -> Any:
+        """Tell a part of a result: `("reserve", "hold", "id")`; None where it has no such part.
+
+        Raises:
+            PermanentError: `step` does not come before this one.
+        """
+        value = self.results[step]
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    # -- what it can do
+
+    @property
+    def client(self) -> Any:  # the engine's room
+        """Creates and reads tasks: awaited in async handlers, blocking in others.
+
+        What it creates carries this task's correlation id, and another attempt that
+        creates the same again comes to the same tasks.
+        """
+        try:
+            return self._client
+        except AttributeError:
+            services = self._attempt.services
+            self._client = services.client(self._attempt, blocking=self._facts.blocking)
+            return self._client
+
+    @property
+    def logger(self) -> "StepLogger":
+        """The logger of the handler's module; its records carry task, step and attempt."""
+        try:
+            return self._logger
+        except AttributeError:
+            facts = {
+                "task_id": self.task_id,
+                "step": self.step,
+                "attempt": self.attempt,
+                "correlation_id": self.correlation_id,
+            }
+            self._logger = StepLogger(logging.getLogger(self._facts.logger), facts)
+            return self._logger
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt must stop; `heartbeat` tells why."""
+        return bool(self._attempt.cancelled)
+
+    def heartbeat(self) -> None:
+        """Ask whether to go on; costs nothing, so ask often where a loop is long.
+
+        Async handlers need not: they are interrupted where they await.
+
+        Raises:
+            AttemptCancelled: The attempt timed out, its task was cancelled, or the worker
+                lost its lease.
+        """
+        if self._attempt.cancelled:
+            raise AttemptCancelled(f"{self!r} must stop: {self._attempt.cancelled}")
+
+    @property
+    def last_checkpoint(self) -> Any:
+        """What was last given to `checkpoint`, by this attempt or one before; None at first."""
+        return None if self._checkpoint is None else loads(self._checkpoint)
+
+    def checkpoint(self, value: Any) -> Awaitable[None]:
+        """Save how far the work has come, for the attempt that follows if this one dies.
+
+        `await context.checkpoint(value)` in async handlers, plain `context.checkpoint(value)`
+        in others: in a thread it returns when `value` is stored.
+
+        Args:
+            value: Anything that has a JSON form. It replaces the checkpoint before.
+
+        Raises:
+            AttemptCancelled: This attempt must stop; nothing was saved.
+            InvalidInput: `value` has no JSON form.
+            TooLarge: It is too large.
+        """
+        self.heartbeat()
+        text = dumps(value, what="checkpoint")
+        saving = self._attempt.services.save_checkpoint(self._attempt, text)
+        self._checkpoint = text
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # a thread of its own: block
+            saving.result()
+            return _SAVED
+        return asyncio.wrap_future(saving)
+
+
+class _Saved(Awaitable[None]):
+    """What `checkpoint` returns where it has waited already."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+
+_SAVED = _Saved()
+
+
+class Results(Mapping[str, Any]):
+    """Results of the steps before one step, by name; decoded when asked for.
+
+    A step that was skipped, or resolved without a result, has None. Asking for a step
+    that does not come before raises PermanentError, since no retry can change that.
+    """
+
+    __slots__ = ("_facts", "_texts", "_values")
+
+    def __init__(self, facts: StepFacts, texts: Mapping[int, JsonText | None]) -> None:
+        self._facts = facts
+        self._texts = texts
+        self._values: dict[str, Any] = {}
+
+    def __getitem__(self, step: str) -> Any:
+        if step not in self._values:
+            no = self._facts.upstream.get(step)
+            if no is None:
+                raise _not_upstream(self._facts, step)
+            text = self._texts.get(no)
+            self._values[step] = None if text is None else loads(text)
+        return self._values[step]
+
+    def get(self, step: str, default: Any = None) -> Any:
+        return self[step] if step in self._facts.upstream else default
+
+    def __contains__(self, step: object) -> bool:
+        return step in self._facts.upstream
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts.upstream)
+
+    def __len__(self) -> int:
+        return len(self._facts.upstream)
+
+
+def _not_upstream(facts: StepFacts, step: str) -> PermanentError:
+    before = list(facts.upstream)
+    shown = ", ".join(before[:10]) + (", ..." if len(before) > 10 else "")
+    return PermanentError(
+        f"step {facts.spec.name!r} cannot have the result of {step!r}, which does not come"
+        f" before it; before it come: {shown or 'none'}",
+        code="NOT_UPSTREAM",
+    )
+
+
+class StepLogger(logging.LoggerAdapter[logging.Logger]):
+    """Adds the facts of an attempt to what each record carries."""
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """Tell a decoded JSON object; an empty one where it is something else."""
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,138 @@
+"""How code says that something is a handler, and where a parameter comes from."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, overload
+
+from tasker.errors import Misuse
+
+Target = TypeVar("Target", bound=Callable[..., Any])
+
+_ATTRIBUTE = "__tasker_handler__"
+
+
+# ------------------------------------------------------------------- parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`Annotated[T, Result("step")]`: the result of that step, one before this one."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """`Annotated[T, Input("key")]`: the task's input of that name; `Input()`: all of it."""
+
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`Annotated[T, Config("key")]`: what the template hands to the step under that name."""
+
+    key: str
+
+
+Source = Result | Input | Config
+
+
+# --------------------------------------------------------------------- handlers
+
+
+class StepHandler:
+    """Base of handlers that are classes.
+
+    Every attempt gets its own instance, made without arguments. A method may have
+    parameters as a handler function has them; `call(self, context)` is the plain case.
+    """
+
+    handler_name: ClassVar[str] = ""
+    """Name that templates use, `::` allowed; "": the name of the class."""
+
+    def call(self, *args: Any, **parameters: Any) -> Any:
+        """Do the step's work and return its result; may be `async def`.
+
+        Write it as `call(self, context)`, or with parameters of your own: this signature
+        is so wide that type checkers accept both.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define call(self, context)")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What `@handler` notes on its target."""
+
+    names: tuple[str, ...] = ()
+    process: bool = False
+
+
+def registration_of(target: object) -> Mark | None:
+    """Tell what `@handler` noted on `target` itself; a class does not inherit it."""
+    mark = getattr(target, "__dict__", {}).get(_ATTRIBUTE)
+    return mark if isinstance(mark, Mark) else None
+
+
+def normalised(name: str) -> str:
+    """Write a handler's name with dots: `A::B`, `::A::B` and `A.B` are one name."""
+    return name.strip().replace("::", ".").strip(".")
+
+
+@overload
+def handler(target: Target, /) -> Target: ...
+
+
+@overload
+def handler(
+    target: str | None = None, /, *, name: str | None = None, process: bool = False
+) -> Callable[[Target], Target]: ...
+
+
+def handler(
+    target: Any = None, /, *, name: str | None = None, process: bool = False
+) -> Any:  # the overloads tell the types
+    """Mark a function or class as a handler; it stays as it is and can be called as before.
+
+    Use it bare, with a name (`@handler("Payments::StepHandlers::Validate")`), or several
+    times for several names.
+
+    Args:
+        target: The function or class, or its name.
+        name: The same name, as a keyword. None: the function's or class's own.
+        process: Run it in a process of its own, because it computes for long. It must be
+            a sync function, or a class, at the top of a module.
+
+    Raises:
+        Misuse: It is neither function nor class, the name is empty, or it is async and
+            meant for a process.
+    """
+    if isinstance(target, str):
+        if name is not None:
+            raise Misuse(f'@handler("{target}", name="{name}") names it twice; give one name')
+        target, name = None, target
+    if name is not None and not normalised(name):
+        raise Misuse("@handler needs a name that is not empty")
+    if target is not None:
+        return _marked(target, name, process)
+    return lambda target: _marked(target, name, process)
+
+
+def _marked(target: Any, name: str | None, process: bool) -> Any:
+    if not (inspect.isfunction(target) or inspect.isclass(target)):
+        raise Misuse(f"@handler marks functions and classes, not a {type(target).__name__}")
+    if process and inspect.iscoroutinefunction(target):
+        raise Misuse(f"{target.__qualname__} is async; process=True is for functions that compute")
+    before = registration_of(target) or Mark()
+    own = normalised(name or "") or own_name(target)
+    names = (own, *(other for other in before.names if other != own))
+    setattr(target, _ATTRIBUTE, Mark(names, process or before.process))
+    return target
+
+
+def own_name(target: Any) -> str:
+    """Tell the name of a function or class that was given no other."""
+    if inspect.isclass(target):
+        return normalised(str(vars(target).get("handler_name") or target.__name__))
+    return str(getattr(target, "__name__", type(target).__name__))

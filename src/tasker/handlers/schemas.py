@@ -1,0 +1,146 @@
+"""Whether two JSON Schemas can be talking about the same value. Rough on purpose.
+
+Only contradictions are found: kinds that have nothing in common, and properties that one
+side requires and the other, which lists its own, does not know. What cannot be decided is
+taken to agree.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from pydantic.errors import (
+    PydanticInvalidForJsonSchema,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+)
+
+from tasker.handlers.signature import adapter_of
+
+Schema = Mapping[str, Any]
+
+_KINDS = frozenset({"null", "boolean", "number", "string", "array", "object"})
+_DEEPEST = 8
+
+
+def schema_of(annotation: Any, mode: Literal["validation", "serialization"]) -> Schema:
+    """Tell the JSON Schema of a type: what it takes, or what it becomes; {} where it has none."""
+    if annotation is Any or annotation is object:
+        return {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return adapter_of(annotation).json_schema(mode=mode)
+    except (PydanticUserError, PydanticUndefinedAnnotation, PydanticInvalidForJsonSchema):
+        return {}
+
+
+def disagreement(given: Schema, wanted: Schema) -> str | None:
+    """Tell how a value that fits `given` cannot fit `wanted`.
+
+    Returns:
+        The first contradiction, as in "$.cents is string, not integer"; None where there
+        is none that shows.
+    """
+    return _differ(_Side(given, given), _Side(wanted, wanted), "$", 0)
+
+
+class _Side:
+    """A part of a schema, and the whole that its references point into."""
+
+    def __init__(self, whole: Schema, part: Any) -> None:
+        self.whole = whole
+        self.part: Schema = part if isinstance(part, Mapping) else {}
+        for _ in range(_DEEPEST):
+            reference = self.part.get("$ref")
+            if not isinstance(reference, str):
+                break
+            self.part = _pointed(whole, reference)
+
+    def inner(self, part: Any) -> "_Side":
+        return _Side(self.whole, part)
+
+    def kinds(self) -> frozenset[str]:
+        """Tell the kinds of value it allows; integers count as numbers."""
+        part = self.part
+        named = part.get("type")
+        if named is not None:
+            names: Iterable[str] = [named] if isinstance(named, str) else named
+            return frozenset("number" if name == "integer" else name for name in names)
+        if "const" in part:
+            return frozenset({_kind_of(part["const"])})
+        if "enum" in part:
+            return frozenset(_kind_of(value) for value in part["enum"])
+        for key in ("anyOf", "oneOf"):
+            if key in part:
+                return frozenset().union(*(self.inner(each).kinds() for each in part[key]))
+        return _KINDS
+
+    def shown(self) -> str:
+        """Name the kinds for people: "integer", "string or null"."""
+        named = self.part.get("type")
+        if isinstance(named, str):
+            return named
+        return " or ".join(sorted(self.kinds(), key=lambda kind: (kind == "null", kind)))
+
+    @property
+    def properties(self) -> Schema:
+        found = self.part.get("properties")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def lists_all(self) -> bool:
+        """Whether a property that is not listed is not there."""
+        return bool(self.properties) and not (
+            self.part.get("additionalProperties") or self.part.get("patternProperties")
+        )
+
+
+def _differ(given: _Side, wanted: _Side, path: str, depth: int) -> str | None:
+    if not given.kinds() & wanted.kinds():
+        return f"{path} is {given.shown()}, not {wanted.shown()}"
+    if depth == _DEEPEST:
+        return None
+    return _objects_differ(given, wanted, path, depth) or _arrays_differ(given, wanted, path, depth)
+
+
+def _objects_differ(given: _Side, wanted: _Side, path: str, depth: int) -> str | None:
+    for name in wanted.part.get("required", ()):
+        if given.lists_all and name not in given.properties:
+            return f"{path} has no {name!r}, which is required"
+    for name, part in wanted.properties.items():
+        if name in given.properties:
+            found = _differ(
+                given.inner(given.properties[name]), wanted.inner(part), f"{path}.{name}", depth + 1
+            )
+            if found is not None:
+                return found
+    return None
+
+
+def _arrays_differ(given: _Side, wanted: _Side, path: str, depth: int) -> str | None:
+    if "items" not in given.part or "items" not in wanted.part:
+        return None
+    return _differ(
+        given.inner(given.part["items"]), wanted.inner(wanted.part["items"]), f"{path}[]", depth + 1
+    )
+
+
+def _pointed(whole: Schema, reference: str) -> Schema:
+    """Follow `#/$defs/Name`; {} where it leads elsewhere."""
+    found: Any = whole
+    for part in reference.removeprefix("#/").split("/"):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _kind_of(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "object" if isinstance(value, Mapping) else "array"

@@ -1,0 +1,223 @@
+"""What a handler's signature asks for, read once per handler."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
+
+from tasker.errors import Misuse
+from tasker.handlers.context import Context
+from tasker.handlers.decorators import Config, Input, Result, Source
+from tasker.model import Json, JsonObject
+
+_CONTEXT_NAMES = ("context", "ctx")
+_ALIASES = {"Json": (Json, Any), "JsonObject": (JsonObject, dict[str, Any])}
+"""Ours that refer to themselves by names that only their module knows, and what they mean."""
+
+Validate = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter of a handler."""
+
+    name: str
+    annotation: Any  #: without our markers; Any where there is none
+    source: Source | None  #: what its marker says; None: its name decides
+    takes_context: bool
+    validate: Validate | None  #: converts a JSON value; None: every value is taken as it is
+    default: Any  #: inspect.Parameter.empty where it is required
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One parameter of a handler, as errors call it: told only when there is one."""
+
+    handler: object
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.handler}: parameter {self.name!r}"
+
+
+def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Parameter, ...]:
+    """Tell what `function` asks for.
+
+    Args:
+        function: A function or bound method.
+        what: What it is called in errors; made text only then.
+
+    Raises:
+        Misuse: A parameter cannot be filled, and why.
+    """
+    try:
+        signature = _signature(function)
+    except (ValueError, TypeError):
+        raise Misuse(f"{what} has no signature that Python can tell; write it as `def`") from None
+    names = _Names(function)
+    return tuple(
+        _read(parameter, names, _Place(what, parameter.name))
+        for parameter in signature.parameters.values()
+    )
+
+
+def return_annotation(function: Callable[..., Any]) -> Any:
+    """Tell the type that `function` says it returns; Any where it says none that exists."""
+    try:
+        annotation = _signature(function).return_annotation
+        if annotation is inspect.Signature.empty:
+            return Any
+        return _Names(function).resolved(annotation, "")
+    except (Misuse, ValueError, TypeError):
+        return Any
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except NameError:  # from Python 3.14 on, annotations are evaluated when asked for
+        from annotationlib import Format  # type: ignore[import-not-found,unused-ignore]
+
+        how: dict[str, Any] = {"annotation_format": Format.STRING}
+        return inspect.signature(function, **how)
+
+
+def _read(parameter: inspect.Parameter, names: "_Names", what: object) -> Parameter:
+    _refuse_odd_kinds(parameter, what)
+    if isinstance(parameter.default, Source) or parameter.default in (Result, Input, Config):
+        raise Misuse(
+            f"{what} has a marker as its default; write"
+            f" `{parameter.name}: Annotated[type, {parameter.default!r}]`"
+        )
+    if parameter.annotation is inspect.Parameter.empty:
+        return Parameter(
+            name=parameter.name,
+            annotation=Any,
+            source=None,
+            takes_context=parameter.name in _CONTEXT_NAMES,
+            validate=None,
+            default=parameter.default,
+        )
+    annotation, source = _without_markers(names.resolved(parameter.annotation, what), what)
+    takes_context = source is None and _is_context(annotation)
+    return Parameter(
+        name=parameter.name,
+        annotation=annotation,
+        source=source,
+        takes_context=takes_context,
+        validate=None if takes_context else _validator(annotation, what),
+        default=parameter.default,
+    )
+
+
+def _refuse_odd_kinds(parameter: inspect.Parameter, what: object) -> None:
+    if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+        raise Misuse(
+            f"{what} takes whatever it is given (`{parameter}`), but parameters are filled by"
+            " name; name them, or use functools.wraps where a decorator wraps the handler"
+        )
+    if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+        raise Misuse(f"{what} is positional-only, but parameters are filled by name; drop the `/`")
+
+
+def _without_markers(annotation: Any, what: object) -> tuple[Any, Source | None]:
+    """Split `Annotated[T, marker, ...]` into the type that remains and the marker."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, None
+    kept, *notes = get_args(annotation)
+    if any(note in (Result, Input, Config) for note in notes if isinstance(note, type)):
+        raise Misuse(f'{what} has a marker that was not called; write e.g. Input() or Result("a")')
+    sources = [note for note in notes if isinstance(note, Source)]
+    if len(sources) > 1:
+        raise Misuse(f"{what} has {len(sources)} markers; it can come from one place only")
+    rest = tuple(note for note in notes if not isinstance(note, Source))
+    return (Annotated[(kept, *rest)] if rest else kept), (sources[0] if sources else None)
+
+
+def _is_context(annotation: Any) -> bool:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (typing.Union, types.UnionType):
+        return Context in get_args(annotation)
+    return annotation is Context
+
+
+def _validator(annotation: Any, what: object) -> Validate | None:
+    if annotation is Any or annotation is object:
+        return None
+    try:
+        return adapter_of(annotation).validator.validate_python
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise Misuse(
+            f"{what} has a type that no JSON value can become: {reason}. Dataclasses, pydantic"
+            " models, typed dicts and the standard library's types can"
+        ) from error
+
+
+def adapter_of(annotation: Any) -> TypeAdapter[Any]:
+    """Make the adapter of a type, complete.
+
+    Raises:
+        PydanticUserError: pydantic knows nothing of the type.
+        PydanticUndefinedAnnotation: The type refers to a name that does not exist.
+    """
+    adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+    if not adapter.pydantic_complete:
+        adapter.rebuild(force=True, raise_errors=True)
+    return adapter
+
+
+class _Names:
+    """The names that a function's annotations may use when they are written as text."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        plain: Any = inspect.unwrap(function)
+        plain = getattr(plain, "func", plain)  # of a functools.partial
+        if not hasattr(plain, "__globals__"):  # an object that can be called
+            plain = inspect.getattr_static(type(plain), "__call__", plain)
+        self._globals: dict[str, Any] = getattr(plain, "__globals__", {})
+        self._closure: dict[str, Any] = {
+            name: meant
+            for name, (alias, meant) in _ALIASES.items()
+            if self._globals.get(name) is alias
+        }
+        code = getattr(plain, "__code__", None)
+        for name, cell in zip(
+            code.co_freevars if code else (),
+            getattr(plain, "__closure__", None) or (),
+            strict=False,
+        ):
+            try:
+                self._closure[name] = cell.cell_contents
+            except ValueError:  # not filled yet
+                continue
+
+    def resolved(self, annotation: Any, what: object) -> Any:
+        """Tell the type that an annotation means, also where it is text.
+
+        Raises:
+            Misuse: It cannot be evaluated.
+        """
+        for alias, meant in _ALIASES.values():
+            if annotation == alias:
+                return meant
+        holder = types.SimpleNamespace(__annotations__={"it": annotation})
+        try:
+            hints = typing.get_type_hints(holder, self._globals, self._closure, include_extras=True)
+        except Exception as error:  # an annotation is code, and may raise anything
+            raise Misuse(
+                f"{what} has an annotation that cannot be evaluated ({annotation!r}):"
+                f" {type(error).__name__}: {error}; what it names must be importable when the"
+                " worker runs, not only under TYPE_CHECKING"
+            ) from error
+        return hints["it"]

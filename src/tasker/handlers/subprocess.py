@@ -1,0 +1,93 @@
+"""Calling a handler in a process of its own, for work that computes.
+
+The engine submits `run_in_subprocess` to its process pool with what pickles: a plan's
+`packed` form, the claim, the task's input and the results the plan needs. The child
+imports the handler's module once and keeps the plan. Its handlers see the same context,
+but cannot reach the worker: there is no checkpoint and no client, and what stops them is
+the end of their process.
+"""
+
+import pickle
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import lru_cache
+from typing import Any
+
+from tasker.codec import DEFAULT_LIMIT, dumps
+from tasker.errors import Misuse, PermanentError, RetryableError, StepError
+from tasker.handlers.attempt import LiveAttempt, Upstream
+from tasker.handlers.binding import Plan, plan_with
+from tasker.handlers.target import Handler
+from tasker.model import Claim, JsonText, StepSpec, TaskInput
+
+
+class NoServices:
+    """The services of an attempt that has no worker at hand: each refuses."""
+
+    def client(self, attempt: LiveAttempt, *, blocking: bool) -> Any:
+        raise Misuse("a handler in a process of its own has no client; use process=False")
+
+    def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
+        raise Misuse("a handler in a process of its own cannot checkpoint; use process=False")
+
+
+def run_in_subprocess(
+    packed: bytes,
+    claim: Claim,
+    task: TaskInput,
+    results: Mapping[int, JsonText | None],
+    limit: int = DEFAULT_LIMIT,
+) -> JsonText:
+    """Call a handler and tell its result as text; runs in the child.
+
+    Args:
+        packed: `Plan.packed`.
+        claim: The attempt.
+        task: What its task was given.
+        results: Of the steps in `Plan.needs`, by number.
+        limit: The most bytes the result may have.
+
+    Raises:
+        InvalidInput: The result has no JSON form.
+        TooLarge: It exceeds `limit`.
+        BaseException: What the handler raised, or something alike that can travel between
+            processes.
+    """
+    try:
+        value = _unpacked(packed).call(LiveAttempt(claim, task, results, NoServices()))
+        return dumps(value, what="the result", limit=limit)
+    except BaseException as error:  # sys.exit included: it belongs to the attempt
+        portable = _portable(error)
+        if portable is error:
+            raise
+        raise portable from error
+
+
+@lru_cache(maxsize=1024)
+def _unpacked(packed: bytes) -> Plan:
+    reference, name, template, (step, method, retry), before, config = pickle.loads(packed)  # noqa: S301 - from our own parent process
+    spec = StepSpec(name=step, method=method, retry=retry)
+    upstream = Upstream.numbered(before)
+    return plan_with(Handler(name, reference.load()), spec, upstream, template, config)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Tell an error that survives pickling; one that does not would break the whole pool."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
+    except Exception:  # its constructor may do anything
+        return _likeness(error)
+    return error
+
+
+def _likeness(error: BaseException) -> StepError:
+    kind = type(error).__name__
+    if isinstance(error, Misuse):
+        return PermanentError(str(error), code=error.code)
+    if isinstance(error, PermanentError):
+        return PermanentError(str(error), code=error.code, details=error.details)
+    if isinstance(error, RetryableError):
+        return RetryableError(
+            str(error), retry_after=error.retry_after, code=error.code, details=error.details
+        )
+    return RetryableError(f"{kind}: {error}", details={"type": kind})

@@ -1,0 +1,223 @@
+"""One handler: a function, a class, or an object that has a `call` method."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tasker.errors import Misuse
+from tasker.handlers.decorators import StepHandler, registration_of
+from tasker.handlers.importing import Origin, origin_of, shown
+from tasker.handlers.signature import Parameter, read_parameters, return_annotation
+
+
+class Reference(NamedTuple):
+    """How another process finds a handler."""
+
+    origin: Origin
+    qualname: str
+
+    def load(self) -> Any:
+        """Import the module and tell the function or class."""
+        return functools.reduce(getattr, self.qualname.split("."), self.origin.load())
+
+
+class Handler:
+    """What does a step's work, and what is known of it.
+
+    Args:
+        name: The name under which it is registered, or its dotted path.
+        target: The function, class, or object with a `call` method.
+    """
+
+    __slots__ = ("_async", "_entries", "_parameters", "name", "process", "target")
+
+    def __init__(self, name: str, target: Any) -> None:
+        mark = registration_of(target)
+        self.name = name
+        self.target = target
+        self.process = mark is not None and mark.process
+        self._parameters: dict[str | None, tuple[Parameter, ...]] = {}  #: by method, like these:
+        self._entries: dict[str | None, Callable[..., Any]] = {}
+        self._async: dict[str | None, bool] = {}
+
+    def __repr__(self) -> str:
+        return f"<Handler {self.name} at {self.where}>"
+
+    # -- what it is
+
+    @property
+    def kind(self) -> str:
+        """`function`, `class` or `object`."""
+        if isinstance(self.target, type):
+            return "class"
+        return "object" if self._has_call else "function"
+
+    @property
+    def _has_call(self) -> bool:
+        return not inspect.isroutine(self.target) and callable(getattr(self.target, "call", None))
+
+    @property
+    def module(self) -> str:
+        """Name of the module that defines it."""
+        found = getattr(self.target, "__module__", None)
+        return str(found or type(self.target).__module__)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that defines it; None where Python cannot tell."""
+        try:
+            file = inspect.getsourcefile(_definition(self.target))
+        except TypeError:
+            return None
+        return Path(file) if file else None
+
+    @property
+    def line(self) -> int | None:
+        """The line where its definition begins, from 1; None where Python cannot tell."""
+        definition = _definition(self.target)
+        code = getattr(definition, "__code__", None)
+        if code is not None:
+            return int(code.co_firstlineno)
+        try:
+            return inspect.getsourcelines(definition)[1]
+        except (OSError, TypeError):
+            return None
+
+    @property
+    def where(self) -> str:
+        """`file:line`, or the module where that is all that is known."""
+        return f"{shown(self.file)}:{self.line}" if self.file and self.line else self.module
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        text = inspect.getdoc(self.target) or ""
+        return text.partition("\n")[0]
+
+    # -- how it is called
+
+    def entry(self, method: str | None = None) -> Callable[..., Any]:
+        """Tell what to call with the parameters as keywords.
+
+        Args:
+            method: The method of a class or object; None: `call`.
+
+        Raises:
+            Misuse: There is no such method, or the class needs arguments to be made.
+        """
+        if method not in self._entries:
+            self._entries[method] = self._find_entry(method)
+        return self._entries[method]
+
+    def is_async(self, method: str | None = None) -> bool:
+        """Whether it is awaited; else it blocks, and runs in a thread or process."""
+        if method not in self._async:
+            function = self._function(method)
+            called = inspect.getattr_static(type(function), "__call__", None)
+            self._async[method] = any(map(inspect.iscoroutinefunction, (function, called)))
+        return self._async[method]
+
+    def parameters(self, method: str | None = None) -> tuple[Parameter, ...]:
+        """Tell what it asks for.
+
+        Raises:
+            Misuse: It asks for something that cannot be given.
+        """
+        if method not in self._parameters:
+            self._parameters[method] = self._read(method)
+        return self._parameters[method]
+
+    def returns(self, method: str | None = None) -> Any:
+        """Tell the type it says it returns; Any where it says none."""
+        return return_annotation(self._function(method))
+
+    @property
+    def reference(self) -> Reference:
+        """How another process finds it.
+
+        Raises:
+            Misuse: It is not at the top of a module.
+        """
+        qualname = getattr(self.target, "__qualname__", "")
+        module = sys.modules.get(self.module)
+        at_top = functools.reduce(
+            lambda holder, part: getattr(holder, part, None), qualname.split("."), module
+        )
+        if module is None or at_top is not self.target:
+            raise Misuse(
+                f"{self!r} is meant for a process of its own, which could not find it there:"
+                " define it at the top of a module"
+            )
+        return Reference(origin_of(module), qualname)
+
+    def _find_entry(self, method: str | None) -> Callable[..., Any]:
+        if self.kind == "function":
+            if method not in (None, "call"):
+                raise Misuse(f"{self!r} is a function and has no method {method!r}")
+            return self.target  # type: ignore[no-any-return]  # handlers return what they like
+        name = method or "call"
+        self._refuse_unusable(name)
+        if self.kind == "object":
+            return getattr(self.target, name)  # type: ignore[no-any-return]
+        make: Callable[[], Any] = self.target
+
+        def call(**filled: Any) -> Any:
+            return getattr(make(), name)(**filled)
+
+        return call
+
+    def _read(self, method: str | None) -> tuple[Parameter, ...]:
+        function = self._function(method)
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise Misuse(f"{self!r} is a generator; a handler returns its result")
+        if self.process and self.is_async(method):
+            raise Misuse(f"{self!r} is async; process=True is for functions that compute")
+        return read_parameters(function, what=self)
+
+    def _function(self, method: str | None) -> Callable[..., Any]:
+        """Tell what has the signature that counts, without `self`."""
+        if self.kind != "class":
+            return self.entry(method)
+        name = method or "call"
+        self._refuse_unusable(name)
+        plain = inspect.getattr_static(self.target, name)
+        if isinstance(plain, staticmethod | classmethod):
+            return getattr(self.target, name)  # type: ignore[no-any-return]
+        return plain.__get__(_NOBODY, self.target)  # type: ignore[no-any-return]
+
+    def _refuse_unusable(self, method: str) -> None:
+        cls = self.target if isinstance(self.target, type) else type(self.target)
+        plain = next((vars(base)[method] for base in cls.__mro__ if method in vars(base)), None)
+        if plain is StepHandler.call:
+            raise Misuse(f"{self!r} does not define call(self, context)")
+        if method.startswith("_") or not (callable(plain) or hasattr(plain, "__func__")):
+            raise Misuse(f"{self!r} has no method {method!r}")
+        if cls is self.target:
+            self._refuse_constructor(cls)
+
+    def _refuse_constructor(self, cls: type) -> None:
+        try:
+            inspect.signature(cls).bind()
+        except TypeError as error:
+            raise Misuse(
+                f"{self!r} cannot be made without arguments ({error}); every attempt makes one"
+            ) from None
+        except ValueError:  # a class without a signature: an attempt will tell
+            return
+
+
+_NOBODY = object()
+"""What a method is bound to where only its signature counts, so that `self` is not in it."""
+
+
+def _definition(target: Any) -> Any:
+    """Tell what stands in the source: behind wrappers, partials and instances."""
+    target = inspect.unwrap(target) if callable(target) else target
+    while isinstance(target, functools.partial):
+        target = inspect.unwrap(target.func)
+    if inspect.isroutine(target):
+        return getattr(target, "__func__", target)
+    return target if isinstance(target, type) else type(target)

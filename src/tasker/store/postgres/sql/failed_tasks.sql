@@ -1,0 +1,2 @@
+-- Open tasks in which a step failed for good.
+select id from task where has_failed_step and state = 0

@@ -1,7 +1,0 @@
--- Attempts under way whose worker's lease lapsed. :limit int
-select s.task_id::text, s.no, s.attempt, s.attempt - s.free_tries, t.template_id, w.name
-from worker w
-join step s on s.worker = w.id and s.state = 2
-join task t on t.id = s.task_id
-where w.lease_until <= now()
-limit :limit::int

@@ -1,0 +1,1 @@
+"""Teams: their policies, permissions and API keys."""

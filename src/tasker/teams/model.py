@@ -1,0 +1,104 @@
+"""The values that teams speak of: namespaces and their policies, the audit, API keys.
+
+Standard library only; frozen, as those of `tasker.model`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, NewType
+
+from tasker.model import Json
+
+ApiKeyId = NewType("ApiKeyId", int)
+
+ALL_NAMESPACES = "*"
+"""Among an API key's namespaces: every one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespacePolicy:
+    """Who owns a namespace, and whether its template versions need an approval."""
+
+    namespace: str
+    owner_team: str = ""
+    contact_email: str = ""
+    description: str = ""
+    requires_approval: bool = False
+    """New template versions wait until one of `approvers` agrees."""
+
+    approvers: tuple[str, ...] = ()  #: e-mail addresses
+    updated_by: str = ""
+    updated_at: datetime | None = None  #: None: not stored yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceInfo:
+    """A namespace, its policy, and how many template versions it has of each status."""
+
+    name: str
+    policy: NamespacePolicy | None = None  #: None: nobody declared one
+    templates: int = 0  #: names that have an approved version
+    approved: int = 0
+    pending_approval: int = 0
+    rejected: int = 0
+    retired: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamEvent:
+    """One entry of the audit of namespaces, template versions and API keys."""
+
+    id: int  #: grows with time
+    at: datetime
+    namespace: str | None  #: None: of no single namespace, as an API key
+    subject: str  #: `payments`, `payments.process_refund@2.1.0`, `key 0f3a...`
+    actor: str
+    action: str
+    reason: str
+    before: Json  #: a status, a policy, or None
+    after: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """What an API key may do, and for how long. Its secret is nowhere."""
+
+    id: ApiKeyId
+    name: str
+    prefix: str  #: the public part of the key, by which it is found
+    scopes: tuple[str, ...] = ()  #: permissions, as `tasks:create`
+    namespaces: tuple[str, ...] = ()  #: in which; none: nowhere, `*`: everywhere
+    roles: tuple[str, ...] = ()  #: names of bundles of permissions
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None = None  #: None: never
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None  #: to the minute
+
+    def active(self, now: datetime) -> bool:
+        """Tell whether it is neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    def covers(self, namespace: str) -> bool:
+        """Tell whether it holds in a namespace."""
+        return ALL_NAMESPACES in self.namespaces or namespace in self.namespaces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewApiKey:
+    """An API key about to be stored. See `tasker.teams.api_keys.new_key` for prefix and digest."""
+
+    name: str
+    prefix: str
+    digest: str  #: SHA-256 of the secret, in hexadecimal
+    scopes: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+
+
+class ApiKeyDigest(NamedTuple):
+    """An API key, and what its secret must hash to."""
+
+    key: ApiKey
+    digest: str

@@ -1,0 +1,227 @@
+"""What teams may decide, and who: the rules that both stores share."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from tasker.errors import (
+    InvalidInput,
+    NotAnApprover,
+    NotApproved,
+    NotFound,
+    TaskRegistrationError,
+    WrongState,
+)
+from tasker.model import TemplateId, TemplateName, TemplateStatus, TemplateVersion
+from tasker.store.protocol import AuditNote
+from tasker.store.registry import conflict, unknown
+from tasker.teams.model import ALL_NAMESPACES, ApiKey, NamespacePolicy, NewApiKey
+from tasker.teams.permissions import permissions_of
+from tasker.template.parts import NAMESPACE, NAMESPACE_RULE
+
+APPROVED = TemplateStatus.APPROVED
+PENDING = TemplateStatus.PENDING_APPROVAL
+REJECTED = TemplateStatus.REJECTED
+RETIRED = TemplateStatus.RETIRED
+
+_RANK = (APPROVED, RETIRED, PENDING, REJECTED)  #: of equal contents, which one is meant
+
+
+class VersionRow(NamedTuple):
+    """A template version that was not replaced, and the digest of its content."""
+
+    version: TemplateVersion
+    digest: str
+
+
+class Registering(NamedTuple):
+    """What plan_registration a template comes to."""
+
+    status: TemplateStatus  #: of the version, new or not
+    same: TemplateId | None  #: its content is there already
+    replaces: tuple[TemplateId, ...] = ()
+    before: TemplateStatus | None = None  #: of what it replaces
+
+
+def plan_registration(
+    name: TemplateName,
+    digest: str,
+    there: Sequence[VersionRow],
+    policy: NamespacePolicy | None,
+    *,
+    replace: bool,
+) -> Registering:
+    """Decide what plan_registration a template comes to.
+
+    Content that is there keeps its status. Content that was rejected stands in nobody's
+    way. Where the policy asks for an approval, what is in force stays so until an
+    approver lets the new version take its place.
+
+    Raises:
+        TaskRegistrationError: The version has other content, which is not to be replaced.
+    """
+    same = [found.version for found in there if found.digest == digest]
+    if same:
+        found = min(same, key=lambda version: _RANK.index(version.status))
+        return Registering(found.status, found.id)
+    others = [found.version for found in there if found.version.status is not REJECTED]
+    for other in others:
+        if other.status is RETIRED:
+            raise TaskRegistrationError(
+                f"template {name} is retired, so its version cannot be registered with other"
+                " content: give the changed template a new version"
+            )
+        if not replace:
+            raise conflict(name, other.registered_by, waiting=other.status is PENDING)
+    needed = policy is not None and policy.requires_approval
+    status = PENDING if needed else APPROVED
+    replaced = [other for other in others if status is APPROVED or other.status is PENDING]
+    before = min((other.status for other in others), key=_RANK.index, default=None)
+    return Registering(status, None, tuple(other.id for other in replaced), before)
+
+
+class Decision(NamedTuple):
+    """What approving or rejecting a template version changes."""
+
+    version: TemplateVersion
+    status: TemplateStatus
+    replaces: tuple[TemplateId, ...]
+
+
+def check_decision(
+    name: TemplateName,
+    there: Sequence[VersionRow],
+    policy: NamespacePolicy | None,
+    act: AuditNote,
+    *,
+    approve: bool,
+) -> Decision:
+    """Decide whether somebody may approve or reject the version that waits.
+
+    Four eyes see it: who registered it may withdraw it, by rejecting it, but not approve
+    it. Where the policy asks for no approval any more, anybody may decide about what
+    still waits.
+
+    Raises: NotFound, WrongState (none waits), NotAnApprover, InvalidInput (no reason
+    was given for a rejection).
+    """
+    action = "approve" if approve else "reject"
+    waiting = _the_one(name, there, action, PENDING)
+    own = act.actor.casefold() == waiting.registered_by.casefold()
+    if policy is not None and policy.requires_approval:
+        if own and approve:
+            raise NotAnApprover(
+                f"{act.actor} registered {name}, so another approver must approve it:"
+                f" {_others(policy, act.actor)}"
+            )
+        if not own and act.actor.casefold() not in map(str.casefold, policy.approvers):
+            raise NotAnApprover(
+                f"{act.actor} may not {action} {name}; the approvers of {name.namespace} are"
+                f" {', '.join(policy.approvers)}"
+            )
+    if not approve and not act.reason.strip():
+        raise InvalidInput("a rejection needs a reason", path="$.reason")
+    if not approve:
+        return Decision(waiting, REJECTED, ())
+    in_force = [found.version.id for found in there if found.version.status in (APPROVED, RETIRED)]
+    return Decision(waiting, APPROVED, tuple(in_force))
+
+
+def check_retirement(
+    name: TemplateName, there: Sequence[VersionRow], *, restore: bool
+) -> TemplateVersion:
+    """Tell the version to retire or restore. Raises: NotFound, WrongState."""
+    if restore:
+        return _the_one(name, there, "restore", RETIRED)
+    return _the_one(name, there, "retire", APPROVED)
+
+
+def refusal(version: TemplateVersion, policy: NamespacePolicy | None) -> NotApproved:
+    """The error for creating a task of a template version that takes none."""
+    return NotApproved(str(version.name), version.status, policy.approvers if policy else ())
+
+
+# ----------------------------------------------------------- policies and API keys
+
+
+def policy_columns(policy: NamespacePolicy) -> dict[str, Any]:
+    """Tell what of a policy is stored and compared: all but who stored it, and when."""
+    columns = asdict(policy)
+    del columns["updated_by"], columns["updated_at"]
+    return columns
+
+
+def same_policy(one: NamespacePolicy, other: NamespacePolicy) -> bool:
+    return policy_columns(one) == policy_columns(other)
+
+
+def as_document(policy: NamespacePolicy | None) -> dict[str, Any] | None:
+    """Write a policy as the audit keeps it."""
+    if policy is None:
+        return None
+    columns = policy_columns(policy)
+    del columns["namespace"]
+    return columns
+
+
+def key_document(key: ApiKey) -> dict[str, Any]:
+    """Write an API key as the audit keeps it."""
+    return {
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "namespaces": list(key.namespaces),
+        "roles": list(key.roles),
+        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
+    }
+
+
+def check_api_key(key: NewApiKey) -> None:
+    """Raise InvalidInput unless the key can be stored, and could be used."""
+    if not key.name.strip() or len(key.name) > 200:
+        raise InvalidInput("an API key needs a name of at most 200 characters", path="$.name")
+    for path, texts in (
+        ("name", (key.name,)),
+        ("scopes", key.scopes),
+        ("namespaces", key.namespaces),
+        ("roles", key.roles),
+    ):
+        for text in texts:
+            if not text or len(text) > 200 or not text.isprintable():
+                raise InvalidInput(
+                    f"{text[:60]!r} is empty, longer than 200 characters or not printable",
+                    path=f"$.{path}",
+                )
+    permissions_of(key.scopes, path="$.scopes")
+    for space in key.namespaces:
+        if space != ALL_NAMESPACES and not NAMESPACE.fullmatch(space):
+            raise InvalidInput(
+                f"{space!r} is neither * nor the name of a namespace: {NAMESPACE_RULE}",
+                path="$.namespaces",
+            )
+    if key.expires_at is not None and key.expires_at.tzinfo is None:
+        raise InvalidInput("expires_at needs a time zone", path="$.expires_at")
+
+
+def unknown_key(prefix: str) -> NotFound:
+    return NotFound(f"there is no API key {prefix}")
+
+
+def _the_one(
+    name: TemplateName, there: Sequence[VersionRow], action: str, wanted: TemplateStatus
+) -> TemplateVersion:
+    """Tell the version that has the wanted status."""
+    if not there:
+        raise unknown(name)
+    for found in there:
+        if found.version.status is wanted:
+            return found.version
+    newest = min(
+        (found.version for found in reversed(there)),
+        key=lambda version: _RANK.index(version.status),
+    )
+    raise WrongState(f"template {name}", newest.status, action, {wanted})
+
+
+def _others(policy: NamespacePolicy, actor: str) -> str:
+    names = [name for name in policy.approvers if name.casefold() != actor.casefold()]
+    return " or ".join(names) or "there is none; add one to the policy"

@@ -1,0 +1,1 @@
+"""The template dialects of the two earlier Taskers."""

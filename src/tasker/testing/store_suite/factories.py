@@ -1,0 +1,228 @@
+"""What the laws are played with: templates, tasks, and workers that work by hand."""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Self
+
+import pytest
+
+from tasker import codec
+from tasker.model import (
+    Claim,
+    JsonText,
+    NewTask,
+    Outcome,
+    QueueId,
+    Settled,
+    Step,
+    StepSpec,
+    StepState,
+    Task,
+    TaskId,
+    Template,
+    TemplateId,
+    WorkerId,
+    completed,
+    failed,
+    retried,
+)
+from tasker.store.protocol import AuditNote, Store
+from tasker.testing.store_suite.subject import Subject
+
+ACT = AuditNote(actor="alice", reason="because")
+LEASE = timedelta(seconds=30)
+ERROR = JsonText('{"message":"it broke"}')
+NOBODY = TaskId("01890a5d-ac96-774b-bcce-b302099a8057")  #: the id of no task
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.anyio
+class StoreTests:
+    """StoreTests of one topic. Needs a fixture `subject` that makes a `Subject`."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        return "asyncio"
+
+    @pytest.fixture
+    async def store(self, subject: Subject) -> AsyncIterator[Store]:
+        """A store with nothing in it."""
+        async with subject.connect() as store:
+            if not (await store.schema_status()).ready:
+                await store.upgrade()
+            yield store
+
+    @pytest.fixture
+    async def stores(self, subject: Subject, store: Store) -> AsyncIterator[Sequence[Store]]:
+        """Three store objects on one database; one three times where it cannot be shared."""
+        if not subject.shared:
+            yield [store] * 3
+            return
+        async with subject.connect() as second, subject.connect() as third:
+            yield [store, second, third]
+
+
+# ------------------------------------------------------------------ templates
+
+
+def graph(name: str = "graph", version: str = "1.0.0", /, **steps: str) -> Template:
+    """Make a template: each step by name, with the names it waits for, as in `c="a b"`."""
+    return Template(
+        namespace="suite",
+        name=name,
+        version=version,
+        steps=tuple(
+            StepSpec(name=step, dependencies=tuple(waits.split())) for step, waits in steps.items()
+        ),
+    )
+
+
+def one(name: str = "one") -> Template:
+    """A single step."""
+    return graph(name, only="")
+
+
+def chain() -> Template:
+    """a > b > c."""
+    return graph("chain", a="", b="a", c="b")
+
+
+def diamond() -> Template:
+    """a > b and c > d."""
+    return graph("diamond", a="", b="a", c="a", d="b c")
+
+
+def fan(width: int) -> Template:
+    """start > `width` steps between > end."""
+    between = [f"between_{number}" for number in range(width)]
+    steps = {"start": "", **dict.fromkeys(between, "start"), "end": " ".join(between)}
+    template = graph("fan", **steps)
+    handlers = dict.fromkeys(between, "between")  # a queue for all of them, not one for each
+    return replace(
+        template,
+        steps=tuple(replace(spec, callable=handlers.get(spec.name)) for spec in template.steps),
+    )
+
+
+async def put(store: Store, template: Template) -> TemplateId:
+    """Register a template."""
+    return (await store.register_template(template, registered_by="suite")).stored.id
+
+
+# ---------------------------------------------------------------------- tasks
+
+
+def new_task(template: TemplateId, context: object = None, **fields: Any) -> NewTask:
+    """Describe a task; `fields` are the others of `NewTask`."""
+    task_id = codec.new_task_id()
+    text = codec.dumps({} if context is None else context)
+    fields = {"id": task_id, "correlation_id": task_id, "context": text, **fields}
+    return NewTask(template_id=template, **fields)
+
+
+async def create(
+    store: Store, template: TemplateId, context: object = None, **fields: Any
+) -> TaskId:
+    """Create a task."""
+    created = await store.create_tasks([new_task(template, context, **fields)])
+    return created.tasks[0][0]
+
+
+async def begin(store: Store, template: Template, **fields: Any) -> TaskId:
+    """Register a template and create a task of it."""
+    return await create(store, await put(store, template), **fields)
+
+
+async def steps_of(store: Store, task_id: TaskId) -> Mapping[str, Step]:
+    """Read the steps of a task, by name."""
+    return {step.name: step for step in await store.list_steps(task_id)}
+
+
+async def states_of(store: Store, task_id: TaskId) -> Mapping[str, str]:
+    """Read the states of a task's steps, by name."""
+    return {step.name: step.state.value for step in await store.list_steps(task_id)}
+
+
+# -------------------------------------------------------------------- workers
+
+
+class ManualWorker:
+    """A worker that claims and settles when it is told to."""
+
+    def __init__(self, store: Store, worker: WorkerId, queues: Sequence[QueueId]) -> None:
+        self.store = store
+        self.id = worker
+        self.queues = queues
+
+    @classmethod
+    async def hire(
+        cls,
+        store: Store,
+        name: str = "hand",
+        *,
+        lease: timedelta = LEASE,
+        handlers: Collection[str] | None = None,
+    ) -> Self:
+        """Register a worker for the queues of `handlers` that there are by now; None: for all."""
+        queues = [
+            queue.id
+            for queue in await store.queues()
+            if handlers is None or queue.handler in handlers
+        ]
+        worker = await store.register_worker(
+            name, lease=lease, slots=100, handlers=sorted(handlers or ())
+        )
+        return cls(store, worker, queues)
+
+    async def claim(self, limit: int = 1000) -> list[Claim]:
+        """Claim what is due."""
+        return list((await self.store.claim(self.id, self.queues, limit)).claims)
+
+    async def claim_one(self) -> Claim:
+        """Claim the one step that is due, and no other."""
+        (claim,) = await self.claim()
+        return claim
+
+    async def settle(self, *outcomes: Outcome, claim_up_to: int = 0) -> Settled:
+        """Settle outcomes."""
+        return await self.store.settle(
+            self.id, outcomes, queues=self.queues, claim_up_to=claim_up_to
+        )
+
+    async def complete(self, *claims: Claim, result: object = None) -> Settled:
+        """Complete steps, all with the same result."""
+        return await self.settle(*(completed(claim, codec.dumps(result)) for claim in claims))
+
+    async def fail(self, *claims: Claim) -> Settled:
+        """Let steps fail for good."""
+        return await self.settle(*(failed(claim, ERROR) for claim in claims))
+
+    async def retry(self, claim: Claim, delay: timedelta = timedelta(0)) -> Settled:
+        """Let an attempt fail; another may follow after `delay`."""
+        return await self.settle(retried(claim, ERROR, delay))
+
+    async def work_off(self) -> int:
+        """Complete all that is due, and what that frees; tell how many steps it was."""
+        done = 0
+        while claims := await self.claim():
+            await self.complete(*claims)
+            done += len(claims)
+        return done
+
+
+async def run_down(store: Store, template: Template, *, failing: Iterable[str] = ()) -> Task:
+    """Begin a task and settle all of its steps; those in `failing` fail."""
+    task_id = await begin(store, template)
+    hand = await ManualWorker.hire(store)
+    names = {step.no: step.name for step in await store.list_steps(task_id)}
+    while claims := await hand.claim():
+        for claim in claims:
+            await (hand.fail(claim) if names[claim.no] in failing else hand.complete(claim))
+    return await store.get_task(task_id)
+
+
+async def only_state(store: Store, task_id: TaskId) -> StepState:
+    """Read the state of a task's single step."""
+    (step,) = await store.list_steps(task_id)
+    return step.state

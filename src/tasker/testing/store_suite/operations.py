@@ -1,0 +1,176 @@
+"""What holds for all acts of operators: their audit, and what goes on at the same time."""
+
+import asyncio
+from datetime import datetime
+
+import pytest
+
+from tasker.errors import NotFound, WrongState
+from tasker.model import (
+    AttemptOutcome,
+    JsonText,
+    Settled,
+    Task,
+    TaskId,
+    TaskState,
+    completed,
+)
+from tasker.store.protocol import AuditNote, Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    NOBODY,
+    ManualWorker,
+    StoreTests,
+    begin,
+    chain,
+    create,
+    graph,
+    one,
+    put,
+    run_down,
+    states_of,
+    steps_of,
+)
+from tasker.testing.store_suite.operators import DEEDS, DONE
+
+
+class TestActs(StoreTests):
+    @pytest.mark.parametrize("action", DEEDS)
+    async def test_an_act_needs_a_task(self, store: Store, action: str) -> None:
+        """
+        Of an unknown id, or of what is no id at all.
+        """
+        for task_id in (NOBODY, TaskId("no such task"), TaskId("")):
+            with pytest.raises(NotFound):
+                await DEEDS[action](store, task_id)
+
+    async def test_an_act_needs_steps_that_are_there(self, store: Store) -> None:
+        """
+        The error names those that are not, and nothing is changed.
+        """
+        task = await run_down(store, one(), failing=("only",))
+
+        with pytest.raises(NotFound, match="7, 9"):
+            await store.retry_steps(task.id, ACT, steps=[9, 1, 7])
+        with pytest.raises(NotFound, match="8"):
+            await store.resolve_step(task.id, 8, DONE, ACT)
+
+        assert task == await store.get_task(task.id)
+        assert [] == await store.audit(task.id)
+
+    async def test_every_act_is_in_the_audit(self, store: Store) -> None:
+        """
+        Who did what, when and why, and what it changed; oldest first.
+        """
+        task = await run_down(store, graph("pair", a="", b=""), failing=("a", "b"))
+        acts = [AuditNote(actor=f"actor {n}", reason=f"it's reason {n}") for n in range(5)]
+
+        await store.retry_steps(task.id, acts[0])
+        await store.resolve_step(task.id, 1, None, acts[1])
+        await store.resolve_step(task.id, 2, DONE, acts[2], complete=True)
+        other = await begin(store, one())
+        await store.cancel_task(other, acts[3])
+        third = await run_down(store, one(), failing=("only",))
+        await store.resolve_task(third.id, acts[4])
+
+        audit = await store.audit(task.id)
+        assert [
+            ("actor 0", "it's reason 0", "a", "retry", "error", "enqueued"),
+            ("actor 0", "it's reason 0", "b", "retry", "error", "enqueued"),
+            ("actor 1", "it's reason 1", "a", "resolve_step", "enqueued", "resolved_manually"),
+            ("actor 2", "it's reason 2", "b", "complete_step", "enqueued", "complete"),
+        ] == [
+            (each.actor, each.reason, each.step, each.action, each.before, each.after)
+            for each in audit
+        ]
+        assert all(isinstance(entry.at, datetime) for entry in audit)
+        (cancelled,) = await store.audit(other)
+        assert (None, "cancel", "pending", "cancelled") == (
+            cancelled.step,
+            cancelled.action,
+            cancelled.before,
+            cancelled.after,
+        )
+        (resolved,) = await store.audit(third.id)
+        assert ("resolve_task", "error", "resolved_manually") == (
+            resolved.action,
+            resolved.before,
+            resolved.after,
+        )
+
+    async def test_of_equal_acts_at_once_one_is_done(self, stores: list[Store]) -> None:
+        """
+        The others are told that it was too late.
+        """
+        for action in ("cancel", "resolve_task", "resolve_step"):
+            if action == "cancel":
+                task_id = await begin(stores[0], one())
+            else:
+                task_id = (await run_down(stores[0], one(), failing=("only",))).id
+
+            found = await asyncio.gather(
+                *(DEEDS[action](store, task_id) for store in stores * 2), return_exceptions=True
+            )
+
+            assert 1 == sum(isinstance(each, Task) for each in found)
+            assert 5 == sum(isinstance(each, WrongState) for each in found)
+            assert 1 == len(await stores[0].audit(task_id))
+
+    async def test_acts_beside_settlements_all_come_through(self, stores: list[Store]) -> None:
+        """
+        Cancelling while the last steps settle: either is first, and nobody gets an error
+        that is not about the task's state.
+        """
+        steps = {f"s{number}": "" for number in range(8)}
+        template = await put(stores[0], graph("sinks", **steps))
+        hands = [await ManualWorker.hire(store) for store in stores]
+        for _ in range(15):
+            task_id = await create(stores[0], template)
+            claims = await hands[0].claim()
+
+            *_, cancelled = await asyncio.gather(
+                *(hands[n % 3].complete(claim) for n, claim in enumerate(claims)),
+                stores[2].cancel_task(task_id, ACT),
+                return_exceptions=True,
+            )
+
+            task = await stores[0].get_task(task_id)
+            if isinstance(cancelled, Task):
+                assert TaskState.CANCELLED == task.state
+            else:
+                assert isinstance(cancelled, WrongState)
+                assert TaskState.COMPLETE == task.state
+            states = set((await states_of(stores[0], task_id)).values())
+            assert states <= {"complete", "cancelled"}
+
+    async def test_an_operator_and_a_worker_at_once_do_a_step_once(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        Either the result or the resolution counts, and the other is told so.
+        """
+        template = await put(stores[0], chain())
+        hand = await ManualWorker.hire(stores[0])
+        for _ in range(15):
+            task_id = await create(stores[0], template)
+            claim = await hand.claim_one()
+
+            settled, resolved = await asyncio.gather(
+                hand.settle(completed(claim, JsonText('"worker"'))),
+                stores[1].resolve_step(task_id, 1, JsonText('"operator"'), ACT),
+                return_exceptions=True,
+            )
+
+            assert isinstance(settled, Settled)
+            step = (await steps_of(stores[0], task_id))["a"]
+            history = [row.outcome for row in await stores[0].history(task_id)]
+            if settled.refused:
+                assert isinstance(resolved, Task)
+                assert "operator" == step.result
+                assert [AttemptOutcome.CANCELLED, AttemptOutcome.RESOLVED_MANUALLY] == history
+            else:
+                assert isinstance(resolved, WrongState)
+                assert "worker" == step.result
+                assert [AttemptOutcome.COMPLETE] == history
+            assert 2 == (await hand.claim_one()).no
+            await stores[0].cancel_task(task_id, ACT)

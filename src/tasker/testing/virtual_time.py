@@ -1,0 +1,94 @@
+"""A store in memory whose clock skips the time in which nothing would happen."""
+
+import asyncio
+import sqlite3
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from tasker import codec
+from tasker.clock import ManualClock
+from tasker.model import Claimed, Outcome, QueueId, Settled, WorkerId
+from tasker.store.sqlite import SqliteStore
+
+FOR_EVER = timedelta(days=36_500)  #: a lease that no skipped time outlasts
+
+_AHEAD = """
+    select exists (select 1 from step where state = 2),
+           (select min(run_at) from step
+            where state = 1 and queue_id in (select value from json_each(:queues))),
+           (select min(deadline) from task where state = 0)
+"""
+
+
+class VirtualTimeStore(SqliteStore):
+    """SQLite in memory, for one worker: where that waits for work, time passes at once.
+
+    While an attempt runs, the clock stands still. When none does, it moves on to the next
+    instant at which a step is due, or a task misses its deadline.
+    """
+
+    def __init__(self, clock: ManualClock | None = None) -> None:
+        self.clock = clock or ManualClock()
+        super().__init__("sqlite::memory:", clock=self.clock)
+        self.skipped = timedelta(0)  #: by how much the clock was moved on
+        self.still = asyncio.Event()
+        """Set when a worker waits, and nothing will happen until somebody does something."""
+
+        self._queues: set[QueueId] = set()
+
+    async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
+        self._queues.update(queues)
+        return await super().claim(worker, queues, limit)
+
+    async def settle(
+        self,
+        worker: WorkerId,
+        outcomes: Sequence[Outcome],
+        *,
+        queues: Collection[QueueId] = (),
+        claim_up_to: int = 0,
+    ) -> Settled:
+        settled = await super().settle(worker, outcomes, queues=queues, claim_up_to=claim_up_to)
+        self._work.set()  # whoever waits looks again what is next
+        return settled
+
+    async def wait_for_work(self, timeout: float) -> None:
+        if not self._work.is_set():
+            await self._skip()
+        await super().wait_for_work(timeout)
+
+    async def _skip(self) -> None:
+        queues = codec.orjson_text(sorted(self._queues))
+
+        def look(on: sqlite3.Connection) -> _Ahead:
+            return _Ahead(*on.execute(_AHEAD, {"queues": queues}).fetchone())
+
+        ahead = await self._read(look)
+        instants = [instant for instant in (ahead.due, ahead.deadline) if instant is not None]
+        if ahead.running:
+            return
+        if not instants:
+            self.still.set()
+            return
+        at = _not_before(min(instants))
+        if (pause := at - self.clock.now()) > timedelta(0):
+            self.clock.advance(pause)
+            self.skipped += pause
+        if ahead.deadline == min(instants):
+            await self.sweep()
+        self._work.set()
+
+
+def _not_before(seconds: float) -> datetime:
+    """Tell the first instant of whole microseconds that is not before `seconds` since 1970."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return at if at.timestamp() >= seconds else at + timedelta(microseconds=1)
+
+
+class _Ahead(NamedTuple):
+    """What decides over the next instant; seconds since 1970."""
+
+    running: int
+    due: float | None
+    deadline: float | None

@@ -1,0 +1,96 @@
+"""Attempts without an engine."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from tasker.handlers import Handler, LiveAttempt, Plan, Upstream, compile_plan
+from tasker.model import (
+    Claim,
+    JsonText,
+    Retry,
+    StepSpec,
+    TaskId,
+    TaskInput,
+    TemplateId,
+    TemplateName,
+)
+
+TASK = TaskId("01890a5d-ac96-774b-bcce-b302099a8057")
+TEMPLATE = TemplateName("payments", "checkout", "2.1.0")
+
+
+class FakeServices:
+    """Services that remember what they were asked for."""
+
+    def __init__(self) -> None:
+        self.saved: list[JsonText] = []
+        self.fails: Exception | None = None
+
+    def client(self, attempt: LiveAttempt, *, blocking: bool) -> Any:
+        return "client", attempt.claim.task_id, blocking
+
+    def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
+        saving: Future[None] = Future()
+        if self.fails:
+            saving.set_exception(self.fails)
+        else:
+            self.saved.append(value)
+            saving.set_result(None)
+        return saving
+
+
+def plan(
+    target: Any,
+    *,
+    upstream: tuple[str, ...] = (),
+    config: Mapping[str, Any] | None = None,
+    method: str | None = None,
+    retry: Retry | None = None,
+) -> Plan:
+    """Compile `target` for a step `charge` that comes after `upstream`."""
+    spec = StepSpec(name="charge", config=config or {}, method=method, retry=retry or Retry())
+    found = target if isinstance(target, Handler) else Handler("charge", target)
+    return compile_plan(found, spec, upstream=Upstream.named(*upstream), template=TEMPLATE)
+
+
+def attempt(
+    given: object = None,
+    results: Mapping[int, Any] | None = None,
+    *,
+    number: int = 1,
+    counted_attempts: int = 1,
+    checkpoint: object = None,
+    services: FakeServices | None = None,
+) -> LiveAttempt:
+    """Make an attempt of step 9; `results` are by step number, and become text."""
+    saved = None if checkpoint is None else JsonText(json.dumps(checkpoint))
+    return LiveAttempt(
+        Claim(TASK, 9, number, counted_attempts, saved),
+        TaskInput(
+            TASK, TemplateId(1), JsonText(json.dumps(given or {})), "corr-1", TaskId("parent"), None
+        ),
+        {no: JsonText(json.dumps(value)) for no, value in (results or {}).items()},
+        services or FakeServices(),
+    )
+
+
+def call(
+    target: Callable[..., Any] | Handler,
+    given: object = None,
+    *,
+    results: Mapping[str, Any] | None = None,
+    upstream: tuple[str, ...] = (),
+    config: Mapping[str, Any] | None = None,
+    method: str | None = None,
+) -> Any:
+    """Call `target` as the handler of a step that comes after `upstream` and what has `results`."""
+    results = results or {}
+    names = (*results, *(name for name in upstream if name not in results))
+    compiled = plan(target, upstream=names, config=config, method=method)
+    value = compiled.call(
+        attempt(given, {no: results[name] for no, name in enumerate(results, start=1)})
+    )
+    return asyncio.run(value) if compiled.is_async else value

@@ -1,0 +1,218 @@
+"""What is told before anything runs."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel
+
+from tasker.handlers import Config, Context, Handlers, Input, Result, StepHandler, handler
+from tasker.handlers.check import check, unused
+from tasker.model import JsonObject, StepOverride, StepSpec, Template
+
+SCHEMA: JsonObject = {
+    "type": "object",
+    "properties": {
+        "order_id": {"type": "string"},
+        "cents": {"$ref": "#/$defs/money"},
+        "odd": True,
+    },
+    "$defs": {"money": {"type": "integer"}},
+}
+
+
+class Hold(BaseModel):
+    id: str
+    cents: int
+
+
+def template(
+    *steps: StepSpec, schema: JsonObject | None = SCHEMA, **environments: StepOverride
+) -> Template:
+    return Template(
+        namespace="payments",
+        name="checkout",
+        version="1.0.0",
+        steps=steps,
+        input_schema=schema,
+        environments={name: {"charge": override} for name, override in environments.items()},
+    )
+
+
+def step(name: str, *dependencies: str, **rest: Any) -> StepSpec:
+    return StepSpec(name=name, dependencies=dependencies, **rest)
+
+
+def told(
+    charge: Callable[..., Any],
+    *,
+    schema: JsonObject | None = SCHEMA,
+    reserve: Callable[..., Any] | None = None,
+    reserve_schema: JsonObject | None = None,
+    environments: dict[str, StepOverride] | None = None,
+    **spec: Any,
+) -> list[str]:
+    """Check `charge`, which comes after `reserve` and before `ship`; tell messages only."""
+    handlers = Handlers.of({"reserve": reserve or _reserve, "charge": charge, "ship": _ship})
+    checked = template(
+        step("reserve", result_schema=reserve_schema),
+        step("charge", "reserve", **spec),
+        step("ship", "charge"),
+        schema=schema,
+        **(environments or {}),
+    )
+    problems = check(checked, handlers)
+    for problem in problems:
+        assert ("steps[1]", __file__) == (problem.path, problem.file)
+        assert problem.line
+    return [problem.message.removeprefix("step 'charge': ") for problem in problems]
+
+
+def _reserve(): ...  # type: ignore[no-untyped-def]
+def _ship() -> None: ...
+
+
+def test_what_fits_is_not_told() -> None:
+    def charge(
+        reserve: Hold,
+        order_id: str,
+        cents: int,
+        odd: list[int],
+        again: Annotated[Hold, Result("reserve")],
+        everything: Annotated[dict[str, Any], Input()],
+        fee: Annotated[int, Config("fee")],
+        ctx: Context,
+        note: str = "default",
+        rate: Annotated[float, Config("rate")] = 1.0,
+    ) -> Hold:
+        return reserve
+
+    def reserve() -> Hold:
+        return Hold(id="h", cents=1)
+
+    assert [] == told(
+        charge,
+        reserve=reserve,
+        reserve_schema={"type": "object"},
+        config={"fee": 1},
+        result_schema={"type": "object", "properties": {"id": {"type": "string"}}},
+    )
+
+
+def test_a_step_without_a_handler_is_told_with_a_guess() -> None:
+    (problem,) = check(template(step("charg")), Handlers.of({"charge": _ship}))
+    assert (
+        "step 'charg': there is no handler 'charg' (namespace payments); did you mean 'charge'?"
+        " (at steps[0])"
+    ) == str(problem)
+
+
+def test_an_input_that_no_property_declares_is_told() -> None:
+    def charge(order: str, cent: int) -> None: ...
+
+    assert [
+        "parameter 'order': input_schema declares no 'order'; did you mean 'order_id'?",
+        "parameter 'cent': input_schema declares no 'cent'; did you mean 'cents'?",
+    ] == told(charge)
+
+
+@pytest.mark.parametrize("schema", [None, {}, {"type": "object"}, {"properties": {}}])
+def test_without_declared_properties_every_input_may_be_there(schema: JsonObject | None) -> None:
+    def charge(order: str) -> None: ...
+
+    assert [] == told(charge, schema=schema)
+
+
+@pytest.mark.parametrize("schema", [None, SCHEMA])
+def test_a_step_that_does_not_come_before_is_told(schema: JsonObject | None) -> None:
+    def named(ship: dict[str, Any]) -> None: ...
+    def marked(it: Annotated[Any, Result("ship")]) -> None: ...
+
+    assert [
+        "parameter 'ship': step 'ship' does not come before; add it to the dependencies"
+    ] == told(named, schema=schema)
+    (message,) = told(marked, schema=schema)
+    assert 'asks for Result("ship"), but that step does not come before' in message
+
+
+def test_types_that_contradict_the_schemas_are_told() -> None:
+    def charge(
+        cents: str, reserve: Hold, everything: Annotated[list[int], Input()]
+    ) -> dict[str, Any]:
+        return {}
+
+    assert [
+        "parameter 'cents': input 'cents' does not fit its type: $ is integer, not string",
+        "parameter 'reserve': the result_schema of 'reserve' does not fit its type:"
+        " $ has no 'cents', which is required",
+        "parameter 'everything': the input does not fit its type: $ is object, not array",
+        "what it returns does not fit result_schema: $ is object, not string",
+    ] == told(
+        charge,
+        reserve_schema={"type": "object", "properties": {"id": {}}},
+        result_schema={"type": "string"},
+    )
+
+
+def test_what_a_step_before_returns_must_fit_the_parameter() -> None:
+    async def reserve() -> str:
+        return "held"
+
+    def charge(reserve: Hold) -> None: ...
+
+    assert [
+        "parameter 'reserve': what step 'reserve' returns does not fit its type:"
+        " $ is string, not object"
+    ] == told(charge, reserve=reserve)
+
+
+def test_configuration_that_no_environment_has_is_told() -> None:
+    def charge(fee: Annotated[int, Config("fee")]) -> None: ...
+
+    assert ["parameter 'fee': the step's configuration has no 'fee'; did you mean 'fees'?"] == told(
+        charge, config={"fees": 1}
+    )
+    assert [] == told(charge, environments={"production": StepOverride(config={"fee": 1})})
+    assert 1 == len(told(charge, environments={"production": StepOverride()}))
+
+
+def test_signatures_and_methods_that_cannot_be_called_are_told() -> None:
+    class Charge(StepHandler):
+        def call(self, *everything: Any) -> None: ...
+
+    @handler(process=True)
+    def local() -> None: ...
+
+    (message,) = told(Charge)
+    assert "'everything' takes whatever it is given" in message
+    (message,) = told(Charge, method="refund")
+    assert "has no method 'refund'" in message
+    (message,) = told(local)
+    assert "define it at the top of a module" in message
+
+
+def test_a_broken_step_before_is_told_once_where_it_is() -> None:
+    class Reserve:
+        def other(self) -> str:
+            return ""
+
+    def charge(reserve: Hold) -> None: ...
+
+    handlers = Handlers.of({"reserve": Reserve, "charge": charge})
+    problems = check(template(step("reserve"), step("charge", "reserve")), handlers)
+    assert ["steps[0]"] == [problem.path for problem in problems]
+
+
+def test_handlers_that_no_template_uses_are_told_once() -> None:
+    @handler("used::elsewhere")
+    @handler("used")
+    def used() -> None: ...
+
+    @handler("idle")
+    @handler("idle::too")
+    def idle() -> None: ...
+
+    (problem,) = unused([template(step("used"))], Handlers.of(used, idle))
+    assert "no step uses the handler 'idle'" == problem.message
+    assert idle.__code__.co_firstlineno == problem.line
+    assert [] == unused([template(step("used"), step("idle"))], Handlers.of(used, idle))

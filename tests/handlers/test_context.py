@@ -1,0 +1,277 @@
+import asyncio
+import logging
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.handlers.attempts import TASK, TEMPLATE, FakeServices, attempt, plan
+
+from tasker.errors import AttemptCancelled, InvalidInput, PermanentError
+from tasker.graph import Graph
+from tasker.handlers import Context, LiveAttempt, Upstream
+from tasker.model import Retry, StepSpec, TaskId, Template
+
+
+def sync_handler(ctx: Context) -> Context:
+    return ctx
+
+
+async def async_handler(ctx: Context) -> Context:
+    return ctx
+
+
+def context(live: LiveAttempt | None = None, **how: Any) -> Context:
+    """Make the context of a sync handler."""
+    made: Context = plan(sync_handler, **how).call(live or attempt())
+    return made
+
+
+# ---------------------------------------------------------------------------- facts
+
+
+def test_a_context_tells_which_attempt_it_is() -> None:
+    ctx = context(attempt(number=4, counted_attempts=2), retry=Retry(max_attempts=3))
+    assert (TASK, "charge", TEMPLATE, "payments") == (
+        ctx.task_id,
+        ctx.step,
+        ctx.template,
+        ctx.namespace,
+    )
+    assert (4, 2, 3, True, False) == (
+        ctx.attempt,
+        ctx.counted_attempts,
+        ctx.max_attempts,
+        ctx.is_retry,
+        ctx.is_last_attempt,
+    )
+    assert ("corr-1", TaskId("parent")) == (ctx.correlation_id, ctx.parent_id)
+    assert f"<Context payments.checkout@2.1.0 charge, attempt 4 of {TASK}>" == repr(ctx)
+
+
+@pytest.mark.parametrize(
+    ("counted_attempts", "retry", "last"),
+    [
+        (1, Retry(max_attempts=3), False),
+        (3, Retry(max_attempts=3), True),
+        (4, Retry(max_attempts=3), True),
+        (1, Retry(max_attempts=3, retryable=False), True),
+        (1, Retry(max_attempts=1), True),
+    ],
+)
+def test_the_last_attempt_is_the_one_whose_failure_is_final(
+    counted_attempts: int, retry: Retry, last: bool
+) -> None:
+    assert last is context(attempt(counted_attempts=counted_attempts), retry=retry).is_last_attempt
+
+
+def test_the_idempotency_key_is_the_same_in_every_attempt() -> None:
+    keys = {context(attempt(number=number)).idempotency_key for number in (1, 2, 9)}
+    assert {f"{TASK}:charge"} == keys
+
+
+# ---------------------------------------------------------------------- what is given
+
+
+def test_inputs_are_told_as_the_seeds_tell_them() -> None:
+    ctx = context(attempt({"a": 0, "b": None}))
+    assert (0, None, None) == (ctx.get_input("a"), ctx.get_input("b"), ctx.get_input("c"))
+    assert (0, "default", {}) == (
+        ctx.get_input_or("a", 1),
+        ctx.get_input_or("b", "default"),
+        ctx.get_input_or("c", {}),
+    )
+    assert {"a": 0, "b": None} == ctx.input
+
+
+def test_configuration_is_told_likewise() -> None:
+    ctx = context(config={"url": "http://x"})
+    assert ("http://x", None) == (ctx.get_config("url"), ctx.get_config("port"))
+    assert {"url": "http://x"} == ctx.config
+
+
+def test_what_one_attempt_does_to_its_input_no_other_sees() -> None:
+    compiled, live = plan(sync_handler, config={"list": [1]}), attempt({"list": [1]})
+    spoiled = compiled.call(live)
+    spoiled.input["list"].append(2)
+    spoiled.config["list"].append(2)
+    clean = compiled.call(live)
+    assert ([1], [1]) == (clean.input["list"], clean.config["list"])
+
+
+def test_results_are_those_of_all_steps_before() -> None:
+    ctx = context(
+        attempt(results={1: {"id": {"x": 7}}, 3: None}), upstream=("reserve", "skipped", "nothing")
+    )
+    assert {"reserve": {"id": {"x": 7}}, "skipped": None, "nothing": None} == dict(ctx.results)
+    assert 3 == len(ctx.results)
+    assert {"id": {"x": 7}} == ctx.get_dependency_result("reserve")
+    assert ctx.get_dependency_result("skipped") is None
+    assert 7 == ctx.get_dependency_field("reserve", "id", "x")
+    assert ctx.get_dependency_field("reserve", "id", "y", "z") is None
+    assert ctx.get_dependency_field("skipped", "id") is None
+    assert {"id": {"x": 7}} == ctx.get_dependency_field("reserve")
+
+
+def test_a_step_that_does_not_come_before_is_a_permanent_error() -> None:
+    ctx = context(upstream=("reserve", "pick"))
+    with pytest.raises(PermanentError) as caught:
+        ctx.get_dependency_result("resrve")
+    assert "NOT_UPSTREAM" == caught.value.code
+    assert (
+        "step 'charge' cannot have the result of 'resrve', which does not come before it;"
+        " before it come: reserve, pick"
+    ) == str(caught.value)
+    with pytest.raises(PermanentError):
+        ctx.results["resrve"]
+
+
+def test_results_can_be_asked_for_without_an_error() -> None:
+    ctx = context(upstream=("reserve",))
+    assert "reserve" in ctx.results
+    assert "resrve" not in ctx.results
+    assert ("none", None) == (ctx.results.get("resrve", "none"), ctx.results.get("reserve"))
+
+
+# ---------------------------------------------------------------------------- upstream
+
+
+@given(st.integers(1, 12).flatmap(lambda n: st.sets(st.tuples(*[st.integers(1, n)] * 2))))
+def test_upstream_holds_exactly_the_ancestors(edges: set[tuple[int, ...]]) -> None:
+    size = max((max(edge) for edge in edges), default=1)
+    template = Template(
+        namespace="n",
+        name="t",
+        version="1.0.0",
+        steps=tuple(
+            StepSpec(
+                name=f"s{no}",
+                dependencies=tuple(f"s{parent}" for parent, child in edges if parent < child == no),
+            )
+            for no in range(1, size + 1)
+        ),
+    )
+    graph = Graph(template)
+    for no, name in enumerate(graph.names, start=1):
+        upstream = Upstream.of(graph, no)
+        assert graph.ancestor_names(name) == tuple(upstream)
+        assert {each: graph.numbers[each] for each in upstream} == dict(upstream)
+        assert len(list(upstream)) == len(upstream)
+        assert name not in upstream
+
+
+def test_upstream_can_be_made_of_numbers_with_gaps() -> None:
+    upstream = Upstream.numbered({"b": 5, "a": 2})
+    assert {"a": 2, "b": 5} == dict(upstream)
+    assert 0b100100 == upstream.mask
+    assert {} == dict(Upstream.named())
+
+
+# --------------------------------------------------------------------- stopping, saving
+
+
+def test_a_heartbeat_stops_an_attempt_that_was_cancelled() -> None:
+    live = attempt()
+    ctx = context(live)
+    ctx.heartbeat()
+    before = ctx.cancelled
+
+    live.cancelled = "timed out after 30 s"
+    assert (False, True) == (before, ctx.cancelled)
+    with pytest.raises(AttemptCancelled, match="must stop: timed out after 30 s"):
+        ctx.heartbeat()
+
+
+def test_the_last_checkpoint_of_an_earlier_attempt_is_read() -> None:
+    assert {"row": 7} == context(attempt(checkpoint={"row": 7})).last_checkpoint
+    assert context().last_checkpoint is None
+
+
+def test_a_checkpoint_in_a_thread_blocks_until_it_is_stored() -> None:
+    services = FakeServices()
+    ctx = context(attempt(services=services))
+    waiting: list[Any] = []
+    thread = threading.Thread(target=lambda: waiting.append(ctx.checkpoint({"row": 1})))
+    thread.start()
+    thread.join()
+    assert ['{"row":1}'] == services.saved
+    assert {"row": 1} == ctx.last_checkpoint
+    assert 1 == len(waiting)
+
+
+@pytest.mark.anyio
+async def test_a_checkpoint_in_the_loop_is_awaited() -> None:
+    services = FakeServices()
+    ctx = context(attempt(services=services))
+    await ctx.checkpoint([1])
+    assert ["[1]"] == services.saved
+    assert [1] == ctx.last_checkpoint
+
+
+@pytest.mark.anyio
+async def test_what_a_thread_gets_back_can_be_awaited_as_well() -> None:
+    ctx = context()
+    await await_in_thread(ctx)
+    assert 1 == ctx.last_checkpoint
+
+
+async def await_in_thread(ctx: Context) -> None:
+    saved = await asyncio.to_thread(ctx.checkpoint, 1)
+    await saved
+
+
+@pytest.mark.anyio
+async def test_a_checkpoint_that_fails_raises_where_it_is_awaited() -> None:
+    services = FakeServices()
+    services.fails = AttemptCancelled("lease lost")
+    with pytest.raises(AttemptCancelled, match="lease lost"):
+        await context(attempt(services=services)).checkpoint(1)
+
+
+def test_a_checkpoint_that_fails_raises_in_a_thread() -> None:
+    services = FakeServices()
+    services.fails = AttemptCancelled("lease lost")
+    with pytest.raises(AttemptCancelled, match="lease lost"):
+        context(attempt(services=services)).checkpoint(1)
+
+
+def test_a_cancelled_attempt_and_a_value_without_json_form_save_nothing() -> None:
+    services = FakeServices()
+    live = attempt(services=services, checkpoint="before")
+    with pytest.raises(InvalidInput, match=r"checkpoint is not JSON at \$\.lock"):
+        context(live).checkpoint({"lock": threading.Lock()})
+    live.cancelled = "task cancelled"
+    with pytest.raises(AttemptCancelled):
+        context(live).checkpoint(1)
+    assert [] == services.saved
+    assert "before" == context(live).last_checkpoint
+
+
+# ------------------------------------------------------------------------ client, logger
+
+
+@pytest.mark.anyio
+async def test_the_client_blocks_for_sync_handlers_only() -> None:
+    ctx = context()
+    assert ("client", TASK, True) == ctx.client
+    assert ctx.client is ctx.client  # it counts what it creates
+    assert ("client", TASK, False) == (await plan(async_handler).call(attempt())).client
+
+
+def test_log_records_carry_the_attempt_and_come_from_the_handlers_module(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ctx = context(attempt(number=2))
+    with caplog.at_level(logging.INFO):
+        ctx.logger.info("charged", extra={"cents": 5})
+    record = caplog.records[0]
+    assert __name__ == record.name
+    assert {
+        "task_id": TASK,
+        "step": "charge",
+        "attempt": 2,
+        "correlation_id": "corr-1",
+        "cents": 5,
+    }.items() <= vars(record).items()
+    assert ctx.logger is ctx.logger

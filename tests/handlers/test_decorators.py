@@ -1,0 +1,121 @@
+import asyncio
+import inspect
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasker.errors import Misuse
+from tasker.handlers import Context, StepHandler, handler
+from tasker.handlers.decorators import normalised, registration_of
+
+
+def test_a_marked_function_stays_the_same_function() -> None:
+    def charge(cents: int) -> int:
+        return cents + 1
+
+    assert charge is handler(charge)
+    assert 6 == charge(5)
+
+
+def test_a_marked_async_function_stays_awaitable() -> None:
+    @handler("charge")
+    async def charge(cents: int) -> int:
+        return cents + 1
+
+    assert inspect.iscoroutinefunction(charge)
+    assert 6 == asyncio.run(charge(5))
+
+
+def test_the_name_is_the_functions_own_unless_another_is_given() -> None:
+    @handler
+    def plain() -> None: ...
+
+    @handler("Payments::Charge")
+    def named() -> None: ...
+
+    @handler(name="charge")
+    def keyword() -> None: ...
+
+    @handler()
+    def empty() -> None: ...
+
+    assert [("plain",), ("Payments.Charge",), ("charge",), ("empty",)] == [
+        _names(each) for each in (plain, named, keyword, empty)
+    ]
+
+
+def test_stacked_marks_give_several_names_each_once() -> None:
+    @handler("new")
+    @handler("old")
+    @handler("new")
+    @handler
+    def charge() -> None: ...
+
+    assert {"new", "old", "charge"} == set(_names(charge))
+    assert 3 == len(_names(charge))
+
+
+def test_process_is_kept_by_marks_above_it() -> None:
+    @handler("crunch")
+    @handler(process=True)
+    def compute() -> None: ...
+
+    mark = registration_of(compute)
+    assert mark is not None
+    assert mark.process
+
+
+def test_a_class_is_called_by_its_handler_name_else_by_its_own() -> None:
+    @handler
+    class Named(StepHandler):
+        handler_name = "A::B"
+
+    @handler
+    class Unnamed(StepHandler): ...
+
+    assert ("A.B",) == _names(Named)
+    assert ("Unnamed",) == _names(Unnamed)
+
+
+def test_a_subclass_does_not_inherit_the_mark() -> None:
+    @handler("base")
+    class Base(StepHandler):
+        def call(self, context: Context) -> Any: ...
+
+    class Derived(Base): ...
+
+    assert registration_of(Derived) is None
+
+
+@pytest.mark.parametrize(
+    ("misuse", "told"),
+    [
+        (lambda: handler(7), "not a int"),  # type: ignore[call-overload]
+        (lambda: handler("  "), "not empty"),
+        (lambda: handler("::"), "not empty"),
+        (lambda: handler("a", name="b"), "names it twice"),
+        (lambda: handler(process=True)(_async), "is async"),
+    ],
+)
+def test_misuse_of_the_mark_is_told(misuse: Any, told: str) -> None:
+    with pytest.raises(Misuse, match=told):
+        misuse()
+
+
+async def _async() -> None: ...
+
+
+@given(st.lists(st.text("AbZ_9", min_size=1), min_size=1))
+def test_both_ways_to_write_a_path_are_one_name(parts: list[str]) -> None:
+    dotted = ".".join(parts)
+    assert dotted == normalised("::".join(parts))
+    assert dotted == normalised("::" + "::".join(parts))
+    assert dotted == normalised(normalised(dotted))
+
+
+def _names(target: object) -> tuple[str, ...]:
+    mark = registration_of(target)
+    assert mark is not None
+    return mark.names

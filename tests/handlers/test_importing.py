@@ -1,0 +1,224 @@
+"""Importing handlers: from where, under which name, and what is told when it fails."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from tests.handlers.attempts import call
+from tests.handlers.conftest import Write
+
+from tasker.errors import HandlerImportError
+from tasker.handlers import Handlers
+
+
+def test_a_loose_file_can_import_what_stands_beside_it(write: Write) -> None:
+    write("gateway.py", "fee = 3")
+    handlers = Handlers.of(write("loose.py", "import gateway\ndef charge(): return gateway.fee"))
+    found = handlers.find("loose.charge")
+    assert found is not None
+    assert 3 == call(found)
+
+
+def test_a_file_of_a_package_is_imported_as_such(write: Write) -> None:
+    write("shop/__init__.py")
+    write("shop/pay/__init__.py", "fee = 3")
+    file = write("shop/pay/steps.py", "from . import fee\nfrom .. import pay\ndef charge(): ...")
+    assert Handlers.of(file).find("shop.pay.steps.charge") is not None
+
+
+def test_a_package_gives_all_its_modules_but_tests_and_private_ones(write: Write) -> None:
+    folder = write("shop/__init__.py", "def top(): ...").parent
+    write("shop/pay/__init__.py")
+    write("shop/pay/steps.py", "def charge(): ...")
+    for name in ("_hidden", "__main__", "test_pay", "tests/__init__", "conftest"):
+        write(f"shop/{name}.py", "raise AssertionError('imported')")
+    handlers = Handlers.of(folder)
+    assert handlers.find("shop.top") is not None
+    assert handlers.find("shop.pay.steps.charge") is not None
+    assert Handlers.of("shop").find("charge") is not None
+
+
+def test_a_directory_without_init_gives_its_files(write: Write) -> None:
+    write("steps/a.py", "def one(): ...")
+    write("steps/b.py", "import a\ndef two(): ...")
+    handlers = Handlers.of(write("steps/_c.py", "1/0").parent)
+    assert {True} == {handlers.find(name) is not None for name in ("a.one", "b.two")}
+
+
+def test_files_of_one_name_in_two_directories_stay_apart(write: Write) -> None:
+    one, two = write("one/steps.py", "def a(): ..."), write("two/steps.py", "def b(): ...")
+    handlers = Handlers.of(one, two)
+    first, second = handlers.find("a"), handlers.find("b")
+    assert first is not None
+    assert second is not None
+    assert "steps" == first.module
+    assert second.module.startswith("steps_")
+    assert second.module == reloaded(one, two).module
+
+
+def reloaded(one: Path, two: Path):  # type: ignore[no-untyped-def]
+    return Handlers.of(one, two, reload=True).find("b")
+
+
+@pytest.mark.parametrize("name", ["calendar", "logging", "this"])
+def test_a_file_called_like_a_standard_module_does_not_replace_it(write: Write, name: str) -> None:
+    before = sys.modules.get(name)
+    found = Handlers.of(write(f"{name}.py", "def charge(): ...")).find("charge")
+    assert found is not None
+    assert found.module.startswith(f"{name}_")
+    assert before is sys.modules.get(name)
+
+
+def test_a_file_need_not_be_called_like_an_identifier(write: Write) -> None:
+    assert Handlers.of(write("my-steps.v2.py", "def charge(): ...")).find("my_steps_v2.charge")
+
+
+def test_a_module_name_is_looked_for_in_the_current_directory_too(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write("nearby.py", "def charge(): ...").parent)
+    assert Handlers.of("nearby").find("nearby.charge") is not None
+
+
+# ------------------------------------------------------------------------------- failures
+
+
+def error_of(source: object) -> str:
+    with pytest.raises(HandlerImportError) as caught:
+        Handlers.of(source)
+    return str(caught.value)
+
+
+def test_a_syntax_error_is_told_with_file_line_and_column(write: Write) -> None:
+    file = write("broken.py", "a = 1\ndef b(:\n")
+    assert f"{file}:2:7: SyntaxError: invalid syntax (while importing handlers from {file})" == (
+        error_of(file)
+    )
+
+
+def test_an_error_at_import_is_told_with_the_users_own_line(write: Write) -> None:
+    helper = write("settings.py", "import json\n\ndef read():\n    return json.loads('{')\n")
+    file = write("broken.py", "import settings\n\nsettings.read()\n")
+    told = error_of(file)
+    assert told.startswith(f"{helper}:4: JSONDecodeError: Expecting property name")
+    assert told.endswith(f"(while importing handlers from {file})")
+
+
+def test_a_module_that_handlers_need_and_is_not_there_is_told_where_it_is_wanted(
+    write: Write,
+) -> None:
+    file = write("broken.py", "\nimport nowhere_at_all\n")
+    assert f"{file}:2: ModuleNotFoundError: No module named 'nowhere_at_all'" in error_of(file)
+
+
+def test_an_error_in_a_submodule_stops_the_whole_package(write: Write) -> None:
+    folder = write("shop/__init__.py").parent
+    file = write("shop/pay.py", "charge = undefined")
+    assert f"{file}:1: NameError: name 'undefined' is not defined" in error_of(folder)
+
+
+def test_a_module_that_ends_the_program_is_told_so(write: Write) -> None:
+    file = write("broken.py", "import sys\nsys.exit(3)")
+    assert f"{file}:2: SystemExit: it ends the program when imported" in error_of(file)
+
+
+def test_the_cause_is_kept_and_the_module_is_not(write: Write) -> None:
+    with pytest.raises(HandlerImportError) as caught:
+        Handlers.of(write("broken.py", "1 / 0"))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert "broken" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (
+            "nowhere.at.all",
+            "there is no module 'nowhere' (wanted for handlers from nowhere.at.all)",
+        ),
+        ("tasker.nowhere", "there is no module 'tasker.nowhere'"),
+        ("nowhere.py", "nowhere.py does not exist"),
+        ("no/where", "no/where does not exist"),
+        ("not a name", "'not a name' is neither the name of a module nor a path that exists"),
+        ("", "'' is neither"),
+    ],
+)
+def test_a_source_that_is_not_there_is_told(source: str, told: str) -> None:
+    assert error_of(source).startswith(told)
+
+
+def test_files_that_are_no_python_and_empty_directories_are_told(write: Write) -> None:
+    text = write("some/handlers.txt", "hello")
+    assert f"{text} is not a Python file; its name must end in .py" == error_of(text)
+    assert f"{text.parent} has no handlers: it holds no .py files" == error_of(text.parent)
+
+
+def test_a_package_whose_name_is_taken_is_told(write: Write) -> None:
+    assert "the module 'pydantic', but that name is taken by" in error_of(
+        write("pydantic/__init__.py").parent
+    )
+
+
+def test_paths_are_shown_relative_to_the_current_directory(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(write("app/broken.py", "1/0").parent.parent)
+    assert error_of("app/broken.py").startswith("app/broken.py:1: ZeroDivisionError")
+
+
+# ------------------------------------------------------------------------------- reloading
+
+
+def result(handlers: Handlers) -> object:
+    found = handlers.find("charge")
+    assert found is not None
+    return call(found)
+
+
+def test_without_reload_a_changed_file_stays_as_it_was(write: Write) -> None:
+    file = write("steps.py", "def charge(): return 1")
+    assert 1 == result(Handlers.of(file))
+    write("steps.py", "def charge(): return 2")
+    assert 1 == result(Handlers.of(file))
+
+
+def test_reload_imports_changed_files_and_what_stands_beside_them(write: Write) -> None:
+    write("gateway.py", "fee = 1")
+    file = write("steps.py", "from gateway import fee\ndef charge(): return fee")
+    before = Handlers.of(file)
+    assert {file, file.parent / "gateway.py"} == before.files()
+    write("gateway.py", "fee = 2")
+    after = Handlers.of(file, reload=True)
+    assert (1, 2) == (result(before), result(after))
+
+
+@pytest.mark.parametrize("source", ["shop", "shop.pay", "shop/pay.py", "shop"])
+def test_reload_knows_modules_of_packages_by_name_and_path(
+    write: Write, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    root = write("shop/__init__.py").parent.parent
+    monkeypatch.chdir(root)
+    monkeypatch.syspath_prepend(str(root))
+    write("shop/gateway.py", "fee = 1")
+    write("shop/pay.py", "from shop.gateway import fee\ndef charge(): return fee")
+    assert 1 == result(Handlers.of(source))
+    write("shop/gateway.py", "fee = 2")
+    assert 2 == result(Handlers.of(source, reload=True))
+
+
+def test_reload_of_a_module_object_gives_the_new_module(write: Write) -> None:
+    Handlers.of(write("steps.py", "def charge(): return 1"))
+    old = sys.modules["steps"]
+    write("steps.py", "def charge(): return 2")
+    assert 2 == result(Handlers.of(old, reload=True))
+
+
+def test_a_reload_that_fails_leaves_what_was(write: Write) -> None:
+    file = write("steps.py", "def charge(): return 1")
+    handlers = Handlers.of(file)
+    module = sys.modules["steps"]
+    write("steps.py", "def charge(:")
+    with pytest.raises(HandlerImportError, match="SyntaxError"):
+        Handlers.of(file, reload=True)
+    assert module is sys.modules["steps"]
+    assert 1 == result(handlers)

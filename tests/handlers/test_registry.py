@@ -1,0 +1,297 @@
+"""Which handler a name means."""
+
+import functools
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.handlers.attempts import attempt
+from tests.handlers.conftest import Write
+
+from tasker.errors import HandlerImportError, Misuse
+from tasker.graph import Graph
+from tasker.handlers import Context, Handlers, StepHandler, handler
+from tasker.model import StepSpec, Template
+
+
+@handler("Payments::Charge")
+def charge(cents: int) -> int:
+    """Charge the customer.
+
+    At length.
+    """
+    return cents
+
+
+def plain() -> None: ...
+
+
+class Refund(StepHandler):
+    handler_name = "Payments::Refund"
+
+    def call(self, context: Context) -> Any: ...
+
+
+FLOW = """
+    from tasker import Workflow
+
+    flow = Workflow("shop.sell", version="1.0.0")
+
+    @flow.step
+    def pay(cents: int) -> int: return cents
+"""
+
+THIS = "tests/handler/test_registry.py"
+
+TEAM = """
+    from tasker.handlers import handler, StepHandler
+
+    @handler("Team::Reserve")
+    def reserve(sku: str): return sku
+
+    def pick(): return "picked"
+
+    def _private(): ...
+
+    class Ship(StepHandler):
+        def call(self, context): return "shipped"
+
+    class Duck:
+        def call(self, context): return "quack"
+
+    class Data:
+        pass
+
+    from os import system, path as pick_path
+    limit = 7
+"""
+
+
+def found(handlers: Handlers, name: str, namespace: str | None = None) -> Any:
+    it = handlers.find(name, namespace)
+    return it and it.target
+
+
+# ------------------------------------------------------------------------------- sources
+
+
+def test_functions_and_classes_are_sources() -> None:
+    handlers = Handlers.of(charge, plain, Refund)
+    assert ("Payments.Charge", "Payments.Refund", "plain") == handlers.names()
+    assert charge is found(handlers, "Payments::Charge")
+    assert charge is found(handlers, "Payments.Charge")
+    assert Refund is found(handlers, "::Payments::Refund")
+    assert plain is found(handlers, "plain")
+
+
+def test_mappings_workflows_and_other_handlers_are_sources() -> None:
+    class Workflow:
+        def __init__(self) -> None:
+            self.functions = {"A::B": plain}
+
+    instance, partial = Refund(), functools.partial(charge, 1)
+    first = Handlers.of({"one": instance, "two": partial})
+    handlers = Handlers.of(first, Workflow(), plain)
+    assert ("A.B", "one", "plain", "two") == handlers.names()
+    assert instance is found(handlers, "one")
+    assert plain is found(handlers, "A::B")
+    assert ["object", "function"] == [handlers_kind(handlers, name) for name in ("one", "two")]
+
+
+def test_a_module_gives_its_workflows_with_their_templates(write: Write) -> None:
+    flows = write("one/flows.py", FLOW)
+    shop = write("two/shop.py", "from flows import flow\nagain = flow\n")
+    handlers = Handlers.of(flows, shop)
+
+    assert ("shop.sell.pay",) == handlers.names()
+    assert ["shop.sell@1.0.0"] == [template.full_name for template in handlers.templates()]
+    assert handlers.templates() == Handlers.of(handlers, flows).templates()
+
+
+def handlers_kind(handlers: Handlers, name: str) -> str:
+    it = handlers.find(name)
+    assert it is not None
+    return it.kind
+
+
+def test_a_module_is_a_source_given_by_object_name_file_or_directory(write: Write) -> None:
+    file = write("team.py", TEAM)
+    by_file = Handlers.of(file)
+    module = __import__("team")
+    for source in (module, "team", str(file), file.parent, str(file.parent)):
+        handlers = Handlers.of(source)
+        assert ("Ship", "Team.Reserve") == handlers.names()
+        assert module.reserve is found(handlers, "Team::Reserve")
+    assert module.reserve is found(by_file, "Team::Reserve")
+
+
+@pytest.mark.parametrize("source", [7, None, b"bytes", ["a"]])
+def test_other_things_are_no_sources(source: object) -> None:
+    with pytest.raises(Misuse, match="there are no handlers in"):
+        Handlers.of(source)
+
+
+def test_what_has_no_name_or_cannot_be_called_is_refused() -> None:
+    with pytest.raises(Misuse, match="has no name of its own"):
+        Handlers.of(lambda: None)
+    with pytest.raises(Misuse, match="'a' cannot be a handler"):
+        Handlers.of({"a": 7})
+    with pytest.raises(Misuse, match="cannot be the name"):
+        Handlers.of({"::": plain})
+
+
+# ------------------------------------------------------------------------------- finding
+
+
+def test_undecorated_functions_and_classes_are_found_by_path_and_by_bare_name(
+    write: Write,
+) -> None:
+    handlers = Handlers.of(write("team.py", TEAM))
+    module = __import__("team")
+    for name in ("pick", "team.pick", "team::pick"):
+        assert module.pick is found(handlers, name)
+    assert module.Duck is found(handlers, "Duck")
+    assert module.Ship is found(handlers, "team.Ship")
+    assert module.reserve is found(handlers, "reserve")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "os.system",
+        "system",
+        "team.system",
+        "team.os.system",
+        "pick_path",
+        "_private",
+        "team._private",
+        "team.Data",
+        "team.limit",
+        "team.Ship.call",
+        "team",
+        "team.",
+        "",
+        "builtins.eval",
+        "subprocess.run",
+        "tasker.handlers.handler",
+        "handler",
+        "StepHandler",
+    ],
+)
+def test_a_name_reaches_nothing_but_what_the_sources_define(write: Write, name: str) -> None:
+    assert Handlers.of(write("team.py", TEAM)).find(name) is None
+
+
+def test_looking_for_a_name_imports_nothing(write: Write) -> None:
+    handlers = Handlers.of(write("team.py", TEAM))
+    write("other.py", "raise AssertionError('imported')")
+    assert handlers.find("other.anything") is None
+
+
+def test_the_namespaces_own_handler_goes_first() -> None:
+    handlers = Handlers.of({"validate": plain, "payments.validate": charge})
+    assert charge is found(handlers, "validate", "payments")
+    assert plain is found(handlers, "validate", "customer_success")
+    assert plain is found(handlers, "validate")
+
+
+def test_a_bare_name_that_fits_several_finds_none_and_says_so(write: Write) -> None:
+    write("team/a.py", "def validate(): ...")
+    write("team/b.py", "def validate(): ...")
+    handlers = Handlers.of(write("team/__init__.py").parent)
+    assert handlers.find("validate") is None
+    assert (
+        "handler 'validate' could be team.a.validate and team.b.validate; use the dotted path,"
+        ' or register one with @handler("validate")'
+    ) == str(handlers.missing("validate"))
+    assert handlers.find("team.b.validate") is not None
+
+
+def test_a_name_that_is_not_there_is_told_with_a_guess() -> None:
+    handlers = Handlers.of(charge)
+    assert (
+        "there is no handler 'Payments.Chrge' (namespace payments); did you mean 'Payments.Charge'?"
+    ) == str(handlers.missing("Payments::Chrge", "payments"))
+    assert "there is no handler 'x'; registered: Payments.Charge" == str(handlers.missing("x"))
+    assert str(Handlers.of().missing("x")).endswith("; registered: none")
+    many = Handlers.of(dict.fromkeys("abcdefg", plain))
+    assert str(many.missing("x")).endswith("; registered: a, b, c, d, e, ...")
+
+
+def test_one_name_for_two_handlers_is_refused_with_both_places() -> None:
+    def other() -> None: ...
+
+    line = other.__code__.co_firstlineno
+    with pytest.raises(HandlerImportError) as caught:
+        Handlers.of({"a": plain}, {"a": other})
+    assert (
+        f"two handlers are called 'a': at {THIS}:{plain.__code__.co_firstlineno} and at"
+        f' {THIS}:{line}; give one another name with @handler("...")'
+    ) == str(caught.value)
+
+
+def test_the_same_handler_twice_is_no_conflict() -> None:
+    assert 1 == len(Handlers.of(plain, plain, {"plain": plain}, Handlers.of(plain)))
+
+
+# ------------------------------------------------------------------------------- listing
+
+
+def test_handlers_describe_themselves() -> None:
+    charges, refunds = Handlers.of(charge, Refund)
+    assert ("Payments.Charge", "function", "Charge the customer.", False) == (
+        charges.name,
+        charges.kind,
+        charges.summary,
+        charges.process,
+    )
+    assert f"{THIS}:{charge.__code__.co_firstlineno}" == charges.where
+    assert Path(__file__) == refunds.file
+    assert ("class", False) == (refunds.kind, refunds.is_async())
+    assert "Payments::Charge" in Handlers.of(charge)
+    assert "<Handlers Payments.Charge>" == repr(Handlers.of(charge))
+
+
+def test_handlers_made_at_run_time_are_described_by_their_module() -> None:
+    made: dict[str, Any] = {"__name__": "made"}
+    exec("def f(): ...", made)
+    it = Handlers.of({"f": made["f"]}).find("f")
+    assert it is not None
+    assert it.where in ("made", "<string>:1")
+    builtin = Handlers.of({"len": len}).find("len")
+    assert builtin is not None
+    assert "builtins" == builtin.where
+
+
+# --------------------------------------------------------------------------------- plans
+
+
+def test_a_step_of_a_template_is_planned_with_the_steps_before_it() -> None:
+    template = Template(
+        namespace="payments",
+        name="t",
+        version="1.0.0",
+        steps=(
+            StepSpec(name="first", callable="nobody"),
+            StepSpec(name="cents", callable="nobody"),
+            StepSpec(
+                name="charge", callable="Payments.Charge", dependencies=("cents",), config={"a": 1}
+            ),
+        ),
+    )
+    graph = Graph(template)
+    handlers = Handlers.of(charge)
+    assert handlers.plan(template, graph, template.steps[0]) is None
+    compiled = handlers.plan(template, graph, template.steps[2])
+    assert compiled is not None
+    assert 0b100 == compiled.needs
+    assert 7 == compiled.call(attempt(results={2: 7}))
+    assert "<Plan payments.t@1.0.0 charge: Payments.Charge>" == repr(compiled)
+
+
+def test_modules_made_by_hand_are_sources() -> None:
+    module = types.ModuleType("by_hand")
+    module.__dict__["charge"] = charge
+    with pytest.raises(HandlerImportError, match="there is no module 'by_hand'"):
+        Handlers.of(module)

@@ -1,0 +1,138 @@
+"""When two schemas contradict each other."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal, Optional
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+
+from tasker.handlers.schemas import disagreement, schema_of
+
+
+class Item(BaseModel):
+    sku: str
+    count: int = 1
+
+
+class Order(BaseModel):
+    id: str
+    items: list[Item]
+    child: Optional["Order"] = None
+
+
+@dataclass
+class Receipt:
+    number: int
+    at: datetime
+
+
+def obj(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+@pytest.mark.parametrize(
+    ("given", "annotation"),
+    [
+        ({}, int),
+        ({"type": "string"}, Any),
+        ({"type": "number"}, int),
+        ({"type": "integer"}, float),
+        ({"type": ["string", "null"]}, str),
+        ({"type": "string", "format": "date-time"}, datetime),
+        ({"type": "string"}, Decimal),
+        ({"type": "number"}, Decimal),
+        ({"enum": ["a", "b"]}, Literal["a", "c"]),
+        ({"const": 1}, int),
+        ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, str),
+        ({"type": "array"}, list[int]),
+        ({"type": "array", "items": {"type": "integer"}}, list[float]),
+        ({"type": "object"}, Order),
+        (obj(id={"type": "string"}, items={"type": "array"}, more={}), Order),
+        ({**obj(a={}), "additionalProperties": True}, Order),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}}, str),
+        ({"$ref": "elsewhere"}, str),
+        ({"type": "object"}, dict[str, Any]),
+        ({"type": "string"}, complex),
+    ],
+)
+def test_what_may_agree_agrees(given: dict[str, Any], annotation: Any) -> None:
+    assert disagreement(given, schema_of(annotation, "validation")) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "annotation", "told"),
+    [
+        ({"type": "string"}, int, "$ is string, not integer"),
+        ({"type": "string"}, int | None, "$ is string, not number or null"),
+        ({"type": ["string", "null"]}, int, "$ is string or null, not integer"),
+        ({"type": "boolean"}, str, "$ is boolean, not string"),
+        ({"enum": ["a", 1]}, bool, "$ is number or string, not boolean"),
+        ({"const": None}, dict[str, int], "$ is null, not object"),
+        ({"type": "array", "items": {"type": "string"}}, list[int], "$[] is string, not integer"),
+        (obj(id={"type": "string"}), Order, "$ has no 'items', which is required"),
+        (
+            obj(id={}, items={"type": "array", "items": obj(sku={"type": "integer"})}),
+            Order,
+            "$.items[].sku is integer, not string",
+        ),
+        ({**obj(number={"$ref": "#/$defs/n"}), "$defs": {"n": {"type": "string"}}}, Receipt, None),
+    ],
+)
+def test_what_cannot_agree_is_told_with_its_path(
+    given: dict[str, Any], annotation: Any, told: str | None
+) -> None:
+    found = disagreement(given, schema_of(annotation, "validation"))
+    assert (told or "$ has no 'at', which is required") == found
+
+
+def test_schemas_that_refer_to_themselves_come_to_an_end() -> None:
+    schema = schema_of(Order, "validation")
+    assert disagreement(schema, schema) is None
+    circle = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
+    assert disagreement(circle, schema) is None
+
+
+def test_a_type_without_a_schema_agrees_with_everything() -> None:
+    class Odd: ...
+
+    assert {} == schema_of(Odd, "serialization")
+    assert {} == schema_of(complex | Odd, "validation")
+
+
+@pytest.mark.parametrize(
+    "annotation", [int, str | None, Order, Receipt, list[Item], dict[str, int]]
+)
+def test_what_a_type_becomes_fits_the_type(annotation: Any) -> None:
+    made, taken = schema_of(annotation, "serialization"), schema_of(annotation, "validation")
+    assert disagreement(made, taken) is None
+
+
+kinds = st.sampled_from(["null", "boolean", "integer", "number", "string", "array", "object"])
+
+
+@given(
+    st.recursive(
+        st.just({}) | kinds.map(lambda kind: {"type": kind}),
+        lambda inner: st.dictionaries(st.sampled_from("ab"), inner).map(
+            lambda properties: {
+                "type": "object",
+                "properties": properties,
+                "required": list(properties),
+            }
+        ),
+        max_leaves=4,
+    )
+)
+def test_a_schema_never_contradicts_itself(schema: dict[str, Any]) -> None:
+    assert disagreement(schema, schema) is None
+
+
+def test_defaults_that_json_cannot_hold_raise_no_warning() -> None:
+    class Model(BaseModel):
+        when: Any = Field(default=object())
+
+    assert "object" == schema_of(Model, "validation")["type"]

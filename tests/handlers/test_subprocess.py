@@ -1,0 +1,182 @@
+"""Handlers in a process of their own."""
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Annotated, Any
+
+import pytest
+from tests.handlers.attempts import attempt, plan
+from tests.handlers.conftest import Write
+
+from tasker.errors import InvalidInput, Misuse, PermanentError, RetryableError
+from tasker.handlers import (
+    Config,
+    Context,
+    Handler,
+    Handlers,
+    Plan,
+    StepHandler,
+    handler,
+    run_in_subprocess,
+)
+from tasker.model import JsonText
+
+STEPS = """
+    import os
+    from typing import Annotated
+    from siblings import factor
+    from tasker import errors
+    from tasker.handlers import Config, Context, StepHandler, handler
+
+    class Awkward(Exception):
+        def __init__(self, one, two):
+            super().__init__(f"{one} and {two}")
+
+    class Stop(errors.PermanentError):
+        def __init__(self, one, two):
+            super().__init__(f"{one} and {two}", code="STOP", details={"n": 1})
+
+    @handler("Heavy::Crunch", process=True)
+    def crunch(cents: int, reserve: dict, fee: Annotated[int, Config("fee")], ctx: Context):
+        return [os.getpid(), cents * factor, reserve, fee, ctx.step, ctx.results["skipped"]]
+
+    @handler(process=True)
+    class Heavy(StepHandler):
+        def call(self, context):
+            return context.idempotency_key
+
+    @handler(process=True)
+    def fail(how: str):
+        if how == "awkward": raise Awkward(1, 2)
+        if how == "stop": raise Stop(1, 2)
+        if how == "later": raise errors.RetryableError("busy", retry_after=30, code="BUSY")
+        if how == "odd": return {"lock": object()}
+        if how == "large": return "x" * 1000
+        raise ValueError(how)
+
+    @handler(process=True)
+    def save(ctx: Context):
+        ctx.checkpoint(1)
+"""
+
+
+@handler(process=True)
+def at_the_top(cents: int) -> int:
+    return cents + 1
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.fixture
+def steps(write: Write) -> Handlers:
+    write("siblings.py", "factor = 2")
+    return Handlers.of(write("steps.py", STEPS))
+
+
+def compiled(steps: Handlers, name: str, **how: Any) -> Plan:
+    found = steps.find(name)
+    assert found is not None
+    return plan(found, **how)
+
+
+def run(pool: ProcessPoolExecutor, plan: Plan, given: object = None, **how: Any) -> str:
+    live = attempt(given, **how)
+    assert plan.in_process
+    return pool.submit(
+        run_in_subprocess, plan.packed, live.claim, live.task, dict(live.results), 500
+    ).result()
+
+
+def test_a_handler_of_a_file_runs_in_a_process_that_never_saw_the_file(
+    pool: ProcessPoolExecutor, steps: Handlers
+) -> None:
+    crunch = compiled(
+        steps, "Heavy::Crunch", upstream=("other", "reserve", "skipped"), config={"fee": 3}
+    )
+    here = crunch.call(attempt({"cents": 5}, {2: {"a": 1}}))
+    there = run(pool, crunch, {"cents": 5}, results={2: {"a": 1}})
+    assert [10, {"a": 1}, 3, "charge", None] == here[1:]
+    assert there.endswith(',10,{"a":1},3,"charge",null]')
+    assert not there.startswith(f"[{here[0]},")
+
+
+def test_classes_and_functions_of_importable_modules_run_there_as_well(
+    pool: ProcessPoolExecutor, steps: Handlers
+) -> None:
+    assert '"01890a5d-ac96-774b-bcce-b302099a8057:charge"' == run(pool, compiled(steps, "Heavy"))
+    assert "6" == run(pool, plan(at_the_top), {"cents": 5})
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "told", "code"),
+    [
+        ("awkward", RetryableError, "Awkward: 1 and 2", None),
+        ("stop", PermanentError, "1 and 2", "STOP"),
+        ("later", RetryableError, "busy", "BUSY"),
+        ("plain", ValueError, "plain", None),
+        ("odd", InvalidInput, r"the result is not JSON at \$\.lock", "invalid_input"),
+        ("large", PermanentError, "the result has 1,002 bytes; the limit is 500", "too_large"),
+    ],
+)
+def test_errors_come_back_whatever_they_are_made_of(
+    pool: ProcessPoolExecutor,
+    steps: Handlers,
+    how: str,
+    kind: type[Exception],
+    told: str,
+    code: str | None,
+) -> None:
+    with pytest.raises(kind, match=told) as caught:
+        run(pool, compiled(steps, "fail"), {"how": how})
+    assert code == getattr(caught.value, "code", None)
+
+
+def test_a_parameter_that_cannot_be_filled_is_told_as_elsewhere(
+    pool: ProcessPoolExecutor, steps: Handlers
+) -> None:
+    with pytest.raises(PermanentError, match="the task's input has no 'how'") as caught:
+        run(pool, compiled(steps, "fail"))
+    assert "MISSING_INPUT" == caught.value.code
+
+
+def test_a_child_has_no_worker_at_hand(pool: ProcessPoolExecutor, steps: Handlers) -> None:
+    with pytest.raises(Misuse, match="cannot checkpoint"):
+        run(pool, compiled(steps, "save"))
+
+
+def test_a_handler_that_another_process_cannot_find_is_refused() -> None:
+    @handler(process=True)
+    def local() -> None: ...
+
+    class Local(StepHandler):
+        def call(self, context: Context) -> None: ...
+
+    for target in (local, handler(process=True)(Local)):
+        with pytest.raises(Misuse, match="define it at the top of a module"):
+            _ = plan(target).packed
+
+
+def test_an_async_handler_cannot_have_a_process() -> None:
+    @handler(process=True)
+    class Async(StepHandler):
+        async def call(self, context: Context) -> None: ...
+
+    with pytest.raises(Misuse, match="is async; process=True is for functions that compute"):
+        plan(Async)
+
+
+def test_a_packed_plan_holds_only_the_steps_it_needs() -> None:
+    def two(a: int, fee: Annotated[int, Config("fee")] = 1) -> Any: ...
+
+    many = tuple(f"step_{no}" for no in range(2000))
+    found = Handler("at_the_top", at_the_top)
+    assert len(plan(found, upstream=many).packed) < 1000
+
+
+def test_json_text_is_what_a_child_tells(pool: ProcessPoolExecutor) -> None:
+    assert JsonText("6") == run(pool, plan(at_the_top), {"cents": "5"})

@@ -8,7 +8,7 @@ from tasker.model import (
     ATTEMPT_OUTCOMES,
     STEP_DONE,
     STEP_ENDED,
-    STEP_STATES,
+    STEP_STATUSES,
     TASK_ENDED,
     AttemptOutcome,
     Claim,
@@ -20,16 +20,16 @@ from tasker.model import (
     StepCounts,
     StepOverride,
     StepSpec,
-    StepState,
+    StepStatus,
     TaskId,
-    TaskState,
+    TaskStatus,
     Template,
     completed,
     failed,
     lost,
     released,
     retried,
-    task_state,
+    task_status,
 )
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -47,7 +47,7 @@ def step(**fields: object) -> Step:
         "task_id": "t",
         "no": 1,
         "name": "a",
-        "state": StepState.ENQUEUED,
+        "state": StepStatus.ENQUEUED,
         "attempt": 1,
         "run_at": NOW,
         "pending_parents": 0,
@@ -110,7 +110,7 @@ def test_codes_are_the_numbers_of_the_states() -> None:
     What stores keep; each state has its place, for ever.
     """
     assert list(range(9)) == [code.value for code in Code]
-    assert [code.name for code in Code] == [state.name for state in STEP_STATES]
+    assert [code.name for code in Code] == [state.name for state in STEP_STATUSES]
     assert [
         "complete",
         "retry",
@@ -127,11 +127,11 @@ def test_an_open_task_is_pending_until_it_started() -> None:
     """
     All other states are shown as they are stored.
     """
-    assert TaskState.PENDING == task_state(0, started=False)
-    assert TaskState.IN_PROGRESS == task_state(0, started=True)
+    assert TaskStatus.PENDING == task_status(0, started=False)
+    assert TaskStatus.IN_PROGRESS == task_status(0, started=True)
     for code in (Code.COMPLETE, Code.ERROR, Code.CANCELLED, Code.RESOLVED_MANUALLY):
         assert (
-            code.name.lower() == task_state(code, started=True) == task_state(code, started=False)
+            code.name.lower() == task_status(code, started=True) == task_status(code, started=False)
         )
 
 
@@ -141,7 +141,7 @@ def test_states_are_sorted_into_done_and_ended() -> None:
     """
     assert {"complete", "resolved_manually", "skipped"} == STEP_DONE
     assert STEP_DONE | {"error", "cancelled"} == STEP_ENDED
-    assert set(TaskState) - {"pending", "in_progress"} == TASK_ENDED
+    assert set(TaskStatus) - {"pending", "in_progress"} == TASK_ENDED
 
 
 def test_counts_add_up() -> None:
@@ -174,7 +174,7 @@ def test_a_step_waits_for_a_retry_when_one_is_scheduled() -> None:
     assert step(run_at=later).waiting_for_retry(NOW)
     assert not step(run_at=NOW).waiting_for_retry(NOW)
     assert not step(run_at=later, attempt=0).waiting_for_retry(NOW)
-    assert not step(run_at=later, state=StepState.IN_PROGRESS).waiting_for_retry(NOW)
+    assert not step(run_at=later, state=StepStatus.IN_PROGRESS).waiting_for_retry(NOW)
     assert not step(run_at=None).waiting_for_retry(NOW)
 
 

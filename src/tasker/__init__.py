@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         TaskRegistrationError,
     )
     from tasker.handlers import Config, Context, Handlers, Input, Result, StepHandler, handler
-    from tasker.model import Retry, Step, StepState, Task, TaskState, Template
+    from tasker.model import Retry, Step, StepStatus, Task, TaskStatus, Template
     from tasker.store.open import open_store
     from tasker.template import load_template, load_templates, parse_template
     from tasker.workflow import Workflow
@@ -50,12 +50,12 @@ __all__ = [
     "SchemaMode",
     "Step",
     "StepHandler",
-    "StepState",
+    "StepStatus",
     "Task",
     "TaskFailed",
     "TaskRegistrationError",
     "TaskRequest",
-    "TaskState",
+    "TaskStatus",
     "TaskerError",
     "Template",
     "Worker",
@@ -84,7 +84,7 @@ _HOMES = {
         "TaskerError",
     ),
     "handler": ("Config", "Context", "Handlers", "Input", "Result", "StepHandler", "handler"),
-    "model": ("Retry", "Step", "StepState", "Task", "TaskState", "Template"),
+    "model": ("Retry", "Step", "StepStatus", "Task", "TaskStatus", "Template"),
     "store.open": ("open_store",),
     "workflow": ("Workflow",),
     "template": ("load_template", "load_templates", "parse_template"),

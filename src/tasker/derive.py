@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tasker.model import StepCounts, Task, TaskState
+from tasker.model import StepCounts, Task, TaskStatus
 
 
 class Derived(NamedTuple):
@@ -31,25 +31,25 @@ _ACTIONS = {
     "waiting_for_dependencies": "wait_for_dependencies",
     "cancelled": "none",
 }
-_SETTLED = frozenset({TaskState.COMPLETE, TaskState.RESOLVED_MANUALLY})
+_SETTLED = frozenset({TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY})
 
 
 def derive(task: Task) -> Derived:
     """Tell how a task stands."""
-    status = execution_status(task.counts, task.state)
+    status = execution_status(task.counts, task.status)
     return Derived(
         status,
-        recommended_action(status, task.state),
-        health_status(task.counts, task.state),
+        recommended_action(status, task.status),
+        health_status(task.counts, task.status),
         completion_percentage(task.counts),
     )
 
 
-def execution_status(counts: StepCounts, state: TaskState) -> str:
+def execution_status(counts: StepCounts, state: TaskStatus) -> str:
     """Tell what keeps a task busy, or from going on; the first of these that holds."""
     if state in _SETTLED:
         return "all_complete"
-    if state is TaskState.CANCELLED:
+    if state is TaskStatus.CANCELLED:
         return "cancelled"
     if counts.error:
         return "blocked_by_failures"
@@ -64,18 +64,18 @@ def execution_status(counts: StepCounts, state: TaskState) -> str:
     return "waiting_for_dependencies"
 
 
-def recommended_action(status: str, state: TaskState) -> str:
+def recommended_action(status: str, state: TaskStatus) -> str:
     """Tell what should happen next; `none` of a task that needs nothing more."""
     return "none" if state in _SETTLED else _ACTIONS[status]
 
 
-def health_status(counts: StepCounts, state: TaskState) -> str:
+def health_status(counts: StepCounts, state: TaskStatus) -> str:
     """Tell whether a task needs somebody."""
     if state in _SETTLED:
         return "healthy"
-    if state is TaskState.CANCELLED or not counts.total:
+    if state is TaskStatus.CANCELLED or not counts.total:
         return "unknown"
-    if counts.error or state is TaskState.ERROR:
+    if counts.error or state is TaskStatus.ERROR:
         return "blocked"
     return "recovering" if counts.waiting_for_retry else "healthy"
 

@@ -183,7 +183,7 @@ class NotApproved(Refused):
         who = " or ".join(approvers) or "whoever may approve templates there"
         super().__init__(
             {
-                "pending_approval": f"template {template} is pending_approval:"
+                "pending_review": f"template {template} is pending_review:"
                 f" it takes tasks when {who} has approved it",
                 "rejected": f"template {template} is rejected:"
                 " change it and register it again, or use another version",

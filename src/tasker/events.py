@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 
-from tasker.model import AttemptOutcome, TaskId, TaskState, TemplateName
+from tasker.model import AttemptOutcome, TaskId, TaskStatus, TemplateName
 
 
 class StepStarted(NamedTuple):
@@ -57,7 +57,7 @@ class TaskEnded(NamedTuple):
     """A task ended."""
 
     task_id: TaskId
-    state: TaskState
+    state: TaskStatus
 
 
 class LoopBlocked(NamedTuple):

@@ -169,7 +169,7 @@ class TemplateStatus(StrEnum):
     """Whether a template version takes new tasks. Tasks that exist run on in any case."""
 
     APPROVED = "approved"  #: the only status that takes new tasks
-    PENDING_APPROVAL = "pending_approval"  #: waits for an approver of its namespace
+    PENDING_REVIEW = "pending_review"  #: waits for an approver of its namespace
     REJECTED = "rejected"  #: an approver refused it; the version may come again, changed
     RETIRED = "retired"  #: was approved; may be restored
 
@@ -204,7 +204,7 @@ class TemplateVersion:
 # --------------------------------------------------------------------- states
 
 
-class StepState(StrEnum):
+class StepStatus(StrEnum):
     """The states a step is stored in."""
 
     PENDING = "pending"  #: waits for its dependencies
@@ -218,7 +218,7 @@ class StepState(StrEnum):
     RESOLVED_MANUALLY = "resolved_manually"
 
 
-class TaskState(StrEnum):
+class TaskStatus(StrEnum):
     """The states a task is shown in: an open one as `pending` or `in_progress`."""
 
     PENDING = "pending"  #: open, no step was claimed yet
@@ -243,21 +243,21 @@ class Code(IntEnum):
     RESOLVED_MANUALLY = 8
 
 
-STEP_STATES: tuple[StepState, ...] = tuple(StepState)
+STEP_STATUSES: tuple[StepStatus, ...] = tuple(StepStatus)
 """Step state by its `Code`."""
 
-STEP_DONE = frozenset({StepState.COMPLETE, StepState.RESOLVED_MANUALLY, StepState.SKIPPED})
-STEP_ENDED = STEP_DONE | {StepState.ERROR, StepState.CANCELLED}
+STEP_DONE = frozenset({StepStatus.COMPLETE, StepStatus.RESOLVED_MANUALLY, StepStatus.SKIPPED})
+STEP_ENDED = STEP_DONE | {StepStatus.ERROR, StepStatus.CANCELLED}
 TASK_ENDED = frozenset(
-    {TaskState.COMPLETE, TaskState.ERROR, TaskState.CANCELLED, TaskState.RESOLVED_MANUALLY}
+    {TaskStatus.COMPLETE, TaskStatus.ERROR, TaskStatus.CANCELLED, TaskStatus.RESOLVED_MANUALLY}
 )
 
 
-def task_state(code: int, *, started: bool) -> TaskState:
+def task_status(code: int, *, started: bool) -> TaskStatus:
     """Tell the state that a task is shown in from its stored code."""
     if code == Code.PENDING:
-        return TaskState.IN_PROGRESS if started else TaskState.PENDING
-    return TaskState(STEP_STATES[code].value)
+        return TaskStatus.IN_PROGRESS if started else TaskStatus.PENDING
+    return TaskStatus(STEP_STATUSES[code].value)
 
 
 # ---------------------------------------------------------------------- tasks
@@ -322,7 +322,7 @@ class Task:
 
     id: TaskId
     template: TemplateName
-    state: TaskState
+    status: TaskStatus
     context: Json
     correlation_id: str
     parent_id: TaskId | None
@@ -340,7 +340,7 @@ class Task:
 
     @property
     def ended(self) -> bool:
-        return self.state in TASK_ENDED
+        return self.status in TASK_ENDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,8 +350,8 @@ class Step:
     task_id: TaskId
     no: int
     name: str
-    state: StepState
-    attempt: int  #: attempts made, 0 before the first
+    status: StepStatus
+    attempts: int  #: attempts made, 0 before the first
     run_at: datetime | None
     claimed_at: datetime | None
     settled_at: datetime | None
@@ -363,8 +363,8 @@ class Step:
 
     def waiting_for_retry(self, now: datetime) -> bool:
         return (
-            self.state is StepState.ENQUEUED
-            and self.attempt > 0
+            self.status is StepStatus.ENQUEUED
+            and self.attempts > 0
             and self.run_at is not None
             and self.run_at > now
         )
@@ -424,7 +424,7 @@ class TaskFilter:
     namespace: str | None = None
     name: str | None = None
     version: str | None = None
-    state: TaskState | None = None
+    status: TaskStatus | None = None
     correlation_id: str | None = None
     parent_id: TaskId | None = None
     tag: str | None = None
@@ -495,7 +495,7 @@ class TaskEnd(NamedTuple):
     """A task that ended in the store call that tells it."""
 
     task_id: TaskId
-    state: TaskState
+    status: TaskStatus
 
 
 class Settled(NamedTuple):

@@ -18,7 +18,7 @@ from tests.waiting import eventually
 from tasker import open_store, parse_template
 from tasker.client.http import HttpClient
 from tasker.errors import StoreUnavailable
-from tasker.model import AttemptOutcome, Task, TaskFilter, TaskState
+from tasker.model import AttemptOutcome, Task, TaskFilter, TaskStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -136,7 +136,7 @@ async def test_no_task_is_lost_when_servers_and_workers_die(
                         workers[0].kill()
                 ended = [await clients[1].wait(task.id) for task in created]
 
-            assert [TaskState.COMPLETE] * TASKS == [task.state for task in ended]
+            assert [TaskStatus.COMPLETE] * TASKS == [task.status for task in ended]
             assert {task.id for task in created} == {
                 task.id for task in await store.list_tasks(TaskFilter(), limit=2 * TASKS)
             }

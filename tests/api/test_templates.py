@@ -177,8 +177,8 @@ async def test_a_namespace_that_requires_approval_lets_nothing_in_unseen(api: As
     namespace = await api.read("/v1/namespaces/shop")
     audit = await api.read("/v1/namespaces/shop/audit")
 
-    assert "pending_approval" == waiting["status"]
-    assert ("template_not_approved", "pending_approval", ["ann@example.com"]) == (
+    assert "pending_review" == waiting["status"]
+    assert ("template_not_approved", "pending_review", ["ann@example.com"]) == (
         refused["code"],
         refused["state"],
         refused["allowed"],
@@ -188,13 +188,13 @@ async def test_a_namespace_that_requires_approval_lets_nothing_in_unseen(api: As
     assert ("retail", True, 1, 2) == (
         namespace["policy"]["owner_team"],
         namespace["policy"]["requires_approval"],
-        namespace["pending_approval"],
+        namespace["pending_review"],
         namespace["approved"],
     )
     assert ["register_template", "put_policy"] == [event["action"] for event in audit["events"][:2]]
     assert "it was too easy" == audit["events"][1]["reason"]
     statuses = await api.read("/v1/template_versions", params={"namespace": "shop"})
-    assert {"approved", "pending_approval"} == {one["status"] for one in statuses["versions"]}
+    assert {"approved", "pending_review"} == {one["status"] for one in statuses["versions"]}
 
 
 async def test_a_policy_that_nobody_could_fulfil_is_refused(one: Asking) -> None:

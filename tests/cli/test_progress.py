@@ -27,10 +27,10 @@ from tasker.model import (
     Step,
     StepCounts,
     StepSpec,
-    StepState,
+    StepStatus,
     Task,
     TaskId,
-    TaskState,
+    TaskStatus,
     Template,
 )
 
@@ -47,7 +47,7 @@ ID = TaskId("01900000-0000-7000-8000-00000000abcd")
 TASK = Task(
     id=ID,
     template=TEMPLATE.key,
-    state=TaskState.PENDING,
+    status=TaskStatus.PENDING,
     context={},
     correlation_id="order-7",
     parent_id=None,
@@ -170,7 +170,7 @@ def test_with_everything_all_tasks_are_followed_until_they_end() -> None:
         progress.observe(started("pay", task_id=task, correlation=task))
     assert {"a", "b"} == set(progress.tasks)
 
-    progress.observe(TaskEnded(TaskId("a"), TaskState.COMPLETE))
+    progress.observe(TaskEnded(TaskId("a"), TaskStatus.COMPLETE))
     assert {"b"} == set(progress.tasks)
 
 
@@ -182,7 +182,7 @@ def test_a_blocked_loop_is_told() -> None:
     assert "the handler of step pay blocks the event loop, for 3.0 s so far\n" == file.getvalue()
 
 
-def _step(name: str, state: StepState, **more: Any) -> Step:
+def _step(name: str, state: StepStatus, **more: Any) -> Step:
     now = datetime.now(UTC)
     empty = dict.fromkeys(("run_at", "claimed_at", "settled_at", "worker", "result", "error"))
     values = {
@@ -200,12 +200,12 @@ def test_what_a_store_tells_is_shown_as_it_changes() -> None:
     file = io.StringIO()
     with Progress(console_for(file=file), templates=[TEMPLATE]) as progress:
         progress.add(TASK)
-        running = [_step("pay", StepState.IN_PROGRESS)]
-        progress.refresh(replace(TASK, state=TaskState.IN_PROGRESS), running)
-        progress.refresh(replace(TASK, state=TaskState.IN_PROGRESS), running)
-        failed = [_step("pay", StepState.ERROR, error={"type": "ValueError", "message": "no"})]
+        running = [_step("pay", StepStatus.IN_PROGRESS)]
+        progress.refresh(replace(TASK, status=TaskStatus.IN_PROGRESS), running)
+        progress.refresh(replace(TASK, status=TaskStatus.IN_PROGRESS), running)
+        failed = [_step("pay", StepStatus.ERROR, error={"type": "ValueError", "message": "no"})]
         now = datetime.now(UTC)
-        progress.refresh(replace(TASK, state=TaskState.ERROR, ended_at=now), failed)
+        progress.refresh(replace(TASK, status=TaskStatus.ERROR, ended_at=now), failed)
 
     lines = file.getvalue().splitlines()
     assert ["in_progress (attempt 1 of 4)", "error (attempt 1 of 4): ValueError: no"] == [

@@ -128,7 +128,7 @@ def test_policies_are_declared_at_the_start(project: Project) -> None:
         url = url_of(server)
         shop = get(f"{url}/v1/namespaces/shop")
 
-    assert ("retail", 1) == (shop["policy"]["owner_team"], shop["pending_approval"])
+    assert ("retail", 1) == (shop["policy"]["owner_team"], shop["pending_review"])
 
 
 def test_the_file_and_the_environment_are_read(project: Project) -> None:

@@ -19,13 +19,13 @@ from tasker.cli.style import (
     short,
     state_text,
 )
-from tasker.model import AttemptOutcome, StepState, TaskState
+from tasker.model import AttemptOutcome, StepStatus, TaskStatus
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def test_every_state_and_outcome_has_a_look_of_its_own() -> None:
-    shown = {*StepState, *TaskState, "waiting_for_retry"}
+    shown = {*StepStatus, *TaskStatus, "waiting_for_retry"}
 
     assert shown == set(LOOKS)
     assert len(LOOKS) == len({look.symbol for look in LOOKS.values()})

@@ -65,9 +65,9 @@ def test_namespaces_are_listed_and_shown(guarded: Here) -> None:
     document = guarded("namespace", "show", "shop", "--json").document
 
     assert re.search(r"^shop +platform +0 +1 +required +Cross-team", listed.out, re.MULTILINE)
-    for words in ("platform", f"{SARAH}, {MARCUS}", "pending_approval", "by root"):
+    for words in ("platform", f"{SARAH}, {MARCUS}", "pending_review", "by root"):
         assert words in shown.out
-    assert (1, [SARAH, MARCUS]) == (document["pending_approval"], document["policy"]["approvers"])
+    assert (1, [SARAH, MARCUS]) == (document["pending_review"], document["policy"]["approvers"])
     assert 2 == guarded("namespace", "show", "nowhere").code
 
 
@@ -99,12 +99,12 @@ def test_a_version_waits_until_an_approver_agrees(guarded: Here) -> None:
     approved = guarded("template", "approve", SELL, "--as", SARAH, "--reason", "fine")
     again = guarded("template", "approve", SELL, "--as", SARAH)
 
-    assert f"registered: {SELL} (pending_approval)\n" == registered.out
+    assert f"registered: {SELL} (pending_review)\n" == registered.out
     assert 5 == refused.code
     assert "sarah@growthcorp.com" in refused.err
     assert [(SELL, JAKE)] == [(each["full_name"], each["registered_by"]) for each in waiting]
     assert (0, f"approved: {SELL}\n") == (approved.code, approved.out)
-    assert (5, True) == (again.code, "it is approved, not pending_approval" in again.err)
+    assert (5, True) == (again.code, "it is approved, not pending_review" in again.err)
     assert "no such versions" in guarded("template", "status", "--waiting").err
 
 

@@ -24,10 +24,10 @@ from tasker.model import (
     AttemptOutcome,
     StepCounts,
     StepSpec,
-    StepState,
+    StepStatus,
     TaskFilter,
     TaskId,
-    TaskState,
+    TaskStatus,
     TemplateStatus,
 )
 from tasker.teams.model import NamespacePolicy
@@ -102,7 +102,7 @@ async def test_a_created_task_reads_back_as_what_creation_told(scene: Scene) -> 
         read.reason,
         read.tags,
     )
-    assert TaskState.PENDING is read.state
+    assert TaskStatus.PENDING is read.status
     assert StepCounts(enqueued=1, pending=1) == read.counts
     assert (None, None, True) == (read.ended_at, read.error, created.created)
     assert timedelta(hours=2) == (read.deadline or read.created_at) - read.created_at
@@ -130,7 +130,7 @@ async def test_one_key_makes_one_task(scene: Scene) -> None:
 
     assert (first.id, True, False) == (again.id, first.created, again.created)
     assert IdempotencyConflict is type(other)
-    assert 1 == len(await client.list())
+    assert 1 == len(await client.tasks())
 
 
 async def test_creation_refuses_what_does_not_fit(scene: Scene) -> None:
@@ -174,7 +174,7 @@ async def test_tasks_are_created_all_or_none(scene: Scene) -> None:
 
     assert 3 == len({task.id for task in tasks})
     assert "$[1].name" == caught.value.path
-    assert {task.id for task in tasks} == {task.id for task in await client.list()}
+    assert {task.id for task in tasks} == {task.id for task in await client.tasks()}
     assert [] == await client.create_tasks([])
 
 
@@ -188,8 +188,8 @@ async def test_a_task_runs_to_its_end(scene: Scene) -> None:
         task = await client.run("hello.greeting", {"name": "Ann"}, timeout=SOON)
 
     steps, history = await client.steps(task.id), await client.history(task.id)
-    assert (TaskState.COMPLETE, 2) == (task.state, task.counts.complete)
-    assert [StepState.COMPLETE, StepState.COMPLETE] == [step.state for step in steps]
+    assert (TaskStatus.COMPLETE, 2) == (task.status, task.counts.complete)
+    assert [StepStatus.COMPLETE, StepStatus.COMPLETE] == [step.status for step in steps]
     assert [{"greeting": "Hello Ann"}, "HELLO ANN"] == [step.result for step in steps]
     assert [("greet", 1, AttemptOutcome.COMPLETE), ("shout", 1, AttemptOutcome.COMPLETE)] == [
         (attempt.step, attempt.attempt, attempt.outcome) for attempt in history
@@ -207,7 +207,7 @@ async def test_waiting_tells_failures_and_ends_in_time(scene: Scene) -> None:
         with pytest.raises(TaskFailed, match="ended as error: 1 step failed") as caught:
             await client.wait(task.id, timeout=SOON)
 
-    assert TaskState.ERROR is caught.value.task.state
+    assert TaskStatus.ERROR is caught.value.task.status
     failed = (await client.steps(task.id))[0]
     assert ("DECLINED", "the card was declined") == (
         (failed.error or {}).get("code"),
@@ -223,7 +223,7 @@ async def test_many_may_wait_for_one_task(scene: Scene) -> None:
     async with scene.worker():
         ended = await asyncio.gather(*waiting)
 
-    assert [TaskState.COMPLETE] * 20 == [one.state for one in ended]
+    assert [TaskStatus.COMPLETE] * 20 == [one.status for one in ended]
 
 
 async def test_an_operator_brings_a_failed_task_to_its_end(scene: Scene) -> None:
@@ -242,9 +242,9 @@ async def test_an_operator_brings_a_failed_task_to_its_end(scene: Scene) -> None
     resolved = await client.resolve(task.id, "refuse", {"paid": True}, reason="paid in cash")
     completed = await client.complete(task.id, "after", [1, 2], reason="done by hand")
 
-    assert TaskState.IN_PROGRESS is retried.state
-    assert TaskState.IN_PROGRESS is resolved.state
-    assert TaskState.COMPLETE is completed.state
+    assert TaskStatus.IN_PROGRESS is retried.status
+    assert TaskStatus.IN_PROGRESS is resolved.status
+    assert TaskStatus.COMPLETE is completed.status
     assert [{"paid": True}, [1, 2]] == [step.result for step in await client.steps(task.id)]
     assert [
         ("anonymous", "the bank is back"),
@@ -262,7 +262,7 @@ async def test_a_failed_task_may_be_declared_done(scene: Scene) -> None:
 
     resolved = await client.resolve(task.id, reason="not worth it")
 
-    assert TaskState.RESOLVED_MANUALLY is resolved.state
+    assert TaskStatus.RESOLVED_MANUALLY is resolved.status
 
 
 async def test_a_cancelled_task_is_cancelled_once(scene: Scene) -> None:
@@ -276,7 +276,7 @@ async def test_a_cancelled_task_is_cancelled_once(scene: Scene) -> None:
     with pytest.raises(WrongState) as caught:
         await client.cancel(task.id)
 
-    assert TaskState.CANCELLED is cancelled.state
+    assert TaskStatus.CANCELLED is cancelled.status
     assert ("cancelled", "cancel") == (caught.value.state, caught.value.action)
     assert {"pending", "in_progress"} == caught.value.allowed
     assert f"cannot cancel task {task.id}: it is cancelled, not in_progress or pending" == str(
@@ -315,19 +315,21 @@ async def test_lists_show_what_fits_newest_first(scene: Scene) -> None:
     await client.cancel(tagged.id)
 
     newest = [tagged.id, *sorted((task.id for task in tasks), reverse=True)]
-    assert newest == [task.id for task in await client.list(limit=1000)]
-    assert newest[:110] == [task.id for task in await client.list(limit=110)]
-    assert newest[31:41] == [task.id for task in await client.list(after=newest[30], limit=10)]
+    assert newest == [task.id for task in await client.tasks(limit=1000)]
+    assert newest[:110] == [task.id for task in await client.tasks(limit=110)]
+    assert newest[31:41] == [task.id for task in await client.tasks(after=newest[30], limit=10)]
     for filter in (
         TaskFilter(name="payment"),
         TaskFilter(tag="a"),
         TaskFilter(correlation_id="c"),
-        TaskFilter(state=TaskState.CANCELLED),
+        TaskFilter(status=TaskStatus.CANCELLED),
         TaskFilter(namespace="hello", name="payment", version="1.0.0"),
     ):
-        assert [tagged.id] == [task.id for task in await client.list(filter)]
-    assert [] == await client.list(TaskFilter(namespace="elsewhere"))
-    assert [] == await client.list(TaskFilter(created_before=tagged.created_at - timedelta(days=1)))
+        assert [tagged.id] == [task.id for task in await client.tasks(filter)]
+    assert [] == await client.tasks(TaskFilter(namespace="elsewhere"))
+    assert [] == await client.tasks(
+        TaskFilter(created_before=tagged.created_at - timedelta(days=1))
+    )
 
 
 async def test_templates_are_registered_once_and_read_back(scene: Scene) -> None:
@@ -380,8 +382,8 @@ async def test_a_version_that_waits_for_approval_takes_no_tasks(scene: Scene) ->
     with pytest.raises(NotApproved, match="sarah") as caught:
         await client.create_task("hello.greeting", {"name": "Ann"})
 
-    assert TemplateStatus.PENDING_APPROVAL is registered.stored.status
-    assert ("hello.greeting@1.2.0", "pending_approval", ("sarah@example.com",)) == (
+    assert TemplateStatus.PENDING_REVIEW is registered.stored.status
+    assert ("hello.greeting@1.2.0", "pending_review", ("sarah@example.com",)) == (
         caught.value.template,
         caught.value.status,
         caught.value.approvers,
@@ -389,7 +391,7 @@ async def test_a_version_that_waits_for_approval_takes_no_tasks(scene: Scene) ->
     assert declared == await client.policy("hello")
     assert None is await client.policy("elsewhere")
     assert ["default", "hello"] == [info.name for info in await client.namespaces()]
-    assert [TemplateStatus.PENDING_APPROVAL] == [
+    assert [TemplateStatus.PENDING_REVIEW] == [
         version.status for version in await client.template_statuses("hello")
     ]
     with pytest.raises(NotApproved):

@@ -61,7 +61,7 @@ async def test_what_is_just_within_bounds_is_kept_and_read_back(scene: Scene) ->
     steps = (StepSpec(name="only"),)
     await scene.client.register(Template(namespace="n", name="t", version="1.0.0", steps=steps))
     task = await scene.client.create_task("n.t", **said)
-    [found] = await scene.client.list()
+    [found] = await scene.client.tasks()
     [step] = await scene.client.steps(task.id)
 
     assert (task.id, said["idempotency_key"]) == (found.id, found.idempotency_key)

@@ -113,7 +113,7 @@ async def test_a_task_is_created_once_whatever_happens_on_the_way(
 
     keys = {json.loads(request.content)["idempotency_key"] for request in line.requests}
     assert (3, 1, True) == (len(line.requests), len(keys), one.created)
-    assert [one.id] == [task.id for task in await LocalClient(store).list()]
+    assert [one.id] == [task.id for task in await LocalClient(store).tasks()]
 
 
 async def test_a_key_of_the_callers_own_is_sent(store: Store) -> None:
@@ -246,7 +246,7 @@ async def test_a_url_decides_which_client_it_is(store: Store) -> None:
 
         def blocking() -> str:
             with connect_sync(server.url) as sync:
-                return sync.cancel(sync.create_task("n.t").id).state.value
+                return sync.cancel(sync.create_task("n.t").id).status.value
 
         assert "cancelled" == await asyncio.to_thread(blocking)
     assert task.created

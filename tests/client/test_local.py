@@ -15,7 +15,7 @@ from tasker import (
     LocalClient,
     SchemaMode,
     TaskRequest,
-    TaskState,
+    TaskStatus,
     Template,
     Worker,
     open_store,
@@ -31,7 +31,7 @@ from tasker.errors import (
     WaitTimeout,
     WrongState,
 )
-from tasker.model import StepSpec, StepState, TaskFilter, TaskId
+from tasker.model import StepSpec, StepStatus, TaskFilter, TaskId
 from tasker.store.postgres.address import Address
 from tasker.store.protocol import Store
 
@@ -174,7 +174,7 @@ async def test_an_input_that_does_not_fit_is_refused(store: Store) -> None:
         await client.create_task("hello.strict", {"name": 5})
 
     assert "$.name" == refused.value.path
-    assert [] == await client.list()
+    assert [] == await client.tasks()
 
 
 async def test_an_input_that_does_not_fit_may_be_warned_of(
@@ -224,7 +224,7 @@ async def test_of_many_tasks_all_are_created_or_none(client: LocalClient) -> Non
         await client.create_tasks([good, clash])
 
     assert "$[1].name" == refused.value.path
-    assert [] == await client.list()
+    assert [] == await client.tasks()
     first, second = await client.create_tasks([good, good])
     assert (first.id, True, False) == (second.id, first.created, second.created)
 
@@ -243,7 +243,7 @@ async def test_a_wait_outlasts_a_restart_of_the_store(store: Store, client: Loca
     waiting = asyncio.create_task(LocalClient(unreliable).wait(task.id, timeout=SOON))
     await client.complete(task.id, "greet", "hi")
 
-    assert TaskState.COMPLETE == (await waiting).state
+    assert TaskStatus.COMPLETE == (await waiting).status
 
 
 async def test_a_wait_ends_in_time_though_the_store_is_away(
@@ -262,15 +262,15 @@ async def test_a_wait_ends_in_time_though_the_store_is_away(
 async def test_a_thread_has_a_client_that_blocks(store: Store, client: LocalClient) -> None:
     def program(blocking: SyncClient) -> list[object]:
         cancelled = blocking.create_task("hello.other", {"name": "Ann"})
-        seen: list[object] = [blocking.get(cancelled.id).state]
-        seen.append(blocking.cancel(cancelled.id, reason="test").state)
+        seen: list[object] = [blocking.get(cancelled.id).status]
+        seen.append(blocking.cancel(cancelled.id, reason="test").status)
         with pytest.raises(WrongState):
             blocking.retry(cancelled.id)
         with pytest.raises(WaitTimeout):
             blocking.run("hello.other", timeout=timedelta(0))
-        seen.append(blocking.run("hello.greeting", {"name": "Bob"}, timeout=SOON).state)
+        seen.append(blocking.run("hello.greeting", {"name": "Bob"}, timeout=SOON).status)
         task = blocking.create_task("hello.greeting", {"name": "Cy"})
-        seen.append(blocking.wait(task.id, timeout=SOON).state)
+        seen.append(blocking.wait(task.id, timeout=SOON).status)
         return seen
 
     await client.register(template("other", steps=(StepSpec(name="nobody"),)))
@@ -278,7 +278,7 @@ async def test_a_thread_has_a_client_that_blocks(store: Store, client: LocalClie
     async with Worker(store, [{"greet": lambda name: f"hello {name}"}]):
         seen = await asyncio.to_thread(program, blocking)
 
-    assert seen[1:] == [TaskState.CANCELLED, TaskState.COMPLETE, TaskState.COMPLETE]
+    assert seen[1:] == [TaskStatus.CANCELLED, TaskStatus.COMPLETE, TaskStatus.COMPLETE]
 
 
 # ------------------------------------------------------------- the caller's transaction
@@ -314,7 +314,7 @@ async def test_a_task_exists_when_the_callers_transaction_commits(
                 await client.get(task.id)
         ended = await client.wait(task.id, timeout=SOON)
 
-    assert TaskState.COMPLETE == ended.state
+    assert TaskStatus.COMPLETE == ended.status
 
 
 async def test_a_task_does_not_exist_when_the_callers_transaction_fails(
@@ -326,7 +326,7 @@ async def test_a_task_does_not_exist_when_the_callers_transaction_fails(
             await client.create_task("hello.greeting", connection=connection, idempotency_key="k")
             raise ZeroDivisionError
 
-    assert [] == await client.list()
+    assert [] == await client.tasks()
     again = await client.create_task("hello.greeting", idempotency_key="k")
     assert again.created
 
@@ -343,7 +343,7 @@ async def test_a_key_counts_within_the_callers_transaction_as_well(
 
     assert (first.id, False) == (second.id, second.created)
     assert (first.id, False) == (third.id, third.created)
-    assert 1 == len(await client.list())
+    assert 1 == len(await client.tasks())
 
 
 async def test_the_callers_transaction_is_refused_where_there_is_none(
@@ -368,7 +368,7 @@ async def test_who_acts_is_in_the_audit(client: LocalClient) -> None:
         entry.step,
         entry.reason,
     )
-    assert (StepState.ENQUEUED, StepState.RESOLVED_MANUALLY) == (entry.before, entry.after)
+    assert (StepStatus.ENQUEUED, StepStatus.RESOLVED_MANUALLY) == (entry.before, entry.after)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -425,4 +425,4 @@ async def test_another_attempt_finds_what_the_one_before_made(store: Store) -> N
 
     [step] = await client.steps(task.id)
     assert "False" == step.result
-    assert 1 == len(await client.list(TaskFilter(parent_id=task.id)))
+    assert 1 == len(await client.tasks(TaskFilter(parent_id=task.id)))

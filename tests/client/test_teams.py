@@ -47,11 +47,11 @@ async def test_a_version_takes_tasks_once_somebody_else_approved_it(
     registered = await jake.register(template())
 
     for reference in ("shared.t", "shared.t@1.0.0", "shared.t@^1"):
-        with pytest.raises(NotApproved, match=f"pending_approval: .*{SARAH}"):
+        with pytest.raises(NotApproved, match=f"pending_review: .*{SARAH}"):
             await jake.create_task(reference)
-    decided = await sarah.decide("shared.t@1.0.0", approve=True)
+    decided = await sarah.review("shared.t@1.0.0", approve=True)
 
-    assert TemplateStatus.PENDING_APPROVAL is registered.stored.status
+    assert TemplateStatus.PENDING_REVIEW is registered.stored.status
     assert (TemplateStatus.APPROVED, SARAH) == (decided.status, decided.decided_by)
     assert template().key == (await sarah.create_task("shared.t")).template
     assert [decided] == await jake.template_statuses("shared", "t")
@@ -70,8 +70,8 @@ async def test_the_latest_approved_version_is_the_latest(
     for version in ("1.0.0", "1.1.0", "1.2.0", "1.3.0"):
         await jake.register(template(version))
     for version in ("1.0.0", "1.1.0"):
-        await sarah.decide(f"shared.t@{version}", approve=True)
-    await sarah.decide("shared.t@1.2.0", approve=False, reason="too slow")
+        await sarah.review(f"shared.t@{version}", approve=True)
+    await sarah.review("shared.t@1.2.0", approve=False, reason="too slow")
 
     assert "1.1.0" == (await jake.create_task("shared.t")).template.version
     await jake.retire("shared.t@1.1.0", reason="broken")
@@ -155,7 +155,7 @@ async def test_a_decision_needs_an_exact_version(jake: LocalClient) -> None:
         with pytest.raises(InvalidInput, match="needs a version"):
             await act("shared.t")
     with pytest.raises(InvalidInput, match="needs a version"):
-        await jake.decide("shared.t", approve=True)
+        await jake.review("shared.t", approve=True)
 
 
 async def test_namespaces_tell_their_policies(jake: LocalClient) -> None:
@@ -184,10 +184,10 @@ async def test_a_worker_serves_what_waits_and_what_was_retired(
     await jake.put_policy(POLICY)
     async with Worker(store, [{"a": a}], templates=[template()], name="host:1") as worker:
         (waiting,) = await jake.template_statuses()
-        await sarah.decide("shared.t@1.0.0", approve=True)
+        await sarah.review("shared.t@1.0.0", approve=True)
         task = await jake.create_task("shared.t")
         await sarah.retire("shared.t@1.0.0")
         ended = await worker.client.wait(task.id)
 
-    assert (TemplateStatus.PENDING_APPROVAL, "host:1") == (waiting.status, waiting.registered_by)
-    assert "complete" == ended.state
+    assert (TemplateStatus.PENDING_REVIEW, "host:1") == (waiting.status, waiting.registered_by)
+    assert "complete" == ended.status

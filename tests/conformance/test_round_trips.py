@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasker import Task, TaskState, Template, Worker, WorkerSettings
+from tasker import Task, TaskStatus, Template, Worker, WorkerSettings
 from tasker.events import Event, TaskEnded
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -106,7 +106,7 @@ async def test_a_chain_of_four_is_five_calls(url: str) -> None:
         ended = await worker.store.get_task(task.id)
 
     assert {"create_tasks": 1, "settle": 4} == made
-    assert TaskState.COMPLETE == ended.state
+    assert TaskStatus.COMPLETE == ended.status
 
 
 async def test_a_fan_out_is_a_few_calls(url: str) -> None:

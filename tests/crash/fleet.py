@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tests.waiting import eventually
 
-from tasker import LocalClient, Retry, TaskRequest, TaskState, Template
-from tasker.model import AttemptOutcome, StepSpec, StepState, Task
+from tasker import LocalClient, Retry, TaskRequest, TaskStatus, Template
+from tasker.model import AttemptOutcome, StepSpec, StepStatus, Task
 from tasker.store.protocol import Store
 
 PROGRAM = Path(__file__).with_name("worker.py")
@@ -130,18 +130,18 @@ async def prove(store: Store, tasks: Sequence[Task], effects: Path) -> None:
     done = count(effects)
     assert {1} == set(done.values()), "an attempt ran twice"
     for task in tasks:
-        assert TaskState.COMPLETE == (await store.get_task(task.id)).state
+        assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
         steps = await store.list_steps(task.id)
-        assert {StepState.COMPLETE} == {found.state for found in steps}
+        assert {StepStatus.COMPLETE} == {found.status for found in steps}
         history = await store.history(task.id)
         completed = [row for row in history if row.outcome is AttemptOutcome.COMPLETE]
         assert sorted(found.name for found in steps) == sorted(row.step for row in completed)
         numbers = Counter((row.step, row.attempt) for row in history)
         assert {1} == set(numbers.values()), "an attempt was used twice"
         for found in steps:
-            assert (task.id, found.name, found.attempt) in done
+            assert (task.id, found.name, found.attempts) in done
             ended = [row.attempt for row in history if row.step == found.name]
-            assert list(range(1, found.attempt + 1)) == sorted(ended)
+            assert list(range(1, found.attempts + 1)) == sorted(ended)
     assert [] == await store.expired(10)
     assert not any(info.running for info in await store.list_workers())
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tasker import Context, LocalClient, TaskState, Template, Worker, open_store
+from tasker import Context, LocalClient, TaskStatus, Template, Worker, open_store
 from tasker.config import WorkerSettings
 from tasker.errors import TaskFailed
 from tasker.events import Event, StepWaiting
@@ -55,11 +55,11 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
         ) as worker,
     ):
         task = await worker.client.run("n.parent", timeout=SOON)
-        children = await worker.client.list(TaskFilter(parent_id=task.id))
+        children = await worker.client.tasks(TaskFilter(parent_id=task.id))
         steps = await worker.client.steps(task.id)
         history = await worker.client.history(task.id)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert 1 == len(children)
     assert task.correlation_id == children[0].correlation_id
     assert {"of_child": children[0].id, "attempt": 2, "counted_attempts": 1} == steps[0].result
@@ -89,7 +89,7 @@ async def test_a_sync_handler_may_wait_as_well(url: str) -> None:
         ) as worker,
     ):
         task = await worker.client.run("n.parent", timeout=SOON)
-        children = await worker.client.list(TaskFilter(parent_id=task.id))
+        children = await worker.client.tasks(TaskFilter(parent_id=task.id))
         steps = await worker.client.steps(task.id)
 
     assert [child.id for child in children] == [step.result for step in steps]
@@ -111,7 +111,7 @@ async def test_a_step_cannot_wait_for_its_own_task(url: str) -> None:
             await worker.client.run("n.own", timeout=SOON)
         [step] = await worker.client.steps(failed.value.task.id)
 
-    assert 1 == step.attempt
+    assert 1 == step.attempts
     assert "cannot wait for its own task" in str(step.error)
 
 
@@ -126,16 +126,16 @@ async def test_a_cancelled_child_fails_its_parent(url: str) -> None:
         try:
             await context.client.wait(child.id)
         except TaskFailed as error:
-            seen.append(error.task.state)
+            seen.append(error.task.status)
 
     async with open_store(url, upgrade=True) as store:
         await LocalClient(store).register(template("child"))  # nobody runs it
         async with Worker(store, [{"parent": parent}], templates=[template("parent")]) as worker:
             task = await worker.client.create_task("n.parent")
-            while not (waiting := await worker.client.list(TaskFilter(parent_id=task.id))):
+            while not (waiting := await worker.client.tasks(TaskFilter(parent_id=task.id))):
                 pass
             await worker.client.cancel(waiting[0].id, reason="test")
             task = await worker.client.wait(task.id, timeout=SOON)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert ["cancelled"] == seen

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from tests.engine.factories import SOON, template
 
-from tasker import Context, LocalClient, TaskState, Worker
+from tasker import Context, LocalClient, TaskStatus, Worker
 from tasker.model import Task, TaskFilter, TaskId
 from tasker.store.protocol import Store
 
@@ -21,7 +21,7 @@ async def run(store: Store, handler: object) -> tuple[Task, list[Task]]:
         await client.register(child)
     async with Worker(store, [{"only": handler}], templates=[template("flow", "only")]) as worker:
         task = await worker.client.run("n.flow", timeout=SOON, correlation_id="c-7")
-    children = await client.list(TaskFilter(parent_id=task.id))
+    children = await client.tasks(TaskFilter(parent_id=task.id))
     return task, children
 
 
@@ -33,7 +33,7 @@ async def test_what_a_handler_creates_carries_its_task_and_correlation(store: St
 
     assert (task.id, "c-7") == (child.parent_id, child.correlation_id)
     assert {"a": 1} == child.context
-    assert TaskState.PENDING == child.state
+    assert TaskStatus.PENDING == child.status
 
 
 async def test_a_sync_handler_has_a_client_that_blocks(store: Store) -> None:
@@ -127,4 +127,4 @@ async def test_the_tasks_of_other_steps_and_tasks_are_others(store: Store) -> No
         for _ in range(2):
             await worker.client.run("n.flow", timeout=SOON)
 
-    assert 4 == len(await client.list(TaskFilter(name="small")))
+    assert 4 == len(await client.tasks(TaskFilter(name="small")))

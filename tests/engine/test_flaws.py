@@ -16,8 +16,8 @@ from tasker import (
     LocalClient,
     Retry,
     RetryableError,
-    StepState,
-    TaskState,
+    StepStatus,
+    TaskStatus,
     Worker,
     WorkerSettings,
     open_store,
@@ -63,8 +63,8 @@ async def test_a_step_outlives_the_worker_that_took_it(store: Store) -> None:
     async with Worker(store, [{"only": lambda: "done"}]):
         task = await client.wait(task.id, timeout=SOON)
 
-    assert TaskState.COMPLETE == task.state
-    assert 2 == (await steps_of(store, task))["only"].attempt
+    assert TaskStatus.COMPLETE == task.status
+    assert 2 == (await steps_of(store, task))["only"].attempts
 
 
 async def test_what_nobody_was_told_of_is_found(store: Store) -> None:
@@ -81,7 +81,7 @@ async def test_what_nobody_was_told_of_is_found(store: Store) -> None:
     async with Worker(store, [{"first": lambda: 1, "second": lambda first: first}]):
         task = await client.wait(task.id, timeout=SOON)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
 
 
 async def test_a_finished_result_waits_for_a_store_that_is_away(memory: Store) -> None:
@@ -223,7 +223,7 @@ async def test_a_long_delay_ends_like_a_short_one(hours: int) -> None:
         clock.advance(timedelta(hours=hours))
         task = await worker.client.wait(task.id, timeout=SOON)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
 
 
 async def _waits_for_retry(store: Store, task: Task) -> bool:
@@ -243,9 +243,9 @@ async def test_what_is_not_retryable_ends_though_its_handler_asks_for_more(store
         with pytest.raises(TaskFailed) as failed:
             await worker.client.run("n.flow", timeout=SOON)
 
-    assert (StepState.ERROR, 1) == (
-        (ended := (await steps_of(store, failed.value.task))["only"]).state,
-        ended.attempt,
+    assert (StepStatus.ERROR, 1) == (
+        (ended := (await steps_of(store, failed.value.task))["only"]).status,
+        ended.attempts,
     )
 
 
@@ -266,10 +266,10 @@ async def test_a_task_that_cannot_go_on_ends(store: Store) -> None:
             await worker.client.run("n.flow", timeout=SOON)
 
     task, steps = failed.value.task, await steps_of(store, failed.value.task)
-    assert [StepState.ERROR, StepState.COMPLETE, StepState.PENDING] == [
-        steps[name].state for name in ("bad", "good", "after")
+    assert [StepStatus.ERROR, StepStatus.COMPLETE, StepStatus.PENDING] == [
+        steps[name].status for name in ("bad", "good", "after")
     ]
-    assert (TaskState.ERROR, ["bad"]) == (task.state, (task.error or {})["steps"])
+    assert (TaskStatus.ERROR, ["bad"]) == (task.status, (task.error or {})["steps"])
 
 
 @pytest.mark.parametrize("how", ["resolve", "complete", "retry"])
@@ -295,7 +295,7 @@ async def test_a_repaired_step_brings_its_task_back_to_life(store: Store, how: s
             await client.retry(task.id, reason="test")
         task = await client.wait(task.id, timeout=SOON)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert ("mended" if how == "retry" else "by hand") == (await steps_of(store, task))[
         "after"
     ].result
@@ -317,7 +317,7 @@ async def test_a_reset_gives_all_attempts_anew(store: Store) -> None:
             await client.retry(task.id, reset_attempts=reset, reason="test")
             with pytest.raises(TaskFailed):
                 await client.wait(task.id, timeout=SOON)
-            attempts.append((await steps_of(store, task))["only"].attempt)
+            attempts.append((await steps_of(store, task))["only"].attempts)
 
     assert [3 + 1, 3 + 1 + 3] == attempts
 
@@ -406,12 +406,12 @@ async def test_a_step_waits_for_all_its_dependencies(store: Store) -> None:
         gate.set()
         await worker.client.wait(task.id, timeout=SOON)
 
-    assert (StepState.PENDING, 1) == (waiting.state, waiting.pending_parents)
+    assert (StepStatus.PENDING, 1) == (waiting.status, waiting.pending_parents)
     assert ["slow", "quick"] == (await steps_of(store, task))["join"].result
 
 
 async def _done(store: Store, task: Task, name: str) -> bool:
-    return (await steps_of(store, task))[name].state is StepState.COMPLETE
+    return (await steps_of(store, task))[name].status is StepStatus.COMPLETE
 
 
 # --------------------------------------------------------------------------- inputs
@@ -468,5 +468,5 @@ async def test_a_step_that_nobody_can_run_holds_up_no_other(store: Store) -> Non
     async with Worker(store, [{"foreign": lambda: 2}]):
         await client.wait(task.id, timeout=SOON)
 
-    assert (StepState.ENQUEUED, 0) == (foreign.state, foreign.attempt)
+    assert (StepStatus.ENQUEUED, 0) == (foreign.status, foreign.attempts)
     assert [] == of_kind(SettleRefused, events)

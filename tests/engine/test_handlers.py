@@ -17,9 +17,9 @@ from tasker import (
     Retry,
     RetryableError,
     SchemaMode,
-    StepState,
+    StepStatus,
     Task,
-    TaskState,
+    TaskStatus,
     Worker,
     WorkerSettings,
 )
@@ -63,7 +63,7 @@ async def test_an_async_handler_runs_in_the_event_loop(store: Store) -> None:
     loop = asyncio.get_running_loop()
     task, ended, _ = await run(store, only)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert {"amount": 7, "here": True} == ended.result
 
 
@@ -74,7 +74,7 @@ async def test_a_sync_handler_runs_in_a_thread(store: Store) -> None:
     here = threading.get_ident()
     task, ended, _ = await run(store, only)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert {"amount": 7, "here": False} == ended.result
 
 
@@ -97,8 +97,8 @@ async def test_a_handler_that_computes_runs_in_a_process(store: Store) -> None:
         steps = {found.name: found for found in await worker.client.steps(task.id)}
 
     assert {"total": 21, "elsewhere": True} == steps["where"].result
-    assert (2, "second") == (steps["fail_once"].attempt, steps["fail_once"].result)
-    assert (1, "NO_GOOD") == (steps["fail"].attempt, (steps["fail"].error or {})["code"])
+    assert (2, "second") == (steps["fail_once"].attempts, steps["fail_once"].result)
+    assert (1, "NO_GOOD") == (steps["fail"].attempts, (steps["fail"].error or {})["code"])
 
 
 async def test_a_process_that_dies_is_a_failed_attempt(store: Store) -> None:
@@ -114,8 +114,8 @@ async def test_a_process_that_dies_is_a_failed_attempt(store: Store) -> None:
             await worker.client.wait(task.id, timeout=SOON)
         die, where = await worker.client.steps(task.id)
 
-    assert (StepState.ERROR, 3) == (die.state, die.attempt)
-    assert StepState.COMPLETE == where.state
+    assert (StepStatus.ERROR, 3) == (die.status, die.attempts)
+    assert StepStatus.COMPLETE == where.status
 
 
 async def test_whatever_a_process_raises_fails_its_attempt_alone(memory: Store) -> None:
@@ -138,7 +138,7 @@ async def test_whatever_a_process_raises_fails_its_attempt_alone(memory: Store) 
         ("KeyboardInterrupt", ""),
         ("RetryableError", "Local: far"),
     ] == [(error["type"], error["message"]) for error in errors]
-    assert TaskState.COMPLETE == after.state
+    assert TaskStatus.COMPLETE == after.status
 
 
 async def test_slots_bound_what_runs_at_once(store: Store) -> None:
@@ -202,8 +202,8 @@ async def test_any_exception_gets_another_attempt(store: Store) -> None:
 
     task, ended, history = await run(store, only)
 
-    assert TaskState.COMPLETE == task.state
-    assert (2, "done", None) == (ended.attempt, ended.result, ended.error)
+    assert TaskStatus.COMPLETE == task.status
+    assert (2, "done", None) == (ended.attempts, ended.result, ended.error)
     assert [AttemptOutcome.RETRY, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
     assert history[0].error is not None
     assert ("ZeroDivisionError", "the first time") == (
@@ -221,8 +221,8 @@ async def test_max_attempts_counts_all_attempts(store: Store, most: int) -> None
     retry = Retry(max_attempts=most, backoff=Backoff.NONE)
     task, ended, history = await run(store, only, retry=retry)
 
-    assert TaskState.ERROR == task.state
-    assert (StepState.ERROR, most) == (ended.state, ended.attempt)
+    assert TaskStatus.ERROR == task.status
+    assert (StepStatus.ERROR, most) == (ended.status, ended.attempts)
     assert list(range(1, most + 1)) == [row.attempt for row in history]
     assert AttemptOutcome.ERROR == history[-1].outcome
 
@@ -238,8 +238,8 @@ async def test_what_is_not_retryable_runs_once(store: Store) -> None:
     retry = Retry(retryable=False, max_attempts=5, backoff=Backoff.NONE)
     task, ended, _ = await run(store, only, retry=retry)
 
-    assert TaskState.ERROR == task.state
-    assert (StepState.ERROR, 1) == (ended.state, ended.attempt)
+    assert TaskStatus.ERROR == task.status
+    assert (StepStatus.ERROR, 1) == (ended.status, ended.attempts)
 
 
 async def test_a_permanent_error_is_final(store: Store) -> None:
@@ -248,7 +248,7 @@ async def test_a_permanent_error_is_final(store: Store) -> None:
 
     task, ended, _ = await run(store, only)
 
-    assert TaskState.ERROR == task.state
+    assert TaskStatus.ERROR == task.status
     assert {
         "type": "PermanentError",
         "message": "no such order",
@@ -291,8 +291,8 @@ async def test_whatever_a_handler_raises_fails_its_attempt_alone(
 
     task, ended, _ = await run(memory, only if kind == "sync" else only_async)
 
-    assert TaskState.ERROR == task.state
-    assert (StepState.ERROR, 3) == (ended.state, ended.attempt)
+    assert TaskStatus.ERROR == task.status
+    assert (StepStatus.ERROR, 3) == (ended.status, ended.attempts)
 
 
 async def test_a_handler_that_cancels_itself_has_failed(memory: Store) -> None:
@@ -304,8 +304,8 @@ async def test_a_handler_that_cancels_itself_has_failed(memory: Store) -> None:
 
     task, ended, _ = await run(memory, only)
 
-    assert TaskState.ERROR == task.state
-    assert (3, "the handler was cancelled from within: enough") == (ended.attempt, message(ended))
+    assert TaskStatus.ERROR == task.status
+    assert (3, "the handler was cancelled from within: enough") == (ended.attempts, message(ended))
 
 
 @pytest.mark.parametrize("trouble", [RuntimeError("no"), SystemExit(3)])
@@ -321,8 +321,8 @@ async def test_an_error_that_cannot_be_told_still_fails_its_attempt(
 
     _, ended, _ = await run(memory, only)
 
-    assert StepState.ERROR == ended.state
-    assert (3, "Mute") == (ended.attempt, (ended.error or {})["type"])
+    assert StepStatus.ERROR == ended.status
+    assert (3, "Mute") == (ended.attempts, (ended.error or {})["type"])
 
 
 async def test_a_delay_that_is_none_is_not_honoured(memory: Store) -> None:
@@ -337,7 +337,7 @@ async def test_a_delay_that_is_none_is_not_honoured(memory: Store) -> None:
 
     _, ended, _ = await run(memory, only)
 
-    assert (2, "done") == (ended.attempt, ended.result)
+    assert (2, "done") == (ended.attempts, ended.result)
 
 
 # ---------------------------------------------------------------------------- results
@@ -349,8 +349,8 @@ async def test_a_result_that_is_not_json_fails_for_good_and_tells_where(store: S
 
     task, ended, _ = await run(store, only)
 
-    assert TaskState.ERROR == task.state
-    assert (StepState.ERROR, 1) == (ended.state, ended.attempt)
+    assert TaskStatus.ERROR == task.status
+    assert (StepStatus.ERROR, 1) == (ended.status, ended.attempts)
     assert "the result is not JSON at $.rows[1].when: a object has no JSON form" == message(ended)
 
 
@@ -358,7 +358,7 @@ async def test_a_result_that_is_not_json_fails_for_good_and_tells_where(store: S
 async def test_values_that_no_store_can_keep_are_refused(store: Store, value: object) -> None:
     _, ended, _ = await run(store, lambda: {"value": value})
 
-    assert (StepState.ERROR, 1) == (ended.state, ended.attempt)
+    assert (StepStatus.ERROR, 1) == (ended.status, ended.attempts)
     assert message(ended).startswith("the result is not JSON at $")
 
 
@@ -372,14 +372,14 @@ async def test_a_result_that_raises_is_a_failed_attempt(
 
     _, ended, _ = await run(memory, lambda: Odd(bad=object()))
 
-    assert StepState.ERROR == ended.state
+    assert StepStatus.ERROR == ended.status
 
 
 async def test_an_oversized_result_is_refused_not_cut(store: Store) -> None:
     settings = WorkerSettings(result_limit=1000)
     _, ended, _ = await run(store, lambda: "x" * 1000, settings=settings)
 
-    assert (StepState.ERROR, 1, None) == (ended.state, ended.attempt, ended.result)
+    assert (StepStatus.ERROR, 1, None) == (ended.status, ended.attempts, ended.result)
     assert "the result has 1,002 bytes; the limit is 1,000" == message(ended)
 
 
@@ -390,7 +390,7 @@ async def test_results_that_do_not_fit_are_an_error_where_that_is_asked_for(memo
     settings = WorkerSettings(results=SchemaMode.ENFORCE)
     _, ended, _ = await run(memory, lambda: {}, settings=settings, result_schema=SCHEMA)
 
-    assert (StepState.ERROR, 1) == (ended.state, ended.attempt)
+    assert (StepStatus.ERROR, 1) == (ended.status, ended.attempts)
     assert message(ended).startswith("the result does not fit its schema: ")
     assert "id" in message(ended)
 
@@ -402,7 +402,7 @@ async def test_results_that_do_not_fit_are_warned_of_otherwise(
     settings = WorkerSettings(results=mode)
     task, ended, _ = await run(memory, lambda: {}, settings=settings, result_schema=SCHEMA)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert warned == ("result_schema_mismatch" in caplog.messages)
     assert {} == ended.result
 
@@ -410,7 +410,7 @@ async def test_results_that_do_not_fit_are_warned_of_otherwise(
 async def test_warning_is_the_default_for_results(memory: Store) -> None:
     task, _, _ = await run(memory, lambda: {}, result_schema=SCHEMA)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
 
 
 # --------------------------------------------------------------------------- progress

@@ -9,10 +9,10 @@ import pytest
 from tests.engine.factories import of_kind, step, template
 from tests.waiting import eventually
 
-from tasker import LocalClient, TaskRequest, TaskState, Worker, WorkerSettings, open_store
+from tasker import LocalClient, TaskRequest, TaskStatus, Worker, WorkerSettings, open_store
 from tasker.errors import Refused
 from tasker.events import Event, SettleRefused, StepStarted
-from tasker.model import AttemptOutcome, StepState, Task
+from tasker.model import AttemptOutcome, StepStatus, Task
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -107,13 +107,13 @@ async def test_operators_may_act_on_whatever_runs(store: Store) -> None:
     assert sum(acted)
     for task in tasks:
         found = await client.get(task.id)
-        states = Counter(step.state for step in await client.steps(task.id))
-        running = states[StepState.IN_PROGRESS] + states[StepState.ENQUEUED]
+        states = Counter(step.status for step in await client.steps(task.id))
+        running = states[StepStatus.IN_PROGRESS] + states[StepStatus.ENQUEUED]
         assert 0 == running
-        if found.state is TaskState.COMPLETE:
-            assert 5 == states[StepState.COMPLETE] + states[StepState.RESOLVED_MANUALLY]
-        elif found.state is TaskState.ERROR:
-            assert states[StepState.ERROR]
+        if found.status is TaskStatus.COMPLETE:
+            assert 5 == states[StepStatus.COMPLETE] + states[StepStatus.RESOLVED_MANUALLY]
+        elif found.status is TaskStatus.ERROR:
+            assert states[StepStatus.ERROR]
         numbers = [(row.no, row.attempt) for row in await client.history(task.id)]
         assert len(numbers) == len(set(numbers))
 

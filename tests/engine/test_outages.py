@@ -15,9 +15,9 @@ from tests.waiting import eventually
 from tasker import (
     Context,
     LocalClient,
-    StepState,
+    StepStatus,
     TaskRequest,
-    TaskState,
+    TaskStatus,
     Worker,
     WorkerSettings,
     open_store,
@@ -201,7 +201,7 @@ async def test_results_outlive_an_outage_that_is_longer_than_the_lease(memory: S
             store.refuse(name, 0)
         task = await worker.client.wait(task.id, timeout=SOON)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert [] == of_kind(SettleRefused, events)
 
 
@@ -229,10 +229,10 @@ async def test_a_result_that_the_store_refuses_harms_no_other(memory: Store) -> 
         ended = await eventually(lambda: _ended(memory, tasks))
         [poisoned] = await memory.list_steps(tasks[7].id)
 
-    assert [TaskState.ERROR if n == 7 else TaskState.COMPLETE for n in range(20)] == [
+    assert [TaskStatus.ERROR if n == 7 else TaskStatus.COMPLETE for n in range(20)] == [
         task.state for task in ended
     ]
-    assert (StepState.ERROR, 1) == (poisoned.state, poisoned.attempt)
+    assert (StepStatus.ERROR, 1) == (poisoned.status, poisoned.attempts)
     assert poisoned.error is not None
     assert "the result could not be stored: no such text, please" == poisoned.error["message"]
 
@@ -303,7 +303,7 @@ async def test_connections_that_break_lose_and_repeat_nothing(postgres_schema_ur
     finally:
         await other.close()
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert [1] * 200 == [row.attempt for row in history]
     assert {1} == set(attempts(events).values())
     assert [] == of_kind(SettleRefused, events)

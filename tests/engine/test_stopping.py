@@ -18,9 +18,9 @@ from tasker import (
     Context,
     LocalClient,
     Retry,
-    StepState,
+    StepStatus,
     TaskRequest,
-    TaskState,
+    TaskStatus,
     Worker,
     WorkerSettings,
 )
@@ -103,7 +103,7 @@ async def test_an_attempt_that_takes_too_long_is_stopped_and_tried_again(
 
     assert 3 == obstinate.began
     assert all("it took too long" in why for why in obstinate.stopped)
-    assert (StepState.ERROR, 3, None) == (ended.state, ended.attempt, ended.result)
+    assert (StepStatus.ERROR, 3, None) == (ended.status, ended.attempts, ended.result)
     assert ended.error is not None
     assert "timeout" == ended.error["code"]
     assert "attempt 3 took longer than 0.05 s" == ended.error["message"]
@@ -123,7 +123,7 @@ async def test_a_process_that_takes_too_long_is_killed(memory: Store) -> None:
 
     assert killed.error is not None
     assert "timeout" == killed.error["code"]
-    assert StepState.COMPLETE == other.state
+    assert StepStatus.COMPLETE == other.status
 
 
 async def test_a_slot_that_is_lost_to_a_handler_is_told(
@@ -163,7 +163,7 @@ async def test_a_timeout_that_is_not_reached_does_nothing(memory: Store) -> None
     async with Worker(memory, [{"only": lambda: 1}], templates=[flow]) as worker:
         task = await worker.client.run("n.flow", timeout=SOON)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
 
 
 # ---------------------------------------------------------------------------- cancels
@@ -191,7 +191,7 @@ async def test_cancelling_a_task_reaches_its_running_handlers_at_once(
 
     assert took < 3
     assert "its step is no longer this worker's" in obstinate.stopped[0]
-    assert (TaskState.CANCELLED, StepState.CANCELLED) == (cancelled.state, ended.state)
+    assert (TaskStatus.CANCELLED, StepStatus.CANCELLED) == (cancelled.status, ended.status)
     assert [] == of_kind(SettleRefused, events)
 
 
@@ -204,7 +204,7 @@ async def test_an_operators_result_stops_the_attempt_under_way(store: Store) -> 
         await eventually(lambda: obstinate.stopped)
         ended = await only_step(store, task)
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert {"by": "hand"} == ended.result
 
 
@@ -229,7 +229,7 @@ async def test_all_tasks_that_miss_their_deadline_end_at_once(
     await client.create_tasks([late] * 250)
 
     async def still_open() -> int:
-        found = await client.list(TaskFilter(state=TaskState.PENDING), limit=250)
+        found = await client.tasks(TaskFilter(status=TaskStatus.PENDING), limit=250)
         return len(found)
 
     assert 250 == await still_open()
@@ -268,7 +268,7 @@ async def test_a_worker_that_lost_its_lease_gives_up_and_begins_again(store: Sto
         history = await worker.client.history(task.id)
 
     assert before != worker.id
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert [AttemptOutcome.LOST, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
     assert "lease_lost" == (history[0].error or {})["code"]
     assert [] == of_kind(SettleRefused, events)
@@ -298,7 +298,7 @@ async def test_what_was_claimed_under_a_lost_lease_is_handed_back(memory: Store)
         ended = await only_step(memory, task)
 
     assert [AttemptOutcome.RELEASED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
-    assert (2, None) == (ended.attempt, ended.error)
+    assert (2, None) == (ended.attempts, ended.error)
 
 
 # --------------------------------------------------------------------------- shutdown
@@ -315,7 +315,7 @@ async def test_running_attempts_may_finish_within_the_grace(store: Store, kind: 
         await worker.ended()
         ended = await only_step(store, task)
 
-    assert (StepState.COMPLETE, 1) == (ended.state, ended.attempt)
+    assert (StepStatus.COMPLETE, 1) == (ended.status, ended.attempts)
     assert [] == obstinate.stopped
 
 
@@ -340,8 +340,8 @@ async def test_what_does_not_finish_in_time_is_handed_back_at_no_cost(
         history = await worker.client.history(task.id)
 
     assert "the worker shuts down" in obstinate.stopped[0]
-    assert (StepState.ENQUEUED, 1) == (handed_back.state, handed_back.attempt)
-    assert (2, 1) == (ended.attempt, ended.result)  # the second attempt is the first try
+    assert (StepStatus.ENQUEUED, 1) == (handed_back.status, handed_back.attempts)
+    assert (2, 1) == (ended.attempts, ended.result)  # the second attempt is the first try
     assert [AttemptOutcome.RELEASED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
 
 
@@ -359,7 +359,7 @@ async def test_a_second_stop_is_at_once(memory: Store) -> None:
         async with asyncio.timeout(SOON.total_seconds()):
             await worker.ended()
 
-    assert StepState.ENQUEUED == (await only_step(memory, task)).state
+    assert StepStatus.ENQUEUED == (await only_step(memory, task)).status
 
 
 async def test_a_worker_that_is_cancelled_hands_back_what_it_runs(store: Store) -> None:
@@ -378,7 +378,7 @@ async def test_a_worker_that_is_cancelled_hands_back_what_it_runs(store: Store) 
         await running
 
     assert ["the worker shuts down"] == [why.rpartition(": ")[2] for why in obstinate.stopped]
-    assert StepState.ENQUEUED == (await only_step(store, task)).state
+    assert StepStatus.ENQUEUED == (await only_step(store, task)).status
     assert [AttemptOutcome.RELEASED] == [row.outcome for row in await client.history(task.id)]
     assert not any(info.alive for info in await store.list_workers())
 
@@ -397,7 +397,7 @@ async def test_claims_that_arrive_after_the_stop_are_handed_back(memory: Store) 
 
     ended = await only_step(memory, task)
     assert [] == of_kind(StepStarted, events)
-    assert (StepState.ENQUEUED, 1) == (ended.state, ended.attempt)
+    assert (StepStatus.ENQUEUED, 1) == (ended.status, ended.attempts)
     [released] = await memory.history(task.id)
     assert AttemptOutcome.RELEASED == released.outcome
 
@@ -416,8 +416,8 @@ async def test_a_stopping_worker_takes_nothing_new(memory: Store) -> None:
         await worker.ended()
         steps = await memory.list_steps(task.id) + await memory.list_steps(late.id)
 
-    assert [StepState.COMPLETE, StepState.ENQUEUED, StepState.ENQUEUED, StepState.PENDING] == [
-        found.state for found in steps
+    assert [StepStatus.COMPLETE, StepStatus.ENQUEUED, StepStatus.ENQUEUED, StepStatus.PENDING] == [
+        found.status for found in steps
     ]
 
 
@@ -458,7 +458,7 @@ async def test_a_handler_that_will_not_be_cancelled_keeps_no_loop_alive(memory: 
         await began.wait()
 
     await eventually(lambda: asyncio.all_tasks() <= before)
-    assert StepState.ENQUEUED == (await only_step(memory, task)).state
+    assert StepStatus.ENQUEUED == (await only_step(memory, task)).status
 
 
 async def test_a_stopped_worker_is_no_longer_listed_as_alive(store: Store) -> None:

@@ -14,9 +14,9 @@ from tasker import (
     Context,
     LocalClient,
     Retry,
-    StepState,
+    StepStatus,
     TaskRequest,
-    TaskState,
+    TaskStatus,
     Worker,
     WorkerSettings,
     open_store,
@@ -113,7 +113,7 @@ async def test_its_client_works_before_during_and_after(memory: Store) -> None:
             await worker.client.wait(task.id, timeout=SOON)
     after = await worker.client.create_task("n.flow")
 
-    assert TaskState.PENDING == (await worker.client.get(after.id)).state
+    assert TaskStatus.PENDING == (await worker.client.get(after.id)).status
 
 
 async def test_a_worker_that_is_stopped_before_it_runs_ends_at_once(memory: Store) -> None:
@@ -140,7 +140,7 @@ async def test_a_worker_leaves_alone_what_it_cannot_run(store: Store) -> None:
     async with Worker(store, [{"only": lambda: 1}]):
         await client.wait(mine.id, timeout=SOON)
 
-    assert TaskState.PENDING == (await client.get(other.id)).state
+    assert TaskStatus.PENDING == (await client.get(other.id)).status
 
 
 @pytest.mark.parametrize("busy", [0, 20])
@@ -230,7 +230,7 @@ async def test_free_slots_are_used_whatever_the_others_do(store: Store) -> None:
         outside = LocalClient(store)
         short = await outside.create_tasks([TaskRequest(template="n.short")] * 3)
         for task in short:
-            assert TaskState.COMPLETE == (await outside.wait(task.id, timeout=SOON)).state
+            assert TaskStatus.COMPLETE == (await outside.wait(task.id, timeout=SOON)).status
         release.set()
 
 
@@ -295,7 +295,7 @@ async def test_an_observer_that_raises_harms_neither_work_nor_others(
         task = await worker.client.run("n.flow", timeout=SOON)
         await eventually(lambda: of_kind(TaskEnded, events))
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert "observer_failed" in caplog.messages
 
 
@@ -483,7 +483,7 @@ async def test_a_failed_worker_hands_back_what_it_held(memory: Store) -> None:
     [handed_back] = await memory.list_steps(task.id)
     [attempt] = await memory.history(task.id)
 
-    assert StepState.ENQUEUED == handed_back.state
+    assert StepStatus.ENQUEUED == handed_back.status
     assert AttemptOutcome.RELEASED == attempt.outcome
 
 
@@ -533,4 +533,4 @@ async def test_a_task_that_cannot_be_read_here_is_put_off(
 
 async def _postpone(store: Store, task: Task) -> Any:
     [found] = await store.list_steps(task.id)
-    return found if found.state is StepState.ENQUEUED and found.attempt == 1 else None
+    return found if found.status is StepStatus.ENQUEUED and found.attempts == 1 else None

@@ -50,11 +50,11 @@ class Ended:
 
     @property
     def state(self) -> str:
-        return self.task.state.value
+        return self.task.status.value
 
     @property
     def states(self) -> dict[str, str]:
-        return {name: step.state.value for name, step in self.steps.items()}
+        return {name: step.status.value for name, step in self.steps.items()}
 
     def result(self, step: str) -> Any:
         return self.steps[step].result

@@ -135,7 +135,7 @@ async def test_what_the_schema_requires_is_refused_before_a_task_exists(company:
     with pytest.raises(InvalidInput, match="refund_amount"):
         await company.client.create_task(REFUND, request(refund_amount=-1))
 
-    assert [] == await company.client.list(TaskFilter())
+    assert [] == await company.client.tasks(TaskFilter())
 
 
 @pytest.mark.parametrize(

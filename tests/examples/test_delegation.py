@@ -38,7 +38,7 @@ OTHERS = (
 
 
 async def children(company: Company, parent: Ended) -> list[Task]:
-    return await company.client.list(TaskFilter(parent_id=parent.task.id))
+    return await company.client.tasks(TaskFilter(parent_id=parent.task.id))
 
 
 async def test_the_other_teams_task_is_a_child_with_the_same_correlation_id(
@@ -51,9 +51,9 @@ async def test_the_other_teams_task_is_a_child_with_the_same_correlation_id(
 
     (child,) = await children(company, ended)
     assert "payments.process_refund@2.1.0" == str(child.template)
-    assert "complete" == child.state
+    assert "complete" == child.status
     assert "cs-0123456789abcdef" == ended.task.correlation_id == child.correlation_id
-    found = await company.client.list(TaskFilter(correlation_id="cs-0123456789abcdef"))
+    found = await company.client.tasks(TaskFilter(correlation_id="cs-0123456789abcdef"))
     assert {ended.task.id, child.id} == {task.id for task in found}
 
 
@@ -152,7 +152,7 @@ async def test_when_payments_fails_the_step_is_tried_again_and_then_fails(
         ended = await company.run(REFUND, request())
         (child,) = await children(company, ended)
 
-    assert ("error", "error") == (ended.state, child.state)
+    assert ("error", "error") == (ended.state, child.status)
     assert ["parked", "retry", "retry", "error"] == ended.outcomes(DELEGATES)
     assert "PAYMENT_FAILED" == ended.error(DELEGATES)["code"]
     assert str(ended.error(DELEGATES)["message"]).startswith("Payment refund failed: ")

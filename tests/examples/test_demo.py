@@ -15,7 +15,7 @@ import pytest
 from examples.growthcorp import handlers, story
 from tests.examples.company import ROOT, TEMPLATES, company_templates
 
-from tasker import Handlers, LocalClient, TaskState, open_store
+from tasker import Handlers, LocalClient, TaskStatus, open_store
 from tasker.cli import demo
 from tasker.handlers import check
 from tasker.handlers.check import unused
@@ -68,9 +68,9 @@ async def test_the_demo_runs_again_and_again_on_both_stores(
         _check_what_programs_read(run)
     for url in (f"sqlite:{here}/.tasker/demo.db", postgres_schema_url):
         async with open_store(url) as store:
-            tasks = await LocalClient(store).list(TaskFilter(), limit=100)
+            tasks = await LocalClient(store).tasks(TaskFilter(), limit=100)
         assert 14 == len(tasks)
-        assert 4 == sum(task.state is TaskState.ERROR for task in tasks)
+        assert 4 == sum(task.status is TaskStatus.ERROR for task in tasks)
 
 
 def _check_what_people_read(run: Run) -> None:
@@ -145,7 +145,7 @@ async def test_what_an_interrupted_demo_left_is_cleared_away(tmp_path: Path) -> 
 
         await demo.clear_stage(client)
 
-        states = [(await client.get(task.id)).state.value for task in (left, child, other)]
+        states = [(await client.get(task.id)).status.value for task in (left, child, other)]
         (entry,) = await client.audit(left.id)
     assert ["cancelled", "cancelled", "pending"] == states
     assert "the demo was interrupted" == entry.reason

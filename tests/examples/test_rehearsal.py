@@ -49,7 +49,7 @@ async def test_a_workflow_is_rehearsed_with_stubs_and_failures() -> None:
     )
 
     assert run.ok
-    assert 3 == run.steps["update_payment_records"].attempt
+    assert 3 == run.steps["update_payment_records"].attempts
     assert timedelta(seconds=2.7) <= run.slept <= timedelta(seconds=3.3)
 
 
@@ -67,5 +67,5 @@ async def test_what_a_step_refuses_ends_the_rehearsal() -> None:
         },
     )
 
-    assert "error" == run.task.state
+    assert "error" == run.task.status
     assert ("validate_payment_eligibility",) == run.order

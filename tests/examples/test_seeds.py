@@ -10,7 +10,7 @@ import pytest
 from tests.examples.company import SEEDS, Company, company_templates, seed
 from tests.examples.conftest import Opening
 
-from tasker import NotFound, StepState, TaskRegistrationError, TaskRequest, parse_template
+from tasker import NotFound, StepStatus, TaskRegistrationError, TaskRequest, parse_template
 from tasker.model import TemplateName
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ async def test_a_full_name_is_made_of_namespace_name_and_version(company: Compan
 
     assert TemplateName("payments", "process_refund", "2.0.0") == task.template
     assert "payments.process_refund@2.0.0" == str(task.template)
-    assert "pending" == task.state
+    assert "pending" == task.status
 
 
 async def test_a_name_without_its_namespace_triggers_nobody_elses_workflow(
@@ -286,7 +286,7 @@ async def test_customer_success_templates_run_as_they_are_printed(
         ended = await company.run("customer_success.process_refund", context, version=version)
 
     assert "complete" == ended.state
-    assert {StepState.COMPLETE} == {step.state for step in ended.steps.values()}
+    assert {StepStatus.COMPLETE} == {step.status for step in ended.steps.values()}
     assert "2.1.0" == ended.result("execute_refund_workflow")["target_version"]
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 from tests.property.shapes import LoadedTemplate
 
-from tasker.model import AttemptOutcome, Outcome, StepState, TaskId, TaskState, WorkerId
+from tasker.model import AttemptOutcome, Outcome, StepStatus, TaskId, TaskStatus, WorkerId
 
-OPEN = TaskState.PENDING  #: of a task: not ended; shown as pending or in progress
-RUNNABLE = frozenset({StepState.ENQUEUED, StepState.IN_PROGRESS, StepState.WAITING})
-_EVENTS = frozenset({StepState.ERROR, StepState.WAITING})
-UNENDED = RUNNABLE | {StepState.PENDING}
+OPEN = TaskStatus.PENDING  #: of a task: not ended; shown as pending or in progress
+RUNNABLE = frozenset({StepStatus.ENQUEUED, StepStatus.IN_PROGRESS, StepStatus.WAITING})
+_EVENTS = frozenset({StepStatus.ERROR, StepStatus.WAITING})
+UNENDED = RUNNABLE | {StepStatus.PENDING}
 
 Key = tuple[TaskId, int, int]
 
@@ -31,7 +31,7 @@ class ModelStep:
     handler: str
     children: list[int]
     pending_parents: int
-    state: StepState
+    state: StepStatus
     attempt: int = 0
     uncounted_attempts: int = 0
     due: float = 0.0
@@ -41,7 +41,7 @@ class ModelStep:
 
     @property
     def done(self) -> bool:
-        return self.state in (StepState.COMPLETE, StepState.RESOLVED_MANUALLY, StepState.SKIPPED)
+        return self.state in (StepStatus.COMPLETE, StepStatus.RESOLVED_MANUALLY, StepStatus.SKIPPED)
 
 
 @dataclass
@@ -52,7 +52,7 @@ class ModelTask:
     shape: LoadedTemplate
     steps: dict[int, ModelStep]
     deadline: float | None = None
-    state: TaskState = OPEN
+    state: TaskStatus = OPEN
     failing: bool = False
     history: list[tuple[int, int, AttemptOutcome]] = field(default_factory=list)
     acts: int = 0
@@ -69,12 +69,12 @@ class ModelTask:
 
     @property
     def failed(self) -> bool:
-        return self.state is TaskState.ERROR
+        return self.state is TaskStatus.ERROR
 
     @property
-    def shown(self) -> TaskState:
+    def shown(self) -> TaskStatus:
         started = any(step.attempt for step in self.steps.values())
-        return TaskState.IN_PROGRESS if self.state is OPEN and started else self.state
+        return TaskStatus.IN_PROGRESS if self.state is OPEN and started else self.state
 
 
 class Model:
@@ -94,7 +94,7 @@ class Model:
         steps = {}
         for no, (parents, handler) in enumerate(shape, start=1):
             children = [child for child, (before, _) in enumerate(shape, start=1) if no in before]
-            state = StepState.PENDING if parents else StepState.ENQUEUED
+            state = StepStatus.PENDING if parents else StepStatus.ENQUEUED
             steps[no] = ModelStep(handler, children, len(parents), state, due=self.now)
         task = self.tasks[task_id] = ModelTask(task_id, shape, steps)
         task.deadline = None if deadline is None else self.now + deadline
@@ -110,7 +110,7 @@ class Model:
             (task.id, no)
             for task in self.tasks.values()
             for no, step in task.steps.items()
-            if step.state is StepState.ENQUEUED
+            if step.state is StepStatus.ENQUEUED
             and step.due <= self.now
             and step.handler in handlers
         ]
@@ -121,34 +121,36 @@ class Model:
             step.due - self.now
             for task in self.tasks.values()
             for step in task.steps.values()
-            if step.state is StepState.ENQUEUED and step.due > self.now and step.handler in handlers
+            if step.state is StepStatus.ENQUEUED
+            and step.due > self.now
+            and step.handler in handlers
         ]
         return min(later, default=None)
 
     def claim(self, worker: WorkerId, task_id: TaskId, no: int) -> ModelStep:
         step = self.tasks[task_id].steps[no]
-        step.state, step.worker, step.attempt = StepState.IN_PROGRESS, worker, step.attempt + 1
+        step.state, step.worker, step.attempt = StepStatus.IN_PROGRESS, worker, step.attempt + 1
         return step
 
     def holder(self, key: Key) -> WorkerId | None:
         """Tell who holds an attempt; None: it is over, or there was no such."""
         task_id, no, attempt = key
         step = self.tasks[task_id].steps[no]
-        held = step.state is StepState.IN_PROGRESS and step.attempt == attempt
+        held = step.state is StepStatus.IN_PROGRESS and step.attempt == attempt
         return step.worker if held else None
 
     def superseded(self, key: Key) -> bool:
         """Tell whether another attempt of the step runs by now."""
         task_id, no, attempt = key
         step = self.tasks[task_id].steps[no]
-        return step.state is StepState.IN_PROGRESS and step.attempt != attempt
+        return step.state is StepStatus.IN_PROGRESS and step.attempt != attempt
 
     def held(self, worker: WorkerId) -> set[Key]:
         return {
             (task.id, no, step.attempt)
             for task in self.tasks.values()
             for no, step in task.steps.items()
-            if step.state is StepState.IN_PROGRESS and step.worker == worker
+            if step.state is StepStatus.IN_PROGRESS and step.worker == worker
         }
 
     def expired(self) -> set[Key]:
@@ -186,11 +188,11 @@ class Model:
         task.history.append((outcome.no, outcome.attempt, kind))
         match kind:
             case AttemptOutcome.COMPLETE:
-                step.state = StepState.COMPLETE
+                step.state = StepStatus.COMPLETE
             case AttemptOutcome.ERROR:
-                step.state, task.failing = StepState.ERROR, True
+                step.state, task.failing = StepStatus.ERROR, True
             case _:
-                step.state, step.due = StepState.ENQUEUED, self.now + outcome.delay
+                step.state, step.due = StepStatus.ENQUEUED, self.now + outcome.delay
                 step.uncounted_attempts += kind is AttemptOutcome.RELEASED
 
     def _free(self, task_id: TaskId, no: int) -> list[int]:
@@ -200,8 +202,8 @@ class Model:
         for child in task.steps[no].children:
             step = task.steps[child]
             step.pending_parents -= 1
-            if step.pending_parents == 0 and step.state is StepState.PENDING:
-                step.state, step.due = StepState.ENQUEUED, self.now
+            if step.pending_parents == 0 and step.state is StepStatus.PENDING:
+                step.state, step.due = StepStatus.ENQUEUED, self.now
                 freed.append(child)
         return freed
 
@@ -213,19 +215,19 @@ class Model:
             if task.state is not OPEN:
                 continue
             if all(step.done for step in task.steps.values()):
-                self._end(task, TaskState.COMPLETE)
+                self._end(task, TaskStatus.COMPLETE)
                 ended.add(task_id)
             elif task.stuck:
-                self._end(task, TaskState.ERROR)
+                self._end(task, TaskStatus.ERROR)
                 ended.add(task_id)
         return ended
 
-    def _end(self, task: ModelTask, state: TaskState) -> None:
+    def _end(self, task: ModelTask, state: TaskStatus) -> None:
         task.state = state
         for other in self.tasks.values():
             for step in other.steps.values():
-                if step.state is StepState.WAITING and step.waits_for == task.id:
-                    step.state, step.due = StepState.ENQUEUED, self.now
+                if step.state is StepStatus.WAITING and step.waits_for == task.id:
+                    step.state, step.due = StepStatus.ENQUEUED, self.now
 
     def park(self, key: Key, waits_for: TaskId) -> bool:
         if self.holder(key) is None:
@@ -234,7 +236,7 @@ class Model:
         step = self.tasks[task_id].steps[no]
         self.tasks[task_id].history.append((no, attempt, AttemptOutcome.PARKED))
         over = self.tasks[waits_for].state is not OPEN
-        step.state = StepState.ENQUEUED if over else StepState.WAITING
+        step.state = StepStatus.ENQUEUED if over else StepStatus.WAITING
         step.waits_for, step.due, step.uncounted_attempts = (
             waits_for,
             self.now,
@@ -253,13 +255,13 @@ class Model:
         """End what is past its deadline; tell which tasks ended."""
         overdue = self.overdue()
         for task in overdue:
-            self._stop(task, StepState.CANCELLED)
-            self._end(task, TaskState.ERROR)
+            self._stop(task, StepStatus.CANCELLED)
+            self._end(task, TaskStatus.ERROR)
         return {task.id for task in overdue}
 
-    def _stop(self, task: ModelTask, state: StepState) -> None:
+    def _stop(self, task: ModelTask, state: StepStatus) -> None:
         for no, step in task.steps.items():
-            if step.state is StepState.IN_PROGRESS:
+            if step.state is StepStatus.IN_PROGRESS:
                 task.history.append((no, step.attempt, AttemptOutcome.CANCELLED))
             if step.state in UNENDED:
                 step.state = state
@@ -269,33 +271,33 @@ class Model:
 
     def cancel(self, task_id: TaskId) -> None:
         task = self._open_to(task_id, OPEN)
-        self._stop(task, StepState.CANCELLED)
-        self._end(task, TaskState.CANCELLED)
+        self._stop(task, StepStatus.CANCELLED)
+        self._end(task, TaskStatus.CANCELLED)
         task.acts += 1
 
     def retry(self, task_id: TaskId, nos: Collection[int] | None, counted_attempts: int) -> None:
-        task = self._open_to(task_id, OPEN, TaskState.ERROR)
-        errors = [no for no, step in task.steps.items() if step.state is StepState.ERROR]
+        task = self._open_to(task_id, OPEN, TaskStatus.ERROR)
+        errors = [no for no, step in task.steps.items() if step.state is StepStatus.ERROR]
         chosen = errors if nos is None else list(nos)
-        given_up = any(step.state is StepState.CANCELLED for step in task.steps.values())
+        given_up = any(step.state is StepStatus.CANCELLED for step in task.steps.values())
         if not set(chosen) <= set(errors) or not (chosen or given_up):
             raise Forbidden
         for no in chosen:
             step = task.steps[no]
-            step.state, step.due = StepState.ENQUEUED, self.now
+            step.state, step.due = StepStatus.ENQUEUED, self.now
             step.uncounted_attempts = step.attempt - counted_attempts
         self._reopen(task)
         task.acts += len(chosen) or 1
 
     def resolve_step(self, task_id: TaskId, no: int, *, complete: bool) -> None:
-        task = self._open_to(task_id, OPEN, TaskState.ERROR)
+        task = self._open_to(task_id, OPEN, TaskStatus.ERROR)
         step = task.steps[no]
-        if step.state not in RUNNABLE | {StepState.ERROR}:
+        if step.state not in RUNNABLE | {StepStatus.ERROR}:
             raise Forbidden
-        if step.state is StepState.IN_PROGRESS:
+        if step.state is StepStatus.IN_PROGRESS:
             task.history.append((no, step.attempt, AttemptOutcome.CANCELLED))
         step.attempt += 1
-        step.state = StepState.COMPLETE if complete else StepState.RESOLVED_MANUALLY
+        step.state = StepStatus.COMPLETE if complete else StepStatus.RESOLVED_MANUALLY
         outcome = AttemptOutcome.COMPLETE if complete else AttemptOutcome.RESOLVED_MANUALLY
         task.history.append((no, step.attempt, outcome))
         self._reopen(task)
@@ -304,12 +306,12 @@ class Model:
         task.acts += 1
 
     def resolve_task(self, task_id: TaskId) -> None:
-        task = self._open_to(task_id, TaskState.ERROR)
-        self._stop(task, StepState.SKIPPED)
-        self._end(task, TaskState.RESOLVED_MANUALLY)
+        task = self._open_to(task_id, TaskStatus.ERROR)
+        self._stop(task, StepStatus.SKIPPED)
+        self._end(task, TaskStatus.RESOLVED_MANUALLY)
         task.acts += 1
 
-    def _open_to(self, task_id: TaskId, *allowed: TaskState) -> ModelTask:
+    def _open_to(self, task_id: TaskId, *allowed: TaskStatus) -> ModelTask:
         task = self.tasks[task_id]
         if task.state not in allowed:
             raise Forbidden
@@ -318,10 +320,10 @@ class Model:
     def _reopen(self, task: ModelTask) -> None:
         """Bring a task back to life, with the steps that its deadline had cancelled."""
         task.state = OPEN
-        task.failing = any(step.state is StepState.ERROR for step in task.steps.values())
+        task.failing = any(step.state is StepStatus.ERROR for step in task.steps.values())
         if task.deadline is not None and task.deadline <= self.now:
             task.deadline = None
         for step in task.steps.values():
-            if step.state is StepState.CANCELLED:
-                step.state = StepState.PENDING if step.pending_parents else StepState.ENQUEUED
+            if step.state is StepStatus.CANCELLED:
+                step.state = StepStatus.PENDING if step.pending_parents else StepStatus.ENQUEUED
                 step.due = self.now

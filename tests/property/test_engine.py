@@ -37,7 +37,7 @@ from tasker.model import (
     Outcome,
     QueueId,
     StepCounts,
-    StepState,
+    StepStatus,
     TaskId,
     TemplateId,
     WorkerId,
@@ -151,7 +151,7 @@ class Engine(RuleBasedStateMachine):
         chosen = eventful if eventful and which % 4 else tasks
         return chosen[which // 4 % len(chosen)]
 
-    def step_in(self, task: ModelTask, which: int, *states: StepState) -> int:
+    def step_in(self, task: ModelTask, which: int, *states: StepStatus) -> int:
         """Tell a step: mostly one in these states."""
         fitting = [no for no, step in task.steps.items() if step.state in states]
         chosen = fitting if fitting and which % 4 else list(task.steps)
@@ -301,7 +301,7 @@ class Engine(RuleBasedStateMachine):
         assert set(keys) - accepted <= {keys[index] for index in refused}
         ended = {task_id for task_id in open_before if self.model.tasks[task_id].state is not OPEN}
         assert {(task_id, self.model.tasks[task_id].state) for task_id in ended} == {
-            (end.task_id, end.state) for end in settled.ended
+            (end.task_id, end.status) for end in settled.ended
         }
         assert len(settled.claims) <= room
         self.touched.update(outcome.task_id for outcome in outcomes)
@@ -410,7 +410,7 @@ class Engine(RuleBasedStateMachine):
     @rule(which=some, number=st.none() | some, counted_attempts=st.sampled_from([0, 2]))
     def retry(self, which: int, number: int | None, counted_attempts: int) -> None:
         task = self.task(which)
-        nos = None if number is None else [self.step_in(task, number, StepState.ERROR)]
+        nos = None if number is None else [self.step_in(task, number, StepStatus.ERROR)]
         self._retry(task, nos, counted_attempts)
 
     def _retry(self, task: ModelTask, nos: list[int] | None, counted_attempts: int) -> None:
@@ -425,7 +425,9 @@ class Engine(RuleBasedStateMachine):
     @rule(which=some, number=some, complete=st.booleans())
     def resolve(self, which: int, number: int, complete: bool) -> None:
         task = self.task(which)
-        no = self.step_in(task, number, StepState.ERROR, StepState.IN_PROGRESS, StepState.WAITING)
+        no = self.step_in(
+            task, number, StepStatus.ERROR, StepStatus.IN_PROGRESS, StepStatus.WAITING
+        )
         self.act(
             task,
             lambda: self.model.resolve_step(task.id, no, complete=complete),
@@ -471,16 +473,16 @@ class Engine(RuleBasedStateMachine):
                 no: (step.state, step.attempt, step.pending_parents)
                 for no, step in task.steps.items()
             } == {
-                no: (step.state, step.attempt, step.pending_parents) for no, step in steps.items()
+                no: (step.status, step.attempts, step.pending_parents) for no, step in steps.items()
             }
             found = await self.stores[0].get_task(task_id)
-            assert task.shown == found.state
+            assert task.shown == found.status
             assert self._counts(task) == found.counts
 
     def _counts(self, task: ModelTask) -> StepCounts:
         counts: dict[str, int] = {}
         for step in task.steps.values():
-            again = step.state is StepState.ENQUEUED and step.attempt and step.due > self.model.now
+            again = step.state is StepStatus.ENQUEUED and step.attempt and step.due > self.model.now
             name = "waiting_for_retry" if again else step.state.value
             counts[name] = counts.get(name, 0) + 1
         return StepCounts(**counts)
@@ -526,7 +528,7 @@ class Engine(RuleBasedStateMachine):
                 if of == no
                 and outcome in (AttemptOutcome.COMPLETE, AttemptOutcome.RESOLVED_MANUALLY)
             ]
-            finished = step.state in (StepState.COMPLETE, StepState.RESOLVED_MANUALLY)
+            finished = step.state in (StepStatus.COMPLETE, StepStatus.RESOLVED_MANUALLY)
             assert finished == bool(ends)
             assert len(ends) <= 1
         assert task.acts == len(await self.stores[0].audit(task.id))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasker import Context, Retry, StepState, TaskState, Worker
+from tasker import Context, Retry, StepStatus, TaskStatus, Worker
 from tasker.clock import ManualClock
 from tasker.model import SchemaStatus, StepSpec, TaskFilter, Template
 from tasker.store.protocol import Store
@@ -51,7 +51,7 @@ async def test_a_worker_runs_what_its_client_creates(
     worker: Worker = await tasker_worker({"x": x}, templates=[PATIENT])
     task = await worker.client.run("patient", timeout=timedelta(seconds=20))
 
-    assert TaskState.COMPLETE == task.state
+    assert TaskStatus.COMPLETE == task.status
     assert [timedelta(hours=hours) for hours in (0, 1, 3, 7)] == [at - began for at in seen]
     assert began.tzinfo is UTC
 
@@ -76,7 +76,7 @@ async def test_an_operator_can_act_in_between(tasker_worker: StartWorker) -> Non
     await worker.client.wait(task.id, timeout=timedelta(seconds=20))
 
     (step,) = await worker.client.steps(task.id)
-    assert (StepState.COMPLETE, "mended", 6) == (step.state, step.result, step.attempt)
+    assert (StepStatus.COMPLETE, "mended", 6) == (step.status, step.result, step.attempts)
 
 
 def test_the_plugin_costs_nothing_until_it_is_used() -> None:

@@ -19,7 +19,7 @@ from tasker import (
     RetryableError,
     StepHandler,
     TaskRequest,
-    TaskState,
+    TaskStatus,
 )
 from tasker.errors import InvalidInput, Misuse, NotFound
 from tasker.model import AttemptOutcome, StepSpec
@@ -248,7 +248,7 @@ def test_what_a_handler_would_create_is_told() -> None:
 
     run = run_step(delegate)
 
-    assert {"payments.refund@2.1.0", TaskState.PENDING} == set(run.value.values()) - {
+    assert {"payments.refund@2.1.0", TaskStatus.PENDING} == set(run.value.values()) - {
         run.value["id"]
     }
     assert (TaskRequest(template="payments.refund@2.1.0", context={"n": 1}, reason="r"),) == (
@@ -334,7 +334,7 @@ def test_a_context_can_be_made_alone() -> None:
     assert "h" == context.get_dependency_field("reserve", "id")
     assert 2 == context.get_config("fee")
     assert context.is_retry
-    assert TaskState.PENDING == context.client.create_task("a.b").state
+    assert TaskStatus.PENDING == context.client.create_task("a.b").state
     context.heartbeat()
     context.checkpoint(5)
     assert 5 == context.last_checkpoint

@@ -13,8 +13,8 @@ from tasker import (
     PermanentError,
     Retry,
     RetryableError,
-    StepState,
-    TaskState,
+    StepStatus,
+    TaskStatus,
     Template,
     WorkerSettings,
     handler,
@@ -73,14 +73,14 @@ def test_a_workflow_runs_to_its_end() -> None:
     run = run_workflow_sync(checkout(), {"order_id": "7"})
 
     assert run.ok
-    assert TaskState.COMPLETE == run.task.state
+    assert TaskStatus.COMPLETE == run.task.status
     assert ("reserve", "charge", "ship") == run.order
     assert {
         "reserve": "hold-7",
         "charge": {"hold": "hold-7", "attempt": 1},
         "ship": "shipped hold-7",
     } == run.results
-    assert [1, 1, 1] == [step.attempt for step in run.steps.values()]
+    assert [1, 1, 1] == [step.attempts for step in run.steps.values()]
     assert ["reserve", "charge", "ship"] == [attempt.step for attempt in run.history]
     assert 3 == sum(isinstance(event, StepStarted) for event in run.events)
     assert 1 == sum(isinstance(event, TaskEnded) for event in run.events)
@@ -99,7 +99,7 @@ def test_delays_with_jitter_are_skipped_as_well() -> None:
     )
 
     assert run.ok
-    assert 21 == run.steps["a"].attempt
+    assert 21 == run.steps["a"].attempts
 
 
 def test_hours_of_backoff_take_no_time() -> None:
@@ -121,7 +121,7 @@ def test_hours_of_backoff_take_no_time() -> None:
     )
 
     assert run.ok
-    assert 4 == run.steps["charge"].attempt
+    assert 4 == run.steps["charge"].attempts
     assert timedelta(hours=1 + 2 + 20) == run.slept
     assert [AttemptOutcome.RETRY] * 3 + [AttemptOutcome.COMPLETE] == [
         attempt.outcome for attempt in run.history if attempt.step == "charge"
@@ -138,10 +138,10 @@ def test_a_step_that_fails_for_good_is_told() -> None:
     )
 
     assert not run.ok
-    assert (TaskState.ERROR, StepState.ERROR, StepState.PENDING) == (
-        run.task.state,
-        run.steps["reserve"].state,
-        run.steps["charge"].state,
+    assert (TaskStatus.ERROR, StepStatus.ERROR, StepStatus.PENDING) == (
+        run.task.status,
+        run.steps["reserve"].status,
+        run.steps["charge"].status,
     )
     assert run.steps["reserve"].error is not None
     assert "OUT" == run.steps["reserve"].error["code"]
@@ -158,7 +158,7 @@ def test_attempts_run_out() -> None:
         failures={"charge": [ConnectionError(str(n)) for n in range(9)]},
     )
 
-    assert (TaskState.ERROR, 6) == (run.task.state, run.steps["charge"].attempt)
+    assert (TaskStatus.ERROR, 6) == (run.task.status, run.steps["charge"].attempts)
     assert timedelta(hours=1 + 2 + 4 + 8 + 8) == run.slept
 
 
@@ -177,7 +177,7 @@ def test_stubs_do_the_work_instead() -> None:
     )
 
     assert {"reserve": "stubbed", "charge": "charge stubbed 7"} == run.results
-    assert StepState.ERROR == run.steps["ship"].state
+    assert StepStatus.ERROR == run.steps["ship"].status
 
 
 def test_a_template_without_handlers_can_be_stubbed_whole() -> None:
@@ -283,8 +283,8 @@ def test_a_deadline_is_reached_like_any_other_instant() -> None:
     )
 
     assert run.task.error is not None
-    assert (TaskState.ERROR, "deadline_exceeded") == (run.task.state, run.task.error["code"])
-    assert (timedelta(hours=2), 2) == (run.slept, run.steps["charge"].attempt)
+    assert (TaskStatus.ERROR, "deadline_exceeded") == (run.task.status, run.task.error["code"])
+    assert (timedelta(hours=2), 2) == (run.slept, run.steps["charge"].attempts)
 
 
 def test_tasks_that_steps_create_run_as_well() -> None:
@@ -312,7 +312,7 @@ def test_tasks_that_steps_create_run_as_well() -> None:
     run = run_workflow_sync(parent, {"amount": 1}, handlers={"refund": refund}, templates=[child])
 
     assert {"delegate": "complete"} == run.results
-    assert [TaskState.COMPLETE] * 2 == [task.state for task in run.children]
+    assert [TaskStatus.COMPLETE] * 2 == [task.status for task in run.children]
     assert [run.task.id] * 2 == [task.parent_id for task in run.children]
     assert [("unawaited",), ()] == sorted((task.tags for task in run.children), reverse=True)
     assert 1 == sum(isinstance(event, StepWaiting) for event in run.events)

@@ -22,7 +22,7 @@ Version = Annotated[
 ]
 _STYLES = {
     "approved": "green",
-    "pending_approval": "yellow",
+    "pending_review": "yellow",
     "rejected": "red",
     "retired": "dim",
 }
@@ -47,7 +47,7 @@ async def status(
     """List versions of every status: who registered them, who decided, and why."""
     async with session.client() as client:
         found = await client.template_statuses(namespace, name)
-    found = [one for one in found if not waiting or one.status == "pending_approval"]
+    found = [one for one in found if not waiting or one.status == "pending_review"]
     if session.as_json:
         session.document({"versions": [_document(one) for one in found]})
     elif found:
@@ -61,7 +61,7 @@ async def approve(
 ) -> None:
     """Let a version that waits for approval take tasks."""
     async with session.client(actor=actor) as client:
-        _tell(session, await client.decide(template, approve=True, reason=reason))
+        _tell(session, await client.review(template, approve=True, reason=reason))
 
 
 async def reject(
@@ -74,7 +74,7 @@ async def reject(
 ) -> None:
     """Refuse a version that waits for approval. Changed, it may be registered again."""
     async with session.client(actor=actor) as client:
-        _tell(session, await client.decide(template, approve=False, reason=reason))
+        _tell(session, await client.review(template, approve=False, reason=reason))
 
 
 async def retire(

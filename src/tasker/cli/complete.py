@@ -17,9 +17,9 @@ Offers = list[tuple[str, str]]
 
 def complete_state(incomplete: str) -> list[str]:
     """Offer the states of tasks."""
-    from tasker.model import TaskState
+    from tasker.model import TaskStatus
 
-    return [state.value for state in TaskState if state.value.startswith(incomplete)]
+    return [state.value for state in TaskStatus if state.value.startswith(incomplete)]
 
 
 def complete_template(context: typer.Context, incomplete: str) -> Offers:
@@ -41,7 +41,7 @@ def complete_task(context: typer.Context, incomplete: str) -> Offers:
     """Offer the newest tasks."""
 
     async def offers(client: "Client") -> Offers:
-        return [(task.id, f"{task.template} {task.state}") for task in await client.list()]
+        return [(task.id, f"{task.template} {task.status}") for task in await client.tasks()]
 
     return _offered(context, incomplete, offers)
 

@@ -30,7 +30,7 @@ from tasker.engine import Worker
 from tasker.errors import NotFound, TaskFailed, WaitTimeout
 from tasker.events import Event
 from tasker.handlers.importing import Origin
-from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter, TaskState
+from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter, TaskStatus
 from tasker.store.open import open_store
 from tasker.template import load_templates
 
@@ -63,7 +63,7 @@ class Actor:
 
     @property
     def done(self) -> int:
-        return sum(step.state in STEP_DONE for step in self.steps)
+        return sum(step.status in STEP_DONE for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +81,9 @@ class Played:
     def wrong(self) -> list[str]:
         """Tell what is not as it should be."""
         tasks = [
-            f"{actor.label} ended in {actor.task.state}, not {actor.expected}"
+            f"{actor.label} ended in {actor.task.status}, not {actor.expected}"
             for actor in self.actors
-            if actor.task.state != actor.expected
+            if actor.task.status != actor.expected
         ]
         effects = [
             f"{kind}: {self.effects[kind]} instead of {count}"
@@ -158,9 +158,9 @@ async def _play(url: str, console: "Console") -> Played:
 
 async def clear_stage(client: Client) -> None:
     """Cancel what a demo that was interrupted left: its services are gone."""
-    for state in (TaskState.PENDING, TaskState.IN_PROGRESS):
-        for task in await client.list(TaskFilter(tag=TAG, state=state), limit=100):
-            for left in (task, *await client.list(TaskFilter(parent_id=task.id))):
+    for state in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
+        for task in await client.tasks(TaskFilter(tag=TAG, status=state), limit=100):
+            for left in (task, *await client.tasks(TaskFilter(parent_id=task.id))):
                 if not left.ended:
                     await client.cancel(left.id, reason="the demo was interrupted")
 
@@ -240,7 +240,7 @@ class _Stage:
                 expected=expected,
             )
         )
-        for child in await client.list(TaskFilter(parent_id=task.id)):
+        for child in await client.tasks(TaskFilter(parent_id=task.id)):
             await _ended(client, child)
             await self._remember("delegated by it", child, "complete")
 
@@ -294,8 +294,8 @@ def _table(console: "Console", played: Played) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for actor in played.actors:
         total = len(actor.steps)
-        outcome = state_text(actor.task.state.value, plain=is_plain(console))
-        if actor.task.state == actor.expected == "error":
+        outcome = state_text(actor.task.status.value, plain=is_plain(console))
+        if actor.task.status == actor.expected == "error":
             outcome.append(", expected", style="dim")
         table.add_row(
             Text(actor.label),
@@ -336,7 +336,7 @@ def commands(played: Played) -> list[str]:
     tasker = program()
     store = f"--store {shlex.quote(without_password(played.store))}"
     retried = max(played.actors, key=lambda actor: actor.attempts - len(actor.steps))
-    failed = [actor for actor in played.actors if actor.task.state == "error"]
+    failed = [actor for actor in played.actors if actor.task.status == "error"]
     related = [actor.task.correlation_id for actor in played.actors if actor.task.parent_id]
     return [
         *(f"{tasker} task show {actor.task.id} {store}" for actor in [retried, *failed[:1]]),
@@ -374,13 +374,13 @@ def _actor_json(actor: Actor) -> Json:
         "label": actor.label,
         "id": task.id,
         "template": str(task.template),
-        "state": task.state.value,
+        "state": task.status.value,
         "expected": actor.expected,
         "correlation_id": task.correlation_id,
         "parent_id": task.parent_id,
         "attempts": actor.attempts,
         "took_s": round(actor.took, 3),
-        "steps": [{"name": step.name, "state": step.state.value} for step in actor.steps],
+        "steps": [{"name": step.name, "state": step.status.value} for step in actor.steps],
     }
 
 

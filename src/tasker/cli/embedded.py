@@ -125,7 +125,7 @@ class Embedded:
 
     async def _descendants_ended(self, worker: Worker, task: Task) -> None:
         """Wait for tasks that the task created, as far as they run here and now."""
-        for child in await worker.client.list(TaskFilter(parent_id=task.id), limit=1000):
+        for child in await worker.client.tasks(TaskFilter(parent_id=task.id), limit=1000):
             if not child.ended and not await self._runs_here(worker, child):
                 continue
             with suppress(TaskFailed):
@@ -142,7 +142,7 @@ class Embedded:
             return False
         soon = datetime.now(UTC) + _SOON
         steps = await worker.client.steps(task.id)
-        return any(step.attempt or (step.run_at and step.run_at < soon) for step in steps)
+        return any(step.attempts or (step.run_at and step.run_at < soon) for step in steps)
 
     def _tell_end(self, task: Task, steps: list[Step], template: Template) -> None:
         self.document = {**task_document(task), "steps": [plain(step) for step in steps]}

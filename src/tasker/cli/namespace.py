@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tasker.teams.model import NamespaceInfo, NamespacePolicy
 
 Name = Annotated[str, typer.Argument(metavar="NAMESPACE")]
-_COUNTS = ("approved", "pending_approval", "rejected", "retired")
+_COUNTS = ("approved", "pending_review", "rejected", "retired")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -51,7 +51,7 @@ async def list_namespaces(session: Session) -> None:
             clean(policy.owner_team) if policy else "",
             Text(clean(policy.contact_email) if policy else "", style="dim"),
             str(one.approved),
-            Text(str(one.pending_approval or ""), style="yellow"),
+            Text(str(one.pending_review or ""), style="yellow"),
             "required" if policy and policy.requires_approval else "",
             Text(short(policy.description, 60) if policy else "", style="dim"),
         )

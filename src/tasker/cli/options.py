@@ -118,12 +118,12 @@ def _pointed(message: str, content: bytes) -> str:
 
 def parse_state(text: Any) -> Any:
     """Read the state of a task."""
-    from tasker.model import TaskState
+    from tasker.model import TaskStatus
 
     try:
-        return TaskState(text)
+        return TaskStatus(text)
     except ValueError:
-        allowed = [state.value for state in TaskState]
+        allowed = [state.value for state in TaskStatus]
         raise typer.BadParameter(
             f"{text!r} is no state of a task{did_you_mean(text, allowed)};"
             f" allowed: {', '.join(allowed)}"

@@ -84,7 +84,7 @@ class StepProgress:
 
     def read(self, step: Step, now: float, clock: datetime) -> None:
         """Take over what a store tells."""
-        self.state, self.attempt = shown_state(step, clock), step.attempt
+        self.state, self.attempt = shown_state(step, clock), step.attempts
         self.error = error_line(step.error)
         self.since = self.due = None
         if step.claimed_at is not None:
@@ -143,7 +143,7 @@ class TaskProgress:
 
     def read(self, task: Task, now: float, clock: datetime) -> None:
         """Take over what a store tells."""
-        self.state = task.state.value
+        self.state = task.status.value
         self.began = now - (clock - task.created_at).total_seconds()
         if task.ended_at is not None:
             self.ended = now - (clock - task.ended_at).total_seconds()
@@ -256,7 +256,7 @@ class Progress:
             before_end = followed.ended
             followed.read(task, now, clock)
             if before_end is None and followed.ended is not None:
-                self._renderer.happened(followed, TaskEnded(task.id, task.state))
+                self._renderer.happened(followed, TaskEnded(task.id, task.status))
 
     def observe(self, event: Event) -> None:
         """Take in an event: an observer for `Worker`."""

@@ -84,7 +84,7 @@ def render_task(console: "Console", story: TaskDetail, *, full: bool) -> None:
 
 
 def _headline(console: "Console", task: Task) -> Text:
-    line = state_text(task.state.value, plain=is_plain(console))
+    line = state_text(task.status.value, plain=is_plain(console))
     return line.append(f"  {task.template}", style="bold")
 
 
@@ -202,16 +202,16 @@ def _graph_rows(
 
 def _remarkable(steps: Sequence[Step]) -> list[Step]:
     """Choose the steps that are under way or failed, then others."""
-    ranked = sorted(steps, key=lambda step: (step.state.value in _UNREMARKABLE, step.no))
+    ranked = sorted(steps, key=lambda step: (step.status.value in _UNREMARKABLE, step.no))
     return sorted(ranked[:MOST], key=lambda step: step.no)
 
 
 def _tries(step: Step, spec: StepSpec) -> Text:
-    if not step.attempt:
+    if not step.attempts:
         return Text()
     most = spec.retry.max_attempts if spec.retry.retryable else 1
-    text = f"{step.attempt}/{most}" if step.attempt <= most else str(step.attempt)
-    return Text(text, style="yellow" if step.attempt > 1 else "dim")
+    text = f"{step.attempts}/{most}" if step.attempts <= most else str(step.attempts)
+    return Text(text, style="yellow" if step.attempts > 1 else "dim")
 
 
 def _took(step: Step, now: datetime) -> timedelta | None:
@@ -228,7 +228,7 @@ def _note(step: Step, now: datetime) -> Text:
         return Text(f"again {ago(step.run_at, now)}: {error_line(step.error)}", style=style)
     if step.error:
         return Text(error_line(step.error), style=style)
-    if step.state == "in_progress":
+    if step.status == "in_progress":
         return Text(f"on {clean(step.worker)}" if step.worker else "", style="dim")
     if step.run_at is not None and step.run_at > now:
         return Text(f"starts {ago(step.run_at, now)}", style=style)

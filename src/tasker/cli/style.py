@@ -94,7 +94,7 @@ def outcome_text(outcome: str, *, plain: bool = False) -> Text:
 
 def shown_state(step: Step, now: datetime) -> str:
     """Tell the state that a step is shown in."""
-    return "waiting_for_retry" if step.waiting_for_retry(now) else step.state.value
+    return "waiting_for_retry" if step.waiting_for_retry(now) else step.status.value
 
 
 def duration(span: timedelta | float | None) -> str:

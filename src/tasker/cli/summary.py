@@ -16,7 +16,7 @@ from tasker.cli.style import (
     state_text,
 )
 from tasker.graph import Graph
-from tasker.model import Step, StepState, Task, TaskState, Template
+from tasker.model import Step, StepStatus, Task, TaskStatus, Template
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,12 +39,12 @@ def tell_end(
     """
     console.print()
     console.print(_headline(console, task, steps))
-    for step in [step for step in steps if step.state is StepState.ERROR][:_FAILURES]:
+    for step in [step for step in steps if step.status is StepStatus.ERROR][:_FAILURES]:
         line = Text(f"  {step.name} ", style="bold").append(
-            f"failed after {counted('attempt', step.attempt)}: ", style="none"
+            f"failed after {counted('attempt', step.attempts)}: ", style="none"
         )
         console.print(line.append(error_line(step.error), style="red"), soft_wrap=True)
-    if task.state is TaskState.COMPLETE:
+    if task.status is TaskStatus.COMPLETE:
         _tell_results(console, steps, template)
     console.print()
     for command, what in _next(task):
@@ -55,8 +55,8 @@ def tell_end(
 
 
 def _headline(console: "Console", task: Task, steps: Sequence[Step]) -> Text:
-    attempts = sum(step.attempt for step in steps)
-    line = state_text(task.state.value, plain=is_plain(console))
+    attempts = sum(step.attempts for step in steps)
+    line = state_text(task.status.value, plain=is_plain(console))
     line.append(f"  {task.template}", style="bold")
     facts = [f"{task.counts.done}/{counted('step', len(steps))}"]
     if attempts > task.counts.done:
@@ -82,10 +82,10 @@ def _tell_results(console: "Console", steps: Sequence[Step], template: Template)
 def _next(task: Task) -> list[tuple[str, str]]:
     """Tell the commands that make sense now."""
     show = ("show", "shows what happened")
-    match task.state:
-        case TaskState.COMPLETE | TaskState.CANCELLED | TaskState.RESOLVED_MANUALLY:
+    match task.status:
+        case TaskStatus.COMPLETE | TaskStatus.CANCELLED | TaskStatus.RESOLVED_MANUALLY:
             return [show]
-        case TaskState.ERROR:
+        case TaskStatus.ERROR:
             return [show, ("retry", "counted_attempts the failed steps again")]
         case _:
             return [show, ("cancel", "ends it")]

@@ -80,7 +80,7 @@ def tasks_table(console: "Console", tasks: Sequence[Task]) -> Table:
         made.add_row(
             Text(task.id[:_BEGINNING] if narrow else task.id),
             Text(str(task.template)),
-            state_text(task.state.value, plain=plain),
+            state_text(task.status.value, plain=plain),
             f"{task.counts.done}/{task.counts.total}",
             Text(ago(task.created_at, now), style="dim"),
             duration((task.ended_at or now) - task.created_at),

@@ -100,7 +100,7 @@ async def list_tasks(
         namespace=namespace,
         name=name,
         version=version or None,
-        state=state,
+        status=state,
         correlation_id=correlation_id,
         tag=tag,
         created_by=created_by,
@@ -113,7 +113,7 @@ async def list_tasks(
 
             wanted = replace(wanted, parent_id=await found(client, parent))
         start = await found(client, after) if after is not None else None
-        tasks = await client.list(wanted, after=start, limit=limit + 1)
+        tasks = await client.tasks(wanted, after=start, limit=limit + 1)
     following = tasks[limit - 1].id if len(tasks) > limit else None
     tasks = tasks[:limit]
     if session.as_json:
@@ -145,7 +145,7 @@ async def show(
     from tasker.cli.output import plain, task_document
     from tasker.cli.shown import render_task
     from tasker.cli.watch import story_of, watched
-    from tasker.model import TaskState
+    from tasker.model import TaskStatus
 
     async with session.client() as client:
         task_id = await found(client, task)
@@ -163,7 +163,7 @@ async def show(
         )
     else:
         render_task(session.out, story, full=full)
-    failed = watch and story.task.state in (TaskState.ERROR, TaskState.CANCELLED)
+    failed = watch and story.task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED)
     return Exit.FAILED if failed else Exit.DONE
 
 
@@ -307,5 +307,5 @@ def _tell(session: Session, task: "Task") -> None:
     if session.as_json:
         session.document(task_document(task))
         return
-    line = state_text(task.state.value, plain=is_plain(session.out))
+    line = state_text(task.status.value, plain=is_plain(session.out))
     session.out.print(line.append(f"  {task.template}  {task.id}", style="none"))

@@ -32,7 +32,7 @@ async def find_task(client: Client, reference: str) -> TaskId:
     if _ID.fullmatch(reference):
         return TaskId(reference)
     if reference == LAST:
-        newest = await client.list(TaskFilter(), limit=1)
+        newest = await client.tasks(TaskFilter(), limit=1)
         if not newest:
             raise NotFound("there are no tasks yet")
         return newest[0].id
@@ -40,7 +40,7 @@ async def find_task(client: Client, reference: str) -> TaskId:
     if not _BEGINNING.fullmatch(digits):
         raise InvalidInput(f'{reference!r} is no task: give an id, the beginning of one, or "last"')
     beyond = TaskId(str(UUID(digits.ljust(32, "f"))))
-    near = await client.list(TaskFilter(), after=beyond, limit=2)
+    near = await client.tasks(TaskFilter(), after=beyond, limit=2)
     fitting = [task.id for task in near if task.id.replace("-", "").startswith(digits)]
     if len(fitting) != 1:
         told = "several tasks begin" if fitting else "no task begins"

@@ -1,6 +1,5 @@
 """The client over the API of a server: what `LocalClient` does, from anywhere."""
 
-import builtins
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -107,7 +106,7 @@ class HttpClient(HttpTeams):
         read = await self._requests.send("POST", "/v1/tasks", body=_wanted(request), headers=trace)
         return _created(read, request)
 
-    async def create_tasks(self, requests: Sequence[TaskRequest]) -> builtins.list[Task]:
+    async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         if not requests:
             return []
         wanted = {"tasks": [_wanted(request) for request in requests]}
@@ -147,11 +146,11 @@ class HttpClient(HttpTeams):
     async def get(self, task_id: TaskId) -> Task:
         return decode.task(await self._requests.get(f"/v1/tasks/{_part(task_id)}"))
 
-    async def list(
+    async def tasks(
         self, filter: TaskFilter | None = None, *, after: TaskId | None = None, limit: int = 25
-    ) -> builtins.list[Task]:
+    ) -> list[Task]:
         query = _query(filter or TaskFilter())
-        found: builtins.list[Task] = []
+        found: list[Task] = []
         while len(found) < limit:
             page = min(limit - len(found), _PAGE)
             read = await self._requests.get("/v1/tasks", **query, cursor=after, limit=page)
@@ -161,18 +160,18 @@ class HttpClient(HttpTeams):
                 break
         return found
 
-    async def steps(self, task_id: TaskId) -> builtins.list[Step]:
+    async def steps(self, task_id: TaskId) -> list[Step]:
         return [
             decode.step(one)
             for one in await self._requests.get(f"/v1/tasks/{_part(task_id)}/steps")
         ]
 
-    async def history(self, task_id: TaskId, *, step: str | None = None) -> builtins.list[Attempt]:
+    async def history(self, task_id: TaskId, *, step: str | None = None) -> list[Attempt]:
         within = "" if step is None else f"/steps/{_part(step)}"
         read = await self._requests.get(f"/v1/tasks/{_part(task_id)}{within}/history")
         return [decode.attempt(one) for one in read]
 
-    async def audit(self, task_id: TaskId) -> builtins.list[AuditEntry]:
+    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
         read = await self._requests.get(f"/v1/tasks/{_part(task_id)}/audit")
         return [decode.audit(one) for one in read]
 
@@ -223,7 +222,7 @@ class HttpClient(HttpTeams):
 
     async def templates(
         self, namespace: str | None = None, name: str | None = None
-    ) -> builtins.list[StoredTemplate]:
+    ) -> list[StoredTemplate]:
         read = await self._requests.get(
             "/v1/templates", namespace=namespace, name=name, documents=True
         )
@@ -287,7 +286,7 @@ def _query(filter: TaskFilter) -> dict[str, Any]:
         "namespace": filter.namespace,
         "name": filter.name,
         "version": filter.version,
-        "status": filter.state and filter.state.value,
+        "status": filter.status and filter.status.value,
         "correlation_id": filter.correlation_id,
         "parent_id": filter.parent_id,
         "tag": filter.tag,

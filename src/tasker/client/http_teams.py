@@ -47,7 +47,7 @@ class HttpTeams:
         read = await self._requests.get("/v1/template_versions", namespace=namespace, name=name)
         return [decode.version(one) for one in read["versions"]]
 
-    async def decide(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
+    async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
         return await self._decide(template, "approve" if approve else "reject", reason)
 
     async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:

@@ -1,7 +1,6 @@
 """The client over a store of this process."""
 
 import asyncio
-import builtins
 import getpass
 import logging
 import time
@@ -154,14 +153,14 @@ class LocalClient(LocalTeams):
         tasks = await self._create([request], connection)
         return tasks[0]
 
-    async def create_tasks(self, requests: Sequence[TaskRequest]) -> builtins.list[Task]:
+    async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         return await self._create(requests, None)
 
     async def _create(
         self,
         requests: Sequence[TaskRequest],
         connection: "asyncpg.Connection[asyncpg.Record] | None",
-    ) -> builtins.list[Task]:
+    ) -> list[Task]:
         requests = [self._named(request) for request in requests]
         try:
             return await self._created(requests, connection)
@@ -175,7 +174,7 @@ class LocalClient(LocalTeams):
         self,
         requests: Sequence[TaskRequest],
         connection: "asyncpg.Connection[asyncpg.Record] | None",
-    ) -> builtins.list[Task]:
+    ) -> list[Task]:
         news = []
         shapes = []
         for index, request in enumerate(requests):
@@ -313,19 +312,19 @@ class LocalClient(LocalTeams):
     async def get(self, task_id: TaskId) -> Task:
         return await self.store.get_task(task_id)
 
-    async def list(
+    async def tasks(
         self, filter: TaskFilter | None = None, *, after: TaskId | None = None, limit: int = 25
-    ) -> builtins.list[Task]:
+    ) -> list[Task]:
         return await self.store.list_tasks(filter or TaskFilter(), after=after, limit=limit)
 
-    async def steps(self, task_id: TaskId) -> builtins.list[Step]:
+    async def steps(self, task_id: TaskId) -> list[Step]:
         return await self.store.list_steps(task_id)
 
-    async def history(self, task_id: TaskId, *, step: str | None = None) -> builtins.list[Attempt]:
+    async def history(self, task_id: TaskId, *, step: str | None = None) -> list[Attempt]:
         no = None if step is None else (await self._shape(task_id)).number(step)
         return await self.store.history(task_id, no=no)
 
-    async def audit(self, task_id: TaskId) -> builtins.list[AuditEntry]:
+    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
         return await self.store.audit(task_id)
 
     # ------------------------------------------------------------------- acting
@@ -366,7 +365,7 @@ class LocalClient(LocalTeams):
 
     async def templates(
         self, namespace: str | None = None, name: str | None = None
-    ) -> builtins.list[StoredTemplate]:
+    ) -> list[StoredTemplate]:
         return await self.store.templates(namespace=namespace, name=name)
 
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:

@@ -1,6 +1,5 @@
 """Creating tasks, watching them, and acting on them: the one API for programs."""
 
-import builtins  # whose `list` the method of that name hides
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -109,7 +108,7 @@ class Client(TeamClient, Protocol):
         """
         ...
 
-    async def create_tasks(self, requests: Sequence[TaskRequest]) -> builtins.list[Task]:
+    async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         """Create tasks, all or none. Raises as `create_task`."""
         ...
 
@@ -138,21 +137,21 @@ class Client(TeamClient, Protocol):
         """Read a task. Raises NotFound."""
         ...
 
-    async def list(
+    async def tasks(
         self, filter: TaskFilter | None = None, *, after: TaskId | None = None, limit: int = 25
-    ) -> builtins.list[Task]:
+    ) -> list[Task]:
         """List tasks, newest first, that are older than `after`."""
         ...
 
-    async def steps(self, task_id: TaskId) -> builtins.list[Step]:
+    async def steps(self, task_id: TaskId) -> list[Step]:
         """List a task's steps in the template's order. Raises NotFound."""
         ...
 
-    async def history(self, task_id: TaskId, *, step: str | None = None) -> builtins.list[Attempt]:
+    async def history(self, task_id: TaskId, *, step: str | None = None) -> list[Attempt]:
         """List the attempts that ended, oldest first. Raises NotFound."""
         ...
 
-    async def audit(self, task_id: TaskId) -> builtins.list[AuditEntry]:
+    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
         """List what operators did to a task, oldest first. Raises NotFound."""
         ...
 
@@ -196,7 +195,7 @@ class Client(TeamClient, Protocol):
 
     async def templates(
         self, namespace: str | None = None, name: str | None = None
-    ) -> builtins.list[StoredTemplate]:
+    ) -> list[StoredTemplate]:
         """List approved templates."""
         ...
 

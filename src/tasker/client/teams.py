@@ -30,7 +30,7 @@ class TeamClient(Protocol):
         """List template versions of every status by (namespace, name, registration)."""
         ...
 
-    async def decide(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
+    async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
         """Approve or reject the version that waits.
 
         Args:
@@ -84,7 +84,7 @@ class LocalTeams:
     ) -> list[TemplateVersion]:
         return await self.store.template_statuses(namespace=namespace, name=name)
 
-    async def decide(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
+    async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
         name, act = exact_name(template), self._act(reason)
         decided = await self.store.decide_template(name, approve=approve, act=act)
         self._catalogue.forget()

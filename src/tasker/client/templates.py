@@ -11,7 +11,7 @@ from tasker.model import (
     StepCounts,
     StoredTemplate,
     Task,
-    TaskState,
+    TaskStatus,
     TemplateId,
     TemplateName,
     TemplateStatus,
@@ -24,7 +24,7 @@ _FRESH = 1.0  #: seconds for which an answer of the store is believed
 _MOST = 1000  #: names believed at a time: callers may make up ever new ranges
 _SAID_FIRST = (
     TemplateStatus.APPROVED,
-    TemplateStatus.PENDING_APPROVAL,
+    TemplateStatus.PENDING_REVIEW,
     TemplateStatus.RETIRED,
     TemplateStatus.REJECTED,
 )  #: of several statuses that one version has
@@ -59,7 +59,7 @@ class LoadedTemplate:
         return Task(
             id=new.id,
             template=self.stored.template.key,
-            state=TaskState.PENDING,
+            status=TaskStatus.PENDING,
             context=codec.loads(new.context),
             correlation_id=new.correlation_id,
             parent_id=new.parent_id,

@@ -7,23 +7,23 @@ from tasker import codec
 from tasker.errors import NotFound, WrongState
 from tasker.model import (
     ATTEMPT_OUTCOMES,
-    STEP_STATES,
+    STEP_STATUSES,
     AttemptOutcome,
-    StepState,
+    StepStatus,
     TaskId,
-    TaskState,
-    task_state,
+    TaskStatus,
+    task_status,
 )
 
 OVERDUE = codec.dumps(
     {"message": "the task did not end before its deadline", "code": "deadline_exceeded"}
 )
-OPEN = frozenset({TaskState.PENDING, TaskState.IN_PROGRESS})
-FAILED_TASK = frozenset({TaskState.ERROR})
+OPEN = frozenset({TaskStatus.PENDING, TaskStatus.IN_PROGRESS})
+FAILED_TASK = frozenset({TaskStatus.ERROR})
 RETRYABLE = OPEN | FAILED_TASK
-FAILED = frozenset({StepState.ERROR})
+FAILED = frozenset({StepStatus.ERROR})
 RESOLVABLE = frozenset(
-    {StepState.ENQUEUED, StepState.IN_PROGRESS, StepState.WAITING, StepState.ERROR}
+    {StepStatus.ENQUEUED, StepStatus.IN_PROGRESS, StepStatus.WAITING, StepStatus.ERROR}
 )
 
 
@@ -40,26 +40,26 @@ def unknown_task(task_id: TaskId) -> NotFound:
 
 
 def require_task(
-    task_id: TaskId, row: Sequence[int] | None, action: str, allowed: frozenset[TaskState]
-) -> TaskState:
+    task_id: TaskId, row: Sequence[int] | None, action: str, allowed: frozenset[TaskStatus]
+) -> TaskStatus:
     """Tell the state of a locked task; raise when it forbids the action."""
     if row is None:
         raise unknown_task(task_id)
-    state = task_state(row[0], started=bool(row[1]))
+    state = task_status(row[0], started=bool(row[1]))
     if state not in allowed:
         raise WrongState(f"task {task_id}", state, action, allowed)
     return state
 
 
-def require_step(name: str, code: int, action: str, allowed: frozenset[StepState]) -> StepState:
+def require_step(name: str, code: int, action: str, allowed: frozenset[StepStatus]) -> StepStatus:
     """Tell the state of a locked step; raise when it forbids the action."""
-    state = STEP_STATES[code]
+    state = STEP_STATUSES[code]
     if state not in allowed:
         raise WrongState(f"step {name}", state, action, allowed)
     return state
 
 
-def require_revived(task_id: TaskId, state: TaskState, revived: int) -> None:
+def require_revived(task_id: TaskId, state: TaskStatus, revived: int) -> None:
     """Raise unless a retry of all that failed found anything."""
     if not revived:
         raise WrongState(f"task {task_id}", state, "retry", FAILED_TASK)
@@ -72,12 +72,12 @@ def require_steps(task_id: TaskId, asked: Collection[int] | None, found: Collect
         raise NotFound(f"task {task_id} has no step {', '.join(map(str, sorted(missing)))}")
 
 
-def resolution(complete: bool) -> tuple[str, StepState, int]:
+def resolution(complete: bool) -> tuple[str, StepStatus, int]:
     """Tell (action in the audit, state afterwards, index of the outcome)."""
     if complete:
-        return "complete_step", StepState.COMPLETE, ATTEMPT_OUTCOMES.index(AttemptOutcome.COMPLETE)
+        return "complete_step", StepStatus.COMPLETE, ATTEMPT_OUTCOMES.index(AttemptOutcome.COMPLETE)
     return (
         "resolve_step",
-        StepState.RESOLVED_MANUALLY,
+        StepStatus.RESOLVED_MANUALLY,
         ATTEMPT_OUTCOMES.index(AttemptOutcome.RESOLVED_MANUALLY),
     )

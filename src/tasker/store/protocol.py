@@ -112,7 +112,7 @@ class Store(TeamStore, Protocol):
         The same content again is a no-op, and keeps its status. With `replace`, other
         content takes the version over for tasks created from now on; existing tasks keep
         theirs. Where the namespace's policy requires approval, new content is kept as
-        pending_approval, and takes tasks (and the place of what it replaces) when it was
+        pending_review, and takes tasks (and the place of what it replaces) when it was
         approved. Content that was rejected stands in nobody's way.
 
         Raises:

@@ -7,21 +7,21 @@ from typing import Any, NamedTuple
 from tasker import codec
 from tasker.model import (
     ATTEMPT_OUTCOMES,
-    STEP_STATES,
+    STEP_STATUSES,
     Attempt,
     AuditEntry,
     Step,
     StepCounts,
     StoredTemplate,
     Task,
-    TaskState,
+    TaskStatus,
     TemplateId,
     TemplateName,
     TemplateStatus,
     TemplateVersion,
     WorkerId,
     WorkerInfo,
-    task_state,
+    task_status,
 )
 from tasker.teams.model import ApiKey, ApiKeyId, NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template import from_stored
@@ -42,7 +42,7 @@ class Reader(NamedTuple):
         return Task(
             id=row[0],
             template=TemplateName(row[1], row[2], row[3]),
-            state=task_state(row[4], started=bool(row[26])),
+            status=task_status(row[4], started=bool(row[26])),
             context=codec.loads(row[5]),
             correlation_id=row[6],
             parent_id=row[7],
@@ -74,8 +74,8 @@ class Reader(NamedTuple):
             task_id=row[0],
             no=row[1],
             name=row[2],
-            state=STEP_STATES[row[3]],
-            attempt=row[4],
+            status=STEP_STATUSES[row[3]],
+            attempts=row[4],
             run_at=self._maybe(row[5]),
             claimed_at=self._maybe(row[6]),
             settled_at=self._maybe(row[7]),
@@ -150,7 +150,7 @@ class Reader(NamedTuple):
             name=row[0],
             templates=row[1],
             approved=row[2],
-            pending_approval=row[3],
+            pending_review=row[3],
             rejected=row[4],
             retired=row[5],
             policy=None if row[6] is None else self.policy(row[6:]),
@@ -197,13 +197,13 @@ class Reader(NamedTuple):
         )
 
 
-def state_filter(state: TaskState | None) -> tuple[int | None, bool | None]:
+def state_filter(state: TaskStatus | None) -> tuple[int | None, bool | None]:
     """Tell (stored code, whether a step must have been claimed) for a shown state."""
     if state is None:
         return None, None
-    if state in (TaskState.PENDING, TaskState.IN_PROGRESS):
-        return 0, state is TaskState.IN_PROGRESS
-    return [shown.value for shown in STEP_STATES].index(state.value), None
+    if state in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
+        return 0, state is TaskStatus.IN_PROGRESS
+    return [shown.value for shown in STEP_STATUSES].index(state.value), None
 
 
 def _json(text: str | None) -> Any:

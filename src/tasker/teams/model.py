@@ -39,7 +39,7 @@ class NamespaceInfo:
     policy: NamespacePolicy | None = None  #: None: nobody declared one
     templates: int = 0  #: names that have an approved version
     approved: int = 0
-    pending_approval: int = 0
+    pending_review: int = 0
     rejected: int = 0
     retired: int = 0
 

@@ -20,7 +20,7 @@ from tasker.teams.permissions import permissions_of
 from tasker.template.parts import NAMESPACE, NAMESPACE_RULE
 
 APPROVED = TemplateStatus.APPROVED
-PENDING = TemplateStatus.PENDING_APPROVAL
+PENDING = TemplateStatus.PENDING_REVIEW
 REJECTED = TemplateStatus.REJECTED
 RETIRED = TemplateStatus.RETIRED
 

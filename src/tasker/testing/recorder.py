@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from tasker import codec
 from tasker.client import TaskOptions, TaskRequest
 from tasker.errors import NotFound, StepParked
-from tasker.model import StepCounts, Task, TaskId, TaskState, TemplateName
+from tasker.model import StepCounts, Task, TaskId, TaskStatus, TemplateName
 
 
 class Recorder:
@@ -88,7 +88,7 @@ def _pending(request: TaskRequest) -> Task:
         template=TemplateName(
             namespace or request.namespace or "default", name, version or request.version or ""
         ),
-        state=TaskState.PENDING,
+        status=TaskStatus.PENDING,
         context=request.context,
         correlation_id=request.correlation_id or task_id,
         parent_id=request.parent_id,

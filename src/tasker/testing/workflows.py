@@ -24,7 +24,7 @@ from tasker.model import (
     Task,
     TaskFilter,
     TaskId,
-    TaskState,
+    TaskStatus,
     Template,
 )
 from tasker.store.protocol import Store
@@ -66,12 +66,12 @@ class WorkflowRun:
     @property
     def ok(self) -> bool:
         """Whether the task is complete."""
-        return self.task.state is TaskState.COMPLETE
+        return self.task.status is TaskStatus.COMPLETE
 
     @property
     def results(self) -> dict[str, Json]:
         """Results of the steps that are done, by name."""
-        return {name: step.result for name, step in self.steps.items() if step.state in STEP_DONE}
+        return {name: step.result for name, step in self.steps.items() if step.status in STEP_DONE}
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -194,7 +194,7 @@ async def _until_still(
 
 async def _open_steps(store: Store, task_id: TaskId) -> str:
     steps = await store.list_steps(task_id)
-    told = [f"{step.name} is {step.state}" for step in steps if step.state not in STEP_ENDED]
+    told = [f"{step.name} is {step.status}" for step in steps if step.status not in STEP_ENDED]
     return ", ".join(told) or "no step is open"
 
 

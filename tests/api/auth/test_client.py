@@ -41,7 +41,7 @@ async def test_refusals_are_errors_of_their_own(store: Store) -> None:
     hidden = await begin(store, "orders")
     async with client(store) as nobody:
         with pytest.raises(Unauthenticated, match="Send an API key or a token"):
-            await nobody.list()
+            await nobody.tasks()
     async with client(store, token=token()) as jake:
         with pytest.raises(Forbidden, match="jake lacks the permission tasks:create in namespace"):
             await jake.create_task("orders.refund")
@@ -56,4 +56,4 @@ async def test_a_provider_that_is_down_is_worth_another_try(store: Store) -> Non
     auth = with_tokens(jwt_public_key=None, jwks_url="http://127.0.0.1:9/jwks.json")
     async with client(store, auth=auth, token=token(headers={"kid": "a"})) as jake:
         with pytest.raises(StoreUnavailable, match="keys that verify tokens"):
-            await jake.list()
+            await jake.tasks()

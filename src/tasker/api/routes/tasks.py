@@ -35,7 +35,7 @@ from tasker.api.views.tasks import (
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import NotFound
-from tasker.model import Task, TaskFilter, TaskId, TaskState
+from tasker.model import Task, TaskFilter, TaskId, TaskStatus
 from tasker.teams.permissions import (
     TASKS_CANCEL,
     TASKS_CREATE,
@@ -57,7 +57,7 @@ class TaskQuery(BaseModel):
     namespace: Namespace | None = None
     name: Annotated[str, Field(max_length=128)] | None = None
     version: Version | None = None
-    status: TaskState | None = None
+    status: TaskStatus | None = None
     correlation_id: Line | None = None
     parent_id: Uuid | None = None
     tag: Line | None = None
@@ -186,7 +186,7 @@ async def list_tasks(
             namespace=query.namespace,
             name=query.name,
             version=query.version,
-            state=query.status,
+            status=query.status,
             correlation_id=query.correlation_id,
             parent_id=TaskId(query.parent_id) if query.parent_id else None,
             tag=tags[0] if tags else None,

@@ -257,7 +257,7 @@ async def approve_template(
 ) -> JsonReply:
     """Approve a version that waits: from now on it takes tasks."""
     await authorize(request, TEMPLATES_APPROVE, namespace=namespace, name=name, version=version)
-    decided = await acting(request, api).decide(
+    decided = await acting(request, api).review(
         f"{namespace}.{name}@{version}", approve=True, reason=body.reason
     )
     return JsonReply(version_answer(decided))
@@ -280,7 +280,7 @@ async def reject_template(
 ) -> JsonReply:
     """Refuse a version that waits, and say why."""
     await authorize(request, TEMPLATES_APPROVE, namespace=namespace, name=name, version=version)
-    decided = await acting(request, api).decide(
+    decided = await acting(request, api).review(
         f"{namespace}.{name}@{version}", approve=False, reason=body.reason
     )
     return JsonReply(version_answer(decided))

@@ -116,7 +116,7 @@ async def _events(
                         spoke = now
                         yield event
                 if task.ended:
-                    yield _event("end", {"status": task.state.value}, stream.id)
+                    yield _event("end", {"status": task.status.value}, stream.id)
                     return
                 if now > over or api.closing.is_set():
                     return
@@ -142,8 +142,8 @@ class _Stream:
 
     def news(self, task: Task, steps: Sequence[Step]) -> list[bytes]:
         """Write what is new; remember that it was told."""
-        marks = {step.no: (step.state, step.attempt, step.run_at) for step in steps}
-        self.id = hashlib.blake2s(repr((task.state, marks)).encode(), digest_size=9).hexdigest()
+        marks = {step.no: (step.status, step.attempts, step.run_at) for step in steps}
+        self.id = hashlib.blake2s(repr((task.status, marks)).encode(), digest_size=9).hexdigest()
         taken_up, self._seen = self._seen == self.id, None
         events = []
         if task != self._task and not taken_up:

@@ -98,9 +98,9 @@ def _step(task: Task, shape: LoadedTemplate, step: Step, now: datetime) -> Summa
         "name": step.name,
         "current_state": ready["current_state"],
         "created_at": task.created_at,
-        "completed_at": step.settled_at if step.state in STEP_ENDED else None,
+        "completed_at": step.settled_at if step.status in STEP_ENDED else None,
         "last_attempted_at": step.claimed_at,
-        "attempts": step.attempt,
+        "attempts": step.attempts,
         "max_attempts": ready["max_attempts"],
         "dependencies_satisfied": ready["dependencies_satisfied"],
         "retry_eligible": ready["retry_eligible"],
@@ -112,6 +112,6 @@ def _error(error: Mapping[str, Any], step: Step) -> SummaryError:
     return {
         "error_type": error.get("type"),
         "code": error.get("code"),
-        "retryable": step.state not in STEP_ENDED,
+        "retryable": step.status not in STEP_ENDED,
         "status_code": None,
     }

@@ -143,7 +143,7 @@ def task_head(task: Task, steps: Sequence[StepReadiness] = ()) -> TaskHead:
         "namespace": name.namespace,
         "version": name.version,
         "full_name": str(name),
-        "status": task.state.value,
+        "status": task.status.value,
         "created_at": task.created_at,
         "updated_at": _updated(task, steps),
         "completed_at": task.ended_at,

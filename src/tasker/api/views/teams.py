@@ -36,7 +36,7 @@ class NamespaceAnswer(TypedDict):
     """Names that have an approved version."""
     approved: int
     """Template versions of that status, as the next ones."""
-    pending_approval: int
+    pending_review: int
     rejected: int
     retired: int
 
@@ -110,7 +110,7 @@ def namespace_answer(info: NamespaceInfo) -> NamespaceAnswer:
         "policy": None if info.policy is None else policy_answer(info.policy),
         "templates": info.templates,
         "approved": info.approved,
-        "pending_approval": info.pending_approval,
+        "pending_review": info.pending_review,
         "rejected": info.rejected,
         "retired": info.retired,
     }

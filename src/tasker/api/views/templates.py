@@ -30,7 +30,7 @@ class TemplateHead(TypedDict):
     full_name: str
     description: str
     status: str
-    """`approved` (takes tasks), `pending_approval`, `rejected` or `retired`."""
+    """`approved` (takes tasks), `pending_review`, `rejected` or `retired`."""
     step_count: int
     step_names: list[str]
     registered_by: str

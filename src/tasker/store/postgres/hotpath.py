@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from tasker.model import (
-    STEP_STATES,
+    STEP_STATUSES,
     Claim,
     Claimed,
     JsonText,
@@ -13,7 +13,7 @@ from tasker.model import (
     Settled,
     TaskEnd,
     TaskId,
-    TaskState,
+    TaskStatus,
     WorkerId,
 )
 from tasker.store.postgres.driver import Driver, fetch, fetch_one
@@ -83,5 +83,5 @@ def _settled(rows: Sequence[Any]) -> Settled:
     return Settled(
         [row[2] - 1 for row in rows if row[0] == 0],
         [Claim(row[1], row[2], 1, 1) for row in rows if row[0] == 1],
-        [TaskEnd(row[1], TaskState(STEP_STATES[row[2]].value)) for row in rows if row[0] == 2],
+        [TaskEnd(row[1], TaskStatus(STEP_STATUSES[row[2]].value)) for row in rows if row[0] == 2],
     )

@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping
 from tasker.model import (
     Code,
     JsonText,
-    StepState,
+    StepStatus,
     Task,
     TaskId,
-    TaskState,
+    TaskStatus,
 )
 from tasker.store import operator_rules
 from tasker.store.postgres.driver import Connection, execute, fetch, fetch_one, stop_task
@@ -25,7 +25,7 @@ class Operators(Tasks):
         async def cancel(on: Connection) -> None:
             before = await _locked(on, task_id, "cancel", operator_rules.OPEN)
             await stop_task(on, task_id, Code.CANCELLED, None)
-            await _audit(on, task_id, None, "cancel", act, before, TaskState.CANCELLED)
+            await _audit(on, task_id, None, "cancel", act, before, TaskStatus.CANCELLED)
             await execute(on, "revoke")
 
         await self._retry_on_lock(cancel)
@@ -50,11 +50,11 @@ class Operators(Tasks):
                 before = operator_rules.require_step(name, code, "retry", operator_rules.FAILED)
                 used = (counted_attempts or {}).get(no, 0)
                 await execute(on, "retry_step", task_id=task_id, no=no, counted_attempts=used)
-                await _audit(on, task_id, no, "retry", act, before, StepState.ENQUEUED)
+                await _audit(on, task_id, no, "retry", act, before, StepStatus.ENQUEUED)
             revived = await _reopen(on, task_id)
             if not found:
                 operator_rules.require_revived(task_id, state, revived)
-                await _audit(on, task_id, None, "retry", act, state, TaskState.IN_PROGRESS)
+                await _audit(on, task_id, None, "retry", act, state, TaskStatus.IN_PROGRESS)
             await execute(on, "wake")
 
         await self._retry_on_lock(retry)
@@ -108,7 +108,7 @@ class Operators(Tasks):
         async def resolve(on: Connection) -> None:
             before = await _locked(on, task_id, "resolve", operator_rules.FAILED_TASK)
             await stop_task(on, task_id, Code.RESOLVED_MANUALLY, None)
-            after = TaskState.RESOLVED_MANUALLY
+            after = TaskStatus.RESOLVED_MANUALLY
             await _audit(on, task_id, None, "resolve_task", act, before, after)
 
         await self._retry_on_lock(resolve)
@@ -116,8 +116,8 @@ class Operators(Tasks):
 
 
 async def _locked(
-    connection: Connection, task_id: TaskId, action: str, allowed: frozenset[TaskState]
-) -> TaskState:
+    connection: Connection, task_id: TaskId, action: str, allowed: frozenset[TaskStatus]
+) -> TaskStatus:
     row = await fetch_one(connection, "lock_task", task_id=task_id)
     return operator_rules.require_task(task_id, row, action, allowed)
 

@@ -117,7 +117,7 @@ class Tasks(Driver):
                 visible=None if filter.visible is None else sorted(filter.visible),
             )
             templates = [row[0] for row in found]
-        state, started = state_filter(filter.state)
+        state, started = state_filter(filter.status)
         rows = await self._all(
             "list_tasks",
             templates=templates,

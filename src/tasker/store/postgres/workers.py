@@ -12,7 +12,7 @@ from tasker.model import (
     ExpiredAttempt,
     TaskEnd,
     TaskId,
-    TaskState,
+    TaskStatus,
     WorkerId,
     WorkerInfo,
 )
@@ -86,7 +86,7 @@ class Workers(Driver):
         failing = [row[0] for row in await self._all("failed_tasks")]
         if failing:
             rows = await self._all("end_failed", tasks=failing)
-            ended += (TaskEnd(TaskId(row[0]), TaskState.ERROR) for row in rows)
+            ended += (TaskEnd(TaskId(row[0]), TaskStatus.ERROR) for row in rows)
         return ended + await self._retry_on_lock(_end_overdue)
 
 
@@ -96,4 +96,4 @@ async def _end_overdue(on: Connection) -> list[TaskEnd]:
         await stop_task(on, task_id, Code.ERROR, operator_rules.OVERDUE)
     if overdue:
         await execute(on, "revoke")
-    return [TaskEnd(task_id, TaskState.ERROR) for task_id in overdue]
+    return [TaskEnd(task_id, TaskStatus.ERROR) for task_id in overdue]

@@ -14,7 +14,7 @@ from tasker.model import (
     Settled,
     TaskEnd,
     TaskId,
-    TaskState,
+    TaskStatus,
     WorkerId,
 )
 from tasker.store.sqlite.driver import Driver, execute, fetch, fetch_one, json_text
@@ -98,7 +98,7 @@ def settle_within(
     if fetch_one(on, "any_failed_task")[0]:
         failing = json_text([row[0] for row in fetch(on, "settle_failed_tasks")])
         closed = fetch(on, "end_failed", tasks=failing, now=now)
-        ended += (TaskEnd(row[0], TaskState.ERROR) for row in closed)
+        ended += (TaskEnd(row[0], TaskStatus.ERROR) for row in closed)
     left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == Code.ENQUEUED for row in freed)
     if ended:
         waiting = json_text([end.task_id for end in ended])
@@ -128,7 +128,7 @@ def _follow(
     if least == TASK_NODE:
         for task_id, state in fetch(on, "settle_ends", now=now):
             if state == Code.COMPLETE:
-                ended.append(TaskEnd(task_id, TaskState.COMPLETE))
+                ended.append(TaskEnd(task_id, TaskStatus.COMPLETE))
     return freed, ended
 
 

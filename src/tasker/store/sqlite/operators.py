@@ -7,10 +7,10 @@ from tasker.model import (
     Code,
     JsonText,
     Outcome,
-    StepState,
+    StepStatus,
     Task,
     TaskId,
-    TaskState,
+    TaskStatus,
 )
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote
@@ -29,7 +29,7 @@ class Operators(Tasks):
             now = self._now()
             before = _checked(on, task_id, "cancel", operator_rules.OPEN)
             stop_task(on, task_id, Code.CANCELLED, None, now)
-            _audit(on, task_id, None, "cancel", act, before, TaskState.CANCELLED, now)
+            _audit(on, task_id, None, "cancel", act, before, TaskStatus.CANCELLED, now)
 
         await self._write(cancel)
         self._revocation.set()
@@ -55,11 +55,11 @@ class Operators(Tasks):
                 before = operator_rules.require_step(name, code, "retry", operator_rules.FAILED)
                 used = (counted_attempts or {}).get(no, 0)
                 execute(on, "retry_step", task_id=task_id, no=no, counted_attempts=used, now=now)
-                _audit(on, task_id, no, "retry", act, before, StepState.ENQUEUED, now)
+                _audit(on, task_id, no, "retry", act, before, StepStatus.ENQUEUED, now)
             revived = _reopen(on, task_id, now)
             if not found:
                 operator_rules.require_revived(task_id, state, revived)
-                _audit(on, task_id, None, "retry", act, state, TaskState.IN_PROGRESS, now)
+                _audit(on, task_id, None, "retry", act, state, TaskStatus.IN_PROGRESS, now)
 
         await self._write(retry)
         self._work.set()
@@ -104,7 +104,7 @@ class Operators(Tasks):
             now = self._now()
             before = _checked(on, task_id, "resolve", operator_rules.FAILED_TASK)
             stop_task(on, task_id, Code.RESOLVED_MANUALLY, None, now)
-            after = TaskState.RESOLVED_MANUALLY
+            after = TaskStatus.RESOLVED_MANUALLY
             _audit(on, task_id, None, "resolve_task", act, before, after, now)
 
         await self._write(resolve)
@@ -112,8 +112,8 @@ class Operators(Tasks):
 
 
 def _checked(
-    on: sqlite3.Connection, task_id: TaskId, action: str, allowed: frozenset[TaskState]
-) -> TaskState:
+    on: sqlite3.Connection, task_id: TaskId, action: str, allowed: frozenset[TaskStatus]
+) -> TaskStatus:
     return operator_rules.require_task(
         task_id, fetch_one(on, "lock_task", task_id=task_id), action, allowed
     )

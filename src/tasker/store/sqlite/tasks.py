@@ -108,7 +108,7 @@ class Tasks(Driver):
     async def list_tasks(
         self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
     ) -> list[Task]:
-        state, started = state_filter(filter.state)
+        state, started = state_filter(filter.status)
         visible = None if filter.visible is None else json_text(sorted(filter.visible))
         named = bool(filter.namespace or filter.name or filter.version or visible)
 

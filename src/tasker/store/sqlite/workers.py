@@ -11,7 +11,7 @@ from tasker.model import (
     Code,
     ExpiredAttempt,
     TaskEnd,
-    TaskState,
+    TaskStatus,
     WorkerId,
     WorkerInfo,
 )
@@ -82,7 +82,7 @@ class Workers(Driver):
                 stop_task(on, task_id, Code.ERROR, operator_rules.OVERDUE, now)
                 ended.append(task_id)
             execute(on, "wake_parents", ended=json_text(ended), now=now)
-            return [TaskEnd(task_id, TaskState.ERROR) for task_id in ended]
+            return [TaskEnd(task_id, TaskStatus.ERROR) for task_id in ended]
 
         if not await self._read(look):
             return []

@@ -14,7 +14,7 @@ from tasker.errors import (
     TaskRegistrationError,
     WrongState,
 )
-from tasker.model import StepState, Template, TemplateName, TemplateStatus
+from tasker.model import StepStatus, Template, TemplateName, TemplateStatus
 from tasker.store.protocol import AuditNote, Registered, Store
 from tasker.teams.model import NamespacePolicy
 from tasker.testing.store_suite.factories import (
@@ -38,7 +38,7 @@ POLICY = NamespacePolicy(
 )
 FREE = replace(POLICY, requires_approval=False, approvers=())
 CHANGED = graph("one", only="", extra="")
-APPROVED, PENDING = TemplateStatus.APPROVED, TemplateStatus.PENDING_APPROVAL
+APPROVED, PENDING = TemplateStatus.APPROVED, TemplateStatus.PENDING_REVIEW
 REJECTED, RETIRED = TemplateStatus.REJECTED, TemplateStatus.RETIRED
 
 
@@ -98,7 +98,7 @@ class TestApproval(StoreTests):
             await store.template(one().key)
         with pytest.raises(NotApproved) as refusal:
             await create(store, registered.stored.id)
-        assert ("suite.one@1.0.0", "pending_approval", (SARAH, MARCUS)) == (
+        assert ("suite.one@1.0.0", "pending_review", (SARAH, MARCUS)) == (
             refusal.value.template,
             refusal.value.status,
             refusal.value.approvers,
@@ -203,7 +203,7 @@ class TestApproval(StoreTests):
         with pytest.raises(NotFound):
             await approve(store, graph("unknown", a=""))
 
-        assert ("approved", frozenset({"pending_approval"})) == (
+        assert ("approved", frozenset({"pending_review"})) == (
             refusal.value.state,
             refusal.value.allowed,
         )
@@ -274,7 +274,7 @@ class TestApproval(StoreTests):
         assert CHANGED == (await store.template(one().key)).template
         assert [APPROVED] == await statuses(store)
         assert 1 == await (await ManualWorker.hire(store)).work_off()
-        assert StepState.COMPLETE is await only_state(store, task_id)
+        assert StepStatus.COMPLETE is await only_state(store, task_id)
 
     async def test_a_rejected_replacement_leaves_what_is_in_force(self, store: Store) -> None:
         """
@@ -348,7 +348,7 @@ class TestRetirement(StoreTests):
         with pytest.raises(NotApproved, match="retired"):
             await create(store, registered.id)
         assert 1 == await (await ManualWorker.hire(store)).work_off()
-        assert StepState.COMPLETE is await only_state(store, task_id)
+        assert StepStatus.COMPLETE is await only_state(store, task_id)
 
     async def test_a_restored_version_takes_tasks_again(self, store: Store) -> None:
         """

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 
-from tasker.model import Claim, JsonText, StepState, TaskState, completed, released
+from tasker.model import Claim, JsonText, StepStatus, TaskStatus, completed, released
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -35,9 +35,9 @@ class TestClaims(StoreTests):
 
         assert Claim(task_id, 1, 1, 1, None) == claim
         step = (await steps_of(store, task_id))["only"]
-        assert (StepState.IN_PROGRESS, 1, "bob") == (step.state, step.attempt, step.worker)
+        assert (StepStatus.IN_PROGRESS, 1, "bob") == (step.status, step.attempts, step.worker)
         assert step.claimed_at is not None
-        assert TaskState.IN_PROGRESS == (await store.get_task(task_id)).state
+        assert TaskStatus.IN_PROGRESS == (await store.get_task(task_id)).status
 
     async def test_the_oldest_come_first(self, store: Store, subject: Subject) -> None:
         """
@@ -246,5 +246,5 @@ class TestClaims(StoreTests):
 
         assert 300 == len(done) == len(set(done))
         assert {1} == {claim.attempt for claim in done}
-        states = {(await stores[0].get_task(new.id)).state for new in news[::10]}
-        assert {TaskState.COMPLETE} == states
+        states = {(await stores[0].get_task(new.id)).status for new in news[::10]}
+        assert {TaskStatus.COMPLETE} == states

@@ -6,9 +6,9 @@ from tasker.errors import NotFound, StoreError
 from tasker.model import (
     Created,
     StepCounts,
-    StepState,
+    StepStatus,
     TaskFilter,
-    TaskState,
+    TaskStatus,
     TemplateId,
 )
 from tasker.store.protocol import Store
@@ -43,13 +43,13 @@ class TestCreation(StoreTests):
         task = await store.get_task(task_id)
 
         assert {"a": "enqueued", "b": "pending", "c": "pending", "d": "pending"} == {
-            name: step.state.value for name, step in steps.items()
+            name: step.status.value for name, step in steps.items()
         }
         assert [0, 1, 1, 2] == [step.pending_parents for step in steps.values()]
         assert [1, 2, 3, 4] == [step.no for step in steps.values()]
-        assert [0, 0, 0, 0] == [step.attempt for step in steps.values()]
+        assert [0, 0, 0, 0] == [step.attempts for step in steps.values()]
         assert StepCounts(enqueued=1, pending=3) == task.counts
-        assert TaskState.PENDING == task.state
+        assert TaskStatus.PENDING == task.status
 
     async def test_a_task_is_read_as_it_was_created(self, store: Store) -> None:
         """
@@ -192,7 +192,7 @@ class TestCreation(StoreTests):
             await hand.complete(*batch)
         last = await hand.complete(await hand.claim_one())
 
-        assert [(task_id, TaskState.COMPLETE)] == list(last.ended)
+        assert [(task_id, TaskStatus.COMPLETE)] == list(last.ended)
         assert width + 2 == (await store.get_task(task_id)).counts.complete
 
 
@@ -216,7 +216,7 @@ class TestCreationWithClaims(StoreTests):
         assert sorted(created.claims) == sorted(await store.held(hand.id))
         states = await states_of(store, task_id)
         assert ["enqueued", "in_progress", "in_progress", "pending"] == sorted(states.values())
-        assert TaskState.IN_PROGRESS == (await store.get_task(task_id)).state
+        assert TaskStatus.IN_PROGRESS == (await store.get_task(task_id)).status
         assert 1 == len(await hand.claim())
 
     async def test_roots_of_other_queues_are_left_alone(self, store: Store) -> None:
@@ -251,7 +251,7 @@ class TestCreationWithClaims(StoreTests):
         )
 
         assert [] == list(created.claims)
-        assert StepState.ENQUEUED == (await steps_of(store, created.tasks[0][0]))["only"].state
+        assert StepStatus.ENQUEUED == (await steps_of(store, created.tasks[0][0]))["only"].status
         await subject.advance(SECOND * 61)
         assert 1 == len(await hand.claim())
 
@@ -268,7 +268,7 @@ class TestCreationWithClaims(StoreTests):
         settled = await hand.complete(*created.claims)
 
         task_id = created.tasks[0][0]
-        assert [(task_id, TaskState.COMPLETE)] == list(settled.ended)
+        assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
         (attempt,) = await store.history(task_id)
         assert (1, "creator") == (attempt.attempt, attempt.worker)
         assert attempt.enqueued_at is not None

@@ -17,7 +17,7 @@ from tasker.model import (
     Settled,
     Step,
     StepSpec,
-    StepState,
+    StepStatus,
     Task,
     TaskId,
     Template,
@@ -141,7 +141,7 @@ async def steps_of(store: Store, task_id: TaskId) -> Mapping[str, Step]:
 
 async def states_of(store: Store, task_id: TaskId) -> Mapping[str, str]:
     """Read the states of a task's steps, by name."""
-    return {step.name: step.state.value for step in await store.list_steps(task_id)}
+    return {step.name: step.status.value for step in await store.list_steps(task_id)}
 
 
 # -------------------------------------------------------------------- workers
@@ -222,7 +222,7 @@ async def run_down(store: Store, template: Template, *, failing: Iterable[str] =
     return await store.get_task(task_id)
 
 
-async def only_state(store: Store, task_id: TaskId) -> StepState:
+async def only_state(store: Store, task_id: TaskId) -> StepStatus:
     """Read the state of a task's single step."""
     (step,) = await store.list_steps(task_id)
-    return step.state
+    return step.status

@@ -6,8 +6,8 @@ from tasker.model import (
     AttemptOutcome,
     JsonText,
     StepCounts,
-    StepState,
-    TaskState,
+    StepStatus,
+    TaskStatus,
     completed,
     failed,
     lost,
@@ -69,10 +69,10 @@ class TestRetries(StoreTests):
         later = await store.get_task(task_id)
 
         assert StepCounts(waiting_for_retry=1) == task.counts
-        assert (StepState.ENQUEUED, {"message": "it broke"}) == (step.state, step.error)
+        assert (StepStatus.ENQUEUED, {"message": "it broke"}) == (step.status, step.error)
         assert step.waiting_for_retry(task.created_at)
         assert StepCounts(enqueued=1) == later.counts
-        assert TaskState.IN_PROGRESS == later.state
+        assert TaskStatus.IN_PROGRESS == later.status
 
     async def test_a_success_after_a_failure_completes_the_step(self, store: Store) -> None:
         """
@@ -86,7 +86,7 @@ class TestRetries(StoreTests):
         step = (await steps_of(store, task_id))["only"]
         history = await store.history(task_id)
 
-        assert (StepState.COMPLETE, "ok", None) == (step.state, step.result, step.error)
+        assert (StepStatus.COMPLETE, "ok", None) == (step.status, step.result, step.error)
         assert [AttemptOutcome.RETRY, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
         assert [{"message": "it broke"}, None] == [row.error for row in history]
         assert [1, 2] == [row.attempt for row in history]
@@ -181,10 +181,10 @@ class TestFailedTasks(StoreTests):
 
         settled = await hand.fail(await hand.claim_one())
 
-        assert [(task_id, TaskState.ERROR)] == list(settled.ended)
+        assert [(task_id, TaskStatus.ERROR)] == list(settled.ended)
         assert {"a": "error", "b": "pending", "c": "pending"} == await states_of(store, task_id)
         task = await store.get_task(task_id)
-        assert (TaskState.ERROR, True) == (task.state, task.ended)
+        assert (TaskStatus.ERROR, True) == (task.status, task.ended)
         assert task.ended_at is not None
         assert {"message": "1 step failed", "steps": ["a"]} == task.error
         assert [AttemptOutcome.ERROR] == [row.outcome for row in await store.history(task_id)]
@@ -203,7 +203,7 @@ class TestFailedTasks(StoreTests):
         third = await hand.complete(await hand.claim_one())
 
         assert ([], []) == (list(first.ended), list(second.ended))
-        assert [(task_id, TaskState.ERROR)] == list(third.ended)
+        assert [(task_id, TaskStatus.ERROR)] == list(third.ended)
         assert {"a": "error", "b": "complete", "c": "complete", "d": "pending"} == (
             await states_of(store, task_id)
         )
@@ -225,7 +225,7 @@ class TestFailedTasks(StoreTests):
         await subject.advance(SECOND * 3601)
         ended = (await hand.complete(await hand.claim_one())).ended
 
-        assert [(task_id, TaskState.ERROR)] == list(ended)
+        assert [(task_id, TaskStatus.ERROR)] == list(ended)
 
     async def test_all_that_failed_is_named(self, store: Store) -> None:
         """
@@ -257,7 +257,7 @@ class TestFailedTasks(StoreTests):
             )
         )
 
-        assert {(task_id, TaskState.ERROR) for task_id in ids} == set(settled.ended)
+        assert {(task_id, TaskStatus.ERROR) for task_id in ids} == set(settled.ended)
         assert [] == await store.sweep()
 
     async def test_last_steps_settled_at_once_end_a_failed_task(self, stores: list[Store]) -> None:
@@ -273,7 +273,7 @@ class TestFailedTasks(StoreTests):
             first, second = await asyncio.gather(left.fail(claims[1]), right.complete(claims[2]))
 
             ended = [*first.ended, *second.ended, *await stores[2].sweep()]
-            assert [(task_id, TaskState.ERROR)] == ended
+            assert [(task_id, TaskStatus.ERROR)] == ended
 
     async def test_failures_at_once_end_the_task_once(self, stores: list[Store]) -> None:
         """
@@ -290,7 +290,7 @@ class TestFailedTasks(StoreTests):
             )
 
             ended = [end for each in settled for end in each.ended] + await stores[0].sweep()
-            assert [(task_id, TaskState.ERROR)] == ended
+            assert [(task_id, TaskStatus.ERROR)] == ended
             error = (await stores[0].get_task(task_id)).error
             assert {"message": "6 steps failed", "steps": [f"s{n}" for n in range(6)]} == error
 
@@ -323,7 +323,7 @@ class TestDeadlines(StoreTests):
         ended = await store.sweep()
 
         assert [] == early
-        assert [(task_id, TaskState.ERROR)] == ended
+        assert [(task_id, TaskStatus.ERROR)] == ended
         assert {"a": "complete", "b": "cancelled", "c": "cancelled"} == (
             await states_of(store, task_id)
         )
@@ -367,7 +367,7 @@ class TestDeadlines(StoreTests):
         await subject.advance(SECOND * 11)
 
         assert [] == await store.sweep()
-        assert TaskState.COMPLETE == (await store.get_task(task_id)).state
+        assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
     async def test_many_overdue_tasks_end_in_time(self, store: Store, subject: Subject) -> None:
         """
@@ -382,7 +382,7 @@ class TestDeadlines(StoreTests):
         while swept := await store.sweep():
             ended += swept
 
-        assert sorted((new.id, TaskState.ERROR) for new in news) == sorted(ended)
+        assert sorted((new.id, TaskStatus.ERROR) for new in news) == sorted(ended)
 
     async def test_sweepers_at_once_end_each_task_once(
         self, stores: list[Store], subject: Subject
@@ -397,6 +397,6 @@ class TestDeadlines(StoreTests):
 
         swept = await asyncio.gather(*(store.sweep() for store in stores * 2))
 
-        assert sorted((new.id, TaskState.ERROR) for new in news) == sorted(
+        assert sorted((new.id, TaskStatus.ERROR) for new in news) == sorted(
             end for each in swept for end in each
         )

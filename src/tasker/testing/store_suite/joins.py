@@ -9,7 +9,7 @@ from tasker.model import (
     AttemptOutcome,
     Claim,
     JsonText,
-    TaskState,
+    TaskStatus,
     Template,
     completed,
     failed,
@@ -174,7 +174,7 @@ class TestJoins(StoreTests):
             )
 
             ended = [end for each in settled for end in each.ended]
-            assert [(task_id, TaskState.COMPLETE)] == ended
+            assert [(task_id, TaskStatus.COMPLETE)] == ended
 
     async def test_a_lattice_is_worked_off_without_a_step_lost_or_doubled(
         self, stores: list[Store]
@@ -201,7 +201,7 @@ class TestJoins(StoreTests):
             await asyncio.gather(*(work(hand, Random(n)) for n, hand in enumerate(hands)))
 
         history = await stores[0].history(task_id)
-        assert [(task_id, TaskState.COMPLETE)] == ended
+        assert [(task_id, TaskStatus.COMPLETE)] == ended
         assert {1} == set(Counter(row.no for row in history).values())
         assert (64, {AttemptOutcome.COMPLETE}) == (len(history), {row.outcome for row in history})
 

@@ -12,7 +12,7 @@ from tasker.model import (
     Settled,
     Task,
     TaskId,
-    TaskState,
+    TaskStatus,
     completed,
 )
 from tasker.store.protocol import AuditNote, Store
@@ -136,10 +136,10 @@ class TestActs(StoreTests):
 
             task = await stores[0].get_task(task_id)
             if isinstance(cancelled, Task):
-                assert TaskState.CANCELLED == task.state
+                assert TaskStatus.CANCELLED == task.status
             else:
                 assert isinstance(cancelled, WrongState)
-                assert TaskState.COMPLETE == task.state
+                assert TaskStatus.COMPLETE == task.status
             states = set((await states_of(stores[0], task_id)).values())
             assert states <= {"complete", "cancelled"}
 

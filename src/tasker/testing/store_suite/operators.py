@@ -8,10 +8,10 @@ from tasker.errors import WrongState
 from tasker.model import (
     AttemptOutcome,
     JsonText,
-    StepState,
+    StepStatus,
     Task,
     TaskId,
-    TaskState,
+    TaskStatus,
     completed,
 )
 from tasker.store.protocol import Store
@@ -58,7 +58,7 @@ class TestCancelling(StoreTests):
 
         task = await store.cancel_task(task_id, ACT)
 
-        assert (TaskState.CANCELLED, True, None) == (task.state, task.ended, task.error)
+        assert (TaskStatus.CANCELLED, True, None) == (task.status, task.ended, task.error)
         assert task.ended_at is not None
         assert {"a": "complete", "b": "cancelled", "c": "cancelled", "d": "cancelled"} == (
             await states_of(store, task_id)
@@ -77,7 +77,7 @@ class TestCancelling(StoreTests):
 
         task = await store.cancel_task(task_id, ACT)
 
-        assert TaskState.CANCELLED == task.state
+        assert TaskStatus.CANCELLED == task.status
         assert ["cancelled", "error"] == sorted((await states_of(store, task_id)).values())
         assert [] == await store.sweep()
 
@@ -100,7 +100,7 @@ class TestCancelling(StoreTests):
             task = await run_down(store, one(), failing=failing)
             with pytest.raises(WrongState) as refusal:
                 await store.cancel_task(task.id, ACT)
-            assert task.state == refusal.value.state
+            assert task.status == refusal.value.state
             assert task == await store.get_task(task.id)
 
 
@@ -114,8 +114,8 @@ class TestRetrying(StoreTests):
 
         reopened = await store.retry_steps(task.id, ACT)
 
-        assert (TaskState.IN_PROGRESS, None, None) == (
-            reopened.state,
+        assert (TaskStatus.IN_PROGRESS, None, None) == (
+            reopened.status,
             reopened.ended_at,
             reopened.error,
         )
@@ -123,7 +123,7 @@ class TestRetrying(StoreTests):
         assert {(2, 2, 1), (3, 2, 1)} == {claim[1:4] for claim in claims}
         await hand.complete(*claims)
         ended = (await hand.complete(await hand.claim_one())).ended
-        assert [(task.id, TaskState.COMPLETE)] == list(ended)
+        assert [(task.id, TaskStatus.COMPLETE)] == list(ended)
 
     async def test_one_of_several_failed_steps_can_be_retried(self, store: Store) -> None:
         """
@@ -135,7 +135,7 @@ class TestRetrying(StoreTests):
         await store.retry_steps(task.id, ACT, steps=[2])
         settled = await hand.complete(await hand.claim_one())
 
-        assert [(task.id, TaskState.ERROR)] == list(settled.ended)
+        assert [(task.id, TaskStatus.ERROR)] == list(settled.ended)
         assert {"a": "error", "b": "complete"} == await states_of(store, task.id)
         assert {"message": "1 step failed", "steps": ["a"]} == (await store.get_task(task.id)).error
 
@@ -163,7 +163,7 @@ class TestRetrying(StoreTests):
         await hand.complete(claims[2])
         ended = (await hand.complete(await hand.claim_one())).ended
 
-        assert [(task_id, TaskState.COMPLETE)] == list(ended)
+        assert [(task_id, TaskStatus.COMPLETE)] == list(ended)
 
     async def test_only_failed_steps_are_retried(self, store: Store) -> None:
         """
@@ -218,28 +218,28 @@ class TestRetrying(StoreTests):
 
         reopened = await store.retry_steps(task_id, ACT)
 
-        assert (TaskState.IN_PROGRESS, None) == (reopened.state, reopened.deadline)
+        assert (TaskStatus.IN_PROGRESS, None) == (reopened.status, reopened.deadline)
         assert {"a": "complete", "b": "enqueued", "c": "enqueued", "d": "pending"} == (
             await states_of(store, task_id)
         )
         assert [] == await store.sweep()
         assert 3 == await hand.work_off()
-        assert TaskState.COMPLETE == (await store.get_task(task_id)).state
+        assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
 
 class TestResolving(StoreTests):
     @pytest.mark.parametrize(
         ("complete", "state", "outcome", "action"),
         [
-            (False, StepState.RESOLVED_MANUALLY, AttemptOutcome.RESOLVED_MANUALLY, "resolve_step"),
-            (True, StepState.COMPLETE, AttemptOutcome.COMPLETE, "complete_step"),
+            (False, StepStatus.RESOLVED_MANUALLY, AttemptOutcome.RESOLVED_MANUALLY, "resolve_step"),
+            (True, StepStatus.COMPLETE, AttemptOutcome.COMPLETE, "complete_step"),
         ],
     )
     async def test_a_failed_step_is_declared_done(
         self,
         store: Store,
         complete: bool,
-        state: StepState,
+        state: StepStatus,
         outcome: AttemptOutcome,
         action: str,
     ) -> None:
@@ -251,15 +251,15 @@ class TestResolving(StoreTests):
 
         reopened = await store.resolve_step(task.id, 1, DONE, ACT, complete=complete)
 
-        assert TaskState.IN_PROGRESS == reopened.state
+        assert TaskStatus.IN_PROGRESS == reopened.status
         step = (await steps_of(store, task.id))["a"]
-        assert (state, {"by": "hand"}, None) == (step.state, step.result, step.error)
+        assert (state, {"by": "hand"}, None) == (step.status, step.result, step.error)
         history = await store.history(task.id)
         assert [AttemptOutcome.ERROR, outcome] == [row.outcome for row in history]
         (entry,) = await store.audit(task.id)
         assert (action, "error", state) == (entry.action, entry.before, entry.after)
         assert 2 == await hand.work_off()
-        assert TaskState.COMPLETE == (await store.get_task(task.id)).state
+        assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
     async def test_a_step_may_be_done_without_a_result(self, store: Store) -> None:
         """
@@ -279,7 +279,7 @@ class TestResolving(StoreTests):
         """
         task = await run_down(store, one(), failing=("only",))
 
-        assert TaskState.COMPLETE == (await store.resolve_step(task.id, 1, DONE, ACT)).state
+        assert TaskStatus.COMPLETE == (await store.resolve_step(task.id, 1, DONE, ACT)).status
 
     async def test_a_task_with_another_failure_stays_failed(self, store: Store) -> None:
         """
@@ -289,7 +289,7 @@ class TestResolving(StoreTests):
 
         resolved = await store.resolve_step(task.id, 1, DONE, ACT)
 
-        assert TaskState.ERROR == resolved.state
+        assert TaskStatus.ERROR == resolved.status
         assert {"message": "1 step failed", "steps": ["b"]} == resolved.error
 
     async def test_a_running_step_is_taken_from_its_worker(self, store: Store) -> None:
@@ -346,7 +346,7 @@ class TestResolving(StoreTests):
 
         resolved = await store.resolve_task(task.id, ACT)
 
-        assert (TaskState.RESOLVED_MANUALLY, True) == (resolved.state, resolved.ended)
+        assert (TaskStatus.RESOLVED_MANUALLY, True) == (resolved.status, resolved.ended)
         assert {"a": "complete", "b": "error", "c": "skipped"} == await states_of(store, task.id)
         with pytest.raises(WrongState):
             await store.retry_steps(task.id, ACT)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tasker.model import AttemptOutcome, StepCounts, StepState, TaskId, TaskState
+from tasker.model import AttemptOutcome, StepCounts, StepStatus, TaskId, TaskStatus
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -36,9 +36,9 @@ class TestParking(StoreTests):
 
         assert parent not in {held.task_id for held in await store.held(hand.id)}
         assert [] == await hand.claim()
-        assert StepState.WAITING == (await steps_of(store, parent))["only"].state
+        assert StepStatus.WAITING == (await steps_of(store, parent))["only"].status
         task = await store.get_task(parent)
-        assert (TaskState.IN_PROGRESS, StepCounts(waiting=1)) == (task.state, task.counts)
+        assert (TaskStatus.IN_PROGRESS, StepCounts(waiting=1)) == (task.status, task.counts)
         (attempt,) = await store.history(parent)
         assert (AttemptOutcome.PARKED, "hand") == (attempt.outcome, attempt.worker)
         assert attempt.enqueued_at is not None
@@ -142,7 +142,7 @@ class TestParking(StoreTests):
 
         task = await store.resolve_step(parent, 1, None, ACT)
 
-        assert TaskState.COMPLETE == task.state
+        assert TaskStatus.COMPLETE == task.status
         await store.cancel_task(child, ACT)
         assert "resolved_manually" == (await states_of(store, parent))["only"]
 
@@ -161,7 +161,7 @@ class TestParking(StoreTests):
         await store.cancel_task(child, ACT)
         ended = (await hand.complete(await hand.claim_one())).ended
 
-        assert [(parent, TaskState.ERROR)] == list(ended)
+        assert [(parent, TaskStatus.ERROR)] == list(ended)
 
     async def test_a_wait_and_an_end_at_once_miss_each_other_never(
         self, stores: list[Store]

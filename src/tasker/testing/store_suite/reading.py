@@ -12,7 +12,7 @@ from tasker.model import (
     Task,
     TaskFilter,
     TaskId,
-    TaskState,
+    TaskStatus,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -118,12 +118,12 @@ class TestReadingTasks(StoreTests):
         """
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store)
-        before = (await store.get_task(task_id)).state
+        before = (await store.get_task(task_id)).status
         await hand.complete(await hand.claim_one())
 
-        assert (TaskState.PENDING, TaskState.IN_PROGRESS) == (
+        assert (TaskStatus.PENDING, TaskStatus.IN_PROGRESS) == (
             before,
-            (await store.get_task(task_id)).state,
+            (await store.get_task(task_id)).status,
         )
 
 
@@ -228,7 +228,7 @@ class TestListing(StoreTests):
             "error": {error},
             "cancelled": {cancelled},
             "resolved_manually": {resolved},
-        } == {state.value: await ids(store, state=state) for state in TaskState}
+        } == {state.value: await ids(store, state=state) for state in TaskStatus}
 
     async def test_tasks_are_found_by_what_they_were_given(self, store: Store) -> None:
         """

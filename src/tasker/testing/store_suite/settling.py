@@ -9,8 +9,8 @@ from tasker.model import (
     Settled,
     StepCounts,
     StepResult,
-    StepState,
-    TaskState,
+    StepStatus,
+    TaskStatus,
     completed,
     failed,
 )
@@ -68,7 +68,7 @@ class TestFence(StoreTests):
         refused = await hand.settle(completed(late, RESULT))
 
         assert [0] == list(refused.refused)
-        assert StepState.IN_PROGRESS == (await steps_of(store, task_id))["only"].state
+        assert StepStatus.IN_PROGRESS == (await steps_of(store, task_id))["only"].status
         accepted = await hand.settle(completed(current, JsonText('"in time"')))
         assert [] == list(accepted.refused)
         assert "in time" == (await steps_of(store, task_id))["only"].result
@@ -107,7 +107,7 @@ class TestFence(StoreTests):
         settled = await hand.settle(*(completed(claims[task_id], JsonText("1")) for task_id in ids))
 
         assert [1] == list(settled.refused)
-        assert {(ids[0], TaskState.COMPLETE), (ids[2], TaskState.COMPLETE)} == set(settled.ended)
+        assert {(ids[0], TaskStatus.COMPLETE), (ids[2], TaskStatus.COMPLETE)} == set(settled.ended)
 
     async def test_one_batch_may_repeat_itself(self, store: Store) -> None:
         """
@@ -170,7 +170,7 @@ class TestSettling(StoreTests):
         await hand.settle(completed(await hand.claim_one(), RESULT))
 
         step = (await steps_of(store, task_id))["a"]
-        assert (StepState.COMPLETE, {"of": "a"}, None) == (step.state, step.result, step.error)
+        assert (StepStatus.COMPLETE, {"of": "a"}, None) == (step.status, step.result, step.error)
         (attempt,) = await store.history(task_id)
         assert ("a", 1, 1, AttemptOutcome.COMPLETE, "bob", None) == (
             attempt.step,
@@ -195,7 +195,7 @@ class TestSettling(StoreTests):
         await hand.complete(await hand.claim_one())
 
         step = (await steps_of(store, task_id))["b"]
-        assert (StepState.ENQUEUED, 0, 0) == (step.state, step.attempt, step.pending_parents)
+        assert (StepStatus.ENQUEUED, 0, 0) == (step.status, step.attempts, step.pending_parents)
         assert (None, None, None) == (step.worker, step.claimed_at, step.settled_at)
         assert step.run_at is not None
         assert (
@@ -246,9 +246,9 @@ class TestSettling(StoreTests):
         while claims := await hand.claim(1):
             ended.append(list((await hand.complete(*claims)).ended))
 
-        assert [[], [], [], [(task_id, TaskState.COMPLETE)]] == ended
+        assert [[], [], [], [(task_id, TaskStatus.COMPLETE)]] == ended
         task = await store.get_task(task_id)
-        assert (TaskState.COMPLETE, True, None) == (task.state, task.ended, task.error)
+        assert (TaskStatus.COMPLETE, True, None) == (task.status, task.ended, task.error)
         assert task.ended_at is not None
         assert task.ended_at >= task.created_at
         assert StepCounts(complete=4) == task.counts
@@ -262,7 +262,7 @@ class TestSettling(StoreTests):
 
         settled = await hand.complete(await hand.claim_one())
 
-        assert [(task_id, TaskState.COMPLETE)] == list(settled.ended)
+        assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
 
     async def test_results_of_done_steps_are_read_in_bulk(self, store: Store) -> None:
         """
@@ -311,7 +311,7 @@ class TestStickyClaims(StoreTests):
 
         assert [Claim(task_id, 2, 1, 1)] == list(settled.claims)
         step = (await steps_of(store, task_id))["b"]
-        assert (StepState.IN_PROGRESS, 1, "bob") == (step.state, step.attempt, step.worker)
+        assert (StepStatus.IN_PROGRESS, 1, "bob") == (step.status, step.attempts, step.worker)
         assert step.claimed_at is not None
         assert list(settled.claims) == await store.held(hand.id)
         assert [] == await (await ManualWorker.hire(store)).claim()
@@ -382,4 +382,4 @@ class TestStickyClaims(StoreTests):
         for _ in range(4):
             settled = await hand.settle(completed(settled.claims[0], RESULT), claim_up_to=1)
 
-        assert [(created.tasks[0][0], TaskState.COMPLETE)] == list(settled.ended)
+        assert [(created.tasks[0][0], TaskStatus.COMPLETE)] == list(settled.ended)

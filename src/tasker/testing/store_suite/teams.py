@@ -110,7 +110,7 @@ class TestPolicies(StoreTests):
 
 
 def _counts(space: NamespaceInfo) -> tuple[int, ...]:
-    names = ("templates", "approved", "pending_approval", "rejected", "retired")
+    names = ("templates", "approved", "pending_review", "rejected", "retired")
     return tuple(getattr(space, name) for name in names)
 
 
@@ -134,10 +134,10 @@ class TestTeamAudit(StoreTests):
         assert [
             (name, "root", "restore_template", "or not", "retired", "approved"),
             (name, "root", "retire_template", "too old", "approved", "retired"),
-            (name, SARAH, "approve_template", "fine", "pending_approval", "approved"),
-            (name, JAKE, "register_template", "", None, "pending_approval"),
-            (name, SARAH, "reject_template", "no fraud check", "pending_approval", "rejected"),
-            (name, JAKE, "register_template", "", None, "pending_approval"),
+            (name, SARAH, "approve_template", "fine", "pending_review", "approved"),
+            (name, JAKE, "register_template", "", None, "pending_review"),
+            (name, SARAH, "reject_template", "no fraud check", "pending_review", "rejected"),
+            (name, JAKE, "register_template", "", None, "pending_review"),
         ] == [
             (each.subject, each.actor, each.action, each.reason, each.before, each.after)
             for each in events[:-2]

@@ -83,7 +83,7 @@ create table task (
     context         json not null,
     error           json
 );
-create index task_state on task (state, id);
+create index task_status on task (state, id);
 create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
 create index task_parent on task (parent_id) where parent_id is not null;

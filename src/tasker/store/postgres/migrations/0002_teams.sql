@@ -6,7 +6,7 @@
 
 alter table template
     add column status text not null default 'approved'
-        check (status in ('approved', 'pending_approval', 'rejected', 'retired')),
+        check (status in ('approved', 'pending_review', 'rejected', 'retired')),
     add column decided_by text,
     add column decided_at timestamptz,
     add column reason text not null default '';
@@ -15,7 +15,7 @@ create index template_name on template (namespace, name, version);
 create unique index template_in_force on template (namespace, name, version)
     where replaced_at is null and status in ('approved', 'retired');
 create unique index template_waiting on template (namespace, name, version)
-    where replaced_at is null and status = 'pending_approval';
+    where replaced_at is null and status = 'pending_review';
 
 create table namespace_policy (
     namespace         text primary key,

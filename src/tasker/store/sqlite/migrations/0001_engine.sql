@@ -64,7 +64,7 @@ create table task (
     context         text not null,
     error           text
 ) without rowid;
-create index task_state on task (state, id);
+create index task_status on task (state, id);
 create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
 create index task_parent on task (parent_id) where parent_id is not null;

@@ -1,7 +1,7 @@
 -- Teams: the tables of the PostgreSQL store, where they are explained.
 
 alter table template add column status text not null default 'approved'
-    check (status in ('approved', 'pending_approval', 'rejected', 'retired'));
+    check (status in ('approved', 'pending_review', 'rejected', 'retired'));
 alter table template add column decided_by text;
 alter table template add column decided_at real;
 alter table template add column reason text not null default '';
@@ -10,7 +10,7 @@ create index template_name on template (namespace, name, version);
 create unique index template_in_force on template (namespace, name, version)
     where replaced_at is null and status in ('approved', 'retired');
 create unique index template_waiting on template (namespace, name, version)
-    where replaced_at is null and status = 'pending_approval';
+    where replaced_at is null and status = 'pending_review';
 
 create table namespace_policy (
     namespace         text primary key,

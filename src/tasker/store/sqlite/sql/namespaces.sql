@@ -7,14 +7,14 @@ with known as (
     select namespace,
            count(distinct case when status = 'approved' then name end) as templates,
            sum(case when status = 'approved' then 1 else 0 end) as approved,
-           sum(case when status = 'pending_approval' then 1 else 0 end) as pending_approval,
+           sum(case when status = 'pending_review' then 1 else 0 end) as pending_review,
            sum(case when status = 'rejected' then 1 else 0 end) as rejected,
            sum(case when status = 'retired' then 1 else 0 end) as retired
     from template
     where replaced_at is null
     group by namespace
 )
-select k.namespace, coalesce(c.templates, 0), coalesce(c.approved, 0), coalesce(c.pending_approval, 0),
+select k.namespace, coalesce(c.templates, 0), coalesce(c.approved, 0), coalesce(c.pending_review, 0),
        coalesce(c.rejected, 0), coalesce(c.retired, 0), p.namespace, p.owner_team, p.contact_email,
        p.description, p.requires_approval, p.approvers, p.updated_by, p.updated_at
 from known k

@@ -36,7 +36,7 @@ format: $(READY) ## Format the code and apply the lint's safe fixes
 	$(BIN)/ruff check --fix-only $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-bench: $(READY) ## Measure throughput and latency; QUICK=1 for a short run
+bench: $(READY) ## Measure speed; QUICK=1 for a short run; ARGS="--against REV" compares with a revision
 	$(BIN)/python -m bench $(ARGS)
 
 docs: $(READY) ## Build the documentation into site/

@@ -1,17 +1,21 @@
 """`python -m bench [WORKLOAD ...]`: measures, prints tables, writes bench/last.json."""
 
+import json
 import os
+import signal
+import sys
 import time
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from bench import proc
+from bench import compare, proc
 from bench.ceiling import ceiling
 from bench.fleet import Settings, best_loop
 from bench.places import DISK, STORES, Server, server
 from bench.plan import Measurement, chosen, everything
+from bench.ratios import MIN_ROUNDS
 from bench.report import LAST, Report
 
 console = Console()
@@ -29,11 +33,17 @@ def main(
     loop: Annotated[str, typer.Option(help="uvloop or asyncio.")] = best_loop(),
     slots: Annotated[int, typer.Option(help="Of each worker.")] = 100,
     write_docs: Annotated[bool, typer.Option(help="Also into docs/benchmarks.md.")] = False,
+    against: Annotated[str, typer.Option(help="Compare CPU per step with this revision.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not tables.")] = False,
 ) -> None:
     """Measure how fast Tasker is on this machine."""
     quick = quick or os.environ.get("QUICK", "0") not in ("", "0")
     long = long or os.environ.get("LONG", "0") not in ("", "0")
     names = workloads or []
+    if against:
+        if processes or long or write_docs:
+            raise typer.BadParameter("--against goes with --store, --runs, --loop, --quick, --json")
+        return _compare(against, names, store, loop, runs, quick=quick, as_json=as_json)
     known = sorted({one.workload for one in everything()} | {"ceiling"})
     if unknown := set(names) - set(known):
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(known)}")
@@ -59,6 +69,43 @@ def main(
         report.write_docs()
 
 
+def _compare(
+    revision: str,
+    workloads: list[str],
+    store: str | None,
+    loop: str,
+    rounds: int,
+    *,
+    quick: bool,
+    as_json: bool,
+) -> None:
+    """Print how the working tree compares with a revision."""
+    if unknown := set(workloads) - set(compare.TASKS):
+        allowed = ", ".join(compare.TASKS)
+        raise typer.BadParameter(f"{', '.join(unknown)}: --against compares {allowed}")
+    if store not in (None, *compare.STORES):
+        raise typer.BadParameter(f"--against compares --store {' or '.join(compare.STORES)}")
+    if rounds and rounds < MIN_ROUNDS:
+        raise typer.BadParameter(f"--against needs --runs {MIN_ROUNDS} or more")
+    plan = compare.Plan(
+        revision=revision,
+        workloads=workloads or tuple(compare.TASKS),
+        stores=(store,) if store else compare.STORES,
+        rounds=rounds or (compare.QUICK_ROUNDS if quick else compare.ROUNDS),
+        tasks=compare.QUICK_TASKS if quick else compare.TASKS,
+        loop=loop,
+    )
+    progress = Console(stderr=True, highlight=False)
+    try:
+        result = compare.compare(plan, progress.print)
+    except compare.UnknownRevision as error:
+        raise typer.BadParameter(str(error)) from None
+    if as_json:
+        print(json.dumps(result.as_json(), indent=2))
+    else:
+        console.print(result.table())
+
+
 def _measure(one: Measurement, settings: Settings, running: Server | None, report: Report) -> None:
     with console.status(str(one)):
         for row in one.measure(settings, running, console.print):
@@ -78,4 +125,5 @@ def _facts(settings: Settings) -> dict[str, str | float | None]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # end as after Ctrl-C: cleaned up
     typer.run(main)

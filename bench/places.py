@@ -36,8 +36,12 @@ class Server(NamedTuple):
     @property
     def cpu(self) -> float | None:
         """Seconds of CPU that all its processes have used."""
-        pid = int((self.home / "data" / "postmaster.pid").read_text().split()[0])
-        return proc.cpu_of_family(pid)
+        return proc.cpu_of_family(self.pid)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the postmaster."""
+        return int((self.home / "data" / "postmaster.pid").read_text().split()[0])
 
 
 class Place(NamedTuple):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
+_NO_PARENT = ("", "")
 
 
 def memory(pid: int) -> float | None:
@@ -22,16 +23,22 @@ def memory(pid: int) -> float | None:
 
 
 def cpu_of_family(pid: int) -> float | None:
-    """Tell how many seconds of CPU a process, its children and its ended ones have used."""
+    """Return the CPU seconds used by a process and its children, the ended ones included."""
     own = _stat(pid)
     if own is None:
         return None
-    ticks = sum(map(int, own[11:15]))  # user, system; the same of ended children
-    for child in _processes():
-        found = _stat(child)
-        if found is not None and int(found[1]) == pid:
-            ticks += sum(map(int, found[11:13]))
-    return ticks * _TICK
+    children = (child for child in _processes() if (_stat(child) or _NO_PARENT)[1] == str(pid))
+    ended = sum(map(int, own[13:15])) * _TICK
+    return ended + sum(map(_own_cpu, (pid, *children)))
+
+
+def _own_cpu(pid: int) -> float:
+    """Return the CPU seconds of a single-threaded process, in nanoseconds where Linux counts so."""
+    try:
+        return int((_PROC / str(pid) / "schedstat").read_text().split()[0]) / 1e9
+    except OSError:
+        fields = _stat(pid)
+        return sum(map(int, fields[11:13])) * _TICK if fields else 0.0
 
 
 def _processes() -> Iterator[int]:

@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import time
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,61 +14,79 @@ from rich.console import Console
 
 from bench import compare, proc
 from bench.ceiling import ceiling
+from bench.databases import DISK, STORES, postgres_server
 from bench.fleet import Settings, best_loop
-from bench.places import DISK, STORES, Server, server
-from bench.plan import Measurement, chosen, everything
+from bench.measurements import all_measurements, select
 from bench.ratios import MIN_ROUNDS
 from bench.report import LAST, Report
 
 console = Console()
 if not console.is_terminal:
-    console = Console(width=180)  # whole tables, where the width is nobody's screen
+    console = Console(width=180)  # a pipe has no width: print whole tables
+progress = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def main(
-    workloads: Annotated[list[str] | None, typer.Argument(help="What to measure; all.")] = None,
+    workloads: Annotated[list[str] | None, typer.Argument(help="Default: all.")] = None,
     store: Annotated[str | None, typer.Option(help=f"One of {', '.join(STORES)}.")] = None,
-    processes: Annotated[int | None, typer.Option(help="Only with so many workers.")] = None,
-    quick: Annotated[bool, typer.Option(help="Under two minutes; QUICK=1 says so too.")] = False,
-    long: Annotated[bool, typer.Option(help="Five minutes on end as well; LONG=1.")] = False,
-    runs: Annotated[int, typer.Option(help="Runs of each; 0: 1 if quick, else 3.")] = 0,
+    processes: Annotated[int | None, typer.Option(help="Only with this many workers.")] = None,
+    quick: Annotated[bool, typer.Option(help="About two minutes; also QUICK=1.")] = False,
+    long: Annotated[bool, typer.Option(help="Also five minutes under load; also LONG=1.")] = False,
+    runs: Annotated[int, typer.Option(help="Runs of each. 0: 3, or 1 if quick.")] = 0,
     loop: Annotated[str, typer.Option(help="uvloop or asyncio.")] = best_loop(),
-    slots: Annotated[int, typer.Option(help="Of each worker.")] = 100,
-    write_docs: Annotated[bool, typer.Option(help="Also into docs/benchmarks.md.")] = False,
+    slots: Annotated[int, typer.Option(help="Slots of each worker.")] = 100,
+    write_docs: Annotated[bool, typer.Option(help="Write docs/benchmarks.md too.")] = False,
     against: Annotated[str, typer.Option(help="Compare CPU per step with this revision.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not tables.")] = False,
 ) -> None:
-    """Measure how fast Tasker is on this machine."""
+    """Measure how fast Tasker is on this machine, or compare two revisions."""
     quick = quick or os.environ.get("QUICK", "0") not in ("", "0")
     long = long or os.environ.get("LONG", "0") not in ("", "0")
     names = workloads or []
     if against:
-        if processes or long or write_docs:
-            raise typer.BadParameter("--against goes with --store, --runs, --loop, --quick, --json")
-        return _compare(against, names, store, loop, runs, quick=quick, as_json=as_json)
-    known = sorted({one.workload for one in everything()} | {"ceiling"})
+        if processes or long or write_docs or slots != 100:
+            raise typer.BadParameter(
+                "--against allows only workloads, --store, --runs, --loop, --quick and --json"
+            )
+        _compare(against, names, store, loop, runs, quick=quick, as_json=as_json)
+        return
+    known = sorted({one.workload for one in all_measurements()} | {"ceiling"})
     if unknown := set(names) - set(known):
-        raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(known)}")
+        raise typer.BadParameter(f"unknown workload {', '.join(unknown)}: use {', '.join(known)}")
     if store not in (None, *STORES):
-        raise typer.BadParameter(f"--store is one of {', '.join(STORES)}")
+        raise typer.BadParameter(f"unknown store {store}: use {', '.join(STORES)}")
     settings = Settings(quick=quick, runs=runs or (1 if quick else 3), loop=loop, slots=slots)
-    todo = chosen(names, store, processes, quick=quick, long=long)
-    report = Report(_facts(settings))
-    needed = "ceiling" in names or any(one.store == "postgres" for one in todo)
-    began = time.monotonic()
-    with server(needed) as running:
-        if running is not None and (not names or "ceiling" in names):
-            with console.status("what pgbench can do"):
-                report.ceiling = ceiling(settings, running)
-            console.print(f"ceiling: {report.ceiling.told()}")
-        for one in todo:
-            _measure(one, settings, running, report)
-    console.print()
-    report.show(console)
+    report = _measure(settings, names, store, processes, long=long)
+    if as_json:
+        print(report.as_json().decode(), end="")
+    else:
+        report.show(console)
     LAST.write_bytes(report.as_json())
-    console.print(f"{LAST} written, after {time.monotonic() - began:.0f} s")
     if write_docs:
         report.write_docs()
+
+
+def _measure(
+    settings: Settings, names: list[str], store: str | None, processes: int | None, *, long: bool
+) -> Report:
+    """Make the selected measurements."""
+    selected = select(names, store, processes, quick=settings.quick, long=long)
+    with_ceiling = "ceiling" in names or (not names and store in (None, "postgres"))
+    report = Report(_facts(settings))
+    start = time.monotonic()
+    with ExitStack() as stack:
+        server = None
+        if with_ceiling or any(one.store == "postgres" for one in selected):
+            server = stack.enter_context(postgres_server())
+            if with_ceiling:
+                report.ceiling = ceiling(settings, server)
+                progress.print(f"the database alone: {report.ceiling.summary()}")
+        for one in selected:
+            for row in one.measure(settings, server, progress.print):
+                report.rows.append(row)
+                progress.print(f"{one}: {row.summary()}")
+    progress.print(f"finished after {time.monotonic() - start:.0f} s; the results are in {LAST}")
+    return report
 
 
 def _compare(
@@ -95,35 +115,31 @@ def _compare(
         tasks=compare.QUICK_TASKS if quick else compare.TASKS,
         loop=loop,
     )
-    progress = Console(stderr=True, highlight=False)
     try:
         result = compare.compare(plan, progress.print)
     except compare.UnknownRevision as error:
         raise typer.BadParameter(str(error)) from None
+    except compare.SideFailed as error:
+        progress.print(str(error), markup=False)
+        raise typer.Exit(1) from None
     if as_json:
         print(json.dumps(result.as_json(), indent=2))
     else:
         console.print(result.table())
 
 
-def _measure(one: Measurement, settings: Settings, running: Server | None, report: Report) -> None:
-    with console.status(str(one)):
-        for row in one.measure(settings, running, console.print):
-            report.rows.append(row)
-            console.print(f"{one}: {row.told()}", highlight=False)
-
-
 def _facts(settings: Settings) -> dict[str, str | float | None]:
     return {
         **proc.machine(),
-        "disk": proc.disk_of(DISK),
+        "disk": proc.disk_of(DISK or Path()),
         "loop": settings.loop,
         "slots": settings.slots,
         "runs": settings.runs,
+        "sizes": "quick" if settings.quick else "default",
         "measured_at": time.strftime("%Y-%m-%d", time.gmtime()),
     }
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # end as after Ctrl-C: cleaned up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up, as after Ctrl-C
     typer.run(main)

@@ -1,8 +1,8 @@
-"""What the database itself can do: the same minimal writes, sent by pgbench.
+"""The speed of the database alone: the same minimal writes, sent by pgbench.
 
-Of each step: one update that claims it; one that keeps its result; a row of history; and
-one update that counts its child down, or its task. The tables and indexes are those of
-the store, filled with chains. Once a transaction for each single step, once in batches.
+For each step: one update that claims it, one that stores its result, one row of history, and
+one update that counts down its child or its task. The tables and indexes are those of the
+store, filled with chains. Measured with one step in a transaction, and with 50.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from statistics import median
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from bench.databases import Server, empty_database, execute
 from bench.fleet import Settings
-from bench.places import Server, execute, place
 from bench.workloads import RESULT
 from tasker.store.postgres.address import Address
 from tasker.testing.postgres import find_postgres
@@ -30,12 +30,12 @@ class Ceiling(NamedTuple):
 
     batched: float
     single: float
-    tool: str  #: pgbench, or asyncpg where it is not installed
+    tool: str  #: pgbench, or asyncpg where pgbench is not installed
 
-    def told(self) -> str:
+    def summary(self) -> str:
         return (
-            f"{self.batched:,.0f} steps/s in transactions of {BATCH}, {self.single:,.0f} one by one"
-            f" ({self.tool})"
+            f"{self.batched:,.0f} steps/s in transactions of {BATCH} steps,"
+            f" {self.single:,.0f} in transactions of one ({self.tool})"
         )
 
     def as_json(self) -> dict[str, float]:
@@ -46,7 +46,7 @@ class Ceiling(NamedTuple):
 
 
 def ceiling(settings: Settings, server: Server) -> Ceiling:
-    """Measure both, each with as many clients as suit it best."""
+    """Measure both, each with the number of clients that suits it best."""
     pgbench = find_postgres() / "pgbench"
     tool = pgbench if pgbench.is_file() else None
     batched = ((4,) if settings.quick else (2, 4)), BATCH, 80_000
@@ -64,20 +64,20 @@ def ceiling(settings: Settings, server: Server) -> Ceiling:
 def _run(
     settings: Settings, server: Server, pgbench: Path | None, clients: int, many: int, tasks: int
 ) -> float:
-    """Tell how many steps a second `clients` settle, `many` in a transaction."""
+    """Return the steps per second that `clients` settle, `many` in a transaction."""
     seconds = 3 if settings.quick else 5
     tasks *= seconds // 3 + 1
-    with place("postgres", server) as where:
+    with empty_database("postgres", server) as database:
         script = _SCRIPT.read_text().replace("RESULT", RESULT["data"])
         script = script.replace("TASKS", str(tasks))
-        asyncio.run(execute(where.url, script, "vacuum analyze", "checkpoint"))
-        schema = Address.parse(where.url).schema
+        asyncio.run(execute(database.url, script, "vacuum analyze", "checkpoint"))
+        schema = Address.parse(database.url).schema
         if pgbench is not None:
             call = f"select {schema}.ceiling(:client_id, {many});\n"
             took = _pgbench(pgbench, server, schema, call, clients, seconds)
         else:
-            took = asyncio.run(_asyncpg(where.url, many, clients, seconds))
-        settled = asyncio.run(_settled(where.url))
+            took = asyncio.run(_asyncpg(database.url, many, clients, seconds))
+        settled = asyncio.run(_settled(database.url))
     if settled >= tasks * 4:
         raise RuntimeError(f"{clients} clients ran out of {tasks * 4} steps")
     return settled / took
@@ -104,7 +104,7 @@ def _pgbench(
 
 
 async def _asyncpg(url: str, many: int, clients: int, seconds: int) -> float:
-    """Do what pgbench would, where it is not installed."""
+    """Call the function from asyncpg, where pgbench is not installed."""
     end = time.monotonic() + seconds
 
     async def client(number: int) -> None:
@@ -120,7 +120,7 @@ async def _asyncpg(url: str, many: int, clients: int, seconds: int) -> float:
 async def _settled(url: str) -> int:
     connection = await Address.parse(url).connect()
     try:
-        found: int = await connection.fetchval("select count(*) from step where state = 4")
-        return found
+        settled: int = await connection.fetchval("select count(*) from step where state = 4")
+        return settled
     finally:
         await connection.close()

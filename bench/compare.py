@@ -4,7 +4,6 @@ Three checkouts take turns: the working tree, REV, and a second copy of REV, the
 separates the control from REV is noise, and only a difference beyond it counts.
 """
 
-import asyncio
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -23,11 +22,10 @@ from typing import Any, NamedTuple, TypeAlias
 from rich.table import Table
 
 from bench import proc
-from bench.places import DISK, SERVER, Server, execute
+from bench.databases import Server, new_database, postgres_server
+from bench.fleet import ROOT
 from bench.ratios import LEVEL, MIN_ROUNDS, Ratio
-from tasker.testing.postgres import temporary_postgres, temporary_schema
 
-ROOT = Path(__file__).resolve().parent.parent
 STORES = ("postgres", "sqlite")
 TASKS: Mapping[str, int] = {"chain": 8_000, "fan50": 600}
 QUICK_TASKS: Mapping[str, int] = {"chain": 2_000, "fan50": 150}
@@ -35,7 +33,7 @@ ROUNDS, QUICK_ROUNDS = 11, MIN_ROUNDS
 LIMIT = 300  #: seconds until a run is given up
 
 # Background work of the server would fall into one side's run by chance, not by its doing.
-_QUIET = {**SERVER, "autovacuum": "off", "checkpoint_timeout": "1h"}
+_QUIET = {"autovacuum": "off", "checkpoint_timeout": "1h"}
 
 Sample: TypeAlias = Mapping[str, Mapping[str, float]]
 """What one run cost: `create` or `run` -> `process` or `postgres` -> us per step."""
@@ -43,6 +41,10 @@ Sample: TypeAlias = Mapping[str, Mapping[str, float]]
 
 class UnknownRevision(Exception):
     """The revision is not in this repository."""
+
+
+class SideFailed(Exception):
+    """A run failed; the message has its error output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +188,7 @@ def compare(plan: Plan, progress: Callable[[str], None]) -> Comparison:
 
     Raises:
         UnknownRevision: `plan.revision` is not in this repository.
-        RuntimeError: A run failed; the message has its error output.
+        SideFailed: A run failed.
     """
     base = _commit(plan.revision)
     with ExitStack() as stack:
@@ -198,9 +200,7 @@ def compare(plan: Plan, progress: Callable[[str], None]) -> Comparison:
         }
         server = None
         if "postgres" in plan.stores:
-            disk = DISK if DISK.is_dir() else None
-            url = stack.enter_context(temporary_postgres(settings=_QUIET, directory=disk))
-            server = Server(url)
+            server = stack.enter_context(postgres_server(_QUIET))
         lines: list[Line] = []
         for store in plan.stores:
             for workload in plan.workloads:
@@ -243,9 +243,9 @@ def run_side(
     """Measure one checkout once, in a process and a database of its own.
 
     Raises:
-        RuntimeError: The run failed; the message has its error output.
+        SideFailed: The run failed.
     """
-    with _empty_database(store, server) as url:
+    with new_database(store, server) as url:
         order = {
             "source": str(checkout.source),
             "url": url,
@@ -265,7 +265,7 @@ def run_side(
             check=False,
         )
     if done.returncode != 0:
-        raise RuntimeError(
+        raise SideFailed(
             f"{workload} on {store} failed for {checkout.label} (exit code {done.returncode}):\n"
             f"{done.stderr[-3000:]}"
         )
@@ -277,21 +277,6 @@ def _environment(checkout: Checkout) -> dict[str, str]:
     """Return an environment in which `tasker` is that of the checkout, with default settings."""
     inherited = {name: value for name, value in os.environ.items() if name[:7] != "TASKER_"}
     return {**inherited, "PYTHONPATH": os.pathsep.join((str(checkout.source), str(ROOT)))}
-
-
-@contextmanager
-def _empty_database(store: str, server: Server | None) -> Iterator[str]:
-    """Yield the URL of a database without a schema, and remove it when the block ends."""
-    if store == "postgres":
-        if server is None:
-            raise ValueError("postgres needs a running server")
-        asyncio.run(execute(server.url, "checkpoint"))
-        with temporary_schema(server.url) as url:
-            yield url
-        return
-    disk = DISK if DISK.is_dir() else None
-    with TemporaryDirectory(prefix="tasker-compare-", dir=disk) as directory:
-        yield f"sqlite:{directory}/compare.db"
 
 
 # ------------------------------------------------------------------------ checkouts

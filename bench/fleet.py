@@ -1,4 +1,4 @@
-"""Starts the processes that are measured, lets them go together, and gathers what they say."""
+"""Starts the measured processes, releases them together, and collects their results."""
 
 import importlib.util
 import json
@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.places import Place
+from bench.counters import Count, Counters
+from bench.databases import Database
 from bench.rows import Percentiles, Row
-from bench.tally import Count, Tally
 
-HERE = Path(__file__).resolve().parent.parent
-PATIENCE = 600.0  #: seconds until a run is given up
+ROOT = Path(__file__).resolve().parent.parent
+TIME_LIMIT = 600.0  #: seconds until a run is given up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +25,9 @@ class Settings:
     """What all runs of a benchmark have in common."""
 
     quick: bool
-    runs: int  #: of each measurement; the median counts
+    runs: int  #: of each measurement; the median is reported
     loop: str  #: uvloop or asyncio
-    slots: int
+    slots: int  #: of each worker
 
 
 def best_loop() -> str:
@@ -35,127 +35,130 @@ def best_loop() -> str:
 
 
 class Member:
-    """One process."""
+    """One measured process."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.process", json.dumps(order)],
-            cwd=HERE,
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         self.pid = self._process.pid
 
-    def ready(self) -> None:
-        """Wait until it is."""
-        self._heard()
+    def wait_until_ready(self) -> None:
+        self._read()
 
-    def tell(self) -> None:
-        """Let it go, or stop."""
+    def signal(self) -> None:
+        """Release the process, or stop it: it waits for one line each time."""
         if self._process.stdin is not None:
             self._process.stdin.write("\n")
             self._process.stdin.flush()
 
-    def found(self) -> dict[str, Any]:
-        """Wait for its end; tell what it found."""
-        found = self._heard()
+    def result(self) -> dict[str, Any]:
+        """Wait for the end of the process and return its result."""
+        result = self._read()
         self._process.wait()
-        return found
+        return result
 
     def kill(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
-    def _heard(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any]:
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
             raise RuntimeError(f"a measured process ended with code {self._process.wait()}")
-        heard: dict[str, Any] = json.loads(line)
-        return heard
+        message: dict[str, Any] = json.loads(line)
+        return message
 
 
 class Fleet:
-    """Processes on one store."""
+    """Processes that share one database."""
 
-    def __init__(self, settings: Settings, place: Place, tally: Path, processes: int) -> None:
-        self.place = place
+    def __init__(
+        self, settings: Settings, database: Database, counters: Path, processes: int
+    ) -> None:
+        self.database = database
         self._common = {
-            "url": place.url,
+            "url": database.url,
             "loop": settings.loop,
             "slots": settings.slots,
-            "tally": str(tally),
+            "counters": str(counters),
             "processes": processes,
         }
-        self.tally = Tally(tally, processes)
+        self.counters = Counters(counters, processes)
         self.members: list[Member] = []
 
     def start(self, role: str, **more: Any) -> Member:
-        """Start one more process, and wait until it is ready."""
+        """Start another process and wait until it is ready."""
         member = Member({**self._common, "role": role, "index": len(self.members), **more})
         self.members.append(member)
-        member.ready()
+        member.wait_until_ready()
         return member
 
-    def tell(self) -> None:
-        """Let all of them go, or stop."""
+    def signal(self) -> None:
+        """Release all processes, or stop them."""
         for member in self.members:
-            member.tell()
+            member.signal()
 
-    def found(self) -> list[dict[str, Any]]:
-        """Wait for the end of all; tell what they found."""
-        return [member.found() for member in self.members]
+    def results(self) -> list[dict[str, Any]]:
+        """Wait for the end of all processes and return their results."""
+        return [member.result() for member in self.members]
 
 
 @contextmanager
-def fleet(settings: Settings, place: Place, processes: int = 1) -> Iterator[Fleet]:
-    """Have a fleet; none of it outlives the block."""
+def fleet(settings: Settings, database: Database, processes: int = 1) -> Iterator[Fleet]:
+    """Yield a fleet without members; none outlives the block."""
     with TemporaryDirectory(prefix="tasker-bench-") as directory:
-        found = Fleet(settings, place, Path(directory) / "tally", processes)
+        started = Fleet(settings, database, Path(directory) / "counters", processes)
         try:
-            yield found
+            yield started
         finally:
-            for member in found.members:
+            for member in started.members:
                 member.kill()
 
 
 class Span:
-    """The time and the work between two moments of a fleet."""
+    """The time, CPU and work of a fleet between two moments."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._counts = fleet.tally.read()
+        self._counts = fleet.counters.read()
         self._server = self._server_cpu()
         self._start = time.monotonic()
         self.seconds = self.python = 0.0
         self.postgres: float | None = None
         self.settled = self.ended = 0
 
-    def look(self) -> None:
-        """Take what has happened up to the last settlement."""
-        counts = self._fleet.tally.read()
+    def update(self) -> None:
+        """Take the figures at the last settlement."""
+        counts = self._fleet.counters.read()
         self.seconds = max(count.at for count in counts) - self._start
-        self.settled = _grown(self._counts, counts, "settled")
-        self.ended = _grown(self._counts, counts, "ended")
+        self.settled = _growth(self._counts, counts, "settled")
+        self.ended = _growth(self._counts, counts, "ended")
         self.python = sum(
             new.cpu - old.cpu for old, new in zip(self._counts, counts, strict=True) if new.cpu
         )
 
     def close(self) -> None:
-        """Take the server's part too."""
-        self.look()
+        """Take the figures at the last settlement, and the CPU of the database server."""
+        self.update()
         now = self._server_cpu()
         if now is not None and self._server is not None:
             self.postgres = now - self._server
 
     def wait(self, tasks: int) -> None:
-        """Wait until so many tasks have ended."""
+        """Wait until this number of tasks has ended."""
         while self.ended < tasks:
             time.sleep(0.002)
-            self.look()
-            if time.monotonic() - self._start > PATIENCE:
-                raise RuntimeError(f"only {self.ended} of {tasks} tasks ended in {PATIENCE:.0f} s")
+            self.update()
+            if time.monotonic() - self._start > TIME_LIMIT:
+                raise RuntimeError(
+                    f"only {self.ended} of {tasks} tasks ended in {TIME_LIMIT:.0f} s"
+                )
         self.close()
 
     def row(
@@ -167,7 +170,7 @@ class Span:
         latency_ms: Percentiles | None = None,
         rss_mb: float | None = None,
     ) -> Row:
-        """Fill in what this span came to."""
+        """Return `row` with the figures of this span."""
         return replace(
             row,
             steps_per_s=steps / self.seconds,
@@ -179,11 +182,11 @@ class Span:
         )
 
     def _server_cpu(self) -> float | None:
-        server = self._fleet.place.server
+        server = self._fleet.database.server
         return None if server is None else server.cpu
 
 
-def _grown(before: Sequence[Count], after: Sequence[Count], name: str) -> int:
+def _growth(before: Sequence[Count], after: Sequence[Count], name: str) -> int:
     return sum(
         getattr(new, name) - getattr(old, name) for old, new in zip(before, after, strict=True)
     )

@@ -1,4 +1,4 @@
-"""What time does to it: a million finished tasks in the tables, minutes without a pause."""
+"""Speed over time: with a million finished tasks in the tables, and over five minutes."""
 
 import asyncio
 import sqlite3
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+from bench.databases import Database, Server, empty_database, execute, sqlite_file
 from bench.fleet import Fleet, Settings, Span, fleet
-from bench.places import Place, Server, execute, place
-from bench.rows import Row, middle
+from bench.rows import Row, median_row
 from bench.throughput import drain
 from bench.workloads import CHAIN, RESULT
 from tasker import LocalClient
@@ -17,35 +17,35 @@ from tasker.codec import orjson_text
 from tasker.store.open import make_store
 
 FINISHED = 1_000_000
-_PIECE = 50_000  #: finished tasks written at once
+_BATCH = 50_000  #: finished tasks written at once
 
 
 def with_history(
-    settings: Settings, store: str, server: Server | None, told: Callable[[str], None]
+    settings: Settings, store: str, server: Server | None, progress: Callable[[str], None]
 ) -> Row:
-    """Measure the chain with a million finished ones in the tables."""
-    with place(store, server) as where:
+    """Measure the chain with a million finished tasks in the tables."""
+    with empty_database(store, server) as database:
         began = time.monotonic()
-        asyncio.run(finish(where, FINISHED))
-        told(f"{FINISHED:,} finished tasks written in {time.monotonic() - began:.0f} s")
-        row = middle([drain(settings, where, CHAIN) for _ in range(settings.runs)])
+        asyncio.run(finish(database, FINISHED))
+        progress(f"{FINISHED:,} finished tasks written in {time.monotonic() - began:.0f} s")
+        row = median_row([drain(settings, database, CHAIN) for _ in range(settings.runs)])
     return replace(row, workload="chain-after-1M")
 
 
 def sustained(
-    settings: Settings, store: str, server: Server | None, told: Callable[[str], None]
+    settings: Settings, store: str, server: Server | None, progress: Callable[[str], None]
 ) -> list[Row]:
-    """Measure the chain while another process creates its tasks; the first and last minute."""
+    """Measure the first and the last minute of the chain while another process creates tasks."""
     minutes = 2 if settings.quick else 5
-    with place(store, server) as where, fleet(settings, where, 2) as both:
+    with empty_database(store, server) as database, fleet(settings, database, 2) as both:
         worker = both.start("work")
         feeder = both.start("feed", seconds=minutes * 60 + 1)
-        feeder.tell()
-        worker.tell()
-        spans = _minutes(both, minutes, told)
-        feeder.found()
-        worker.tell()
-        worker.found()
+        feeder.signal()
+        worker.signal()
+        spans = _minutes(both, minutes, progress)
+        feeder.result()
+        worker.signal()
+        worker.result()
     return [
         span.row(
             Row(store=store, workload=f"sustained-{name}"),
@@ -56,22 +56,22 @@ def sustained(
     ]
 
 
-def _minutes(both: Fleet, minutes: int, told: Callable[[str], None]) -> list[Span]:
+def _minutes(both: Fleet, minutes: int, progress: Callable[[str], None]) -> list[Span]:
     spans = []
     for minute in range(1, minutes + 1):
         span = Span(both)
         time.sleep(60)
         span.close()
         spans.append(span)
-        told(f"minute {minute}: {span.settled / span.seconds:,.0f} steps/s")
+        progress(f"minute {minute}: {span.settled / span.seconds:,.0f} steps/s")
     return spans
 
 
-# ------------------------------------------------------------------- the million
+# ------------------------------------------------------------- finished tasks
 
 
 class _Dialect(NamedTuple):
-    """How a store writes numbers, instants and ids; `n` is the number of a task."""
+    """How a store writes numbers, times and ids; `n` is the number of a task."""
 
     numbers: str  #: for the numbers from {first} to {last}
     at: str
@@ -95,18 +95,18 @@ _SQLITE = _Dialect(
 )
 
 
-async def finish(where: Place, tasks: int) -> None:
-    """Write chains that ended, as the engine would have left them."""
-    async with make_store(where.url) as store:
+async def finish(database: Database, tasks: int) -> None:
+    """Insert finished chains, as the engine would have left them."""
+    async with make_store(database.url) as store:
         template = (await LocalClient(store).register(CHAIN.template)).stored.id
-    for first in range(0, tasks, _PIECE):
-        last = min(first + _PIECE, tasks) - 1
-        if where.server is not None:
-            await execute(where.url, *_statements(_POSTGRES, template, first, last))
+    for first in range(0, tasks, _BATCH):
+        last = min(first + _BATCH, tasks) - 1
+        if database.server is not None:
+            await execute(database.url, *_statements(_POSTGRES, template, first, last))
         else:
-            _execute(where.url, _statements(_SQLITE, template, first, last))
-    if where.server is not None:
-        await execute(where.url, "vacuum analyze", "checkpoint")
+            _execute(database.url, _statements(_SQLITE, template, first, last))
+    if database.server is not None:
+        await execute(database.url, "vacuum analyze", "checkpoint")
 
 
 def _statements(how: _Dialect, template: int, first: int, last: int) -> list[str]:
@@ -128,7 +128,7 @@ def _statements(how: _Dialect, template: int, first: int, last: int) -> list[str
 
 
 def _execute(url: str, statements: list[str]) -> None:
-    connection = sqlite3.connect(url.removeprefix("sqlite:").partition("?")[0])
+    connection = sqlite3.connect(sqlite_file(url))
     with connection:
         for statement in statements:
             connection.execute(statement)

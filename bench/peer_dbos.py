@@ -9,7 +9,7 @@ from typing import Any
 
 from dbos import DBOS  # type: ignore[import-not-found, unused-ignore]
 
-from bench.proc import memory
+from bench.proc import cpu_of_family, memory
 from bench.workloads import RESULT
 
 
@@ -27,25 +27,31 @@ _workflow: Any = DBOS.workflow(name="chain")(_chain)
 
 
 async def _measure(order: dict[str, Any]) -> dict[str, Any]:
-    async def one() -> float:
+    async def run_one() -> float:
         start = time.perf_counter()
         handle = await DBOS.start_workflow_async(_workflow)
         await handle.get_result()
         return time.perf_counter() - start
 
+    def server_cpu() -> float:
+        return cpu_of_family(order["postmaster"]) or 0.0
+
     for _ in range(10):
-        await one()
+        await run_one()
     left = iter(range(order["tasks"]))
 
-    async def one_after_the_other() -> None:
+    async def run_one_after_the_other() -> None:
         for _ in left:
-            await one()
+            await run_one()
 
+    postgres = server_cpu()
     start, cpu = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(one_after_the_other() for _ in range(order["width"])))
+    await asyncio.gather(*(run_one_after_the_other() for _ in range(order["width"])))
     took, used = time.perf_counter() - start, time.process_time() - cpu
-    alone = [await one() for _ in range(100)]
-    return {"took": took, "cpu": used, "alone": alone, "rss": memory(os.getpid())}
+    postgres = server_cpu() - postgres
+    alone = [await run_one() for _ in range(100)]
+    rss = memory(os.getpid())
+    return {"took": took, "cpu": used, "postgres": postgres, "alone": alone, "rss": rss}
 
 
 def main() -> None:
@@ -53,9 +59,9 @@ def main() -> None:
     config: Any = {"name": "bench", "system_database_url": order["url"], "log_level": "ERROR"}
     DBOS(config=config)
     DBOS.launch()
-    found = asyncio.run(_measure(order))
+    result = asyncio.run(_measure(order))
     DBOS.destroy()
-    print(json.dumps(found), flush=True)
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

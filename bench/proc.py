@@ -1,4 +1,4 @@
-"""What Linux tells of processes. Elsewhere there are no such numbers: None."""
+"""CPU, memory and machine figures from Linux's /proc. On other systems they are None."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ _NO_PARENT = ("", "")
 
 
 def memory(pid: int) -> float | None:
-    """Tell how much memory a process has resident, in MB."""
+    """Return the resident memory of a process, in MB."""
     try:
         status = (_PROC / str(pid) / "status").read_text()
     except OSError:
@@ -54,7 +54,7 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def machine() -> dict[str, str | float | None]:
-    """Tell what this is measured on."""
+    """Return the facts about this machine that a measurement depends on."""
     return {
         "cpu": _line("cpuinfo", "model name") or platform.processor(),
         "cores": os.cpu_count() or 0,
@@ -66,14 +66,14 @@ def machine() -> dict[str, str | float | None]:
 
 
 def disk_of(directory: Path) -> str | None:
-    """Tell the file system that a directory is on."""
+    """Return the type of the file system that a directory is on."""
     try:
         mounts = [line.split()[:3] for line in (_PROC / "mounts").read_text().splitlines()]
     except OSError:
         return None
     above = [mount for mount in mounts if directory.resolve().is_relative_to(mount[1])]
-    found = max(above, key=lambda mount: len(mount[1]), default=None)
-    return None if found is None else found[2]
+    innermost = max(above, key=lambda mount: len(mount[1]), default=None)
+    return None if innermost is None else innermost[2]
 
 
 def _line(file: str, name: str) -> str | None:

@@ -1,7 +1,7 @@
-"""A process that is measured: `python -m bench.process ORDER`, started by `bench.fleet`.
+"""A measured process: `python -m bench.process ORDER`, started by `bench.fleet`.
 
-It writes one line when it is ready, waits for the line that lets it go, and writes what
-it found as its last line. Nothing is imported here that a worker would not import.
+It writes one line when it is ready, waits for a line that releases it, and writes its result
+as the last line. Nothing is imported here that a worker would not import.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from bench.counters import Count, Counters
 from bench.proc import memory
-from bench.tally import Count, Tally
-from bench.workloads import CHAIN, HANDLERS, HEAR, heard
+from bench.workloads import CHAIN, HANDLERS, WAKE, wake_delays
 from tasker import LocalClient, TaskRequest, Worker, WorkerSettings
 from tasker.model import Claimed, Outcome, QueueId, Settled, Template, WorkerId
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 
 Order: TypeAlias = dict[str, Any]
-Found: TypeAlias = dict[str, Any]
+Report: TypeAlias = dict[str, Any]
 
 
-class Watched:
-    """A store that counts what is settled, and claims nothing while its gate is closed."""
+class CountingStore:
+    """A store that counts settlements, and claims nothing while its gate is closed."""
 
     def __init__(self, store: Store, count: Callable[[int, Settled], None]) -> None:
         self._store = store
@@ -51,55 +51,55 @@ class Watched:
 @asynccontextmanager
 async def _working(
     order: Order, templates: Sequence[Template], count: Callable[[int, Settled], None]
-) -> AsyncIterator[tuple[Worker, Watched]]:
-    """Run a worker that has done some work already, so that all it needs once is there."""
+) -> AsyncIterator[tuple[Worker, CountingStore]]:
+    """Run a worker that has already done some work, so that nothing is left to set up."""
     settings = WorkerSettings(slots=order["slots"])
     async with open_store(order["url"]) as store:
-        watched = Watched(store, count)
-        watched.gate.set()
+        counting = CountingStore(store, count)
+        counting.gate.set()
         worker = Worker(
-            cast(Store, watched), handlers=[HANDLERS], templates=templates, settings=settings
+            cast(Store, counting), handlers=[HANDLERS], templates=templates, settings=settings
         )
         async with worker:
             for _ in range(20):
                 await worker.client.run(f"{CHAIN.template.full_name}")
-            yield worker, watched
+            yield worker, counting
 
 
-async def work(order: Order) -> Found:
-    """Work off what is there, until told to stop."""
-    tally = Tally(Path(order["tally"]), order["processes"])
+async def work(order: Order) -> Report:
+    """Work off the backlog until signalled to stop."""
+    counters = Counters(Path(order["counters"]), order["processes"])
     settled = ended = 0
 
-    def count(many: int, said: Settled) -> None:
+    def count(many: int, settlement: Settled) -> None:
         nonlocal settled, ended
         settled += many
-        ended += len(said.ended)
-        tally.write(order["index"], Count(settled, ended, time.monotonic(), time.process_time()))
+        ended += len(settlement.ended)
+        counters.write(order["index"], Count(settled, ended, time.monotonic(), time.process_time()))
 
-    async with _working(order, [CHAIN.template], count) as (_, watched):
-        watched.gate.clear()
-        await _released()
-        watched.gate.set()
+    async with _working(order, [CHAIN.template], count) as (_, counting):
+        counting.gate.clear()
+        await _release()
+        counting.gate.set()
         await _line()
     return {}
 
 
-async def latency(order: Order) -> Found:
-    """Run tasks one after the other in an idle worker; tell how long each took, in seconds."""
+async def latency(order: Order) -> Report:
+    """Run tasks one after the other in an idle worker, and return the seconds of each."""
     ends: dict[str, asyncio.Future[None]] = {}
     loop = asyncio.get_running_loop()
 
-    def count(_many: int, said: Settled) -> None:
-        for task_id, _ in said.ended:
+    def count(_many: int, settlement: Settled) -> None:
+        for task_id, _ in settlement.ended:
             ends.setdefault(task_id, loop.create_future()).set_result(None)
 
     took = []
     async with _working(order, [CHAIN.template], count) as (worker, _):
-        await _released()
+        await _release()
         began = time.process_time()
         for _ in range(order["tasks"]):
-            await asyncio.sleep(0.005)  # nothing else is under way
+            await asyncio.sleep(0.005)  # the worker is idle again
             start = time.perf_counter()
             task = await worker.client.create_task(CHAIN.template.full_name, {"n": 1})
             await ends.setdefault(task.id, loop.create_future())
@@ -108,14 +108,14 @@ async def latency(order: Order) -> Found:
     return {"took": took, "cpu": cpu}
 
 
-async def create(order: Order) -> Found:
-    """Create tasks, many at once or one by one from many coroutines."""
+async def create(order: Order) -> Report:
+    """Create tasks: many in a call, or one by one from 50 coroutines."""
     name = CHAIN.template.full_name
     async with open_store(order["url"]) as store:
         client = LocalClient(store)
         await client.register(CHAIN.template)
         await client.create_tasks([TaskRequest(template=name, context={"n": 0})] * 10)
-        await _released()
+        await _release()
         start, cpu = time.perf_counter(), time.process_time()
         if order["bulk"]:
             for _ in range(order["tasks"] // order["bulk"]):
@@ -133,40 +133,40 @@ async def create(order: Order) -> Found:
         return {"took": time.perf_counter() - start, "cpu": time.process_time() - cpu}
 
 
-async def listen(order: Order) -> Found:
-    """Idle, but for the tasks that another process makes; tell how soon each began."""
-    async with _working(order, [CHAIN.template, HEAR], lambda *_: None):
-        await _released()
+async def idle(order: Order) -> Report:
+    """Run an idle worker; return its CPU share and the delays of `wake` tasks."""
+    async with _working(order, [CHAIN.template, WAKE], lambda *_: None):
+        await _release()
         start, cpu = time.perf_counter(), time.process_time()
         await _line()
-        idle = (time.process_time() - cpu) / (time.perf_counter() - start)
-    return {"heard": heard, "idle": idle}
+        share = (time.process_time() - cpu) / (time.perf_counter() - start)
+    return {"delays": wake_delays, "idle": share}
 
 
-async def ring(order: Order) -> Found:
-    """Create a task now and then, each telling when."""
+async def submit(order: Order) -> Report:
+    """Create a `wake` task every 100 ms."""
     async with open_store(order["url"]) as store:
         client = LocalClient(store)
-        await client.create_task(HEAR.full_name, {"at": time.monotonic()})
-        await _released()
+        await client.create_task(WAKE.full_name, {"at": time.monotonic()})
+        await _release()
         for _ in range(order["tasks"]):
-            await asyncio.sleep(0.1)  # all are idle again
-            await client.create_task(HEAR.full_name, {"at": time.monotonic()})
+            await asyncio.sleep(0.1)  # all processes are idle again
+            await client.create_task(WAKE.full_name, {"at": time.monotonic()})
         await asyncio.sleep(0.3)
     return {}
 
 
-async def feed(order: Order) -> Found:
-    """Keep a backlog for workers as long as told to."""
-    tally = Tally(Path(order["tally"]), order["processes"])
+async def feed(order: Order) -> Report:
+    """Keep a backlog of 5,000 tasks for `seconds`."""
+    counters = Counters(Path(order["counters"]), order["processes"])
     name, created = CHAIN.template.full_name, 0
     async with open_store(order["url"]) as store:
         client = LocalClient(store)
-        await _released()
-        done = sum(count.ended for count in tally.read())
+        await _release()
+        done = sum(count.ended for count in counters.read())
         end = time.monotonic() + order["seconds"]
         while time.monotonic() < end:
-            if created - (sum(count.ended for count in tally.read()) - done) < 5_000:
+            if created - (sum(count.ended for count in counters.read()) - done) < 5_000:
                 await client.create_tasks([TaskRequest(template=name, context={"n": 1})] * 500)
                 created += 500
             else:
@@ -174,8 +174,8 @@ async def feed(order: Order) -> Found:
     return {"created": created}
 
 
-async def _released() -> None:
-    """Say that this process is ready, and wait until all are."""
+async def _release() -> None:
+    """Report that this process is ready, and wait for its release."""
     print(json.dumps({"ready": os.getpid()}), flush=True)
     await _line()
 
@@ -184,12 +184,12 @@ async def _line() -> None:
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
 
 
-_ROLES: dict[str, Callable[[Order], Coroutine[None, None, Found]]] = {
+_ROLES: dict[str, Callable[[Order], Coroutine[None, None, Report]]] = {
     "work": work,
     "latency": latency,
     "create": create,
-    "listen": listen,
-    "ring": ring,
+    "idle": idle,
+    "submit": submit,
     "feed": feed,
 }
 
@@ -203,9 +203,9 @@ def main() -> None:
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        found = runner.run(_ROLES[order["role"]](order))
-    found["rss"] = memory(os.getpid())
-    print(json.dumps(found), flush=True)
+        report = runner.run(_ROLES[order["role"]](order))
+    report["rss"] = memory(os.getpid())
+    print(json.dumps(report), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,38 +1,105 @@
-"""What is shown and kept of a run: tables, `last.json`, the numbers in the docs."""
+"""The report of a run: tables, `last.json`, and the numbers in docs/benchmarks.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
 from bench.ceiling import Ceiling
-from bench.goals import judged
 from bench.rows import Row
+from bench.workloads import THROUGHPUT
 
-HERE = Path(__file__).resolve().parent
-LAST = HERE / "last.json"
-DOCS = HERE.parent / "docs" / "benchmarks.md"
+LAST = Path(__file__).resolve().parent / "last.json"
+DOCS = LAST.parent.parent / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- numbers: begin -->\n", "<!-- numbers: end -->\n"
-_COLORS = {"reached": "green", "above the floor": "yellow", "BELOW": "red"}
-_HEADINGS = (
-    *("store", "workload", "workers", "steps/s", "min-max", "tasks/s"),
-    *("p50 ms", "p95 ms", "p99 ms", "Python us/step", "PostgreSQL us/step", "MB"),
+
+_STORES = {"postgres": "PostgreSQL", "sqlite": "SQLite", "sqlite-normal": "SQLite, NORMAL"}
+_TITLES = {
+    "chain": THROUGHPUT["chain"].title,
+    "dbos-chain": "4-step chain in DBOS Transact",
+    **{name: workload.title for name, workload in THROUGHPUT.items() if name != "chain"},
+    "chain-after-1M": "4-step chain, 1,000,000 ended tasks in the tables",
+    "sustained-first": "4-step chain, first of five minutes",
+    "sustained-last": "4-step chain, last of five minutes",
+    "latency": "4-step chain, from create to completion",
+    "dbos-latency": "4-step chain in DBOS Transact",
+    "wake": "wake-up of an idle worker",
+    "api-create": "HTTP: create a task, 50 connections",
+    "api-bulk": "HTTP: create 500 tasks in a request, 4 connections",
+    "api-list": "HTTP: list a page of 25 tasks",
+    "api-wait": "HTTP: create a 4-step chain and wait for its end",
+    "create-bulk": "500 in a call",
+    "create-single": "one by one, 50 at a time",
+    "idle": "idle worker",
+}
+_LATENCIES = ("latency", "dbos-latency", "wake", "api-list", "api-wait")
+_CREATIONS = ("create-bulk", "create-single", "api-create", "api-bulk")
+
+Cells: TypeAlias = Sequence[str]
+
+
+class _Section(NamedTuple):
+    """One table."""
+
+    title: str
+    headings: Cells
+    includes: Callable[[Row], bool]
+    cells: Callable[[Row], Cells]
+
+
+_SECTIONS = (
+    _Section(
+        "Throughput",
+        (
+            *("workload", "store", "workers", "steps/s", "min-max", "tasks/s"),
+            *("Python µs/step", "PostgreSQL µs/step", "MB"),
+        ),
+        lambda row: row.steps_per_s is not None,
+        lambda row: (
+            str(row.processes),
+            _number(row.steps_per_s),
+            _range(row.spread),
+            _number(row.tasks_per_s),
+            _number(row.python_us_per_step),
+            _number(row.postgres_us_per_step),
+            _number(row.rss_mb),
+        ),
+    ),
+    _Section(
+        "Latency",
+        ("workload", "store", "p50 ms", "min-max", "p95 ms", "p99 ms"),
+        lambda row: row.workload in _LATENCIES,
+        lambda row: (_latency(row)[0], _range(row.spread), *_latency(row)[1:]),
+    ),
+    _Section(
+        "Creating tasks of four steps",
+        ("workload", "store", "tasks/s", "min-max", "p50 ms", "p95 ms", "p99 ms"),
+        lambda row: row.workload in _CREATIONS,
+        lambda row: (_number(row.tasks_per_s), _range(row.spread), *_latency(row)),
+    ),
+    _Section(
+        "A worker without work",
+        ("workload", "store", "% of a core", "min-max", "MB"),
+        lambda row: row.workload == "idle",
+        lambda row: (_number(row.idle_cpu_percent), _range(row.spread), _number(row.rss_mb)),
+    ),
 )
 
 
 @dataclass
 class Report:
-    """All that a run found."""
+    """All results of a run."""
 
     machine: Mapping[str, str | float | None]
     ceiling: Ceiling | None = None
     rows: list[Row] = field(default_factory=list)
 
     def as_json(self) -> bytes:
-        document = {
+        document: dict[str, Any] = {
             "machine": self.machine,
             "ceiling": self.ceiling.as_json() if self.ceiling else {},
             "rows": [row.as_json() for row in self.rows],
@@ -41,74 +108,56 @@ class Report:
 
     def show(self, console: Console) -> None:
         """Print the tables."""
-        rows = Table(title="Measured", header_style="bold", title_justify="left")
-        for name in _HEADINGS:
-            rows.add_column(name, justify="left" if name in _HEADINGS[:2] else "right")
-        for cells in map(_cells, self.rows):
-            rows.add_row(*cells)
-        console.print(rows)
-        goals = Table(title="Goals", header_style="bold", title_justify="left")
-        for name in ("", "goal", "floor", "measured", "min-max", ""):
-            goals.add_column(name, justify="right" if name else "left")
-        for cells in self._judged():
-            goals.add_row(*cells[:-1], f"[{_COLORS[cells[-1]]}]{cells[-1]}[/]")
-        console.print(goals)
+        for title, headings, rows in self._tables():
+            table = Table(title=title, header_style="bold", title_justify="left")
+            for heading in headings:
+                table.add_column(heading, justify="left" if heading in headings[:2] else "right")
+            for cells in rows:
+                table.add_row(*cells)
+            console.print(table)
 
     def write_docs(self) -> None:
-        """Put the numbers into docs/benchmarks.md, between their marks."""
-        text = DOCS.read_text()
-        before, _, rest = text.partition(_BEGIN)
+        """Replace the numbers in docs/benchmarks.md, between their marks."""
+        before, _, rest = DOCS.read_text().partition(_BEGIN)
         _, _, after = rest.partition(_END)
-        DOCS.write_text(before + _BEGIN + self._markdown() + _END + after)
+        DOCS.write_text(before + _BEGIN + self.as_markdown() + _END + after)
 
-    def _judged(self) -> list[list[str]]:
-        return [
-            [
-                line.title,
-                f"{_number(line.goal)} {line.unit}",
-                _number(line.floor),
-                _number(line.measured),
-                _range(line.spread),
-                line.verdict,
-            ]
-            for line in judged(self.rows, self.ceiling)
-        ]
-
-    def _markdown(self) -> str:
+    def as_markdown(self) -> str:
+        """Return the machine, the ceiling and the tables as Markdown."""
         facts = ", ".join(f"{name} {value}" for name, value in self.machine.items())
-        ceiling = self.ceiling.told() if self.ceiling else "not measured"
-        return (
-            f"\nMachine: {facts}.\n\nCeiling: {ceiling}.\n\n"
-            + _table(["measure", "goal", "floor", "measured", "min-max", ""], self._judged())
-            + "\n"
-            + _table(list(_HEADINGS), [_cells(row) for row in self.rows])
-            + "\n"
-        )
+        text = f"\nMachine: {facts}.\n"
+        if self.ceiling:
+            text += f"\nThe database alone: {self.ceiling.summary()}.\n"
+        for title, headings, rows in self._tables():
+            lines = [headings, ["---"] * len(headings), *rows]
+            text += f"\n### {title}\n\n"
+            text += "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+        return text + "\n"
+
+    def _tables(self) -> Iterator[tuple[str, Cells, list[Cells]]]:
+        """Yield the title, headings and rows of each section that has rows."""
+        for section in _SECTIONS:
+            included = sorted(filter(section.includes, self.rows), key=_place)
+            if included:
+                names = ((_TITLES[row.workload], _STORES[row.store]) for row in included)
+                rows: list[Cells] = [
+                    (*name, *section.cells(row)) for name, row in zip(names, included, strict=True)
+                ]
+                yield section.title, section.headings, rows
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+def _place(row: Row) -> tuple[int, int, int]:
+    """Return the sort key of a row: by store, then in the order of `_TITLES`."""
+    store, title = list(_STORES).index(row.store), list(_TITLES).index(row.workload)
+    return store, title, row.processes
 
 
-def _cells(row: Row) -> list[str]:
-    latency = [_number(value) for value in row.latency_ms] if row.latency_ms else [""] * 3
-    return [
-        row.store,
-        row.workload,
-        str(row.processes),
-        _number(row.steps_per_s),
-        _range(row.spread),
-        _number(row.tasks_per_s),
-        *latency,
-        _number(row.python_us_per_step),
-        _number(row.postgres_us_per_step),
-        _number(row.rss_mb),
-    ]
+def _latency(row: Row) -> list[str]:
+    return [_number(value) for value in row.latency_ms] if row.latency_ms else [""] * 3
 
 
 def _range(spread: tuple[float, float] | None) -> str:
-    return "" if spread is None else " - ".join(_number(value) for value in sorted(spread))
+    return "" if spread is None else " - ".join(map(_number, spread))
 
 
 def _number(value: float | None) -> str:

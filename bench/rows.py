@@ -1,11 +1,9 @@
-"""What a measurement comes to."""
+"""The result of a measurement."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import median
-from typing import NamedTuple, TypeAlias
-
-JsonValue: TypeAlias = "str | int | float | None | dict[str, float]"
+from typing import Any, NamedTuple
 
 
 class Percentiles(NamedTuple):
@@ -24,7 +22,7 @@ class Percentiles(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the table. None: it does not apply, or cannot be told here."""
+    """One line of a table. None: does not apply, or cannot be measured here."""
 
     store: str
     workload: str
@@ -37,11 +35,18 @@ class Row:
     rss_mb: float | None = None
     idle_cpu_percent: float | None = None
     spread: tuple[float, float] | None = None
-    """The slowest and the fastest of the runs, of which the row is the median: in steps/s
-    or, where there are none, in milliseconds."""
+    """The lowest and the highest of all runs, of the figure that `figure` returns."""
 
-    def told(self) -> str:
-        """Tell the main of it in a line."""
+    @property
+    def figure(self) -> float:
+        """The figure whose median counts: steps/s, else tasks/s, else p50 ms, else idle %."""
+        for value in (self.steps_per_s, self.tasks_per_s):
+            if value is not None:
+                return value
+        return self.latency_ms.p50 if self.latency_ms else self.idle_cpu_percent or 0.0
+
+    def summary(self) -> str:
+        """Return the most important figures in one line."""
         parts = []
         if self.steps_per_s is not None:
             parts.append(f"{self.steps_per_s:,.0f} steps/s")
@@ -53,44 +58,20 @@ class Row:
             parts.append(f"{self.idle_cpu_percent:.2f} % of a core, {self.rss_mb} MB")
         return ", ".join(parts)
 
-    def as_json(self) -> dict[str, JsonValue]:
-        latency = self.latency_ms
-        row: dict[str, JsonValue] = {
-            "store": self.store,
-            "workload": self.workload,
-            "processes": self.processes,
-            "steps_per_s": _rounded(self.steps_per_s, 0),
-            "tasks_per_s": _rounded(self.tasks_per_s, 0),
-            "latency_ms": None if latency is None else latency._asdict(),
-            "python_us_per_step": _rounded(self.python_us_per_step, 1),
-            "postgres_us_per_step": _rounded(self.postgres_us_per_step, 1),
-            "rss_mb": self.rss_mb,
-        }
-        if self.idle_cpu_percent is not None:
-            row["idle_cpu_percent"] = round(self.idle_cpu_percent, 2)
-        return row
+    def as_json(self) -> dict[str, Any]:
+        latency = self.latency_ms._asdict() if self.latency_ms else None
+        return {**asdict(self), "latency_ms": latency}
 
 
-def middle(rows: Sequence[Row]) -> Row:
-    """Tell the median of several runs of one measurement, with their spread."""
-    ordered = sorted(rows, key=_speed)
+def median_row(rows: Sequence[Row]) -> Row:
+    """Return the run with the median figure, with the spread of all runs and median CPU."""
+    ordered = sorted(rows, key=lambda row: row.figure)
     chosen = ordered[(len(ordered) - 1) // 2]
-    cpu = [row.python_us_per_step for row in rows if row.python_us_per_step is not None]
-    server = [row.postgres_us_per_step for row in rows if row.postgres_us_per_step is not None]
+    python = [row.python_us_per_step for row in rows if row.python_us_per_step is not None]
+    postgres = [row.postgres_us_per_step for row in rows if row.postgres_us_per_step is not None]
     return replace(
         chosen,
-        python_us_per_step=median(cpu) if cpu else None,
-        postgres_us_per_step=median(server) if server else None,
-        spread=(abs(_speed(ordered[0])), abs(_speed(ordered[-1]))) if len(rows) > 1 else None,
+        python_us_per_step=median(python) if python else None,
+        postgres_us_per_step=median(postgres) if postgres else None,
+        spread=(ordered[0].figure, ordered[-1].figure) if len(rows) > 1 else None,
     )
-
-
-def _speed(row: Row) -> float:
-    """More is faster."""
-    if row.steps_per_s is not None:
-        return row.steps_per_s
-    return -row.latency_ms.p50 if row.latency_ms else 0.0
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits or None)

@@ -1,11 +1,11 @@
-"""How many steps a second: a backlog is there, workers begin together, the last end counts."""
+"""Steps per second: workers start together on a backlog; the last task's end is the end."""
 
 import asyncio
 import sqlite3
 
+from bench.databases import Database, Server, empty_database, sqlite_file
 from bench.fleet import Settings, Span, fleet
-from bench.places import Place, Server, place
-from bench.rows import Percentiles, Row, middle
+from bench.rows import Percentiles, Row, median_row
 from bench.workloads import Workload
 from tasker import LocalClient, TaskRequest
 from tasker.store.open import make_store
@@ -16,32 +16,32 @@ _BATCH = 500  #: tasks created at once, fewer where they have many steps
 def throughput(
     settings: Settings, store: str, server: Server | None, workload: Workload, processes: int
 ) -> Row:
-    """Measure one workload, each run on a store of its own."""
+    """Measure one workload; each run has a database of its own."""
     rows = []
     for _ in range(settings.runs):
-        with place(store, server) as where:
-            rows.append(drain(settings, where, workload, processes))
-    return middle(rows)
+        with empty_database(store, server) as database:
+            rows.append(drain(settings, database, workload, processes))
+    return median_row(rows)
 
 
-def drain(settings: Settings, where: Place, workload: Workload, processes: int = 1) -> Row:
-    """Let workers work off a backlog, once."""
+def drain(settings: Settings, database: Database, workload: Workload, processes: int = 1) -> Row:
+    """Create a backlog and measure how workers work it off."""
     tasks = workload.quick if settings.quick else workload.tasks
-    with fleet(settings, where, processes) as workers:
+    with fleet(settings, database, processes) as workers:
         for _ in range(processes):
             workers.start("work")
-        asyncio.run(_load(where.url, workload, tasks))
+        asyncio.run(_load(database.url, workload, tasks))
         span = Span(workers)
-        workers.tell()
+        workers.signal()
         span.wait(tasks)
-        workers.tell()
-        found = workers.found()
+        workers.signal()
+        results = workers.results()
     return span.row(
-        Row(store=where.store, workload=workload.name, processes=processes),
+        Row(store=database.store, workload=workload.name, processes=processes),
         steps=tasks * workload.steps,
         tasks=tasks,
-        latency_ms=_waits(where),
-        rss_mb=max((each["rss"] for each in found if each["rss"]), default=None),
+        latency_ms=_step_latency(database),
+        rss_mb=max((each["rss"] for each in results if each["rss"]), default=None),
     )
 
 
@@ -56,29 +56,28 @@ async def _load(url: str, workload: Workload, tasks: int) -> None:
             await client.create_tasks([request] * min(batch, tasks - start))
 
 
-def _waits(where: Place) -> Percentiles:
-    """Tell how long steps took from claimed to settled, as the store's history has it."""
-    if where.server is None:
-        path = where.url.removeprefix("sqlite:").partition("?")[0]
-        connection = sqlite3.connect(path)
-        found = connection.execute(
+def _step_latency(database: Database) -> Percentiles:
+    """Return the time of steps from claimed to settled, from the recorded attempts."""
+    if database.server is None:
+        connection = sqlite3.connect(sqlite_file(database.url))
+        rows = connection.execute(
             "select settled_at - claimed_at from attempt where worker is not null"
         ).fetchall()
         connection.close()
-        return Percentiles.of([row[0] for row in found])
-    return asyncio.run(_waits_in_postgres(where.url))
+        return Percentiles.of([row[0] for row in rows])
+    return asyncio.run(_step_latency_in_postgres(database.url))
 
 
-async def _waits_in_postgres(url: str) -> Percentiles:
+async def _step_latency_in_postgres(url: str) -> Percentiles:
     from tasker.store.postgres.address import Address
 
     connection = await Address.parse(url).connect()
     try:
-        found = await connection.fetchval(
+        percentiles = await connection.fetchval(
             "select percentile_disc(array[0.5, 0.95, 0.99]) within group (order by"
             " extract(epoch from settled_at - claimed_at)::float8)"
             " from attempt where worker is not null"
         )
     finally:
         await connection.close()
-    return Percentiles(*(round(seconds * 1000, 3) for seconds in found))
+    return Percentiles(*(round(seconds * 1000, 3) for seconds in percentiles))

@@ -10,8 +10,8 @@ from tasker.model import StepSpec
 NAMESPACE = "bench"
 RESULT = {"data": "x" * 89}  #: 100 bytes as JSON
 
-heard: list[float] = []
-"""Seconds from a task's creation to the start of its handler: see `hear`."""
+wake_delays: list[float] = []
+"""Seconds from the creation of each `wake` task to the start of its handler."""
 
 
 async def work() -> dict[str, str]:
@@ -19,12 +19,12 @@ async def work() -> dict[str, str]:
     return RESULT
 
 
-async def hear(at: float) -> None:
-    """Keep how long ago, by a clock that all processes share, it was that `at` was told."""
-    heard.append(time.monotonic() - at)
+async def wake(at: float) -> None:
+    """Record the seconds since `at`, a time of the clock that all processes share."""
+    wake_delays.append(time.monotonic() - at)
 
 
-HANDLERS = {"work": work, "hear": hear}
+HANDLERS = {"work": work, "wake": wake}
 
 
 class Workload(NamedTuple):
@@ -38,14 +38,14 @@ class Workload(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """How many steps one task has."""
+        """The number of steps of one task."""
         return len(self.template.steps)
 
 
 def _workload(
     name: str, title: str, parents: Sequence[Sequence[int]], *, tasks: int, quick: int
 ) -> Workload:
-    """Make a workload of a graph: for each step, from 1, the steps that it waits for."""
+    """Return the workload of a graph, given the numbers (from 1) of each step's parents."""
     steps = tuple(
         StepSpec(name=f"s{no}", callable="work", dependencies=tuple(f"s{p}" for p in before))
         for no, before in enumerate(parents, start=1)
@@ -59,7 +59,7 @@ def _fan(width: int) -> list[Sequence[int]]:
 
 
 def _lattice(side: int) -> list[Sequence[int]]:
-    """Layers of `side` steps, each waiting for its three neighbours in the layer before."""
+    """Return layers of `side` steps, each with its three neighbours in the layer before."""
     first: list[Sequence[int]] = [()] * side
     others = [
         sorted({layer * side + (column + shift) % side + 1 for shift in (-1, 0, 1)})
@@ -79,16 +79,16 @@ _MAKERS: Sequence[Callable[[], Workload]] = (
         quick=6_000,
     ),
     lambda: _workload("single", "single step", [()], tasks=60_000, quick=20_000),
-    lambda: _workload("fan50", "1-50-1", _fan(50), tasks=2_000, quick=600),
-    lambda: _workload("fan1000", "1-1000-1", _fan(1_000), tasks=80, quick=25),
+    lambda: _workload("fan50", "fan-out 1-50-1", _fan(50), tasks=2_000, quick=600),
+    lambda: _workload("fan1000", "fan-out 1-1000-1", _fan(1_000), tasks=80, quick=25),
     lambda: _workload("fan9998", "one task, 1-9998-1", _fan(9_998), tasks=1, quick=1),
-    lambda: _workload("lattice", "one task, 100 x 100", _lattice(100), tasks=1, quick=1),
+    lambda: _workload("lattice", "one task, 100 layers of 100", _lattice(100), tasks=1, quick=1),
 )
 THROUGHPUT = {workload.name: workload for workload in (make() for make in _MAKERS)}
 CHAIN = THROUGHPUT["chain"]
-HEAR = Template(
+WAKE = Template(
     namespace=NAMESPACE,
-    name="hear",
+    name="wake",
     version="1.0.0",
-    steps=(StepSpec(name="hear", callable="hear"),),
+    steps=(StepSpec(name="wake", callable="wake"),),
 )

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from bench.compare import ROOT, Checkout, Plan, UnknownRevision, compare, run_side
+from bench.compare import Checkout, Plan, SideFailed, UnknownRevision, compare, run_side
+from bench.fleet import ROOT
 
 
 def test_a_side_runs_all_steps_of_a_checkout_and_returns_its_cost() -> None:
@@ -16,7 +17,7 @@ def test_a_side_runs_all_steps_of_a_checkout_and_returns_its_cost() -> None:
 
 def test_a_side_that_would_measure_other_code_fails(tmp_path: Path) -> None:
     plan = Plan(revision="HEAD", tasks={"chain": 10})
-    with pytest.raises(RuntimeError, match="tasker was imported from"):
+    with pytest.raises(SideFailed, match="tasker was imported from"):
         run_side(plan, Checkout("empty", tmp_path), "sqlite", "chain", None)
 
 

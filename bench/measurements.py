@@ -1,46 +1,47 @@
-"""Which measurements a run consists of."""
+"""The measurements that a run consists of."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from bench import api, history, peer, responses
+from bench import api, history, latencies, peer
+from bench.databases import STORES, Server
 from bench.fleet import Settings
-from bench.places import STORES, Server
 from bench.rows import Row
 from bench.throughput import throughput
 from bench.workloads import THROUGHPUT, Workload
 
-Told = Callable[[str], None]
+Progress: TypeAlias = Callable[[str], None]
+Measure: TypeAlias = Callable[[Settings, Server | None, Progress], list[Row]]
 
 
 class Measurement(NamedTuple):
-    """One measurement, not made yet."""
+    """One measurement that can be made."""
 
     store: str
     workload: str
     processes: int
-    measure: Callable[[Settings, Server | None, Told], list[Row]]
+    measure: Measure
 
     def __str__(self) -> str:
         workers = f", {self.processes} workers" if self.processes > 1 else ""
         return f"{self.workload} on {self.store}{workers}"
 
 
-def everything() -> Iterator[Measurement]:
-    """All that can be measured."""
+def all_measurements() -> Iterator[Measurement]:
+    """List all measurements."""
     for store in STORES:
         for workload in THROUGHPUT.values():
             yield _throughput(store, workload, 1)
         yield _throughput(store, THROUGHPUT["chain"], 2)
         yield _throughput(store, THROUGHPUT["fan50"], 2)
-        yield _single(store, "latency", responses.latency)
-        yield _single(store, "create-bulk", responses.create_bulk)
-        yield _single(store, "create-single", responses.create_single)
-        yield _single(store, "wake", responses.wake, 2)
-        yield _single(store, "idle", responses.idle)
+        yield _single(store, "latency", latencies.latency)
+        yield _single(store, "create-bulk", latencies.create_bulk)
+        yield _single(store, "create-single", latencies.create_single)
+        yield _single(store, "wake", latencies.wake, 2)
+        yield _single(store, "idle", latencies.idle)
         yield _single(store, "api-create", api.create)
         yield _single(store, "api-bulk", api.create_bulk)
-        yield _single(store, "api-list", api.listing)
+        yield _single(store, "api-list", api.list_pages)
         yield _single(store, "api-wait", api.wait)
         yield Measurement(store, "history", 1, _history(store))
         yield Measurement(store, "sustained", 1, _sustained(store))
@@ -52,7 +53,7 @@ _QUICK_SQLITE = ("chain", "fan50", "lattice", "latency", "create-bulk", "create-
 _QUICK_NORMAL = ("chain", "latency")
 
 
-def chosen(
+def select(
     names: list[str],
     store: str | None,
     processes: int | None,
@@ -60,15 +61,14 @@ def chosen(
     quick: bool,
     long: bool,
 ) -> list[Measurement]:
-    """Choose: those named, or else all that the kind of run includes."""
-    found = []
-    for one in everything():
-        if store not in (None, one.store) or processes not in (None, one.processes):
-            continue
-        wanted = one.workload in names if names else _included(one, quick=quick, long=long)
-        if wanted:
-            found.append(one)
-    return found
+    """List the named measurements, or else those that this kind of run includes."""
+    return [
+        one
+        for one in all_measurements()
+        if store in (None, one.store)
+        and processes in (None, one.processes)
+        and (one.workload in names if names else _included(one, quick=quick, long=long))
+    ]
 
 
 def _included(one: Measurement, *, quick: bool, long: bool) -> bool:
@@ -84,28 +84,29 @@ def _included(one: Measurement, *, quick: bool, long: bool) -> bool:
 
 
 def _throughput(store: str, workload: Workload, processes: int) -> Measurement:
-    return Measurement(
-        store,
-        workload.name,
-        processes,
-        lambda settings, server, told: [throughput(settings, store, server, workload, processes)],
-    )
+    def measure(settings: Settings, server: Server | None, _: Progress) -> list[Row]:
+        return [throughput(settings, store, server, workload, processes)]
+
+    return Measurement(store, workload.name, processes, measure)
 
 
 def _single(
     store: str,
     name: str,
-    measure: Callable[[Settings, str, Server | None], Row],
+    run: Callable[[Settings, str, Server | None], Row],
     processes: int = 1,
 ) -> Measurement:
-    return Measurement(
-        store, name, processes, lambda settings, server, told: [measure(settings, store, server)]
-    )
+    def measure(settings: Settings, server: Server | None, _: Progress) -> list[Row]:
+        return [run(settings, store, server)]
+
+    return Measurement(store, name, processes, measure)
 
 
-def _history(store: str) -> Callable[[Settings, Server | None, Told], list[Row]]:
-    return lambda settings, server, told: [history.with_history(settings, store, server, told)]
+def _history(store: str) -> Measure:
+    return lambda settings, server, progress: [
+        history.with_history(settings, store, server, progress)
+    ]
 
 
-def _sustained(store: str) -> Callable[[Settings, Server | None, Told], list[Row]]:
-    return lambda settings, server, told: history.sustained(settings, store, server, told)
+def _sustained(store: str) -> Measure:
+    return lambda settings, server, progress: history.sustained(settings, store, server, progress)

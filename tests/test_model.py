@@ -47,8 +47,8 @@ def step(**fields: object) -> Step:
         "task_id": "t",
         "no": 1,
         "name": "a",
-        "state": StepStatus.ENQUEUED,
-        "attempt": 1,
+        "status": StepStatus.ENQUEUED,
+        "attempts": 1,
         "run_at": NOW,
         "pending_parents": 0,
         **dict.fromkeys(("claimed_at", "settled_at", "worker", "result", "error", "checkpoint")),
@@ -173,8 +173,8 @@ def test_a_step_waits_for_a_retry_when_one_is_scheduled() -> None:
 
     assert step(run_at=later).waiting_for_retry(NOW)
     assert not step(run_at=NOW).waiting_for_retry(NOW)
-    assert not step(run_at=later, attempt=0).waiting_for_retry(NOW)
-    assert not step(run_at=later, state=StepStatus.IN_PROGRESS).waiting_for_retry(NOW)
+    assert not step(run_at=later, attempts=0).waiting_for_retry(NOW)
+    assert not step(run_at=later, status=StepStatus.IN_PROGRESS).waiting_for_retry(NOW)
     assert not step(run_at=None).waiting_for_retry(NOW)
 
 

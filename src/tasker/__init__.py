@@ -4,9 +4,7 @@ The names below are imported when they are first used, so that `tasker --help` a
 programs that need one of them do not wait for all.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -83,7 +81,7 @@ _HOMES = {
         "TaskRegistrationError",
         "TaskerError",
     ),
-    "handler": ("Config", "Context", "Handlers", "Input", "Result", "StepHandler", "handler"),
+    "handlers": ("Config", "Context", "Handlers", "Input", "Result", "StepHandler", "handler"),
     "model": ("Retry", "Step", "StepStatus", "Task", "TaskStatus", "Template"),
     "store.open": ("open_store",),
     "workflow": ("Workflow",),
@@ -104,18 +102,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
-
-
-class _Package(ModuleType):
-    """Keeps `tasker.handlers` the decorator, where the import system would put the subpackage."""
-
-    @property
-    def handler(self) -> Any:
-        return __getattr__("handler")
-
-    @handler.setter
-    def handler(self, subpackage: ModuleType) -> None:
-        pass
-
-
-sys.modules[__name__].__class__ = _Package

@@ -53,7 +53,7 @@ def test_what_ended_long_ago_is_pruned(tasker: Here) -> None:
     assert (2, False) == (dry.document["tasks"], dry.document["deleted"])
     assert "2 tasks deleted\n" == wet.out
     left = tasker("task", "list", "--json").document["tasks"]
-    assert ["pending"] == [task["state"] for task in left]
+    assert ["pending"] == [task["status"] for task in left]
 
 
 @pytest.mark.parametrize("span", ["soon", "-1d", "0s", "1x", "99999999999d"])

@@ -189,7 +189,7 @@ def _step(name: str, state: StepStatus, **more: Any) -> Step:
         "task_id": ID,
         "no": 1,
         "name": name,
-        "state": state,
+        "status": state,
         "attempt": 1,
         "pending_parents": 0,
     }

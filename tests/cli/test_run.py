@@ -39,7 +39,7 @@ def test_json_is_one_document_whatever_handlers_print(project: Project) -> None:
     ran = project.sell("--json", "--handlers", "noisy.py")
 
     assert 0 == ran.code
-    assert ("shop.sell@1.0.0", "complete") == (ran.document["template"], ran.document["state"])
+    assert ("shop.sell@1.0.0", "complete") == (ran.document["template"], ran.document["status"])
     assert ["reserve", "charge", "pack", "ship"] == [step["name"] for step in ran.document["steps"]]
     assert "parcel shipped" == ran.document["steps"][3]["result"]
     assert "printed by a handler" in ran.err
@@ -99,9 +99,9 @@ def test_a_timeout_is_exit_4_and_the_same_key_takes_the_task_up_again(project: P
     first = project.tasker(*arguments, "--timeout", "500ms")
     second = project.tasker(*arguments, "--timeout", "20s", READY="1")
 
-    assert (4, "in_progress") == (first.code, first.document["state"])
+    assert (4, "in_progress") == (first.code, first.document["status"])
     assert "did not end within 500 ms" in first.err
-    assert (0, "complete") == (second.code, second.document["state"])
+    assert (0, "complete") == (second.code, second.document["status"])
     assert first.document["id"] == second.document["id"]
 
 
@@ -131,8 +131,8 @@ def test_an_interrupt_leaves_the_task_in_the_store(project: Project) -> None:
     shown = project.tasker("task", "show", "last", "--json")
 
     assert 130 == code
-    assert "in_progress" == shown.document["state"]
-    assert ["enqueued"] == [step["state"] for step in shown.document["steps"]]
+    assert "in_progress" == shown.document["status"]
+    assert ["enqueued"] == [step["status"] for step in shown.document["steps"]]
 
 
 def test_tasks_that_the_task_created_run_to_their_end_too(tasker: Here) -> None:
@@ -160,7 +160,7 @@ def test_tasks_that_the_task_created_run_to_their_end_too(tasker: Here) -> None:
 
     assert 0 == ran.code
     assert "work complete" in ran.out
-    assert ["complete", "complete"] == [task["state"] for task in listed.document["tasks"]]
+    assert ["complete", "complete"] == [task["status"] for task in listed.document["tasks"]]
 
 
 def test_a_changed_template_is_refused_with_exit_5_unless_it_may_replace(tasker: Here) -> None:

@@ -52,7 +52,7 @@ def test_a_task_runs_in_the_server_that_was_asked_for_it(url: str, tasker: Here)
 
     assert "complete" == ended["status"]
     shown = tasker("task", "show", made["id"], "--server", url, "--json").document
-    assert "complete" == shown["state"]
+    assert "complete" == shown["status"]
     listed = tasker("task", "list", "--store", url, "--json").document
     assert [made["id"]] == [task["id"] for task in listed["tasks"]]
     created = tasker(

@@ -21,7 +21,7 @@ def done(tasker: Here) -> str:
 
 def _steps(tasker: Here, task: str) -> dict[str, str]:
     shown = tasker("task", "show", task, "--json").document
-    return {step["name"]: step["state"] for step in shown["steps"]}
+    return {step["name"]: step["status"] for step in shown["steps"]}
 
 
 def test_a_list_is_a_table_newest_first(tasker: Here, done: str, failed: str) -> None:
@@ -110,7 +110,7 @@ def test_a_task_as_json_has_its_whole_story(tasker: Here, failed: str) -> None:
     shown = tasker("task", "show", failed, "--json").document
 
     assert ("error", "shop", "sell", "1.0.0") == (
-        shown["state"], shown["namespace"], shown["name"], shown["version"],
+        shown["status"], shown["namespace"], shown["name"], shown["version"],
     )  # fmt: skip
     assert 1 == shown["counts"]["error"]
     assert ["complete", "complete", "error"] == sorted(
@@ -159,7 +159,7 @@ def test_watching_an_ended_task_ends_with_its_outcome(tasker: Here, done: str, f
 
 def _acted(ran: Ran) -> str:
     assert 0 == ran.code, ran.err
-    return str(ran.document["state"])
+    return str(ran.document["status"])
 
 
 def test_a_retried_task_is_alive_again(tasker: Here, failed: str) -> None:
@@ -178,9 +178,9 @@ def test_a_step_is_resolved_with_a_result(tasker: Here, failed: str) -> None:
 
     assert 0 == ran.code
     assert ("resolved_manually", {"receipt": 9}) == (
-        shown["steps"][1]["state"], shown["steps"][1]["result"],
+        shown["steps"][1]["status"], shown["steps"][1]["result"],
     )  # fmt: skip
-    assert "enqueued" == shown["steps"][3]["state"]
+    assert "enqueued" == shown["steps"][3]["status"]
     assert ["paid in cash"] == [entry["reason"] for entry in shown["audit"]]
 
 
@@ -225,7 +225,7 @@ def test_a_task_is_created_for_workers(tasker: Here) -> None:
     again = tasker("task", "create", "shop.sell", "-c", '{"sku": "cup"}', *flags)
 
     task = tasker("task", "show", first.out.strip(), "--json").document
-    assert ("pending", ["gift"]) == (task["state"], task["tags"])
+    assert ("pending", ["gift"]) == (task["status"], task["tags"])
     assert (True, False) == (second.document["created"], again.document["created"])
     assert second.document["id"] == again.document["id"]
     later = tasker("task", "show", second.document["id"]).out

@@ -101,7 +101,7 @@ def _check_what_programs_read(run: Run) -> None:
     assert parent["id"] == child["parent_id"]
     assert parent["correlation_id"] == child["correlation_id"]
     assert parent["correlation_id"].startswith("cs-")
-    assert ("error", 1) == (by_label["gift card"]["state"], by_label["gift card"]["attempts"])
+    assert ("error", 1) == (by_label["gift card"]["status"], by_label["gift card"]["attempts"])
 
 
 def test_an_interrupted_demo_ends_quietly(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_one_task_of_the_example_runs_by_itself(tmp_path: Path, namespace: str) 
     )
 
     assert 0 == run.returncode, run.stderr
-    assert "complete" == json.loads(run.stdout)["state"]
+    assert "complete" == json.loads(run.stdout)["status"]
 
 
 # -------------------------------------------------------------------------- the example

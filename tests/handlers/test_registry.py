@@ -42,7 +42,7 @@ FLOW = """
     def pay(cents: int) -> int: return cents
 """
 
-THIS = "tests/handler/test_registry.py"
+THIS = "tests/handlers/test_registry.py"
 
 TEAM = """
     from tasker.handlers import handler, StepHandler

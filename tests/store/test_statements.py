@@ -135,7 +135,7 @@ def test_a_hot_statement_scans_no_table_that_grows(migrated: sqlite3.Connection,
         line
         for line in plan(migrated, name)
         if re.match(r"SCAN (step|task|attempt|s|t|a)\b", line)
-        and not re.search("INDEX (step_held|task_failing)", line)
+        and not re.search("INDEX (step_held|task_has_failed_step)", line)
     ]
 
     assert [] == scans
@@ -149,7 +149,7 @@ def test_a_hot_statement_scans_no_table_that_grows(migrated: sqlite3.Connection,
         ("next_due", "step_due"),
         ("held", "step_held"),
         ("expired", "step_held"),
-        ("failed_tasks", "task_failing"),
+        ("failed_tasks", "task_has_failed_step"),
         ("overdue", "task_overdue"),
         ("wake_parents", "step_waiting"),
     ],

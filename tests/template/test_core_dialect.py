@@ -1,4 +1,4 @@
-"""The newer dialect."""
+"""The core dialect."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The older dialect."""
+"""The rails dialect."""
 
 from datetime import timedelta
 

@@ -22,7 +22,7 @@ def seconds(template: Template) -> list[float | None]:
 
 
 def test_the_older_payments_refund_says_what_was_printed() -> None:
-    """All keys of the older dialect reach the one model."""
+    """All keys of the rails dialect reach the one model."""
     template = seed("payments_process_refund_2.1.3")
 
     assert template.full_name == "payments.process_refund@2.1.3"

@@ -374,13 +374,13 @@ def _actor_json(actor: Actor) -> Json:
         "label": actor.label,
         "id": task.id,
         "template": str(task.template),
-        "state": task.status.value,
+        "status": task.status.value,
         "expected": actor.expected,
         "correlation_id": task.correlation_id,
         "parent_id": task.parent_id,
         "attempts": actor.attempts,
         "took_s": round(actor.took, 3),
-        "steps": [{"name": step.name, "state": step.status.value} for step in actor.steps],
+        "steps": [{"name": step.name, "status": step.status.value} for step in actor.steps],
     }
 
 

@@ -1,7 +1,7 @@
 """Templates: YAML in two dialects, JSON and Python in; the same frozen `Template` out.
 
-    load      files and texts                  source -> reading -> newer | older -> assemble
-    document  the form templates are stored in: the newer dialect as JSON
+    load      files and texts                  source -> reading -> core | rails -> assemble
+    document  the form templates are stored in: the core dialect as JSON
     stored    the same read back, without the checks that it passed
     schema    contexts and results against the JSON Schemas that templates carry
 

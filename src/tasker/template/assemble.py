@@ -42,7 +42,8 @@ def _dialect(root: Table, value: Value) -> Dialect | None:
     newest, oldest = root.entries.get("steps"), root.entries.get("step_templates")
     if newest and oldest:
         value.refuse(
-            "a template has either 'steps' (the core dialect) or 'step_templates' (the rails)",
+            "a template has either 'steps' (the core dialect)"
+            " or 'step_templates' (the rails dialect)",
             max((entry.mark for entry in (newest, oldest) if entry.mark), default=None),
         )
         return None

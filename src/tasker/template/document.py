@@ -27,7 +27,7 @@ _HALVES = re.compile("[\ud800-\udfff]")  #: surrogates, which UTF-8 cannot write
 
 
 def to_document(template: Template) -> JsonObject:
-    """Write a template in the newer dialect, as a JSON object.
+    """Write a template in the core dialect, as a JSON object.
 
     What has its default is left out; the order of keys is always the same.
     """

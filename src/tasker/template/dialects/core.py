@@ -1,4 +1,4 @@
-"""The newer dialect: `steps`, `handler.callable`, `dependencies`, `retry`."""
+"""The core dialect: `steps`, `handler.callable`, `dependencies`, `retry`."""
 
 from datetime import timedelta
 
@@ -20,8 +20,8 @@ from tasker.template.reading import (
 )
 from tasker.template.source import Scalar
 
-_OLDER = "it belongs to the older dialect (with 'step_templates'); here write "
-_OLDER_ONLY = "it belongs to the older dialect (with 'step_templates'); leave it out: "
+_RAILS = "it belongs to the rails dialect (with 'step_templates'); here write "
+_RAILS_ONLY = "it belongs to the rails dialect (with 'step_templates'); leave it out: "
 _NO_EVENTS = "events are not supported"
 
 _TOP = Keys(
@@ -43,12 +43,12 @@ _TOP = Keys(
     refused={
         "domain_events": _NO_EVENTS,
         "custom_events": _NO_EVENTS,
-        "task_handler_class": f"{_OLDER_ONLY}a template needs no class",
-        "module_namespace": f"{_OLDER}the whole name in 'handler.callable'",
-        "default_dependent_system": f"{_OLDER}'system_dependency' in each step",
-        "named_steps": f"{_OLDER_ONLY}the steps are known",
-        "handler_config": f"{_OLDER}'metadata', or 'handler.initialization' in a step",
-        "concurrent": f"{_OLDER_ONLY}steps run as their dependencies allow",
+        "task_handler_class": f"{_RAILS_ONLY}a template needs no class",
+        "module_namespace": f"{_RAILS}the whole name in 'handler.callable'",
+        "default_dependent_system": f"{_RAILS}'system_dependency' in each step",
+        "named_steps": f"{_RAILS_ONLY}the steps are known",
+        "handler_config": f"{_RAILS}'metadata', or 'handler.initialization' in a step",
+        "concurrent": f"{_RAILS_ONLY}steps run as their dependencies allow",
     },
 )
 
@@ -71,14 +71,14 @@ _STEP = Keys(
         "custom_events": _NO_EVENTS,
         "batch_config": "batches are not supported",
         "composition": "composed handlers are not supported",
-        "handler_class": f"{_OLDER}'handler: {{callable: ...}}'",
-        "handler_config": f"{_OLDER}'handler: {{initialization: ...}}'",
-        "depends_on_step": f"{_OLDER}'dependencies: [...]'",
-        "depends_on_steps": f"{_OLDER}'dependencies: [...]'",
-        "default_retryable": f"{_OLDER}'retry: {{retryable: ...}}'",
-        "default_retry_limit": f"{_OLDER}'retry: {{max_attempts: ...}}'",
-        "dependent_system": f"{_OLDER}'system_dependency'",
-        "skippable": f"{_OLDER_ONLY}steps cannot be skipped",
+        "handler_class": f"{_RAILS}'handler: {{callable: ...}}'",
+        "handler_config": f"{_RAILS}'handler: {{initialization: ...}}'",
+        "depends_on_step": f"{_RAILS}'dependencies: [...]'",
+        "depends_on_steps": f"{_RAILS}'dependencies: [...]'",
+        "default_retryable": f"{_RAILS}'retry: {{retryable: ...}}'",
+        "default_retry_limit": f"{_RAILS}'retry: {{max_attempts: ...}}'",
+        "dependent_system": f"{_RAILS}'system_dependency'",
+        "skippable": f"{_RAILS_ONLY}steps cannot be skipped",
     },
 )
 
@@ -122,13 +122,13 @@ _LIFECYCLE = Keys(
 _ENVIRONMENT = Keys(
     what="an environment",
     allowed=("steps",),
-    refused={"step_templates": f"{_OLDER}'steps'"},
+    refused={"step_templates": f"{_RAILS}'steps'"},
 )
 
 _OVERRIDE = Keys(
     what="a step of an environment",
     allowed=("name", "handler", "timeout_seconds", "retry"),
-    refused={"handler_config": f"{_OLDER}'handler: {{initialization: ...}}'"},
+    refused={"handler_config": f"{_RAILS}'handler: {{initialization: ...}}'"},
 )
 
 _OVERRIDE_HANDLER = Keys(

@@ -1,4 +1,4 @@
-"""The older dialect: `step_templates`, `handler_class`, `depends_on_step`, `handler_config`."""
+"""The rails dialect: `step_templates`, `handler_class`, `depends_on_step`, `handler_config`."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -22,8 +22,8 @@ from tasker.template.reading import (
 )
 from tasker.template.source import Items, Table
 
-_NEWER = "it belongs to the newer dialect (with 'steps'); here write "
-_NEWER_ONLY = "it belongs to the newer dialect (with 'steps'); leave it out: "
+_CORE = "it belongs to the core dialect (with 'steps'); here write "
+_CORE_ONLY = "it belongs to the core dialect (with 'steps'); leave it out: "
 _NO_EVENTS = "events are not supported"
 
 _TOP = Keys(
@@ -49,9 +49,9 @@ _TOP = Keys(
     refused={
         "custom_events": _NO_EVENTS,
         "domain_events": _NO_EVENTS,
-        "input_schema": f"{_NEWER}'schema'",
-        "lifecycle": f"{_NEWER}'deadline_seconds'",
-        "system_dependencies": f"{_NEWER}'default_dependent_system'",
+        "input_schema": f"{_CORE}'schema'",
+        "lifecycle": f"{_CORE}'deadline_seconds'",
+        "system_dependencies": f"{_CORE}'default_dependent_system'",
     },
 )
 
@@ -72,21 +72,21 @@ _STEP = Keys(
     refused={
         "custom_events": _NO_EVENTS,
         "publishes_events": _NO_EVENTS,
-        "handler": f"{_NEWER}'handler_class', and 'handler_config' for its settings",
-        "dependencies": f"{_NEWER}'depends_on_step' or 'depends_on_steps'",
-        "depends_on": f"{_NEWER}'depends_on_step' or 'depends_on_steps'",
-        "retry": f"{_NEWER}'default_retryable', 'default_retry_limit' and 'handler_config'",
-        "timeout_seconds": f"{_NEWER}'handler_config: {{timeout_seconds: ...}}'",
-        "system_dependency": f"{_NEWER}'dependent_system'",
-        "result_schema": f"{_NEWER_ONLY}results have no schema there",
-        "type": f"{_NEWER_ONLY}steps have no type there",
+        "handler": f"{_CORE}'handler_class', and 'handler_config' for its settings",
+        "dependencies": f"{_CORE}'depends_on_step' or 'depends_on_steps'",
+        "depends_on": f"{_CORE}'depends_on_step' or 'depends_on_steps'",
+        "retry": f"{_CORE}'default_retryable', 'default_retry_limit' and 'handler_config'",
+        "timeout_seconds": f"{_CORE}'handler_config: {{timeout_seconds: ...}}'",
+        "system_dependency": f"{_CORE}'dependent_system'",
+        "result_schema": f"{_CORE_ONLY}results have no schema there",
+        "type": f"{_CORE_ONLY}steps have no type there",
     },
 )
 
 _ENVIRONMENT = Keys(
     what="an environment",
     allowed=("step_templates",),
-    refused={"steps": f"{_NEWER}'step_templates'"},
+    refused={"steps": f"{_CORE}'step_templates'"},
 )
 
 _OVERRIDE = Keys(

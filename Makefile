@@ -13,10 +13,10 @@ export UV_NO_PROGRESS := 1
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench docs lock clean
+.PHONY: help setup demo test test-containers check format bench docs lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with the locked dependencies and this project, editable
 
@@ -25,6 +25,9 @@ demo: $(READY) ## Run a workflow from submission to completion, and watch it
 
 test: $(READY) ## Run the tests; ARGS="-k name" picks some
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
+
+test-containers: $(READY) ## Build the image and run compose.yaml in a container engine
+	tests/containers/with-engine $(BIN)/pytest tests/containers $(ARGS)
 
 check: $(READY) ## Lint, formatting, types, layers
 	$(BIN)/ruff check $(CODE)
@@ -40,16 +43,22 @@ bench: $(READY) ## Measure speed; QUICK=1 for a short run; ARGS="--against REV" 
 	$(BIN)/python -m bench $(ARGS)
 
 docs: $(READY) ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	$(BIN)/zensical build --strict --clean
 
-lock: $(UV) ## Solve the dependencies into requirements.lock; UPGRADE=1 takes the newest
-	$(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
-	  --all-extras --group dev --generate-hashes --no-annotate --no-header \
-	  --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade) \
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+IMAGE_EXTRAS := server client postgres uvloop processes tracing
+
+lock: $(UV) ## Solve the dependencies into requirements*.lock; UPGRADE=1 takes the newest
+	$(COMPILE) pyproject.toml --all-extras --group dev $(if $(UPGRADE),--upgrade) \
 	  --output-file requirements.lock
+	$(COMPILE) pyproject.toml $(addprefix --extra ,$(IMAGE_EXTRAS)) --upgrade \
+	  --constraints requirements.lock --output-file requirements.image.lock
+	$(COMPILE) --group build --upgrade --constraints requirements.lock \
+	  --output-file requirements.build.lock
 
 clean: ## Remove everything that can be made again
-	rm -rf .venv .uv site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .uv .cache site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests $(wildcard examples bench) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml requirements.lock | $(UV)

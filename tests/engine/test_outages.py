@@ -157,7 +157,7 @@ async def _count(answer: Any, least: int) -> bool:
 @pytest.mark.parametrize("how", ["lose", "refuse"])
 async def test_a_step_parks_once_through_a_lost_reply(memory: Store, how: str) -> None:
     async def parent(context: Context) -> str:
-        return str((await context.client.run("n.diamond")).state)
+        return str((await context.client.run("n.diamond")).status)
 
     store = Unreliable(memory)
     events: list[Event] = []
@@ -230,7 +230,7 @@ async def test_a_result_that_the_store_refuses_harms_no_other(memory: Store) -> 
         [poisoned] = await memory.list_steps(tasks[7].id)
 
     assert [TaskStatus.ERROR if n == 7 else TaskStatus.COMPLETE for n in range(20)] == [
-        task.state for task in ended
+        task.status for task in ended
     ]
     assert (StepStatus.ERROR, 1) == (poisoned.status, poisoned.attempts)
     assert poisoned.error is not None

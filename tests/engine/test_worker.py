@@ -21,7 +21,7 @@ from tasker import (
     WorkerSettings,
     open_store,
 )
-from tasker.engine import intake
+from tasker.engine import claimer
 from tasker.errors import (
     HandlerNotFound,
     InvalidSettings,
@@ -150,7 +150,7 @@ async def test_templates_that_come_later_are_served_as_well(
     """
     Registered by another process; and even while the worker has more than enough to do.
     """
-    monkeypatch.setattr(intake, "_NEW_QUEUES_BUSY", 0.2)
+    monkeypatch.setattr(claimer, "_NEW_QUEUES_BUSY", 0.2)
     made, stop = 0, False
 
     async def spin(context: Context) -> None:
@@ -534,3 +534,29 @@ async def test_a_task_that_cannot_be_read_here_is_put_off(
 async def _postpone(store: Store, task: Task) -> Any:
     [found] = await store.list_steps(task.id)
     return found if found.status is StepStatus.ENQUEUED and found.attempts == 1 else None
+
+
+async def test_a_worker_whose_last_background_task_ends_stops_at_once(memory: Store) -> None:
+    """
+    It does not wait for the end of its grace.
+    """
+
+    async def only(context: Context) -> None:
+        child = await context.client.create_task("n.child")
+        await context.client.wait(child.id)
+
+    store = Unreliable(memory)
+    await LocalClient(memory).register(template("child"))  # nobody runs it
+    settings = WorkerSettings(grace=timedelta(hours=1))
+    async with Worker(store, [{"only": only}], templates=[FLOW], settings=settings) as worker:
+        store.held_up["park"] = asyncio.Event()
+        await worker.client.create_task("n.flow")
+        await eventually(lambda: "park" in store.calls)
+        worker.stop()
+        await asyncio.sleep(0)
+        store.held_up["park"].set()
+        try:
+            async with asyncio.timeout(SOON.total_seconds()):
+                await worker.ended()
+        finally:
+            worker.stop(timedelta(0))

@@ -38,7 +38,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 @pytest.fixture
 async def store() -> AsyncIterator[Store]:
     async with open_store("sqlite::memory:") as store:
-        for name in ("asynchronous", "threaded", "failed_tasks", "parent"):
+        for name in ("asynchronous", "threaded", "failing", "parent"):
             template = Template(
                 namespace="n", name=name, version="1.0.0", steps=(StepSpec(name=name),)
             )
@@ -67,7 +67,7 @@ async def parent(context: Context) -> str | None:
 HANDLERS = {
     "asynchronous": asynchronous,
     "threaded": threaded,
-    "failed_tasks": failing,
+    "failing": failing,
     "parent": parent,
 }
 

@@ -1,0 +1,79 @@
+"""How handlers are called: in the loop, in threads, in processes."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from tasker.engine.threads import Returned, Threads
+
+pytestmark = pytest.mark.anyio
+
+
+class Calls:
+    """Calls for threads, with a count of the threads' visits."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._visits = 0
+        self._visited = threading.Condition()
+
+    def put(self, call: Any) -> None:
+        self._queue.put(call)
+
+    def get(self) -> Any:
+        with self._visited:
+            self._visits += 1
+            self._visited.notify_all()
+        return self._queue.get()
+
+    def wait_for(self, visits: int) -> bool:
+        """Wait until threads have come for their next call so many times in all."""
+        with self._visited:
+            return self._visited.wait_for(lambda: self._visits >= visits, timeout=10)
+
+
+class Gap(deque[Returned]):
+    """Results that call `in_gap` once, between being seen empty and the answer to that."""
+
+    def __init__(self, in_gap: Callable[[], None]) -> None:
+        super().__init__()
+        self._in_gap: Callable[[], None] | None = in_gap
+
+    def __bool__(self) -> bool:
+        if len(self):
+            return True
+        if (in_gap := self._in_gap) is not None:
+            self._in_gap = None
+            in_gap()
+        return False
+
+
+async def test_a_call_that_returns_as_results_are_collected_is_collected_too() -> None:
+    returned: list[Returned] = []
+    calls, release = Calls(), threading.Event()
+    both = asyncio.Event()
+
+    def done(result: Returned) -> None:
+        returned.append(result)
+        if len(returned) == 2:
+            both.set()
+
+    def in_gap() -> None:
+        release.set()
+        assert calls.wait_for(visits=4)  # both threads have handed over and come back
+
+    threads = Threads(2, done)
+    threads._calls = calls  # type: ignore[assignment]
+    threads._returned = Gap(in_gap)
+    threads.submit("second", release.wait)
+    threads.submit("first", lambda: 1)
+    async with asyncio.timeout(10):
+        await both.wait()
+    threads.close()
+
+    assert ["first", "second"] == [result.key for result in returned]

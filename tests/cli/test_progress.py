@@ -190,7 +190,7 @@ def _step(name: str, state: StepStatus, **more: Any) -> Step:
         "no": 1,
         "name": name,
         "status": state,
-        "attempt": 1,
+        "attempts": 1,
         "pending_parents": 0,
     }
     return Step(**{**values, **empty, "checkpoint": None, "claimed_at": now, **more})

@@ -447,14 +447,14 @@ class Engine(RuleBasedStateMachine):
     def act(
         self, task: ModelTask, play: Callable[[], None], work: Coroutine[Any, Any, Any]
     ) -> None:
-        """AuditNote on a task in model and store; what one forbids, so does the other."""
+        """Act on a task in model and store; what one forbids, so does the other."""
         try:
             play()
         except Forbidden:
             with pytest.raises(WrongState):
                 self.run(work)
         else:
-            assert task.shown == self.run(work).state
+            assert task.shown == self.run(work).status
         self.touched.add(task.id)
 
     # -------------------------------------------------------------------- checking

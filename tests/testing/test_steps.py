@@ -241,7 +241,7 @@ def test_what_a_handler_would_create_is_told() -> None:
     async def delegate(ctx: Context) -> object:
         task = await ctx.client.create_task("payments.refund@2.1.0", {"n": 1}, reason="r")
         assert task == await ctx.client.get(task.id)
-        return {"id": task.id, "state": task.state, "template": str(task.template)}
+        return {"id": task.id, "state": task.status, "template": str(task.template)}
 
     def blocking(ctx: Context) -> str:
         return str(ctx.client.create_task("payments.refund").template)
@@ -334,7 +334,7 @@ def test_a_context_can_be_made_alone() -> None:
     assert "h" == context.get_dependency_field("reserve", "id")
     assert 2 == context.get_config("fee")
     assert context.is_retry
-    assert TaskStatus.PENDING == context.client.create_task("a.b").state
+    assert TaskStatus.PENDING == context.client.create_task("a.b").status
     context.heartbeat()
     context.checkpoint(5)
     assert 5 == context.last_checkpoint

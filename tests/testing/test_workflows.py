@@ -302,7 +302,7 @@ def test_tasks_that_steps_create_run_as_well() -> None:
     @parent.step
     async def delegate(ctx: Context, amount: int) -> str:
         await ctx.client.create_task("payments.refund", {"amount": amount}, tags=("unawaited",))
-        return str((await ctx.client.run("payments.refund", {"amount": amount + 1})).state)
+        return str((await ctx.client.run("payments.refund", {"amount": amount + 1})).status)
 
     def refund(amount: int, ctx: Context) -> int:
         if ctx.attempt == 1:

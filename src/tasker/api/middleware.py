@@ -31,7 +31,7 @@ _DOCS = "/docs"
 _NOTHING = "default-src 'none'; frame-ancestors 'none'"
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
-    "X-ErrorMiddleware-Options": "DENY",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }

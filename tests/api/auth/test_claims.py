@@ -102,7 +102,7 @@ def test_claims_may_be_called_otherwise() -> None:
         subject="client_id",
         permissions=("https://tasker.example/permissions",),
         roles="realm_access.roles",
-        namespaces="tasker.teams.policies",
+        namespaces="tasker.namespaces",
         team="department",
     )
     found = principal(

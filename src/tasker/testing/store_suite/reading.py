@@ -228,7 +228,7 @@ class TestListing(StoreTests):
             "error": {error},
             "cancelled": {cancelled},
             "resolved_manually": {resolved},
-        } == {state.value: await ids(store, state=state) for state in TaskStatus}
+        } == {state.value: await ids(store, status=state) for state in TaskStatus}
 
     async def test_tasks_are_found_by_what_they_were_given(self, store: Store) -> None:
         """

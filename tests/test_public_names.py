@@ -1,7 +1,10 @@
 import subprocess
 import sys
 
+import pytest
+
 import tasker
+import tasker.testing
 
 
 def _in_a_fresh_process(code: str) -> str:
@@ -12,6 +15,11 @@ def _in_a_fresh_process(code: str) -> str:
 def test_every_public_name_is_there() -> None:
     assert [] == [name for name in tasker.__all__ if not hasattr(tasker, name)]
     assert sorted([*tasker.__all__, "__version__"]) == sorted(dir(tasker))
+
+
+@pytest.mark.parametrize("name", tasker.testing.__all__)
+def test_every_public_name_of_the_testing_kit_is_there(name: str) -> None:
+    assert name == getattr(tasker.testing, name).__name__
 
 
 def test_a_star_import_gives_the_public_names() -> None:

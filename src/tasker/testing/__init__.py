@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "VirtualTimeStore": "skipping",
+    "VirtualTimeStore": "virtual_time",
     "StepRun": "steps",
     "WorkflowRun": "workflows",
     "make_context": "steps",

@@ -126,7 +126,7 @@ def test_a_requested_delay_is_not_for_ever() -> None:
 @given(ANY_POLICY, st.integers(1, 100_000), st.integers())
 def test_a_delay_is_within_its_bounds(policy: Retry, counted_attempts: int, seed: int) -> None:
     """
-    In [0, max_delay * (1 + jitter)], whatever the policy and however many counted_attempts.
+    In [0, max_delay * (1 + jitter)], whatever the policy and however many attempts failed.
     """
     delay = delay_after(counted_attempts, policy, Random(seed))
 

@@ -1,4 +1,4 @@
-"""User registration at four services: one step fan_out out to two, which come together again.
+"""User registration at four services: one step fans out to two, which come together again.
 
 No retry loop, no circuit breaker, no wait for two: the template says what waits for what,
 and each step says what it needs.

@@ -86,7 +86,7 @@ def _next(task: Task) -> list[tuple[str, str]]:
         case TaskStatus.COMPLETE | TaskStatus.CANCELLED | TaskStatus.RESOLVED_MANUALLY:
             return [show]
         case TaskStatus.ERROR:
-            return [show, ("retry", "counted_attempts the failed steps again")]
+            return [show, ("retry", "tries the failed steps again")]
         case _:
             return [show, ("cancel", "ends it")]
 

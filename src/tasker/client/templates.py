@@ -48,7 +48,7 @@ class LoadedTemplate:
         return no
 
     def all_but_one_try(self) -> dict[int, int]:
-        """By step: as many counted_attempts as leave just one more attempt."""
+        """Return, by step, how many attempts must count as used to leave just one."""
         return {
             no: max(spec.retry.max_attempts - 1, 0)
             for no, spec in enumerate(self.stored.template.steps, start=1)

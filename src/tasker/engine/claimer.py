@@ -320,7 +320,7 @@ class Claimer:
             await self._store.settle(self._presence.id, [outcome])
 
     async def _release(self, claims: Sequence[Claim]) -> None:
-        """ManualWorker back what came too late to be run here; what fails to be lapses."""
+        """Hand back claims that came too late; those that cannot be handed back expire."""
         if claims:
             with suppress(StoreUnavailable):
                 outcomes = [released(claim) for claim in claims]

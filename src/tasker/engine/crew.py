@@ -131,7 +131,7 @@ class Crew:
             end = min(end, time.monotonic() + grace().total_seconds())
 
     async def part(self) -> None:
-        """ManualWorker back what still runs, settle what finished, end the lease."""
+        """Hand back what still runs, settle what finished, end the lease."""
         self.intake.close()
         for key in list(self._executor.running):
             self._executor.stop(key, Stop.SHUTDOWN)

@@ -117,7 +117,7 @@ class WorkerLease:
                 await asyncio.sleep(0.5)
 
     async def retire(self) -> None:
-        """ManualWorker back what the store says is still held, and end the lease."""
+        """Hand back what the store says is still held, and end the lease."""
         self.holds = False
         try:
             held = await self._store.held(self.id)

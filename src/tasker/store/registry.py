@@ -1,4 +1,4 @@
-"""What plan_registration a template means, whatever the store."""
+"""What registering a template means, whatever the store."""
 
 from hashlib import sha256
 from typing import NamedTuple

@@ -35,7 +35,7 @@ class VersionRow(NamedTuple):
 
 
 class Registering(NamedTuple):
-    """What plan_registration a template comes to."""
+    """The result of registering a template."""
 
     status: TemplateStatus  #: of the version, new or not
     same: TemplateId | None  #: its content is there already
@@ -51,7 +51,7 @@ def plan_registration(
     *,
     replace: bool,
 ) -> Registering:
-    """Decide what plan_registration a template comes to.
+    """Decide the result of registering a template.
 
     Content that is there keeps its status. Content that was rejected stands in nobody's
     way. Where the policy asks for an approval, what is in force stays so until an

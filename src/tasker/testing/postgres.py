@@ -39,8 +39,8 @@ _GUARD = """
 read -r _
 if read -r pid < "$1/data/postmaster.pid"; then
     kill -QUIT "$pid"
-    counted_attempts=100
-    while kill -0 "$pid" && [ $((counted_attempts -= 1)) -gt 0 ]; do sleep 0.05; done
+    tries=100
+    while kill -0 "$pid" && [ $((tries -= 1)) -gt 0 ]; do sleep 0.05; done
 fi
 rm -rf "$1"
 """

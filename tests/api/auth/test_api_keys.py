@@ -223,7 +223,7 @@ async def test_who_ask_at_once_share_one_look(store: Store) -> None:
 
 async def test_keys_that_there_are_not_do_not_pile_up(store: Store) -> None:
     """
-    Whoever counted_attempts many finds a bounded memory.
+    Whoever tries many finds a bounded memory.
     """
     ring = KeyRing(store, ROLES, seconds=5)
     for _ in range(1500):

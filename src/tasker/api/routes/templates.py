@@ -186,7 +186,7 @@ async def _found(
     return await api.catalogue.find(name, namespace, version)
 
 
-# ------------------------------------------------------------------ plan_registration
+# ---------------------------------------------------------------------- registering
 
 
 @routes.add(
@@ -237,7 +237,7 @@ def _read(text: bytes, yaml: bool, limit: int) -> Template:
     return from_document(document)
 
 
-# --------------------------------------------------------------------- check_decision
+# ------------------------------------------------------------------------ reviewing
 
 
 @routes.add(

@@ -1,12 +1,16 @@
 """The URL of a PostgreSQL store."""
 
 import re
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
 from tasker.errors import InvalidSettings
+
+Connection: TypeAlias = (
+    "asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
+)
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 

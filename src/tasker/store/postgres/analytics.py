@@ -22,7 +22,8 @@ from tasker.analytics.model import (
     Window,
     too_long,
 )
-from tasker.store.postgres.driver import READ, Connection, Driver, fetch, fetch_one
+from tasker.store.postgres.address import Connection
+from tasker.store.postgres.driver import READ, Driver, fetch, fetch_one
 
 
 class Analytics(Driver):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeVar
 
 import asyncpg
 
@@ -23,15 +23,12 @@ from tasker.model import (
 )
 from tasker.store import statements
 from tasker.store.postgres import schema
-from tasker.store.postgres.address import Address
+from tasker.store.postgres.address import Address, Connection
 from tasker.store.postgres.lane import DedicatedConnection
 from tasker.store.postgres.listen import Listener
 from tasker.store.rows import Reader
 
 T = TypeVar("T")
-Connection: TypeAlias = (
-    "asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
-)
 
 STATEMENTS = {
     name: statement.numbered() for name, statement in statements.load(__package__, "sql").items()
@@ -150,7 +147,7 @@ class Driver:
 
     @asynccontextmanager
     async def _lifeline(self) -> AsyncIterator[Connection]:
-        """Tell a connection for which nothing has to queue while all of the pool are busy."""
+        """Lend a connection that is free even while the whole pool is busy."""
         async with self._listener.connection() as connection:
             if connection is not None:
                 with driver_errors(self.url):

@@ -11,7 +11,8 @@ from tasker.model import (
     TaskStatus,
 )
 from tasker.store import operator_rules
-from tasker.store.postgres.driver import Connection, execute, fetch, fetch_one, stop_task
+from tasker.store.postgres.address import Connection
+from tasker.store.postgres.driver import execute, fetch, fetch_one, stop_task
 from tasker.store.postgres.tasks import Tasks
 from tasker.store.protocol import AuditNote
 

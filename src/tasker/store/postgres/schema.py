@@ -4,15 +4,14 @@ import asyncpg
 
 from tasker.store import statements
 from tasker.store.migrate import Migrations
+from tasker.store.postgres.address import Connection
 
 MIGRATIONS = Migrations(__package__)
 _FUNCTIONS = statements.scripts(__package__, "functions")
 
 
 async def version(
-    connection: (
-        "asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]"
-    ),
+    connection: Connection,
 ) -> int:
     """Tell the number of the last migration applied, 0 for an empty database."""
     if await connection.fetchval("select to_regclass('schema_version')") is None:

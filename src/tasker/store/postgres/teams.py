@@ -6,7 +6,8 @@ from typing import Any
 from tasker import codec
 from tasker.errors import WrongState
 from tasker.model import TemplateName, TemplateVersion
-from tasker.store.postgres.driver import READ, Connection, Driver, execute, fetch, fetch_one
+from tasker.store.postgres.address import Connection
+from tasker.store.postgres.driver import READ, Driver, execute, fetch, fetch_one
 from tasker.store.protocol import AuditNote
 from tasker.teams import rules
 from tasker.teams.model import (

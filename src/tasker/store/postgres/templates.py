@@ -12,7 +12,8 @@ from tasker.model import (
     TemplateStatus,
 )
 from tasker.store import registry
-from tasker.store.postgres.driver import READ, Connection, Driver, execute, fetch_one
+from tasker.store.postgres.address import Connection
+from tasker.store.postgres.driver import READ, Driver, execute, fetch_one
 from tasker.store.postgres.teams import add_event, policy_of, standing
 from tasker.store.protocol import AuditNote, Registered
 from tasker.teams import rules

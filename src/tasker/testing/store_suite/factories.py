@@ -39,7 +39,7 @@ SECOND = timedelta(seconds=1)
 
 @pytest.mark.anyio
 class StoreTests:
-    """StoreTests of one topic. Needs a fixture `subject` that makes a `Subject`."""
+    """Tests of one topic. Needs a fixture `subject` that makes a `Subject`."""
 
     @pytest.fixture
     def anyio_backend(self) -> str:

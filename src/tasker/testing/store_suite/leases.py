@@ -62,7 +62,7 @@ class TestLeases(StoreTests):
         self, store: Store, subject: Subject
     ) -> None:
         """
-        With what decides over a retry: the template, the counted_attempts, the worker's name.
+        With what decides over a retry: the template, the counted attempts, the worker's name.
         """
         template = await put(store, one())
         task_id = await create(store, template)
@@ -168,7 +168,7 @@ class TestLeases(StoreTests):
 
     async def test_the_store_tells_what_a_worker_holds(self, store: Store) -> None:
         """
-        To compare after a lost reply: with attempt, counted_attempts and checkpoint.
+        To compare after a lost reply: with attempt, counted attempts and checkpoint.
         """
         template = await put(store, one())
         await store.create_tasks([new_task(template) for _ in range(3)])

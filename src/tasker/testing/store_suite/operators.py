@@ -107,7 +107,7 @@ class TestCancelling(StoreTests):
 class TestRetrying(StoreTests):
     async def test_a_failed_task_comes_back_to_life(self, store: Store) -> None:
         """
-        Its failed steps are enqueued with all their counted_attempts, and it can complete.
+        Its failed steps are enqueued with all their attempts, and it can complete.
         """
         task = await run_down(store, diamond(), failing=("b", "c"))
         hand = await ManualWorker.hire(store)

@@ -1,4 +1,4 @@
-"""What the suite must know of the database that it counted_attempts a store on."""
+"""What the suite must know of the database that it tests a store on."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
--- End those of the tasks, all has_failed_step, of which no step can run any more.
+-- End those of the tasks, all with a failed step, in which no step can run any more.
 -- The tasks are locked first, and looked at in a later statement: of two settlements
 -- that end the last two running steps, the second sees the first.
 create or replace function end_failed(p_tasks uuid[]) returns setof uuid language plpgsql

@@ -1,4 +1,4 @@
--- End has_failed_step tasks of which nothing can run. :tasks text (JSON list), :now real
+-- End tasks with a failed step in which nothing can run. :tasks text (JSON list), :now real
 update task
 set state = 5,
     ended_at = :now,

@@ -1,4 +1,4 @@
--- Open a task again, without a deadline that has passed; it is has_failed_step while any of its
+-- Open a task again, without a deadline that has passed; has_failed_step stays set while any of its
 -- steps is in error. :task_id text, :now real
 update task
 set state = 0, ended_at = null, error = null,

@@ -19,7 +19,7 @@ def test_every_public_name_is_there() -> None:
 
 @pytest.mark.parametrize("name", tasker.testing.__all__)
 def test_every_public_name_of_the_testing_kit_is_there(name: str) -> None:
-    assert name == getattr(tasker.testing, name).__name__
+    assert callable(getattr(tasker.testing, name))
 
 
 def test_a_star_import_gives_the_public_names() -> None:

@@ -17,9 +17,9 @@ from tasker.model import (
     WorkerInfo,
 )
 from tasker.store import operator_rules
+from tasker.store.postgres.address import Connection
 from tasker.store.postgres.driver import (
     READ,
-    Connection,
     Driver,
     execute,
     fetch,

@@ -25,6 +25,9 @@ TemplateId = NewType("TemplateId", int)
 WorkerId = NewType("WorkerId", int)
 QueueId = NewType("QueueId", int)
 
+PRIORITIES = 5  #: of tasks, 0 to 4, the most urgent last
+DEFAULT_PRIORITY = 2
+
 TASK_NODE = 0
 """The number that stands for the task itself among a step's children; steps count from 1."""
 
@@ -232,7 +235,8 @@ class TaskStatus(StrEnum):
 class Code(IntEnum):
     """Numbers under which both stores keep the states, of steps and of tasks alike."""
 
-    PENDING = 0  #: of a task: open
+    PENDING = 0
+    OPEN = 0  #: of a task
     ENQUEUED = 1
     IN_PROGRESS = 2
     WAITING = 3
@@ -279,6 +283,8 @@ class NewTask:
     trace: str | None = None  #: W3C traceparent of the creating request
     run_at: datetime | None = None  #: roots are claimable from then; None: at once
     deadline: timedelta | None = None  #: most time from creation to end
+    priority: int = DEFAULT_PRIORITY
+    """0 to 4. A step of a task one above is claimed as if it were due a minute earlier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,8 +389,21 @@ class AttemptOutcome(StrEnum):
     PARKED = "parked"  #: waits for another task; costs no attempt
 
 
+class OutcomeCode(IntEnum):
+    """Numbers under which both stores keep the outcomes of attempts."""
+
+    COMPLETE = 0
+    RETRY = 1
+    ERROR = 2
+    LOST = 3
+    RELEASED = 4
+    CANCELLED = 5
+    RESOLVED_MANUALLY = 6
+    PARKED = 7
+
+
 ATTEMPT_OUTCOMES: tuple[AttemptOutcome, ...] = tuple(AttemptOutcome)
-"""Attempt outcome by the number that stores keep."""
+"""Attempt outcome by its `OutcomeCode`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -460,7 +479,7 @@ class Outcome(NamedTuple):
     task_id: TaskId
     no: int
     attempt: int
-    outcome: int  #: index in `ATTEMPT_OUTCOMES`
+    outcome: OutcomeCode
     result: JsonText | None
     error: JsonText | None
     delay: float  #: seconds until the next attempt, of a retry
@@ -468,27 +487,37 @@ class Outcome(NamedTuple):
 
 def completed(claim: Claim, result: JsonText) -> Outcome:
     """The attempt returned `result`."""
-    return Outcome(claim.task_id, claim.no, claim.attempt, 0, result, None, 0.0)
+    return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.COMPLETE, result, None, 0.0)
 
 
 def retried(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
     """The attempt failed; the next may start after `delay`."""
-    return Outcome(claim.task_id, claim.no, claim.attempt, 1, None, error, delay.total_seconds())
+    return Outcome(
+        claim.task_id,
+        claim.no,
+        claim.attempt,
+        OutcomeCode.RETRY,
+        None,
+        error,
+        delay.total_seconds(),
+    )
 
 
 def failed(claim: Claim, error: JsonText) -> Outcome:
     """The attempt failed, and with it the step."""
-    return Outcome(claim.task_id, claim.no, claim.attempt, 2, None, error, 0.0)
+    return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.ERROR, None, error, 0.0)
 
 
 def lost(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
     """The worker's lease expired; the next attempt may start after `delay`."""
-    return Outcome(claim.task_id, claim.no, claim.attempt, 3, None, error, delay.total_seconds())
+    return Outcome(
+        claim.task_id, claim.no, claim.attempt, OutcomeCode.LOST, None, error, delay.total_seconds()
+    )
 
 
 def released(claim: Claim) -> Outcome:
     """The attempt was handed back unfinished; another worker may start it at once."""
-    return Outcome(claim.task_id, claim.no, claim.attempt, 4, None, None, 0.0)
+    return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.RELEASED, None, None, 0.0)
 
 
 class TaskEnd(NamedTuple):
@@ -545,14 +574,44 @@ class ExpiredAttempt(NamedTuple):
     claim: Claim
     template_id: TemplateId
     worker: str
+    lost_attempts: int  #: of its step, this one not included
 
 
 class Queue(NamedTuple):
-    """Where the steps of one namespace that need one handler wait."""
+    """Where the steps of one namespace that need one handler wait, by priority.
 
-    id: QueueId
+    Served as a whole: a worker claims from all of `ids`.
+    """
+
+    base: QueueId
+    """The id for priority 0; those for the others follow it."""
+
     namespace: str
     handler: str
+    requirement: str = ""
+    """What a worker must offer besides the handler; '' for nothing."""
+
+    gated: bool = False
+    """Whether its steps are under a concurrency limit, and are claimed apart."""
+
+    @property
+    def ids(self) -> list[QueueId]:
+        """The ids under which its steps wait, one for each priority."""
+        return [QueueId(self.base + priority) for priority in range(PRIORITIES)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerProcess:
+    """What a worker says of its process when it registers."""
+
+    host: str = ""
+    pid: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What the requirement of a queue may ask for."""
+
+    build: str = ""  #: version of the code that it offers
+    sdk: str = ""  #: name and version of the library it is written with
+    principal: str = ""  #: as whom a remote worker authenticated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -567,6 +626,7 @@ class WorkerInfo:
     running: int
     slots: int
     handlers: tuple[str, ...]
+    process: WorkerProcess
 
 
 class SchemaStatus(NamedTuple):
@@ -574,7 +634,8 @@ class SchemaStatus(NamedTuple):
 
     current: int  #: number of the last migration applied, 0 for an empty database
     wanted: int  #: number of the last migration this release knows
+    known: bool = True  #: False: it was made by migrations that this release does not have
 
     @property
     def ready(self) -> bool:
-        return self.current == self.wanted
+        return self.known and self.current == self.wanted

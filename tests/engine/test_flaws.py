@@ -39,7 +39,7 @@ async def steps_of(store: Store, task: Task) -> dict[str, Step]:
 
 
 async def queues_of(store: Store) -> list[QueueId]:
-    return [queue.id for queue in await store.queues()]
+    return [no for queue in await store.queues() for no in queue.ids]
 
 
 def broken() -> None:

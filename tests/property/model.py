@@ -193,7 +193,7 @@ class Model:
                 step.state, task.failing = StepStatus.ERROR, True
             case _:
                 step.state, step.due = StepStatus.ENQUEUED, self.now + outcome.delay
-                step.uncounted_attempts += kind is AttemptOutcome.RELEASED
+                step.uncounted_attempts += kind in (AttemptOutcome.RELEASED, AttemptOutcome.LOST)
 
     def _free(self, task_id: TaskId, no: int) -> list[int]:
         """Tell the children that wait for nothing more, now that step `no` is done."""

@@ -105,8 +105,8 @@ class Engine(RuleBasedStateMachine):
             for _ in range(self.objects)
         ]
         await self._put(tuple(((), handler) for handler in HANDLERS))  # so that queues exist
-        self.queues: dict[str, QueueId] = {
-            queue.handler: queue.id
+        self.queues: dict[str, list[QueueId]] = {
+            queue.handler: queue.ids
             for queue in await self.stores[0].queues()
             if queue.namespace == self.namespace
         }
@@ -166,7 +166,7 @@ class Engine(RuleBasedStateMachine):
         return chosen[which // 4 % len(chosen)]
 
     def served(self, hand: ManualWorker) -> list[QueueId]:
-        return [self.queues[handler] for handler in hand.handlers]
+        return [queue for handler in hand.handlers for queue in self.queues[handler]]
 
     def took(self, hand: ManualWorker, claims: Any, allowed: Any) -> None:
         """Take claims that the store made, all of which must be allowed, into the model."""

@@ -12,7 +12,6 @@ import tasker.store
 from tasker.model import JsonText, completed, failed
 from tasker.store import statements
 from tasker.store.open import make_store
-from tasker.store.postgres import schema as postgres
 from tasker.store.postgres.address import Address as PostgresAddress
 from tasker.store.sqlite import connection as sqlite
 from tasker.store.sqlite.address import Address
@@ -29,7 +28,14 @@ PARTS = {
     "claim": {"claim_heads", "next_due"},
     "create_tasks": {"create_keys", "create_steps", "claim_roots", "taken_keys"},
     "park": {"park_history"},
-    "prune": {"prune_attempt", "prune_audit", "prune_step", "prune_task", "prune_task_key"},
+    "prune": {
+        "prune_attempt",
+        "prune_audit",
+        "prune_step",
+        "prune_task",
+        "prune_task_attribute",
+        "prune_task_key",
+    },
     "settle": {
         "any_failed_task",
         "settle_accepted",
@@ -46,6 +52,7 @@ PARTS = {
 }
 NOTIFICATIONS = {"revoke", "wake"}  #: an event of the process on SQLite
 AS_LISTS = {
+    "add_queues",
     "add_template_steps",
     "claim",
     "create_tasks",
@@ -97,7 +104,7 @@ def migrated() -> Iterator[sqlite3.Connection]:
     """A connection like a store's, in memory."""
     connection = sqlite.connect(Address(None), sqlite.memory_name())
     connection.execute("begin")
-    sqlite.upgrade(connection)
+    sqlite.upgrade(connection, "sqlite")
     connection.execute("commit")
     yield connection
     connection.close()
@@ -163,26 +170,6 @@ def test_a_hot_statement_uses_its_partial_index(
     assert any(f"INDEX {index}" in line for line in plan(migrated, name))
 
 
-async def test_an_upgraded_sqlite_database_is_like_a_fresh_one(
-    migrated: sqlite3.Connection,
-) -> None:
-    """
-    Whichever migration it had come to before.
-    """
-    for stage in range(1, sqlite.MIGRATIONS.wanted):
-        old = sqlite.connect(Address(None), sqlite.memory_name())
-        old.executescript(sqlite.MIGRATIONS.scripts[1])
-        for number in range(2, stage + 1):
-            old.executescript(sqlite.MIGRATIONS.scripts[number])
-        old.execute(f"pragma user_version = {stage}")
-        sqlite.upgrade(old)
-
-        tables = "select type, name, tbl_name, sql from sqlite_master order by name"
-        assert migrated.execute(tables).fetchall() == old.execute(tables).fetchall()
-        assert sqlite.MIGRATIONS.wanted == sqlite.version(old)
-        old.close()
-
-
 # ----------------------------------------------------------------- PostgreSQL
 
 
@@ -203,44 +190,6 @@ async def test_every_statement_is_valid_on_postgres(connection: Any) -> None:
     for name, statement in POSTGRES.items():
         prepared = await connection.prepare(statement.numbered().text)
         assert len(statement.names) == len(prepared.get_parameters()), name
-
-
-async def test_an_upgraded_postgres_schema_is_like_a_fresh_one(
-    connection: Any, postgres_schema_url: str
-) -> None:
-    """
-    Whichever migration it had come to before: tables, columns, indexes and functions.
-    """
-    address = PostgresAddress.parse(postgres_schema_url)
-    fresh = await described(connection, address.schema)
-    for stage in range(1, postgres.MIGRATIONS.wanted):
-        await connection.execute(f'drop schema "{address.schema}" cascade')
-        await connection.execute(f'create schema "{address.schema}"')
-        await connection.execute(
-            "create table schema_version"
-            " (number int primary key, applied_at timestamptz not null default now())"
-        )
-        for number in range(1, stage + 1):
-            await connection.execute(postgres.MIGRATIONS.scripts[number])
-            await connection.execute("insert into schema_version (number) values ($1)", number)
-
-        await postgres.upgrade(connection, address.schema)
-
-        assert fresh == await described(connection, address.schema)
-
-
-async def described(connection: Any, schema: str) -> dict[str, list[tuple[Any, ...]]]:
-    questions = {
-        "columns": "select table_name, column_name, data_type, is_nullable, column_default"
-        " from information_schema.columns where table_schema = $1 order by 1, 2",
-        "indexes": "select indexname, indexdef from pg_indexes where schemaname = $1 order by 1",
-        "functions": "select p.oid::regprocedure::text, prosrc, proconfig::text from pg_proc p"
-        " join pg_namespace n on n.oid = pronamespace where nspname = $1 order by 1",
-    }
-    return {
-        what: [tuple(row) for row in await connection.fetch(question, schema)]
-        for what, question in questions.items()
-    }
 
 
 async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(

@@ -1,98 +1,91 @@
-"""A database of the release before, brought up to date with what it holds."""
+"""Databases that another version made: rejected by name, and left as they are."""
 
 import sqlite3
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from tasker import codec
-from tasker.model import NewTask, StepSpec, Template, TemplateStatus
-from tasker.store import registry
+from tasker.errors import SchemaMismatch
 from tasker.store.migrate import Migrations
-from tasker.store.open import open_store
-from tasker.store.postgres import schema
+from tasker.store.open import make_store, open_store
 from tasker.store.postgres.address import Address
 
 pytestmark = pytest.mark.anyio
 
-ONE = Template(namespace="n", name="one", version="1.0.0", steps=(StepSpec(name="a"),))
-CHANGED = Template(namespace="n", name="one", version="1.0.0", steps=(StepSpec(name="b"),))
-_TEMPLATE = """
-    insert into template (namespace, name, version, digest, document, sinks, registered_by,
-                          registered_at, replaced_at)
-    values ('n', 'one', '1.0.0', {0}, {1}, 1, 'me', {2}, {3})
-"""
+
+async def execute(url: str, *statements: str) -> None:
+    """Change a database behind the store's back."""
+    if url.startswith("sqlite:"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:"))
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        connection.close()
+        return
+    postgres = await Address.parse(url).connect()
+    for statement in statements:
+        await postgres.execute(statement)
+    await postgres.close()
 
 
-def rows() -> list[tuple[str, str, datetime | None]]:
-    """Tell what the earlier release had stored: a template, and one that it had replaced."""
-    return [
-        (row.digest, row.document, replaced_at)
-        for template, replaced_at in ((CHANGED, datetime(2030, 1, 1, tzinfo=UTC)), (ONE, None))
-        for row in [registry.TemplateRow.of(template)]
-    ]
+async def assert_rejected(url: str, match: str) -> None:
+    for upgrade in (True, False):
+        with pytest.raises(SchemaMismatch, match=match):
+            async with open_store(url, upgrade=upgrade):
+                pass
 
 
-def of_sqlite(path: Path) -> str:
-    """Make a SQLite database as the first migration leaves it."""
-    connection = sqlite3.connect(path)
-    connection.executescript(Migrations("tasker.store.sqlite").scripts[1])
-    for digest, document, replaced_at in rows():
-        values = (digest, document, 0.0, replaced_at and replaced_at.timestamp())
-        connection.execute(_TEMPLATE.format("?", "?", "?", "?"), values)
-    connection.execute("pragma user_version = 1")
-    connection.commit()
-    connection.close()
-    return f"sqlite:{path}"
+async def test_a_database_without_digests_is_rejected(store_url: str) -> None:
+    """
+    As commits before the single schema made them: numbers of migrations only.
+    """
+    if store_url.startswith("sqlite:"):
+        await execute(store_url, "create table task (id text)", "pragma user_version = 2")
+    else:
+        await execute(
+            store_url,
+            "create table schema_version"
+            " (number int primary key, applied_at timestamptz not null default now())",
+            "insert into schema_version (number) values (1), (2)",
+            "create table task (id uuid)",
+        )
+
+    await assert_rejected(store_url, "another development version")
 
 
-async def of_postgres(url: str) -> str:
-    """Make a PostgreSQL schema as the first migration leaves it."""
-    connection = await Address.parse(url).connect()
-    await connection.execute("create table schema_version (number int primary key)")
-    await connection.execute(
-        "alter table schema_version add applied_at timestamptz not null default now()"
-    )
-    await connection.execute(schema.MIGRATIONS.scripts[1])
-    await connection.execute("insert into schema_version (number) values (1)")
-    for digest, document, replaced_at in rows():
-        statement = _TEMPLATE.format("$1", "$2::text::json", "now()", "$3")
-        await connection.execute(statement, digest, document, replaced_at)
-    await connection.close()
-    return url
+async def test_a_database_of_another_first_migration_is_rejected(store_url: str) -> None:
+    """
+    It is recognised by the digest of the script that made it.
+    """
+    async with make_store(store_url) as store:
+        await store.upgrade()
+    await execute(store_url, "update schema_version set digest = 'other'")
+
+    await assert_rejected(store_url, "another development version")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest) -> tuple[str, str]:
-    if request.param == "postgres":
-        return request.param, request.getfixturevalue("postgres_schema_url")
-    return request.param, ""
+async def test_a_newer_database_is_rejected(store_url: str) -> None:
+    """
+    The message says to upgrade Tasker.
+    """
+    async with make_store(store_url) as store:
+        await store.upgrade()
+    await execute(store_url, "insert into schema_version (number, digest) values (99, 'later')")
+
+    await assert_rejected(store_url, "newer than this release knows")
 
 
-async def test_what_an_earlier_release_stored_is_approved(
-    database: tuple[str, str], tmp_path: Path
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_the_digest_of_a_migration_is_that_of_its_statements(
+    dialect: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    It takes tasks as before; what it had replaced stays so.
+    Comments may be edited.
     """
-    kind, url = database
-    url = of_sqlite(tmp_path / "old.db") if kind == "sqlite" else await of_postgres(url)
+    before = Migrations(f"tasker.store.{dialect}")
+    commented = {f"{no:04}_x": f"-- more\n{text}\n" for no, text in before.scripts.items()}
+    changed = {f"{no:04}_x": f"{text}\nselect 1;" for no, text in before.scripts.items()}
 
-    async with open_store(url, upgrade=True) as store:
-        (current,) = await store.templates()
-        (version,) = await store.template_statuses()
-        task_id = codec.new_task_id()
-        new = NewTask(
-            id=task_id,
-            template_id=current.id,
-            context=codec.dumps({}),
-            correlation_id=task_id,
-        )
-        created = await store.create_tasks([new])
-        again = await store.register_template(ONE, registered_by="me")
-
-    assert (ONE, TemplateStatus.APPROVED) == (current.template, current.status)
-    assert (current.id, None) == (version.id, version.decided_by)
-    assert [(task_id, True)] == list(created.tasks)
-    assert not again.created
+    monkeypatch.setattr("tasker.store.migrate.scripts", lambda *_: commented)
+    assert before.digests == Migrations(f"tasker.store.{dialect}").digests
+    monkeypatch.setattr("tasker.store.migrate.scripts", lambda *_: changed)
+    assert before.digests != Migrations(f"tasker.store.{dialect}").digests

@@ -22,6 +22,7 @@ log = logging.getLogger("tasker.worker")
 
 PERIOD = 2.0  #: seconds between looks; where leases are shorter, as long as they are
 MOST = 200  #: expired attempts settled at once
+MOST_LOST = 10  #: attempts of a step lost with their worker; the last one is its failure
 SWEPT = 100  #: a sweep that ended so many tasks may have left some
 _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template cannot be read here
 
@@ -85,10 +86,10 @@ class Janitor:
     async def _outcome(self, expired: ExpiredAttempt) -> Outcome:
         policy = await self._policy(expired)
         text = lost_text(expired.worker)
-        counted_attempts = max(expired.claim.counted_attempts, 1)
-        if not retry.again(policy, counted_attempts):
+        losses = expired.lost_attempts + 1
+        if not policy.retryable or losses >= MOST_LOST:
             return failed(expired.claim, text)
-        return lost(expired.claim, text, retry.delay_after(counted_attempts, policy, self._rng))
+        return lost(expired.claim, text, retry.delay_after(losses, policy, self._rng))
 
     async def _policy(self, expired: ExpiredAttempt) -> Retry:
         try:

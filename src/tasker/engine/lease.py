@@ -71,7 +71,8 @@ class WorkerLease:
     async def find_queues(self) -> bool:
         """Look which queues there are; tell whether this worker serves one more."""
         self.looked_at = time.monotonic()
-        served = [queue.id for queue in await self._store.queues() if self._serves(queue)]
+        queues = await self._store.queues()
+        served = [no for queue in queues if self._serves(queue) for no in queue.ids]
         grown = len(served) > len(self.queues)
         self.queues = served
         return grown

@@ -1,4 +1,8 @@
-"""Which migrations there are, and what a database of another age gets told."""
+"""The migrations of a dialect, and whether a database was made by them."""
+
+import re
+from collections.abc import Sequence
+from hashlib import sha256
 
 from tasker.errors import SchemaMismatch
 from tasker.model import SchemaStatus
@@ -6,30 +10,61 @@ from tasker.store.statements import scripts
 
 
 class Migrations:
-    """The numbered scripts of one dialect, forward only and never edited once released."""
+    """The numbered scripts of one dialect, forward only.
+
+    Until 0.1.0 there is one, edited in place. Each database therefore keeps the digests of
+    the scripts that made it, and one made by others is rejected.
+    """
 
     def __init__(self, package: str) -> None:
         self.scripts = {
             int(name.split("_", 1)[0]): text
             for name, text in scripts(package, "migrations").items()
         }
+        self.digests = {number: _digest(text) for number, text in self.scripts.items()}
         self.wanted = max(self.scripts)
 
-    def missing(self, current: int) -> list[tuple[int, str]]:
-        """List (number, script) of those to apply, in order."""
-        return [(number, text) for number, text in self.scripts.items() if number > current]
+    def status(self, applied: Sequence[tuple[int, str | None]]) -> SchemaStatus:
+        """Return the status of a database, given (number, digest) of its migrations."""
+        current = max((number for number, _ in applied), default=0)
+        known = all(self.digests.get(number, digest) == digest for number, digest in applied)
+        return SchemaStatus(current, self.wanted, known and (None not in dict(applied).values()))
+
+    def missing(self, current: int) -> list[tuple[int, str, str]]:
+        """List (number, digest, script) of those to apply, in order."""
+        return [
+            (number, self.digests[number], text)
+            for number, text in self.scripts.items()
+            if number > current
+        ]
 
 
 def require(status: SchemaStatus, url: str) -> None:
     """Raise SchemaMismatch unless the schema is the one that this release works with."""
+    require_known(status, url)
     if status.current > status.wanted:
         raise SchemaMismatch(
             f"the schema of {url} is at {status.current}, newer than this release knows"
             f" ({status.wanted}): upgrade Tasker"
         )
     if not status.ready:
-        found = f"is at {status.current}" if status.current else "is empty"
+        age = f"is at {status.current}" if status.current else "is empty"
         raise SchemaMismatch(
-            f"the schema of {url} {found}, this release needs {status.wanted}:"
+            f"the schema of {url} {age}, this release needs {status.wanted}:"
             " run `tasker db upgrade`"
         )
+
+
+def require_known(status: SchemaStatus, url: str) -> None:
+    """Raise SchemaMismatch for a schema that another development version made."""
+    if not status.known:
+        raise SchemaMismatch(
+            f"the schema of {url} was made by another development version of Tasker, and there"
+            " are no migrations between those: use an empty database"
+        )
+
+
+def _digest(script: str) -> str:
+    """Return what changes with a script's statements, but not with its comments."""
+    code = re.sub(r"--[^\n]*", "", script)
+    return sha256(" ".join(code.split()).encode()).hexdigest()[:16]

@@ -6,9 +6,8 @@ from uuid import UUID
 from tasker import codec
 from tasker.errors import NotFound, WrongState
 from tasker.model import (
-    ATTEMPT_OUTCOMES,
     STEP_STATUSES,
-    AttemptOutcome,
+    OutcomeCode,
     StepStatus,
     TaskId,
     TaskStatus,
@@ -72,12 +71,8 @@ def require_steps(task_id: TaskId, asked: Collection[int] | None, found: Collect
         raise NotFound(f"task {task_id} has no step {', '.join(map(str, sorted(missing)))}")
 
 
-def resolution(complete: bool) -> tuple[str, StepStatus, int]:
-    """Tell (action in the audit, state afterwards, index of the outcome)."""
+def resolution(complete: bool) -> tuple[str, StepStatus, OutcomeCode]:
+    """Return (action in the audit, status afterwards, outcome)."""
     if complete:
-        return "complete_step", StepStatus.COMPLETE, ATTEMPT_OUTCOMES.index(AttemptOutcome.COMPLETE)
-    return (
-        "resolve_step",
-        StepStatus.RESOLVED_MANUALLY,
-        ATTEMPT_OUTCOMES.index(AttemptOutcome.RESOLVED_MANUALLY),
-    )
+        return "complete_step", StepStatus.COMPLETE, OutcomeCode.COMPLETE
+    return "resolve_step", StepStatus.RESOLVED_MANUALLY, OutcomeCode.RESOLVED_MANUALLY

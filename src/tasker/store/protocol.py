@@ -42,9 +42,11 @@ from tasker.model import (
     TemplateName,
     WorkerId,
     WorkerInfo,
+    WorkerProcess,
 )
 from tasker.store.teams import TeamStore
 
+UNKNOWN_PROCESS = WorkerProcess()
 LONGEST_REASON = 10_000  #: bytes of a reason, or of an actor's name
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -141,7 +143,10 @@ class Store(TeamStore, Protocol):
         ...
 
     async def queues(self) -> list[Queue]:
-        """List all (namespace, handler) pairs that templates ever named."""
+        """List all queues: each namespace, handler and requirement that templates ever named.
+
+        A worker decides which it serves, and claims from all ids of those.
+        """
         ...
 
     # ------------------------------------------------------------------- tasks
@@ -218,7 +223,8 @@ class Store(TeamStore, Protocol):
         """Lease up to `limit` due steps to a worker.
 
         A step is due when it is enqueued and its `run_at` has come. The queue with the
-        step that is due longest comes first, and in a queue those due longest. Claiming
+        step that is due longest comes first, and in a queue those due longest; each level of
+        priority counts as a minute. Claiming
         makes a step in_progress and adds one to its attempt; no two claims ever carry the
         same (task, step, attempt). Never waits for rows that another claim holds. A worker
         that finds less than it asked for is marked idle: until its next full claim,
@@ -263,7 +269,13 @@ class Store(TeamStore, Protocol):
     # ----------------------------------------------------------------- workers
 
     async def register_worker(
-        self, name: str, *, lease: timedelta, slots: int, handlers: Sequence[str]
+        self,
+        name: str,
+        *,
+        lease: timedelta,
+        slots: int,
+        handlers: Sequence[str],
+        process: WorkerProcess = UNKNOWN_PROCESS,
     ) -> WorkerId:
         """Announce a worker and open its lease."""
         ...

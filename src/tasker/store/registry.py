@@ -1,4 +1,4 @@
-"""What registering a template means, whatever the store."""
+"""What every store keeps of a template and of a submitted task."""
 
 from hashlib import sha256
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tasker import codec
 from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
 from tasker.graph import Graph
-from tasker.model import JsonText, NewTask, Template, TemplateName
+from tasker.model import JsonText, NewTask, StepSpec, Template, TemplateName
 from tasker.template import digest, from_document, to_document
 
 TEMPLATE_LIMIT = 16 << 20  #: bytes of a stored template
@@ -18,6 +18,7 @@ class GraphRow(NamedTuple):
     no: int
     name: str
     handler: str
+    requirement: str
     pending_parents: int
     children: tuple[int, ...]
 
@@ -47,10 +48,22 @@ class TemplateRow(NamedTuple):
             codec.dumps(document, what=f"template {template.key}", limit=TEMPLATE_LIMIT),
             len(graph.sinks),
             [
-                GraphRow(no, spec.name, spec.handler, len(graph.parents[no]), graph.children[no])
+                GraphRow(
+                    no,
+                    spec.name,
+                    spec.handler,
+                    requirement(template, spec),
+                    len(graph.parents[no]),
+                    graph.children[no],
+                )
                 for no, spec in enumerate(template.steps, start=1)
             ],
         )
+
+
+def requirement(template: Template, spec: StepSpec) -> str:
+    """Return what a worker must offer to run a step, besides its handler: as yet, nothing."""
+    return ""
 
 
 def conflict(

@@ -21,6 +21,7 @@ from tasker.model import (
     TemplateVersion,
     WorkerId,
     WorkerInfo,
+    WorkerProcess,
     task_status,
 )
 from tasker.teams.model import ApiKey, ApiKeyId, NamespaceInfo, NamespacePolicy, TeamEvent
@@ -177,11 +178,12 @@ class Reader(NamedTuple):
             scopes=self.strings(row[3]),
             namespaces=self.strings(row[4]),
             roles=self.strings(row[5]),
-            created_by=row[6],
-            created_at=self.instant(row[7]),
-            expires_at=self._maybe(row[8]),
-            revoked_at=self._maybe(row[9]),
-            last_used_at=self._maybe(row[10]),
+            groups=self.strings(row[6]),
+            created_by=row[7],
+            created_at=self.instant(row[8]),
+            expires_at=self._maybe(row[9]),
+            revoked_at=self._maybe(row[10]),
+            last_used_at=self._maybe(row[11]),
         )
 
     def worker(self, row: Row) -> WorkerInfo:
@@ -194,6 +196,14 @@ class Reader(NamedTuple):
             running=row[5],
             slots=row[6],
             handlers=self.strings(row[7]),
+            process=WorkerProcess(
+                labels=_json(row[8]),
+                build=row[9],
+                sdk=row[10],
+                principal=row[11],
+                host=row[12],
+                pid=row[13],
+            ),
         )
 
 

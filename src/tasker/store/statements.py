@@ -1,12 +1,20 @@
-"""SQL kept in files: one statement a file, with `:name` parameters."""
+"""SQL kept in files: one statement a file, with `:name` parameters and named states.
+
+A file says `{ENQUEUED}` for a state and `{OUTCOME.RETRY}` for an outcome. Loading puts the
+number there: as a literal, because the planner uses a partial index only where it sees the
+index's own condition, and a parameter hides it.
+"""
 
 import re
 from collections.abc import Collection
 from importlib.resources import files
 from typing import NamedTuple
 
+from tasker.model import Code, OutcomeCode
+
 _OPTIONAL = re.compile(r"\n *and \(:([a-z_]+) is null or (.*)\)(?=\n)")
-_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")  # a cast's `::` is none
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")  # not the `::` of a cast
+_NAME = re.compile(r"\{(OUTCOME\.)?([A-Z_]+)\}")
 
 
 class Statement(NamedTuple):
@@ -16,14 +24,18 @@ class Statement(NamedTuple):
     names: tuple[str, ...]
 
     def numbered(self) -> "Statement":
-        """The same with `$1`, `$2`, ... for the names."""
+        """Return it with `$1`, `$2`, ... in place of the names."""
         return Statement(
-            _PARAMETER.sub(lambda found: f"${self.names.index(found[1]) + 1}", self.text),
+            _PARAMETER.sub(lambda match: f"${self.names.index(match[1]) + 1}", self.text),
             self.names,
         )
 
     def narrowed(self, given: Collection[str]) -> "Statement":
-        """The same without the lines `and (:name is null or ...)` of names that are not given."""
+        """Return it without the lines `and (:name is null or ...)` of names not in `given`.
+
+        SQLite plans a statement before it knows the parameters, and uses no index for a
+        condition that may be absent; PostgreSQL plans with them.
+        """
 
         def keep(line: re.Match[str]) -> str:
             return f"\n  and ({line[2]})" if line[1] in given else ""
@@ -34,19 +46,29 @@ class Statement(NamedTuple):
 def load(package: str, folder: str) -> dict[str, Statement]:
     """Read the `.sql` files of a package's folder, by name without the ending."""
     statements = {}
-    for file in sorted(files(package).joinpath(folder).iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".sql"):
-            text = file.read_text()
-            code = re.sub(r"--[^\n]*", "", text)
-            names = tuple(dict.fromkeys(_PARAMETER.findall(code)))
-            statements[file.name.removesuffix(".sql")] = Statement(code.strip(), names)
+    for name, text in scripts(package, folder).items():
+        code = re.sub(r"--[^\n]*", "", text)
+        names = tuple(dict.fromkeys(_PARAMETER.findall(code)))
+        statements[name] = Statement(code.strip(), names)
     return statements
 
 
 def scripts(package: str, folder: str) -> dict[str, str]:
-    """Read the `.sql` files of a package's folder as they are, by name, in order."""
+    """Read the `.sql` files of a package's folder by name, with numbers for names of states."""
+    listed = sorted(files(package).joinpath(folder).iterdir(), key=lambda file: file.name)
     return {
-        file.name.removesuffix(".sql"): file.read_text()
-        for file in sorted(files(package).joinpath(folder).iterdir(), key=lambda file: file.name)
+        file.name.removesuffix(".sql"): with_codes(file.read_text())
+        for file in listed
         if file.name.endswith(".sql")
     }
+
+
+def with_codes(text: str) -> str:
+    """Replace the names of states and outcomes by their numbers.
+
+    Raises:
+        KeyError: There is no state or outcome of that name.
+    """
+    return _NAME.sub(
+        lambda match: str(int(OutcomeCode[match[2]] if match[1] else Code[match[2]])), text
+    )

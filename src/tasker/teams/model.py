@@ -69,6 +69,7 @@ class ApiKey:
     scopes: tuple[str, ...] = ()  #: permissions, as `tasks:create`
     namespaces: tuple[str, ...] = ()  #: in which; none: nowhere, `*`: everywhere
     roles: tuple[str, ...] = ()  #: names of bundles of permissions
+    groups: tuple[str, ...] = ()  #: what assignees of the form `role:NAME` match
     created_by: str
     created_at: datetime
     expires_at: datetime | None = None  #: None: never
@@ -94,6 +95,7 @@ class NewApiKey:
     scopes: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     expires_at: datetime | None = None
 
 

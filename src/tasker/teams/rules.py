@@ -171,6 +171,7 @@ def key_document(key: ApiKey) -> dict[str, Any]:
         "scopes": list(key.scopes),
         "namespaces": list(key.namespaces),
         "roles": list(key.roles),
+        "groups": list(key.groups),
         "expires_at": key.expires_at.isoformat() if key.expires_at else None,
     }
 
@@ -184,6 +185,7 @@ def check_api_key(key: NewApiKey) -> None:
         ("scopes", key.scopes),
         ("namespaces", key.namespaces),
         ("roles", key.roles),
+        ("groups", key.groups),
     ):
         for text in texts:
             if not text or len(text) > 200 or not text.isprintable():

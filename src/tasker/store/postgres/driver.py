@@ -109,13 +109,13 @@ class Driver:
 
     async def schema_status(self) -> SchemaStatus:
         async with self._connection() as connection:
-            return SchemaStatus(await schema.version(connection), schema.MIGRATIONS.wanted)
+            return await schema.status(connection)
 
     async def upgrade(self) -> SchemaStatus:
         with driver_errors(self.url):
             connection = await self.address.connect()
             try:
-                await schema.upgrade(connection, self.address.schema)
+                await schema.upgrade(connection, self.address.schema, self.url)
             finally:
                 await connection.close()
         return await self.schema_status()

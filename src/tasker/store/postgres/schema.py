@@ -2,28 +2,31 @@
 
 import asyncpg
 
+from tasker.model import SchemaStatus
 from tasker.store import statements
-from tasker.store.migrate import Migrations
+from tasker.store.migrate import Migrations, require_known
 from tasker.store.postgres.address import Connection
 
 MIGRATIONS = Migrations(__package__)
 _FUNCTIONS = statements.scripts(__package__, "functions")
+_APPLIED = "select number, to_jsonb(v) ->> 'digest' from schema_version v"  # it may have none
 
 
-async def version(
-    connection: Connection,
-) -> int:
-    """Tell the number of the last migration applied, 0 for an empty database."""
+async def status(connection: Connection) -> SchemaStatus:
+    """Return how far the schema is, without changing it."""
     if await connection.fetchval("select to_regclass('schema_version')") is None:
-        return 0
-    found = await connection.fetchval("select coalesce(max(number), 0) from schema_version")
-    return int(found)
+        return MIGRATIONS.status([])
+    rows = await connection.fetch(_APPLIED)
+    return MIGRATIONS.status([(row[0], row[1]) for row in rows])
 
 
-async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str) -> None:
-    """Apply missing migrations and lay the functions anew, in one transaction.
+async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str, url: str) -> None:
+    """Apply missing migrations and recreate the functions, in one transaction.
 
     Processes that do so at once wait for each other.
+
+    Raises:
+        SchemaMismatch: The schema was made by migrations that this release does not have.
     """
     async with connection.transaction():
         await connection.execute(
@@ -33,11 +36,15 @@ async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str)
             await connection.execute(f'create schema "{schema}"')
         await connection.execute(
             "create table if not exists schema_version"
-            " (number int primary key, applied_at timestamptz not null default now())"
+            " (number int primary key, digest text not null,"
+            " applied_at timestamptz not null default now())"
         )
-        current = await connection.fetchval("select coalesce(max(number), 0) from schema_version")
-        for number, script in MIGRATIONS.missing(current):
+        before = await status(connection)
+        require_known(before, url)
+        for number, digest, script in MIGRATIONS.missing(before.current):
             await connection.execute(script)
-            await connection.execute("insert into schema_version (number) values ($1)", number)
+            await connection.execute(
+                "insert into schema_version (number, digest) values ($1, $2)", number, digest
+            )
         for script in _FUNCTIONS.values():
             await connection.execute(script)

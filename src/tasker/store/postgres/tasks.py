@@ -186,5 +186,6 @@ def _creation(tasks: Sequence[NewTask]) -> dict[str, Any]:
         "tags": [codec.dumps(task.tags) if task.tags else None for task in tasks],
         "traces": [task.trace for task in tasks],
         "run_ats": [task.run_at for task in tasks],
+        "priorities": [task.priority for task in tasks],
         "deadlines": [task.deadline.total_seconds() if task.deadline else None for task in tasks],
     }

@@ -111,6 +111,7 @@ class Teams(Driver):
                     scopes=key.scopes,
                     namespaces=key.namespaces,
                     roles=key.roles,
+                    groups=key.groups,
                     created_by=act.actor,
                     expires_at=key.expires_at,
                 )

@@ -66,12 +66,13 @@ class Templates(Driver):
         )
         if added is None:
             return None
-        nos, names, handlers, pending_parents, children = zip(*row.steps, strict=True)
+        nos, names, handlers, requirements, pending_parents, children = zip(*row.steps, strict=True)
         await execute(
             connection,
             "add_queues",
             namespace=row.name.namespace,
-            handlers=sorted(set(handlers)),
+            handlers=handlers,
+            requirements=requirements,
         )
         await execute(
             connection,
@@ -81,8 +82,9 @@ class Templates(Driver):
             nos=nos,
             names=names,
             handlers=handlers,
+            requirements=requirements,
             pending_parents=pending_parents,
-            children=["{" + ",".join(map(str, found)) + "}" for found in children],
+            children=["{" + ",".join(map(str, numbers)) + "}" for numbers in children],
         )
         return READ.template(added)
 

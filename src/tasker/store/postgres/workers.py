@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+from tasker import codec
 from tasker.errors import (
     LeaseLost,
 )
@@ -15,6 +16,7 @@ from tasker.model import (
     TaskStatus,
     WorkerId,
     WorkerInfo,
+    WorkerProcess,
 )
 from tasker.store import operator_rules
 from tasker.store.postgres.address import Connection
@@ -26,13 +28,20 @@ from tasker.store.postgres.driver import (
     fetch_one,
     stop_task,
 )
+from tasker.store.protocol import UNKNOWN_PROCESS
 
 
 class Workers(Driver):
     """Leases, wake-ups, and the janitor's duties."""
 
     async def register_worker(
-        self, name: str, *, lease: timedelta, slots: int, handlers: Sequence[str]
+        self,
+        name: str,
+        *,
+        lease: timedelta,
+        slots: int,
+        handlers: Sequence[str],
+        process: WorkerProcess = UNKNOWN_PROCESS,
     ) -> WorkerId:
         row = await self._one(
             "register_worker",
@@ -40,6 +49,12 @@ class Workers(Driver):
             lease=lease.total_seconds(),
             slots=slots,
             handlers=list(handlers),
+            labels=codec.dumps(process.labels),
+            build=process.build,
+            sdk=process.sdk,
+            principal=process.principal,
+            host=process.host,
+            pid=process.pid,
         )
         return WorkerId(row[0])
 
@@ -79,7 +94,7 @@ class Workers(Driver):
 
     async def expired(self, limit: int) -> list[ExpiredAttempt]:
         rows = await self._all("expired", limit=limit)
-        return [ExpiredAttempt(Claim(*row[:4]), row[4], row[5]) for row in rows]
+        return [ExpiredAttempt(Claim(*row[:4]), *row[4:]) for row in rows]
 
     async def sweep(self) -> list[TaskEnd]:
         ended: list[TaskEnd] = []

@@ -4,7 +4,8 @@ import sqlite3
 import uuid
 
 from tasker.errors import SchemaMismatch
-from tasker.store.migrate import Migrations
+from tasker.model import SchemaStatus
+from tasker.store.migrate import Migrations, require_known
 from tasker.store.sqlite.address import Address
 
 MIGRATIONS = Migrations(__package__)
@@ -51,16 +52,34 @@ def memory_name() -> str:
     return f"tasker-{uuid.uuid4().hex}"
 
 
-def version(connection: sqlite3.Connection) -> int:
-    """Tell the number of the last migration applied, 0 for an empty database."""
-    return int(connection.execute("pragma user_version").fetchone()[0])
+def status(connection: sqlite3.Connection) -> SchemaStatus:
+    """Return how far the schema is, without changing it."""
+    number: int = connection.execute("pragma user_version").fetchone()[0]
+    if not number:
+        return MIGRATIONS.status([])
+    table = "select 1 from sqlite_master where name = 'schema_version'"
+    if connection.execute(table).fetchone() is None:
+        return MIGRATIONS.status([(number, None)])
+    return MIGRATIONS.status(
+        connection.execute("select number, digest from schema_version").fetchall()
+    )
 
 
-def upgrade(connection: sqlite3.Connection) -> None:
-    """Apply the migrations that are missing; part of the caller's transaction."""
-    for number, script in MIGRATIONS.missing(version(connection)):
+def upgrade(connection: sqlite3.Connection, url: str) -> None:
+    """Apply the migrations that are missing; part of the caller's transaction.
+
+    Raises:
+        SchemaMismatch: The schema was made by migrations that this release does not have.
+    """
+    before = status(connection)
+    require_known(before, url)
+    connection.execute(
+        "create table if not exists schema_version (number integer primary key, digest text)"
+    )
+    for number, digest, script in MIGRATIONS.missing(before.current):
         for statement in _split(script):
             connection.execute(statement)
+        connection.execute("insert into schema_version values (?, ?)", (number, digest))
         connection.execute(f"pragma user_version = {number}")
 
 

@@ -62,7 +62,7 @@ class Driver:
     async def __aenter__(self) -> Self:
         self._thread.start()
         try:
-            await self._read(database.version)
+            await self._read(database.status)
         except BaseException:
             await self._thread.stop()
             raise
@@ -79,10 +79,10 @@ class Driver:
         await self._thread.stop()
 
     async def schema_status(self) -> SchemaStatus:
-        return SchemaStatus(await self._read(database.version), database.MIGRATIONS.wanted)
+        return await self._read(database.status)
 
     async def upgrade(self) -> SchemaStatus:
-        await self._thread.run(database.upgrade, writes=True)
+        await self._write(lambda on: database.upgrade(on, self.url))
         return await self.schema_status()
 
     def _now(self) -> float:

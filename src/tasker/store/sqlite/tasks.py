@@ -23,6 +23,7 @@ from tasker.model import (
     WorkerId,
 )
 from tasker.store import operator_rules, registry
+from tasker.store.ownership import OF_TASK
 from tasker.store.rows import state_filter
 from tasker.store.sqlite.driver import (
     READ,
@@ -170,7 +171,7 @@ class Tasks(Driver):
         def prune(on: sqlite3.Connection) -> int:
             before = ended_before.timestamp()
             ids = [row[0] for row in fetch(on, "prune", ended_before=before, limit=limit)]
-            for table in ("task_key", "attempt", "audit", "step", "task"):
+            for table in OF_TASK:
                 execute(on, f"prune_{table}", ids=json_text(ids))
             execute(on, "prune_worker", ended_before=before, now=self._now())
             return len(ids)
@@ -222,4 +223,5 @@ def _creation(task: NewTask) -> tuple[Any, ...]:
         task.trace,
         seconds(task.run_at),
         task.deadline.total_seconds() if task.deadline else None,
+        task.priority,
     )

@@ -129,6 +129,7 @@ class Teams(Driver):
                 scopes=json_text(key.scopes),
                 namespaces=json_text(key.namespaces),
                 roles=json_text(key.roles),
+                groups=json_text(key.groups),
                 created_by=act.actor,
                 expires_at=seconds(key.expires_at),
                 now=now,
@@ -142,7 +143,7 @@ class Teams(Driver):
 
     async def find_api_key(self, prefix: str) -> ApiKeyDigest | None:
         row = await self._first("find_api_key", prefix=prefix)
-        return None if row is None else ApiKeyDigest(READ.api_key(row), row[11])
+        return None if row is None else ApiKeyDigest(READ.api_key(row), row[12])
 
     async def list_api_keys(self) -> list[ApiKey]:
         return [READ.api_key(row) for row in await self._all("list_api_keys")]

@@ -64,10 +64,9 @@ class Templates(Driver):
             status=status,
             now=self._now(),
         )
-        handlers = sorted({step.handler for step in row.steps})
         namespace = row.name.namespace
-        execute(on, "add_queues", namespace=namespace, handlers=json_text(handlers))
         steps = json_text([tuple(step) for step in row.steps])
+        execute(on, "add_queues", namespace=namespace, steps=steps)
         execute(on, "add_template_steps", template_id=added[0], namespace=namespace, steps=steps)
         return READ.template(added)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from tasker import codec
 from tasker.errors import LeaseLost
 from tasker.model import (
     Claim,
@@ -14,8 +15,10 @@ from tasker.model import (
     TaskStatus,
     WorkerId,
     WorkerInfo,
+    WorkerProcess,
 )
 from tasker.store import operator_rules
+from tasker.store.protocol import UNKNOWN_PROCESS
 from tasker.store.sqlite.driver import READ, Driver, execute, fetch, json_text, stop_task
 
 
@@ -23,7 +26,13 @@ class Workers(Driver):
     """Leases, wake-ups, and the janitor's duties."""
 
     async def register_worker(
-        self, name: str, *, lease: timedelta, slots: int, handlers: Sequence[str]
+        self,
+        name: str,
+        *,
+        lease: timedelta,
+        slots: int,
+        handlers: Sequence[str],
+        process: WorkerProcess = UNKNOWN_PROCESS,
     ) -> WorkerId:
         rows = await self._change(
             "register_worker",
@@ -31,6 +40,12 @@ class Workers(Driver):
             lease=lease.total_seconds(),
             slots=slots,
             handlers=json_text(list(handlers)),
+            labels=codec.dumps(process.labels),
+            build=process.build,
+            sdk=process.sdk,
+            principal=process.principal,
+            host=process.host,
+            pid=process.pid,
             now=self._now(),
         )
         return WorkerId(rows[0][0])
@@ -68,7 +83,7 @@ class Workers(Driver):
 
     async def expired(self, limit: int) -> list[ExpiredAttempt]:
         rows = await self._all("expired", now=self._now(), limit=limit)
-        return [ExpiredAttempt(Claim(*row[:4]), row[4], row[5]) for row in rows]
+        return [ExpiredAttempt(Claim(*row[:4]), *row[4:]) for row in rows]
 
     async def sweep(self) -> list[TaskEnd]:
         def look(on: sqlite3.Connection) -> bool:

@@ -3,11 +3,13 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 
-from tasker.model import Claim, JsonText, StepStatus, TaskStatus, completed, released
+from tasker.model import Claim, JsonText, StepStatus, TaskStatus, completed, lost, released
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
+    ERROR,
     SECOND,
     ManualWorker,
     StoreTests,
@@ -109,6 +111,50 @@ class TestClaims(StoreTests):
         assert {1, 3} == {claim.no for claim in claims}
         assert [] == await (await ManualWorker.hire(store, handlers=set())).claim()
 
+    async def test_a_level_of_priority_is_worth_a_minute(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        An urgent task overtakes older ones, and none that are older by more than its lead.
+        """
+        template = await put(store, one())
+        old = await create(store, template, priority=0)
+        await subject.advance(SECOND * 90)
+        normal = await create(store, template)
+        urgent = await create(store, template, priority=4)
+        hand = await ManualWorker.hire(store)
+
+        claimed = [(await hand.claim(1))[0].task_id for _ in range(3)]
+
+        assert [urgent, normal, old] == claimed
+
+    async def test_a_low_priority_is_not_starved(self, store: Store, subject: Subject) -> None:
+        """
+        After four minutes it goes before the most urgent task that is new.
+        """
+        template = await put(store, one())
+        old = await create(store, template, priority=0)
+        await subject.advance(SECOND * 241)
+        urgent = await create(store, template, priority=4)
+        hand = await ManualWorker.hire(store)
+
+        assert [old, urgent] == [(await hand.claim(1))[0].task_id for _ in range(2)]
+
+    async def test_freed_steps_keep_the_priority_of_their_task(self, store: Store) -> None:
+        """
+        Also those that a settlement claims at once.
+        """
+        template = await put(store, chain())
+        await create(store, template)
+        urgent = await create(store, template, priority=4)
+        hand = await ManualWorker.hire(store)
+        first, second = await hand.claim()
+        await hand.complete(second, first)
+
+        (claim,) = await hand.claim(1)
+
+        assert (urgent, 2) == claim[:2]
+
     async def test_namespaces_do_not_share_queues(self, store: Store) -> None:
         """
         Two teams may have a handler of one name.
@@ -117,7 +163,9 @@ class TestClaims(StoreTests):
         foreign = await put(store, replace(one(), namespace="other"))
         await create(store, template)
         theirs = await create(store, foreign)
-        queues = [queue.id for queue in await store.queues() if queue.namespace == "other"]
+        queues = [
+            no for queue in await store.queues() if queue.namespace == "other" for no in queue.ids
+        ]
         hand = await ManualWorker.hire(store)
 
         claimed = await store.claim(hand.id, queues, 10)
@@ -190,12 +238,14 @@ class TestClaims(StoreTests):
         seen.append(await hand.claim_one())
         await hand.settle(released(seen[-1]))
         seen.append(await hand.claim_one())
+        await hand.settle(lost(seen[-1], ERROR, timedelta(0)))
+        seen.append(await hand.claim_one())
         await hand.fail(seen[-1])
         await store.retry_steps(task_id, ACT)
         seen.append(await hand.claim_one())
 
-        assert [1, 2, 3, 4] == [claim.attempt for claim in seen]
-        assert [1, 2, 2, 1] == [claim.counted_attempts for claim in seen]
+        assert [1, 2, 3, 4, 5] == [claim.attempt for claim in seen]
+        assert [1, 2, 2, 2, 1] == [claim.counted_attempts for claim in seen]
 
     async def test_no_two_claim_the_same(self, stores: list[Store]) -> None:
         """

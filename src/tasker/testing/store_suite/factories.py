@@ -166,9 +166,10 @@ class ManualWorker:
     ) -> Self:
         """Register a worker for the queues of `handlers` that there are by now; None: for all."""
         queues = [
-            queue.id
+            no
             for queue in await store.queues()
             if handlers is None or queue.handler in handlers
+            for no in queue.ids
         ]
         worker = await store.register_worker(
             name, lease=lease, slots=100, handlers=sorted(handlers or ())

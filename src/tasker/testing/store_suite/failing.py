@@ -15,6 +15,7 @@ from tasker.model import (
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
+    ACT,
     ERROR,
     SECOND,
     ManualWorker,
@@ -118,17 +119,38 @@ class TestRetries(StoreTests):
         outcomes = [row.outcome for row in await store.history(task_id)]
         assert [AttemptOutcome.RELEASED, AttemptOutcome.RETRY] == outcomes
 
-    async def test_a_lost_attempt_costs_a_try(self, store: Store) -> None:
+    async def test_lost_attempts_are_counted_apart(self, store: Store, subject: Subject) -> None:
         """
-        What kills its worker must not be tried for ever.
+        A death is not the fault of all that ran beside it, and has a bound of its own.
         """
         task_id = await begin(store, one())
-        hand = await ManualWorker.hire(store)
+        hand = await ManualWorker.hire(store, lease=SECOND * 300)
 
         await hand.settle(lost(await hand.claim_one(), ERROR, SECOND * 0))
+        dying = await ManualWorker.hire(store, lease=SECOND * 30)
+        claim = await dying.claim_one()
+        await subject.advance(SECOND * 31)
+        (expired,) = await store.expired(10)
 
-        assert (2, 2) == (await hand.claim_one())[2:4]
+        assert (2, 1) == claim[2:4]
+        assert (claim[:3], 1) == (expired.claim[:3], expired.lost_attempts)
         assert [AttemptOutcome.LOST] == [row.outcome for row in await store.history(task_id)]
+
+    async def test_a_retry_by_hand_forgets_losses(self, store: Store, subject: Subject) -> None:
+        """
+        The step starts over.
+        """
+        task_id = await begin(store, one())
+        hand = await ManualWorker.hire(store, lease=SECOND * 300)
+        await hand.settle(lost(await hand.claim_one(), ERROR, SECOND * 0))
+        await hand.fail(await hand.claim_one())
+        await store.retry_steps(task_id, ACT)
+        await (await ManualWorker.hire(store, lease=SECOND * 30)).claim_one()
+        await subject.advance(SECOND * 31)
+
+        (expired,) = await store.expired(10)
+
+        assert 0 == expired.lost_attempts
 
 
 class TestCheckpoints(StoreTests):

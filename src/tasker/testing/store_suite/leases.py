@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tasker.errors import LeaseLost
-from tasker.model import JsonText, WorkerId, lost
+from tasker.model import JsonText, WorkerId, WorkerProcess, lost
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -62,12 +62,13 @@ class TestLeases(StoreTests):
         self, store: Store, subject: Subject
     ) -> None:
         """
-        With what decides over a retry: the template, the counted attempts, the worker's name.
+        With what decides over a retry: the template, attempts counted and lost, the worker's name.
         """
         template = await put(store, one())
         task_id = await create(store, template)
         hand = await ManualWorker.hire(store, "sleeper")
         await hand.retry(await hand.claim_one())
+        await hand.settle(lost(await hand.claim_one(), ERROR, timedelta(0)))
         claim = await hand.claim_one()
         await store.checkpoint(claim, JsonText("7"))
         healthy = await store.expired(10)
@@ -76,8 +77,8 @@ class TestLeases(StoreTests):
         (found,) = await store.expired(10)
 
         assert [] == healthy
-        assert (task_id, 1, 2, 2) == found.claim[:4]
-        assert (template, "sleeper") == (found.template_id, found.worker)
+        assert (task_id, 1, 3, 2) == found.claim[:4]
+        assert (template, "sleeper", 1) == found[1:]
 
     async def test_the_living_are_not_listed(self, store: Store, subject: Subject) -> None:
         """
@@ -238,7 +239,7 @@ class TestWorkerList(StoreTests):
         await begin(store, graph("pair", a="", b=""))
         await ManualWorker.hire(store, "first")
         worker = await store.register_worker("second", lease=LEASE, slots=7, handlers=["a", "b's"])
-        await store.claim(worker, [queue.id for queue in await store.queues()], 10)
+        await store.claim(worker, [no for queue in await store.queues() for no in queue.ids], 10)
 
         second, first = await store.list_workers()
 
@@ -252,6 +253,25 @@ class TestWorkerList(StoreTests):
         )
         assert LEASE == second.lease_until - second.started_at
         assert 0 == first.running
+
+    async def test_a_worker_is_listed_with_what_it_says_of_its_process(self, store: Store) -> None:
+        """
+        All of it optional.
+        """
+        process = WorkerProcess(
+            host="box-1",
+            pid=4711,
+            labels={"gpu": "true"},
+            build="2.1.0",
+            sdk="ruby 0.3",
+            principal="payments-worker",
+        )
+        await store.register_worker("described", lease=LEASE, slots=1, handlers=[], process=process)
+        await ManualWorker.hire(store)
+
+        silent, described = await store.list_workers()
+
+        assert (WorkerProcess(), process) == (silent.process, described.process)
 
     async def test_the_dead_are_shown_for_a_day(self, store: Store, subject: Subject) -> None:
         """

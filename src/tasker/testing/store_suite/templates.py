@@ -227,7 +227,22 @@ class TestTemplates(StoreTests):
 
         assert ["a", "b", "c", "d", "e"] == sorted(queue.handler for queue in queues)
         assert {"suite"} == {queue.namespace for queue in queues}
-        assert len(queues) == len({queue.id for queue in queues})
+        assert 5 * len(queues) == len({no for queue in queues for no in queue.ids})
+
+    async def test_a_queue_has_an_id_for_each_priority(self, store: Store) -> None:
+        """
+        Consecutive ones, that no other queue has.
+        """
+        await put(store, graph("pair", a="", b=""))
+        await put(store, graph("more", b="", c=""))
+
+        queues = await store.queues()
+
+        assert [list(range(queue.base, queue.base + 5)) for queue in queues] == [
+            queue.ids for queue in queues
+        ]
+        assert 15 == len({no for queue in queues for no in queue.ids})
+        assert {("", False)} == {(queue.requirement, queue.gated) for queue in queues}
 
     async def test_registering_the_same_at_once_makes_one(self, stores: list[Store]) -> None:
         """

@@ -18,20 +18,20 @@ begin
         from unnest(p_queues) as q (id)
         cross join lateral (
             select s.run_at from step s
-            where s.queue_id = q.id and s.state = 1
+            where s.queue_id = q.id and s.state = {ENQUEUED}
             order by s.run_at
             limit 1
         ) as head
         where head.run_at <= now()
-        order by head.run_at
+        order by head.run_at - (q.id % 5) * interval '1 min'
     loop
         return query
             update step s
-            set state = 2, worker = p_worker, attempt = s.attempt + 1, claimed_at = now(),
+            set state = {IN_PROGRESS}, worker = p_worker, attempt = s.attempt + 1, claimed_at = now(),
                 enqueued_at = greatest(s.enqueued_at, s.run_at)   -- of a retry: when it was due
             where s.ctid = any (array(
                 select d.ctid from step d
-                where d.queue_id = v_queue and d.state = 1 and d.run_at <= now()
+                where d.queue_id = v_queue and d.state = {ENQUEUED} and d.run_at <= now()
                 order by d.run_at, d.task_id, d.no
                 limit v_left
                 for update skip locked
@@ -52,7 +52,7 @@ begin
             from unnest(p_queues) as q (id)
             cross join lateral (
                 select s.run_at from step s
-                where s.queue_id = q.id and s.state = 1 and s.run_at > now()
+                where s.queue_id = q.id and s.state = {ENQUEUED} and s.run_at > now()
                 order by s.run_at
                 limit 1
             ) as head;

@@ -7,7 +7,7 @@
 create or replace function create_tasks(
     p_id uuid[], p_template int[], p_context text[], p_correlation text[], p_parent uuid[],
     p_key text[], p_digest text[], p_created_by text[], p_reason text[], p_tags text[],
-    p_trace text[], p_run_at timestamptz[], p_deadline float8[],
+    p_trace text[], p_run_at timestamptz[], p_deadline float8[], p_priority smallint[],
     p_worker bigint, p_queues int[], p_claim int
 )
 returns table (kind int, task_id uuid, no int, found uuid)
@@ -76,16 +76,16 @@ begin
         end if;
     end if;
 
-    insert into task (id, template_id, open_sinks, deadline, correlation_id, parent_id,
+    insert into task (id, template_id, priority, open_sinks, deadline, correlation_id, parent_id,
                       idempotency_key, created_by, reason, tags, trace, context)
-    select g.id, g.template_id, t.sinks, now() + g.deadline * interval '1 s', g.correlation_id,
+    select g.id, g.template_id, g.priority, t.sinks, now() + g.deadline * interval '1 s', g.correlation_id,
            g.parent_id, g.key, g.created_by, g.reason,
            case when g.tags is null then '{}' else array(select json_array_elements_text(g.tags::json)) end,
            g.trace, g.context::json
     from unnest(p_id, p_template, p_context, p_correlation, p_parent, p_key, p_created_by,
-                p_reason, p_tags, p_trace, p_deadline)
+                p_reason, p_tags, p_trace, p_deadline, p_priority)
          as g (id, template_id, context, correlation_id, parent_id, key, created_by,
-               reason, tags, trace, deadline)
+               reason, tags, trace, deadline, priority)
     join template t on t.id = g.template_id
     where g.id <> all (v_taken);
 
@@ -93,23 +93,23 @@ begin
         return query
         with root as materialized (
             select g.id, s.no, row_number() over (order by g.id, s.no) as rank
-            from unnest(p_id, p_template, p_run_at) as g (id, template_id, run_at)
+            from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
             join template_step s on s.template_id = g.template_id
             where s.pending_parents = 0 and g.id <> all (v_taken)
-              and s.queue_id = any (p_queues) and coalesce(g.run_at <= now(), true)
+              and s.queue_id + g.priority = any (p_queues) and coalesce(g.run_at <= now(), true)
         ), mine as materialized (
             select root.id, root.no from root where root.rank <= p_claim
         ), stored as (
             insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at,
                               enqueued_at, attempt, worker, claimed_at)
-            select g.id, s.no, s.name, s.queue_id, s.pending_parents, s.children,
-                   case when m.no is not null then 2 when s.pending_parents = 0 then 1 else 0 end,
+            select g.id, s.no, s.name, s.queue_id + g.priority, s.pending_parents, s.children,
+                   case when m.no is not null then {IN_PROGRESS} when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
                    case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
                    case when s.pending_parents = 0 then now() end,
                    case when m.no is not null then 1 else 0 end,
                    case when m.no is not null then p_worker end,
                    case when m.no is not null then now() end
-            from unnest(p_id, p_template, p_run_at) as g (id, template_id, run_at)
+            from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
             join template_step s on s.template_id = g.template_id
             left join mine m on m.id = g.id and m.no = s.no
             where g.id <> all (v_taken)
@@ -118,11 +118,11 @@ begin
         get diagnostics v_claimed = row_count;
     else
         insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at)
-        select g.id, s.no, s.name, s.queue_id, s.pending_parents, s.children,
-               case when s.pending_parents = 0 then 1 else 0 end,
+        select g.id, s.no, s.name, s.queue_id + g.priority, s.pending_parents, s.children,
+               case when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
                case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
                case when s.pending_parents = 0 then now() end
-        from unnest(p_id, p_template, p_run_at) as g (id, template_id, run_at)
+        from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
         join template_step s on s.template_id = g.template_id
         where g.id <> all (v_taken);
     end if;

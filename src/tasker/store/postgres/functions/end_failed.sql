@@ -10,24 +10,24 @@ declare
     v_ended uuid[];
 begin
     perform from task
-    where id = any (p_tasks) and has_failed_step and state = 0
+    where id = any (p_tasks) and has_failed_step and state = {OPEN}
     order by id
     for update;
 
     with ended as (
         update task
-        set state = 5,
+        set state = {ERROR},
             ended_at = now(),
             error = (
                 select json_build_object(
                     'message', count(*) || ' step' || case when count(*) > 1 then 's' else '' end || ' failed',
                     'steps', json_agg(step.name order by step.no)
                 )
-                from step where step.task_id = task.id and step.state = 5
+                from step where step.task_id = task.id and step.state = {ERROR}
             )
-        where id = any (p_tasks) and has_failed_step and state = 0
+        where id = any (p_tasks) and has_failed_step and state = {OPEN}
           and not exists (
-              select from step where step.task_id = task.id and step.state in (1, 2, 3)
+              select from step where step.task_id = task.id and step.state in ({ENQUEUED}, {IN_PROGRESS}, {WAITING})
           )
         returning id
     )

@@ -21,7 +21,7 @@ as $$
 declare
     v_accepted int[];
     v_failed uuid[];
-    v_failed_tasks uuid[];                        -- tasks that are, and others that are written
+    v_failed_tasks uuid[];                   -- tasks with a failed step, and others to lock with them
     v_child_task uuid[];
     v_child_no int[];
     v_parents int[];
@@ -37,9 +37,11 @@ begin
         order by g.task_id, g.no
     ), settled as materialized (
         update step s
-        set state = case g.outcome when 0 then 4 when 2 then 5 when 6 then 8 else 1 end,
-            run_at = case when g.outcome in (1, 3, 4) then now() + g.delay * interval '1 s' else s.run_at end,
-            uncounted_attempts = s.uncounted_attempts + (g.outcome = 4)::int,
+        set state = case g.outcome when {OUTCOME.COMPLETE} then {COMPLETE} when {OUTCOME.ERROR} then {ERROR}
+                                   when {OUTCOME.RESOLVED_MANUALLY} then {RESOLVED_MANUALLY} else {ENQUEUED} end,
+            run_at = case when g.outcome in ({OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}) then now() + g.delay * interval '1 s' else s.run_at end,
+            uncounted_attempts = s.uncounted_attempts + (g.outcome in ({OUTCOME.LOST}, {OUTCOME.RELEASED}))::int,
+            lost_attempts = s.lost_attempts + (g.outcome = {OUTCOME.LOST})::int,
             settled_at = now(),
             result = g.result::json,
             error = g.error::json
@@ -47,7 +49,7 @@ begin
         where s.task_id = g.task_id
           and s.no = g.no
           and s.attempt = g.attempt          -- the fence
-          and s.state::int = 2
+          and s.state::int = {IN_PROGRESS}
         returning s.task_id, s.no, s.attempt, s.children, s.run_at, s.worker, s.claimed_at,
                   s.enqueued_at, g.outcome, g.error, g.ord
     ), history as (
@@ -57,14 +59,14 @@ begin
     ), child as (
         select d.task_id, c.no, count(*)::int as parents, min(d.run_at) as run_at
         from settled d cross join lateral unnest(d.children) as c (no)
-        where d.outcome in (0, 6)
+        where d.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RESOLVED_MANUALLY})
         group by d.task_id, c.no
         order by d.task_id, c.no
     )
     select d.accepted, d.failed, c.*
     into v_accepted, v_failed, v_child_task, v_child_no, v_parents, v_run_at
     from (
-        select array_agg(ord) as accepted, array_agg(task_id) filter (where outcome = 2) as failed
+        select array_agg(ord) as accepted, array_agg(task_id) filter (where outcome = {OUTCOME.ERROR}) as failed
         from settled
     ) d, (
         select array_agg(task_id), array_agg(no), array_agg(parents), array_agg(run_at) from child
@@ -74,8 +76,8 @@ begin
         with freed as (
             update step s
             set pending_parents = s.pending_parents - c.parents,
-                state = case when s.pending_parents > c.parents then 0
-                             when c.rank <= p_claim and s.queue_id = any (p_queues) then 2 else 1 end,
+                state = case when s.pending_parents > c.parents then {PENDING}
+                             when c.rank <= p_claim and s.queue_id = any (p_queues) then {IN_PROGRESS} else {ENQUEUED} end,
                 attempt = s.attempt + (s.pending_parents = c.parents and c.rank <= p_claim
                                        and s.queue_id = any (p_queues))::int,
                 worker = case when s.pending_parents = c.parents and c.rank <= p_claim
@@ -86,20 +88,20 @@ begin
                                        and s.queue_id = any (p_queues) then now() end
             from unnest(v_child_task, v_child_no, v_parents, v_run_at)
                  with ordinality as c (task_id, no, parents, run_at, rank)
-            where c.no > 0 and s.task_id = c.task_id and s.no = c.no and s.state::int = 0
+            where c.no > 0 and s.task_id = c.task_id and s.no = c.no and s.state::int = {PENDING}
             returning s.task_id, s.no, s.state
         )
-        select array_agg(f.task_id) filter (where f.state = 2),
-               array_agg(f.no) filter (where f.state = 2),
-               count(*) filter (where f.state = 1)
+        select array_agg(f.task_id) filter (where f.state = {IN_PROGRESS}),
+               array_agg(f.no) filter (where f.state = {IN_PROGRESS}),
+               count(*) filter (where f.state = {ENQUEUED})
         into v_claimed_task, v_claimed_no, v_left
         from freed f;
     end if;
 
-    if v_failed is not null or exists (select from task where has_failed_step and state = 0) then
+    if v_failed is not null or exists (select from task where has_failed_step and state = {PENDING}) then
         v_failed_tasks := array(
             select t.id from task t
-            where t.id = any (p_task) and t.state::int = 0 and (
+            where t.id = any (p_task) and t.state::int = {OPEN} and (
                 t.has_failed_step or t.id = any (v_failed) or t.id in (
                     select c.task_id from unnest(v_child_task, v_child_no) as c (task_id, no) where c.no = 0
                 )
@@ -112,13 +114,13 @@ begin
         with sunk as (
             update task t
             set open_sinks = t.open_sinks - c.parents,
-                state = case when t.open_sinks = c.parents then 4 else t.state end,
+                state = case when t.open_sinks = c.parents then {COMPLETE} else t.state end,
                 ended_at = case when t.open_sinks = c.parents then now() end
             from unnest(v_child_task, v_child_no, v_parents) as c (task_id, no, parents)
-            where c.no = 0 and t.id = c.task_id and t.state::int = 0
+            where c.no = 0 and t.id = c.task_id and t.state::int = {OPEN}
             returning t.id, t.state
         )
-        select array_agg(k.id) filter (where k.state = 4) into v_ended from sunk k;
+        select array_agg(k.id) filter (where k.state = {COMPLETE}) into v_ended from sunk k;
         if v_ended is not null then
             perform wake_parents(v_ended);
         end if;
@@ -126,12 +128,12 @@ begin
 
     if v_failed is not null then
         update task t set has_failed_step = true
-        where t.id = any (v_failed) and t.state::int = 0 and not t.has_failed_step;
+        where t.id = any (v_failed) and t.state::int = {OPEN} and not t.has_failed_step;
     end if;
     if cardinality(v_failed_tasks) > 0 then
-        return query select 2, e, 5, 0 from end_failed(v_failed_tasks) as e;
+        return query select 2, e, {ERROR}, 0 from end_failed(v_failed_tasks) as e;
     end if;
-    if v_left > 0 or p_outcome && '{3,4}'::smallint[] then   -- lost and released: for others
+    if v_left > 0 or p_outcome && array[{OUTCOME.LOST}, {OUTCOME.RELEASED}]::smallint[] then   -- lost and released: for others
         perform wake();
     end if;
     if coalesce(cardinality(v_accepted), 0) < cardinality(p_task) then
@@ -142,5 +144,5 @@ begin
     return query
         select 1, c.task_id, c.no, 1 from unnest(v_claimed_task, v_claimed_no) as c (task_id, no)
         union all
-        select 2, e, 4, 0 from unnest(v_ended) as e;
+        select 2, e, {COMPLETE}, 0 from unnest(v_ended) as e;
 end $$;

@@ -6,8 +6,8 @@ set enable_indexscan = off set enable_indexonlyscan = off
 as $$
 begin
     update step
-    set state = 1, run_at = now(), enqueued_at = now(), waits_for = null
-    where state = 3 and waits_for = any (p_ended);
+    set state = {ENQUEUED}, run_at = now(), enqueued_at = now(), waits_for = null
+    where state = {WAITING} and waits_for = any (p_ended);
     if found then
         perform wake();
     end if;

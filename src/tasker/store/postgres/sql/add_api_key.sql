@@ -1,5 +1,5 @@
--- Keep an API key. :prefix, :digest, :name, :created_by text, :scopes, :namespaces, :roles text[],
+-- Keep an API key. :prefix, :digest, :name, :created_by text, :scopes, :namespaces, :roles, :groups text[],
 -- :expires_at timestamptz or null
-insert into api_key (prefix, digest, name, scopes, namespaces, roles, created_by, expires_at)
-values (:prefix, :digest, :name, :scopes, :namespaces, :roles, :created_by, :expires_at)
-returning id, name, prefix, scopes, namespaces, roles, created_by, created_at, expires_at, revoked_at, last_used_at
+insert into api_key (prefix, digest, name, scopes, namespaces, roles, groups, created_by, expires_at)
+values (:prefix, :digest, :name, :scopes, :namespaces, :roles, :groups, :created_by, :expires_at)
+returning id, name, prefix, scopes, namespaces, roles, groups, created_by, created_at, expires_at, revoked_at, last_used_at

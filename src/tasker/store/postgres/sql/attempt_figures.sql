@@ -12,13 +12,13 @@ with sample as materialized (
     select a.task_id, s.template_id, a.outcome, extract(epoch from a.settled_at - a.claimed_at)::float8 as seconds
     from sample s
     cross join lateral (select * from attempt where attempt.task_id = s.id) a
-    where a.outcome in (0, 1, 2, 3)
+    where a.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})
     limit :most_attempts::int
 )
-select count(*), count(*) filter (where outcome = 0), count(*) filter (where outcome in (1, 2, 3)),
-       coalesce(avg(seconds) filter (where outcome = 0), 0),
-       coalesce(percentile_disc(0.5) within group (order by seconds) filter (where outcome = 0), 0),
-       coalesce(percentile_disc(0.95) within group (order by seconds) filter (where outcome = 0), 0),
-       coalesce(percentile_disc(0.99) within group (order by seconds) filter (where outcome = 0), 0),
+select count(*), count(*) filter (where outcome = {OUTCOME.COMPLETE}), count(*) filter (where outcome in ({OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})),
+       coalesce(avg(seconds) filter (where outcome = {OUTCOME.COMPLETE}), 0),
+       coalesce(percentile_disc(0.5) within group (order by seconds) filter (where outcome = {OUTCOME.COMPLETE}), 0),
+       coalesce(percentile_disc(0.95) within group (order by seconds) filter (where outcome = {OUTCOME.COMPLETE}), 0),
+       coalesce(percentile_disc(0.99) within group (order by seconds) filter (where outcome = {OUTCOME.COMPLETE}), 0),
        (select r.task_id::text from ran r order by r.task_id limit 1)
 from ran

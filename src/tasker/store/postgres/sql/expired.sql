@@ -1,7 +1,7 @@
 -- Attempts under way whose worker's lease expired. :limit int
-select s.task_id::text, s.no, s.attempt, s.attempt - s.uncounted_attempts, t.template_id, w.name
+select s.task_id::text, s.no, s.attempt, s.attempt - s.uncounted_attempts, t.template_id, w.name, s.lost_attempts
 from worker w
-join step s on s.worker = w.id and s.state = 2
+join step s on s.worker = w.id and s.state = {IN_PROGRESS}
 join task t on t.id = s.task_id
 where w.lease_until <= now()
 limit :limit::int

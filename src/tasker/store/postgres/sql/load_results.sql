@@ -2,4 +2,4 @@
 select s.task_id::text, s.no, s.result::text
 from unnest(:tasks::uuid[], :nos::int[]) as g (task_id, no)
 join step s on s.task_id = g.task_id and s.no = g.no
-where s.state in (4, 7, 8)
+where s.state in ({COMPLETE}, {SKIPPED}, {RESOLVED_MANUALLY})

@@ -2,6 +2,6 @@
 select no, name, state, attempt, attempt - uncounted_attempts
 from step
 where task_id = :task_id::uuid
-  and (no = any (:nos::int[]) or (:nos is null and state = 5))
+  and (no = any (:nos::int[]) or (:nos is null and state = {ERROR}))
 order by no
 for update

@@ -3,5 +3,5 @@
 select g.ord::int
 from unnest(:tasks::uuid[], :nos::int[], :attempts::int[]) with ordinality as g (task_id, no, attempt, ord)
 left join step s on s.task_id = g.task_id and s.no = g.no
-     and s.state = 2 and s.attempt = g.attempt and s.worker = :worker
+     and s.state = {IN_PROGRESS} and s.attempt = g.attempt and s.worker = :worker
 where s.task_id is null

@@ -1,6 +1,6 @@
 -- Lock open tasks past their deadline. :limit int
 select id::text from task
-where state = 0 and deadline <= now()
+where state = {OPEN} and deadline <= now()
 order by deadline
 limit :limit::int
 for update skip locked

@@ -2,16 +2,16 @@
 -- end unnoticed meanwhile. :task_id uuid, :no int, :attempt int, :waits_for uuid, :over boolean
 with held as (
     select task_id, no, attempt, worker, enqueued_at, claimed_at from step
-    where task_id = :task_id::uuid and no = :no and attempt = :attempt and state = 2
+    where task_id = :task_id::uuid and no = :no and attempt = :attempt and state = {IN_PROGRESS}
     for update
 ), parked as (
     update step
-    set state = case when :over::boolean then 1 else 3 end,
+    set state = case when :over::boolean then {ENQUEUED} else {WAITING} end,
         waits_for = case when :over then null else :waits_for::uuid end,
         run_at = now(), enqueued_at = now(), settled_at = now(),
         uncounted_attempts = step.uncounted_attempts + 1
     from held where step.task_id = held.task_id and step.no = held.no
 )
 insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
-select task_id, no, attempt, 7, worker, enqueued_at, claimed_at, now() from held
+select task_id, no, attempt, {OUTCOME.PARKED}, worker, enqueued_at, claimed_at, now() from held
 returning no

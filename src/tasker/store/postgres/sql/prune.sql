@@ -2,12 +2,14 @@
 -- :ended_before timestamptz, :limit int
 with doomed as (
     select id from task
-    where state <> 0 and ended_at < :ended_before::timestamptz
+    where state <> {OPEN} and ended_at < :ended_before::timestamptz
     order by id
     limit :limit::int
     for update skip locked
 ), keys as (
     delete from task_key using doomed where task_id = doomed.id
+), attributes as (
+    delete from task_attribute using doomed where task_id = doomed.id
 ), audits as (
     delete from audit using doomed where task_id = doomed.id
 ), attempts as (

@@ -10,12 +10,12 @@ with sample as materialized (
 )
 select p.namespace, p.name, p.version, avg(s.seconds), max(s.seconds), count(*),
        avg(t.steps)::float8,
-       count(*) filter (where s.state = 5), max(s.ended_at)
+       count(*) filter (where s.state = {ERROR}), max(s.ended_at)
 from sample s
 join template p on p.id = s.template_id
 join (select template_id, count(*) as steps from template_step group by template_id) t
      on t.template_id = s.template_id
-where s.state in (4, 5)
+where s.state in ({COMPLETE}, {ERROR})
 group by p.namespace, p.name, p.version
 having count(*) >= :min_executions::int
 order by 4 desc, 1, 2, 3

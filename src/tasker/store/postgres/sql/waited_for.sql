@@ -4,7 +4,7 @@
 with open as materialized (
     select id, template_id
     from task
-    where state = 0
+    where state = {OPEN}
       and id >= :since::uuid
       and (:templates::int[] is null or template_id = any (:templates))
     order by id desc
@@ -14,10 +14,10 @@ with open as materialized (
            extract(epoch from now() - greatest(s.enqueued_at, s.run_at))::float8 as seconds
     from open o
     cross join lateral (select * from step where step.task_id = o.id) s
-    where s.state in (1, 2, 3, 5) and s.children <> '{0}'
+    where s.state in ({ENQUEUED}, {IN_PROGRESS}, {WAITING}, {ERROR}) and s.children <> '{0}'
     limit :most_steps::int
 )
-select p.namespace, p.name, p.version, h.name, count(*), count(*) filter (where h.state = 5),
+select p.namespace, p.name, p.version, h.name, count(*), count(*) filter (where h.state = {ERROR}),
        sum(h.children)::int, coalesce(avg(greatest(h.seconds, 0)), 0)
 from head h
 join template p on p.id = h.template_id

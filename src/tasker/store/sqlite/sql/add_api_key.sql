@@ -1,5 +1,5 @@
--- Keep an API key. :prefix, :digest, :name, :created_by text, :scopes, :namespaces, :roles text (JSON lists),
+-- Keep an API key. :prefix, :digest, :name, :created_by text, :scopes, :namespaces, :roles, :groups text (JSON lists),
 -- :expires_at real or null, :now real
-insert into api_key (prefix, digest, name, scopes, namespaces, roles, created_by, created_at, expires_at)
-values (:prefix, :digest, :name, :scopes, :namespaces, :roles, :created_by, :now, :expires_at)
-returning id, name, prefix, scopes, namespaces, roles, created_by, created_at, expires_at, revoked_at, last_used_at
+insert into api_key (prefix, digest, name, scopes, namespaces, roles, groups, created_by, created_at, expires_at)
+values (:prefix, :digest, :name, :scopes, :namespaces, :roles, :groups, :created_by, :now, :expires_at)
+returning id, name, prefix, scopes, namespaces, roles, groups, created_by, created_at, expires_at, revoked_at, last_used_at

@@ -1,4 +1,15 @@
--- Make the queues that are missing. :namespace text, :handlers text (JSON list)
-insert into queue (namespace, handler)
-select :namespace, value from json_each(:handlers) where true
-on conflict (namespace, handler) do nothing
+-- Make the queues that are missing. :namespace text, :steps text: see add_template_steps.sql
+-- Ids go up in fives, one for each priority, and no id is given out twice.
+insert into queue (id, namespace, handler, requirement)
+select 5 * row_number() over (order by g.handler, g.requirement)
+       + coalesce((select seq from sqlite_sequence where name = 'queue'), 0),
+       :namespace, g.handler, g.requirement
+from (
+    select distinct json_extract(value, '$[2]') as handler, json_extract(value, '$[3]') as requirement
+    from json_each(:steps)
+) g
+where not exists (
+    select 1 from queue q
+    where q.namespace = :namespace and q.handler = g.handler
+      and q.requirement = g.requirement and q.gated = 0
+)

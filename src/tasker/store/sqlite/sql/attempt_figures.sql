@@ -12,15 +12,15 @@ with sample as materialized (
     select a.task_id, s.template_id, a.outcome, a.settled_at - a.claimed_at as seconds
     from sample s
     cross join attempt a on a.task_id = s.id
-    where a.outcome in (0, 1, 2, 3)
+    where a.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})
     limit :most_attempts
 ), ranked as materialized (
     select seconds, cume_dist() over (order by seconds) as share
     from ran
-    where outcome = 0
+    where outcome = {OUTCOME.COMPLETE}
 )
-select count(*), count(*) filter (where outcome = 0), count(*) filter (where outcome in (1, 2, 3)),
-       coalesce(avg(seconds) filter (where outcome = 0), 0),
+select count(*), count(*) filter (where outcome = {OUTCOME.COMPLETE}), count(*) filter (where outcome in ({OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})),
+       coalesce(avg(seconds) filter (where outcome = {OUTCOME.COMPLETE}), 0),
        coalesce((select min(seconds) from ranked where share >= 0.5), 0),
        coalesce((select min(seconds) from ranked where share >= 0.95), 0),
        coalesce((select min(seconds) from ranked where share >= 0.99), 0),

@@ -1,10 +1,10 @@
 -- Lease due steps of one queue, the oldest first. :worker int, :queue int, :limit int, :now real
 update step
-set state = 2, worker = :worker, attempt = attempt + 1, claimed_at = :now,
+set state = {IN_PROGRESS}, worker = :worker, attempt = attempt + 1, claimed_at = :now,
     enqueued_at = max(enqueued_at, run_at)   -- of a retry: when it was due
 where (task_id, no) in (
     select task_id, no from step
-    where queue_id = :queue and state = 1 and run_at <= :now
+    where queue_id = :queue and state = {ENQUEUED} and run_at <= :now
     order by run_at
     limit :limit
 )

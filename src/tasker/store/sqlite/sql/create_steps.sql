@@ -1,6 +1,7 @@
 -- Store the steps of new tasks; roots become enqueued. :now real, :tasks text: see create_tasks.sql
 insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at)
-select json_extract(g.value, '$[0]'), s.no, s.name, s.queue_id, s.pending_parents, s.children, s.pending_parents = 0,
+select json_extract(g.value, '$[0]'), s.no, s.name, s.queue_id + json_extract(g.value, '$[13]'),
+       s.pending_parents, s.children, case when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
        case when s.pending_parents = 0 then coalesce(json_extract(g.value, '$[11]'), :now) end,
        case when s.pending_parents = 0 then :now end
 from json_each(:tasks) as g

@@ -11,13 +11,13 @@ with sample as materialized (
     select a.task_id, s.template_id, a.outcome, a.error, a.settled_at
     from sample s
     cross join attempt a on a.task_id = s.id
-    where a.outcome in (0, 1, 2, 3)
+    where a.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})
     limit :most_attempts
 )
 select coalesce(json_extract(error, '$.type'), 'unknown'), json_extract(error, '$.code'), count(*),
-       count(*) filter (where outcome = 2), max(settled_at)
+       count(*) filter (where outcome = {OUTCOME.ERROR}), max(settled_at)
 from ran
-where outcome in (1, 2, 3)
+where outcome in ({OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})
 group by 1, 2
 order by 3 desc, 1, 2
 limit :limit

@@ -8,16 +8,16 @@ from task t
 join template p on p.id = t.template_id
 join (
     select s.task_id,
-           sum(s.state = 0) as pending,
-           sum(s.state = 1 and (s.attempt = 0 or s.run_at <= :now)) as enqueued,
-           sum(s.state = 1 and s.attempt > 0 and s.run_at > :now) as waiting_for_retry,
-           sum(s.state = 2) as in_progress,
-           sum(s.state = 3) as waiting,
-           sum(s.state = 4) as complete,
-           sum(s.state = 5) as error,
-           sum(s.state = 6) as cancelled,
-           sum(s.state = 7) as skipped,
-           sum(s.state = 8) as resolved_manually,
+           sum(s.state = {PENDING}) as pending,
+           sum(s.state = {ENQUEUED} and (s.attempt = 0 or s.run_at <= :now)) as enqueued,
+           sum(s.state = {ENQUEUED} and s.attempt > 0 and s.run_at > :now) as waiting_for_retry,
+           sum(s.state = {IN_PROGRESS}) as in_progress,
+           sum(s.state = {WAITING}) as waiting,
+           sum(s.state = {COMPLETE}) as complete,
+           sum(s.state = {ERROR}) as error,
+           sum(s.state = {CANCELLED}) as cancelled,
+           sum(s.state = {SKIPPED}) as skipped,
+           sum(s.state = {RESOLVED_MANUALLY}) as resolved_manually,
            max(s.attempt) > 0 as started
     from step s where s.task_id = :task_id
     group by s.task_id

@@ -2,5 +2,5 @@
 select no, name, state, attempt, attempt - uncounted_attempts
 from step
 where task_id = :task_id
-  and (no in (select value from json_each(:nos)) or (:nos is null and state = 5))
+  and (no in (select value from json_each(:nos)) or (:nos is null and state = {ERROR}))
 order by no

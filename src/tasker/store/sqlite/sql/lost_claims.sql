@@ -3,5 +3,5 @@
 select g.key + 1
 from json_each(:claims) as g
 left join step s on s.task_id = json_extract(g.value, '$[0]') and s.no = json_extract(g.value, '$[1]')
-     and s.state = 2 and s.attempt = json_extract(g.value, '$[2]') and s.worker = :worker
+     and s.state = {IN_PROGRESS} and s.attempt = json_extract(g.value, '$[2]') and s.worker = :worker
 where s.task_id is null

@@ -1,9 +1,9 @@
 -- End an attempt that waits for a task. :task_id text, :no int, :attempt int, :waits_for text,
 -- :over int (whether that task has ended), :now real
 update step
-set state = case when :over then 1 else 3 end,
+set state = case when :over then {ENQUEUED} else {WAITING} end,
     waits_for = case when :over then null else :waits_for end,
     run_at = :now, enqueued_at = :now, settled_at = :now,
     uncounted_attempts = uncounted_attempts + 1
-where task_id = :task_id and no = :no and attempt = :attempt and state = 2
+where task_id = :task_id and no = :no and attempt = :attempt and state = {IN_PROGRESS}
 returning no

@@ -1,4 +1,5 @@
--- Announce a worker. :name text, :lease real (seconds), :slots int, :handlers text (JSON list), :now real
-insert into worker (name, started_at, lease_until, slots, handlers)
-values (:name, :now, :now + :lease, :slots, :handlers)
+-- Announce a worker. :name text, :lease real (seconds), :slots int, :handlers text (JSON list),
+-- :labels text (JSON object), :build, :sdk, :principal, :host text, :pid int, :now real
+insert into worker (name, started_at, lease_until, slots, handlers, labels, build, sdk, principal, host, pid)
+values (:name, :now, :now + :lease, :slots, :handlers, :labels, :build, :sdk, :principal, :host, :pid)
 returning id

@@ -11,14 +11,14 @@ with sample as materialized (
     select a.task_id, s.template_id, a.no, a.outcome
     from sample s
     cross join attempt a on a.task_id = s.id
-    where a.outcome in (0, 1, 2, 3)
+    where a.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})
     limit :most_attempts
 )
 select count(*), count(*) filter (where done = 1), count(*) filter (where done = 0 and failed = 1)
 from (
-    select max(case when outcome in (1, 3) then 1 else 0 end) as retried,
-           max(case when outcome = 0 then 1 else 0 end) as done,
-           max(case when outcome = 2 then 1 else 0 end) as failed
+    select max(case when outcome in ({OUTCOME.RETRY}, {OUTCOME.LOST}) then 1 else 0 end) as retried,
+           max(case when outcome = {OUTCOME.COMPLETE} then 1 else 0 end) as done,
+           max(case when outcome = {OUTCOME.ERROR} then 1 else 0 end) as failed
     from ran
     group by task_id, no
 ) steps

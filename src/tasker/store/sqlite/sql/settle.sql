@@ -6,6 +6,6 @@ select g.key, s.task_id, s.no, s.attempt, json_extract(g.value, '$[3]'), json_ex
 from json_each(:outcomes) as g
 join step s on s.task_id = json_extract(g.value, '$[0]') and s.no = json_extract(g.value, '$[1]')
      and s.attempt = json_extract(g.value, '$[2]')   -- the fence
-     and s.state = 2
+     and s.state = {IN_PROGRESS}
 where true
 on conflict do nothing

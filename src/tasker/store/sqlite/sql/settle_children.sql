@@ -2,5 +2,5 @@
 insert into temp.child (task_id, no, parents, run_at)
 select g.task_id, c.value, count(*), min(g.run_at)
 from temp.settled g, json_each(g.children) c
-where g.outcome in (0, 6)
+where g.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RESOLVED_MANUALLY})
 group by g.task_id, c.value

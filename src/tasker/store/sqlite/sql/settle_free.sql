@@ -4,9 +4,9 @@ update step
 set pending_parents = step.pending_parents - c.parents,
     run_at = c.run_at,
     enqueued_at = :now,
-    state = case when step.pending_parents > c.parents then 0
-                 when c.rowid <= :claim_up_to and instr(:queues, ',' || step.queue_id || ',') then 2
-                 else 1 end,
+    state = case when step.pending_parents > c.parents then {PENDING}
+                 when c.rowid <= :claim_up_to and instr(:queues, ',' || step.queue_id || ',') then {IN_PROGRESS}
+                 else {ENQUEUED} end,
     attempt = step.attempt + (step.pending_parents = c.parents and c.rowid <= :claim_up_to
                               and instr(:queues, ',' || step.queue_id || ',') > 0),
     worker = case when step.pending_parents = c.parents and c.rowid <= :claim_up_to
@@ -14,5 +14,5 @@ set pending_parents = step.pending_parents - c.parents,
     claimed_at = case when step.pending_parents = c.parents and c.rowid <= :claim_up_to
                            and instr(:queues, ',' || step.queue_id || ',') then :now end
 from temp.child c
-where c.no > 0 and step.task_id = c.task_id and step.no = c.no and +step.state = 0
+where c.no > 0 and step.task_id = c.task_id and step.no = c.no and +step.state = {PENDING}
 returning task_id, no, state

@@ -1,8 +1,10 @@
 -- Record what the attempts led to. :now real
 update step
-set state = case g.outcome when 0 then 4 when 2 then 5 when 6 then 8 else 1 end,
-    run_at = case when g.outcome in (1, 3, 4) then :now + g.delay else step.run_at end,
-    uncounted_attempts = step.uncounted_attempts + (g.outcome = 4),
+set state = case g.outcome when {OUTCOME.COMPLETE} then {COMPLETE} when {OUTCOME.ERROR} then {ERROR}
+                           when {OUTCOME.RESOLVED_MANUALLY} then {RESOLVED_MANUALLY} else {ENQUEUED} end,
+    run_at = case when g.outcome in ({OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}) then :now + g.delay else step.run_at end,
+    uncounted_attempts = step.uncounted_attempts + (g.outcome in ({OUTCOME.LOST}, {OUTCOME.RELEASED})),
+    lost_attempts = step.lost_attempts + (g.outcome = {OUTCOME.LOST}),
     settled_at = :now,
     result = g.result,
     error = g.error

@@ -10,7 +10,7 @@ with sample as materialized (
 ), ranked as materialized (
     select seconds, cume_dist() over (order by seconds) as share
     from sample
-    where state = 4
+    where state = {COMPLETE}
 ), complete as (
     select avg(seconds) as average,
            min(seconds) filter (where share >= 0.5) as p50,
@@ -22,13 +22,13 @@ with sample as materialized (
     from ranked
 ), counted as (
     select count(*) as total,
-           count(*) filter (where s.state = 0) as active,
-           count(*) filter (where s.state = 4) as complete,
-           count(*) filter (where s.state = 5) as failed,
-           count(*) filter (where s.state = 6) as cancelled,
-           count(*) filter (where s.state = 8) as resolved,
-           count(*) filter (where s.state in (4, 8) and s.id >= :last_hour) as lately_done,
-           count(*) filter (where s.state = 5 and s.id >= :last_hour) as lately_failed,
+           count(*) filter (where s.state = {OPEN}) as active,
+           count(*) filter (where s.state = {COMPLETE}) as complete,
+           count(*) filter (where s.state = {ERROR}) as failed,
+           count(*) filter (where s.state = {CANCELLED}) as cancelled,
+           count(*) filter (where s.state = {RESOLVED_MANUALLY}) as resolved,
+           count(*) filter (where s.state in ({COMPLETE}, {RESOLVED_MANUALLY}) and s.id >= :last_hour) as lately_done,
+           count(*) filter (where s.state = {ERROR} and s.id >= :last_hour) as lately_failed,
            count(distinct p.namespace) as namespaces,
            count(distinct p.namespace || '.' || p.name) as types
     from sample s

@@ -4,7 +4,7 @@
 with open as materialized (
     select id, template_id
     from task
-    where state = 0
+    where state = {OPEN}
       and id >= :since
       and (:templates is null or template_id in (select value from json_each(:templates)))
     order by id desc
@@ -14,10 +14,10 @@ with open as materialized (
            max(:now - max(s.enqueued_at, s.run_at), 0) as seconds
     from open o
     cross join step s on s.task_id = o.id
-    where s.state in (1, 2, 3, 5) and s.children <> '[0]'
+    where s.state in ({ENQUEUED}, {IN_PROGRESS}, {WAITING}, {ERROR}) and s.children <> '[0]'
     limit :most_steps
 )
-select p.namespace, p.name, p.version, h.name, count(*), count(*) filter (where h.state = 5),
+select p.namespace, p.name, p.version, h.name, count(*), count(*) filter (where h.state = {ERROR}),
        sum(h.children), coalesce(avg(h.seconds), 0)
 from head h
 join template p on p.id = h.template_id

@@ -1,0 +1,16 @@
+"""Who deletes the rows of each table, and when."""
+
+OF_TASK = ("task_key", "task_attribute", "attempt", "audit", "step", "task")
+"""Tables whose rows belong to a task, deleted with it by `Store.prune`; the task itself last."""
+
+KEPT = {
+    "worker": "`Store.prune`, when the lease expired before the instant and nothing is held",
+    "template": "never: tasks name their template for as long as they are kept",
+    "template_step": "never: with its template",
+    "queue": "never: templates name it",
+    "namespace_policy": "never: a policy is replaced in place",
+    "team_event": "never: the audit of teams is complete",
+    "api_key": "never: a revoked key stays in the list",
+    "schema_version": "never: one row for each migration",
+}
+"""The other tables, and by whom and when their rows are deleted."""

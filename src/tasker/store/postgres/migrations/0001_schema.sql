@@ -1,0 +1,282 @@
+-- The tables of the store.
+--
+-- A task is its rows: one in `task`, and one in `step` for every node of its template,
+-- made when the task is created. `step.pending_parents` counts the parents that are not done.
+-- Settling a parent lowers it; at zero the step becomes enqueued, a claim makes it
+-- in_progress, and it stays so until it is settled in turn. The node 0 among a step's
+-- children is the task itself: `task.open_sinks` counts the steps without children that are
+-- not done, so the task row is written when a sink is settled, and at the end.
+--
+-- Claims walk `step_due`, a partial index over enqueued steps only, oldest first. A freed
+-- step inherits the `run_at` of its parent, so "oldest" means the oldest task: work that has
+-- begun is finished before new work begins.
+--
+-- A claim carries (task, step, attempt), and `attempt` grows by one with each claim. Every
+-- statement that settles compares it: that is the fence. The lease is one row per worker
+-- process; what it holds is found through `step_held`.
+--
+-- `Retry.max_attempts` bounds `attempt - uncounted_attempts`: attempts that were released or
+-- parked are not counted, nor those that were lost with their worker. Losses have a count and
+-- a bound of their own, `lost_attempts`.
+--
+-- States and outcomes are numbers, named by `Code` and `OutcomeCode` in tasker.model; SQL says
+-- their names in braces. A task is OPEN until it ends in one of the states of a step.
+--
+-- A queue is (namespace, handler, requirement, gated) and stands for five ids, `id` to
+-- `id + 4`, one for each priority: `step.queue_id` is the queue's id plus the task's
+-- priority. Priority is thus part of where a step waits, and claims need no further index.
+--
+-- Columns that no statement writes yet belong to features to come, and are here because the
+-- schema is made once. All of those in `step` are nullable without a default: a row that does
+-- not use them grows by nothing but its null bitmap.
+
+create table template (
+    id            int generated always as identity primary key,
+    namespace     text not null,
+    name          text not null,
+    version       text not null,
+    digest        text not null,
+    document      json not null,
+    sinks         int not null,
+    status        text not null check (status in ('approved', 'pending_review', 'rejected', 'retired')),
+    registered_by text not null,
+    registered_at timestamptz not null default now(),
+    replaced_at   timestamptz,
+    decided_by    text,
+    decided_at    timestamptz,
+    reason        text not null default ''
+);
+-- A version may have several rows that were not replaced: one that is in force (approved or
+-- retired), one that waits to take its place, and any number that were rejected. The unique
+-- indexes keep it so when processes register at once.
+create index template_name on template (namespace, name, version);
+create unique index template_in_force on template (namespace, name, version)
+    where replaced_at is null and status in ('approved', 'retired');
+create unique index template_waiting on template (namespace, name, version)
+    where replaced_at is null and status = 'pending_review';
+
+-- requirement: what a worker must offer besides the handler: '' (nothing), a version range of
+-- its code, labels. gated: its steps are under a concurrency limit and are claimed apart.
+-- weight: its share of claims beside other queues. paused: nothing of it is claimed.
+create table queue (
+    id          int generated always as identity (start with 5 increment by 5) primary key,
+    namespace   text not null,
+    handler     text not null,
+    requirement text not null default '',
+    gated       boolean not null default false,
+    paused      boolean not null default false,
+    weight      real not null default 1,
+    unique (namespace, handler, requirement, gated)
+);
+
+-- scope: 0, a step that is made with its task; else the number of the step whose instances
+-- it is part of. on_error: the children that a failure of the step reaches as well.
+-- queue_timeout: seconds that a due step may wait to be claimed.
+create table template_step (
+    template_id     int not null,
+    no              int not null,
+    name            text not null,
+    queue_id        int not null,
+    pending_parents int not null,
+    children        int[] not null,
+    scope           int not null default 0,
+    on_error        int[],
+    queue_timeout   float8,
+    primary key (template_id, no)
+);
+
+-- host, pid: where the process runs, so that another on the same host can see that it is gone.
+-- labels: what its requirement may ask for. build: version of the code it offers. sdk: name and
+-- version of the library. principal: as whom a remote worker authenticated.
+create table worker (
+    id          bigint generated always as identity primary key,
+    name        text not null,
+    started_at  timestamptz not null default now(),
+    lease_until timestamptz not null,
+    idle        boolean not null default false,
+    slots       int not null,
+    handlers    text[] not null,
+    labels      json not null default '{}',
+    build       text not null default '',
+    sdk         text not null default '',
+    principal   text not null default '',
+    host        text not null default '',
+    pid         int not null default 0
+) with (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
+
+-- priority: 0 to 4, the most urgent last; here for display, and inherited by child tasks.
+-- paused: its steps wait. last_no: the greatest number of a step, where more were made than
+-- the template has. ending: the state that it will end in, once its compensation has run.
+-- revision: grows with each rewrite of its steps. forked_from: the task that it repeats.
+-- retention: how long it is kept after its end; null: as the janitor's setting says.
+-- updated_at: the last act of an operator.
+create table task (
+    id              uuid primary key,
+    template_id     int not null,
+    state           smallint not null default {OPEN},
+    priority        smallint not null default 2,
+    has_failed_step boolean not null default false,
+    paused          boolean not null default false,
+    open_sinks      int not null,
+    last_no         int,
+    ending          smallint,
+    revision        int not null default 0,
+    created_at      timestamptz not null default now(),
+    ended_at        timestamptz,
+    updated_at      timestamptz,
+    deadline        timestamptz,
+    retention       interval,
+    correlation_id  text not null,
+    parent_id       uuid,
+    forked_from     uuid,
+    idempotency_key text,
+    title           text,
+    created_by      text not null,
+    reason          text not null,
+    tags            text[] not null,
+    trace           text,
+    context         json not null,
+    error           json
+);
+create index task_status on task (state, id);
+create index task_template on task (template_id, id);
+create index task_correlation on task (correlation_id);
+create index task_parent on task (parent_id) where parent_id is not null;
+create index task_has_failed_step on task (id) where has_failed_step and state = {OPEN};
+create index task_overdue on task (deadline) where state = {OPEN} and deadline is not null;
+
+-- unique_while: 'always', until the task is pruned; 'open', until it ends.
+create table task_key (
+    namespace    text not null,
+    key          text not null,
+    task_id      uuid not null,
+    digest       text not null,
+    unique_while text not null default 'always' check (unique_while in ('always', 'open')),
+    primary key (namespace, key)
+);
+create index task_key_task on task_key (task_id);
+
+-- What a task can be searched by.
+create table task_attribute (
+    namespace text not null,
+    name      text not null,
+    value     text not null,
+    task_id   uuid not null,
+    primary key (namespace, name, value, task_id)
+);
+create index task_attribute_task on task_attribute (task_id);
+
+-- enqueued_at: when the attempt could have been claimed. waits_for: the task that a waiting
+-- step waits for. template_node: the template's step, of one made at run time; null: its own
+-- number. spawned_by: the step that made it. instance: which of that step's instances, from 0.
+-- item: what this instance is given. missed_parents: parents that ended without success.
+-- on_error, queue_timeout: as in template_step. gate_id: the limit that it is under.
+create table step (
+    task_id            uuid not null,
+    no                 int not null,
+    state              smallint not null,
+    lost_attempts      smallint not null default 0,
+    queue_id           int not null,
+    attempt            int not null default 0,
+    uncounted_attempts int not null default 0,
+    pending_parents    int not null,
+    worker             bigint,
+    run_at             timestamptz,
+    enqueued_at        timestamptz,
+    claimed_at         timestamptz,
+    settled_at         timestamptz,
+    waits_for          uuid,
+    name               text not null,
+    children           int[] not null,
+    result             json,
+    error              json,
+    checkpoint         json,
+    missed_parents     int,
+    template_node      int,
+    spawned_by         int,
+    instance           int,
+    gate_id            int,
+    queue_timeout      float8,
+    on_error           int[],
+    item               json,
+    primary key (task_id, no)
+) with (fillfactor = 80, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_scale_factor = 0,
+        autovacuum_vacuum_cost_delay = 0);
+create index step_due on step (queue_id, run_at, task_id, no) where state = {ENQUEUED};
+create index step_held on step (worker) where state = {IN_PROGRESS};
+create index step_waiting on step (waits_for) where state = {WAITING};
+create index step_gated on step (gate_id, state, queue_id, run_at)
+    where gate_id is not null and state in ({ENQUEUED}, {IN_PROGRESS});
+create index step_queue_timeout on step (run_at)
+    where state = {ENQUEUED} and queue_timeout is not null;
+
+-- History: one row for each attempt that ended.
+create table attempt (
+    task_id     uuid not null,
+    no          int not null,
+    attempt     int not null,
+    outcome     smallint not null,
+    worker      bigint,
+    enqueued_at timestamptz,
+    claimed_at  timestamptz,
+    settled_at  timestamptz not null,
+    error       json,
+    primary key (task_id, no, attempt)
+);
+
+-- What operators did to tasks.
+create table audit (
+    id      bigint generated always as identity primary key,
+    task_id uuid not null,
+    no      int,
+    at      timestamptz not null default now(),
+    actor   text not null,
+    action  text not null,
+    reason  text not null,
+    before  text not null,
+    after   text not null
+);
+create index audit_task on audit (task_id, id);
+
+-- Teams: who owns a namespace, who may call, who did what.
+create table namespace_policy (
+    namespace         text primary key,
+    owner_team        text not null,
+    contact_email     text not null,
+    description       text not null,
+    requires_approval boolean not null,
+    approvers         text[] not null,
+    updated_by        text not null,
+    updated_at        timestamptz not null
+);
+
+-- before, after: JSON. namespace: null where the subject belongs to no single one.
+create table team_event (
+    id        bigint generated always as identity primary key,
+    at        timestamptz not null default now(),
+    namespace text,
+    subject   text not null,
+    actor     text not null,
+    action    text not null,
+    reason    text not null,
+    before    json,
+    after     json
+);
+create index team_event_namespace on team_event (namespace, id);
+
+-- digest: SHA-256 of the secret, which is kept nowhere. groups: what `role:` assignees match.
+create table api_key (
+    id           int generated always as identity primary key,
+    prefix       text not null unique,
+    digest       text not null,
+    name         text not null,
+    scopes       text[] not null,
+    namespaces   text[] not null,
+    roles        text[] not null,
+    groups       text[] not null default '{}',
+    created_by   text not null,
+    created_at   timestamptz not null default now(),
+    expires_at   timestamptz,
+    revoked_at   timestamptz,
+    last_used_at timestamptz
+);

@@ -1,0 +1,224 @@
+-- The tables of the PostgreSQL store, where they are explained.
+--
+-- Instants are seconds since 1970 (real), lists and objects are JSON text. `temp.settled` and
+-- `temp.child`, made when a connection opens, hold a settlement while it is worked out.
+
+create table template (
+    id            integer primary key,
+    namespace     text not null,
+    name          text not null,
+    version       text not null,
+    digest        text not null,
+    document      text not null,
+    sinks         integer not null,
+    status        text not null check (status in ('approved', 'pending_review', 'rejected', 'retired')),
+    registered_by text not null,
+    registered_at real not null,
+    replaced_at   real,
+    decided_by    text,
+    decided_at    real,
+    reason        text not null default ''
+);
+create index template_name on template (namespace, name, version);
+create unique index template_in_force on template (namespace, name, version)
+    where replaced_at is null and status in ('approved', 'retired');
+create unique index template_waiting on template (namespace, name, version)
+    where replaced_at is null and status = 'pending_review';
+
+create table queue (
+    id          integer primary key autoincrement,
+    namespace   text not null,
+    handler     text not null,
+    requirement text not null default '',
+    gated       integer not null default 0,
+    paused      integer not null default 0,
+    weight      real not null default 1,
+    unique (namespace, handler, requirement, gated)
+);
+
+create table template_step (
+    template_id     integer not null,
+    no              integer not null,
+    name            text not null,
+    queue_id        integer not null,
+    pending_parents integer not null,
+    children        text not null,
+    scope           integer not null default 0,
+    on_error        text,
+    queue_timeout   real,
+    primary key (template_id, no)
+) without rowid;
+
+create table worker (
+    id          integer primary key autoincrement,
+    name        text not null,
+    started_at  real not null,
+    lease_until real not null,
+    idle        integer not null default 0,
+    slots       integer not null,
+    handlers    text not null,
+    labels      text not null default '{}',
+    build       text not null default '',
+    sdk         text not null default '',
+    principal   text not null default '',
+    host        text not null default '',
+    pid         integer not null default 0
+);
+
+create table task (
+    id              text primary key,
+    template_id     integer not null,
+    state           integer not null default {OPEN},
+    priority        integer not null default 2,
+    has_failed_step integer not null default 0,
+    paused          integer not null default 0,
+    open_sinks      integer not null,
+    last_no         integer,
+    ending          integer,
+    revision        integer not null default 0,
+    created_at      real not null,
+    ended_at        real,
+    updated_at      real,
+    deadline        real,
+    retention       real,
+    correlation_id  text not null,
+    parent_id       text,
+    forked_from     text,
+    idempotency_key text,
+    title           text,
+    created_by      text not null,
+    reason          text not null,
+    tags            text not null,
+    trace           text,
+    context         text not null,
+    error           text
+) without rowid;
+create index task_status on task (state, id);
+create index task_template on task (template_id, id);
+create index task_correlation on task (correlation_id);
+create index task_parent on task (parent_id) where parent_id is not null;
+create index task_has_failed_step on task (id) where has_failed_step = 1 and state = {OPEN};
+create index task_overdue on task (deadline) where state = {OPEN} and deadline is not null;
+
+create table task_key (
+    namespace    text not null,
+    key          text not null,
+    task_id      text not null,
+    digest       text not null,
+    unique_while text not null default 'always' check (unique_while in ('always', 'open')),
+    primary key (namespace, key)
+) without rowid;
+create index task_key_task on task_key (task_id);
+
+create table task_attribute (
+    namespace text not null,
+    name      text not null,
+    value     text not null,
+    task_id   text not null,
+    primary key (namespace, name, value, task_id)
+) without rowid;
+create index task_attribute_task on task_attribute (task_id);
+
+create table step (
+    task_id            text not null,
+    no                 integer not null,
+    state              integer not null,
+    lost_attempts      integer not null default 0,
+    queue_id           integer not null,
+    attempt            integer not null default 0,
+    uncounted_attempts integer not null default 0,
+    pending_parents    integer not null,
+    worker             integer,
+    run_at             real,
+    enqueued_at        real,
+    claimed_at         real,
+    settled_at         real,
+    waits_for          text,
+    name               text not null,
+    children           text not null,
+    result             text,
+    error              text,
+    checkpoint         text,
+    missed_parents     integer,
+    template_node      integer,
+    spawned_by         integer,
+    instance           integer,
+    gate_id            integer,
+    queue_timeout      real,
+    on_error           text,
+    item               text,
+    primary key (task_id, no)
+) without rowid;
+create index step_due on step (queue_id, run_at) where state = {ENQUEUED};
+create index step_held on step (worker) where state = {IN_PROGRESS};
+create index step_waiting on step (waits_for) where state = {WAITING};
+create index step_gated on step (gate_id, state, queue_id, run_at)
+    where gate_id is not null and state in ({ENQUEUED}, {IN_PROGRESS});
+create index step_queue_timeout on step (run_at)
+    where state = {ENQUEUED} and queue_timeout is not null;
+
+create table attempt (
+    task_id     text not null,
+    no          integer not null,
+    attempt     integer not null,
+    outcome     integer not null,
+    worker      integer,
+    enqueued_at real,
+    claimed_at  real,
+    settled_at  real not null,
+    error       text,
+    primary key (task_id, no, attempt)
+) without rowid;
+
+create table audit (
+    id      integer primary key,
+    task_id text not null,
+    no      integer,
+    at      real not null,
+    actor   text not null,
+    action  text not null,
+    reason  text not null,
+    before  text not null,
+    after   text not null
+);
+create index audit_task on audit (task_id, id);
+
+create table namespace_policy (
+    namespace         text primary key,
+    owner_team        text not null,
+    contact_email     text not null,
+    description       text not null,
+    requires_approval integer not null,
+    approvers         text not null,
+    updated_by        text not null,
+    updated_at        real not null
+) without rowid;
+
+create table team_event (
+    id        integer primary key,
+    at        real not null,
+    namespace text,
+    subject   text not null,
+    actor     text not null,
+    action    text not null,
+    reason    text not null,
+    before    text,
+    after     text
+);
+create index team_event_namespace on team_event (namespace, id);
+
+create table api_key (
+    id           integer primary key,
+    prefix       text not null unique,
+    digest       text not null,
+    name         text not null,
+    scopes       text not null,
+    namespaces   text not null,
+    roles        text not null,
+    groups       text not null default '[]',
+    created_by   text not null,
+    created_at   real not null,
+    expires_at   real,
+    revoked_at   real,
+    last_used_at real
+);

@@ -1,0 +1,82 @@
+"""Who deletes the rows of each table: all tables are named, and pruning leaves nothing."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tasker.store.open import make_store
+from tasker.store.ownership import KEPT, OF_TASK
+from tasker.store.postgres.address import Address
+from tasker.store.postgres.store import PostgresStore
+from tasker.store.protocol import Store
+from tasker.store.sqlite.store import SqliteStore
+from tasker.testing.store_suite.factories import ACT, ManualWorker, chain, create, graph, one, put
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    """An empty store of each kind."""
+    async with make_store(store_url) as store:
+        await store.upgrade()
+        yield store
+
+
+async def query(store: Store, text: str) -> list[Any]:
+    """Run a statement behind the store's back."""
+    if isinstance(store, PostgresStore):
+        connection = await Address.parse(store.address.dsn).connect()
+        await connection.execute(f'set search_path to "{store.address.schema}"')
+        rows = await connection.fetch(text)
+        await connection.close()
+        return list(rows)
+    assert isinstance(store, SqliteStore)
+    return await store._write(lambda on: on.execute(text).fetchall())
+
+
+async def tables(store: Store) -> set[str]:
+    catalogue = (
+        "select tablename from pg_tables where schemaname = current_schema()"
+        if isinstance(store, PostgresStore)
+        else "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'"
+    )
+    return {row[0] for row in await query(store, catalogue)}
+
+
+async def test_every_table_has_who_deletes_its_rows(store: Store) -> None:
+    assert await tables(store) == {*OF_TASK, *KEPT}
+
+
+async def test_pruning_all_ended_tasks_leaves_no_row_of_a_task(store: Store) -> None:
+    """
+    Whatever became of them: completed, failed, retried, parked, cancelled, resolved.
+    """
+    single, child = await put(store, one()), await put(store, graph("child", x=""))
+    tasks = [await create(store, single, idempotency_key=f"k{n}") for n in range(5)]
+    hand = await ManualWorker.hire(store, handlers={"only"})
+    claims = {claim.task_id: claim for claim in await hand.claim()}
+    awaited = await create(store, child)
+    await store.park(claims[tasks[0]], awaited)
+    await hand.fail(claims[tasks[1]], claims[tasks[2]])
+    await store.resolve_task(tasks[1], ACT)
+    await store.retry_steps(tasks[2], ACT)
+    await store.cancel_task(tasks[3], ACT)
+    await store.resolve_step(tasks[4], 1, None, ACT)
+    await create(store, await put(store, chain()))
+    await query(
+        store,
+        "insert into task_attribute (namespace, name, value, task_id)"
+        " select 'suite', 'order', 'o-1', id from task",
+    )
+    await (await ManualWorker.hire(store)).work_off()
+    newest = await store.get_task(tasks[2])
+    assert newest.ended_at is not None
+
+    pruned = await store.prune(ended_before=newest.ended_at + timedelta(days=1))
+
+    assert 7 == pruned
+    left = {table: (await query(store, f"select count(*) from {table}"))[0][0] for table in OF_TASK}
+    assert dict.fromkeys(OF_TASK, 0) == left

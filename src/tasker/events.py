@@ -1,4 +1,4 @@
-"""What happens, told to whoever listens in this process: progress, logs, metrics."""
+"""Events of a worker, for observers in its process: progress, logs, metrics."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -53,27 +53,52 @@ class SettleRefused(NamedTuple):
     correlation_id: str
 
 
+class AttemptStopped(NamedTuple):
+    """An attempt ended without an outcome that this worker knows.
+
+    Its task was cancelled, its step was settled by an operator, its lease was lost, or the
+    reply to its settlement was.
+    """
+
+    task_id: TaskId
+    template: TemplateName
+    step: str
+    attempt: int
+    correlation_id: str
+    ran_for: timedelta
+
+
 class TaskEnded(NamedTuple):
     """A task ended."""
 
     task_id: TaskId
-    state: TaskStatus
+    status: TaskStatus
+    template: TemplateName | None = None  #: None: not known here
+    took: timedelta | None = None  #: since its creation, delays and waits included
 
 
 class LoopBlocked(NamedTuple):
-    """A handler held up the event loop, and with it all others."""
+    """A handler blocked the event loop, and with it all others."""
 
     task_id: TaskId | None
     step: str | None  #: None: no handler did, but something else in this process
     blocked_for: timedelta
 
 
-Event: TypeAlias = StepStarted | StepSettled | StepWaiting | SettleRefused | TaskEnded | LoopBlocked
+Event: TypeAlias = (
+    StepStarted
+    | StepSettled
+    | StepWaiting
+    | SettleRefused
+    | AttemptStopped
+    | TaskEnded
+    | LoopBlocked
+)
 Observer: TypeAlias = Callable[[Event], None]
 
 
 class AttemptSpan(NamedTuple):
-    """An attempt that is about to run: what traces know it by."""
+    """An attempt that is about to run, as traces identify it."""
 
     task_id: TaskId
     template: TemplateName
@@ -84,4 +109,4 @@ class AttemptSpan(NamedTuple):
 
 
 Around: TypeAlias = Callable[[AttemptSpan], AbstractContextManager[object]]
-"""What is entered before a handler is called, and left after it, in the handler's thread."""
+"""A context that is entered before a handler is called and left after it, in the same thread."""

@@ -457,6 +457,10 @@ class TaskFilter:
 # -------------------------------------------------------------------- the hot path
 
 
+AttemptKey: TypeAlias = tuple[TaskId, int, int]
+"""Task, step number, attempt: what settlements are fenced by."""
+
+
 class Claim(NamedTuple):
     """The right to run one attempt of one step.
 
@@ -472,6 +476,10 @@ class Claim(NamedTuple):
     counted_attempts: int
     checkpoint: JsonText | None = None
 
+    @property
+    def key(self) -> AttemptKey:
+        return self[:3]
+
 
 class Outcome(NamedTuple):
     """What an attempt led to, as settled: see the constructors below."""
@@ -483,6 +491,10 @@ class Outcome(NamedTuple):
     result: JsonText | None
     error: JsonText | None
     delay: float  #: seconds until the next attempt, of a retry
+
+    @property
+    def key(self) -> AttemptKey:
+        return self[:3]
 
 
 def completed(claim: Claim, result: JsonText) -> Outcome:

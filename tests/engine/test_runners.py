@@ -5,11 +5,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from tasker.engine.threads import Returned, Threads
+from tasker.engine.runners import Returned, ThreadRunner
+from tasker.engine.running import Running
+from tasker.handlers import Plan
 
 pytestmark = pytest.mark.anyio
 
@@ -53,27 +56,33 @@ class Gap(deque[Returned]):
         return False
 
 
+def call_of(name: str, call: Callable[[], Any]) -> tuple[Running, Plan]:
+    """Make an attempt and its plan, as far as a runner looks at them."""
+    plan = SimpleNamespace(call=lambda attempt: call())
+    return cast(Running, SimpleNamespace(key=name, attempt=None)), cast(Plan, plan)
+
+
 async def test_a_call_that_returns_as_results_are_collected_is_collected_too() -> None:
-    returned: list[Returned] = []
+    ended: list[str] = []
     calls, release = Calls(), threading.Event()
     both = asyncio.Event()
 
-    def done(result: Returned) -> None:
-        returned.append(result)
-        if len(returned) == 2:
+    def end(running: Running, value: object, error: BaseException | None) -> None:
+        ended.append(str(running.key))
+        if len(ended) == 2:
             both.set()
 
     def in_gap() -> None:
         release.set()
         assert calls.wait_for(visits=4)  # both threads have handed over and come back
 
-    threads = Threads(2, done)
-    threads._calls = calls  # type: ignore[assignment]
-    threads._returned = Gap(in_gap)
-    threads.submit("second", release.wait)
-    threads.submit("first", lambda: 1)
+    runner = ThreadRunner(2, end, None)
+    runner._calls = calls  # type: ignore[assignment]
+    runner._returned = Gap(in_gap)
+    runner.start(*call_of("second", release.wait), None)
+    runner.start(*call_of("first", lambda: 1), None)
     async with asyncio.timeout(10):
         await both.wait()
-    threads.close()
+    runner.close()
 
-    assert ["first", "second"] == [result.key for result in returned]
+    assert ["first", "second"] == ended

@@ -316,7 +316,7 @@ def _apply(task: TaskProgress, event: Event, now: float) -> None:
         case SettleRefused():
             task.step(event.step).refused(now)
         case TaskEnded():
-            task.end(event.state.value, now)
+            task.end(event.status.value, now)
 
 
 def _renderer(progress: Progress, console: "Console", live: bool | None) -> Renderer:

@@ -1,4 +1,4 @@
-"""From an exception to what is stored of it, and to what follows from it."""
+"""Turns an exception into the error that is stored, and into an outcome."""
 
 import traceback
 from datetime import timedelta
@@ -41,8 +41,9 @@ def error_text(error: BaseException, *, retryable: bool) -> JsonText:
     try:
         return codec.dumps(_facts(error, retryable), what="error")
     except BaseException as trouble:  # the error's own code raises, or exits
-        told = {"message": f"its message cannot be told: {type(trouble).__name__}"}
-        return codec.dumps({"type": type(error).__name__, **told, "retryable": retryable})
+        message = f"the error's text cannot be read: {type(trouble).__name__}"
+        facts = {"type": type(error).__name__, "message": message, "retryable": retryable}
+        return codec.dumps(facts)
 
 
 def _facts(error: BaseException, retryable: bool) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def _facts(error: BaseException, retryable: bool) -> dict[str, Any]:
 
 
 def _requested(error: BaseException) -> timedelta | None:
-    """Tell the delay that a handler asked for; None where it is none."""
+    """Return the delay that a handler asked for, or None if it is not a duration."""
     requested = error.retry_after if isinstance(error, RetryableError) else None
     return requested if isinstance(requested, timedelta) else None
 

@@ -6,13 +6,16 @@ and so do failed tasks of which nothing can run any more.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from random import Random
+from typing import NamedTuple
 
 from tasker import retry
 from tasker.engine.failure import lost_text
 from tasker.engine.lease import WorkerLease
+from tasker.engine.reporting import Reporter
 from tasker.engine.task_cache import TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
 from tasker.model import ExpiredAttempt, Outcome, Retry, TaskEnd, failed, lost
@@ -27,61 +30,88 @@ SWEPT = 100  #: a sweep that ended so many tasks may have left some
 _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template cannot be read here
 
 
+class Duty(NamedTuple):
+    """Something that is done again and again."""
+
+    name: str
+    period: float  #: seconds between two times, give or take a fifth
+    perform: Callable[[], Awaitable[None]]
+
+
 class Janitor:
     """Performs the duties.
 
     Args:
         store: The store.
-        knowledge: Where templates, and with them retry policies, are known.
-        presence: As whom to settle.
-        lease: How long leases are here.
-        ended: Told of the tasks that ended by it.
+        cache: Where templates, and with them retry policies, are read.
+        lease: The lease to settle under.
+        reporter: Reports the tasks that end.
+        lease_time: How long leases are here.
     """
 
     def __init__(
         self,
         store: Store,
-        knowledge: TaskCache,
-        presence: WorkerLease,
+        cache: TaskCache,
+        lease: WorkerLease,
+        reporter: Reporter,
         *,
-        lease: timedelta,
-        ended: Callable[[Sequence[TaskEnd]], None],
+        lease_time: timedelta,
     ) -> None:
         self._store = store
-        self._knowledge = knowledge
-        self._presence = presence
-        self._ended = ended
-        self._period = min(PERIOD, lease.total_seconds())
+        self._cache = cache
+        self._lease = lease
+        self._reporter = reporter
         self._rng = Random()
+        period = min(PERIOD, lease_time.total_seconds())
+        self.duties = [
+            Duty("expire", period, self.expire),
+            Duty("sweep", period, self.sweep),
+        ]
 
     async def run(self) -> None:
-        """Perform the duties for ever."""
+        """Perform each duty whenever its period is over, until cancelled."""
+        due = dict.fromkeys(self.duties, 0.0)
         while True:
-            try:
-                while await self.expire() == MOST:
-                    pass
-                await self._sweep()
-            except StoreUnavailable:
-                pass  # whoever needs the store says so
-            await asyncio.sleep(self._period * (0.8 + 0.4 * self._rng.random()))
+            for duty, at in due.items():
+                if at <= time.monotonic():
+                    await self._perform(duty)
+                    due[duty] = time.monotonic() + duty.period * (0.8 + 0.4 * self._rng.random())
+            await asyncio.sleep(max(0.0, min(due.values()) - time.monotonic()))
 
-    async def _sweep(self) -> None:
+    async def _perform(self, duty: Duty) -> None:
+        try:
+            await duty.perform()
+        except StoreUnavailable as error:
+            log.warning("duty_failed", extra={"duty": duty.name, "error": str(error)})
+
+    async def sweep(self) -> None:
+        """End tasks past their deadline, and failed ones of which nothing can run any more."""
         many = SWEPT
         while many >= SWEPT:
             ended = await self._store.sweep()
-            self._ended(ended)
+            await self._ended(ended)
             many = len(ended)
 
-    async def expire(self) -> int:
-        """Settle attempts whose worker's lease expired; tell how many were found."""
-        expired = await self._store.expired(MOST)
-        if expired:
-            workers = sorted({found.worker for found in expired})
-            log.warning("leases_lapsed", extra={"workers": workers, "attempts": len(expired)})
-            outcomes = [await self._outcome(found) for found in expired]
-            settled = await self._store.settle(self._presence.id, outcomes)
-            self._ended(settled.ended)
-        return len(expired)
+    async def expire(self) -> None:
+        """Settle attempts whose worker's lease expired."""
+        many = MOST
+        while many >= MOST:
+            expired = await self._store.expired(MOST)
+            many = len(expired)
+            if expired:
+                workers = sorted({attempt.worker for attempt in expired})
+                log.warning("leases_expired", extra={"workers": workers, "attempts": many})
+                outcomes = [await self._outcome(attempt) for attempt in expired]
+                settled = await self._store.settle(self._lease.id, outcomes)
+                await self._ended(settled.ended)
+
+    async def _ended(self, ended: Sequence[TaskEnd]) -> None:
+        if ended:
+            templates = await self._cache.templates(task_id for task_id, _ in ended)
+            for task_id, _ in ended:
+                self._cache.forget(task_id)
+            self._reporter.ended(ended, templates)
 
     async def _outcome(self, expired: ExpiredAttempt) -> Outcome:
         policy = await self._policy(expired)
@@ -93,11 +123,11 @@ class Janitor:
 
     async def _policy(self, expired: ExpiredAttempt) -> Retry:
         try:
-            served = await self._knowledge.template(expired.template_id)
+            compiled = await self._cache.template(expired.template_id)
         except StoreUnavailable:
             raise
         except TaskerError as error:  # a template that only a later release can read
             facts = {"task_id": expired.claim.task_id, "error": str(error)}
             log.error("template_unreadable", extra=facts)
             return _UNKNOWN
-        return served.spec(expired.claim.no).retry
+        return compiled.spec(expired.claim.no).retry

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from tasker.config import WorkerSettings
 from tasker.errors import LeaseLost, StoreUnavailable
@@ -16,6 +17,26 @@ log = logging.getLogger("tasker.worker")
 RENEWALS = 3  #: in the time of one lease
 
 
+class Holder(Protocol):
+    """Holds claims under a lease: the executor."""
+
+    def held(self) -> Sequence[Claim]:
+        """List the claims that are still to be settled."""
+        ...
+
+    def revoke(self, claims: Sequence[Claim]) -> None:
+        """Stop attempts that are no longer this worker's."""
+        ...
+
+
+class Wakes(Protocol):
+    """Waits for a lease: the claimer."""
+
+    def wake(self) -> None:
+        """End the current wait."""
+        ...
+
+
 class WorkerLease:
     """Announces a worker, and keeps one lease for all that it holds.
 
@@ -24,9 +45,6 @@ class WorkerLease:
         name: What operators see.
         settings: The worker's.
         handlers: What it can run.
-        held: Tells what it holds.
-        taken: Told of claims that are no longer its own.
-        opened: Told when a lease was opened anew after one was lost.
     """
 
     def __init__(
@@ -35,10 +53,6 @@ class WorkerLease:
         name: str,
         settings: WorkerSettings,
         handlers: Handlers,
-        *,
-        held: Callable[[], Sequence[Claim]],
-        taken: Callable[[Sequence[Claim]], None],
-        opened: Callable[[], None],
     ) -> None:
         self.id = WorkerId(0)
         self.ids: tuple[WorkerId, ...] = ()  #: the present one, and the one before
@@ -49,9 +63,6 @@ class WorkerLease:
         self._name = name
         self._settings = settings
         self._handlers = handlers
-        self._held = held
-        self._taken = taken
-        self._opened = opened
         self._until = 0.0
 
     async def announce(self) -> None:
@@ -69,7 +80,7 @@ class WorkerLease:
         self.holds = True
 
     async def find_queues(self) -> bool:
-        """Look which queues there are; tell whether this worker serves one more."""
+        """Update the queues to claim from; return whether there are more than before."""
         self.looked_at = time.monotonic()
         queues = await self._store.queues()
         served = [no for queue in queues if self._serves(queue) for no in queue.ids]
@@ -80,45 +91,57 @@ class WorkerLease:
     def _serves(self, queue: Queue) -> bool:
         return self._handlers.find(queue.handler, queue.namespace) is not None
 
-    async def keep(self) -> None:
-        """Renew the lease for ever. Where it is lost, give up what was held; open another."""
-        while True:
-            await self._renew_until_lost()
-            self.holds = False
-            held = self._held()
-            log.error("lease_lost", extra={"worker": self._name, "held": len(held)})
-            self._taken(held)
-            await self._announce_again()
-            self._opened()
+    async def keep(self, holder: Holder, claimer: Wakes) -> None:
+        """Renew the lease until cancelled. When it is lost, revoke what is held; open another.
 
-    async def _renew_until_lost(self) -> None:
+        Args:
+            holder: What it is kept for.
+            claimer: Woken when a lease was opened anew.
+        """
+        while True:
+            await self._renew_until_lost(holder)
+            self.holds = False
+            held = holder.held()
+            log.error("lease_lost", extra={"worker": self._name, "held": len(held)})
+            holder.revoke(held)
+            await self._announce_again()
+            claimer.wake()
+
+    async def _renew_until_lost(self, holder: Holder) -> None:
         pause = self._settings.lease.total_seconds() / RENEWALS
         while True:
             await self._store.wait_for_revocation(pause)
             began = time.monotonic()
             try:
-                gone = await self._store.renew(self.id, self._held(), lease=self._settings.lease)
+                revoked = await self._store.renew(
+                    self.id, holder.held(), lease=self._settings.lease
+                )
             except LeaseLost:
                 return
-            except StoreUnavailable:
-                if time.monotonic() >= self._until:
+            except StoreUnavailable as error:
+                left = self._until - time.monotonic()
+                facts = {"worker": self._name, "left_s": round(left, 1), "error": str(error)}
+                log.warning("lease_renewal_failed", extra=facts)
+                if left <= 0:
                     return  # others may have taken over by now
                 await asyncio.sleep(min(pause, 1.0))
             else:
                 self._until = began + self._settings.lease.total_seconds()
-                if gone:
-                    self._taken(gone)
+                if revoked:
+                    holder.revoke(revoked)
 
     async def _announce_again(self) -> None:
         while True:
             try:
                 await self.announce()
                 return
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                facts = {"worker": self._name, "error": str(error)}
+                log.warning("worker_registration_failed", extra=facts)
                 await asyncio.sleep(0.5)
 
     async def retire(self) -> None:
-        """Hand back what the store says is still held, and end the lease."""
+        """Release what the store lists as still held, and end the lease."""
         self.holds = False
         try:
             held = await self._store.held(self.id)
@@ -129,18 +152,18 @@ class WorkerLease:
 
     async def wait_for_store(self) -> None:
         """Wait until the store can be reached again."""
-        pause, told = 0.05, False
+        pause, logged = 0.05, False
         while True:
             await asyncio.sleep(pause)
             try:
                 await self._store.schema_status()
             except StoreUnavailable as error:
-                if not told:
+                if not logged:
                     log.error(
                         "store_unavailable", extra={"worker": self._name, "error": str(error)}
                     )
-                told, pause = True, min(pause * 2, 2.0)
+                logged, pause = True, min(pause * 2, 2.0)
             else:
-                if told:
+                if logged:
                     log.info("store_available", extra={"worker": self._name})
                 return

@@ -1,11 +1,11 @@
-"""Which attempt a log record was written for."""
+"""Adds the current attempt to log records."""
 
 import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tasker.engine.executor import Running
+    from tasker.engine.running import Running
 
 current_attempt: ContextVar["Running | None"] = ContextVar("tasker_attempt", default=None)
 """The attempt that the present code runs for: log records and spans are named after it."""

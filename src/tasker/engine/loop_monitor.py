@@ -1,42 +1,59 @@
-"""Notices when something holds up the event loop, and says which handler it is."""
+"""Notices when something blocks the event loop, and names the handler that does."""
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
+from typing import Protocol
+
+from tasker.engine.reporting import Reporter
+from tasker.engine.running import Running
 
 
-class LoopWatch:
-    """A thread that looks whether the loop still turns.
+class Current(Protocol):
+    """Knows which attempt holds the loop: the executor."""
+
+    def current(self) -> Running | None:
+        """Return the attempt whose code holds the event loop."""
+        ...
+
+
+class LoopMonitor:
+    """A thread that checks whether the loop still turns.
 
     Args:
         limit: How long the loop may stand still.
-        blocked: Called in the watching thread, once per standstill, with its length so far.
+        executor: Knows which attempt holds the loop.
+        reporter: Reports it, once per standstill.
     """
 
-    def __init__(self, limit: timedelta, blocked: Callable[[timedelta], None]) -> None:
+    def __init__(self, limit: timedelta, executor: Current, reporter: Reporter) -> None:
+        self.ticked_at = time.monotonic()
+        """When the loop last turned, by the monotonic clock."""
+
         self._limit = limit.total_seconds()
-        self._blocked = blocked
+        self._executor = executor
+        self._reporter = reporter
         self._loop = asyncio.get_running_loop()
-        self._beat = time.monotonic()
         self._stopped = threading.Event()
         self._timer = self._loop.call_soon(self._tick)
-        threading.Thread(target=self._watch, name="tasker-watch", daemon=True).start()
+        threading.Thread(target=self._watch, name="tasker-loop-monitor", daemon=True).start()
 
     def stop(self) -> None:
+        """End the thread."""
         self._stopped.set()
         self._timer.cancel()
 
     def _tick(self) -> None:
-        self._beat = time.monotonic()
+        self.ticked_at = time.monotonic()
         self._timer = self._loop.call_later(self._limit / 2, self._tick)
 
     def _watch(self) -> None:
-        told = 0.0
+        reported = 0.0
         while not self._stopped.wait(self._limit / 2):
-            beat = self._beat
-            behind = time.monotonic() - beat - self._limit / 2
-            if behind > self._limit and beat != told:
-                told = beat
-                self._blocked(timedelta(seconds=behind))
+            ticked_at = self.ticked_at
+            behind = time.monotonic() - ticked_at - self._limit / 2
+            if behind > self._limit and ticked_at != reported:
+                reported = ticked_at
+                event = self._reporter.blocked(self._executor.current(), timedelta(seconds=behind))
+                self._loop.call_soon_threadsafe(self._reporter.emit, event)

@@ -1,12 +1,14 @@
-"""Tells what happens: to the observers of this process, and to the log."""
+"""Reports what happens: to the observers of this process, and to the log."""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tasker.engine.executor import Finished, Running
+from tasker.codec import creation_time
+from tasker.engine.running import Finished, Running
 from tasker.events import (
+    AttemptStopped,
     Event,
     LoopBlocked,
     Observer,
@@ -16,7 +18,14 @@ from tasker.events import (
     StepWaiting,
     TaskEnded,
 )
-from tasker.model import ATTEMPT_OUTCOMES, TaskEnd, TaskId
+from tasker.model import (
+    ATTEMPT_OUTCOMES,
+    AttemptOutcome,
+    TaskEnd,
+    TaskId,
+    TaskStatus,
+    TemplateName,
+)
 
 log = logging.getLogger("tasker.worker")
 
@@ -26,7 +35,7 @@ class Reporter:
 
     Args:
         worker: The worker's name, for the log.
-        observers: Told of every event.
+        observers: Called with every event.
     """
 
     def __init__(self, worker: str, observers: Iterable[Observer]) -> None:
@@ -34,12 +43,13 @@ class Reporter:
         self.observers: list[Observer] = list(observers)
 
     def started(self, running: Running) -> None:
+        """Report an attempt that begins."""
         if self.observers:
             self.emit(StepStarted(**running.facts()))
 
     def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
-        """Tell of a settlement; `refused` are the indexes of what came too late."""
-        if not (self.observers or refused or log.isEnabledFor(logging.INFO)):
+        """Report a settlement; `refused` are the indexes of outcomes that came too late."""
+        if not (self.observers or refused or log.isEnabledFor(logging.WARNING)):
             return
         for index, finished in enumerate(batch):
             if index in refused:
@@ -51,7 +61,7 @@ class Reporter:
         outcome = ATTEMPT_OUTCOMES[finished.outcome.outcome]
         if finished.outcome.error is not None:
             self._log(
-                logging.INFO,
+                logging.WARNING if outcome is AttemptOutcome.ERROR else logging.INFO,
                 "attempt_failed",
                 **finished.running.facts(),
                 outcome=outcome.value,
@@ -70,27 +80,43 @@ class Reporter:
             )
 
     def refused(self, running: Running) -> None:
-        """Tell of an attempt that was no longer this worker's to settle."""
+        """Report an attempt that was no longer this worker's to settle."""
         self._log(logging.WARNING, "settle_refused", **running.facts())
         self.emit(SettleRefused(**running.facts()))
 
+    def stopped(self, running: Running, ran_for: timedelta) -> None:
+        """Report an attempt that ends without an outcome of this worker's."""
+        if self.observers:
+            self.emit(AttemptStopped(**running.facts(), ran_for=ran_for))
+
+    def unsettled(self, finished: Finished) -> None:
+        """Report an attempt whose settlement got no reply, and needs none any more."""
+        self.stopped(finished.running, timedelta(seconds=finished.ran_for))
+
     def parked(self, running: Running, awaits: TaskId) -> None:
+        """Report a step that waits for a task."""
         self.emit(StepWaiting(**running.facts(), awaits=awaits))
 
-    def ended(self, ended: Iterable[TaskEnd]) -> None:
-        if self.observers:
-            for end in ended:
-                self.emit(TaskEnded(*end))
+    def ended(self, ended: Iterable[TaskEnd], templates: Mapping[TaskId, TemplateName]) -> None:
+        """Report tasks that ended, and the templates of those that are known."""
+        now = datetime.now(UTC)
+        for task_id, status in ended:
+            template = templates.get(task_id)
+            if status is TaskStatus.ERROR:
+                self._log(logging.WARNING, "task_failed", task_id=task_id, template=template)
+            if self.observers:
+                took = max(now - creation_time(task_id), timedelta(0))
+                self.emit(TaskEnded(task_id, status, template, took))
 
     def blocked(self, running: Running | None, blocked_for: timedelta) -> LoopBlocked:
-        """Log the handler that holds up the loop, from any thread; tell the event to emit."""
+        """Log the handler that blocks the loop, from any thread; return the event to emit."""
         which = running.facts() if running else {}
         seconds = round(blocked_for.total_seconds(), 1)
         self._log(logging.WARNING, "loop_blocked", **which, blocked_for_s=seconds)
         return LoopBlocked(which.get("task_id"), which.get("step"), blocked_for)
 
     def emit(self, event: Event) -> None:
-        """Tell the observers; one that raises harms neither the work nor the others."""
+        """Call the observers; one that raises harms neither the work nor the others."""
         for observer in self.observers:
             try:
                 observer(event)

@@ -1,18 +1,46 @@
 """Settles what finished, as many as have gathered while the last settlement was under way."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from typing import Protocol
 
-from tasker.engine.executor import Finished, Key, Running
+from tasker.engine.background import Background
 from tasker.engine.failure import error_text
 from tasker.engine.lease import WorkerLease
+from tasker.engine.reporting import Reporter
+from tasker.engine.running import Finished, Running
+from tasker.engine.slots import Slots
+from tasker.engine.task_cache import TaskCache
 from tasker.errors import Misuse, StoreError, StoreUnavailable
-from tasker.model import Claim, Outcome, Settled, TaskId, failed
+from tasker.model import (
+    ATTEMPT_OUTCOMES,
+    AttemptKey,
+    AttemptOutcome,
+    Claim,
+    Settled,
+    TaskId,
+    failed,
+)
 from tasker.store.protocol import Store
 
 MOST = 500  #: outcomes in one settlement
 BYTES = 8 << 20  #: of results in one settlement, where it has more than one outcome
+
+
+class FreedSteps(Protocol):
+    """Takes the steps that settlements free: the claimer."""
+
+    def accept(self, claims: Sequence[Claim]) -> None:
+        """Run claims."""
+        ...
+
+    def retry_in(self, seconds: float) -> None:
+        """Claim again then: a step that failed here will be due."""
+        ...
+
+    async def recover(self) -> None:
+        """Wait for the store after a lost reply."""
+        ...
 
 
 class Settler:
@@ -23,35 +51,42 @@ class Settler:
 
     Args:
         store: The store.
-        presence: The worker, as the store knows it.
-        room: Keeps slots for the steps that a settlement frees; yields how many.
-        settled: Told of each settlement and what it was of.
-        recover: Awaited when the store cannot be reached; returns when it can be again.
+        lease: The lease under which outcomes are settled.
+        slots: Reserved for the steps that a settlement frees.
+        cache: Keeps results for later steps.
+        reporter: Reports settlements.
+        background: Runs what parks steps.
     """
 
     def __init__(
         self,
         store: Store,
-        presence: WorkerLease,
-        *,
-        room: Callable[[int], AbstractContextManager[int]],
-        settled: Callable[[Sequence[Finished], Settled], None],
-        recover: Callable[[], Awaitable[None]],
+        lease: WorkerLease,
+        slots: Slots,
+        cache: TaskCache,
+        reporter: Reporter,
+        background: Background,
     ) -> None:
         self.lock = asyncio.Lock()
         """Held while a settlement is under way."""
 
         self._store = store
-        self._presence = presence
-        self._room = room
-        self._settled = settled
-        self._recover = recover
+        self._lease = lease
+        self._slots = slots
+        self._cache = cache
+        self._reporter = reporter
+        self._background = background
+        self._claimer: FreedSteps
         self._batch: list[Finished] = []
         self._pending: list[Finished] = []
-        self._parking: set[Key] = set()
+        self._parking: set[AttemptKey] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+
+    def freed_to(self, claimer: FreedSteps) -> None:
+        """Set where freed steps go: the only way back in the engine's line."""
+        self._claimer = claimer
 
     def add(self, finished: Finished) -> None:
         """Take an outcome; it is settled soon."""
@@ -61,13 +96,13 @@ class Settler:
         self._pending.append(finished)
 
     async def run(self) -> None:
-        """Settle for ever."""
+        """Settle until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                many = _portion(self._pending)
-                self._batch, self._pending = self._pending[:many], self._pending[many:]
+                count = _portion(self._pending)
+                self._batch, self._pending = self._pending[:count], self._pending[count:]
                 await self._settle(self._batch)
                 self._batch = []
             self._idle.set()
@@ -81,100 +116,135 @@ class Settler:
         """How many outcomes wait for the settlement that is under way to end."""
         return len(self._pending)
 
-    def keys(self) -> set[Key]:
-        """Tell the attempts that ended here, while the store may not know it yet."""
-        unsettled = (finished.outcome[:3] for finished in self._batch + self._pending)
+    def keys(self) -> set[AttemptKey]:
+        """Return the attempts that ended here, while the store may not know it yet."""
+        unsettled = (finished.outcome.key for finished in self._batch + self._pending)
         return {*unsettled, *self._parking}
 
-    async def park(self, running: Running, awaits: TaskId) -> bool:
-        """Let an attempt's step wait for a task; tell False where it came too late."""
-        self._parking.add(running.key)
-        try:
-            uncertain = False
-            while True:
-                try:
-                    parked = await self._store.park(running.claim, awaits)
-                except StoreUnavailable:
-                    await self._recover()
-                    uncertain = True
-                else:
-                    return parked or uncertain
-        finally:
-            self._parking.discard(running.key)
+    # ------------------------------------------------------------------- settling
 
     async def _settle(self, batch: list[Finished]) -> None:
         while batch:
             try:
                 async with self.lock:
-                    with self._room(_freed(batch)) as room:
+                    most = _freed(batch) if self._lease.holds else 0
+                    with self._slots.reserve(most) as reserved:
                         settled = await self._store.settle(
-                            self._presence.id,
+                            self._lease.id,
                             [finished.outcome for finished in batch],
-                            queues=self._presence.queues,
-                            claim_up_to=room,
+                            queues=self._lease.queues,
+                            claim_up_to=reserved,
                         )
                     self._settled(batch, settled)
                     return
             except StoreUnavailable:
-                await self._recover()
+                await self._claimer.recover()
                 batch = await self._unknown(batch)
             except StoreError as error:
                 await self._isolate(batch, error)
                 return
 
+    def _settled(self, batch: Sequence[Finished], settled: Settled) -> None:
+        refused = set(settled.refused)
+        for index, (_, outcome, _) in enumerate(batch):
+            if outcome.outcome == _COMPLETE and index not in refused:
+                self._cache.learn(outcome.task_id, outcome.no, outcome.result)
+            elif outcome.outcome == _RETRY:
+                self._claimer.retry_in(outcome.delay)
+        self._reporter.settled(batch, refused)
+        if settled.ended:
+            templates = {
+                finished.outcome.task_id: finished.running.task.compiled.template.key
+                for finished in batch
+            }
+            for task_id, _ in settled.ended:
+                self._cache.forget(task_id)
+            self._reporter.ended(settled.ended, templates)
+        self._claimer.accept(settled.claims)
+        self._slots.changed.set()
+
     async def _unknown(self, batch: list[Finished]) -> list[Finished]:
-        """After a lost reply: tell which outcomes the store has not got.
+        """After a lost reply: return the outcomes that the store has not got.
 
         What is no longer in progress was settled by the call whose reply was lost, or
-        belongs to others by now; either way there is nothing left to say.
+        belongs to others by now; either way there is nothing left to settle.
         """
         while True:
             try:
                 held = {
-                    claim[:3]
-                    for worker in self._presence.ids
+                    claim.key
+                    for worker in self._lease.ids
                     for claim in await self._store.held(worker)
                 }
             except StoreUnavailable:
-                await self._recover()
+                await self._claimer.recover()
             else:
-                return [finished for finished in batch if finished.outcome[:3] in held]
+                for finished in batch:
+                    if finished.outcome.key not in held:
+                        self._reporter.unsettled(finished)
+                return [finished for finished in batch if finished.outcome.key in held]
 
     async def _isolate(self, batch: list[Finished], error: StoreError) -> None:
-        """Something in the batch cannot be stored: find it, and let the rest pass."""
+        """Find the outcome that cannot be stored, and settle the others."""
         if len(batch) > 1:
             half = len(batch) // 2
             await self._settle(batch[:half])
             await self._settle(batch[half:])
             return
         only = batch[0]
-        if only.outcome.outcome == _FAILED:
+        if only.outcome.outcome == _ERROR:
             raise error  # even an error's text cannot be stored: the store is broken
         text = error_text(Misuse(f"the result could not be stored: {error}"), retryable=False)
-        await self._settle([only._replace(outcome=failed(_claim(only.outcome), text))])
+        await self._settle([only._replace(outcome=failed(only.running.claim, text))])
+
+    # -------------------------------------------------------------------- parking
+
+    def park(self, running: Running, awaits: TaskId) -> None:
+        """Let an attempt's step wait for a task."""
+        self._parking.add(running.key)
+        self._background.spawn(self._park(running, awaits))
+
+    async def _park(self, running: Running, awaits: TaskId) -> None:
+        try:
+            parked = await self._parked(running, awaits)
+        finally:
+            self._parking.discard(running.key)
+        if parked:
+            self._reporter.parked(running, awaits)
+        else:
+            self._reporter.refused(running)
+
+    async def _parked(self, running: Running, awaits: TaskId) -> bool:
+        uncertain = False
+        while True:
+            try:
+                parked = await self._store.park(running.claim, awaits)
+            except StoreUnavailable:
+                await self._claimer.recover()
+                uncertain = True
+            else:
+                return parked or uncertain
 
 
-_COMPLETE, _FAILED = 0, 2  # indexes in ATTEMPT_OUTCOMES
+_COMPLETE = ATTEMPT_OUTCOMES.index(AttemptOutcome.COMPLETE)
+_RETRY = ATTEMPT_OUTCOMES.index(AttemptOutcome.RETRY)
+_ERROR = ATTEMPT_OUTCOMES.index(AttemptOutcome.ERROR)
 
 
 def _portion(waiting: Sequence[Finished]) -> int:
-    """Tell how many of the outcomes that wait to settle at once."""
+    """Return how many of the outcomes that wait to settle at once."""
     size = 0
-    for many, finished in enumerate(waiting[:MOST]):
+    for count, finished in enumerate(waiting[:MOST]):
         size += len(finished.outcome.result or "")
-        if size > BYTES and many:
-            return many
+        if size > BYTES and count:
+            return count
     return min(len(waiting), MOST)
 
 
 def _freed(batch: Sequence[Finished]) -> int:
-    """Tell how many steps a settlement may free."""
+    """Return how many steps a settlement may free."""
     return sum(
-        finished.running.task.served.fan_out[finished.outcome.no]
+        finished.running.task.compiled.fan_out[finished.outcome.no]
         for finished in batch
         if finished.outcome.outcome == _COMPLETE
     )
-
-
-def _claim(outcome: Outcome) -> Claim:
-    return Claim(outcome.task_id, outcome.no, outcome.attempt, 0)

@@ -1,7 +1,7 @@
-"""What a worker knows of templates and tasks, so that it need not ask again."""
+"""Caches templates, task inputs and results, to save reading them again."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tasker.errors import Misuse
 from tasker.graph import Graph, members
@@ -15,6 +15,7 @@ from tasker.model import (
     TaskInput,
     Template,
     TemplateId,
+    TemplateName,
 )
 from tasker.store.protocol import Store
 
@@ -26,7 +27,9 @@ class CompiledTemplate:
         self.template = template
         self.graph = Graph(template)
         #: fan_out[no]: how many steps wait for step `no`
-        self.fan_out = [sum(child != TASK_NODE for child in found) for found in self.graph.children]
+        self.fan_out = [
+            sum(child != TASK_NODE for child in children) for children in self.graph.children
+        ]
         self._handlers = handlers
         self._plans: list[Plan | Misuse | None] = [None] * (len(template.steps) + 1)
 
@@ -34,7 +37,7 @@ class CompiledTemplate:
         return self.template.steps[no - 1]
 
     def plan(self, no: int) -> Plan | Misuse:
-        """Tell how a step is called, or why it cannot be."""
+        """Return how a step is called, or the reason why it cannot be."""
         plan = self._plans[no]
         if plan is None:
             plan = self._plans[no] = self._compile(self.spec(no))
@@ -42,28 +45,28 @@ class CompiledTemplate:
 
     def _compile(self, spec: StepSpec) -> Plan | Misuse:
         try:
-            found = self._handlers.plan(self.template, self.graph, spec)
+            plan = self._handlers.plan(self.template, self.graph, spec)
         except Misuse as error:
             return error
         except Exception as error:  # the handler's own: annotations that cannot be read, ...
             return Misuse(f"the handler of step {spec.name!r} cannot be called: {error!r}")
-        return found or self._handlers.missing(spec.handler, self.template.namespace)
+        return plan or self._handlers.missing(spec.handler, self.template.namespace)
 
 
 class CachedTask:
     """A task's input, and the results of its steps as far as they are known."""
 
-    __slots__ = ("input", "known", "results", "served", "size")
+    __slots__ = ("compiled", "input", "known", "results", "size")
 
-    def __init__(self, task: TaskInput, served: CompiledTemplate) -> None:
+    def __init__(self, task: TaskInput, compiled: CompiledTemplate) -> None:
         self.input = task
-        self.served = served
+        self.compiled = compiled
         self.results: dict[int, JsonText | None] = {}
         self.known = 0  #: mask of the steps in `results`
         self.size = len(task.context) + 500
 
     def learn(self, no: int, result: JsonText | None) -> int:
-        """Keep a result; tell by how many bytes the task grew."""
+        """Keep a result; return by how many bytes the task grew."""
         self.results[no] = result
         self.known |= 1 << no
         grown = 100 + (len(result) if result else 0)
@@ -72,7 +75,7 @@ class CachedTask:
 
 
 class TaskCache:
-    """Keeps what was used last, up to a number of bytes."""
+    """Keeps tasks up to a number of bytes."""
 
     def __init__(
         self, store: Store, handlers: Handlers, *, environment: str | None, limit: int
@@ -86,17 +89,17 @@ class TaskCache:
         self._tasks: OrderedDict[TaskId, CachedTask] = OrderedDict()
 
     def task(self, claim: Claim) -> CachedTask | None:
-        """Tell what is known of a claim's task if that is all its handler needs."""
+        """Return a claim's task, or None if not all that its handler needs is cached."""
         task = self._tasks.get(claim.task_id)
         if task is None:
             return None
-        plan = task.served.plan(claim.no)
+        plan = task.compiled.plan(claim.no)
         if isinstance(plan, Plan) and plan.needs & ~task.known:
             return None
         return task
 
     async def fetch(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
-        """Read what is missing for claims, in two statements at most; tell their tasks.
+        """Read what is missing for claims, in two statements at most; return their tasks.
 
         A task that the store does not have is left out.
         """
@@ -104,7 +107,7 @@ class TaskCache:
         missing: dict[TaskId, int] = {}
         for claim in claims:
             task = tasks.get(claim.task_id)
-            if task is not None and isinstance(plan := task.served.plan(claim.no), Plan):
+            if task is not None and isinstance(plan := task.compiled.plan(claim.no), Plan):
                 mask = plan.needs & ~task.known
                 missing[claim.task_id] = missing.get(claim.task_id, 0) | mask
         wanted = {task_id: list(members(mask)) for task_id, mask in missing.items() if mask}
@@ -121,21 +124,27 @@ class TaskCache:
         unknown = sorted(ids - tasks.keys())
         if unknown:
             for given in await self._store.load_tasks(unknown):
-                served = await self.template(given.template_id)
-                tasks[given.task_id] = self._keep(given, served)
+                compiled = await self.template(given.template_id)
+                tasks[given.task_id] = self._keep(given, compiled)
         return tasks
 
+    async def templates(self, tasks: Iterable[TaskId]) -> dict[TaskId, TemplateName]:
+        """Return the template names of tasks, as far as they are cached or stored."""
+        compiled = (await self._fetch_tasks(set(tasks))).items()
+        self._shrink()
+        return {task_id: task.compiled.template.key for task_id, task in compiled}
+
     async def template(self, template_id: TemplateId) -> CompiledTemplate:
-        """Tell a template as this worker runs it."""
-        served = self._templates.get(template_id)
-        if served is None:
+        """Return a template as this worker runs it."""
+        compiled = self._templates.get(template_id)
+        if compiled is None:
             stored = await self._store.template_by_id(template_id)
             template = stored.template.for_environment(self._environment)
-            served = self._templates[template_id] = CompiledTemplate(template, self._handlers)
-        return served
+            compiled = self._templates[template_id] = CompiledTemplate(template, self._handlers)
+        return compiled
 
     async def remember(self, task: TaskInput) -> None:
-        """Keep the input of a task that was made here."""
+        """Keep the input of a task that was created here."""
         self._keep(task, await self.template(task.template_id))
         self._shrink()
 
@@ -151,10 +160,10 @@ class TaskCache:
         if task is not None:
             self._size -= task.size
 
-    def _keep(self, task: TaskInput, served: CompiledTemplate) -> CachedTask:
+    def _keep(self, task: TaskInput, compiled: CompiledTemplate) -> CachedTask:
         kept = self._tasks.get(task.task_id)
         if kept is None:
-            kept = self._tasks[task.task_id] = CachedTask(task, served)
+            kept = self._tasks[task.task_id] = CachedTask(task, compiled)
             self._size += kept.size
         return kept
 
@@ -164,6 +173,6 @@ class TaskCache:
             self._size += grown
 
     def _shrink(self) -> None:
-        """Forget what was known first; attempts that run keep what they were given."""
+        """Drop the oldest tasks; attempts that run keep what they were given."""
         while self._size > self._limit and self._tasks:
             self.forget(next(iter(self._tasks)))

@@ -1,15 +1,10 @@
-"""A worker, as programs hold it: started beside other code, or run until it is stopped.
-
-The pieces at work are in `crew`. Life of a step there: `Claimer` claims it, and makes sure
-that what its handler needs is at hand; `Executor` runs it; `Settler` records the outcome
-and brings back the steps that it freed, which go to `Claimer` in turn. Meanwhile
-`WorkerLease` keeps the lease, and `Janitor` looks after what other workers left behind.
-"""
+"""A worker, as programs hold it: started beside other code, or run until it is stopped."""
 
 import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterable
 from datetime import timedelta
 from types import TracebackType
@@ -17,8 +12,17 @@ from typing import Any, Self
 
 from tasker.client import LocalClient
 from tasker.config import WorkerSettings
-from tasker.engine.crew import Crew
+from tasker.engine.background import Background
+from tasker.engine.claimer import Claimer
+from tasker.engine.executor import Executor
+from tasker.engine.janitor import Janitor
+from tasker.engine.lease import WorkerLease
+from tasker.engine.loop_monitor import LoopMonitor
 from tasker.engine.reporting import Reporter
+from tasker.engine.services import HandlerServices
+from tasker.engine.settler import Settler
+from tasker.engine.slots import Slots
+from tasker.engine.task_cache import TaskCache
 from tasker.errors import HandlerNotFound
 from tasker.events import Around, Observer
 from tasker.graph import Graph
@@ -27,6 +31,9 @@ from tasker.model import Created, NewTask, Template, TemplateStatus, WorkerId
 from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
+
+_CLEANUP = 1.0  #: seconds that handlers get to clean up when they are stopped at shutdown
+_FLUSH = 10.0  #: time limit for the final settle and retire at shutdown
 
 
 class Worker:
@@ -42,9 +49,9 @@ class Worker:
         handlers: Modules, functions, workflows, ...: see `Handlers.of`.
         templates: Registered at the start, and so are those of workflows among the
             handlers; each of their steps must have a handler.
-        settings: How it behaves.
+        settings: How it behaves; default: `WorkerSettings()`.
         name: What operators see; default: host and process id.
-        observers: Told of every event; they must not block, and may be added later.
+        observers: Called with every event; they must not block, and may be added later.
         around: Entered around every handler but those in processes: for traces.
         replace: Whether templates that exist with other content are replaced, for
             development.
@@ -75,19 +82,37 @@ class Worker:
         self._templates = (*templates, *self.handlers.templates())
         self._replace = replace
         self._around = around
-        self._crew: Crew | None = None
+        self._background = Background(self.name)
+        self._slots = Slots(self.settings.slots)
+        self._cache = TaskCache(
+            store,
+            self.handlers,
+            environment=self.settings.environment,
+            limit=self.settings.memory,
+        )
+        self._lease = WorkerLease(store, self.name, self.settings, self.handlers)
+        self._settler = Settler(
+            store, self._lease, self._slots, self._cache, self._reporter, self._background
+        )
+        self._janitor = Janitor(
+            store,
+            self._cache,
+            self._lease,
+            self._reporter,
+            lease_time=self.settings.lease,
+        )
+        self._claimer: Claimer | None = None  #: while it runs
         self._stopping = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._changed = asyncio.Event()  #: the grace period was shortened
         self._started = asyncio.Event()
         self._grace = self.settings.grace
         self._running: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None  #: what ends it before it was told to stop
         self._body: asyncio.Task[Any] | None = None  #: runs the code inside `async with`
 
     @property
     def id(self) -> WorkerId:
         """Its number in the store: 0 before it runs, another after a lost lease."""
-        return self._crew.presence.id if self._crew else WorkerId(0)
+        return self._lease.id
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self.run(), name=f"worker {self.name}")
@@ -99,7 +124,7 @@ class Worker:
             raise
         finally:
             started.cancel()
-        if self._running.done() or self._failure is not None:
+        if self._running.done() or self._background.failure is not None:
             await self._running
         self._body = asyncio.current_task()
         return self
@@ -115,7 +140,7 @@ class Worker:
         if self._running is None:
             return
         body, self._body = self._body, None
-        if self._failure is not None and body is not None:
+        if self._background.failure is not None and body is not None:
             body.uncancel()
         await self._running
 
@@ -123,57 +148,124 @@ class Worker:
         """Wait until it has stopped, when it was started by `async with`.
 
         Raises:
-            Exception: What ended it before it was told to stop.
+            Exception: What ended it before `stop` was called.
         """
         if self._running is not None:
             await asyncio.shield(self._running)
 
     def stop(self, grace: timedelta | None = None) -> None:
-        """Stop claiming, let running attempts finish, hand back what has not.
+        """Stop claiming, let running attempts finish, release those that do not.
 
         Args:
             grace: How long they get; None: `settings.grace`. A second call may shorten it.
         """
         self._grace = self.settings.grace if grace is None else grace
         self._stopping.set()
-        self._hurry.set()
-        if self._crew is not None:
-            self._crew.intake.close()
+        self._changed.set()
+        if self._claimer is not None:
+            self._claimer.close()
 
     async def run(self) -> None:
-        """Work until `stop` is called. Where it is cancelled, it hands back what runs.
+        """Work until `stop` is called. When cancelled, release what runs.
 
         Raises:
             HandlerNotFound: A step of the templates has no handler here.
-            Misuse: A handler asks for what its step cannot give.
+            Misuse: A handler's parameters do not fit its step.
             TaskRegistrationError: A template's version exists with other content.
             StoreUnavailable: The store cannot be reached at the start.
         """
         await self._register()
-        crew = Crew(
-            self.name,
-            self.store,
-            self.handlers,
+        await self._lease.announce()
+        executor = Executor(
             self.settings,
-            client=self.client,
-            reporter=self._reporter,
-            failed=self._failed,
+            HandlerServices(self.store, self.client),
+            self._slots,
+            self._settler,
+            self._reporter,
             around=self._around,
         )
-        await crew.presence.announce()
-        crew.start()
-        self._crew = crew
+        claimer = self._claimer = Claimer(
+            self.store,
+            self.settings,
+            self._lease,
+            self._slots,
+            self._cache,
+            executor,
+            self._settler,
+            self._background,
+        )
+        self._settler.freed_to(claimer)
+        monitor = LoopMonitor(self.settings.blocked_after, executor, self._reporter)
+        for name, loop in (
+            ("settle", self._settler.run()),
+            ("lease", self._lease.keep(executor, claimer)),
+            ("janitor", self._janitor.run()),
+            ("claim", claimer.run()),
+            ("failure", self._stop_on_failure()),
+        ):
+            self._background.start(name, loop)
         self._started.set()
         facts = {"worker": self.name, "slots": self.settings.slots}
-        log.info("worker_started", extra={**facts, "queues": len(crew.presence.queues)})
+        log.info("worker_started", extra={**facts, "queues": len(self._lease.queues)})
         try:
             await self._stopping.wait()
-            await crew.finish(lambda: self._grace, self._hurry)
+            await self._finish()
         finally:
-            await crew.part()
-        if self._failure is not None:
-            raise self._failure
+            await self._shut_down(executor, claimer)
+            monitor.stop()
+        if self._background.failure is not None:
+            raise self._background.failure
         log.info("worker_stopped", extra={"worker": self.name})
+
+    async def _stop_on_failure(self) -> None:
+        """Stop on an unexpected failure: half a worker is worse than none."""
+        await self._background.failed.wait()
+        self.stop(timedelta(0))
+        if self._body is not None:
+            self._body.cancel()
+
+    async def _finish(self) -> None:
+        """Let running attempts and background tasks end within the grace period."""
+        end = time.monotonic() + self._grace.total_seconds()
+        while self._slots.taken or self._background.pending:
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            self._changed.clear()
+            changes = (self._changed, self._slots.given_back, self._background.changed)
+            for change in changes[1:]:
+                change.clear()
+            waits = [asyncio.ensure_future(change.wait()) for change in changes]
+            await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            end = min(end, time.monotonic() + self._grace.total_seconds())
+
+    async def _shut_down(self, executor: Executor, claimer: Claimer) -> None:
+        """Release what still runs, settle what finished, end the lease."""
+        claimer.close()
+        executor.shutdown()
+        try:
+            await executor.interrupted(timeout=_CLEANUP)
+            async with asyncio.timeout(_FLUSH):
+                await self._flush()
+        except Exception as error:  # what it holds expires with its lease
+            facts = {"worker": self.name, "error": str(error) or type(error).__name__}
+            log.warning("shutdown_incomplete", extra=facts)
+        finally:
+            self._background.cancel()
+            executor.close()
+
+    async def _flush(self) -> None:
+        """Settle and release everything, and end the lease."""
+        loops = self._background
+        await asyncio.wait({loops["claim"]}, timeout=1.0)  # it releases what still arrives
+        drained = asyncio.create_task(self._settler.drain())
+        await asyncio.wait({drained, loops["settle"]}, return_when=asyncio.FIRST_COMPLETED)
+        drained.cancel()
+        loops["lease"].cancel()
+        await asyncio.wait({loops["lease"]})  # a renewal under way would revive the lease
+        await self._lease.retire()
 
     async def _register(self) -> None:
         """Register the templates, all of whose steps must have a handler that fits."""
@@ -194,18 +286,8 @@ class Worker:
                     extra={"template": template.full_name, "status": status.value},
                 )
 
-    def _failed(self, duty: str, failure: BaseException) -> None:
-        """Make a failure loud that nobody foresaw, and stop: half a worker is worse than none."""
-        facts = {"worker": self.name, "duty": duty}
-        log.critical("worker_failed", extra=facts, exc_info=failure)
-        if self._failure is None:
-            self._failure = failure
-            self.stop(timedelta(0))
-            if self._body is not None:
-                self._body.cancel()
-
     async def create(self, new: NewTask, roots: int) -> Created:
-        """Create a task, and take those of its `roots` for which there is room here."""
-        if self._crew is None:
+        """Create a task, and claim those of its `roots` for which there are slots."""
+        if self._claimer is None:
             return await self.store.create_tasks([new])
-        return await self._crew.intake.create(new, roots)
+        return await self._claimer.create(new, roots)

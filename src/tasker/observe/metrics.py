@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from tasker.events import (
+    AttemptStopped,
     Event,
     LoopBlocked,
     SettleRefused,
@@ -113,11 +114,13 @@ class Metrics:
         elif isinstance(event, StepWaiting):
             self.running.dec()
             self.attempts.labels(*self._step(event.template, event.step), "parked").inc()
+        elif isinstance(event, AttemptStopped):
+            self.running.dec()
         elif isinstance(event, SettleRefused):
             self.running.dec()
             self.refused.inc()
         elif isinstance(event, TaskEnded):
-            self.ended.labels(event.state.value).inc()
+            self.ended.labels(event.status.value).inc()
         elif isinstance(event, LoopBlocked):
             self.blocked.inc(event.blocked_for.total_seconds())
 

@@ -1,0 +1,67 @@
+"""The asyncio tasks of a worker: its loops, and short work that it must not end without."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+log = logging.getLogger("tasker.worker")
+
+
+class Background:
+    """Runs coroutines beside the code that starts them, and notices those that fail.
+
+    Args:
+        worker: The worker's name, for the log.
+    """
+
+    def __init__(self, worker: str) -> None:
+        self.pending: set[asyncio.Task[None]] = set()
+        """Spawned tasks that have not ended."""
+
+        self.changed = asyncio.Event()
+        """Set when a spawned task ends."""
+
+        self.failed = asyncio.Event()
+        """Set when a loop or a task failed unexpectedly."""
+
+        self.failure: BaseException | None = None
+        """The first such failure."""
+
+        self._worker = worker
+        self._loops: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Start a loop that runs until the worker ends."""
+        loop = asyncio.create_task(work, name=f"tasker-{name}")
+        loop.add_done_callback(self._ended)
+        self._loops[name] = loop
+
+    def __getitem__(self, name: str) -> "asyncio.Task[None]":
+        return self._loops[name]
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start short work that the worker waits for before it ends."""
+        task = asyncio.create_task(work, name="tasker-background")
+        self.pending.add(task)
+        task.add_done_callback(self._spawned_ended)
+
+    def cancel(self) -> None:
+        """Cancel all that still runs."""
+        for task in (*self._loops.values(), *self.pending):
+            task.cancel()
+
+    def _spawned_ended(self, task: "asyncio.Task[None]") -> None:
+        self.pending.discard(task)
+        self.changed.set()
+        self._ended(task)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        failure = None if task.cancelled() else task.exception()
+        if failure is None:
+            return
+        facts = {"worker": self._worker, "duty": task.get_name()}
+        log.critical("worker_failed", extra=facts, exc_info=failure)
+        if self.failure is None:
+            self.failure = failure
+            self.failed.set()

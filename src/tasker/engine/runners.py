@@ -1,0 +1,267 @@
+"""How handlers are called: in the event loop, in threads, in processes."""
+
+import asyncio
+import multiprocessing
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError as FutureCancelled
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
+from queue import SimpleQueue
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+from tasker.config import WorkerSettings
+from tasker.engine.logs import current_attempt
+from tasker.engine.running import Running
+from tasker.errors import InvalidSettings, RetryableError
+from tasker.events import Around, AttemptSpan
+from tasker.handlers import Plan
+from tasker.handlers.subprocess import run_in_subprocess
+from tasker.model import JsonText
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
+
+Ended: TypeAlias = Callable[[Running, Any, BaseException | None], None]
+"""Called in the loop, once for each attempt that was started: with its value or its error."""
+
+
+class Runner(Protocol):
+    """Calls handlers of one kind."""
+
+    def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
+        """Call the handler of an attempt. `timeout`, in seconds, is enforced by the executor."""
+        ...
+
+    def interrupt(self, running: Running) -> None:
+        """Make the handler end, as far as its kind allows."""
+        ...
+
+
+class LoopRunner:
+    """Runs async handlers as tasks of the event loop."""
+
+    def __init__(self, ended: Ended, around: Around | None) -> None:
+        self._ended = ended
+        self._around = around
+        self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  #: no attempt runs in the context of its task's creator
+        self._tasks: dict[Running, asyncio.Task[None]] = {}
+
+    def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
+        self._tasks[running] = self._loop.create_task(
+            self._run(running, plan), context=self._context.copy()
+        )
+
+    async def _run(self, running: Running, plan: Plan) -> None:
+        current_attempt.set(running)
+        value, error = None, None
+        try:
+            if self._around is None:
+                value = await plan.call(running.attempt)
+            else:
+                with self._around(_span(running)):
+                    value = await plan.call(running.attempt)
+        except asyncio.CancelledError as cancelled:
+            error = _self_cancelled(cancelled)
+        except BaseException as raised:  # KeyboardInterrupt too: it belongs to the attempt
+            error = raised
+        del self._tasks[running]
+        self._ended(running, value, error)
+
+    def interrupt(self, running: Running) -> None:
+        if (task := self._tasks.get(running)) is not None:
+            task.cancel()
+
+    def current(self) -> Running | None:
+        """Return the attempt whose code holds the event loop; callable from other threads."""
+        current = asyncio.current_task(self._loop)
+        for running, task in list(self._tasks.items()):
+            if task is current:
+                return running
+        return None
+
+    async def interrupted(self, timeout: float) -> None:
+        """Wait at most `timeout` seconds until handlers have cleaned up."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=timeout)
+
+    def close(self) -> None:
+        """Abandon handlers that ignore their cancellation."""
+        for task in list(self._tasks.values()):
+            _abandon(task)
+
+
+class Returned(NamedTuple):
+    """What a call in a thread came to."""
+
+    running: Running
+    value: Any
+    error: BaseException | None
+
+
+class ThreadRunner:
+    """Runs sync handlers in threads, which are made when needed.
+
+    asyncio's own executor wakes the loop once per call, which costs more than a short
+    handler takes; here one wake-up brings back all that has finished.
+
+    Args:
+        most: How many threads there may be.
+        ended: See `Ended`.
+        around: Entered around every handler.
+    """
+
+    def __init__(self, most: int, ended: Ended, around: Around | None) -> None:
+        self._most = most
+        self._ended = ended
+        self._around = around
+        self._loop = asyncio.get_running_loop()
+        self._calls: SimpleQueue[tuple[Running, Plan] | None] = SimpleQueue()
+        self._returned: deque[Returned] = deque()
+        self._woken = False
+        self._threads = 0
+        self._waiting = 0
+
+    def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
+        if self._waiting <= 0 and self._threads < self._most:
+            self._threads += 1
+            self._waiting += 1
+            name = f"tasker-handler-{self._threads}"
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._waiting -= 1
+        self._calls.put((running, plan))
+
+    def interrupt(self, running: Running) -> None:
+        """Do nothing: a handler in a thread ends at its next heartbeat, or not at all."""
+
+    def close(self) -> None:
+        """Let the threads end when their calls have."""
+        for _ in range(self._threads):
+            self._calls.put(None)
+
+    def _run(self) -> None:
+        while (item := self._calls.get()) is not None:
+            running, plan = item
+            try:
+                returned = Returned(running, self._call(running, plan), None)
+            except BaseException as error:  # it belongs to the attempt
+                returned = Returned(running, None, error)
+            self._returned.append(returned)
+            del item, running, plan, returned
+            if not self._woken:
+                self._woken = True
+                try:
+                    self._loop.call_soon_threadsafe(self._drain)
+                except RuntimeError:  # the loop is closed
+                    return
+
+    def _call(self, running: Running, plan: Plan) -> Any:
+        token = current_attempt.set(running)
+        try:
+            if self._around is None:
+                return plan.call(running.attempt)
+            with self._around(_span(running)):
+                return plan.call(running.attempt)
+        finally:
+            current_attempt.reset(token)
+
+    def _drain(self) -> None:
+        self._woken = False
+        while self._returned:
+            self._waiting += 1
+            self._ended(*self._returned.popleft())
+
+
+class ProcessRunner:
+    """Runs handlers marked `process=True` in processes, which can be killed."""
+
+    def __init__(self, settings: WorkerSettings, ended: Ended) -> None:
+        self._settings = settings
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._pool: ProcessPool | None = None
+        self._futures: dict[Running, Future[JsonText]] = {}
+
+    def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
+        needed = {no: text for no, text in running.task.results.items() if plan.needs >> no & 1}
+        limit = self._settings.result_limit
+        try:
+            pool = self._pool = self._pool or _process_pool(self._settings)
+            future = pool.schedule(
+                run_in_subprocess,
+                args=[plan.packed, running.claim, running.task.input, needed, limit],
+                timeout=timeout + 1 if timeout else None,
+            )
+        except Exception as error:  # the handler cannot be sent, or no process can be started
+            self._ended(running, None, error)
+            return
+        self._futures[running] = future
+        future.add_done_callback(
+            lambda done: self._loop.call_soon_threadsafe(self._done, running, done)
+        )
+
+    def _done(self, running: Running, future: "Future[JsonText]") -> None:
+        del self._futures[running]
+        value, error = None, None
+        try:
+            value = future.result()
+        except FutureCancelled as cancelled:
+            error = _self_cancelled(cancelled)
+        except BaseException as raised:  # sys.exit there included: it belongs to the attempt
+            error = raised
+        self._ended(running, value, error)
+
+    def interrupt(self, running: Running) -> None:
+        if (future := self._futures.get(running)) is not None:
+            future.cancel()
+
+    def close(self) -> None:
+        """Kill the processes."""
+        if self._pool is not None:
+            self._pool.stop()  # type: ignore[no-untyped-call]
+            self._pool.join()
+
+
+def _span(running: Running) -> AttemptSpan:
+    task, claim = running.task.input, running.claim
+    return AttemptSpan(
+        claim.task_id,
+        running.task.compiled.template.key,
+        running.spec.name,
+        claim.attempt,
+        task.correlation_id,
+        task.trace,
+    )
+
+
+def _abandon(task: "asyncio.Task[None]") -> None:
+    """End a handler that ignores its cancellation, which would keep its loop alive."""
+    with suppress(RuntimeError, ValueError):  # it ignores this as well, or runs just now
+        if isinstance(coroutine := task.get_coro(), CoroutineType):
+            coroutine.close()
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # no one else asks
+    task.cancel()
+
+
+def _self_cancelled(error: BaseException) -> BaseException:
+    """A handler cancelled itself, or something that it awaited: a failure like any other."""
+    return RetryableError(
+        f"the handler was cancelled from within: {str(error) or 'CancelledError'}"
+    )
+
+
+def _process_pool(settings: WorkerSettings) -> "ProcessPool":
+    try:
+        from pebble import ProcessPool
+    except ModuleNotFoundError:
+        raise InvalidSettings(
+            "handlers marked process=True need: pip install 'tasker-workflows[processes]'"
+        ) from None
+    return ProcessPool(
+        max_workers=settings.processes or multiprocessing.cpu_count(),
+        context=multiprocessing.get_context("spawn"),
+    )

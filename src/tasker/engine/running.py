@@ -1,0 +1,55 @@
+"""An attempt while it runs, and what it led to."""
+
+import asyncio
+import time
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from tasker.engine.task_cache import CachedTask
+from tasker.handlers import LiveAttempt, Plan
+from tasker.model import AttemptKey, Claim, Outcome, StepSpec
+
+
+class Stop(StrEnum):
+    """Why an attempt is stopped, as its handler reads it."""
+
+    TIMEOUT = "it took too long"
+    REVOKED = "its step is no longer this worker's"
+    SHUTDOWN = "the worker shuts down"
+
+
+class Running:
+    """One attempt while it runs."""
+
+    __slots__ = ("attempt", "began", "claim", "key", "over", "plan", "spec", "task", "timer")
+
+    def __init__(
+        self, claim: Claim, task: CachedTask, spec: StepSpec, attempt: LiveAttempt
+    ) -> None:
+        self.claim = claim
+        self.key: AttemptKey = claim.key
+        self.task = task
+        self.spec = spec
+        self.attempt = attempt
+        self.began = time.monotonic()
+        self.plan: Plan | None = None  #: None: its handler cannot be called
+        self.timer: asyncio.TimerHandle | None = None
+        self.over = False  #: its outcome is decided; only its slot is still taken
+
+    def facts(self) -> dict[str, Any]:
+        """Return what identifies the attempt in events and log records."""
+        return {
+            "task_id": self.claim.task_id,
+            "template": self.task.compiled.template.key,
+            "step": self.spec.name,
+            "attempt": self.claim.attempt,
+            "correlation_id": self.task.input.correlation_id,
+        }
+
+
+class Finished(NamedTuple):
+    """An attempt that ended, and its outcome."""
+
+    running: Running
+    outcome: Outcome
+    ran_for: float  #: seconds

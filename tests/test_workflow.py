@@ -237,7 +237,7 @@ def test_what_is_wrong_is_told_with_the_function_it_is_about() -> None:
     """All of it, when the template is asked for."""
     workflow = Workflow("bad name", version="1")
 
-    @workflow.step(after="nowhere", retry=Retry(max_attempts=0))
+    @workflow.step(after="nowhere", retry=Retry(max_attempts=-1))
     def lost() -> None: ...
 
     line = lost.__code__.co_firstlineno

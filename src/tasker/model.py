@@ -4,6 +4,7 @@ Standard library only. Values are frozen. The few that are made once per step on
 the hot path are named tuples, which cost a quarter of a frozen dataclass.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ QueueId = NewType("QueueId", int)
 
 PRIORITIES = 5  #: of tasks, 0 to 4, the most urgent last
 DEFAULT_PRIORITY = 2
+
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=")
 
 TASK_NODE = 0
 """The number that stands for the task itself among a step's children; steps count from 1."""
@@ -64,6 +67,32 @@ class Retry:
     """Share of the delay by which it is spread at random, in [0, 1]."""
 
 
+class Requirement(NamedTuple):
+    """What a worker must offer, besides the handler's name, to run a step.
+
+    Its text is the part of a queue's identity that stores keep: "" for none, otherwise a
+    version or range and labels, separated by spaces: `^2.1 gpu=true zone=eu`.
+    """
+
+    version: str = ""
+    """Version or range of versions of the handler's code; "": any."""
+
+    labels: tuple[tuple[str, str], ...] = ()
+    """Labels of the worker, sorted by name."""
+
+    def __str__(self) -> str:
+        labels = (f"{name}={value}" for name, value in self.labels)
+        return " ".join((*([self.version] if self.version else []), *labels))
+
+    @classmethod
+    def parse(cls, text: str) -> "Requirement":
+        """Read what `str` wrote."""
+        words = text.split()
+        version = words.pop(0) if words and not _LABEL.match(words[0]) else ""
+        pairs = (word.partition("=") for word in words)
+        return cls(version, tuple((name, value) for name, _, value in pairs))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSpec:
     """One node of a template's graph."""
@@ -76,6 +105,9 @@ class StepSpec:
     method: str | None = None
     """The method to call where the handler is a class; None: `call`."""
 
+    handler_version: str = ""
+    """Version or range of versions that the handler's code must have; "": any."""
+
     config: JsonObject = field(default_factory=dict)
     """What the template hands to the handler (`handler.initialization`, `handler_config`)."""
 
@@ -84,6 +116,15 @@ class StepSpec:
     timeout: timedelta | None = None
     """Most time one attempt may take; None: the worker's `attempt_timeout`."""
 
+    queue_timeout: timedelta | None = None
+    """Most time the step may be due without being claimed; None: for ever."""
+
+    heartbeat_timeout: timedelta | None = None
+    """Most time between two heartbeats of an attempt; None: heartbeats are not required."""
+
+    requires: Mapping[str, str] = field(default_factory=dict)
+    """Labels that a worker must have to run the step, as {"gpu": "true"}."""
+
     result_schema: JsonObject | None = None
     dependent_system: str | None = None
 
@@ -91,6 +132,11 @@ class StepSpec:
     def handler(self) -> str:
         """The name under which this step's handler is looked for."""
         return self.callable or self.name
+
+    @property
+    def requirement(self) -> Requirement:
+        """What a worker must offer, besides the handler's name, to run this step."""
+        return Requirement(self.handler_version, tuple(sorted(self.requires.items())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +171,15 @@ class Template:
     input_schema: JsonObject | None = None
     deadline: timedelta | None = None
     """Most time a task may take from creation to end; None: for ever."""
+
+    title: str = ""
+    """Title of its tasks; `{input.order_id}` stands for an input of the task."""
+
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Name -> `input.path`: what tasks of this template can be searched by."""
+
+    retention: timedelta | None = None
+    """How long ended tasks are kept; None: until they are pruned by hand."""
 
     environments: Mapping[str, Mapping[str, StepOverride]] = field(default_factory=dict)
     """Environment -> step name -> override."""

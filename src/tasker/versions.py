@@ -71,6 +71,18 @@ def sort_key(version: str) -> tuple[Version, str]:
     return parsed, parsed.build or ""
 
 
+def canonical(spec: str) -> str:
+    """Return a version or range in its one spelling: terms joined by commas, no spaces.
+
+    Raises:
+        InvalidInput: It is neither a version nor a range.
+    """
+    if not is_pin(spec):
+        _range(spec)
+    tight = re.sub(r"(?<=[<>=^~])\s+", "", spec.strip())
+    return re.sub(r"\s*,\s*|\s+", ",", tight)
+
+
 def is_pin(spec: str) -> bool:
     """Tell whether `spec` is one exact version rather than a range or "latest"."""
     try:

@@ -40,6 +40,7 @@ values: st.SearchStrategy[Json] = st.recursive(
 objects: st.SearchStrategy[JsonObject] = st.dictionaries(words, values, max_size=3)
 delays = st.timedeltas(timedelta(0), timedelta(days=30))
 lengths = st.timedeltas(timedelta(microseconds=1), timedelta(days=3650))
+MONTH = timedelta(days=30)
 schemas: st.SearchStrategy[JsonObject] = st.fixed_dictionaries(
     {},
     optional={
@@ -89,6 +90,10 @@ def steps(draw: st.DrawFn) -> tuple[StepSpec, ...]:
             else (),
             retry=draw(st.just(Retry()) | retries()),
             timeout=draw(st.none() | lengths),
+            queue_timeout=draw(st.none() | lengths),
+            heartbeat_timeout=draw(st.none() | lengths.filter(lambda found: found <= MONTH)),
+            requires=draw(st.dictionaries(names, names, max_size=2)),
+            handler_version=draw(st.sampled_from(["", "2.1.0", "^2", ">=2,<3"])),
             result_schema=draw(st.none() | schemas),
             dependent_system=draw(st.none() | words),
         )
@@ -112,6 +117,11 @@ def templates(draw: st.DrawFn) -> Template:
         steps=specs,
         input_schema=draw(st.none() | schemas),
         deadline=draw(st.none() | lengths),
+        title=draw(st.sampled_from(["", "Refund {input.ticket.id}", "{input.a} of {input.b}"])),
+        attributes=draw(
+            st.dictionaries(names, st.sampled_from(["input.a", "input.b.c"]), max_size=2)
+        ),
+        retention=draw(st.none() | lengths),
         environments=environments,
         metadata=draw(objects.filter(lambda found: "system_dependencies" not in found)),
     )

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tasker.model import Backoff, Retry, StepSpec
-from tasker.template import parse_template
+from tasker.model import Backoff, Requirement, Retry, StepSpec
+from tasker.template import from_document, parse_template, to_document
 
 EVERYTHING = """
 name: everything
@@ -219,3 +219,81 @@ def test_ten_thousand_steps_load() -> None:
 
     assert len(template.steps) == 10_000
     assert template.steps[-1] == StepSpec(name="s9999", dependencies=("s9998",))
+
+
+CORE_APPLICATION = """
+name: bulk_import
+namespace_name: imports
+version: 1.0.0
+task_handler: {callable: Imports::TaskHandler, initialization: {queue: bulk}}
+identity_strategy: caller_provided
+domain_events: []
+lifecycle:
+  max_duration_minutes: 60
+  max_waiting_for_retry_minutes: 30
+  staleness_action: error
+steps:
+- name: read
+  type: standard
+  handler: {callable: Imports::Read, initialization: {}}
+  publishes_events: []
+  retry: {max_attempts: 0, backoff: exponential, backoff_base_ms: 1000}
+"""
+
+
+def test_templates_of_core_applications_load_and_keep_what_nothing_here_uses() -> None:
+    """Empty event lists are nothing; limits of the staleness detection go to the metadata."""
+    template = parse_template(CORE_APPLICATION)
+
+    assert template.deadline == timedelta(hours=1)
+    assert template.steps[0].retry.max_attempts == 1
+    assert template.metadata == {
+        "task_handler": {"callable": "Imports::TaskHandler", "initialization": {"queue": "bulk"}},
+        "identity_strategy": "caller_provided",
+        "lifecycle": {"max_waiting_for_retry_minutes": 30, "staleness_action": "error"},
+    }
+    assert from_document(to_document(template)) == template
+
+
+def test_a_step_requires_a_version_of_the_handler_and_labels_of_the_worker() -> None:
+    """Together they are one canonical text, the same however they were written."""
+    template = parse_template(
+        """
+name: a
+steps:
+- name: b
+  handler: {callable: X, version: ">= 2.1, < 3"}
+  requires: {zone: eu, gpu: "true"}
+  queue_timeout: 300
+  heartbeat_timeout: 10
+"""
+    )
+    spec = template.steps[0]
+
+    assert str(spec.requirement) == ">=2.1,<3 gpu=true zone=eu"
+    assert Requirement.parse(str(spec.requirement)) == spec.requirement
+    assert (spec.queue_timeout, spec.heartbeat_timeout) == (
+        timedelta(minutes=5),
+        timedelta(seconds=10),
+    )
+
+
+@pytest.mark.parametrize("text", ["", "2.1.0", "^2,<2.5", "gpu=true", "=2.0.0 a=1 b=2"])
+def test_a_requirement_reads_back_from_its_text(text: str) -> None:
+    assert text == str(Requirement.parse(text))
+
+
+def test_titles_attributes_and_retention_belong_to_a_template() -> None:
+    template = parse_template(
+        """
+name: a
+title: "Refund {input.ticket.id}"
+attributes: {order_id: input.order_id}
+retention: 2592000
+steps: [{name: b}]
+"""
+    )
+
+    assert template.title == "Refund {input.ticket.id}"
+    assert template.attributes == {"order_id": "input.order_id"}
+    assert template.retention == timedelta(days=30)

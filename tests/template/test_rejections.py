@@ -44,7 +44,7 @@ def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
 version: 1.0
 steps:
 - name: b
-  retry: {max_attempts: 0}
+  retry: {max_attempts: -1}
 - name: b
   dependencies: [x]
 name: c
@@ -62,8 +62,9 @@ def test_paths_tell_where_in_the_document() -> None:
     assert [str(problem) for problem in found(text)] == [
         "t.yaml:2:35: must be from 0 to 1, found 2 (at steps[0].retry.jitter)",
         "t.yaml:3:1: unknown key 'x y' in a template; allowed: name, namespace_name, version,"
-        " description, deadline_seconds, input_schema, steps, environments, metadata, lifecycle,"
-        " system_dependencies (at ['x y'])",
+        " description, title, attributes, retention, deadline_seconds, input_schema, steps,"
+        " environments, metadata, lifecycle,"
+        " system_dependencies, domain_events, task_handler, identity_strategy (at ['x y'])",
     ]
 
 

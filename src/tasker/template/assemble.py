@@ -6,7 +6,7 @@ from tasker.template.checks import MAX_STEPS, check_graph
 from tasker.template.dialects import core, rails
 from tasker.template.environments import environments
 from tasker.template.parts import Dialect, ReadStep
-from tasker.template.reading import Fields, Value
+from tasker.template.reading import YEARS_10, Fields, Value, duration
 from tasker.template.source import Items, Node, Problems, Table
 
 
@@ -23,6 +23,7 @@ def assemble(root: Node, problems: Problems) -> Template | None:
     steps = _steps(top, dialect)
     specs = {read.spec.name: read.spec for read in steps}
     changed = top.get("environments")
+    title, attributes, retention = (top.get(k) for k in ("title", "attributes", "retention"))
     named, space, version = top.required("name"), top.get("namespace_name"), top.get("version")
     return Template(
         name=(parts.plain_name(named) if named else None) or "",
@@ -32,6 +33,9 @@ def assemble(root: Node, problems: Problems) -> Template | None:
         steps=tuple(read.spec for read in steps),
         input_schema=parts.input_schema(top.get(dialect.schema)),
         deadline=dialect.deadline(top),
+        title=(parts.title(title) if title else None) or "",
+        attributes=parts.attributes(attributes) if attributes else {},
+        retention=duration(retention, YEARS_10) if retention else None,
         environments=environments(changed, dialect, specs) if changed else {},
         metadata=dialect.metadata(top),
     )

@@ -38,6 +38,9 @@ def to_document(template: Template) -> JsonObject:
         namespace_name=template.namespace,
         version=template.version,
         description=template.description or None,
+        title=template.title or None,
+        attributes=template.attributes or None,
+        retention=_seconds(template.retention),
         deadline_seconds=_seconds(template.deadline),
         input_schema=template.input_schema,
         steps=steps,
@@ -83,7 +86,12 @@ def dump_yaml(template: Template) -> str:
 
 
 def _step(spec: StepSpec) -> JsonObject:
-    handler = _kept(callable=spec.callable, method=spec.method, initialization=spec.config or None)
+    handler = _kept(
+        callable=spec.callable,
+        method=spec.method,
+        version=spec.handler_version or None,
+        initialization=spec.config or None,
+    )
     return _kept(
         name=spec.name,
         description=spec.description or None,
@@ -91,6 +99,9 @@ def _step(spec: StepSpec) -> JsonObject:
         dependencies=list(spec.dependencies) or None,
         retry=_retry(spec.retry, Retry()) or None,
         timeout_seconds=_seconds(spec.timeout),
+        queue_timeout=_seconds(spec.queue_timeout),
+        heartbeat_timeout=_seconds(spec.heartbeat_timeout),
+        requires=spec.requires or None,
         result_schema=spec.result_schema,
         system_dependency=spec.dependent_system,
     )

@@ -7,8 +7,18 @@ from datetime import timedelta
 
 from tasker import versions
 from tasker.errors import InvalidInput
-from tasker.model import Backoff, JsonObject, Retry, StepSpec
-from tasker.template.reading import Fields, Keys, Value, json_object, name, text, within
+from tasker.model import Backoff, Json, JsonObject, Retry, StepSpec
+from tasker.template.reading import (
+    Fields,
+    Keys,
+    Value,
+    integer,
+    json_object,
+    name,
+    plain,
+    text,
+    within,
+)
 from tasker.template.schema import fault
 from tasker.template.source import Mark, Scalar
 
@@ -16,6 +26,10 @@ DEFAULT_NAMESPACE = "default"
 DEFAULT_VERSION = "0.1.0"
 ALL = "ALL"  #: what an environment calls every step
 MAX_ATTEMPTS = 1_000
+LONGEST_TITLE = 200
+
+INPUT_PATH = re.compile(r"input(\.[A-Za-z_][A-Za-z0-9_]*)+")
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 NAMESPACE_RULE = "letters, digits and _, no digit first, at most 63 characters"
@@ -23,7 +37,12 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 _NAME_RULE = "letters, digits, _ and -, a letter or _ first, at most 128 characters"
 _METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _METHOD_RULE = "letters, digits and _, no digit first"
-_HANDLER = re.compile(r"[^\s\x00-\x1f\x7f.]+(\.[^\s\x00-\x1f\x7f.]+)*")
+_HANDLER = re.compile(r"[^\s\x00-\x1f\x7f./\\]+(\.[^\s\x00-\x1f\x7f./\\]+)*")
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
+_LABEL_RULE = "letters, digits, _, . and -, a letter or _ first, at most 63 characters"
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9_.-]{1,63}")
+_MOST_LABELS = 16
+MOST_ATTRIBUTES = 20
 _LONGEST_HANDLER = 500
 
 
@@ -142,6 +161,89 @@ def version(value: Value) -> str | None:
         return None
 
 
+def version_range(value: Value) -> str | None:
+    """Read a version or a range of versions, written without spaces."""
+    node = value.node
+    if isinstance(node, Scalar) and type(node.value) in (int, float):
+        value.refuse(f'{node.text} without quotes is a number; write a range, as in "^{node.text}"')
+        return None
+    written = text(value)
+    if written is None:
+        return None
+    try:
+        return versions.canonical(written)
+    except InvalidInput as error:
+        value.refuse(str(error))
+        return None
+
+
+def attempts(value: Value | None) -> int | None:
+    """Read how many attempts a step has; 0 means 1, as in the earlier Taskers."""
+    count = integer(value, 0, MAX_ATTEMPTS) if value else None
+    return None if count is None else max(count, 1)
+
+
+def labels(value: Value) -> dict[str, str]:
+    """Read the labels that a worker must have."""
+    labels: dict[str, str] = {}
+    for label, part in value.table("a mapping of labels").items():
+        wanted = text(part)
+        if not _LABEL.fullmatch(label):
+            part.refuse(f"{label[:60]!r} is not the name of a label: {_LABEL_RULE}")
+        elif wanted is not None and not _LABEL_VALUE.fullmatch(wanted):
+            part.refuse("the value of a label has letters, digits, _, . and -, at most 63 of them")
+        elif wanted is not None:
+            labels[label] = wanted
+    if len(labels) > _MOST_LABELS:
+        value.refuse(f"a step requires at most {_MOST_LABELS} labels, found {len(labels)}")
+    return labels
+
+
+def attributes(value: Value) -> dict[str, str]:
+    """Read the attributes by which tasks can be searched: name -> `input.path`."""
+    attributes: dict[str, str] = {}
+    for key, part in value.table("a mapping of attributes").items():
+        path = text(part)
+        if not _LABEL.fullmatch(key):
+            part.refuse(f"{key[:60]!r} is not the name of an attribute: {_LABEL_RULE}")
+        elif path is not None and not INPUT_PATH.fullmatch(path):
+            part.refuse(f"{path[:60]!r} is not an input: write input.NAME, as in input.order_id")
+        elif path is not None:
+            attributes[key] = path
+    if len(attributes) > MOST_ATTRIBUTES:
+        value.refuse(f"a task has at most {MOST_ATTRIBUTES} attributes, found {len(attributes)}")
+    return attributes
+
+
+def title(value: Value) -> str | None:
+    """Read the title of a task, in which `{input.name}` stands for an input."""
+    written = text(value)
+    if written is None:
+        return None
+    if len(written) > LONGEST_TITLE:
+        value.refuse(f"a title has at most {LONGEST_TITLE} characters, found {len(written)}")
+    for placeholder in PLACEHOLDER.findall(written):
+        if not INPUT_PATH.fullmatch(placeholder):
+            value.refuse(
+                f"{placeholder[:60]!r} is not an input: write {{input.NAME}},"
+                " as in {input.order_id}"
+            )
+    return written
+
+
+def keep_in_metadata(value: Value, key: str, metadata: dict[str, Json]) -> None:
+    """Keep a value that only earlier Taskers used, unless the metadata have that key."""
+    if key in metadata:
+        value.refuse(f"'metadata' has {key!r} too; keep one")
+    metadata[key] = plain(value.node)
+
+
+def refuse_events(value: Value | None) -> None:
+    """Refuse a list of events, unless it is empty."""
+    if value is not None and value.items("a list"):
+        value.refuse("events are not supported; only the empty list is allowed")
+
+
 def handler(value: Value) -> str | None:
     """Read the name of a handler; `A::B` and `::A::B` are other spellings of `A.B`."""
     found = text(value)
@@ -151,7 +253,7 @@ def handler(value: Value) -> str | None:
     if len(normal) > _LONGEST_HANDLER or not _HANDLER.fullmatch(normal):
         value.refuse(
             f"{found[:60]!r} is not the name of a handler:"
-            " names joined by '.' or '::', without spaces, at most 500 characters"
+            " names joined by '.' or '::', without spaces and slashes, at most 500 characters"
         )
         return None
     return normal

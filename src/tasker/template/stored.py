@@ -12,14 +12,15 @@ from tasker.model import Backoff, Retry, StepSpec, Template
 from tasker.template.document import from_document
 
 _TOP = {
-    *("name", "namespace_name", "version", "description"),
+    *("name", "namespace_name", "version", "description", "title", "attributes", "retention"),
     *("deadline_seconds", "input_schema", "steps", "metadata"),
 }
 _STEP = {
     *("name", "description", "handler", "dependencies"),
     *("retry", "timeout_seconds", "result_schema", "system_dependency"),
+    *("queue_timeout", "heartbeat_timeout", "requires"),
 }
-_HANDLER = {"callable", "method", "initialization"}
+_HANDLER = {"callable", "method", "version", "initialization"}
 _PLAIN = Retry()
 
 
@@ -40,6 +41,9 @@ def from_stored(document: Mapping[str, Any]) -> Template:
         steps=tuple(map(_step, steps)),
         input_schema=document.get("input_schema"),
         deadline=_length(document.get("deadline_seconds")),
+        title=document.get("title", ""),
+        attributes=document.get("attributes", {}),
+        retention=_length(document.get("retention")),
         metadata=document.get("metadata", {}),
     )
 
@@ -56,10 +60,14 @@ def _step(step: Mapping[str, Any]) -> StepSpec:
         description=step.get("description", ""),
         callable=handler.get("callable"),
         method=handler.get("method"),
+        handler_version=handler.get("version", ""),
         config=handler.get("initialization", {}),
         dependencies=tuple(step.get("dependencies", ())),
         retry=_PLAIN if retry is None else _retry(retry),
         timeout=_length(step.get("timeout_seconds")),
+        queue_timeout=_length(step.get("queue_timeout")),
+        heartbeat_timeout=_length(step.get("heartbeat_timeout")),
+        requires=step.get("requires", {}),
         result_schema=step.get("result_schema"),
         dependent_system=step.get("system_dependency"),
     )

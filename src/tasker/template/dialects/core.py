@@ -1,6 +1,7 @@
 """The core dialect: `steps`, `handler.callable`, `dependencies`, `retry`."""
 
 from datetime import timedelta
+from typing import NamedTuple
 
 from tasker.model import Backoff, JsonObject, Retry, StepSpec
 from tasker.template import parts
@@ -14,8 +15,8 @@ from tasker.template.reading import (
     choice,
     duration,
     flag,
-    integer,
     number,
+    plain,
     text,
 )
 from tasker.template.source import Scalar
@@ -23,6 +24,15 @@ from tasker.template.source import Scalar
 _RAILS = "it belongs to the rails dialect (with 'step_templates'); here write "
 _RAILS_ONLY = "it belongs to the rails dialect (with 'step_templates'); leave it out: "
 _NO_EVENTS = "events are not supported"
+_KEPT = ("task_handler", "identity_strategy")  #: of Tasker Core, kept in the metadata
+_STALENESS = (
+    "max_waiting_for_dependencies_minutes",
+    "max_waiting_for_retry_minutes",
+    "max_steps_in_process_minutes",
+    "staleness_action",
+    "auto_fail_on_timeout",
+    "auto_dlq_on_timeout",
+)  #: of Tasker Core, kept in the metadata under "lifecycle"
 
 _TOP = Keys(
     what="a template",
@@ -31,6 +41,9 @@ _TOP = Keys(
         "namespace_name",
         "version",
         "description",
+        "title",
+        "attributes",
+        "retention",
         "deadline_seconds",
         "input_schema",
         "steps",
@@ -38,10 +51,12 @@ _TOP = Keys(
         "metadata",
         "lifecycle",
         "system_dependencies",
+        "domain_events",
+        "task_handler",
+        "identity_strategy",
     ),
     aliases={"namespace": "namespace_name", "schema": "input_schema"},
     refused={
-        "domain_events": _NO_EVENTS,
         "custom_events": _NO_EVENTS,
         "task_handler_class": f"{_RAILS_ONLY}a template needs no class",
         "module_namespace": f"{_RAILS}the whole name in 'handler.callable'",
@@ -61,14 +76,18 @@ _STEP = Keys(
         "dependencies",
         "retry",
         "timeout_seconds",
+        "queue_timeout",
+        "heartbeat_timeout",
+        "requires",
         "result_schema",
         "system_dependency",
         "type",
+        "publishes_events",
     ),
     aliases={"depends_on": "dependencies", "step_type": "type"},
     refused={
-        "publishes_events": _NO_EVENTS,
         "custom_events": _NO_EVENTS,
+        "timeout": "write 'timeout_seconds', the most time of one attempt",
         "batch_config": "batches are not supported",
         "composition": "composed handlers are not supported",
         "handler_class": f"{_RAILS}'handler: {{callable: ...}}'",
@@ -84,7 +103,7 @@ _STEP = Keys(
 
 _HANDLER = Keys(
     what="a handler",
-    allowed=("callable", "method", "initialization"),
+    allowed=("callable", "method", "version", "initialization"),
     refused={"resolver": "handlers are found by their names; there are no resolvers"},
 )
 
@@ -105,18 +124,7 @@ _RETRY = Keys(
 
 _LIFECYCLE = Keys(
     what="a lifecycle",
-    allowed=("max_duration_minutes",),
-    refused=dict.fromkeys(
-        (
-            "max_waiting_for_dependencies_minutes",
-            "max_waiting_for_retry_minutes",
-            "max_steps_in_process_minutes",
-            "staleness_action",
-            "auto_fail_on_timeout",
-            "auto_dlq_on_timeout",
-        ),
-        "it is not supported; only 'max_duration_minutes' is",
-    ),
+    allowed=("max_duration_minutes", *_STALENESS),
 )
 
 _ENVIRONMENT = Keys(
@@ -134,7 +142,9 @@ _OVERRIDE = Keys(
 _OVERRIDE_HANDLER = Keys(
     what="a handler of an environment",
     allowed=("initialization",),
-    refused=dict.fromkeys(("callable", "method"), "an environment cannot change what runs"),
+    refused=dict.fromkeys(
+        ("callable", "method", "version"), "an environment cannot change what runs"
+    ),
 )
 
 _NOT_BUILT = ("decision", "deferred_convergence", "batchable", "batch_worker")
@@ -150,7 +160,22 @@ def _metadata(top: Fields) -> JsonObject:
         if "system_dependencies" in found:
             systems.refuse("'metadata' has 'system_dependencies' too; keep one")
         found["system_dependencies"] = top.json_object("system_dependencies")
+    for key in _KEPT:
+        value = top.get(key)
+        if value is not None:
+            parts.keep_in_metadata(value, key, found)
+    limits = _staleness_limits(top)
+    if limits:
+        found.setdefault("lifecycle", limits)
+    parts.refuse_events(top.get("domain_events"))
     return found
+
+
+def _staleness_limits(top: Fields) -> JsonObject:
+    """Read the limits of Tasker Core's staleness detection, which nothing here enforces."""
+    lifecycle = top.get("lifecycle")
+    table = lifecycle.table() if lifecycle else {}
+    return {key: plain(value.node) for key, value in table.items() if key in _STALENESS}
 
 
 def _deadline(top: Fields) -> timedelta | None:
@@ -168,20 +193,27 @@ def _step(value: Value) -> ReadStep | None:
     found = value.fields(_STEP)
     named = found.required("name")
     name = parts.step_name(named) if named else None
-    callable_, method, config = _handler(found.get("handler"))
+    handler = _handler(found.get("handler"))
     waits = found.get("dependencies")
     dependencies = parts.dependencies(waits.items("a list of step names")) if waits else ()
     retry, timeout = found.get("retry"), found.get("timeout_seconds")
+    queue_timeout, heartbeat = found.get("queue_timeout"), found.get("heartbeat_timeout")
+    requires = found.get("requires")
     _check_type(found.get("type"))
+    parts.refuse_events(found.get("publishes_events"))
     spec = StepSpec(
         name=name or "",
         description=found.text("description") or "",
-        callable=callable_,
-        method=method,
-        config=config or {},
+        callable=handler.callable,
+        method=handler.method,
+        handler_version=handler.version or "",
+        config=handler.config or {},
         dependencies=tuple(name for name, _ in dependencies),
         retry=_retry(retry).applied_to(Retry()) if retry else Retry(),
         timeout=duration(timeout, YEARS_10) if timeout else None,
+        queue_timeout=duration(queue_timeout, YEARS_10) if queue_timeout else None,
+        heartbeat_timeout=duration(heartbeat, DAYS_30) if heartbeat else None,
+        requires=parts.labels(requires) if requires else {},
         result_schema=parts.schema(found.get("result_schema")),
         dependent_system=found.text("system_dependency"),
     )
@@ -203,18 +235,28 @@ def _change(value: Value) -> Change | None:
     return Change(name=named, step=name, config=config, retry=written, timeout=limit)
 
 
-def _handler(value: Value | None) -> tuple[str | None, str | None, JsonObject | None]:
-    """Read (callable, method, config); a text alone is the callable."""
+class _Handler(NamedTuple):
+    """The `handler` of a step."""
+
+    callable: str | None = None
+    method: str | None = None
+    version: str | None = None
+    config: JsonObject | None = None
+
+
+def _handler(value: Value | None) -> _Handler:
+    """Read a step's handler; a text alone is the callable."""
     if value is None:
-        return None, None, None
+        return _Handler()
     if isinstance(value.node, Scalar):
-        return parts.handler(value), None, None
-    found = value.fields(_HANDLER)
-    callable_, method = found.get("callable"), found.get("method")
-    return (
+        return _Handler(parts.handler(value))
+    fields = value.fields(_HANDLER)
+    callable_, method, version = (fields.get(key) for key in ("callable", "method", "version"))
+    return _Handler(
         parts.handler(callable_) if callable_ else None,
         parts.method(method) if method else None,
-        found.json_object("initialization"),
+        parts.version_range(version) if version else None,
+        fields.json_object("initialization"),
     )
 
 
@@ -236,7 +278,7 @@ def _retry(value: Value) -> RetryChange:
     most = _delay(found, "max_delay", "max_backoff_ms")
     change = RetryChange(
         retryable=flag(retryable) if retryable else None,
-        max_attempts=integer(attempts, 1, parts.MAX_ATTEMPTS) if attempts else None,
+        max_attempts=parts.attempts(attempts),
         backoff=Backoff(kind) if kind else None,
         initial_delay=initial,
         max_delay=most,

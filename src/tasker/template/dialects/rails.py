@@ -14,10 +14,8 @@ from tasker.template.reading import (
     Value,
     duration,
     flag,
-    integer,
     json_object,
     number,
-    plain,
     text,
 )
 from tasker.template.source import Items, Table
@@ -43,12 +41,15 @@ _TOP = Keys(
         "handler_config",
         "concurrent",
         "metadata",
+        "title",
+        "attributes",
+        "retention",
         "deadline_seconds",
+        "domain_events",
     ),
     aliases={"namespace": "namespace_name"},
     refused={
         "custom_events": _NO_EVENTS,
-        "domain_events": _NO_EVENTS,
         "input_schema": f"{_CORE}'schema'",
         "lifecycle": f"{_CORE}'deadline_seconds'",
         "system_dependencies": f"{_CORE}'default_dependent_system'",
@@ -68,10 +69,13 @@ _STEP = Keys(
         "dependent_system",
         "skippable",
         "handler_config",
+        "queue_timeout",
+        "heartbeat_timeout",
+        "requires",
+        "publishes_events",
     ),
     refused={
         "custom_events": _NO_EVENTS,
-        "publishes_events": _NO_EVENTS,
         "handler": f"{_CORE}'handler_class', and 'handler_config' for its settings",
         "dependencies": f"{_CORE}'depends_on_step' or 'depends_on_steps'",
         "depends_on": f"{_CORE}'depends_on_step' or 'depends_on_steps'",
@@ -110,9 +114,8 @@ def _metadata(top: Fields) -> JsonObject:
     for key in _KEPT:
         value = top.get(key)
         if value is not None:
-            if key in found:
-                value.refuse(f"'metadata' has {key!r} too; keep one")
-            found[key] = plain(value.node)
+            parts.keep_in_metadata(value, key, found)
+    parts.refuse_events(top.get("domain_events"))
     return found
 
 
@@ -124,6 +127,9 @@ def _step(value: Value) -> ReadStep | None:
     dependencies = _dependencies(found)
     settings = _settings(config)
     timeout = settings.get("timeout_seconds")
+    queue_timeout, heartbeat = found.get("queue_timeout"), found.get("heartbeat_timeout")
+    requires = found.get("requires")
+    parts.refuse_events(found.get("publishes_events"))
     skippable = found.get("skippable")
     if skippable and flag(skippable):
         skippable.refuse("steps cannot be skipped; only 'skippable: false' is allowed")
@@ -135,6 +141,9 @@ def _step(value: Value) -> ReadStep | None:
         dependencies=tuple(name for name, _ in dependencies),
         retry=_retry(value, found, settings).applied_to(Retry()),
         timeout=duration(timeout, YEARS_10) if timeout else None,
+        queue_timeout=duration(queue_timeout, YEARS_10) if queue_timeout else None,
+        heartbeat_timeout=duration(heartbeat, DAYS_30) if heartbeat else None,
+        requires=parts.labels(requires) if requires else {},
         dependent_system=found.text("dependent_system"),
     )
     if named is None or name is None:
@@ -203,14 +212,13 @@ def _settings(config: Value | None) -> dict[str, Value]:
 def _retry(value: Value, found: Fields, settings: dict[str, Value]) -> RetryChange:
     """Read the retry settings of a step; the delays are kept with the handler's settings."""
     limit, retryable = found.get("default_retry_limit"), found.get("default_retryable")
-    attempts = integer(limit, 0, parts.MAX_ATTEMPTS) if limit else None
     grows, jitter = settings.get("enable_exponential_backoff"), settings.get("jitter_factor")
     initial, most = settings.get("retry_delay"), settings.get("max_delay")
     exponential = flag(grows) if grows else None
     kinds = {True: Backoff.EXPONENTIAL, False: Backoff.FIXED}
     change = RetryChange(
         retryable=flag(retryable) if retryable else None,
-        max_attempts=None if attempts is None else max(attempts, 1),
+        max_attempts=parts.attempts(limit),
         backoff=None if exponential is None else kinds[exponential],
         initial_delay=duration(initial, DAYS_30, zero=True) if initial else None,
         max_delay=duration(most, DAYS_30, zero=True) if most else None,

@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-CODE := $(wildcard src tests examples bench)
+CODE := $(wildcard src tests examples bench checks mutants)
 
 # The machine's own `uv` where there is one, else a private one. It uses the machine's Python,
 # the package index that the machine is configured for, and the certificates that it trusts.
@@ -34,6 +34,12 @@ check: $(READY) ## Lint, formatting, types, layers
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports --no-cache --no-logo
+
+voice: $(READY) ## Report wording that CONTRIBUTING's voice section rules out
+	$(BIN)/python checks/voice.py
+
+mutants: $(READY) ## Plant defects one at a time; the tests must catch 95 %; ARGS="settler" picks some
+	$(BIN)/python -m mutants $(ARGS)
 
 format: $(READY) ## Format the code and apply the lint's safe fixes
 	$(BIN)/ruff check --fix-only $(CODE)

@@ -1,0 +1,157 @@
+"""Plants defects one at a time and runs the tests that should catch them.
+
+    python -m mutants                     all defects
+    python -m mutants settler claim-3     those whose file name or id matches
+    python -m mutants --check             only check that every defect still applies
+
+Exit code 0 when at least 95 % are caught and no known-caught defect survived, else 1.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DEFECTS = Path(__file__).parent / "defects"
+COPIED = ("src", "tests", "docs", "examples", "bench", "pyproject.toml", "README.md", "Makefile")
+TIMEOUT = 300.0  #: seconds for the tests of one defect; running into it counts as caught
+GOAL = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defect:
+    """One planted change.
+
+    Attributes:
+        id: Unique, `<file of defects>-<number or word>`.
+        file: Path below `src/tasker`.
+        what: What goes wrong, in one line.
+        old: Text that occurs exactly once in the file.
+        new: What replaces it.
+        tests: Arguments for pytest that select the tests expected to fail.
+        survives: Why no test catches it, for those that are known to survive.
+    """
+
+    id: str
+    file: str
+    what: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    survives: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """Return the file's path below the root."""
+        return Path("src/tasker") / self.file
+
+    def apply(self, tree: Path) -> str:
+        """Plant the defect in a copy of the tree; return the original text of the file.
+
+        Raises:
+            ValueError: The old text does not occur exactly once.
+        """
+        path = tree / self.path
+        original = path.read_text(encoding="utf-8")
+        if original.count(self.old) != 1:
+            raise ValueError(
+                f"{self.id}: its text occurs {original.count(self.old)} times in {path}"
+            )
+        path.write_text(original.replace(self.old, self.new), encoding="utf-8")
+        return original
+
+
+def load(patterns: Sequence[str] = ()) -> list[Defect]:
+    """Read the defects whose id or file matches any of the patterns, or all."""
+    return [
+        defect
+        for path in sorted(DEFECTS.glob("*.toml"))
+        for defect in _read(path)
+        if not patterns or any(word in defect.id or word in defect.file for word in patterns)
+    ]
+
+
+def _read(path: Path) -> Iterator[Defect]:
+    for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("defect", []):
+        fields = {**entry, "id": f"{path.stem}-{entry['id']}", "tests": tuple(entry["tests"])}
+        yield Defect(**fields)
+
+
+def stale(defects: Sequence[Defect]) -> list[str]:
+    """List defects whose text no longer occurs exactly once."""
+    counts = {d.id: (ROOT / d.path).read_text(encoding="utf-8").count(d.old) for d in defects}
+    return [
+        f"{name}: its text occurs {count} times" for name, count in counts.items() if count != 1
+    ]
+
+
+def caught(defect: Defect, tree: Path) -> bool:
+    """Run a defect's tests in a copy of the tree; return whether any fails."""
+    original = defect.apply(tree)
+    environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *defect.tests]
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environment, timeout=TIMEOUT, capture_output=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        (tree / defect.path).write_text(original, encoding="utf-8")
+    if done.returncode not in (0, 1):  # 1: tests failed; others: none were run
+        raise RuntimeError(f"{defect.id}: pytest exited {done.returncode}\n{done.stdout.decode()}")
+    return done.returncode == 1
+
+
+def copy(target: Path) -> None:
+    """Copy what the tests need into an empty folder."""
+    ignore = shutil.ignore_patterns("__pycache__", ".*")
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=ignore)
+        elif source.exists():
+            shutil.copy(source, target / name)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("patterns", nargs="*", help="parts of ids or file names")
+    parser.add_argument("--check", action="store_true", help="only check that all still apply")
+    options = parser.parse_args()
+    defects = load(options.patterns)
+    problems = stale(defects)
+    if problems or options.check:
+        print("\n".join(problems) or f"{len(defects)} defects apply")
+        return 1 if problems else 0
+    survivors: list[Defect] = []
+    with tempfile.TemporaryDirectory(prefix="tasker-mutants-") as folder:
+        copy(Path(folder))
+        for number, defect in enumerate(defects, start=1):
+            began = time.monotonic()
+            verdict = caught(defect, Path(folder))
+            if not verdict:
+                survivors.append(defect)
+            word = "caught" if verdict else "SURVIVED"
+            taken = time.monotonic() - began
+            print(
+                f"{number:>3}/{len(defects)} {word:8} {taken:5.1f} s  {defect.id}: {defect.what}",
+                flush=True,
+            )
+    share = 1 - len(survivors) / max(len(defects), 1)
+    print(f"{len(defects) - len(survivors)} of {len(defects)} caught ({share:.0%})")
+    for defect in survivors:
+        print(f"survived: {defect.id}: {defect.what} ({defect.survives or 'UNEXPECTED'})")
+    return 0 if share >= GOAL and all(defect.survives for defect in survivors) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -62,3 +62,90 @@ def test_no_password_is_written_in_compose() -> None:
     assert "POSTGRES_PASSWORD_FILE" in text
     assert "postgresql://" not in text
     assert "TASKER_PASSWORD" not in text
+
+
+MANIFESTS: dict[str, dict[str, Any]] = {
+    f"{document['kind']}/{document.get('metadata', {}).get('name', '')}": document
+    for path in sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
+    for document in yaml.safe_load_all(path.read_text())
+}
+WORKLOADS = ("Deployment/tasker-server", "Deployment/tasker-worker", "Job/tasker-upgrade")
+
+
+def pod_of(workload: str) -> dict[str, Any]:
+    """Return the pod template of a workload."""
+    template: dict[str, Any] = MANIFESTS[workload]["spec"]["template"]
+    return template
+
+
+def test_kustomize_names_files_that_exist() -> None:
+    resources = MANIFESTS["Kustomization/"]["resources"]
+
+    assert [] == [name for name in resources if not (ROOT / "deploy/kubernetes" / name).exists()]
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_pods_meet_the_restricted_security_standard(workload: str) -> None:
+    pod = pod_of(workload)["spec"]
+    (container,) = pod["containers"]
+
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert 10001 == pod["securityContext"]["runAsUser"]
+    assert "RuntimeDefault" == pod["securityContext"]["seccompProfile"]["type"]
+    assert {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    } == container["securityContext"]
+    assert not pod["automountServiceAccountToken"]  # it would be mounted over /run/secrets
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_pods_are_given_settings_that_exist(workload: str) -> None:
+    (container,) = pod_of(workload)["spec"]["containers"]
+    names = [variable["name"] for variable in container.get("env", ())]
+
+    assert [] == [name for name in names if not is_setting(name)]
+    assert [{"name": "secrets", "mountPath": "/run/secrets", "readOnly": True}] == [
+        mount for mount in container["volumeMounts"] if mount["name"] == "secrets"
+    ]
+    assert [] == [
+        name for name in MANIFESTS["Secret/tasker"]["stringData"] if not is_setting(name.upper())
+    ]
+
+
+def test_selectors_match_the_pods_that_they_are_for() -> None:
+    labels = {
+        workload.partition("-")[2]: pod_of(workload)["metadata"]["labels"] for workload in WORKLOADS
+    }
+    selected = {
+        name: (spec.get("podSelector") or spec["selector"]).get("matchLabels") or spec["selector"]
+        for name, spec in ((name, manifest.get("spec", {})) for name, manifest in MANIFESTS.items())
+        if "podSelector" in spec or "selector" in spec
+    }
+
+    assert 10 == len(selected)  # Deployments, Service, budgets, policies, monitors
+    for name, selector in selected.items():
+        assert labels[name.partition("-")[2]] == selector, name
+
+
+@pytest.mark.parametrize("component", ["server", "worker"])
+def test_ports_have_the_names_that_probes_and_policies_use(component: str) -> None:
+    (container,) = pod_of(f"Deployment/tasker-{component}")["spec"]["containers"]
+    (port,) = container["ports"]
+    probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("liveness", "readiness", "startup")]
+    (rule,) = MANIFESTS[f"NetworkPolicy/tasker-{component}"]["spec"]["ingress"]
+
+    assert {port["name"]} == {probe["port"] for probe in probes}
+    assert ["/live", "/ready", "/live"] == [probe["path"] for probe in probes]
+    assert [{"port": port["name"]}] == rule["ports"]
+
+
+def test_pods_outlive_their_grace() -> None:
+    server, worker = (pod_of(f"Deployment/tasker-{name}")["spec"] for name in ("server", "worker"))
+    (container,) = server["containers"]
+    drain = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    settings = Settings()
+
+    assert server["terminationGracePeriodSeconds"] > drain + settings.server.grace.total_seconds()
+    assert worker["terminationGracePeriodSeconds"] > settings.worker.grace.total_seconds()

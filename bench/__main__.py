@@ -61,7 +61,6 @@ def main(
         print(report.as_json().decode(), end="")
     else:
         report.show(console)
-    LAST.write_bytes(report.as_json())
     if write_docs:
         report.write_docs()
 
@@ -84,6 +83,7 @@ def _measure(
         for one in selected:
             for row in one.measure(settings, server, progress.print):
                 report.rows.append(row)
+                LAST.write_bytes(report.as_json())  # kept if the run is interrupted
                 progress.print(f"{one}: {row.summary()}")
     progress.print(f"finished after {time.monotonic() - start:.0f} s; the results are in {LAST}")
     return report

@@ -1,5 +1,6 @@
 """`tasker demo` and `tasker version`: getting to know Tasker."""
 
+import logging
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from tasker.cli.session import Session, command
 
 
 def add_to(app: typer.Typer) -> None:
-    command(app, "demo", store=None, fast=True)(demo)
+    command(app, "demo", store=None, level=logging.ERROR, fast=True)(demo)  # it fails on purpose
     command(app, "version", store=None)(version)
 
 

@@ -28,6 +28,7 @@ from pydantic_settings import (
 from tasker.codec import DEFAULT_LIMIT
 from tasker.config import SchemaMode, WorkerSettings
 from tasker.errors import InvalidSettings
+from tasker.redact import redact
 from tasker.settings import AuthSettings, Section, ServerSettings, Span
 from tasker.suggest import did_you_mean
 
@@ -36,7 +37,6 @@ PREFIX = "TASKER_"
 _OTHERS = frozenset({"ACTOR", "API_KEY", "CONFIG", "DEBUG", "TOKEN", "URL"})  #: read elsewhere
 _OF_TESTS = "TEST_"
 _OF_KUBERNETES = re.compile(r".*(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
-_IN_URL = re.compile(r"(\w+://[^\s/:@]*):[^\s/@]*@")
 _IN_QUERY = re.compile(r"((?:password|passfile|sslkey)=)[^&\s]*")
 _HIDDEN = "********"
 
@@ -268,7 +268,7 @@ def _names(way: list[str]) -> list[str]:
 def _shown(value: Any) -> Any:
     """Write a value without what is secret in it."""
     if isinstance(value, SecretStr):
-        text = _IN_URL.sub(rf"\g<1>:{_HIDDEN}@", value.get_secret_value())
+        text = redact(value.get_secret_value(), mask=_HIDDEN)
         return _IN_QUERY.sub(rf"\g<1>{_HIDDEN}", text)
     if isinstance(value, BaseModel):
         return {name: _shown(getattr(value, name)) for name in type(value).model_fields}

@@ -8,7 +8,7 @@ from tests.cli.conftest import Here
 from tests.cli.test_help import COMMANDS
 
 from tasker.cli.exits import Exit
-from tasker.cli.style import LOOKS
+from tasker.cli.render.style import LOOKS
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from tests.cli.conftest import uncoded
 
 from tasker.cli.exits import Exit, code_of, report_errors
-from tasker.cli.style import console_for
+from tasker.cli.render.style import console_for
 from tasker.errors import (
     HandlerNotFound,
     IdempotencyConflict,

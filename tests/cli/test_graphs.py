@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker.cli.graphs import Line, lines_of, mermaid, plain
+from tasker.cli.render.graphs import Line, lines_of, mermaid, plain
 from tasker.graph import Graph
 from tasker.model import StepSpec, Template
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import typer.main
 from tests.cli.conftest import Here
 
-from tasker.cli import make_app
+from tasker.cli import COMMANDS as ENTRIES
+from tasker.cli import load_command
 
 
 def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -18,7 +18,7 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, .
         yield from _commands(below, (*path, name))
 
 
-COMMANDS = list(_commands(typer.main.get_command(make_app())))
+COMMANDS = [(), *(path for name in ENTRIES for path in _commands(load_command(name), (name,)))]
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
@@ -82,7 +82,7 @@ def test_the_shell_completes_templates_tasks_and_states(tasker: Here) -> None:
 
     assert "shop.sell" in _completed(tasker, "tasker template show sh")
     assert task in _completed(tasker, f"tasker task show {task[:6]}")
-    assert "cancelled" in _completed(tasker, "tasker task list --state ca")
+    assert "cancelled" in _completed(tasker, "tasker task list --status ca")
 
 
 def test_completion_makes_no_store_and_no_noise(tasker: Here) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasker import Template, Worker, open_store
-from tasker.cli.logs import ForPeople, ForPrograms, set_up
+from tasker.cli.logs import ConsoleFormatter, JsonFormatter, set_up
 from tasker.model import StepSpec, TemplateName
 
 
@@ -21,16 +21,16 @@ def _record(event: str, **facts: Any) -> logging.LogRecord:
 
 def test_people_read_the_event_and_its_facts() -> None:
     name = TemplateName("shop", "sell", "1.0.0")
-    line = ForPeople(colours=False).format(
+    line = ConsoleFormatter(colours=False).format(
         _record("lease_lost", worker="a b", held=3, template=name, note="")
     )
 
     assert line.endswith('WARNING lease_lost  worker="a b" held=3 template=shop.sell@1.0.0 note=""')
-    assert "\x1b[33mWARNING" in ForPeople(colours=True).format(_record("x"))
+    assert "\x1b[33mWARNING" in ConsoleFormatter(colours=True).format(_record("x"))
 
 
 def test_programs_read_one_json_object_per_line() -> None:
-    line = ForPrograms().format(_record("lease_lost", worker="a", held=3, level="odd"))
+    line = JsonFormatter().format(_record("lease_lost", worker="a", held=3, level="odd"))
     document = json.loads(line)
 
     assert ["at", "level", "logger", "event", "worker", "held", "level_"] == list(document)
@@ -45,7 +45,7 @@ def test_secrets_are_hidden_wherever_they_are() -> None:
         url="redis://:hunter2@host",
     )
 
-    for formatter in (ForPeople(colours=False), ForPrograms()):
+    for formatter in (ConsoleFormatter(colours=False), JsonFormatter()):
         assert "hunter2" not in formatter.format(record)
         assert "shown" in formatter.format(record)
 
@@ -53,7 +53,9 @@ def test_secrets_are_hidden_wherever_they_are() -> None:
 def test_a_stored_error_is_told_by_its_type_and_message() -> None:
     error = json.dumps({"type": "ValueError", "message": "bad", "trace": "long"})
 
-    assert 'error="ValueError: bad"' in ForPeople(colours=False).format(_record("x", error=error))
+    assert 'error="ValueError: bad"' in ConsoleFormatter(colours=False).format(
+        _record("x", error=error)
+    )
 
 
 def test_a_stack_trace_comes_below() -> None:
@@ -62,12 +64,12 @@ def test_a_stack_trace_comes_below() -> None:
     except ValueError:
         record = _record("failed", exc_info=sys.exc_info())
 
-    assert ForPeople(colours=False).format(record).endswith("ValueError: bad")
-    assert "ValueError: bad" in json.loads(ForPrograms().format(record))["trace"]
+    assert ConsoleFormatter(colours=False).format(record).endswith("ValueError: bad")
+    assert "ValueError: bad" in json.loads(JsonFormatter().format(record))["trace"]
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
-    assert "\x1b" not in ForPeople(colours=False).format(_record("x", note="\x1b[2J"))
+    assert "\x1b" not in ConsoleFormatter(colours=False).format(_record("x", note="\x1b[2J"))
 
 
 @pytest.mark.anyio

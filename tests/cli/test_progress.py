@@ -10,8 +10,8 @@ from rich.console import Console
 from tests.cli.conftest import uncoded
 
 from tasker import codec
-from tasker.cli.progress import Progress
-from tasker.cli.style import console_for
+from tasker.cli.render.progress import Progress
+from tasker.cli.render.style import console_for
 from tasker.events import (
     Event,
     LoopBlocked,

@@ -66,7 +66,7 @@ def test_what_needs_a_store_says_so_to_a_server(url: str, tasker: Here) -> None:
     ran = tasker("key", "list", "--server", url)
 
     assert 2 == ran.code
-    assert "works on a store itself" in ran.err
+    assert "needs a store" in ran.err
 
 
 def test_a_server_that_is_not_there_is_told(tasker: Here) -> None:

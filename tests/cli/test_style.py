@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.table import Table
 
-from tasker.cli.style import (
+from tasker.cli.render.style import (
     LOOKS,
     OUTCOMES,
     ago,
@@ -15,9 +15,9 @@ from tasker.cli.style import (
     duration,
     error_line,
     outcome_text,
-    put,
+    print_table,
     short,
-    state_text,
+    status_text,
 )
 from tasker.model import AttemptOutcome, StepStatus, TaskStatus
 
@@ -32,7 +32,7 @@ def test_every_state_and_outcome_has_a_look_of_its_own() -> None:
     assert len(LOOKS) == len({look.plain for look in LOOKS.values()})
     assert all(look.plain.isascii() for look in LOOKS.values())
     assert {*AttemptOutcome} <= {*LOOKS, *OUTCOMES}
-    assert "✗ error" == state_text("error").plain
+    assert "✗ error" == status_text("error").plain
     assert "x lost" == outcome_text("lost", plain=True).plain
 
 
@@ -96,7 +96,7 @@ def test_tables_in_files_have_whole_cells_and_no_blanks_at_their_ends() -> None:
     table = Table(box=None, show_header=False)
     table.add_row("a" * 500, "b")
     table.add_row("short", "")
-    put(console_for(file=file), table)
+    print_table(console_for(file=file), table)
 
     lines = file.getvalue().splitlines()
     assert "a" * 500 in lines[0]

@@ -27,7 +27,7 @@ def _steps(tasker: Here, task: str) -> dict[str, str]:
 def test_a_list_is_a_table_newest_first(tasker: Here, done: str, failed: str) -> None:
     lines = tasker("task", "list").out.splitlines()
 
-    assert ["id", "template", "state", "steps", "created", "took"] == lines[0].split()
+    assert ["id", "template", "status", "steps", "created", "took"] == lines[0].split()
     assert [failed, done] == [line.split()[0] for line in lines[1:]]
     assert "✗ error" in lines[1]
     assert "2/4" in lines[1]
@@ -37,7 +37,7 @@ def test_a_list_is_a_table_newest_first(tasker: Here, done: str, failed: str) ->
 @pytest.mark.parametrize(
     ("flags", "count"),
     [
-        (["--state", "error"], 1),
+        (["--status", "error"], 1),
         (["--namespace", "shop"], 2),
         (["--namespace", "other"], 0),
         (["--template", "shop.sell"], 2),
@@ -70,16 +70,16 @@ def test_pages_follow_each_other_by_the_last_id(tasker: Here) -> None:
 
 
 def test_an_empty_list_says_so_on_stderr(tasker: Here, done: str) -> None:
-    ran = tasker("task", "list", "--state", "cancelled")
+    ran = tasker("task", "list", "--status", "cancelled")
 
     assert (0, "", "no such tasks\n") == ran
 
 
 def test_an_unknown_state_is_refused_with_what_is_allowed(tasker: Here) -> None:
-    ran = tasker("task", "list", "--state", "complet")
+    ran = tasker("task", "list", "--status", "complet")
 
     assert 2 == ran.code
-    assert "Invalid value for '--state' / '-s': 'complet' is no state" in words(ran.err)
+    assert "Invalid value for '--status' / '-s': 'complet' is no state" in words(ran.err)
     assert "did you mean 'complete'?" in words(ran.err)
 
 
@@ -89,7 +89,7 @@ def test_a_task_is_shown_with_graph_attempts_and_errors(tasker: Here, failed: st
     assert "✗ error  shop.sell@1.0.0" in shown
     assert 'context  {"sku":"mug","broke":true}' in shown
     lines = shown.splitlines()
-    start = next(at for at, line in enumerate(lines) if line.split()[:2] == ["step", "state"])
+    start = next(at for at, line in enumerate(lines) if line.split()[:2] == ["step", "status"])
     assert ["✓    reserve  complete", "├─╮", "✗ │  charge   error", "│ ✓  pack     complete"] == [
         line[:22].rstrip() for line in lines[start + 1 : start + 5]
     ]
@@ -266,7 +266,7 @@ def test_reading_makes_no_store(tasker: Here) -> None:
     ran = tasker("task", "list")
 
     assert (3, "") == ran[:2]
-    assert "there is no store at .tasker/tasker.db" in ran.err
+    assert "no store at .tasker/tasker.db" in ran.err
     assert not (tasker.project.root / ".tasker").exists()
 
 

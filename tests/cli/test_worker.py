@@ -90,13 +90,13 @@ def test_a_second_signal_hands_running_steps_back_at_once(slow: Project) -> None
         started = worker.until("worker_started")
         worker.until("napping")
         worker.send(signal.SIGTERM)
-        worker.until('"at_once": false')
+        worker.until('"at_once":false')
         worker.send(signal.SIGINT)
         code = worker.end()
 
     assert 0 == code
     assert [("enqueued", 1)] == _states(slow)
-    assert re.match(r'\{"at": ".+", "level": "info", "logger": "tasker.worker"', started)
+    assert re.match(r'\{"at":".+","level":"info","logger":"tasker.worker"', started)
 
 
 def test_a_second_signal_ends_a_worker_whose_loop_is_held_up(slow: Project, tasker: Here) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples.growthcorp import __main__ as demo
 from examples.growthcorp import handlers, story
 from tests.examples.company import ROOT, TEMPLATES, company_templates
 
 from tasker import Handlers, LocalClient, TaskStatus, open_store
-from tasker.cli import demo
+from tasker.cli.commands.demo import example
 from tasker.handlers import check
 from tasker.handlers.check import unused
 from tasker.model import TaskFilter
@@ -259,7 +260,7 @@ def test_the_example_is_found_in_the_repository() -> None:
     """
     Where Tasker runs from its sources, the example stands beside them.
     """
-    assert ROOT / "examples" / "growthcorp" == demo.example()
+    assert ROOT / "examples" / "growthcorp" == example()
 
 
 def test_an_installed_tasker_has_the_example_with_it(tmp_path: Path) -> None:
@@ -278,8 +279,8 @@ def test_an_installed_tasker_has_the_example_with_it(tmp_path: Path) -> None:
 
     script = (
         "from tasker import Handlers\n"
-        "from tasker.cli import demo\n"
-        "folder = demo.example()\n"
+        "from tasker.cli.commands.demo import example\n"
+        "folder = example()\n"
         "print(folder, len(Handlers.of(folder / 'handlers.py')))"
     )
     asked = subprocess.run(
@@ -295,16 +296,6 @@ def test_an_installed_tasker_has_the_example_with_it(tmp_path: Path) -> None:
     assert {path.name for path in TEMPLATES.iterdir()} == {
         path.name for path in (folder / "templates").iterdir()
     }
-
-
-def test_passwords_are_not_shown() -> None:
-    """
-    The commands to look closer name the store, but not its password.
-    """
-    url = "postgresql://tasker:secret@db.example:5432/tasks?schema=demo"
-
-    assert "postgresql://tasker@db.example:5432/tasks?schema=demo" == demo.without_password(url)
-    assert "sqlite:.tasker/demo.db" == demo.without_password("sqlite:.tasker/demo.db")
 
 
 @pytest.mark.parametrize(

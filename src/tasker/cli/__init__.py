@@ -1,60 +1,138 @@
 """The command line: `tasker`.
 
-    __init__   the commands, and the way in
-    session    what every command has: consoles, the store, its end
-    options    options that several commands share
-    exits      exit codes, and what is said about errors
-    style      how states, times and values look
-    progress   tasks followed by events: live on terminals, lines elsewhere
-
-Commands import what they need when they run, so that `tasker --help` is quick.
+__init__   the commands by name, each imported when it runs
+app        what every command has: consoles, the store, its end
+options    options that several commands share
+config     options and logs of the commands that read the settings
+exits      exit codes and error messages
+loading    handlers, templates and signals of commands with a worker
+reading    a task found by its id and read as a whole
+commands/  the commands, one module per subject
+render/    how tasks, progress and documents look
 """
 
 import os
 import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
-from tasker.cli import (
-    about,
-    check,
-    db,
-    dev,
-    key,
-    namespace,
-    run,
-    server,
-    task,
-    template,
-    worker,
-)
+_HELP = "Durable workflows: versioned templates, steps that depend on steps, retries."
+
+
+class Entry(NamedTuple):
+    """Where a command is, and its line in the list of commands."""
+
+    module: str
+    help: str
+
+
+COMMANDS: Mapping[str, Entry] = {
+    "run": Entry("run", "Run a task to its end: store and worker are in this process."),
+    "worker": Entry("worker", "Run steps of tasks until SIGTERM or SIGINT."),
+    "server": Entry("server", "Serve the API until SIGTERM or SIGINT."),
+    "dev": Entry("dev", "Run a worker that reloads changed handlers and templates."),
+    "check": Entry("check", "Check templates and handlers, alone and together."),
+    "task": Entry("task", "List tasks, show them, and act on them."),
+    "template": Entry("template", "Show templates, register and review them."),
+    "namespace": Entry("namespace", "Namespaces: their owners and review policies."),
+    "key": Entry("key", "API keys: create, list and revoke them."),
+    "db": Entry("db", "The store: its schema, its workers, its old tasks."),
+    "config": Entry("config", "The settings of servers and workers."),
+    "demo": Entry("demo", "Watch workflows run: retries, a crash, an operator's retry."),
+    "version": Entry("version", "Print the version, and those of what is installed beside it."),
+}
+
+_EXTRAS: Mapping[str, str] = {
+    "fastapi": "server",
+    "starlette": "server",
+    "uvicorn": "server",
+    "jwt": "server",
+    "asyncpg": "postgres",
+    "httpx": "client",
+    "prometheus_client": "server",
+}
+"""By package: the extra that installs it."""
+
+
+class _LazyGroup(TyperGroup):
+    """Imports a command's module only when that command runs or shows its help."""
+
+    def __init__(self, **settings: Any) -> None:
+        lines = {name: TyperCommand(name, help=entry.help) for name, entry in COMMANDS.items()}
+        super().__init__(**{**settings, "commands": lines})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name and listed else listed, rest
+
+
+def load_command(name: str) -> Any:
+    """Import a command.
+
+    Raises:
+        typer.Exit: It needs a package that is not installed; the message names its extra.
+    """
+    try:
+        module = import_module(f"tasker.cli.commands.{COMMANDS[name].module}")
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        typer.echo(
+            f"error: `tasker {name}` needs {error.name}, which is not installed:"
+            f" pip install 'tasker-workflows[{extra}]'",
+            err=True,
+        )
+        raise typer.Exit(2) from None
+    command = get_command(module.app)
+    command.name = name
+    return command
 
 
 def make_app() -> typer.Typer:
-    """Gather the commands."""
+    """Make the command line."""
     app = typer.Typer(
         name="tasker",
-        help="Durable workflows: versioned templates, steps that depend on steps, retries.",
+        cls=_LazyGroup,
+        help=_HELP,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    for commands in (run, worker, server, dev, check, task, template, namespace, key, db, about):
-        commands.add_to(app)
-    app.callback()(_nothing)
+    app.callback(help=_HELP)(_options)
     return app
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tasker {version('tasker-workflows')}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options before the command."""
+
+
 def _open_standard_files() -> None:
-    """Open those that were closed: what is opened next would take their place."""
+    """Open closed standard files, so that no file opened later takes their descriptor."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
-
-
-def _nothing() -> None:
-    """Durable workflows: versioned templates, steps that depend on steps, retries."""
 
 
 def main() -> None:

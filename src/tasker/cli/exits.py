@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
 
 from tasker.errors import (
     InvalidPolicy,
@@ -24,9 +26,6 @@ from tasker.errors import (
     TaskFailed,
     WaitTimeout,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 class Exit(IntEnum):
@@ -62,12 +61,12 @@ _CODES: tuple[tuple[type[BaseException], Exit], ...] = (
 
 
 def code_of(error: BaseException) -> Exit:
-    """Tell the exit code that an error leads to."""
+    """Return the exit code that an error leads to."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.BUG)
 
 
 @contextmanager
-def report_errors(console: "Console") -> Iterator[None]:
+def report_errors(console: Console) -> Iterator[None]:
     """Turn an error into a message on `console`, and the exit code that goes with it."""
     try:
         yield
@@ -77,21 +76,21 @@ def report_errors(console: "Console") -> Iterator[None]:
         _forget_stdout()
         raise typer.Exit(Exit.FAILED) from None
     except TaskerError as error:
-        tell(console, error)
+        print_error(console, error)
         raise typer.Exit(code_of(error)) from None
     except ExceptionGroup as group:
         first = _first(group)
-        tell(console, first)
+        print_error(console, first)
         raise typer.Exit(code_of(first)) from None
     except (typer.Exit, typer.Abort, typer.TyperException):
         raise
     except Exception as error:
-        tell(console, error)
+        print_error(console, error)
         raise typer.Exit(Exit.BUG) from None
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Tell the error that says most: one of ours before any other."""
+    """Return the error that says most: one of ours before any other."""
     ours = group.subgroup(TaskerError)
     found: BaseException = ours if ours is not None else group
     while isinstance(found, BaseExceptionGroup):
@@ -99,18 +98,18 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return found
 
 
-def tell(console: "Console", error: BaseException) -> None:
+def print_error(console: Console, error: BaseException) -> None:
     """Say what an error means; TASKER_DEBUG=1 adds its stack trace."""
     if os.environ.get("TASKER_DEBUG", "") not in ("", "0"):
         traceback.print_exception(error, file=sys.stderr)
     if not isinstance(error, TaskerError):
-        tell_error(console, _unexpected(error), title="Unexpected error")
+        print_message(console, _unexpected(error), title="Unexpected error")
     elif isinstance(error, InvalidTemplate | InvalidPolicy):
-        tell_problems(console, error.problems)
+        print_problems(console, error.problems)
     elif isinstance(error, StoreUnavailable):
-        tell_error(console, f"the store cannot be reached: {error}")
+        print_message(console, f"the store cannot be reached: {error}")
     else:
-        tell_error(console, str(error))
+        print_message(console, str(error))
 
 
 def _unexpected(error: BaseException) -> str:
@@ -122,21 +121,19 @@ def _unexpected(error: BaseException) -> str:
     )
 
 
-def tell_error(console: "Console", message: str, *, title: str = "Error") -> None:
+def print_message(console: Console, message: str, *, title: str = "Error") -> None:
     """Say what went wrong: in a frame on a terminal, else in one line."""
     if not console.is_terminal:
         console.print(f"{title.lower()}: {message}", soft_wrap=True)
         return
-    from rich.panel import Panel
-    from rich.text import Text
 
     console.print(
         Panel(Text(message), title=title, title_align="left", border_style="red", highlight=False)
     )
 
 
-def tell_problems(
-    console: "Console",
+def print_problems(
+    console: Console,
     problems: Sequence[Problem],
     *,
     of: str = "",
@@ -152,10 +149,9 @@ def tell_problems(
         kind: What to call them.
         style: How that is written.
     """
-    from rich.text import Text
 
     for problem in problems:
-        parts = (shown(problem.file) if problem.file else "", problem.line, problem.column)
+        parts = (relative(problem.file) if problem.file else "", problem.line, problem.column)
         place = ":".join(str(part) for part in parts if part)
         line = Text(f"{kind}: ", style=style)
         if place:
@@ -168,9 +164,8 @@ def tell_problems(
             _show_source(console, problem, style)
 
 
-def _show_source(console: "Console", problem: Problem, style: str) -> None:
+def _show_source(console: Console, problem: Problem, style: str) -> None:
     """Show the line of a file that a problem is about, and where in it."""
-    from rich.text import Text
 
     if not problem.file or problem.line is None:
         return
@@ -186,7 +181,7 @@ def _show_source(console: "Console", problem: Problem, style: str) -> None:
         console.print(Text(gap, style="dim").append("^", style=style), soft_wrap=True)
 
 
-def shown(file: str) -> str:
+def relative(file: str) -> str:
     """Write a path relative to the current directory, where it is below."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

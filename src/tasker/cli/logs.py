@@ -1,35 +1,38 @@
-"""Log records on stderr: for people, or a JSON object per line."""
+"""Log records on stderr: for people, or one JSON object per line."""
 
 import json
 import logging
 import re
 import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
-from tasker.cli.style import clean
+import orjson
+
+from tasker.cli.render.style import clean
 from tasker.engine.logs import AttemptFilter
+from tasker.redact import MASK, redact
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRET = re.compile(r"passw|secret|token|api_?key|authorization|credential", re.IGNORECASE)
-_IN_URL = re.compile(r"(\w+://[^\s/:@]*):[^\s/@]+@")
-_HIDDEN = "***"
 _CHATTY = ("asyncio", "httpx", "httpcore", "watchfiles")  #: quiet below their warnings
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31", "DEBUG": "2"}
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def set_up(level: int, *, as_json: bool, colours: bool) -> None:
-    """Write records of all loggers, from `level` up, to stderr.
+    """Write the records of all loggers to stderr.
 
     Args:
-        level: Of the `logging` module.
-        as_json: For programs rather than for people.
+        level: The lowest level written, of the module `logging`.
+        as_json: Whether each record is a JSON object.
         colours: Whether levels are coloured.
     """
-    handler = _ToStderr()
-    handler.setFormatter(ForPrograms() if as_json else ForPeople(colours))
-    handler.addFilter(AttemptFilter())  # a handler's own records tell their attempt
+    handler = _StderrHandler()
+    handler.setFormatter(JsonFormatter() if as_json else ConsoleFormatter(colours))
+    handler.addFilter(AttemptFilter())  # adds the attempt to records of handlers
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -37,19 +40,19 @@ def set_up(level: int, *, as_json: bool, colours: bool) -> None:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
-class _ToStderr(logging.StreamHandler[TextIO]):
-    """Writes to whatever stderr is at the time: a live display takes it over."""
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to the current `sys.stderr`, which a live display may replace."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]  # it is looked up anew each time
+    def stream(self) -> TextIO:  # type: ignore[override]  # looked up for each record
         return sys.stderr
 
 
-class ForPeople(logging.Formatter):
-    """`10:31:07 WARNING lease_lost  worker=a held=3`, and a stack trace below."""
+class ConsoleFormatter(logging.Formatter):
+    """Writes `10:31:07 WARNING lease_lost  worker=a held=3`, and a stack trace below."""
 
     def __init__(self, colours: bool) -> None:
         super().__init__()
@@ -60,46 +63,50 @@ class ForPeople(logging.Formatter):
         level = f"{record.levelname:7}"
         if self._colours and record.levelname in _COLOURS:
             level = f"\x1b[{_COLOURS[record.levelname]}m{level}\x1b[0m"
-        facts = " ".join(f"{name}={_plain(value)}" for name, value in facts_of(record).items())
-        line = f"{at} {level} {_hidden(record.getMessage())}"
-        line = f"{line}  {facts}" if facts else line
-        trace = self._trace(record)
-        return f"{line}\n{trace}" if trace else line
-
-    def _trace(self, record: logging.LogRecord) -> str:
-        return self.formatException(record.exc_info) if record.exc_info else ""
+        fields = " ".join(f"{name}={_one_word(value)}" for name, value in _fields(record).items())
+        line = f"{at} {level} {redact(record.getMessage())}"
+        line = f"{line}  {fields}" if fields else line
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-class ForPrograms(logging.Formatter):
-    """One JSON object: `at`, `level`, `logger`, `event`, the facts, `trace`."""
+class JsonFormatter(logging.Formatter):
+    """Writes one JSON object: `at`, `level`, `logger`, `event`, the fields, `trace`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created).astimezone()
         document: dict[str, Any] = {
-            "at": at.isoformat(timespec="milliseconds"),
+            "at": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": _hidden(record.getMessage()),
+            "event": redact(record.getMessage()),
         }
-        for name, value in facts_of(record).items():
+        for name, value in _fields(record).items():
             document[name if name not in document else f"{name}_"] = value
         if record.exc_info:
             document["trace"] = self.formatException(record.exc_info)
-        return json.dumps(document, default=str, ensure_ascii=False)
+        try:
+            return orjson.dumps(document, default=str, option=_OPTIONS).decode()
+        except orjson.JSONEncodeError:  # an unpaired surrogate, an integer of 65 bits, a circle
+            return json.dumps(document, default=str, skipkeys=True)
 
 
-def facts_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Tell what a record was given as `extra`, without secrets."""
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what a record was given as `extra`, without secrets."""
     return {
         name: _safe(name, value) for name, value in vars(record).items() if name not in _STANDARD
     }
 
 
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    """Whether a field's name says that its value is secret."""
+    return _SECRET.search(name) is not None
+
+
 def _safe(name: str, value: Any) -> Any:
-    if _SECRET.search(name):
-        return _HIDDEN
+    if _is_secret(name):
+        return MASK
     if isinstance(value, str):
-        return _hidden(_error(value) if name == "error" else value)
+        return redact(_error(value) if name == "error" else value)
     if isinstance(value, Mapping):
         return {key: _safe(str(key), inner) for key, inner in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -107,13 +114,8 @@ def _safe(name: str, value: Any) -> Any:
     return value
 
 
-def _hidden(text: str) -> str:
-    """Write a text without the passwords of URLs in it."""
-    return _IN_URL.sub(rf"\1:{_HIDDEN}@", text)
-
-
 def _error(text: str) -> str:
-    """Write an error as its type and message, where it is one as stores keep it."""
+    """Return a stored error as its type and message; any other text as it is."""
     if not text.startswith("{"):
         return text
     try:
@@ -123,6 +125,6 @@ def _error(text: str) -> str:
         return text
 
 
-def _plain(value: Any) -> str:
+def _one_word(value: Any) -> str:
     text = clean(value)
     return json.dumps(text, ensure_ascii=False) if re.search(r'[\s"=]', text) or not text else text

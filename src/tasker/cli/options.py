@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tasker import codec
 from tasker.errors import InvalidInput, TooLarge
+from tasker.model import TaskStatus
 from tasker.suggest import did_you_mean
 
 CONTEXT_LIMIT = 64 << 20  #: bytes that are read of an @file; the store has its own limit
@@ -63,7 +65,6 @@ def parse_instant(text: str | datetime) -> datetime:
 
 def parse_json(text: Any) -> Any:
     """Read JSON: the text itself, or `@file` with `@-` for stdin."""
-    from tasker import codec
 
     if not isinstance(text, str):
         return text
@@ -88,7 +89,7 @@ def parse_context(text: Any) -> Any:
 
 
 def _content(text: str) -> tuple[str, bytes]:
-    """Tell where JSON comes from, and its bytes."""
+    """Return where JSON comes from, and its bytes."""
     if not text.startswith("@"):
         return "the text", text.encode("utf-8", "surrogateescape")
     name = text[1:]
@@ -116,9 +117,8 @@ def _pointed(message: str, content: bytes) -> str:
     return f"{message}\n  {line}\n  {' ' * (column - begin - 1)}^"
 
 
-def parse_state(text: Any) -> Any:
+def parse_status(text: Any) -> Any:
     """Read the state of a task."""
-    from tasker.model import TaskStatus
 
     try:
         return TaskStatus(text)

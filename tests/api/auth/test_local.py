@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tasker.api import create_app
-from tasker.cli.hosting import host
+from tasker.cli.commands.server import serve
 from tasker.configuration import Settings
 from tasker.errors import InvalidSettings
 from tasker.settings import ServerSettings
@@ -21,7 +21,7 @@ async def test_a_server_that_asks_nobody_does_not_listen_to_everybody(address: s
     settings = Settings(server=ServerSettings(host=address))
 
     with pytest.raises(InvalidSettings, match=r"without authentication.*\[auth\].*--insecure"):
-        await host(settings)
+        await serve(settings)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.api.auth.scene import ACT, ISSUER, calling, key, rsa_key, token, with
 from tasker.api import create_app
 from tasker.api.auth.credentials import credential_of
 from tasker.api.server import serving
-from tasker.cli.logs import ForPrograms
+from tasker.cli.logs import JsonFormatter
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
 from tasker.teams.api_keys import parse_key
@@ -65,12 +65,12 @@ async def test_no_credential_is_written_down(
                     for path in ("/v1/tasks", "/v1/templates/orders/refund/1.0.0"):
                         answer = await caller.get(path, headers=headers)
                         told += [answer.text, str(answer.headers)]
-    formatter = ForPrograms()
+    formatter = JsonFormatter()
     written = [formatter.format(record) for record in caplog.records] + [
         str(vars(record)) for record in caplog.records
     ]
 
-    assert any('"event": "not_authenticated"' in line for line in written)
+    assert any('"event":"not_authenticated"' in line for line in written)
     for name, text in made.items():
         for part in parts(text):
             assert not [line for line in (*written, *told) if part in line], name

@@ -1,15 +1,21 @@
-"""One server process: what `tasker server` does."""
+"""`tasker server`: serves the API, and runs a worker if asked to, until a signal."""
 
 import asyncio
 import logging
 import signal
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from tasker.api import create_app
 from tasker.api.server import Server, is_loopback, serving
-from tasker.cli.serving import Loaded, load, on_signals
+from tasker.cli.app import Session, command
+from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
+from tasker.cli.loading import Loaded, load, on_signals
+from tasker.cli.options import Environment, TemplatePaths
 from tasker.client import LocalClient
 from tasker.configuration import Settings
 from tasker.engine import Worker
@@ -22,12 +28,78 @@ from tasker.template import load_templates
 if TYPE_CHECKING:
     from tasker.observe.tracing import Tracing
 
+
 log = logging.getLogger("tasker.cli")
+
+app = typer.Typer(add_completion=False)
 
 _ACTOR = "tasker server"
 
 
-async def host(settings: Settings, *, insecure: bool = False) -> None:
+@command(app, "server", store=None, json=False, level=logging.INFO, fast=True)
+def server(
+    session: Session,
+    context: typer.Context,
+    config: ConfigFile = None,
+    store: StoreOption = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where to listen; default: 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, metavar="N", help="Default: 8080.")
+    ] = None,
+    with_worker: Annotated[
+        bool,
+        typer.Option("--with-worker", metavar="", help="Run a worker in this process as well."),
+    ] = False,
+    handlers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--handlers",
+            "-H",
+            metavar="MODULE|FILE|DIR",
+            help="Where the worker's handlers are. Repeatable.",
+        ),
+    ] = None,
+    templates: TemplatePaths = None,
+    namespaces: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Policies of namespaces, declared at the start."),
+    ] = None,
+    environment: Environment = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            metavar="",
+            help="Listen beyond this machine though nobody is asked who they are.",
+        ),
+    ] = False,
+) -> Any:
+    """Serve the API until SIGTERM or SIGINT.
+
+    The first signal stops it gracefully: it takes no more requests, those under way get
+    their grace time, and so do the steps of its worker. The second signal ends it at once.
+    Exit code: 0 after a stop, 2 wrong input, 3 no store.
+    """
+    worker: dict[str, Any] = {
+        "embedded": with_worker or None,
+        "handlers": handlers,
+        "templates": templates,
+    }
+    overrides: dict[str, Any] = {
+        "store": store,
+        "namespaces": namespaces,
+        "environment": environment,
+        "server": {"host": host, "port": port},
+        "worker": worker,
+    }
+    settings = load_config(config, overrides)
+    set_up_logs(session, context, settings)
+    return serve(settings, insecure=insecure)
+
+
+async def serve(settings: Settings, *, insecure: bool = False) -> None:
     """Serve the API, and run a worker where that is asked for, until a signal.
 
     Args:

@@ -78,7 +78,7 @@ class _Drawing:
             self.lanes.pop()
 
     def _open(self, lane: int, children: list[int]) -> set[int]:
-        """Give children lanes, the first its parent's; tell those beside that."""
+        """Give children lanes, the first its parent's; return those beside that."""
         opened = set()
         for index, child in enumerate(children):
             own = lane if index == 0 else self._free(lane)
@@ -116,7 +116,7 @@ def _row(cells: list[str], joined: set[int]) -> str:
 
 
 def _order(graph: Graph) -> tuple[int, ...]:
-    """Tell the steps as the template has them, where each comes after what it waits for."""
+    """Return the steps as the template has them, where each comes after what it waits for."""
     numbers = tuple(range(1, len(graph.parents)))
     sound = all(parent < no for no in numbers for parent in graph.parents[no])
     return numbers if sound else graph.order

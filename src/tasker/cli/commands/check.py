@@ -6,16 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from tasker.cli.exits import Exit
+from tasker.cli.app import Session, command
+from tasker.cli.exits import Exit, print_problems
 from tasker.cli.options import TemplatePaths
-from tasker.cli.session import Session, command
-from tasker.errors import Problem
+from tasker.cli.render.style import counted
+from tasker.errors import HandlerImportError, InvalidTemplate, Problem, TooLarge
+from tasker.handlers import Handlers, unused
+from tasker.handlers import check as problems_of
+from tasker.template import load_templates
+
+app = typer.Typer(add_completion=False)
 
 
-def add_to(app: typer.Typer) -> None:
-    command(app, "check", store=None)(check)
-
-
+@command(app, "check", store=None)
 def check(
     session: Session,
     templates: TemplatePaths = None,
@@ -44,7 +47,7 @@ def check(
     if session.as_json:
         session.document(found.document())
     else:
-        _tell(session, found)
+        _print(session, found)
     failed = bool(found.problems or (strict and found.warnings))
     return Exit.FAILED if failed else Exit.DONE
 
@@ -61,10 +64,6 @@ class _Findings:
     @classmethod
     def of(cls, sources: Sequence[str], paths: Sequence[Path]) -> "_Findings":
         """Look at everything that can be read; what cannot is a problem."""
-        from tasker.errors import HandlerImportError, InvalidTemplate, TooLarge
-        from tasker.handlers import Handlers, unused
-        from tasker.handlers import check as problems_of
-        from tasker.template import load_templates
 
         found = cls()
         templates, handlers = [], None
@@ -111,13 +110,11 @@ def _document(problem: Problem, template: str) -> dict[str, Any]:
     }
 
 
-def _tell(session: Session, found: _Findings) -> None:
-    from tasker.cli.exits import tell_problems
-    from tasker.cli.style import counted
+def _print(session: Session, found: _Findings) -> None:
 
     for template, problem in found.problems:
-        tell_problems(session.out, [problem], of=template)
-    tell_problems(session.out, found.warnings, kind="warning", style="yellow")
+        print_problems(session.out, [problem], of=template)
+    print_problems(session.out, found.warnings, kind="warning", style="yellow")
     looked = f"{counted('template', len(found.templates))}, {counted('handler', found.handlers)}"
     if found.problems:
         session.out.print(f"{looked}: {counted('problem', len(found.problems))}", style="bold red")

@@ -2,17 +2,15 @@
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
 from uuid import UUID
 
-from tasker.cli.progress import Progress
-from tasker.cli.shown import TaskDetail
+from rich.console import Console
+
+from tasker.cli.render.progress import Progress
+from tasker.cli.render.task import TaskDetail
 from tasker.client import Client, LocalClient
 from tasker.errors import InvalidInput, NotFound
 from tasker.model import TaskFilter, TaskId, Template
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 LAST = "last"
 
@@ -22,7 +20,7 @@ _PAUSE = 0.25  #: seconds between looks
 
 
 async def find_task(client: Client, reference: str) -> TaskId:
-    """Tell the task that a reference means: an id, the beginning of one, or "last".
+    """Return the task that a reference means: an id, the beginning of one, or "last".
 
     Raises:
         InvalidInput: It is none of these.
@@ -59,7 +57,7 @@ async def template_of(client: Client, task_id: TaskId) -> Template:
     return (await client.store.template_by_id(known[0].template_id)).template
 
 
-async def story_of(client: Client, task_id: TaskId) -> TaskDetail:
+async def read_detail(client: Client, task_id: TaskId) -> TaskDetail:
     """Read everything about a task."""
     return TaskDetail(
         task=await client.get(task_id),
@@ -70,7 +68,7 @@ async def story_of(client: Client, task_id: TaskId) -> TaskDetail:
     )
 
 
-async def watched(client: Client, task_id: TaskId, console: "Console") -> None:
+async def follow(client: Client, task_id: TaskId, console: Console) -> None:
     """Show a task until it has ended."""
     task = await client.get(task_id)
     template = await template_of(client, task_id)

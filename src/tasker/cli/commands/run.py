@@ -1,22 +1,111 @@
-"""A task, its store and its worker in one process: what `tasker run` does."""
+"""`tasker run`: a task from its creation to its end, in this process."""
 
 import asyncio
 import signal
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from tasker.cli.exits import Exit, tell_error
-from tasker.cli.output import plain, task_document
-from tasker.cli.progress import Progress
-from tasker.cli.serving import Loaded, explain_context, on_signals, require_handlers
-from tasker.cli.session import Session
-from tasker.cli.style import duration
-from tasker.cli.summary import store_flag, tell_end
+import typer
+
+from tasker.cli.app import Session, command
+from tasker.cli.exits import Exit, print_message
+from tasker.cli.loading import (
+    Loaded,
+    explain_context,
+    load,
+    name_and_files,
+    on_signals,
+    require_handlers,
+)
+from tasker.cli.options import (
+    Context,
+    Environment,
+    HandlerSources,
+    Namespace,
+    TemplatePaths,
+    parse_span,
+)
+from tasker.cli.render.json import plain, stdout_kept, task_document
+from tasker.cli.render.progress import Progress
+from tasker.cli.render.style import duration
+from tasker.cli.render.task import render_end, store_flag
 from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import TaskFailed
 from tasker.model import Step, Task, TaskFilter, Template
+
+app = typer.Typer(add_completion=False)
+
+
+@command(app, "run", fast=True)
+async def run(
+    session: Session,
+    template: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEMPLATE",
+            help="A YAML file, or a registered name: payments.process_refund@^2.1",
+        ),
+    ],
+    handlers: HandlerSources,
+    templates: TemplatePaths = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    version: Annotated[
+        str | None,
+        typer.Option(metavar="RANGE", help="Exact, or a range as ^2.1; default: the latest."),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="The same key gives the same task, and takes it up again."
+        ),
+    ] = None,
+    correlation_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Goes along with all that the task does.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeatable.")] = None,
+    timeout: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_span, metavar="TIME", help="How long to wait, as 90 or 10m; then exit 4."
+        ),
+    ] = None,
+    environment: Environment = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", metavar="", help="Replace versions that differ; for development."
+        ),
+    ] = False,
+) -> Exit:
+    """Run a task to its end: store and worker are in this process.
+
+    Exit code: 0 complete, 1 failed or cancelled, 2 wrong input, 3 no store, 4 timeout.
+
+    Whatever happens to this process, the task stays in the store: a worker, or the same
+    command with the same idempotency key, takes it up again.
+    """
+
+    name, files = name_and_files(template)
+    with stdout_kept(session.as_json):
+        loaded = load(handlers, [*(templates or ()), *files])
+        embedded = Embedded(session, loaded, environment=environment, replace=replace)
+        code = await embedded.run(
+            name,
+            context or {},
+            timeout=timeout,
+            namespace=namespace,
+            version=version,
+            idempotency_key=idempotency_key,
+            correlation_id=correlation_id,
+            tags=tuple(tag or ()),
+        )
+    if session.as_json and embedded.document is not None:
+        session.document(embedded.document)
+    return code
+
 
 _GRACE = timedelta(seconds=3)  #: for steps that run when this process wants to end
 _HASTE = timedelta(seconds=1)  #: for those that run when the time is over
@@ -40,7 +129,7 @@ class Embedded:
     async def run(
         self, name: str, context: Any, *, timeout: timedelta | None, **options: Any
     ) -> Exit:
-        async with self._session.store(make=True) as store:
+        async with self._session.store(create=True) as store:
             worker = Worker(
                 store,
                 [self._loaded.handlers],
@@ -58,15 +147,15 @@ class Embedded:
                         if not task.created:
                             progress.refresh(task, await worker.client.steps(task.id))
                         code = await self._wait(worker, task, timeout)
-                    self._tell_left(code, timeout, key=options["idempotency_key"])
+                    self._print_left(code, timeout, key=options["idempotency_key"])
                     if code is Exit.TIMEOUT:
                         worker.stop(_HASTE)
                 task, steps = await store.get_task(task.id), await store.list_steps(task.id)
-                self._tell_end(task, steps, template)
+                self._print_end(task, steps, template)
         return code
 
     async def _template(self, worker: Worker, name: str, options: dict[str, Any]) -> Template:
-        """Tell the template that a name means; all its steps can be run here."""
+        """Return the template that a name means; all its steps can be run here."""
         space = options["namespace"]
         wanted = f"{space}.{name}" if space and "." not in name.partition("@")[0] else name
         template = (await worker.client.template(wanted, options["version"])).template
@@ -74,7 +163,7 @@ class Embedded:
         return template
 
     def _progress(self, worker: Worker, template: Template) -> Progress:
-        progress = Progress(self._session.told, templates=[*self._loaded.templates, template])
+        progress = Progress(self._session.display, templates=[*self._loaded.templates, template])
         worker.observers.append(progress.observe)
         return progress
 
@@ -103,16 +192,16 @@ class Embedded:
             return ended.result()
         return Exit(128 + (self._signal or signal.SIGINT)) if done else Exit.TIMEOUT
 
-    def _tell_left(self, code: Exit, timeout: timedelta | None, *, key: str | None) -> None:
+    def _print_left(self, code: Exit, timeout: timedelta | None, *, key: str | None) -> None:
         """Say why nobody waits for the task any more."""
         again = ", or this command again" if key else ""
         goes_on = f"it goes on when a worker runs{again}"
         if code is Exit.TIMEOUT:
             message = f"the task did not end within {duration(timeout)}; {goes_on}"
-            tell_error(self._session.err, message, title="Timeout")
+            print_message(self._session.err, message, title="Timeout")
         elif self._signal is not None:
             message = f"{self._signal.name}: the task is left; {goes_on}"
-            tell_error(self._session.err, message, title="Stopped")
+            print_message(self._session.err, message, title="Stopped")
 
     async def _ended(self, worker: Worker, task: Task) -> Exit:
         code = Exit.DONE
@@ -144,8 +233,8 @@ class Embedded:
         steps = await worker.client.steps(task.id)
         return any(step.attempts or (step.run_at and step.run_at < soon) for step in steps)
 
-    def _tell_end(self, task: Task, steps: list[Step], template: Template) -> None:
+    def _print_end(self, task: Task, steps: list[Step], template: Template) -> None:
         self.document = {**task_document(task), "steps": [plain(step) for step in steps]}
         if not self._session.as_json:
             flag = store_flag(self._session.store_url)
-            tell_end(self._session.out, task, steps, template, store=flag)
+            render_end(self._session.out, task, steps, template, store=flag)

@@ -2,17 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tasker.cli.style import ago, clean, duration, is_plain, short, state_text
+from tasker.cli.render.style import ago, clean, duration, is_plain, short, status_text
 from tasker.model import StoredTemplate, Task, WorkerInfo
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _WIDE = 112  #: columns of a terminal that has room for whole ids
 _BEGINNING = 18  #: characters of an id that tell it from all others
@@ -32,7 +29,7 @@ class Columns(Table):
         )
 
 
-def is_narrow(console: "Console") -> bool:
+def is_narrow(console: Console) -> bool:
     return console.is_terminal and console.width < _WIDE
 
 
@@ -56,47 +53,47 @@ def table(
     """
     cut = [at for at, name in enumerate(columns) if name in (flexible or ())]
     cut = [len(columns) - 1] if flexible is None else cut
-    made = Columns(cut)
+    rows = Columns(cut)
     for at, name in enumerate(columns):
         justify: Literal["left", "right"] = "right" if name in right else "left"
-        made.add_column(
+        rows.add_column(
             name,
             justify=justify,
             no_wrap=at not in cut,  # what may wrap is narrowed first
             min_width=12 if at in cut and name else None,
             overflow="ellipsis",
         )
-    return made
+    return rows
 
 
-def tasks_table(console: "Console", tasks: Sequence[Task]) -> Table:
+def tasks_table(console: Console, tasks: Sequence[Task]) -> Table:
     plain, now = is_plain(console), datetime.now(UTC)
     narrow = is_narrow(console)
-    made = table(
-        "id", "template", "state", "steps", "created", "took", "tags",
+    rows = table(
+        "id", "template", "status", "steps", "created", "took", "tags",
         right=("steps",), flexible=("template", "tags"),
     )  # fmt: skip
     for task in tasks:
-        made.add_row(
+        rows.add_row(
             Text(task.id[:_BEGINNING] if narrow else task.id),
             Text(str(task.template)),
-            state_text(task.status.value, plain=plain),
+            status_text(task.status.value, plain=plain),
             f"{task.counts.done}/{task.counts.total}",
             Text(ago(task.created_at, now), style="dim"),
             duration((task.ended_at or now) - task.created_at),
             Text(clean(", ".join(task.tags)), style="dim"),
         )
     if not any(task.tags for task in tasks):
-        made.columns.pop()
-    return made
+        rows.columns.pop()
+    return rows
 
 
 def templates_table(stored: Sequence[StoredTemplate]) -> Table:
-    made = table("template", "version", "steps", "status", "registered", "by", "description",
+    rows = table("template", "version", "steps", "status", "registered", "by", "description",
                  right=("steps",))  # fmt: skip
     for one in stored:
         template = one.template
-        made.add_row(
+        rows.add_row(
             Text(f"{template.namespace}.{template.name}", style="bold"),
             template.version,
             str(len(template.steps)),
@@ -105,17 +102,17 @@ def templates_table(stored: Sequence[StoredTemplate]) -> Table:
             Text(clean(one.registered_by), style="dim"),
             Text(short(template.description, 60), style="dim"),
         )
-    return made
+    return rows
 
 
 def workers_table(workers: Sequence[WorkerInfo]) -> Table:
-    made = table("worker", "started", "running", "slots", "handlers", right=("running", "slots"))
+    rows = table("worker", "started", "running", "slots", "handlers", right=("running", "slots"))
     for one in workers:
-        made.add_row(
+        rows.add_row(
             Text(clean(one.name), style="bold"),
             Text(ago(one.started_at), style="dim"),
             str(one.running),
             str(one.slots),
             Text(short(", ".join(one.handlers), 80), style="dim"),
         )
-    return made
+    return rows

@@ -1,31 +1,34 @@
 """One task, and one template: their facts and their graphs."""
 
+import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from tasker.cli import graphs
-from tasker.cli.style import (
+from tasker.cli.render import graphs
+from tasker.cli.render.style import (
     LOOKS,
     ago,
     clean,
+    counted,
     duration,
     error_line,
     instant,
     is_plain,
     outcome_text,
-    put,
+    print_table,
     short,
-    shown_state,
-    state_text,
+    shown_status,
+    status_text,
     symbol,
 )
-from tasker.cli.tables import is_narrow, table
+from tasker.cli.render.tables import is_narrow, table
 from tasker.graph import Graph
 from tasker.model import (
     Attempt,
@@ -33,12 +36,12 @@ from tasker.model import (
     AuditEntry,
     Step,
     StepSpec,
+    StepStatus,
     Task,
+    TaskStatus,
     Template,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from tasker.redact import redact
 
 MOST = 50  #: rows of a table
 
@@ -60,36 +63,36 @@ class TaskDetail:
     audit: Sequence[AuditEntry]
 
 
-def render_task(console: "Console", story: TaskDetail, *, full: bool) -> None:
+def render_task(console: Console, detail: TaskDetail, *, full: bool) -> None:
     """Show a task: its facts, its graph with states, its attempts, what operators did.
 
     Args:
         console: Where to.
-        story: What to show.
+        detail: What to show.
         full: Whether everything is shown, uncut.
     """
-    console.print(_headline(console, story.task))
-    put(console, _facts(story.task))
-    _show_json(console, "context", story.task.context, full=full)
+    console.print(_headline(console, detail.task))
+    print_table(console, _facts(detail.task))
+    _show_json(console, "context", detail.task.context, full=full)
     console.print()
-    _tell_steps(console, story, full=full)
-    if full or any(attempt.outcome not in _PLAIN_STORY for attempt in story.history):
-        _tell_attempts(console, story.history, full=full)
-    if story.audit:
+    _print_steps(console, detail, full=full)
+    if full or any(attempt.outcome not in _PLAIN_STORY for attempt in detail.history):
+        _print_attempts(console, detail.history, full=full)
+    if detail.audit:
         console.print()
         console.print(Text("Operators", style="bold"))
-        put(console, _audit(story.audit))
+        print_table(console, _audit(detail.audit))
     if full:
-        _tell_details(console, story)
+        _print_details(console, detail)
 
 
-def _headline(console: "Console", task: Task) -> Text:
-    line = state_text(task.status.value, plain=is_plain(console))
+def _headline(console: Console, task: Task) -> Text:
+    line = status_text(task.status.value, plain=is_plain(console))
     return line.append(f"  {task.template}", style="bold")
 
 
 def _facts(task: Task) -> Table:
-    """Tell what is remarkable about a task, beyond its state."""
+    """Return what is remarkable about a task, beyond its state."""
     facts = table("", "")
     facts.show_header = False
     took = duration((task.ended_at or datetime.now(UTC)) - task.created_at)
@@ -111,7 +114,7 @@ def _facts(task: Task) -> Table:
     return facts
 
 
-def _show_json(console: "Console", name: str, value: object, *, full: bool) -> None:
+def _show_json(console: Console, name: str, value: object, *, full: bool) -> None:
     if full:
         console.print(Text(f"  {name}", style="dim"))
         print_json(console, value, indent=4)
@@ -120,16 +123,15 @@ def _show_json(console: "Console", name: str, value: object, *, full: bool) -> N
         console.print(Text(f"  {name}  ", style="dim").append(short(value, most), style="none"))
 
 
-def print_json(console: "Console", value: object, *, indent: int = 0) -> None:
+def print_json(console: Console, value: object, *, indent: int = 0) -> None:
     """Print JSON, coloured on a terminal."""
-    import json
 
     text = json.dumps(value, indent=2, ensure_ascii=False)
     text = "\n".join(" " * indent + line for line in text.splitlines())
     _print_code(console, text, "json")
 
 
-def _print_code(console: "Console", text: str, language: str) -> None:
+def _print_code(console: Console, text: str, language: str) -> None:
     if console.is_terminal and not console.no_color:
         console.print(Syntax(text, language, theme="ansi_dark", background_color="default"))
     else:
@@ -139,41 +141,41 @@ def _print_code(console: "Console", text: str, language: str) -> None:
 # ---------------------------------------------------------------------------- steps
 
 
-def _tell_steps(console: "Console", story: TaskDetail, *, full: bool) -> None:
+def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
     now, plain = datetime.now(UTC), is_plain(console)
-    steps = {step.name: step for step in story.steps}
+    steps = {step.name: step for step in detail.steps}
     left_out: Sequence[Step] = ()
-    if len(story.steps) > MOST and not full:
-        chosen = _remarkable(story.steps)
-        left_out = [step for step in story.steps if step not in chosen]
+    if len(detail.steps) > MOST and not full:
+        chosen = _remarkable(detail.steps)
+        left_out = [step for step in detail.steps if step not in chosen]
         steps = {step.name: step for step in chosen}
 
     def row(spec: StepSpec) -> list[Text | str]:
         step = steps[spec.name]
         return [
-            state_text(shown_state(step, now), plain=plain)[2:],
+            status_text(shown_status(step, now), plain=plain)[2:],
             _tries(step, spec),
             Text(duration(_took(step, now)), style="dim"),
             _note(step, now),
         ]
 
-    columns = table("", "step", "state", "attempts", "took", "", right=("attempts", "took"))
-    put(
+    columns = table("", "step", "status", "attempts", "took", "", right=("attempts", "took"))
+    print_table(
         console,
         _graph_rows(
             columns,
-            story.template,
+            detail.template,
             row,
-            lambda spec: symbol(shown_state(steps[spec.name], now), plain=plain),
+            lambda spec: symbol(shown_status(steps[spec.name], now), plain=plain),
             plain=plain,
             only=set(steps) if left_out else None,
         ),
     )
-    _tell_left_out(console, len(left_out))
+    _print_left_out(console, len(left_out))
 
 
 def _graph_rows(
-    made: Table,
+    rows: Table,
     template: Template,
     row: Callable[[StepSpec], list[Text | str]],
     symbol_of: Callable[[StepSpec], Text],
@@ -186,18 +188,18 @@ def _graph_rows(
     if lines is None:
         for spec in template.steps:
             if only is None or spec.name in only:
-                made.add_row(symbol_of(spec), Text(spec.name), *row(spec))
-        return made
+                rows.add_row(symbol_of(spec), Text(spec.name), *row(spec))
+        return rows
     for line in lines:
         if line.no is None:
-            made.add_row(Text(graphs.plain(line.lanes) if plain else line.lanes, style="dim"))
+            rows.add_row(Text(graphs.plain(line.lanes) if plain else line.lanes, style="dim"))
             continue
         spec = template.steps[line.no - 1]
         lanes = Text(graphs.plain(line.lanes) if plain else line.lanes, style="dim")
         lanes.pad_right(max(line.at + 1 - len(lanes), 0))
         cell = lanes[: line.at].append_text(symbol_of(spec)).append_text(lanes[line.at + 1 :])
-        made.add_row(cell, Text(spec.name), *row(spec))
-    return made
+        rows.add_row(cell, Text(spec.name), *row(spec))
+    return rows
 
 
 def _remarkable(steps: Sequence[Step]) -> list[Step]:
@@ -215,15 +217,15 @@ def _tries(step: Step, spec: StepSpec) -> Text:
 
 
 def _took(step: Step, now: datetime) -> timedelta | None:
-    """Tell how long the last attempt took, or takes."""
+    """Return how long the last attempt took, or takes."""
     if step.claimed_at is None:
         return None
     return max((step.settled_at or now) - step.claimed_at, timedelta(0))
 
 
 def _note(step: Step, now: datetime) -> Text:
-    """Tell what a step came to: its result, its error, or when it goes on."""
-    style = LOOKS[shown_state(step, now)].style
+    """Return what a step came to: its result, its error, or when it goes on."""
+    style = LOOKS[shown_status(step, now)].style
     if step.waiting_for_retry(now):
         return Text(f"again {ago(step.run_at, now)}: {error_line(step.error)}", style=style)
     if step.error:
@@ -235,30 +237,30 @@ def _note(step: Step, now: datetime) -> Text:
     return Text("" if step.result is None else short(step.result), style="dim")
 
 
-def _tell_attempts(console: "Console", attempts: Sequence[Attempt], *, full: bool) -> None:
+def _print_attempts(console: Console, attempts: Sequence[Attempt], *, full: bool) -> None:
     shown = attempts
     if len(attempts) > MOST and not full:
         shown = [one for one in attempts if one.outcome not in _PLAIN_STORY][-MOST:]
     console.print()
     console.print(Text("Attempts", style="bold"))
-    put(console, _attempts(console, shown))
-    _tell_left_out(console, len(attempts) - len(shown))
+    print_table(console, _attempts(console, shown))
+    _print_left_out(console, len(attempts) - len(shown))
 
 
-def _tell_left_out(console: "Console", count: int) -> None:
+def _print_left_out(console: Console, count: int) -> None:
     if count:
         console.print(Text(f"and {count:,} more; --full shows all", style="dim"))
 
 
-def _attempts(console: "Console", attempts: Sequence[Attempt]) -> Table:
+def _attempts(console: Console, attempts: Sequence[Attempt]) -> Table:
     plain, narrow = is_plain(console), is_narrow(console)
     columns = ["ended", "step", "attempt", "outcome", "waited", "took", "worker", "error"]
     if narrow:
         columns.remove("worker")
-    made = table(*columns, right=("attempt", "waited", "took"), flexible=("worker", "error"))
+    rows = table(*columns, right=("attempt", "waited", "took"), flexible=("worker", "error"))
     for one in attempts:
         waited = one.claimed_at and one.enqueued_at and one.claimed_at - one.enqueued_at
-        made.add_row(
+        rows.add_row(
             Text(one.settled_at.astimezone().strftime("%H:%M:%S.%f")[:-3], style="dim"),
             Text(one.step),
             str(one.attempt),
@@ -268,13 +270,13 @@ def _attempts(console: "Console", attempts: Sequence[Attempt]) -> Table:
             *([] if narrow else [Text(clean(one.worker or ""), style="dim")]),
             Text(error_line(one.error), style="red"),
         )
-    return made
+    return rows
 
 
 def _audit(entries: Sequence[AuditEntry]) -> Table:
-    made = table("at", "who", "action", "step", "before", "after", "reason")
+    rows = table("at", "who", "action", "step", "before", "after", "reason")
     for entry in entries:
-        made.add_row(
+        rows.add_row(
             Text(instant(entry.at), style="dim"),
             Text(clean(entry.actor)),
             Text(entry.action, style="bold"),
@@ -283,12 +285,12 @@ def _audit(entries: Sequence[AuditEntry]) -> Table:
             entry.after,
             Text(clean(entry.reason)),
         )
-    return made
+    return rows
 
 
-def _tell_details(console: "Console", story: TaskDetail) -> None:
+def _print_details(console: Console, detail: TaskDetail) -> None:
     """Show results, checkpoints and errors in full."""
-    for step in story.steps:
+    for step in detail.steps:
         for name in ("result", "checkpoint", "error"):
             value = getattr(step, name)
             if value is None:
@@ -309,12 +311,12 @@ def _tell_details(console: "Console", story: TaskDetail) -> None:
 # ------------------------------------------------------------------------ templates
 
 
-def tell_template(console: "Console", text: str) -> None:
+def render_template(console: Console, text: str) -> None:
     """Show a template's YAML."""
     _print_code(console, text.rstrip("\n"), "yaml")
 
 
-def tell_graph(console: "Console", template: Template) -> None:
+def render_graph(console: Console, template: Template) -> None:
     """Draw a template: its graph, and what is set for each step."""
     plain = is_plain(console)
     console.print(Text(template.full_name, style="bold"))
@@ -331,12 +333,12 @@ def tell_graph(console: "Console", template: Template) -> None:
             Text(after if spec.dependencies else "", style="dim"),
         ]
 
-    made = table("", "step", "handler", "attempts", "")
-    made.show_header = False
-    put(
+    rows = table("", "step", "handler", "attempts", "")
+    rows.show_header = False
+    print_table(
         console,
         _graph_rows(
-            made,
+            rows,
             template,
             row,
             lambda _: Text("o" if plain else "●", style="cyan"),
@@ -355,3 +357,83 @@ def _policy(spec: StepSpec) -> str:
     if spec.timeout is not None:
         told.append(f"timeout {duration(spec.timeout)}")
     return ", ".join(told).replace(".0 s", " s")
+
+
+_RESULTS = 5  #: results of last steps that are shown
+_FAILURES = 10
+
+
+def render_end(
+    console: Console, task: Task, steps: Sequence[Step], template: Template, *, store: str
+) -> None:
+    """Sum up a task.
+
+    Args:
+        console: Where to.
+        task: As it is now.
+        steps: All its steps.
+        template: Its template.
+        store: What to append to the commands that look closer, as ` --store sqlite:x.db`.
+    """
+    console.print()
+    console.print(_summary(console, task, steps))
+    for step in [step for step in steps if step.status is StepStatus.ERROR][:_FAILURES]:
+        line = Text(f"  {step.name} ", style="bold").append(
+            f"failed after {counted('attempt', step.attempts)}: ", style="none"
+        )
+        console.print(line.append(error_line(step.error), style="red"), soft_wrap=True)
+    if task.status is TaskStatus.COMPLETE:
+        _print_results(console, steps, template)
+    console.print()
+    for command, what in _next(task):
+        console.print(
+            Text(f"  tasker task {command} {task.id}{store}").append(f"   {what}", style="dim"),
+            soft_wrap=True,
+        )
+
+
+def _summary(console: Console, task: Task, steps: Sequence[Step]) -> Text:
+    attempts = sum(step.attempts for step in steps)
+    line = status_text(task.status.value, plain=is_plain(console))
+    line.append(f"  {task.template}", style="bold")
+    facts = [f"{task.counts.done}/{counted('step', len(steps))}"]
+    if attempts > task.counts.done:
+        facts.append(counted("attempt", attempts))
+    if task.ended_at is not None:
+        facts.append(duration(task.ended_at - task.created_at))
+    else:
+        facts.append(f"created {ago(task.created_at)}")
+    return line.append("  " + ", ".join(facts), style="none")
+
+
+def _print_results(console: Console, steps: Sequence[Step], template: Template) -> None:
+    """Show what the last steps returned: the task's result, as far as it has one."""
+    by_no = {step.no: step for step in steps}
+    last = [by_no[no] for no in Graph(template).sinks if no in by_no]
+    told = [step for step in last if step.result is not None][:_RESULTS]
+    for step in told:
+        most = max((console.width if console.is_terminal else 200) - len(step.name) - 6, 20)
+        line = Text(f"  {step.name} ", style="bold")
+        console.print(line.append(short(step.result, most), style="none"), soft_wrap=True)
+
+
+def _next(task: Task) -> list[tuple[str, str]]:
+    """Return the commands that make sense now."""
+    show = ("show", "shows what happened")
+    match task.status:
+        case TaskStatus.COMPLETE | TaskStatus.CANCELLED | TaskStatus.RESOLVED_MANUALLY:
+            return [show]
+        case TaskStatus.ERROR:
+            return [show, ("retry", "tries the failed steps again")]
+        case _:
+            return [show, ("cancel", "ends it")]
+
+
+def store_flag(url: str) -> str:
+    """Return the option that commands need to use the same store, without a password.
+
+    Empty for the default store, and for one in memory, which no other process can open.
+    """
+    if url == "sqlite" or ":memory:" in url:
+        return ""
+    return f" --store {shlex.quote(redact(url, mask=''))}"

@@ -1,4 +1,4 @@
-"""What commands with a worker in their process share: loading, and signals."""
+"""Loads handlers and templates and handles signals, for commands with a worker."""
 
 import asyncio
 import signal
@@ -13,12 +13,13 @@ from tasker.handlers import Handlers
 from tasker.model import Template
 from tasker.template import load_template, load_templates
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SUFFIXES = (".yaml", ".yml", ".json")
-_BLOCKED = 0.5  #: seconds after which a loop that has not told of a signal is taken to stand still
+_BLOCKED = 0.5  #: seconds after which a loop that has not reported a signal counts as blocked
 
 
 class Loaded(NamedTuple):
-    """Handlers and templates from the command line."""
+    """Handlers and templates named on the command line."""
 
     handlers: Handlers
     templates: list[Template]  #: those of files, and those of workflows among the handlers
@@ -28,13 +29,13 @@ def load(sources: Iterable[str], paths: Iterable[Path], *, reload: bool = False)
     """Import handlers and read templates.
 
     Args:
-        sources: Of handlers: see `Handlers.of`.
-        paths: Of templates: files and directories.
-        reload: Whether modules are imported anew.
+        sources: Modules, files and directories with handlers: see `Handlers.of`.
+        paths: Template files, and directories of them.
+        reload: Whether modules are imported again.
 
     Raises:
         HandlerImportError: A module cannot be imported.
-        InvalidTemplate: With everything that is wrong.
+        InvalidTemplate: It lists all problems.
     """
     handlers = Handlers.of(*sources, reload=reload)
     templates = [*load_templates(paths), *handlers.templates()]
@@ -46,11 +47,11 @@ def is_file(reference: str) -> bool:
     return reference.endswith(_SUFFIXES) or "/" in reference or Path(reference).is_file()
 
 
-def named(reference: str) -> tuple[str, list[Path]]:
-    """Tell the name of a template that is given by name or file, and the file to read.
+def name_and_files(reference: str) -> tuple[str, list[Path]]:
+    """Return the name of a template given by name or file, and the file to read.
 
     Raises:
-        InvalidTemplate: The file is none, is wrong, or holds several templates.
+        InvalidTemplate: The file is missing, wrong, or holds several templates.
     """
     if not is_file(reference):
         return reference, []
@@ -68,47 +69,46 @@ def require_handlers(template: Template, handlers: Handlers) -> None:
 
 @contextmanager
 def explain_context(template: str) -> Iterator[None]:
-    """Say of a context that does not fit which template it does not fit."""
+    """Name the template in the error about a context that does not fit it."""
     try:
         yield
     except InvalidInput as error:
-        told = f"the context does not fit {template}: {error}"
-        raise InvalidInput(told, path=error.path) from None
+        message = f"the context does not fit {template}: {error}"
+        raise InvalidInput(message, path=error.path) from None
 
 
 @contextmanager
-def on_signals(told: Callable[[signal.Signals, int], None]) -> Iterator[None]:
-    """Call `told` with each SIGINT and SIGTERM, and its number from 1, while the block runs.
+def on_signals(callback: Callable[[signal.Signals, int], None]) -> Iterator[None]:
+    """Call `callback` with each SIGINT and SIGTERM and its number from 1, during the block.
 
-    Where a handler holds up the loop, which then tells of none, a later one ends the process.
+    If a handler blocks the loop, so that it reports no signal, a later signal ends the process.
     """
     loop = asyncio.get_running_loop()
     count = 0
-    unheard: float | None = None  #: when a signal came that the loop has not told of yet
+    pending: float | None = None  #: when a signal came that the loop has not reported yet
 
-    def arrived(which: signal.Signals) -> None:
-        nonlocal count, unheard
+    def reported(which: signal.Signals) -> None:
+        nonlocal count, pending
         count += 1
-        unheard = None
-        told(which, count)
+        pending = None
+        callback(which, count)
 
-    def came(number: int, _frame: object) -> None:
-        nonlocal unheard
+    def received(number: int, _frame: object) -> None:
+        nonlocal pending
         now = time.monotonic()
-        if unheard is None:
-            unheard = now
-        elif now - unheard > _BLOCKED:
+        if pending is None:
+            pending = now
+        elif now - pending > _BLOCKED:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    for which in wanted:
-        with suppress(NotImplementedError):  # where the loop cannot, as on Windows
-            loop.add_signal_handler(which, arrived, which)
-            signal.signal(which, came)  # called in any case; the loop is told besides
+    for which in _SIGNALS:
+        with suppress(NotImplementedError):  # on Windows, where the loop cannot
+            loop.add_signal_handler(which, reported, which)
+            signal.signal(which, received)  # always called; the loop is woken as well
     try:
         yield
     finally:
-        for which in wanted:
+        for which in _SIGNALS:
             with suppress(NotImplementedError):
                 loop.remove_signal_handler(which)

@@ -2,51 +2,41 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from tasker.cli.acting import Actor
+from tasker.cli.app import Session, command, group
+from tasker.cli.commands.template import print_versions
 from tasker.cli.options import Reason
-from tasker.cli.session import Session, command
-
-if TYPE_CHECKING:
-    from tasker.client import Client
-    from tasker.teams.model import NamespaceInfo, NamespacePolicy
+from tasker.cli.render.style import clean, instant, print_table, short
+from tasker.cli.render.tables import table
+from tasker.client import Client
+from tasker.errors import NotFound
+from tasker.teams.model import NamespaceInfo, NamespacePolicy
+from tasker.teams.policies import load_policies
 
 Name = Annotated[str, typer.Argument(metavar="NAMESPACE")]
 _COUNTS = ("approved", "pending_review", "rejected", "retired")
 
-
-def add_to(app: typer.Typer) -> None:
-    namespaces = typer.Typer(
-        no_args_is_help=True, help="Namespaces: who owns them, and what needs an approval."
-    )
-    command(namespaces, "list")(list_namespaces)
-    command(namespaces, "show")(show)
-    command(namespaces, "put")(put_policy)
-    command(namespaces, "apply")(apply)
-    command(namespaces, "audit")(audit)
-    app.add_typer(namespaces, name="namespace")
+app = group("Namespaces: their owners and review policies.")
 
 
+@command(app, "list")
 async def list_namespaces(session: Session) -> None:
     """List namespaces that have a policy or a template."""
-    from rich.text import Text
-
-    from tasker.cli.style import clean, put, short
-    from tasker.cli.tables import table
 
     async with session.client() as client:
         found = await client.namespaces()
     if session.as_json:
         session.document({"namespaces": found})
         return
-    made = table("namespace", "owner", "contact", "versions", "waiting", "approval", "description",
+    rows = table("namespace", "owner", "contact", "versions", "waiting", "approval", "description",
                  right=("versions", "waiting"))  # fmt: skip
     for one in found:
         policy = one.policy
-        made.add_row(
+        rows.add_row(
             Text(one.name, style="bold"),
             clean(policy.owner_team) if policy else "",
             Text(clean(policy.contact_email) if policy else "", style="dim"),
@@ -55,13 +45,12 @@ async def list_namespaces(session: Session) -> None:
             "required" if policy and policy.requires_approval else "",
             Text(short(policy.description, 60) if policy else "", style="dim"),
         )
-    put(session.out, made)
+    print_table(session.out, rows)
 
 
+@command(app, "show")
 async def show(session: Session, namespace: Name) -> None:
     """Show a namespace: its policy, and its template versions of every status."""
-    from tasker.cli.approval import tell_versions
-    from tasker.errors import NotFound
 
     async with session.client() as client:
         found = [one for one in await client.namespaces() if one.name == namespace]
@@ -71,12 +60,13 @@ async def show(session: Session, namespace: Name) -> None:
     if session.as_json:
         session.document(found[0])
         return
-    _tell_namespace(session, found[0])
+    _print_namespace(session, found[0])
     if versions:
         session.out.print()
-        tell_versions(session.out, versions)
+        print_versions(session.out, versions)
 
 
+@command(app, "put", acts=True)
 async def put_policy(
     session: Session,
     namespace: Name,
@@ -95,10 +85,8 @@ async def put_policy(
         typer.Option("--approver", metavar="ADDRESS", help="Repeatable; replaces the list."),
     ] = None,
     reason: Reason = "",
-    actor: Actor = None,
 ) -> None:
     """Declare the policy of a namespace. What is not given stays as it was."""
-    from tasker.teams.model import NamespacePolicy
 
     given = {
         "owner_team": owner_team,
@@ -108,7 +96,7 @@ async def put_policy(
         "approvers": tuple(approvers) if approvers else None,
     }
     changes = {key: value for key, value in given.items() if value is not None}
-    async with session.client(make=True, actor=actor) as client:
+    async with session.client(create=True) as client:
         before = await client.policy(namespace) or NamespacePolicy(namespace=namespace)
         policy = replace(before, **changes)  # type: ignore[arg-type]
         stored = await client.put_policy(policy, reason=reason)
@@ -118,19 +106,18 @@ async def put_policy(
         session.out.print(f"{_outcome(before, stored)}: {namespace}")
 
 
+@command(app, "apply", acts=True)
 async def apply(
     session: Session,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="YAML or TOML with a section `namespaces`.")
     ],
     reason: Reason = "",
-    actor: Actor = None,
 ) -> None:
     """Declare the policies of a file. Safe to repeat; namespaces not in it keep theirs."""
-    from tasker.teams.policies import load_policies
 
     policies = load_policies(file)
-    async with session.client(make=True, actor=actor) as client:
+    async with session.client(create=True) as client:
         told = [await _applied(client, policy, reason) for policy in policies]
     if session.as_json:
         session.document(
@@ -141,6 +128,7 @@ async def apply(
             session.out.print(f"{outcome}: {name}")
 
 
+@command(app, "audit")
 async def audit(
     session: Session,
     namespace: Annotated[
@@ -152,10 +140,6 @@ async def audit(
     ] = None,
 ) -> None:
     """List what was done to policies, template versions and API keys, newest first."""
-    from rich.text import Text
-
-    from tasker.cli.style import clean, instant, put, short
-    from tasker.cli.tables import table
 
     async with session.client() as client:
         events = await client.team_audit(namespace, after=before, limit=limit)
@@ -165,9 +149,9 @@ async def audit(
     if not events:
         session.err.print("nothing was done")
         return
-    made = table("id", "at", "who", "action", "subject", "before", "after", "reason", right=("id",))
+    rows = table("id", "at", "who", "action", "subject", "before", "after", "reason", right=("id",))
     for one in events:
-        made.add_row(
+        rows.add_row(
             str(one.id),
             Text(instant(one.at), style="dim"),
             Text(clean(one.actor)),
@@ -177,26 +161,22 @@ async def audit(
             Text(short(one.after, 60) if one.after is not None else ""),
             Text(clean(one.reason)),
         )
-    put(session.out, made)
+    print_table(session.out, rows)
 
 
-async def _applied(client: "Client", policy: "NamespacePolicy", reason: str) -> tuple[str, str]:
+async def _applied(client: Client, policy: NamespacePolicy, reason: str) -> tuple[str, str]:
     before = await client.policy(policy.namespace)
     stored = await client.put_policy(policy, reason=reason)
     return policy.namespace, _outcome(before, stored)
 
 
-def _outcome(before: "NamespacePolicy | None", stored: "NamespacePolicy") -> str:
+def _outcome(before: NamespacePolicy | None, stored: NamespacePolicy) -> str:
     if before == stored:
         return "unchanged"
     return "declared" if before is None or before.updated_at is None else "changed"
 
 
-def _tell_namespace(session: Session, info: "NamespaceInfo") -> None:
-    from rich.text import Text
-
-    from tasker.cli.style import clean, instant, put
-    from tasker.cli.tables import table
+def _print_namespace(session: Session, info: NamespaceInfo) -> None:
 
     policy = info.policy
     facts = table("", "")
@@ -217,4 +197,4 @@ def _tell_namespace(session: Session, info: "NamespaceInfo") -> None:
     for name, value in rows:
         if value:
             facts.add_row(Text(f"  {name}", style="dim"), Text(clean(value)))
-    put(session.out, facts)
+    print_table(session.out, facts)

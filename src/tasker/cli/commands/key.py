@@ -5,20 +5,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
-from tasker.cli.acting import Actor
+from tasker.cli.app import Session, command, group
 from tasker.cli.options import Reason, parse_span
-from tasker.cli.session import Session, command
+from tasker.cli.render.style import ago, clean, print_table
+from tasker.cli.render.tables import table
+from tasker.store.protocol import AuditNote
+from tasker.suggest import did_you_mean
+from tasker.teams.api_keys import new_key, parse_key
+from tasker.teams.model import NewApiKey
+from tasker.teams.permissions import ROLES
+
+app = group("API keys: create, list and revoke them.")
 
 
-def add_to(app: typer.Typer) -> None:
-    keys = typer.Typer(no_args_is_help=True, help="API keys: make, list and revoke them.")
-    command(keys, "create")(create)
-    command(keys, "list")(list_keys)
-    command(keys, "revoke")(revoke)
-    app.add_typer(keys, name="key")
-
-
+@command(app, "create", acts=True)
 async def create(
     session: Session,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for, as a program.")],
@@ -49,12 +51,8 @@ async def create(
         ),
     ] = None,
     reason: Reason = "",
-    actor: Actor = None,
 ) -> None:
     """Make an API key, and print it: this once, as only its hash is stored."""
-    from tasker.store.protocol import AuditNote
-    from tasker.teams.api_keys import new_key
-    from tasker.teams.model import NewApiKey
 
     if not (scopes or roles) or not namespaces:
         raise typer.BadParameter(
@@ -72,7 +70,7 @@ async def create(
         namespaces=tuple(namespaces),
         expires_at=None if span is None else datetime.now(UTC) + span,
     )
-    async with session.local(make=True, actor=actor) as client:
+    async with session.local(create=True) as client:
         act = AuditNote(actor=client.actor, reason=reason)
         stored = await client.store.add_api_key(new, act)
     if session.as_json:
@@ -89,8 +87,6 @@ async def create(
 
 def _warn_unknown_roles(session: Session, roles: Sequence[str]) -> None:
     """Warn of roles that are not built in: only a server's settings can tell what they give."""
-    from tasker.suggest import did_you_mean
-    from tasker.teams.permissions import ROLES
 
     for role in roles:
         if role not in ROLES:
@@ -102,6 +98,7 @@ def _warn_unknown_roles(session: Session, roles: Sequence[str]) -> None:
             )
 
 
+@command(app, "list")
 async def list_keys(
     session: Session,
     everything: Annotated[
@@ -109,10 +106,6 @@ async def list_keys(
     ] = False,
 ) -> None:
     """List API keys, newest first."""
-    from rich.text import Text
-
-    from tasker.cli.style import ago, clean, put
-    from tasker.cli.tables import table
 
     now = datetime.now(UTC)
     async with session.store() as store:
@@ -123,10 +116,10 @@ async def list_keys(
     if not keys:
         session.err.print("no keys")
         return
-    made = table("prefix", "name", "scopes", "roles", "namespaces", "created", "by", "used", "ends")
+    rows = table("prefix", "name", "scopes", "roles", "namespaces", "created", "by", "used", "ends")
     for key in keys:
         ends = f"revoked {ago(key.revoked_at, now)}" if key.revoked_at else ago(key.expires_at, now)
-        made.add_row(
+        rows.add_row(
             Text(key.prefix, style="bold"),
             clean(key.name),
             " ".join(key.scopes),
@@ -137,23 +130,21 @@ async def list_keys(
             Text(ago(key.last_used_at, now) or "never", style="dim"),
             ends or "never",
         )
-    put(session.out, made)
+    print_table(session.out, rows)
 
 
+@command(app, "revoke", acts=True)
 async def revoke(
     session: Session,
     prefix: Annotated[
         str, typer.Argument(metavar="PREFIX", help="As listed; or the whole key, if it leaked.")
     ],
     reason: Reason = "",
-    actor: Actor = None,
 ) -> None:
     """End an API key, at once and for ever."""
-    from tasker.store.protocol import AuditNote
-    from tasker.teams.api_keys import parse_key
 
     parts = parse_key(prefix)
-    async with session.local(actor=actor) as client:
+    async with session.local() as client:
         act = AuditNote(actor=client.actor, reason=reason)
         key = await client.store.revoke_api_key(parts.prefix if parts else prefix, act)
     if session.as_json:

@@ -80,7 +80,7 @@ def symbol(state: str, *, plain: bool = False) -> Text:
     return Text(look.plain if plain else look.symbol, style=look.style)
 
 
-def state_text(state: str, *, plain: bool = False) -> Text:
+def status_text(state: str, *, plain: bool = False) -> Text:
     """Write a state as its symbol and its name."""
     look = LOOKS[state]
     return Text(f"{look.plain if plain else look.symbol} {state}", style=look.style)
@@ -92,8 +92,8 @@ def outcome_text(outcome: str, *, plain: bool = False) -> Text:
     return Text(f"{look.plain if plain else look.symbol} {outcome}", style=look.style)
 
 
-def shown_state(step: Step, now: datetime) -> str:
-    """Tell the state that a step is shown in."""
+def shown_status(step: Step, now: datetime) -> str:
+    """Return the state that a step is shown in."""
     return "waiting_for_retry" if step.waiting_for_retry(now) else step.status.value
 
 
@@ -162,7 +162,7 @@ def counted(word: str, count: int) -> str:
     return f"{count:,} {word if count == 1 else f'{word}s'}"
 
 
-def put(console: Console, what: RenderableType) -> None:
+def print_table(console: Console, what: RenderableType) -> None:
     """Print a table; without the blanks that fill its lines where they would be kept."""
     if console.is_terminal:
         console.print(what)

@@ -1,12 +1,15 @@
 """`tasker task ...`: looking at tasks, and acting on them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from tasker.cli.complete import complete_state, complete_task, complete_template
+from tasker.cli.app import Session, command, group
+from tasker.cli.completion import complete_status, complete_task, complete_template
 from tasker.cli.exits import Exit
+from tasker.cli.loading import explain_context, name_and_files
 from tasker.cli.options import (
     Context,
     Namespace,
@@ -14,13 +17,16 @@ from tasker.cli.options import (
     parse_instant,
     parse_json,
     parse_span,
-    parse_state,
+    parse_status,
 )
-from tasker.cli.session import Session, command
-
-if TYPE_CHECKING:
-    from tasker.client import Client
-    from tasker.model import Task, TaskId
+from tasker.cli.reading import find_task, follow, read_detail
+from tasker.cli.render.json import plain, task_document
+from tasker.cli.render.style import is_plain, print_table, status_text
+from tasker.cli.render.tables import tasks_table
+from tasker.cli.render.task import render_task
+from tasker.client import Client
+from tasker.model import Task, TaskFilter, TaskId, TaskStatus
+from tasker.template import load_templates
 
 TaskRef = Annotated[
     str,
@@ -37,19 +43,10 @@ Result = Annotated[
     ),
 ]
 
-
-def add_to(app: typer.Typer) -> None:
-    tasks = typer.Typer(no_args_is_help=True, help="Look at tasks, and act on them.")
-    command(tasks, "list")(list_tasks)
-    command(tasks, "show")(show)
-    command(tasks, "create")(create)
-    command(tasks, "cancel")(cancel)
-    command(tasks, "retry")(retry)
-    command(tasks, "resolve")(resolve)
-    command(tasks, "complete")(complete)
-    app.add_typer(tasks, name="task")
+app = group("List tasks, show them, and act on them.")
 
 
+@command(app, "list")
 async def list_tasks(
     session: Session,
     template: Annotated[
@@ -66,7 +63,7 @@ async def list_tasks(
     state: Annotated[
         Any,
         typer.Option(
-            "--state", "-s", parser=parse_state, metavar="STATE", autocompletion=complete_state
+            "--status", "-s", parser=parse_status, metavar="STATE", autocompletion=complete_status
         ),
     ] = None,
     correlation_id: Annotated[str | None, typer.Option(metavar="ID")] = None,
@@ -86,10 +83,6 @@ async def list_tasks(
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=1000, metavar="N")] = 25,
 ) -> None:
     """List tasks, newest first."""
-    from tasker.cli.output import task_document
-    from tasker.cli.style import put
-    from tasker.cli.tables import tasks_table
-    from tasker.model import TaskFilter
 
     name, version = None, None
     if template is not None:
@@ -109,8 +102,6 @@ async def list_tasks(
     )
     async with session.client() as client:
         if parent is not None:
-            from dataclasses import replace
-
             wanted = replace(wanted, parent_id=await found(client, parent))
         start = await found(client, after) if after is not None else None
         tasks = await client.tasks(wanted, after=start, limit=limit + 1)
@@ -120,13 +111,14 @@ async def list_tasks(
         session.document({"tasks": [task_document(task) for task in tasks], "next": following})
         return
     if tasks:
-        put(session.out, tasks_table(session.out, tasks))
+        print_table(session.out, tasks_table(session.out, tasks))
     else:
         session.err.print("no such tasks")
     if following:
         session.err.print(f"more: --after {following}", style="dim")
 
 
+@command(app, "show")
 async def show(
     session: Session,
     task: TaskRef,
@@ -142,31 +134,28 @@ async def show(
 
     With --watch, the exit code is by the outcome: 0 complete, 1 failed or cancelled.
     """
-    from tasker.cli.output import plain, task_document
-    from tasker.cli.shown import render_task
-    from tasker.cli.watch import story_of, watched
-    from tasker.model import TaskStatus
 
     async with session.client() as client:
         task_id = await found(client, task)
         if watch:
-            await watched(client, task_id, session.told)
-        story = await story_of(client, task_id)
+            await follow(client, task_id, session.display)
+        detail = await read_detail(client, task_id)
     if session.as_json:
         session.document(
             {
-                **task_document(story.task),
-                "steps": plain(story.steps),
-                "attempts": plain(story.history),
-                "audit": plain(story.audit),
+                **task_document(detail.task),
+                "steps": plain(detail.steps),
+                "attempts": plain(detail.history),
+                "audit": plain(detail.audit),
             }
         )
     else:
-        render_task(session.out, story, full=full)
-    failed = watch and story.task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED)
+        render_task(session.out, detail, full=full)
+    failed = watch and detail.task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED)
     return Exit.FAILED if failed else Exit.DONE
 
 
+@command(app, "create", acts=True)
 async def create(
     session: Session,
     template: Annotated[
@@ -197,12 +186,9 @@ async def create(
     reason: Reason = "",
 ) -> None:
     """Create a task, for workers to run."""
-    from tasker.cli.output import task_document
-    from tasker.cli.serving import explain_context, named
-    from tasker.template import load_templates
 
-    name, files = named(template)
-    async with session.client(make=bool(files)) as client:
+    name, files = name_and_files(template)
+    async with session.client(create=bool(files)) as client:
         for one in load_templates(files):
             await client.register(one)
         with explain_context(name):
@@ -223,16 +209,18 @@ async def create(
         return
     session.out.print(task.id)
     if not task.created:
-        session.err.print("the idempotency key had made this task before", style="dim")
+        session.err.print("the idempotency key had rows this task before", style="dim")
 
 
+@command(app, "cancel", acts=True)
 async def cancel(session: Session, task: TaskRef, reason: Reason = "") -> None:
     """Cancel an open task: nothing of it starts any more, and what runs may not settle."""
     async with session.client() as client:
         changed = await client.cancel(await found(client, task), reason=reason)
-    _tell(session, changed)
+    _print(session, changed)
 
 
+@command(app, "retry", acts=True)
 async def retry(
     session: Session,
     task: TaskRef,
@@ -253,9 +241,10 @@ async def retry(
         changed = await client.retry(
             await found(client, task), steps=step, reset_attempts=reset_attempts, reason=reason
         )
-    _tell(session, changed)
+    _print(session, changed)
 
 
+@command(app, "resolve", acts=True)
 async def resolve(
     session: Session,
     task: TaskRef,
@@ -270,9 +259,10 @@ async def resolve(
         raise typer.BadParameter("a task as a whole has none; name a step", param_hint="--result")
     async with session.client() as client:
         changed = await client.resolve(await found(client, task), step, result, reason=reason)
-    _tell(session, changed)
+    _print(session, changed)
 
 
+@command(app, "complete", acts=True)
 async def complete(
     session: Session,
     task: TaskRef,
@@ -285,27 +275,24 @@ async def complete(
     """Complete a step with a result, as if its handler had returned it."""
     async with session.client() as client:
         changed = await client.complete(await found(client, task), step, result, reason=reason)
-    _tell(session, changed)
+    _print(session, changed)
 
 
-async def found(client: "Client", reference: str) -> "TaskId":
-    """Tell the task that a reference means.
+async def found(client: Client, reference: str) -> TaskId:
+    """Return the task that a reference means.
 
     Raises:
         NotFound: There is none, or several begin so.
     """
-    from tasker.cli.watch import find_task
 
     return await find_task(client, reference)
 
 
-def _tell(session: Session, task: "Task") -> None:
+def _print(session: Session, task: Task) -> None:
     """Say what became of a task."""
-    from tasker.cli.output import task_document
-    from tasker.cli.style import is_plain, state_text
 
     if session.as_json:
         session.document(task_document(task))
         return
-    line = state_text(task.status.value, plain=is_plain(session.out))
+    line = status_text(task.status.value, plain=is_plain(session.out))
     session.out.print(line.append(f"  {task.template}  {task.id}", style="none"))

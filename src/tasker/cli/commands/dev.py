@@ -1,26 +1,54 @@
-"""A worker that is made anew whenever its handlers or templates change."""
+"""`tasker dev`: a worker for the one who writes handlers and templates."""
 
 import asyncio
 import importlib.util
+import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from tasker.cli.exits import shown, tell, tell_problems
-from tasker.cli.progress import Progress
-from tasker.cli.serving import Loaded, load, on_signals
-from tasker.cli.session import Session
-from tasker.cli.style import counted
+import typer
+
+from tasker.cli.app import Session, command
+from tasker.cli.exits import Exit, print_error, print_problems, relative
+from tasker.cli.loading import Loaded, load, on_signals
+from tasker.cli.options import Environment, HandlerSources, TemplatePaths
+from tasker.cli.render.progress import Progress
+from tasker.cli.render.style import counted
 from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
 from tasker.handlers import check
 from tasker.handlers.importing import is_path
 from tasker.store.protocol import Store
+
+app = typer.Typer(add_completion=False)
+
+
+@command(app, "dev", json=False, level=logging.WARNING)
+async def dev(
+    session: Session,
+    handlers: HandlerSources,
+    templates: TemplatePaths = None,
+    slots: Annotated[int, typer.Option(min=1, metavar="N", help="Steps run at once.")] = 100,
+    environment: Environment = None,
+) -> Exit:
+    """Run a worker that takes up every change of handlers and templates.
+
+    Shows what the steps do, line by line. A changed template replaces its version: tasks
+    that exist keep the one that they began with. What cannot be loaded is told, and the
+    handlers from before go on.
+    """
+
+    settings = WorkerSettings(slots=slots, environment=environment)
+    async with session.store(create=True) as store:
+        await Development(session, store, handlers, templates or (), settings).run()
+    return Exit.DONE
+
 
 _GRACE = timedelta(seconds=3)  #: for running steps when handlers are exchanged
 _SUFFIXES = (".py", ".yaml", ".yml")
@@ -78,12 +106,12 @@ class Development:
         try:
             loaded = load(self._sources, self._paths, reload=reload)
         except TaskerError as error:
-            tell(self._err, error)
+            print_error(self._err, error)
             return None
         for template in loaded.templates:
             self._progress.know(template)
             problems = check(template, loaded.handlers)
-            tell_problems(
+            print_problems(
                 self._err, problems, of=template.full_name, kind="warning", style="yellow"
             )
         return loaded
@@ -94,7 +122,7 @@ class Development:
             changed = await self._next_change()
             if not changed:
                 return before
-            names = ", ".join(sorted(shown(str(path)) for path in changed)[:5])
+            names = ", ".join(sorted(relative(str(path)) for path in changed)[:5])
             self._out.print(f"changed: {names}", style="cyan", soft_wrap=True)
             loaded = self._load(reload=True)
             if loaded is not None:
@@ -136,14 +164,14 @@ class Development:
                 try:
                     await stack.enter_async_context(worker)
                 except TaskerError as error:
-                    tell(self._err, error)
+                    print_error(self._err, error)
                 else:
                     self._worker = worker
-                    self._tell_ready(loaded)
+                    self._print_ready(loaded)
             yield
         self._worker = None
 
-    def _tell_ready(self, loaded: Loaded) -> None:
+    def _print_ready(self, loaded: Loaded) -> None:
         names = ", ".join(sorted(template.full_name for template in loaded.templates)[:5])
         self._out.print(
             f"ready: {counted('handler', len(loaded.handlers))},"
@@ -176,7 +204,7 @@ class Development:
                 await self._changed.put(wanted)
 
     def _folders(self, loaded: Loaded | None) -> Iterator[Path]:
-        """Tell the directories to watch, each for itself."""
+        """Return the directories to watch, each for itself."""
         for source in self._sources:
             yield from _around(source)
         for file in loaded.handlers.files() if loaded is not None else ():
@@ -186,7 +214,7 @@ class Development:
 
 
 def _around(source: str) -> Iterator[Path]:
-    """Tell the directories of a source of handlers, whether it can be imported or not."""
+    """Return the directories of a source of handlers, whether it can be imported or not."""
     if is_path(source):
         path = Path(source).resolve()
         yield from _below(path) if path.is_dir() else [path.parent]
@@ -198,7 +226,7 @@ def _around(source: str) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Tell a directory and all below it."""
+    """Return a directory and all below it."""
     yield folder.resolve()
     for path in folder.rglob("*"):
         if path.is_dir() and not set(_SKIPPED) & set(path.parts):
@@ -206,7 +234,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _stamps(folders: Iterable[Path]) -> dict[Path, int]:
-    """Tell when each file of the directories was changed last."""
+    """Return when each file of the directories was changed last."""
     found = {}
     for folder in set(folders):
         for path in folder.glob("*"):

@@ -5,24 +5,22 @@ from typing import Annotated, Any
 
 import typer
 
+from tasker.cli.app import Session, command, group, require_existing
 from tasker.cli.exits import Exit
 from tasker.cli.options import parse_span
-from tasker.cli.session import Session, command
+from tasker.cli.render.json import plain
+from tasker.cli.render.style import print_table
+from tasker.cli.render.tables import workers_table
+from tasker.store.open import make_store
 
 _PORTION = 1000  #: tasks that are deleted at once
 
-
-def add_to(app: typer.Typer) -> None:
-    db = typer.Typer(no_args_is_help=True, help="The store: its schema, its age, its workers.")
-    command(db, "upgrade")(upgrade)
-    command(db, "status")(status)
-    command(db, "prune")(prune)
-    app.add_typer(db, name="db")
+app = group("The store: its schema, its workers, its old tasks.")
 
 
+@command(app, "upgrade")
 async def upgrade(session: Session) -> None:
     """Bring the schema up to date. Safe to repeat, and while workers of this release run."""
-    from tasker.store.open import make_store
 
     async with make_store(session.store_url) as store:
         before = await store.schema_status()
@@ -36,16 +34,14 @@ async def upgrade(session: Session) -> None:
         session.out.print(f"{url}: schema {before.current} is {after.current} now")
 
 
+@command(app, "status")
 async def status(session: Session) -> Exit:
-    """Tell how far the schema is, and who works on it.
+    """Return how far the schema is, and who works on it.
 
     Exit code: 0 when the schema is the one that this release works with, else 3.
     """
-    from tasker.cli.output import plain
-    from tasker.cli.session import require_there
-    from tasker.store.open import make_store
 
-    require_there(session.store_url)
+    require_existing(session.store_url)
     async with make_store(session.store_url) as store:
         schema = await store.schema_status()
         workers = await store.list_workers() if schema.ready else []
@@ -69,14 +65,12 @@ async def status(session: Session) -> Exit:
         session.out.print(f"templates  {len(templates)}")
         session.out.print(f"workers    {len(alive)}")
     if alive:
-        from tasker.cli.style import put
-        from tasker.cli.tables import workers_table
-
         session.out.print()
-        put(session.out, workers_table(alive))
+        print_table(session.out, workers_table(alive))
     return Exit.DONE if schema.ready else Exit.STORE
 
 
+@command(app, "prune")
 async def prune(
     session: Session,
     older_than: Annotated[

@@ -1,13 +1,14 @@
 """What the shell offers when a word is being completed: states, templates, tasks."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    from tasker.client import Client
+from tasker.cli.app import Session
+from tasker.client import Client
+from tasker.model import TaskStatus
 
 _PATIENCE = 1.0  #: seconds that the shell waits at most
 
@@ -15,9 +16,8 @@ Offers = list[tuple[str, str]]
 """Words, each with what is said about it."""
 
 
-def complete_state(incomplete: str) -> list[str]:
+def complete_status(incomplete: str) -> list[str]:
     """Offer the states of tasks."""
-    from tasker.model import TaskStatus
 
     return [state.value for state in TaskStatus if state.value.startswith(incomplete)]
 
@@ -25,7 +25,7 @@ def complete_state(incomplete: str) -> list[str]:
 def complete_template(context: typer.Context, incomplete: str) -> Offers:
     """Offer the templates of the store, with and without their versions."""
 
-    async def offers(client: "Client") -> Offers:
+    async def offers(client: Client) -> Offers:
         found: dict[str, str] = {}
         for stored in await client.templates():
             template = stored.template
@@ -40,7 +40,7 @@ def complete_template(context: typer.Context, incomplete: str) -> Offers:
 def complete_task(context: typer.Context, incomplete: str) -> Offers:
     """Offer the newest tasks."""
 
-    async def offers(client: "Client") -> Offers:
+    async def offers(client: Client) -> Offers:
         return [(task.id, f"{task.template} {task.status}") for task in await client.tasks()]
 
     return _offered(context, incomplete, offers)
@@ -49,15 +49,13 @@ def complete_task(context: typer.Context, incomplete: str) -> Offers:
 def _offered(
     context: typer.Context,
     incomplete: str,
-    offers: Callable[["Client"], Awaitable[Offers]],
+    offers: Callable[[Client], Awaitable[Offers]],
 ) -> Offers:
     """Ask the store that the command line names; offer nothing where that takes long or fails."""
-    import asyncio
 
     url = context.params.get("store_url") or os.environ.get("TASKER_STORE") or "sqlite"
 
     async def ask() -> Offers:
-        from tasker.cli.session import Session
 
         async with asyncio.timeout(_PATIENCE), Session(store_url=url).client() as client:
             return await offers(client)

@@ -1,6 +1,6 @@
-"""The story of `tasker demo`: played, watched, and summed up.
+"""Plays the story: runs its scenes, shows them, and sums up what came of them.
 
-What is run, and what must come of it, the example in `examples/growthcorp` says itself.
+`tasker demo` runs this; so does `python -m growthcorp` in the folder `examples`.
 """
 
 import asyncio
@@ -11,33 +11,32 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tasker.cli.progress import Progress
-from tasker.cli.style import duration, is_plain, state_text
+from tasker.cli.render.progress import Progress
+from tasker.cli.render.style import console_for, duration, is_plain, status_text
 from tasker.client import Client, LocalClient
 from tasker.config import WorkerSettings
 from tasker.engine import Worker
-from tasker.errors import NotFound, TaskFailed, WaitTimeout
+from tasker.errors import TaskFailed, WaitTimeout
 from tasker.events import Event
-from tasker.handlers.importing import Origin
 from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter, TaskStatus
+from tasker.redact import redact
 from tasker.store.open import open_store
 from tasker.template import load_templates
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from .story import EFFECTS, SCENES, Scene, gateways
 
-NAME = "growthcorp"
+FOLDER = Path(__file__).resolve().parent
 TAG = "demo"
 
 MOST_S = 50.0
@@ -47,7 +46,7 @@ _UNCOUNTED = (AttemptOutcome.PARKED, AttemptOutcome.RELEASED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
+class PlayedTask:
     """One task of the demo, as it was in the end."""
 
     label: str
@@ -58,7 +57,7 @@ class Actor:
 
     @property
     def took(self) -> float:
-        """Tell the seconds from creation to end."""
+        """Return the seconds from creation to end."""
         return ((self.task.ended_at or self.task.created_at) - self.task.created_at).total_seconds()
 
     @property
@@ -71,7 +70,7 @@ class Played:
     """What came of the demo."""
 
     store: str
-    actors: list[Actor]
+    entries: list[PlayedTask]
     effects: Counter[str]  #: what the services did
     asked: Counter[str]  #: how often they were asked for it
     expected_effects: Mapping[str, int]
@@ -79,11 +78,11 @@ class Played:
 
     @property
     def wrong(self) -> list[str]:
-        """Tell what is not as it should be."""
+        """Return what is not as it should be."""
         tasks = [
-            f"{actor.label} ended in {actor.task.status}, not {actor.expected}"
-            for actor in self.actors
-            if actor.task.status != actor.expected
+            f"{entry.label} ended in {entry.task.status}, not {entry.expected}"
+            for entry in self.entries
+            if entry.task.status != entry.expected
         ]
         effects = [
             f"{kind}: {self.effects[kind]} instead of {count}"
@@ -93,24 +92,10 @@ class Played:
         return tasks + effects
 
 
-def example() -> Path:
-    """Tell the folder of the example: in the installed package, else in the repository.
-
-    Raises:
-        NotFound: It is in neither.
-    """
-    package = Path(__file__).resolve().parents[1]
-    for root in (package, package.parents[1]):
-        folder = root / "examples" / NAME
-        if (folder / "story.py").is_file():
-            return folder
-    raise NotFound(f"the example {NAME} is not installed with Tasker at {package}")
-
-
 # --------------------------------------------------------------------------- playing
 
 
-async def play(url: str, console: "Console") -> Played:
+async def play(url: str, console: Console) -> Played:
     """Run all scenes, one after the other, and show how they come on.
 
     Args:
@@ -127,31 +112,29 @@ async def play(url: str, console: "Console") -> Played:
         raise WaitTimeout(f"the demo did not end within {MOST_S:.0f} seconds") from None
 
 
-async def _play(url: str, console: "Console") -> Played:
-    folder = example()
-    story = Origin(f"{NAME}.story", root=str(folder.parent)).load()
+async def _play(url: str, console: Console) -> Played:
     began = time.monotonic()
     async with open_store(url, upgrade=True) as store:
         await clear_stage(LocalClient(store))
-        with story.gateways() as gateways, _reachable(gateways.url):
+        with gateways() as services, _reachable(services.url):
             worker = Worker(
                 store,
-                [folder / "handlers.py"],
-                templates=load_templates([folder / "templates"]),
+                [FOLDER / "handlers.py"],
+                templates=load_templates([FOLDER / "templates"]),
                 settings=WorkerSettings(environment="demo"),
                 replace=True,  # the demo's templates may be edited between two runs
             )
-            _open(console, url, gateways.url)
+            _open(console, url, services.url)
             async with worker:
-                actors = await _Stage(worker, console).play(story.SCENES)
-            ids = [actor.task.id for actor in actors]
-            effects, asked = gateways.effects(ids), gateways.asked(ids)
+                entries = await _Stage(worker, console).play(SCENES)
+            ids = [entry.task.id for entry in entries]
+            effects, asked = services.effects(ids), services.asked(ids)
     return Played(
         store=url,
-        actors=actors,
+        entries=entries,
         effects=effects,
         asked=asked,
-        expected_effects=story.EFFECTS,
+        expected_effects=EFFECTS,
         took=time.monotonic() - began,
     )
 
@@ -167,7 +150,7 @@ async def clear_stage(client: Client) -> None:
 
 @contextmanager
 def _reachable(url: str) -> Iterator[None]:
-    """Tell the handlers where the services are, for as long as the block runs."""
+    """Return the handlers where the services are, for as long as the block runs."""
     before = os.environ.get("GROWTHCORP_GATEWAYS")
     os.environ["GROWTHCORP_GATEWAYS"] = url
     try:
@@ -181,30 +164,30 @@ def _reachable(url: str) -> Iterator[None]:
 class _Stage:
     """Where scenes are played: a worker in this process, and a console."""
 
-    def __init__(self, worker: Worker, console: "Console") -> None:
+    def __init__(self, worker: Worker, console: Console) -> None:
         self._worker = worker
         self._console = console
         self._progress: Progress | None = None
-        self._actors: list[Actor] = []
+        self._entries: list[PlayedTask] = []
         worker.observers.append(self._observe)
 
     def _observe(self, event: Event) -> None:
         if self._progress is not None:
             self._progress.observe(event)
 
-    async def play(self, scenes: Any) -> list[Actor]:
+    async def play(self, scenes: Sequence[Scene]) -> list[PlayedTask]:
         for no, scene in enumerate(scenes, start=1):
             self._announce(f"{no}/{len(scenes)}", scene)
             await self._play(scene)
-        return self._actors
+        return self._entries
 
-    def _announce(self, count: str, scene: Any) -> None:
+    def _announce(self, count: str, scene: Scene) -> None:
         self._console.print()
         self._console.print(f"[bold cyan]{count}  {escape(scene.title)}[/]", markup=True)
         self._console.print(Text(scene.notice, style="italic"))
         self._console.print()
 
-    async def _play(self, scene: Any) -> None:
+    async def _play(self, scene: Scene) -> None:
         client = self._worker.client
         created = []
         with Progress(self._console, templates=await _templates(client)) as progress:
@@ -231,8 +214,8 @@ class _Stage:
         """Note how a task ended, and the tasks that it created."""
         client = self._worker.client
         history = await client.history(task.id)
-        self._actors.append(
-            Actor(
+        self._entries.append(
+            PlayedTask(
                 label=label,
                 task=await client.get(task.id),
                 steps=await client.steps(task.id),
@@ -255,99 +238,102 @@ async def _ended(client: Client, task: Task) -> None:
         await client.wait(task.id)
 
 
-# --------------------------------------------------------------------------- telling
+# --------------------------------------------------------------------------- rendering
 
 
-def _open(console: "Console", url: str, services: str) -> None:
+def _open(console: Console, url: str, services: str) -> None:
     console.print(
         Text("Tasker demo", style="bold").append(
-            f"   store {without_password(url)}   services at {services}", style="dim not bold"
+            f"   store {redact(url)}   services at {services}", style="dim not bold"
         )
     )
 
 
-def tell(console: "Console", played: Played) -> None:
+def render(console: Console, played: Played) -> None:
     """Sum up: the tasks, what the services did, and how to look closer."""
     console.print()
     console.print(Text("Summary", style="bold cyan"))
     console.print(_table(console, played))
     console.print()
     console.print(_effects(played))
-    _tell_relation(console, played)
+    _render_relation(console, played)
     for line in played.wrong:
         console.print(Text(f"Not as expected: {line}", style="bold red"))
     if not played.wrong:
-        told = f"All as expected, in {duration(played.took)}."
-        console.print(Text(told, style="green"))
+        message = f"All as expected, in {duration(played.took)}."
+        console.print(Text(message, style="green"))
     console.print()
     console.print(Text("Look closer:", style="bold"))
     for command in commands(played):
         console.print(Text(f"  {command}"), soft_wrap=True)
 
 
-def _table(console: "Console", played: Played) -> Table:
+def _table(console: Console, played: Played) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("task", no_wrap=True)
     table.add_column("template")  # the one that gives way where the terminal is narrow
     table.add_column("outcome", no_wrap=True)
     for name in ("steps", "attempts", "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    for actor in played.actors:
-        total = len(actor.steps)
-        outcome = state_text(actor.task.status.value, plain=is_plain(console))
-        if actor.task.status == actor.expected == "error":
+    for entry in played.entries:
+        total = len(entry.steps)
+        outcome = status_text(entry.task.status.value, plain=is_plain(console))
+        if entry.task.status == entry.expected == "error":
             outcome.append(", expected", style="dim")
         table.add_row(
-            Text(actor.label),
-            Text(str(actor.task.template), style="dim", no_wrap=True, overflow="ellipsis"),
+            Text(entry.label),
+            Text(str(entry.task.template), style="dim", no_wrap=True, overflow="ellipsis"),
             outcome,
-            f"{actor.done}/{total}",
-            Text(str(actor.attempts), style="yellow" if actor.attempts > total else ""),
-            duration(actor.took),
+            f"{entry.done}/{total}",
+            Text(str(entry.attempts), style="yellow" if entry.attempts > total else ""),
+            duration(entry.took),
         )
     return table
 
 
 def _effects(played: Played) -> Text:
     """Say what the services did, and where they were asked more often than that."""
-    told = Text("The services did, each thing once: ")
+    line = Text("The services did, each thing once: ")
     for no, (kind, count) in enumerate(sorted(played.effects.items())):
-        told.append(", " if no else "").append(f"{kind} {count}", style="bold")
+        line.append(", " if no else "").append(f"{kind} {count}", style="bold")
         if played.asked[kind] > count:
-            told.append(f" (asked {played.asked[kind]} times)", style="yellow")
-    return told
+            line.append(f" (asked {played.asked[kind]} times)", style="yellow")
+    return line
 
 
-def _tell_relation(console: "Console", played: Played) -> None:
+def _render_relation(console: Console, played: Played) -> None:
     """Show what ties a task to the one that it created."""
-    tasks = {actor.task.id: actor.task for actor in played.actors}
-    for actor in played.actors:
-        parent = tasks.get(actor.task.parent_id) if actor.task.parent_id else None
+    tasks = {entry.task.id: entry.task for entry in played.entries}
+    for entry in played.entries:
+        parent = tasks.get(entry.task.parent_id) if entry.task.parent_id else None
         if parent is not None:
             console.print(
-                Text(f"{parent.template} created {actor.task.template}; both carry ").append(
+                Text(f"{parent.template} created {entry.task.template}; both carry ").append(
                     parent.correlation_id, style="bold"
                 )
             )
 
 
 def commands(played: Played) -> list[str]:
-    """Tell the commands that show more of what happened."""
+    """Return the commands that show more of what happened."""
     tasker = program()
-    store = f"--store {shlex.quote(without_password(played.store))}"
-    retried = max(played.actors, key=lambda actor: actor.attempts - len(actor.steps))
-    failed = [actor for actor in played.actors if actor.task.status == "error"]
-    related = [actor.task.correlation_id for actor in played.actors if actor.task.parent_id]
+    store = f"--store {shlex.quote(redact(played.store, mask=''))}"
+    retried = max(played.entries, key=lambda entry: entry.attempts - len(entry.steps))
+    failed = [entry for entry in played.entries if entry.task.status == "error"]
+    related = [entry.task.correlation_id for entry in played.entries if entry.task.parent_id]
     return [
-        *(f"{tasker} task show {actor.task.id} {store}" for actor in [retried, *failed[:1]]),
-        *(f"{tasker} task list --correlation-id {found} {store}" for found in related[:1]),
+        *(f"{tasker} task show {entry.task.id} {store}" for entry in [retried, *failed[:1]]),
+        *(
+            f"{tasker} task list --correlation-id {correlation} {store}"
+            for correlation in related[:1]
+        ),
         f"{tasker} task list {store}",
         f"{tasker} template draw microservices.user_registration {store}",
     ]
 
 
 def program() -> str:
-    """Tell how the command line is called: by its path where a shell would not find it."""
+    """Return how the command line is called: by its path where a shell would not find it."""
     called = sys.argv[0]
     if Path(called).name != "tasker" or shutil.which("tasker"):
         return "tasker"
@@ -355,39 +341,42 @@ def program() -> str:
 
 
 def as_json(played: Played) -> dict[str, Json]:
-    """Tell what came of it, for programs."""
+    """Return what came of it, for programs."""
     return {
         "ok": not played.wrong,
         "wrong": list(played.wrong),
-        "store": without_password(played.store),
+        "store": redact(played.store, mask=""),
         "took_s": round(played.took, 3),
-        "tasks": [_actor_json(actor) for actor in played.actors],
+        "tasks": [_entry_json(entry) for entry in played.entries],
         "effects": dict(sorted(played.effects.items())),
         "asked": dict(sorted(played.asked.items())),
         "commands": list(commands(played)),
     }
 
 
-def _actor_json(actor: Actor) -> Json:
-    task = actor.task
+def _entry_json(entry: PlayedTask) -> Json:
+    task = entry.task
     return {
-        "label": actor.label,
+        "label": entry.label,
         "id": task.id,
         "template": str(task.template),
         "status": task.status.value,
-        "expected": actor.expected,
+        "expected": entry.expected,
         "correlation_id": task.correlation_id,
         "parent_id": task.parent_id,
-        "attempts": actor.attempts,
-        "took_s": round(actor.took, 3),
-        "steps": [{"name": step.name, "status": step.status.value} for step in actor.steps],
+        "attempts": entry.attempts,
+        "took_s": round(entry.took, 3),
+        "steps": [{"name": step.name, "status": step.status.value} for step in entry.steps],
     }
 
 
-def without_password(url: str) -> str:
-    """Write a store's URL as it may be shown."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    _, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{parts.username}@{host}").geturl()
+def main() -> int:
+    """Play the story on the store .tasker/demo.db; return the exit code."""
+    console = console_for()
+    played = asyncio.run(play("sqlite:.tasker/demo.db", console))
+    render(console, played)
+    return 1 if played.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

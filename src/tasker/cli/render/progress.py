@@ -10,16 +10,30 @@ it: on a terminal as a table that changes in place, elsewhere as a line per even
             await worker.client.wait(task.id)
 """
 
+import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live as Display
+from rich.table import Table
+from rich.text import Text
 
 from tasker import codec
-from tasker.cli.style import error_line, shown_state
+from tasker.cli.render.style import (
+    LOOKS,
+    SPINNER,
+    duration,
+    error_line,
+    is_plain,
+    shown_status,
+    symbol,
+)
 from tasker.events import (
     Event,
     LoopBlocked,
@@ -30,9 +44,6 @@ from tasker.events import (
     TaskEnded,
 )
 from tasker.model import AttemptOutcome, Step, Task, TaskId, Template, TemplateName
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _KEPT = 10_000  #: events of tasks that may be added yet
 
@@ -84,7 +95,7 @@ class StepProgress:
 
     def read(self, step: Step, now: float, clock: datetime) -> None:
         """Take over what a store tells."""
-        self.state, self.attempt = shown_state(step, clock), step.attempts
+        self.state, self.attempt = shown_status(step, clock), step.attempts
         self.error = error_line(step.error)
         self.since = self.due = None
         if step.claimed_at is not None:
@@ -97,7 +108,7 @@ class StepProgress:
             self.due = now + (step.run_at - clock).total_seconds()
 
     def running_for(self, now: float) -> float:
-        """Tell the seconds spent in the handler, those of the attempt that runs included."""
+        """Return the seconds spent in the handler, those of the attempt that runs included."""
         return self.spent + (now - self.since if self.since is not None else 0.0)
 
     def _ended(self, now: float) -> None:
@@ -149,12 +160,12 @@ class TaskProgress:
             self.ended = now - (clock - task.ended_at).total_seconds()
 
     def took(self, now: float) -> float:
-        """Tell the seconds since it was created, or those it took."""
+        """Return the seconds since it was created, or those it took."""
         return (now if self.ended is None else self.ended) - self.began
 
     @property
     def done(self) -> int:
-        """Tell how many steps are complete."""
+        """Return how many steps are complete."""
         return sum(step.state == "complete" for step in self.steps.values())
 
 
@@ -192,7 +203,7 @@ class Progress:
 
     def __init__(
         self,
-        console: "Console",
+        console: Console,
         *,
         templates: Iterable[Template] = (),
         everything: bool = False,
@@ -299,7 +310,7 @@ class Progress:
 
 
 def error_of(event: StepSettled) -> str:
-    """Tell why an attempt failed, in one line."""
+    """Return why an attempt failed, in one line."""
     return error_line(codec.loads(event.error)) if event.error else ""
 
 
@@ -319,13 +330,248 @@ def _apply(task: TaskProgress, event: Event, now: float) -> None:
             task.end(event.status.value, now)
 
 
-def _renderer(progress: Progress, console: "Console", live: bool | None) -> Renderer:
+def _renderer(progress: Progress, console: Console, live: bool | None) -> Renderer:
     if live is None:
         live = console.is_terminal and not console.is_dumb_terminal
     if live:
-        from tasker.cli.live import Live
-
         return Live(progress, console)
-    from tasker.cli.lines import Lines
 
     return Lines(console)
+
+
+class Lines:
+    """Implements `Renderer`. Each line tells the task, the step, and what happened."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._plain = is_plain(console)
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def added(self, task: TaskProgress) -> None:
+        name = f"{task.template}"
+        self._line(task, "pending", f"{name} is task {task.id}")
+
+    def happened(self, task: TaskProgress | None, event: Event) -> None:
+        if isinstance(event, LoopBlocked):
+            self._write(Text(blocked_line(event), style="yellow"))
+            return
+        if task is None:
+            return
+        if isinstance(event, TaskEnded):
+            self._line(
+                task, task.state, f"{task.state} after {duration(task.took(task.ended or 0))}"
+            )
+            return
+        step = task.step(event.step)
+        told = _told(step, event)
+        if told:
+            self._line(task, step.state, told, step=step.name)
+
+    def changed(self, task: TaskProgress, step: StepProgress) -> None:
+        told = step.state + (_which(step) if step.attempt else "")
+        self._line(
+            task, step.state, f"{told}: {step.error}" if step.error else told, step=step.name
+        )
+
+    def _line(self, task: TaskProgress, state: str, told: str, *, step: str = "") -> None:
+        look = LOOKS[state]
+        line = Text()
+        line.append(look.plain if self._plain else look.symbol, style=look.style)
+        line.append(f" {name_of(task)} ", style="dim")
+        if step:
+            line.append(f"{step} ")
+        line.append(told, style="" if state in ("pending", "in_progress") else look.style)
+        self._write(line)
+
+    def _write(self, line: Text) -> None:
+        self._console.print(line, soft_wrap=True)
+
+
+def name_of(task: TaskProgress) -> str:
+    """Return what to call a task: its label, or its template's name and the end of its id."""
+    return task.label or f"{task.template.name}/{task.id[-6:]}"
+
+
+def blocked_line(event: LoopBlocked) -> str:
+    who = f"the handler of step {event.step}" if event.step else "something"
+    return f"{who} blocks the event loop, for {duration(event.blocked_for)} so far"
+
+
+def _told(step: StepProgress, event: Event) -> str:
+    """Say what happened to a step."""
+    match event:
+        case StepStarted():
+            return f"started{_which(step)}" if step.attempt == 1 else f"started again{_which(step)}"
+        case StepWaiting():
+            return f"waits for task {event.awaits}"
+        case SettleRefused():
+            return "was not this worker's any more: its outcome was dropped"
+        case StepSettled():
+            return _outcome(step, event)
+    return ""
+
+
+def _outcome(step: StepProgress, event: StepSettled) -> str:
+    took = duration(event.ran_for)
+    match step.state:
+        case "complete":
+            return f"complete in {took}{_which(step) if step.attempt > 1 else ''}"
+        case "waiting_for_retry":
+            again = duration(event.delay)
+            return f"failed after {took}{_which(step)}, again in {again}: {step.error}"
+        case "error":
+            return f"failed for good after {took}{_which(step)}: {step.error}"
+        case "enqueued":
+            return "handed back at shutdown"
+    return step.state
+
+
+def _which(step: StepProgress) -> str:
+    """Return the attempt, where there may be several."""
+    if step.max_attempts is None:
+        return f" (attempt {step.attempt})"
+    return f" (attempt {step.attempt} of {step.max_attempts})" if step.max_attempts > 1 else ""
+
+
+_MOST = 40  #: rows of one task that stay on the screen at the end
+_URGENT = ("error", "in_progress", "waiting_for_retry", "waiting", "enqueued")
+
+
+class Live:
+    """Implements `Renderer`. A thread draws, so that time passes while nothing happens.
+
+    Args:
+        progress: What to draw.
+        console: A terminal.
+    """
+
+    def __init__(self, progress: Progress, console: Console) -> None:
+        self._progress = progress
+        self._console = console
+        self._plain = is_plain(console)
+        self._over = False
+        self._display = Display(
+            console=console,
+            get_renderable=self._draw,
+            refresh_per_second=12,
+            redirect_stderr=sys.stderr.isatty(),
+        )
+
+    def start(self) -> None:
+        self._display.start()
+
+    def stop(self) -> None:
+        self._over = True
+        self._display.stop()
+
+    def added(self, task: TaskProgress) -> None:
+        pass  # it is drawn with the next picture
+
+    def changed(self, task: TaskProgress, step: StepProgress) -> None:
+        pass
+
+    def happened(self, task: TaskProgress | None, event: Event) -> None:
+        if isinstance(event, LoopBlocked):
+            self._console.print(Text(blocked_line(event), style="yellow"))
+
+    def _draw(self) -> RenderableType:
+        with self._progress.lock:
+            tasks = list(self._progress.tasks.values())
+            return Group(*self._pictures(tasks, time.monotonic()))
+
+    def _pictures(self, tasks: Sequence[TaskProgress], now: float) -> list[RenderableType]:
+        room = _MOST if self._over else _share(self._console.height - 2, len(tasks))
+        pictures: list[RenderableType] = []
+        for task in tasks:
+            if pictures:
+                pictures.append(Text())
+            pictures.append(self._picture(task, room, now))
+        return pictures
+
+    def _picture(self, task: TaskProgress, room: int, now: float) -> RenderableType:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+        for justify in ("left", "left", "right", "right"):
+            table.add_column(justify=justify, no_wrap=True)
+        table.add_column()  # the note, which gives way where the terminal is narrow
+        steps, left_out = _chosen(list(task.steps.values()), room)
+        for step in steps:
+            self._row(table, step, now)
+        parts: list[RenderableType] = [self._heading(task, now), table]
+        if left_out:
+            counts = ", ".join(f"{count:,} {state}" for state, count in left_out.items())
+            parts.append(Text(f"   and {counts}", style="dim"))
+        return Group(*parts)
+
+    def _heading(self, task: TaskProgress, now: float) -> Text:
+        heading = self._symbol(task.state, now).append(" ")
+        if task.label:
+            heading.append(f"{task.label}  ", style="bold")
+        name = task.template
+        heading.append(f"{name.namespace}.{name.name}", style="bold" if not task.label else "none")
+        heading.append(f" {name.version}", style="none")
+        heading.append(f"  {task.done}/{len(task.steps)}", style=LOOKS[task.state].style)
+        return heading.append(f"  {duration(task.took(now))}  {task.id}", style="dim")
+
+    def _row(self, table: Table, step: StepProgress, now: float) -> None:
+        look = LOOKS[step.state]
+        attempts = ""
+        if step.attempt and step.max_attempts != 1:
+            attempts = f"{step.attempt}/{step.max_attempts or '?'}"
+        started = step.attempt > 0
+        table.add_row(
+            Text("  ").append_text(self._symbol(step.state, now)),
+            Text(step.name, style="dim" if step.state == "pending" else "none"),
+            Text(attempts, style="yellow" if step.attempt > 1 else "dim"),
+            Text(duration(step.running_for(now)) if started else "", style="dim"),
+            Text(_note(step, now), style=look.style, no_wrap=True, overflow="ellipsis"),
+        )
+
+    def _symbol(self, state: str, now: float) -> Text:
+        if state == "in_progress" and not self._plain and not self._over:
+            return Text(SPINNER[int(now * 12) % len(SPINNER)], style=LOOKS[state].style)
+        return symbol(state, plain=self._plain)
+
+
+def _note(step: StepProgress, now: float) -> str:
+    """Say what a step's symbol does not."""
+    match step.state:
+        case "waiting_for_retry":
+            left = (step.due or now) - now
+            return f"again {f'in {duration(left)}' if left > 0 else 'now'}: {step.error}"
+        case "waiting":
+            return f"waits for task {step.awaits}"
+        case "error":
+            return step.error
+        case "pending" | "complete" | "in_progress":
+            return ""
+    return step.state
+
+
+def _share(rows: int, tasks: int) -> int:
+    """Return how many rows each of several tasks gets for its steps."""
+    return max(rows // max(tasks, 1) - 3, 1)
+
+
+def _chosen(
+    steps: Sequence[StepProgress], room: int
+) -> tuple[Sequence[StepProgress], Counter[str]]:
+    """Choose the steps to show: those that are under way or failed, then the others in order.
+
+    Returns:
+        The steps in the template's order, and by state how many others there are.
+    """
+    if len(steps) <= room:
+        return steps, Counter()
+    ranked = sorted(range(len(steps)), key=lambda at: _rank(steps[at]))
+    shown = sorted(ranked[: room - 1])
+    rest = Counter(steps[at].state for at in ranked[room - 1 :])
+    return [steps[at] for at in shown], rest
+
+
+def _rank(step: StepProgress) -> int:
+    return _URGENT.index(step.state) if step.state in _URGENT else len(_URGENT)

@@ -1,0 +1,318 @@
+"""What every command has: where the store is, where output goes, and how it ends.
+
+A command is a function whose first parameter is a `Session`; `command` adds the options
+that make one. It may be async, and may return its exit code.
+"""
+
+import asyncio
+import gc
+import inspect
+import logging
+import os
+import tomllib
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from tasker.cli import logs
+from tasker.cli.exits import StoreMissing, report_errors
+from tasker.cli.render.json import write_document
+from tasker.cli.render.style import console_for
+from tasker.client import Client, LocalClient, connect
+from tasker.errors import InvalidSettings
+from tasker.store.open import open_store
+from tasker.store.protocol import Store
+from tasker.store.sqlite.address import Address
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_PANEL = "Common options"
+_GC_THRESHOLD = 10_000
+"""New objects before a garbage collection; Python's 700 cost a worker a tenth of its time."""
+
+
+class Format(StrEnum):
+    """How log records are written: for people, or as one JSON object per line."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        "--server",
+        envvar=["TASKER_STORE", "TASKER_URL"],
+        metavar="URL",
+        show_default="the store in tasker.toml, or sqlite",
+        help="sqlite (the file .tasker/tasker.db), sqlite:FILE, postgresql://..., or a"
+        " server's http://...",
+        rich_help_panel=_PANEL,
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document on stdout.", rich_help_panel=_PANEL),
+]
+Actor = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        show_default="TASKER_ACTOR, or this machine's user",
+        help="Who acts, for the audit and for approvals; a server knows by the key or token.",
+        rich_help_panel=_PANEL,
+    ),
+]
+NoColor = Annotated[
+    bool,
+    typer.Option("--no-color", help="No colours, like NO_COLOR=1.", rich_help_panel=_PANEL),
+]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        metavar="",
+        help="More log records on stderr; -vv for all.",
+        rich_help_panel=_PANEL,
+    ),
+]
+LogFormat = Annotated[
+    Format,
+    typer.Option(
+        "--log-format",
+        envvar="TASKER_LOG_FORMAT",
+        help="How log records are written.",
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
+class Session:
+    """One run of a command.
+
+    Args:
+        store_url: Address of the store or the server.
+        as_json: Whether stdout gets one JSON document.
+        no_color: Whether colours are off, whatever the terminal supports.
+        actor: Who acts, for the audit; None: TASKER_ACTOR, or this machine's user.
+    """
+
+    def __init__(
+        self,
+        *,
+        store_url: str = "sqlite",
+        as_json: bool = False,
+        no_color: bool = False,
+        actor: str | None = None,
+    ) -> None:
+        self.store_url = store_url
+        self.as_json = as_json
+        self._no_color = no_color
+        self._actor = actor
+
+    @cached_property
+    def out(self) -> Console:
+        """Stdout: the output."""
+        return console_for(stderr=False, no_color=self._no_color)
+
+    @cached_property
+    def err(self) -> Console:
+        """Stderr: errors and hints."""
+        return console_for(stderr=True, no_color=self._no_color)
+
+    @property
+    def display(self) -> Console:
+        """The console for people: stdout, or stderr if stdout gets a JSON document."""
+        return self.err if self.as_json else self.out
+
+    def document(self, value: object) -> None:
+        """Print the one JSON document."""
+        write_document(value)
+
+    @asynccontextmanager
+    async def store(self, *, create: bool = False) -> AsyncIterator[Store]:
+        """Open the store.
+
+        Args:
+            create: Whether a missing SQLite file is created; else it is an error, since
+                reading from an empty store is hardly intended.
+
+        Raises:
+            InvalidSettings: The address is a server's.
+            StoreMissing: The SQLite file does not exist.
+        """
+        if self.is_remote:
+            raise InvalidSettings(f"this command needs a store; {self.store_url} is a server")
+        if not create:
+            require_existing(self.store_url)
+        async with open_store(self.store_url) as store:
+            yield store
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the address is a server's."""
+        return self.store_url.startswith(("http://", "https://"))
+
+    @asynccontextmanager
+    async def client(self, *, create: bool = False) -> AsyncIterator[Client]:
+        """Open the store for a client, or connect to the server.
+
+        The server knows the caller by TASKER_API_KEY or TASKER_TOKEN.
+
+        Args:
+            create: See `store`.
+
+        Raises:
+            InvalidSettings: `--as` was given with a server.
+        """
+        if not self.is_remote:
+            async with self.local(create=create) as local:
+                yield local
+            return
+        if self._actor is not None:
+            raise InvalidSettings(
+                "a server takes the actor from the API key or token: leave --as out"
+            )
+        key, token = os.environ.get("TASKER_API_KEY"), os.environ.get("TASKER_TOKEN")
+        async with connect(self.store_url, api_key=key, token=token, retries=2) as client:
+            yield client
+
+    @asynccontextmanager
+    async def local(self, *, create: bool = False) -> AsyncIterator[LocalClient]:
+        """Open the store for a client; see `client`."""
+        async with self.store(create=create) as store:
+            yield LocalClient(store, actor=self._actor or os.environ.get("TASKER_ACTOR"))
+
+
+def group(description: str) -> typer.Typer:
+    """Make a group of commands."""
+    app = typer.Typer(help=description, no_args_is_help=True, add_completion=False)
+    app.callback(help=description)(lambda: None)  # it stays a group with one command
+    return app
+
+
+def command(
+    app: typer.Typer,
+    name: str,
+    *,
+    store: str | None = "sqlite",
+    json: bool = True,
+    acts: bool = False,
+    level: int = logging.WARNING,
+    fast: bool = False,
+) -> Callable[[Function], Function]:
+    """Make a function a command of `app`.
+
+    Args:
+        app: The application or group.
+        name: The command's name.
+        store: The default of `--store`; None: no such option.
+        json: Whether it takes `--json`.
+        acts: Whether it changes something under a name: it takes `--as`.
+        level: The level of log records without `-v`.
+        fast: Whether it runs on uvloop, if that is installed.
+    """
+    common: dict[str, tuple[Any, Any]] = {
+        **({"store_url": (StoreUrl, None)} if store else {}),
+        **({"actor": (Actor, None)} if acts else {}),
+        **({"as_json": (Json, False)} if json else {}),
+        "no_color": (NoColor, False),
+        "verbose": (Verbose, 0),
+        "log_format": (LogFormat, Format.CONSOLE),
+    }
+
+    def decorate(function: Function) -> Function:
+        def run(**given: Any) -> None:
+            verbose, log_format = given.pop("verbose"), given.pop("log_format")
+            chosen = {key: given.pop(key) for key in common if key in given}
+            session = Session(**{key: value for key, value in chosen.items() if value is not None})
+            colours = session.err.is_terminal and not session.err.no_color
+            log_level = max(level - 10 * verbose, logging.DEBUG)
+            logs.set_up(log_level, as_json=log_format is Format.JSON, colours=colours)
+            with report_errors(session.err):
+                if store is not None and chosen.get("store_url") is None:
+                    session.store_url = _store_of_file() or store
+                result = function(session, **given)
+                code = _run(result, fast=fast) if inspect.iscoroutine(result) else result
+                if code:
+                    raise typer.Exit(code)
+
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(function, eval_str=True).parameters.values()
+            if parameter.name != "session"
+        ]
+        added = [
+            inspect.Parameter(
+                key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            )
+            for key, (annotation, default) in common.items()
+        ]
+        run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in [*own, *added]}
+        run.__name__, run.__doc__ = function.__name__, _unwrapped(function.__doc__)
+        app.command(name)(run)
+        return function
+
+    return decorate
+
+
+def _unwrapped(docstring: str | None) -> str:
+    """Return a docstring with each paragraph in one line: the terminal breaks the lines."""
+    paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _store_of_file() -> str | None:
+    """Return the store in the settings file, which server and workers use as well."""
+    path = Path(os.environ.get("TASKER_CONFIG") or "tasker.toml")
+    if not path.exists():
+        return None
+    try:
+        url = tomllib.loads(path.read_text("utf-8")).get("store")
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{path} cannot be read: {error}") from None
+    if url is not None and not isinstance(url, str):
+        raise InvalidSettings(f"{path}: store must be a URL in quotes, not {url!r}")
+    return url
+
+
+def _run(work: Coroutine[Any, Any, Any], *, fast: bool) -> Any:
+    """Run a coroutine to its end."""
+    if fast:
+        gc.set_threshold(_GC_THRESHOLD)
+    with asyncio.Runner(loop_factory=_fast_loop() if fast else None) as runner:
+        return runner.run(work)
+
+
+def _fast_loop() -> Callable[[], AbstractEventLoop] | None:
+    """Return uvloop's factory of event loops, or None if it is not installed."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return None
+    return uvloop.new_event_loop
+
+
+def require_existing(url: str) -> None:
+    """Raise StoreMissing if the file of a SQLite store does not exist."""
+    if not url.startswith("sqlite"):
+        return
+    path = Address.parse(url).path
+    if path is not None and not path.exists():
+        raise StoreMissing(
+            f"no store at {path}: `tasker run`, `tasker worker`, `tasker dev` and"
+            " `tasker db upgrade` create one; --store or TASKER_STORE name another"
+        )

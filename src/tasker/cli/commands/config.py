@@ -1,0 +1,37 @@
+"""`tasker config show`: the settings of servers and workers."""
+
+from typing import Any
+
+import orjson
+
+from tasker.cli.app import Session, command, group
+from tasker.cli.config import ConfigFile, load_config
+
+app = group("The settings of servers and workers.")
+
+
+@command(app, "show", store=None)
+def show(session: Session, config: ConfigFile = None) -> None:
+    """Show all settings in effect, with secrets hidden."""
+    settings = load_config(config, {}).shown()
+    if session.as_json:
+        session.document(settings)
+        return
+    top = {name: value for name, value in settings.items() if not isinstance(value, dict)}
+    for table, values in (("", top), *_tables(settings)):
+        if table:
+            session.out.print(f"\n[{table}]")
+        for name, value in values.items():
+            if not isinstance(value, dict):
+                line = f"{name} = {orjson.dumps(value).decode()}"
+                session.out.print(f"# {name}" if value is None else line, soft_wrap=True)
+
+
+def _tables(settings: dict[str, Any], parent: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """List the tables of settings, each before its own tables."""
+    tables = []
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            path = f"{parent}{name}"
+            tables += [(path, value), *_tables(value, f"{path}.")]
+    return tables

@@ -1,0 +1,59 @@
+"""`tasker demo`: plays the story in `examples/growthcorp`."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasker.cli.app import Session, command
+from tasker.cli.exits import Exit
+from tasker.cli.render.json import stdout_kept
+from tasker.errors import NotFound
+from tasker.handlers.importing import Origin
+
+app = typer.Typer(add_completion=False)
+
+
+@command(app, "demo", store=None, level=logging.ERROR, fast=True)  # steps fail on purpose
+async def demo(
+    session: Session,
+    store_url: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="Where its tasks are kept. TASKER_STORE is ignored on purpose: it may point at"
+            " production.",
+            rich_help_panel="Common options",
+        ),
+    ] = "sqlite:.tasker/demo.db",
+) -> Exit:
+    """Watch workflows run: refunds in two versions, a delegation, a diamond, retries.
+
+    It takes about ten seconds and can be repeated. Exit code: 0 if everything came out as
+    expected, else 1.
+    """
+    folder = example()
+    story = Origin("growthcorp.__main__", root=str(folder.parent)).load()
+    with stdout_kept(session.as_json):
+        played = await story.play(store_url, session.display)
+    if session.as_json:
+        session.document(story.as_json(played))
+    else:
+        story.render(session.out, played)
+    return Exit.FAILED if played.wrong else Exit.DONE
+
+
+def example() -> Path:
+    """Return the example's folder: in the installed package, else in the repository.
+
+    Raises:
+        NotFound: It is in neither.
+    """
+    package = Path(__file__).resolve().parents[2]
+    for root in (package, package.parents[1]):
+        folder = root / "examples" / "growthcorp"
+        if (folder / "__main__.py").is_file():
+            return folder
+    raise NotFound(f"the example growthcorp is not installed with Tasker at {package}")

@@ -1,0 +1,282 @@
+"""`tasker template ...`: what may be run."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from tasker import versions
+from tasker.cli.app import Session, command, group
+from tasker.cli.completion import complete_template
+from tasker.cli.exits import Exit
+from tasker.cli.loading import is_file, load
+from tasker.cli.options import Reason
+from tasker.cli.render import graphs
+from tasker.cli.render.json import plain
+from tasker.cli.render.style import ago, clean, print_table
+from tasker.cli.render.tables import table, templates_table
+from tasker.cli.render.task import render_graph, render_template
+from tasker.client import Client
+from tasker.client.templates import DEFAULT_NAMESPACE
+from tasker.errors import TaskRegistrationError
+from tasker.model import Template, TemplateVersion
+from tasker.template import dump_yaml, load_template, to_document
+
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="TEMPLATE",
+        help="A registered name, as payments.process_refund@^2.1, or a YAML file.",
+        autocompletion=complete_template,
+    ),
+]
+Workflows = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--handlers", "-H", metavar="MODULE|FILE|DIR", help="Workflows written in Python."
+    ),
+]
+
+app = group("Show templates, register and review them.")
+
+
+@command(app, "list")
+async def list_templates(
+    session: Session,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+) -> None:
+    """List the registered templates, all versions."""
+
+    async with session.client() as client:
+        stored = await client.templates(namespace, name)
+
+    def order(one: Any) -> tuple[str, str, Any]:
+        template = one.template
+        return template.namespace, template.name, versions.sort_key(template.version)
+
+    stored = sorted(stored, key=order)
+    if session.as_json:
+        session.document(
+            {
+                "templates": [
+                    {
+                        **one.template.key._asdict(),
+                        "description": one.template.description,
+                        "steps": [spec.name for spec in one.template.steps],
+                        "status": one.status,
+                        "registered_at": one.registered_at,
+                        "registered_by": one.registered_by,
+                    }
+                    for one in stored
+                ]
+            }
+        )
+    elif stored:
+        print_table(session.out, templates_table(stored))
+    else:
+        session.err.print("no such templates")
+
+
+@command(app, "show")
+async def show(session: Session, template: Reference, handlers: Workflows = None) -> None:
+    """Print a template's definition: YAML, or JSON with --json."""
+
+    found = await _found(session, template, handlers)
+    if session.as_json:
+        session.document(to_document(found))
+    else:
+        render_template(session.out, dump_yaml(found))
+
+
+@command(app, "draw")
+async def draw(
+    session: Session,
+    template: Reference,
+    handlers: Workflows = None,
+    mermaid: Annotated[
+        bool, typer.Option("--mermaid", metavar="", help="For Mermaid, as in Markdown.")
+    ] = False,
+) -> None:
+    """Draw a template's graph."""
+
+    found = await _found(session, template, handlers)
+    if session.as_json:
+        graph = {spec.name: list(spec.dependencies) for spec in found.steps}
+        session.document({"template": found.full_name, "dependencies": graph})
+    elif mermaid:
+        session.out.print(graphs.mermaid(found), soft_wrap=True)
+    else:
+        render_graph(session.out, found)
+
+
+@command(app, "register", acts=True)
+async def register(
+    session: Session,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE|DIR]...", help="YAML files, or directories of them."),
+    ] = None,
+    handlers: Workflows = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", metavar="", help="Replace versions that differ; tasks keep theirs."
+        ),
+    ] = False,
+) -> Exit:
+    """Register templates, so that any process can create their tasks.
+
+    The same content again is fine. Other content under a version that exists is refused,
+    with exit code 5; the other templates are registered nevertheless.
+    """
+
+    if not paths and not handlers:
+        raise typer.BadParameter("name files, directories, or --handlers", param_hint="FILE")
+    loaded = load(handlers or (), paths or ())
+    async with session.client(create=True) as client:
+        told = [await _registered(client, template, replace) for template in loaded.templates]
+    if session.as_json:
+        session.document({"templates": told})
+    for one in told:
+        if "error" in one:
+            session.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
+        elif not session.as_json:
+            waits = "" if one["status"] == "approved" else f" ({one['status']})"
+            session.out.print(f"{one['outcome']}: {one['template']}{waits}")
+    return Exit.REFUSED if any("error" in one for one in told) else Exit.DONE
+
+
+async def _registered(client: Client, template: Template, replace: bool) -> dict[str, str]:
+    """Register one template; return what came of it."""
+
+    told = {"template": template.full_name}
+    try:
+        registered = await client.register(template, replace=replace)
+    except TaskRegistrationError as error:
+        return {**told, "outcome": "refused", "error": str(error)}
+    status = registered.stored.status
+    outcome = "registered" if registered.created else "unchanged"
+    return {**told, "outcome": outcome, "status": status.value}
+
+
+async def _found(session: Session, reference: str, handlers: list[str] | None) -> Template:
+    """Find a template in a file, among workflows, or in the store."""
+
+    if is_file(reference):
+        return load_template(reference)
+    if handlers:
+        loaded = load(handlers, ())
+        name, _, version = reference.partition("@")
+        name = name if "." in name else f"{DEFAULT_NAMESPACE}.{name}"
+        for template in loaded.templates:
+            if f"{template.namespace}.{template.name}" == name and version in (
+                "",
+                template.version,
+            ):
+                return template
+    async with session.client() as client:
+        return (await client.template(reference)).template
+
+
+Version = Annotated[
+    str,
+    typer.Argument(metavar="TEMPLATE", help="With its version: payments.process_refund@2.1.0"),
+]
+_STYLES = {
+    "approved": "green",
+    "pending_review": "yellow",
+    "rejected": "red",
+    "retired": "dim",
+}
+
+
+@command(app, "status")
+async def status(
+    session: Session,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", metavar="", help="Only those that wait for approval.")
+    ] = False,
+) -> None:
+    """List versions of every status: who registered them, who decided, and why."""
+    async with session.client() as client:
+        found = await client.template_statuses(namespace, name)
+    found = [one for one in found if not waiting or one.status == "pending_review"]
+    if session.as_json:
+        session.document({"versions": [_document(one) for one in found]})
+    elif found:
+        print_versions(session.out, found)
+    else:
+        session.err.print("no such versions")
+
+
+@command(app, "approve", acts=True)
+async def approve(session: Session, template: Version, reason: Reason = "") -> None:
+    """Let a version that waits for approval take tasks."""
+    async with session.client() as client:
+        _print(session, await client.review(template, approve=True, reason=reason))
+
+
+@command(app, "reject", acts=True)
+async def reject(
+    session: Session,
+    template: Version,
+    reason: Annotated[
+        str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; it is required.")
+    ],
+) -> None:
+    """Refuse a version that waits for approval. Changed, it may be registered again."""
+    async with session.client() as client:
+        _print(session, await client.review(template, approve=False, reason=reason))
+
+
+@command(app, "retire", acts=True)
+async def retire(session: Session, template: Version, reason: Reason = "") -> None:
+    """Let a version take no new tasks. Those that it has run on."""
+    async with session.client() as client:
+        _print(session, await client.retire(template, reason=reason))
+
+
+@command(app, "restore", acts=True)
+async def restore(session: Session, template: Version, reason: Reason = "") -> None:
+    """Let a version that was retired take tasks again."""
+    async with session.client() as client:
+        _print(session, await client.restore(template, reason=reason))
+
+
+def print_versions(console: Console, versions: Sequence[TemplateVersion]) -> None:
+    """Show versions as a table."""
+
+    now = datetime.now(UTC)
+    rows = table("template", "version", "status", "registered", "by", "decided", "by", "reason")
+    for one in versions:
+        rows.add_row(
+            Text(f"{one.name.namespace}.{one.name.name}", style="bold"),
+            one.name.version,
+            Text(one.status.value, style=_STYLES[one.status]),
+            Text(ago(one.registered_at, now), style="dim"),
+            Text(clean(one.registered_by)),
+            Text(ago(one.decided_at, now), style="dim"),
+            Text(clean(one.decided_by or "")),
+            Text(clean(one.reason)),
+        )
+    print_table(console, rows)
+
+
+def _document(version: TemplateVersion) -> dict[str, object]:
+
+    document = plain(version)
+    return {**document, **version.name._asdict(), "full_name": str(version.name)}
+
+
+def _print(session: Session, version: TemplateVersion) -> None:
+    if session.as_json:
+        session.document(_document(version))
+    else:
+        session.out.print(f"{version.status}: {version.name}")

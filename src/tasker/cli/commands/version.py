@@ -1,0 +1,37 @@
+"""`tasker version`: the release, and what is installed beside it."""
+
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+
+import typer
+
+from tasker.cli.app import Session, command
+
+app = typer.Typer(add_completion=False)
+
+_OPTIONAL = ("asyncpg", "uvloop", "pebble", "watchfiles", "fastapi", "httpx")
+
+
+@command(app, "version", store=None)
+def version(session: Session) -> None:
+    """Print the version, and those of what is installed beside it."""
+    versions = {
+        "tasker": _installed("tasker-workflows"),
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        **{package: _installed(package) for package in _OPTIONAL},
+    }
+    if session.as_json:
+        session.document(versions)
+        return
+    for name, value in versions.items():
+        session.out.print(f"{name} {value or '(not installed)'}")
+
+
+def _installed(package: str) -> str | None:
+    """Return the version of an installed package, or None."""
+    try:
+        return version_of(package)
+    except PackageNotFoundError:
+        return None

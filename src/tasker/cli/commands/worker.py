@@ -1,0 +1,373 @@
+"""`tasker worker`: runs steps until a signal, in one process or in several.
+
+With `--processes N` each process is the same command again, with `--processes 1`. A socket
+ties it to the supervisor: over it a process reports that it has started, and notices the
+supervisor's end. The others start after the first one has, so that a wrong command is
+reported once.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tasker.cli.app import Session, command
+from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
+from tasker.cli.exits import Exit
+from tasker.cli.loading import load, on_signals
+from tasker.cli.options import Environment, TemplatePaths, parse_span
+from tasker.configuration import Settings
+from tasker.engine import Worker
+from tasker.errors import InvalidSettings
+from tasker.events import Around, Observer
+from tasker.store.open import open_store
+
+if TYPE_CHECKING:
+    from tasker.observe.metrics import Metrics
+
+
+app = typer.Typer(add_completion=False)
+
+log = logging.getLogger("tasker.cli")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  #: seconds before a process is started again
+_STABLE = 60.0  #: seconds after which a process counts as stable
+
+
+@command(app, "worker", store=None, json=False, level=logging.INFO, fast=True)
+def worker(
+    session: Session,
+    context: typer.Context,
+    handlers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--handlers",
+            "-H",
+            metavar="MODULE|FILE|DIR",
+            help="Where handlers and workflows are: a module's name, a file, a directory."
+            " Repeatable.",
+        ),
+    ] = None,
+    templates: TemplatePaths = None,
+    config: ConfigFile = None,
+    store: StoreOption = None,
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Steps that each process runs at once; default: 100."
+        ),
+    ] = None,
+    processes: Annotated[
+        int,
+        typer.Option("--processes", "-p", min=1, max=256, metavar="N", help="Worker processes."),
+    ] = 1,
+    grace: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_span,
+            metavar="TIME",
+            help="How long running steps may finish at shutdown; default: 20s.",
+        ),
+    ] = None,
+    lease: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_span,
+            metavar="TIME",
+            help="How long a dead worker's steps stay reserved; default: 30s.",
+        ),
+    ] = None,
+    environment: Environment = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where Prometheus reads its metrics. With --processes, each further process"
+            " takes the next port.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its name for operators; default: the host."),
+    ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            metavar="",
+            help="Replace versions that differ; for development.",
+        ),
+    ] = False,
+    supervisor: Annotated[int | None, typer.Option("--supervisor-fd", hidden=True)] = None,
+) -> Any:
+    """Run steps of all tasks for which it has handlers, until SIGTERM or SIGINT.
+
+    Templates are registered at the start. Steps without a handler here are left to other
+    workers or to operators; a warning names them.
+
+    The first signal stops it gracefully: running steps may finish within the grace time,
+    others are handed back to other workers. The second signal stops it at once. Exit code:
+    0 after a stop, 2 wrong input, 3 no store.
+    """
+    overrides = {
+        "store": store,
+        "environment": environment,
+        "worker": {
+            "handlers": handlers or None,
+            "templates": templates or None,
+            "slots": slots,
+            "grace": grace,
+            "lease": lease,
+            "metrics": metrics,
+        },
+    }
+    settings = load_config(config, overrides)
+    set_up_logs(session, context, settings)
+    if not settings.worker.handlers:
+        raise typer.BadParameter("a worker needs handlers: name them with --handlers")
+    if processes > 1:
+        commands = _commands(processes, settings.worker.metrics)
+        return asyncio.run(supervise(commands))
+    return _run(settings, name=name, replace=replace, supervisor=supervisor)
+
+
+async def _run(
+    settings: Settings, *, name: str | None, replace: bool, supervisor: int | None
+) -> Exit:
+    """Run a worker until a signal.
+
+    Args:
+        settings: All settings.
+        name: The worker's name for operators.
+        replace: Whether templates that exist with other content are replaced.
+        supervisor: The descriptor of the socket to the supervisor.
+    """
+    loaded = load(settings.worker.handlers, settings.worker.templates)
+    with _observed(settings) as (observers, around):
+        async with open_store(settings.store.get_secret_value()) as store:
+            worker = Worker(
+                store,
+                [loaded.handlers],
+                templates=loaded.templates,
+                settings=settings.worker.settings(settings.environment),
+                name=f"{name}:{os.getpid()}" if name else None,
+                replace=replace,
+                observers=observers,
+                around=around,
+            )
+
+            def stop(which: signal.Signals, count: int) -> None:
+                log.info("stopping", extra={"signal": which.name, "at_once": count > 1})
+                worker.stop(None if count == 1 else timedelta(0))
+
+            with on_signals(stop):
+                async with worker:
+                    with nullcontext() if supervisor is None else _linked(supervisor, worker):
+                        await worker.ended()
+    return Exit.DONE
+
+
+@contextmanager
+def _linked(descriptor: int, worker: Worker) -> Iterator[None]:
+    """Report to the supervisor that the worker has started; stop it at the supervisor's end."""
+    loop = asyncio.get_running_loop()
+    link = socket.socket(fileno=descriptor)
+    link.set_inheritable(False)
+    link.setblocking(False)
+
+    def gone() -> None:
+        loop.remove_reader(link)
+        log.warning("supervisor_gone")
+        worker.stop()
+
+    loop.add_reader(link, gone)
+    with suppress(OSError):  # the supervisor is gone already: the reader notices
+        link.send(b"+")
+    try:
+        yield
+    finally:
+        loop.remove_reader(link)
+        link.close()
+
+
+@contextmanager
+def _observed(settings: Settings) -> Iterator[tuple[Sequence[Observer], Around | None]]:
+    """Export traces and serve metrics, as the settings say.
+
+    Raises:
+        InvalidSettings: A package is not installed, or the address is invalid or taken.
+    """
+    observers: list[Observer] = []
+    around: Around | None = None
+    if settings.telemetry.traces:
+        from tasker.observe.tracing import Tracing, export
+
+        export(settings.telemetry.service)
+        tracing = Tracing()
+        observers.append(tracing.observe)
+        around = tracing.around
+    if settings.worker.metrics is None:
+        yield observers, around
+        return
+    from tasker.observe.metrics import Metrics
+
+    metrics = Metrics()
+    observers.append(metrics.observe)
+    with _metrics_served(metrics, settings.worker.metrics):
+        yield observers, around
+
+
+@contextmanager
+def _metrics_served(metrics: "Metrics", address: str) -> Iterator[None]:
+    """Serve metrics over HTTP, from a thread."""
+    from prometheus_client import start_http_server
+
+    host, port = _host_and_port(address)
+    try:
+        server, thread = start_http_server(port, host.strip("[]"), metrics.registry)
+    except OSError as error:
+        raise InvalidSettings(f"cannot listen at {address}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    """Read an address as `127.0.0.1:9100` or `[::1]:9100`."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise InvalidSettings(f"{address!r} is not an address; write it as 127.0.0.1:9100")
+    return host, int(port)
+
+
+# ------------------------------------------------------------------- several processes
+
+
+def _commands(count: int, metrics: str | None) -> list[list[str]]:
+    """Return the command of each process: this one, with a metrics port of its own."""
+    base = [sys.executable, "-P", "-m", "tasker", *sys.argv[1:], "--processes", "1"]
+    if metrics is None:
+        return [base] * count
+    host, port = _host_and_port(metrics)
+    if port and port + count - 1 > 65535:
+        raise InvalidSettings(f"--metrics {metrics}: {count} processes need ports up to 65535")
+    ports = [port + no if port else 0 for no in range(count)]
+    return [[*base, "--metrics", f"{host}:{own}"] for own in ports]
+
+
+async def supervise(commands: Sequence[Sequence[str]]) -> int:
+    """Keep one process per command running until a signal.
+
+    Each command gets `--supervisor-fd` appended.
+
+    Returns:
+        The exit code: the first process's if it did not start, 2 if a later one was refused
+        its settings, else 0.
+    """
+    supervisor = _Supervisor(commands)
+    with on_signals(lambda which, number: supervisor.signalled()):
+        return await supervisor.run()
+
+
+class _Supervised:
+    """One process, and the socket to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, link: socket.socket) -> None:
+        self.process = process
+        self._link = link  # when this end closes, the process takes the supervisor for gone
+
+    async def started(self) -> bool:
+        """Wait until it reports that it has started; False if it ends without."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.sock_recv(self._link, 1) == b"+"
+        except OSError:
+            return False
+
+    async def ended(self) -> int:
+        """Wait for its end; return its exit code."""
+        code = await self.process.wait()
+        self._link.close()
+        return code
+
+    def stop(self) -> None:
+        if self.process.returncode is None:
+            self.process.terminate()
+
+
+class _Supervisor:
+    def __init__(self, commands: Sequence[Sequence[str]]) -> None:
+        self._commands = commands
+        self._running: dict[int, _Supervised] = {}
+        self._stopping = asyncio.Event()
+        self._code: int = Exit.DONE
+
+    async def run(self) -> int:
+        first = await self._start(0)
+        if not await first.started():
+            code = await first.ended()
+            return Exit.DONE if self._stopping.is_set() else code
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep(0, first))
+            for no in range(1, len(self._commands)):
+                group.create_task(self._keep(no))
+        log.info("supervisor_stopped")
+        return self._code
+
+    def signalled(self) -> None:
+        """Pass a signal on; the second one reaches processes that are stopping."""
+        self._stopping.set()
+        for running in self._running.values():
+            running.stop()
+
+    async def _keep(self, no: int, running: _Supervised | None = None) -> None:
+        """Keep one process running; pause before a restart if it died soon after its start."""
+        pause = _FIRST_PAUSE
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            running = running or await self._start(no)
+            code = await running.ended()
+            del self._running[no]
+            if self._stopping.is_set():
+                return
+            facts = {"no": no + 1, "pid": running.process.pid, "exit_code": code}
+            log.error("worker_process_died", extra=facts)
+            if code == Exit.USAGE:  # it would be refused again
+                self._code = code
+                self.signalled()
+                return
+            pause = _FIRST_PAUSE if time.monotonic() - began > _STABLE else pause
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
+            pause, running = min(pause * 2, _LONGEST_PAUSE), None
+
+    async def _start(self, no: int) -> _Supervised:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *self._commands[no],
+                "--supervisor-fd",
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                process_group=0,  # a terminal's Ctrl-C reaches the supervisor only
+            )
+        running = self._running[no] = _Supervised(process, ours)
+        log.info("worker_process_started", extra={"no": no + 1, "pid": process.pid})
+        if self._stopping.is_set():
+            running.stop()
+        return running

@@ -1,0 +1,9 @@
+"""Tasks, progress and documents as text: all that decides how output looks.
+
+style      symbols, colours, durations, times
+tables     tables that fit the terminal
+task       one task, one template
+graphs     a workflow's graph in text
+progress   running tasks, live or line by line
+json       the one JSON document of `--json`
+"""

@@ -1,0 +1,24 @@
+"""Hides passwords in addresses: for logs, messages and command lines."""
+
+import re
+
+MASK = "***"
+
+_WEB = re.compile(r"(https?://[^\s/:@]*):[^\s/@]*@", re.IGNORECASE)
+_STORE = re.compile(r"((?!https?:)\b[a-z][\w+.-]*://[^\s/:@]*):\S*@", re.IGNORECASE)
+
+
+def redact(text: str, mask: str = MASK) -> str:
+    """Return a text without the passwords of the addresses in it.
+
+    A store's password may contain `/`, `#` and `@` though it should be percent-encoded: all
+    up to the last `@` counts as password.
+
+    Args:
+        text: An address, or a text with addresses in it.
+        mask: Written in place of the password; empty: the colon goes as well.
+    """
+    if "://" not in text:
+        return text
+    replacement = rf"\1:{mask}@" if mask else r"\1@"
+    return _STORE.sub(replacement, _WEB.sub(replacement, text))

@@ -100,7 +100,7 @@ async def play(url: str, console: Console) -> Played:
 
     Args:
         url: The store. Its schema is brought up to date.
-        console: Where to tell it.
+        console: Where to show it.
 
     Raises:
         WaitTimeout: It did not end in time; its tasks go on when the demo runs again.
@@ -234,7 +234,7 @@ async def _templates(client: Client) -> list[Any]:
 
 async def _ended(client: Client, task: Task) -> None:
     """Wait until a task has ended, however it ends."""
-    with suppress(TaskFailed):  # the summary tells it
+    with suppress(TaskFailed):  # shown in the summary
         await client.wait(task.id)
 
 

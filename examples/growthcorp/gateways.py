@@ -1,7 +1,7 @@
 """The services that the handlers call, simulated on one loopback port.
 
 They keep their state in memory, remember idempotency keys, count what they are asked and
-what they do, and have just the troubles that they are told to have.
+what they do, and have only the troubles given to them.
 
     with Gateways([Trouble("POST /billing", times=2)]) as gateways:
         print(gateways.url, gateways.effects())
@@ -271,8 +271,8 @@ class Services:
     def answer(self, request: Request) -> Answer:
         """Answer a call."""
         for pattern, route in self._routes:
-            if found := re.fullmatch(pattern, f"{request.method} {request.path}"):
-                return route(*found.groups(), request.body)
+            if match := re.fullmatch(pattern, f"{request.method} {request.path}"):
+                return route(*match.groups(), request.body)
         return _no(404, f"there is no {request.method} {request.path}")
 
     def _id(self, prefix: str, digits: int = 8) -> str:

@@ -111,14 +111,16 @@ class SendWelcomeSequenceHandler(StepHandler):
         """Tell what this user is sent."""
         email, plan = account["email"], account["plan"]
         welcome = f"Welcome to Tasker, {account['name']}!"
-        found = [{"channel": "email", "type": "welcome", "to": email, "text": welcome}]
+        messages = [{"channel": "email", "type": "welcome", "to": email, "text": welcome}]
         if billing.get("trial_days", 0) > 0:
             trial = f"Your {plan.capitalize()} trial has started"
-            found.append({"channel": "email", "type": "trial_started", "to": email, "text": trial})
+            messages.append(
+                {"channel": "email", "type": "trial_started", "to": email, "text": trial}
+            )
         if preferences.get("preferences", {}).get("notifications", {}).get("push") is True:
             ready = f"Your {plan} account is ready. Let's get started!"
-            found.append({"channel": "push", "type": "welcome", "to": email, "text": ready})
-        return found
+            messages.append({"channel": "push", "type": "welcome", "to": email, "text": ready})
+        return messages
 
 
 @handler("Microservices::StepHandlers::UpdateUserStatusHandler")

@@ -59,11 +59,11 @@ def accepted(reply: Reply, what: str) -> dict[str, Any]:
     """
     if reply.ok:
         return reply.body
-    told = f"{what}: {reply.message}"
+    message = f"{what}: {reply.message}"
     if reply.status in REFUSED:
-        raise PermanentError(told, code="REFUSED", details={"status": reply.status})
+        raise PermanentError(message, code="REFUSED", details={"status": reply.status})
     raise RetryableError(
-        told,
+        message,
         code="RATE_LIMITED" if reply.status == 429 else "UNAVAILABLE",
         retry_after=reply.retry_after,
         details={"status": reply.status},

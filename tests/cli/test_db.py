@@ -11,7 +11,7 @@ def test_a_store_is_made_and_its_state_told(tasker: Here) -> None:
     status = tasker("db", "status", "--json")
 
     assert 3 == missing.code
-    assert "schema 0 is" in made.out
+    assert "schema upgraded from 0" in made.out
     assert "is up to date" in again.out
     assert (0, True, []) == (
         status.code, status.document["schema"]["ready"], status.document["workers"],

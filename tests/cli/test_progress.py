@@ -131,7 +131,7 @@ def test_attempts_that_do_not_count_are_not_counted() -> None:
         "pay started (attempt 1 of 4)",
         "pay handed back at shutdown",
         "pay started (attempt 1 of 4)",
-        "pay was not this worker's any more: its outcome was dropped",
+        "pay no longer belonged to this worker: its outcome was discarded",
     ] == told(
         started("pay"),
         waiting,

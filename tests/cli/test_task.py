@@ -72,7 +72,7 @@ def test_pages_follow_each_other_by_the_last_id(tasker: Here) -> None:
 def test_an_empty_list_says_so_on_stderr(tasker: Here, done: str) -> None:
     ran = tasker("task", "list", "--status", "cancelled")
 
-    assert (0, "", "no such tasks\n") == ran
+    assert (0, "", "no tasks match\n") == ran
 
 
 def test_an_unknown_state_is_refused_with_what_is_allowed(tasker: Here) -> None:
@@ -129,8 +129,8 @@ def test_a_task_is_meant_by_its_id_its_beginning_or_as_the_last(tasker: Here, do
     ("reference", "told"),
     [
         ("01900000-0000-7000-8000-000000000000", "there is no task 01900000"),
-        ("0190", "no task begins with 0190"),
-        ("../x", "'../x' is no task: give an id"),
+        ("0190", "no task starts with 0190"),
+        ("../x", "no task matches '../x'"),
     ],
 )
 def test_a_reference_to_no_task_is_exit_2(
@@ -146,7 +146,7 @@ def test_several_tasks_that_begin_alike_are_refused(tasker: Here, done: str, fai
     ran = tasker("task", "show", done[:4])
 
     assert 2 == ran.code
-    assert "several tasks begin with" in ran.err
+    assert "several tasks start with" in ran.err
 
 
 def test_watching_an_ended_task_ends_with_its_outcome(tasker: Here, done: str, failed: str) -> None:

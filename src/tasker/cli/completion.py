@@ -1,4 +1,4 @@
-"""What the shell offers when a word is being completed: states, templates, tasks."""
+"""Shell completion of statuses, templates and tasks."""
 
 import asyncio
 import os
@@ -10,15 +10,14 @@ from tasker.cli.app import Session
 from tasker.client import Client
 from tasker.model import TaskStatus
 
-_PATIENCE = 1.0  #: seconds that the shell waits at most
+_PATIENCE = 1.0  #: seconds the shell waits
 
 Offers = list[tuple[str, str]]
-"""Words, each with what is said about it."""
+"""Words, each with its description."""
 
 
 def complete_status(incomplete: str) -> list[str]:
-    """Offer the states of tasks."""
-
+    """Offer the statuses of tasks."""
     return [state.value for state in TaskStatus if state.value.startswith(incomplete)]
 
 
@@ -26,15 +25,15 @@ def complete_template(context: typer.Context, incomplete: str) -> Offers:
     """Offer the templates of the store, with and without their versions."""
 
     async def offers(client: Client) -> Offers:
-        found: dict[str, str] = {}
+        names: dict[str, str] = {}
         for stored in await client.templates():
             template = stored.template
-            found[f"{template.namespace}.{template.name}"] = template.description
+            names[f"{template.namespace}.{template.name}"] = template.description
             if "@" in incomplete:
-                found[template.full_name] = template.description
-        return list(found.items())
+                names[template.full_name] = template.description
+        return list(names.items())
 
-    return _offered(context, incomplete, offers)
+    return _matching(context, incomplete, offers)
 
 
 def complete_task(context: typer.Context, incomplete: str) -> Offers:
@@ -43,16 +42,15 @@ def complete_task(context: typer.Context, incomplete: str) -> Offers:
     async def offers(client: Client) -> Offers:
         return [(task.id, f"{task.template} {task.status}") for task in await client.tasks()]
 
-    return _offered(context, incomplete, offers)
+    return _matching(context, incomplete, offers)
 
 
-def _offered(
+def _matching(
     context: typer.Context,
     incomplete: str,
     offers: Callable[[Client], Awaitable[Offers]],
 ) -> Offers:
-    """Ask the store that the command line names; offer nothing where that takes long or fails."""
-
+    """Return the offers that start with the word; none if the store is slow or fails."""
     url = context.params.get("store_url") or os.environ.get("TASKER_STORE") or "sqlite"
 
     async def ask() -> Offers:
@@ -61,7 +59,7 @@ def _offered(
             return await offers(client)
 
     try:
-        found = asyncio.run(ask())
+        candidates = asyncio.run(ask())
     except Exception:  # completion must not get in the way of typing
         return []
-    return [offer for offer in found if offer[0].startswith(incomplete)]
+    return [offer for offer in candidates if offer[0].startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and what is said about an error."""
+"""How a command ends: exit codes and error messages."""
 
 import os
 import sys
@@ -33,17 +33,17 @@ class Exit(IntEnum):
 
     DONE = 0
     FAILED = 1  #: the task failed or was cancelled; `check` found problems
-    USAGE = 2  #: a flag, a file, a template, a context is wrong; what was named does not exist
-    STORE = 3  #: the store cannot be reached, or its schema is another release's
-    TIMEOUT = 4  #: the task did not end in time; it goes on
-    REFUSED = 5  #: what is stored forbids it: wrong state, version or key taken
+    USAGE = 2  #: a wrong flag, file, template or context; something named was not found
+    STORE = 3  #: the store cannot be reached, or its schema belongs to another release
+    TIMEOUT = 4  #: the task did not end in time; it continues
+    REFUSED = 5  #: stored data forbids it: wrong status, version or key taken
     BUG = 70
     INTERRUPTED = 130  #: by SIGINT
     TERMINATED = 143  #: by SIGTERM
 
 
 class StoreMissing(TaskerError):
-    """There is no store where one is expected."""
+    """The SQLite file of a store does not exist."""
 
     code = "no_store"
 
@@ -90,16 +90,16 @@ def report_errors(console: Console) -> Iterator[None]:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error that says most: one of ours before any other."""
+    """Return the first error, one of Tasker's before any other."""
     ours = group.subgroup(TaskerError)
-    found: BaseException = ours if ours is not None else group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
+    error: BaseException = ours if ours is not None else group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def print_error(console: Console, error: BaseException) -> None:
-    """Say what an error means; TASKER_DEBUG=1 adds its stack trace."""
+    """Print an error; TASKER_DEBUG=1 adds its stack trace."""
     if os.environ.get("TASKER_DEBUG", "") not in ("", "0"):
         traceback.print_exception(error, file=sys.stderr)
     if not isinstance(error, TaskerError):
@@ -117,12 +117,12 @@ def _unexpected(error: BaseException) -> str:
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return (
         f"{type(error).__name__}: {error}{where}\n"
-        "This is a defect of Tasker or of what it was given; TASKER_DEBUG=1 shows the whole trace."
+        "This is a bug in Tasker or in your code; TASKER_DEBUG=1 shows the stack trace."
     )
 
 
 def print_message(console: Console, message: str, *, title: str = "Error") -> None:
-    """Say what went wrong: in a frame on a terminal, else in one line."""
+    """Print a message: in a frame on a terminal, else in one line."""
     if not console.is_terminal:
         console.print(f"{title.lower()}: {message}", soft_wrap=True)
         return
@@ -145,11 +145,10 @@ def print_problems(
     Args:
         console: Where to.
         problems: What is wrong.
-        of: The template that it is about, where the problems do not tell.
+        of: The template concerned, if the problems do not name it.
         kind: What to call them.
         style: How that is written.
     """
-
     for problem in problems:
         parts = (relative(problem.file) if problem.file else "", problem.line, problem.column)
         place = ":".join(str(part) for part in parts if part)
@@ -166,7 +165,6 @@ def print_problems(
 
 def _show_source(console: Console, problem: Problem, style: str) -> None:
     """Show the line of a file that a problem is about, and where in it."""
-
     if not problem.file or problem.line is None:
         return
     try:

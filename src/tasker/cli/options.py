@@ -65,7 +65,6 @@ def parse_instant(text: str | datetime) -> datetime:
 
 def parse_json(text: Any) -> Any:
     """Read JSON: the text itself, or `@file` with `@-` for stdin."""
-
     if not isinstance(text, str):
         return text
     source, content = _content(text)
@@ -119,7 +118,6 @@ def _pointed(message: str, content: bytes) -> str:
 
 def parse_status(text: Any) -> Any:
     """Read the state of a task."""
-
     try:
         return TaskStatus(text)
     except ValueError:

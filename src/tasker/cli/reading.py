@@ -1,4 +1,4 @@
-"""Finding a task, reading all of it, and following it from outside."""
+"""Finds a task by its id, reads everything about it, and follows it until it ends."""
 
 import asyncio
 import re
@@ -15,16 +15,16 @@ from tasker.model import TaskFilter, TaskId, Template
 LAST = "last"
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_BEGINNING = re.compile(r"[0-9a-f]{4,31}")
-_PAUSE = 0.25  #: seconds between looks
+_PREFIX = re.compile(r"[0-9a-f]{4,31}")
+_PAUSE = 0.25  #: seconds between polls
 
 
 async def find_task(client: Client, reference: str) -> TaskId:
-    """Return the task that a reference means: an id, the beginning of one, or "last".
+    """Return the task with an id, a unique prefix of one, or the newest for "last".
 
     Raises:
-        InvalidInput: It is none of these.
-        NotFound: There is no such task, or several begin so.
+        InvalidInput: The reference is none of these.
+        NotFound: No task matches, or several do.
     """
     reference = reference.strip().lower()
     if _ID.fullmatch(reference):
@@ -35,25 +35,25 @@ async def find_task(client: Client, reference: str) -> TaskId:
             raise NotFound("there are no tasks yet")
         return newest[0].id
     digits = reference.replace("-", "")
-    if not _BEGINNING.fullmatch(digits):
-        raise InvalidInput(f'{reference!r} is no task: give an id, the beginning of one, or "last"')
+    if not _PREFIX.fullmatch(digits):
+        raise InvalidInput(f'no task matches {reference!r}; give an id, a unique prefix, or "last"')
     beyond = TaskId(str(UUID(digits.ljust(32, "f"))))
     near = await client.tasks(TaskFilter(), after=beyond, limit=2)
-    fitting = [task.id for task in near if task.id.replace("-", "").startswith(digits)]
-    if len(fitting) != 1:
-        told = "several tasks begin" if fitting else "no task begins"
-        raise NotFound(f"{told} with {reference}")
-    return fitting[0]
+    matches = [task.id for task in near if task.id.replace("-", "").startswith(digits)]
+    if len(matches) != 1:
+        problem = "several tasks start" if matches else "no task starts"
+        raise NotFound(f"{problem} with {reference}")
+    return matches[0]
 
 
 async def template_of(client: Client, task_id: TaskId) -> Template:
-    """Read the template that a task runs by, also where its version was replaced since."""
+    """Read a task's template, even if its version was replaced since."""
     if not isinstance(client, LocalClient):
         task = await client.get(task_id)
         return (await client.template(str(task.template))).template
     known = await client.store.load_tasks([task_id])
     if not known:
-        raise NotFound(f"there is no task {task_id}")
+        raise NotFound(f"task {task_id} not found")
     return (await client.store.template_by_id(known[0].template_id)).template
 
 

@@ -1,4 +1,4 @@
-"""`tasker check`: what can be told before anything runs."""
+"""`tasker check`: finds mistakes before anything runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,17 +43,17 @@ def check(
     """
     if not templates and not handlers:
         raise typer.BadParameter("name --templates, --handlers, or both", param_hint="--templates")
-    found = _Findings.of(handlers or (), templates or ())
+    findings = _Findings.of(handlers or (), templates or ())
     if session.as_json:
-        session.document(found.document())
+        session.document(findings.document())
     else:
-        _print(session, found)
-    failed = bool(found.problems or (strict and found.warnings))
+        _print(session, findings)
+    failed = bool(findings.problems or (strict and findings.warnings))
     return Exit.FAILED if failed else Exit.DONE
 
 
 class _Findings:
-    """What was looked at, and what is wrong with it."""
+    """What was checked, and what is wrong with it."""
 
     def __init__(self) -> None:
         self.templates: list[str] = []
@@ -63,31 +63,31 @@ class _Findings:
 
     @classmethod
     def of(cls, sources: Sequence[str], paths: Sequence[Path]) -> "_Findings":
-        """Look at everything that can be read; what cannot is a problem."""
-
-        found = cls()
+        """Check everything that can be read; report the rest as problems."""
+        findings = cls()
         templates, handlers = [], None
         try:
             templates += load_templates(paths)
         except InvalidTemplate as error:
-            found.problems += [("", problem) for problem in error.problems]
+            findings.problems += [("", problem) for problem in error.problems]
         except TooLarge as error:
-            found.problems.append(("", Problem(str(error))))
+            findings.problems.append(("", Problem(str(error))))
         try:
             handlers = Handlers.of(*sources) if sources else None
             templates += handlers.templates() if handlers is not None else ()
         except HandlerImportError as error:
-            found.problems.append(("", Problem(str(error))))
+            findings.problems.append(("", Problem(str(error))))
         except InvalidTemplate as error:
-            found.problems += [("", problem) for problem in error.problems]
-        found.templates = [template.full_name for template in templates]
+            findings.problems += [("", problem) for problem in error.problems]
+        findings.templates = [template.full_name for template in templates]
         if handlers is not None:
-            found.handlers = len(handlers)
+            findings.handlers = len(handlers)
             for template in templates:
-                told = problems_of(template, handlers)
-                found.problems += [(template.full_name, problem) for problem in told]
-            found.warnings = unused(templates, handlers) if templates else []
-        return found
+                findings.problems += [
+                    (template.full_name, problem) for problem in problems_of(template, handlers)
+                ]
+            findings.warnings = unused(templates, handlers) if templates else []
+        return findings
 
     def document(self) -> dict[str, Any]:
         return {
@@ -110,13 +110,17 @@ def _document(problem: Problem, template: str) -> dict[str, Any]:
     }
 
 
-def _print(session: Session, found: _Findings) -> None:
+def _print(session: Session, findings: _Findings) -> None:
 
-    for template, problem in found.problems:
+    for template, problem in findings.problems:
         print_problems(session.out, [problem], of=template)
-    print_problems(session.out, found.warnings, kind="warning", style="yellow")
-    looked = f"{counted('template', len(found.templates))}, {counted('handler', found.handlers)}"
-    if found.problems:
-        session.out.print(f"{looked}: {counted('problem', len(found.problems))}", style="bold red")
+    print_problems(session.out, findings.warnings, kind="warning", style="yellow")
+    checked = (
+        f"{counted('template', len(findings.templates))}, {counted('handler', findings.handlers)}"
+    )
+    if findings.problems:
+        session.out.print(
+            f"{checked}: {counted('problem', len(findings.problems))}", style="bold red"
+        )
     else:
-        session.out.print(f"{looked}: no problems", style="green")
+        session.out.print(f"{checked}: no problems", style="green")

@@ -13,7 +13,7 @@ from tasker.cli.render.style import print_table
 from tasker.cli.render.tables import workers_table
 from tasker.store.open import make_store
 
-_PORTION = 1000  #: tasks that are deleted at once
+_BATCH = 1000  #: tasks deleted per transaction
 
 app = group("The store: its schema, its workers, its old tasks.")
 
@@ -21,7 +21,6 @@ app = group("The store: its schema, its workers, its old tasks.")
 @command(app, "upgrade")
 async def upgrade(session: Session) -> None:
     """Bring the schema up to date. Safe to repeat, and while workers of this release run."""
-
     async with make_store(session.store_url) as store:
         before = await store.schema_status()
         after = before if before.ready else await store.upgrade()
@@ -31,7 +30,7 @@ async def upgrade(session: Session) -> None:
     elif before.current == after.current:
         session.out.print(f"{url} is up to date: schema {after.current}")
     else:
-        session.out.print(f"{url}: schema {before.current} is {after.current} now")
+        session.out.print(f"{url}: schema upgraded from {before.current} to {after.current}")
 
 
 @command(app, "status")
@@ -40,7 +39,6 @@ async def status(session: Session) -> Exit:
 
     Exit code: 0 when the schema is the one that this release works with, else 3.
     """
-
     require_existing(session.store_url)
     async with make_store(session.store_url) as store:
         schema = await store.schema_status()
@@ -83,7 +81,7 @@ async def prune(
         ),
     ],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="Only tell how many tasks it would be.")
+        bool, typer.Option("--dry-run", metavar="", help="Only count the tasks.")
     ] = False,
 ) -> None:
     """Delete tasks that ended long ago, with all their steps, attempts and audit."""
@@ -93,13 +91,13 @@ async def prune(
             count = await store.prunable(ended_before=before)
         else:
             count = 0
-            while deleted := await store.prune(ended_before=before, limit=_PORTION):
+            while deleted := await store.prune(ended_before=before, limit=_BATCH):
                 count += deleted
     if session.as_json:
         session.document({"ended_before": before, "tasks": count, "deleted": not dry_run})
         return
-    told = "would be deleted" if dry_run else "deleted"
-    session.out.print(f"{count:,} {'task' if count == 1 else 'tasks'} {told}")
+    outcome = "would be deleted" if dry_run else "deleted"
+    session.out.print(f"{count:,} {'task' if count == 1 else 'tasks'} {outcome}")
 
 
 def _positive(span: timedelta) -> timedelta:

@@ -1,4 +1,4 @@
-"""`tasker dev`: a worker for the one who writes handlers and templates."""
+"""`tasker dev`: a worker that reloads changed handlers and templates."""
 
 import asyncio
 import importlib.util
@@ -37,13 +37,11 @@ async def dev(
     slots: Annotated[int, typer.Option(min=1, metavar="N", help="Steps run at once.")] = 100,
     environment: Environment = None,
 ) -> Exit:
-    """Run a worker that takes up every change of handlers and templates.
+    """Run a worker that reloads changed handlers and templates.
 
-    Shows what the steps do, line by line. A changed template replaces its version: tasks
-    that exist keep the one that they began with. What cannot be loaded is told, and the
-    handlers from before go on.
+    It prints a line per event. A changed template replaces its version; existing tasks keep
+    theirs. If loading fails, it prints why and runs the last good handlers and templates.
     """
-
     settings = WorkerSettings(slots=slots, environment=environment)
     async with session.store(create=True) as store:
         await Development(session, store, handlers, templates or (), settings).run()
@@ -56,10 +54,10 @@ _SKIPPED = ("__pycache__", ".git", ".venv", "node_modules")
 
 
 class Development:
-    """Loads, runs, waits for a change, and begins again.
+    """Loads, runs, and starts again at each change.
 
     Args:
-        session: Where to tell what happens.
+        session: Its consoles.
         store: Where the work is.
         sources: Of handlers.
         paths: Of templates.
@@ -101,7 +99,7 @@ class Development:
     # ------------------------------------------------------------------- loading
 
     def _load(self, *, reload: bool) -> Loaded | None:
-        """Load everything; None, and the reason told, where that fails."""
+        """Load everything; print the reason and return None if that fails."""
         self._stamps = _stamps(self._folders(None))
         try:
             loaded = load(self._sources, self._paths, reload=reload)
@@ -128,7 +126,7 @@ class Development:
             if loaded is not None:
                 return loaded
             if self._worker is not None:
-                self._err.print("the handlers and templates from before go on", style="dim")
+                self._err.print("still running the last good handlers and templates", style="dim")
 
     async def _next_change(self) -> set[Path]:
         """Wait for changed files; none when it is time to stop."""
@@ -220,9 +218,9 @@ def _around(source: str) -> Iterator[Path]:
         yield from _below(path) if path.is_dir() else [path.parent]
         return
     with suppress(ImportError, ValueError):
-        found = importlib.util.find_spec(source.partition(".")[0])
-        if found is not None and found.origin is not None:
-            yield Path(found.origin).parent
+        spec = importlib.util.find_spec(source.partition(".")[0])
+        if spec is not None and spec.origin is not None:
+            yield Path(spec.origin).parent
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -235,13 +233,13 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _stamps(folders: Iterable[Path]) -> dict[Path, int]:
     """Return when each file of the directories was changed last."""
-    found = {}
+    stamps = {}
     for folder in set(folders):
         for path in folder.glob("*"):
             if path.suffix in _SUFFIXES:
                 with suppress(OSError):
-                    found[path] = path.stat().st_mtime_ns
-    return found
+                    stamps[path] = path.stat().st_mtime_ns
+    return stamps
 
 
 def _watcher() -> Callable[..., AsyncIterator[Any]]:

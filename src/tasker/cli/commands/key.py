@@ -53,11 +53,8 @@ async def create(
     reason: Reason = "",
 ) -> None:
     """Make an API key, and print it: this once, as only its hash is stored."""
-
     if not (scopes or roles) or not namespaces:
-        raise typer.BadParameter(
-            "a key may do nothing without a --scope or --role, and nowhere without a --namespace"
-        )
+        raise typer.BadParameter("a key needs a --scope or --role, and a --namespace")
     _warn_unknown_roles(session, roles or ())
     key = new_key()
     span: timedelta | None = expires
@@ -86,8 +83,7 @@ async def create(
 
 
 def _warn_unknown_roles(session: Session, roles: Sequence[str]) -> None:
-    """Warn of roles that are not built in: only a server's settings can tell what they give."""
-
+    """Warn of roles that are not built in: only a server's settings define them."""
     for role in roles:
         if role not in ROLES:
             session.err.print(
@@ -106,7 +102,6 @@ async def list_keys(
     ] = False,
 ) -> None:
     """List API keys, newest first."""
-
     now = datetime.now(UTC)
     async with session.store() as store:
         keys = [key for key in await store.list_api_keys() if everything or key.active(now)]
@@ -142,7 +137,6 @@ async def revoke(
     reason: Reason = "",
 ) -> None:
     """End an API key, at once and for ever."""
-
     parts = parse_key(prefix)
     async with session.local() as client:
         act = AuditNote(actor=client.actor, reason=reason)

@@ -26,15 +26,14 @@ app = group("Namespaces: their owners and review policies.")
 @command(app, "list")
 async def list_namespaces(session: Session) -> None:
     """List namespaces that have a policy or a template."""
-
     async with session.client() as client:
-        found = await client.namespaces()
+        namespaces = await client.namespaces()
     if session.as_json:
-        session.document({"namespaces": found})
+        session.document({"namespaces": namespaces})
         return
     rows = table("namespace", "owner", "contact", "versions", "waiting", "approval", "description",
                  right=("versions", "waiting"))  # fmt: skip
-    for one in found:
+    for one in namespaces:
         policy = one.policy
         rows.add_row(
             Text(one.name, style="bold"),
@@ -51,16 +50,15 @@ async def list_namespaces(session: Session) -> None:
 @command(app, "show")
 async def show(session: Session, namespace: Name) -> None:
     """Show a namespace: its policy, and its template versions of every status."""
-
     async with session.client() as client:
-        found = [one for one in await client.namespaces() if one.name == namespace]
-        if not found:
-            raise NotFound(f"there is no namespace {namespace}: it has no policy and no template")
+        matches = [one for one in await client.namespaces() if one.name == namespace]
+        if not matches:
+            raise NotFound(f"namespace {namespace} not found: it has no policy and no template")
         versions = await client.template_statuses(namespace)
     if session.as_json:
-        session.document(found[0])
+        session.document(matches[0])
         return
-    _print_namespace(session, found[0])
+    _print_namespace(session, matches[0])
     if versions:
         session.out.print()
         print_versions(session.out, versions)
@@ -87,7 +85,6 @@ async def put_policy(
     reason: Reason = "",
 ) -> None:
     """Declare the policy of a namespace. What is not given stays as it was."""
-
     given = {
         "owner_team": owner_team,
         "contact_email": contact_email,
@@ -115,16 +112,15 @@ async def apply(
     reason: Reason = "",
 ) -> None:
     """Declare the policies of a file. Safe to repeat; namespaces not in it keep theirs."""
-
     policies = load_policies(file)
     async with session.client(create=True) as client:
-        told = [await _applied(client, policy, reason) for policy in policies]
+        outcomes = [await _applied(client, policy, reason) for policy in policies]
     if session.as_json:
         session.document(
-            {"namespaces": [{"namespace": name, "outcome": outcome} for name, outcome in told]}
+            {"namespaces": [{"namespace": name, "outcome": outcome} for name, outcome in outcomes]}
         )
     else:
-        for name, outcome in told:
+        for name, outcome in outcomes:
             session.out.print(f"{outcome}: {name}")
 
 
@@ -140,7 +136,6 @@ async def audit(
     ] = None,
 ) -> None:
     """List what was done to policies, template versions and API keys, newest first."""
-
     async with session.client() as client:
         events = await client.team_audit(namespace, after=before, limit=limit)
     if session.as_json:

@@ -87,7 +87,6 @@ async def run(
     Whatever happens to this process, the task stays in the store: a worker, or the same
     command with the same idempotency key, takes it up again.
     """
-
     name, files = name_and_files(template)
     with stdout_kept(session.as_json):
         loaded = load(handlers, [*(templates or ()), *files])

@@ -1,4 +1,4 @@
-"""`tasker task ...`: looking at tasks, and acting on them."""
+"""`tasker task ...`: lists and shows tasks, and acts on them."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,22 +24,21 @@ from tasker.cli.render.json import plain, task_document
 from tasker.cli.render.style import is_plain, print_table, status_text
 from tasker.cli.render.tables import tasks_table
 from tasker.cli.render.task import render_task
-from tasker.client import Client
-from tasker.model import Task, TaskFilter, TaskId, TaskStatus
+from tasker.model import Task, TaskFilter, TaskStatus
 from tasker.template import load_templates
 
 TaskRef = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help='A task: its id, the beginning of it, or "last".',
+        help='A task: its id, a unique prefix, or "last".',
         autocompletion=complete_task,
     ),
 ]
 Result = Annotated[
     Any,
     typer.Option(
-        "--result", parser=parse_json, metavar="JSON|@FILE", help="What later steps get from it."
+        "--result", parser=parse_json, metavar="JSON|@FILE", help="Its result, for later steps."
     ),
 ]
 
@@ -60,10 +59,10 @@ async def list_tasks(
         ),
     ] = None,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
-    state: Annotated[
+    status: Annotated[
         Any,
         typer.Option(
-            "--status", "-s", parser=parse_status, metavar="STATE", autocompletion=complete_status
+            "--status", "-s", parser=parse_status, metavar="STATUS", autocompletion=complete_status
         ),
     ] = None,
     correlation_id: Annotated[str | None, typer.Option(metavar="ID")] = None,
@@ -83,17 +82,16 @@ async def list_tasks(
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=1000, metavar="N")] = 25,
 ) -> None:
     """List tasks, newest first."""
-
     name, version = None, None
     if template is not None:
         name, _, version = template.partition("@")
         space, _, name = name.rpartition(".")
         namespace = namespace or space or None
-    wanted = TaskFilter(
+    task_filter = TaskFilter(
         namespace=namespace,
         name=name,
         version=version or None,
-        status=state,
+        status=status,
         correlation_id=correlation_id,
         tag=tag,
         created_by=created_by,
@@ -102,9 +100,9 @@ async def list_tasks(
     )
     async with session.client() as client:
         if parent is not None:
-            wanted = replace(wanted, parent_id=await found(client, parent))
-        start = await found(client, after) if after is not None else None
-        tasks = await client.tasks(wanted, after=start, limit=limit + 1)
+            task_filter = replace(task_filter, parent_id=await find_task(client, parent))
+        start = await find_task(client, after) if after is not None else None
+        tasks = await client.tasks(task_filter, after=start, limit=limit + 1)
     following = tasks[limit - 1].id if len(tasks) > limit else None
     tasks = tasks[:limit]
     if session.as_json:
@@ -113,7 +111,7 @@ async def list_tasks(
     if tasks:
         print_table(session.out, tasks_table(session.out, tasks))
     else:
-        session.err.print("no such tasks")
+        session.err.print("no tasks match")
     if following:
         session.err.print(f"more: --after {following}", style="dim")
 
@@ -134,9 +132,8 @@ async def show(
 
     With --watch, the exit code is by the outcome: 0 complete, 1 failed or cancelled.
     """
-
     async with session.client() as client:
-        task_id = await found(client, task)
+        task_id = await find_task(client, task)
         if watch:
             await follow(client, task_id, session.display)
         detail = await read_detail(client, task_id)
@@ -177,16 +174,15 @@ async def create(
     correlation_id: Annotated[str | None, typer.Option(metavar="ID")] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeatable.")] = None,
     delay: Annotated[
-        Any, typer.Option(parser=parse_span, metavar="TIME", help="Start that much later.")
+        Any, typer.Option(parser=parse_span, metavar="TIME", help="Start after this time.")
     ] = None,
     deadline: Annotated[
         Any,
-        typer.Option(parser=parse_span, metavar="TIME", help="Most time from creation to end."),
+        typer.Option(parser=parse_span, metavar="TIME", help="Longest time from creation to end."),
     ] = None,
     reason: Reason = "",
 ) -> None:
     """Create a task, for workers to run."""
-
     name, files = name_and_files(template)
     async with session.client(create=bool(files)) as client:
         for one in load_templates(files):
@@ -209,14 +205,14 @@ async def create(
         return
     session.out.print(task.id)
     if not task.created:
-        session.err.print("the idempotency key had rows this task before", style="dim")
+        session.err.print("the idempotency key belongs to this existing task", style="dim")
 
 
 @command(app, "cancel", acts=True)
 async def cancel(session: Session, task: TaskRef, reason: Reason = "") -> None:
-    """Cancel an open task: nothing of it starts any more, and what runs may not settle."""
+    """Cancel an open task: no further step starts; running attempts are discarded."""
     async with session.client() as client:
-        changed = await client.cancel(await found(client, task), reason=reason)
+        changed = await client.cancel(await find_task(client, task), reason=reason)
     _print(session, changed)
 
 
@@ -236,10 +232,10 @@ async def retry(
     ] = False,
     reason: Reason = "",
 ) -> None:
-    """Try the failed steps of a task again: one more attempt each."""
+    """Try the failed steps of a task again, one more attempt each."""
     async with session.client() as client:
         changed = await client.retry(
-            await found(client, task), steps=step, reset_attempts=reset_attempts, reason=reason
+            await find_task(client, task), steps=step, reset_attempts=reset_attempts, reason=reason
         )
     _print(session, changed)
 
@@ -254,11 +250,13 @@ async def resolve(
     result: Result = None,
     reason: Reason = "",
 ) -> None:
-    """Declare a failed step done by other means, and go on; or a failed task as a whole."""
+    """Mark a failed step as done by other means and continue; or the whole task."""
     if step is None and result is not None:
-        raise typer.BadParameter("a task as a whole has none; name a step", param_hint="--result")
+        raise typer.BadParameter(
+            "a task has no result of its own; name a step", param_hint="--result"
+        )
     async with session.client() as client:
-        changed = await client.resolve(await found(client, task), step, result, reason=reason)
+        changed = await client.resolve(await find_task(client, task), step, result, reason=reason)
     _print(session, changed)
 
 
@@ -268,29 +266,18 @@ async def complete(
     task: TaskRef,
     step: Annotated[str, typer.Argument(metavar="STEP")],
     result: Annotated[
-        Any, typer.Option(parser=parse_json, metavar="JSON|@FILE", help="What it returned.")
+        Any, typer.Option(parser=parse_json, metavar="JSON|@FILE", help="The step's result.")
     ],
     reason: Reason = "",
 ) -> None:
     """Complete a step with a result, as if its handler had returned it."""
     async with session.client() as client:
-        changed = await client.complete(await found(client, task), step, result, reason=reason)
+        changed = await client.complete(await find_task(client, task), step, result, reason=reason)
     _print(session, changed)
 
 
-async def found(client: Client, reference: str) -> TaskId:
-    """Return the task that a reference means.
-
-    Raises:
-        NotFound: There is none, or several begin so.
-    """
-
-    return await find_task(client, reference)
-
-
 def _print(session: Session, task: Task) -> None:
-    """Say what became of a task."""
-
+    """Print a task's new status."""
     if session.as_json:
         session.document(task_document(task))
         return

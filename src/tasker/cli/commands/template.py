@@ -51,7 +51,6 @@ async def list_templates(
     name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
 ) -> None:
     """List the registered templates, all versions."""
-
     async with session.client() as client:
         stored = await client.templates(namespace, name)
 
@@ -85,12 +84,11 @@ async def list_templates(
 @command(app, "show")
 async def show(session: Session, template: Reference, handlers: Workflows = None) -> None:
     """Print a template's definition: YAML, or JSON with --json."""
-
-    found = await _found(session, template, handlers)
+    definition = await _find(session, template, handlers)
     if session.as_json:
-        session.document(to_document(found))
+        session.document(to_document(definition))
     else:
-        render_template(session.out, dump_yaml(found))
+        render_template(session.out, dump_yaml(definition))
 
 
 @command(app, "draw")
@@ -103,15 +101,14 @@ async def draw(
     ] = False,
 ) -> None:
     """Draw a template's graph."""
-
-    found = await _found(session, template, handlers)
+    definition = await _find(session, template, handlers)
     if session.as_json:
-        graph = {spec.name: list(spec.dependencies) for spec in found.steps}
-        session.document({"template": found.full_name, "dependencies": graph})
+        graph = {spec.name: list(spec.dependencies) for spec in definition.steps}
+        session.document({"template": definition.full_name, "dependencies": graph})
     elif mermaid:
-        session.out.print(graphs.mermaid(found), soft_wrap=True)
+        session.out.print(graphs.mermaid(definition), soft_wrap=True)
     else:
-        render_graph(session.out, found)
+        render_graph(session.out, definition)
 
 
 @command(app, "register", acts=True)
@@ -134,39 +131,36 @@ async def register(
     The same content again is fine. Other content under a version that exists is refused,
     with exit code 5; the other templates are registered nevertheless.
     """
-
     if not paths and not handlers:
         raise typer.BadParameter("name files, directories, or --handlers", param_hint="FILE")
     loaded = load(handlers or (), paths or ())
     async with session.client(create=True) as client:
-        told = [await _registered(client, template, replace) for template in loaded.templates]
+        outcomes = [await _registered(client, template, replace) for template in loaded.templates]
     if session.as_json:
-        session.document({"templates": told})
-    for one in told:
+        session.document({"templates": outcomes})
+    for one in outcomes:
         if "error" in one:
             session.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
         elif not session.as_json:
             waits = "" if one["status"] == "approved" else f" ({one['status']})"
             session.out.print(f"{one['outcome']}: {one['template']}{waits}")
-    return Exit.REFUSED if any("error" in one for one in told) else Exit.DONE
+    return Exit.REFUSED if any("error" in one for one in outcomes) else Exit.DONE
 
 
 async def _registered(client: Client, template: Template, replace: bool) -> dict[str, str]:
     """Register one template; return what came of it."""
-
-    told = {"template": template.full_name}
+    entry = {"template": template.full_name}
     try:
         registered = await client.register(template, replace=replace)
     except TaskRegistrationError as error:
-        return {**told, "outcome": "refused", "error": str(error)}
+        return {**entry, "outcome": "refused", "error": str(error)}
     status = registered.stored.status
     outcome = "registered" if registered.created else "unchanged"
-    return {**told, "outcome": outcome, "status": status.value}
+    return {**entry, "outcome": outcome, "status": status.value}
 
 
-async def _found(session: Session, reference: str, handlers: list[str] | None) -> Template:
+async def _find(session: Session, reference: str, handlers: list[str] | None) -> Template:
     """Find a template in a file, among workflows, or in the store."""
-
     if is_file(reference):
         return load_template(reference)
     if handlers:
@@ -206,12 +200,12 @@ async def status(
 ) -> None:
     """List versions of every status: who registered them, who decided, and why."""
     async with session.client() as client:
-        found = await client.template_statuses(namespace, name)
-    found = [one for one in found if not waiting or one.status == "pending_review"]
+        matches = await client.template_statuses(namespace, name)
+    matches = [one for one in matches if not waiting or one.status == "pending_review"]
     if session.as_json:
-        session.document({"versions": [_document(one) for one in found]})
-    elif found:
-        print_versions(session.out, found)
+        session.document({"versions": [_document(one) for one in matches]})
+    elif matches:
+        print_versions(session.out, matches)
     else:
         session.err.print("no such versions")
 
@@ -252,7 +246,6 @@ async def restore(session: Session, template: Version, reason: Reason = "") -> N
 
 def print_versions(console: Console, versions: Sequence[TemplateVersion]) -> None:
     """Show versions as a table."""
-
     now = datetime.now(UTC)
     rows = table("template", "version", "status", "registered", "by", "decided", "by", "reason")
     for one in versions:

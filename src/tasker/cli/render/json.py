@@ -30,7 +30,7 @@ def plain(value: Any) -> Any:
 def task_document(task: Task) -> dict[str, Any]:
     """Write a task."""
     document = {**plain(task), "template": str(task.template), **task.template._asdict()}
-    del document["created"]  # it tells of the call, not of the task
+    del document["created"]  # it describes the call, not the task
     return document
 
 

@@ -94,7 +94,7 @@ class StepProgress:
             self.state = "pending"
 
     def read(self, step: Step, now: float, clock: datetime) -> None:
-        """Take over what a store tells."""
+        """Take over the state in the store."""
         self.state, self.attempt = shown_status(step, clock), step.attempts
         self.error = error_line(step.error)
         self.since = self.due = None
@@ -153,7 +153,7 @@ class TaskProgress:
                 step.state = "cancelled" if state == "cancelled" else step.state
 
     def read(self, task: Task, now: float, clock: datetime) -> None:
-        """Take over what a store tells."""
+        """Take over the state in the store."""
         self.state = task.status.value
         self.began = now - (clock - task.created_at).total_seconds()
         if task.ended_at is not None:
@@ -181,7 +181,7 @@ class Renderer(Protocol):
         """An event was taken in; its task and step are as they are after it."""
 
     def changed(self, task: TaskProgress, step: StepProgress) -> None:
-        """A store told that a step is in another state than before."""
+        """A step's state in the store has changed."""
 
     def stop(self) -> None: ...
 
@@ -254,7 +254,7 @@ class Progress:
             self._take(event, at)
 
     def refresh(self, task: Task, steps: Iterable[Step]) -> None:
-        """Take over what a store tells of a task, for one that is followed by asking."""
+        """Take over a task's state in the store, for a task that is polled."""
         now, clock = time.monotonic(), datetime.now(UTC)
         with self.lock:
             followed = self._follow(task.id, task.template, task.correlation_id, now, "")
@@ -340,7 +340,7 @@ def _renderer(progress: Progress, console: Console, live: bool | None) -> Render
 
 
 class Lines:
-    """Implements `Renderer`. Each line tells the task, the step, and what happened."""
+    """Implements `Renderer`: one line per event, with task and step."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -368,24 +368,24 @@ class Lines:
             )
             return
         step = task.step(event.step)
-        told = _told(step, event)
-        if told:
-            self._line(task, step.state, told, step=step.name)
+        message = _message(step, event)
+        if message:
+            self._line(task, step.state, message, step=step.name)
 
     def changed(self, task: TaskProgress, step: StepProgress) -> None:
-        told = step.state + (_which(step) if step.attempt else "")
+        message = step.state + (_which(step) if step.attempt else "")
         self._line(
-            task, step.state, f"{told}: {step.error}" if step.error else told, step=step.name
+            task, step.state, f"{message}: {step.error}" if step.error else message, step=step.name
         )
 
-    def _line(self, task: TaskProgress, state: str, told: str, *, step: str = "") -> None:
+    def _line(self, task: TaskProgress, state: str, message: str, *, step: str = "") -> None:
         look = LOOKS[state]
         line = Text()
         line.append(look.plain if self._plain else look.symbol, style=look.style)
         line.append(f" {name_of(task)} ", style="dim")
         if step:
             line.append(f"{step} ")
-        line.append(told, style="" if state in ("pending", "in_progress") else look.style)
+        line.append(message, style="" if state in ("pending", "in_progress") else look.style)
         self._write(line)
 
     def _write(self, line: Text) -> None:
@@ -402,7 +402,7 @@ def blocked_line(event: LoopBlocked) -> str:
     return f"{who} blocks the event loop, for {duration(event.blocked_for)} so far"
 
 
-def _told(step: StepProgress, event: Event) -> str:
+def _message(step: StepProgress, event: Event) -> str:
     """Say what happened to a step."""
     match event:
         case StepStarted():
@@ -410,7 +410,7 @@ def _told(step: StepProgress, event: Event) -> str:
         case StepWaiting():
             return f"waits for task {event.awaits}"
         case SettleRefused():
-            return "was not this worker's any more: its outcome was dropped"
+            return "no longer belonged to this worker: its outcome was discarded"
         case StepSettled():
             return _outcome(step, event)
     return ""

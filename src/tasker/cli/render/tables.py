@@ -12,7 +12,7 @@ from tasker.cli.render.style import ago, clean, duration, is_plain, short, statu
 from tasker.model import StoredTemplate, Task, WorkerInfo
 
 _WIDE = 112  #: columns of a terminal that has room for whole ids
-_BEGINNING = 18  #: characters of an id that tell it from all others
+_BEGINNING = 18  #: characters of an id that identify it
 
 
 class Columns(Table):

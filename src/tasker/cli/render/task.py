@@ -125,7 +125,6 @@ def _show_json(console: Console, name: str, value: object, *, full: bool) -> Non
 
 def print_json(console: Console, value: object, *, indent: int = 0) -> None:
     """Print JSON, coloured on a terminal."""
-
     text = json.dumps(value, indent=2, ensure_ascii=False)
     text = "\n".join(" " * indent + line for line in text.splitlines())
     _print_code(console, text, "json")
@@ -350,13 +349,13 @@ def render_graph(console: Console, template: Template) -> None:
 def _policy(spec: StepSpec) -> str:
     """Say how often a step is tried, and how long an attempt may take."""
     retry = spec.retry
-    told = []
+    parts = []
     if retry.retryable and retry.max_attempts > 1:
         delay = duration(retry.initial_delay)
-        told.append(f"{retry.max_attempts} attempts, {retry.backoff} from {delay}")
+        parts.append(f"{retry.max_attempts} attempts, {retry.backoff} from {delay}")
     if spec.timeout is not None:
-        told.append(f"timeout {duration(spec.timeout)}")
-    return ", ".join(told).replace(".0 s", " s")
+        parts.append(f"timeout {duration(spec.timeout)}")
+    return ", ".join(parts).replace(".0 s", " s")
 
 
 _RESULTS = 5  #: results of last steps that are shown
@@ -410,8 +409,8 @@ def _print_results(console: Console, steps: Sequence[Step], template: Template) 
     """Show what the last steps returned: the task's result, as far as it has one."""
     by_no = {step.no: step for step in steps}
     last = [by_no[no] for no in Graph(template).sinks if no in by_no]
-    told = [step for step in last if step.result is not None][:_RESULTS]
-    for step in told:
+    results = [step for step in last if step.result is not None][:_RESULTS]
+    for step in results:
         most = max((console.width if console.is_terminal else 200) - len(step.name) - 6, 20)
         line = Text(f"  {step.name} ", style="bold")
         console.print(line.append(short(step.result, most), style="none"), soft_wrap=True)

@@ -1,5 +1,8 @@
 """`tasker db ...`"""
 
+import socket
+import time
+
 import pytest
 from tests.cli.conftest import Here, words
 
@@ -63,3 +66,18 @@ def test_a_wrong_length_of_time_is_refused(tasker: Here, span: str) -> None:
 
     assert 2 == ran.code
     assert "--older-than" in words(ran.err)
+
+
+def test_upgrade_waits_for_a_database_that_comes_later(tasker: Here) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    store = ("--store", f"postgresql://t:secret@127.0.0.1:{port}/t")
+    began = time.monotonic()
+    at_once = tasker("db", "upgrade", *store)
+    between = time.monotonic()
+    later = tasker("db", "upgrade", "--wait", "2s", *store)
+
+    assert (3, 3) == (at_once.code, later.code)
+    assert time.monotonic() - between > (between - began) + 1
+    assert "store_unavailable" in later.err
+    assert "secret" not in at_once.err + later.err

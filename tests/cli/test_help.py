@@ -1,8 +1,10 @@
 """Help, completion, version, and how quickly the command line is there."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +62,31 @@ def test_the_command_line_starts_without_what_it_may_not_need() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert "[]" == done.stdout.strip()
+
+
+def test_the_list_of_commands_has_the_first_line_of_each_one() -> None:
+    assert {name: entry.help for name, entry in ENTRIES.items()} == {
+        name: load_command(name).get_short_help_str(200) for name in ENTRIES
+    }
+
+
+def test_version_is_a_flag_too(tasker: Here) -> None:
+    assert tasker("--version").out.strip() == tasker("version").out.splitlines()[0]
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError(name='fastapi')")
+    done = subprocess.run(
+        [sys.executable, "-m", "tasker", "server"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 2 == done.returncode
+    assert "pip install 'tasker-workflows[server]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_version_is_told(tasker: Here) -> None:

@@ -280,3 +280,55 @@ def test_what_others_wrote_cannot_command_the_terminal(tasker: Here) -> None:
     told = tasker("task", "show", created).out + tasker("task", "list").out
     assert "\x1b" not in told
     assert "red �[31m" in told
+
+
+def test_failed_tasks_are_retried_by_filter_after_a_dry_run(tasker: Here, failed: str) -> None:
+    dry = tasker("task", "retry", "--template", "shop.sell", "--dry-run")
+    retried = tasker(
+        "task", "retry", "--template", "sell", "--since", "1h", "--as", "ann", "--json"
+    )
+    again = tasker("task", "retry", "--template", "shop.sell")
+
+    assert (0, "would retry 1 task") == (dry.code, dry.out.splitlines()[-1])
+    assert [failed] == [task["id"] for task in retried.document["tasks"]]
+    assert "retried 0 tasks of 0" == again.out.strip()
+    assert "ann" == tasker("task", "show", failed, "--json").document["audit"][0]["actor"]
+
+
+def test_open_tasks_are_cancelled_by_filter(tasker: Here, done: str) -> None:
+    tasker("task", "create", "shop.sell", "-c", '{"sku": "mug"}', "--tag", "old")
+    cancelled = tasker("task", "cancel", "--tag", "old")
+
+    assert (0, "cancelled 1 task of 1") == (cancelled.code, cancelled.out.strip())
+    assert "complete" == tasker("task", "show", done, "--json").document["status"]
+
+
+@pytest.mark.parametrize("verb", ["retry", "cancel"])
+def test_an_action_without_id_and_filter_is_refused(tasker: Here, done: str, verb: str) -> None:
+    assert 2 == tasker("task", verb).code
+    assert 2 == tasker("task", verb, done, "--tag", "x").code
+
+
+def test_a_failed_task_says_at_once_which_step_failed_and_why(tasker: Here, failed: str) -> None:
+    shown = tasker("task", "show", failed).out
+
+    assert "step 'charge' failed: the card is expired (CARD_EXPIRED)" in shown
+
+
+def test_the_timeline_tells_queued_running_and_backoff_apart(tasker: Here, done: str) -> None:
+    shown = tasker("task", "show", done, "--timeline")
+    steps = tasker("task", "show", done, "--timeline", "--json").document["timeline"]
+    charge = next(step for step in steps if step["step"] == "charge")
+
+    assert ["step", "started", "after", "queued", "ran", "backoff", "parked"] in [
+        line.split() for line in shown.out.splitlines()
+    ]
+    assert 0.01 <= charge["backoff"] < 5
+    assert 0 == charge["parked"]
+
+
+def test_a_word_as_json_is_refused_with_the_quotes_it_needs(tasker: Here, failed: str) -> None:
+    ran = tasker("task", "complete", failed, "charge", "--result", "yes")
+
+    assert 2 == ran.code
+    assert """for a text write '"yes"'""" in words(ran.err)

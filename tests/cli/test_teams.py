@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from tests.cli.conftest import Here
+from tests.cli.conftest import Here, words
 
 SARAH, MARCUS, JAKE = "sarah@growthcorp.com", "marcus@growthcorp.com", "jake@growthcorp.com"
 POLICIES = f"""
@@ -217,3 +217,19 @@ def test_a_key_that_may_do_nothing_is_refused(tasker: Here) -> None:
         ran = tasker("key", "create", "ci", *arguments)
         assert (2, "") == (ran.code, ran.out)
     assert "tasks:create" in tasker("key", "create", "x", "-s", "tasks:crate", "-n", "p").err
+
+
+def test_a_key_with_an_unknown_role_is_refused(tasker: Here) -> None:
+    ran = tasker("key", "create", "program", "--role", "viewwer", "-n", "*")
+
+    assert 2 == ran.code
+    assert "unknown role 'viewwer'; did you mean 'viewer'?" in words(ran.err)
+    assert not (tasker.project.root / ".tasker").exists()
+
+
+def test_a_key_may_have_a_role_of_the_settings(tasker: Here) -> None:
+    tasker.project.write(
+        "tasker.toml", '[auth]\nenabled = false\n[auth.roles]\nwizard = ["tasks:read"]\n'
+    )
+
+    assert 0 == tasker("key", "create", "program", "--role", "wizard", "-n", "*").code

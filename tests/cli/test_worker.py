@@ -4,9 +4,11 @@ import os
 import re
 import shlex
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
+import urllib.request
 from contextlib import closing
 
 import pytest
@@ -175,3 +177,26 @@ def _pid(line: str) -> int:
     found = re.search(r"pid=(\d+)", line)
     assert found is not None
     return int(found[1])
+
+
+def test_each_process_serves_its_metrics_at_a_port_of_its_own(slow: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    flags = ("--processes", "2", "--metrics", f"127.0.0.1:{port}")
+    with slow.starting("worker", "-H", "slow.py", *flags) as worker:
+        for _ in range(2):
+            worker.until("worker_started")
+        for own in (port, port + 1):
+            with urllib.request.urlopen(f"http://127.0.0.1:{own}/metrics", timeout=60) as response:
+                assert "tasker_" in response.read().decode()
+        worker.send(signal.SIGTERM)
+        assert 0 == worker.end()
+
+
+def test_a_process_that_is_refused_its_settings_ends_the_others(slow: Project) -> None:
+    """Starting it again would not help: the second port is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1] - 1
+        flags = ("--processes", "2", "--metrics", f"127.0.0.1:{port}")
+        with slow.starting("worker", "-H", "slow.py", *flags) as worker:
+            assert 2 == worker.end()

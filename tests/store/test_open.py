@@ -51,6 +51,9 @@ def test_a_sqlite_url_says_where(url: str, path: Path | None, synchronous: str) 
         ("postgresql://u:sec:ret@h:port/d", "port"),
         ("postgresql://u:secret/x@h/d", "port"),
         ("postgresql://u:secret@[h/d", "host"),
+        ("postgresql://u:12/secret@h/d", "percent-encoded"),
+        ("postgresql://u:p@secret/w#rd@h/d", "percent-encoded"),
+        ("postgresql://u:p#secret@h/d", "percent-encoded"),
     ],
 )
 def test_a_wrong_url_is_told(url: str, told: str) -> None:

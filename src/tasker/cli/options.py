@@ -71,7 +71,7 @@ def parse_json(text: Any) -> Any:
     try:
         return codec.parse(content, what=source, limit=CONTEXT_LIMIT)
     except InvalidInput as error:
-        raise typer.BadParameter(_pointed(str(error), content)) from None
+        raise typer.BadParameter(_pointed(str(error), content) + _quoted(text)) from None
     except TooLarge as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -100,6 +100,11 @@ def _content(text: str) -> tuple[str, bytes]:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise typer.BadParameter(f"cannot read {name}: {why}") from None
+
+
+def _quoted(text: str) -> str:
+    """Suggest a text in JSON's quotes, in the shell's, if one word was given without."""
+    return f"; for a text write '\"{text}\"'" if re.fullmatch(r"[\w .:/@-]+", text) else ""
 
 
 def _pointed(message: str, content: bytes) -> str:

@@ -16,6 +16,7 @@ LAST = "last"
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PREFIX = re.compile(r"[0-9a-f]{4,31}")
+_CHILDREN = 50  #: tasks that a task created, the newest
 _PAUSE = 0.25  #: seconds between polls
 
 
@@ -65,6 +66,7 @@ async def read_detail(client: Client, task_id: TaskId) -> TaskDetail:
         steps=await client.steps(task_id),
         history=await client.history(task_id),
         audit=await client.audit(task_id),
+        children=await client.tasks(TaskFilter(parent_id=task_id), limit=_CHILDREN),
     )
 
 

@@ -1,5 +1,8 @@
 """`tasker db ...`: the store's schema, and what is kept in it."""
 
+import asyncio
+import logging
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -11,16 +14,45 @@ from tasker.cli.options import parse_span
 from tasker.cli.render.json import plain
 from tasker.cli.render.style import print_table
 from tasker.cli.render.tables import workers_table
+from tasker.errors import StoreUnavailable
 from tasker.store.open import make_store
 
+log = logging.getLogger("tasker.cli")
+
+_RETRY_S = 1.0  #: between tries to reach the database
 _BATCH = 1000  #: tasks deleted per transaction
 
 app = group("The store: its schema, its workers, its old tasks.")
 
 
 @command(app, "upgrade")
-async def upgrade(session: Session) -> None:
+async def upgrade(
+    session: Session,
+    wait: Annotated[
+        Any,
+        typer.Option(
+            "--wait",
+            parser=parse_span,
+            metavar="TIME",
+            help="Try again for this long while the database is unreachable, as 60s.",
+        ),
+    ] = None,
+) -> None:
     """Bring the schema up to date. Safe to repeat, and while workers of this release run."""
+    deadline = time.monotonic() + (wait.total_seconds() if wait else 0)
+    while True:
+        try:
+            await _upgrade(session)
+        except StoreUnavailable as error:
+            if time.monotonic() + _RETRY_S > deadline:
+                raise
+            log.warning("store_unavailable", extra={"error": str(error)})
+            await asyncio.sleep(_RETRY_S)
+        else:
+            return
+
+
+async def _upgrade(session: Session) -> None:
     async with make_store(session.store_url) as store:
         before = await store.schema_status()
         after = before if before.ready else await store.upgrade()
@@ -35,9 +67,9 @@ async def upgrade(session: Session) -> None:
 
 @command(app, "status")
 async def status(session: Session) -> Exit:
-    """Return how far the schema is, and who works on it.
+    """Show the schema version and the workers.
 
-    Exit code: 0 when the schema is the one that this release works with, else 3.
+    Exit code: 0 if the schema is this release's, else 3.
     """
     require_existing(session.store_url)
     async with make_store(session.store_url) as store:

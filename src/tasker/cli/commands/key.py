@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from tasker.cli.app import Session, command, group
+from tasker.cli.config import load_config
 from tasker.cli.options import Reason, parse_span
 from tasker.cli.render.style import ago, clean, print_table
 from tasker.cli.render.tables import table
@@ -55,7 +56,7 @@ async def create(
     """Make an API key, and print it: this once, as only its hash is stored."""
     if not (scopes or roles) or not namespaces:
         raise typer.BadParameter("a key needs a --scope or --role, and a --namespace")
-    _warn_unknown_roles(session, roles or ())
+    _require_known_roles(roles or ())
     key = new_key()
     span: timedelta | None = expires
     new = NewApiKey(
@@ -82,15 +83,17 @@ async def create(
     )
 
 
-def _warn_unknown_roles(session: Session, roles: Sequence[str]) -> None:
-    """Warn of roles that are not built in: only a server's settings define them."""
+def _require_known_roles(roles: Sequence[str]) -> None:
+    """Raise BadParameter for a role that is neither built in nor in the settings file."""
+    if set(roles) <= set(ROLES):
+        return
+    known = sorted({*ROLES, *load_config(None, {}).auth.roles})
     for role in roles:
-        if role not in ROLES:
-            session.err.print(
-                f"The role {role!r} is not built in{did_you_mean(role, ROLES) or '.'}"
-                " It gives nothing unless [auth.roles] of the server has it.",
-                style="yellow",
-                soft_wrap=True,
+        if role not in known:
+            raise typer.BadParameter(
+                f"unknown role {role!r}{did_you_mean(role, known)}; known: {', '.join(known)}."
+                " Roles of your own go into [auth.roles] of tasker.toml",
+                param_hint="--role",
             )
 
 

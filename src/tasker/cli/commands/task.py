@@ -1,5 +1,6 @@
 """`tasker task ...`: lists and shows tasks, and acts on them."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -21,10 +22,13 @@ from tasker.cli.options import (
 )
 from tasker.cli.reading import find_task, follow, read_detail
 from tasker.cli.render.json import plain, task_document
-from tasker.cli.render.style import is_plain, print_table, status_text
+from tasker.cli.render.style import counted, is_plain, print_table, status_text
 from tasker.cli.render.tables import tasks_table
-from tasker.cli.render.task import render_task
-from tasker.model import Task, TaskFilter, TaskStatus
+from tasker.cli.render.task import TaskDetail, render_task
+from tasker.cli.render.timeline import StepTimes, step_times, timeline_document
+from tasker.client import Client
+from tasker.errors import Refused
+from tasker.model import Task, TaskFilter, TaskId, TaskStatus
 from tasker.template import load_templates
 
 TaskRef = Annotated[
@@ -35,6 +39,44 @@ TaskRef = Annotated[
         autocompletion=complete_task,
     ),
 ]
+OptionalTaskRef = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ID]",
+        help='A task: its id, a unique prefix, or "last". Without: the filters choose.',
+        autocompletion=complete_task,
+    ),
+]
+TemplateFilter = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        "-t",
+        metavar="NAME",
+        help="name, namespace.name, either with @version.",
+        autocompletion=complete_template,
+    ),
+]
+NamespaceFilter = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")]
+TagFilter = Annotated[str | None, typer.Option("--tag", metavar="TAG")]
+CorrelationFilter = Annotated[str | None, typer.Option("--correlation-id", metavar="ID")]
+Since = Annotated[
+    Any,
+    typer.Option(
+        "--since",
+        parser=parse_instant,
+        metavar="TIME",
+        help='Created since then: "2h" ago, or "2026-01-31".',
+    ),
+]
+Until = Annotated[
+    Any,
+    typer.Option("--until", parser=parse_instant, metavar="TIME", help="Created before then."),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", metavar="", help="Only list and count the tasks that match."),
+]
 Result = Annotated[
     Any,
     typer.Option(
@@ -42,61 +84,38 @@ Result = Annotated[
     ),
 ]
 
+MAX_BULK = 1000  #: tasks that one command cancels or retries
+
 app = group("List tasks, show them, and act on them.")
 
 
 @command(app, "list")
 async def list_tasks(
     session: Session,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            "--template",
-            "-t",
-            metavar="NAME",
-            help="name, namespace.name, either with @version.",
-            autocompletion=complete_template,
-        ),
-    ] = None,
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+    template: TemplateFilter = None,
+    namespace: NamespaceFilter = None,
     status: Annotated[
         Any,
         typer.Option(
             "--status", "-s", parser=parse_status, metavar="STATUS", autocompletion=complete_status
         ),
     ] = None,
-    correlation_id: Annotated[str | None, typer.Option(metavar="ID")] = None,
+    correlation_id: CorrelationFilter = None,
     parent: Annotated[
         str | None, typer.Option(metavar="ID", help="Tasks that this task created.")
     ] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG")] = None,
+    tag: TagFilter = None,
     created_by: Annotated[str | None, typer.Option(metavar="NAME")] = None,
-    since: Annotated[
-        Any,
-        typer.Option(parser=parse_instant, metavar="TIME", help='"2h" ago, or "2026-01-31".'),
-    ] = None,
-    until: Annotated[Any, typer.Option(parser=parse_instant, metavar="TIME")] = None,
+    since: Since = None,
+    until: Until = None,
     after: Annotated[
         str | None, typer.Option(metavar="ID", help="Tasks older than this one: the next page.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=1000, metavar="N")] = 25,
 ) -> None:
     """List tasks, newest first."""
-    name, version = None, None
-    if template is not None:
-        name, _, version = template.partition("@")
-        space, _, name = name.rpartition(".")
-        namespace = namespace or space or None
-    task_filter = TaskFilter(
-        namespace=namespace,
-        name=name,
-        version=version or None,
-        status=status,
-        correlation_id=correlation_id,
-        tag=tag,
-        created_by=created_by,
-        created_after=since,
-        created_before=until,
+    task_filter = _filter(
+        template, namespace, status, tag, correlation_id, since, until, created_by
     )
     async with session.client() as client:
         if parent is not None:
@@ -127,6 +146,14 @@ async def show(
     watch: Annotated[
         bool, typer.Option("--watch", "-w", metavar="", help="Follow the task until it ends.")
     ] = False,
+    timeline: Annotated[
+        bool,
+        typer.Option(
+            "--timeline",
+            metavar="",
+            help="Where its time went: queued, running, in backoff, parked, per step.",
+        ),
+    ] = False,
 ) -> Exit:
     """Show a task: its steps and their graph, attempts, errors, what operators did.
 
@@ -144,10 +171,12 @@ async def show(
                 "steps": plain(detail.steps),
                 "attempts": plain(detail.history),
                 "audit": plain(detail.audit),
+                "children": [task_document(child) for child in detail.children],
+                **({"timeline": timeline_document(_times(detail))} if timeline else {}),
             }
         )
     else:
-        render_task(session.out, detail, full=full)
+        render_task(session.out, detail, full=full, timeline=timeline)
     failed = watch and detail.task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED)
     return Exit.FAILED if failed else Exit.DONE
 
@@ -209,17 +238,43 @@ async def create(
 
 
 @command(app, "cancel", acts=True)
-async def cancel(session: Session, task: TaskRef, reason: Reason = "") -> None:
-    """Cancel an open task: no further step starts; running attempts are discarded."""
+async def cancel(
+    session: Session,
+    task: OptionalTaskRef = None,
+    template: TemplateFilter = None,
+    namespace: NamespaceFilter = None,
+    tag: TagFilter = None,
+    correlation_id: CorrelationFilter = None,
+    since: Since = None,
+    until: Until = None,
+    dry_run: DryRun = False,
+    reason: Reason = "",
+) -> Exit:
+    """Cancel an open task, or all open tasks that match filters.
+
+    No further step starts; running attempts are discarded. With filters in place of an ID
+    it cancels at most 1,000 tasks; --dry-run counts them first. Exit code: 5 if a task could
+    not be cancelled.
+    """
+    task_filter = _filter(template, namespace, None, tag, correlation_id, since, until)
+    statuses = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
     async with session.client() as client:
-        changed = await client.cancel(await find_task(client, task), reason=reason)
-    _print(session, changed)
+        if task is not None:
+            _require_no_filter(task_filter)
+            _print(session, await client.cancel(await find_task(client, task), reason=reason))
+            return Exit.DONE
+        tasks = await _matching(client, task_filter, statuses)
+
+        async def act(one: Task) -> Task:
+            return await client.cancel(one.id, reason=reason)
+
+        return await _each(session, "cancel", tasks, act, dry_run=dry_run)
 
 
 @command(app, "retry", acts=True)
 async def retry(
     session: Session,
-    task: TaskRef,
+    task: OptionalTaskRef = None,
     step: Annotated[
         list[str] | None,
         typer.Option("--step", metavar="NAME", help="Only this step; repeatable. Default: all."),
@@ -230,14 +285,34 @@ async def retry(
             "--reset-attempts", metavar="", help="All attempts of the policy again, not just one."
         ),
     ] = False,
+    template: TemplateFilter = None,
+    namespace: NamespaceFilter = None,
+    tag: TagFilter = None,
+    correlation_id: CorrelationFilter = None,
+    since: Since = None,
+    until: Until = None,
+    dry_run: DryRun = False,
     reason: Reason = "",
-) -> None:
-    """Try the failed steps of a task again, one more attempt each."""
+) -> Exit:
+    """Try the failed steps of a task again, or of all failed tasks that match filters.
+
+    Each step gets one more attempt. With filters in place of an ID it retries at most 1,000
+    tasks; --dry-run counts them first. Exit code: 5 if a task could not be retried.
+    """
+    task_filter = _filter(template, namespace, None, tag, correlation_id, since, until)
     async with session.client() as client:
-        changed = await client.retry(
-            await find_task(client, task), steps=step, reset_attempts=reset_attempts, reason=reason
-        )
-    _print(session, changed)
+
+        async def act(task_id: TaskId) -> Task:
+            return await client.retry(
+                task_id, steps=step, reset_attempts=reset_attempts, reason=reason
+            )
+
+        if task is not None:
+            _require_no_filter(task_filter)
+            _print(session, await act(await find_task(client, task)))
+            return Exit.DONE
+        tasks = await _matching(client, task_filter, (TaskStatus.ERROR,))
+        return await _each(session, "retry", tasks, lambda one: act(one.id), dry_run=dry_run)
 
 
 @command(app, "resolve", acts=True)
@@ -274,6 +349,102 @@ async def complete(
     async with session.client() as client:
         changed = await client.complete(await find_task(client, task), step, result, reason=reason)
     _print(session, changed)
+
+
+def _filter(
+    template: str | None,
+    namespace: str | None,
+    status: TaskStatus | None,
+    tag: str | None,
+    correlation_id: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    created_by: str | None = None,
+) -> TaskFilter:
+    """Make a filter of the options; a template is `name`, `namespace.name`, or with @version."""
+    name, _, version = (template or "").partition("@")
+    space, _, name = name.rpartition(".")
+    return TaskFilter(
+        namespace=namespace or space or None,
+        name=name or None,
+        version=version or None,
+        status=status,
+        correlation_id=correlation_id,
+        tag=tag,
+        created_by=created_by,
+        created_after=since,
+        created_before=until,
+    )
+
+
+def _require_no_filter(task_filter: TaskFilter) -> None:
+    if task_filter != TaskFilter():
+        raise typer.BadParameter("give an ID or filters, not both", param_hint="ID")
+
+
+async def _matching(
+    client: Client, task_filter: TaskFilter, statuses: Sequence[TaskStatus]
+) -> list[Task]:
+    """Return the tasks of these statuses that match.
+
+    Raises:
+        BadParameter: No filter is set, or more than 1,000 tasks match.
+    """
+    if task_filter == TaskFilter():
+        raise typer.BadParameter("give an ID, or filters such as --template and --since")
+    matches: list[Task] = []
+    for status in statuses:
+        after: TaskId | None = None
+        while len(matches) <= MAX_BULK:
+            page = await client.tasks(replace(task_filter, status=status), after=after, limit=500)
+            matches += page
+            if len(page) < 500:
+                break
+            after = page[-1].id
+    if len(matches) > MAX_BULK:
+        raise typer.BadParameter(f"more than {MAX_BULK:,} tasks match; narrow the filters")
+    return matches
+
+
+async def _each(
+    session: Session,
+    verb: str,
+    tasks: Sequence[Task],
+    act: Callable[[Task], Awaitable[Task]],
+    *,
+    dry_run: bool,
+) -> Exit:
+    """Act on each task; report those that refused, which changed their status meanwhile."""
+    refused: list[dict[str, str]] = []
+    changed: list[Task] = []
+    for task in () if dry_run else tasks:
+        try:
+            changed.append(await act(task))
+        except Refused as error:
+            refused.append({"id": task.id, "error": str(error)})
+    if session.as_json:
+        session.document(
+            {
+                "matches": len(tasks),
+                "dry_run": dry_run,
+                "tasks": [task_document(one) for one in (tasks if dry_run else changed)],
+                "refused": refused,
+            }
+        )
+    elif dry_run:
+        if tasks:
+            print_table(session.out, tasks_table(session.out, tasks))
+        session.out.print(f"would {verb} {counted('task', len(tasks))}")
+    else:
+        for one in refused:
+            session.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
+        done = {"cancel": "cancelled", "retry": "retried"}[verb]
+        session.out.print(f"{done} {counted('task', len(changed))} of {len(tasks):,}")
+    return Exit.REFUSED if refused else Exit.DONE
+
+
+def _times(detail: TaskDetail) -> list[StepTimes]:
+    return step_times(detail.task, detail.steps, detail.history, datetime.now(UTC))
 
 
 def _print(session: Session, task: Task) -> None:

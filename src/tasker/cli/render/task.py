@@ -28,7 +28,8 @@ from tasker.cli.render.style import (
     status_text,
     symbol,
 )
-from tasker.cli.render.tables import is_narrow, table
+from tasker.cli.render.tables import is_narrow, table, tasks_table
+from tasker.cli.render.timeline import counted_attempts, step_times, timeline_table
 from tasker.graph import Graph
 from tasker.model import (
     Attempt,
@@ -61,21 +62,34 @@ class TaskDetail:
     steps: Sequence[Step]
     history: Sequence[Attempt]
     audit: Sequence[AuditEntry]
+    children: Sequence[Task] = ()
 
 
-def render_task(console: Console, detail: TaskDetail, *, full: bool) -> None:
+def render_task(
+    console: Console, detail: TaskDetail, *, full: bool, timeline: bool = False
+) -> None:
     """Show a task: its facts, its graph with states, its attempts, what operators did.
 
     Args:
         console: Where to.
         detail: What to show.
         full: Whether everything is shown, uncut.
+        timeline: Whether the time of each step is shown.
     """
     console.print(_headline(console, detail.task))
-    print_table(console, _facts(detail.task))
+    print_table(console, _facts(detail))
     _show_json(console, "context", detail.task.context, full=full)
     console.print()
     _print_steps(console, detail, full=full)
+    if timeline:
+        times = step_times(detail.task, detail.steps, detail.history, datetime.now(UTC))
+        console.print()
+        console.print(Text("Timeline", style="bold"))
+        print_table(console, timeline_table(times))
+    if detail.children:
+        console.print()
+        console.print(Text("Tasks it created", style="bold"))
+        print_table(console, tasks_table(console, detail.children))
     if full or any(attempt.outcome not in _PLAIN_STORY for attempt in detail.history):
         _print_attempts(console, detail.history, full=full)
     if detail.audit:
@@ -91,8 +105,9 @@ def _headline(console: Console, task: Task) -> Text:
     return line.append(f"  {task.template}", style="bold")
 
 
-def _facts(task: Task) -> Table:
-    """Return what is remarkable about a task, beyond its state."""
+def _facts(detail: TaskDetail) -> Table:
+    """Return the facts about a task that are set."""
+    task = detail.task
     facts = table("", "")
     facts.show_header = False
     took = duration((task.ended_at or datetime.now(UTC)) - task.created_at)
@@ -107,11 +122,22 @@ def _facts(task: Task) -> Table:
         ("correlation", "" if task.correlation_id == task.id else clean(task.correlation_id)),
         ("idempotency key", clean(task.idempotency_key or "")),
         ("tags", clean(", ".join(task.tags))),
-        ("error", error_line(task.error)),
+        ("error", why_failed(detail.steps) or error_line(task.error)),
     ):
         if value:
             facts.add_row(Text(f"  {name}", style="dim"), Text(value))
     return facts
+
+
+def why_failed(steps: Sequence[Step]) -> str:
+    """Return the failed step and its error in one line, with the number of further ones."""
+    failed = [step for step in steps if step.status is StepStatus.ERROR]
+    if not failed:
+        return ""
+    first, code = failed[0], (failed[0].error or {}).get("code")
+    reason = f"step {first.name!r} failed: {error_line(first.error)}"
+    reason += f" ({clean(code)})" if code else ""
+    return reason + (f", and {counted('other step', len(failed) - 1)}" if failed[1:] else "")
 
 
 def _show_json(console: Console, name: str, value: object, *, full: bool) -> None:
@@ -153,7 +179,7 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
         step = steps[spec.name]
         return [
             status_text(shown_status(step, now), plain=plain)[2:],
-            _tries(step, spec),
+            _attempts_of(step, spec, detail.history),
             Text(duration(_took(step, now)), style="dim"),
             _note(step, now),
         ]
@@ -207,12 +233,14 @@ def _remarkable(steps: Sequence[Step]) -> list[Step]:
     return sorted(ranked[:MOST], key=lambda step: step.no)
 
 
-def _tries(step: Step, spec: StepSpec) -> Text:
-    if not step.attempts:
+def _attempts_of(step: Step, spec: StepSpec, history: Sequence[Attempt]) -> Text:
+    """Return the attempts that count, of those allowed."""
+    attempts = counted_attempts(step, history)
+    if not attempts:
         return Text()
     most = spec.retry.max_attempts if spec.retry.retryable else 1
-    text = f"{step.attempts}/{most}" if step.attempts <= most else str(step.attempts)
-    return Text(text, style="yellow" if step.attempts > 1 else "dim")
+    text = f"{attempts}/{most}" if attempts <= most else str(attempts)
+    return Text(text, style="yellow" if attempts > 1 else "dim")
 
 
 def _took(step: Step, now: datetime) -> timedelta | None:
@@ -229,7 +257,9 @@ def _note(step: Step, now: datetime) -> Text:
         return Text(f"again {ago(step.run_at, now)}: {error_line(step.error)}", style=style)
     if step.error:
         return Text(error_line(step.error), style=style)
-    if step.status == "in_progress":
+    if step.status is StepStatus.WAITING:
+        return Text("waits for another task", style=style)
+    if step.status is StepStatus.IN_PROGRESS:
         return Text(f"on {clean(step.worker)}" if step.worker else "", style="dim")
     if step.run_at is not None and step.run_at > now:
         return Text(f"starts {ago(step.run_at, now)}", style=style)

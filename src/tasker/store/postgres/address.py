@@ -48,8 +48,13 @@ class Address(NamedTuple):
         except ValueError:  # whose text may show a part of the password
             raise InvalidSettings(
                 "the port in the store URL is no number from 0 to 65535;"
-                " a password with special characters must be quoted, as in %40 for @"
+                " a password with special characters must be percent-encoded, as in %40 for @"
             ) from None
+        if parts.fragment or "@" in parts.path + parts.query or (parts.netloc.count("@") > 1):
+            raise InvalidSettings(
+                "the store URL has a '#', or an '@' after its host: a password with special"
+                " characters must be percent-encoded, as in %40 for @ and %23 for #"
+            )
         where = (parts.hostname or "") + (f":{port}" if port else "")
         user = f"{quote(unquote(parts.username))}@" if parts.username else ""
         rest = urlencode({key: value for key, value in query.items() if "password" not in key})

@@ -164,13 +164,51 @@ def test_what_is_wrong_is_said_once_however_many_processes(project: Project) -> 
     assert 1 == ran.err.count("error: nosuch.py does not exist")
 
 
-def test_a_step_without_a_handler_stops_the_start(tasker: Here) -> None:
-    source = (tasker.project.root / "shop.py").read_text()
-    tasker.project.write("part.py", source.replace("def ship", "def s"))
-    ran = tasker("worker", "-H", "part.py", "-T", "sell.yaml")
+def test_a_step_without_a_handler_is_left_to_others_with_a_warning(project: Project) -> None:
+    source = (project.root / "shop.py").read_text()
+    project.write("part.py", source.replace("def ship", "def shipp"))
+    with project.starting("worker", "-H", "part.py", "-T", "sell.yaml") as worker:
+        warning = worker.until("step_without_handler")
+        worker.until("worker_started")
+        created = project.tasker("task", "create", "shop.sell", "-c", '{"sku": "mug"}')
+        assert 0 == created.code, created.err
+        for ended in range(60):
+            steps = project.tasker("task", "show", "last", "--json").document["steps"]
+            statuses = {step["name"]: step["status"] for step in steps}
+            if statuses["charge"] == statuses["pack"] == "complete":
+                break
+            assert ended < 59, statuses
+        done = project.tasker("task", "complete", "last", "ship", "--result", '"by hand"')
+        worker.send(signal.SIGTERM)
+        assert 0 == worker.end()
+
+    assert "step=ship" in warning
+    assert "did you mean 'shipp'?" in warning
+    assert "complete  shop.sell@1.0.0" in done.out
+
+
+def test_a_broken_file_in_a_folder_of_templates_stops_only_itself(project: Project) -> None:
+    (project.root / "shared").mkdir()
+    (project.root / "sell.yaml").rename(project.root / "shared" / "sell.yaml")
+    project.write("shared/broken.yaml", "name: x\nsteps: 7\n")
+    with project.starting("worker", "-H", "shop.py", "-T", "shared") as worker:
+        skipped = worker.until("template_file_skipped")
+        worker.until("worker_started")
+        listed = project.tasker("template", "list", "--json").document["templates"]
+        worker.send(signal.SIGTERM)
+        assert 0 == worker.end()
+
+    assert "ERROR" in skipped
+    assert "shared/broken.yaml:2" in skipped
+    assert ["sell"] == [template["name"] for template in listed]
+
+
+def test_a_broken_file_that_is_named_stops_the_start(tasker: Here) -> None:
+    tasker.project.write("broken.yaml", "name: x\nsteps: 7\n")
+    ran = tasker("worker", "-H", "shop.py", "-T", "broken.yaml")
 
     assert 2 == ran.code
-    assert "shop.sell@1.0.0, step ship: there is no handler 'ship'" in ran.err
+    assert "broken.yaml:2" in ran.err
 
 
 def _pid(line: str) -> int:

@@ -1,17 +1,20 @@
 """Loads handlers and templates and handles signals, for commands with a worker."""
 
 import asyncio
+import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tasker.errors import HandlerNotFound, InvalidInput
+from tasker.errors import HandlerNotFound, InvalidInput, InvalidTemplate
 from tasker.handlers import Handlers
 from tasker.model import Template
 from tasker.template import load_template, load_templates
+
+log = logging.getLogger("tasker.cli")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -25,20 +28,37 @@ class Loaded(NamedTuple):
     templates: list[Template]  #: those of files, and those of workflows among the handlers
 
 
-def load(sources: Iterable[str], paths: Iterable[Path], *, reload: bool = False) -> Loaded:
+def load(
+    sources: Iterable[str],
+    paths: Sequence[Path],
+    *,
+    reload: bool = False,
+    skip_broken: bool = False,
+) -> Loaded:
     """Import handlers and read templates.
 
     Args:
         sources: Modules, files and directories with handlers: see `Handlers.of`.
         paths: Template files, and directories of them.
         reload: Whether modules are imported again.
+        skip_broken: Whether a wrong file in a directory is logged and left out, so that it
+            does not stop the other teams' templates; a file named by itself is an error.
 
     Raises:
         HandlerImportError: A module cannot be imported.
         InvalidTemplate: It lists all problems.
     """
     handlers = Handlers.of(*sources, reload=reload)
-    templates = [*load_templates(paths), *handlers.templates()]
+    named = {str(path) for path in paths if not path.is_dir()}
+
+    def skip(file: Path, error: InvalidTemplate) -> None:
+        if str(file) in named:
+            raise error
+        problems = "; ".join(str(problem) for problem in error.problems)
+        log.error("template_file_skipped", extra={"file": str(file), "problems": problems})
+
+    files = load_templates(paths, on_broken=skip if skip_broken else None)
+    templates = [*files, *handlers.templates()]
     return Loaded(handlers, list({template.key: template for template in templates}.values()))
 
 

@@ -1,6 +1,6 @@
 """Templates from files and texts."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 
@@ -39,7 +39,10 @@ def load_template(path: str | PathLike[str], *, limit: int = MAX_BYTES) -> Templ
 
 
 def load_templates(
-    paths: Iterable[str | PathLike[str]], *, limit: int = MAX_BYTES
+    paths: Iterable[str | PathLike[str]],
+    *,
+    limit: int = MAX_BYTES,
+    on_broken: Callable[[Path, InvalidTemplate], None] | None = None,
 ) -> list[Template]:
     """Read all templates of files and directories; a file may hold several documents.
 
@@ -47,6 +50,7 @@ def load_templates(
         paths: Files of any name, and directories, in which all `*.yaml` and `*.yml` files
             at any depth are read in the order of their paths. A file met twice is read once.
         limit: The most bytes one file may have.
+        on_broken: Called for each wrong file, which is left out; None: they are an error.
 
     Raises:
         InvalidTemplate: With everything that is wrong with any of the files.
@@ -59,7 +63,10 @@ def load_templates(
             problems = Problems(str(path))
             templates += _read(_bytes(path, limit), problems, limit)
         except InvalidTemplate as error:
-            wrong += error.problems
+            if on_broken is None:
+                wrong += error.problems
+            else:
+                on_broken(path, error)
     if wrong:
         raise InvalidTemplate(*wrong)
     return templates

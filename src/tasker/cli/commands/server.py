@@ -169,7 +169,7 @@ def _loaded(settings: Settings) -> Loaded | None:
         if settings.worker.handlers:
             raise InvalidSettings("handlers are for a worker: say --with-worker as well")
         return None
-    return load(settings.worker.handlers, settings.worker.templates)
+    return load(settings.worker.handlers, settings.worker.templates, skip_broken=True)
 
 
 def _worker(store: Store, settings: Settings, loaded: Loaded, tracing: "Tracing | None") -> Worker:

@@ -23,12 +23,13 @@ import typer
 from tasker.cli.app import Session, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.exits import Exit
-from tasker.cli.loading import load, on_signals
+from tasker.cli.loading import Loaded, load, on_signals
 from tasker.cli.options import Environment, TemplatePaths, parse_span
 from tasker.configuration import Settings
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
 from tasker.events import Around, Observer
+from tasker.model import Template
 from tasker.store.open import open_store
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def worker(
     ] = False,
     supervisor: Annotated[int | None, typer.Option("--supervisor-fd", hidden=True)] = None,
 ) -> Any:
-    """Run steps of all tasks for which it has handlers, until SIGTERM or SIGINT.
+    """Run steps for which it has handlers, until SIGTERM or SIGINT.
 
     Templates are registered at the start. Steps without a handler here are left to other
     workers or to operators; a warning names them.
@@ -151,13 +152,14 @@ async def _run(
         replace: Whether templates that exist with other content are replaced.
         supervisor: The descriptor of the socket to the supervisor.
     """
-    loaded = load(settings.worker.handlers, settings.worker.templates)
+    loaded = load(settings.worker.handlers, settings.worker.templates, skip_broken=True)
+    complete, partial = _by_handlers(loaded)
     with _observed(settings) as (observers, around):
         async with open_store(settings.store.get_secret_value()) as store:
             worker = Worker(
                 store,
                 [loaded.handlers],
-                templates=loaded.templates,
+                templates=complete,
                 settings=settings.worker.settings(settings.environment),
                 name=f"{name}:{os.getpid()}" if name else None,
                 replace=replace,
@@ -170,10 +172,34 @@ async def _run(
                 worker.stop(None if count == 1 else timedelta(0))
 
             with on_signals(stop):
+                for template in partial:
+                    await store.register_template(
+                        template, registered_by=worker.name, replace=replace
+                    )
                 async with worker:
                     with nullcontext() if supervisor is None else _linked(supervisor, worker):
                         await worker.ended()
     return Exit.DONE
+
+
+def _by_handlers(loaded: Loaded) -> tuple[list[Template], list[Template]]:
+    """Part the templates into those with a handler for every step, and the others.
+
+    Steps without one here are left to other workers, or to operators: a warning names them.
+    """
+    complete: list[Template] = []
+    partial: list[Template] = []
+    for template in loaded.templates:
+        missing = {
+            spec.name: str(loaded.handlers.missing(spec.handler, template.namespace))
+            for spec in template.steps
+            if loaded.handlers.find(spec.handler, template.namespace) is None
+        }
+        (partial if missing else complete).append(template)
+        for step, reason in missing.items():
+            facts = {"template": template.full_name, "step": step, "reason": reason}
+            log.warning("step_without_handler", extra=facts)
+    return complete, partial
 
 
 @contextmanager

@@ -61,3 +61,39 @@ def test_templates_alone_are_checked(tasker: Here) -> None:
 @pytest.mark.parametrize("arguments", [(), ("--strict",)])
 def test_checking_nothing_is_refused(tasker: Here, arguments: tuple[str, ...]) -> None:
     assert 2 == tasker("check", *arguments).code
+
+
+TYPO = """
+    from tasker import handler
+
+
+    @handler
+    def reserve(sku: str) -> dict:
+        return {}
+
+
+    @handler
+    def pack(reserv: dict) -> str:
+        return "parcel"
+"""
+TWO_STEPS = """
+    name: sell
+    namespace_name: shop
+    version: 1.0.0
+    steps:
+      - name: reserve
+      - name: pack
+        dependencies: [reserve]
+"""
+
+
+def test_a_parameter_named_nearly_like_a_step_is_reported(tasker: Here) -> None:
+    tasker.project.write("typo.py", TYPO)
+    tasker.project.write("two.yaml", TWO_STEPS)
+    checked = tasker("check", "-T", "two.yaml", "-H", "typo.py")
+    ran = tasker("run", "two.yaml", "-H", "typo.py", "-c", '{"sku": "mug", "reserv": {}}')
+
+    warning = "parameter 'reserv' is taken as an input of the task; did you mean step 'reserve'?"
+    assert (0, 0) == (checked.code, ran.code)
+    assert warning in checked.out
+    assert warning in ran.err

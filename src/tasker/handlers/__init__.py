@@ -2,7 +2,7 @@
 
 from tasker.handlers.attempt import LiveAttempt, Services, StepFacts, Upstream
 from tasker.handlers.binding import Plan, compile_plan
-from tasker.handlers.check import check, unused
+from tasker.handlers.check import assumed_inputs, check, unused
 from tasker.handlers.context import Context
 from tasker.handlers.decorators import Config, Input, Result, StepHandler, handler
 from tasker.handlers.registry import Handlers
@@ -22,6 +22,7 @@ __all__ = [
     "StepFacts",
     "StepHandler",
     "Upstream",
+    "assumed_inputs",
     "check",
     "compile_plan",
     "handler",

@@ -1,6 +1,7 @@
 """What can be told before anything runs: do templates and handlers fit together?"""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from tasker.errors import Misuse, Problem
@@ -11,7 +12,7 @@ from tasker.handlers.registry import Handlers
 from tasker.handlers.schemas import Schema, disagreement, schema_of
 from tasker.handlers.target import Handler
 from tasker.model import StepSpec, Template
-from tasker.suggest import did_you_mean
+from tasker.suggest import closest, did_you_mean
 
 
 def check(template: Template, handlers: Handlers) -> list[Problem]:
@@ -25,6 +26,40 @@ def check(template: Template, handlers: Handlers) -> list[Problem]:
     """
     checking = _Checking(template, handlers)
     return [problem for spec in template.steps for problem in checking.step(spec)]
+
+
+def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
+    """Return the parameters taken as inputs of the task although a step has a similar name.
+
+    Only where no `input_schema` says which inputs exist; each is a warning.
+    """
+    if (template.input_schema or {}).get("properties"):
+        return []
+    graph = Graph(template)
+    names = [spec.name for spec in template.steps]
+    problems = []
+    for no, spec in enumerate(template.steps):
+        handler = handlers.find(spec.handler, template.namespace)
+        for name in _inputs(spec, handler, Upstream.of(graph, graph.numbers[spec.name])):
+            similar = closest(name, [other for other in names if other != spec.name])
+            if handler is not None and similar is not None and similar != name:
+                message = (
+                    f"step {spec.name!r}: parameter {name!r} is taken as an input of the task;"
+                    f" did you mean step {similar!r}?"
+                )
+                problems.append(_problem(handler, message, f"steps[{no}]"))
+    return problems
+
+
+def _inputs(spec: StepSpec, handler: Handler | None, upstream: Upstream) -> Iterator[str]:
+    """Yield the names of the required inputs of a handler that a step calls."""
+    if handler is None:
+        return
+    with suppress(Misuse):  # `check` reports it
+        for parameter in handler.parameters(spec.method):
+            argument = bind(parameter, upstream, handler=handler)
+            if argument.origin == "input" and argument.key and parameter.required:
+                yield argument.key
 
 
 def unused(templates: Iterable[Template], handlers: Handlers) -> list[Problem]:

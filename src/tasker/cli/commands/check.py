@@ -11,7 +11,7 @@ from tasker.cli.exits import Exit, print_problems
 from tasker.cli.options import TemplatePaths
 from tasker.cli.render.style import counted
 from tasker.errors import HandlerImportError, InvalidTemplate, Problem, TooLarge
-from tasker.handlers import Handlers, unused
+from tasker.handlers import Handlers, assumed_inputs, unused
 from tasker.handlers import check as problems_of
 from tasker.template import load_templates
 
@@ -86,7 +86,9 @@ class _Findings:
                 findings.problems += [
                     (template.full_name, problem) for problem in problems_of(template, handlers)
                 ]
-            findings.warnings = unused(templates, handlers) if templates else []
+            for template in templates:
+                findings.warnings += assumed_inputs(template, handlers)
+            findings.warnings += unused(templates, handlers) if templates else []
         return findings
 
     def document(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from tasker.cli.render.style import counted
 from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
-from tasker.handlers import check
+from tasker.handlers import assumed_inputs, check
 from tasker.handlers.importing import is_path
 from tasker.store.protocol import Store
 
@@ -109,6 +109,7 @@ class Development:
         for template in loaded.templates:
             self._progress.know(template)
             problems = check(template, loaded.handlers)
+            problems += assumed_inputs(template, loaded.handlers)
             print_problems(
                 self._err, problems, of=template.full_name, kind="warning", style="yellow"
             )

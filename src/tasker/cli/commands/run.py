@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tasker.cli.app import Session, command
-from tasker.cli.exits import Exit, print_message
+from tasker.cli.exits import Exit, print_message, print_problems
 from tasker.cli.loading import (
     Loaded,
     explain_context,
@@ -33,6 +33,7 @@ from tasker.cli.render.task import render_end, store_flag
 from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import TaskFailed
+from tasker.handlers import assumed_inputs
 from tasker.model import Step, Task, TaskFilter, Template
 
 app = typer.Typer(add_completion=False)
@@ -159,6 +160,10 @@ class Embedded:
         wanted = f"{space}.{name}" if space and "." not in name.partition("@")[0] else name
         template = (await worker.client.template(wanted, options["version"])).template
         require_handlers(template, self._loaded.handlers)
+        warnings = assumed_inputs(template, self._loaded.handlers)
+        print_problems(
+            self._session.err, warnings, of=template.full_name, kind="warning", style="yellow"
+        )
         return template
 
     def _progress(self, worker: Worker, template: Template) -> Progress:

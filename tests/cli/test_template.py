@@ -108,3 +108,15 @@ def test_an_unknown_template_is_exit_2_with_a_guess(tasker: Here) -> None:
 
 def test_registering_nothing_is_refused(tasker: Here) -> None:
     assert 2 == tasker("template", "register").code
+
+
+def test_a_refused_registration_says_what_differs(tasker: Here) -> None:
+    assert 0 == tasker("template", "register", "sell.yaml").code
+    source = (tasker.project.root / "sell.yaml").read_text()
+    tasker.project.write("sell.yaml", source.replace("initial_delay: 0.01", "initial_delay: 2"))
+    refused = tasker("template", "register", "sell.yaml")
+
+    assert 5 == refused.code
+    assert "template shop.sell@1.0.0 differs in $.steps.charge.retry.initial_delay: 0.01 -> 2" in (
+        refused.err
+    )

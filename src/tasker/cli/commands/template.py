@@ -17,7 +17,7 @@ from tasker.cli.loading import is_file, load
 from tasker.cli.options import Reason
 from tasker.cli.render import graphs
 from tasker.cli.render.json import plain
-from tasker.cli.render.style import ago, clean, print_table
+from tasker.cli.render.style import ago, clean, print_table, short
 from tasker.cli.render.tables import table, templates_table
 from tasker.cli.render.task import render_graph, render_template
 from tasker.client import Client
@@ -25,6 +25,7 @@ from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.errors import TaskRegistrationError
 from tasker.model import Template, TemplateVersion
 from tasker.template import dump_yaml, load_template, to_document
+from tasker.template.diff import compare
 
 Reference = Annotated[
     str,
@@ -153,10 +154,23 @@ async def _registered(client: Client, template: Template, replace: bool) -> dict
     try:
         registered = await client.register(template, replace=replace)
     except TaskRegistrationError as error:
-        return {**entry, "outcome": "refused", "error": str(error)}
+        return {
+            **entry,
+            "outcome": "refused",
+            "error": f"{error}{await _differences(client, template)}",
+        }
     status = registered.stored.status
     outcome = "registered" if registered.created else "unchanged"
     return {**entry, "outcome": outcome, "status": status.value}
+
+
+async def _differences(client: Client, template: Template) -> str:
+    """Write what a template changes in the registered version of its name."""
+    stored = (await client.template(template.full_name)).template
+    changes = compare(stored, template).changes
+    shown = [f"{one.path}: {short(one.before, 40)} -> {short(one.after, 40)}" for one in changes]
+    more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+    return f"; template {template.full_name} differs in {', '.join(shown[:5])}{more}"
 
 
 async def _find(session: Session, reference: str, handlers: list[str] | None) -> Template:

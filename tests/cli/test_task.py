@@ -323,7 +323,7 @@ def test_the_timeline_tells_queued_running_and_backoff_apart(tasker: Here, done:
     assert ["step", "started", "after", "queued", "ran", "backoff", "parked"] in [
         line.split() for line in shown.out.splitlines()
     ]
-    assert 0.01 <= charge["backoff"] < 5
+    assert 0.009 <= charge["backoff"] < 5  # 0.01 s, spread by a tenth
     assert 0 == charge["parked"]
 
 

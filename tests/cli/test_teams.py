@@ -65,8 +65,8 @@ def test_namespaces_are_listed_and_shown(guarded: Here) -> None:
     document = guarded("namespace", "show", "shop", "--json").document
 
     assert re.search(r"^shop +platform +0 +1 +required +Cross-team", listed.out, re.MULTILINE)
-    for words in ("platform", f"{SARAH}, {MARCUS}", "pending_review", "by root"):
-        assert words in shown.out
+    for fact in ("platform", f"{SARAH}, {MARCUS}", "pending_review", "by root"):
+        assert fact in shown.out
     assert (1, [SARAH, MARCUS]) == (document["pending_review"], document["policy"]["approvers"])
     assert 2 == guarded("namespace", "show", "nowhere").code
 
@@ -228,8 +228,6 @@ def test_a_key_with_an_unknown_role_is_refused(tasker: Here) -> None:
 
 
 def test_a_key_may_have_a_role_of_the_settings(tasker: Here) -> None:
-    tasker.project.write(
-        "tasker.toml", '[auth]\nenabled = false\n[auth.roles]\nwizard = ["tasks:read"]\n'
-    )
+    tasker.project.write("tasker.toml", '[auth]\nenabled = false\nroles.wizard = ["tasks:read"]\n')
 
     assert 0 == tasker("key", "create", "program", "--role", "wizard", "-n", "*").code

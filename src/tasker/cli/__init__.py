@@ -33,9 +33,7 @@ class Entry(NamedTuple):
 
 COMMANDS: Mapping[str, Entry] = {
     "run": Entry("run", "Run a task to its end: store and worker are in this process."),
-    "worker": Entry(
-        "worker", "Run steps of all tasks for which it has handlers, until SIGTERM or SIGINT."
-    ),
+    "worker": Entry("worker", "Run steps for which it has handlers, until SIGTERM or SIGINT."),
     "server": Entry("server", "Serve the API until SIGTERM or SIGINT."),
     "dev": Entry("dev", "Run a worker that reloads changed handlers and templates."),
     "check": Entry("check", "Check templates and handlers, alone and together."),
@@ -46,7 +44,7 @@ COMMANDS: Mapping[str, Entry] = {
     "db": Entry("db", "The store: its schema, its workers, its old tasks."),
     "config": Entry("config", "The settings of servers and workers."),
     "demo": Entry(
-        "demo", "Watch workflows run: refunds in two versions, a delegation, a diamond, retries."
+        "demo", "Watch workflows run: versions side by side, a delegation, a diamond, retries."
     ),
     "version": Entry("version", "Print the version, and those of what is installed beside it."),
 }

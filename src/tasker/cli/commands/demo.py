@@ -29,7 +29,7 @@ async def demo(
         ),
     ] = "sqlite:.tasker/demo.db",
 ) -> Exit:
-    """Watch workflows run: refunds in two versions, a delegation, a diamond, retries.
+    """Watch workflows run: versions side by side, a delegation, a diamond, retries.
 
     It takes about ten seconds and can be repeated. Exit code: 0 if everything came out as
     expected, else 1.

@@ -32,10 +32,10 @@ StepError                        raised by handlers to steer their step
 StepParked                       ends an attempt that waits for another task
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from tasker.model import JsonObject, Task, TaskId
@@ -92,14 +92,32 @@ class InvalidPolicy(Misuse):
         self.problems = problems
 
 
+class Violation(NamedTuple):
+    """One part of a value that is not allowed."""
+
+    path: str  #: a JSON path: `$.refund_amount`
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
 class InvalidInput(Misuse):
-    """A value does not fit; `path` tells which part of it, as a JSON path (`$.refund_amount`)."""
+    """A value is not allowed.
+
+    Attributes:
+        path: The first part that is wrong, as a JSON path (`$.refund_amount`).
+        violations: All parts that are wrong, the first 10 of a value that has a schema.
+    """
 
     code = "invalid_input"
 
-    def __init__(self, message: str, *, path: str = "$") -> None:
+    def __init__(
+        self, message: str, *, path: str = "$", violations: Iterable[Violation] = ()
+    ) -> None:
         super().__init__(message)
         self.path = path
+        self.violations = tuple(violations) or (Violation(path, message),)
 
 
 class InvalidSettings(Misuse):

@@ -1,10 +1,10 @@
-"""An application over an empty store, and a way to ask it."""
+"""Applications over empty stores, and clients of them."""
 
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from tests.api.asking import Asking, templates
+from tests.api.api_client import ApiClient, templates
 
 from tasker import open_store
 from tasker.api import create_app
@@ -14,7 +14,7 @@ from tasker.store.protocol import Store
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest) -> str:
-    """Tell the URL of an empty store, of each kind in turn."""
+    """Return the URL of an empty store, of each kind in turn."""
     if request.param == "sqlite":
         return "sqlite::memory:"
     return str(request.getfixturevalue("postgres_schema_url"))
@@ -28,17 +28,17 @@ async def store(url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def api(store: Store) -> AsyncIterator[Asking]:
-    """Ask an application over either store, which has the tests' templates."""
+async def api(store: Store) -> AsyncIterator[ApiClient]:
+    """Return a client of an application over either store, which has the tests' templates."""
     for template in templates():
         await store.register_template(template, registered_by="tests")
-    async with asking(store) as client:
+    async with client_of(store) as client:
         yield client
 
 
 @pytest.fixture
 async def memory() -> AsyncIterator[Store]:
-    """Open an empty store in memory, for what no store has a part in."""
+    """Open a store in memory with the tests' templates, for laws of the API alone."""
     async with open_store("sqlite::memory:") as store:
         for template in templates():
             await store.register_template(template, registered_by="tests")
@@ -46,13 +46,13 @@ async def memory() -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def one(memory: Store) -> AsyncIterator[Asking]:
-    """Ask an application over a store in memory."""
-    async with asking(memory) as client:
+async def one(memory: Store) -> AsyncIterator[ApiClient]:
+    """Return a client of an application over a store in memory."""
+    async with client_of(memory) as client:
         yield client
 
 
-def asking(store: Store, settings: ServerSettings | None = None) -> Asking:
-    """Make a way to ask an application."""
+def client_of(store: Store, settings: ServerSettings | None = None) -> ApiClient:
+    """Return a client of an application over a store."""
     app = create_app(store, settings=settings)
-    return Asking(store, transport=httpx.ASGITransport(app), base_url="http://tasker")
+    return ApiClient(store, transport=httpx.ASGITransport(app), base_url="http://tasker")

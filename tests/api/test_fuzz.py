@@ -10,7 +10,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.api.asking import Asking, templates
+from tests.api.api_client import ApiClient, templates
 
 from tasker import open_store
 from tasker.api import create_app
@@ -45,7 +45,7 @@ class Loop:
         for template in templates():
             self.runner.run(self.store.register_template(template, registered_by="tests"))
         transport = httpx.ASGITransport(create_app(self.store))
-        self.one = Asking(self.store, transport=transport, base_url="http://t")
+        self.one = ApiClient(self.store, transport=transport, base_url="http://t")
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self.runner.run(self.one.request(method, path, **options))

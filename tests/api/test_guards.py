@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.asking import Asking
-from tests.api.conftest import asking
+from tests.api.api_client import ApiClient
+from tests.api.conftest import client_of
 from tests.waiting import eventually
 
 from tasker.api import create_app
@@ -32,7 +32,7 @@ async def test_a_body_has_a_limit(memory: Store) -> None:
         for _ in range(5):
             yield b" " * 100
 
-    async with asking(memory, settings) as one:
+    async with client_of(memory, settings) as one:
         fits = await one.post("/v1/tasks", json=REFUND)
         said = await one.post("/v1/tasks", content=b" " * 201, headers=JSON)
         unsaid = await one.post("/v1/tasks", content=chunks(), headers=JSON)
@@ -41,14 +41,14 @@ async def test_a_body_has_a_limit(memory: Store) -> None:
 
         assert (201, 201) == (fits.status_code, bulk.status_code)
         for response, limit in ((said, 200), (unsaid, 200), (too_many, 1000)):
-            problem = one.told(response, 413)
+            problem = one.json_of(response, 413)
             assert ("too_large", limit) == (problem["code"], problem["limit"])
         assert 6 == len((await one.read("/v1/tasks"))["tasks"])
 
 
 async def test_a_context_has_a_limit_of_its_own(memory: Store) -> None:
-    async with asking(memory, ServerSettings(body_bytes=4 << 20)) as one:
-        problem = await one.ask(
+    async with client_of(memory, ServerSettings(body_bytes=4 << 20)) as one:
+        problem = await one.call(
             "/v1/tasks", {"name": "shop.broken", "context": {"text": "x" * (1 << 20)}}, 413
         )
 
@@ -56,8 +56,8 @@ async def test_a_context_has_a_limit_of_its_own(memory: Store) -> None:
 
 
 async def test_bulk_has_a_limit_of_tasks(memory: Store) -> None:
-    async with asking(memory, ServerSettings(bulk_tasks=2)) as one:
-        problem = await one.ask("/v1/tasks/bulk", {"tasks": [REFUND] * 3}, 400)
+    async with client_of(memory, ServerSettings(bulk_tasks=2)) as one:
+        problem = await one.call("/v1/tasks/bulk", {"tasks": [REFUND] * 3}, 400)
 
         assert "$.tasks" == problem["errors"][0]["path"]
         assert [] == (await one.read("/v1/tasks"))["tasks"]
@@ -77,9 +77,9 @@ async def test_a_request_has_its_time(memory: Store, monkeypatch: pytest.MonkeyP
         await never.wait()
 
     monkeypatch.setattr(memory, "list_tasks", hang)
-    async with asking(memory, ServerSettings(timeout=timedelta(seconds=0.05))) as one:
+    async with client_of(memory, ServerSettings(timeout=timedelta(seconds=0.05))) as one:
         late = await one.read("/v1/tasks", 504)
-        slow = one.told(await one.post("/v1/tasks", content=slowly(), headers=JSON), 408)
+        slow = one.json_of(await one.post("/v1/tasks", content=slowly(), headers=JSON), 408)
 
         assert ("request_timeout", "request_incomplete") == (late["code"], slow["code"])
         assert "/v1/tasks" == late["instance"]
@@ -101,7 +101,7 @@ async def test_requests_under_way_have_a_limit(
         return await real(*args, **options)
 
     monkeypatch.setattr(memory, "list_tasks", held_up)
-    async with asking(memory, ServerSettings(concurrency=2)) as one:
+    async with client_of(memory, ServerSettings(concurrency=2)) as one:
         first = [asyncio.create_task(one.read("/v1/tasks")) for _ in range(2)]
         await eventually(lambda: 2 == under_way)
         refused = await one.get("/v1/tasks")
@@ -109,7 +109,7 @@ async def test_requests_under_way_have_a_limit(
         going.set()
         await asyncio.gather(*first)
 
-        assert "overloaded" == one.told(refused, 503)["code"]
+        assert "overloaded" == one.json_of(refused, 503)["code"]
         assert "1" == refused.headers["retry-after"]
         assert 200 == health.status_code
         await one.read("/v1/tasks")
@@ -117,11 +117,11 @@ async def test_requests_under_way_have_a_limit(
 
 async def test_waits_have_a_limit_of_their_own(memory: Store) -> None:
     app = create_app(memory, settings=ServerSettings(streams=1))
-    async with Asking(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
+    async with ApiClient(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
         task = await one.create()
         place = f"/v1/tasks/{task['id']}/wait"
         first = asyncio.create_task(one.read(place, 202, params={"timeout": 1}))
-        await eventually(lambda: app.state.tasker.watch.users(task["id"]))
+        await eventually(lambda: app.state.tasker.watcher.users(task["id"]))
         refused = await one.read(place, 503)
         await first
 
@@ -132,18 +132,18 @@ async def test_each_caller_has_a_rate(memory: Store) -> None:
     """
     One that asks too often is told when to come again.
     """
-    async with asking(memory, ServerSettings(rate=0.5, burst=3)) as one:
+    async with client_of(memory, ServerSettings(rate=0.5, burst=3)) as one:
         statuses = [(await one.get("/v1/tasks")).status_code for _ in range(4)]
         refused = await one.get("/v1/tasks")
         health = await one.get("/health")
 
         assert [200, 200, 200, 429] == statuses
-        assert "rate_limited" == one.told(refused, 429)["code"]
+        assert "rate_limited" == one.json_of(refused, 429)["code"]
         assert refused.headers["retry-after"] in ("1", "2")
         assert 200 == health.status_code
 
 
-async def test_every_answer_has_headers_that_keep_browsers_safe(one: Asking) -> None:
+async def test_every_answer_has_headers_that_keep_browsers_safe(one: ApiClient) -> None:
     for path in ("/health", "/v1/tasks", "/nothing", "/openapi.json"):
         headers = (await one.get(path)).headers
 
@@ -158,9 +158,9 @@ async def test_the_description_is_shown_in_a_browser_only_where_asked_for(memory
     """
     Its page loads scripts from elsewhere, which no other answer may.
     """
-    async with asking(memory) as closed:
+    async with client_of(memory) as closed:
         assert 404 == (await closed.get("/docs")).status_code
-    async with asking(memory, ServerSettings(docs=True)) as shown:
+    async with client_of(memory, ServerSettings(docs=True)) as shown:
         page = await shown.get("/docs")
         assert 200 == page.status_code
         assert "/openapi.json" in page.text
@@ -173,13 +173,13 @@ async def test_pages_of_other_origins_may_not_call(memory: Store) -> None:
     Unless their origin is listed.
     """
     preflight = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
-    async with asking(memory) as closed:
+    async with client_of(memory) as closed:
         response = await closed.options("/v1/tasks", headers=preflight)
         assert 405 == response.status_code
         assert "access-control-allow-origin" not in response.headers
 
     settings = ServerSettings(cors_origins=("https://app.example.com",))
-    async with asking(memory, settings) as open_to_one:
+    async with client_of(memory, settings) as open_to_one:
         response = await open_to_one.options("/v1/tasks", headers=preflight)
         other = await open_to_one.options(
             "/v1/tasks", headers={**preflight, "Origin": "https://evil.example.com"}
@@ -199,10 +199,10 @@ async def test_what_nobody_foresaw_is_logged_and_not_told(
         raise ZeroDivisionError("secret of the database")
 
     monkeypatch.setattr(memory, "list_tasks", burst)
-    async with asking(memory) as one:
+    async with client_of(memory) as one:
         response = await one.get("/v1/tasks", headers={"X-Correlation-Id": "c-500"})
 
-        problem = one.told(response, 500)
+        problem = one.json_of(response, 500)
     assert ("internal_error", "c-500") == (problem["code"], problem["correlation_id"])
     assert "secret" not in response.text
     assert "ZeroDivisionError" not in response.text
@@ -221,15 +221,15 @@ async def test_a_store_that_is_away_is_told_without_its_address(
 
     for name in ("list_tasks", "get_task", "schema_status", "create_tasks"):
         monkeypatch.setattr(memory, name, gone)
-    async with asking(memory) as one:
+    async with client_of(memory) as one:
         listing = await one.get("/v1/tasks")
         creation = await one.post("/v1/tasks", json=REFUND)
         ready = await one.get("/ready")
 
         for response in (listing, creation):
-            assert "store_unavailable" == one.told(response, 503)["code"]
+            assert "store_unavailable" == one.json_of(response, 503)["code"]
             assert "2" == response.headers["retry-after"]
-        assert ["store", "schema"] == one.told(ready, 503)["failed_checks"]
+        assert ["store", "schema"] == one.json_of(ready, 503)["failed_checks"]
         for response in (listing, creation, ready):
             assert "10.0.0.7" not in response.text
             assert "secret" not in response.text

@@ -95,7 +95,7 @@ def test_headers_are_described() -> None:
     assert {"Idempotency-Key", "X-Correlation-Id", "traceparent"} == sent
     assert {"Location", "X-Correlation-Id"} == set(create["responses"]["201"]["headers"])
     assert "Retry-After" in create["responses"]["503"]["headers"]
-    events = SPEC["paths"]["/v1/tasks/{task_id}/events"]["get"]["parameters"]
+    events = SPEC["paths"]["/v1/tasks/{task_id}/stream"]["get"]["parameters"]
     assert "Last-Event-ID" in {one["name"] for one in events}
 
 

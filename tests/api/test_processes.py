@@ -56,12 +56,12 @@ class Running(NamedTuple):
     process: subprocess.Popen[bytes]
     log: Path
 
-    async def told(self, pattern: str) -> re.Match[str]:
-        """Wait until its log has something."""
-        found: re.Match[str] = await eventually(
+    async def logged(self, pattern: str) -> re.Match[str]:
+        """Wait until its log has a match of a pattern; return it."""
+        match: re.Match[str] = await eventually(
             lambda: re.search(pattern, self.log.read_text()), within=PATIENCE
         )
-        return found
+        return match
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -121,10 +121,10 @@ async def test_no_task_is_lost_when_servers_and_workers_die(
                 stack.enter_context(running(tmp_path, no, *one)) for no, one in enumerate(start)
             ]
             servers, workers = processes[:2], processes[2:]
-            urls = [(await one.told(r"server_started.* url=(\S+)"))[1] for one in servers]
+            urls = [(await one.logged(r"server_started.* url=(\S+)"))[1] for one in servers]
             clients = [HttpClient(url, retries=0) for url in urls]
             for worker in workers:
-                await worker.told("worker_started")
+                await worker.logged("worker_started")
 
             async with asyncio.timeout(PATIENCE):
                 created: list[Task] = []

@@ -1,67 +1,76 @@
-"""Steps over HTTP: listed, found by three names, and settled by operators."""
+"""Steps over HTTP: listing, reading, and operators' actions."""
 
-from uuid import UUID
+from functools import partial
 
 import pytest
-from tests.api.asking import NOBODY, Asking
+from tests.api.api_client import NOBODY, ApiClient
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_steps_tell_what_they_wait_for(api: Asking) -> None:
+async def test_steps_are_listed_in_the_templates_order(api: ApiClient) -> None:
     """
-    In the template's order, at both paths, with the fields that earlier clients read.
+    With their status, what they depend on, and whether a worker may claim them.
     """
     task = await api.create()
     place = f"/v1/tasks/{task['id']}"
 
     steps = await api.read(f"{place}/steps")
 
-    assert steps == await api.read(f"{place}/workflow_steps")
-    assert [(1, "look_up", "enqueued"), (2, "pay", "pending")] == [
-        (step["no"], step["name"], step["current_state"]) for step in steps[:2]
-    ]
+    assert [
+        (1, "look_up", "enqueued", True),
+        (2, "pay", "pending", False),
+        (3, "tell", "pending", False),
+        (4, "close", "pending", False),
+    ] == [(step["no"], step["name"], step["status"], step["ready"]) for step in steps]
     assert {
-        "task_uuid": task["id"],
-        "dependencies_satisfied": False,
-        "ready_for_execution": False,
-        "retry_eligible": True,
-        "total_parents": 2,
-        "completed_parents": 0,
+        "task_id": task["id"],
+        "handler": "close",
+        "dependencies": ["pay", "tell"],
+        "pending_parents": 2,
         "attempts": 0,
         "max_attempts": 3,
-        "results": None,
-        "dependencies": ["pay", "tell"],
-        "last_attempted_at": None,
+        "result": None,
+        "error": None,
+        "claimed_at": None,
+        "settled_at": None,
     }.items() <= steps[3].items()
 
 
-async def test_a_step_has_three_names(api: Asking) -> None:
-    """
-    Its name, its number, and an id that is the same wherever it is told.
-    """
+async def test_a_task_lists_its_steps_without_their_results(api: ApiClient) -> None:
+    task = await api.create()
+    place = f"/v1/tasks/{task['id']}"
+
+    steps = await api.read(f"{place}/steps")
+
+    assert [
+        {key: value for key, value in step.items() if key not in ("result", "checkpoint")}
+        for step in steps
+    ] == (await api.read(place))["steps"]
+
+
+async def test_a_step_is_found_by_name_and_number(api: ApiClient) -> None:
     task = await api.create()
     place = f"/v1/tasks/{task['id']}/steps"
 
     by_name = await api.read(f"{place}/pay")
     by_number = await api.read(f"{place}/2")
-    by_id = await api.read(f"{place}/{by_name['step_uuid']}")
 
-    assert by_name == by_number == by_id
-    assert 5 == UUID(by_name["step_uuid"]).version
+    assert by_name == by_number
     assert "pay" == by_name["name"]
 
 
 @pytest.mark.parametrize("step", ["nope", "5", "0", NOBODY])
-async def test_what_is_no_step_is_not_found(one: Asking, step: str) -> None:
+async def test_a_missing_step_is_not_found(one: ApiClient, step: str) -> None:
     task = await one.create()
 
-    for path in (f"/steps/{step}", f"/steps/{step}/history", f"/workflow_steps/{step}/audit"):
+    for path in (f"/steps/{step}", f"/steps/{step}/history"):
         refused = await one.read(f"/v1/tasks/{task['id']}{path}", 404)
         assert "not_found" == refused["code"]
 
 
-async def test_a_step_that_failed_tells_why(api: Asking) -> None:
+async def test_a_failed_step_has_its_error(api: ApiClient) -> None:
     task = await api.create("shop.broken")
     place = f"/v1/tasks/{task['id']}"
     async with api.worker():
@@ -69,92 +78,109 @@ async def test_a_step_that_failed_tells_why(api: Asking) -> None:
 
     step = await api.read(f"{place}/steps/fail")
     history = await api.read(f"{place}/steps/fail/history")
-    audit = await api.read(f"{place}/workflow_steps/fail/audit")
 
-    assert ("error", "LOCKED", False) == (
-        step["current_state"],
-        step["error"]["code"],
-        step["retry_eligible"],
-    )
-    assert step["last_failure_at"] == step["completed_at"] == step["settled_at"]
-    assert [(1, "error", "LOCKED")] == [
-        (attempt["attempt"], attempt["outcome"], attempt["error"]["code"]) for attempt in history
+    assert ("error", "LOCKED", False) == (step["status"], step["error"]["code"], step["ready"])
+    assert [(1, "error", "LOCKED", step["settled_at"])] == [
+        (one["attempt"], one["outcome"], one["error"]["code"], one["settled_at"]) for one in history
     ]
-    assert {
-        "workflow_step_uuid": step["step_uuid"],
-        "task_uuid": task["id"],
-        "success": False,
-        "step_name": "fail",
-        "to_state": "error",
-        "result": None,
-    }.items() <= audit[0].items()
 
 
-async def test_an_operator_settles_steps_by_hand(api: Asking) -> None:
+async def test_a_step_that_waits_for_a_retry_says_so(api: ApiClient) -> None:
+    await api.call(
+        "/v1/templates",
+        {
+            "name": "flaky",
+            "namespace_name": "shop",
+            "version": "1.0.0",
+            "steps": [
+                {
+                    "name": "look_up",
+                    "handler": {"callable": "unstable"},
+                    "retry": {"initial_delay": 3600},
+                }
+            ],
+        },
+        201,
+    )
+    task = await api.create("shop.flaky")
+    place = f"/v1/tasks/{task['id']}"
+
+    async with api.worker():
+        await eventually(partial(waits_for_retry, api, place))
+    step = await api.read(f"{place}/steps/look_up")
+
+    assert ("waiting_for_retry", 1, False) == (step["status"], step["attempts"], step["ready"])
+    assert "connection reset" == step["error"]["message"]
+
+
+async def waits_for_retry(api: ApiClient, place: str) -> bool:
+    """Return whether a step of the task waits for its next attempt."""
+    return 1 == (await api.read(place))["counts"]["waiting_for_retry"]
+
+
+async def test_operators_settle_steps_by_hand(api: ApiClient) -> None:
     """
-    Each action names who and why; the task goes on from there.
+    The audit names who and why; the task continues.
     """
     task = await api.create("shop.broken")
     place = f"/v1/tasks/{task['id']}"
     async with api.worker():
         await api.read(f"{place}/wait", params={"timeout": 20})
 
-    reset = await api.ask(
-        f"{place}/workflow_steps/fail",
-        {"action_type": "reset_for_retry", "reason": "unlocked", "reset_by": "Ann"},
-        method="PATCH",
+    retried = await api.call(
+        f"{place}/steps/fail/retry", {"reset_attempts": True, "reason": "unlocked"}
     )
-    resolved = await api.ask(
-        f"{place}/steps/fail",
-        {"action_type": "resolve_manually", "reason": "by hand", "resolved_by": "Bob"},
-        method="PATCH",
+    resolved = await api.call(
+        f"{place}/steps/fail/resolve", {"result": {"sum": 2}, "reason": "by hand"}
     )
-    completed = await api.ask(
-        f"{place}/steps/2",
-        {
-            "action_type": "complete_manually",
-            "completion_data": {"result": {"sum": 3}, "metadata": {"ticket": 7}},
-            "reason": "counted",
-            "completed_by": "Cid",
-        },
-        method="PATCH",
+    completed = await api.call(
+        f"{place}/steps/2/complete", {"result": {"sum": 3}, "reason": "counted"}
     )
 
-    assert ("enqueued", 1, True) == (
-        reset["current_state"],
-        reset["attempts"],
-        reset["retry_eligible"],
-    )
-    assert ("resolved_manually", None) == (resolved["current_state"], resolved["results"])
-    assert ("complete", {"sum": 3}) == (completed["current_state"], completed["results"])
-    assert "complete" == (await api.read(place))["status"]
+    assert ("enqueued", 1, True) == (retried["status"], retried["attempts"], retried["ready"])
+    assert ("resolved_manually", {"sum": 2}) == (resolved["status"], resolved["result"])
+    assert ("complete", {"sum": 3}) == (completed["status"], completed["result"])
+    task = await api.read(place)
+    assert ("complete", {"sum": 3}) == (task["status"], task["result"])
     assert [
-        ("Ann", "fail", "unlocked"),
-        ("Bob", "fail", "by hand"),
-        ("Cid", "after", 'counted (metadata: {"ticket":7})'),
+        ("anonymous", "fail", "unlocked"),
+        ("anonymous", "fail", "by hand"),
+        ("anonymous", "after", "counted"),
     ] == [
         (entry["actor"], entry["step"], entry["reason"])
         for entry in await api.read(f"{place}/audit")
     ]
 
 
-async def test_an_action_that_the_state_forbids_changes_nothing(api: Asking) -> None:
+@pytest.mark.parametrize("action", ["retry", "resolve"])
+async def test_an_action_may_have_no_body(api: ApiClient, action: str) -> None:
+    task = await api.create("shop.broken")
+    place = f"/v1/tasks/{task['id']}"
+    async with api.worker():
+        await api.read(f"{place}/wait", params={"timeout": 20})
+
+    response = await api.post(f"{place}/steps/fail/{action}")
+
+    assert 200 == response.status_code
+
+
+async def test_an_action_that_the_status_forbids_changes_nothing(api: ApiClient) -> None:
     task = await api.create()
     place = f"/v1/tasks/{task['id']}/steps/close"
 
-    refused = await api.ask(place, {"action_type": "reset_for_retry"}, 409, method="PATCH")
+    refused = await api.call(f"{place}/retry", status=409)
 
-    assert ("wrong_state", "pending") == (refused["code"], refused["state"])
-    assert "pending" == (await api.read(place))["current_state"]
+    assert ("wrong_state", "pending", "retry") == (
+        refused["code"],
+        refused["current_status"],
+        refused["action"],
+    )
+    assert "pending" == (await api.read(place))["status"]
 
 
-async def test_an_unknown_action_is_told_which_there_are(one: Asking) -> None:
+async def test_completing_a_step_needs_a_result(one: ApiClient) -> None:
     task = await one.create()
 
-    refused = await one.ask(
-        f"/v1/tasks/{task['id']}/steps/1", {"action_type": "explode"}, 400, method="PATCH"
-    )
+    refused = await one.call(f"/v1/tasks/{task['id']}/steps/1/complete", {}, 400)
 
-    assert ["reset_for_retry", "resolve_manually", "complete_manually"] == refused["errors"][0][
-        "allowed"
-    ]
+    assert ["$.result"] == [fault["path"] for fault in refused["errors"]]

@@ -2,7 +2,7 @@
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.api.asking import Asking
+from tests.api.api_client import ApiClient
 
 from tasker.api import create_app
 from tasker.observe.metrics import MOST_VALUES, Metrics
@@ -11,7 +11,7 @@ from tasker.store.protocol import Store
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_server_that_can_work_is_ready(api: Asking) -> None:
+async def test_a_server_that_can_work_is_ready(api: ApiClient) -> None:
     for path in ("/ready", "/health/ready"):
         told = await api.read(path)
         assert ("ready", True, []) == (told["status"], told["ready"], told["failed_checks"])
@@ -28,14 +28,14 @@ async def test_a_server_that_stops_is_not_ready(memory: Store) -> None:
     import httpx
 
     app = create_app(memory)
-    async with Asking(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
+    async with ApiClient(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
         app.state.tasker.closing.set()
         told = await one.read("/ready", 503)
 
     assert ("not_ready", ["server"]) == (told["code"], told["failed_checks"])
 
 
-async def test_workers_tell_what_they_can_run(api: Asking) -> None:
+async def test_workers_tell_what_they_can_run(api: ApiClient) -> None:
     assert {"workers": []} == await api.read("/v1/workers")
 
     async with api.worker() as worker:
@@ -45,7 +45,7 @@ async def test_workers_tell_what_they_can_run(api: Asking) -> None:
     assert "look_up" in told[0]["handlers"]
 
 
-async def samples(one: Asking) -> dict[tuple[str, ...], float]:
+async def samples(one: ApiClient) -> dict[tuple[str, ...], float]:
     """Read metrics: name and labels, sorted, -> value."""
     response = await one.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")
@@ -67,7 +67,7 @@ async def test_metrics_count_what_happens(memory: Store) -> None:
 
     metrics = Metrics()
     app = create_app(memory, metrics=metrics)
-    async with Asking(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
+    async with ApiClient(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
         first, second = await one.create(), await one.create("shop.broken")
         worker = one.worker()
         worker.observers.append(metrics.observe)
@@ -108,7 +108,7 @@ async def test_labels_are_bounded() -> None:
     assert "t0" == metrics._bounded("template", "t0")
 
 
-async def test_unknown_paths_and_methods_share_one_label(one: Asking) -> None:
+async def test_unknown_paths_and_methods_share_one_label(one: ApiClient) -> None:
     for path in ("/a", "/b"):
         await one.request("BREW", path)
 
@@ -117,7 +117,7 @@ async def test_unknown_paths_and_methods_share_one_label(one: Asking) -> None:
     assert 2 == found["tasker_http_requests_total", *labels]
 
 
-async def test_figures_tell_how_work_went(api: Asking) -> None:
+async def test_figures_tell_how_work_went(api: ApiClient) -> None:
     """
     Computed: of a window, of a namespace, with what to look at first.
     """
@@ -139,7 +139,7 @@ async def test_figures_tell_how_work_went(api: Asking) -> None:
         performance["completion_rate"],
         performance["system_health_score"],
     )
-    assert performance["average_task_duration_seconds"] > 0
+    assert performance["task_duration"]["average"] > 0
     assert "fail" == bottlenecks["failing_steps"][0]["step_name"]
     assert [("PermanentError", "LOCKED")] == [
         (one["error_type"], one["error_code"]) for one in bottlenecks["error_patterns"]

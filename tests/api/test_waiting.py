@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from tests.api.asking import NOBODY, SOON, Asking
+from tests.api.api_client import NOBODY, SOON, ApiClient
 from tests.waiting import eventually
 
 from tasker.api import create_app
 from tasker.api.routes import waiting
 from tasker.api.server import Server, serving
-from tasker.api.watch import Watch
+from tasker.api.waiting import Watcher
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
 
@@ -33,14 +33,14 @@ class Event(NamedTuple):
 
 
 @asynccontextmanager
-async def served(store: Store) -> AsyncIterator[tuple[Server, Asking, Watch]]:
+async def served(store: Store) -> AsyncIterator[tuple[Server, ApiClient, Watcher]]:
     """Serve an application: streams do not flow without a connection."""
     app = create_app(store, settings=SETTINGS)
     async with (
         serving(app, SETTINGS) as server,
-        Asking(store, base_url=server.url, timeout=SOON) as client,
+        ApiClient(store, base_url=server.url, timeout=SOON) as client,
     ):
-        yield server, client, app.state.tasker.watch
+        yield server, client, app.state.tasker.watcher
 
 
 async def events(response: httpx.Response) -> AsyncIterator[Event]:
@@ -58,7 +58,7 @@ async def events(response: httpx.Response) -> AsyncIterator[Event]:
 # ------------------------------------------------------------------- long polls
 
 
-async def test_a_wait_ends_with_the_task(api: Asking) -> None:
+async def test_a_wait_ends_with_the_task(api: ApiClient) -> None:
     """
     200 when it ended, 202 when the time was over before.
     """
@@ -74,7 +74,7 @@ async def test_a_wait_ends_with_the_task(api: Asking) -> None:
     assert ended == await api.read(place, params={"timeout": 0})
 
 
-async def test_a_wait_for_nothing_is_refused(one: Asking) -> None:
+async def test_a_wait_for_nothing_is_refused(one: ApiClient) -> None:
     task = await one.create()
 
     assert "not_found" == (await one.read(f"/v1/tasks/{NOBODY}/wait", 404))["code"]
@@ -97,13 +97,13 @@ async def test_all_who_wait_for_one_task_share_the_looks_at_it(memory: Store) ->
 
     memory.get_task = counted  # type: ignore[method-assign]
     app = create_app(memory)
-    async with Asking(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
+    async with ApiClient(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
         task = await one.create()
         place = f"/v1/tasks/{task['id']}/wait"
         await asyncio.gather(*(one.read(place, 202, params={"timeout": 0.3}) for _ in range(50)))
 
         assert 50 <= looks < 50 + 30
-        assert 0 == app.state.tasker.watch.users(task["id"])
+        assert 0 == app.state.tasker.watcher.users(task["id"])
 
 
 # ---------------------------------------------------------------------- streams
@@ -116,7 +116,7 @@ async def test_a_stream_tells_what_happens_and_ends_by_itself(memory: Store) -> 
     async with served(memory) as (_, one, _):
         task = await one.create()
         seen = []
-        async with one.stream("GET", f"/v1/tasks/{task['id']}/events") as response:
+        async with one.stream("GET", f"/v1/tasks/{task['id']}/stream") as response:
             assert "text/event-stream" == response.headers["content-type"].partition(";")[0]
             following = events(response)
             seen += [await anext(following) for _ in range(5)]
@@ -126,7 +126,7 @@ async def test_a_stream_tells_what_happens_and_ends_by_itself(memory: Store) -> 
     assert ["task"] + ["step"] * 4 == [event.name for event in seen[:5]]
     assert ("end", {"status": "complete"}) == seen[-1][:2]
     last = {event.data["name"]: event.data for event in seen if event.name == "step"}
-    assert {"complete"} == {step["current_state"] for step in last.values()}
+    assert {"complete"} == {step["status"] for step in last.values()}
     assert "complete" == [event for event in seen if event.name == "task"][-1].data["status"]
     assert "context" not in seen[0].data
     assert "result" not in seen[1].data
@@ -138,10 +138,10 @@ async def test_a_stream_is_taken_up_where_it_broke(memory: Store) -> None:
     """
     async with served(memory) as (_, one, _):
         task = await one.create()
-        place = f"/v1/tasks/{task['id']}/events"
+        place = f"/v1/tasks/{task['id']}/stream"
         async with one.stream("GET", place) as response:
             first = await anext(events(response))
-        await one.ask(f"/v1/tasks/{task['id']}/cancel")
+        await one.call(f"/v1/tasks/{task['id']}/cancel")
         async with one.stream("GET", place) as response:
             whole = [event async for event in events(response)]
 
@@ -161,7 +161,7 @@ async def test_a_stream_that_has_nothing_to_tell_says_that_it_lives(
     monkeypatch.setattr(waiting, "_SLICE", 0.02)
     async with served(memory) as (_, one, _):
         task = await one.create()
-        async with one.stream("GET", f"/v1/tasks/{task['id']}/events") as response:
+        async with one.stream("GET", f"/v1/tasks/{task['id']}/stream") as response:
             async for line in response.aiter_lines():
                 if line == ": alive":
                     break
@@ -179,7 +179,7 @@ async def test_a_server_that_stops_ends_streams_and_waits(
     async with served(memory) as (server, one, watch):
         task = await one.create()
         place = f"/v1/tasks/{task['id']}"
-        async with one.stream("GET", f"{place}/events") as response:
+        async with one.stream("GET", f"{place}/stream") as response:
             following = events(response)
             await anext(following)
             waits = asyncio.create_task(one.read(f"{place}/wait", 202, params={"timeout": 60}))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tasker.errors import InvalidInput
+from tasker.errors import InvalidInput, Violation
 from tasker.model import Json, JsonObject, StepSpec, Template
-from tasker.template import Violation, check_result, examine_input, prepare_input
+from tasker.template import check_result, examine_input, prepare_input
 
 ORDER: JsonObject = {
     "type": "object",

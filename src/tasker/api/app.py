@@ -1,4 +1,4 @@
-"""The application: routes, guards, and the description of both."""
+"""The application: its routes, middleware and OpenAPI description."""
 
 import asyncio
 import importlib.metadata
@@ -15,18 +15,18 @@ from starlette.routing import Match
 
 from tasker.api.auth.authorizer import Authorizer, Rules
 from tasker.api.auth.local import LocalOnly
-from tasker.api.bodies import wrong
-from tasker.api.compat import routes as compat
+from tasker.api.compat import core, founding
+from tasker.api.dependencies import Api
 from tasker.api.health import Readiness
 from tasker.api.metrics import MetricsEndpoint
 from tasker.api.middleware import ErrorMiddleware, Limits, Traced
 from tasker.api.openapi import describe
-from tasker.api.problems import answer
-from tasker.api.rates import Rates
-from tasker.api.responses import JsonReply
+from tasker.api.problems import respond
+from tasker.api.rate_limits import RateLimits
+from tasker.api.requests import invalid_request
+from tasker.api.responses import JsonResponse
 from tasker.api.routes import namespaces, steps, system, tasks, templates, waiting
-from tasker.api.state import Api
-from tasker.api.watch import Watch
+from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
 from tasker.engine import Worker
 from tasker.errors import TaskerError
@@ -46,14 +46,13 @@ ROUTES = (
     steps.routes,
     templates.routes,
     templates.statuses,
-    compat.discovery,
     namespaces.routes,
     namespaces.audit,
     namespaces.workers,
     system.analytics,
     system.health,
-    steps.older,
-    compat.routes,
+    founding.routes,
+    core.routes,
 )
 
 
@@ -67,21 +66,21 @@ def create_app(
     tracing: "Tracing | None" = None,
     local_only: bool = False,
 ) -> FastAPI:
-    """Make the application that serves the API.
+    """Return the application that serves the API.
 
     Args:
         store: An open store, or the URL of one, which is opened and closed with the
             application.
-        settings: How it behaves.
-        auth: Who may call it; None: everybody.
-        worker: Runs in this process over the same open store: it gets the tasks that the
-            application creates at once, and tells who waits for them.
-        metrics: Counts what happens here; None: new ones.
-        tracing: Puts requests into spans; None: the caller's trace is passed on as it is.
-        local_only: Whether it refuses browsers with pages of others; see `LocalOnly`.
+        settings: None: the defaults.
+        auth: None: no authentication.
+        worker: A worker in this process over the same open store: it gets the tasks that the
+            application creates at once, and its events end long polls.
+        metrics: None: new ones.
+        tracing: None: the caller's trace context is passed on.
+        local_only: Whether to refuse pages of other origins; see `LocalOnly`.
 
     Raises:
-        InvalidSettings: Keys or rules that `auth` names cannot be had.
+        InvalidSettings: Keys or classes that `auth` names cannot be loaded.
     """
     settings = settings or ServerSettings()
     rules = Rules.of(auth or AuthSettings())
@@ -110,8 +109,8 @@ def create_app(
         app.state.tasker = _api(store, settings, rules, metrics, worker)
     for group in ROUTES:
         app.router.routes.extend(group.router.routes)
-    _refuse(app)
-    _guard(app, settings, metrics, tracing, local_only=local_only)
+    _handle_errors(app)
+    _add_middleware(app, settings, metrics, tracing, local_only=local_only)
     _describe(app, rules.settings)
     return app
 
@@ -125,48 +124,48 @@ def _api(
 ) -> Api:
     client = LocalClient(store, actor="server", inputs=settings.inputs, claimant=worker)
     client.catalogue.discreet = bool(rules.settings.enabled)
-    closing, watch = asyncio.Event(), Watch(store)
+    closing, watcher = asyncio.Event(), Watcher(store)
     if worker is not None:
-        worker.observers += [metrics.observe, watch.observe]
+        worker.observers += [metrics.observe, watcher.observe]
     return Api(
         store=store,
         settings=settings,
         client=client,
-        catalogue=client.catalogue,
-        watch=watch,
-        gate=Authorizer(store, rules),
-        rates=Rates(settings.rate, settings.burst),
+        templates=client.catalogue,
+        watcher=watcher,
+        authorizer=Authorizer(store, rules),
+        rate_limits=RateLimits(settings.rate, settings.burst),
         metrics=metrics,
-        scrape=MetricsEndpoint(store, metrics),
+        metrics_endpoint=MetricsEndpoint(store, metrics),
         readiness=Readiness(store, closing),
         closing=closing,
     )
 
 
-def _refuse(app: FastAPI) -> None:
-    """Answer everything that goes wrong with a problem."""
+def _handle_errors(app: FastAPI) -> None:
+    """Respond to every error with a problem."""
 
-    async def refuse(request: Request, error: Exception) -> JsonReply:
+    async def handle(request: Request, error: Exception) -> JsonResponse:
         if isinstance(error, RequestValidationError):
-            error = wrong(error.errors())
+            error = invalid_request(error.errors())
         if isinstance(error, HTTPException) and error.status_code == 405:
             error.headers = {"Allow": ", ".join(_methods(app, request))}
-        return await answer(request, error)
+        return await respond(request, error)
 
     for kind in (HTTPException, RequestValidationError, TaskerError):
-        app.add_exception_handler(kind, refuse)
+        app.add_exception_handler(kind, handle)
 
 
 def _methods(app: FastAPI, request: Request) -> list[str]:
-    """Tell the methods of all routes at the path of a request."""
-    found: set[str] = set()
+    """Return the methods of all routes at a request's path."""
+    methods: set[str] = set()
     for route in app.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
-    return sorted(found)
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)
 
 
-def _guard(
+def _add_middleware(
     app: FastAPI,
     settings: ServerSettings,
     metrics: Metrics,
@@ -174,7 +173,7 @@ def _guard(
     *,
     local_only: bool,
 ) -> None:
-    """Put the guards around the routes; the last one added is the outermost."""
+    """Put the middleware around the routes; the last one added is the outermost."""
     app.add_middleware(Limits, settings=settings)
     if settings.cors_origins:
         app.add_middleware(

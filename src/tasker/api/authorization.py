@@ -13,8 +13,8 @@ from starlette.requests import Request
 
 from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.principal import Principal
+from tasker.api.dependencies import api_of
 from tasker.api.problems import Problem
-from tasker.api.state import api_of
 from tasker.model import TemplateName
 from tasker.teams.permissions import PERMISSIONS, Permission
 
@@ -47,8 +47,8 @@ async def authorize(
         missing = f"there is no {'template' if name else 'namespace'} {namespace}"
         missing += f".{name}" if name else ""
     touched = Resource(namespace, name, version)
-    gate = api_of(request).gate
-    await gate.authorize(request.scope, principal, permission, touched, missing)
+    authorizer = api_of(request).authorizer
+    await authorizer.authorize(request.scope, principal, permission, touched, missing)
     return principal
 
 
@@ -56,17 +56,17 @@ async def still_authorized(
     request: Request, permission: Permission, template: TemplateName
 ) -> bool:
     """Tell whether the caller may go on: a credential ends, and rights change."""
-    gate = api_of(request).gate
+    authorizer = api_of(request).authorizer
     try:
-        principal = await gate.authenticate(request.scope, [permission])
+        principal = await authorizer.authenticate(request.scope, [permission])
     except Problem as problem:
         return problem.status_code >= 500  # nobody can tell at the moment
-    return await gate.allows(principal, permission, Resource(*template))
+    return await authorizer.allows(principal, permission, Resource(*template))
 
 
 async def visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
     """Tell the namespaces in which the caller may use `permission`; None: in all."""
-    return await api_of(request).gate.visible(principal_of(request), permission)
+    return await api_of(request).authorizer.visible(principal_of(request), permission)
 
 
 def principal_of(request: Request) -> Principal:
@@ -84,11 +84,11 @@ def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any
         api = api_of(request)
         address = (request.scope.get("client") or ("",))[0]
         try:
-            principal = await api.gate.authenticate(request.scope, permissions)
+            principal = await api.authorizer.authenticate(request.scope, permissions)
         except Problem:
-            api.rates.take(f"address {address}")
+            api.rate_limits.take(f"address {address}")
             raise
-        api.rates.take(principal.name if principal.known else f"address {address}")
+        api.rate_limits.take(principal.name if principal.known else f"address {address}")
         request.state.principal = principal
 
     return known

@@ -1,67 +1,53 @@
-"""Words that requests are made of: names, ids, texts, lengths of time."""
+"""Objects that the routes of one application share."""
 
-from datetime import datetime, timedelta
-from typing import Annotated, Any, TypeAlias
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
-from fastapi import Path
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from fastapi import Depends
+from starlette.requests import Request
 
-from tasker.client.fields import EARLIEST, LATEST
-from tasker.model import TaskId
-
-Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
-"""Free text. NUL is the one character that PostgreSQL cannot keep."""
-
-Line: TypeAlias = Annotated[
-    str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")
-]
-"""A short text without control characters."""
-
-TemplateRef: TypeAlias = Annotated[
-    str, StringConstraints(max_length=400, pattern=r"^[A-Za-z0-9_.@^~<>=,*+ -]+$")
-]
-"""`name`, `namespace.name`, or either with `@version`."""
-
-Namespace: TypeAlias = Annotated[
-    str, StringConstraints(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-]
-Version: TypeAlias = Annotated[
-    str, StringConstraints(max_length=128, pattern=r"^[A-Za-z0-9.^~<>=,*+ -]*$")
-]
-"""An exact version, a range (`^2.1`), or `latest`."""
-
-UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
-
-Uuid: TypeAlias = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
-Instant: TypeAlias = AwareDatetime
+from tasker.api.auth.authorizer import Authorizer
+from tasker.api.health import Readiness
+from tasker.api.metrics import MetricsEndpoint
+from tasker.api.rate_limits import RateLimits
+from tasker.api.waiting import Watcher
+from tasker.client import LocalClient
+from tasker.client.templates import TemplateCache
+from tasker.observe.metrics import Metrics
+from tasker.settings import ServerSettings
+from tasker.store.protocol import Store
 
 
-def _possible(at: datetime) -> datetime:
-    if not EARLIEST <= at <= LATEST:
-        raise ValueError(f"must be in the years {EARLIEST.year} to {LATEST.year}")
-    return at
+@dataclass(slots=True, kw_only=True)
+class Api:
+    """Objects that the routes of one application share."""
+
+    store: Store
+    settings: ServerSettings
+    client: LocalClient
+    templates: TemplateCache
+    watcher: Watcher
+    authorizer: Authorizer
+    rate_limits: RateLimits
+    metrics: Metrics
+    metrics_endpoint: MetricsEndpoint
+    readiness: Readiness
+    closing: asyncio.Event
+    """Set when the server begins to shut down: long polls and streams then end."""
 
 
-StartTime: TypeAlias = Annotated[AwareDatetime, AfterValidator(_possible)]
-Seconds: TypeAlias = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
-
-TaskPath: TypeAlias = Annotated[TaskId, Path(pattern=UUID_PATTERN, description="The task's id.")]
-NamespacePath: TypeAlias = Annotated[str, Path(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-NamePath: TypeAlias = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
-VersionPath: TypeAlias = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9.^~<>=,*+ -]+$")]
-StepPath: TypeAlias = Annotated[
-    str,
-    Path(
-        min_length=1,
-        max_length=128,
-        pattern=r"^[A-Za-z0-9_-]+$",
-        description="The step's name, number or `step_uuid`.",
-    ),
-]
+def api_of(request: Request) -> Api:
+    """Return the objects that the routes of a request's application share."""
+    api: Api | None = getattr(request.app.state, "tasker", None)
+    if api is None:
+        raise RuntimeError("the application was not started: run it with its lifespan")
+    return api
 
 
-def seconds(length: float | None) -> timedelta | None:
-    return None if length is None else timedelta(seconds=length)
+async def _api_of(request: Request) -> Api:
+    """Return the same as a dependency; FastAPI would call a plain function in a thread."""
+    return api_of(request)
 
 
-JsonObject: TypeAlias = dict[str, Any]
+ApiOf: TypeAlias = Annotated[Api, Depends(_api_of)]

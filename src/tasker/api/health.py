@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasker.api.problems import Problem
-from tasker.api.views.system import CheckAnswer, ReadinessAnswer
+from tasker.api.views.system import CheckView, ReadinessView
 from tasker.errors import TaskerError
 from tasker.model import SchemaStatus
 from tasker.store.protocol import Store
@@ -29,9 +29,9 @@ class Readiness:
         self._closing = closing
         self._checking = asyncio.Lock()
         self._checked = 0.0
-        self._found: dict[str, CheckAnswer] = {}
+        self._found: dict[str, CheckView] = {}
 
-    async def answer(self) -> ReadinessAnswer:
+    async def answer(self) -> ReadinessView:
         """Tell that all checks passed.
 
         Raises:
@@ -61,7 +61,7 @@ class Readiness:
             "failed_checks": [],
         }
 
-    async def _check(self) -> dict[str, CheckAnswer]:
+    async def _check(self) -> dict[str, CheckView]:
         schema: SchemaStatus | None = None
 
         async def reach() -> str:
@@ -77,7 +77,7 @@ class Readiness:
         return {"store": await _timed(reach), "schema": await _timed(compare)}
 
 
-async def _timed(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckAnswer:
+async def _timed(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckView:
     """Run a check, which tells what is wrong, or nothing."""
     began = time.perf_counter()
     try:
@@ -89,5 +89,5 @@ async def _timed(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckAnswer:
     return _failed(wrong, took) if wrong else {"status": "healthy", "duration_ms": took}
 
 
-def _failed(why: str, took: float) -> CheckAnswer:
+def _failed(why: str, took: float) -> CheckView:
     return {"status": "unhealthy", "duration_ms": took, "message": why}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tasker.api.headers import CORRELATION, correlation_of, header, sent_trace
 from tasker.api.problems import Problem, problem_of
-from tasker.api.scope import CORRELATION, correlation_of, header, sent_trace
 from tasker.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tasker.api")
 access_log = logging.getLogger("tasker.access")
 
-_WAITS = re.compile(r"/v1/tasks/[^/]+/(wait|events)")
+_WAITS = re.compile(r"/v1/tasks/[^/]+/(wait|stream)")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BULK = "/v1/tasks/bulk"
 _EXEMPT = frozenset({"/health", "/health/live", "/health/ready", "/live", "/ready", "/metrics"})

@@ -9,8 +9,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from tasker.api.bodies import JSON_TYPES, JsonBody
 from tasker.api.problems import ProblemDetails
+from tasker.api.requests import JSON_TYPES, JsonBody
 
 _REF = "#/components/schemas/{model}"
 _ABOUT = """\
@@ -118,7 +118,7 @@ def _sent(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield _parameter("traceparent", "W3C trace context, kept with the task.")
         if name != "create_tasks":
             yield _parameter("Idempotency-Key", "The same as `idempotency_key` in the body.")
-    if name == "stream_task_events":
+    if name == "stream_task":
         yield _parameter("Last-Event-ID", "Of the stream that broke.")
 
 

@@ -1,7 +1,7 @@
-"""Refusals and failures as problem details (RFC 9457), each with a code that does not change.
+"""Errors as problem details (RFC 9457), each with a stable code.
 
-Everything that a caller can be told goes through `Problem`; what it must not be told (the
-text of unexpected errors, addresses of databases) stays in the log.
+Only what a `Problem` holds leaves the server; the text of unexpected errors and addresses of
+databases stay in the log.
 """
 
 import logging
@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from typing_extensions import TypedDict
 
-from tasker.api.responses import JsonReply
-from tasker.api.scope import correlation_of
+from tasker.api.compat.errors import core_error
+from tasker.api.headers import correlation_of
+from tasker.api.responses import JsonResponse
 from tasker.api.views import documented
 from tasker.errors import (
     InvalidInput,
@@ -37,31 +38,31 @@ MEDIA_TYPE = "application/problem+json"
 
 STATUSES: Mapping[str, tuple[int, str]] = {
     "malformed_json": (400, "The body is not JSON"),
-    "invalid_request": (400, "The request is wrong"),
-    "invalid_input": (400, "A value does not fit"),
-    "invalid_template": (400, "The template is wrong"),
-    "invalid_policy": (400, "The policy is wrong"),
-    "unauthenticated": (401, "Who you are is not known"),
-    "forbidden": (403, "You may not do this"),
-    "not_an_approver": (403, "Somebody else must decide this"),
-    "not_found": (404, "There is no such thing"),
-    "no_such_route": (404, "There is nothing at this path"),
-    "method_not_allowed": (405, "This path does not take this method"),
-    "request_incomplete": (408, "The request did not arrive in time"),
-    "template_conflict": (409, "The version exists with other content"),
-    "template_not_approved": (409, "The template version takes no tasks"),
-    "idempotency_conflict": (409, "The key was used with other content"),
-    "wrong_state": (409, "Its state does not allow this"),
-    "refused": (409, "The stored state does not allow this"),
+    "invalid_request": (400, "Invalid request"),
+    "invalid_input": (400, "Invalid input"),
+    "invalid_template": (400, "Invalid template"),
+    "invalid_policy": (400, "Invalid policy"),
+    "unauthenticated": (401, "Authentication required"),
+    "forbidden": (403, "Permission denied"),
+    "not_an_approver": (403, "Not an approver"),
+    "not_found": (404, "Not found"),
+    "no_such_route": (404, "No such route"),
+    "method_not_allowed": (405, "Method not allowed"),
+    "request_incomplete": (408, "The body did not arrive in time"),
+    "template_conflict": (409, "The version is registered with other content"),
+    "template_not_approved": (409, "The template version takes no new tasks"),
+    "idempotency_conflict": (409, "The idempotency key was used with other content"),
+    "wrong_state": (409, "Not allowed in this status"),
+    "refused": (409, "Refused by the stored state"),
     "too_large": (413, "Too large"),
-    "unsupported_media_type": (415, "The body has a type that is not read here"),
+    "unsupported_media_type": (415, "Unsupported media type"),
     "rate_limited": (429, "Too many requests"),
-    "internal_error": (500, "The server failed"),
-    "store_error": (500, "The store failed"),
-    "overloaded": (503, "The server has too much to do"),
-    "store_unavailable": (503, "The store cannot be reached"),
-    "auth_unavailable": (503, "Who you are cannot be told at the moment"),
-    "schema_mismatch": (503, "The database is not of this release"),
+    "internal_error": (500, "Internal error"),
+    "store_error": (500, "Store error"),
+    "overloaded": (503, "The server is overloaded"),
+    "store_unavailable": (503, "The store is unavailable"),
+    "auth_unavailable": (503, "Authentication is temporarily unavailable"),
+    "schema_mismatch": (503, "The database schema is of another release"),
     "not_ready": (503, "The server is not ready"),
     "request_timeout": (504, "The request took too long"),
 }
@@ -74,24 +75,24 @@ _RETRY_AFTER = {
     "schema_mismatch": 30,
     "not_ready": 2,
 }
-_SILENT = frozenset({500, 503})  #: statuses whose cause is for the log alone
-_SAID = {
+_SILENT = frozenset({500, 503})  #: statuses whose cause only the log has
+_DETAILS = {
     "store_unavailable": "The store cannot be reached at the moment; try again.",
-    "store_error": "The store could not do it.",
-    "schema_mismatch": "The database has to be brought up to date first.",
-    "internal_error": "Something unexpected happened; the log has it under the correlation id.",
+    "store_error": "The store failed; the log has details under the correlation id.",
+    "schema_mismatch": "The database must be upgraded first.",
+    "internal_error": "An unexpected error; the log has it under the correlation id.",
 }
 
 
 @documented
 class Fault(TypedDict):
-    """One thing that is wrong with a request."""
+    """One error in a request."""
 
     path: str
     """Where: `$.context.amount` in the body, `query.limit`, `path.task_id`, `header.X-...`."""
     message: str
     allowed: NotRequired[list[str]]
-    """What would be right, where that can be listed."""
+    """What is allowed, if that can be listed."""
     line: NotRequired[int]
     """In a text of several lines, from 1."""
     column: NotRequired[int]
@@ -108,22 +109,22 @@ class ProblemDetails(TypedDict):
     """The same for every problem of one code."""
     status: int
     code: str
-    """What happened, for programs; never changes its meaning."""
+    """For programs; never changes its meaning."""
     detail: str
-    """What happened, for people."""
+    """For people."""
     instance: str
-    """The path that was asked for."""
+    """The request's path."""
     correlation_id: str
     """As in the header `X-Correlation-Id`, and in the log."""
     errors: NotRequired[list[Fault]]
-    """What is wrong with the request, part by part."""
-    state: NotRequired[str]
-    """Of `wrong_state` and `template_not_approved`: the state or status it is in."""
+    """Every error in the request."""
+    current_status: NotRequired[str]
+    """Of `wrong_state` and `template_not_approved`: that of the task, step or template version."""
     action: NotRequired[str]
-    """Of `wrong_state`: what was asked for."""
+    """Of `wrong_state`: the refused action."""
     allowed: NotRequired[list[str]]
-    """Of `wrong_state`: the states that allow it; of a method: those that there are; of
-    `template_not_approved`: who may approve it."""
+    """Of `wrong_state`: the statuses that allow the action; of `method_not_allowed`: the methods;
+    of `template_not_approved`: who may approve it."""
     template: NotRequired[str]
     """Of `template_not_approved`: its full name."""
     reason: NotRequired[str]
@@ -135,9 +136,11 @@ class ProblemDetails(TypedDict):
     ready: NotRequired[bool]
     """Of `not_ready`: false."""
     checks: NotRequired[dict[str, Any]]
-    """Of `not_ready`: every check, and what it found."""
+    """Of `not_ready`: every check with its result."""
     failed_checks: NotRequired[list[str]]
     """Of `not_ready`: their names."""
+    error: NotRequired[dict[str, str]]
+    """Code and message as clients of the Rust core read them; only of its routes."""
     size: NotRequired[int]
     """Of `too_large`: bytes."""
     limit: NotRequired[int]
@@ -145,14 +148,14 @@ class ProblemDetails(TypedDict):
 
 
 class Problem(HTTPException):
-    """A refusal, ready to be told.
+    """An error response.
 
     Args:
         code: One of `STATUSES`.
-        detail: What happened, for people.
-        errors: What is wrong, part by part.
-        headers: Further headers of the answer.
-        status: Where it differs from the code's own.
+        detail: For people.
+        errors: Every error in the request.
+        headers: Further headers of the response.
+        status: If it differs from the code's own.
         more: Further members of the body.
     """
 
@@ -174,7 +177,7 @@ class Problem(HTTPException):
         self.code, self.title, self.errors, self.more = code, title, list(errors), more
 
     def body(self, path: str, correlation_id: str) -> dict[str, Any]:
-        """Write the problem about a request for `path`."""
+        """Return the body of the response to a request for `path`."""
         body = {
             "type": f"urn:tasker:problem:{self.code}",
             "title": self.title,
@@ -183,43 +186,48 @@ class Problem(HTTPException):
             "detail": self.detail,
             "instance": path,
             "correlation_id": correlation_id,
+            **core_error(path, self.status_code, self.detail),
             **self.more,
         }
         if self.errors:
             body["errors"] = self.errors
         return body
 
-    def reply(self, scope: Mapping[str, Any]) -> JsonReply:
-        """Make the answer to a request."""
+    def reply(self, scope: Mapping[str, Any]) -> JsonResponse:
+        """Return the response to a request."""
         body = self.body(scope["path"], correlation_of(scope))
-        reply = JsonReply(body, self.status_code, self.headers)
+        reply = JsonResponse(body, self.status_code, self.headers)
         reply.headers["Content-Type"] = MEDIA_TYPE
         return reply
 
 
 def problem_of(error: Exception) -> Problem:
-    """Tell what may be told of an error."""
+    """Return the problem that reports an error."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, TaskerError):
         return _of_ours(error)
     if isinstance(error, HTTPException):
         return _of_framework(error)
-    return Problem("internal_error", _SAID["internal_error"])
+    return Problem("internal_error", _DETAILS["internal_error"])
 
 
 def _of_ours(error: TaskerError) -> Problem:
     code = error.code if error.code in STATUSES else _general(error)
-    return Problem(code, _SAID.get(code) or str(error), errors=_faults(error), **_facts(error))
+    return Problem(code, _DETAILS.get(code) or str(error), errors=_faults(error), **_facts(error))
 
 
 def _facts(error: TaskerError) -> dict[str, Any]:
-    """Tell what an error knows beside its message."""
+    """Return the further members that an error has."""
     if isinstance(error, WrongState):
-        return {"state": error.state, "action": error.action, "allowed": sorted(error.allowed)}
+        return {
+            "current_status": error.state,
+            "action": error.action,
+            "allowed": sorted(error.allowed),
+        }
     if isinstance(error, NotApproved):
         allowed = list(error.approvers)
-        return {"state": error.status, "template": error.template, "allowed": allowed}
+        return {"current_status": error.status, "template": error.template, "allowed": allowed}
     if isinstance(error, TooLarge):
         return {"size": error.size, "limit": error.limit}
     return {}
@@ -227,28 +235,28 @@ def _facts(error: TaskerError) -> dict[str, Any]:
 
 def _faults(error: TaskerError) -> list[Fault]:
     if isinstance(error, InvalidTemplate | InvalidPolicy):
-        return [_fault(found) for found in error.problems]
+        return [_fault(problem) for problem in error.problems]
     if isinstance(error, InvalidInput):
-        return [{"path": error.path, "message": str(error)}]
+        return [{"path": path, "message": message} for path, message in error.violations]
     return []
 
 
-def _fault(found: TextProblem) -> Fault:
+def _fault(problem: TextProblem) -> Fault:
     fault: Fault = {
-        "path": f"$.{found.path}" if found.path else "$",
-        "message": found.message,
+        "path": f"$.{problem.path}" if problem.path else "$",
+        "message": problem.message,
     }
-    if found.file:
-        fault["file"] = found.file
-    if found.line is not None:
-        fault["line"] = found.line
-    if found.column is not None:
-        fault["column"] = found.column
+    if problem.file:
+        fault["file"] = problem.file
+    if problem.line is not None:
+        fault["line"] = problem.line
+    if problem.column is not None:
+        fault["column"] = problem.column
     return fault
 
 
 def _general(error: TaskerError) -> str:
-    """Tell the code of an error whose own has no status."""
+    """Return the code of an error whose own has no status."""
     if isinstance(error, Misuse):
         return "invalid_request"
     if isinstance(error, Refused):
@@ -265,17 +273,17 @@ def _of_framework(error: HTTPException) -> Problem:
         allowed = sorted(str((error.headers or {}).get("Allow", "")).replace(",", " ").split())
         return Problem(
             "method_not_allowed",
-            f"This path takes {' and '.join(allowed) or 'other methods'}.",
+            f"This path allows {' and '.join(allowed) or 'other methods'}.",
             headers=error.headers,
             allowed=allowed,
         )
     if error.status_code < 500:
         return Problem("invalid_request", status=error.status_code, headers=error.headers)
-    return Problem("internal_error", _SAID["internal_error"])
+    return Problem("internal_error", _DETAILS["internal_error"])
 
 
-async def answer(request: Request, error: Exception) -> JsonReply:
-    """Answer a request with what may be told of an error; log what may not."""
+async def respond(request: Request, error: Exception) -> JsonResponse:
+    """Respond with the problem of an error; log what it leaves out."""
     problem = problem_of(error)
     if problem.status_code in _SILENT and not isinstance(error, Problem):
         log.error(

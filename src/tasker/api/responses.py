@@ -1,4 +1,4 @@
-"""Answers as JSON."""
+"""Responses as JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +9,8 @@ from starlette.responses import Response
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
-class JsonReply(Response):
-    """A value as JSON; instants in UTC, written with `Z`."""
+class JsonResponse(Response):
+    """A value as JSON, dataclasses included; instants are UTC, written with `Z`."""
 
     media_type = "application/json"
 

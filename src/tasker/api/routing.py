@@ -1,22 +1,32 @@
-"""Declaring routes: what each needs, answers and refuses, said once, beside its function."""
+"""Declares routes: permissions, responses and problems, beside the function that serves them."""
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Depends
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.routing import BaseRoute
 
 from tasker.api.authorization import requires
-from tasker.api.problems import MEDIA_TYPE, STATUSES
+from tasker.api.problems import MEDIA_TYPE, STATUSES, Fault, Problem
+from tasker.suggest import did_you_mean
 from tasker.teams.permissions import Permission
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 ALWAYS = ("internal_error", "store_unavailable", "overloaded", "schema_mismatch", "request_timeout")
-PROTECTED = ("unauthenticated", "forbidden", "rate_limited", "auth_unavailable")
+PROTECTED = (
+    "invalid_request",
+    "unauthenticated",
+    "forbidden",
+    "rate_limited",
+    "auth_unavailable",
+)
 READS_BODY = (
     "malformed_json",
-    "invalid_request",
     "too_large",
     "unsupported_media_type",
     "request_incomplete",
@@ -24,19 +34,19 @@ READS_BODY = (
 PROBLEM = {"$ref": "#/components/schemas/ProblemDetails"}
 
 
-class Answer(NamedTuple):
-    """One of the answers of a route."""
+class Response(NamedTuple):
+    """A further response of a route."""
 
-    shape: Any  #: what its JSON looks like; None: it has none
+    model: Any  #: of its JSON
     description: str
 
 
 class Routes:
-    """The routes about one thing.
+    """The routes of one subject.
 
     Args:
-        tag: What they are about.
-        prefix: Of all their paths.
+        tag: Their tag in OpenAPI.
+        prefix: Of their paths.
     """
 
     def __init__(self, tag: str, prefix: str = "") -> None:
@@ -51,8 +61,8 @@ class Routes:
         *permissions: Permission,
         answer: Any,
         status: int = 200,
-        told: str = "",
-        also: Mapping[int, Answer] | None = None,
+        description: str = "",
+        also: Mapping[int, Response] | None = None,
         refuses: Collection[str] = (),
         media_type: str = "application/json",
         reads: Mapping[str, Any] | None = None,
@@ -62,24 +72,24 @@ class Routes:
         Args:
             method: GET, POST, ...
             path: Below the prefix.
-            permissions: Those that it may ask for; none: it is open to everybody.
-            answer: The shape of its answer.
-            status: The status of that.
-            told: What that answer is, in the description.
-            also: Its other answers.
-            refuses: Codes of the problems that it tells, beside those that all do.
-            media_type: Of an answer that is not JSON.
+            permissions: Those that it may require; none: it is public.
+            answer: The model of its response.
+            status: Of that response.
+            description: Of that response.
+            also: Further responses by status.
+            refuses: Codes of its problems, besides those of all routes.
+            media_type: Of a response that is not JSON.
             reads: Media types and schemas of a body that no `JsonBody` reads.
         """
         codes = {*refuses, *ALWAYS, *(PROTECTED if permissions else ())}
         responses: dict[int | str, dict[str, Any]] = {**problems(codes)}
-        for other, (shape, description) in (also or {}).items():
-            responses[other] = {"model": shape, "description": description}
-        if told:
-            responses[status] = {"description": told}
+        for other, response in (also or {}).items():
+            responses[other] = {"model": response.model, "description": response.description}
+        if description:
+            responses[status] = {"description": description}
         if media_type != "application/json":
             responses[status] = {
-                "description": told,
+                "description": description,
                 "content": {media_type: {"schema": {"type": "string"}}},
             }
         extra: dict[str, Any] = {}
@@ -89,6 +99,9 @@ class Routes:
             content = {kind: {"schema": schema} for kind, schema in reads.items()}
             extra["requestBody"] = {"required": True, "content": content}
 
+        known = KnownQuery()
+        dependencies = [Depends(requires(*permissions)), Depends(known)] if permissions else []
+
         def declare(endpoint: F) -> F:
             self.router.add_api_route(
                 path,
@@ -97,33 +110,66 @@ class Routes:
                 response_model=answer,
                 status_code=status,
                 responses=responses,
-                dependencies=[Depends(requires(*permissions))] if permissions else [],
+                dependencies=dependencies,
                 openapi_extra=extra,
                 operation_id=self._operation(endpoint.__name__),
                 summary=(endpoint.__doc__ or "").split("\n", 1)[0].rstrip("."),
                 description=inspect.cleandoc(endpoint.__doc__ or ""),
             )
+            known.names = query_names(self.router.routes[-1])
             return endpoint
 
         return declare
 
     def _operation(self, name: str) -> str:
-        """Name an operation; one that is at two paths has two names."""
+        """Return the name of an operation; an operation at two paths has two names."""
         if name in self._named:
             name += "_too"
         self._named.add(name)
         return f"{self._tag}.{name}"
 
 
+class KnownQuery:
+    """A dependency that refuses query parameters that its route does not have."""
+
+    names: Sequence[str] = ()
+
+    async def __call__(self, request: Request) -> None:
+        unknown = [name for name in request.query_params if name not in self.names]
+        if not unknown:
+            return
+        faults: list[Fault] = [
+            {
+                "path": f"query.{name}",
+                "message": f"unknown query parameter {name!r}{did_you_mean(name, self.names)}",
+                "allowed": list(self.names),
+            }
+            for name in unknown[:20]
+        ]
+        raise Problem("invalid_request", "; ".join(f["message"] for f in faults), errors=faults)
+
+
+def query_names(route: BaseRoute) -> list[str]:
+    """Return the names of a route's query parameters."""
+    names: list[str] = []
+    for field in route.dependant.query_params if isinstance(route, APIRoute) else ():
+        model = field.field_info.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            names += model.model_fields
+        else:
+            names.append(field.alias)
+    return names
+
+
 def problems(codes: Collection[str]) -> dict[int | str, dict[str, Any]]:
-    """Describe the problems of these codes, by status."""
+    """Return the OpenAPI responses of problems, by status."""
     by_status: dict[int, list[str]] = {}
     for code in sorted(codes):
         by_status.setdefault(STATUSES[code][0], []).append(code)
     return {
         status: {
-            "description": "; ".join(f"`{code}`: {STATUSES[code][1]}" for code in found),
+            "description": "; ".join(f"`{code}`: {STATUSES[code][1]}" for code in codes),
             "content": {MEDIA_TYPE: {"schema": PROBLEM}},
         }
-        for status, found in sorted(by_status.items())
+        for status, codes in sorted(by_status.items())
     }

@@ -24,6 +24,7 @@ from tasker.errors import (
     TaskRegistrationError,
     TooLarge,
     Unauthenticated,
+    Violation,
     WrongState,
 )
 from tasker.model import (
@@ -70,7 +71,7 @@ def task(read: Read) -> Task:
         reason=read["reason"],
         tags=tuple(read["tags"]),
         created_at=instant(read["created_at"]),
-        ended_at=maybe(read["completed_at"]),
+        ended_at=maybe(read["ended_at"]),
         deadline=maybe(read["deadline"]),
         error=read["error"],
         counts=StepCounts(**read["counts"]),
@@ -83,8 +84,8 @@ def step(read: Read) -> Step:
         task_id=TaskId(read["task_id"]),
         no=read["no"],
         name=read["name"],
-        status=StepStatus(read["state"]),
-        attempts=read["attempt"],
+        status=_STORED.get(read["status"]) or StepStatus(read["status"]),
+        attempts=read["attempts"],
         run_at=maybe(read["run_at"]),
         claimed_at=maybe(read["claimed_at"]),
         settled_at=maybe(read["settled_at"]),
@@ -94,6 +95,10 @@ def step(read: Read) -> Step:
         checkpoint=read["checkpoint"],
         pending_parents=read["pending_parents"],
     )
+
+
+_STORED = {"waiting_for_retry": StepStatus.ENQUEUED}
+"""Statuses that the API shows of steps, and under which stores keep them."""
 
 
 def attempt(read: Read) -> Attempt:
@@ -121,7 +126,7 @@ def name(read: Read) -> TemplateName:
 
 def template(read: Read) -> StoredTemplate:
     return StoredTemplate(
-        id=TemplateId(read["template_id"]),
+        id=TemplateId(read["id"]),
         template=from_document(read["document"]),
         registered_by=read["registered_by"],
         registered_at=instant(read["registered_at"]),
@@ -131,7 +136,7 @@ def template(read: Read) -> StoredTemplate:
 
 def version(read: Read) -> TemplateVersion:
     return TemplateVersion(
-        id=TemplateId(read["template_id"]),
+        id=TemplateId(read["id"]),
         name=name(read),
         status=TemplateStatus(read["status"]),
         registered_by=read["registered_by"],
@@ -181,8 +186,9 @@ def _plain(kind: Callable[[str], TaskerError]) -> Callable[[str, Read], TaskerEr
 
 def _invalid_input(detail: str, problem: Read) -> TaskerError:
     """Write paths as from the context, and of bulk as from the list of requests."""
-    errors = problem.get("errors") or [{"path": "$"}]
-    return InvalidInput(_short(detail), path=_short(errors[0]["path"]))
+    faults = problem.get("errors") or [{"path": "$", "message": detail}]
+    violations = [Violation(_short(fault["path"]), fault["message"]) for fault in faults]
+    return InvalidInput(_short(detail), path=violations[0].path, violations=violations)
 
 
 def _short(text: str) -> str:
@@ -224,7 +230,7 @@ def _wrong_state(detail: str, problem: Read) -> TaskerError:
     return _bare(
         WrongState,
         detail,
-        state=problem.get("state", ""),
+        state=problem.get("current_status", ""),
         action=problem.get("action", ""),
         allowed=frozenset(problem.get("allowed") or ()),
     )
@@ -235,7 +241,7 @@ def _not_approved(detail: str, problem: Read) -> TaskerError:
         NotApproved,
         detail,
         template=problem.get("template", ""),
-        status=problem.get("state", ""),
+        status=problem.get("current_status", ""),
         approvers=tuple(problem.get("allowed") or ()),
     )
 

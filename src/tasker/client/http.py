@@ -198,24 +198,22 @@ class HttpClient(HttpTeams):
     ) -> Task:
         if step is None:
             return await self._act(task_id, "resolve", {"reason": reason})
-        action = {"action_type": "resolve_manually", "result": _json(result), "reason": reason}
-        return await self._act_on_step(task_id, step, action)
+        body = {"result": _json(result), "reason": reason}
+        return await self._act_on_step(task_id, step, "resolve", body)
 
     async def complete(self, task_id: TaskId, step: str, result: Json, *, reason: str = "") -> Task:
-        action = {
-            "action_type": "complete_manually",
-            "completion_data": {"result": _json(result)},
-            "reason": reason,
-        }
-        return await self._act_on_step(task_id, step, action)
+        body = {"result": _json(result), "reason": reason}
+        return await self._act_on_step(task_id, step, "complete", body)
 
     async def _act(self, task_id: TaskId, action: str, body: Mapping[str, Any]) -> Task:
         path = f"/v1/tasks/{_part(task_id)}/{action}"
         return decode.task(await self._requests.send("POST", path, body=body, again=False))
 
-    async def _act_on_step(self, task_id: TaskId, step: str, body: Mapping[str, Any]) -> Task:
-        path = f"/v1/tasks/{_part(task_id)}/steps/{_part(step)}"
-        await self._requests.send("PATCH", path, body=body, again=False)
+    async def _act_on_step(
+        self, task_id: TaskId, step: str, action: str, body: Mapping[str, Any]
+    ) -> Task:
+        path = f"/v1/tasks/{_part(task_id)}/steps/{_part(step)}/{action}"
+        await self._requests.send("POST", path, body=body, again=False)
         return await self.get(task_id)
 
     # ---------------------------------------------------------------- templates

@@ -22,6 +22,7 @@ from tasker.errors import (
     NotApproved,
     NotFound,
     StoreUnavailable,
+    Violation,
 )
 from tasker.model import (
     Attempt,
@@ -185,8 +186,7 @@ class LocalClient(LocalTeams):
             except InvalidInput as error:
                 if len(requests) == 1:
                     raise
-                path = f"$[{index}]{error.path.removeprefix('$')}"
-                raise InvalidInput(f"task {index}: {error}", path=path) from None
+                raise _of_request(index, error) from None
         claimant = self._claimant
         if connection is not None:
             created = await self.store.create_tasks(news, connection=connection)
@@ -388,6 +388,15 @@ class LocalClient(LocalTeams):
         if not found:
             raise operator_rules.unknown_task(task_id)
         return await self._catalogue.shape(found[0].template_id)
+
+
+def _of_request(index: int, error: InvalidInput) -> InvalidInput:
+    """Return the error of one of several requests, with paths from their list."""
+    violations = [
+        Violation(f"$[{index}]{path.removeprefix('$')}", message)
+        for path, message in error.violations
+    ]
+    return InvalidInput(f"task {index}: {error}", path=violations[0].path, violations=violations)
 
 
 def _user() -> str:

@@ -11,7 +11,6 @@ Everything wrong with a template is told at once, each with file, line and colum
 from tasker.template.document import digest, dump_yaml, from_document, to_document
 from tasker.template.load import load_template, load_templates, parse_template
 from tasker.template.schema import (
-    Violation,
     check_result,
     examine_input,
     prepare_input,
@@ -19,7 +18,6 @@ from tasker.template.schema import (
 from tasker.template.stored import from_stored
 
 __all__ = [
-    "Violation",
     "check_result",
     "digest",
     "dump_yaml",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jsonschema_rs
 
 from tasker import codec
-from tasker.errors import InvalidInput
+from tasker.errors import InvalidInput, Violation
 from tasker.model import Json, JsonObject, StepSpec, Template
 from tasker.suggest import or_else
 from tasker.template.defaults import declares_defaults, fill_defaults
@@ -25,16 +25,6 @@ class Fault(NamedTuple):
 
     way: Sequence[str | int]
     message: str
-
-
-class Violation(NamedTuple):
-    """What a value does not fulfil, and where, as a JSON path."""
-
-    path: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
 
 
 def prepare_input(template: Template, context: Json) -> JsonObject:
@@ -53,7 +43,8 @@ def prepare_input(template: Template, context: Json) -> JsonObject:
     """
     filled, found = examine_input(template, context)
     if found:
-        raise InvalidInput("; ".join(str(violation) for violation in found), path=found[0].path)
+        message = "; ".join(map(str, found))
+        raise InvalidInput(message, path=found[0].path, violations=found)
     return filled
 
 

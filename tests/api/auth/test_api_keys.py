@@ -65,13 +65,13 @@ async def test_a_key_acts_under_its_name(store: Store) -> None:
     text = await key(store, "operator", name="ci of payments")
     async with calling(store, text) as caller:
         made = await caller.post(
-            "/v1/tasks", json={"name": "payments.refund", "initiator": "somebody else"}
+            "/v1/tasks", json={"name": "payments.refund", "created_by": "somebody else"}
         )
-        task = made.json()["task_uuid"]
+        task = made.json()["id"]
         await caller.post(f"/v1/tasks/{task}/cancel", json={"reason": "a test"})
         audit = (await caller.get(f"/v1/tasks/{task}/audit")).json()
 
-    assert "ci of payments" == made.json()["initiator"]
+    assert "ci of payments" == made.json()["created_by"]
     assert ["ci of payments"] == [entry["actor"] for entry in audit]
 
 
@@ -82,10 +82,10 @@ async def test_a_name_that_means_nobody_is_a_name(store: Store) -> None:
     text = await key(store, "operator", name="anonymous")
     async with calling(store, text) as caller:
         made = await caller.post(
-            "/v1/tasks", json={"name": "payments.refund", "initiator": "somebody else"}
+            "/v1/tasks", json={"name": "payments.refund", "created_by": "somebody else"}
         )
 
-    assert "anonymous" == made.json()["initiator"]
+    assert "anonymous" == made.json()["created_by"]
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ def test_a_team_is_given_its_namespace_and_nothing_else(tasker: Here) -> None:
             assert 403 == ask(support.out, "POST", "/v1/tasks", sell)
             assert 200 == ask(support.out, "GET", "/v1/tasks")
             assert 403 == ask(other.out, "POST", "/v1/tasks", sell)
-            assert 404 == ask(other.out, "GET", "/v1/handlers/shop")
-            assert 200 == ask(token(namespaces=["shop"]), "GET", "/v1/handlers/shop")
+            assert 404 == ask(other.out, "GET", "/tasker/handlers/shop")
+            assert 200 == ask(token(namespaces=["shop"]), "GET", "/tasker/handlers/shop")
 
             revoked = tasker("key", "revoke", team.out.strip(), "--reason", "it leaked")
             assert (0, 401) == (revoked.code, ask(team.out, "POST", "/v1/tasks", sell))

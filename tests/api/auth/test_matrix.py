@@ -61,6 +61,8 @@ def _task(form: str = "flat") -> Any:
     return {"flat": flat, "bulk": {"tasks": [flat]}}[form]
 
 
+_CORE_STEP = "/compat/core/v1/tasks/{task_id}/workflow_steps/{step_uuid}"
+
 SAMPLES = {
     "POST /v1/tasks tasks:create": Sample(_task()),
     "POST /v1/tasks/bulk tasks:create": Sample(_task("bulk")),
@@ -80,18 +82,10 @@ SAMPLES = {
         {"reason": "too slow"}
     ),
     "PUT /v1/namespaces/{namespace}/policy namespaces:update": Sample({"owner_team": "them"}),
-    **{
-        f"PATCH /v1/tasks/{{task_id}}/{steps}/{{step}} steps:retry": Sample(
-            {"action_type": "reset_for_retry"}
-        )
-        for steps in ("steps", "workflow_steps")
-    },
-    **{
-        f"PATCH /v1/tasks/{{task_id}}/{steps}/{{step}} steps:resolve": Sample(
-            {"action_type": "resolve_manually"}
-        )
-        for steps in ("steps", "workflow_steps")
-    },
+    "POST /v1/tasks/{task_id}/steps/{step}/complete steps:resolve": Sample({"result": None}),
+    "POST /compat/core/v1/tasks tasks:create": Sample(_task()),
+    f"PATCH {_CORE_STEP} steps:retry": Sample({"action_type": "reset_for_retry"}),
+    f"PATCH {_CORE_STEP} steps:resolve": Sample({"action_type": "resolve_manually"}),
 }
 
 
@@ -131,6 +125,7 @@ class World(NamedTuple):
             "name": name,
             "version": "1.0.0",
             "step": "check",
+            "step_uuid": "check",
         }
         return await caller.request(
             route.method,

@@ -42,7 +42,7 @@ async def events_until(
     either: Store, end: Callable[[str], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
     """Follow a task, and do something when its first events have come; tell all events."""
-    monkeypatch.setattr(waiting, "MAY_STILL", 0.05)
+    monkeypatch.setattr(waiting, "REAUTHORIZE", 0.05)
     monkeypatch.setattr(waiting, "_SLICE", 0.05)
     settings = ServerSettings(port=0)
     rules = f"{__name__}:Fickle"
@@ -54,7 +54,7 @@ async def events_until(
         asyncio.timeout(15),
         serving(app, settings) as server,
         httpx.AsyncClient(base_url=server.url, headers={"X-API-Key": text}) as caller,
-        caller.stream("GET", f"/v1/tasks/{task}/events") as answer,
+        caller.stream("GET", f"/v1/tasks/{task}/stream") as answer,
     ):
         async for line in answer.aiter_lines():
             if line.startswith("event:"):
@@ -108,7 +108,7 @@ async def test_a_wait_needs_the_right_to_see_the_task(either: Store) -> None:
         statuses = [
             (await caller.get(f"/v1/tasks/{task}/{way}")).status_code
             for task in (own, hidden, TaskId(NOBODY))
-            for way in ("wait?timeout=0", "events")
+            for way in ("wait?timeout=0", "stream")
         ]
 
     assert [200, 200, 404, 404, 404, 404] == statuses

@@ -278,14 +278,14 @@ async def test_a_token_acts_under_its_subject(store: Store) -> None:
     task = await begin(store, "payments")
     async with calling(store, token(), auth=with_tokens()) as caller:
         made = await caller.post(
-            "/v1/tasks", json={"name": "payments.refund", "initiator": "somebody else"}
+            "/v1/tasks", json={"name": "payments.refund", "created_by": "somebody else"}
         )
         await caller.patch(
-            f"/v1/tasks/{task}/steps/check",
+            f"/compat/core/v1/tasks/{task}/workflow_steps/check",
             json={"action_type": "resolve_manually", "resolved_by": "somebody else"},
         )
         await caller.post(f"/v1/tasks/{task}/cancel", json={"reason": "a test"})
         audit = (await caller.get(f"/v1/tasks/{task}/audit")).json()
 
-    assert "jake" == made.json()["initiator"]
+    assert "jake" == made.json()["created_by"]
     assert ["jake", "jake"] == [entry["actor"] for entry in audit]

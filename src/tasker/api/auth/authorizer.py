@@ -18,7 +18,7 @@ from tasker.api.auth.keyring import KeyRing
 from tasker.api.auth.principal import ANONYMOUS, METRICS_ONLY, Principal
 from tasker.api.auth.refusals import forbidden, not_there, unauthenticated, unavailable
 from tasker.api.auth.tokens import KeysUnavailable, Tokens, configured_key
-from tasker.api.scope import correlation_of
+from tasker.api.headers import correlation_of
 from tasker.errors import InvalidInput, InvalidSettings
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tasker.api.headers import header
 from tasker.api.problems import Problem
-from tasker.api.scope import header
 from tasker.api.server import is_loopback
 
 

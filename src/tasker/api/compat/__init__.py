@@ -1,1 +1,1 @@
-"""Routes and field names of the earlier Taskers."""
+"""Routes of the earlier Taskers: those of the founding documents, and the Rust core's."""

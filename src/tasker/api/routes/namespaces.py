@@ -1,6 +1,7 @@
-"""Namespaces and their policies; and the workers."""
+"""Namespaces with their policies and audit; workers."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Query
@@ -8,25 +9,19 @@ from pydantic import Field
 from starlette.requests import Request
 
 from tasker.api.authorization import authorize, visible_namespaces
-from tasker.api.bodies import Body, JsonBody
-from tasker.api.dependencies import Namespace, NamespacePath, Text
-from tasker.api.responses import JsonReply
+from tasker.api.dependencies import Api, ApiOf
+from tasker.api.fields import Namespace, NamespacePath, Text
+from tasker.api.requests import Body, JsonBody
+from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import acting
 from tasker.api.routing import READS_BODY, Routes
-from tasker.api.state import Api, ApiOf
 from tasker.api.views.teams import (
-    NamespaceAnswer,
     NamespaceList,
-    PolicyAnswer,
     TeamAudit,
     WorkerList,
-    namespace_answer,
-    policy_answer,
-    team_event_answer,
-    worker_answer,
 )
 from tasker.errors import NotFound
-from tasker.teams.model import NamespacePolicy, TeamEvent
+from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.teams.permissions import NAMESPACES_READ, NAMESPACES_UPDATE, WORKERS_READ
 
 routes = Routes("namespaces", "/v1/namespaces")
@@ -35,43 +30,41 @@ workers = Routes("workers", "/v1/workers")
 
 
 class PolicyBody(Body):
-    """The policy of a namespace, in place of the one it had."""
+    """A namespace's policy; it replaces the one before."""
 
     owner_team: Text = ""
     contact_email: Text = ""
     description: Text = ""
     requires_approval: bool = False
-    """New template versions then wait until one of `approvers` agrees."""
+    """Whether new template versions wait for the approval of one of `approvers`."""
     approvers: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
     reason: Text = ""
     """For the audit."""
 
 
 @routes.add("GET", "", NAMESPACES_READ, answer=NamespaceList)
-async def list_namespaces(request: Request, api: ApiOf) -> JsonReply:
+async def list_namespaces(request: Request, api: ApiOf) -> JsonResponse:
     """List namespaces, who owns them, and how many template versions they have."""
     visible = await visible_namespaces(request, NAMESPACES_READ)
-    found = [
-        namespace_answer(info)
-        for info in await api.store.namespaces()
-        if visible is None or info.name in visible
+    namespaces = [
+        info for info in await api.store.namespaces() if visible is None or info.name in visible
     ]
-    return JsonReply(NamespaceList(namespaces=found))
+    return JsonResponse(NamespaceList(namespaces=namespaces))
 
 
 @routes.add(
     "GET",
     "/{namespace}",
     NAMESPACES_READ,
-    answer=NamespaceAnswer,
-    refuses=("invalid_request", "not_found"),
+    answer=NamespaceInfo,
+    refuses=("not_found",),
 )
-async def get_namespace(request: Request, api: ApiOf, namespace: NamespacePath) -> JsonReply:
+async def get_namespace(request: Request, api: ApiOf, namespace: NamespacePath) -> JsonResponse:
     """Read a namespace."""
     await authorize(request, NAMESPACES_READ, namespace=namespace)
     for info in await api.store.namespaces():
         if info.name == namespace:
-            return JsonReply(namespace_answer(info))
+            return JsonResponse(info)
     raise NotFound(f"there is no namespace {namespace}")
 
 
@@ -79,7 +72,7 @@ async def get_namespace(request: Request, api: ApiOf, namespace: NamespacePath) 
     "PUT",
     "/{namespace}/policy",
     NAMESPACES_UPDATE,
-    answer=PolicyAnswer,
+    answer=NamespacePolicy,
     refuses=(*READS_BODY, "invalid_input"),
 )
 async def put_policy(
@@ -87,7 +80,7 @@ async def put_policy(
     api: ApiOf,
     namespace: NamespacePath,
     body: Annotated[PolicyBody, Depends(JsonBody(PolicyBody))],
-) -> JsonReply:
+) -> JsonResponse:
     """Declare the policy of a namespace."""
     await authorize(request, NAMESPACES_UPDATE, namespace=namespace)
     policy = NamespacePolicy(
@@ -99,66 +92,69 @@ async def put_policy(
         approvers=tuple(body.approvers),
     )
     stored = await acting(request, api).put_policy(policy, reason=body.reason)
-    return JsonReply(policy_answer(stored))
+    return JsonResponse(stored)
 
 
-@routes.add(
-    "GET", "/{namespace}/audit", NAMESPACES_READ, answer=TeamAudit, refuses=("invalid_request",)
-)
+@routes.add("GET", "/{namespace}/audit", NAMESPACES_READ, answer=TeamAudit)
 async def get_namespace_audit(
     request: Request,
     api: ApiOf,
     namespace: NamespacePath,
     cursor: Annotated[int | None, Query(ge=1, lt=1 << 62)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> JsonReply:
-    """List what was done to a namespace's policy and template versions, newest first."""
+) -> JsonResponse:
+    """List changes of a namespace's policy and template versions, newest first."""
     await authorize(request, NAMESPACES_READ, namespace=namespace)
-    found = await api.store.team_audit(namespace=namespace, after=cursor, limit=limit + 1)
-    return _audited(found, limit)
+    events = await api.store.team_audit(namespace=namespace, after=cursor, limit=limit + 1)
+    return _page(events, limit)
 
 
-@audit.add("GET", "", NAMESPACES_READ, answer=TeamAudit, refuses=("invalid_request",))
+@audit.add("GET", "", NAMESPACES_READ, answer=TeamAudit)
 async def list_audit(
     request: Request,
     api: ApiOf,
     namespace: Namespace | None = None,
     cursor: Annotated[int | None, Query(ge=1, lt=1 << 62)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> JsonReply:
-    """List what was done to policies, template versions and API keys, newest first."""
+) -> JsonResponse:
+    """List changes of policies, template versions and API keys, newest first."""
     visible = await visible_namespaces(request, NAMESPACES_READ)
-    found = await api.store.team_audit(
+    events = await api.store.team_audit(
         namespace=namespace, visible=visible, after=cursor, limit=limit + 1
     )
-    return _audited(found, limit)
+    return _page(events, limit)
 
 
-def _audited(found: Sequence[TeamEvent], limit: int) -> JsonReply:
-    """Answer with a page of what was read, which is one event longer where more follows."""
-    shown = found[:limit]
+def _page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
+    """Respond with at most `limit` events, of which one more was read."""
+    shown = events[:limit]
     answer: TeamAudit = {
-        "events": [team_event_answer(event) for event in shown],
-        "next_cursor": shown[-1].id if len(found) > limit else None,
+        "events": [*shown],
+        "next_cursor": shown[-1].id if len(events) > limit else None,
     }
-    return JsonReply(answer)
+    return JsonResponse(answer)
 
 
 @workers.add("GET", "", WORKERS_READ, answer=WorkerList)
-async def list_workers(request: Request, api: ApiOf) -> JsonReply:
-    """List workers: who is alive, and what they can run.
+async def list_workers(request: Request, api: ApiOf) -> JsonResponse:
+    """List workers, and the handlers they serve.
 
-    Who sees only some namespaces is told the handlers that templates of those ask for.
+    Callers that see only some namespaces see the handlers that templates of those name.
     """
     await authorize(request, WORKERS_READ)
     visible = await visible_namespaces(request, WORKERS_READ)
-    asked_for = None if visible is None else await _asked_for(api, visible)
-    found = [worker_answer(worker, handlers=asked_for) for worker in await api.store.list_workers()]
-    return JsonReply(WorkerList(workers=found))
+    known = await api.store.list_workers()
+    if visible is not None:
+        shown = await _handlers_of(api, visible)
+        known = [
+            replace(one, handlers=tuple(name for name in one.handlers if name in shown))
+            for one in known
+        ]
+    return JsonResponse(WorkerList(workers=known))
 
 
-async def _asked_for(api: Api, namespaces: Collection[str]) -> frozenset[str]:
-    """Tell the handlers that templates of some namespaces ask for, by all their names."""
+async def _handlers_of(api: Api, namespaces: Collection[str]) -> frozenset[str]:
+    """Return the handlers that templates of some namespaces name, by all their names."""
     names = [
         name
         for stored in await api.store.templates()

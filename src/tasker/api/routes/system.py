@@ -1,4 +1,4 @@
-"""Health, metrics, and figures of how work went."""
+"""Health, metrics and analytics."""
 
 import importlib.metadata
 from datetime import UTC, datetime
@@ -8,19 +8,15 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tasker.analytics.model import MOST_HOURS, Window
+from tasker.analytics.model import MOST_HOURS, Bottlenecks, Performance, Window
 from tasker.api.authorization import authorize, visible_namespaces
-from tasker.api.dependencies import Namespace
-from tasker.api.responses import JsonReply
+from tasker.api.dependencies import ApiOf
+from tasker.api.fields import Namespace
+from tasker.api.responses import JsonResponse
 from tasker.api.routing import Routes
-from tasker.api.state import ApiOf
 from tasker.api.views.system import (
-    BottlenecksAnswer,
-    HealthAnswer,
-    PerformanceAnswer,
-    ReadinessAnswer,
-    bottlenecks_answer,
-    performance_answer,
+    HealthView,
+    ReadinessView,
 )
 from tasker.observe.metrics import CONTENT_TYPE
 from tasker.teams.permissions import ANALYTICS_READ, METRICS_READ
@@ -29,24 +25,24 @@ health = Routes("health")
 analytics = Routes("analytics", "/v1/analytics")
 
 VERSION = importlib.metadata.version("tasker-workflows")
-Hours = Annotated[float, Query(gt=0, le=MOST_HOURS, description="How far back it looks.")]
+Hours = Annotated[float, Query(gt=0, le=MOST_HOURS, description="The window, in hours before now.")]
 Named = Annotated[str | None, Query(max_length=128)]
 
 
-@health.add("GET", "/health", answer=HealthAnswer)
-async def get_health() -> JsonReply:
-    """Tell that the server is there."""
-    return JsonReply(_here("healthy"))
+@health.add("GET", "/health", answer=HealthView)
+async def get_health() -> JsonResponse:
+    """Report that the server answers."""
+    return JsonResponse(_health("healthy"))
 
 
-@health.add("GET", "/live", answer=HealthAnswer)
-@health.add("GET", "/health/live", answer=HealthAnswer)
-async def get_liveness() -> JsonReply:
-    """Tell that the process lives, whatever it can reach."""
-    return JsonReply(_here("alive"))
+@health.add("GET", "/live", answer=HealthView)
+@health.add("GET", "/health/live", answer=HealthView)
+async def get_liveness() -> JsonResponse:
+    """Report that the process lives, whatever it can reach."""
+    return JsonResponse(_health("alive"))
 
 
-def _here(status: str) -> HealthAnswer:
+def _health(status: str) -> HealthView:
     return {
         "status": status,
         "timestamp": datetime.now(UTC),
@@ -55,11 +51,11 @@ def _here(status: str) -> HealthAnswer:
     }
 
 
-@health.add("GET", "/ready", answer=ReadinessAnswer, refuses=("not_ready",))
-@health.add("GET", "/health/ready", answer=ReadinessAnswer, refuses=("not_ready",))
-async def get_readiness(api: ApiOf) -> JsonReply:
-    """Tell whether the server can do its work, and which check says that it cannot."""
-    return JsonReply(await api.readiness.answer())
+@health.add("GET", "/ready", answer=ReadinessView, refuses=("not_ready",))
+@health.add("GET", "/health/ready", answer=ReadinessView, refuses=("not_ready",))
+async def get_readiness(api: ApiOf) -> JsonResponse:
+    """Report whether the server can do its work, or which checks failed."""
+    return JsonResponse(await api.readiness.answer())
 
 
 @health.add(
@@ -67,21 +63,20 @@ async def get_readiness(api: ApiOf) -> JsonReply:
     "/metrics",
     METRICS_READ,
     answer=None,
-    told="Metrics of this process and of the store, as Prometheus reads them.",
+    description="Metrics of this process and of the store, in the text format of Prometheus.",
     media_type="text/plain",
 )
 async def get_metrics(request: Request, api: ApiOf) -> Response:
     """Read metrics."""
     await authorize(request, METRICS_READ)
-    return Response(await api.scrape.text(), media_type=CONTENT_TYPE)
+    return Response(await api.metrics_endpoint.text(), media_type=CONTENT_TYPE)
 
 
 @analytics.add(
     "GET",
     "/performance",
     ANALYTICS_READ,
-    answer=PerformanceAnswer,
-    refuses=("invalid_request",),
+    answer=Performance,
 )
 async def get_performance(
     request: Request,
@@ -90,18 +85,17 @@ async def get_performance(
     namespace: Namespace | None = None,
     name: Named = None,
     version: Named = None,
-) -> JsonReply:
-    """Tell how the tasks of the last hours fared."""
+) -> JsonResponse:
+    """Report durations, rates and outcomes of the last hours' tasks."""
     window = await _window(request, hours, namespace, name, version)
-    return JsonReply(performance_answer(await api.store.performance(window)))
+    return JsonResponse(await api.store.performance(window))
 
 
 @analytics.add(
     "GET",
     "/bottlenecks",
     ANALYTICS_READ,
-    answer=BottlenecksAnswer,
-    refuses=("invalid_request",),
+    answer=Bottlenecks,
 )
 async def get_bottlenecks(
     request: Request,
@@ -112,15 +106,15 @@ async def get_bottlenecks(
     version: Named = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
     min_executions: Annotated[int, Query(ge=1, le=1_000_000)] = 5,
-) -> JsonReply:
-    """Tell what holds tasks up: slow and failing steps, errors, and what others wait for."""
+) -> JsonResponse:
+    """Report slow and failing steps, errors, and steps that others wait for."""
     window = await _window(request, hours, namespace, name, version)
-    found = await api.store.bottlenecks(window, limit=limit, min_executions=min_executions)
-    return JsonReply(bottlenecks_answer(found))
+    bottlenecks = await api.store.bottlenecks(window, limit=limit, min_executions=min_executions)
+    return JsonResponse(bottlenecks)
 
 
 async def _window(request: Request, hours: float, namespace: str | None, *rest: Any) -> Window:
-    """Make the window that is asked for, of the namespaces that the caller sees."""
+    """Return the requested window, of the namespaces that the caller sees."""
     name, version = rest
     await authorize(request, ANALYTICS_READ, namespace=namespace, name=name, version=version)
     visible = None if namespace else await visible_namespaces(request, ANALYTICS_READ)

@@ -1,5 +1,6 @@
-"""Tasks: created, listed, read, and acted on."""
+"""Tasks: creating, listing, reading, and operators' actions."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -8,34 +9,26 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from tasker.api.authorization import authorize, visible_namespaces
-from tasker.api.bodies import Body, JsonBody
-from tasker.api.dependencies import Instant, Line, Namespace, TaskPath, Text, Uuid, Version
-from tasker.api.problems import Problem
-from tasker.api.responses import JsonReply
-from tasker.api.routing import READS_BODY, Answer, Routes
-from tasker.api.scope import CORRELATION, is_correlation_id
-from tasker.api.state import Api, ApiOf
-from tasker.api.submissions import BulkBody, NewTaskBody, create_many, create_one, template_of
-from tasker.api.views.steps import (
-    AttemptAnswer,
-    AuditAnswer,
-    StepReadiness,
-    attempt_answer,
-    audit_answer,
-    readiness_of,
-)
-from tasker.api.views.summary import SummaryAnswer, summary_answer
+from tasker.api.dependencies import Api, ApiOf
+from tasker.api.fields import Instant, Line, Namespace, TaskPath, Text, Uuid, Version
+from tasker.api.headers import CORRELATION, is_correlation_id
+from tasker.api.problems import Fault, Problem
+from tasker.api.requests import Body, JsonBody
+from tasker.api.responses import JsonResponse
+from tasker.api.routing import READS_BODY, Response, Routes
+from tasker.api.task_requests import BulkBody, NewTaskBody, create_many, create_one, template_of
 from tasker.api.views.tasks import (
-    SOURCE_TAG,
-    TaskAnswer,
+    SummaryView,
     TaskList,
     TasksCreated,
-    task_answer,
+    TaskView,
+    summary_view,
+    task_view,
 )
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
-from tasker.errors import NotFound
-from tasker.model import Task, TaskFilter, TaskId, TaskStatus
+from tasker.model import Attempt, AuditEntry, Task, TaskFilter, TaskId, TaskStatus
+from tasker.store.operator_rules import unknown_task
 from tasker.teams.permissions import (
     TASKS_CANCEL,
     TASKS_CREATE,
@@ -48,11 +41,21 @@ from tasker.teams.permissions import (
 
 routes = Routes("tasks", "/v1/tasks")
 
+CREATES = (
+    *READS_BODY,
+    "not_found",
+    "invalid_input",
+    "idempotency_conflict",
+    "template_not_approved",
+)
+_MISSING = ("not_found",)
+_ACTS = (*READS_BODY, "not_found", "wrong_state")
+
 
 class TaskQuery(BaseModel):
-    """Which tasks a list shows: those that fit everything said."""
+    """Which tasks a list shows: those that match every given parameter."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     namespace: Namespace | None = None
     name: Annotated[str, Field(max_length=128)] | None = None
@@ -61,38 +64,43 @@ class TaskQuery(BaseModel):
     correlation_id: Line | None = None
     parent_id: Uuid | None = None
     tag: Line | None = None
-    initiator: Line | None = None
     created_by: Line | None = None
-    """The same as `initiator`."""
-    source_system: Line | None = None
     created_after: Instant | None = None
     """Created then or later."""
     created_before: Instant | None = None
     """Created earlier."""
     cursor: Uuid | None = None
-    """`next_cursor` of the answer that this one follows."""
+    """`next_cursor` of the page before."""
     limit: int = Field(25, ge=1, le=100)
-    """Most tasks of the answer."""
+    """Most tasks of a page."""
+
+    def filter(self, visible: frozenset[str] | None) -> TaskFilter:
+        """Return the store's filter, for a caller who sees some namespaces, or all."""
+        fields = {name: getattr(self, name) for name in _FILTERS}
+        return TaskFilter(visible=visible, **fields)
+
+
+_FILTERS = tuple(TaskQuery.model_fields.keys() - {"cursor", "limit"})
 
 
 class CancelBody(Body):
-    """Why a task is cancelled."""
+    """Cancels a task."""
 
     reason: Text = ""
 
 
 class RetryBody(Body):
-    """Which failed steps get another attempt, and why."""
+    """Gives failed steps another attempt."""
 
     steps: list[Line] | None = None
-    """Names; absent: all that failed."""
+    """Names. Absent: all that failed."""
     reset_attempts: bool = False
-    """Whether they get all their attempts again, rather than one more."""
+    """Whether they get all their attempts again instead of one more."""
     reason: Text = ""
 
 
 class ResolveBody(Body):
-    """Why a failed task counts as done."""
+    """Declares a failed task done."""
 
     reason: Text = ""
 
@@ -104,21 +112,15 @@ class ResolveBody(Body):
     "POST",
     "",
     TASKS_CREATE,
-    answer=TaskAnswer,
+    answer=TaskView,
     status=201,
-    told="The task was created; `Location` tells where it is.",
-    also={200: Answer(TaskAnswer, "The idempotency key had made this task before.")},
-    refuses=(
-        *READS_BODY,
-        "not_found",
-        "invalid_input",
-        "idempotency_conflict",
-        "template_not_approved",
-    ),
+    description="The task was created; `Location` is its URL.",
+    also={200: Response(TaskView, "The idempotency key led to this task.")},
+    refuses=CREATES,
 )
 async def create_task(
     request: Request, api: ApiOf, body: Annotated[NewTaskBody, Depends(JsonBody(NewTaskBody))]
-) -> JsonReply:
+) -> JsonResponse:
     """Create a task."""
     template = template_of(body.name, body.namespace, body.version)
     return created(await create_one(api, request, body, template))
@@ -130,37 +132,33 @@ async def create_task(
     TASKS_CREATE,
     answer=TasksCreated,
     status=201,
-    told="All were created, or found by their idempotency keys.",
-    also={200: Answer(TasksCreated, "Idempotency keys had made all of these tasks before.")},
-    refuses=(
-        *READS_BODY,
-        "not_found",
-        "invalid_input",
-        "idempotency_conflict",
-        "template_not_approved",
-    ),
+    description="All were created, or found by their idempotency keys.",
+    also={200: Response(TasksCreated, "Idempotency keys led to all of these tasks.")},
+    refuses=CREATES,
 )
 async def create_tasks(
     request: Request, api: ApiOf, body: Annotated[BulkBody, Depends(JsonBody(BulkBody))]
-) -> JsonReply:
+) -> JsonResponse:
     """Create tasks, all or none."""
     most = api.settings.bulk_tasks
     if len(body.tasks) > most:
-        told = f"{len(body.tasks)} tasks are more than the {most:,} that one request may create"
-        raise Problem("invalid_request", told, errors=[{"path": "$.tasks", "message": told}])
+        message = f"must have at most {most:,} tasks, not {len(body.tasks):,}"
+        fault: Fault = {"path": "$.tasks", "message": message}
+        raise Problem("invalid_request", f"$.tasks {message}", errors=[fault])
     tasks = await create_many(api, request, body.tasks)
-    new = sum(task.created for task in tasks)
-    answer: TasksCreated = {"tasks": [task_answer(task) for task in tasks], "created": new}
-    return JsonReply(answer, 201 if new else 200)
+    new, now = sum(task.created for task in tasks), datetime.now(UTC)
+    answer: TasksCreated = {"tasks": [task_view(task, now=now) for task in tasks], "created": new}
+    return JsonResponse(answer, 201 if new else 200)
 
 
-def created(task: Task) -> JsonReply:
-    """Answer with a task that was created, or found by its key."""
-    return JsonReply(task_answer(task), 201 if task.created else 200, created_headers(task))
+def created(task: Task) -> JsonResponse:
+    """Respond with a task that was created, or found by its key."""
+    view = task_view(task, now=datetime.now(UTC))
+    return JsonResponse(view, 201 if task.created else 200, created_headers(task))
 
 
 def created_headers(task: Task) -> dict[str, str]:
-    """Tell where a task is, and what it is tied to."""
+    """Return the headers that name a task's URL and correlation id."""
     headers = {"Location": f"/v1/tasks/{task.id}"}
     if is_correlation_id(task.correlation_id):
         headers[CORRELATION] = task.correlation_id
@@ -170,55 +168,38 @@ def created_headers(task: Task) -> dict[str, str]:
 # ---------------------------------------------------------------------- reading
 
 
-@routes.add("GET", "", TASKS_LIST, answer=TaskList, refuses=("invalid_request",))
+@routes.add("GET", "", TASKS_LIST, answer=TaskList)
 async def list_tasks(
     request: Request, api: ApiOf, query: Annotated[TaskQuery, Query()]
-) -> JsonReply:
+) -> JsonResponse:
     """List tasks, newest first.
 
-    Tasks that are created while a caller walks through the pages do not move them.
+    Tasks that are created meanwhile do not move the pages.
     """
-    tags = [tag for tag in (query.tag, _source(query.source_system)) if tag]
-    if len(tags) > 1:
-        raise Problem("invalid_request", "A list is filtered by tag or by source_system, not both.")
-    found = await api.store.list_tasks(
-        TaskFilter(
-            namespace=query.namespace,
-            name=query.name,
-            version=query.version,
-            status=query.status,
-            correlation_id=query.correlation_id,
-            parent_id=TaskId(query.parent_id) if query.parent_id else None,
-            tag=tags[0] if tags else None,
-            created_by=query.created_by or query.initiator,
-            created_after=query.created_after,
-            created_before=query.created_before,
-            visible=await visible_namespaces(request, TASKS_LIST),
-        ),
+    visible = await visible_namespaces(request, TASKS_LIST)
+    tasks = await api.store.list_tasks(
+        query.filter(visible),
         after=TaskId(query.cursor) if query.cursor else None,
         limit=query.limit + 1,
     )
-    shown = found[: query.limit]
-    more = len(found) > len(shown)
-    answer: TaskList = {
-        "tasks": [task_answer(task) for task in shown],
+    return JsonResponse(page_of(tasks, query.limit))
+
+
+def page_of(tasks: Sequence[Task], limit: int) -> TaskList:
+    """Return a page of at most `limit` tasks, of which one more was read."""
+    shown, more, now = tasks[:limit], len(tasks) > limit, datetime.now(UTC)
+    return {
+        "tasks": [task_view(task, now=now) for task in shown],
         "pagination": {
             "next_cursor": shown[-1].id if more else None,
             "has_next": more,
-            "limit": query.limit,
+            "limit": limit,
         },
     }
-    return JsonReply(answer)
 
 
-def _source(name: str | None) -> str | None:
-    return None if name is None else SOURCE_TAG + name
-
-
-@routes.add(
-    "GET", "/{task_id}", TASKS_READ, answer=TaskAnswer, refuses=("invalid_request", "not_found")
-)
-async def get_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonReply:
+@routes.add("GET", "/{task_id}", TASKS_READ, answer=TaskView, refuses=_MISSING)
+async def get_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
     return await answer_of(api, await allowed_task(request, api, task_id, TASKS_READ))
 
@@ -227,103 +208,81 @@ async def get_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonReply
     "GET",
     "/{task_id}/summary",
     TASKS_READ,
-    answer=SummaryAnswer,
-    refuses=("invalid_request", "not_found"),
+    answer=SummaryView,
+    refuses=_MISSING,
 )
-async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonReply:
-    """Read how a task stands, without its context and results."""
+async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+    """Read how a task and its steps stand, without any of their data."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
-    shape, steps = await shape_of(api, task.id), await api.store.list_steps(task.id)
-    return JsonReply(summary_answer(task, shape, steps, datetime.now(UTC)))
+    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    return JsonResponse(summary_view(task, loaded, steps, datetime.now(UTC)))
 
 
 @routes.add(
     "GET",
     "/{task_id}/history",
     TASKS_READ,
-    answer=list[AttemptAnswer],
-    refuses=("invalid_request", "not_found"),
+    answer=list[Attempt],
+    refuses=_MISSING,
 )
 async def get_task_history(
     request: Request,
     api: ApiOf,
     task_id: TaskPath,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-) -> JsonReply:
-    """List the attempts of all its steps that ended, oldest first."""
+) -> JsonResponse:
+    """List the finished attempts of all its steps, oldest first."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
-    found = await api.store.history(task.id, limit=limit)
-    return JsonReply([attempt_answer(attempt) for attempt in found])
+    return JsonResponse(await api.store.history(task.id, limit=limit))
 
 
 @routes.add(
     "GET",
     "/{task_id}/audit",
     TASKS_READ,
-    answer=list[AuditAnswer],
-    refuses=("invalid_request", "not_found"),
+    answer=list[AuditEntry],
+    refuses=_MISSING,
 )
-async def get_task_audit(request: Request, api: ApiOf, task_id: TaskPath) -> JsonReply:
-    """List what operators did to it, oldest first."""
+async def get_task_audit(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+    """List operators' actions on a task, oldest first."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
-    return JsonReply([audit_answer(entry) for entry in await api.store.audit(task.id)])
+    return JsonResponse(await api.store.audit(task.id))
 
 
 # ----------------------------------------------------------------------- acting
 
 
 @routes.add(
-    "DELETE",
-    "/{task_id}",
-    TASKS_CANCEL,
-    answer=TaskAnswer,
-    refuses=("invalid_request", "not_found", "wrong_state"),
-)
-async def delete_task(
-    request: Request,
-    api: ApiOf,
-    task_id: TaskPath,
-    reason: Annotated[Text, Query(description="For the audit.")] = "",
-) -> JsonReply:
-    """Cancel a task: it is kept, and none of its steps runs any more."""
-    return await _cancel(request, api, task_id, reason)
-
-
-@routes.add(
     "POST",
     "/{task_id}/cancel",
     TASKS_CANCEL,
-    answer=TaskAnswer,
-    refuses=(*READS_BODY, "not_found", "wrong_state"),
+    answer=TaskView,
+    refuses=_ACTS,
 )
 async def cancel_task(
     request: Request,
     api: ApiOf,
     task_id: TaskPath,
     body: Annotated[CancelBody, Depends(JsonBody(CancelBody, optional=True))],
-) -> JsonReply:
-    """Cancel a task, with a reason."""
-    return await _cancel(request, api, task_id, body.reason)
-
-
-async def _cancel(request: Request, api: Api, task_id: TaskId, reason: str) -> JsonReply:
+) -> JsonResponse:
+    """Cancel a task: no further step starts; running attempts are discarded."""
     task = await allowed_task(request, api, task_id, TASKS_CANCEL)
-    return await answer_of(api, await acting(request, api).cancel(task.id, reason=reason))
+    return await answer_of(api, await acting(request, api).cancel(task.id, reason=body.reason))
 
 
 @routes.add(
     "POST",
     "/{task_id}/retry",
     TASKS_RETRY,
-    answer=TaskAnswer,
-    refuses=(*READS_BODY, "not_found", "wrong_state"),
+    answer=TaskView,
+    refuses=_ACTS,
 )
 async def retry_task(
     request: Request,
     api: ApiOf,
     task_id: TaskPath,
     body: Annotated[RetryBody, Depends(JsonBody(RetryBody, optional=True))],
-) -> JsonReply:
+) -> JsonResponse:
     """Give failed steps another attempt; a task that failed is open again."""
     task = await allowed_task(request, api, task_id, TASKS_RETRY)
     retried = await acting(request, api).retry(
@@ -336,21 +295,21 @@ async def retry_task(
     "POST",
     "/{task_id}/resolve",
     TASKS_RESOLVE,
-    answer=TaskAnswer,
-    refuses=(*READS_BODY, "not_found", "wrong_state"),
+    answer=TaskView,
+    refuses=_ACTS,
 )
 async def resolve_task(
     request: Request,
     api: ApiOf,
     task_id: TaskPath,
     body: Annotated[ResolveBody, Depends(JsonBody(ResolveBody, optional=True))],
-) -> JsonReply:
+) -> JsonResponse:
     """Declare a failed task done."""
     task = await allowed_task(request, api, task_id, TASKS_RESOLVE)
     return await answer_of(api, await acting(request, api).resolve(task.id, reason=body.reason))
 
 
-# ---------------------------------------------------------------------- inwards
+# ----------------------------------------------------------------------- shared
 
 
 async def allowed_task(request: Request, api: Api, task_id: TaskId, permission: Permission) -> Task:
@@ -363,30 +322,25 @@ async def allowed_task(request: Request, api: Api, task_id: TaskId, permission: 
         namespace=namespace,
         name=name,
         version=version,
-        missing=f"there is no task {task.id}",
+        missing=str(unknown_task(task.id)),
     )
     return task
 
 
-async def shape_of(api: Api, task_id: TaskId) -> LoadedTemplate:
-    """Tell the template of a task, as it was when the task was created."""
-    found = await api.store.load_tasks([task_id])
-    if not found:
-        raise NotFound(f"there is no task {task_id}")
-    return await api.catalogue.shape(found[0].template_id)
+async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
+    """Return a task's template, as it was when the task was created."""
+    inputs = await api.store.load_tasks([task_id])
+    if not inputs:
+        raise unknown_task(task_id)
+    return await api.templates.shape(inputs[0].template_id)
 
 
 def acting(request: Request, api: Api) -> LocalClient:
-    """Tell the client by which the caller acts."""
+    """Return the client that acts for the caller."""
     return api.client.acting_as(request.state.principal.name)
 
 
-async def answer_of(api: Api, task: Task, status: int = 200) -> JsonReply:
-    """Answer with a task and how its steps stand."""
-    return JsonReply(task_answer(task, await readiness(api, task)), status)
-
-
-async def readiness(api: Api, task: Task) -> list[StepReadiness]:
-    """Tell how the steps of a task stand."""
-    shape, steps = await shape_of(api, task.id), await api.store.list_steps(task.id)
-    return readiness_of(task, shape, steps, datetime.now(UTC))
+async def answer_of(api: Api, task: Task, status: int = 200) -> JsonResponse:
+    """Respond with a task and its steps."""
+    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    return JsonResponse(task_view(task, loaded, steps, now=datetime.now(UTC)), status)

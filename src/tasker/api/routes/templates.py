@@ -1,4 +1,4 @@
-"""Templates: listed, read, compared, registered, and decided about."""
+"""Templates: listing, reading, comparing, registering, and reviewing."""
 
 import asyncio
 from typing import Annotated
@@ -8,24 +8,24 @@ from starlette.requests import Request
 
 from tasker import codec, versions
 from tasker.api.authorization import authorize, visible_namespaces
-from tasker.api.bodies import Body, JsonBody, require_type
-from tasker.api.dependencies import NamePath, Namespace, NamespacePath, Text, VersionPath
+from tasker.api.dependencies import Api, ApiOf
+from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, VersionPath
 from tasker.api.problems import Problem
-from tasker.api.responses import JsonReply
+from tasker.api.requests import Body, JsonBody, require_type
+from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import acting
-from tasker.api.routing import READS_BODY, Answer, Routes
-from tasker.api.state import Api, ApiOf
+from tasker.api.routing import READS_BODY, Response, Routes
 from tasker.api.views.templates import (
-    DifferenceAnswer,
+    DifferenceView,
     StatusList,
-    TemplateAnswer,
     TemplateList,
-    VersionAnswer,
+    TemplateView,
     VersionList,
-    difference_answer,
-    template_answer,
-    template_list,
-    version_answer,
+    VersionView,
+    difference_view,
+    template_head,
+    template_view,
+    version_view,
 )
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import InvalidInput, NotFound
@@ -46,29 +46,29 @@ statuses = Routes("templates", "/v1/template_versions")
 
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
 ONE = "/{namespace}/{name}/{version}"
-_MISSING = ("invalid_request", "not_found")
+_MISSING = ("not_found",)
 _VERSION_MISSING = (*_MISSING, "template_not_approved", "invalid_input")
 
 
-class Decision(Body):
-    """Why something is decided."""
+class ReviewBody(Body):
+    """The reason of a decision."""
 
     reason: Text = ""
 
 
-class Rejection(Body):
-    """Why a version is refused."""
+class RejectionBody(Body):
+    """The reason of a rejection."""
 
     reason: Text
 
 
-DecisionBody = Annotated[Decision, Depends(JsonBody(Decision, optional=True))]
+OptionalReview = Annotated[ReviewBody, Depends(JsonBody(ReviewBody, optional=True))]
 
 
 # ---------------------------------------------------------------------- reading
 
 
-@routes.add("GET", "", TEMPLATES_LIST, answer=TemplateList, refuses=("invalid_request",))
+@routes.add("GET", "", TEMPLATES_LIST, answer=TemplateList)
 async def list_templates(
     request: Request,
     api: ApiOf,
@@ -76,34 +76,37 @@ async def list_templates(
     name: Annotated[str | None, Query(max_length=128)] = None,
     status: TemplateStatus = TemplateStatus.APPROVED,
     documents: bool = False,
-) -> JsonReply:
+) -> JsonResponse:
     """List template versions of one status, of all templates or some."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
     if status is TemplateStatus.APPROVED:
-        found = await api.store.templates(namespace=namespace, name=name)
+        templates = await api.store.templates(namespace=namespace, name=name)
     else:
-        decided = await api.store.template_statuses(namespace=namespace, name=name)
-        found = [await _stored(api, one) for one in decided if one.status is status]
-    if visible is not None:
-        found = [stored for stored in found if stored.template.namespace in visible]
-    return JsonReply(template_list(found, await api.store.namespaces(), documents=documents))
+        known = await api.store.template_statuses(namespace=namespace, name=name)
+        templates = [await _stored(api, one) for one in known if one.status is status]
+    heads = [
+        template_head(stored, document=documents)
+        for stored in templates
+        if visible is None or stored.template.namespace in visible
+    ]
+    return JsonResponse(TemplateList(templates=heads))
 
 
-@statuses.add("GET", "", TEMPLATES_LIST, answer=StatusList, refuses=("invalid_request",))
+@statuses.add("GET", "", TEMPLATES_LIST, answer=StatusList)
 async def list_template_versions(
     request: Request,
     api: ApiOf,
     namespace: Namespace | None = None,
     name: Annotated[str | None, Query(max_length=128)] = None,
-) -> JsonReply:
-    """List what was decided about template versions, whatever it was."""
+) -> JsonResponse:
+    """List template versions of every status, with their reviews."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
-    found = [
-        version_answer(one)
+    listed = [
+        version_view(one)
         for one in await api.store.template_statuses(namespace=namespace, name=name)
         if visible is None or one.name.namespace in visible
     ]
-    return JsonReply(StatusList(versions=found))
+    return JsonResponse(StatusList(versions=listed))
 
 
 async def _stored(api: Api, version: TemplateVersion) -> StoredTemplate:
@@ -113,27 +116,27 @@ async def _stored(api: Api, version: TemplateVersion) -> StoredTemplate:
 @routes.add("GET", "/{namespace}/{name}", TEMPLATES_READ, answer=VersionList, refuses=_MISSING)
 async def list_versions(
     request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath
-) -> JsonReply:
-    """List the versions of a template, and what was decided about them."""
+) -> JsonResponse:
+    """List the versions of a template, with their reviews."""
     await authorize(request, TEMPLATES_READ, namespace=namespace, name=name)
-    found = await api.store.template_statuses(namespace=namespace, name=name)
-    if not found:
+    listed = await api.store.template_statuses(namespace=namespace, name=name)
+    if not listed:
         raise NotFound(f"there is no template {namespace}.{name}")
-    approved = [one.name.version for one in found if one.status is TemplateStatus.APPROVED]
+    approved = [one.name.version for one in listed if one.status is TemplateStatus.APPROVED]
     answer: VersionList = {
         "namespace": namespace,
         "name": name,
         "latest_version": versions.latest(approved),
-        "versions": [version_answer(one) for one in found],
+        "versions": [version_view(one) for one in listed],
     }
-    return JsonReply(answer)
+    return JsonResponse(answer)
 
 
 @routes.add(
     "GET",
     "/{namespace}/{name}/diff",
     TEMPLATES_READ,
-    answer=DifferenceAnswer,
+    answer=DifferenceView,
     refuses=_VERSION_MISSING,
 )
 async def compare_versions(
@@ -143,14 +146,14 @@ async def compare_versions(
     name: NamePath,
     before: Annotated[str, Query(alias="from", max_length=128)],
     after: Annotated[str, Query(alias="to", max_length=128)] = versions.LATEST,
-) -> JsonReply:
-    """Tell what changed from one version to another."""
-    old = (await _found(request, api, TEMPLATES_READ, namespace, name, before)).stored
-    new = (await _found(request, api, TEMPLATES_READ, namespace, name, after)).stored
-    return JsonReply(difference_answer(old, new, compare(old.template, new.template)))
+) -> JsonResponse:
+    """Compare two versions."""
+    old = (await _load(request, api, TEMPLATES_READ, namespace, name, before)).stored
+    new = (await _load(request, api, TEMPLATES_READ, namespace, name, after)).stored
+    return JsonResponse(difference_view(old, new, compare(old.template, new.template)))
 
 
-@routes.add("GET", ONE, TEMPLATES_READ, answer=TemplateAnswer, refuses=_VERSION_MISSING)
+@routes.add("GET", ONE, TEMPLATES_READ, answer=TemplateView, refuses=_VERSION_MISSING)
 async def get_template(
     request: Request,
     api: ApiOf,
@@ -158,32 +161,32 @@ async def get_template(
     name: NamePath,
     version: VersionPath,
     usable: bool = False,
-) -> JsonReply:
+) -> JsonResponse:
     """Read a template version: exact, the highest of a range (`^2.1`), or `latest`.
 
-    With `usable`, one that waits for approval or was rejected is refused.
+    With `usable`, a version that is pending review or rejected is refused.
     """
-    shape = await _found(request, api, TEMPLATES_READ, namespace, name, version)
-    if usable and shape.stored.status not in _USABLE:
-        shape = await api.catalogue.find(name, namespace, version)
-    return JsonReply(template_answer(shape))
+    loaded = await _load(request, api, TEMPLATES_READ, namespace, name, version)
+    if usable and loaded.stored.status not in _USABLE:
+        loaded = await api.templates.find(name, namespace, version)
+    return JsonResponse(template_view(loaded))
 
 
 _USABLE = (TemplateStatus.APPROVED, TemplateStatus.RETIRED)
 
 
-async def _found(
+async def _load(
     request: Request, api: Api, permission: Permission, namespace: str, name: str, version: str
 ) -> LoadedTemplate:
-    """Find a version; an exact one whatever was decided about it."""
+    """Return a version; an exact one whatever its status."""
     await authorize(request, permission, namespace=namespace, name=name, version=version)
     if versions.is_pin(version):
-        found = await api.store.template_statuses(namespace=namespace, name=name)
-        meant = [one for one in found if one.name.version == version]
-        if meant:
-            approved = [one for one in meant if one.status is TemplateStatus.APPROVED]
-            return LoadedTemplate(await _stored(api, (approved or meant)[-1]))
-    return await api.catalogue.find(name, namespace, version)
+        known = await api.store.template_statuses(namespace=namespace, name=name)
+        matches = [one for one in known if one.name.version == version]
+        if matches:
+            approved = [one for one in matches if one.status is TemplateStatus.APPROVED]
+            return LoadedTemplate(await _stored(api, (approved or matches)[-1]))
+    return await api.templates.find(name, namespace, version)
 
 
 # ---------------------------------------------------------------------- registering
@@ -193,22 +196,23 @@ async def _found(
     "POST",
     "",
     TEMPLATES_REGISTER,
-    answer=TemplateAnswer,
+    answer=TemplateView,
     status=201,
-    told="It was registered; in a namespace that requires approval it waits for that.",
-    also={200: Answer(TemplateAnswer, "The same content was there already.")},
+    description="It was registered; in a namespace that requires approval it waits for a review.",
+    also={200: Response(TemplateView, "The same content was registered before.")},
     refuses=(*READS_BODY, "invalid_template", "template_conflict"),
     reads={"application/json": {"type": "object"}, YAML_TYPES[0]: {"type": "string"}},
 )
-async def register_template(request: Request, api: ApiOf, replace: bool = False) -> JsonReply:
+async def register_template(request: Request, api: ApiOf, replace: bool = False) -> JsonResponse:
     """Register a template version, written as JSON or YAML in either dialect.
 
-    A version never changes: other content under it is refused, unless `replace` asks for
-    that; tasks that exist keep theirs.
+    A version never changes: other content for it is refused unless `replace` is set;
+    existing tasks keep theirs.
     """
-    kind = require_type(request, ("application/json", *YAML_TYPES))
+    media_type = require_type(request, ("application/json", *YAML_TYPES))
     text = await request.body()
-    template = await asyncio.to_thread(_read, text, kind in YAML_TYPES, api.settings.body_bytes)
+    yaml = media_type in YAML_TYPES
+    template = await asyncio.to_thread(_read, text, yaml, api.settings.body_bytes)
     await authorize(
         request,
         TEMPLATES_REGISTER,
@@ -217,11 +221,11 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
         version=template.version,
     )
     stored, new = await acting(request, api).register(template, replace=replace)
-    where = f"/v1/templates/{template.namespace}/{template.name}/{template.version}"
-    return JsonReply(
-        template_answer(LoadedTemplate(stored), created=new),
+    location = f"/v1/templates/{template.namespace}/{template.name}/{template.version}"
+    return JsonResponse(
+        template_view(LoadedTemplate(stored), created=new),
         201 if new else 200,
-        {"Location": where},
+        {"Location": location},
     )
 
 
@@ -244,7 +248,7 @@ def _read(text: bytes, yaml: bool, limit: int) -> Template:
     "POST",
     ONE + "/approve",
     TEMPLATES_APPROVE,
-    answer=VersionAnswer,
+    answer=VersionView,
     refuses=(*READS_BODY, "not_found", "wrong_state", "not_an_approver"),
 )
 async def approve_template(
@@ -253,21 +257,21 @@ async def approve_template(
     namespace: NamespacePath,
     name: NamePath,
     version: VersionPath,
-    body: DecisionBody,
-) -> JsonReply:
-    """Approve a version that waits: from now on it takes tasks."""
+    body: OptionalReview,
+) -> JsonResponse:
+    """Approve a version that is pending review: it takes tasks from now on."""
     await authorize(request, TEMPLATES_APPROVE, namespace=namespace, name=name, version=version)
     decided = await acting(request, api).review(
         f"{namespace}.{name}@{version}", approve=True, reason=body.reason
     )
-    return JsonReply(version_answer(decided))
+    return JsonResponse(version_view(decided))
 
 
 @routes.add(
     "POST",
     ONE + "/reject",
     TEMPLATES_APPROVE,
-    answer=VersionAnswer,
+    answer=VersionView,
     refuses=(*READS_BODY, "not_found", "wrong_state", "not_an_approver", "invalid_input"),
 )
 async def reject_template(
@@ -276,21 +280,21 @@ async def reject_template(
     namespace: NamespacePath,
     name: NamePath,
     version: VersionPath,
-    body: Annotated[Rejection, Depends(JsonBody(Rejection))],
-) -> JsonReply:
-    """Refuse a version that waits, and say why."""
+    body: Annotated[RejectionBody, Depends(JsonBody(RejectionBody))],
+) -> JsonResponse:
+    """Reject a version that is pending review."""
     await authorize(request, TEMPLATES_APPROVE, namespace=namespace, name=name, version=version)
     decided = await acting(request, api).review(
         f"{namespace}.{name}@{version}", approve=False, reason=body.reason
     )
-    return JsonReply(version_answer(decided))
+    return JsonResponse(version_view(decided))
 
 
 @routes.add(
     "POST",
     ONE + "/retire",
     TEMPLATES_RETIRE,
-    answer=VersionAnswer,
+    answer=VersionView,
     refuses=(*READS_BODY, "not_found", "wrong_state"),
 )
 async def retire_template(
@@ -299,19 +303,19 @@ async def retire_template(
     namespace: NamespacePath,
     name: NamePath,
     version: VersionPath,
-    body: DecisionBody,
-) -> JsonReply:
-    """Take a version out of use: it gets no new tasks, those it has run on."""
+    body: OptionalReview,
+) -> JsonResponse:
+    """Retire a version: it takes no new tasks; existing ones run on."""
     await authorize(request, TEMPLATES_RETIRE, namespace=namespace, name=name, version=version)
     retired = await acting(request, api).retire(f"{namespace}.{name}@{version}", reason=body.reason)
-    return JsonReply(version_answer(retired))
+    return JsonResponse(version_view(retired))
 
 
 @routes.add(
     "POST",
     ONE + "/restore",
     TEMPLATES_RETIRE,
-    answer=VersionAnswer,
+    answer=VersionView,
     refuses=(*READS_BODY, "not_found", "wrong_state"),
 )
 async def restore_template(
@@ -320,11 +324,11 @@ async def restore_template(
     namespace: NamespacePath,
     name: NamePath,
     version: VersionPath,
-    body: DecisionBody,
-) -> JsonReply:
-    """Take a retired version into use again."""
+    body: OptionalReview,
+) -> JsonResponse:
+    """Restore a retired version: it takes tasks again."""
     await authorize(request, TEMPLATES_RETIRE, namespace=namespace, name=name, version=version)
     restored = await acting(request, api).restore(
         f"{namespace}.{name}@{version}", reason=body.reason
     )
-    return JsonReply(version_answer(restored))
+    return JsonResponse(version_view(restored))

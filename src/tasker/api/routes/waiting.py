@@ -1,4 +1,4 @@
-"""Waiting for a task: one answer when it ends, or a stream of what happens."""
+"""Waiting for a task: long polls and event streams."""
 
 import asyncio
 import hashlib
@@ -13,15 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from tasker.api.authorization import still_authorized
-from tasker.api.dependencies import TaskPath
+from tasker.api.dependencies import Api, ApiOf
+from tasker.api.fields import TaskPath
+from tasker.api.headers import header
 from tasker.api.problems import problem_of
-from tasker.api.responses import JsonReply
-from tasker.api.routes.tasks import allowed_task, answer_of, shape_of
-from tasker.api.routing import Answer, Routes
-from tasker.api.scope import header
-from tasker.api.state import Api, ApiOf
-from tasker.api.views.steps import step_readiness
-from tasker.api.views.tasks import TaskAnswer, task_head
+from tasker.api.responses import JsonResponse
+from tasker.api.routes.tasks import allowed_task, answer_of, template_of_task
+from tasker.api.routing import Response as Described
+from tasker.api.routing import Routes
+from tasker.api.views.steps import step_summary
+from tasker.api.views.tasks import TaskView, task_summary
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import TaskerError
 from tasker.model import Step, Task
@@ -29,9 +30,9 @@ from tasker.teams.permissions import TASKS_READ
 
 routes = Routes("waiting", "/v1/tasks/{task_id}")
 
-HEARTBEAT = 15.0  #: seconds of silence after which a stream says that it is alive
-MAY_STILL = 5.0  #: seconds after which a stream asks whether its caller may still see the task
-_SLICE = 1.0  #: seconds after which a stream looks whether the server shuts down
+HEARTBEAT = 15.0  #: seconds without an event after which a stream sends a comment
+REAUTHORIZE = 5.0  #: seconds after which a wait checks that its caller may still see the task
+_SLICE = 1.0  #: seconds after which a wait checks whether the server shuts down
 _STEPS_AGAIN = 2.0  #: seconds after which steps are read again though counts stayed equal
 
 
@@ -39,10 +40,10 @@ _STEPS_AGAIN = 2.0  #: seconds after which steps are read again though counts st
     "GET",
     "/wait",
     TASKS_READ,
-    answer=TaskAnswer,
-    told="The task has ended.",
-    also={202: Answer(TaskAnswer, "The time is over, and the task has not ended; ask again.")},
-    refuses=("invalid_request", "not_found"),
+    answer=TaskView,
+    description="The task has ended.",
+    also={202: Described(TaskView, "The task had not ended when the time was up; ask again.")},
+    refuses=("not_found",),
 )
 async def wait_for_task(
     request: Request,
@@ -51,11 +52,11 @@ async def wait_for_task(
     timeout: Annotated[
         float, Query(ge=0, le=3600, description="Seconds to wait; the server may wait less.")
     ] = 30.0,
-) -> JsonReply:
+) -> JsonResponse:
     """Wait until a task ends."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
     end = time.monotonic() + min(timeout, api.settings.longest_wait.total_seconds())
-    async with api.watch.on(task.id) as watched:
+    async with api.watcher.on(task.id) as watched:
         while not task.ended and (left := end - time.monotonic()) > 0:
             if api.closing.is_set():
                 break
@@ -66,46 +67,46 @@ async def wait_for_task(
 
 @routes.add(
     "GET",
-    "/events",
+    "/stream",
     TASKS_READ,
     answer=None,
-    told="""\
-Server-sent events until the task has ended: `task` (how it stands, without context), `step`
-(one step that changed, without its result), and last `end` (the task's state). A stream that
-is taken up with `Last-Event-ID` repeats nothing where nothing changed since, and else begins
-with everything as it is. Comments tell every 15 seconds that it is alive. A stream whose caller
-may no longer see the task ends with `problem`.""",
+    description="""\
+Server-sent events until the task has ended: `task` (without its data), `step` (one that changed,
+without its data), and last `end` (the task's status). A stream that is resumed with
+`Last-Event-ID` repeats nothing unless something changed; then it begins with the whole task.
+A comment every 15 seconds keeps it alive. If the caller may no longer see the task, it ends with
+`problem`.""",
     media_type="text/event-stream",
-    refuses=("invalid_request", "not_found"),
+    refuses=("not_found",),
 )
-async def stream_task_events(request: Request, api: ApiOf, task_id: TaskPath) -> Response:
+async def stream_task(request: Request, api: ApiOf, task_id: TaskPath) -> Response:
     """Follow a task and its steps."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
-    shape = await shape_of(api, task.id)
+    loaded = await template_of_task(api, task.id)
     seen = header(request.scope, "last-event-id")
     return StreamingResponse(
-        _events(request, api, task, shape, seen),
+        _events(request, api, task, loaded, seen),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
 async def _events(
-    request: Request, api: Api, task: Task, shape: LoadedTemplate, seen: str | None
+    request: Request, api: Api, task: Task, loaded: LoadedTemplate, seen: str | None
 ) -> AsyncIterator[bytes]:
-    """Write what happens to a task until it ends, the stream's time is over, or the server's;
-    or the caller may no longer see it.
+    """Write a task's events until it ends, the stream's time is up, the server stops, or the
+    caller may no longer see it.
     """
     yield b"retry: 1000\n\n"
-    stream = _Stream(shape, seen)
+    stream = _Stream(loaded, seen)
     over = time.monotonic() + api.settings.longest_stream.total_seconds()
     spoke = read = asked = time.monotonic()
     changed: Task | None = task
-    async with api.watch.on(task.id) as watched:
+    async with api.watcher.on(task.id) as watched:
         while True:
             now = time.monotonic()
             try:
-                if now - asked > MAY_STILL:
+                if now - asked > REAUTHORIZE:
                     asked = now
                     if not await still_authorized(request, TASKS_READ, task.template):
                         yield _event("problem", {"code": "forbidden"}, None)
@@ -131,27 +132,27 @@ async def _events(
 
 
 class _Stream:
-    """What a client was told of one task."""
+    """What one stream has sent."""
 
-    def __init__(self, shape: LoadedTemplate, seen: str | None) -> None:
+    def __init__(self, loaded: LoadedTemplate, seen: str | None) -> None:
         self.id = ""
-        self._shape = shape
-        self._seen = seen  #: the id that it had when its last connection broke
+        self._loaded = loaded
+        self._seen = seen  #: the last id that the client received
         self._task: Task | None = None
         self._steps: dict[int, tuple[object, ...]] = {}
 
     def news(self, task: Task, steps: Sequence[Step]) -> list[bytes]:
-        """Write what is new; remember that it was told."""
+        """Return the events for what changed, and remember them as sent."""
         marks = {step.no: (step.status, step.attempts, step.run_at) for step in steps}
         self.id = hashlib.blake2s(repr((task.status, marks)).encode(), digest_size=9).hexdigest()
-        taken_up, self._seen = self._seen == self.id, None
+        resumed, self._seen = self._seen == self.id, None
         events = []
-        if task != self._task and not taken_up:
-            events.append(_event("task", task_head(task), self.id))
-        if not taken_up:
+        if task != self._task and not resumed:
+            events.append(_event("task", task_summary(task), self.id))
+        if not resumed:
             now = datetime.now(UTC)
             events += [
-                _event("step", step_readiness(task, self._shape, step, now), self.id)
+                _event("step", step_summary(self._loaded, step, now), self.id)
                 for step in steps
                 if self._steps.get(step.no) != marks[step.no]
             ]

@@ -1,6 +1,6 @@
-"""What answers look like: typed dictionaries, which the API's description is made from."""
+"""Responses whose JSON differs from the model's dataclasses; all others are those dataclasses."""
 
 from pydantic import ConfigDict, with_config
 
 documented = with_config(ConfigDict(use_attribute_docstrings=True))
-"""Marks a shape whose attributes' docstrings go into the API's description."""
+"""Adds the docstrings of a view's attributes to the OpenAPI description."""

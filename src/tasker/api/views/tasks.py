@@ -1,4 +1,4 @@
-"""Tasks in answers."""
+"""Tasks in responses."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,75 +7,38 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from tasker.api.views import documented
-from tasker.api.views.steps import StepReadiness
+from tasker.api.views.steps import StepOverview, StepSummary, step_overviews, step_summary
+from tasker.client.templates import LoadedTemplate
 from tasker.derive import derive
-from tasker.model import StepCounts, Task
-
-SOURCE_TAG, PARENT_TAG = "source_system:", "parent_correlation_id:"
-"""Tags under which what older clients send is kept, and can be searched for."""
+from tasker.model import TASK_NODE, Json, Step, StepCounts, Task, TaskStatus
 
 
 @documented
-class Counts(TypedDict):
-    """How many steps are in each state; `enqueued` excludes `waiting_for_retry`."""
-
-    pending: int
-    enqueued: int
-    waiting_for_retry: int
-    in_progress: int
-    waiting: int
-    complete: int
-    error: int
-    cancelled: int
-    skipped: int
-    resolved_manually: int
-
-
-class TaskHead(TypedDict):
-    """What identifies a task, and how it stands; without context and results."""
+class TaskSummary(TypedDict):
+    """A task without its data: neither context nor result nor error."""
 
     id: str
-    """The task's id, a UUID whose order is that of creation."""
-    task_uuid: str
-    """The same."""
-    name: str
+    """A UUID; ids sort by creation time."""
     namespace: str
+    name: str
+    """The template's name."""
     version: str
     full_name: str
     """`namespace.name@version`."""
     status: str
     """`pending`, `in_progress`, `complete`, `error`, `cancelled` or `resolved_manually`."""
-    created_at: datetime
-    updated_at: datetime
-    """The last change that the answer knows: of the task, or of a step that it lists."""
-    completed_at: datetime | None
-    """When it ended, however it did."""
-    deadline: datetime | None
-    """It ends as `error` where it has not ended by then."""
-    initiator: str
-    """Who created it; `unknown` where that is not known."""
-    created_by: str
-    """The same as it is stored."""
-    source_system: str
-    """`unknown` where it was not said."""
-    reason: str
-    priority: int | None
-    """Always null: tasks have no priority."""
-    tags: list[str]
     correlation_id: str
-    parent_correlation_id: str | None
     parent_id: str | None
     """The task whose step created this one."""
     idempotency_key: str | None
-    total_steps: int
-    pending_steps: int
-    """Not claimable yet: waiting for other steps, tasks, or the next attempt."""
-    ready_steps: int
-    in_progress_steps: int
-    completed_steps: int
-    """Complete, resolved by an operator, or skipped."""
-    failed_steps: int
-    counts: Counts
+    created_by: str
+    reason: str
+    tags: list[str]
+    created_at: datetime
+    ended_at: datetime | None
+    deadline: datetime | None
+    """It ends as `error` unless it has ended by then."""
+    counts: StepCounts
     execution_status: str
     recommended_action: str
     health_status: str
@@ -83,25 +46,28 @@ class TaskHead(TypedDict):
 
 
 @documented
-class TaskAnswer(TaskHead):
+class TaskView(TaskSummary):
     """One task."""
 
     context: Any
-    """Its input."""
+    """Its inputs."""
+    result: Any
+    """That of its only last step, or of several by their names; null until it is complete, and in
+    lists."""
     error: Any
-    """Why it failed: type, message, step; null where it did not."""
+    """Why it failed: type, message, step; null unless it did."""
     created: bool
-    """False where an idempotency key found this task instead of making it."""
-    steps: list[StepReadiness]
-    """Its steps and what they wait for; empty in lists and where it was just created."""
+    """False if an idempotency key led to this task instead of creating one."""
+    steps: list[StepOverview]
+    """Its steps in the template's order; empty in lists and in answers to a creation."""
 
 
 @documented
 class Pagination(TypedDict):
-    """Where a list goes on."""
+    """Where a list continues."""
 
     next_cursor: str | None
-    """To be sent as `cursor` for what follows; null at the end."""
+    """The `cursor` of the next page; null on the last one."""
     has_next: bool
     limit: int
 
@@ -110,61 +76,60 @@ class Pagination(TypedDict):
 class TaskList(TypedDict):
     """Tasks, newest first."""
 
-    tasks: list[TaskAnswer]
+    tasks: list[TaskView]
     pagination: Pagination
 
 
+@documented
 class TasksCreated(TypedDict):
-    """What was created in bulk, in the order asked for."""
+    """Tasks created in bulk, in the order of the request."""
 
-    tasks: list[TaskAnswer]
+    tasks: list[TaskView]
     created: int
-    """How many of them are new; idempotency keys found the others."""
+    """How many are new; idempotency keys led to the others."""
 
 
-def task_answer(task: Task, steps: Sequence[StepReadiness] = ()) -> TaskAnswer:
-    """Write a task."""
-    return {
-        **task_head(task, steps),
-        "context": task.context,
-        "error": task.error,
-        "created": task.created,
-        "steps": list(steps),
-    }
+class SummaryError(TypedDict):
+    """The kind of a step's error; not its message, which may quote data."""
+
+    type: str | None
+    code: str | None
 
 
-def task_head(task: Task, steps: Sequence[StepReadiness] = ()) -> TaskHead:
-    """Write a task without what it was given and what it gave."""
-    counts, derived, name = task.counts, derive(task), task.template
+@documented
+class SummaryStep(StepSummary):
+    """A step in a task's summary."""
+
+    error: SummaryError | None
+
+
+class SummaryView(TypedDict):
+    """How a task and its steps stand, without any of their data."""
+
+    task: TaskSummary
+    steps: list[SummaryStep]
+
+
+def task_summary(task: Task) -> TaskSummary:
+    """Return a task without its data."""
+    derived, template = derive(task), task.template
     return {
         "id": task.id,
-        "task_uuid": task.id,
-        "name": name.name,
-        "namespace": name.namespace,
-        "version": name.version,
-        "full_name": str(name),
+        "namespace": template.namespace,
+        "name": template.name,
+        "version": template.version,
+        "full_name": str(template),
         "status": task.status.value,
-        "created_at": task.created_at,
-        "updated_at": _updated(task, steps),
-        "completed_at": task.ended_at,
-        "deadline": task.deadline,
-        "initiator": task.created_by or "unknown",
-        "created_by": task.created_by,
-        "source_system": _tagged(task, SOURCE_TAG) or "unknown",
-        "reason": task.reason,
-        "priority": None,
-        "tags": list(task.tags),
         "correlation_id": task.correlation_id,
-        "parent_correlation_id": _tagged(task, PARENT_TAG),
         "parent_id": task.parent_id,
         "idempotency_key": task.idempotency_key,
-        "total_steps": counts.total,
-        "pending_steps": counts.pending + counts.waiting + counts.waiting_for_retry,
-        "ready_steps": counts.enqueued,
-        "in_progress_steps": counts.in_progress,
-        "completed_steps": counts.done,
-        "failed_steps": counts.error,
-        "counts": counts_answer(counts),
+        "created_by": task.created_by,
+        "reason": task.reason,
+        "tags": list(task.tags),
+        "created_at": task.created_at,
+        "ended_at": task.ended_at,
+        "deadline": task.deadline,
+        "counts": task.counts,
         "execution_status": derived.execution_status,
         "recommended_action": derived.recommended_action,
         "health_status": derived.health_status,
@@ -172,27 +137,40 @@ def task_head(task: Task, steps: Sequence[StepReadiness] = ()) -> TaskHead:
     }
 
 
-def counts_answer(counts: StepCounts) -> Counts:
+def task_view(
+    task: Task, loaded: LoadedTemplate | None = None, steps: Sequence[Step] = (), *, now: datetime
+) -> TaskView:
+    """Return a task in full; with its steps if its template is given."""
     return {
-        "pending": counts.pending,
-        "enqueued": counts.enqueued,
-        "waiting_for_retry": counts.waiting_for_retry,
-        "in_progress": counts.in_progress,
-        "waiting": counts.waiting,
-        "complete": counts.complete,
-        "error": counts.error,
-        "cancelled": counts.cancelled,
-        "skipped": counts.skipped,
-        "resolved_manually": counts.resolved_manually,
+        **task_summary(task),
+        "context": task.context,
+        "result": task_result(task, loaded, steps) if loaded else None,
+        "error": task.error,
+        "created": task.created,
+        "steps": step_overviews(loaded, steps, now) if loaded else [],
     }
 
 
-def _updated(task: Task, steps: Sequence[StepReadiness]) -> datetime:
-    times = [step["last_attempted_at"] for step in steps] + [step["updated_at"] for step in steps]
-    known = [at for at in (*times, task.ended_at, task.created_at) if at is not None]
-    return max(known)
+def task_result(task: Task, loaded: LoadedTemplate, steps: Sequence[Step]) -> Json:
+    """Return a complete task's result: its only last step's, or those of several by name."""
+    if task.status not in (TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY):
+        return None
+    last = [step for step in steps if loaded.graph.children[step.no] == (TASK_NODE,)]
+    return last[0].result if len(last) == 1 else {step.name: step.result for step in last}
 
 
-def _tagged(task: Task, prefix: str) -> str | None:
-    """Tell what a reserved tag holds."""
-    return next((tag.removeprefix(prefix) for tag in task.tags if tag.startswith(prefix)), None)
+def summary_view(
+    task: Task, loaded: LoadedTemplate, steps: Sequence[Step], now: datetime
+) -> SummaryView:
+    """Return how a task and its steps stand."""
+    return {
+        "task": task_summary(task),
+        "steps": [
+            {
+                **step_summary(loaded, step, now),
+                "error": step.error
+                and {"type": step.error.get("type"), "code": step.error.get("code")},  # type: ignore[typeddict-item]
+            }
+            for step in steps
+        ],
+    }

@@ -1,6 +1,5 @@
 """Templates, and what is decided about them, in answers."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NotRequired
 
@@ -14,7 +13,6 @@ from tasker.model import (
     StoredTemplate,
     TemplateVersion,
 )
-from tasker.teams.model import NamespaceInfo
 from tasker.template import to_document
 from tasker.template.diff import Difference
 
@@ -23,11 +21,12 @@ from tasker.template.diff import Difference
 class TemplateHead(TypedDict):
     """What identifies a template version."""
 
-    template_id: int
-    name: str
+    id: int
     namespace: str
+    name: str
     version: str
     full_name: str
+    """`namespace.name@version`."""
     description: str
     status: str
     """`approved` (takes tasks), `pending_review`, `rejected` or `retired`."""
@@ -36,29 +35,18 @@ class TemplateHead(TypedDict):
     registered_by: str
     registered_at: datetime
     document: NotRequired[Any]
-    """The whole template as it can be registered again; of lists where `documents` asks."""
-
-
-@documented
-class NamespaceCount(TypedDict):
-    """A namespace of a list of templates."""
-
-    name: str
-    description: str
-    template_count: int
+    """The whole template as it can be registered; in lists only with `documents=true`."""
 
 
 @documented
 class TemplateList(TypedDict):
     """Templates by namespace, name and registration."""
 
-    namespaces: list[NamespaceCount]
     templates: list[TemplateHead]
-    total_count: int
 
 
 @documented
-class RetryAnswer(TypedDict):
+class RetryView(TypedDict):
     """When a failed step gets another attempt."""
 
     retryable: bool
@@ -70,7 +58,7 @@ class RetryAnswer(TypedDict):
 
 
 @documented
-class SpecAnswer(TypedDict):
+class SpecView(TypedDict):
     """One step of a template."""
 
     no: int
@@ -78,11 +66,9 @@ class SpecAnswer(TypedDict):
     description: str
     handler: str
     method: str | None
-    configuration: Any
+    config: Any
     dependencies: list[str]
-    default_retryable: bool
-    default_max_attempts: int
-    retry: RetryAnswer
+    retry: RetryView
     timeout_seconds: float | None
     result_schema: Any
     dependent_system: str | None
@@ -100,8 +86,8 @@ GraphEdge = TypedDict("GraphEdge", {"from": str, "to": str, "type": str})
 
 
 @documented
-class GraphAnswer(TypedDict):
-    """The shape of a template."""
+class GraphView(TypedDict):
+    """The graph of a template."""
 
     nodes: list[Node]
     edges: list[GraphEdge]
@@ -113,25 +99,23 @@ class GraphAnswer(TypedDict):
 
 
 @documented
-class TemplateAnswer(TemplateHead):
+class TemplateView(TemplateHead):
     """One template version."""
 
-    configuration: None
-    """Always null."""
     metadata: Any
     input_schema: Any
     deadline_seconds: float | None
-    steps: list[SpecAnswer]
-    graph: GraphAnswer
+    steps: list[SpecView]
+    graph: GraphView
     created: bool
-    """Whether this request registered it; false where it was there already."""
+    """Whether this request registered it; false if it was registered before."""
 
 
 @documented
-class VersionAnswer(TypedDict):
-    """What was decided about one version of a template."""
+class VersionView(TypedDict):
+    """The review of one template version."""
 
-    template_id: int
+    id: int
     namespace: str
     name: str
     version: str
@@ -140,7 +124,7 @@ class VersionAnswer(TypedDict):
     registered_by: str
     registered_at: datetime
     decided_by: str | None
-    """Who approved, rejected, retired or restored it last; null where nobody had to."""
+    """Who approved, rejected, retired or restored it last; null if nobody did."""
     decided_at: datetime | None
     reason: str
 
@@ -152,20 +136,20 @@ class VersionList(TypedDict):
     namespace: str
     name: str
     latest_version: str | None
-    """The highest approved release, which tasks get that name no version."""
-    versions: list[VersionAnswer]
+    """The highest approved release: that of tasks that name no version."""
+    versions: list[VersionView]
 
 
-class ChangeAnswer(TypedDict):
+class ChangeView(TypedDict):
     path: str
-    change: str
+    kind: str
     before: Any
     after: Any
 
 
 @documented
-class DifferenceAnswer(TypedDict):
-    """What one version changed against another."""
+class DifferenceView(TypedDict):
+    """The differences of two versions of a template."""
 
     namespace: str
     name: str
@@ -175,16 +159,17 @@ class DifferenceAnswer(TypedDict):
     steps_added: list[str]
     steps_removed: list[str]
     steps_changed: list[str]
-    changes: list[ChangeAnswer]
+    changes: list[ChangeView]
     """`added`, `removed` or `changed`; steps by name (`$.steps.charge.timeout_seconds`)."""
 
 
 def template_head(stored: StoredTemplate, *, document: bool = False) -> TemplateHead:
+    """Return what identifies a template version; with `document`, all of it."""
     template = stored.template
     head: TemplateHead = {
-        "template_id": stored.id,
-        "name": template.name,
+        "id": stored.id,
         "namespace": template.namespace,
+        "name": template.name,
         "version": template.version,
         "full_name": template.full_name,
         "description": template.description,
@@ -199,49 +184,29 @@ def template_head(stored: StoredTemplate, *, document: bool = False) -> Template
     return head
 
 
-def template_list(
-    found: Sequence[StoredTemplate], namespaces: Sequence[NamespaceInfo], *, documents: bool
-) -> TemplateList:
-    counts: dict[str, int] = {}
-    for stored in found:
-        counts[stored.template.namespace] = counts.get(stored.template.namespace, 0) + 1
-    about = {info.name: info.policy.description for info in namespaces if info.policy}
+def template_view(loaded: LoadedTemplate, *, created: bool = False) -> TemplateView:
+    """Return a template version in full."""
+    template = loaded.stored.template
     return {
-        "namespaces": [
-            {"name": name, "description": about.get(name, ""), "template_count": count}
-            for name, count in sorted(counts.items())
-        ],
-        "templates": [template_head(stored, document=documents) for stored in found],
-        "total_count": len(found),
-    }
-
-
-def template_answer(shape: LoadedTemplate, *, created: bool = False) -> TemplateAnswer:
-    """Write a template version in full."""
-    template = shape.stored.template
-    return {
-        **template_head(shape.stored, document=True),
-        "configuration": None,
+        **template_head(loaded.stored, document=True),
         "metadata": template.metadata,
         "input_schema": template.input_schema,
         "deadline_seconds": template.deadline.total_seconds() if template.deadline else None,
         "steps": [_spec(no, spec) for no, spec in enumerate(template.steps, start=1)],
-        "graph": graph_answer(shape),
+        "graph": graph_view(loaded),
         "created": created,
     }
 
 
-def _spec(no: int, spec: StepSpec) -> SpecAnswer:
+def _spec(no: int, spec: StepSpec) -> SpecView:
     return {
         "no": no,
         "name": spec.name,
         "description": spec.description,
         "handler": spec.handler,
         "method": spec.method,
-        "configuration": spec.config,
+        "config": spec.config,
         "dependencies": list(spec.dependencies),
-        "default_retryable": spec.retry.retryable,
-        "default_max_attempts": spec.retry.max_attempts,
         "retry": {
             "retryable": spec.retry.retryable,
             "max_attempts": spec.retry.max_attempts,
@@ -256,9 +221,9 @@ def _spec(no: int, spec: StepSpec) -> SpecAnswer:
     }
 
 
-def graph_answer(shape: LoadedTemplate) -> GraphAnswer:
-    """Write the nodes, edges and levels of a template."""
-    graph, steps = shape.graph, shape.stored.template.steps
+def graph_view(loaded: LoadedTemplate) -> GraphView:
+    """Return the nodes, edges and levels of a template."""
+    graph, steps = loaded.graph, loaded.stored.template.steps
     levels: list[list[str]] = [[] for _ in range(max(graph.levels) + 1)]
     for no, name in enumerate(graph.names, start=1):
         levels[graph.levels[no]].append(name)
@@ -291,14 +256,14 @@ def graph_answer(shape: LoadedTemplate) -> GraphAnswer:
 
 @documented
 class StatusList(TypedDict):
-    """What was decided about template versions of every status."""
+    """Template versions of every status, with their reviews."""
 
-    versions: list[VersionAnswer]
+    versions: list[VersionView]
 
 
-def version_answer(version: TemplateVersion) -> VersionAnswer:
+def version_view(version: TemplateVersion) -> VersionView:
     return {
-        "template_id": version.id,
+        "id": version.id,
         "namespace": version.name.namespace,
         "name": version.name.name,
         "version": version.name.version,
@@ -312,25 +277,25 @@ def version_answer(version: TemplateVersion) -> VersionAnswer:
     }
 
 
-def difference_answer(
-    before: StoredTemplate, after: StoredTemplate, found: Difference
-) -> DifferenceAnswer:
+def difference_view(
+    before: StoredTemplate, after: StoredTemplate, difference: Difference
+) -> DifferenceView:
     return {
         "namespace": after.template.namespace,
         "name": after.template.name,
         "from_version": before.template.version,
         "to_version": after.template.version,
-        "identical": found.identical,
-        "steps_added": list(found.steps_added),
-        "steps_removed": list(found.steps_removed),
-        "steps_changed": list(found.steps_changed),
+        "identical": difference.identical,
+        "steps_added": list(difference.steps_added),
+        "steps_removed": list(difference.steps_removed),
+        "steps_changed": list(difference.steps_changed),
         "changes": [
             {
                 "path": change.path,
-                "change": change.kind.value,
+                "kind": change.kind.value,
                 "before": change.before,
                 "after": change.after,
             }
-            for change in found.changes
+            for change in difference.changes
         ],
     }

@@ -1,4 +1,4 @@
-"""How many requests each caller may send: a bucket of tokens each, filled at a steady rate."""
+"""Limits each caller's request rate by a bucket of tokens, filled at a steady rate."""
 
 import math
 import time
@@ -6,15 +6,15 @@ from collections import OrderedDict
 
 from tasker.api.problems import Problem
 
-MOST_CALLERS = 100_000  #: remembered; who sent nothing for longest is forgotten
+MOST_CALLERS = 100_000  #: remembered; the one idle for longest is forgotten
 
 
-class Rates:
+class RateLimits:
     """The buckets of all callers.
 
     Args:
-        rate: Tokens per second; None: there is no limit.
-        burst: What a bucket holds.
+        rate: Tokens per second; None: no limit.
+        burst: Tokens that a full bucket holds.
     """
 
     def __init__(self, rate: float | None, burst: int) -> None:
@@ -23,10 +23,10 @@ class Rates:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, when
 
     def take(self, caller: str) -> None:
-        """Let a caller send a request.
+        """Count a request of a caller.
 
         Raises:
-            Problem: `rate_limited`; its bucket is empty.
+            Problem: `rate_limited`: its bucket is empty.
         """
         if self._rate is None:
             return

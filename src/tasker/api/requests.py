@@ -1,4 +1,4 @@
-"""Reading bodies and parameters, and saying what is wrong with them."""
+"""Reads bodies, and reports what is wrong with bodies and parameters."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request
 
-from tasker.api.dependencies import UUID_PATTERN
+from tasker.api.fields import UUID_PATTERN
+from tasker.api.headers import header
 from tasker.api.problems import Fault, Problem
-from tasker.api.scope import header
 from tasker.suggest import did_you_mean
 from tasker.template.schema import json_path
 
@@ -23,7 +23,7 @@ _QUOTED = re.compile(r"'([^']*)'")
 
 
 class Body(BaseModel):
-    """A JSON object as a request's body. Nothing is converted, and nothing may be unknown."""
+    """A JSON object as a request's body: nothing is converted, no field may be unknown."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
@@ -34,8 +34,8 @@ class JsonBody(Generic[M]):
     """A dependency that reads the body as one model: `Annotated[M, Depends(JsonBody(M))]`.
 
     Args:
-        model: What the body must be.
-        optional: Whether there may be none, which is read as `{}`.
+        model: Of the body.
+        optional: Whether the body may be absent, which is read as `{}`.
     """
 
     def __init__(self, model: type[M], *, optional: bool = False) -> None:
@@ -52,11 +52,11 @@ class JsonBody(Generic[M]):
 
     @property
     def models(self) -> tuple[type[BaseModel], ...]:
-        """All that the body may be."""
+        """All models that the body may have."""
         return (self.model,)
 
     def model_for(self, keys: Collection[str]) -> type[M]:
-        """Tell what a body with these keys must be."""
+        """Return the model of a body with these keys."""
         return self.model
 
     def read(self, text: bytes) -> M:
@@ -64,70 +64,72 @@ class JsonBody(Generic[M]):
         model = self.model
         try:
             if len(self.models) > 1:
-                found = from_json(text)
-                model = self.model_for(found if isinstance(found, dict) else ())
+                value = from_json(text)
+                model = self.model_for(value if isinstance(value, dict) else ())
             return model.model_validate_json(text)
         except ValidationError as error:
-            raise wrong(error.errors(include_url=False), schema_of(model)) from None
+            raise invalid_request(error.errors(include_url=False), schema_of(model)) from None
         except ValueError as error:  # of from_json
             raise Problem("malformed_json", f"The body is not JSON: {error}.") from None
 
 
 @cache
 def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
-    """Tell the JSON Schema of a body."""
+    """Return the JSON Schema of a body."""
     return model.model_json_schema()
 
 
 def require_type(request: Request, allowed: Sequence[str]) -> str:
-    """Tell the body's media type, which must be one of `allowed` (or end in `+json`).
+    """Return the body's media type, which must be one of `allowed` (or end in `+json`).
 
     Raises:
-        Problem: It is another, or none is said.
+        Problem: It is absent or another.
     """
-    said = (header(request.scope, "content-type") or "").partition(";")[0].strip().lower()
-    if said in allowed or (said.endswith("+json") and JSON_TYPES[0] in allowed):
-        return said
+    sent = (header(request.scope, "content-type") or "").partition(";")[0].strip().lower()
+    if sent in allowed or (sent.endswith("+json") and JSON_TYPES[0] in allowed):
+        return sent
     raise Problem(
         "unsupported_media_type",
-        f"The body is {said or 'of no type'}; Content-Type may be {' or '.join(allowed)}.",
+        f"Content-Type is {sent or 'absent'}; it must be {' or '.join(allowed)}.",
         headers={"Accept": ", ".join(allowed)},
     )
 
 
-def wrong(errors: Iterable[Mapping[str, Any]], schema: Mapping[str, Any] | None = None) -> Problem:
-    """Make the problem of what pydantic found, in our words.
+def invalid_request(
+    errors: Iterable[Mapping[str, Any]], schema: Mapping[str, Any] | None = None
+) -> Problem:
+    """Return the problem of a body or parameters that pydantic refused.
 
     Args:
-        errors: As `ValidationError.errors()` tells them; of FastAPI where `schema` is None.
-        schema: The JSON Schema that the body must fulfil.
+        errors: Of `ValidationError.errors()`, or of FastAPI if `schema` is None.
+        schema: The body's JSON Schema.
     """
-    found = list(errors)
-    if found and found[0]["type"] == "json_invalid":
-        return Problem("malformed_json", f"The body is not JSON: {found[0]['ctx']['error']}.")
-    faults = [_fault(error, schema) for error in found[:_MOST_FAULTS]]
-    told = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults[:3])
-    return Problem("invalid_request", told, errors=faults)
+    first, *_ = errors = list(errors)
+    if first["type"] == "json_invalid":
+        return Problem("malformed_json", f"The body is not JSON: {first['ctx']['error']}.")
+    faults = [_fault(error, schema) for error in errors[:_MOST_FAULTS]]
+    detail = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults[:3])
+    return Problem("invalid_request", detail, errors=faults)
 
 
 def _fault(error: Mapping[str, Any], schema: Mapping[str, Any] | None) -> Fault:
-    way: Sequence[str | int] = error["loc"]
+    location: Sequence[str | int] = error["loc"]
     if schema is None:
-        path = ".".join(map(str, way))
+        path = ".".join(map(str, location))
         names: list[str] = []
     else:
-        path, names = _place(way, schema)
+        path, names = _path(location, schema)
     allowed = names if error["type"] == "extra_forbidden" else _expected(error)
-    fault: Fault = {"path": path, "message": _message(error, way, allowed)}
+    fault: Fault = {"path": path, "message": _message(error, location, allowed)}
     if allowed:
         fault["allowed"] = allowed
     return fault
 
 
-def _message(error: Mapping[str, Any], way: Sequence[str | int], allowed: list[str]) -> str:
+def _message(error: Mapping[str, Any], location: Sequence[str | int], allowed: list[str]) -> str:
     kind = error["type"]
     if kind == "extra_forbidden":
-        return f"is not known here{did_you_mean(str(way[-1]), allowed)}"
+        return f"is unknown{did_you_mean(str(location[-1]), allowed)}"
     if kind in ("missing", "union_tag_not_found"):
         return "is required"
     if kind == "value_error":
@@ -140,21 +142,21 @@ def _message(error: Mapping[str, Any], way: Sequence[str | int], allowed: list[s
 
 
 def _expected(error: Mapping[str, Any]) -> list[str]:
-    """List the words that would have been right, where the error knows them."""
+    """Return the allowed words, if the error lists them."""
     context = error.get("ctx") or {}
-    said = context.get("expected") or context.get("expected_tags")
-    return _QUOTED.findall(said) if isinstance(said, str) else []
+    expected = context.get("expected") or context.get("expected_tags")
+    return _QUOTED.findall(expected) if isinstance(expected, str) else []
 
 
-def _place(way: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """Tell the JSON path of an error, and the names that its parent object may have."""
+def _path(location: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return the JSON path of an error, and the names that its parent object may have."""
     steps: list[str | int] = []
     here: Mapping[str, Any] = schema
     names: list[str] = []
-    for step in way:
+    for step in location:
         here = _resolved(here, schema)
         tags = here.get("discriminator", {}).get("mapping", {})
-        if step in tags:  # pydantic names the branch; it is no part of the value
+        if step in tags:  # pydantic names the branch, which is not part of the value
             here = {"$ref": tags[step]}
             continue
         names = list(here.get("properties", ()))
@@ -168,7 +170,7 @@ def _place(way: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[str, li
 
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow a reference, and the one branch of an optional value that has parts."""
+    """Return the schema that a reference or an optional value leads to."""
     while True:
         if "$ref" in schema:
             schema = root["$defs"][schema["$ref"].rpartition("/")[2]]

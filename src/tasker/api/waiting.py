@@ -1,4 +1,4 @@
-"""Watching tasks for those who wait: one look at the store serves all who wait for one task."""
+"""Watches tasks that requests wait for: one read of the store serves all who wait for a task."""
 
 import asyncio
 import time
@@ -10,11 +10,11 @@ from tasker.events import Event, LoopBlocked
 from tasker.model import Task, TaskId
 from tasker.store.protocol import Store
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  #: seconds between looks
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  #: seconds between reads
 
 
-class Watched:
-    """One task that somebody waits for."""
+class WatchedTask:
+    """One task that requests wait for."""
 
     def __init__(self, store: Store, task_id: TaskId) -> None:
         self.users = 0
@@ -22,18 +22,18 @@ class Watched:
         self._id = task_id
         self._task: Task | None = None
         self._error: TaskerError | None = None
-        self._looked = asyncio.Event()  #: set, and replaced, when there is something new
+        self._looked = asyncio.Event()  #: set and replaced at each change
         self._hurry = asyncio.Event()
         self._looking = asyncio.create_task(self._look(), name=f"watch {task_id}")
 
     async def differing(self, since: Task | None, timeout: float) -> Task | None:
-        """Wait until the task is another than `since`, at most `timeout` seconds.
+        """Wait until the task differs from `since`, at most `timeout` seconds.
 
         Returns:
-            The task; None where it did not change.
+            The task, or None if it did not change.
 
         Raises:
-            NotFound: There is no such task, or no more.
+            NotFound: The task does not exist any more.
             StoreUnavailable: The store cannot be reached.
         """
         end = time.monotonic() + timeout
@@ -49,7 +49,7 @@ class Watched:
                 return None
 
     def hint(self) -> None:
-        """Look at once."""
+        """Read the task at once."""
         self._hurry.set()
 
     def close(self) -> None:
@@ -62,11 +62,11 @@ class Watched:
                 task = await self._store.get_task(self._id)
             except TaskerError as error:
                 self._error = error
-                self._tell()
+                self._notify()
                 return
             if task != self._task:
                 self._task, pause = task, _FIRST_PAUSE
-                self._tell()
+                self._notify()
             if task.ended:
                 pause = _LONGEST_PAUSE  # an operator may bring it back
             try:
@@ -76,24 +76,24 @@ class Watched:
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
             self._hurry.clear()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._looked.set()
         self._looked = asyncio.Event()
 
 
-class Watch:
-    """The tasks of one store that somebody waits for."""
+class Watcher:
+    """The tasks of one store that requests wait for."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._watched: dict[TaskId, Watched] = {}
+        self._watched: dict[TaskId, WatchedTask] = {}
 
     @asynccontextmanager
-    async def on(self, task_id: TaskId) -> AsyncIterator[Watched]:
+    async def on(self, task_id: TaskId) -> AsyncIterator[WatchedTask]:
         """Watch a task."""
         watched = self._watched.get(task_id)
         if watched is None:
-            watched = self._watched[task_id] = Watched(self._store, task_id)
+            watched = self._watched[task_id] = WatchedTask(self._store, task_id)
         watched.users += 1
         try:
             yield watched
@@ -104,11 +104,11 @@ class Watch:
                 watched.close()
 
     def users(self, task_id: TaskId) -> int:
-        """Tell how many wait for a task."""
+        """Return how many requests wait for a task."""
         watched = self._watched.get(task_id)
         return watched.users if watched else 0
 
     def observe(self, event: Event) -> None:
-        """Look at once at a task to which something happened; for `Worker(observers=...)`."""
+        """Read the task of an event at once; for `Worker(observers=...)`."""
         if not isinstance(event, LoopBlocked) and (watched := self._watched.get(event.task_id)):
             watched.hint()

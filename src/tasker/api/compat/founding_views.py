@@ -1,4 +1,4 @@
-"""Answers in the forms that clients of earlier servers read."""
+"""Responses in the forms of the founding documents."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,26 +7,51 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from tasker import versions
+from tasker.api.compat.requests import parent_correlation_id, source_system
 from tasker.api.views import documented
-from tasker.api.views.tasks import TaskAnswer
-from tasker.api.views.templates import GraphAnswer, graph_answer
+from tasker.api.views.tasks import TaskView, task_view
+from tasker.api.views.templates import GraphView, graph_view
 from tasker.client.templates import LoadedTemplate
-from tasker.model import StepSpec, StoredTemplate
+from tasker.model import Step, StepSpec, StoredTemplate, Task
 from tasker.teams.model import NamespaceInfo
 
 
 @documented
-class EarlierTask(TaskAnswer):
-    """A task: its fields, and once more as `task`."""
+class FoundingFields(TaskView):
+    """A task's fields, with those that only earlier clients read."""
 
     task_id: str
     """The same as `id`."""
-    task: TaskAnswer
+    initiator: str
+    """The same as `created_by`."""
+    source_system: str
+    """`unknown` if the task has none."""
+    parent_correlation_id: str | None
+    updated_at: datetime
+    """The last change of the task or its steps that the response knows."""
+    completed_at: datetime | None
+    """The same as `ended_at`."""
+
+
+@documented
+class FoundingTask(FoundingFields):
+    """A task: its fields, and once more as `task`."""
+
+    task: FoundingFields
+
+
+@documented
+class FoundingTaskList(TypedDict):
+    """Tasks, newest first."""
+
+    tasks: list[FoundingFields]
+    next_cursor: str | None
+    """The `cursor` of the next page; null on the last one."""
 
 
 @documented
 class Delegated(TypedDict):
-    """What became of a request that named a `workflow_name`."""
+    """The response to a request that named a `workflow_name`."""
 
     task_id: str
     status: str
@@ -42,15 +67,15 @@ class Delegated(TypedDict):
     task_status: str
     """The task's own status."""
     created_at: datetime
-    task: TaskAnswer
+    task: FoundingFields
 
 
 @documented
 class HandlerEntry(TypedDict):
-    """One template version, as discovery lists it."""
+    """One template version in a list."""
 
     id: str
-    """The name, by which it is asked for."""
+    """The template's name."""
     name: str
     namespace: str
     version: str
@@ -67,7 +92,7 @@ class HandlerEntry(TypedDict):
 
 @documented
 class HandlerNamespace(TypedDict):
-    """A namespace, who owns it, and what it offers."""
+    """A namespace, its owner, and its templates."""
 
     name: str
     description: str
@@ -100,13 +125,13 @@ class HandlersOfNamespace(TypedDict):
 
 @documented
 class StepTemplate(TypedDict):
-    """One step of a template, in the words of earlier servers."""
+    """One step of a template, in the words of earlier clients."""
 
     name: str
     description: str
     dependent_system: str | None
     depends_on_step: str | None
-    """Its dependency where it has just one."""
+    """Its only dependency; null of several."""
     depends_on_steps: list[str]
     handler_class: str
     configuration: Any
@@ -122,7 +147,7 @@ class HandlerFacts(HandlerEntry):
     class_name: str
     available: bool
     step_templates: list[StepTemplate]
-    dependency_graph: GraphAnswer
+    dependency_graph: GraphView
 
 
 class HandlerDetail(HandlerFacts):
@@ -132,11 +157,36 @@ class HandlerDetail(HandlerFacts):
     generated_at: datetime
 
 
-def earlier_task(task: TaskAnswer) -> EarlierTask:
-    return {**task, "task_id": task["id"], "task": task}
+def founding_fields(
+    task: Task, now: datetime, loaded: LoadedTemplate | None = None, steps: Sequence[Step] = ()
+) -> FoundingFields:
+    """Return a task's fields."""
+    return {
+        **task_view(task, loaded, steps, now=now),
+        "task_id": task.id,
+        "initiator": task.created_by or "unknown",
+        "source_system": source_system(task),
+        "parent_correlation_id": parent_correlation_id(task),
+        "updated_at": updated_at(task, steps),
+        "completed_at": task.ended_at,
+    }
 
 
-def delegated(task: TaskAnswer) -> Delegated:
+def founding_task(fields: FoundingFields) -> FoundingTask:
+    """Return a task with its fields twice, as earlier clients read one or the other."""
+    return {**fields, "task": fields}
+
+
+def updated_at(task: Task, steps: Sequence[Step] = ()) -> datetime:
+    """Return the last change of a task or its steps."""
+    times = [task.created_at, task.ended_at]
+    for step in steps:
+        times += [step.claimed_at, step.settled_at]
+    return max(at for at in times if at is not None)
+
+
+def delegated(task: FoundingFields) -> Delegated:
+    """Return the response to a team that delegated to another team's workflow."""
     return {
         "task_id": task["id"],
         "status": "created",
@@ -155,7 +205,7 @@ def delegated(task: TaskAnswer) -> Delegated:
 
 
 def handler_namespace(info: NamespaceInfo, templates: Sequence[StoredTemplate]) -> HandlerNamespace:
-    """Write a namespace and its templates."""
+    """Return a namespace and its templates."""
     policy = info.policy
     entries = handler_entries(templates)
     return {
@@ -170,11 +220,11 @@ def handler_namespace(info: NamespaceInfo, templates: Sequence[StoredTemplate]) 
 
 
 def handler_entries(templates: Sequence[StoredTemplate]) -> list[HandlerEntry]:
-    """Write templates of one namespace, by name and version."""
+    """Return templates of one namespace, by name and version."""
     known: dict[str, list[str]] = {}
     for stored in templates:
         known.setdefault(stored.template.name, []).append(stored.template.version)
-    ordered = {name: sorted(found, key=versions.sort_key) for name, found in known.items()}
+    ordered = {name: sorted(numbers, key=versions.sort_key) for name, numbers in known.items()}
     chosen = sorted(
         templates, key=lambda one: (one.template.name, versions.sort_key(one.template.version))
     )
@@ -182,7 +232,7 @@ def handler_entries(templates: Sequence[StoredTemplate]) -> list[HandlerEntry]:
 
 
 def _entry(stored: StoredTemplate, known: Mapping[str, list[str]]) -> HandlerEntry:
-    template, there = stored.template, known[stored.template.name]
+    template, numbers = stored.template, known[stored.template.name]
     return {
         "id": template.name,
         "name": template.name,
@@ -192,25 +242,25 @@ def _entry(stored: StoredTemplate, known: Mapping[str, list[str]]) -> HandlerEnt
         "description": template.description,
         "step_count": len(template.steps),
         "step_names": [spec.name for spec in template.steps],
-        "versions": there,
-        "latest_version": versions.latest(there) or template.version,
-        "handler_count": len(there),
+        "versions": numbers,
+        "latest_version": versions.latest(numbers) or template.version,
+        "handler_count": len(numbers),
     }
 
 
 def handler_detail(
-    shape: LoadedTemplate, siblings: Sequence[StoredTemplate], now: datetime
+    loaded: LoadedTemplate, siblings: Sequence[StoredTemplate], now: datetime
 ) -> HandlerDetail:
-    """Write one template version in full."""
-    stored = shape.stored
-    there = sorted({one.template.version for one in siblings}, key=versions.sort_key)
-    entry = _entry(stored, {stored.template.name: there or [stored.template.version]})
+    """Return one template version in full."""
+    stored = loaded.stored
+    numbers = sorted({one.template.version for one in siblings}, key=versions.sort_key)
+    entry = _entry(stored, {stored.template.name: numbers or [stored.template.version]})
     facts: HandlerFacts = {
         **entry,
         "class_name": stored.template.full_name,
         "available": stored.status.value == "approved",
         "step_templates": [_step_template(spec) for spec in stored.template.steps],
-        "dependency_graph": graph_answer(shape),
+        "dependency_graph": graph_view(loaded),
     }
     return {**facts, "handler": facts, "generated_at": now}
 

@@ -1,4 +1,4 @@
-"""What belongs to one request: its correlation id, its trace, and who makes it."""
+"""Headers of requests: correlation ids and trace contexts."""
 
 import re
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ _TRACEPARENT = re.compile(
 
 
 def is_correlation_id(text: str) -> bool:
-    """Tell whether `text` may be a correlation id: a letter or digit, then also `._:-`."""
+    """Return whether `text` is a valid correlation id: a letter or digit, then also `._:-`."""
     return _CORRELATION_ID.fullmatch(text) is not None
 
 
 def header(scope: Mapping[str, Any], name: str) -> str | None:
-    """Tell the first header of that (lower case) name."""
+    """Return the first header of a (lower case) name, or None if it is absent."""
     wanted = name.encode()
     for key, value in scope["headers"]:
         if key == wanted:
@@ -29,28 +29,28 @@ def header(scope: Mapping[str, Any], name: str) -> str | None:
     return None
 
 
-def asked_correlation(scope: Mapping[str, Any]) -> str | None:
-    """Tell the correlation id that the caller sent; None where it sent none that is valid."""
+def sent_correlation(scope: Mapping[str, Any]) -> str | None:
+    """Return the correlation id that the caller sent, or None without a valid one."""
     sent = header(scope, CORRELATION)
     return sent if sent is not None and is_correlation_id(sent) else None
 
 
 def correlation_of(scope: Mapping[str, Any]) -> str:
-    """Tell the request's correlation id: the caller's, or a new one."""
+    """Return the request's correlation id: the caller's, or a new one."""
     state = scope["state"]
-    found: str | None = state.get("correlation_id")
-    if found is None:
-        found = state["correlation_id"] = asked_correlation(scope) or codec.new_task_id()
-    return found
+    known: str | None = state.get("correlation_id")
+    if known is None:
+        known = state["correlation_id"] = sent_correlation(scope) or codec.new_task_id()
+    return known
 
 
 def sent_trace(scope: Mapping[str, Any]) -> str | None:
-    """Tell the caller's W3C traceparent; None where it sent none that is valid."""
+    """Return the caller's W3C traceparent, or None without a valid one."""
     sent = header(scope, "traceparent")
     return sent if sent is not None and _TRACEPARENT.fullmatch(sent) else None
 
 
 def trace_of(scope: Mapping[str, Any]) -> str | None:
-    """Tell the traceparent of what a request creates: of its own span, or the caller's."""
+    """Return the traceparent of what a request creates: its own span's, or the caller's."""
     own: str | None = scope["state"].get("trace")
     return own or sent_trace(scope)

@@ -1,11 +1,11 @@
-"""What tests of the API begin with: asking, and templates to ask about."""
+"""A client of the application under test, and the templates that the tests use."""
 
 from datetime import timedelta
 from typing import Any
 
 import httpx
 
-from tasker import PermanentError, Template, Worker, WorkerSettings
+from tasker import PermanentError, RetryableError, Template, Worker, WorkerSettings
 from tasker.model import StepSpec
 from tasker.store.protocol import Store
 
@@ -13,39 +13,39 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 SOON = 20.0  #: seconds; only a test that fails takes so long
 
 
-class Asking(httpx.AsyncClient):
-    """Asks an application, and tells the JSON of its answers."""
+class ApiClient(httpx.AsyncClient):
+    """Calls an application and returns the JSON of its responses."""
 
     def __init__(self, store: Store, **options: Any) -> None:
         super().__init__(**options)
         self.store = store
 
     async def read(self, path: str, status: int = 200, **options: Any) -> Any:
-        return self.told(await self.get(path, **options), status)
+        return self.json_of(await self.get(path, **options), status)
 
-    async def ask(
+    async def call(
         self, path: str, body: Any = None, status: int = 200, method: str = "POST", **options: Any
     ) -> Any:
-        return self.told(await self.request(method, path, json=body, **options), status)
+        return self.json_of(await self.request(method, path, json=body, **options), status)
 
     async def create(self, name: str = "shop.refund", status: int = 201, **fields: Any) -> Any:
         fields.setdefault("context", {"order": "o-1"})
-        return await self.ask("/v1/tasks", {"name": name, **fields}, status)
+        return await self.call("/v1/tasks", {"name": name, **fields}, status)
 
-    def told(self, response: httpx.Response, status: int) -> Any:
+    def json_of(self, response: httpx.Response, status: int) -> Any:
         assert status == response.status_code, response.text
         kind = "application/problem+json" if status >= 400 else "application/json"
         assert kind == response.headers["content-type"]
         return response.json()
 
     def worker(self) -> Worker:
-        """Make a worker for the tests' templates, to be entered."""
+        """Return a worker for the tests' templates, to be entered."""
         settings = WorkerSettings(poll=timedelta(seconds=0.05))
         return Worker(self.store, [HANDLERS], settings=settings)
 
 
 def templates() -> list[Template]:
-    """Make the tests' templates: one that runs to its end, one that does not."""
+    """Return the tests' templates: one that completes, one that fails."""
     return [
         Template(
             namespace="shop",
@@ -96,6 +96,10 @@ def fail() -> None:
     raise PermanentError("the till is locked", code="LOCKED")
 
 
+def unstable() -> None:
+    raise RetryableError("connection reset")
+
+
 def after() -> None:
     return None
 
@@ -107,4 +111,5 @@ HANDLERS = {
     "close": close,
     "fail": fail,
     "after": after,
+    "unstable": unstable,
 }

@@ -1,0 +1,375 @@
+"""Routes of the Rust core: `/compat/core` is the base URL of its clients."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Query
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+from starlette.requests import Request
+
+from tasker import codec
+from tasker.analytics.model import MOST_HOURS, Window
+from tasker.api.auth.principal import Principal
+from tasker.api.authorization import authorize, principal_of, visible_namespaces
+from tasker.api.compat.core_views import (
+    CoreBottlenecks,
+    CorePerformance,
+    CoreStep,
+    CoreStepAudit,
+    CoreSummary,
+    CoreTask,
+    CoreTaskList,
+    CoreTemplateDetail,
+    CoreTemplateList,
+    core_audit,
+    core_bottlenecks,
+    core_page,
+    core_performance,
+    core_step,
+    core_summary,
+    core_task,
+    core_template,
+    core_template_list,
+    step_uuid,
+)
+from tasker.api.compat.errors import CORE
+from tasker.api.compat.requests import EarlierStatus, EarlierTaskBody, source_tag
+from tasker.api.dependencies import Api, ApiOf
+from tasker.api.fields import Line, NamePath, Namespace, NamespacePath, TaskPath, Text, VersionPath
+from tasker.api.problems import Problem
+from tasker.api.requests import Body, JsonBody
+from tasker.api.responses import JsonResponse
+from tasker.api.routes.steps import number_of
+from tasker.api.routes.tasks import (
+    CREATES,
+    acting,
+    allowed_task,
+    created_headers,
+    template_of_task,
+)
+from tasker.api.routing import READS_BODY, Response, Routes
+from tasker.api.task_requests import create_one, template_of
+from tasker.client.templates import LoadedTemplate
+from tasker.errors import NotFound
+from tasker.model import Task, TaskFilter, TaskId
+from tasker.teams.permissions import (
+    ANALYTICS_READ,
+    STEPS_READ,
+    STEPS_RESOLVE,
+    STEPS_RETRY,
+    TASKS_CANCEL,
+    TASKS_CREATE,
+    TASKS_LIST,
+    TASKS_READ,
+    TEMPLATES_LIST,
+    TEMPLATES_READ,
+)
+
+routes = Routes("core", f"{CORE}/v1")
+
+_MISSING = ("not_found",)
+_STEPS = "/tasks/{task_id}/workflow_steps"
+_STEP = _STEPS + "/{step_uuid}"
+_MOST = 1000  #: tasks up to the last page
+
+StepUuid = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class CoreQuery(BaseModel):
+    """Which tasks a list shows: those that match every given parameter."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    page: int = Field(1, ge=1)
+    per_page: int = Field(25, ge=1, le=100)
+    namespace: Namespace | None = None
+    status: EarlierStatus | None = None
+    """`completed` is `complete`, `failed` is `error`."""
+    initiator: Line | None = None
+    source_system: Line | None = None
+
+
+class CompletionData(Body):
+    """The result of a step that is completed by hand."""
+
+    result: Any = None
+    metadata: dict[str, Any] | None = None
+    """Kept with the reason, in the audit."""
+
+
+class ResetForRetry(Body):
+    """Lets a failed step start over, with all its attempts."""
+
+    action_type: Literal["reset_for_retry"]
+    reason: Text = ""
+    reset_by: Line | None = None
+    """Ignored if the server knows the caller."""
+
+
+class ResolveManually(Body):
+    """Declares a step done by other means."""
+
+    action_type: Literal["resolve_manually"]
+    reason: Text = ""
+    resolved_by: Line | None = None
+    """Ignored if the server knows the caller."""
+
+
+class CompleteManually(Body):
+    """Completes a step with a result, as if its handler had returned it."""
+
+    action_type: Literal["complete_manually"]
+    completion_data: CompletionData
+    reason: Text = ""
+    completed_by: Line | None = None
+    """Ignored if the server knows the caller."""
+
+
+class StepAction(
+    RootModel[
+        Annotated[
+            ResetForRetry | ResolveManually | CompleteManually, Field(discriminator="action_type")
+        ]
+    ]
+):
+    """An operator's action on a step."""
+
+
+# ------------------------------------------------------------------------ tasks
+
+
+@routes.add(
+    "POST",
+    "/tasks",
+    TASKS_CREATE,
+    answer=CoreTask,
+    status=201,
+    description="The task was created.",
+    also={200: Response(CoreTask, "The idempotency key led to this task.")},
+    refuses=CREATES,
+)
+async def create_core_task(
+    request: Request,
+    api: ApiOf,
+    body: Annotated[EarlierTaskBody, Depends(JsonBody(EarlierTaskBody))],
+) -> JsonResponse:
+    """Create a task."""
+    template = template_of(body.name, body.namespace, body.version)
+    task = await create_one(api, request, body.fields(), template)
+    view = core_task(task, datetime.now(UTC))
+    return JsonResponse(view, 201 if task.created else 200, created_headers(task))
+
+
+@routes.add("GET", "/tasks", TASKS_LIST, answer=CoreTaskList)
+async def list_core_tasks(
+    request: Request, api: ApiOf, query: Annotated[CoreQuery, Query()]
+) -> JsonResponse:
+    """List tasks, newest first, at most the first 1,000."""
+    last = query.page * query.per_page
+    if last > _MOST:
+        raise Problem("invalid_request", f"query.page: pages end at task {_MOST:,}; use /v1/tasks")
+    tasks = await api.store.list_tasks(
+        TaskFilter(
+            namespace=query.namespace,
+            status=query.status.status if query.status else None,
+            created_by=query.initiator,
+            tag=source_tag(query.source_system) if query.source_system else None,
+            visible=await visible_namespaces(request, TASKS_LIST),
+        ),
+        limit=last + 1,
+    )
+    return JsonResponse(core_page(tasks, query.page, query.per_page, datetime.now(UTC)))
+
+
+@routes.add("GET", "/tasks/{task_id}", TASKS_READ, answer=CoreTask, refuses=_MISSING)
+async def get_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+    """Read a task."""
+    return await _task(api, await allowed_task(request, api, task_id, TASKS_READ))
+
+
+@routes.add(
+    "DELETE",
+    "/tasks/{task_id}",
+    TASKS_CANCEL,
+    answer=CoreTask,
+    refuses=(*_MISSING, "wrong_state"),
+)
+async def cancel_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+    """Cancel a task."""
+    task = await allowed_task(request, api, task_id, TASKS_CANCEL)
+    return await _task(api, await acting(request, api).cancel(task.id))
+
+
+@routes.add("GET", "/tasks/{task_id}/summary", TASKS_READ, answer=CoreSummary, refuses=_MISSING)
+async def get_core_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+    """Read how a task and its steps stand, without context and results."""
+    task = await allowed_task(request, api, task_id, TASKS_READ)
+    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    return JsonResponse(core_summary(task, loaded, steps, datetime.now(UTC)))
+
+
+async def _task(api: Api, task: Task) -> JsonResponse:
+    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    return JsonResponse(core_task(task, datetime.now(UTC), loaded, steps))
+
+
+# ------------------------------------------------------------------------ steps
+
+
+@routes.add("GET", _STEPS, STEPS_READ, answer=list[CoreStep], refuses=_MISSING)
+async def list_core_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+    """List a task's steps."""
+    task = await allowed_task(request, api, task_id, STEPS_READ)
+    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    now = datetime.now(UTC)
+    return JsonResponse([core_step(task, loaded, step, now) for step in steps])
+
+
+@routes.add("GET", _STEP, STEPS_READ, answer=CoreStep, refuses=_MISSING)
+async def get_core_step(
+    request: Request, api: ApiOf, task_id: TaskPath, step_uuid: StepUuid
+) -> JsonResponse:
+    """Read a step."""
+    task = await allowed_task(request, api, task_id, STEPS_READ)
+    loaded = await template_of_task(api, task.id)
+    return await _step(api, task, loaded, _number(loaded, task.id, step_uuid))
+
+
+@routes.add("GET", _STEP + "/audit", STEPS_READ, answer=list[CoreStepAudit], refuses=_MISSING)
+async def get_core_audit(
+    request: Request, api: ApiOf, task_id: TaskPath, step_uuid: StepUuid
+) -> JsonResponse:
+    """List a step's finished attempts, newest first."""
+    task = await allowed_task(request, api, task_id, STEPS_READ)
+    no = _number(await template_of_task(api, task.id), task.id, step_uuid)
+    attempts = await api.store.history(task.id, no=no)
+    step = (await api.store.list_steps(task.id, after=no - 1, limit=1))[0]
+    return JsonResponse([core_audit(task, step, attempt) for attempt in reversed(attempts)])
+
+
+@routes.add(
+    "PATCH",
+    _STEP,
+    STEPS_RESOLVE,
+    STEPS_RETRY,
+    answer=CoreStep,
+    refuses=(*READS_BODY, "not_found", "wrong_state"),
+)
+async def act_on_core_step(
+    request: Request,
+    api: ApiOf,
+    task_id: TaskPath,
+    step_uuid: StepUuid,
+    body: Annotated[StepAction, Depends(JsonBody(StepAction))],
+) -> JsonResponse:
+    """Retry, resolve or complete a step by hand; its task continues."""
+    action = body.root
+    permission = STEPS_RETRY if isinstance(action, ResetForRetry) else STEPS_RESOLVE
+    task = await allowed_task(request, api, task_id, permission)
+    loaded = await template_of_task(api, task.id)
+    no = _number(loaded, task.id, step_uuid)
+    changed = await _act(request, api, task.id, loaded.graph.names[no - 1], action)
+    return await _step(api, changed, loaded, no)
+
+
+async def _act(
+    request: Request,
+    api: Api,
+    task_id: TaskId,
+    step: str,
+    action: ResetForRetry | ResolveManually | CompleteManually,
+) -> Task:
+    caller, reason = principal_of(request), action.reason
+    if isinstance(action, ResetForRetry):
+        client = api.client.acting_as(_actor(action.reset_by, caller))
+        return await client.retry(task_id, steps=[step], reset_attempts=True, reason=reason)
+    if isinstance(action, ResolveManually):
+        client = api.client.acting_as(_actor(action.resolved_by, caller))
+        return await client.resolve(task_id, step, reason=reason)
+    client = api.client.acting_as(_actor(action.completed_by, caller))
+    data = action.completion_data
+    if data.metadata:
+        reason = f"{reason} (metadata: {codec.dumps(data.metadata, what='the metadata')})".strip()
+    return await client.complete(task_id, step, data.result, reason=reason)
+
+
+def _actor(name: str | None, caller: Principal) -> str:
+    """Return who acts: the caller if the server knows it, else the name in the body."""
+    return name if name and not caller.known else caller.name
+
+
+def _number(loaded: LoadedTemplate, task_id: TaskId, step: str) -> int:
+    """Return a step's number from its UUID, name or number. Raises NotFound."""
+    if len(step) != 36:
+        return number_of(loaded, step)
+    for no, name in enumerate(loaded.graph.names, start=1):
+        if step_uuid(task_id, name) == step.lower():
+            return no
+    raise NotFound(f"task {task_id} has no step {step}")
+
+
+async def _step(api: Api, task: Task, loaded: LoadedTemplate, no: int) -> JsonResponse:
+    steps = await api.store.list_steps(task.id, after=no - 1, limit=1)
+    return JsonResponse(core_step(task, loaded, steps[0], datetime.now(UTC)))
+
+
+# -------------------------------------------------------- templates and analytics
+
+
+@routes.add("GET", "/templates", TEMPLATES_LIST, answer=CoreTemplateList)
+async def list_core_templates(
+    request: Request, api: ApiOf, namespace: Namespace | None = None
+) -> JsonResponse:
+    """List approved template versions."""
+    visible = await visible_namespaces(request, TEMPLATES_LIST)
+    templates = [
+        stored
+        for stored in await api.store.templates(namespace=namespace)
+        if visible is None or stored.template.namespace in visible
+    ]
+    infos = await api.store.namespaces()
+    descriptions = {info.name: info.policy.description for info in infos if info.policy}
+    return JsonResponse(core_template_list(templates, descriptions))
+
+
+@routes.add(
+    "GET",
+    "/templates/{namespace}/{name}/{version}",
+    TEMPLATES_READ,
+    answer=CoreTemplateDetail,
+    refuses=(*_MISSING, "invalid_input", "template_not_approved"),
+)
+async def get_core_template(
+    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, version: VersionPath
+) -> JsonResponse:
+    """Read a template version."""
+    await authorize(request, TEMPLATES_READ, namespace=namespace, name=name, version=version)
+    loaded = await api.templates.find(name, namespace, version)
+    return JsonResponse(core_template(loaded.stored))
+
+
+@routes.add("GET", "/analytics/performance", ANALYTICS_READ, answer=CorePerformance)
+async def get_core_performance(
+    request: Request, api: ApiOf, hours: Annotated[float, Query(gt=0, le=MOST_HOURS)] = 24
+) -> JsonResponse:
+    """Report durations, rates and outcomes of the last hours' tasks."""
+    await authorize(request, ANALYTICS_READ)
+    visible = await visible_namespaces(request, ANALYTICS_READ)
+    figures = await api.store.performance(Window(hours=hours, visible=visible))
+    return JsonResponse(core_performance(figures))
+
+
+@routes.add("GET", "/analytics/bottlenecks", ANALYTICS_READ, answer=CoreBottlenecks)
+async def get_core_bottlenecks(
+    request: Request,
+    api: ApiOf,
+    limit: Annotated[int, Query(ge=1, le=100)] = 10,
+    min_executions: Annotated[int, Query(ge=1, le=1_000_000)] = 5,
+) -> JsonResponse:
+    """Report slow steps and tasks of the last 24 hours."""
+    await authorize(request, ANALYTICS_READ)
+    visible = await visible_namespaces(request, ANALYTICS_READ)
+    figures = await api.store.bottlenecks(
+        Window(visible=visible), limit=limit, min_executions=min_executions
+    )
+    return JsonResponse(core_bottlenecks(figures))

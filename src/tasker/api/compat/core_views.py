@@ -1,0 +1,575 @@
+"""Responses in the forms of the Rust core's API."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from typing_extensions import TypedDict
+
+from tasker.analytics.model import Bottlenecks, Performance, StepFigures, TaskFigures
+from tasker.api.compat.errors import CORE
+from tasker.api.compat.founding_views import updated_at
+from tasker.api.compat.requests import parent_correlation_id, source_system
+from tasker.api.views import documented
+from tasker.api.views.steps import is_ready, max_attempts
+from tasker.client.templates import LoadedTemplate
+from tasker.derive import derive
+from tasker.model import (
+    STEP_ENDED,
+    Attempt,
+    AttemptOutcome,
+    Json,
+    Step,
+    StepSpec,
+    StoredTemplate,
+    Task,
+    TaskId,
+    TemplateName,
+)
+
+
+@documented
+class CoreStepReadiness(TypedDict):
+    """A step, and whether it can run."""
+
+    workflow_step_uuid: str
+    """Derived from the task's id and the step's name."""
+    task_uuid: str
+    named_step_uuid: str
+    """The same for this step in all tasks of one template version."""
+    name: str
+    current_state: str
+    dependencies_satisfied: bool
+    retry_eligible: bool
+    ready_for_execution: bool
+    last_failure_at: datetime | None
+    next_retry_at: datetime | None
+    total_parents: int
+    completed_parents: int
+    attempts: int
+    max_attempts: int
+    backoff_request_seconds: int | None
+    """Always null."""
+    last_attempted_at: datetime | None
+
+
+class CoreStep(TypedDict):
+    """One step of one task."""
+
+    step_uuid: str
+    task_uuid: str
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None
+    results: Any
+    current_state: str
+    dependencies_satisfied: bool
+    retry_eligible: bool
+    ready_for_execution: bool
+    total_parents: int
+    completed_parents: int
+    attempts: int
+    max_attempts: int
+    last_failure_at: datetime | None
+    next_retry_at: datetime | None
+    last_attempted_at: datetime | None
+
+
+class CoreTaskHead(TypedDict):
+    """A task without its context."""
+
+    task_uuid: str
+    name: str
+    namespace: str
+    version: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None
+    initiator: str
+    source_system: str
+    reason: str
+    correlation_id: str
+    total_steps: int
+    pending_steps: int
+    in_progress_steps: int
+    completed_steps: int
+    failed_steps: int
+    execution_status: str
+    recommended_action: str
+    completion_percentage: float
+    health_status: str
+
+
+@documented
+class CoreTask(CoreTaskHead):
+    """One task."""
+
+    context: Any
+    priority: int | None
+    """Always null."""
+    tags: list[str]
+    parent_correlation_id: str | None
+    ready_steps: int
+    steps: list[CoreStepReadiness]
+    """Empty in lists and in responses to a creation."""
+
+
+@documented
+class CorePagination(TypedDict):
+    """Which page a list is."""
+
+    page: int
+    per_page: int
+    total_count: int
+    """Tasks up to this page, and one more if there is a next page."""
+    total_pages: int
+    """Pages up to this one, and one more if there is a next page."""
+    has_next: bool
+    has_previous: bool
+
+
+class CoreTaskList(TypedDict):
+    """Tasks, newest first."""
+
+    tasks: list[CoreTask]
+    pagination: CorePagination
+
+
+class CoreSummaryError(TypedDict):
+    """The kind of a step's error."""
+
+    error_type: str | None
+    retryable: bool
+    status_code: int | None
+
+
+class CoreSummaryStep(TypedDict):
+    step_uuid: str
+    name: str
+    current_state: str
+    created_at: datetime
+    completed_at: datetime | None
+    last_attempted_at: datetime | None
+    attempts: int
+    max_attempts: int
+    dependencies_satisfied: bool
+    retry_eligible: bool
+    error: CoreSummaryError | None
+
+
+class CoreSummarySpec(TypedDict):
+    name: str
+    step_type: str
+    handler: str
+    dependencies: list[str]
+    retryable: bool
+    max_attempts: int
+
+
+class CoreSummaryTemplate(TypedDict):
+    steps: list[CoreSummarySpec]
+
+
+class CoreLinks(TypedDict):
+    task: str
+    steps: str
+
+
+class CoreSummary(TypedDict):
+    """How a task and its steps stand, without context and results."""
+
+    task: CoreTaskHead
+    template: CoreSummaryTemplate
+    steps: list[CoreSummaryStep]
+    links: CoreLinks
+
+
+@documented
+class CoreStepAudit(TypedDict):
+    """One finished attempt of a step."""
+
+    audit_uuid: str
+    workflow_step_uuid: str
+    transition_uuid: str
+    task_uuid: str
+    recorded_at: datetime
+    worker_uuid: None
+    correlation_id: str
+    success: bool
+    execution_time_ms: int | None
+    result: Any
+    """Of the attempt that set the step's result; null of others."""
+    step_name: str
+    from_state: str
+    to_state: str
+
+
+class CoreNamespace(TypedDict):
+    name: str
+    description: str
+    template_count: int
+
+
+class CoreTemplate(TypedDict):
+    """One template version in a list."""
+
+    name: str
+    namespace: str
+    version: str
+    description: str
+    step_count: int
+
+
+class CoreTemplateList(TypedDict):
+    """Approved template versions."""
+
+    namespaces: list[CoreNamespace]
+    templates: list[CoreTemplate]
+    total_count: int
+
+
+class CoreSpec(TypedDict):
+    name: str
+    description: str
+    default_retryable: bool
+    default_max_attempts: int
+    result_schema: Any
+
+
+@documented
+class CoreTemplateDetail(TypedDict):
+    """One template version."""
+
+    name: str
+    namespace: str
+    version: str
+    description: str
+    configuration: None
+    """Always null."""
+    steps: list[CoreSpec]
+
+
+class CorePerformance(TypedDict):
+    """Durations, rates and outcomes of the last hours' tasks."""
+
+    total_tasks: int
+    active_tasks: int
+    completed_tasks: int
+    failed_tasks: int
+    completion_rate: float
+    error_rate: float
+    average_task_duration_seconds: float
+    average_step_duration_seconds: float
+    tasks_per_hour: int
+    steps_per_hour: int
+    system_health_score: float
+    analysis_period_start: datetime
+    calculated_at: datetime
+
+
+class CoreUtilization(TypedDict):
+    database_pool_utilization: float
+    system_health: dict[str, int]
+
+
+class CoreBottlenecks(TypedDict):
+    """Slow steps and tasks."""
+
+    slow_steps: list[StepFigures]
+    slow_tasks: list[TaskFigures]
+    resource_utilization: CoreUtilization
+    recommendations: list[str]
+
+
+def step_uuid(task_id: TaskId, name: str) -> str:
+    """Return the UUID that stands for a step."""
+    return str(uuid5(UUID(task_id), name))
+
+
+@lru_cache(maxsize=4096)
+def _named_step_uuid(template: TemplateName, step: str) -> str:
+    return str(uuid5(NAMESPACE_URL, f"tasker:{template}/{step}"))
+
+
+def core_readiness(
+    task: Task, loaded: LoadedTemplate, step: Step, now: datetime
+) -> CoreStepReadiness:
+    """Return whether a step can run."""
+    parents = len(loaded.stored.template.steps[step.no - 1].dependencies)
+    waiting, most = step.waiting_for_retry(now), max_attempts(loaded, step)
+    return {
+        "workflow_step_uuid": step_uuid(task.id, step.name),
+        "task_uuid": task.id,
+        "named_step_uuid": _named_step_uuid(task.template, step.name),
+        "name": step.name,
+        "current_state": "waiting_for_retry" if waiting else step.status.value,
+        "dependencies_satisfied": step.pending_parents == 0,
+        "retry_eligible": step.status not in STEP_ENDED and step.attempts < most,
+        "ready_for_execution": is_ready(step, now),
+        "last_failure_at": None if step.error is None else step.settled_at,
+        "next_retry_at": step.run_at if waiting else None,
+        "total_parents": parents,
+        "completed_parents": max(parents - step.pending_parents, 0),
+        "attempts": step.attempts,
+        "max_attempts": most,
+        "backoff_request_seconds": None,
+        "last_attempted_at": step.claimed_at,
+    }
+
+
+def core_step(task: Task, loaded: LoadedTemplate, step: Step, now: datetime) -> CoreStep:
+    """Return a step."""
+    ready = core_readiness(task, loaded, step, now)
+    return {
+        "step_uuid": ready["workflow_step_uuid"],
+        "task_uuid": task.id,
+        "name": step.name,
+        "created_at": task.created_at,
+        "updated_at": max(
+            at for at in (task.created_at, step.claimed_at, step.settled_at) if at is not None
+        ),
+        "completed_at": step.settled_at if step.status in STEP_ENDED else None,
+        "results": step.result,
+        "current_state": ready["current_state"],
+        "dependencies_satisfied": ready["dependencies_satisfied"],
+        "retry_eligible": ready["retry_eligible"],
+        "ready_for_execution": ready["ready_for_execution"],
+        "total_parents": ready["total_parents"],
+        "completed_parents": ready["completed_parents"],
+        "attempts": ready["attempts"],
+        "max_attempts": ready["max_attempts"],
+        "last_failure_at": ready["last_failure_at"],
+        "next_retry_at": ready["next_retry_at"],
+        "last_attempted_at": ready["last_attempted_at"],
+    }
+
+
+def core_head(task: Task, steps: Sequence[Step] = ()) -> CoreTaskHead:
+    """Return a task without its context."""
+    counts, derived = task.counts, derive(task)
+    return {
+        "task_uuid": task.id,
+        "name": task.template.name,
+        "namespace": task.template.namespace,
+        "version": task.template.version,
+        "status": task.status.value,
+        "created_at": task.created_at,
+        "updated_at": updated_at(task, steps),
+        "completed_at": task.ended_at,
+        "initiator": task.created_by or "unknown",
+        "source_system": source_system(task),
+        "reason": task.reason or "unknown",
+        "correlation_id": task.correlation_id,
+        "total_steps": counts.total,
+        "pending_steps": counts.pending + counts.waiting + counts.waiting_for_retry,
+        "in_progress_steps": counts.in_progress,
+        "completed_steps": counts.done,
+        "failed_steps": counts.error,
+        "execution_status": derived.execution_status,
+        "recommended_action": derived.recommended_action,
+        "completion_percentage": derived.completion_percentage,
+        "health_status": derived.health_status,
+    }
+
+
+def core_task(
+    task: Task, now: datetime, loaded: LoadedTemplate | None = None, steps: Sequence[Step] = ()
+) -> CoreTask:
+    """Return a task; with its steps if its template is given."""
+    return {
+        **core_head(task, steps),
+        "context": task.context,
+        "priority": None,
+        "tags": list(task.tags),
+        "parent_correlation_id": parent_correlation_id(task),
+        "ready_steps": task.counts.enqueued,
+        "steps": [core_readiness(task, loaded, step, now) for step in steps] if loaded else [],
+    }
+
+
+def core_page(tasks: Sequence[Task], page: int, per_page: int, now: datetime) -> CoreTaskList:
+    """Return a page of tasks, of which all up to it were read, and one more."""
+    start, end = (page - 1) * per_page, page * per_page
+    return {
+        "tasks": [core_task(task, now) for task in tasks[start:end]],
+        "pagination": {
+            "page": page,
+            "per_page": per_page,
+            "total_count": len(tasks),
+            "total_pages": -(-len(tasks) // per_page),
+            "has_next": len(tasks) > end,
+            "has_previous": page > 1,
+        },
+    }
+
+
+def core_summary(
+    task: Task, loaded: LoadedTemplate, steps: Sequence[Step], now: datetime
+) -> CoreSummary:
+    """Return how a task and its steps stand."""
+    path = f"{CORE}/v1/tasks/{task.id}"
+    return {
+        "task": core_head(task, steps),
+        "template": {"steps": [_summary_spec(spec) for spec in loaded.stored.template.steps]},
+        "steps": [_summary_step(core_step(task, loaded, step, now), step) for step in steps],
+        "links": {"task": path, "steps": f"{path}/workflow_steps"},
+    }
+
+
+def _summary_spec(spec: StepSpec) -> CoreSummarySpec:
+    return {
+        "name": spec.name,
+        "step_type": "standard",
+        "handler": spec.handler,
+        "dependencies": list(spec.dependencies),
+        "retryable": spec.retry.retryable,
+        "max_attempts": spec.retry.max_attempts,
+    }
+
+
+def _summary_step(view: CoreStep, step: Step) -> CoreSummaryStep:
+    error: CoreSummaryError | None = None
+    if step.error is not None:
+        kind = step.error.get("type")
+        error = {
+            "error_type": kind if isinstance(kind, str) else None,
+            "retryable": step.status not in STEP_ENDED,
+            "status_code": None,
+        }
+    return {
+        "step_uuid": view["step_uuid"],
+        "name": view["name"],
+        "current_state": view["current_state"],
+        "created_at": view["created_at"],
+        "completed_at": view["completed_at"],
+        "last_attempted_at": view["last_attempted_at"],
+        "attempts": view["attempts"],
+        "max_attempts": view["max_attempts"],
+        "dependencies_satisfied": view["dependencies_satisfied"],
+        "retry_eligible": view["retry_eligible"],
+        "error": error,
+    }
+
+
+def core_audit(task: Task, step: Step, attempt: Attempt) -> CoreStepAudit:
+    """Return a finished attempt of a step."""
+    own = step_uuid(task.id, attempt.step)
+    audit = str(uuid5(UUID(own), str(attempt.attempt)))
+    success = attempt.outcome in (AttemptOutcome.COMPLETE, AttemptOutcome.RESOLVED_MANUALLY)
+    began = attempt.claimed_at
+    took = None if began is None else round((attempt.settled_at - began).total_seconds() * 1000)
+    result: Json = step.result if success and attempt.attempt == step.attempts else None
+    return {
+        "audit_uuid": audit,
+        "workflow_step_uuid": own,
+        "transition_uuid": audit,
+        "task_uuid": task.id,
+        "recorded_at": attempt.settled_at,
+        "worker_uuid": None,
+        "correlation_id": task.correlation_id,
+        "success": success,
+        "execution_time_ms": took,
+        "result": result,
+        "step_name": attempt.step,
+        "from_state": "in_progress",
+        "to_state": _LED_TO.get(attempt.outcome, attempt.outcome.value),
+    }
+
+
+_LED_TO = {
+    AttemptOutcome.RETRY: "waiting_for_retry",
+    AttemptOutcome.LOST: "enqueued",
+    AttemptOutcome.RELEASED: "enqueued",
+    AttemptOutcome.PARKED: "waiting",
+}
+
+
+def core_template_list(
+    templates: Sequence[StoredTemplate], descriptions: dict[str, str]
+) -> CoreTemplateList:
+    """Return template versions and their namespaces."""
+    counts: dict[str, int] = {}
+    for stored in templates:
+        counts[stored.template.namespace] = counts.get(stored.template.namespace, 0) + 1
+    return {
+        "namespaces": [
+            {"name": name, "description": descriptions.get(name, ""), "template_count": count}
+            for name, count in sorted(counts.items())
+        ],
+        "templates": [
+            {
+                "name": stored.template.name,
+                "namespace": stored.template.namespace,
+                "version": stored.template.version,
+                "description": stored.template.description,
+                "step_count": len(stored.template.steps),
+            }
+            for stored in templates
+        ],
+        "total_count": len(templates),
+    }
+
+
+def core_template(stored: StoredTemplate) -> CoreTemplateDetail:
+    """Return a template version."""
+    template = stored.template
+    return {
+        "name": template.name,
+        "namespace": template.namespace,
+        "version": template.version,
+        "description": template.description,
+        "configuration": None,
+        "steps": [
+            {
+                "name": spec.name,
+                "description": spec.description,
+                "default_retryable": spec.retry.retryable,
+                "default_max_attempts": spec.retry.max_attempts,
+                "result_schema": spec.result_schema,
+            }
+            for spec in template.steps
+        ],
+    }
+
+
+def core_performance(figures: Performance) -> CorePerformance:
+    """Return durations, rates and outcomes."""
+    return {
+        "total_tasks": figures.total_tasks,
+        "active_tasks": figures.active_tasks,
+        "completed_tasks": figures.completed_tasks,
+        "failed_tasks": figures.failed_tasks,
+        "completion_rate": figures.completion_rate,
+        "error_rate": figures.error_rate,
+        "average_task_duration_seconds": figures.task_duration.average,
+        "average_step_duration_seconds": figures.step_duration.average,
+        "tasks_per_hour": round(figures.tasks_per_hour),
+        "steps_per_hour": round(figures.steps_per_hour),
+        "system_health_score": figures.system_health_score,
+        "analysis_period_start": figures.analysis_period_start,
+        "calculated_at": figures.calculated_at,
+    }
+
+
+def core_bottlenecks(figures: Bottlenecks) -> CoreBottlenecks:
+    """Return slow steps and tasks."""
+    used = figures.utilization
+    return {
+        "slow_steps": [*figures.slow_steps],
+        "slow_tasks": [*figures.slow_tasks],
+        "resource_utilization": {
+            "database_pool_utilization": used.database_pool_utilization,
+            "system_health": {
+                **{f"{status}_tasks": count for status, count in figures.task_states.items()},
+                "total_tasks": figures.total_tasks,
+                "enqueued_steps": used.due_steps,
+                "waiting_for_retry_steps": used.scheduled_steps,
+                "in_progress_steps": used.running_steps,
+            },
+        },
+        "recommendations": [*figures.recommendations],
+    }

@@ -1,0 +1,285 @@
+"""Routes of the founding documents: creating tasks, and discovering templates."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+
+from tasker.api.authorization import authorize, visible_namespaces
+from tasker.api.compat.founding_views import (
+    Delegated,
+    FoundingTask,
+    FoundingTaskList,
+    HandlerDetail,
+    HandlerIndex,
+    HandlersOfNamespace,
+    delegated,
+    founding_fields,
+    founding_task,
+    handler_detail,
+    handler_namespace,
+)
+from tasker.api.compat.requests import EarlierFields, EarlierStatus, EarlierTaskBody
+from tasker.api.dependencies import Api, ApiOf
+from tasker.api.fields import (
+    NamePath,
+    Namespace,
+    NamespacePath,
+    TaskPath,
+    TemplateRef,
+    Uuid,
+    Version,
+)
+from tasker.api.headers import is_correlation_id
+from tasker.api.problems import Problem
+from tasker.api.requests import Body, JsonBody
+from tasker.api.responses import JsonResponse
+from tasker.api.routes.tasks import CREATES, allowed_task, created_headers, template_of_task
+from tasker.api.routing import Response, Routes
+from tasker.api.task_requests import TaskFields, create_one, template_of
+from tasker.errors import NotFound
+from tasker.model import Task, TaskFilter, TaskId
+from tasker.teams.model import NamespaceInfo
+from tasker.teams.permissions import (
+    TASKS_CREATE,
+    TASKS_LIST,
+    TASKS_READ,
+    TEMPLATES_LIST,
+    TEMPLATES_READ,
+)
+
+routes = Routes("founding documents")
+
+_MISSING = ("not_found",)
+_FOUND = "The idempotency key led to this task."
+
+
+class WrappedBody(Body):
+    """A task to be created, wrapped."""
+
+    task: EarlierTaskBody
+
+
+class DelegationBody(EarlierFields):
+    """A task that another team's workflow creates."""
+
+    workflow_name: TemplateRef
+    namespace: Namespace | None = None
+    workflow_version: Version | None = None
+
+
+class AnyBody(JsonBody[BaseModel]):
+    """Reads the three forms of a body that creates a task."""
+
+    def __init__(self) -> None:
+        super().__init__(EarlierTaskBody)
+
+    @property
+    def models(self) -> tuple[type[BaseModel], ...]:
+        return (EarlierTaskBody, WrappedBody, DelegationBody)
+
+    def model_for(self, keys: Collection[str]) -> type[BaseModel]:
+        if "task" in keys:
+            return WrappedBody
+        return DelegationBody if "workflow_name" in keys else EarlierTaskBody
+
+
+AnyTask = Annotated[EarlierTaskBody | WrappedBody | DelegationBody, Depends(AnyBody())]
+
+
+class FoundingQuery(BaseModel):
+    """Which tasks a list shows: those that match every given parameter."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    namespace: Namespace | None = None
+    name: Annotated[str, Field(max_length=128)] | None = None
+    version: Version | None = None
+    status: EarlierStatus | None = None
+    """`completed` is `complete`, `failed` is `error`."""
+    cursor: Uuid | None = None
+    """`next_cursor` of the page before."""
+    limit: int = Field(20, ge=1, le=100)
+    """Most tasks of a page."""
+
+
+# ------------------------------------------------------------------------ tasks
+
+
+@routes.add(
+    "POST",
+    "/tasker/tasks",
+    TASKS_CREATE,
+    answer=FoundingTask | Delegated,
+    status=201,
+    description="The task was created; the response to a `workflow_name` is a `Delegated`.",
+    also={200: Response(FoundingTask | Delegated, _FOUND)},
+    refuses=CREATES,
+)
+async def create_founding_task(request: Request, api: ApiOf, body: AnyTask) -> JsonResponse:
+    """Create a task from a flat body, one wrapped in `task`, or one with `workflow_name`.
+
+    Every error of a request is 400, that of an unknown template too.
+    """
+    if isinstance(body, DelegationBody):
+        task = await _create(request, api, body, body.workflow_name, body.workflow_version)
+        return _created(task, delegated(founding_fields(task, datetime.now(UTC))))
+    flat = body.task if isinstance(body, WrappedBody) else body
+    task = await _create(request, api, flat, flat.name, flat.version)
+    return _created(task, founding_task(founding_fields(task, datetime.now(UTC))))
+
+
+@routes.add(
+    "POST",
+    "/workflows/execute",
+    TASKS_CREATE,
+    answer=FoundingTask,
+    status=201,
+    description="The task was created; workers run it.",
+    also={200: Response(FoundingTask, _FOUND)},
+    refuses=CREATES,
+)
+async def execute_workflow(
+    request: Request,
+    api: ApiOf,
+    body: Annotated[EarlierTaskBody, Depends(JsonBody(EarlierTaskBody))],
+) -> JsonResponse:
+    """Create a task."""
+    task = await _create(request, api, body, body.name, body.version)
+    return _created(task, founding_task(founding_fields(task, datetime.now(UTC))))
+
+
+async def _create(
+    request: Request,
+    api: Api,
+    body: EarlierTaskBody | DelegationBody,
+    name: str,
+    version: str | None,
+) -> Task:
+    template = template_of(name, body.namespace, version)
+    try:
+        return await create_one(api, request, _correlated(body.fields()), template)
+    except NotFound as error:
+        raise Problem("not_found", str(error), status=400) from None
+
+
+def _correlated(fields: TaskFields) -> TaskFields:
+    """Take the correlation id from the context, unless the body has one."""
+    text = fields.context.get("correlation_id")
+    if fields.correlation_id or not (isinstance(text, str) and is_correlation_id(text)):
+        return fields
+    return fields.model_copy(update={"correlation_id": text})
+
+
+def _created(task: Task, view: Any) -> JsonResponse:
+    return JsonResponse(view, 201 if task.created else 200, created_headers(task))
+
+
+@routes.add("GET", "/tasker/tasks", TASKS_LIST, answer=FoundingTaskList)
+async def list_founding_tasks(
+    request: Request, api: ApiOf, query: Annotated[FoundingQuery, Query()]
+) -> JsonResponse:
+    """List tasks, newest first."""
+    tasks = await api.store.list_tasks(
+        TaskFilter(
+            namespace=query.namespace,
+            name=query.name,
+            version=query.version,
+            status=query.status.status if query.status else None,
+            visible=await visible_namespaces(request, TASKS_LIST),
+        ),
+        after=TaskId(query.cursor) if query.cursor else None,
+        limit=query.limit + 1,
+    )
+    shown, now = tasks[: query.limit], datetime.now(UTC)
+    view: FoundingTaskList = {
+        "tasks": [founding_fields(task, now) for task in shown],
+        "next_cursor": shown[-1].id if len(tasks) > len(shown) else None,
+    }
+    return JsonResponse(view)
+
+
+@routes.add("GET", "/tasker/tasks/{task_id}", TASKS_READ, answer=FoundingTask, refuses=_MISSING)
+async def get_founding_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+    """Read a task."""
+    task = await allowed_task(request, api, task_id, TASKS_READ)
+    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    return JsonResponse(founding_task(founding_fields(task, datetime.now(UTC), loaded, steps)))
+
+
+# -------------------------------------------------------------------- discovery
+
+
+@routes.add("GET", "/tasker/handlers", TEMPLATES_LIST, answer=HandlerIndex)
+async def list_handlers(request: Request, api: ApiOf) -> JsonResponse:
+    """List all namespaces with their owners and templates."""
+    visible = await visible_namespaces(request, TEMPLATES_LIST)
+    templates = await api.store.templates()
+    listed = [
+        handler_namespace(info, [one for one in templates if one.template.namespace == info.name])
+        for info in await api.store.namespaces()
+        if visible is None or info.name in visible
+    ]
+    answer: HandlerIndex = {
+        "namespaces": listed,
+        "total_namespaces": len(listed),
+        "generated_at": datetime.now(UTC),
+    }
+    return JsonResponse(answer)
+
+
+@routes.add(
+    "GET",
+    "/tasker/handlers/{namespace}",
+    TEMPLATES_LIST,
+    answer=HandlersOfNamespace,
+    refuses=_MISSING,
+)
+async def list_namespace_handlers(
+    request: Request, api: ApiOf, namespace: NamespacePath
+) -> JsonResponse:
+    """List the templates of one namespace."""
+    await authorize(request, TEMPLATES_LIST, namespace=namespace)
+    templates = await api.store.templates(namespace=namespace)
+    listed = handler_namespace(await _namespace(api, namespace), templates)
+    answer: HandlersOfNamespace = {
+        "namespace": namespace,
+        "description": listed["description"],
+        "owner_team": listed["owner_team"],
+        "contact_email": listed["contact_email"],
+        "requires_approval": listed["requires_approval"],
+        "handlers": listed["handlers"],
+        "total_handlers": listed["handler_count"],
+    }
+    return JsonResponse(answer)
+
+
+async def _namespace(api: Api, namespace: str) -> NamespaceInfo:
+    for info in await api.store.namespaces():
+        if info.name == namespace:
+            return info
+    raise NotFound(f"there is no namespace {namespace}")
+
+
+@routes.add(
+    "GET",
+    "/tasker/handlers/{namespace}/{name}",
+    TEMPLATES_READ,
+    answer=HandlerDetail,
+    refuses=(*_MISSING, "invalid_input", "template_not_approved"),
+)
+async def get_handler(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    name: NamePath,
+    version: Annotated[Version | None, Query()] = None,
+) -> JsonResponse:
+    """Read one template version: the latest, or what `version` picks."""
+    await authorize(request, TEMPLATES_READ, namespace=namespace, name=name, version=version)
+    loaded = await api.templates.find(name, namespace, version)
+    siblings = await api.store.templates(namespace=namespace, name=name)
+    return JsonResponse(handler_detail(loaded, siblings, datetime.now(UTC)))

@@ -1,0 +1,93 @@
+"""Fields of requests to the earlier Taskers."""
+
+from enum import StrEnum
+
+from tasker.api.fields import Line
+from tasker.api.task_requests import NewTaskBody, TaskFields
+from tasker.model import Task, TaskStatus
+
+_SOURCE, _PARENT = "source_system:", "parent_correlation_id:"
+"""Prefixes of the tags that keep what Tasker has no field for."""
+
+
+class EarlierFields(TaskFields):
+    """A new task's fields, with those that Tasker has no field for."""
+
+    initiator: Line | None = None
+    """`created_by`."""
+
+    source_system: Line | None = None
+    """Kept as the tag `source_system:...`."""
+
+    parent_correlation_id: Line | None = None
+    """Kept as the tag `parent_correlation_id:...`."""
+
+    priority: int | None = None
+    """Accepted and ignored."""
+
+    options: None = None
+    """Accepted if null."""
+
+    requested_at: str | None = None
+    """Accepted and ignored: the server's clock counts."""
+
+    def fields(self) -> TaskFields:
+        """Return the task's fields as Tasker names them."""
+        tags = list(self.tags)
+        if self.source_system:
+            tags.append(_SOURCE + self.source_system)
+        if self.parent_correlation_id:
+            tags.append(_PARENT + self.parent_correlation_id)
+        return self.model_copy(
+            update={
+                "tags": tags,
+                "created_by": self.created_by or self.initiator,
+            }
+        )
+
+
+class EarlierTaskBody(EarlierFields, NewTaskBody):
+    """A task to be created."""
+
+
+class EarlierStatus(StrEnum):
+    """Statuses of tasks in filters, with the words of earlier clients."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETE = "complete"
+    COMPLETED = "completed"
+    ERROR = "error"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RESOLVED_MANUALLY = "resolved_manually"
+
+    @property
+    def status(self) -> TaskStatus:
+        """The status as Tasker names it."""
+        return _WORDS.get(self) or TaskStatus(self.value)
+
+
+_WORDS = {
+    EarlierStatus.COMPLETED: TaskStatus.COMPLETE,
+    EarlierStatus.FAILED: TaskStatus.ERROR,
+}
+
+
+def source_tag(source_system: str) -> str:
+    """Return the tag that keeps a source system."""
+    return _SOURCE + source_system
+
+
+def source_system(task: Task) -> str:
+    """Return a task's source system, or `unknown`."""
+    return _tagged(task, _SOURCE) or "unknown"
+
+
+def parent_correlation_id(task: Task) -> str | None:
+    """Return a task's parent correlation id, or None without one."""
+    return _tagged(task, _PARENT)
+
+
+def _tagged(task: Task, prefix: str) -> str | None:
+    return next((tag.removeprefix(prefix) for tag in task.tags if tag.startswith(prefix)), None)

@@ -1,0 +1,67 @@
+"""Types of the fields and parameters of requests: names, ids, texts, times."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import Path
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+
+from tasker.client.fields import EARLIEST, LATEST
+from tasker.model import TaskId
+
+Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00]*$")]
+"""Free text. NUL is the one character that PostgreSQL cannot keep."""
+
+Line: TypeAlias = Annotated[
+    str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+"""A short text without control characters."""
+
+TemplateRef: TypeAlias = Annotated[
+    str, StringConstraints(max_length=400, pattern=r"^[A-Za-z0-9_.@^~<>=,*+ -]+$")
+]
+"""`name`, `namespace.name`, or either with `@version`."""
+
+Namespace: TypeAlias = Annotated[
+    str, StringConstraints(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+]
+Version: TypeAlias = Annotated[
+    str, StringConstraints(max_length=128, pattern=r"^[A-Za-z0-9.^~<>=,*+ -]*$")
+]
+"""An exact version, a range (`^2.1`), or `latest`."""
+
+UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+
+Uuid: TypeAlias = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]
+Instant: TypeAlias = AwareDatetime
+
+
+def _possible(at: datetime) -> datetime:
+    if not EARLIEST <= at <= LATEST:
+        raise ValueError(f"must be in the years {EARLIEST.year} to {LATEST.year}")
+    return at
+
+
+StartTime: TypeAlias = Annotated[AwareDatetime, AfterValidator(_possible)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
+
+TaskPath: TypeAlias = Annotated[TaskId, Path(pattern=UUID_PATTERN, description="The task's id.")]
+NamespacePath: TypeAlias = Annotated[str, Path(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+NamePath: TypeAlias = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
+VersionPath: TypeAlias = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9.^~<>=,*+ -]+$")]
+StepPath: TypeAlias = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=128,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="The step's name or number.",
+    ),
+]
+
+
+def seconds(length: float | None) -> timedelta | None:
+    return None if length is None else timedelta(seconds=length)
+
+
+JsonObject: TypeAlias = dict[str, Any]

@@ -1,0 +1,205 @@
+"""Creating tasks from the bodies of requests."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+from starlette.requests import Request
+
+from tasker import versions
+from tasker.api.auth.principal import Principal
+from tasker.api.authorization import authorize
+from tasker.api.dependencies import Api
+from tasker.api.fields import (
+    Line,
+    Namespace,
+    Seconds,
+    StartTime,
+    TemplateRef,
+    Text,
+    Uuid,
+    Version,
+    seconds,
+)
+from tasker.api.headers import header, sent_correlation, trace_of
+from tasker.api.problems import Fault, Problem
+from tasker.api.requests import Body
+from tasker.client import TaskRequest
+from tasker.client.templates import split
+from tasker.errors import InvalidInput
+from tasker.model import Task, TaskId
+from tasker.teams.permissions import TASKS_CREATE
+
+Reference = tuple[str, str, str | None]
+"""Namespace, name and version of the template that a request names."""
+
+
+class TaskFields(Body):
+    """A new task's fields, besides its template."""
+
+    context: dict[str, Any] = Field(default_factory=dict)
+    """The task's inputs, as the template's `input_schema` declares them."""
+
+    created_by: Line | None = None
+    """Who creates it; ignored if the server knows the caller. Absent: the caller."""
+
+    reason: Text = ""
+    tags: Annotated[list[Line], Field(max_length=100)] = Field(default_factory=list)
+
+    correlation_id: Line | None = None
+    """Absent: the header `X-Correlation-Id`, or the new task's own id."""
+
+    parent_id: Uuid | None = None
+    """The task that this one is created for."""
+
+    idempotency_key: Line | None = None
+    """Creating twice under one key of one namespace makes one task. Also as a header."""
+
+    run_at: StartTime | None = None
+    """No step starts before then. Absent: at once."""
+
+    deadline_seconds: Seconds | None = None
+    """Time limit from creation to end. Absent: the template's."""
+
+
+class NewTaskBody(TaskFields):
+    """A task to be created."""
+
+    name: TemplateRef
+    """The template's name; also as `namespace.name` and `name@version`."""
+
+    namespace: Namespace | None = None
+    """Absent: `default`."""
+
+    version: Version | None = None
+    """Exact, a range, or absent: the latest release."""
+
+
+class BulkBody(Body):
+    """Tasks to be created, all or none."""
+
+    tasks: list[NewTaskBody] = Field(min_length=1)
+
+
+def request_of(
+    fields: TaskFields,
+    request: Request,
+    template: Reference,
+    creator: Principal,
+    *,
+    key: str | None = None,
+) -> TaskRequest:
+    """Return the client's request for a body."""
+    namespace, name, version = template
+    return TaskRequest(
+        template=name,
+        namespace=namespace,
+        version=version,
+        context=fields.context,
+        idempotency_key=fields.idempotency_key or key,
+        correlation_id=fields.correlation_id or sent_correlation(request.scope),
+        parent_id=TaskId(fields.parent_id) if fields.parent_id else None,
+        created_by=creator.name if creator.known else fields.created_by or creator.name,
+        reason=fields.reason,
+        tags=tuple(dict.fromkeys(fields.tags)),
+        trace=trace_of(request.scope),
+        run_at=fields.run_at,
+        deadline=seconds(fields.deadline_seconds),
+    )
+
+
+def template_of(name: str, namespace: str | None, version: str | None, at: str = "$") -> Reference:
+    """Return (namespace, name, version) of the template that a body names.
+
+    Raises:
+        Problem: Namespace or version are given twice and differ, or the version is invalid.
+    """
+    try:
+        reference = split(name, namespace, version)
+        versions.latest((), spec=reference[2])
+    except InvalidInput as error:
+        path = at + (error.path.removeprefix("$") or ".version")
+        fault: Fault = {"path": path, "message": str(error)}
+        raise Problem("invalid_input", f"{path}: {error}", errors=[fault]) from None
+    return reference
+
+
+def idempotency_key(request: Request, fields: TaskFields) -> str | None:
+    """Return the idempotency key of the header or the body.
+
+    Raises:
+        Problem: The two differ, or the header is invalid.
+    """
+    sent = header(request.scope, "idempotency-key")
+    if sent is None:
+        return fields.idempotency_key
+    key = sent[1:-1] if len(sent) > 1 and sent[0] == sent[-1] == '"' else sent
+    fault: Fault = {"path": "header.Idempotency-Key", "message": ""}
+    if not 0 < len(key) <= 1000 or not key.isprintable():
+        fault["message"] = "must have 1 to 1000 printable characters"
+    elif fields.idempotency_key not in (None, key):
+        fault["message"] = "differs from the body's idempotency_key"
+    if fault["message"]:
+        raise Problem("invalid_request", f"{fault['path']} {fault['message']}.", errors=[fault])
+    return key
+
+
+async def create_one(api: Api, request: Request, fields: TaskFields, template: Reference) -> Task:
+    """Create the task that a body describes, if the caller may."""
+    namespace, name, version = template
+    key = idempotency_key(request, fields)
+    who = await authorize(request, TASKS_CREATE, namespace=namespace, name=name, version=version)
+    try:
+        tasks = await api.client.create_tasks([request_of(fields, request, template, who, key=key)])
+    except InvalidInput as error:
+        raise invalid_context(error) from None
+    api.metrics.tasks_created(tasks)
+    return tasks[0]
+
+
+async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody]) -> list[Task]:
+    """Create the tasks that a body describes, all or none, if the caller may."""
+    requests = []
+    allowed: dict[Reference, Principal] = {}
+    for index, body in enumerate(bodies):
+        template = template_of(body.name, body.namespace, body.version, f"$.tasks[{index}]")
+        if template not in allowed:
+            allowed[template] = await _authorize(request, template, f"$.tasks[{index}]")
+        requests.append(request_of(body, request, template, allowed[template]))
+    try:
+        tasks = await api.client.create_tasks(requests)
+    except InvalidInput as error:
+        raise invalid_context(error, bulk=True, single=len(bodies) == 1) from None
+    api.metrics.tasks_created(tasks)
+    return tasks
+
+
+async def _authorize(request: Request, template: Reference, path: str) -> Principal:
+    """Return who creates one of several tasks. Raises Problem, with the path of the task."""
+    namespace, name, version = template
+    try:
+        return await authorize(
+            request, TASKS_CREATE, namespace=namespace, name=name, version=version
+        )
+    except Problem as problem:
+        problem.errors = [{"path": path, "message": problem.detail}]
+        raise
+
+
+def invalid_context(error: InvalidInput, *, bulk: bool = False, single: bool = False) -> Problem:
+    """Return the problem of a refused context, with paths from the body.
+
+    Args:
+        error: With paths from the context, or of several requests from their list.
+        bulk: Whether the body has a list of tasks.
+        single: Whether that list has one task, whose error has no index.
+    """
+    faults: list[Fault] = []
+    for path, message in error.violations:
+        place, rest = "$.context", path.removeprefix("$")
+        if bulk:
+            index, _, rest = ("[0", "]", rest) if single else rest.partition("]")
+            place = f"$.tasks{index}].context"
+        faults.append({"path": place + rest, "message": message})
+    detail = "; ".join(f"{fault['path']}: {fault['message']}" for fault in faults)
+    return Problem("invalid_input", detail, errors=faults)

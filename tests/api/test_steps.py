@@ -115,7 +115,7 @@ async def test_a_step_that_waits_for_a_retry_says_so(api: ApiClient) -> None:
 
 async def waits_for_retry(api: ApiClient, place: str) -> bool:
     """Return whether a step of the task waits for its next attempt."""
-    return 1 == (await api.read(place))["counts"]["waiting_for_retry"]
+    return bool(1 == (await api.read(place))["counts"]["waiting_for_retry"])
 
 
 async def test_operators_settle_steps_by_hand(api: ApiClient) -> None:

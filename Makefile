@@ -1,8 +1,9 @@
 # Everything a contributor runs. Needs make and Python 3.11 or newer; the rest is set up in .venv.
 
 PYTHON ?= python3
-BIN := .venv/bin
-READY := .venv/.ready
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
 CODE := $(wildcard src tests examples bench checks mutants)
 
 # The machine's own `uv` where there is one, else a private one. It uses the machine's Python,
@@ -13,7 +14,7 @@ export UV_NO_PROGRESS := 1
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-containers check format bench docs lock clean
+.PHONY: help setup demo test test-crash test-containers check format bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +24,11 @@ setup: $(READY) ## Make .venv with the locked dependencies and this project, edi
 demo: $(READY) ## Run a workflow from submission to completion, and watch it
 	$(BIN)/tasker demo
 
-test: $(READY) ## Run the tests; ARGS="-k name" picks some
+test: $(READY) ## Run the tests, about 5 minutes on two cores; QUICK=1 in one; ARGS="-k name" picks some
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
+
+test-crash: $(READY) ## Kill workers and databases while they work, about 2 minutes; ALL=1 at every statement
+	$(BIN)/pytest --numprocesses auto --dist load tests/crash $(ARGS)
 
 test-containers: $(READY) ## Build the image and run compose.yaml in a container engine
 	tests/containers/with-engine $(BIN)/pytest tests/containers $(ARGS)
@@ -69,7 +73,7 @@ clean: ## Remove everything that can be made again
 
 $(READY): pyproject.toml requirements.lock | $(UV)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Tasker needs Python 3.11 or newer; set PYTHON=...")'
-	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@

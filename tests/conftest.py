@@ -7,6 +7,26 @@ import pytest
 
 from tasker.testing.postgres import temporary_postgres, temporary_schema
 
+SLOW = [
+    "api/auth/*",
+    "api/test_fuzz.py",
+    "api/test_processes.py",
+    "cli/*",
+    "client/test_clients.py",
+    "conformance/*",
+    "engine/test_handlers.py",
+    "engine/test_outages.py",
+    "engine/test_stopping.py",
+    "examples/*",
+    "property/*",
+    "template/test_document.py",
+    "template/test_fuzz.py",
+    "testing/test_for_users.py",
+    "testing/test_postgres.py",
+]  #: what starts many processes, or tries many cases
+
+collect_ignore_glob = SLOW if os.environ.get("QUICK") else []
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
@@ -16,7 +36,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """Tell the URL of a PostgreSQL server: `TASKER_TEST_POSTGRES`, or one for this session."""
+    """Return the URL of a PostgreSQL server: `TASKER_TEST_POSTGRES`, or one for this session."""
     if url := os.environ.get("TASKER_TEST_POSTGRES"):
         yield url
         return
@@ -26,6 +46,6 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture
 def postgres_schema_url(postgres_url: str) -> Iterator[str]:
-    """Tell the URL of an empty schema, made for this test."""
+    """Return the URL of an empty schema, made for this test."""
     with temporary_schema(postgres_url) as url:
         yield url

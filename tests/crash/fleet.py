@@ -58,6 +58,13 @@ CHAIN = Template(
     ),
 )
 
+PARENT = Template(
+    namespace="crash",
+    name="parent",
+    version="1.0.0",
+    steps=(step("ask", "asking"),),
+)
+
 
 class Fleet:
     """Worker processes, each replaced when it is killed."""
@@ -90,13 +97,13 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(url: str, effects: Path) -> AsyncIterator[Fleet]:
-    found = Fleet(url, effects)
+    workers = Fleet(url, effects)
     try:
         for _ in range(WORKERS):
-            await found.start()
-        yield found
+            await workers.start()
+        yield workers
     finally:
-        for process in found.processes:
+        for process in workers.processes:
             if process.returncode is None:
                 process.kill()
                 await process.wait()

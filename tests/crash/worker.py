@@ -11,14 +11,15 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from tasker import Context, RetryableError, Worker, WorkerSettings, open_store
 
-LEASE = timedelta(seconds=1)
+SETTINGS = WorkerSettings(slots=8, lease=timedelta(seconds=1), poll=timedelta(seconds=0.2))
 
 
 def effects(file: Path) -> Callable[[Context], None]:
-    """Tell a function that appends one line, in one write, for an attempt."""
+    """Return a function that appends one line, in one write, for an attempt."""
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def record(context: Context) -> None:
@@ -28,7 +29,8 @@ def effects(file: Path) -> Callable[[Context], None]:
     return record
 
 
-async def main(url: str, file: Path) -> None:
+def handlers(file: Path) -> dict[str, Callable[[Context], Any]]:
+    """Return the handlers of the templates in `fleet`; each records its effect in the file."""
     record = effects(file)
 
     async def quick(context: Context) -> str:
@@ -53,15 +55,23 @@ async def main(url: str, file: Path) -> None:
             await context.checkpoint(reached)
         return 5
 
-    handlers = {
+    async def asking(context: Context) -> str:
+        record(context)
+        child = await context.client.run("crash.chain")
+        return str(child.status)
+
+    return {
         "quick": quick,
         "blocking": blocking,
         "failing_first": failing_first,
         "saving": saving,
+        "asking": asking,
     }
-    settings = WorkerSettings(slots=8, lease=LEASE, poll=timedelta(seconds=0.2))
+
+
+async def main(url: str, file: Path) -> None:
     async with open_store(url, upgrade=False) as store:
-        worker = Worker(store, [handlers], settings=settings)
+        worker = Worker(store, [handlers(file)], settings=SETTINGS)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         print("ready", flush=True)
         await worker.run()

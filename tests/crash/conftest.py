@@ -1,0 +1,17 @@
+"""The seed of the crash tests: printed, and settable, so that a run can be repeated."""
+
+import os
+import random
+
+import pytest
+
+os.environ.setdefault("TASKER_SEED", str(random.randrange(10**9)))  # for xdist's workers too
+
+
+def pytest_report_header() -> str:
+    return f"crash tests: TASKER_SEED={os.environ['TASKER_SEED']}"
+
+
+@pytest.fixture
+def seed() -> int:
+    return int(os.environ["TASKER_SEED"])

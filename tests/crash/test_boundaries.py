@@ -1,0 +1,122 @@
+"""A process dies at each boundary to its database; another one finishes its work."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.crash.boundaries import Boundary, create
+from tests.crash.fleet import prove
+from tests.crash.worker import SETTINGS, handlers
+
+from tasker import LocalClient, Worker, open_store
+from tasker.testing.postgres import temporary_schema
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
+
+ROOT = Path(__file__).parents[2]
+DEATHS = None if os.environ.get("ALL") else 20  #: of a run, on each store
+AT_ONCE = 4  #: processes that die beside each other
+WITHIN = 60.0  #: seconds until a process is dead, or until its tasks are done
+
+
+async def run_victim(
+    url: str, folder: Path, at: Boundary | None = None, occurrence: int = 1
+) -> int:
+    """Run a process until it dies at the boundary; without one, until its tasks are done.
+
+    Returns:
+        Its exit code; one that never came to the boundary is stopped.
+    """
+    death = [str(at), str(occurrence)] if at else []
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.crash.boundaries", url),
+        *(str(folder / "effects"), str(folder / "boundaries"), *death),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(WITHIN):
+            while line := await process.stdout.readline():
+                if line == b"done\n":
+                    if at:  # it may be a boundary of a renewal, of cleaning, or of the end
+                        await asyncio.sleep(3 * SETTINGS.lease.total_seconds())
+                    process.terminate()
+            return await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def survive(url: str, folder: Path) -> None:
+    """Submit the same tasks again, work on them, and hold the store against the effects."""
+    effects = folder / "effects"
+    async with open_store(url, upgrade=True) as store:
+        client = LocalClient(store)
+        tasks = await create(client)
+        async with Worker(store, [handlers(effects)], settings=SETTINGS), asyncio.timeout(WITHIN):
+            for task in tasks:
+                await client.wait(task.id)
+        await prove(store, await client.tasks(limit=100), effects)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_a_process_may_die_at_any_boundary_to_its_database(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, seed: int
+) -> None:
+    """
+    The tasks complete, no attempt is used twice, and each task is created once.
+    """
+    rng = random.Random(seed)
+    passing = asyncio.Semaphore(AT_ONCE)
+    server = "" if kind == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+    @asynccontextmanager
+    async def database(folder: Path) -> AsyncIterator[str]:
+        folder.mkdir()  # noqa: ASYNC240 - once, before anything runs
+        if not server:
+            yield f"sqlite:{folder / 'crash.db'}"
+            return
+        with ExitStack() as stack:
+            yield await asyncio.to_thread(stack.enter_context, temporary_schema(server))
+            await asyncio.to_thread(stack.close)
+
+    async def attempt(folder: Path, at: Boundary | None, occurrence: int) -> int:
+        async with database(folder) as url:
+            code = await run_victim(url, folder, at, occurrence)
+            await survive(url, folder)
+        return code
+
+    async def die(no: int, at: Boundary, most: int) -> str | None:
+        async with passing:
+            occurrence = rng.randint(1, max(1, most // 2))
+            try:
+                code = await attempt(tmp_path / f"{no}", at, occurrence)
+                if code == 0 and occurrence > 1:
+                    code = await attempt(tmp_path / f"{no}-first", at, 1)
+                assert -signal.SIGKILL == code, "the process never came to it"
+            except (AssertionError, TimeoutError) as error:
+                return f"{at} (occurrence {occurrence}): {error!r}"
+        return None
+
+    assert 0 == await attempt(tmp_path / "whole", None, 0)
+    passed = Counter(
+        Boundary(*line.split(" ", 1))
+        for line in (tmp_path / "whole" / "boundaries").read_text().splitlines()
+    )
+    listed = sorted(passed)
+    chosen = listed if DEATHS is None else rng.sample(listed, min(DEATHS, len(listed)))
+
+    failures = await asyncio.gather(
+        *(die(no, at, passed[at]) for no, at in enumerate(chosen, start=1))
+    )
+
+    assert [] == [failure for failure in failures if failure], f"TASKER_SEED={seed}"

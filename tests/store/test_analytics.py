@@ -13,6 +13,7 @@ from tasker.analytics.model import Window
 from tasker.errors import StoreUnavailable
 from tasker.model import NewTask, StepSpec, TaskId, Template
 from tasker.store.open import open_store
+from tasker.store.operations import analytics as operations
 from tasker.store.postgres import analytics as of_postgres
 from tasker.store.protocol import Store
 from tasker.store.sqlite import analytics as of_sqlite
@@ -81,8 +82,7 @@ async def test_of_too_many_tasks_the_newest_are_looked_at(
     """
     Figures by the hour stay right, as the period that they are of begins later.
     """
-    for module in (of_postgres, of_sqlite):
-        monkeypatch.setattr(module, "MOST_TASKS", 50)
+    monkeypatch.setattr(operations, "MOST_TASKS", 50)
     monkeypatch.setattr(of_sqlite, "_MEMORY_SHARE", 1)
     ids = await create(store, 100)
 
@@ -103,7 +103,7 @@ async def test_an_analysis_that_takes_too_long_is_stopped(
     await create(store, 3000)
     for module in (of_postgres, of_sqlite):
         monkeypatch.setattr(module, "TIMEOUT", timedelta(milliseconds=1))
-    monkeypatch.setattr(of_sqlite, "_LOOK_EVERY", 1)
+    monkeypatch.setattr(of_sqlite, "_CHECK_EVERY", 1)
 
     with pytest.raises(StoreUnavailable, match="ask for fewer hours"):
         while True:  # a fast machine may get through once

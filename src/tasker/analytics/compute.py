@@ -63,22 +63,23 @@ class Counted(NamedTuple):
 
 def performance(period: Period, counted: Counted) -> Performance:
     tasks, attempts = counted.tasks, counted.attempts
-    total, completed, failed = tasks[0], tasks[2] + tasks[5], tasks[3]
+    total, failed = tasks["total"], tasks["failed"]
+    completed = tasks["complete"] + tasks["resolved"]
     return Performance(
         total_tasks=total,
-        active_tasks=tasks[1],
+        active_tasks=tasks["active"],
         completed_tasks=completed,
         failed_tasks=failed,
-        cancelled_tasks=tasks[4],
+        cancelled_tasks=tasks["cancelled"],
         completion_rate=round(100 * completed / total, 2) if total else 0.0,
         error_rate=round(100 * failed / total, 2) if total else 0.0,
-        task_duration=_spread(tasks[10:14]),
-        step_duration=_spread(attempts[3:7]),
+        task_duration=_spread(tasks),
+        step_duration=_spread(attempts),
         tasks_per_hour=per_hour(total, counted.task_start, period.now),
-        steps_per_hour=per_hour(attempts[1], counted.attempt_start, period.now),
-        system_health_score=share(tasks[6], tasks[6] + tasks[7], nothing=1.0),
-        total_namespaces=tasks[8],
-        unique_task_types=tasks[9],
+        steps_per_hour=per_hour(attempts["complete"], counted.attempt_start, period.now),
+        system_health_score=_health(tasks),
+        total_namespaces=tasks["namespaces"],
+        unique_task_types=tasks["types"],
         analysis_period_start=counted.task_start,
         step_period_start=counted.attempt_start,
         calculated_at=period.now,
@@ -98,19 +99,28 @@ class Findings(NamedTuple):
 
 def bottlenecks(period: Period, counted: Counted, found: Findings, limit: int) -> Bottlenecks:
     tasks, attempts = counted.tasks, counted.attempts
-    names = ("active", "complete", "error", "cancelled", "resolved_manually")
     return Bottlenecks(
-        total_tasks=tasks[0],
-        unique_task_types=tasks[9],
-        task_states=dict(zip(names, tasks[1:6], strict=True)),
-        task_duration=_spread(tasks[10:14]),
-        distribution=dict(zip(("0-10s", "10-30s", "30s+"), tasks[14:17], strict=True)),
+        total_tasks=tasks["total"],
+        unique_task_types=tasks["types"],
+        task_states={
+            "active": tasks["active"],
+            "complete": tasks["complete"],
+            "error": tasks["failed"],
+            "cancelled": tasks["cancelled"],
+            "resolved_manually": tasks["resolved"],
+        },
+        task_duration=_spread(tasks),
+        distribution={
+            "0-10s": tasks["quick"],
+            "10-30s": tasks["middling"],
+            "30s+": tasks["slow"],
+        },
         slow_steps=worst(found.steps, "average_duration_seconds", limit, least=-1.0),
         failing_steps=worst(found.steps, "error_rate", limit),
         retried_steps=worst(found.steps, "retry_count", limit),
         slow_tasks=tuple(found.slow_tasks),
-        total_errors=attempts[2],
-        recent_error_rate=share(attempts[2], attempts[0]),
+        total_errors=attempts["failed"],
+        recent_error_rate=share(attempts["failed"], attempts["total"]),
         error_patterns=tuple(found.patterns),
         retries=found.retries,
         waited_for=tuple(found.waited_for),
@@ -118,7 +128,7 @@ def bottlenecks(period: Period, counted: Counted, found: Findings, limit: int) -
         recommendations=recommendations(
             steps=found.steps,
             patterns=found.patterns,
-            total_errors=attempts[2],
+            total_errors=attempts["failed"],
             retries=found.retries,
             waited_for=found.waited_for,
             utilization=found.utilization,
@@ -131,61 +141,70 @@ def bottlenecks(period: Period, counted: Counted, found: Findings, limit: int) -
 
 def step(row: Row, instant: Instant) -> StepFigures:
     return StepFigures(
-        namespace_name=row[0],
-        task_name=row[1],
-        version=row[2],
-        step_name=row[3],
-        average_duration_seconds=_seconds(row[4]),
-        max_duration_seconds=_seconds(row[5]),
-        execution_count=row[6],
-        error_count=row[7],
-        retry_count=row[8],
-        error_rate=share(row[7], row[6]),
-        last_executed_at=instant(row[9]),
+        namespace_name=row["namespace"],
+        task_name=row["name"],
+        version=row["version"],
+        step_name=row["step"],
+        average_duration_seconds=_seconds(row["average"]),
+        max_duration_seconds=_seconds(row["longest"]),
+        execution_count=row["executions"],
+        error_count=row["errors"],
+        retry_count=row["retries"],
+        error_rate=share(row["errors"], row["executions"]),
+        last_executed_at=instant(row["last_executed_at"]),
     )
 
 
 def task(row: Row, instant: Instant) -> TaskFigures:
     return TaskFigures(
-        namespace_name=row[0],
-        task_name=row[1],
-        version=row[2],
-        average_duration_seconds=_seconds(row[3]),
-        max_duration_seconds=_seconds(row[4]),
-        execution_count=row[5],
-        average_step_count=round(float(row[6]), 2),
-        error_count=row[7],
-        error_rate=share(row[7], row[5]),
-        last_executed_at=instant(row[8]),
+        namespace_name=row["namespace"],
+        task_name=row["name"],
+        version=row["version"],
+        average_duration_seconds=_seconds(row["average"]),
+        max_duration_seconds=_seconds(row["longest"]),
+        execution_count=row["executions"],
+        average_step_count=round(float(row["steps"]), 2),
+        error_count=row["errors"],
+        error_rate=share(row["errors"], row["executions"]),
+        last_executed_at=instant(row["last_executed_at"]),
     )
 
 
 def pattern(row: Row, instant: Instant) -> ErrorPattern:
     return ErrorPattern(
-        error_type=str(row[0]),
-        error_code=None if row[1] is None else str(row[1]),
-        count=row[2],
-        final_count=row[3],
-        last_seen_at=instant(row[4]),
+        error_type=str(row["type"]),
+        error_code=None if row["code"] is None else str(row["code"]),
+        count=row["count"],
+        final_count=row["final"],
+        last_seen_at=instant(row["last_seen_at"]),
     )
 
 
 def waited_for(row: Row) -> WaitedFor:
     return WaitedFor(
-        namespace_name=row[0],
-        task_name=row[1],
-        version=row[2],
-        step_name=row[3],
-        tasks=row[4],
-        failed_tasks=row[5],
-        waiting_steps=row[6],
-        average_wait_seconds=_seconds(row[7]),
+        namespace_name=row["namespace"],
+        task_name=row["name"],
+        version=row["version"],
+        step_name=row["step"],
+        tasks=row["tasks"],
+        failed_tasks=row["failed"],
+        waiting_steps=row["waiting"],
+        average_wait_seconds=_seconds(row["average"]),
     )
+
+
+def _health(tasks: Row) -> float:
+    """Return the share of the tasks of the last hour that ended well."""
+    done, failed = tasks["lately_done"], tasks["lately_failed"]
+    return share(done, done + failed, nothing=1.0)
 
 
 def _spread(row: Row) -> Spread:
     return Spread(
-        average=_seconds(row[0]), p50=_seconds(row[1]), p95=_seconds(row[2]), p99=_seconds(row[3])
+        average=_seconds(row["average"]),
+        p50=_seconds(row["p50"]),
+        p95=_seconds(row["p95"]),
+        p99=_seconds(row["p99"]),
     )
 
 

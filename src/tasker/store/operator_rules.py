@@ -1,6 +1,6 @@
-"""What operators may do, and to what: the rules that both stores share."""
+"""The rules for what operators may do."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from uuid import UUID
 
 from tasker import codec
@@ -13,6 +13,7 @@ from tasker.model import (
     TaskStatus,
     task_status,
 )
+from tasker.store.rows import Row
 
 OVERDUE = codec.dumps(
     {"message": "the task did not end before its deadline", "code": "deadline_exceeded"}
@@ -27,7 +28,7 @@ RESOLVABLE = frozenset(
 
 
 def canonical(task_id: TaskId) -> TaskId:
-    """Tell an id as stores keep it. Raises NotFound for what is no id at all."""
+    """Return an id as stores keep it. Raises NotFound for a malformed one."""
     try:
         return TaskId(str(UUID(task_id)))
     except ValueError:
@@ -39,19 +40,19 @@ def unknown_task(task_id: TaskId) -> NotFound:
 
 
 def require_task(
-    task_id: TaskId, row: Sequence[int] | None, action: str, allowed: frozenset[TaskStatus]
+    task_id: TaskId, row: Row | None, action: str, allowed: frozenset[TaskStatus]
 ) -> TaskStatus:
-    """Tell the state of a locked task; raise when it forbids the action."""
+    """Return the status of a locked task; raise if it forbids the action."""
     if row is None:
         raise unknown_task(task_id)
-    state = task_status(row[0], started=bool(row[1]))
+    state = task_status(row["state"], started=bool(row["started"]))
     if state not in allowed:
         raise WrongState(f"task {task_id}", state, action, allowed)
     return state
 
 
 def require_step(name: str, code: int, action: str, allowed: frozenset[StepStatus]) -> StepStatus:
-    """Tell the state of a locked step; raise when it forbids the action."""
+    """Return the status of a locked step; raise if it forbids the action."""
     state = STEP_STATUSES[code]
     if state not in allowed:
         raise WrongState(f"step {name}", state, action, allowed)
@@ -59,14 +60,16 @@ def require_step(name: str, code: int, action: str, allowed: frozenset[StepStatu
 
 
 def require_revived(task_id: TaskId, state: TaskStatus, revived: int) -> None:
-    """Raise unless a retry of all that failed found anything."""
+    """Raise unless a retry of all failed steps revived any."""
     if not revived:
         raise WrongState(f"task {task_id}", state, "retry", FAILED_TASK)
 
 
-def require_steps(task_id: TaskId, asked: Collection[int] | None, found: Collection[int]) -> None:
-    """Raise unless all steps that were asked for are there."""
-    missing = set(asked or ()) - set(found)
+def require_steps(
+    task_id: TaskId, wanted: Collection[int] | None, present: Collection[int]
+) -> None:
+    """Raise unless all wanted steps are present."""
+    missing = set(wanted or ()) - set(present)
     if missing:
         raise NotFound(f"task {task_id} has no step {', '.join(map(str, sorted(missing)))}")
 

@@ -2,11 +2,13 @@
 
 A file says `{ENQUEUED}` for a state and `{OUTCOME.RETRY}` for an outcome. Loading puts the
 number there: as a literal, because the planner uses a partial index only where it sees the
-index's own condition, and a parameter hides it.
+index's own condition, and a parameter hides it. `{include NAME}` stands for the text of a
+fragment, a file in the folder `fragments` beside the statements; `{include NAME step=s}` puts
+`s` in place of `{step}` in it.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -15,6 +17,8 @@ from tasker.model import Code, OutcomeCode
 _OPTIONAL = re.compile(r"\n *and \(:([a-z_]+) is null or (.*)\)(?=\n)")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")  # not the `::` of a cast
 _NAME = re.compile(r"\{(OUTCOME\.)?([A-Z_]+)\}")
+_INCLUDE = re.compile(r"\{include ([a-z_]+)((?: [a-z_]+=[^ }]+)*)\}")
+_COMMENT = re.compile(r"--[^\n]*\n?")
 
 
 class Statement(NamedTuple):
@@ -47,27 +51,50 @@ def load(package: str, folder: str) -> dict[str, Statement]:
     """Read the `.sql` files of a package's folder, by name without the ending."""
     statements = {}
     for name, text in scripts(package, folder).items():
-        code = re.sub(r"--[^\n]*", "", text)
+        code = _COMMENT.sub("\n", text)
         names = tuple(dict.fromkeys(_PARAMETER.findall(code)))
         statements[name] = Statement(code.strip(), names)
     return statements
 
 
 def scripts(package: str, folder: str) -> dict[str, str]:
-    """Read the `.sql` files of a package's folder by name, with numbers for names of states."""
+    """Read the `.sql` files of a package's folder by name, with includes and names replaced."""
+    fragments = {
+        name: _COMMENT.sub("", text).strip() for name, text in _texts(package, "fragments").items()
+    }
+    return {
+        name: with_codes(_expanded(text, fragments))
+        for name, text in _texts(package, folder).items()
+    }
+
+
+def _texts(package: str, folder: str) -> dict[str, str]:
     listed = sorted(files(package).joinpath(folder).iterdir(), key=lambda file: file.name)
     return {
-        file.name.removesuffix(".sql"): with_codes(file.read_text())
+        file.name.removesuffix(".sql"): file.read_text()
         for file in listed
         if file.name.endswith(".sql")
     }
+
+
+def _expanded(text: str, fragments: Mapping[str, str]) -> str:
+    """Replace each `{include NAME}` by the fragment of that name."""
+
+    def fragment(include: re.Match[str]) -> str:
+        expanded = _expanded(fragments[include[1]], fragments)
+        for pair in include[2].split():
+            name, value = pair.split("=")
+            expanded = expanded.replace(f"{{{name}}}", value)
+        return expanded
+
+    return _INCLUDE.sub(fragment, text)
 
 
 def with_codes(text: str) -> str:
     """Replace the names of states and outcomes by their numbers.
 
     Raises:
-        KeyError: There is no state or outcome of that name.
+        KeyError: A name is not that of a state or an outcome.
     """
     return _NAME.sub(
         lambda match: str(int(OutcomeCode[match[2]] if match[1] else Code[match[2]])), text

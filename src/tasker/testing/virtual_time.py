@@ -64,7 +64,7 @@ class VirtualTimeStore(SqliteStore):
         def look(on: sqlite3.Connection) -> _Ahead:
             return _Ahead(*on.execute(_AHEAD, {"queues": queues}).fetchone())
 
-        ahead = await self._read(look)
+        ahead = await self._thread.run(look, writes=False)
         instants = [instant for instant in (ahead.due, ahead.deadline) if instant is not None]
         if ahead.running:
             return

@@ -2,38 +2,25 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import asyncpg
 
-from tasker.errors import (
-    SchemaMismatch,
-    StoreError,
-    StoreUnavailable,
-)
-from tasker.model import (
-    Code,
-    SchemaStatus,
-    TaskId,
-)
-from tasker.store import statements
+from tasker.errors import SchemaMismatch, StoreError, StoreUnavailable
+from tasker.model import SchemaStatus
 from tasker.store.postgres import schema
 from tasker.store.postgres.address import Address, Connection
 from tasker.store.postgres.lane import DedicatedConnection
 from tasker.store.postgres.listen import Listener
-from tasker.store.rows import Reader
+from tasker.store.postgres.session import STATEMENTS, PostgresSession
+from tasker.store.rows import Row
+from tasker.store.session import Session, Sessions, Transaction
 
 T = TypeVar("T")
-
-STATEMENTS = {
-    name: statement.numbered() for name, statement in statements.load(__package__, "sql").items()
-}
-READ = Reader(instant=lambda value: value.astimezone(UTC), strings=tuple)
 
 _UNREACHABLE = (
     OSError,
@@ -62,7 +49,7 @@ _WAIT_BRIEFLY = "set local lock_timeout = '50ms'"
 _TRIES = 100
 
 
-class Driver:
+class Driver(Sessions):
     """Opens the database, and runs statements by name.
 
     Args:
@@ -126,11 +113,19 @@ class Driver:
             async with self._pool.acquire() as connection:
                 yield connection
 
-    async def _retry_on_lock(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Do a transaction on one task that settlements on the same task go before.
+    async def _read(self, transaction: Transaction[T]) -> T:
+        async with self._connection() as connection:
+            return await transaction(PostgresSession(connection))
 
-        They lock steps before their task, and whoever acts on a task does the opposite. So
-        it never waits long for a lock, but lets go of its own and begins anew: no deadlock
+    async def _write(self, transaction: Transaction[T]) -> T:
+        async with self._connection() as connection, connection.transaction():
+            return await transaction(PostgresSession(connection))
+
+    async def _yielding(self, transaction: Transaction[T]) -> T:
+        """Run a transaction on one task that yields to settlements of the same task.
+
+        Settlements lock steps before their task; an operator's transaction does the opposite.
+        So it never waits long for a lock, but releases its own and starts over: no deadlock
         lasts, and none is resolved at the cost of a settlement.
         """
         with driver_errors(self.url):
@@ -138,66 +133,40 @@ class Driver:
                 try:
                     async with self._pool.acquire() as connection, connection.transaction():
                         await connection.execute(_WAIT_BRIEFLY)
-                        return await work(connection)
+                        return await transaction(PostgresSession(connection))
                 except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
                     if not left:
                         raise
                 await asyncio.sleep(0.02 * random.random())
             raise AssertionError("the last try returns or raises")
 
+    async def _change(self, statement: str, /, **values: object) -> Sequence[Row]:
+        return await self._all(statement, **values)
+
     @asynccontextmanager
-    async def _lifeline(self) -> AsyncIterator[Connection]:
-        """Lend a connection that is free even while the whole pool is busy."""
+    async def _lifeline(self) -> AsyncIterator[Session]:
+        """Lend a session that is free even while the whole pool is busy."""
         async with self._listener.connection() as connection:
             if connection is not None:
                 with driver_errors(self.url):
-                    yield connection
+                    yield PostgresSession(connection)
                 return
         async with self._connection() as pooled:
-            yield pooled
+            yield PostgresSession(pooled)
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        async with self._connection() as connection, connection.transaction():
-            yield connection
-
-    async def _all(self, statement: str, /, **parameters: Any) -> list[Any]:
-        text, names = STATEMENTS[statement]
-        with driver_errors(self.url):
-            return await self._pool.fetch(text, *[parameters[name] for name in names])
-
-    async def _at_once(self, statement: str, /, **parameters: Any) -> list[Any]:
-        """Run a statement on the connection that is kept for such, where it is free."""
+    async def _at_once(self, statement: str, /, **values: object) -> list[Any]:
+        """Run a statement of the hot path on its own connection, if that is free."""
         if not self._lane.free:
-            return await self._all(statement, **parameters)
+            return await self._fetch(statement, **values)
         text, names = STATEMENTS[statement]
         with driver_errors(self.url):
-            return await self._lane.fetch(text, *[parameters[name] for name in names])
+            return await self._lane.fetch(text, *[values[name] for name in names])
 
-    async def _one(self, statement: str, /, **parameters: Any) -> Any:
-        rows = await self._all(statement, **parameters)
-        return rows[0] if rows else None
-
-
-async def fetch(connection: Connection, statement: str, /, **parameters: Any) -> list[Any]:
-    text, names = STATEMENTS[statement]
-    return await connection.fetch(text, *[parameters[name] for name in names])
-
-
-async def fetch_one(connection: Connection, statement: str, /, **parameters: Any) -> Any:
-    rows = await fetch(connection, statement, **parameters)
-    return rows[0] if rows else None
-
-
-execute = fetch  # for statements whose rows nobody wants
-
-
-async def stop_task(connection: Connection, task_id: TaskId, code: Code, error: str | None) -> None:
-    """End a task and what of it has not ended."""
-    steps = Code.SKIPPED if code is Code.RESOLVED_MANUALLY else Code.CANCELLED
-    await execute(connection, "stop_steps", task_id=task_id, state=int(steps))
-    await execute(connection, "end_task", task_id=task_id, state=int(code), error=error)
-    await execute(connection, "wake_parents", ended=[task_id])
+    async def _fetch(self, statement: str, /, **values: object) -> list[Any]:
+        """Run a statement of the hot path on a connection of the pool."""
+        text, names = STATEMENTS[statement]
+        with driver_errors(self.url):
+            return await self._pool.fetch(text, *[values[name] for name in names])
 
 
 async def _no_reset(_connection: object) -> None:

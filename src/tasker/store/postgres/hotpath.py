@@ -1,8 +1,10 @@
 """Claiming and settling: what runs for every step."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
+from tasker.errors import LeaseLost
 from tasker.model import (
     STEP_STATUSES,
     Claim,
@@ -11,12 +13,15 @@ from tasker.model import (
     Outcome,
     QueueId,
     Settled,
+    StepResult,
     TaskEnd,
     TaskId,
+    TaskInput,
     TaskStatus,
     WorkerId,
 )
-from tasker.store.postgres.driver import Driver, fetch, fetch_one
+from tasker.store.postgres.driver import Driver
+from tasker.store.session import Session
 
 
 class HotPath(Driver):
@@ -56,25 +61,62 @@ class HotPath(Driver):
         return _settled(rows)
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
-        async with self._transaction() as connection:
-            child = await fetch_one(connection, "lock_child", task_id=waits_for)
-            parked = await fetch(
-                connection,
+        task_id, no, attempt = claim.key
+
+        async def park(tx: Session) -> bool:
+            child = await tx.one("lock_child", task_id=waits_for)
+            parked = await tx.all(
                 "park",
-                task_id=claim.task_id,
-                no=claim.no,
-                attempt=claim.attempt,
+                task_id=task_id,
+                no=no,
+                attempt=attempt,
                 waits_for=waits_for,
-                over=child is None or child[0],
+                over=child is None or child["over"],
             )
-            await fetch(connection, "wake")
-        return bool(parked)
+            await tx.call("wake")
+            return bool(parked)
+
+        return await self._write(park)
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
-        kept = await self._one(
-            "checkpoint", task_id=claim.task_id, no=claim.no, attempt=claim.attempt, value=value
+        task_id, no, attempt = claim.key
+        kept = await self._change(
+            "checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
         )
-        return kept is not None
+        return bool(kept)
+
+    async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
+        return [TaskInput(*row) for row in await self._fetch("load_tasks", ids=ids)]
+
+    async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
+        pairs = [(task_id, no) for task_id, nos in steps.items() for no in nos]
+        rows = await self._fetch(
+            "load_results", tasks=[task_id for task_id, _ in pairs], nos=[no for _, no in pairs]
+        )
+        return [StepResult(*row) for row in rows]
+
+    async def renew(
+        self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
+    ) -> list[Claim]:
+        async with self._lifeline() as tx:
+            if await tx.one("renew", worker=worker, lease=lease.total_seconds()) is None:
+                raise LeaseLost(f"the lease of worker {worker} had expired")
+            if not held:
+                return []
+            lost = await tx.all(
+                "lost_claims",
+                worker=worker,
+                tasks=[claim.task_id for claim in held],
+                nos=[claim.no for claim in held],
+                attempts=[claim.attempt for claim in held],
+            )
+        return [held[row["ord"] - 1] for row in lost]
+
+    async def wait_for_work(self, timeout: float) -> None:
+        await self._listener.wait(self._listener.work, timeout)
+
+    async def wait_for_revocation(self, timeout: float) -> None:
+        await self._listener.wait(self._listener.revocation, timeout)
 
 
 def _settled(rows: Sequence[Any]) -> Settled:

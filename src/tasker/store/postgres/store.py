@@ -1,12 +1,13 @@
-"""The store on PostgreSQL: each method is one statement file, or a short transaction of some."""
+"""The store on PostgreSQL: the operations of all stores, and the hot path in its own SQL."""
 
+from tasker.store.operations.operators import Operators
+from tasker.store.operations.teams import Teams
+from tasker.store.operations.templates import Templates
+from tasker.store.operations.workers import Workers
 from tasker.store.postgres.analytics import Analytics
 from tasker.store.postgres.hotpath import HotPath
-from tasker.store.postgres.operators import Operators
-from tasker.store.postgres.teams import Teams
-from tasker.store.postgres.templates import Templates
-from tasker.store.postgres.workers import Workers
+from tasker.store.postgres.tasks import Tasks
 
 
-class PostgresStore(Templates, Operators, HotPath, Workers, Teams, Analytics):
+class PostgresStore(Templates, Operators, Workers, Teams, Analytics, Tasks, HotPath):
     """Implements `tasker.store.protocol.Store`."""

@@ -1,4 +1,4 @@
-"""Creating, reading and pruning tasks."""
+"""Creating and pruning tasks."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -8,33 +8,25 @@ import asyncpg
 
 from tasker import codec
 from tasker.errors import (
-    NotFound,
     StoreError,
     TaskerError,
 )
 from tasker.model import (
-    Attempt,
-    AuditEntry,
     Claim,
     Created,
     NewTask,
     QueueId,
-    Step,
-    StepResult,
-    Task,
-    TaskFilter,
     TaskId,
-    TaskInput,
     WorkerId,
 )
-from tasker.store import operator_rules, registry
-from tasker.store.postgres.driver import READ, STATEMENTS, Driver, driver_errors
-from tasker.store.rows import state_filter
-from tasker.teams import rules
+from tasker.store import registry
+from tasker.store.operations.templates import refusal_of_creation
+from tasker.store.postgres.driver import Driver, driver_errors
+from tasker.store.postgres.session import STATEMENTS
 
 
 class Tasks(Driver):
-    """Creating, reading and pruning tasks."""
+    """Creating and pruning tasks."""
 
     async def create_tasks(
         self,
@@ -55,7 +47,7 @@ class Tasks(Driver):
             else:
                 rows = await self._create_within(connection, arguments)
         except asyncpg.PostgresError as error:
-            raise await self._refusal_of_creation(error) from None
+            raise await self._refusal_of_creation(error, tasks) from None
         taken = {row[1]: row[3] for row in rows if row[0] == 0}
         return Created(
             [(TaskId(taken.get(task.id, task.id)), task.id not in taken) for task in tasks],
@@ -70,104 +62,20 @@ class Tasks(Driver):
             rows: list[Any] = await connection.fetch(text, *[arguments[name] for name in names])
             return rows
 
-    async def _refusal_of_creation(self, error: asyncpg.PostgresError) -> TaskerError:
+    async def _refusal_of_creation(
+        self, error: asyncpg.PostgresError, tasks: Sequence[NewTask]
+    ) -> TaskerError:
         if error.sqlstate == "TK001":
             return registry.key_conflict(str(error))
-        if error.sqlstate == "TK002":
-            return NotFound("one of the tasks names a template id that is not registered")
-        if error.sqlstate == "TK003":
-            row = await self._one("template_status", id=int(str(error)))
-            version = READ.template_version(row)
-            policy = await self._one("policy", namespace=version.name.namespace)
-            return rules.refusal(version, READ.policy(policy) if policy else None)
-        return StoreError(str(error))
-
-    async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
-        return [TaskInput(*row) for row in await self._all("load_tasks", ids=ids)]
-
-    async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
-        pairs = [(task_id, no) for task_id, nos in steps.items() for no in nos]
-        rows = await self._all(
-            "load_results",
-            tasks=[task_id for task_id, _ in pairs],
-            nos=[no for _, no in pairs],
-        )
-        return [StepResult(*row) for row in rows]
-
-    async def get_task(self, task_id: TaskId) -> Task:
-        row = await self._one("get_task", task_id=operator_rules.canonical(task_id))
-        if row is None:
-            raise operator_rules.unknown_task(task_id)
-        return READ.task(row)
-
-    async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
-        row = await self._one("find_task", namespace=namespace, key=idempotency_key)
-        return None if row is None else await self.get_task(row[0])
-
-    async def list_tasks(
-        self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
-    ) -> list[Task]:
-        templates: list[int] | None = None
-        if filter.namespace or filter.name or filter.version or filter.visible is not None:
-            found = await self._all(
-                "template_ids",
-                namespace=filter.namespace,
-                name=filter.name,
-                version=filter.version,
-                visible=None if filter.visible is None else sorted(filter.visible),
-            )
-            templates = [row[0] for row in found]
-        state, started = state_filter(filter.status)
-        rows = await self._all(
-            "list_tasks",
-            templates=templates,
-            state=state,
-            started=started,
-            correlation_id=filter.correlation_id,
-            parent_id=filter.parent_id and operator_rules.canonical(filter.parent_id),
-            tag=filter.tag,
-            created_by=filter.created_by,
-            created_after=filter.created_after,
-            created_before=filter.created_before,
-            after=after and operator_rules.canonical(after),
-            limit=limit,
-        )
-        return [READ.task(row) for row in rows]
-
-    async def list_steps(
-        self, task_id: TaskId, *, after: int = 0, limit: int | None = None
-    ) -> list[Step]:
-        rows = await self._all(
-            "list_steps", task_id=operator_rules.canonical(task_id), after=after, limit=limit
-        )
-        if not rows and after == 0:
-            await self.get_task(task_id)
-        return [READ.step(row) for row in rows]
-
-    async def history(
-        self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
-    ) -> list[Attempt]:
-        rows = await self._all(
-            "history", task_id=operator_rules.canonical(task_id), no=no, limit=limit
-        )
-        if not rows:
-            await self.get_task(task_id)
-        return [READ.attempt(row) for row in rows]
-
-    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
-        rows = await self._all("audit", task_id=operator_rules.canonical(task_id))
-        if not rows:
-            await self.get_task(task_id)
-        return [READ.audit(row) for row in rows]
+        if error.sqlstate not in ("TK002", "TK003"):
+            return StoreError(str(error))
+        templates = {task.template_id for task in tasks}
+        return await self._read(lambda tx: refusal_of_creation(tx, templates))
 
     async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:
-        await self._all("prune_worker", ended_before=ended_before)
-        row = await self._one("prune", ended_before=ended_before, limit=limit)
-        return 0 if row is None else int(row[0])
-
-    async def prunable(self, *, ended_before: datetime) -> int:
-        row = await self._one("prunable", ended_before=ended_before)
-        return 0 if row is None else int(row[0])
+        await self._change("prune_worker", ended_before=ended_before)
+        (row,) = await self._change("prune", ended_before=ended_before, limit=limit)
+        return int(row["tasks"])
 
 
 def _creation(tasks: Sequence[NewTask]) -> dict[str, Any]:

@@ -1,78 +1,47 @@
-"""How work went lately: read beside the writer, in bounds."""
+"""Analyses read beside the writer: of a file, on a connection of their own."""
 
 import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any, TypeVar
 
-from tasker.analytics import compute
-from tasker.analytics.compute import Counted, Findings, Period
-from tasker.analytics.model import (
-    MOST_ATTEMPTS,
-    MOST_STEP_KINDS,
-    MOST_TASKS,
-    TIMEOUT,
-    Bottlenecks,
-    Performance,
-    Retries,
-    Utilization,
-    Window,
-    too_long,
-)
+from tasker.analytics.model import TIMEOUT, too_long
 from tasker.clock import Clock
-from tasker.store.sqlite.driver import READ, Driver, fetch, fetch_one, json_text
+from tasker.store.operations import analytics
+from tasker.store.operations.analytics import Bounds
+from tasker.store.session import T, Transaction
+from tasker.store.sqlite.driver import Driver
+from tasker.store.sqlite.session import SqliteSession, run_to_end
 from tasker.store.sqlite.thread import translated
 
-T = TypeVar("T")
-_MEMORY_SHARE = 10  #: in memory the writer itself reads, so it reads a part of that only
-_LOOK_EVERY = 10_000  #: instructions of SQLite between looks at the time
+_MEMORY_SHARE = 10  #: in memory the writer itself reads, so it reads that part of the bounds only
+_CHECK_EVERY = 10_000  #: instructions of SQLite between checks of the time
 
 
-class Analytics(Driver):
-    """How work went lately: read beside the writer, in bounds."""
+class Analytics(analytics.Analytics, Driver):
+    """Analyses read beside the writer: of a file, on a connection of their own."""
 
     def __init__(self, url: str = "sqlite", *, clock: Clock | None = None) -> None:
         super().__init__(url, clock=clock)
         self._analysing = asyncio.Lock()
 
-    async def performance(self, window: Window) -> Performance:
-        now, limits = self._clock.now(), self._limits()
+    def _bounds(self) -> Bounds:
+        tasks, attempts = super()._bounds()
+        if self.address.path is not None:
+            return Bounds(tasks, attempts)
+        return Bounds(tasks // _MEMORY_SHARE, attempts // _MEMORY_SHARE)
 
-        def measure(on: sqlite3.Connection) -> Performance:
-            period = _period(on, window, now)
-            return compute.performance(period, _counted(on, period, *limits))
+    def _pool_utilization(self) -> float:
+        return 0.0
 
-        return await self._analyse(measure)
+    async def _analyse(self, transaction: Transaction[T]) -> T:
+        def analyse(on: sqlite3.Connection) -> T:
+            session = SqliteSession(on, self._clock.now())
+            return _in_time(on, lambda: run_to_end(transaction(session)))
 
-    async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 3
-    ) -> Bottlenecks:
-        now, limits = self._clock.now(), self._limits()
-
-        def look(on: sqlite3.Connection) -> Bottlenecks:
-            period = _period(on, window, now)
-            counted = _counted(on, period, *limits)
-            found = _findings(on, period, limit, min_executions, *limits)
-            return compute.bottlenecks(period, counted, found, limit)
-
-        return await self._analyse(look)
-
-    async def backlog(self) -> Utilization:
-        now, (_, most) = self._clock.now().timestamp(), self._limits()
-        return await self._analyse(lambda on: _utilization(on, now, most))
-
-    def _limits(self) -> tuple[int, int]:
-        """Tell how many tasks and attempts are looked at."""
-        part = 1 if self.address.path is not None else _MEMORY_SHARE
-        return MOST_TASKS // part, MOST_ATTEMPTS // part
-
-    async def _analyse(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Read from one snapshot: of a file, on a connection of its own."""
-        if self.address.path is None:
-            return await self._read(lambda on: _in_time(on, work))
         path = self.address.path
+        if path is None:
+            return await self._thread.run(analyse, writes=False)
 
         def read() -> T:
             try:
@@ -81,7 +50,7 @@ class Analytics(Driver):
                     connection.execute("pragma query_only = on")
                     connection.execute("pragma temp_store = memory")
                     connection.execute("begin")
-                    return _in_time(connection, work)
+                    return analyse(connection)
                 finally:
                     connection.close()
             except sqlite3.Error as error:
@@ -91,85 +60,15 @@ class Analytics(Driver):
             return await asyncio.to_thread(read)
 
 
-def _in_time(on: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Do some reading, and stop it when it takes too long."""
+def _in_time(on: sqlite3.Connection, read: Callable[[], T]) -> T:
+    """Read, and stop when it takes too long."""
     end = time.monotonic() + TIMEOUT.total_seconds()
-    on.set_progress_handler(lambda: time.monotonic() > end, _LOOK_EVERY)
+    on.set_progress_handler(lambda: time.monotonic() > end, _CHECK_EVERY)
     try:
-        return work(on)
+        return read()
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
             raise too_long() from None
         raise
     finally:
         on.set_progress_handler(None, 0)
-
-
-def _period(on: sqlite3.Connection, window: Window, now: datetime) -> Period:
-    if window.everything:
-        return Period(window, now, None)
-    rows = fetch(
-        on,
-        "template_ids",
-        namespace=window.namespace,
-        name=window.name,
-        version=window.version,
-        visible=None if window.visible is None else json_text(sorted(window.visible)),
-    )
-    return Period(window, now, [row[0] for row in rows])
-
-
-def _sample(period: Period, most: int) -> dict[str, Any]:
-    templates = None if period.templates is None else json_text(period.templates)
-    return {"since": period.since, "templates": templates, "most": most}
-
-
-def _counted(on: sqlite3.Connection, period: Period, most: int, most_attempts: int) -> Counted:
-    sample = _sample(period, most)
-    tasks = fetch_one(on, "task_figures", last_hour=period.last_hour, **sample)
-    attempts = fetch_one(on, "attempt_figures", most_attempts=most_attempts, **sample)
-    start = period.start(tasks[17], counted=tasks[0], most=most)
-    attempt_start = period.start(attempts[7], counted=attempts[0], most=most_attempts)
-    return Counted(tasks, start, attempts, max(start, attempt_start))
-
-
-def _findings(
-    on: sqlite3.Connection,
-    period: Period,
-    limit: int,
-    min_executions: int,
-    most: int,
-    most_attempts: int,
-) -> Findings:
-    now = period.now.timestamp()
-    tasks = _sample(period, most)
-    attempts = {**tasks, "most_attempts": most_attempts}
-    steps = fetch(
-        on,
-        "step_figures",
-        min_executions=min_executions,
-        most_kinds=MOST_STEP_KINDS,
-        **attempts,
-    )
-    slow = fetch(on, "slow_tasks", min_executions=min_executions, limit=limit, **tasks)
-    patterns = fetch(on, "error_patterns", limit=limit, **attempts)
-    retries = fetch_one(on, "retry_figures", **attempts)
-    waited = fetch(on, "waited_for", most_steps=most_attempts, limit=limit, now=now, **tasks)
-    return Findings(
-        [compute.step(row, READ.instant) for row in steps],
-        [compute.task(row, READ.instant) for row in slow],
-        [compute.pattern(row, READ.instant) for row in patterns],
-        Retries(retried_steps=retries[0], succeeded=retries[1], failed=retries[2]),
-        [compute.waited_for(row) for row in waited],
-        _utilization(on, now, most_attempts),
-    )
-
-
-def _utilization(on: sqlite3.Connection, now: float, most: int) -> Utilization:
-    backlog = fetch_one(on, "backlog", most=most, now=now)
-    return Utilization(
-        database_pool_utilization=0.0,
-        due_steps=backlog[0],
-        scheduled_steps=backlog[1],
-        running_steps=backlog[2],
-    )

@@ -65,6 +65,12 @@ def status(connection: sqlite3.Connection) -> SchemaStatus:
     )
 
 
+def data_version(connection: sqlite3.Connection) -> int:
+    """Return a number that changes with each commit of another connection."""
+    version: int = connection.execute("pragma data_version").fetchone()[0]
+    return version
+
+
 def upgrade(connection: sqlite3.Connection, url: str) -> None:
     """Apply the migrations that are missing; part of the caller's transaction.
 

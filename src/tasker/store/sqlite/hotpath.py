@@ -1,23 +1,25 @@
 """Claiming and settling: what runs for every step."""
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 
+from tasker.errors import LeaseLost
 from tasker.model import (
-    TASK_NODE,
     Claim,
     Claimed,
-    Code,
     JsonText,
     Outcome,
     QueueId,
     Settled,
-    TaskEnd,
+    StepResult,
     TaskId,
-    TaskStatus,
+    TaskInput,
     WorkerId,
 )
-from tasker.store.sqlite.driver import Driver, execute, fetch, fetch_one, json_text
+from tasker.store.sqlite.driver import Driver
+from tasker.store.sqlite.settlement import settle
+from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
 
 
 class HotPath(Driver):
@@ -37,7 +39,7 @@ class HotPath(Driver):
                     return Claimed(claims, None)
             return Claimed(claims, fetch(on, "next_due", queues=served, now=now)[0][0])
 
-        return await self._write(claim)
+        return await self._in_transaction(claim)
 
     async def settle(
         self,
@@ -48,8 +50,8 @@ class HotPath(Driver):
         claim_up_to: int = 0,
     ) -> Settled:
         given = json_text(outcomes)
-        settled, left = await self._write(
-            lambda on: settle_within(on, worker, outcomes, given, queues, claim_up_to, self._now())
+        settled, left = await self._in_transaction(
+            lambda on: settle(on, worker, outcomes, given, queues, claim_up_to, self._now())
         )
         if left:
             self._work.set()
@@ -64,72 +66,45 @@ class HotPath(Driver):
             over = child is None or child[0]
             return bool(fetch(on, "park", **fence, waits_for=waits_for, over=over, now=now))
 
-        parked = await self._write(park)
+        parked = await self._in_transaction(park)
         self._work.set()
         return parked
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
+        task_id, no, attempt = claim.key
         kept = await self._change(
-            "checkpoint", task_id=claim.task_id, no=claim.no, attempt=claim.attempt, value=value
+            "checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
         )
         return bool(kept)
 
-
-def settle_within(
-    on: sqlite3.Connection,
-    worker: WorkerId | None,
-    outcomes: Sequence[Outcome],
-    given: JsonText,
-    queues: Collection[QueueId],
-    claim_up_to: int,
-    now: float,
-) -> tuple[Settled, bool]:
-    """Settle `outcomes`, which are also `given` as text; tell whether steps are left for others."""
-    on.execute("delete from temp.settled")
-    on.execute("delete from temp.child")
-    accepted = execute(on, "settle", outcomes=given).rowcount
-    execute(on, "settle_history", now=now)
-    execute(on, "settle_steps", now=now)
-    execute(on, "settle_children")
-    freed, ended = _follow(on, worker, queues, claim_up_to, now)
-    kinds = {outcome.outcome for outcome in outcomes}
-    if _FAILED in kinds:
-        execute(on, "settle_failures")
-    if fetch_one(on, "any_failed_task")[0]:
-        failing = json_text([row[0] for row in fetch(on, "settle_failed_tasks")])
-        closed = fetch(on, "end_failed", tasks=failing, now=now)
-        ended += (TaskEnd(row[0], TaskStatus.ERROR) for row in closed)
-    left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == Code.ENQUEUED for row in freed)
-    if ended:
-        waiting = json_text([end.task_id for end in ended])
-        left = execute(on, "wake_parents", ended=waiting, now=now).rowcount > 0 or left
-    refused: Sequence[int] = ()
-    if accepted < len(outcomes):
-        refused = sorted({*range(len(outcomes))} - {row[0] for row in fetch(on, "settle_accepted")})
-    claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == Code.IN_PROGRESS]
-    return Settled(refused, claims, ended), left
-
-
-def _follow(
-    on: sqlite3.Connection,
-    worker: WorkerId | None,
-    queues: Collection[QueueId],
-    claim_up_to: int,
-    now: float,
-) -> tuple[list[tuple[TaskId, int, int]], list[TaskEnd]]:
-    """Free the children of what was settled, and end tasks; tell (task, step, state), and ends."""
-    least, greatest = fetch_one(on, "settle_nodes")
-    freed, ended = [], []
-    if greatest:
-        served = f",{','.join(map(str, queues))},"
-        freed = fetch(
-            on, "settle_free", worker=worker, queues=served, claim_up_to=claim_up_to, now=now
+    async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
+        rows = await self._thread.run(
+            lambda on: fetch(on, "load_tasks", ids=json_text(ids)), writes=False
         )
-    if least == TASK_NODE:
-        for task_id, state in fetch(on, "settle_ends", now=now):
-            if state == Code.COMPLETE:
-                ended.append(TaskEnd(task_id, TaskStatus.COMPLETE))
-    return freed, ended
+        return [TaskInput(*row) for row in rows]
 
+    async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
+        pairs = json_text([(task_id, no) for task_id, nos in steps.items() for no in nos])
+        rows = await self._thread.run(
+            lambda on: fetch(on, "load_results", steps=pairs), writes=False
+        )
+        return [StepResult(*row) for row in rows]
 
-_FAILED, _FOR_OTHERS = 2, (3, 4)  # indexes in ATTEMPT_OUTCOMES; lost and released
+    async def renew(
+        self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
+    ) -> list[Claim]:
+        claims = json_text([claim.key for claim in held])
+
+        def renew(on: sqlite3.Connection) -> list[int]:
+            if not fetch(on, "renew", worker=worker, lease=lease.total_seconds(), now=self._now()):
+                raise LeaseLost(f"the lease of worker {worker} had expired")
+            lost = fetch(on, "lost_claims", worker=worker, claims=claims)
+            return [row[0] for row in lost]
+
+        return [held[place - 1] for place in await self._in_transaction(renew)]
+
+    async def wait_for_work(self, timeout: float) -> None:
+        await self._wait(self._work, timeout)
+
+    async def wait_for_revocation(self, timeout: float) -> None:
+        await self._wait(self._revocation, timeout)

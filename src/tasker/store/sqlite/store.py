@@ -1,12 +1,13 @@
-"""The store on SQLite: each method is one statement file, or a short transaction of some."""
+"""The store on SQLite: the operations of all stores, and the hot path in its own SQL."""
 
+from tasker.store.operations.operators import Operators
+from tasker.store.operations.teams import Teams
+from tasker.store.operations.templates import Templates
+from tasker.store.operations.workers import Workers
 from tasker.store.sqlite.analytics import Analytics
 from tasker.store.sqlite.hotpath import HotPath
-from tasker.store.sqlite.operators import Operators
-from tasker.store.sqlite.teams import Teams
-from tasker.store.sqlite.templates import Templates
-from tasker.store.sqlite.workers import Workers
+from tasker.store.sqlite.tasks import Tasks
 
 
-class SqliteStore(Templates, Operators, HotPath, Workers, Teams, Analytics):
+class SqliteStore(Templates, Operators, Workers, Teams, Analytics, Tasks, HotPath):
     """Implements `tasker.store.protocol.Store`."""

@@ -55,6 +55,13 @@ create unique index template_in_force on template (namespace, name, version)
 create unique index template_waiting on template (namespace, name, version)
     where replaced_at is null and status = 'pending_review';
 
+-- What stands under the names of templates; their documents are left out.
+create view template_version as
+select id, namespace, name, version, status, registered_by, registered_at, decided_by, decided_at,
+       reason, digest
+from template
+where replaced_at is null;
+
 -- requirement: what a worker must offer besides the handler: '' (nothing), a version range of
 -- its code, labels. gated: its steps are under a concurrency limit and are claimed apart.
 -- weight: its share of claims beside other queues. paused: nothing of it is claimed.

@@ -2,4 +2,4 @@
 -- :expires_at timestamptz or null
 insert into api_key (prefix, digest, name, scopes, namespaces, roles, groups, created_by, expires_at)
 values (:prefix, :digest, :name, :scopes, :namespaces, :roles, :groups, :created_by, :expires_at)
-returning id, name, prefix, scopes, namespaces, roles, groups, created_by, created_at, expires_at, revoked_at, last_used_at
+returning *

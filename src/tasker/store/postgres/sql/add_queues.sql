@@ -1,7 +1,7 @@
--- Make the queues that are missing. :namespace text; :handlers, :requirements text[], pairwise
+-- Make the queues that are missing. :namespace text, :steps text: see add_template_steps.sql
 insert into queue (namespace, handler, requirement)
 select distinct :namespace::text, g.handler, g.requirement
-from unnest(:handlers::text[], :requirements::text[]) as g (handler, requirement)
+from json_to_recordset(:steps::text::json) as g (handler text, requirement text)
 left join queue q on q.namespace = :namespace and q.handler = g.handler
      and q.requirement = g.requirement and not q.gated
 where q.id is null

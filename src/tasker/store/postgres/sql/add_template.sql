@@ -3,4 +3,4 @@
 insert into template (namespace, name, version, digest, document, sinks, registered_by, status)
 values (:namespace, :name, :version, :digest, :document::text::json, :sinks, :registered_by, :status)
 on conflict do nothing
-returning id, document::text, registered_by, registered_at, digest, status
+returning *

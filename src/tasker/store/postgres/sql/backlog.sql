@@ -1,4 +1,4 @@
 -- Steps that are due, due later, and running now, each counted up to :most. :most int
-select (select count(*) from (select from step where state = {ENQUEUED} and run_at <= now() limit :most::int) s),
-       (select count(*) from (select from step where state = {ENQUEUED} and run_at > now() limit :most::int) s),
-       (select count(*) from (select from step where state = {IN_PROGRESS} limit :most::int) s)
+select (select count(*) from (select from step where state = {ENQUEUED} and run_at <= now() limit :most::int) s) as due,
+       (select count(*) from (select from step where state = {ENQUEUED} and run_at > now() limit :most::int) s) as scheduled,
+       (select count(*) from (select from step where state = {IN_PROGRESS} limit :most::int) s) as running

@@ -1,5 +1,6 @@
 -- Attempts under way whose worker's lease expired. :limit int
-select s.task_id::text, s.no, s.attempt, s.attempt - s.uncounted_attempts, t.template_id, w.name, s.lost_attempts
+select s.task_id::text, s.no, s.attempt, s.attempt - s.uncounted_attempts as counted_attempts, s.checkpoint::text,
+       t.template_id, w.name as worker_name, s.lost_attempts
 from worker w
 join step s on s.worker = w.id and s.state = {IN_PROGRESS}
 join task t on t.id = s.task_id

@@ -1,5 +1,5 @@
 -- Lock open tasks past their deadline. :limit int
-select id::text from task
+select id::text as id from task
 where state = {OPEN} and deadline <= now()
 order by deadline
 limit :limit::int

@@ -1,4 +1,4 @@
 -- The policy of a namespace. :namespace text
-select namespace, owner_team, contact_email, description, requires_approval, approvers, updated_by, updated_at
+select *
 from namespace_policy
 where namespace = :namespace

@@ -19,4 +19,4 @@ with doomed as (
 ), tasks as (
     delete from task using doomed where task.id = doomed.id returning task.id
 )
-select count(*)::int from tasks
+select count(*)::int as tasks from tasks

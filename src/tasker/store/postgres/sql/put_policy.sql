@@ -6,4 +6,4 @@ on conflict (namespace) do update
 set owner_team = excluded.owner_team, contact_email = excluded.contact_email,
     description = excluded.description, requires_approval = excluded.requires_approval,
     approvers = excluded.approvers, updated_by = excluded.updated_by, updated_at = excluded.updated_at
-returning namespace, owner_team, contact_email, description, requires_approval, approvers, updated_by, updated_at
+returning *

@@ -1,2 +1,2 @@
 -- All queues.
-select id, namespace, handler, requirement, gated from queue order by id
+select id as base, namespace, handler, requirement, gated from queue order by id

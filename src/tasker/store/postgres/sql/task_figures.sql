@@ -1,13 +1,6 @@
 -- How the newest tasks of a window fared: one row.
 -- :templates int[] or null (all), :since uuid, :most int, :last_hour uuid (ids from then on)
-with sample as materialized (
-    select id, template_id, state, extract(epoch from ended_at - created_at)::float8 as seconds
-    from task
-    where id >= :since::uuid
-      and (:templates::int[] is null or template_id = any (:templates))
-    order by id desc
-    limit :most::int
-), complete as (
+with {include recent_tasks}, complete as (
     select avg(seconds) as average,
            percentile_disc(0.5) within group (order by seconds) as p50,
            percentile_disc(0.95) within group (order by seconds) as p95,
@@ -15,7 +8,7 @@ with sample as materialized (
            count(*) filter (where seconds < 10) as quick,
            count(*) filter (where seconds >= 10 and seconds < 30) as middling,
            count(*) filter (where seconds >= 30) as slow
-    from sample
+    from recent
     where state = {COMPLETE}
 ), counted as (
     select count(*) as total,
@@ -28,11 +21,12 @@ with sample as materialized (
            count(*) filter (where s.state = {ERROR} and s.id >= :last_hour::uuid) as lately_failed,
            count(distinct p.namespace) as namespaces,
            count(distinct p.namespace || '.' || p.name) as types
-    from sample s
+    from recent s
     join template p on p.id = s.template_id
 )
 select n.total, n.active, n.complete, n.failed, n.cancelled, n.resolved,
        n.lately_done, n.lately_failed, n.namespaces, n.types,
-       coalesce(c.average, 0), coalesce(c.p50, 0), coalesce(c.p95, 0), coalesce(c.p99, 0),
-       c.quick, c.middling, c.slow, (select s.id::text from sample s order by s.id limit 1)
+       coalesce(c.average, 0) as average, coalesce(c.p50, 0) as p50, coalesce(c.p95, 0) as p95,
+       coalesce(c.p99, 0) as p99,
+       c.quick, c.middling, c.slow, (select s.id::text from recent s order by s.id limit 1) as oldest
 from counted n cross join complete c

@@ -1,6 +1,6 @@
 -- What was done, newest first.
 -- :namespace text or null, :visible text[] or null, of namespaces; :after bigint or null, :limit int
-select id, at, namespace, subject, actor, action, reason, before::text, after::text
+select *
 from team_event
 where (:namespace::text is null or namespace = :namespace)
   and (:visible::text[] is null or namespace = any (:visible))

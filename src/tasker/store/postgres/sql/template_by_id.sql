@@ -1,4 +1,4 @@
 -- A template, whatever became of it. :id int
-select id, document::text, registered_by, registered_at, digest, status
+select *
 from template
 where id = :id

@@ -17,8 +17,9 @@ with open as materialized (
     where s.state in ({ENQUEUED}, {IN_PROGRESS}, {WAITING}, {ERROR}) and s.children <> '{0}'
     limit :most_steps::int
 )
-select p.namespace, p.name, p.version, h.name, count(*), count(*) filter (where h.state = {ERROR}),
-       sum(h.children)::int, coalesce(avg(greatest(h.seconds, 0)), 0)
+select p.namespace, p.name, p.version, h.name as step, count(*) as tasks,
+       count(*) filter (where h.state = {ERROR}) as failed,
+       sum(h.children)::int as waiting, coalesce(avg(greatest(h.seconds, 0)), 0) as average
 from head h
 join template p on p.id = h.template_id
 group by p.namespace, p.name, p.version, h.name

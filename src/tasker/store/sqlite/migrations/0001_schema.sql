@@ -25,6 +25,13 @@ create unique index template_in_force on template (namespace, name, version)
 create unique index template_waiting on template (namespace, name, version)
     where replaced_at is null and status = 'pending_review';
 
+-- What stands under the names of templates; their documents are left out.
+create view template_version as
+select id, namespace, name, version, status, registered_by, registered_at, decided_by, decided_at,
+       reason, digest
+from template
+where replaced_at is null;
+
 create table queue (
     id          integer primary key autoincrement,
     namespace   text not null,

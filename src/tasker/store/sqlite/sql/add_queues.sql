@@ -5,7 +5,7 @@ select 5 * row_number() over (order by g.handler, g.requirement)
        + coalesce((select seq from sqlite_sequence where name = 'queue'), 0),
        :namespace, g.handler, g.requirement
 from (
-    select distinct json_extract(value, '$[2]') as handler, json_extract(value, '$[3]') as requirement
+    select distinct json_extract(value, '$.handler') as handler, json_extract(value, '$.requirement') as requirement
     from json_each(:steps)
 ) g
 where not exists (

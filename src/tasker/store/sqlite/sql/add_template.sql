@@ -1,5 +1,6 @@
--- Keep a template.
+-- Keep a template; no row when another process was first.
 -- :namespace, :name, :version, :digest, :document, :registered_by, :status text, :sinks int, :now real
 insert into template (namespace, name, version, digest, document, sinks, registered_by, status, registered_at)
 values (:namespace, :name, :version, :digest, :document, :sinks, :registered_by, :status, :now)
-returning id, document, registered_by, registered_at, digest, status
+on conflict do nothing
+returning *

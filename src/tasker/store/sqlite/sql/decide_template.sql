@@ -2,4 +2,4 @@
 update template
 set status = :status, decided_by = :actor, decided_at = :now, reason = :reason
 where id = :id
-returning id, namespace, name, version, status, registered_by, registered_at, decided_by, decided_at, reason
+returning *

@@ -1,6 +1,6 @@
 -- Workers alive, or gone for less than a day. :now real
-select w.id, w.name, w.started_at, w.lease_until, w.lease_until > :now,
-       (select count(*) from step s where s.worker = w.id and s.state = {IN_PROGRESS}), w.slots, w.handlers,
+select w.id, w.name, w.started_at, w.lease_until, w.lease_until > :now as alive,
+       (select count(*) from step s where s.worker = w.id and s.state = {IN_PROGRESS}) as running, w.slots, w.handlers,
        w.labels, w.build, w.sdk, w.principal, w.host, w.pid
 from worker w
 where w.lease_until > :now - 86400

@@ -1,2 +1,2 @@
--- Tell whether a task has ended. :task_id text
-select state <> {OPEN} from task where id = :task_id
+-- Whether a task has ended. :task_id text
+select state <> {OPEN} as over from task where id = :task_id

@@ -2,4 +2,3 @@
 insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
 select task_id, no, attempt, {OUTCOME.CANCELLED}, worker, enqueued_at, claimed_at, :now
 from step where task_id = :task_id and state = {IN_PROGRESS}
-on conflict do nothing

@@ -1,15 +1,8 @@
 -- How the newest tasks of a window fared: one row.
 -- :templates text (JSON list) or null (all), :since text, :most int, :last_hour text (ids from then on)
-with sample as materialized (
-    select id, template_id, state, ended_at - created_at as seconds
-    from task
-    where id >= :since
-      and (:templates is null or template_id in (select value from json_each(:templates)))
-    order by id desc
-    limit :most
-), ranked as materialized (
+with {include recent_tasks}, ranked as materialized (
     select seconds, cume_dist() over (order by seconds) as share
-    from sample
+    from recent
     where state = {COMPLETE}
 ), complete as (
     select avg(seconds) as average,
@@ -31,11 +24,12 @@ with sample as materialized (
            count(*) filter (where s.state = {ERROR} and s.id >= :last_hour) as lately_failed,
            count(distinct p.namespace) as namespaces,
            count(distinct p.namespace || '.' || p.name) as types
-    from sample s
+    from recent s
     join template p on p.id = s.template_id
 )
 select n.total, n.active, n.complete, n.failed, n.cancelled, n.resolved,
        n.lately_done, n.lately_failed, n.namespaces, n.types,
-       coalesce(c.average, 0), coalesce(c.p50, 0), coalesce(c.p95, 0), coalesce(c.p99, 0),
-       c.quick, c.middling, c.slow, (select min(s.id) from sample s)
+       coalesce(c.average, 0) as average, coalesce(c.p50, 0) as p50, coalesce(c.p95, 0) as p95,
+       coalesce(c.p99, 0) as p99,
+       c.quick, c.middling, c.slow, (select min(s.id) from recent s) as oldest
 from counted n cross join complete c

@@ -1,6 +1,6 @@
 -- What was done, newest first.
 -- :namespace text or null, :visible text (JSON list) or null, of namespaces; :after int or null, :limit int
-select id, at, namespace, subject, actor, action, reason, before, after
+select *
 from team_event
 where (:namespace is null or namespace = :namespace)
   and (:visible is null or namespace in (select value from json_each(:visible)))

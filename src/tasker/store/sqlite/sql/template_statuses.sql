@@ -1,7 +1,5 @@
 -- Template versions of every status. :namespace text or null, :name text or null
-select id, namespace, name, version, status, registered_by, registered_at, decided_by, decided_at, reason
-from template
-where replaced_at is null
-  and (:namespace is null or namespace = :namespace)
+select * from template_version
+where (:namespace is null or namespace = :namespace)
   and (:name is null or name = :name)
 order by namespace, name, id

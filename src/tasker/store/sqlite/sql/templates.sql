@@ -1,5 +1,5 @@
 -- Approved templates. :namespace text or null, :name text or null
-select id, document, registered_by, registered_at, digest, status
+select *
 from template
 where replaced_at is null
   and status = 'approved'

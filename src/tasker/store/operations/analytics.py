@@ -1,0 +1,128 @@
+"""How work went lately: read from a snapshot, in bounds."""
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+from tasker.analytics import compute
+from tasker.analytics.compute import Counted, Findings, Period
+from tasker.analytics.model import (
+    MOST_ATTEMPTS,
+    MOST_STEP_KINDS,
+    MOST_TASKS,
+    Bottlenecks,
+    Performance,
+    Retries,
+    Utilization,
+    Window,
+)
+from tasker.store.operations.templates import template_ids
+from tasker.store.session import Session, Sessions, T, Transaction
+
+
+class Bounds(NamedTuple):
+    """How many rows one analysis reads at most."""
+
+    tasks: int
+    attempts: int
+
+
+class Analytics(Sessions):
+    """Implements `tasker.store.protocol.AnalyticsStore`."""
+
+    async def performance(self, window: Window) -> Performance:
+        bounds = self._bounds()
+
+        async def measure(tx: Session) -> Performance:
+            period = await _period(tx, window)
+            return compute.performance(period, await _counted(tx, period, bounds))
+
+        return await self._analyse(measure)
+
+    async def bottlenecks(
+        self, window: Window, *, limit: int = 10, min_executions: int = 3
+    ) -> Bottlenecks:
+        bounds = self._bounds()
+
+        async def search(tx: Session) -> Bottlenecks:
+            period = await _period(tx, window)
+            counted = await _counted(tx, period, bounds)
+            findings = await self._findings(tx, period, limit, min_executions)
+            return compute.bottlenecks(period, counted, findings, limit)
+
+        return await self._analyse(search)
+
+    async def backlog(self) -> Utilization:
+        return await self._analyse(self._utilization)
+
+    @abstractmethod
+    async def _analyse(self, transaction: Transaction[T]) -> T:
+        """Read from one snapshot, stopped after a time limit; one analysis at a time.
+
+        Raises: StoreUnavailable (it took too long).
+        """
+
+    @abstractmethod
+    def _pool_utilization(self) -> float:
+        """Return the share of the connections in use, without the caller's."""
+
+    def _bounds(self) -> Bounds:
+        return Bounds(MOST_TASKS, MOST_ATTEMPTS)
+
+    async def _findings(
+        self, tx: Session, period: Period, limit: int, min_executions: int
+    ) -> Findings:
+        bounds = self._bounds()
+        tasks = _sample(period, bounds)
+        attempts = {**tasks, "most_attempts": bounds.attempts}
+        steps = await tx.all(
+            "step_figures", min_executions=min_executions, most_kinds=MOST_STEP_KINDS, **attempts
+        )
+        slow = await tx.all("slow_tasks", min_executions=min_executions, limit=limit, **tasks)
+        patterns = await tx.all("error_patterns", limit=limit, **attempts)
+        (retries,) = await tx.all("retry_figures", **attempts)
+        waited = await tx.all("waited_for", most_steps=bounds.attempts, limit=limit, **tasks)
+        return Findings(
+            [compute.step(row, tx.read.instant) for row in steps],
+            [compute.task(row, tx.read.instant) for row in slow],
+            [compute.pattern(row, tx.read.instant) for row in patterns],
+            Retries(
+                retried_steps=retries["retried"],
+                succeeded=retries["succeeded"],
+                failed=retries["failed"],
+            ),
+            [compute.waited_for(row) for row in waited],
+            await self._utilization(tx),
+        )
+
+    async def _utilization(self, tx: Session) -> Utilization:
+        (backlog,) = await tx.all("backlog", most=self._bounds().attempts)
+        return Utilization(
+            database_pool_utilization=self._pool_utilization(),
+            due_steps=backlog["due"],
+            scheduled_steps=backlog["scheduled"],
+            running_steps=backlog["running"],
+        )
+
+
+async def _period(tx: Session, window: Window) -> Period:
+    if window.everything:
+        return Period(window, tx.now, None)
+    templates = await template_ids(
+        tx, window.namespace, window.name, window.version, visible=window.visible
+    )
+    return Period(window, tx.now, templates)
+
+
+def _sample(period: Period, bounds: Bounds) -> dict[str, Any]:
+    return {"since": period.since, "templates": period.templates, "most": bounds.tasks}
+
+
+async def _counted(tx: Session, period: Period, bounds: Bounds) -> Counted:
+    sample = _sample(period, bounds)
+    (tasks,) = await tx.all("task_figures", last_hour=period.last_hour, **sample)
+    (attempts,) = await tx.all("attempt_figures", most_attempts=bounds.attempts, **sample)
+    start = period.start(tasks["oldest"], counted=tasks["total"], most=bounds.tasks)
+    attempt_start = period.start(
+        attempts["oldest"], counted=attempts["total"], most=bounds.attempts
+    )
+    return Counted(tasks, start, attempts, max(start, attempt_start))

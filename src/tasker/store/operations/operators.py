@@ -1,0 +1,154 @@
+"""What operators do to tasks and steps."""
+
+from collections.abc import Collection, Mapping
+
+from tasker.model import (
+    Code,
+    JsonText,
+    Outcome,
+    StepStatus,
+    Task,
+    TaskId,
+    TaskStatus,
+)
+from tasker.store import operator_rules
+from tasker.store.operations.tasks import Tasks
+from tasker.store.protocol import AuditNote
+from tasker.store.session import Session
+
+
+class Operators(Tasks):
+    """Implements `tasker.store.protocol.OperatorStore`."""
+
+    async def cancel_task(self, task_id: TaskId, act: AuditNote) -> Task:
+        task_id = operator_rules.canonical(task_id)
+
+        async def cancel(tx: Session) -> None:
+            before = await _lock_task(tx, task_id, "cancel", operator_rules.OPEN)
+            await stop_task(tx, task_id, Code.CANCELLED)
+            await _audit(tx, task_id, None, "cancel", act, before, TaskStatus.CANCELLED)
+
+        await self._yielding(cancel)
+        return await self.get_task(task_id)
+
+    async def retry_steps(
+        self,
+        task_id: TaskId,
+        act: AuditNote,
+        *,
+        steps: Collection[int] | None = None,
+        counted_attempts: Mapping[int, int] | None = None,
+    ) -> Task:
+        task_id = operator_rules.canonical(task_id)
+        counted = counted_attempts or {}
+
+        async def retry(tx: Session) -> None:
+            state = await _lock_task(tx, task_id, "retry", operator_rules.RETRYABLE)
+            nos = None if steps is None else list(steps)
+            failed = await tx.lock("chosen_steps", task_id=task_id, nos=nos)
+            operator_rules.require_steps(task_id, steps, [row["no"] for row in failed])
+            for row in failed:
+                no = row["no"]
+                before = operator_rules.require_step(
+                    row["name"], row["state"], "retry", operator_rules.FAILED
+                )
+                used = counted.get(no, 0)
+                await tx.all("retry_step", task_id=task_id, no=no, counted_attempts=used)
+                await _audit(tx, task_id, no, "retry", act, before, StepStatus.ENQUEUED)
+            revived = await _reopen(tx, task_id)
+            if not failed:
+                operator_rules.require_revived(task_id, state, revived)
+                await _audit(tx, task_id, None, "retry", act, state, TaskStatus.IN_PROGRESS)
+            await tx.call("wake")
+
+        await self._yielding(retry)
+        return await self.get_task(task_id)
+
+    async def resolve_step(
+        self,
+        task_id: TaskId,
+        no: int,
+        result: JsonText | None,
+        act: AuditNote,
+        *,
+        complete: bool = False,
+    ) -> Task:
+        task_id = operator_rules.canonical(task_id)
+        action, after, outcome = operator_rules.resolution(complete)
+
+        async def resolve(tx: Session) -> None:
+            await _lock_task(tx, task_id, action, operator_rules.RETRYABLE)
+            steps = await tx.lock("chosen_steps", task_id=task_id, nos=[no])
+            operator_rules.require_steps(task_id, [no], [row["no"] for row in steps])
+            before = operator_rules.require_step(
+                steps[0]["name"], steps[0]["state"], action, operator_rules.RESOLVABLE
+            )
+            await tx.all("stop_attempt", task_id=task_id, no=no)
+            (taken,) = await tx.all("take_step", task_id=task_id, no=no)
+            await _reopen(tx, task_id)
+            await tx.settle(Outcome(task_id, no, taken["attempt"], outcome, result, None, 0.0))
+            await _audit(tx, task_id, no, action, act, before, after)
+            await tx.call("revoke")
+
+        await self._yielding(resolve)
+        return await self.get_task(task_id)
+
+    async def resolve_task(self, task_id: TaskId, act: AuditNote) -> Task:
+        task_id = operator_rules.canonical(task_id)
+
+        async def resolve(tx: Session) -> None:
+            before = await _lock_task(tx, task_id, "resolve", operator_rules.FAILED_TASK)
+            await stop_task(tx, task_id, Code.RESOLVED_MANUALLY)
+            after = TaskStatus.RESOLVED_MANUALLY
+            await _audit(tx, task_id, None, "resolve_task", act, before, after)
+
+        await self._yielding(resolve)
+        return await self.get_task(task_id)
+
+
+async def stop_task(
+    tx: Session, task_id: TaskId, code: Code, error: JsonText | None = None
+) -> None:
+    """End a task, with its steps that have not ended."""
+    steps = Code.SKIPPED if code is Code.RESOLVED_MANUALLY else Code.CANCELLED
+    await tx.all("stop_attempts", task_id=task_id)
+    await tx.all("stop_steps", task_id=task_id, state=int(steps))
+    await tx.all("end_task", task_id=task_id, state=int(code), error=error)
+    await tx.call("wake_parents", ended=[task_id])
+    await tx.call("revoke")
+
+
+async def _lock_task(
+    tx: Session, task_id: TaskId, action: str, allowed: frozenset[TaskStatus]
+) -> TaskStatus:
+    """Lock a task and return its status. Raises: NotFound, WrongState."""
+    rows = await tx.lock("task_state", task_id=task_id)
+    return operator_rules.require_task(task_id, rows[0] if rows else None, action, allowed)
+
+
+async def _reopen(tx: Session, task_id: TaskId) -> int:
+    """Open a task again; return how many steps cancelled for its deadline were revived."""
+    revived = await tx.all("revive_steps", task_id=task_id)
+    await tx.all("reopen_task", task_id=task_id)
+    return len(revived)
+
+
+async def _audit(
+    tx: Session,
+    task_id: TaskId,
+    no: int | None,
+    action: str,
+    act: AuditNote,
+    before: str,
+    after: str,
+) -> None:
+    await tx.all(
+        "add_audit",
+        task_id=task_id,
+        no=no,
+        actor=act.actor,
+        action=action,
+        reason=act.reason,
+        before=before,
+        after=after,
+    )

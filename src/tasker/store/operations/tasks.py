@@ -1,0 +1,104 @@
+"""Reading tasks, their steps and their history."""
+
+from datetime import datetime
+
+from tasker.model import Attempt, AuditEntry, Step, Task, TaskFilter, TaskId
+from tasker.store import operator_rules
+from tasker.store.operations.templates import template_ids
+from tasker.store.rows import state_filter
+from tasker.store.session import Session, Sessions
+
+
+class Tasks(Sessions):
+    """Reading tasks, their steps and their history."""
+
+    async def get_task(self, task_id: TaskId) -> Task:
+        return await self._read(lambda tx: _task(tx, operator_rules.canonical(task_id)))
+
+    async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
+        async def find(tx: Session) -> Task | None:
+            row = await tx.one("find_task", namespace=namespace, key=idempotency_key)
+            return None if row is None else await _task(tx, row["task_id"])
+
+        return await self._read(find)
+
+    async def list_tasks(
+        self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
+    ) -> list[Task]:
+        state, started = state_filter(filter.status)
+
+        async def find(tx: Session) -> list[Task]:
+            rows = await tx.all(
+                "list_tasks",
+                templates=await _templates(tx, filter),
+                state=state,
+                started=started,
+                correlation_id=filter.correlation_id,
+                parent_id=filter.parent_id and operator_rules.canonical(filter.parent_id),
+                tag=filter.tag,
+                created_by=filter.created_by,
+                created_after=filter.created_after,
+                created_before=filter.created_before,
+                after=after and operator_rules.canonical(after),
+                limit=limit,
+            )
+            return [tx.read.task(row) for row in rows]
+
+        return await self._read(find)
+
+    async def list_steps(
+        self, task_id: TaskId, *, after: int = 0, limit: int | None = None
+    ) -> list[Step]:
+        task_id = operator_rules.canonical(task_id)
+
+        async def read(tx: Session) -> list[Step]:
+            rows = await tx.all("list_steps", task_id=task_id, after=after, limit=limit)
+            if not rows and after == 0:
+                await _task(tx, task_id)
+            return [tx.read.step(row) for row in rows]
+
+        return await self._read(read)
+
+    async def history(
+        self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
+    ) -> list[Attempt]:
+        task_id = operator_rules.canonical(task_id)
+
+        async def read(tx: Session) -> list[Attempt]:
+            rows = await tx.all("history", task_id=task_id, no=no, limit=limit)
+            if not rows:
+                await _task(tx, task_id)
+            return [tx.read.attempt(row) for row in rows]
+
+        return await self._read(read)
+
+    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
+        task_id = operator_rules.canonical(task_id)
+
+        async def read(tx: Session) -> list[AuditEntry]:
+            rows = await tx.all("audit", task_id=task_id)
+            if not rows:
+                await _task(tx, task_id)
+            return [tx.read.audit(row) for row in rows]
+
+        return await self._read(read)
+
+    async def prunable(self, *, ended_before: datetime) -> int:
+        rows = await self._all("prunable", ended_before=ended_before)
+        return int(rows[0]["tasks"])
+
+
+async def _task(tx: Session, task_id: TaskId) -> Task:
+    row = await tx.one("get_task", task_id=task_id)
+    if row is None:
+        raise operator_rules.unknown_task(task_id)
+    return tx.read.task(row)
+
+
+async def _templates(tx: Session, filter: TaskFilter) -> list[int] | None:
+    """List the ids of the templates whose tasks pass a filter; None for all."""
+    if not (filter.namespace or filter.name or filter.version) and filter.visible is None:
+        return None
+    return await template_ids(
+        tx, filter.namespace, filter.name, filter.version, visible=filter.visible
+    )

@@ -1,0 +1,200 @@
+"""Namespaces and their policies, decisions about template versions, API keys, their audit."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tasker import codec
+from tasker.errors import WrongState
+from tasker.model import TemplateName, TemplateVersion
+from tasker.store.protocol import AuditNote
+from tasker.store.session import Session, Sessions
+from tasker.teams import rules
+from tasker.teams.model import (
+    ApiKey,
+    ApiKeyDigest,
+    NamespaceInfo,
+    NamespacePolicy,
+    NewApiKey,
+    TeamEvent,
+)
+from tasker.teams.policies import check_policy
+from tasker.teams.rules import VersionRow
+
+
+class Teams(Sessions):
+    """Implements `tasker.store.protocol.TeamStore`."""
+
+    async def namespaces(self) -> list[NamespaceInfo]:
+        async def read(tx: Session) -> list[NamespaceInfo]:
+            return [tx.read.namespace(row) for row in await tx.all("namespaces")]
+
+        return await self._read(read)
+
+    async def policy(self, namespace: str) -> NamespacePolicy | None:
+        return await self._read(lambda tx: policy_of(tx, namespace))
+
+    async def put_policy(self, policy: NamespacePolicy, act: AuditNote) -> NamespacePolicy:
+        check_policy(policy)
+        space = policy.namespace
+
+        async def put(tx: Session) -> NamespacePolicy:
+            rows = await tx.lock("policy", namespace=space)
+            before = tx.read.policy(rows[0]) if rows else None
+            if before is not None and rules.same_policy(before, policy):
+                return before
+            columns = rules.policy_columns(policy)
+            (row,) = await tx.all("put_policy", actor=act.actor, **columns)
+            stored = tx.read.policy(row)
+            documents = rules.as_document(before), rules.as_document(stored)
+            await add_event(tx, act, "put_policy", space, *documents, namespace=space)
+            return stored
+
+        return await self._write(put)
+
+    # --------------------------------------------------------------- templates
+
+    async def decide_template(
+        self, name: TemplateName, *, approve: bool, act: AuditNote
+    ) -> TemplateVersion:
+        async def decide(tx: Session) -> TemplateVersion:
+            versions = await lock_versions(tx, name)
+            policy = await policy_of(tx, name.namespace)
+            decision = rules.check_decision(name, versions, policy, act, approve=approve)
+            for old in decision.replaces:
+                await tx.all("replace_template", id=old)
+            action = "approve_template" if approve else "reject_template"
+            return await _decide(tx, decision.version, decision.status, action, act)
+
+        return await self._write(decide)
+
+    async def retire_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
+        async def retire(tx: Session) -> TemplateVersion:
+            version = rules.check_retirement(name, await lock_versions(tx, name), restore=False)
+            return await _decide(tx, version, rules.RETIRED, "retire_template", act)
+
+        return await self._write(retire)
+
+    async def restore_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
+        async def restore(tx: Session) -> TemplateVersion:
+            version = rules.check_retirement(name, await lock_versions(tx, name), restore=True)
+            return await _decide(tx, version, rules.APPROVED, "restore_template", act)
+
+        return await self._write(restore)
+
+    async def template_statuses(
+        self, *, namespace: str | None = None, name: str | None = None
+    ) -> list[TemplateVersion]:
+        async def read(tx: Session) -> list[TemplateVersion]:
+            rows = await tx.all("template_statuses", namespace=namespace, name=name)
+            return [tx.read.template_version(row) for row in rows]
+
+        return await self._read(read)
+
+    async def team_audit(
+        self,
+        *,
+        namespace: str | None = None,
+        visible: Collection[str] | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[TeamEvent]:
+        async def read(tx: Session) -> list[TeamEvent]:
+            rows = await tx.all(
+                "team_audit",
+                namespace=namespace,
+                visible=None if visible is None else sorted(visible),
+                after=after,
+                limit=limit,
+            )
+            return [tx.read.team_event(row) for row in rows]
+
+        return await self._read(read)
+
+    # ---------------------------------------------------------------- API keys
+
+    async def add_api_key(self, key: NewApiKey, act: AuditNote) -> ApiKey:
+        rules.check_api_key(key)
+
+        async def add(tx: Session) -> ApiKey:
+            (row,) = await tx.all("add_api_key", created_by=act.actor, **asdict(key))
+            stored = tx.read.api_key(row)
+            facts = rules.key_document(stored)
+            await add_event(tx, act, "create_api_key", f"key {key.prefix}", None, facts)
+            return stored
+
+        return await self._write(add)
+
+    async def find_api_key(self, prefix: str) -> ApiKeyDigest | None:
+        async def find(tx: Session) -> ApiKeyDigest | None:
+            row = await tx.one("find_api_key", prefix=prefix)
+            return None if row is None else ApiKeyDigest(tx.read.api_key(row), row["digest"])
+
+        return await self._read(find)
+
+    async def list_api_keys(self) -> list[ApiKey]:
+        async def read(tx: Session) -> list[ApiKey]:
+            return [tx.read.api_key(row) for row in await tx.all("list_api_keys")]
+
+        return await self._read(read)
+
+    async def revoke_api_key(self, prefix: str, act: AuditNote) -> ApiKey:
+        async def revoke(tx: Session) -> ApiKey:
+            row = await tx.one("revoke_api_key", prefix=prefix)
+            if row is None:
+                if await tx.one("find_api_key", prefix=prefix) is None:
+                    raise rules.unknown_key(prefix)
+                raise WrongState(f"API key {prefix}", "revoked", "revoke", {"active"})
+            revoked = tx.read.api_key(row)
+            facts = rules.key_document(revoked)
+            await add_event(tx, act, "revoke_api_key", f"key {prefix}", facts, None)
+            return revoked
+
+        return await self._write(revoke)
+
+    async def touch_api_key(self, prefix: str) -> None:
+        await self._change("touch_api_key", prefix=prefix)
+
+
+async def lock_versions(tx: Session, name: TemplateName) -> list[VersionRow]:
+    """Lock and return the versions under a template's name, oldest first."""
+    rows = await tx.lock("current_versions", **name._asdict())
+    return [VersionRow(tx.read.template_version(row), row["digest"]) for row in rows]
+
+
+async def policy_of(tx: Session, namespace: str) -> NamespacePolicy | None:
+    row = await tx.one("policy", namespace=namespace)
+    return None if row is None else tx.read.policy(row)
+
+
+async def add_event(
+    tx: Session,
+    act: AuditNote,
+    action: str,
+    subject: TemplateName | str,
+    before: Mapping[str, Any] | str | None,
+    after: Mapping[str, Any] | str | None,
+    *,
+    namespace: str | None = None,
+) -> None:
+    """Put an act into the audit of teams; a template's belongs to its namespace."""
+    await tx.all(
+        "add_event",
+        namespace=subject.namespace if isinstance(subject, TemplateName) else namespace,
+        subject=str(subject),
+        actor=act.actor,
+        action=action,
+        reason=act.reason,
+        before=None if before is None else codec.dumps(before),
+        after=None if after is None else codec.dumps(after),
+    )
+
+
+async def _decide(
+    tx: Session, version: TemplateVersion, status: str, action: str, act: AuditNote
+) -> TemplateVersion:
+    (row,) = await tx.all(
+        "decide_template", id=version.id, status=status, actor=act.actor, reason=act.reason
+    )
+    await add_event(tx, act, action, version.name, version.status, status)
+    return tx.read.template_version(row)

@@ -1,0 +1,99 @@
+"""Announcing and listing workers, and the janitor's duties."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from tasker import codec
+from tasker.model import (
+    Claim,
+    Code,
+    ExpiredAttempt,
+    TaskEnd,
+    TaskId,
+    TaskStatus,
+    WorkerId,
+    WorkerInfo,
+    WorkerProcess,
+)
+from tasker.store import operator_rules
+from tasker.store.operations.operators import stop_task
+from tasker.store.protocol import UNKNOWN_PROCESS
+from tasker.store.rows import Row
+from tasker.store.session import Session, Sessions
+
+
+class Workers(Sessions):
+    """Announcing and listing workers, and the janitor's duties."""
+
+    async def register_worker(
+        self,
+        name: str,
+        *,
+        lease: timedelta,
+        slots: int,
+        handlers: Sequence[str],
+        process: WorkerProcess = UNKNOWN_PROCESS,
+    ) -> WorkerId:
+        (row,) = await self._change(
+            "register_worker",
+            name=name,
+            lease=lease.total_seconds(),
+            slots=slots,
+            handlers=list(handlers),
+            labels=codec.dumps(process.labels),
+            build=process.build,
+            sdk=process.sdk,
+            principal=process.principal,
+            host=process.host,
+            pid=process.pid,
+        )
+        return WorkerId(row["id"])
+
+    async def held(self, worker: WorkerId) -> list[Claim]:
+        return [_claim(row) for row in await self._all("held", worker=worker)]
+
+    async def retire_worker(self, worker: WorkerId) -> None:
+        await self._change("retire_worker", worker=worker)
+
+    async def list_workers(self) -> list[WorkerInfo]:
+        async def read(tx: Session) -> list[WorkerInfo]:
+            return [tx.read.worker(row) for row in await tx.all("list_workers")]
+
+        return await self._read(read)
+
+    async def expired(self, limit: int) -> list[ExpiredAttempt]:
+        rows = await self._all("expired", limit=limit)
+        return [
+            ExpiredAttempt(
+                _claim(row), row["template_id"], row["worker_name"], row["lost_attempts"]
+            )
+            for row in rows
+        ]
+
+    async def sweep(self) -> list[TaskEnd]:
+        ended: list[TaskId] = []
+        if await self._one("failed_tasks"):
+            ended += await self._write(_end_failed)
+        if await self._one("overdue", limit=1):
+            ended += await self._yielding(_end_overdue)
+        return [TaskEnd(task_id, TaskStatus.ERROR) for task_id in ended]
+
+
+async def _end_failed(tx: Session) -> list[TaskId]:
+    failed = [row["id"] for row in await tx.all("failed_tasks")]
+    ended = [TaskId(row["id"]) for row in await tx.call("end_failed", tasks=failed)]
+    await tx.call("wake_parents", ended=ended)
+    return ended
+
+
+async def _end_overdue(tx: Session) -> list[TaskId]:
+    overdue = [TaskId(row["id"]) for row in await tx.all("overdue", limit=100)]
+    for task_id in overdue:
+        await stop_task(tx, task_id, Code.ERROR, operator_rules.OVERDUE)
+    return overdue
+
+
+def _claim(row: Row) -> Claim:
+    return Claim(
+        row["task_id"], row["no"], row["attempt"], row["counted_attempts"], row["checkpoint"]
+    )

@@ -1,0 +1,10 @@
+-- The attempts of the newest tasks of a window, without those that were handed back, parked,
+-- cancelled or resolved by hand. Parameters as in recent_tasks.sql, and :most_attempts int
+{include recent_tasks}, ran as materialized (
+    select a.task_id, r.template_id, a.no, a.outcome, a.error, a.settled_at,
+           extract(epoch from a.settled_at - a.claimed_at)::float8 as seconds
+    from recent r
+    cross join lateral (select * from attempt where attempt.task_id = r.id) a
+    where a.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})
+    limit :most_attempts::int
+)

@@ -1,0 +1,21 @@
+-- The tasks in `chosen`, with the counts of their steps.
+select chosen.id::text as id, p.namespace, p.name, p.version, chosen.state, chosen.context,
+       chosen.correlation_id, chosen.parent_id::text as parent_id, chosen.idempotency_key,
+       chosen.created_by, chosen.reason, chosen.tags, chosen.created_at, chosen.ended_at,
+       chosen.deadline, chosen.error, c.*
+from chosen
+join template p on p.id = chosen.template_id
+cross join lateral (
+    select count(*) filter (where s.state = {PENDING}) as pending_steps,
+           count(*) filter (where s.state = {ENQUEUED} and (s.attempt = 0 or s.run_at <= now())) as enqueued_steps,
+           count(*) filter (where s.state = {ENQUEUED} and s.attempt > 0 and s.run_at > now()) as steps_waiting_for_retry,
+           count(*) filter (where s.state = {IN_PROGRESS}) as steps_in_progress,
+           count(*) filter (where s.state = {WAITING}) as waiting_steps,
+           count(*) filter (where s.state = {COMPLETE}) as complete_steps,
+           count(*) filter (where s.state = {ERROR}) as failed_steps,
+           count(*) filter (where s.state = {CANCELLED}) as cancelled_steps,
+           count(*) filter (where s.state = {SKIPPED}) as skipped_steps,
+           count(*) filter (where s.state = {RESOLVED_MANUALLY}) as resolved_steps,
+           coalesce(bool_or(s.attempt > 0), false) as started
+    from step s where s.task_id = chosen.id
+) c

@@ -1,7 +1,0 @@
--- Lock steps of a task: those given, or all that failed. :task_id uuid, :nos int[] or null
-select no, name, state, attempt, attempt - uncounted_attempts
-from step
-where task_id = :task_id::uuid
-  and (no = any (:nos::int[]) or (:nos is null and state = {ERROR}))
-order by no
-for update

@@ -1,2 +1,0 @@
--- See functions/wake.sql.
-select wake()

@@ -1,2 +1,0 @@
--- See functions/wake_parents.sql.
-select wake_parents(:ended::uuid[])

@@ -1,0 +1,82 @@
+"""What transactions that both stores share are written over: statements by name.
+
+Such a transaction is a coroutine function of a `Session`. PostgreSQL awaits it. In SQLite's
+thread no call of the session waits, so the coroutine runs to its end at the first `send`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from tasker.model import Outcome
+from tasker.store.rows import Reader, Row
+
+T = TypeVar("T")
+
+
+class Session(Protocol):
+    """A connection, within a transaction or for reading.
+
+    Values are adapted by type: on SQLite, lists become JSON text and instants seconds since
+    1970. A statement that names `:now` gets the time of the store's clock.
+    """
+
+    read: Reader
+
+    @property
+    def now(self) -> datetime:
+        """The time at which the session was opened, by the clock of this process."""
+        ...
+
+    async def all(self, statement: str, /, **values: object) -> Sequence[Row]:
+        """Run a statement and return its rows."""
+        ...
+
+    async def one(self, statement: str, /, **values: object) -> Row | None:
+        """Run a statement and return its first row, or None if it has none."""
+        ...
+
+    async def lock(self, statement: str, /, **values: object) -> Sequence[Row]:
+        """Return the rows of a query, locked until the transaction ends."""
+        ...
+
+    async def call(self, function: str, /, **values: object) -> Sequence[Row]:
+        """Call a function of the database; on SQLite, the statement of its name.
+
+        The functions `wake` and `revoke` notify waiting workers when the transaction commits.
+        """
+        ...
+
+    async def settle(self, outcome: Outcome) -> None:
+        """Record the outcome of an attempt that no worker holds, and everything that follows."""
+        ...
+
+
+Transaction = Callable[[Session], Coroutine[Any, Any, T]]
+
+
+class Sessions(ABC):
+    """A store, as the transactions see it."""
+
+    @abstractmethod
+    async def _read(self, transaction: Transaction[T]) -> T:
+        """Run reading statements."""
+
+    @abstractmethod
+    async def _write(self, transaction: Transaction[T]) -> T:
+        """Run a transaction: all of it happens, or nothing."""
+
+    @abstractmethod
+    async def _yielding(self, transaction: Transaction[T]) -> T:
+        """Run a transaction on one task that yields to settlements of the same task."""
+
+    @abstractmethod
+    async def _change(self, statement: str, /, **values: object) -> Sequence[Row]:
+        """Run one writing statement, a transaction of its own."""
+
+    async def _all(self, statement: str, /, **values: object) -> Sequence[Row]:
+        return await self._read(lambda tx: tx.all(statement, **values))
+
+    async def _one(self, statement: str, /, **values: object) -> Row | None:
+        return await self._read(lambda tx: tx.one(statement, **values))

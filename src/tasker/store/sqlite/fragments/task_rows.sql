@@ -1,0 +1,23 @@
+-- The tasks in `chosen`, with the counts of their steps. :now real
+select chosen.id, p.namespace, p.name, p.version, chosen.state, chosen.context,
+       chosen.correlation_id, chosen.parent_id, chosen.idempotency_key,
+       chosen.created_by, chosen.reason, chosen.tags, chosen.created_at, chosen.ended_at,
+       chosen.deadline, chosen.error, c.*
+from chosen
+join template p on p.id = chosen.template_id
+join (
+    select s.task_id,
+           sum(s.state = {PENDING}) as pending_steps,
+           sum(s.state = {ENQUEUED} and (s.attempt = 0 or s.run_at <= :now)) as enqueued_steps,
+           sum(s.state = {ENQUEUED} and s.attempt > 0 and s.run_at > :now) as steps_waiting_for_retry,
+           sum(s.state = {IN_PROGRESS}) as steps_in_progress,
+           sum(s.state = {WAITING}) as waiting_steps,
+           sum(s.state = {COMPLETE}) as complete_steps,
+           sum(s.state = {ERROR}) as failed_steps,
+           sum(s.state = {CANCELLED}) as cancelled_steps,
+           sum(s.state = {SKIPPED}) as skipped_steps,
+           sum(s.state = {RESOLVED_MANUALLY}) as resolved_steps,
+           max(s.attempt) > 0 as started
+    from step s where s.task_id in (select id from chosen)
+    group by s.task_id
+) c on c.task_id = chosen.id

@@ -1,0 +1,71 @@
+"""A session on SQLite: none of its calls waits, as it belongs to the database's thread."""
+
+import sqlite3
+from collections.abc import Coroutine, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from tasker.model import Outcome
+from tasker.store.rows import Row
+from tasker.store.sqlite import settlement
+from tasker.store.sqlite.statements import READ, WITH_NOW, json_text, text_of
+
+T = TypeVar("T")
+_NOTIFICATIONS = frozenset({"wake", "revoke"})
+
+
+class SqliteSession:
+    """Implements `tasker.store.session.Session`.
+
+    Attributes:
+        notifications: What waiting workers are to learn of: `wake`, `revoke`.
+    """
+
+    read = READ
+
+    def __init__(self, connection: sqlite3.Connection, now: datetime) -> None:
+        self.now = now
+        self.notifications: set[str] = set()
+        self._cursor = connection.cursor()
+        self._cursor.row_factory = sqlite3.Row
+
+    async def all(self, statement: str, /, **values: object) -> Sequence[Row]:
+        adapted = {name: _adapted(value) for name, value in values.items()}
+        if statement in WITH_NOW:
+            adapted["now"] = self.now.timestamp()
+        return self._cursor.execute(text_of(statement, adapted), adapted).fetchall()
+
+    async def one(self, statement: str, /, **values: object) -> Row | None:
+        rows = await self.all(statement, **values)
+        return rows[0] if rows else None
+
+    async def lock(self, statement: str, /, **values: object) -> Sequence[Row]:
+        return await self.all(statement, **values)  # a writing transaction is alone
+
+    async def call(self, function: str, /, **values: object) -> Sequence[Row]:
+        self.notifications.add("revoke" if function == "revoke" else "wake")
+        return [] if function in _NOTIFICATIONS else await self.all(function, **values)
+
+    async def settle(self, outcome: Outcome) -> None:
+        given, now = json_text([outcome]), self.now.timestamp()
+        settlement.settle(self._cursor.connection, None, [outcome], given, (), 0, now)
+        self.notifications.add("wake")
+
+
+def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that awaits nothing but calls of a session."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    raise AssertionError("a transaction awaited something other than its session")
+
+
+def _adapted(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return json_text(list(value))
+    return value

@@ -1,0 +1,87 @@
+"""Settling outcomes within a transaction."""
+
+import sqlite3
+from collections.abc import Collection, Sequence
+
+from tasker.model import (
+    TASK_NODE,
+    Claim,
+    Code,
+    JsonText,
+    Outcome,
+    OutcomeCode,
+    QueueId,
+    Settled,
+    TaskEnd,
+    TaskId,
+    TaskStatus,
+    WorkerId,
+)
+from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
+
+_FOR_OTHERS = frozenset({OutcomeCode.LOST, OutcomeCode.RELEASED})  #: any worker may claim these
+
+
+def settle(
+    on: sqlite3.Connection,
+    worker: WorkerId | None,
+    outcomes: Sequence[Outcome],
+    given: JsonText,
+    queues: Collection[QueueId],
+    claim_up_to: int,
+    now: float,
+) -> tuple[Settled, bool]:
+    """Settle `outcomes`, which are also `given` as text.
+
+    Returns:
+        What was settled, and whether steps are left for other workers.
+    """
+    on.execute("delete from temp.settled")
+    on.execute("delete from temp.child")
+    accepted = execute(on, "settle", outcomes=given).rowcount
+    execute(on, "settle_history", now=now)
+    execute(on, "settle_steps", now=now)
+    execute(on, "settle_children")
+    freed, ended = _follow(on, worker, queues, claim_up_to, now)
+    kinds = {outcome.outcome for outcome in outcomes}
+    if OutcomeCode.ERROR in kinds:
+        execute(on, "settle_failures")
+    if fetch_one(on, "any_failed_task")[0]:
+        failing = json_text([row[0] for row in fetch(on, "settle_failed_tasks")])
+        closed = fetch(on, "end_failed", tasks=failing, now=now)
+        ended += (TaskEnd(row[0], TaskStatus.ERROR) for row in closed)
+    left = not kinds.isdisjoint(_FOR_OTHERS) or any(row[2] == Code.ENQUEUED for row in freed)
+    if ended:
+        waiting = json_text([end.task_id for end in ended])
+        left = execute(on, "wake_parents", ended=waiting, now=now).rowcount > 0 or left
+    refused: Sequence[int] = ()
+    if accepted < len(outcomes):
+        refused = sorted({*range(len(outcomes))} - {row[0] for row in fetch(on, "settle_accepted")})
+    claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == Code.IN_PROGRESS]
+    return Settled(refused, claims, ended), left
+
+
+def _follow(
+    on: sqlite3.Connection,
+    worker: WorkerId | None,
+    queues: Collection[QueueId],
+    claim_up_to: int,
+    now: float,
+) -> tuple[list[tuple[TaskId, int, int]], list[TaskEnd]]:
+    """Free the children of settled steps, and end tasks.
+
+    Returns:
+        (task, step, state) of each child, and the ends.
+    """
+    least, greatest = fetch_one(on, "settle_nodes")
+    freed, ended = [], []
+    if greatest:
+        served = f",{','.join(map(str, queues))},"
+        freed = fetch(
+            on, "settle_free", worker=worker, queues=served, claim_up_to=claim_up_to, now=now
+        )
+    if least == TASK_NODE:
+        for task_id, state in fetch(on, "settle_ends", now=now):
+            if state == Code.COMPLETE:
+                ended.append(TaskEnd(task_id, TaskStatus.COMPLETE))
+    return freed, ended

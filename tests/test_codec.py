@@ -111,9 +111,13 @@ def test_what_handlers_return_has_a_form(value: object, text: str) -> None:
         ({"a": [1, math.inf]}, "$.a[1]", "inf is not a number"),
         ({"a": {"b": "x\0y"}}, "$.a.b", "NUL"),
         ({"a": {"x\0y": 1}}, "$.a", "of a key, it contains a NUL"),
-        ({"a": ["\ud800"]}, "$.a[0]", "half a character"),
-        ({"a": {"\udfff": 1}}, "$.a", "of a key, it contains half a character"),
+        ({"a": ["\ud800"]}, "$.a[0]", "an unpaired surrogate"),
+        ({"a": {"\udfff": 1}}, "$.a", "of a key, it contains an unpaired surrogate"),
         ({"a": {(1, 2): 3}}, "$.a", "a tuple cannot be a key"),
+        ({"a": {1: 2, "1": 3}}, "$.a", "the keys 1 and '1' are both '1' in JSON"),
+        ([{None: 3, "null": 4}], "$[0]", "the keys None and 'null' are both 'null' in JSON"),
+        ({True: 1, "true": 2}, "$", "the keys True and 'true' are both 'true' in JSON"),
+        ({"a": [{"$tasker": 1}]}, "$.a[0]", "an object whose only key is $tasker is reserved"),
         ({"a": {math.nan: 3}}, "$.a", "nan"),
         ([0, {"lock": threading.Lock()}], "$[1].lock", "a lock has no JSON form"),
         ({"f": print}, "$.f", "a builtin_function_or_method has no JSON form"),
@@ -140,6 +144,10 @@ def test_what_is_no_json_is_told_with_its_path(value: object, path: str, told: s
     assert path == refusal.value.path
     assert f"the result is not JSON at {path}: " in str(refusal.value)
     assert told in str(refusal.value)
+
+
+def test_the_reserved_key_may_stand_beside_others() -> None:
+    assert '{"$tasker":1,"b":2}' == codec.dumps({"$tasker": 1, "b": 2})
 
 
 def test_a_null_is_no_fault() -> None:

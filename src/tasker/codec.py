@@ -5,7 +5,9 @@ import os
 import re
 import time
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import Enum
+from pathlib import PurePath
 from typing import Any
 
 import orjson
@@ -15,9 +17,13 @@ from tasker.model import Json, JsonText, TaskId
 
 DEFAULT_LIMIT = 1 << 20  #: bytes, of a context, a result, a checkpoint
 
+RESERVED = "$tasker"  #: as the only key of an object: for forms of values that are still to come
+
+_RESERVED_TEXT = b'{"$tasker":'
 _DEEPEST = 250
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_NON_STR_KEYS
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
+_ANY_KEYS = _OPTIONS | orjson.OPT_NON_STR_KEYS
 
 
 def _default(value: object) -> object:
@@ -31,7 +37,7 @@ def _default(value: object) -> object:
     fields = getattr(type(value), "__dataclass_fields__", None)
     if fields is not None:
         return {name: getattr(value, name) for name in fields}
-    if hasattr(value, "__str__") and type(value).__module__ in ("decimal", "pathlib"):
+    if isinstance(value, Decimal | PurePath):
         return str(value)
     raise TypeError(type(value).__name__)
 
@@ -48,20 +54,27 @@ def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> 
         limit: The most bytes its text may have.
 
     Raises:
-        InvalidInput: A part of it is not JSON; `path` tells which.
+        InvalidInput: A part of it is not JSON, or reserved; `path` says which.
         TooLarge: The text exceeds `limit`.
     """
+    checked = True
     try:
         text = orjson.dumps(value, _default, _OPTIONS)
-    except (TypeError, RecursionError) as error:
-        path, found = _culprit(value)
-        raise InvalidInput(f"{what} is not JSON at {path}: {found or error}", path=path) from None
+    except (TypeError, RecursionError):  # perhaps only for a key that is not text
+        checked = False
+        try:
+            text = orjson.dumps(value, _default, _ANY_KEYS)
+        except (TypeError, RecursionError) as error:
+            path, fault = _culprit(value)
+            raise InvalidInput(
+                f"{what} is not JSON at {path}: {fault or error}", path=path
+            ) from None
     if len(text) > limit:
         raise TooLarge(what, len(text), limit)
-    if b"null" in text or b"\\u0000" in text:  # rare, so the walk is
-        path, found = _culprit(value)
-        if found:
-            raise InvalidInput(f"{what} is not JSON at {path}: {found}", path=path)
+    if not checked or b"null" in text or b"\\u0000" in text or _RESERVED_TEXT in text:  # rarely
+        path, fault = _culprit(value)
+        if fault:
+            raise InvalidInput(f"{what} is not JSON at {path}: {fault}", path=path)
     return JsonText(text.decode())
 
 
@@ -96,18 +109,20 @@ def _culprit(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
     if isinstance(value, str | float):
         return path, _fault(value)
     if isinstance(value, dict):
+        if list(value) == [RESERVED]:
+            return path, f"an object whose only key is {RESERVED} is reserved"
+        if fault := _fault_of_keys(value):
+            return path, fault
         for key, item in value.items():
-            if fault := _fault_of_key(key):
-                return path, fault
-            found = _culprit(item, f"{path}.{key}", depth + 1)
-            if found[1]:
-                return found
+            culprit = _culprit(item, f"{path}.{key}", depth + 1)
+            if culprit[1]:
+                return culprit
         return path, ""
     if isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            found = _culprit(item, f"{path}[{index}]", depth + 1)
-            if found[1]:
-                return found
+            culprit = _culprit(item, f"{path}[{index}]", depth + 1)
+            if culprit[1]:
+                return culprit
         return path, ""
     return _culprit_within(value, path, depth)
 
@@ -131,7 +146,20 @@ def _fault(value: str | float) -> str:
         return "" if math.isfinite(value) else f"{value} is not a number in JSON"
     if "\0" in value:
         return "it contains a NUL character"
-    return "it contains half a character" if _SURROGATE.search(value) else ""
+    return "it contains an unpaired surrogate" if _SURROGATE.search(value) else ""
+
+
+def _fault_of_keys(value: dict[object, object]) -> str:
+    """Say which key JSON cannot have, or which two it would write as one; "" for none."""
+    if fault := next(filter(None, map(_fault_of_key, value)), ""):
+        return fault
+    written: dict[str, object] = {}
+    for key in value:
+        [text] = orjson.loads(orjson.dumps({key: 0}, None, _ANY_KEYS))
+        if text in written:
+            return f"the keys {written[text]!r} and {key!r} are both {text!r} in JSON"
+        written[text] = key
+    return ""
 
 
 def _fault_of_key(key: object) -> str:
@@ -144,7 +172,7 @@ def _fault_of_key(key: object) -> str:
 def _refusal(value: object) -> str:
     """Say why a leaf cannot be written; "" where it can."""
     try:
-        orjson.dumps(value, _default, _OPTIONS)
+        orjson.dumps(value, _default, _ANY_KEYS)
     except (TypeError, RecursionError) as error:
         if isinstance(value, int):
             return f"int: {error}"
@@ -163,12 +191,12 @@ def new_task_id() -> TaskId:
 
 
 def first_task_id(since: datetime) -> TaskId:
-    """Tell the lowest id that `new_task_id` can make at an instant."""
+    """Return the lowest id that `new_task_id` can make at an instant."""
     return _task_id(max(int(since.timestamp() * 1000), 0), 0)
 
 
 def creation_time(task_id: TaskId) -> datetime:
-    """Tell when an id was made, to the millisecond."""
+    """Return when an id was made, to the millisecond."""
     milliseconds = int(task_id.replace("-", "")[:12], 16)
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 

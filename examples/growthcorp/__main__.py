@@ -292,7 +292,7 @@ def _table(console: Console, played: Played) -> Table:
 
 
 def _effects(played: Played) -> Text:
-    """Say what the services did, and where they were asked more often than that."""
+    """Return what the services did, and where they were called more often than that."""
     line = Text("The services did, each thing once: ")
     for no, (kind, count) in enumerate(sorted(played.effects.items())):
         line.append(", " if no else "").append(f"{kind} {count}", style="bold")

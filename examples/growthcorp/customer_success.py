@@ -307,7 +307,7 @@ class ExecuteRefundWorkflowHandler(StepHandler):
         return task
 
     def inputs(self, context: Context) -> dict[str, Any]:
-        """Say it in the other team's words: a ticket becomes a payment."""
+        """Return the inputs of the other team's task: a ticket becomes a payment."""
         approval = context.get_dependency_result("get_manager_approval") or {}
         if not approval.get("approval_obtained"):
             raise PermanentError(
@@ -331,7 +331,7 @@ class ExecuteRefundWorkflowHandler(StepHandler):
         return inputs if email is None else {**inputs, "customer_email": email}
 
     def correlation_id(self, context: Context) -> str:
-        """Tell what ties both tasks together: the caller's, or this task's own."""
+        """Return the correlation id of both tasks: the caller's, or this task's own."""
         return str(context.get_input_or("correlation_id", context.correlation_id))
 
 
@@ -351,7 +351,7 @@ class ExecuteWithOwnCorrelationHandler(ExecuteRefundWorkflowHandler):
 class ExecutePaymentRefundHandler(ExecuteRefundWorkflowHandler):
     """Creates the payments team's task, and waits until the money has moved.
 
-    While it waits it holds no worker: the step is parked, and starts anew when the other
+    While it waits it holds no worker: the step is parked, and starts again when the other
     task has ended, be it in a minute or next week.
     """
 

@@ -179,7 +179,7 @@ class Gateways:
 
 @cache
 def own_gateways() -> Gateways:
-    """Tell the gateways of this process, started when first asked for."""
+    """Return the gateways of this process, started at the first call."""
     return Gateways(USUAL_TROUBLES)
 
 
@@ -217,7 +217,7 @@ class _Connection(BaseHTTPRequestHandler):
     do_PUT = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing: the terminal is for the demo."""
+        """Log nothing: the terminal is for the demo."""
 
 
 # ----------------------------------------------------------------------- services

@@ -108,7 +108,7 @@ class SendWelcomeSequenceHandler(StepHandler):
     def messages(
         self, account: dict[str, Any], billing: dict[str, Any], preferences: dict[str, Any]
     ) -> list[dict[str, str]]:
-        """Tell what this user is sent."""
+        """Return the messages for this user."""
         email, plan = account["email"], account["plan"]
         welcome = f"Welcome to Tasker, {account['name']}!"
         messages = [{"channel": "email", "type": "welcome", "to": email, "text": welcome}]

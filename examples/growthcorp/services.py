@@ -46,16 +46,16 @@ class Unreachable(RetryableError):
 
 
 def now() -> datetime:
-    """Tell the instant, for results that say when."""
+    """Return the current instant, for results with a timestamp."""
     return datetime.now(UTC)
 
 
 def accepted(reply: Reply, what: str) -> dict[str, Any]:
-    """Tell the body of an answer that says yes; raise what any other means.
+    """Return the body of a success; raise the error of any other reply.
 
     Raises:
         PermanentError: The service refused.
-        RetryableError: It may say yes another time.
+        RetryableError: It may succeed later.
     """
     if reply.ok:
         return reply.body

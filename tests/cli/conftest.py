@@ -92,12 +92,12 @@ class Ran(NamedTuple):
 
 
 class Process:
-    """A command that runs, and what it has told so far."""
+    """A command that runs, and its output so far."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self._lines: Queue[str] = Queue()
-        self.told: list[str] = []
+        self.output: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()
 
     @property
@@ -110,8 +110,8 @@ class Process:
             try:
                 line = self._lines.get(timeout=PATIENCE)
             except Empty:
-                raise AssertionError(f"{word!r} never came; told: {self.told}") from None
-            self.told.append(line)
+                raise AssertionError(f"{word!r} never came; output: {self.output}") from None
+            self.output.append(line)
             if word in line:
                 return line
 
@@ -122,7 +122,7 @@ class Process:
         """Wait for its end; tell its exit code."""
         code = self._process.wait(PATIENCE)
         while not self._lines.empty():
-            self.told.append(self._lines.get())
+            self.output.append(self._lines.get())
         return code
 
     def _read(self) -> None:

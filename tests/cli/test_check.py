@@ -12,22 +12,22 @@ def test_what_fits_is_exit_0(tasker: Here) -> None:
     assert (0, "1 template, 4 handlers: no problems\n", "") == tasker(*CHECK)
 
 
-def test_what_does_not_fit_is_told_with_its_place_and_exit_1(tasker: Here) -> None:
+def test_what_does_not_fit_is_reported_with_its_place_and_exit_1(tasker: Here) -> None:
     source = (tasker.project.root / "shop.py").read_text()
     source = source.replace("def pack(reserve: dict)", "def pack(ship: dict)")
     line = source.splitlines().index("def pack(ship: dict) -> str:")
     tasker.project.write("shop.py", source.replace("def charge(", "def chrge("))
 
     ran = tasker(*CHECK)
-    found = tasker(*CHECK, "--json").document
+    checked = tasker(*CHECK, "--json").document
 
     assert 1 == ran.code
     assert "step 'charge': there is no handler 'charge' (namespace shop); did you mean" in ran.out
     assert f"shop.py:{line}: step 'pack'" in ran.out
     assert "2 problems" in ran.out
-    assert not found["ok"]
-    assert ["shop.sell@1.0.0"] * 2 == [problem["template"] for problem in found["problems"]]
-    assert [None, line] == [problem["line"] for problem in found["problems"]]
+    assert not checked["ok"]
+    assert ["shop.sell@1.0.0"] * 2 == [problem["template"] for problem in checked["problems"]]
+    assert [None, line] == [problem["line"] for problem in checked["problems"]]
 
 
 def test_unused_handlers_are_warnings_unless_strict(tasker: Here) -> None:
@@ -45,13 +45,13 @@ def test_files_that_cannot_be_read_are_problems(tasker: Here) -> None:
     tasker.project.write("bad.yaml", "name: x\nsteps: [\n")
     tasker.project.write("bad.py", "def (:\n")
 
-    found = tasker("check", "-T", "bad.yaml", "-H", "bad.py", "--json")
+    checked = tasker("check", "-T", "bad.yaml", "-H", "bad.py", "--json")
 
-    assert 1 == found.code
-    told = [problem["message"] for problem in found.document["problems"]]
-    assert 2 == len(told)
-    assert "bad.yaml" == Path(found.document["problems"][0]["file"]).name
-    assert "bad.py:1" in told[1]
+    assert 1 == checked.code
+    messages = [problem["message"] for problem in checked.document["problems"]]
+    assert 2 == len(messages)
+    assert "bad.yaml" == Path(checked.document["problems"][0]["file"]).name
+    assert "bad.py:1" in messages[1]
 
 
 def test_templates_alone_are_checked(tasker: Here) -> None:

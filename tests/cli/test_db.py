@@ -7,7 +7,7 @@ import pytest
 from tests.cli.conftest import Here, words
 
 
-def test_a_store_is_made_and_its_state_told(tasker: Here) -> None:
+def test_a_store_is_created_and_its_state_shown(tasker: Here) -> None:
     missing = tasker("db", "status")
     made = tasker("db", "upgrade")
     again = tasker("db", "upgrade")

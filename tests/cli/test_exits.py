@@ -45,7 +45,7 @@ def test_each_kind_of_error_has_its_exit_code(error: Exception, code: int) -> No
     assert code == code_of(error)
 
 
-def _told(error: BaseException, *, terminal: bool = False) -> tuple[int, str]:
+def _printed(error: BaseException, *, terminal: bool = False) -> tuple[int, str]:
     file = io.StringIO()
     console = (
         Console(file=file, force_terminal=True, width=80, no_color=True)
@@ -58,40 +58,40 @@ def _told(error: BaseException, *, terminal: bool = False) -> tuple[int, str]:
 
 
 def test_an_error_is_one_line_without_a_terminal_and_framed_on_one() -> None:
-    assert (2, "error: there is no task 7\n") == _told(NotFound("there is no task 7"))
-    code, text = _told(NotFound("there is no task 7"), terminal=True)
-    assert (2, True, True) == (code, "╭─ Error" in text, "there is no task 7" in text)
+    assert (2, "error: task 7 not found\n") == _printed(NotFound("task 7 not found"))
+    code, text = _printed(NotFound("task 7 not found"), terminal=True)
+    assert (2, True, True) == (code, "╭─ Error" in text, "task 7 not found" in text)
 
 
-def test_of_a_group_the_error_that_is_ours_is_told() -> None:
+def test_of_a_group_the_error_that_is_ours_is_reported() -> None:
     inner = ExceptionGroup("inner", [ValueError("no"), NotFound("ours")])
 
-    assert (2, "error: ours\n") == _told(ExceptionGroup("outer", [KeyError("x"), inner]))
+    assert (2, "error: ours\n") == _printed(ExceptionGroup("outer", [KeyError("x"), inner]))
 
 
-def test_a_defect_is_told_in_two_lines_unless_debugging(
+def test_a_defect_is_reported_in_two_lines_unless_debugging(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("TASKER_DEBUG", raising=False)
-    code, text = _told(ZeroDivisionError("by zero"))
+    code, text = _printed(ZeroDivisionError("by zero"))
     assert (70, 2) == (code, len(text.splitlines()))
     assert "ZeroDivisionError: by zero (" in text
     assert "" == capsys.readouterr().err
 
     monkeypatch.setenv("TASKER_DEBUG", "1")
-    _told(ZeroDivisionError("by zero"))
+    _printed(ZeroDivisionError("by zero"))
     assert "Traceback" in capsys.readouterr().err
 
 
 def test_an_interrupt_and_a_closed_pipe_are_quiet() -> None:
-    assert (Exit.INTERRUPTED, "") == _told(KeyboardInterrupt())
+    assert (Exit.INTERRUPTED, "") == _printed(KeyboardInterrupt())
 
 
 def test_problems_show_the_line_that_they_are_about(tmp_path: Path) -> None:
     file = tmp_path / "sell.yaml"
     file.write_text("name: sell\nversion: one\n")
     problem = Problem("is not a version", path="version", file=str(file), line=2, column=10)
-    code, text = _told(InvalidTemplate(problem), terminal=True)
+    code, text = _printed(InvalidTemplate(problem), terminal=True)
 
     assert 2 == code
     assert "is not a version (at version)" in text.replace("\n", "")

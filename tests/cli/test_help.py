@@ -89,7 +89,7 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_version_is_told(tasker: Here) -> None:
+def test_the_version_is_reported(tasker: Here) -> None:
     assert tasker("version").out.startswith("tasker ")
     assert {"tasker", "python"} <= set(tasker("version", "--json").document)
 

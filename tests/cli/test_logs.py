@@ -50,7 +50,7 @@ def test_secrets_are_hidden_wherever_they_are() -> None:
         assert "shown" in formatter.format(record)
 
 
-def test_a_stored_error_is_told_by_its_type_and_message() -> None:
+def test_a_stored_error_is_reported_by_its_type_and_message() -> None:
     error = json.dumps({"type": "ValueError", "message": "bad", "trace": "long"})
 
     assert 'error="ValueError: bad"' in ConsoleFormatter(colours=False).format(
@@ -93,7 +93,7 @@ async def test_records_of_handlers_tell_their_attempt(capsys: pytest.CaptureFixt
         root.handlers[:] = handlers
         root.setLevel(level)
 
-    [told] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert ("greeting", "library") == (told["event"], told["logger"])
-    assert (task.id, "greet", 1) == (told["task_id"], told["step"], told["attempt"])
-    assert "n.flow@1.0.0" == told["template"]
+    [record] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert ("greeting", "library") == (record["event"], record["logger"])
+    assert (task.id, "greet", 1) == (record["task_id"], record["step"], record["attempt"])
+    assert "n.flow@1.0.0" == record["template"]

@@ -90,7 +90,7 @@ def settled(
     )
 
 
-def told(*events: Event, add: bool = True, **options: Any) -> list[str]:
+def printed(*events: Event, add: bool = True, **options: Any) -> list[str]:
     """Show events line by line; tell the lines without the symbol and name before them."""
     file = io.StringIO()
     with Progress(console_for(file=file), templates=[TEMPLATE], **options) as progress:
@@ -101,7 +101,7 @@ def told(*events: Event, add: bool = True, **options: Any) -> list[str]:
     return [line.split(" ", 2)[2] for line in file.getvalue().splitlines()][add:]
 
 
-def test_attempts_and_retries_are_told_line_by_line() -> None:
+def test_attempts_and_retries_are_reported_line_by_line() -> None:
     assert [
         "pay started (attempt 1 of 4)",
         "pay failed after 2.0 s (attempt 1 of 4), again in 1 min 30 s: ValueError: no money",
@@ -109,7 +109,7 @@ def test_attempts_and_retries_are_told_line_by_line() -> None:
         "pay complete in 2.0 s (attempt 2 of 4)",
         "ship started",
         "ship failed for good after 2.0 s: ValueError: no lorry",
-    ] == told(
+    ] == printed(
         started("pay"),
         settled("pay", "retry", error="no money", delay=90),
         started("pay", 2),
@@ -121,7 +121,7 @@ def test_attempts_and_retries_are_told_line_by_line() -> None:
 
 def test_attempts_that_do_not_count_are_not_counted() -> None:
     """
-    A step that waited, or was handed back, begins its first attempt anew.
+    A step that waited, or was handed back, begins its first attempt again.
     """
     waiting = StepWaiting(**_facts("pay", 1), awaits=TaskId("the-child"))
 
@@ -132,7 +132,7 @@ def test_attempts_that_do_not_count_are_not_counted() -> None:
         "pay handed back at shutdown",
         "pay started (attempt 1 of 4)",
         "pay no longer belonged to this worker: its outcome was discarded",
-    ] == told(
+    ] == printed(
         started("pay"),
         waiting,
         started("pay", 2),
@@ -156,7 +156,7 @@ def test_events_that_come_before_their_task_is_added_are_kept() -> None:
 
 
 def test_tasks_of_the_same_correlation_are_followed_and_others_are_not() -> None:
-    lines = told(
+    lines = printed(
         started("pay", task_id="a-child"),
         started("pay", task_id="a-stranger", correlation="order-8"),
     )
@@ -174,7 +174,7 @@ def test_with_everything_all_tasks_are_followed_until_they_end() -> None:
     assert {"b"} == set(progress.tasks)
 
 
-def test_a_blocked_loop_is_told() -> None:
+def test_a_blocked_loop_is_reported() -> None:
     file = io.StringIO()
     with Progress(console_for(file=file)) as progress:
         progress.observe(LoopBlocked(ID, "pay", timedelta(seconds=3)))

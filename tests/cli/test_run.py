@@ -196,7 +196,7 @@ def _on_a_terminal(project: Project, *arguments: str, **environment: str) -> str
         stderr=theirs,
     )
     os.close(theirs)
-    told = b""
+    output = b""
     while True:
         try:
             part = os.read(ours, 65536)
@@ -204,10 +204,10 @@ def _on_a_terminal(project: Project, *arguments: str, **environment: str) -> str
             break
         if not part:
             break
-        told += part
+        output += part
     os.close(ours)
     assert 0 == process.wait(PATIENCE)
-    return told.decode()
+    return output.decode()
 
 
 def _colours(text: str) -> list[str]:
@@ -217,19 +217,19 @@ def _colours(text: str) -> list[str]:
 
 def test_on_a_terminal_progress_is_in_place_and_in_colour(project: Project) -> None:
     project.write("sell.yaml", TEMPLATE.replace("0.01", "0.4"))
-    told = _on_a_terminal(
+    output = _on_a_terminal(
         project, "run", "sell.yaml", "-H", "shop.py", "-c", '{"sku": "mug"}'
     )  # fmt: skip
 
-    assert f"{ESCAPE}[1A" in told  # the cursor goes up
-    assert [] != _colours(told)
-    assert "2/3" in told
+    assert f"{ESCAPE}[1A" in output  # the cursor goes up
+    assert [] != _colours(output)
+    assert "2/3" in output
 
 
 def test_no_color_is_honoured_on_a_terminal(project: Project) -> None:
-    told = _on_a_terminal(
+    output = _on_a_terminal(
         project, "run", "sell.yaml", "-H", "shop.py", "-c", '{"sku": "mug"}', NO_COLOR="1"
     )  # fmt: skip
 
-    assert [] == _colours(told)
-    assert "complete" in words(told)
+    assert [] == _colours(output)
+    assert "complete" in words(output)

@@ -15,10 +15,10 @@ SERVE = ("server", "--port", "0", "--with-worker", "-H", "shop.py", "-T", "sell.
 
 
 def url_of(server: Process) -> str:
-    """Wait until a server answers; tell where."""
-    found = re.search(r"url=(\S+)", server.until("server_started"))
-    assert found is not None
-    return found[1]
+    """Wait until a server answers; return its URL."""
+    match = re.search(r"url=(\S+)", server.until("server_started"))
+    assert match is not None
+    return match[1]
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_what_needs_a_store_says_so_to_a_server(url: str, tasker: Here) -> None:
     assert "needs a store" in ran.err
 
 
-def test_a_server_that_is_not_there_is_told(tasker: Here) -> None:
+def test_a_server_that_is_not_there_is_reported(tasker: Here) -> None:
     ran = tasker("task", "list", "--server", "http://127.0.0.1:9", "--json")
 
     assert 3 == ran.code
@@ -89,7 +89,7 @@ def test_it_does_not_listen_to_everybody_unasked(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("-H", "shop.py"), "handlers are for a worker"),
         (("--port", "70000"), "less than or equal to 65535"),
@@ -99,13 +99,13 @@ def test_it_does_not_listen_to_everybody_unasked(project: Project) -> None:
         (("--store", "mysql://x"), "a store URL starts with"),
     ],
 )
-def test_what_is_wrong_is_told_at_the_start(
-    tasker: Here, arguments: tuple[str, ...], told: str
+def test_what_is_wrong_is_reported_at_the_start(
+    tasker: Here, arguments: tuple[str, ...], message: str
 ) -> None:
     ran = tasker("server", "--port", "0", *arguments)
 
     assert 2 == ran.code
-    assert told in words(ran.err)
+    assert message in words(ran.err)
 
 
 def test_policies_are_declared_at_the_start(project: Project) -> None:

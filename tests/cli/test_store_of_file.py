@@ -44,9 +44,9 @@ def test_the_command_line_goes_before_the_file(empty_directory: Path) -> None:
     assert not (empty_directory / "ours.db").exists()
 
 
-def test_a_file_that_is_wrong_is_told(empty_directory: Path) -> None:
+def test_a_file_that_is_wrong_is_reported(empty_directory: Path) -> None:
     """
-    It is not passed over for another store.
+    No other store is used in its place.
     """
     (empty_directory / "tasker.toml").write_text("store = 5\n")
 

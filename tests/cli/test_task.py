@@ -126,7 +126,7 @@ def test_a_task_is_meant_by_its_id_its_beginning_or_as_the_last(tasker: Here, do
 
 
 @pytest.mark.parametrize(
-    ("reference", "told"),
+    ("reference", "message"),
     [
         ("01900000-0000-7000-8000-000000000000", "there is no task 01900000"),
         ("0190", "no task starts with 0190"),
@@ -134,12 +134,12 @@ def test_a_task_is_meant_by_its_id_its_beginning_or_as_the_last(tasker: Here, do
     ],
 )
 def test_a_reference_to_no_task_is_exit_2(
-    tasker: Here, done: str, reference: str, told: str
+    tasker: Here, done: str, reference: str, message: str
 ) -> None:
     ran = tasker("task", "show", reference)
 
     assert (2, "") == ran[:2]
-    assert told in ran.err
+    assert message in ran.err
 
 
 def test_several_tasks_that_begin_alike_are_refused(tasker: Here, done: str, failed: str) -> None:
@@ -199,7 +199,7 @@ def test_a_step_is_completed_with_a_result(tasker: Here, failed: str) -> None:
     assert "complete" == _steps(tasker, failed)["charge"]
 
 
-def test_an_unknown_step_is_told_with_those_that_there_are(tasker: Here, failed: str) -> None:
+def test_an_unknown_step_is_reported_with_those_that_there_are(tasker: Here, failed: str) -> None:
     ran = tasker("task", "complete", failed, "chrge", "--result", "7")
 
     assert 2 == ran.code
@@ -234,7 +234,7 @@ def test_a_task_is_created_for_workers(tasker: Here) -> None:
 
 
 @pytest.mark.parametrize(
-    ("context", "told"),
+    ("context", "message"),
     [
         ("{]", "not JSON"),
         ("[1]", "a context is a JSON object"),
@@ -244,12 +244,14 @@ def test_a_task_is_created_for_workers(tasker: Here) -> None:
     ],
     ids=["broken", "array", "absent", "unfit", "huge"],
 )
-def test_a_bad_context_is_exit_2_and_stores_nothing(tasker: Here, context: str, told: str) -> None:
+def test_a_bad_context_is_exit_2_and_stores_nothing(
+    tasker: Here, context: str, message: str
+) -> None:
     tasker.task()
     ran = tasker("task", "create", "shop.sell", "-c", context)
 
     assert 2 == ran.code
-    assert told in words(ran.err)
+    assert message in words(ran.err)
     assert 1 == len(tasker("task", "list", "--json").document["tasks"])
 
 
@@ -277,9 +279,9 @@ def test_what_others_wrote_cannot_command_the_terminal(tasker: Here) -> None:
         "task", "create", "sell.yaml", "-c", json.dumps({"sku": escape}), *flags
     ).out.strip()  # fmt: skip
 
-    told = tasker("task", "show", created).out + tasker("task", "list").out
-    assert "\x1b" not in told
-    assert "red �[31m" in told
+    output = tasker("task", "show", created).out + tasker("task", "list").out
+    assert "\x1b" not in output
+    assert "red �[31m" in output
 
 
 def test_failed_tasks_are_retried_by_filter_after_a_dry_run(tasker: Here, failed: str) -> None:

@@ -41,7 +41,7 @@ def test_policies_are_applied_from_a_file(tasker: Here) -> None:
     assert ["unchanged", "unchanged"] == [each["outcome"] for each in again.document["namespaces"]]
 
 
-def test_a_wrong_policy_is_told_with_its_place(tasker: Here) -> None:
+def test_a_wrong_policy_is_reported_with_its_place(tasker: Here) -> None:
     """
     Nothing of the file is applied.
     """
@@ -126,7 +126,7 @@ def test_who_acts_may_stand_in_the_environment(
 
 def test_a_rejection_says_why(guarded: Here) -> None:
     """
-    Without a reason there is none.
+    No reason, no decision.
     """
     guarded("template", "register", "sell.yaml")
 

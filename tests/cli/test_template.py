@@ -48,7 +48,7 @@ def test_a_version_with_other_content_is_refused_and_the_others_registered(taske
     assert 0 == replaced.code
 
 
-def test_what_is_wrong_with_a_file_is_told_with_its_place(tasker: Here) -> None:
+def test_what_is_wrong_with_a_file_is_reported_with_its_place(tasker: Here) -> None:
     text = (tasker.project.root / "sell.yaml").read_text()
     tasker.project.write("bad.yaml", text.replace("[charge, pack]", "[charge, pck]"))
 

@@ -61,7 +61,7 @@ def task(slow: Project, tasker: Here) -> None:
 
 
 def _states(project: Project) -> list[tuple[str, int]]:
-    """Tell (state, attempt) of all steps, from the file itself."""
+    """Return (state, attempt) of all steps, from the file itself."""
     with closing(sqlite3.connect(project.root / ".tasker" / "tasker.db")) as connection:
         rows = connection.execute("select state, attempt from step order by task_id, no")
         names = ["pending", "enqueued", "in_progress", "waiting", "complete"]
@@ -78,7 +78,7 @@ def test_sigterm_lets_running_steps_finish(slow: Project) -> None:
         code = worker.end()
 
     assert 0 == code
-    assert "worker_stopped" in worker.told[-1]
+    assert "worker_stopped" in worker.output[-1]
     assert [("complete", 1)] == _states(slow)
 
 
@@ -120,15 +120,15 @@ def test_a_second_signal_ends_a_worker_whose_loop_is_held_up(slow: Project, task
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_standard_files_may_be_closed(project: Project, closed: str) -> None:
-    told = shlex.join(command("run", "sell.yaml", "-H", "shop.py", "-c", '{"sku": "mug"}'))
-    done = subprocess.run(["sh", "-c", f"exec {told} {closed}"], cwd=project.root, check=False)
+    line = shlex.join(command("run", "sell.yaml", "-H", "shop.py", "-c", '{"sku": "mug"}'))
+    done = subprocess.run(["sh", "-c", f"exec {line} {closed}"], cwd=project.root, check=False)
 
     assert 0 == done.returncode
 
 
 def test_several_processes_are_supervised_and_stop_together(slow: Project) -> None:
     """
-    One that is killed is started anew; the signal reaches all.
+    One that is killed is started again; the signal reaches all.
     """
     with slow.starting("worker", "-H", "slow.py", "--processes", "2") as supervisor:
         pids = [_pid(supervisor.until("worker_process_started")) for _ in range(2)]
@@ -142,8 +142,8 @@ def test_several_processes_are_supervised_and_stop_together(slow: Project) -> No
 
     assert f"pid={pids[1]} exit_code=-9" in died
     assert 0 == code
-    assert 2 == sum("worker_stopped" in line for line in supervisor.told)
-    assert "supervisor_stopped" in supervisor.told[-1]
+    assert 2 == sum("worker_stopped" in line for line in supervisor.output)
+    assert "supervisor_stopped" in supervisor.output[-1]
 
 
 def test_processes_end_when_their_supervisor_is_gone(slow: Project) -> None:
@@ -154,7 +154,7 @@ def test_processes_end_when_their_supervisor_is_gone(slow: Project) -> None:
         for _ in range(2):
             supervisor.until("worker_stopped")
 
-    assert 2 == sum("supervisor_gone" in line for line in supervisor.told)
+    assert 2 == sum("supervisor_gone" in line for line in supervisor.output)
 
 
 def test_what_is_wrong_is_said_once_however_many_processes(project: Project) -> None:
@@ -212,9 +212,9 @@ def test_a_broken_file_that_is_named_stops_the_start(tasker: Here) -> None:
 
 
 def _pid(line: str) -> int:
-    found = re.search(r"pid=(\d+)", line)
-    assert found is not None
-    return int(found[1])
+    match = re.search(r"pid=(\d+)", line)
+    assert match is not None
+    return int(match[1])
 
 
 def test_each_process_serves_its_metrics_at_a_port_of_its_own(slow: Project) -> None:

@@ -31,12 +31,12 @@ SOON = timedelta(seconds=20)
 
 
 def company_templates() -> list[Template]:
-    """Tell the example's own templates."""
+    """Return the example's own templates."""
     return load_templates([TEMPLATES])
 
 
 def seed(name: str) -> Template:
-    """Tell a template as a seed document prints it."""
+    """Return a template as a seed document prints it."""
     return load_template(SEEDS / f"{name}.yaml")
 
 
@@ -60,12 +60,12 @@ class Ended:
         return self.steps[step].result
 
     def error(self, step: str) -> dict[str, Any]:
-        """Tell the error of a step, as far as handlers decide it."""
+        """Return the error of a step, as far as handlers decide it."""
         error = dict(self.steps[step].error or {})
         return {key: error.get(key) for key in ("type", "message", "code", "retryable")}
 
     def outcomes(self, step: str) -> list[str]:
-        """Tell what the attempts of a step led to, in order."""
+        """Return what the attempts of a step led to, in order."""
         return [entry.outcome.value for entry in self.history if entry.step == step]
 
 

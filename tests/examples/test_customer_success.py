@@ -69,9 +69,9 @@ async def test_validation_reports_request_and_ticket(company: Company) -> None:
     """
     ended = await company.run(REFUND, request())
 
-    found = ended.result(VALIDATES)
+    result = ended.result(VALIDATES)
     for stamp in ("original_purchase_date", "validated_at", "validation_timestamp"):
-        assert found.pop(stamp)
+        assert result.pop(stamp)
     assert {
         "request_validated": True,
         "ticket_id": "TICKET-1234",
@@ -82,7 +82,7 @@ async def test_validation_reports_request_and_ticket(company: Company) -> None:
         "refund_amount": 49.99,
         "reason": "defective",
         "namespace": "customer_success",
-    } == found
+    } == result
 
 
 # ------------------------------------------------------------------- what is refused
@@ -282,8 +282,8 @@ async def test_a_platform_that_cannot_be_reached_is_asked_again(
         ended = await company.run(REFUND, request())
 
     assert ["retry", "retry", "error"] == ended.outcomes(VALIDATES)
-    told = "Customer service platform connection failed, will retry"
-    assert told == ended.error(VALIDATES)["message"]
+    message = "Customer service platform connection failed, will retry"
+    assert message == ended.error(VALIDATES)["message"]
 
 
 async def test_a_platform_answer_that_cannot_be_read_is_final(company_with: Opening) -> None:
@@ -303,7 +303,7 @@ async def test_a_platform_answer_that_cannot_be_read_is_final(company_with: Open
 
 
 def impatient() -> list[Template]:
-    """Tell the templates with an approval that is looked at without delay."""
+    """Return the templates with an approval that is looked at without delay."""
     return [
         replace(
             template,

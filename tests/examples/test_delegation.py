@@ -53,8 +53,8 @@ async def test_the_other_teams_task_is_a_child_with_the_same_correlation_id(
     assert "payments.process_refund@2.1.0" == str(child.template)
     assert "complete" == child.status
     assert "cs-0123456789abcdef" == ended.task.correlation_id == child.correlation_id
-    found = await company.client.tasks(TaskFilter(correlation_id="cs-0123456789abcdef"))
-    assert {ended.task.id, child.id} == {task.id for task in found}
+    matches = await company.client.tasks(TaskFilter(correlation_id="cs-0123456789abcdef"))
+    assert {ended.task.id, child.id} == {task.id for task in matches}
 
 
 async def test_without_one_the_correlation_id_is_the_creating_tasks_id(company: Company) -> None:
@@ -191,7 +191,7 @@ async def test_what_payments_refuses_is_final(company_with: Opening) -> None:
 
 
 def _pinned(template: Template, version: str) -> Template:
-    """Tell a template whose delegating step pins another version of payments."""
+    """Return a template whose delegating step pins another version of payments."""
     return replace(
         template,
         steps=tuple(

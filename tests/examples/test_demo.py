@@ -58,12 +58,12 @@ async def test_the_demo_runs_again_and_again_on_both_stores(
     def twice(folder: Path, *arguments: str) -> list[Run]:
         return [run_tasker("demo", *arguments, cwd=folder) for _ in range(2)]
 
-    told, documents = await asyncio.gather(
+    runs, documents = await asyncio.gather(
         asyncio.to_thread(twice, here),
         asyncio.to_thread(twice, elsewhere, "--json", "--store", postgres_schema_url),
     )
 
-    for run in told:
+    for run in runs:
         _check_what_people_read(run)
     for run in documents:
         _check_what_programs_read(run)
@@ -78,7 +78,7 @@ def _check_what_people_read(run: Run) -> None:
     """Without a terminal: lines, no colours, and nothing on stderr."""
     assert (0, "") == (run.returncode, run.stderr)
     assert ESCAPE not in run.stdout
-    for told in (
+    for text in (
         "1/4  Two versions of payments.process_refund, side by side",
         "process_gateway_refund failed after",
         "Payment method 'gift_card' does not support automated refunds",
@@ -87,7 +87,7 @@ def _check_what_people_read(run: Run) -> None:
         "All as expected",
         "tasker task list --store sqlite:.tasker/demo.db",
     ):
-        assert told in run.stdout
+        assert text in run.stdout
 
 
 def _check_what_programs_read(run: Run) -> None:
@@ -122,9 +122,9 @@ def test_an_interrupted_demo_ends_quietly(tmp_path: Path) -> None:
         assert process.stderr is not None
         next(line for line in process.stdout if "started" in line)
         process.send_signal(signal.SIGINT)
-        code, told = process.wait(timeout=30), process.stderr.read()
+        code, errors = process.wait(timeout=30), process.stderr.read()
 
-    assert (130, "") == (code, told)
+    assert (130, "") == (code, errors)
 
 
 async def test_what_an_interrupted_demo_left_is_cleared_away(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_the_demo_leaves_a_store_that_is_in_earnest_alone(tmp_path: Path) -> Non
     assert "precious" not in run.stdout
 
 
-def test_a_store_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_reached_is_reported_in_one_line(tmp_path: Path) -> None:
     """
     No stack trace, exit code 3, and no password.
     """
@@ -220,9 +220,11 @@ def test_templates_and_handlers_of_the_example_fit() -> None:
     """
     Every callable resolves, every parameter has a source, types and schemas agree.
     """
-    found = Handlers.of(handlers)
+    handlers_of_file = Handlers.of(handlers)
 
-    assert [] == [problem for template in company_templates() for problem in check(template, found)]
+    assert [] == [
+        problem for template in company_templates() for problem in check(template, handlers_of_file)
+    ]
 
 
 def test_every_handler_has_a_use() -> None:
@@ -299,7 +301,7 @@ def test_an_installed_tasker_has_the_example_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "called", "told"),
+    ("path", "called", "command"),
     [
         ("/usr/bin/tasker", ".venv/bin/tasker", "tasker"),
         (None, ".venv/bin/tasker", ".venv/bin/tasker"),
@@ -308,9 +310,9 @@ def test_an_installed_tasker_has_the_example_with_it(tmp_path: Path) -> None:
     ],
 )
 def test_the_commands_to_look_closer_can_be_pasted(
-    monkeypatch: pytest.MonkeyPatch, found: str | None, called: str, told: str
+    monkeypatch: pytest.MonkeyPatch, path: str | None, called: str, command: str
 ) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: found)
+    monkeypatch.setattr(shutil, "which", lambda _: path)
     monkeypatch.setattr(sys, "argv", [called])
 
-    assert told == demo.program()
+    assert command == demo.program()

@@ -39,8 +39,8 @@ async def test_a_refund_takes_all_steps_and_says_whose_it_is(company: Company) -
         "notify_stakeholders",
     ] == list(ended.steps)
     assert {"payments"} == {step.result["namespace"] for step in ended.steps.values()}  # type: ignore[index,call-overload]
-    told = ended.result("notify_stakeholders")["notified"]
-    assert ["customer@example.com", "finance", "customer_success"] == told
+    notified = ended.result("notify_stakeholders")["notified"]
+    assert ["customer@example.com", "finance", "customer_success"] == notified
 
 
 async def test_eligibility_reports_what_was_checked(company: Company) -> None:
@@ -49,8 +49,8 @@ async def test_eligibility_reports_what_was_checked(company: Company) -> None:
     """
     ended = await company.run(REFUND, payment())
 
-    found = ended.result(CHECKS)
-    assert found.pop("validation_timestamp")
+    result = ended.result(CHECKS)
+    assert result.pop("validation_timestamp")
     assert {
         "payment_validated": True,
         "payment_id": "pay_xyz789",
@@ -58,7 +58,7 @@ async def test_eligibility_reports_what_was_checked(company: Company) -> None:
         "payment_method": "credit_card",
         "eligibility_status": "eligible",
         "namespace": "payments",
-    } == found
+    } == result
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ async def test_a_bad_address_is_refused_at_once(
 
 async def test_an_address_has_one_account(company: Company) -> None:
     """
-    Who is registered already is told so; but a lost answer is not "registered already".
+    A registered user is refused; a lost answer does not count as "registered already".
     """
     await company.run(REGISTRATION, user())
     again = await company.run(REGISTRATION, user())

@@ -73,9 +73,9 @@ async def test_a_name_without_its_namespace_triggers_nobody_elses_workflow(
     with pytest.raises(NotFound) as caught:
         await company.client.create_task("process_refund", REFUND)
 
-    told = str(caught.value)
-    assert "there is no template default.process_refund" in told
-    assert "customer_success.process_refund or payments.process_refund" in told
+    message = str(caught.value)
+    assert "there is no template default.process_refund" in message
+    assert "customer_success.process_refund or payments.process_refund" in message
 
 
 async def test_workflows_are_found_by_namespace(company: Company) -> None:
@@ -106,7 +106,7 @@ def collision(team: str) -> str:
 
 async def test_a_name_that_is_taken_is_refused_and_says_by_whom(company: Company) -> None:
     """
-    The Tuesday collision: the second team is told, and the first one's workflow stays.
+    The Tuesday collision: the second team gets an error, and the first one's workflow stays.
     """
     first = parse_template(collision("payments"))
     second = parse_template(collision("customer_success"))
@@ -115,11 +115,11 @@ async def test_a_name_that_is_taken_is_refused_and_says_by_whom(company: Company
     with pytest.raises(TaskRegistrationError) as caught:
         await company.client.register(second)
 
-    told = str(caught.value)
-    assert told.startswith("Handler for task 'process_refund' already exists")
-    assert "namespace 'default'" in told
-    assert "version 1.0.0" in told
-    assert f"registered by {company.client.actor}" in told
+    message = str(caught.value)
+    assert message.startswith("Handler for task 'process_refund' already exists")
+    assert "namespace 'default'" in message
+    assert "version 1.0.0" in message
+    assert f"registered by {company.client.actor}" in message
     kept = (await company.client.template("default.process_refund")).template
     assert "Process payment gateway refunds" == kept.description
 

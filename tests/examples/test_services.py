@@ -28,8 +28,8 @@ async def test_both_ways_of_asking_get_the_same_answer(troubled: Troubled) -> No
     ]
 
     busy = Reply(429, {"message": "Too Many Requests"}, 3.0)
-    found = Reply(200, {"payment_id": "pay_1", "refundable": 100_000})
-    assert [busy, busy, found, found] == answers
+    reply = Reply(200, {"payment_id": "pay_1", "refundable": 100_000})
+    assert [busy, busy, reply, reply] == answers
 
 
 async def test_what_users_give_stays_within_the_path(troubled: Troubled) -> None:
@@ -60,7 +60,7 @@ async def test_no_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None
 
 async def test_an_answer_that_takes_too_long_is_none(troubled: Troubled) -> None:
     """
-    Whoever asks says how long it waits.
+    The caller sets how long it waits.
     """
     troubled(Trouble(calls="GET /payments", times=2, status=0, slow_s=60))
 

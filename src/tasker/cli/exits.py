@@ -140,11 +140,11 @@ def print_problems(
     kind: str = "error",
     style: str = "bold red",
 ) -> None:
-    """Say what is wrong with templates and handlers, with the lines it is about.
+    """Print problems of templates and handlers, with the lines they are about.
 
     Args:
         console: Where to.
-        problems: What is wrong.
+        problems: The problems.
         of: The template concerned, if the problems do not name it.
         kind: What to call them.
         style: How that is written.

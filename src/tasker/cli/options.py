@@ -122,13 +122,13 @@ def _pointed(message: str, content: bytes) -> str:
 
 
 def parse_status(text: Any) -> Any:
-    """Read the state of a task."""
+    """Read the status of a task."""
     try:
         return TaskStatus(text)
     except ValueError:
-        allowed = [state.value for state in TaskStatus]
+        allowed = [status.value for status in TaskStatus]
         raise typer.BadParameter(
-            f"{text!r} is no state of a task{did_you_mean(text, allowed)};"
+            f"{text!r} is not a status of a task{did_you_mean(text, allowed)};"
             f" allowed: {', '.join(allowed)}"
         ) from None
 

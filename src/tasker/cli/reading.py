@@ -24,7 +24,7 @@ async def find_task(client: Client, reference: str) -> TaskId:
     """Return the task with an id, a unique prefix of one, or the newest for "last".
 
     Raises:
-        InvalidInput: The reference is none of these.
+        InvalidInput: The reference has another form.
         NotFound: No task matches, or several do.
     """
     reference = reference.strip().lower()

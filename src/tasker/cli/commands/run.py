@@ -197,7 +197,7 @@ class Embedded:
         return Exit(128 + (self._signal or signal.SIGINT)) if done else Exit.TIMEOUT
 
     def _print_left(self, code: Exit, timeout: timedelta | None, *, key: str | None) -> None:
-        """Say why nobody waits for the task any more."""
+        """Print why the command stopped waiting for the task."""
         again = ", or this command again" if key else ""
         goes_on = f"it goes on when a worker runs{again}"
         if code is Exit.TIMEOUT:

@@ -1,4 +1,4 @@
-"""`tasker server`: serves the API, and runs a worker if asked to, until a signal."""
+"""`tasker server`: serves the API, optionally with a worker, until a signal."""
 
 import asyncio
 import logging
@@ -72,7 +72,7 @@ def server(
         typer.Option(
             "--insecure",
             metavar="",
-            help="Listen beyond this machine though nobody is asked who they are.",
+            help="Listen beyond this machine without authentication.",
         ),
     ] = False,
 ) -> Any:
@@ -100,7 +100,7 @@ def server(
 
 
 async def serve(settings: Settings, *, insecure: bool = False) -> None:
-    """Serve the API, and run a worker where that is asked for, until a signal.
+    """Serve the API until a signal, optionally with a worker.
 
     Args:
         settings: Everything.

@@ -403,7 +403,7 @@ def blocked_line(event: LoopBlocked) -> str:
 
 
 def _message(step: StepProgress, event: Event) -> str:
-    """Say what happened to a step."""
+    """Return what happened to a step."""
     match event:
         case StepStarted():
             return f"started{_which(step)}" if step.attempt == 1 else f"started again{_which(step)}"
@@ -538,7 +538,7 @@ class Live:
 
 
 def _note(step: StepProgress, now: float) -> str:
-    """Say what a step's symbol does not."""
+    """Return what a step's symbol leaves out."""
     match step.state:
         case "waiting_for_retry":
             left = (step.due or now) - now

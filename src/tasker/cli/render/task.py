@@ -377,7 +377,7 @@ def render_graph(console: Console, template: Template) -> None:
 
 
 def _policy(spec: StepSpec) -> str:
-    """Say how often a step is tried, and how long an attempt may take."""
+    """Return how often a step is tried, and how long an attempt may take."""
     retry = spec.retry
     parts = []
     if retry.retryable and retry.max_attempts > 1:

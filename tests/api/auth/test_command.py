@@ -61,7 +61,7 @@ def test_a_team_is_given_its_namespace_and_nothing_else(tasker: Here) -> None:
         server.send(signal.SIGTERM)
         assert 0 == server.end()
 
-    told = "".join(server.told)
+    told = "".join(server.output)
     assert '"not_authenticated"' in told
     for made in (team, support, other):
         assert made.out.strip().rsplit("_", 1)[1] not in told

@@ -19,7 +19,7 @@ from tasker.engine.reporting import Reporter
 from tasker.engine.task_cache import TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
 from tasker.model import ExpiredAttempt, Outcome, Retry, TaskEnd, failed, lost
-from tasker.store.protocol import Store
+from tasker.store.protocol import WorkerStore
 
 log = logging.getLogger("tasker.worker")
 
@@ -51,7 +51,7 @@ class Janitor:
 
     def __init__(
         self,
-        store: Store,
+        store: WorkerStore,
         cache: TaskCache,
         lease: WorkerLease,
         reporter: Reporter,

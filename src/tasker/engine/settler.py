@@ -21,7 +21,7 @@ from tasker.model import (
     TaskId,
     failed,
 )
-from tasker.store.protocol import Store
+from tasker.store.protocol import WorkerStore
 
 MOST = 500  #: outcomes in one settlement
 BYTES = 8 << 20  #: of results in one settlement, where it has more than one outcome
@@ -60,7 +60,7 @@ class Settler:
 
     def __init__(
         self,
-        store: Store,
+        store: WorkerStore,
         lease: WorkerLease,
         slots: Slots,
         cache: TaskCache,

@@ -17,7 +17,7 @@ from tasker.model import (
     TemplateId,
     TemplateName,
 )
-from tasker.store.protocol import Store
+from tasker.store.protocol import WorkerStore
 
 
 class CompiledTemplate:
@@ -78,7 +78,7 @@ class TaskCache:
     """Keeps tasks up to a number of bytes."""
 
     def __init__(
-        self, store: Store, handlers: Handlers, *, environment: str | None, limit: int
+        self, store: WorkerStore, handlers: Handlers, *, environment: str | None, limit: int
     ) -> None:
         self._store = store
         self._handlers = handlers

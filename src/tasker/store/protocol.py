@@ -1,10 +1,9 @@
-"""What a store must do. The docstrings say what each call means; the suite in
-`tasker.testing.store_suite` proves it for every store.
+"""The store's interface. The docstrings define each call; the suite in
+`tasker.testing.store_suite` checks them on every store.
 
-A call is one transaction: it happens wholly or not at all, and what it returned is
-durable. Stores keep JSON as text and never look into it. Times that decide anything
-(leases, `run_at`, deadlines) are read from the store's own clock, so the clocks of
-workers need not agree.
+A call is one transaction: it happens completely or not at all, and what it returns is
+durable. Stores keep JSON as text and never parse it. Leases, `run_at` and deadlines are
+decided by the store's own clock, so the clocks of workers need not agree.
 """
 
 import re
@@ -14,6 +13,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
+from tasker.analytics.model import Bottlenecks, Performance, Utilization, Window
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import (
     Attempt,
@@ -40,11 +40,19 @@ from tasker.model import (
     Template,
     TemplateId,
     TemplateName,
+    TemplateVersion,
     WorkerId,
     WorkerInfo,
     WorkerProcess,
 )
-from tasker.store.teams import TeamStore
+from tasker.teams.model import (
+    ApiKey,
+    ApiKeyDigest,
+    NamespaceInfo,
+    NamespacePolicy,
+    NewApiKey,
+    TeamEvent,
+)
 
 UNKNOWN_PROCESS = WorkerProcess()
 LONGEST_REASON = 10_000  #: bytes of a reason, or of an actor's name
@@ -52,19 +60,19 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Registered(NamedTuple):
-    """What `register_template` did."""
+    """The result of `register_template`."""
 
     stored: StoredTemplate
-    created: bool  #: False: the same content was there already
+    created: bool  #: False if the same content existed already
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditNote:
-    """Who does something, and why: it goes into the audit.
+    """The actor and the reason of a change, for the audit.
 
     Raises:
-        InvalidInput: One of them contains what databases refuse: a NUL, a lone surrogate.
-        TooLarge: One of them is longer than any reason.
+        InvalidInput: One contains a NUL character or an unpaired surrogate.
+        TooLarge: One is longer than `LONGEST_REASON`.
     """
 
     actor: str = "unknown"
@@ -74,72 +82,18 @@ class AuditNote:
         for name, text in (("actor", self.actor), ("reason", self.reason)):
             if _UNSTORABLE.search(text):
                 raise InvalidInput(
-                    f"the {name} contains a NUL character or half a character", path=f"$.{name}"
+                    f"the {name} contains a NUL character or an unpaired surrogate",
+                    path=f"$.{name}",
                 )
             if (size := len(text.encode())) > LONGEST_REASON:
                 raise TooLarge(f"the {name}", size, LONGEST_REASON)
 
 
-class Store(TeamStore, Protocol):
-    """Holds all truth. Used from one event loop; open it with `tasker.store.open_store`."""
-
-    url: str
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-    # ------------------------------------------------------------------ schema
-
-    async def schema_status(self) -> SchemaStatus:
-        """Tell how far the schema is, without changing it."""
-        ...
-
-    async def upgrade(self) -> SchemaStatus:
-        """Apply the migrations that are missing, each in a transaction. Safe to repeat."""
-        ...
-
-    # --------------------------------------------------------------- templates
-
-    async def register_template(
-        self, template: Template, *, registered_by: str, replace: bool = False
-    ) -> Registered:
-        """Keep a template under its namespace, name and version.
-
-        The same content again is a no-op, and keeps its status. With `replace`, other
-        content takes the version over for tasks created from now on; existing tasks keep
-        theirs. Where the namespace's policy requires approval, new content is kept as
-        pending_review, and takes tasks (and the place of what it replaces) when it was
-        approved. Content that was rejected stands in nobody's way.
-
-        Raises:
-            InvalidTemplate: It is wrong, as only one that was made in Python can be.
-            TaskRegistrationError: The version exists with other content; the message
-                names namespace, name, version and who registered it.
-        """
-        ...
-
-    async def template(self, name: TemplateName) -> StoredTemplate:
-        """Read the approved template of that name. Raises NotFound."""
-        ...
+class WorkerStore(Protocol):
+    """What workers and the janitor need: queues, claims, settlements, leases."""
 
     async def template_by_id(self, template_id: TemplateId) -> StoredTemplate:
         """Read a template of any status, replaced ones included. Raises NotFound."""
-        ...
-
-    async def templates(
-        self, *, namespace: str | None = None, name: str | None = None
-    ) -> list[StoredTemplate]:
-        """List approved templates by (namespace, name, registration)."""
-        ...
-
-    async def versions(self, namespace: str, name: str) -> list[str]:
-        """List the approved versions of a template, in no particular order."""
         ...
 
     async def queues(self) -> list[Queue]:
@@ -149,75 +103,13 @@ class Store(TeamStore, Protocol):
         """
         ...
 
-    # ------------------------------------------------------------------- tasks
-
-    async def create_tasks(
-        self,
-        tasks: Sequence[NewTask],
-        *,
-        worker: WorkerId | None = None,
-        queues: Collection[QueueId] = (),
-        claim_up_to: int = 0,
-        connection: Any = None,  # a driver's, whose type only its room may name
-    ) -> Created:
-        """Store tasks with all their steps, all or none.
-
-        Roots are enqueued; up to `claim_up_to` of them that wait in `queues` are
-        claimed for `worker` in the same transaction. A task whose idempotency key is
-        taken in its namespace is not created: the task that has the key is told. With
-        `connection`, one of asyncpg to the same PostgreSQL, the tasks become part of its
-        transaction: they exist, and workers are woken, when the caller commits.
-
-        Raises:
-            IdempotencyConflict: A key was used with another template or context.
-            NotFound: A template id is unknown.
-            NotApproved: A template takes no new tasks. A task that its key finds is told
-                all the same.
-        """
-        ...
-
     async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
-        """Read what workers must know of tasks, in no particular order."""
+        """Read the inputs of tasks for workers, in no particular order."""
         ...
 
     async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
-        """Read results of done steps; those that are not done are left out."""
+        """Read the results of done steps; others are left out."""
         ...
-
-    async def get_task(self, task_id: TaskId) -> Task:
-        """Read a task. Raises NotFound."""
-        ...
-
-    async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
-        """Read the task that was created under a key."""
-        ...
-
-    async def list_tasks(
-        self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
-    ) -> list[Task]:
-        """List tasks, newest first, that are older than `after`.
-
-        Raises: NotFound (`after` or the filter's parent is no id at all).
-        """
-        ...
-
-    async def list_steps(
-        self, task_id: TaskId, *, after: int = 0, limit: int | None = None
-    ) -> list[Step]:
-        """List steps by number, beyond `after`. Raises NotFound for an unknown task."""
-        ...
-
-    async def history(
-        self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
-    ) -> list[Attempt]:
-        """List the attempts that ended, oldest first. Raises NotFound."""
-        ...
-
-    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
-        """List what operators did to a task, oldest first. Raises NotFound."""
-        ...
-
-    # ---------------------------------------------------------------- hot path
 
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
         """Lease up to `limit` due steps to a worker.
@@ -262,11 +154,9 @@ class Store(TeamStore, Protocol):
         """Let a step wait for another task, without a worker; False when the claim is lost.
 
         The attempt ends, and counts for nothing. When that task ends, or if it has ended
-        already, the step is enqueued anew.
+        already, the step is enqueued again.
         """
         ...
-
-    # ----------------------------------------------------------------- workers
 
     async def register_worker(
         self,
@@ -290,61 +180,136 @@ class Store(TeamStore, Protocol):
             cancelled, an operator acted on the step.
 
         Raises:
-            LeaseLost: It had expired; everything held is lost. Register anew.
+            LeaseLost: It had expired; everything held is lost. Register again.
         """
         ...
 
     async def held(self, worker: WorkerId) -> list[Claim]:
-        """List what the store says the worker holds; to compare after a lost reply."""
+        """List the claims that a worker holds, to compare after a lost reply."""
         ...
 
     async def retire_worker(self, worker: WorkerId) -> None:
-        """End a worker's lease. What it still holds is lost to it."""
-        ...
-
-    async def list_workers(self) -> list[WorkerInfo]:
-        """List workers whose lease holds, or expired less than a day ago; newest first."""
+        """End a worker's lease. Its claims are lost."""
         ...
 
     async def wait_for_work(self, timeout: float) -> None:
         """Wait until work may have come for this process, at most `timeout` seconds.
 
-        A hint, no more: it may return early, and may miss what other processes did.
+        Only a hint: it may return early, and may miss the work of other processes.
         """
         ...
 
     async def wait_for_revocation(self, timeout: float) -> None:
-        """Wait until something that a worker holds may have been taken from it.
+        """Wait until a claim of this process may have been revoked.
 
-        A hint as well; `renew` tells the truth.
+        Only a hint: `renew` decides.
         """
         ...
-
-    # ----------------------------------------------------------------- janitor
 
     async def expired(self, limit: int) -> list[ExpiredAttempt]:
         """List attempts whose worker's lease expired. Settle them as `lost` or failed."""
         ...
 
     async def sweep(self) -> list[TaskEnd]:
-        """End tasks past their deadline, and failed ones of which nothing can run.
+        """End tasks past their deadline, and failed tasks without a step that can run.
 
-        At most 100 of the former; the next sweep ends others.
+        At most 100 of the former; the next sweep continues.
         """
         ...
 
-    async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:
-        """Delete up to `limit` tasks that ended before then; tell how many.
 
-        Workers that were gone before then go with them.
+class TaskStore(Protocol):
+    """Templates, and creating and reading tasks."""
+
+    async def register_template(
+        self, template: Template, *, registered_by: str, replace: bool = False
+    ) -> Registered:
+        """Keep a template under its namespace, name and version.
+
+        The same content again is a no-op, and keeps its status. With `replace`, other
+        content takes the version over for tasks created from now on; existing tasks keep
+        theirs. Where the namespace's policy requires approval, new content is kept as
+        pending_review, and takes tasks (and the place of what it replaces) when it was
+        approved. Rejected content is ignored.
+
+        Raises:
+            InvalidTemplate: It is invalid, as only one made in Python can be.
+            TaskRegistrationError: The version exists with other content; the message
+                names namespace, name, version and who registered it.
         """
         ...
 
-    async def prunable(self, *, ended_before: datetime) -> int:
-        """Count the tasks that ended before then."""
+    async def template(self, name: TemplateName) -> StoredTemplate:
+        """Read the approved template of that name. Raises NotFound."""
         ...
 
-    # --------------------------------------------------------------- operators
+    async def templates(
+        self, *, namespace: str | None = None, name: str | None = None
+    ) -> list[StoredTemplate]:
+        """List approved templates by (namespace, name, registration)."""
+        ...
+
+    async def versions(self, namespace: str, name: str) -> list[str]:
+        """List the approved versions of a template, in no particular order."""
+        ...
+
+    async def create_tasks(
+        self,
+        tasks: Sequence[NewTask],
+        *,
+        worker: WorkerId | None = None,
+        queues: Collection[QueueId] = (),
+        claim_up_to: int = 0,
+        connection: Any = None,  # a driver's, whose type only its room may name
+    ) -> Created:
+        """Store tasks with all their steps, all or none.
+
+        Roots are enqueued; up to `claim_up_to` of them that wait in `queues` are
+        claimed for `worker` in the same transaction. A task whose idempotency key is
+        taken in its namespace is not created: the holder of the key is returned. With
+        `connection`, one of asyncpg to the same PostgreSQL, the tasks become part of its
+        transaction: they exist, and workers are woken, when the caller commits.
+
+        Raises:
+            IdempotencyConflict: A key was used with another template or context.
+            NotFound: A template id is unknown.
+            NotApproved: A template takes no new tasks. The holder of a key is returned all
+                the same.
+        """
+        ...
+
+    async def get_task(self, task_id: TaskId) -> Task:
+        """Read a task. Raises NotFound."""
+        ...
+
+    async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
+        """Read the task that was created under a key."""
+        ...
+
+    async def list_tasks(
+        self, filter: TaskFilter, *, after: TaskId | None = None, limit: int = 25
+    ) -> list[Task]:
+        """List tasks, newest first, that are older than `after`.
+
+        Raises: NotFound (`after` or the filter's parent is not an id).
+        """
+        ...
+
+    async def list_steps(
+        self, task_id: TaskId, *, after: int = 0, limit: int | None = None
+    ) -> list[Step]:
+        """List steps by number, beyond `after`. Raises NotFound for an unknown task."""
+        ...
+
+    async def history(
+        self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
+    ) -> list[Attempt]:
+        """List the attempts that ended, oldest first. Raises NotFound."""
+        ...
+
+
+class OperatorStore(Protocol):
+    """What operators do to tasks, and the data they look after."""
 
     async def cancel_task(self, task_id: TaskId, act: AuditNote) -> Task:
         """End an open task as cancelled. Its running attempts may not settle any more.
@@ -361,10 +326,10 @@ class Store(TeamStore, Protocol):
         steps: Collection[int] | None = None,
         counted_attempts: Mapping[int, int] | None = None,
     ) -> Task:
-        """Enqueue failed steps anew, and reopen their task.
+        """Enqueue failed steps again, and reopen their task.
 
-        Of a task that missed its deadline, what the deadline cancelled may run as well,
-        and the deadline is lifted.
+        Of a task that missed its deadline, the steps cancelled by it may run as well, and
+        the deadline is lifted.
 
         Args:
             task_id: The task.
@@ -396,8 +361,190 @@ class Store(TeamStore, Protocol):
         ...
 
     async def resolve_task(self, task_id: TaskId, act: AuditNote) -> Task:
-        """Declare a failed task done: it ends as resolved_manually, its open steps skipped.
+        """Declare a failed task done: it ends as resolved_manually, its open steps as skipped.
 
         Raises: NotFound, WrongState (it did not fail).
         """
+        ...
+
+    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
+        """List the operators' actions on a task, oldest first. Raises NotFound."""
+        ...
+
+    async def list_workers(self) -> list[WorkerInfo]:
+        """List workers whose lease holds, or expired less than a day ago; newest first."""
+        ...
+
+    async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:
+        """Delete up to `limit` tasks that ended before then; return how many.
+
+        Workers that were gone before then go with them.
+        """
+        ...
+
+    async def prunable(self, *, ended_before: datetime) -> int:
+        """Count the tasks that ended before then."""
+        ...
+
+
+class TeamStore(Protocol):
+    """Namespaces and their policies, decisions about template versions, API keys, their audit."""
+
+    async def namespaces(self) -> list[NamespaceInfo]:
+        """List namespaces that have a policy or a template, and `default`, by name."""
+        ...
+
+    async def policy(self, namespace: str) -> NamespacePolicy | None:
+        """Read the policy of a namespace; None if it has none."""
+        ...
+
+    async def put_policy(self, policy: NamespacePolicy, act: AuditNote) -> NamespacePolicy:
+        """Declare the policy of a namespace, in place of the one it had.
+
+        The same policy again is a no-op, and no entry of the audit. Template versions
+        keep the status they have: a new requirement of approval applies to versions
+        registered from now on, and pending versions stay pending.
+
+        Raises:
+            InvalidInput: A name or an address is malformed, or an approval is required without
+                approvers.
+        """
+        ...
+
+    async def decide_template(
+        self, name: TemplateName, *, approve: bool, act: AuditNote
+    ) -> TemplateVersion:
+        """Approve or reject the version that waits for approval.
+
+        Once approved, it takes new tasks, in place of the version's former content. Nobody
+        approves their own registration; rejecting it withdraws it. If the namespace's policy
+        no longer requires approval, anybody may decide.
+
+        Raises:
+            NotFound: The name is unknown.
+            WrongState: No version is pending.
+            NotAnApprover: Somebody else must decide.
+            InvalidInput: A rejection without a reason.
+        """
+        ...
+
+    async def retire_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
+        """Take an approved version out of use: it gets no new tasks, and its tasks run on.
+
+        Raises: NotFound, WrongState.
+        """
+        ...
+
+    async def restore_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
+        """Take a retired version into use again. Raises: NotFound, WrongState."""
+        ...
+
+    async def template_statuses(
+        self, *, namespace: str | None = None, name: str | None = None
+    ) -> list[TemplateVersion]:
+        """List template versions of every status by (namespace, name, registration).
+
+        A version appears several times if it has rejected content, or pending content beside
+        the current one.
+        """
+        ...
+
+    async def team_audit(
+        self,
+        *,
+        namespace: str | None = None,
+        visible: Collection[str] | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[TeamEvent]:
+        """List changes of policies, template versions and API keys.
+
+        Args:
+            namespace: Only its entries; None: all, those of API keys included.
+            visible: Only entries of these namespaces; None: all.
+            after: Only entries older than the one of that id.
+            limit: The most entries.
+
+        Returns:
+            Newest first.
+        """
+        ...
+
+    async def add_api_key(self, key: NewApiKey, act: AuditNote) -> ApiKey:
+        """Keep an API key. A store never gets its secret, only the hash.
+
+        Raises:
+            InvalidInput: A field cannot be stored, or a namespace is malformed.
+        """
+        ...
+
+    async def find_api_key(self, prefix: str) -> ApiKeyDigest | None:
+        """Read the key of a prefix and its digest, also if revoked or expired."""
+        ...
+
+    async def list_api_keys(self) -> list[ApiKey]:
+        """List all keys, newest first, revoked ones included."""
+        ...
+
+    async def revoke_api_key(self, prefix: str, act: AuditNote) -> ApiKey:
+        """Revoke a key for good. Raises: NotFound, WrongState (it is revoked)."""
+        ...
+
+    async def touch_api_key(self, prefix: str) -> None:
+        """Record the use of a key; writes at most once a minute."""
+        ...
+
+
+class AnalyticsStore(Protocol):
+    """How work went lately."""
+
+    async def performance(self, window: Window) -> Performance:
+        """Return how the tasks of a window fared.
+
+        At most the newest tasks and attempts within the bounds of `tasker.analytics.model` are
+        read. It never blocks workers: one analysis at a time reads from a snapshot, with a
+        time limit.
+
+        Raises:
+            StoreUnavailable: It took too long.
+        """
+        ...
+
+    async def bottlenecks(
+        self, window: Window, *, limit: int = 10, min_executions: int = 3
+    ) -> Bottlenecks:
+        """Return what delays the tasks of a window; bounded as `performance`.
+
+        Args:
+            window: Which tasks.
+            limit: The most entries of each list.
+            min_executions: Steps and templates that ran less often are left out.
+        """
+        ...
+
+    async def backlog(self) -> Utilization:
+        """Count the steps that are due now, due later, and running."""
+        ...
+
+
+class Store(WorkerStore, TaskStore, OperatorStore, TeamStore, AnalyticsStore, Protocol):
+    """Holds all truth. Used from one event loop; open it with `tasker.store.open_store`."""
+
+    url: str
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    async def schema_status(self) -> SchemaStatus:
+        """Return the version of the schema, without changing it."""
+        ...
+
+    async def upgrade(self) -> SchemaStatus:
+        """Apply missing migrations, each in a transaction. Safe to repeat."""
         ...

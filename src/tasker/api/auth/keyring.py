@@ -9,7 +9,7 @@ from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
 from tasker.api.auth.ttl_cache import Clock, TTLCache
 from tasker.errors import StoreError
-from tasker.store.protocol import Store
+from tasker.store.protocol import TeamStore
 from tasker.teams.api_keys import digest_of, parse_key, verify
 from tasker.teams.model import ALL_NAMESPACES, ApiKey, ApiKeyDigest
 from tasker.teams.permissions import ADMIN, Permission, meant
@@ -32,7 +32,7 @@ class KeyRing:
 
     def __init__(
         self,
-        store: Store,
+        store: TeamStore,
         roles: Mapping[str, frozenset[Permission]],
         *,
         seconds: float,

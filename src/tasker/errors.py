@@ -275,12 +275,31 @@ class AttemptCancelled(TaskerError):
 
 
 class TaskFailed(TaskerError):
-    """A task that was waited for ended in `error` or `cancelled`; `task` is that task."""
+    """A task that was waited for ended in `error` or `cancelled`.
+
+    Attributes:
+        task: That task; its `failure` has the step that failed, with type, message and code of
+            its error.
+        details: The same facts as JSON, kept with the error of a step that waited for the task.
+    """
 
     code = "task_failed"
 
-    def __init__(self, message: str, task: "Task") -> None:
-        super().__init__(message)
+    def __init__(self, task: "Task") -> None:
+        failure = task.failure
+        reason = (task.error or {}).get("message")
+        self.details: dict[str, str | None] = {"task_id": task.id, "template": str(task.template)}
+        if failure is not None:
+            code = f" ({failure.code})" if failure.code else ""
+            reason = f"step {failure.step!r} failed: {failure.type}: {failure.message}{code}"
+            self.details |= {
+                "step": failure.step,
+                "type": failure.type,
+                "message": failure.message,
+                "code": failure.code,
+            }
+        ended = f"task {task.id} of {task.template} ended as {task.status}"
+        super().__init__(f"{ended}: {reason}" if reason else ended)
         self.task = task
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, NewType, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, NewType, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
@@ -18,6 +18,7 @@ else:
     Json = Any  # type readers such as pydantic recurse into a recursive alias without end
 
 JsonObject: TypeAlias = Mapping[str, Json]
+T = TypeVar("T")
 
 JsonText = NewType("JsonText", str)
 """A JSON value as its text, the form in which stores keep contexts, results and errors."""
@@ -381,8 +382,18 @@ class StepCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The first step of a task that failed for good, and its error."""
+
+    step: str
+    type: str  #: name of the exception's class
+    message: str
+    code: str | None  #: as the handler gave it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One submission of a template, as read from a store."""
+    """One submission of a template."""
 
     id: TaskId
     template: TemplateName
@@ -400,11 +411,29 @@ class Task:
     error: JsonObject | None
     counts: StepCounts
     created: bool = True
-    """False where an idempotency key found this task instead of making it."""
+    """False if an idempotency key led to this task instead of creating one."""
+
+    result: Json = None
+    """The result of its only last step, or the results of several by their names; None until it
+    is complete, and in lists."""
+
+    failure: Failure | None = None
+    """None unless a step failed for good, and in lists."""
 
     @property
     def ended(self) -> bool:
         return self.status in TASK_ENDED
+
+    def result_as(self, type: type[T]) -> T:  # noqa: A002 - it is the result's type
+        """Return the result as a pydantic model, dataclass, typed dict or any other type.
+
+        Raises:
+            pydantic.ValidationError: The result does not have that type, as that of a task
+                which is not complete.
+        """
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(type).validate_python(self.result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

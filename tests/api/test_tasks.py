@@ -292,6 +292,20 @@ async def test_a_task_has_the_result_of_its_last_step(api: ApiClient) -> None:
     assert {"one": "C", "two": {"c": "C", "d": "D"}} == results
 
 
+async def test_a_failed_task_names_the_step_and_its_error(api: ApiClient) -> None:
+    task = await api.create("shop.broken")
+    async with api.worker():
+        failed = await api.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})
+
+    assert {
+        "step": "fail",
+        "type": "PermanentError",
+        "message": "the till is locked",
+        "code": "LOCKED",
+    } == failed["failure"]
+    assert failed == await api.read(f"/v1/tasks/{task['id']}")
+
+
 # ----------------------------------------------------------------------- acting
 
 

@@ -1,9 +1,11 @@
 """What a client promises, proven of each: over a store, over an application, over a server."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from pydantic import ValidationError
 from tests.client.conftest import Scene
 
 from tasker import Client, TaskRequest, Template
@@ -22,6 +24,7 @@ from tasker.errors import (
 )
 from tasker.model import (
     AttemptOutcome,
+    Failure,
     StepCounts,
     StepSpec,
     StepStatus,
@@ -55,6 +58,14 @@ PAYMENT = Template(
     version="1.0.0",
     steps=(StepSpec(name="refuse"), StepSpec(name="after", dependencies=("refuse",))),
 )
+
+
+@dataclass(frozen=True)
+class Shout:
+    """A result as its reader wants it."""
+
+    text: str
+    at: date
 
 
 async def registered(scene: Scene) -> Client:
@@ -180,7 +191,7 @@ async def test_tasks_are_created_all_or_none(scene: Scene) -> None:
 
 async def test_a_task_runs_to_its_end(scene: Scene) -> None:
     """
-    `run` tells the task that ended; steps, history and results are there to be read.
+    `run` returns the ended task with its result; steps and history can be read.
     """
     client = await registered(scene)
 
@@ -188,7 +199,12 @@ async def test_a_task_runs_to_its_end(scene: Scene) -> None:
         task = await client.run("hello.greeting", {"name": "Ann"}, timeout=SOON)
 
     steps, history = await client.steps(task.id), await client.history(task.id)
-    assert (TaskStatus.COMPLETE, 2) == (task.status, task.counts.complete)
+    assert (TaskStatus.COMPLETE, 2, "HELLO ANN") == (
+        task.status,
+        task.counts.complete,
+        task.result,
+    )
+    assert task == await client.get(task.id)
     assert [StepStatus.COMPLETE, StepStatus.COMPLETE] == [step.status for step in steps]
     assert [{"greeting": "Hello Ann"}, "HELLO ANN"] == [step.result for step in steps]
     assert [("greet", 1, AttemptOutcome.COMPLETE), ("shout", 1, AttemptOutcome.COMPLETE)] == [
@@ -197,22 +213,41 @@ async def test_a_task_runs_to_its_end(scene: Scene) -> None:
     assert history[1:] == await client.history(task.id, step="shout")
 
 
-async def test_waiting_tells_failures_and_ends_in_time(scene: Scene) -> None:
+async def test_a_wait_raises_failures_and_ends_in_time(scene: Scene) -> None:
     client = await registered(scene)
     task = await client.create_task("hello.payment")
 
     with pytest.raises(WaitTimeout, match=f"task {task.id} is still pending"):
         await client.wait(task.id, timeout=timedelta(seconds=0.05))
     async with scene.worker():
-        with pytest.raises(TaskFailed, match="ended as error: 1 step failed") as caught:
+        with pytest.raises(TaskFailed, match="the card was declined") as caught:
             await client.wait(task.id, timeout=SOON)
 
-    assert TaskStatus.ERROR is caught.value.task.status
-    failed = (await client.steps(task.id))[0]
-    assert ("DECLINED", "the card was declined") == (
-        (failed.error or {}).get("code"),
-        (failed.error or {}).get("message"),
+    failed = caught.value.task
+    assert TaskStatus.ERROR is failed.status
+    assert (
+        Failure(
+            step="refuse", type="PermanentError", message="the card was declined", code="DECLINED"
+        )
+        == failed.failure
     )
+    assert failed == await client.get(task.id)
+    assert (
+        f"task {task.id} of hello.payment@1.0.0 ended as error:"
+        " step 'refuse' failed: PermanentError: the card was declined (DECLINED)"
+    ) == str(caught.value)
+
+
+async def test_a_result_is_read_as_a_type(scene: Scene) -> None:
+    client = await registered(scene)
+    task = await client.create_task("hello.greeting", {"name": "Ann"})
+
+    await client.complete(task.id, "greet", {"greeting": "Hi"})
+    completed = await client.complete(task.id, "shout", {"text": "HI", "at": "2026-01-01"})
+
+    assert Shout(text="HI", at=date(2026, 1, 1)) == completed.result_as(Shout)
+    with pytest.raises(ValidationError):
+        task.result_as(Shout)
 
 
 async def test_many_may_wait_for_one_task(scene: Scene) -> None:
@@ -235,7 +270,8 @@ async def test_an_operator_brings_a_failed_task_to_its_end(scene: Scene) -> None
     async with scene.worker():
         with pytest.raises(TaskFailed):
             await client.wait(task.id, timeout=SOON)
-        retried = await client.retry(task.id, steps=["refuse"], reason="the bank is back")
+    retried = await client.retry(task.id, steps=["refuse"], reason="the bank is back")
+    async with scene.worker():
         with pytest.raises(TaskFailed):
             await client.wait(task.id, timeout=SOON)
 

@@ -102,10 +102,10 @@ async def test_what_is_not_found_is_told_with_what_there_is(
     ("options", "path"),
     [({"namespace": "other"}, "$.namespace"), ({"version": "2.0.0"}, "$.version")],
 )
-async def test_what_is_said_twice_must_agree(
+async def test_a_reference_given_twice_must_agree(
     client: LocalClient, options: dict[str, Any], path: str
 ) -> None:
-    with pytest.raises(InvalidInput, match="said twice") as refused:
+    with pytest.raises(InvalidInput, match="given twice") as refused:
         await client.create_task("hello.greeting@1.0.0", **options)
 
     assert path == refused.value.path
@@ -143,7 +143,7 @@ async def test_names_asked_for_are_not_remembered_without_end(
     for patch in range(50):
         await client.create_task(f"hello.greeting@>=1.0.{patch},<2")
 
-    assert len(client.catalogue._found) <= 20
+    assert len(client.template_cache._by_name) <= 20
 
 
 # ----------------------------------------------------------------------------- inputs
@@ -184,7 +184,7 @@ async def test_an_input_that_does_not_fit_may_be_warned_of(
     task = await client.create_task("hello.strict", {"name": 5})
 
     assert {"name": 5, "polite": True} == task.context
-    assert "input_does_not_fit" in caplog.messages
+    assert "input_schema_mismatch" in caplog.messages
 
 
 async def test_schemas_of_inputs_may_be_off(store: Store, caplog: pytest.LogCaptureFixture) -> None:
@@ -192,7 +192,7 @@ async def test_schemas_of_inputs_may_be_off(store: Store, caplog: pytest.LogCapt
     task = await client.create_task("hello.strict", {"name": 5})
 
     assert {"name": 5} == task.context
-    assert "input_does_not_fit" not in caplog.messages
+    assert "input_schema_mismatch" not in caplog.messages
 
 
 @pytest.mark.parametrize("context", [[1], "text", 5, True])

@@ -4,7 +4,16 @@ from datetime import timedelta
 
 import pytest
 
-from tasker import Context, LocalClient, TaskStatus, Template, Worker, open_store
+from tasker import (
+    Context,
+    LocalClient,
+    PermanentError,
+    Retry,
+    TaskStatus,
+    Template,
+    Worker,
+    open_store,
+)
 from tasker.config import WorkerSettings
 from tasker.errors import TaskFailed
 from tasker.events import Event, StepWaiting
@@ -139,3 +148,46 @@ async def test_a_cancelled_child_fails_its_parent(url: str) -> None:
 
     assert TaskStatus.COMPLETE == task.status
     assert ["cancelled"] == seen
+
+
+async def test_a_parents_step_carries_the_cause_of_its_childs_failure(url: str) -> None:
+    """
+    Step, type, message and code, in its text and as details.
+    """
+
+    async def parent(context: Context) -> None:
+        await context.client.run("n.child", {})
+
+    def child() -> None:
+        raise PermanentError("the card was declined", code="DECLINED")
+
+    own = Template(
+        namespace="n",
+        name="parent",
+        version="1.0.0",
+        steps=(StepSpec(name="parent", retry=Retry(retryable=False)),),
+    )
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(
+            store,
+            [{"parent": parent, "child": child}],
+            templates=[own, template("child")],
+        ) as worker,
+    ):
+        with pytest.raises(TaskFailed, match="step 'child' failed"):
+            await worker.client.run("n.parent", timeout=SOON)
+        tasks = {task.template.name: task for task in await worker.client.tasks()}
+        [step] = await worker.client.steps(tasks["parent"].id)
+
+    assert step.error is not None
+    assert ("TaskFailed", "task_failed") == (step.error["type"], step.error["code"])
+    assert {
+        "task_id": tasks["child"].id,
+        "template": "n.child@1.0.0",
+        "step": "child",
+        "type": "PermanentError",
+        "message": "the card was declined",
+        "code": "DECLINED",
+    } == step.error["details"]
+    assert "PermanentError: the card was declined (DECLINED)" in str(step.error["message"])

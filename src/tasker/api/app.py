@@ -123,7 +123,7 @@ def _api(
     worker: Worker | None,
 ) -> Api:
     client = LocalClient(store, actor="server", inputs=settings.inputs, claimant=worker)
-    client.catalogue.discreet = bool(rules.settings.enabled)
+    client.template_cache.discreet = bool(rules.settings.enabled)
     closing, watcher = asyncio.Event(), Watcher(store)
     if worker is not None:
         worker.observers += [metrics.observe, watcher.observe]
@@ -131,7 +131,7 @@ def _api(
         store=store,
         settings=settings,
         client=client,
-        templates=client.catalogue,
+        templates=client.template_cache,
         watcher=watcher,
         authorizer=Authorizer(store, rules),
         rate_limits=RateLimits(settings.rate, settings.burst),

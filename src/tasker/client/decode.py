@@ -1,9 +1,10 @@
-"""Values of the model from the JSON of the API, and errors from its problems."""
+"""Reads values of the model from the JSON of the API, and errors from its problems."""
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
 
 from tasker.errors import (
     Forbidden,
@@ -29,148 +30,64 @@ from tasker.errors import (
 )
 from tasker.model import (
     Attempt,
-    AttemptOutcome,
     AuditEntry,
     Step,
-    StepCounts,
     StepStatus,
     StoredTemplate,
     Task,
-    TaskId,
-    TaskStatus,
-    TemplateId,
     TemplateName,
-    TemplateStatus,
     TemplateVersion,
 )
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template import from_document
 
-Read = Mapping[str, Any]  # an object as it arrived
+JsonObject = Mapping[str, Any]  # an object of a response
 E = TypeVar("E", bound=TaskerError)
 
-
-def instant(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def maybe(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
-def task(read: Read) -> Task:
-    return Task(
-        id=TaskId(read["id"]),
-        template=name(read),
-        status=TaskStatus(read["status"]),
-        context=read["context"],
-        correlation_id=read["correlation_id"],
-        parent_id=read["parent_id"],
-        idempotency_key=read["idempotency_key"],
-        created_by=read["created_by"],
-        reason=read["reason"],
-        tags=tuple(read["tags"]),
-        created_at=instant(read["created_at"]),
-        ended_at=maybe(read["ended_at"]),
-        deadline=maybe(read["deadline"]),
-        error=read["error"],
-        counts=StepCounts(**read["counts"]),
-        created=read["created"],
-    )
+_task, _step = TypeAdapter(Task), TypeAdapter(Step)
+_version, _stored = TypeAdapter(TemplateVersion), TypeAdapter(StoredTemplate)
+attempts = TypeAdapter(list[Attempt]).validate_python
+audit = TypeAdapter(list[AuditEntry]).validate_python
+namespaces = TypeAdapter(list[NamespaceInfo]).validate_python
+namespace = TypeAdapter(NamespaceInfo).validate_python
+policy = TypeAdapter(NamespacePolicy).validate_python
+team_events = TypeAdapter(list[TeamEvent]).validate_python
 
 
-def step(read: Read) -> Step:
-    return Step(
-        task_id=TaskId(read["task_id"]),
-        no=read["no"],
-        name=read["name"],
-        status=_STORED.get(read["status"]) or StepStatus(read["status"]),
-        attempts=read["attempts"],
-        run_at=maybe(read["run_at"]),
-        claimed_at=maybe(read["claimed_at"]),
-        settled_at=maybe(read["settled_at"]),
-        worker=read["worker"],
-        result=read["result"],
-        error=read["error"],
-        checkpoint=read["checkpoint"],
-        pending_parents=read["pending_parents"],
-    )
+def task(view: JsonObject) -> Task:
+    """Read a task, whose view names its template by three fields."""
+    return _task.validate_python({**view, "template": _name(view)})
+
+
+def step(view: JsonObject) -> Step:
+    """Read a step, whose view has a status that is not stored."""
+    status = _STORED.get(view["status"], view["status"])
+    return _step.validate_python({**view, "status": status})
 
 
 _STORED = {"waiting_for_retry": StepStatus.ENQUEUED}
-"""Statuses that the API shows of steps, and under which stores keep them."""
+"""Statuses of views -> the status that stores keep."""
 
 
-def attempt(read: Read) -> Attempt:
-    return Attempt(
-        task_id=TaskId(read["task_id"]),
-        no=read["no"],
-        step=read["step"],
-        attempt=read["attempt"],
-        outcome=AttemptOutcome(read["outcome"]),
-        worker=read["worker"],
-        enqueued_at=maybe(read["enqueued_at"]),
-        claimed_at=maybe(read["claimed_at"]),
-        settled_at=instant(read["settled_at"]),
-        error=read["error"],
-    )
+def template(view: JsonObject) -> StoredTemplate:
+    """Read a template from its document."""
+    return _stored.validate_python({**view, "template": from_document(view["document"])})
 
 
-def audit(read: Read) -> AuditEntry:
-    return AuditEntry(**{**read, "at": instant(read["at"]), "task_id": TaskId(read["task_id"])})
+def version(view: JsonObject) -> TemplateVersion:
+    """Read the review of a template version, whose view names it by three fields."""
+    return _version.validate_python({**view, "name": _name(view)})
 
 
-def name(read: Read) -> TemplateName:
-    return TemplateName(read["namespace"], read["name"], read["version"])
-
-
-def template(read: Read) -> StoredTemplate:
-    return StoredTemplate(
-        id=TemplateId(read["id"]),
-        template=from_document(read["document"]),
-        registered_by=read["registered_by"],
-        registered_at=instant(read["registered_at"]),
-        status=TemplateStatus(read["status"]),
-    )
-
-
-def version(read: Read) -> TemplateVersion:
-    return TemplateVersion(
-        id=TemplateId(read["id"]),
-        name=name(read),
-        status=TemplateStatus(read["status"]),
-        registered_by=read["registered_by"],
-        registered_at=instant(read["registered_at"]),
-        decided_by=read["decided_by"],
-        decided_at=maybe(read["decided_at"]),
-        reason=read["reason"],
-    )
-
-
-def policy(read: Read) -> NamespacePolicy:
-    return NamespacePolicy(
-        **{
-            **read,
-            "approvers": tuple(read["approvers"]),
-            "updated_at": maybe(read["updated_at"]),
-        }
-    )
-
-
-def namespace(read: Read) -> NamespaceInfo:
-    found = read["policy"]
-    return NamespaceInfo(**{**read, "policy": None if found is None else policy(found)})
-
-
-def team_event(read: Read) -> TeamEvent:
-    return TeamEvent(**{**read, "at": instant(read["at"])})
+def _name(view: JsonObject) -> TemplateName:
+    return TemplateName(view["namespace"], view["name"], view["version"])
 
 
 # ----------------------------------------------------------------------- errors
 
 
-def error_of(problem: Read) -> TaskerError:
-    """Make the error that a local client would have raised."""
+def error_of(problem: JsonObject) -> TaskerError:
+    """Return the error that a local client would have raised."""
     code, detail = problem.get("code", ""), str(problem.get("detail", ""))
     make = _ERRORS.get(code)
     if make is not None:
@@ -180,12 +97,12 @@ def error_of(problem: Read) -> TaskerError:
     return Misuse(detail)
 
 
-def _plain(kind: Callable[[str], TaskerError]) -> Callable[[str, Read], TaskerError]:
+def _plain(kind: Callable[[str], TaskerError]) -> Callable[[str, JsonObject], TaskerError]:
     return lambda detail, problem: kind(detail)
 
 
-def _invalid_input(detail: str, problem: Read) -> TaskerError:
-    """Write paths as from the context, and of bulk as from the list of requests."""
+def _invalid_input(detail: str, problem: JsonObject) -> TaskerError:
+    """Return the error with paths from the context, in bulk from the list of requests."""
     faults = problem.get("errors") or [{"path": "$", "message": detail}]
     violations = [Violation(_short(fault["path"]), fault["message"]) for fault in faults]
     return InvalidInput(_short(detail), path=violations[0].path, violations=violations)
@@ -198,15 +115,15 @@ def _short(text: str) -> str:
 
 def _with_problems(
     kind: type[InvalidTemplate] | type[InvalidPolicy],
-) -> Callable[[str, Read], TaskerError]:
-    def make(detail: str, problem: Read) -> TaskerError:
+) -> Callable[[str, JsonObject], TaskerError]:
+    def make(detail: str, problem: JsonObject) -> TaskerError:
         faults = problem.get("errors") or [{"message": detail, "path": ""}]
         return kind(*(_problem(fault) for fault in faults))
 
     return make
 
 
-def _problem(fault: Read) -> Problem:
+def _problem(fault: JsonObject) -> Problem:
     path = fault["path"].removeprefix("$").removeprefix(".")
     return Problem(
         fault["message"],
@@ -218,7 +135,7 @@ def _problem(fault: Read) -> Problem:
 
 
 def _bare(kind: type[E], detail: str, **facts: Any) -> E:
-    """Make an error with the server's message, in place of one made of parts."""
+    """Return an error with the server's message instead of one composed of its parts."""
     error = kind.__new__(kind, detail)
     error.args = (detail,)
     for fact, value in facts.items():
@@ -226,7 +143,7 @@ def _bare(kind: type[E], detail: str, **facts: Any) -> E:
     return error
 
 
-def _wrong_state(detail: str, problem: Read) -> TaskerError:
+def _wrong_state(detail: str, problem: JsonObject) -> TaskerError:
     return _bare(
         WrongState,
         detail,
@@ -236,7 +153,7 @@ def _wrong_state(detail: str, problem: Read) -> TaskerError:
     )
 
 
-def _not_approved(detail: str, problem: Read) -> TaskerError:
+def _not_approved(detail: str, problem: JsonObject) -> TaskerError:
     return _bare(
         NotApproved,
         detail,
@@ -246,11 +163,11 @@ def _not_approved(detail: str, problem: Read) -> TaskerError:
     )
 
 
-def _too_large(detail: str, problem: Read) -> TaskerError:
+def _too_large(detail: str, problem: JsonObject) -> TaskerError:
     return _bare(TooLarge, detail, size=problem.get("size", 0), limit=problem.get("limit", 0))
 
 
-_ERRORS: Mapping[str, Callable[[str, Read], TaskerError]] = {
+_ERRORS: Mapping[str, Callable[[str, JsonObject], TaskerError]] = {
     "invalid_input": _invalid_input,
     "invalid_request": _invalid_input,
     "invalid_template": _with_problems(InvalidTemplate),

@@ -1,4 +1,4 @@
-"""What may be said about a new task besides its context, whichever store keeps it."""
+"""Checks of a new task's fields, for what every store can keep."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def check_names(**named: Any) -> None:
-    """Check texts that are looked up, and so are short and not empty; None: not given."""
+    """Check texts that are looked up: short and not empty; None: not given."""
     for name, value in named.items():
         if value is None:
             continue
@@ -27,14 +27,14 @@ def check_names(**named: Any) -> None:
 
 
 def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
-    """Check texts that are kept and shown; None: not given."""
+    """Check texts; None: not given."""
     for name, value in named.items():
         if value is None:
             continue
         if not isinstance(value, str):
-            raise _refused(name, f"must be a text, not {type(value).__name__}")
+            raise _refused(name, f"must be a string, not {type(value).__name__}")
         if _UNSTORABLE.search(value):
-            raise _refused(name, "contains a NUL character or half a character")
+            raise _refused(name, "contains NUL or an unpaired surrogate")
         if (size := len(value.encode())) > limit:
             raise TooLarge(name, size, limit)
 
@@ -42,21 +42,21 @@ def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
 def check_tags(tags: Any) -> None:
     """Check a sequence of names."""
     if isinstance(tags, str) or not isinstance(tags, Iterable):
-        raise _refused("tags", f"must be several texts, not {tags!r:.100}")
+        raise _refused("tags", f"must be a list of strings, not {tags!r:.100}")
     for tag in tags:
         check_names(tags=tag)
         if tag is None:
-            raise _refused("tags", "must be texts, not None")
+            raise _refused("tags", "must be strings, not None")
 
 
 def check_times(run_at: Any, deadline: Any) -> None:
-    """Check when a task may begin, and how long it may take; None: not given."""
+    """Check a start time and a deadline; None: not given."""
     if run_at is not None:
         if not isinstance(run_at, datetime) or run_at.tzinfo is None:
             raise _refused("run_at", f"must be a datetime with a time zone, not {run_at!r}")
         if not EARLIEST <= run_at <= LATEST:
-            told = f"must be in the years {EARLIEST.year} to {LATEST.year}, not {run_at}"
-            raise _refused("run_at", told)
+            message = f"must be in the years {EARLIEST.year} to {LATEST.year}, not {run_at}"
+            raise _refused("run_at", message)
     if deadline is not None:
         if not isinstance(deadline, timedelta):
             raise _refused("deadline", f"must be a timedelta, not {deadline!r}")
@@ -66,12 +66,12 @@ def check_times(run_at: Any, deadline: Any) -> None:
 
 
 def task_id(name: str, value: Any) -> str:
-    """Tell a task's id in its one spelling."""
+    """Return a task's id in its canonical form. Raises InvalidInput."""
     try:
         return str(UUID(value))
     except (ValueError, TypeError, AttributeError):
         raise _refused(name, f"must be the id of a task, not {value!r:.100}") from None
 
 
-def _refused(name: str, told: str) -> InvalidInput:
-    return InvalidInput(f"{name} {told}", path=f"$.{name}")
+def _refused(name: str, message: str) -> InvalidInput:
+    return InvalidInput(f"{name} {message}", path=f"$.{name}")

@@ -1,4 +1,4 @@
-"""The client over the API of a server: what `LocalClient` does, from anywhere."""
+"""The client of a server, over its API."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -34,22 +34,22 @@ from tasker.store.protocol import Registered
 from tasker.template import to_document
 
 _PAGE = 100
-_LONG_POLL = 25.0  #: seconds; below what proxies take for a lost connection
+_LONG_POLL = 25.0  #: seconds; below the idle timeout of common proxies
 
 
 class HttpClient(HttpTeams):
     """Implements `Client` over the API.
 
-    Creating a task always sends an idempotency key, one made up where the caller gives
-    none, so that a lost answer never leads to a second task.
+    Creating a task always sends an idempotency key, generated if the caller gives none, so that
+    a lost response never leads to a second task.
 
     Args:
         url: Of the server, as `http://127.0.0.1:8080`.
         api_key: Sent as `X-API-Key`.
         token: Sent as a bearer token.
-        timeout: Most time of one request, but of those that wait.
-        retries: How often a request is sent again when the server is away or busy.
-        transport: How requests travel; for tests, and for proxies of one's own.
+        timeout: Time limit of a request; waits are exempt.
+        retries: How often a request is repeated when the server is unreachable or busy.
+        transport: Sends requests; for tests and proxies.
     """
 
     def __init__(
@@ -103,16 +103,18 @@ class HttpClient(HttpTeams):
             template=template, context={} if context is None else context, **options
         )
         trace = {"traceparent": request.trace} if request.trace else None
-        read = await self._requests.send("POST", "/v1/tasks", body=_wanted(request), headers=trace)
+        read = await self._requests.send(
+            "POST", "/v1/tasks", body=_new_task(request), headers=trace
+        )
         return _created(read, request)
 
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         if not requests:
             return []
-        wanted = {"tasks": [_wanted(request) for request in requests]}
+        body = {"tasks": [_new_task(request) for request in requests]}
         traces = {request.trace for request in requests if request.trace}
         headers = {"traceparent": traces.pop()} if len(traces) == 1 else None
-        read = await self._requests.send("POST", "/v1/tasks/bulk", body=wanted, headers=headers)
+        read = await self._requests.send("POST", "/v1/tasks/bulk", body=body, headers=headers)
         return [
             _created(one, request) for one, request in zip(read["tasks"], requests, strict=True)
         ]
@@ -150,15 +152,15 @@ class HttpClient(HttpTeams):
         self, filter: TaskFilter | None = None, *, after: TaskId | None = None, limit: int = 25
     ) -> list[Task]:
         query = _query(filter or TaskFilter())
-        found: list[Task] = []
-        while len(found) < limit:
-            page = min(limit - len(found), _PAGE)
+        tasks: list[Task] = []
+        while len(tasks) < limit:
+            page = min(limit - len(tasks), _PAGE)
             read = await self._requests.get("/v1/tasks", **query, cursor=after, limit=page)
-            found += [decode.task(one) for one in read["tasks"]]
+            tasks += [decode.task(one) for one in read["tasks"]]
             after = read["pagination"]["next_cursor"]
             if after is None:
                 break
-        return found
+        return tasks
 
     async def steps(self, task_id: TaskId) -> list[Step]:
         return [
@@ -169,11 +171,11 @@ class HttpClient(HttpTeams):
     async def history(self, task_id: TaskId, *, step: str | None = None) -> list[Attempt]:
         within = "" if step is None else f"/steps/{_part(step)}"
         read = await self._requests.get(f"/v1/tasks/{_part(task_id)}{within}/history")
-        return [decode.attempt(one) for one in read]
+        return decode.attempts(read)
 
     async def audit(self, task_id: TaskId) -> list[AuditEntry]:
         read = await self._requests.get(f"/v1/tasks/{_part(task_id)}/audit")
-        return [decode.audit(one) for one in read]
+        return decode.audit(read)
 
     # ------------------------------------------------------------------- acting
 
@@ -241,12 +243,12 @@ class HttpClient(HttpTeams):
         return Registered(decode.template(read), read["created"])
 
 
-def _wanted(request: TaskRequest) -> dict[str, Any]:
-    """Write a task to be created. Raises InvalidInput, TooLarge."""
+def _new_task(request: TaskRequest) -> dict[str, Any]:
+    """Return the body that creates a task. Raises InvalidInput, TooLarge."""
     if not isinstance(request.context, Mapping):
         raise InvalidInput("the context must be a JSON object")
     namespace, name, version = split(request.template, request.namespace, request.version)
-    said = {
+    optional = {
         "version": version,
         "correlation_id": request.correlation_id,
         "parent_id": request.parent_id,
@@ -261,12 +263,14 @@ def _wanted(request: TaskRequest) -> dict[str, Any]:
         "idempotency_key": request.idempotency_key or f"once-{uuid4()}",
         "reason": request.reason,
         "tags": request.tags,
-        **{key: value for key, value in said.items() if value is not None},
+        **{key: value for key, value in optional.items() if value is not None},
     }
 
 
 def _created(read: Any, request: TaskRequest) -> Task:
-    """Read a created task; one found by a key of our own is new: an answer was lost."""
+    """Read a created task. With a generated key it is new: if the server had it, a response was
+    lost.
+    """
     task = decode.task(read)
     return task if request.idempotency_key else replace(task, created=True)
 

@@ -1,4 +1,4 @@
-"""What clients do for teams, over the API."""
+"""Namespaces and reviews over the API."""
 
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +20,7 @@ class HttpTeams:
 
     async def namespaces(self) -> list[NamespaceInfo]:
         read = await self._requests.get("/v1/namespaces")
-        return [decode.namespace(one) for one in read["namespaces"]]
+        return decode.namespaces(read["namespaces"])
 
     async def policy(self, namespace: str) -> NamespacePolicy | None:
         try:
@@ -66,14 +66,14 @@ class HttpTeams:
     async def team_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
     ) -> list[TeamEvent]:
-        found: list[Any] = []
-        while len(found) < limit:
-            page = min(limit - len(found), _PAGE)
+        events: list[Any] = []
+        while len(events) < limit:
+            page = min(limit - len(events), _PAGE)
             read = await self._requests.get(
                 "/v1/audit", namespace=namespace, cursor=after, limit=page
             )
-            found += read["events"]
+            events += read["events"]
             after = read["next_cursor"]
             if after is None:
                 break
-        return [decode.team_event(one) for one in found]
+        return decode.team_events(events)

@@ -1,4 +1,4 @@
-"""The client over a store of this process."""
+"""The client of a store that this process opened."""
 
 import asyncio
 import getpass
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tasker.client")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  #: seconds between looks at a task that is waited for
-_PATIENCE = 60.0  #: seconds that a store may be away while a task is waited for
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  #: seconds between reads of an awaited task
+_PATIENCE = 60.0  #: seconds that a store may be unreachable while a task is awaited
 
 
 class Origin(NamedTuple):
@@ -60,10 +60,10 @@ class Origin(NamedTuple):
 
 
 class LocalWorker(Protocol):
-    """A worker in this process, to which the roots of new tasks may go at once."""
+    """A worker in this process, which may claim the roots of new tasks at once."""
 
     async def create(self, new: NewTask, roots: int) -> Created:
-        """Create a task in the store, and take those of its `roots` for which there is room."""
+        """Create a task in the store, and claim those of its `roots` for which slots are free."""
         ...
 
 
@@ -73,12 +73,12 @@ class LocalClient(LocalTeams):
     Args:
         store: An open store.
         actor: Who acts, for the audit and as `created_by`; None: this process's user.
-        inputs: What a context that does not fit its schema leads to.
+        inputs: Whether a context that violates its schema is refused, logged or accepted.
         context_limit: Most bytes of a context.
         claimant: The worker that runs in this process.
-        origin: The attempt on whose behalf this client works: what it creates carries the
-            attempt's task as parent, its correlation id, and an idempotency key that
-            later attempts of the step come to as well.
+        origin: The attempt on whose behalf this client works: its tasks get the attempt's task
+            as parent, its correlation id, and an idempotency key that later attempts of the
+            step repeat.
         clock: Of `created_at` in what `create_task` returns.
     """
 
@@ -100,20 +100,20 @@ class LocalClient(LocalTeams):
         self._claimant = claimant
         self._origin = origin
         self._clock = clock or SystemClock()
-        self._catalogue = TemplateCache(store)
-        self._made: dict[str, int] = {}  #: tasks created for the origin, by template
+        self._templates = TemplateCache(store)
+        self._created: dict[str, int] = {}  #: tasks created for the origin, by template
 
     @property
-    def catalogue(self) -> TemplateCache:
-        """The templates that it knows; those of what `acting_as` tells are the same."""
-        return self._catalogue
+    def template_cache(self) -> TemplateCache:
+        """Its cached templates, shared with the clients that `acting_as` returns."""
+        return self._templates
 
     def on_behalf_of(self, origin: Origin) -> "LocalClient":
-        """Tell the client that a handler uses in one attempt."""
+        """Return the client that a handler uses in one attempt."""
         return self._copy(self.actor, origin)
 
     def acting_as(self, actor: str) -> "LocalClient":
-        """Tell a client by which `actor` acts: the caller of a server."""
+        """Return a client whose actions are those of `actor`, as of a server's caller."""
         return self._copy(actor, self._origin)
 
     def _copy(self, actor: str, origin: Origin | None) -> "LocalClient":
@@ -126,7 +126,7 @@ class LocalClient(LocalTeams):
             origin=origin,
             clock=self._clock,
         )
-        client._catalogue = self._catalogue
+        client._templates = self._templates
         return client
 
     # ----------------------------------------------------------------- creating
@@ -164,25 +164,27 @@ class LocalClient(LocalTeams):
     ) -> list[Task]:
         requests = [self._named(request) for request in requests]
         try:
-            return await self._created(requests, connection)
+            return await self._create_named(requests, connection)
         except (NotApproved, IdempotencyConflict):
-            self._catalogue.forget()  # a version may have been retired a moment ago
+            self._templates.forget()  # a version may have been retired a moment ago
             if connection is not None:
                 raise
-            return await self._created([await self._pinned(each) for each in requests], None)
+            return await self._create_named([await self._pinned(each) for each in requests], None)
 
-    async def _created(
+    async def _create_named(
         self,
         requests: Sequence[TaskRequest],
         connection: "asyncpg.Connection[asyncpg.Record] | None",
     ) -> list[Task]:
         news = []
-        shapes = []
+        templates = []
         for index, request in enumerate(requests):
-            shape = await self._catalogue.find(request.template, request.namespace, request.version)
-            shapes.append(shape)
+            loaded = await self._templates.find(
+                request.template, request.namespace, request.version
+            )
+            templates.append(loaded)
             try:
-                news.append(self._new(request, shape))
+                news.append(self._new(request, loaded))
             except InvalidInput as error:
                 if len(requests) == 1:
                     raise
@@ -191,26 +193,26 @@ class LocalClient(LocalTeams):
         if connection is not None:
             created = await self.store.create_tasks(news, connection=connection)
         elif claimant is not None and len(news) == 1 and news[0].run_at is None:
-            created = await claimant.create(news[0], len(shapes[0].graph.roots))
+            created = await claimant.create(news[0], len(templates[0].graph.roots))
         else:
             created = await self.store.create_tasks(news)
         now = self._clock.now()
         tasks = []
-        for new, shape, (task_id, fresh) in zip(news, shapes, created.tasks, strict=True):
-            made = shape.task(new, now)
-            tasks.append(made if fresh else await self._found(task_id, made))
+        for new, loaded, (task_id, is_new) in zip(news, templates, created.tasks, strict=True):
+            task = loaded.task(new, now)
+            tasks.append(task if is_new else await self._existing(task_id, task))
         return tasks
 
-    async def _found(self, task_id: TaskId, made: Task) -> Task:
-        """Tell the task that an idempotency key led to instead of `made`."""
+    async def _existing(self, task_id: TaskId, requested: Task) -> Task:
+        """Return the task that an idempotency key led to instead of `requested`."""
         try:
             task = await self.store.get_task(task_id)
-        except NotFound:  # made in the caller's own transaction, which nobody else sees yet
-            task = replace(made, id=task_id)
+        except NotFound:  # created in the caller's own transaction, not visible to others yet
+            task = replace(requested, id=task_id)
         return replace(task, created=False)
 
-    def _new(self, request: TaskRequest, shape: LoadedTemplate) -> NewTask:
-        template = shape.stored.template
+    def _new(self, request: TaskRequest, loaded: LoadedTemplate) -> NewTask:
+        template = loaded.stored.template
         context: Json = request.context
         if template.input_schema is not None and self._inputs is not SchemaMode.OFF:
             context = self._prepared(template, context)
@@ -220,7 +222,7 @@ class LocalClient(LocalTeams):
         origin = self._origin
         return NewTask(
             id=task_id,
-            template_id=shape.stored.id,
+            template_id=loaded.stored.id,
             context=codec.dumps(context, what="the context", limit=self._context_limit),
             correlation_id=request.correlation_id or (origin.correlation_id if origin else task_id),
             idempotency_key=request.idempotency_key,
@@ -234,39 +236,40 @@ class LocalClient(LocalTeams):
         )
 
     def _prepared(self, template: Template, context: Json) -> Json:
-        """Fill in defaults; what does not fit is an error, or a warning where that will do."""
+        """Fill in defaults and check the context: violations raise InvalidInput, or are logged."""
         if self._inputs is SchemaMode.ENFORCE or not isinstance(context, Mapping):
             return prepare_input(template, context)
         filled, violations = examine_input(template, context)
         if violations:
-            problems = "; ".join(f"{found.path}: {found.message}" for found in violations[:10])
+            problem = "; ".join(map(str, violations[:10]))
             log.warning(
-                "input_does_not_fit", extra={"template": template.full_name, "problem": problems}
+                "input_schema_mismatch",
+                extra={"template": template.full_name, "problem": problem},
             )
         return filled
 
     def _named(self, request: TaskRequest) -> TaskRequest:
-        """Give the creation a key by which another attempt of the origin finds the task."""
+        """Return the request with a key by which another attempt of the origin finds its task."""
         if self._origin is None or request.idempotency_key:
             return request
         namespace, short, _ = split(request.template, request.namespace, request.version)
         name = f"{namespace}.{short}"
-        self._made[name] = self._made.get(name, 0) + 1
-        key = f"{self._origin.task_id}:{self._origin.no}:{name}:{self._made[name]}"
+        self._created[name] = self._created.get(name, 0) + 1
+        key = f"{self._origin.task_id}:{self._origin.no}:{name}:{self._created[name]}"
         return replace(request, idempotency_key=key)
 
     async def _pinned(self, request: TaskRequest) -> TaskRequest:
-        """Ask for the version that was the right one when the request's key was used first."""
+        """Return the request for the version of the task that its key led to before."""
         namespace, name, version = split(request.template, request.namespace, request.version)
         if not request.idempotency_key:
             return request
-        found = await self.store.find_task(namespace, request.idempotency_key)
-        if found is None or found.template.name != name:
+        task = await self.store.find_task(namespace, request.idempotency_key)
+        if task is None or task.template.name != name:
             return request
-        then = found.template.version
-        if versions.latest([then], spec=version) is None:
+        before = task.template.version
+        if versions.latest([before], spec=version) is None:
             return request
-        return replace(request, template=f"{namespace}.{name}", namespace=None, version=then)
+        return replace(request, template=f"{namespace}.{name}", namespace=None, version=before)
 
     # ------------------------------------------------------------------ waiting
 
@@ -282,22 +285,22 @@ class LocalClient(LocalTeams):
         return await self.wait(task.id, timeout=timeout)
 
     async def wait(self, task_id: TaskId, *, timeout: timedelta | None = None) -> Task:
-        """See `Client.wait`. For an attempt, a wait without a timeout parks the step: it
-        holds no worker, and its handler starts anew when the task has ended.
+        """See `Client.wait`. In an attempt, a wait without a timeout parks the step: it holds no
+        worker, and its handler is called again when the task has ended.
         """
         end = time.monotonic() + timeout.total_seconds() if timeout is not None else None
         pause = _FIRST_PAUSE
-        while not (task := await self._look(task_id, end)).ended:
+        while not (task := await self._read(task_id, end)).ended:
             if self._origin is not None and end is None:
                 raise parked(task, self._origin.task_id)
             if end is not None and time.monotonic() >= end:
                 raise still_open(task, timeout or timedelta(0))
             await asyncio.sleep(min(pause, end - time.monotonic()) if end is not None else pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
-        return require_success(task)
+        return require_success(await self._with_outcome(task))
 
-    async def _look(self, task_id: TaskId, end: float | None) -> Task:
-        """Read a task that is waited for, and be patient with a store that restarts."""
+    async def _read(self, task_id: TaskId, end: float | None) -> Task:
+        """Read a task, again and again while the store restarts."""
         patience = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -310,7 +313,14 @@ class LocalClient(LocalTeams):
     # ------------------------------------------------------------------ reading
 
     async def get(self, task_id: TaskId) -> Task:
-        return await self.store.get_task(task_id)
+        return await self._with_outcome(await self.store.get_task(task_id))
+
+    async def _with_outcome(self, task: Task) -> Task:
+        """Return the task with its result or failure, if it has either."""
+        if not (task.ended or task.counts.error):
+            return task
+        loaded, steps = await self._loaded(task.id), await self.store.list_steps(task.id)
+        return loaded.with_outcome(task, steps)
 
     async def tasks(
         self, filter: TaskFilter | None = None, *, after: TaskId | None = None, limit: int = 25
@@ -321,7 +331,7 @@ class LocalClient(LocalTeams):
         return await self.store.list_steps(task_id)
 
     async def history(self, task_id: TaskId, *, step: str | None = None) -> list[Attempt]:
-        no = None if step is None else (await self._shape(task_id)).number(step)
+        no = None if step is None else (await self._loaded(task_id)).number(step)
         return await self.store.history(task_id, no=no)
 
     async def audit(self, task_id: TaskId) -> list[AuditEntry]:
@@ -330,7 +340,8 @@ class LocalClient(LocalTeams):
     # ------------------------------------------------------------------- acting
 
     async def cancel(self, task_id: TaskId, *, reason: str = "") -> Task:
-        return await self.store.cancel_task(task_id, self._act(reason))
+        task = await self.store.cancel_task(task_id, self._act(reason))
+        return await self._with_outcome(task)
 
     async def retry(
         self,
@@ -340,26 +351,30 @@ class LocalClient(LocalTeams):
         reset_attempts: bool = False,
         reason: str = "",
     ) -> Task:
-        shape = await self._shape(task_id)
-        nos = None if steps is None else [shape.number(step) for step in steps]
-        counted_attempts = {} if reset_attempts else shape.all_but_one_try()
-        return await self.store.retry_steps(
+        loaded = await self._loaded(task_id)
+        nos = None if steps is None else [loaded.number(step) for step in steps]
+        counted_attempts = {} if reset_attempts else loaded.all_but_one_attempt()
+        task = await self.store.retry_steps(
             task_id, self._act(reason), steps=nos, counted_attempts=counted_attempts
         )
+        return await self._with_outcome(task)
 
     async def resolve(
         self, task_id: TaskId, step: str | None = None, result: Json = None, *, reason: str = ""
     ) -> Task:
         if step is None:
-            return await self.store.resolve_task(task_id, self._act(reason))
+            task = await self.store.resolve_task(task_id, self._act(reason))
+            return await self._with_outcome(task)
         text = None if result is None else codec.dumps(result, what="the result")
-        no = (await self._shape(task_id)).number(step)
-        return await self.store.resolve_step(task_id, no, text, self._act(reason))
+        no = (await self._loaded(task_id)).number(step)
+        task = await self.store.resolve_step(task_id, no, text, self._act(reason))
+        return await self._with_outcome(task)
 
     async def complete(self, task_id: TaskId, step: str, result: Json, *, reason: str = "") -> Task:
         text = codec.dumps(result, what="the result")
-        no = (await self._shape(task_id)).number(step)
-        return await self.store.resolve_step(task_id, no, text, self._act(reason), complete=True)
+        no = (await self._loaded(task_id)).number(step)
+        task = await self.store.resolve_step(task_id, no, text, self._act(reason), complete=True)
+        return await self._with_outcome(task)
 
     # ---------------------------------------------------------------- templates
 
@@ -369,25 +384,26 @@ class LocalClient(LocalTeams):
         return await self.store.templates(namespace=namespace, name=name)
 
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
-        return (await self._catalogue.find(name, None, version)).stored
+        return (await self._templates.find(name, None, version)).stored
 
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
         registered = await self.store.register_template(
             template, registered_by=self.actor, replace=replace
         )
-        self._catalogue.forget()
+        self._templates.forget()
         return registered
 
-    # ----------------------------------------------------------------- inwards
+    # ------------------------------------------------------------------ private
 
     def _act(self, reason: str) -> AuditNote:
         return AuditNote(actor=self.actor, reason=reason)
 
-    async def _shape(self, task_id: TaskId) -> LoadedTemplate:
-        found = await self.store.load_tasks([operator_rules.canonical(task_id)])
-        if not found:
+    async def _loaded(self, task_id: TaskId) -> LoadedTemplate:
+        """Return a task's template. Raises NotFound."""
+        inputs = await self.store.load_tasks([operator_rules.canonical(task_id)])
+        if not inputs:
             raise operator_rules.unknown_task(task_id)
-        return await self._catalogue.shape(found[0].template_id)
+        return await self._templates.load(inputs[0].template_id)
 
 
 def _of_request(index: int, error: InvalidInput) -> InvalidInput:

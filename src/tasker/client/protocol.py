@@ -1,4 +1,4 @@
-"""Creating tasks, watching them, and acting on them: the one API for programs."""
+"""The client's protocol: creating tasks, reading them, and acting on them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,14 +26,14 @@ class TaskRequest:
     """One task to be created.
 
     Raises:
-        InvalidInput: A field holds what no store can keep; `path` tells which.
+        InvalidInput: A field has a value that no store can keep; `path` names it.
     """
 
     template: str
     """`name`, `namespace.name`, or either with `@version`; see `versions` for ranges."""
 
     context: Mapping[str, Any] = field(default_factory=dict)
-    """The task's input: a JSON object."""
+    """The task's inputs: a JSON object."""
 
     namespace: str | None = None
     version: str | None = None
@@ -51,10 +51,10 @@ class TaskRequest:
     tags: tuple[str, ...] = ()
     trace: str | None = None  #: W3C traceparent
     run_at: datetime | None = None
-    """Not before then; None: at once."""
+    """No step starts before then; None: at once."""
 
     deadline: timedelta | None = None
-    """Most time from creation to end; None: what the template says."""
+    """Time limit from creation to end; None: the template's."""
 
     def __post_init__(self) -> None:
         check_names(
@@ -71,7 +71,7 @@ class TaskRequest:
 
 
 class TaskOptions(TypedDict, total=False):
-    """The fields of `TaskRequest` that may be left out, as keyword arguments."""
+    """The optional fields of `TaskRequest` as keyword arguments."""
 
     namespace: str | None
     version: str | None
@@ -87,7 +87,7 @@ class TaskOptions(TypedDict, total=False):
 
 
 class Client(TeamClient, Protocol):
-    """What programs do with tasks, wherever the store is."""
+    """Creates tasks, reads them and acts on them, over a store or a server."""
 
     async def create_task(
         self,
@@ -98,12 +98,12 @@ class Client(TeamClient, Protocol):
         """Create one task; `options` are the other fields of `TaskRequest`.
 
         Returns:
-            The task; `created` is False where its idempotency key had made it before.
+            The task; `created` is False if its idempotency key led to an existing one.
 
         Raises:
-            NotFound: There is no such template or version.
-            NotApproved: It waits for approval, was rejected or retired.
-            InvalidInput: The context does not fit the template's schema.
+            NotFound: The template or version does not exist.
+            NotApproved: It waits for a review, was rejected or retired.
+            InvalidInput: The context violates the template's schema.
             IdempotencyConflict: The key was used with another template or context.
         """
         ...
@@ -124,17 +124,21 @@ class Client(TeamClient, Protocol):
         ...
 
     async def wait(self, task_id: TaskId, *, timeout: timedelta | None = None) -> Task:
-        """Wait until a task ends.
+        """Wait until a task is complete; return it with its `result`.
+
+        Args:
+            task_id: The task.
+            timeout: None: as long as it takes.
 
         Raises:
-            TaskFailed: It ended in error or cancelled.
-            WaitTimeout: It did not end in time; it goes on.
-            NotFound: There is no such task.
+            TaskFailed: It ended as error or cancelled.
+            WaitTimeout: It did not end in time; it continues.
+            NotFound: The task does not exist.
         """
         ...
 
     async def get(self, task_id: TaskId) -> Task:
-        """Read a task. Raises NotFound."""
+        """Return a task, with its `result` or `failure`. Raises NotFound."""
         ...
 
     async def tasks(
@@ -148,15 +152,15 @@ class Client(TeamClient, Protocol):
         ...
 
     async def history(self, task_id: TaskId, *, step: str | None = None) -> list[Attempt]:
-        """List the attempts that ended, oldest first. Raises NotFound."""
+        """List finished attempts, oldest first. Raises NotFound."""
         ...
 
     async def audit(self, task_id: TaskId) -> list[AuditEntry]:
-        """List what operators did to a task, oldest first. Raises NotFound."""
+        """List operators' actions on a task, oldest first. Raises NotFound."""
         ...
 
     async def cancel(self, task_id: TaskId, *, reason: str = "") -> Task:
-        """End an open task. Raises NotFound, WrongState."""
+        """Cancel an open task. Raises NotFound, WrongState."""
         ...
 
     async def retry(
@@ -167,15 +171,17 @@ class Client(TeamClient, Protocol):
         reset_attempts: bool = False,
         reason: str = "",
     ) -> Task:
-        """Give failed steps one more attempt, or all of theirs anew.
+        """Give failed steps another attempt.
 
         Args:
             task_id: The task.
             steps: Names; None: all that failed.
-            reset_attempts: Whether they get `max_attempts` attempts again.
+            reset_attempts: Whether they get all their attempts again instead of one more.
             reason: For the audit.
 
-        Raises: NotFound, WrongState (the task was cancelled; a step did not fail).
+        Raises:
+            NotFound: The task or a step does not exist.
+            WrongState: The task was cancelled, or a step did not fail.
         """
         ...
 
@@ -200,13 +206,13 @@ class Client(TeamClient, Protocol):
         ...
 
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
-        """Find a template by `namespace.name[@version]`: an approved one, or one that was
-        retired and is named by its exact version. Raises NotFound, NotApproved.
+        """Return a template by `namespace.name[@version]`: an approved version, or a retired one
+        by its exact number. Raises NotFound, NotApproved.
         """
         ...
 
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
-        """Register a template; where its namespace requires approval, it waits for that.
+        """Register a template version; if its namespace requires approval, it waits for a review.
         Raises TaskRegistrationError.
         """
         ...

@@ -1,4 +1,4 @@
-"""Requests to a server that may be away for a moment: sent again where that is safe."""
+"""Requests to a server, repeated where that is safe."""
 
 import random
 import time
@@ -14,17 +14,17 @@ import orjson
 from tasker.client import decode
 from tasker.errors import StoreError, StoreUnavailable
 
-_AGAIN = frozenset({429, 502, 503, 504})
-_NOT_BEGUN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_RETRIED = frozenset({429, 502, 503, 504})
+_NOT_STARTED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 
 
 class Requests:
-    """Sends requests, and reads answers.
+    """Sends requests and reads responses.
 
     Args:
-        http: Where to.
-        retries: How often a request is sent again.
+        http: A client with the server's URL.
+        retries: How often a request is repeated.
     """
 
     def __init__(self, http: httpx.AsyncClient, *, retries: int) -> None:
@@ -32,7 +32,7 @@ class Requests:
         self._retries = retries
 
     async def get(self, path: str, *, within: float | None = None, **query: Any) -> Any:
-        """Read something."""
+        """Return the JSON at a path."""
         return await self.send("GET", path, query=query, within=within)
 
     async def send(
@@ -46,85 +46,85 @@ class Requests:
         again: bool = True,
         within: float | None = None,
     ) -> Any:
-        """Send a request; tell the JSON of its answer.
+        """Send a request and return the JSON of its response.
 
         Args:
             method: GET, POST, ...
             path: Below the server's URL.
             body: Sent as JSON; None: nothing.
-            query: Parameters; those that are None are left out.
+            query: Parameters; None values are omitted.
             headers: Further headers.
-            again: Whether it does no harm to do it twice. What the server did not begin
-                is sent again in any case.
-            within: Seconds that its answer may take; None: the client's timeout.
+            again: Whether it is safe to repeat. A request that the server did not start is
+                repeated in any case.
+            within: Time limit in seconds; None: the client's timeout.
 
         Raises:
-            TaskerError: What the server said, as the error that a local client raises.
-            StoreUnavailable: It cannot be reached.
+            TaskerError: The server's problem, as the error that a local client raises.
+            StoreUnavailable: The server cannot be reached.
         """
         content = None if body is None else orjson.dumps(body, default=str)
         sent = dict(headers or {})
         if content is not None:
             sent["Content-Type"] = "application/json"
-        asked = {key: value for key, value in (query or {}).items() if value is not None}
+        params = {key: value for key, value in (query or {}).items() if value is not None}
         timeout = httpx.USE_CLIENT_DEFAULT if within is None else httpx.Timeout(within, connect=5)
         for left in range(self._retries, -1, -1):
             try:
                 response = await self._http.request(
-                    method, path, content=content, params=asked, headers=sent, timeout=timeout
+                    method, path, content=content, params=params, headers=sent, timeout=timeout
                 )
             except httpx.TransportError as error:
-                if not left or not (again or isinstance(error, _NOT_BEGUN)):
+                if not left or not (again or isinstance(error, _NOT_STARTED)):
                     why = str(error) or type(error).__name__
-                    told = f"{self._http.base_url} cannot be reached: {why}"
-                    raise StoreUnavailable(told) from error
+                    message = f"{self._http.base_url} cannot be reached: {why}"
+                    raise StoreUnavailable(message) from error
                 pause = None
             else:
                 refused = response.status_code == 429
-                if response.status_code not in _AGAIN or not left or not (again or refused):
+                if response.status_code not in _RETRIED or not left or not (again or refused):
                     return _read(response)
-                pause = _asked_pause(response)
+                pause = _retry_after(response)
             await sleep(_pause(self._retries - left) if pause is None else pause)
         raise AssertionError  # the last round returns or raises
 
 
 def _read(response: httpx.Response) -> Any:
-    """Tell the JSON of an answer. Raises TaskerError."""
+    """Return the JSON of a response. Raises TaskerError."""
     kind = response.headers.get("Content-Type", "").partition(";")[0]
     if response.is_success and kind == "application/json":
         return orjson.loads(response.content)
     if kind == "application/problem+json":
         raise decode.error_of(orjson.loads(response.content))
-    told = f"{response.request.url.copy_with(query=None)} answered {response.status_code}"
-    if response.status_code in _AGAIN:
-        raise StoreUnavailable(told)
-    raise StoreError(f"{told} with {kind or 'nothing'}, which is not the API of Tasker")
+    message = f"{response.request.url.copy_with(query=None)} answered {response.status_code}"
+    if response.status_code in _RETRIED:
+        raise StoreUnavailable(message)
+    raise StoreError(f"{message} with {kind or 'nothing'}, which is not Tasker's API")
 
 
 def _pause(tried: int) -> float:
     return random.uniform(0.5, 1) * min(_FIRST_PAUSE * 2.0**tried, _LONGEST_PAUSE)
 
 
-def _asked_pause(response: httpx.Response) -> float | None:
-    """Tell how many seconds the server asks to wait."""
-    said = response.headers.get("Retry-After", "")
-    if said.isdigit():
-        return min(float(said), _LONGEST_PAUSE)
+def _retry_after(response: httpx.Response) -> float | None:
+    """Return the seconds that the server requests to wait, or None."""
+    value = response.headers.get("Retry-After", "")
+    if value.isdigit():
+        return min(float(value), _LONGEST_PAUSE)
     try:
-        until = parsedate_to_datetime(said)
+        until = parsedate_to_datetime(value)
     except ValueError:
         return None
     return min(max((until - datetime.now(UTC)).total_seconds(), 0.0), _LONGEST_PAUSE)
 
 
 class Deadline:
-    """An end of waiting, or none."""
+    """The end of a wait, if it has one."""
 
     def __init__(self, timeout: timedelta | None) -> None:
         self._end = None if timeout is None else time.monotonic() + timeout.total_seconds()
 
     def left(self, most: float) -> float:
-        """Tell the seconds that are left, at most `most`; 0 when it is over."""
+        """Return the remaining seconds, at most `most`, at least 0."""
         if self._end is None:
             return most
         return max(min(most, self._end - time.monotonic()), 0.0)

@@ -1,4 +1,4 @@
-"""The client for code that blocks: sync handlers, scripts."""
+"""The client for blocking code: sync handlers and scripts."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class SyncClient:
-    """Six methods of a `Client` that block, for threads other than the loop's.
+    """Blocking methods of a `Client`, for threads other than the loop's.
 
     Args:
         client: Used in `loop`.

@@ -1,4 +1,4 @@
-"""What programs do for teams: a part of the `Client` protocol, and of the local client."""
+"""Namespaces and reviews: a part of the `Client` protocol, and of the local client."""
 
 from typing import Protocol
 
@@ -10,18 +10,18 @@ from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 
 
 class TeamClient(Protocol):
-    """Who owns which namespace, which template versions take tasks, and who decided so."""
+    """Methods for namespaces, their policies, and reviews of template versions."""
 
     async def namespaces(self) -> list[NamespaceInfo]:
         """List namespaces that have a policy or a template, and `default`, by name."""
         ...
 
     async def policy(self, namespace: str) -> NamespacePolicy | None:
-        """Read the policy of a namespace; None where nobody declared one."""
+        """Return the policy of a namespace, or None if none was declared."""
         ...
 
     async def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
-        """Declare the policy of a namespace, in place of the one it had. Raises InvalidInput."""
+        """Replace the policy of a namespace. Raises InvalidInput."""
         ...
 
     async def template_statuses(
@@ -31,32 +31,32 @@ class TeamClient(Protocol):
         ...
 
     async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
-        """Approve or reject the version that waits.
+        """Approve or reject a version that is pending review.
 
         Args:
             template: `namespace.name@version`, the version exact.
             approve: False: reject it; then the reason is required.
             reason: For the audit.
 
-        Raises: NotFound, WrongState (none waits), NotAnApprover, InvalidInput.
+        Raises: NotFound, WrongState (it is not pending), NotAnApprover, InvalidInput.
         """
         ...
 
     async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
-        """Take an approved version out of use; tasks that exist run on.
+        """Retire an approved version: it takes no new tasks; existing ones run on.
         Raises NotFound, WrongState.
         """
         ...
 
     async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
-        """Take a retired version into use again. Raises NotFound, WrongState."""
+        """Restore a retired version: it takes tasks again. Raises NotFound, WrongState."""
         ...
 
     async def team_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
     ) -> list[TeamEvent]:
-        """List what was done to policies, template versions and API keys, newest first;
-        only entries older than the one with the id `after`.
+        """List changes of policies, template versions and API keys, newest first; only entries
+        older than the one with the id `after`.
         """
         ...
 
@@ -65,7 +65,7 @@ class LocalTeams:
     """Implements `TeamClient` over a store."""
 
     store: Store
-    _catalogue: TemplateCache
+    _templates: TemplateCache
 
     def _act(self, reason: str) -> AuditNote:
         raise NotImplementedError
@@ -87,17 +87,17 @@ class LocalTeams:
     async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
         name, act = exact_name(template), self._act(reason)
         decided = await self.store.decide_template(name, approve=approve, act=act)
-        self._catalogue.forget()
+        self._templates.forget()
         return decided
 
     async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
         retired = await self.store.retire_template(exact_name(template), self._act(reason))
-        self._catalogue.forget()
+        self._templates.forget()
         return retired
 
     async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
         restored = await self.store.restore_template(exact_name(template), self._act(reason))
-        self._catalogue.forget()
+        self._templates.forget()
         return restored
 
     async def team_audit(
@@ -107,7 +107,7 @@ class LocalTeams:
 
 
 def exact_name(template: str) -> TemplateName:
-    """Read `namespace.name@version`; the namespace may be left out where it is `default`.
+    """Read `namespace.name@version`; without a namespace it is `default`.
 
     Raises:
         InvalidInput: The version is missing.

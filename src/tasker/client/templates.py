@@ -1,14 +1,20 @@
-"""Finding templates by name and version, without asking the store each time."""
+"""Finds templates by name and version, with a cache in front of the store."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from tasker import codec, versions
 from tasker.errors import InvalidInput, NotApproved, NotFound
 from tasker.graph import Graph
 from tasker.model import (
+    Failure,
+    Json,
     NewTask,
+    Step,
     StepCounts,
+    StepStatus,
     StoredTemplate,
     Task,
     TaskStatus,
@@ -20,9 +26,9 @@ from tasker.store.protocol import Store
 from tasker.suggest import did_you_mean
 
 DEFAULT_NAMESPACE = "default"
-_FRESH = 1.0  #: seconds for which an answer of the store is believed
-_MOST = 1000  #: names believed at a time: callers may make up ever new ranges
-_SAID_FIRST = (
+_FRESH = 1.0  #: seconds for which a name is cached
+_MOST = 1000  #: cached names: callers may send any number of ranges
+_REPORTED_FIRST = (
     TemplateStatus.APPROVED,
     TemplateStatus.PENDING_REVIEW,
     TemplateStatus.RETIRED,
@@ -31,7 +37,7 @@ _SAID_FIRST = (
 
 
 class LoadedTemplate:
-    """A stored template, and what follows from its graph."""
+    """A stored template with its graph."""
 
     def __init__(self, stored: StoredTemplate) -> None:
         self.stored = stored
@@ -40,22 +46,36 @@ class LoadedTemplate:
         self._counts = StepCounts(enqueued=roots, pending=len(stored.template.steps) - roots)
 
     def number(self, step: str) -> int:
-        """Tell a step's number. Raises NotFound."""
+        """Return a step's number. Raises NotFound."""
         no = self.graph.numbers.get(step)
         if no is None:
             known = ", ".join(self.graph.names[:20])
             raise NotFound(f"{self.stored.template.full_name} has no step {step!r}; it has {known}")
         return no
 
-    def all_but_one_try(self) -> dict[int, int]:
+    def all_but_one_attempt(self) -> dict[int, int]:
         """Return, by step, how many attempts must count as used to leave just one."""
         return {
             no: max(spec.retry.max_attempts - 1, 0)
             for no, spec in enumerate(self.stored.template.steps, start=1)
         }
 
+    def with_outcome(self, task: Task, steps: Sequence[Step]) -> Task:
+        """Return a task with its result or its failure, read from all its steps."""
+        if task.status in (TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY):
+            return replace(task, result=self._result(steps))
+        failed = [step for step in steps if step.status is StepStatus.ERROR]
+        if not failed:
+            return task
+        first = min(failed, key=lambda step: step.settled_at or task.created_at)
+        return replace(task, failure=_failure(first))
+
+    def _result(self, steps: Sequence[Step]) -> Json:
+        last = [step for step in steps if step.no in self.graph.sinks]
+        return last[0].result if len(last) == 1 else {step.name: step.result for step in last}
+
     def task(self, new: NewTask, created_at: datetime) -> Task:
-        """Tell a task as it is when it was just created."""
+        """Return a task as it is just after its creation."""
         return Task(
             id=new.id,
             template=self.stored.template.key,
@@ -75,15 +95,26 @@ class LoadedTemplate:
         )
 
 
+def _failure(step: Step) -> Failure:
+    error = step.error or {}
+    code = error.get("code")
+    return Failure(
+        step=step.name,
+        type=str(error.get("type", "")),
+        message=str(error.get("message", "")),
+        code=None if code is None else str(code),
+    )
+
+
 class TemplateCache:
-    """Templates by id, which never change, and by name, believed for a second."""
+    """Caches templates: by id, as those never change, and by name for a second."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.discreet = False
-        """Whether an error guesses only at templates of the namespace that was asked for."""
-        self._shapes: dict[TemplateId, LoadedTemplate] = {}
-        self._found: dict[tuple[str, str, str | None], tuple[float, LoadedTemplate]] = {}
+        """Whether errors suggest only templates of the requested namespace."""
+        self._by_id: dict[TemplateId, LoadedTemplate] = {}
+        self._by_name: dict[tuple[str, str, str | None], tuple[float, LoadedTemplate]] = {}
 
     async def find(self, name: str, namespace: str | None, version: str | None) -> LoadedTemplate:
         """Find the template of a name.
@@ -94,88 +125,86 @@ class TemplateCache:
             version: Exact, a range, or None for the latest release.
 
         Raises:
-            NotFound: There is none; the message tells what there is.
-            NotApproved: It waits for approval, or was rejected. One that was retired is
-                found by its exact version, so that who created a task of it comes to that
-                task again; the store refuses new ones.
-            InvalidInput: Namespace or version are said twice, and differently.
+            NotFound: There is no such template; the message lists similar ones.
+            NotApproved: It waits for a review, or was rejected. A retired version is found by
+                its exact number, so that idempotency keys still lead to its tasks; the store
+                refuses new ones.
+            InvalidInput: Namespace or version are given twice and differ.
         """
         key = split(name, namespace, version)
-        believed = self._found.get(key)
-        if believed is not None and time.monotonic() - believed[0] < _FRESH:
-            return believed[1]
-        shape = await self._look_up(*key)
-        if len(self._found) >= _MOST:
-            self._found.clear()
-        self._found[key] = (time.monotonic(), shape)
-        return shape
+        cached = self._by_name.get(key)
+        if cached is not None and time.monotonic() - cached[0] < _FRESH:
+            return cached[1]
+        loaded = await self._look_up(*key)
+        if len(self._by_name) >= _MOST:
+            self._by_name.clear()
+        self._by_name[key] = (time.monotonic(), loaded)
+        return loaded
 
-    async def shape(self, template_id: TemplateId) -> LoadedTemplate:
-        """Tell a template by its id."""
-        shape = self._shapes.get(template_id)
-        if shape is None:
+    async def load(self, template_id: TemplateId) -> LoadedTemplate:
+        """Return the template of an id."""
+        loaded = self._by_id.get(template_id)
+        if loaded is None:
             stored = await self._store.template_by_id(template_id)
-            shape = self._shapes[template_id] = LoadedTemplate(stored)
-        return shape
+            loaded = self._by_id[template_id] = LoadedTemplate(stored)
+        return loaded
 
     def forget(self) -> None:
-        """Believe no name any more."""
-        self._found.clear()
+        """Drop cached names."""
+        self._by_name.clear()
 
     async def _look_up(self, namespace: str, name: str, version: str | None) -> LoadedTemplate:
-        there = await self._store.versions(namespace, name)
-        chosen = versions.latest(there, spec=version)
+        approved = await self._store.versions(namespace, name)
+        chosen = versions.latest(approved, spec=version)
         if chosen is not None:
             stored = await self._store.template(TemplateName(namespace, name, chosen))
         else:
-            stored = await self._retired(namespace, name, version, there)
-        shape = self._shapes.get(stored.id)
-        if shape is None or shape.stored.status is not stored.status:
-            shape = self._shapes[stored.id] = LoadedTemplate(stored)
-        return shape
+            stored = await self._retired(namespace, name, version, approved)
+        loaded = self._by_id.get(stored.id)
+        if loaded is None or loaded.stored.status is not stored.status:
+            loaded = self._by_id[stored.id] = LoadedTemplate(stored)
+        return loaded
 
     async def _retired(
         self, namespace: str, name: str, version: str | None, approved: list[str]
     ) -> StoredTemplate:
-        """Tell the retired template of an exact version; raise what else there is to say."""
-        found = await self._store.template_statuses(namespace=namespace, name=name)
-        if not found:
-            hint = await self._hint(namespace, name)
-            raise NotFound(f"there is no template {namespace}.{name}{hint}")
-        chosen = versions.latest({other.name.version for other in found}, spec=version)
+        """Return a retired version by its exact number. Raises NotFound, NotApproved."""
+        known = await self._store.template_statuses(namespace=namespace, name=name)
+        if not known:
+            suggestion = await self._hint(namespace, name)
+            raise NotFound(f"there is no template {namespace}.{name}{suggestion}")
+        chosen = versions.latest({one.name.version for one in known}, spec=version)
         if chosen is None:
-            there = sorted(approved, key=versions.sort_key)
-            raise NotFound(
-                f"no version of {namespace}.{name} is {version}"
-                + (f"; there are {', '.join(there)}" if there else "")
-            )
-        meant = [other for other in found if other.name.version == chosen]
-        for other in meant:
-            if other.status is TemplateStatus.RETIRED and version == chosen:
-                return await self._store.template_by_id(other.id)
+            usable = ", ".join(sorted(approved, key=versions.sort_key))
+            hint = f"; there are {usable}" if usable else ""
+            raise NotFound(f"no version of {namespace}.{name} is {version}{hint}")
+        matches = [one for one in known if one.name.version == chosen]
+        for one in matches:
+            if one.status is TemplateStatus.RETIRED and version == chosen:
+                return await self._store.template_by_id(one.id)
         policy = await self._store.policy(namespace)
         approvers = policy.approvers if policy else ()
-        newest = min(reversed(meant), key=lambda other: _SAID_FIRST.index(other.status))
+        newest = min(reversed(matches), key=lambda one: _REPORTED_FIRST.index(one.status))
         raise NotApproved(str(newest.name), newest.status, approvers)
 
     async def _hint(self, namespace: str, name: str) -> str:
-        """Tell where a template of that name is, or one that is called nearly so."""
+        """Return a suggestion: that name in other namespaces, or a similar one."""
         within = namespace if self.discreet else None
         same = await self._store.templates(namespace=within, name=name)
-        if found := {stored.template.namespace for stored in same}:
-            return f"; did you mean {' or '.join(f'{space}.{name}' for space in sorted(found))}?"
+        if spaces := {stored.template.namespace for stored in same}:
+            return f"; did you mean {' or '.join(f'{space}.{name}' for space in sorted(spaces))}?"
         keys = [stored.template.key for stored in await self._store.templates(namespace=within)]
         return did_you_mean(f"{namespace}.{name}", [f"{key.namespace}.{key.name}" for key in keys])
 
 
 def split(name: str, namespace: str | None, version: str | None) -> tuple[str, str, str | None]:
-    """Tell (namespace, name, version) of a reference."""
+    """Return (namespace, name, version) of a reference. Raises InvalidInput."""
     name, _, pinned = name.partition("@")
     space, dot, name = name.rpartition(".")
     if dot and namespace is not None and namespace != space:
         raise InvalidInput(
-            f"the namespace is said twice: {space} and {namespace}", path="$.namespace"
+            f"the namespace is given twice: {space} and {namespace}", path="$.namespace"
         )
     if pinned and version is not None and version != pinned:
-        raise InvalidInput(f"the version is said twice: {pinned} and {version}", path="$.version")
+        raise InvalidInput(f"the version is given twice: {pinned} and {version}", path="$.version")
     return space or namespace or DEFAULT_NAMESPACE, name, pinned or version

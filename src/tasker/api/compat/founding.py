@@ -37,7 +37,7 @@ from tasker.api.headers import is_correlation_id
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import CREATES, allowed_task, created_headers, template_of_task
+from tasker.api.routes.tasks import CREATES, allowed_task, created_headers, with_steps
 from tasker.api.routing import Response, Routes
 from tasker.api.task_requests import TaskFields, create_one, template_of
 from tasker.errors import NotFound
@@ -206,7 +206,7 @@ async def list_founding_tasks(
 async def get_founding_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
-    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    task, loaded, steps = await with_steps(api, task)
     return JsonResponse(founding_task(founding_fields(task, datetime.now(UTC), loaded, steps)))
 
 

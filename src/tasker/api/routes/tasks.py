@@ -27,7 +27,7 @@ from tasker.api.views.tasks import (
 )
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
-from tasker.model import Attempt, AuditEntry, Task, TaskFilter, TaskId, TaskStatus
+from tasker.model import Attempt, AuditEntry, Step, Task, TaskFilter, TaskId, TaskStatus
 from tasker.store.operator_rules import unknown_task
 from tasker.teams.permissions import (
     TASKS_CANCEL,
@@ -214,7 +214,7 @@ async def get_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonRespo
 async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read how a task and its steps stand, without any of their data."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
-    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    task, loaded, steps = await with_steps(api, task)
     return JsonResponse(summary_view(task, loaded, steps, datetime.now(UTC)))
 
 
@@ -332,7 +332,7 @@ async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
     inputs = await api.store.load_tasks([task_id])
     if not inputs:
         raise unknown_task(task_id)
-    return await api.templates.shape(inputs[0].template_id)
+    return await api.templates.load(inputs[0].template_id)
 
 
 def acting(request: Request, api: Api) -> LocalClient:
@@ -340,7 +340,13 @@ def acting(request: Request, api: Api) -> LocalClient:
     return api.client.acting_as(request.state.principal.name)
 
 
+async def with_steps(api: Api, task: Task) -> tuple[Task, LoadedTemplate, list[Step]]:
+    """Return a task with its result or failure, its template and its steps."""
+    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    return loaded.with_outcome(task, steps), loaded, steps
+
+
 async def answer_of(api: Api, task: Task, status: int = 200) -> JsonResponse:
     """Respond with a task and its steps."""
-    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
+    task, loaded, steps = await with_steps(api, task)
     return JsonResponse(task_view(task, loaded, steps, now=datetime.now(UTC)), status)

@@ -10,7 +10,7 @@ from tasker.api.views import documented
 from tasker.api.views.steps import StepOverview, StepSummary, step_overviews, step_summary
 from tasker.client.templates import LoadedTemplate
 from tasker.derive import derive
-from tasker.model import TASK_NODE, Json, Step, StepCounts, Task, TaskStatus
+from tasker.model import Failure, Step, StepCounts, Task
 
 
 @documented
@@ -55,7 +55,9 @@ class TaskView(TaskSummary):
     """That of its only last step, or of several by their names; null until it is complete, and in
     lists."""
     error: Any
-    """Why it failed: type, message, step; null unless it did."""
+    """Why it ended as error, and the names of the failed steps; null unless it did."""
+    failure: Failure | None
+    """The first step that failed for good, and its error; null in lists."""
     created: bool
     """False if an idempotency key led to this task instead of creating one."""
     steps: list[StepOverview]
@@ -144,19 +146,12 @@ def task_view(
     return {
         **task_summary(task),
         "context": task.context,
-        "result": task_result(task, loaded, steps) if loaded else None,
+        "result": task.result,
         "error": task.error,
+        "failure": task.failure,
         "created": task.created,
         "steps": step_overviews(loaded, steps, now) if loaded else [],
     }
-
-
-def task_result(task: Task, loaded: LoadedTemplate, steps: Sequence[Step]) -> Json:
-    """Return a complete task's result: its only last step's, or those of several by name."""
-    if task.status not in (TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY):
-        return None
-    last = [step for step in steps if loaded.graph.children[step.no] == (TASK_NODE,)]
-    return last[0].result if len(last) == 1 else {step.name: step.result for step in last}
 
 
 def summary_view(

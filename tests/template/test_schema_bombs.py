@@ -1,0 +1,222 @@
+"""Schemas that are small and would cost much: refused, or checked within a limit."""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.template.problems import problems
+
+from tasker import LocalClient, Retry, SchemaMode, Template, Worker, WorkerSettings, open_store
+from tasker.codec import dumps
+from tasker.errors import InvalidInput, InvalidTemplate, TaskFailed
+from tasker.model import JsonObject, StepSpec
+from tasker.template import check_result, from_document, prepare_input
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 0.1  #: seconds that the event loop may stand still
+LEVELS = 60
+SOON = timedelta(seconds=30)
+
+
+def doubling(keyword: str, levels: int) -> JsonObject:
+    """Return a schema each of whose references leads to two of the next."""
+    steps: dict[str, Any] = {
+        f"d{level}": {keyword: [{"$ref": f"#/$defs/d{level + 1}"}] * 2} for level in range(levels)
+    }
+    return {
+        "$defs": {**steps, f"d{levels}": {"type": "string"}},
+        "properties": {"v": {"$ref": "#/$defs/d0"}},
+    }
+
+
+def chain(length: int) -> JsonObject:
+    """Return a schema of references, each of which leads to the next."""
+    steps: dict[str, Any] = {
+        f"d{no}": {"$ref": f"#/$defs/d{no + 1}", "default": 1} for no in range(length)
+    }
+    return {"$defs": {**steps, f"d{length}": {"type": "string"}}, "$ref": "#/$defs/d0"}
+
+
+#: Fits nothing, and looks at each level twice: a value of n levels costs 2**n.
+RECURSIVE: JsonObject = {
+    "anyOf": [
+        {"properties": {"a": {"$ref": "#"}}, "required": ["x"]},
+        {"properties": {"a": {"$ref": "#"}}, "required": ["y"]},
+    ]
+}
+
+
+def deep(levels: int) -> JsonObject:
+    value: JsonObject = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+def template(schema: JsonObject | None = None, result: JsonObject | None = None) -> Template:
+    return Template(
+        namespace="tests",
+        name="bomb",
+        version="1.0.0",
+        steps=(StepSpec(name="only", result_schema=result),),
+        input_schema=schema,
+    )
+
+
+def refusal(schema: JsonObject) -> str:
+    """Return why a template with this schema is refused."""
+    with pytest.raises(InvalidTemplate) as raised:
+        from_document({"name": "bomb", "steps": [{"name": "s"}], "input_schema": schema})
+    [problem] = raised.value.problems
+    return f"{problem.path}: {problem.message}"
+
+
+async def longest_pause(work: Awaitable[object]) -> float:
+    """Return the longest time for which the event loop stood still during `work`."""
+    pauses = [0.0]
+
+    async def watch() -> None:
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(0.002)
+            now = time.perf_counter()
+            pauses.append(now - last)
+            last = now
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0.01)
+    try:
+        await work
+    finally:
+        await asyncio.sleep(0.01)
+        watching.cancel()
+    return max(pauses)
+
+
+@pytest.mark.xfail(strict=True, reason="not bounded")
+@pytest.mark.parametrize("keyword", ["anyOf", "allOf", "oneOf"])
+def test_references_that_multiply_are_refused_at_registration(keyword: str) -> None:
+    assert refusal(doubling(keyword, 18)).endswith(
+        "not a JSON Schema: more than 1,000 schemas would apply to one value, references followed"
+    )
+
+
+@pytest.mark.xfail(strict=True, reason="not bounded")
+def test_a_refusal_names_the_place_of_the_schema() -> None:
+    [problem] = problems(
+        "name: a\n"
+        "steps: [{name: s}]\n"
+        "input_schema:\n"
+        "  $defs:\n"
+        "    circle:\n"
+        "      allOf: [{$ref: '#/$defs/circle'}]\n"
+    )
+
+    assert problem == ("5:5 not a JSON Schema: its references lead back to it for the same value")
+
+
+@pytest.mark.xfail(strict=True, reason="not bounded")
+@pytest.mark.parametrize("length", [101, 20_000])
+def test_long_chains_of_references_are_refused(length: int) -> None:
+    assert refusal(chain(length)).endswith("more than 100 references lead to one another")
+
+
+@pytest.mark.xfail(strict=True, reason="not bounded")
+def test_identifiers_below_the_top_are_refused() -> None:
+    """They would give references another meaning than the one that is bounded."""
+    schema: JsonObject = {"properties": {"a": {"$id": "https://x.test/y", "type": "string"}}}
+
+    assert refusal(schema) == (
+        "input_schema.properties.a.[$id]: not a JSON Schema: '$id' is allowed at the top only"
+    )
+
+
+@pytest.mark.xfail(strict=True, reason="not bounded")
+def test_patterns_are_bounded_in_number() -> None:
+    many: dict[str, Any] = {f"p{no}": {"pattern": f"a{no}"} for no in range(1_001)}
+
+    assert refusal({"properties": many}).endswith("it has more than 1,000 patterns")
+
+
+def test_ordinary_recursion_and_shared_definitions_are_accepted() -> None:
+    tree: JsonObject = {
+        "$defs": {"node": {"properties": {"kids": {"items": {"$ref": "#/$defs/node"}}}}},
+        "properties": {"left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"}},
+    }
+
+    from_document({"name": "t", "steps": [{"name": "s"}], "input_schema": tree})
+
+
+@pytest.mark.xfail(strict=True, reason="no time limit")
+async def test_a_context_that_takes_long_to_check_is_refused_and_leaves_the_loop_free() -> None:
+    async with open_store("sqlite::memory:") as store:
+        client = LocalClient(store)
+        await client.register(template(RECURSIVE))
+
+        async def create() -> None:
+            with pytest.raises(InvalidInput, match=r"tests\.bomb@1\.0\.0.*input_schema.*2 s"):
+                await client.create_task("tests.bomb", deep(LEVELS))
+
+        assert await longest_pause(create()) < LIMIT
+
+
+@pytest.mark.xfail(strict=True, reason="no time limit")
+async def test_a_result_that_takes_long_to_check_fails_its_step_and_leaves_the_loop_free() -> None:
+    async with open_store("sqlite::memory:") as store:
+        client = LocalClient(store)
+        settings = WorkerSettings(results=SchemaMode.ENFORCE)
+        spec = StepSpec(name="only", result_schema=RECURSIVE, retry=Retry(max_attempts=1))
+        bomb = replace(template(), steps=(spec,))
+
+        async def run() -> None:
+            with pytest.raises(TaskFailed, match=r"tests\.bomb@1\.0\.0.*result_schema.*2 s"):
+                await client.run("tests.bomb", timeout=SOON)
+
+        async with Worker(
+            store, [{"only": lambda: deep(LEVELS)}], templates=[bomb], settings=settings
+        ):
+            assert await longest_pause(run()) < LIMIT
+
+
+@pytest.mark.xfail(strict=True, reason="no time limit")
+async def test_values_of_recursive_schemas_are_checked_and_filled() -> None:
+    """In the process, which fills the same defaults and reports the same violations."""
+    schema: JsonObject = {
+        "properties": {
+            "name": {"type": "string", "default": "unnamed"},
+            "kids": {"items": {"$ref": "#"}},
+        }
+    }
+
+    assert {"kids": [{"name": "unnamed"}], "name": "unnamed"} == await prepare_input(
+        template(schema), {"kids": [{}]}
+    )
+    with pytest.raises(InvalidInput) as raised:
+        await prepare_input(template(schema), {"kids": [{"kids": [{"name": 5}]}]})
+    assert raised.value.path == "$.kids[0].kids[0].name"
+    assert str(raised.value) == '$.kids[0].kids[0].name: 5 is not of type "string"'
+
+
+@pytest.mark.xfail(strict=True, reason="no time limit")
+async def test_the_next_check_works_after_one_that_was_stopped() -> None:
+    with pytest.raises(InvalidInput):
+        await prepare_input(template(RECURSIVE), deep(LEVELS))
+
+    assert {"x": 1} == await prepare_input(template(RECURSIVE), {"x": 1})
+
+
+@pytest.mark.xfail(strict=True, reason="no time limit")
+def test_patterns_that_backtrack_end_soon() -> None:
+    """Each string is given up after 10,000 steps."""
+    schema: JsonObject = {"items": {"pattern": r"(a*)*\1(a*)*\1(a*)*\1c"}}
+    spec = StepSpec(name="only", result_schema=schema)
+
+    began = time.perf_counter()
+    problems = check_result("tests.bomb@1.0.0", spec, dumps(["a" * 60 + "b"] * 20))
+    assert time.perf_counter() - began < 0.5
+    assert problems

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, Field
+from tests.template.problems import prepared
 from typing_extensions import TypedDict
 
 from tasker.errors import InvalidTemplate, Misuse
 from tasker.handlers import Config, Context, Handlers, Input, Result
 from tasker.model import Retry
-from tasker.template import parse_template, prepare_input
+from tasker.template import parse_template
 from tasker.workflow import Workflow
 
 
@@ -128,7 +129,7 @@ def test_a_model_gives_the_context_its_defaults() -> None:
     """By way of its JSON Schema."""
     workflow, _ = refund()
 
-    assert prepare_input(workflow.template, {"payment_id": "p", "cents": 5}) == {
+    assert prepared(workflow.template, {"payment_id": "p", "cents": 5}) == {
         "payment_id": "p",
         "cents": 5,
         "partial": False,

@@ -1,9 +1,12 @@
 """What a template's text is refused for, in short."""
 
+import asyncio
+
 import pytest
 
 from tasker.errors import InvalidTemplate, Problem
-from tasker.template import parse_template
+from tasker.model import Json, JsonObject, Template
+from tasker.template import parse_template, prepare_input
 
 
 def found(text: str | bytes) -> tuple[Problem, ...]:
@@ -20,3 +23,8 @@ def problems(text: str | bytes) -> list[str]:
         f"{problem.line}:{problem.column} {problem.message}" if problem.line else problem.message
         for problem in found(text)
     ]
+
+
+def prepared(template: Template, context: Json) -> JsonObject:
+    """Return a context with its defaults, checked."""
+    return asyncio.run(prepare_input(template, context))

@@ -1,15 +1,17 @@
 """Contexts and results against their schemas."""
 
+import asyncio
 import copy
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import pytest
+from tests.template.problems import prepared
 
 from tasker.errors import InvalidInput, Violation
-from tasker.model import Json, JsonObject, StepSpec, Template
-from tasker.template import check_result, examine_input, prepare_input
+from tasker.model import Json, JsonObject, JsonText, StepSpec, Template
+from tasker.template import check_result, examine_input
 
 ORDER: JsonObject = {
     "type": "object",
@@ -63,7 +65,7 @@ def template(schema: JsonObject | None) -> Template:
 
 def refusal(context: Json, schema: JsonObject = ORDER) -> InvalidInput:
     with pytest.raises(InvalidInput) as raised:
-        prepare_input(template(schema), context)
+        prepared(template(schema), context)
     return raised.value
 
 
@@ -75,7 +77,7 @@ def test_defaults_fill_what_is_missing() -> None:
     }
     before = copy.deepcopy(context)
 
-    assert prepare_input(template(ORDER), context) == {
+    assert prepared(template(ORDER), context) == {
         "customer": {"id": "c", "tier": "free"},
         "lines": [{"cents": 5, "count": 1}, {"cents": 7, "count": 3}],
         "currency": "EUR",
@@ -88,19 +90,17 @@ def test_a_default_never_makes_an_object_that_was_left_out() -> None:
     """`delivery` has defaults inside, and none itself."""
     context: JsonObject = {"customer": {"id": "c"}, "lines": [{"cents": 5}]}
 
-    assert "delivery" not in prepare_input(template(ORDER), context)
-    assert prepare_input(template(ORDER), {**context, "delivery": {}})["delivery"] == {
-        "express": False
-    }
+    assert "delivery" not in prepared(template(ORDER), context)
+    assert prepared(template(ORDER), {**context, "delivery": {}})["delivery"] == {"express": False}
 
 
 def test_defaults_are_copied() -> None:
     """What one task does to its context stays with it."""
     schema: JsonObject = {"properties": {"tags": {"default": ["new"]}}}
-    first: Any = prepare_input(template(schema), {})
+    first: Any = prepared(template(schema), {})
     first["tags"].append("changed")
 
-    assert prepare_input(template(schema), {}) == {"tags": ["new"]}
+    assert prepared(template(schema), {}) == {"tags": ["new"]}
 
 
 def test_a_default_is_no_excuse() -> None:
@@ -112,7 +112,7 @@ def test_a_default_is_no_excuse() -> None:
 
 def test_without_a_schema_any_object_is_right() -> None:
     """And only an object is."""
-    assert prepare_input(template(None), {"any": ["thing"]}) == {"any": ["thing"]}
+    assert prepared(template(None), {"any": ["thing"]}) == {"any": ["thing"]}
     others: list[tuple[Json, str]] = [
         (None, "null"),
         ([], "a list"),
@@ -122,7 +122,7 @@ def test_without_a_schema_any_object_is_right() -> None:
     ]
     for context, found in others:
         with pytest.raises(InvalidInput) as raised:
-            prepare_input(template(None), context)
+            prepared(template(None), context)
         assert str(raised.value) == f"a task's context must be an object, found {found}"
 
 
@@ -184,9 +184,8 @@ def test_long_values_are_cut_in_messages() -> None:
 
 def test_an_examination_leaves_the_verdict_to_the_caller() -> None:
     """A setting may say that violations are only warned of."""
-    filled, found = examine_input(
-        template({"required": ["b"], "properties": {"a": {"default": 1}}}), {}
-    )
+    schema: JsonObject = {"required": ["b"], "properties": {"a": {"default": 1}}}
+    filled, found = asyncio.run(examine_input(template(schema), {}))
 
     assert filled == {"a": 1}
     assert found == [Violation("$.b", "is required")]
@@ -196,12 +195,12 @@ def test_results_are_told_what_they_do_not_fulfil() -> None:
     """Results may be of any type."""
     step = StepSpec(name="b", result_schema={"type": "array", "items": {"type": "integer"}})
 
-    assert check_result(step, [1, 2]) == []
-    assert check_result(step, [1, "x", None]) == [
+    assert check_result("t.t@1.0.0", step, JsonText("[1, 2]")) == []
+    assert check_result("t.t@1.0.0", step, JsonText('[1, "x", null]')) == [
         '$[1]: "x" is not of type "integer"',
         '$[2]: null is not of type "integer"',
     ]
-    assert check_result(StepSpec(name="b"), object()) == []  # type: ignore[arg-type]
+    assert check_result("t.t@1.0.0", StepSpec(name="b"), JsonText("never read")) == []
 
 
 @dataclass
@@ -217,9 +216,7 @@ def test_a_context_is_checked_as_it_will_be_stored() -> None:
     }
     context: Any = {"line": Line(5, date(2024, 5, 1))}
 
-    assert prepare_input(template(schema), context) == {
-        "line": {"cents": 5, "on": "2024-05-01", "n": 1}
-    }
+    assert prepared(template(schema), context) == {"line": {"cents": 5, "on": "2024-05-01", "n": 1}}
 
 
 @pytest.mark.parametrize(
@@ -229,7 +226,7 @@ def test_a_context_is_checked_as_it_will_be_stored() -> None:
 def test_what_is_not_json_is_told_with_its_path(value: Any, path: str) -> None:
     """As an error of the input."""
     with pytest.raises(InvalidInput) as raised:
-        prepare_input(template({}), {"a": value})
+        prepared(template({}), {"a": value})
 
     assert raised.value.path == path
 
@@ -247,7 +244,7 @@ def test_formats_are_notes() -> None:
     """As JSON Schema says, unless the schema's draft says otherwise."""
     schema: JsonObject = {"properties": {"at": {"type": "string", "format": "date-time"}}}
 
-    assert prepare_input(template(schema), {"at": "soon"}) == {"at": "soon"}
+    assert prepared(template(schema), {"at": "soon"}) == {"at": "soon"}
 
 
 @pytest.mark.parametrize(
@@ -269,7 +266,7 @@ def test_formats_are_notes() -> None:
 )
 def test_schemas_that_refer_to_themselves_come_to_an_end(schema: JsonObject) -> None:
     """A default is not filled in circles."""
-    prepare_input(template(schema), {})
+    prepared(template(schema), {})
 
 
 def test_defaults_cannot_grow_without_bound() -> None:

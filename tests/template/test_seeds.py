@@ -4,11 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.template.problems import prepared
 
 from tasker.errors import InvalidTemplate
 from tasker.graph import Graph
 from tasker.model import Backoff, Retry, Template
-from tasker.template import load_template, prepare_input
+from tasker.template import load_template
 
 SEEDS = Path(__file__).parent.parent / "seeds"
 
@@ -77,14 +78,17 @@ def test_the_older_schemas_fill_their_defaults() -> None:
     payments = seed("payments_process_refund_2.1.3")
     customers = seed("customer_success_process_refund_1.3.3")
 
-    assert prepare_input(payments, {"payment_id": "pay_123", "refund_amount": 4999}) == {
+    assert prepared(payments, {"payment_id": "pay_123", "refund_amount": 4999}) == {
         "payment_id": "pay_123",
         "refund_amount": 4999,
         "partial_refund": False,
     }
-    assert prepare_input(
-        customers, {"ticket_id": "T-1", "customer_id": "c", "refund_amount": 1}
-    ) == {"ticket_id": "T-1", "customer_id": "c", "refund_amount": 1, "requires_approval": True}
+    assert prepared(customers, {"ticket_id": "T-1", "customer_id": "c", "refund_amount": 1}) == {
+        "ticket_id": "T-1",
+        "customer_id": "c",
+        "refund_amount": 1,
+        "requires_approval": True,
+    }
 
 
 def test_the_newer_refunds_share_a_name_in_two_namespaces() -> None:

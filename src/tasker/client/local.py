@@ -184,7 +184,7 @@ class LocalClient(LocalTeams):
             )
             templates.append(loaded)
             try:
-                news.append(self._new(request, loaded))
+                news.append(await self._new(request, loaded))
             except InvalidInput as error:
                 if len(requests) == 1:
                     raise
@@ -211,11 +211,11 @@ class LocalClient(LocalTeams):
             task = replace(requested, id=task_id)
         return replace(task, created=False)
 
-    def _new(self, request: TaskRequest, loaded: LoadedTemplate) -> NewTask:
+    async def _new(self, request: TaskRequest, loaded: LoadedTemplate) -> NewTask:
         template = loaded.stored.template
         context: Json = request.context
         if template.input_schema is not None and self._inputs is not SchemaMode.OFF:
-            context = self._prepared(template, context)
+            context = await self._prepared(template, context)
         elif not isinstance(context, Mapping):
             raise InvalidInput("the context must be a JSON object")
         task_id = codec.new_task_id()
@@ -235,11 +235,11 @@ class LocalClient(LocalTeams):
             deadline=request.deadline or template.deadline,
         )
 
-    def _prepared(self, template: Template, context: Json) -> Json:
+    async def _prepared(self, template: Template, context: Json) -> Json:
         """Fill in defaults and check the context: violations raise InvalidInput, or are logged."""
         if self._inputs is SchemaMode.ENFORCE or not isinstance(context, Mapping):
-            return prepare_input(template, context)
-        filled, violations = examine_input(template, context)
+            return await prepare_input(template, context)
+        filled, violations = await examine_input(template, context)
         if violations:
             problem = "; ".join(map(str, violations[:10]))
             log.warning(

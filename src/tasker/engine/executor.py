@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -20,8 +21,8 @@ from tasker.engine.task_cache import CachedTask
 from tasker.errors import InvalidInput, Misuse, StepParked
 from tasker.events import Around
 from tasker.handlers import LiveAttempt, Plan, Services
-from tasker.model import AttemptKey, Claim, JsonText, Outcome, completed, released
-from tasker.template import check_result
+from tasker.model import AttemptKey, Claim, JsonText, Outcome, StepSpec, completed, released
+from tasker.template import check_result, is_quick
 
 log = logging.getLogger("tasker.worker")
 
@@ -91,44 +92,62 @@ class Executor:
     # ---------------------------------------------------------------------- ends
 
     def _end(self, running: Running, value: Any, error: BaseException | None) -> None:
-        """Decide the outcome of an attempt that ended by itself; free its slot."""
+        """Check the result of an attempt that ended by itself, then settle it."""
+        text = JsonText("")
+        if error is None and not running.over:
+            try:
+                text = self._text(running, value)
+                schema = running.spec.result_schema
+                if schema is not None and self._settings.results is not SchemaMode.OFF:
+                    check = partial(check_result, *_place(running), text)
+                    if not is_quick(schema, text):
+                        self._check_in_thread(running, text, check)
+                        return
+                    self._report(running, check())
+            except BaseException as refusal:  # no JSON; or what the value's own code raises
+                error = refusal
+        self._finish(running, text, error)
+
+    def _check_in_thread(
+        self, running: Running, text: JsonText, check: Callable[[], list[str]]
+    ) -> None:
+        """Check a result that may take long, and finish the attempt after that."""
+
+        def checked(ended: "asyncio.Future[list[str]]") -> None:
+            error = None
+            try:
+                self._report(running, ended.result())
+            except BaseException as refusal:
+                error = refusal
+            self._finish(running, text, error)
+
+        self._loop.run_in_executor(None, check).add_done_callback(checked)
+
+    def _finish(self, running: Running, text: JsonText, error: BaseException | None) -> None:
+        """Decide the outcome of an attempt, unless that was done; free its slot."""
         if not running.over:
             if parked := _parked(error):
                 self._over(running)
                 self._settler.park(running, parked.task_id)
+            elif error is None:
+                self._settle(running, completed(running.claim, text))
             else:
-                self._settle(running, self._outcome(running, value, error))
+                self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
         self.running.pop(running.key, None)
         self._slots.give_back()
 
-    def _outcome(self, running: Running, value: Any, error: BaseException | None) -> Outcome:
-        if error is None:
-            try:
-                return completed(running.claim, self._result(running, value))
-            except BaseException as refusal:  # no JSON; or what the value's own code raises
-                error = refusal
-        return outcome_of(error, running.claim, running.spec, self._rng)
+    def _text(self, running: Running, value: Any) -> JsonText:
+        if running.plan is not None and running.plan.in_process:
+            text: JsonText = value
+            return text
+        return codec.dumps(value, what="the result", limit=self._settings.result_limit)
 
-    def _result(self, running: Running, value: Any) -> JsonText:
-        in_process = running.plan is not None and running.plan.in_process
-        text: JsonText = (
-            value
-            if in_process
-            else codec.dumps(value, what="the result", limit=self._settings.result_limit)
-        )
-        if running.spec.result_schema is not None:
-            self._check(running, text)
-        return text
-
-    def _check(self, running: Running, text: JsonText) -> None:
-        mode = self._settings.results
-        if mode is SchemaMode.OFF:
-            return
-        problems = check_result(running.spec, codec.loads(text))
+    def _report(self, running: Running, problems: list[str]) -> None:
+        """Log a result that does not match its schema, or raise InvalidInput if enforced."""
         if not problems:
             return
         message = f"the result does not fit its schema: {'; '.join(problems)}"
-        if mode is SchemaMode.ENFORCE:
+        if self._settings.results is SchemaMode.ENFORCE:
             raise InvalidInput(message)
         facts = {"task_id": running.claim.task_id, "step": running.spec.name}
         log.warning("result_schema_mismatch", extra={**facts, "problem": message})
@@ -203,6 +222,10 @@ class Executor:
         self._in_loop.close()
         self._in_threads.close()
         self._in_processes.close()
+
+
+def _place(running: Running) -> tuple[str, StepSpec]:
+    return str(running.task.compiled.template.key), running.spec
 
 
 def _parked(error: BaseException | None) -> StepParked | None:

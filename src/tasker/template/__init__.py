@@ -13,6 +13,7 @@ from tasker.template.load import load_template, load_templates, parse_template
 from tasker.template.schema import (
     check_result,
     examine_input,
+    is_quick,
     prepare_input,
 )
 from tasker.template.stored import from_stored
@@ -24,6 +25,7 @@ __all__ = [
     "examine_input",
     "from_document",
     "from_stored",
+    "is_quick",
     "load_template",
     "load_templates",
     "parse_template",

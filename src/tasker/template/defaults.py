@@ -7,7 +7,7 @@ import orjson
 from tasker.errors import InvalidInput
 from tasker.model import Json, JsonObject
 
-MAX_VISITS = 1_000_000  #: places looked at for one value
+MAX_VISITS = 100_000  #: places looked at for one value
 MAX_ADDED = 16 << 20  #: bytes of defaults added to one value
 
 

@@ -1,5 +1,6 @@
-"""JSON Schema: is a schema one, and does a value fit it."""
+"""JSON Schemas: whether a schema is valid, and whether a value matches it."""
 
+import asyncio
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -10,80 +11,152 @@ import jsonschema_rs
 
 from tasker import codec
 from tasker.errors import InvalidInput, Violation
-from tasker.model import Json, JsonObject, StepSpec, Template
+from tasker.model import Json, JsonObject, JsonText, StepSpec, Template
 from tasker.suggest import or_else
+from tasker.template import schema_process
 from tasker.template.defaults import declares_defaults, fill_defaults
+from tasker.template.schema_bounds import Excess, weigh
+from tasker.template.schema_process import CheckTookTooLong
 
-MAX_TOLD = 10  #: violations told of one value
+MAX_VIOLATIONS = 10  #: reported of one value
 _LONGEST = 300  #: characters of one violation
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
+_QUICK_LENGTH = 128 << 10  #: characters of a value; longer ones are checked in a process
 _Kind = jsonschema_rs.ValidationErrorKind
+_PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000, size_limit=1 << 20)
 
 
 class Fault(NamedTuple):
-    """What is wrong with a schema, and the way to it."""
+    """What is wrong with a schema, and the keys that lead there."""
 
     way: Sequence[str | int]
     message: str
 
 
-def prepare_input(template: Template, context: Json) -> JsonObject:
+async def prepare_input(template: Template, context: Json) -> JsonObject:
     """Fill the template's defaults into a context, and check it.
 
     Args:
-        template: Whose `input_schema` counts; without one, any object is right.
-        context: The context of a task about to be created. It stays as it is.
+        template: Its `input_schema` applies; without one, any object is accepted.
+        context: The context of a task about to be created. It is not changed.
 
     Returns:
         The context to store.
 
     Raises:
-        InvalidInput: It is not an object, or not what the schema says. The message tells
-            the first 10 violations, `path` where the first one is.
+        InvalidInput: It is not an object, or does not match the schema. The message lists
+            the first 10 violations, `path` is that of the first one.
     """
-    filled, found = examine_input(template, context)
-    if found:
-        message = "; ".join(map(str, found))
-        raise InvalidInput(message, path=found[0].path, violations=found)
+    filled, violations = await examine_input(template, context)
+    if violations:
+        message = "; ".join(map(str, violations))
+        raise InvalidInput(message, path=violations[0].path, violations=violations)
     return filled
 
 
-def examine_input(template: Template, context: Json) -> tuple[JsonObject, list[Violation]]:
-    """Fill the template's defaults into a context, and tell what is wrong with it.
+async def examine_input(template: Template, context: Json) -> tuple[JsonObject, list[Violation]]:
+    """Fill the template's defaults into a context, and return it with its violations.
 
-    Where there is a schema, the context comes back as JSON reads it: a date as text, a
-    model as an object.
+    With a schema, the context comes back as JSON reads it: a date as text, a model as an
+    object. What may take long is checked in another process, for at most 2 seconds.
 
     Raises:
-        InvalidInput: The context is not an object, or not JSON, which no setting allows.
+        InvalidInput: The context is not an object, is not JSON, or takes too long to check.
     """
     if not isinstance(context, Mapping):
-        raise InvalidInput(f"a task's context must be an object, found {_found(context)}")
+        raise InvalidInput(f"a task's context must be an object, found {_kind_of(context)}")
     if template.input_schema is None:
         return context, []
-    plain = codec.loads(codec.dumps(context, what="the context", limit=sys.maxsize))
-    schema = _compiled(_Same(template.input_schema))
-    schema.fill(plain)
-    return plain, schema.violations(plain)
+    text = codec.dumps(context, what="the context", limit=sys.maxsize)
+    if is_quick(template.input_schema, text):
+        filled, schema = codec.loads(text), _compiled(_Same(template.input_schema))
+        schema.fill(filled)
+        return filled, schema.violations(filled)
+    try:
+        answer = await asyncio.wrap_future(
+            schema_process.submit(
+                {"schema": template.input_schema, "value": codec.loads(text), "fill": True}
+            )
+        )
+    except CheckTookTooLong:
+        raise InvalidInput(
+            _too_long(f"the context against the input_schema of {template.full_name}")
+        ) from None
+    if "refused" in answer:
+        raise InvalidInput(answer["refused"])
+    return answer["value"], [Violation(*violation) for violation in answer["violations"]]
 
 
-def check_result(spec: StepSpec, result: Json) -> list[str]:
-    """Tell what a step's result, as JSON reads it, does not fulfil of its `result_schema`.
+def check_result(template: str, spec: StepSpec, result: JsonText) -> list[str]:
+    """List the violations of a step's `result_schema` in its result, as text: the first 10.
 
-    Returns:
-        The first 10 violations, as text; none where it fits, or where there is no schema.
+    Blocks for up to 2 seconds unless `is_quick`.
+
+    Args:
+        template: Full name of the step's template, for messages.
+        spec: The step.
+        result: Its result, as JSON text.
     """
     if spec.result_schema is None:
         return []
-    return [str(found) for found in _compiled(_Same(spec.result_schema)).violations(result)]
+    if is_quick(spec.result_schema, result):
+        violations = _compiled(_Same(spec.result_schema)).violations(codec.loads(result))
+        return [str(violation) for violation in violations]
+    question = {"schema": spec.result_schema, "value": codec.loads(result), "fill": False}
+    try:
+        answer = schema_process.submit(question).result()
+    except CheckTookTooLong:
+        return [_too_long(f"the result against the result_schema of {template}, {spec.name!r}")]
+    return [str(Violation(*violation)) for violation in answer["violations"]]
+
+
+def is_quick(schema: JsonObject, value: JsonText) -> bool:
+    """Return whether a value can be checked on an event loop, in well under 100 ms."""
+    return len(value) <= _QUICK_LENGTH and _is_light(_Same(schema))
+
+
+def answer(question: JsonObject) -> JsonObject:
+    """Check a value in the process for slow checks: see `schema_process`."""
+    schema: Any = question["schema"]
+    if "value" not in question:
+        return {"fault": _compile_fault(schema)}
+    value, compiled = question["value"], Schema(schema)
+    try:
+        if question["fill"]:
+            compiled.fill(value)
+    except InvalidInput as error:
+        return {"refused": str(error)}
+    violations = [list(violation) for violation in compiled.violations(value)]
+    return {"value": value if question["fill"] else None, "violations": violations}
+
+
+def _too_long(what: str) -> str:
+    return (
+        f"checking {what} took more than {schema_process.TIME_LIMIT:g} s"
+        " or too much memory; make the schema simpler or the value smaller"
+    )
 
 
 def fault(schema: JsonObject) -> Fault | None:
-    """Find what keeps `schema` from being a usable JSON Schema; None where it is one.
+    """Return what keeps `schema` from being a usable JSON Schema, or None.
 
     Draft 2020-12 unless `$schema` names another. References lead only within the schema
-    and to the published meta-schemas; nothing is ever fetched.
+    and to the published meta-schemas; nothing is ever fetched. What its references can make
+    of one value is bounded: see `schema_bounds`.
     """
+    weight = weigh(schema)
+    if isinstance(weight, Excess):
+        return Fault(*weight)
+    if weight.light:
+        return _compile_fault(schema)
+    try:
+        wrong = schema_process.submit({"schema": schema}).result()["fault"]
+    except CheckTookTooLong:
+        return Fault((), f"it took more than {schema_process.TIME_LIMIT:g} s to compile")
+    return wrong and Fault(*wrong)
+
+
+def _compile_fault(schema: JsonObject) -> Fault | None:
     try:
         _validator(schema)
     except jsonschema_rs.ValidationError as error:
@@ -99,11 +172,11 @@ def fault(schema: JsonObject) -> Fault | None:
 
 
 def _validator(schema: JsonObject) -> Any:  # the library names no common base
-    return jsonschema_rs.validator_for(dict(schema), offline=True)
+    return jsonschema_rs.validator_for(dict(schema), offline=True, pattern_options=_PATTERNS)
 
 
 def _broken_reference(schema: JsonObject, message: str) -> Fault:
-    """Find the reference that `message` is about, or blame the schema as a whole."""
+    """Return the reference that `message` is about, or else the schema as a whole."""
     for way, target in _references(schema, ()):
         if target.removeprefix("#") in message:
             outside = "" if target.startswith("#") else "; references must stay in the schema"
@@ -114,7 +187,7 @@ def _broken_reference(schema: JsonObject, message: str) -> Fault:
 def _references(
     node: Json, way: tuple[str | int, ...]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Tell all references in a schema, each with the way to it."""
+    """Yield all references in a schema, each with the keys that lead to it."""
     if isinstance(node, dict):
         target = node.get("$ref")
         if isinstance(target, str):
@@ -140,14 +213,14 @@ class Schema:
             fill_defaults(self._schema, value)
 
     def violations(self, value: Json) -> list[Violation]:
-        """Tell what `value`, as `codec.loads` reads it, does not fulfil: the first 10."""
+        """List the first 10 violations in `value`, which is as `codec.loads` reads it."""
         if self._compiled.is_valid(value):
             return []
-        errors = islice(self._compiled.iter_errors(value), MAX_TOLD)
+        errors = islice(self._compiled.iter_errors(value), MAX_VIOLATIONS)
         return [self._violation(error) for error in errors]
 
     def _violation(self, error: jsonschema_rs.ValidationError) -> Violation:
-        """Say what is wrong, in our words where the library's leave out what is allowed."""
+        """Describe an error, in our words where the library's omit what is allowed."""
         way, kind, message = list(error.instance_path), error.kind, error.message
         if isinstance(kind, _Kind.Required):
             way, message = [*way, kind.property], "is required"
@@ -159,14 +232,14 @@ class Schema:
         return Violation(json_path(way), _cut(message))
 
     def _unexpected(self, keys: Sequence[str], way: Sequence[str | int]) -> str:
-        """Say which keys are not allowed, and which are."""
+        """Describe keys that are not allowed, with those that are."""
         holder: Any = self._schema
         for step in way[:-1]:
             known = isinstance(holder, dict) and step in holder
             holder = holder[step] if known or isinstance(holder, list) else None
         allowed = list(holder.get("properties", ())) if isinstance(holder, dict) else []
-        told = or_else(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""
-        return f"{', '.join(map(repr, keys))} is not allowed{told}"
+        hint = or_else(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""
+        return f"{', '.join(map(repr, keys))} is not allowed{hint}"
 
 
 def json_path(way: Sequence[str | int]) -> str:
@@ -196,6 +269,12 @@ class _Same:
 
 
 @lru_cache(maxsize=1024)
+def _is_light(same: _Same) -> bool:
+    weight = weigh(same.schema)
+    return not isinstance(weight, Excess) and weight.light
+
+
+@lru_cache(maxsize=1024)
 def _compiled(same: _Same) -> Schema:
     return Schema(same.schema)
 
@@ -204,6 +283,6 @@ def _cut(message: str) -> str:
     return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
 
 
-def _found(value: Json) -> str:
+def _kind_of(value: Json) -> str:
     names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")

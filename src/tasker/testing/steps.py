@@ -196,7 +196,7 @@ class _Scene:
 
     def completed(self, text: JsonText) -> StepRun:
         value = codec.loads(text)
-        problems = tuple(check_result(self.spec, value))
+        problems = tuple(check_result(str(self.template), self.spec, text))
         return self._run(StepRun(outcome=AttemptOutcome.COMPLETE, value=value, problems=problems))
 
     def failed(self, error: BaseException) -> StepRun:

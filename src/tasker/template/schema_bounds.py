@@ -1,0 +1,248 @@
+"""How much work a JSON Schema can cause, through its references, for one value."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+from urllib.parse import unquote, urldefrag, urljoin
+
+from tasker.model import Json, JsonObject
+
+MAX_SCHEMAS = 20_000  #: schemas within one schema, as written
+MAX_PATTERNS = 1_000  #: regular expressions in one schema
+MAX_AT_ONE_VALUE = 1_000  #: schemas that apply to one and the same value
+MAX_REFERENCES = 100  #: references that lead to one another
+LIGHT_EXPANSION = 1_000  #: schemas with references followed; more are checked in a process
+LIGHT_PATTERNS = 10
+
+_META = "json-schema.org/"  #: published meta-schemas, which the library knows
+_META_SIZE = 50  #: schemas that a meta-schema applies to one value
+_SAME_VALUE = ("not", "if", "then", "else", "allOf", "anyOf", "oneOf")
+_SAME_VALUE_TABLES = ("dependentSchemas", "dependencies")
+_PART = (
+    "additionalProperties",
+    "propertyNames",
+    "unevaluatedProperties",
+    "additionalItems",
+    "contains",
+    "items",
+    "prefixItems",
+    "unevaluatedItems",
+)
+_PART_TABLES = ("properties", "patternProperties")
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+
+Way = tuple[str | int, ...]
+
+
+class Excess(NamedTuple):
+    """What is too much about a schema, and the way to it."""
+
+    way: Way
+    message: str
+
+
+class Weight(NamedTuple):
+    """What a schema within all bounds may cost."""
+
+    light: bool
+    """Whether its checks are quick for every value: no recursion, few schemas and patterns."""
+
+
+class _Edge(NamedTuple):
+    target: int  #: id of a schema
+    same_value: bool  #: whether it applies to the same value, not to a part of it
+    reference: bool
+
+
+class _Unbounded(Exception):
+    def __init__(self, way: Way, message: str) -> None:
+        super().__init__(message)
+        self.excess = Excess(way, message)
+
+
+def weigh(schema: JsonObject) -> Weight | Excess:
+    """Measure a schema, or return its first excess over the bounds.
+
+    References that lead nowhere count as nothing: compiling the schema finds them.
+    """
+    try:
+        return _Weighing(schema).weight()
+    except _Unbounded as found:
+        return found.excess
+
+
+class _Weighing:
+    """Collects the schemas within one, and the edges between them."""
+
+    def __init__(self, root: JsonObject) -> None:
+        self._root = root
+        self._base = _text(root.get("$id"))
+        self._ways: dict[int, Way] = {id(root): ()}
+        self._edges: dict[int, list[_Edge]] = {}
+        self._anchors: dict[str, list[tuple[JsonObject, Way]]] = {}
+        self._patterns = 0
+        self._extra: dict[int, int] = {}  #: size of meta-schemas that a schema refers to
+
+    def weight(self) -> Weight:
+        self._find_anchors(self._root, ())
+        self._collect()
+        self._bound_one_value()
+        expansion, recursive = self._expansion()
+        return Weight(
+            not recursive and expansion <= LIGHT_EXPANSION and self._patterns <= LIGHT_PATTERNS
+        )
+
+    def _find_anchors(self, node: Json, way: Way) -> None:
+        if isinstance(node, dict):
+            identity = _text(node.get("$id"))
+            for name in (
+                _text(node.get("$anchor")),
+                _text(node.get("$dynamicAnchor")),
+                identity[1:] if identity.startswith("#") else "",  # drafts 6 and 7
+            ):
+                if name:
+                    self._anchors.setdefault(name, []).append((node, way))
+            for key, part in node.items():
+                self._find_anchors(part, (*way, key))
+        elif isinstance(node, list):
+            for index, part in enumerate(node):
+                self._find_anchors(part, (*way, index))
+
+    def _collect(self) -> None:
+        """Visit every schema that is reached from the root."""
+        waiting: list[JsonObject] = [self._root]
+        while waiting:
+            schema = waiting.pop()
+            way = self._ways[id(schema)]
+            edges = self._edges[id(schema)] = []
+            self._patterns += "pattern" in schema
+            identity = _text(schema.get("$id"))
+            if way and identity and not identity.startswith("#"):
+                raise _Unbounded((*way, "$id"), "'$id' is allowed at the top only")
+            for target, at, same_value, reference in self._targets(schema, way):
+                edges.append(_Edge(id(target), same_value, reference))
+                if id(target) not in self._ways:
+                    self._ways[id(target)] = at
+                    waiting.append(target)
+            if len(self._ways) > MAX_SCHEMAS:
+                raise _Unbounded((), f"it has more than {MAX_SCHEMAS:,} schemas within it")
+            if self._patterns > MAX_PATTERNS:
+                raise _Unbounded((), f"it has more than {MAX_PATTERNS:,} patterns")
+
+    def _targets(
+        self, schema: JsonObject, way: Way
+    ) -> Iterator[tuple[JsonObject, Way, bool, bool]]:
+        """Yield the schemas that one applies: schema, way, same value, by a reference."""
+        for keys, tables, same_value in (
+            (_SAME_VALUE, _SAME_VALUE_TABLES, True),
+            (_PART, _PART_TABLES, False),
+        ):
+            for key in keys:
+                yield from _each(schema.get(key), (*way, key), same_value)
+            for key in tables:
+                table = schema.get(key)
+                if isinstance(table, dict):
+                    self._patterns += len(table) if key == "patternProperties" else 0
+                    for name, part in table.items():
+                        yield from _each(part, (*way, key, name), same_value, lists=False)
+        for key in _REFERENCES:
+            if isinstance(reference := schema.get(key), str):
+                for target, at in self._resolve(reference, id(schema)):
+                    yield target, at, True, True
+
+    def _resolve(self, reference: str, source: int) -> list[tuple[JsonObject, Way]]:
+        url, fragment = urldefrag(urljoin(self._base, reference))
+        if url != urldefrag(self._base)[0]:
+            self._extra[source] = _META_SIZE if _META in url else 0
+            return []
+        if fragment and not fragment.startswith("/"):
+            return self._anchors.get(unquote(fragment), [])
+        node: Json = self._root
+        way: list[str | int] = []
+        for part in unquote(fragment).split("/")[1:]:
+            key = part.replace("~1", "/").replace("~0", "~")
+            if isinstance(node, dict) and key in node:
+                way.append(key)
+                node = node[key]
+            elif isinstance(node, list) and key.isdecimal() and int(key) < len(node):
+                way.append(int(key))
+                node = node[int(key)]
+            else:
+                return []
+        return [(node, tuple(way))] if isinstance(node, dict) else []
+
+    def _bound_one_value(self) -> None:
+        """Bound the schemas that apply to one value, and the references among them."""
+        sizes: dict[int, int] = {}
+        depths: dict[int, int] = {}
+
+        def finish(node: int, edges: list[_Edge]) -> None:
+            way = self._ways[node]
+            size = 1 + self._extra.get(node, 0) + sum(sizes[edge.target] for edge in edges)
+            if size > MAX_AT_ONE_VALUE:
+                raise _Unbounded(
+                    way,
+                    f"more than {MAX_AT_ONE_VALUE:,} schemas would apply to one value,"
+                    " references followed",
+                )
+            depth = max((depths[edge.target] + edge.reference for edge in edges), default=0)
+            if depth > MAX_REFERENCES:
+                raise _Unbounded(way, f"more than {MAX_REFERENCES} references lead to one another")
+            sizes[node], depths[node] = size, depth
+
+        back = self._fold(lambda edge: edge.same_value, finish)
+        if back is not None:
+            raise _Unbounded(self._ways[back], "its references lead back to it for the same value")
+
+    def _expansion(self) -> tuple[int, bool]:
+        """Return how many schemas there are with references followed, and whether they recur."""
+        sizes: dict[int, int] = {}
+
+        def finish(node: int, edges: list[_Edge]) -> None:
+            size = 1 + self._extra.get(node, 0)
+            size += sum(sizes.get(edge.target, 0) for edge in edges)
+            sizes[node] = min(size, MAX_SCHEMAS)
+
+        recursive = self._fold(lambda edge: True, finish) is not None
+        return sizes.get(id(self._root), 0), recursive
+
+    def _fold(
+        self, wanted: Callable[[_Edge], bool], finish: Callable[[int, list[_Edge]], None]
+    ) -> int | None:
+        """Finish each schema after those that it leads to; stop at one that leads to itself."""
+        done: set[int] = set()
+        for start in self._edges:
+            if start in done:
+                continue
+            open_nodes = {start}
+            edges = [edge for edge in self._edges[start] if wanted(edge)]
+            stack = [(start, edges, iter(edges))]
+            while stack:
+                node, edges, left = stack[-1]
+                target = next((e.target for e in left if e.target not in done), None)
+                if target is None:
+                    stack.pop()
+                    open_nodes.discard(node)
+                    done.add(node)
+                    finish(node, edges)
+                elif target in open_nodes:
+                    return target
+                else:
+                    open_nodes.add(target)
+                    edges = [edge for edge in self._edges[target] if wanted(edge)]
+                    stack.append((target, edges, iter(edges)))
+        return None
+
+
+def _each(
+    part: Json, way: Way, same_value: bool, *, lists: bool = True
+) -> Iterator[tuple[JsonObject, Way, bool, bool]]:
+    if isinstance(part, dict):
+        yield part, way, same_value, False
+    elif isinstance(part, list) and lists:
+        for index, item in enumerate(part):
+            if isinstance(item, dict):
+                yield item, (*way, index), same_value, False
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -37,6 +37,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from tasker.durations import parse_retry_after
+
 if TYPE_CHECKING:
     from tasker.model import JsonObject, Task, TaskId
 
@@ -356,20 +358,22 @@ class RetryableError(StepError):
     """Another attempt may succeed.
 
     Args:
-        retry_after: The delay before it, as a server asked for: seconds or a timedelta,
-            at most a day. None: the template's backoff decides.
+        retry_after: The delay before it, as a server asked for: seconds as a number or text,
+            a timedelta, or an HTTP date, so that a `Retry-After` header can be passed as it
+            is. At most a day. None: the template's backoff decides.
+
+    Raises:
+        ValueError: `retry_after` is none of these.
     """
 
     def __init__(
         self,
         message: str = "",
         *,
-        retry_after: float | timedelta | None = None,
+        retry_after: float | str | timedelta | None = None,
         code: str | None = None,
         error_code: str | None = None,
         details: "JsonObject | None" = None,
     ) -> None:
         super().__init__(message, code=code, error_code=error_code, details=details)
-        self.retry_after = (
-            timedelta(seconds=retry_after) if isinstance(retry_after, int | float) else retry_after
-        )
+        self.retry_after = parse_retry_after(retry_after)

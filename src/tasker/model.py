@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, NewType, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NewType, TypeAlias, TypeVar
+
+from tasker.durations import Duration, parse_duration
+from tasker.errors import InvalidInput
 
 if TYPE_CHECKING:
     Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
@@ -52,23 +55,80 @@ class Backoff(StrEnum):
     FIBONACCI = "fibonacci"
 
 
+BackoffName: TypeAlias = Literal["none", "fixed", "linear", "exponential", "fibonacci"]
+"""What `Retry(backoff=)` takes beside a `Backoff`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """When a failed step gets another attempt, and after what delay."""
 
-    retryable: bool = True
+    retryable: bool
     """False: the first failure is final."""
 
-    max_attempts: int = 3
+    max_attempts: int
     """All attempts counted, the first included, >= 1."""
 
-    backoff: Backoff = Backoff.EXPONENTIAL
-    initial_delay: timedelta = timedelta(seconds=1)
-    max_delay: timedelta = timedelta(seconds=60)
+    backoff: Backoff
+    initial_delay: timedelta
+    max_delay: timedelta
     """Cap of the delay; one that a handler asks for may be longer."""
 
-    jitter: float = 0.1
+    jitter: float
     """Share of the delay by which it is spread at random, in [0, 1]."""
+
+    def __init__(
+        self,
+        *,
+        retryable: bool = True,
+        max_attempts: int = 3,
+        backoff: Backoff | BackoffName = Backoff.EXPONENTIAL,
+        initial_delay: Duration = timedelta(seconds=1),
+        max_delay: Duration = timedelta(seconds=60),
+        jitter: float = 0.1,
+    ) -> None:
+        """Read words and durations; the template that gets the policy checks its bounds.
+
+        Args:
+            retryable: False: the first failure is final.
+            max_attempts: All attempts counted, the first included, >= 1.
+            backoff: How the delay grows: none, fixed, linear, exponential or fibonacci.
+            initial_delay: The delay before the second attempt: seconds, a timedelta or `"5m"`.
+            max_delay: Cap of the delay; one that a handler asks for may be longer.
+            jitter: Share of the delay by which it is spread at random, in [0, 1].
+
+        Raises:
+            InvalidInput: `backoff` or a delay cannot be read; `path` names it.
+        """
+        for name, value in (
+            ("retryable", retryable),
+            ("max_attempts", max_attempts),
+            ("backoff", _backoff(backoff)),
+            ("initial_delay", duration(initial_delay, "initial_delay")),
+            ("max_delay", duration(max_delay, "max_delay")),
+            ("jitter", jitter),
+        ):
+            object.__setattr__(self, name, value)
+
+
+def duration(value: Duration, name: str) -> timedelta:
+    """Return the timedelta that the argument `name` stands for. Raises InvalidInput."""
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise _invalid(name, str(error)) from None
+
+
+def _backoff(value: Backoff | BackoffName) -> Backoff:
+    try:
+        return Backoff(value)
+    except ValueError:
+        words = ", ".join(word.value for word in Backoff)
+        raise _invalid("backoff", f"must be one of {words}, not {value!r}") from None
+
+
+def _invalid(name: str, message: str) -> InvalidInput:
+    return InvalidInput(f"{name} {message}", path=f"$.{name}")
 
 
 class Requirement(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 
+from tasker.durations import Duration, parse_duration
 from tasker.errors import InvalidTemplate, Misuse, Problem
 from tasker.handlers.decorators import Result
 from tasker.handlers.signature import read_parameters, return_annotation
@@ -38,7 +39,7 @@ class Workflow:
         version: str = "0.1.0",
         description: str = "",
         input: type | JsonObject | None = None,  # noqa: A002 - it is the workflow's input
-        deadline: timedelta | float | None = None,
+        deadline: Duration | None = None,
         metadata: JsonObject | None = None,
     ) -> None:
         """Begin a workflow.
@@ -49,7 +50,7 @@ class Workflow:
             description: For people.
             input: A pydantic model, dataclass, typed dict or JSON Schema that a task's
                 context must fit; None: any object does.
-            deadline: Most time a task may take, in seconds or as a timedelta; None: for ever.
+            deadline: Most time a task may take, as seconds, a timedelta or `"1h"`; None: no limit.
             metadata: Anything worth keeping with the template.
 
         Raises:
@@ -63,7 +64,7 @@ class Workflow:
             description=description,
             steps=(),
             input_schema=None if input is None else _input_schema(input, name),
-            deadline=_length(deadline),
+            deadline=_duration(deadline, "deadline"),
             metadata=metadata or {},
         )
         self._steps: dict[str, _Step] = {}
@@ -82,7 +83,7 @@ class Workflow:
         description: str = "",
         after: After = (),
         retry: Retry | None = None,
-        timeout: timedelta | float | None = None,
+        timeout: Duration | None = None,
         config: JsonObject | None = None,
     ) -> Callable[[Function], Function]: ...
 
@@ -95,7 +96,7 @@ class Workflow:
         description: str = "",
         after: After = (),
         retry: Retry | None = None,
-        timeout: timedelta | float | None = None,
+        timeout: Duration | None = None,
         config: JsonObject | None = None,
     ) -> Any:  # the overloads tell the types
         """Make a function a step, bare or with options; the function stays as it is.
@@ -107,7 +108,8 @@ class Workflow:
             after: Steps to wait for besides those that the parameters name, each by its
                 name or function.
             retry: When a failed attempt is followed by another; None: the defaults.
-            timeout: Most time one attempt may take, in seconds or as a timedelta.
+            timeout: Most time one attempt may take, as seconds, a timedelta or `"5m"`; None: the
+                worker's `attempt_timeout`.
             config: What parameters marked `Config("key")` get.
 
         Raises:
@@ -124,8 +126,8 @@ class Workflow:
                 callable=f"{self._head.namespace}.{self._head.name}.{step}",
                 config=config or {},
                 dependencies=tuple(waits),
-                retry=retry or Retry(),
-                timeout=_length(timeout),
+                retry=_policy(retry, function),
+                timeout=_duration(timeout, "timeout", function),
                 result_schema=_result_schema(return_annotation(function)),
             )
             self._put(spec, function)
@@ -142,7 +144,7 @@ class Workflow:
         description: str = "",
         after: After = (),
         retry: Retry | None = None,
-        timeout: timedelta | float | None = None,
+        timeout: Duration | None = None,
         config: JsonObject | None = None,
         result_schema: JsonObject | None = None,
     ) -> None:
@@ -167,8 +169,8 @@ class Workflow:
                 method=method,
                 config=config or {},
                 dependencies=self._names(after),
-                retry=retry or Retry(),
-                timeout=_length(timeout),
+                retry=_policy(retry),
+                timeout=_duration(timeout, "timeout"),
                 result_schema=result_schema,
             ),
             None,
@@ -255,8 +257,31 @@ class _Step:
         return replace(problem, file=code.co_filename, line=code.co_firstlineno)
 
 
-def _length(given: timedelta | float | None) -> timedelta | None:
-    return timedelta(seconds=given) if isinstance(given, int | float) else given
+def _duration(
+    value: Duration | None, name: str, function: Callable[..., Any] | None = None
+) -> timedelta | None:
+    """Return a duration. Raises InvalidTemplate, with the place of the function."""
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise _invalid(f"{name} {error}", name, function) from None
+
+
+def _policy(retry: object, function: Callable[..., Any] | None = None) -> Retry:
+    """Return a retry policy. Raises InvalidTemplate, with the place of the function."""
+    if retry is None:
+        return Retry()
+    if isinstance(retry, Retry):
+        return retry
+    example = f"max_attempts={retry}" if isinstance(retry, int) else "max_attempts=3"
+    message = f"retry must be a Retry, as Retry({example}), not {retry!r:.100}"
+    raise _invalid(message, "retry", function)
+
+
+def _invalid(message: str, path: str, function: Callable[..., Any] | None) -> InvalidTemplate:
+    step = getattr(function, "__name__", "")
+    problem = Problem(message, path=f"{step}.{path}" if step else path)
+    return InvalidTemplate(_Step(StepSpec(name=step), function).located(problem))
 
 
 def _input_schema(given: Any, name: str) -> JsonObject:

@@ -1,0 +1,115 @@
+"""Durations as people write them: a number of seconds, a timedelta, or text such as `"1h30m"`."""
+
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TypeAlias
+
+Duration: TypeAlias = timedelta | float | str
+"""Seconds (`30`, `0.5`), a timedelta, or text: `"500ms"`, `"90s"`, `"5m"`, `"1h30m"`, `"2d"`."""
+
+EXAMPLES = 'seconds, or text such as "500ms", "90s", "5m", "1h30m" or "2d"'
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)", re.ASCII)
+_TEXT = re.compile(rf"{_PART.pattern}(\s*{_PART.pattern})*", re.ASCII)
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+
+
+def parse_duration(value: object) -> timedelta:
+    """Return the timedelta that `value` stands for.
+
+    Args:
+        value: A timedelta, a number of seconds, or text: a number of seconds, or numbers
+            with the units ms, s, m (or min), h and d, each used at most once.
+
+    Raises:
+        ValueError: `value` is no duration, negative, or longer than a timedelta can be. The
+            message says what is allowed.
+    """
+    if isinstance(value, timedelta):
+        length = value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        length = _seconds(value)
+    elif isinstance(value, str) and (seconds := _read(value.strip())) is not None:
+        length = _seconds(seconds)
+    else:
+        raise ValueError(f"must be {EXAMPLES}, not {_shown(value)}")
+    if length < timedelta(0):
+        raise ValueError(f"must not be negative, but is {_shown(value)}")
+    return length
+
+
+def format_duration(length: timedelta) -> str:
+    """Return a duration as text that `parse_duration` reads back: `1h30m`, `500ms`, `0s`."""
+    milliseconds = round(length / timedelta(milliseconds=1))
+    parts = []
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, milliseconds = divmod(milliseconds, size)
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0s"
+
+
+def parse_retry_after(
+    value: object, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> timedelta | None:
+    """Return the delay that a `Retry-After` header, or a handler, asks for; None for None.
+
+    Args:
+        value: Seconds as a number or as text, a timedelta, a duration such as `"5m"`, or an
+            HTTP date. An instant or a number in the past means no delay.
+        now: The present time, which an HTTP date is compared with.
+
+    Raises:
+        ValueError: `value` is none of these.
+    """
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        return max(value, timedelta(0))
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        return timedelta(0)
+    try:
+        return parse_duration(value)
+    except ValueError:
+        if not isinstance(value, str):
+            raise _not_a_delay(value) from None
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        raise _not_a_delay(value) from None
+    if until.tzinfo is None:  # "-0000": UTC, by RFC 5322
+        until = until.replace(tzinfo=UTC)
+    return max(until - now(), timedelta(0))
+
+
+def _read(text: str) -> float | None:
+    """Return the seconds that a text stands for, or None if it is no duration."""
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if not _TEXT.fullmatch(text):
+        return None
+    parts = _PART.findall(text)
+    units = [_UNITS[unit] for _, unit in parts]
+    if len(set(units)) < len(units):
+        return None
+    return math.fsum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _seconds(seconds: float) -> timedelta:
+    try:
+        return timedelta(seconds=seconds)
+    except (OverflowError, ValueError):  # too large, infinite, not a number
+        raise ValueError(f"must be {EXAMPLES}, not {seconds}") from None
+
+
+def _not_a_delay(value: object) -> ValueError:
+    return ValueError(
+        f"retry_after must be seconds, a timedelta or an HTTP date, not {_shown(value)}"
+    )
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.100}"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasker.configuration import PREFIX, Settings
+from tasker.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]

@@ -25,12 +25,12 @@ from rich.text import Text
 from tasker.cli.render.progress import Progress
 from tasker.cli.render.style import console_for, duration, is_plain, status_text
 from tasker.client import Client, LocalClient
-from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import TaskFailed, WaitTimeout
 from tasker.events import Event
 from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter, TaskStatus
 from tasker.redact import redact
+from tasker.settings import WorkerSettings
 from tasker.store.open import open_store
 from tasker.template import load_templates
 

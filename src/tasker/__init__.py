@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasker.client import Client, LocalClient, TaskRequest
-    from tasker.config import SchemaMode, WorkerSettings
     from tasker.engine import Worker
     from tasker.errors import (
         AttemptCancelled,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     )
     from tasker.handlers import Config, Context, Handlers, Input, Result, StepHandler, handler
     from tasker.model import Retry, Step, StepStatus, Task, TaskStatus, Template
+    from tasker.settings import SchemaMode, WorkerSettings
     from tasker.store.open import open_store
     from tasker.template import load_template, load_templates, parse_template
     from tasker.workflow import Workflow
@@ -68,7 +68,7 @@ __all__ = [
 
 _HOMES = {
     "client": ("Client", "LocalClient", "TaskRequest"),
-    "config": ("SchemaMode", "WorkerSettings"),
+    "settings": ("SchemaMode", "WorkerSettings"),
     "engine": ("Worker",),
     "errors": (
         "AttemptCancelled",

@@ -12,8 +12,8 @@ Duration: TypeAlias = timedelta | float | str
 
 EXAMPLES = 'seconds, or text such as "500ms", "90s", "5m", "1h30m" or "2d"'
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)", re.ASCII)
 _TEXT = re.compile(rf"{_PART.pattern}(\s*{_PART.pattern})*", re.ASCII)
 _NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
@@ -23,7 +23,7 @@ def parse_duration(value: object) -> timedelta:
 
     Args:
         value: A timedelta, a number of seconds, or text: a number of seconds, or numbers
-            with the units ms, s, m (or min), h and d, each used at most once.
+            with the units ms, s, m (or min), h, d and w, each used at most once.
 
     Raises:
         ValueError: `value` is no duration, negative, or longer than a timedelta can be. The
@@ -112,4 +112,4 @@ def _not_a_delay(value: object) -> ValueError:
 
 
 def _shown(value: object) -> str:
-    return f"{value!r:.100}"
+    return str(value) if isinstance(value, timedelta) else f"{value!r:.100}"

@@ -5,14 +5,15 @@ import re
 MASK = "***"
 
 _WEB = re.compile(r"(https?://[^\s/:@]*):[^\s/@]*@", re.IGNORECASE)
-_STORE = re.compile(r"((?!https?:)\b[a-z][\w+.-]*://[^\s/:@]*):\S*@", re.IGNORECASE)
+_STORE = re.compile(r"((?!https?:)\b[a-z][\w+.-]*://[^\s/:]*):\S*@", re.IGNORECASE)
+_QUERY = re.compile(r"([?&](?:\w*password|passfile|sslkey)=)[^&\s]*", re.IGNORECASE)
 
 
 def redact(text: str, mask: str = MASK) -> str:
     """Return a text without the passwords of the addresses in it.
 
     A store's password may contain `/`, `#` and `@` though it should be percent-encoded: all
-    up to the last `@` counts as password.
+    up to the last `@` counts as password. So do values of `password=` and its like.
 
     Args:
         text: An address, or a text with addresses in it.
@@ -21,4 +22,5 @@ def redact(text: str, mask: str = MASK) -> str:
     if "://" not in text:
         return text
     replacement = rf"\1:{mask}@" if mask else r"\1@"
-    return _STORE.sub(replacement, _WEB.sub(replacement, text))
+    text = _STORE.sub(replacement, _WEB.sub(replacement, text))
+    return _QUERY.sub(rf"\1{mask}", text)

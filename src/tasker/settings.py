@@ -1,41 +1,82 @@
-"""All settings of a server and its workers: defaults, one TOML file, the environment."""
+"""All settings of a process: which there are, and where they come from.
 
+Sources, each overriding the one before: the defaults, one TOML file (`tasker.toml` in the
+working directory, or what `--config` or TASKER_CONFIG names), secret files (/run/secrets, or
+the directory that TASKER_SECRETS names), environment variables, and the command line. In a
+variable, and as the name of a secret file, `server.port` is TASKER_SERVER__PORT. Unknown
+settings are rejected, with a suggestion.
+"""
+
+import os
 import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from datetime import timedelta
+from enum import Enum, StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
     field_validator,
     model_validator,
 )
 
-from tasker.config import SchemaMode
+from tasker.codec import DEFAULT_LIMIT
+from tasker.durations import EXAMPLES, format_duration, parse_duration
+from tasker.errors import InvalidSettings
+from tasker.redact import redact
+from tasker.suggest import did_you_mean
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d)?", re.ASCII)
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+FILE = "tasker.toml"
+SECRETS = Path("/run/secrets")
+PREFIX = "TASKER_"
+HIDDEN = "********"
+
+_NOT_SETTINGS = frozenset({"ACTOR", "API_KEY", "CONFIG", "DEBUG", "SECRETS", "TOKEN", "URL"})
+"""Variables with the prefix that are read elsewhere."""
+
+_OF_TESTS = "TEST_"
+_OF_KUBERNETES = re.compile(r".*(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 
 
-def _span(value: object) -> object:
-    """Read a length of time: seconds, or a number with a unit."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        return timedelta(seconds=value)
-    if isinstance(value, str) and (found := _SPAN.fullmatch(value.strip())):
-        return timedelta(seconds=float(found[1]) * _UNITS[found[2] or "s"])
-    if isinstance(value, str):
-        raise ValueError(f'{value!r} is no length of time; write seconds, or "500ms", "5m", "1h"')
-    return value
+def _duration(value: object) -> timedelta:
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        if "negative" in str(error):
+            raise
+        raise ValueError(f"{value!r:.100} is not a duration; write {EXAMPLES}") from None
 
 
-Span = Annotated[timedelta, BeforeValidator(_span)]
-"""A length of time: seconds (`30`, `0.5`) or a number with a unit (`"500ms"`, `"5m"`, `"1h"`)."""
+Seconds = Annotated[timedelta, BeforeValidator(_duration)]
+"""A duration >= 0: see `durations.parse_duration`."""
+
+
+def _at_least(least: str, most: str | None = None) -> AfterValidator:
+    """Return the check of a duration's bounds."""
+
+    def check(length: timedelta) -> timedelta:
+        if length < parse_duration(least):
+            raise ValueError(f"must be at least {least}, not {format_duration(length)}")
+        if most is not None and length > parse_duration(most):
+            raise ValueError(f"must be at most {most}, not {format_duration(length)}")
+        return length
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -44,168 +85,255 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+class SchemaMode(StrEnum):
+    """What happens when a value does not match its schema."""
+
+    ENFORCE = "enforce"  #: an error
+    WARN = "warn"  #: a warning in the log
+    OFF = "off"  #: nothing: schemas are not checked
+
+
+# -------------------------------------------------------------------- workers
+
+
+class _WorkerBehaviour(Section):
+    """Settings that the file and `WorkerSettings` have in common."""
+
+    slots: Annotated[int, Field(ge=1)] = 100
+    """Attempts that run at the same time, >= 1. Each running sync handler takes a thread."""
+
+    lease: Annotated[Seconds, _at_least("1s")] = timedelta(seconds=30)
+    """Time after which other workers take over the steps of a worker that stopped renewing
+    its lease, >= 1 s. The lease is renewed every third of it."""
+
+    grace: Seconds = timedelta(seconds=20)
+    """Time that running attempts get to finish at shutdown; then they are handed back."""
+
+    poll: Annotated[Seconds, _at_least("1ms")] = timedelta(seconds=1)
+    """Longest time before an idle worker that was not woken looks for work."""
+
+    attempt_timeout: Annotated[Seconds, _at_least("1ms")] | None = None
+    """Time limit of attempts whose step sets none; absent: no limit."""
+
+    results: SchemaMode = SchemaMode.WARN
+    """What happens when a result does not match its step's `result_schema`."""
+
+    result_limit: Annotated[int, Field(ge=1)] = DEFAULT_LIMIT
+    """Maximum size of a result, in bytes."""
+
+    memory: Annotated[int, Field(ge=0)] = 16 << 20
+    """Bytes of inputs and results that are cached to avoid reading them again."""
+
+    processes: Annotated[int, Field(ge=0)] = 0
+    """Processes for handlers marked `process=True`; 0: one per core, started when needed."""
+
+    blocked_after: Annotated[Seconds, _at_least("10ms")] = timedelta(seconds=1)
+    """Time after which a handler that blocks the event loop is named in the log, >= 10 ms."""
+
+
+class WorkerSettings(_WorkerBehaviour):
+    """How one worker behaves. Raises InvalidSettings for a value that is out of bounds."""
+
+    environment: str | None = None
+    """The environment whose overrides in the templates apply; absent: none."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            problems = error.errors(include_url=False)
+            raise InvalidSettings("\n".join(map(_problem, problems))) from None
+
+
+class WorkerSection(_WorkerBehaviour):
+    """How a worker behaves, in a process of its own or inside the server."""
+
+    handlers: tuple[str, ...] = ()
+    """Handlers and workflows to load: names of modules, files, directories."""
+
+    templates: tuple[Path, ...] = ()
+    """YAML files, or directories of them, to register at the start."""
+
+    embedded: bool = False
+    """Whether the server runs a worker in its own process."""
+
+    metrics: str | None = None
+    """Address at which a worker serves its metrics, as `127.0.0.1:9100`; absent: none. A worker
+    inside a server reports at the server's `/metrics`."""
+
+    def settings(self, environment: str | None) -> WorkerSettings:
+        """Return the settings of a worker."""
+        values = {name: getattr(self, name) for name in _WorkerBehaviour.model_fields}
+        return WorkerSettings(environment=environment, **values)
+
+
+# --------------------------------------------------------------------- server
+
+
 class ServerSettings(Section):
     """How the server behaves."""
 
     host: str = "127.0.0.1"
-    """Address to listen at. One that is not loopback needs authentication."""
+    """Address to listen at. One that is not loopback requires authentication."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """Port to listen at; 0: any that is free."""
+    """Port to listen at; 0: any free one."""
 
     docs: bool = False
-    """Whether `/docs` shows the API in a browser. Its page loads scripts from another host."""
+    """Whether `/docs` shows the API in a browser. The page loads scripts from another host."""
 
     body_bytes: Annotated[int, Field(ge=1)] = 2 << 20
-    """Most bytes of a request's body."""
+    """Maximum size of a request's body, in bytes."""
 
     bulk_body_bytes: Annotated[int, Field(ge=1)] = 32 << 20
-    """Most bytes of the body that creates tasks in bulk."""
+    """Maximum size of the body of a request that creates tasks in bulk, in bytes."""
 
     bulk_tasks: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Most tasks that one request creates."""
+    """Maximum number of tasks that one request creates."""
 
-    timeout: Span = timedelta(seconds=30)
-    """Most time of a request, but of those that wait."""
+    timeout: Seconds = timedelta(seconds=30)
+    """Time limit of a request; long polls and streams are exempt."""
 
-    longest_wait: Span = timedelta(seconds=60)
-    """Most time for which a request may ask to wait for a task."""
+    longest_wait: Seconds = timedelta(seconds=60)
+    """Longest time that a request may wait for a task."""
 
-    longest_stream: Span = timedelta(hours=1)
-    """Most time of a stream of events; clients then connect again."""
+    longest_stream: Seconds = timedelta(hours=1)
+    """Longest time that a stream of events stays open; clients then reconnect."""
 
     concurrency: Annotated[int, Field(ge=1)] = 1000
-    """Most requests under way at once, waits and streams not counted."""
+    """Maximum number of concurrent requests, without long polls and streams."""
 
     streams: Annotated[int, Field(ge=1)] = 1000
-    """Most waits and streams under way at once."""
+    """Maximum number of concurrent long polls and streams."""
 
     rate: Annotated[float | None, Field(gt=0)] = None
-    """Requests per second that each caller may send on average; absent: any number."""
+    """Average requests per second allowed to each caller; absent: unlimited."""
 
     burst: Annotated[int, Field(ge=1)] = 100
-    """Requests that a caller may send at once before `rate` counts."""
+    """Requests that a caller may send at once before `rate` applies."""
 
     cors_origins: tuple[str, ...] = ()
-    """Origins whose pages may call the API from a browser; none: no page may."""
+    """Origins whose pages may call the API from a browser; empty: none."""
 
     proxies: tuple[str, ...] = ()
-    """Addresses of proxies whose `X-Forwarded-*` headers are believed."""
+    """Addresses of proxies whose `X-Forwarded-*` headers are trusted."""
 
     inputs: SchemaMode = SchemaMode.ENFORCE
-    """What a context that does not fit its template's `input_schema` leads to."""
+    """What happens when a context does not match its template's `input_schema`."""
 
     access_log: bool = True
     """Whether every request is logged."""
 
-    grace: Span = timedelta(seconds=20)
-    """Time that requests under way get at shutdown."""
+    grace: Seconds = timedelta(seconds=20)
+    """Time that running requests get to finish at shutdown."""
 
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
-"""How a token may be signed: by a private key, whose public part the server has."""
+"""How a token may be signed: with a private key, whose public part the server has."""
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class ClaimNames(Section):
-    """Where in a token the facts are: names of claims, or paths (`realm_access.roles`)."""
+    """Which claims of a token hold what: names of claims, or paths (`realm_access.roles`)."""
 
     subject: str = "sub"
-    """Who it is; the name that the audit tells, unless the token has a verified address."""
+    """The caller's name, used in the audit unless the token has a verified email address."""
 
     email: str = "email"
-    """That one's address, by which a namespace's policy names its approvers."""
+    """The caller's email address, by which a namespace's policy names its approvers."""
 
     permissions: tuple[str, ...] = ("permissions", "scope")
-    """Permissions, as a list or separated by spaces. What is none of ours is passed over."""
+    """Permissions, as a list or separated by spaces. Unknown permissions are ignored."""
 
     roles: str = "roles"
     """Names of roles, as a list or separated by spaces."""
 
     namespaces: str = "namespaces"
-    """Namespaces in which they hold, as a list or separated by spaces; `*`: all."""
+    """Namespaces to which they apply, as a list or separated by spaces; `*`: all."""
 
     team: str = "team"
-    """The team, for coordinators."""
+    """The caller's team, for coordinators."""
 
 
 class AuthSettings(Section):
     """Who may call the server, and what they may do."""
 
     enabled: bool | None = None
-    """Whether callers must say who they are. Absent: no, as long as nothing else is set here."""
+    """Whether callers must authenticate. Absent: no, as long as no other setting is made here."""
 
     api_keys: bool = True
     """Whether API keys of the store are credentials."""
 
-    cache: Annotated[Span, Field(ge=timedelta(0), le=timedelta(minutes=1))] = timedelta(seconds=5)
-    """How long a credential that was checked is believed: a revocation takes effect within it."""
+    cache: Annotated[Seconds, _at_least("0s", "1m")] = timedelta(seconds=5)
+    """How long a verified credential is cached: a revocation takes effect within this time."""
 
     jwt_public_key: str | None = None
     """The public key that verifies tokens, as PEM."""
 
     jwt_public_key_file: Path | None = None
-    """The file of that key."""
+    """The file that holds that key."""
 
     jwks_url: str | None = None
     """Where the identity provider publishes its keys, which may change. HTTPS."""
 
     jwks_allow_http: bool = False
-    """Whether that may be plain HTTP to another machine. Whoever is between may forge tokens."""
+    """Whether `jwks_url` may be plain HTTP to another machine, where anyone between can forge
+    tokens."""
 
-    jwks_refresh: Annotated[Span, Field(ge=timedelta(seconds=10))] = timedelta(minutes=10)
+    jwks_refresh: Annotated[Seconds, _at_least("10s")] = timedelta(minutes=10)
     """Age at which the published keys are fetched again."""
 
-    jwks_stale: Annotated[Span, Field(ge=timedelta(0))] = timedelta(hours=1)
+    jwks_stale: Seconds = timedelta(hours=1)
     """How much longer they are used while they cannot be fetched."""
 
-    jwks_timeout: Annotated[Span, Field(gt=timedelta(0), le=timedelta(seconds=30))] = timedelta(
-        seconds=5
-    )
-    """Most time of fetching them."""
+    jwks_timeout: Annotated[Seconds, _at_least("1ms", "30s")] = timedelta(seconds=5)
+    """Time limit for fetching them."""
 
     issuer: str | None = None
     """The `iss` that tokens must have."""
 
     audience: str | None = None
-    """The `aud` that tokens must have, or have among others."""
+    """The `aud` that tokens must have, or include."""
 
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
-    """How tokens may be signed."""
+    """Accepted signature algorithms."""
 
-    leeway: Annotated[Span, Field(ge=timedelta(0), le=timedelta(minutes=5))] = timedelta(seconds=30)
-    """By how much clocks may differ: for `exp`, `nbf` and `iat`."""
+    leeway: Annotated[Seconds, _at_least("0s", "5m")] = timedelta(seconds=30)
+    """Tolerated clock difference for `exp`, `nbf` and `iat`."""
 
     claims: ClaimNames = ClaimNames()
-    """Where in a token the facts are."""
+    """Which claims of a token hold what."""
 
     trust_email: bool = False
-    """Whether an address counts without the claim `email_verified`. Whoever may choose
-    an address there then passes for its owner, as an approver too."""
+    """Whether an email address counts without the claim `email_verified`. Anyone who may choose
+    an address there then passes for its owner, also as an approver."""
 
     default_roles: tuple[str, ...] = ()
-    """Roles of tokens that tell neither permissions nor roles."""
+    """Roles of tokens with neither permissions nor roles."""
 
     default_namespaces: tuple[str, ...] = ()
-    """Namespaces of tokens that tell none; `*`: all."""
+    """Namespaces of tokens that name none; `*`: all."""
 
     roles: dict[str, tuple[str, ...]] = {}
-    """Roles beside the built-in ones, and their permissions."""
+    """Roles in addition to the built-in ones, with their permissions."""
 
     coordinator: str | None = None
-    """Who decides, as `package.module:Class`; absent: permissions and namespaces do."""
+    """The class that authorizes requests, as `package.module:Class`; absent: permissions and
+    namespaces decide."""
 
     metrics_public: bool = False
-    """Whether `/metrics` is open to everybody."""
+    """Whether `/metrics` needs no credentials."""
 
     @property
     def tokens(self) -> bool:
         """Whether tokens are credentials."""
         return bool(self.jwt_public_key or self.jwt_public_key_file or self.jwks_url)
 
-    def _said(self) -> bool:
-        """Tell whether anything is set otherwise than by default."""
+    def _is_configured(self) -> bool:
+        """Return whether any setting differs from its default."""
         fields = type(self).model_fields
         return any(getattr(self, name) != field.default for name, field in fields.items())
 
@@ -220,8 +348,8 @@ class AuthSettings(Section):
     def _consistent(self) -> Self:
         for right, rule in (
             (
-                self.enabled is not None or not self._said(),
-                "enabled must be said where anything else of [auth] is: true, or false",
+                self.enabled is not None or not self._is_configured(),
+                "enabled must be set to true or false when any other setting of [auth] is made",
             ),
             (
                 sum(map(bool, (self.jwt_public_key, self.jwt_public_key_file, self.jwks_url))) <= 1,
@@ -229,7 +357,7 @@ class AuthSettings(Section):
             ),
             (
                 bool(self.issuer and self.audience) or not self.tokens,
-                "tokens need issuer and audience: whoever else the key signs for is not meant",
+                "tokens need issuer and audience, because the key may sign for other services too",
             ),
             (
                 self.tokens or not (self.issuer or self.audience),
@@ -255,4 +383,269 @@ def _check_jwks_url(url: str, *, allow_http: bool) -> None:
     if parts.username is not None or parts.password is not None:
         raise ValueError("jwks_url must have no user and password: published keys are public")
     if parts.scheme == "http" and not allow_http and parts.hostname not in _LOOPBACK:
-        raise ValueError("jwks_url must be https: whoever is between could forge tokens")
+        raise ValueError("jwks_url must be https: anyone on the way could forge tokens")
+
+
+class TelemetrySection(Section):
+    """What is sent to collectors of traces and metrics."""
+
+    traces: bool = False
+    """Whether spans and metrics are sent over OTLP. The OTEL_* variables say where to."""
+
+    service: str = "tasker"
+    """The name of this service in traces."""
+
+
+# ------------------------------------------------------------ the whole, and its sources
+
+
+class Settings(Section):
+    """All settings of a process."""
+
+    store: SecretStr = SecretStr("sqlite")
+    """`sqlite` (the file `.tasker/tasker.db`), `sqlite:FILE` or `postgresql://...`."""
+
+    environment: str | None = None
+    """The environment whose overrides in the templates apply; absent: none."""
+
+    namespaces: Path | None = None
+    """A file of namespace policies to declare when the server starts."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level of log records that are written."""
+
+    log_format: Literal["console", "json"] = "console"
+    """How log records are written: for people, or as one JSON object per line."""
+
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    worker: WorkerSection = WorkerSection()
+    telemetry: TelemetrySection = TelemetrySection()
+
+    def shown(self) -> dict[str, Any]:
+        """Return all settings as plain values, with secrets hidden."""
+        return {name: _shown(getattr(self, name)) for name in type(self).model_fields}
+
+
+class _Inputs(NamedTuple):
+    """What `load_settings` read before the settings are validated."""
+
+    file: Mapping[str, Any]
+    secrets: Mapping[str, str]  #: lower-case name of a variable -> text
+
+
+_inputs: ContextVar[_Inputs] = ContextVar("tasker_settings")
+
+
+def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings of this process.
+
+    Args:
+        file: The file to read; None: what TASKER_CONFIG names, or `tasker.toml` if it exists.
+        overrides: Settings of the command line, as `{"server": {"port": 80}}`.
+
+    Raises:
+        InvalidSettings: A file cannot be read, or a setting is unknown or invalid; the message
+            has a line for each problem.
+    """
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    path = file or Path(named or FILE)
+    values = _read(path) if file or named or path.exists() else {}
+    secrets = _read_secrets()
+    problems = [*_unknown(os.environ), *_unknown(secrets, " (a secret file)")]
+    token = _inputs.set(_Inputs(values, {name.lower(): text for name, text in secrets.items()}))
+    try:
+        settings = _loader()(**(overrides or {}))
+    except ValidationError as error:
+        for found in error.errors(include_url=False):
+            problems.append(_problem(found, _Places(path, overrides or {}, secrets)))
+    finally:
+        _inputs.reset(token)
+    if problems:
+        raise InvalidSettings("\n".join(problems))
+    return settings
+
+
+@cache
+def _loader() -> type[Settings]:
+    """Return `Settings` with its sources; the library is imported only by what loads settings."""
+    from pydantic_settings import (
+        BaseSettings,
+        EnvSettingsSource,
+        PydanticBaseSettingsSource,
+        SettingsConfigDict,
+    )
+
+    class Variables(EnvSettingsSource):
+        """The environment; lists are JSON, or separated by commas."""
+
+        def decode_complex_value(self, field_name: str, field: "FieldInfo", value: Any) -> Any:
+            try:
+                return super().decode_complex_value(field_name, field, value)
+            except ValueError:
+                return [part.strip() for part in str(value).split(",")]
+
+    class SecretFiles(Variables):
+        """Files named like variables, whose content is the value."""
+
+        def _load_env_vars(self) -> Mapping[str, str | None]:
+            return _inputs.get().secrets
+
+    class File(PydanticBaseSettingsSource):
+        """The TOML file."""
+
+        def get_field_value(self, field: "FieldInfo", field_name: str) -> tuple[Any, str, bool]:
+            return _inputs.get().file.get(field_name), field_name, False
+
+        def __call__(self) -> dict[str, Any]:
+            return dict(_inputs.get().file)
+
+    class Loaded(BaseSettings, Settings):
+        model_config = SettingsConfigDict(
+            env_prefix=PREFIX,
+            env_nested_delimiter="__",
+            extra="forbid",
+            frozen=True,
+            nested_model_default_partial_update=True,
+        )
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (
+                init_settings,
+                Variables(settings_cls),
+                SecretFiles(settings_cls),
+                File(settings_cls),
+            )
+
+    return Loaded
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidSettings(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{path} is not TOML: {error}") from None
+
+
+def _read_secrets() -> dict[str, str]:
+    """Return what secret files hold, by the name of the variable each stands for."""
+    named = os.environ.get(f"{PREFIX}SECRETS")
+    directory = Path(named) if named else SECRETS
+    try:
+        files = sorted(directory.iterdir())
+    except FileNotFoundError:
+        if named is None:
+            return {}
+        raise InvalidSettings(f"{PREFIX}SECRETS: there is no directory {directory}") from None
+    except OSError as error:
+        raise InvalidSettings(f"{directory} cannot be read: {error.strerror}") from None
+    secrets = {}
+    for file in files:
+        if not file.name.upper().startswith(PREFIX) or not file.is_file():
+            continue
+        try:
+            secrets[file.name.upper()] = file.read_text("utf-8").strip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise InvalidSettings(f"{file} cannot be read: {reason}") from None
+    return secrets
+
+
+def _unknown(names: Mapping[str, str], suffix: str = "") -> Iterator[str]:
+    """Yield a problem for each variable or secret file that looks like a setting and is none."""
+    known = set(Settings.model_fields)
+    for name in sorted(names):
+        if not name.startswith(PREFIX) or _OF_KUBERNETES.fullmatch(name):
+            continue
+        first = name.removeprefix(PREFIX).partition("__")[0]
+        if first in _NOT_SETTINGS or first.lower() in known or first.startswith(_OF_TESTS):
+            continue
+        guess = did_you_mean(first.lower(), known)
+        yield f"{name}{suffix} is not a setting{guess}; see docs/settings.md"
+
+
+class _Places(NamedTuple):
+    """Where a setting may have been made."""
+
+    file: Path
+    overrides: Mapping[str, Any]
+    secrets: Mapping[str, str]
+
+    def of(self, path: list[str]) -> str:
+        """Return where a setting was made: a variable, the file, or else the command line."""
+        given: Any = self.overrides
+        for part in path:
+            given = given.get(part) if isinstance(given, Mapping) else None
+        dotted = ".".join(path)
+        if given is not None:
+            return dotted
+        for length in range(len(path), 0, -1):
+            variable = PREFIX + "__".join(path[:length]).upper()
+            if variable in os.environ:
+                return variable
+            if variable in self.secrets:
+                return f"{variable} (a secret file)"
+        return f"{self.file}: {dotted}"
+
+
+def _problem(error: Mapping[str, Any], places: _Places | None = None) -> str:
+    """Return a line that says what is wrong with a setting, and where it was made."""
+    path = [str(part) for part in error["loc"]]
+    place = places.of(path) if places else ".".join(path)
+    if error["type"] == "extra_forbidden":
+        known = _names(path[:-1]) if places else list(WorkerSettings.model_fields)
+        guess = did_you_mean(path[-1], known)
+        return f"{place} is not a setting{guess}; there are {', '.join(sorted(known))}"
+    context = error.get("ctx") or {}
+    for bound, words in _BOUNDS.items():
+        if bound in context and error["type"] in _OUT_OF_BOUNDS:
+            return f"{place}: must be {words} {context[bound]}, not {error['input']}"
+    message = str(context.get("error") or error["msg"])
+    return f"{place}: {message[:1].lower()}{message[1:]}"
+
+
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+_OUT_OF_BOUNDS = {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}
+
+
+def _names(path: list[str]) -> list[str]:
+    """List the settings below a place."""
+    section: type[BaseModel] = Settings
+    for part in path:
+        field = section.model_fields.get(part)
+        if field is None or not isinstance(field.annotation, type):
+            return []
+        if not issubclass(field.annotation, BaseModel):
+            return []
+        section = field.annotation
+    return list(section.model_fields)
+
+
+def _shown(value: Any) -> Any:
+    """Return a value without its secrets."""
+    match value:
+        case SecretStr():
+            return redact(value.get_secret_value(), mask=HIDDEN)
+        case BaseModel():
+            return {name: _shown(getattr(value, name)) for name in type(value).model_fields}
+        case timedelta():
+            return value.total_seconds()
+        case Mapping():
+            return {key: _shown(part) for key, part in value.items()}
+        case tuple() | frozenset():
+            return [_shown(part) for part in value]
+        case Enum():
+            return value.value
+        case Path():
+            return str(value)
+    return value

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from tasker import Retry, Template
-from tasker.config import WorkerSettings
 from tasker.errors import StoreUnavailable
 from tasker.events import Event
 from tasker.model import Backoff, StepSpec
+from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
 SOON = timedelta(seconds=20)  #: only a test that fails takes so long

@@ -14,10 +14,10 @@ from tasker import (
     Worker,
     open_store,
 )
-from tasker.config import WorkerSettings
 from tasker.errors import TaskFailed
 from tasker.events import Event, StepWaiting
 from tasker.model import AttemptOutcome, StepSpec, TaskFilter
+from tasker.settings import WorkerSettings
 
 pytestmark = pytest.mark.anyio
 

@@ -325,19 +325,16 @@ async def test_an_error_that_cannot_be_told_still_fails_its_attempt(
     assert (3, "Mute") == (ended.attempts, (ended.error or {})["type"])
 
 
-async def test_a_delay_that_is_none_is_not_honoured(memory: Store) -> None:
-    """
-    A wrong type of delay does not harm the attempt that asks for it.
-    """
-
+async def test_a_retry_after_that_is_no_delay_is_an_error_that_is_retried(memory: Store) -> None:
     def only(context: Context) -> str:
         if context.attempt == 1:
-            raise RetryableError("busy", retry_after="soon")  # type: ignore[arg-type]
+            raise RetryableError("busy", retry_after="soon")
         return "done"
 
-    _, ended, _ = await run(memory, only)
+    _, ended, history = await run(memory, only)
 
     assert (2, "done") == (ended.attempts, ended.result)
+    assert "retry_after must be seconds" in str((history[0].error or {})["message"])
 
 
 # ---------------------------------------------------------------------------- results

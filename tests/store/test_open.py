@@ -152,3 +152,11 @@ async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
             pass
 
     assert file.read_text().startswith("not a database")
+
+
+@pytest.mark.parametrize("password", ["ca/rp@", "ca#rp", "ca?rp@fish", "ca@rp/w#rd", "ca@rp/fish"])
+def test_an_unquoted_password_is_refused_and_no_part_of_it_is_shown(password: str) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        PostgresAddress.parse(f"postgresql://tasker:{password}@postgres/tasker")
+    message = str(caught.value).replace("special characters", "")
+    assert [] == [part for part in ("ca", "rp", "fish", "w#rd") if part in message]

@@ -9,7 +9,7 @@ import typer
 
 from tasker.cli import logs
 from tasker.cli.app import Session
-from tasker.configuration import Settings, load_settings
+from tasker.settings import Settings, load_settings
 
 ConfigFile = Annotated[
     Path | None,

@@ -15,7 +15,6 @@ from tasker.client.teams import LocalTeams
 from tasker.client.templates import LoadedTemplate, TemplateCache, split
 from tasker.client.waiting import parked, require_success, still_open
 from tasker.clock import Clock, SystemClock
-from tasker.config import SchemaMode
 from tasker.errors import (
     IdempotencyConflict,
     InvalidInput,
@@ -37,6 +36,7 @@ from tasker.model import (
     TaskId,
     Template,
 )
+from tasker.settings import SchemaMode
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, Registered, Store
 from tasker.template import examine_input, prepare_input

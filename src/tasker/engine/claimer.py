@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
-from tasker.config import WorkerSettings
 from tasker.engine.background import Background
 from tasker.engine.executor import Executor
 from tasker.engine.failure import error_text
@@ -32,6 +31,7 @@ from tasker.model import (
     released,
     retried,
 )
+from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")

@@ -10,7 +10,6 @@ from random import Random
 from typing import Any
 
 from tasker import codec
-from tasker.config import SchemaMode, WorkerSettings
 from tasker.engine.failure import AttemptTimeout, outcome_of
 from tasker.engine.reporting import Reporter
 from tasker.engine.runners import LoopRunner, ProcessRunner, Runner, ThreadRunner
@@ -22,6 +21,7 @@ from tasker.errors import InvalidInput, Misuse, StepParked
 from tasker.events import Around
 from tasker.handlers import LiveAttempt, Plan, Services
 from tasker.model import AttemptKey, Claim, JsonText, Outcome, StepSpec, completed, released
+from tasker.settings import SchemaMode, WorkerSettings
 from tasker.template import check_result, is_quick
 
 log = logging.getLogger("tasker.worker")

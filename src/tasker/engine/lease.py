@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from tasker.config import WorkerSettings
 from tasker.errors import LeaseLost, StoreUnavailable
 from tasker.handlers import Handlers
 from tasker.model import Claim, Queue, QueueId, WorkerId, released
+from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")

@@ -13,7 +13,6 @@ from queue import SimpleQueue
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-from tasker.config import WorkerSettings
 from tasker.engine.logs import current_attempt
 from tasker.engine.running import Running
 from tasker.errors import InvalidSettings, RetryableError
@@ -21,6 +20,7 @@ from tasker.events import Around, AttemptSpan
 from tasker.handlers import Plan
 from tasker.handlers.subprocess import run_in_subprocess
 from tasker.model import JsonText
+from tasker.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from pebble import ProcessPool

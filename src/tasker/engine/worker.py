@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from tasker.client import LocalClient
-from tasker.config import WorkerSettings
 from tasker.engine.background import Background
 from tasker.engine.claimer import Claimer
 from tasker.engine.executor import Executor
@@ -28,6 +27,7 @@ from tasker.events import Around, Observer
 from tasker.graph import Graph
 from tasker.handlers import Handlers
 from tasker.model import Created, NewTask, Template, TemplateStatus, WorkerId
+from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")

@@ -46,11 +46,10 @@ async def tasker_worker(tasker_store: "Store") -> AsyncIterator[StartWorker]:
     It takes what `Worker` takes after the store. Its `client` creates tasks and waits for
     them; it stops when the test ends.
     """
-    from dataclasses import replace
     from datetime import timedelta
 
-    from tasker.config import WorkerSettings
     from tasker.engine import Worker
+    from tasker.settings import WorkerSettings
     from tasker.testing.virtual_time import FOR_EVER
 
     async with AsyncExitStack() as stack:
@@ -58,7 +57,9 @@ async def tasker_worker(tasker_store: "Store") -> AsyncIterator[StartWorker]:
         async def start(
             *handlers: object, settings: WorkerSettings | None = None, **options: Any
         ) -> Worker:
-            settings = replace(settings or WorkerSettings(grace=timedelta(0)), lease=FOR_EVER)
+            settings = (settings or WorkerSettings(grace=timedelta(0))).model_copy(
+                update={"lease": FOR_EVER}
+            )
             worker = Worker(tasker_store, handlers, settings=settings, **options)
             return await stack.enter_async_context(worker)
 

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar, Unpack
 
 from tasker.client import TaskOptions
 from tasker.clock import ManualClock
-from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import WaitTimeout
 from tasker.events import Event, StepSettled
@@ -27,6 +26,7 @@ from tasker.model import (
     TaskStatus,
     Template,
 )
+from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 from tasker.template import load_template
 from tasker.testing.stubs import StubbedHandlers
@@ -139,7 +139,9 @@ async def run_workflow(
             store,
             [rigged],
             templates=[template, *others],
-            settings=replace(settings or WorkerSettings(), lease=FOR_EVER, grace=timedelta(0)),
+            settings=(settings or WorkerSettings()).model_copy(
+                update={"lease": FOR_EVER, "grace": timedelta(0)}
+            ),
             name="test",
             observers=[events.append],
         )

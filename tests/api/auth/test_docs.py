@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasker.api.auth.authorizer import roles_of
-from tasker.configuration import load_settings
+from tasker.settings import load_settings
 from tasker.teams.permissions import ROLES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "security.md").read_text()

@@ -5,9 +5,8 @@ import pytest
 
 from tasker.api import create_app
 from tasker.cli.commands.server import serve
-from tasker.configuration import Settings
 from tasker.errors import InvalidSettings
-from tasker.settings import ServerSettings
+from tasker.settings import ServerSettings, Settings
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio

@@ -9,9 +9,8 @@ from pydantic import ValidationError
 from tests.api.auth.scene import AUDIENCE, ISSUER, ec_key, private_pem, public_pem, rsa_key
 
 from tasker.api import create_app
-from tasker.configuration import load_settings
 from tasker.errors import InvalidSettings
-from tasker.settings import AuthSettings
+from tasker.settings import AuthSettings, load_settings
 
 JWKS = "https://id.growthcorp.test/jwks.json"
 TOKENS: dict[str, Any] = {"enabled": True, "issuer": ISSUER, "audience": AUDIENCE}
@@ -31,7 +30,7 @@ def test_nobody_is_asked_unless_that_was_set() -> None:
     Nor may anything else be set then: who sets the issuer of tokens means them to be checked.
     """
     assert not AuthSettings().enabled
-    with pytest.raises(ValidationError, match="enabled must be said"):
+    with pytest.raises(ValidationError, match="enabled must be set"):
         AuthSettings(jwks_url=JWKS, issuer=ISSUER, audience=AUDIENCE)
     assert not AuthSettings(enabled=False, jwks_url=JWKS, issuer=ISSUER, audience=AUDIENCE).enabled
 
@@ -74,7 +73,7 @@ def test_the_file_and_the_environment_set_it(
     assert False is load_settings().auth.enabled
     monkeypatch.delenv("TASKER_AUTH__ENABLED")
     file.write_text('[auth]\nissuer = "x"\n')
-    with pytest.raises(InvalidSettings, match="enabled must be said"):
+    with pytest.raises(InvalidSettings, match="enabled must be set"):
         load_settings()
     file.write_text("[auth]\nenabled = true\njwks_uri = 'x'\n")
     with pytest.raises(InvalidSettings, match=r"jwks_uri.*did you mean 'jwks_url'"):

@@ -6,7 +6,6 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +18,11 @@ from tasker.cli.loading import Loaded, load, on_signals
 from tasker.cli.options import Environment, HandlerSources, TemplatePaths
 from tasker.cli.render.progress import Progress
 from tasker.cli.render.style import counted
-from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
 from tasker.handlers import assumed_inputs, check
 from tasker.handlers.importing import is_path
+from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
 app = typer.Typer(add_completion=False)
@@ -76,7 +75,7 @@ class Development:
         self._store = store
         self._sources = sources
         self._paths = paths
-        self._settings = replace(settings, grace=_GRACE)
+        self._settings = settings.model_copy(update={"grace": _GRACE})
         self._progress = Progress(self._out, everything=True, live=False)
         self._stopping = asyncio.Event()
         self._changed: asyncio.Queue[set[Path]] = asyncio.Queue()

@@ -30,11 +30,11 @@ from tasker.cli.render.json import plain, stdout_kept, task_document
 from tasker.cli.render.progress import Progress
 from tasker.cli.render.style import duration
 from tasker.cli.render.task import render_end, store_flag
-from tasker.config import WorkerSettings
 from tasker.engine import Worker
 from tasker.errors import TaskFailed
 from tasker.handlers import assumed_inputs
 from tasker.model import Step, Task, TaskFilter, Template
+from tasker.settings import WorkerSettings
 
 app = typer.Typer(add_completion=False)
 

@@ -17,9 +17,9 @@ from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.loading import Loaded, load, on_signals
 from tasker.cli.options import Environment, TemplatePaths
 from tasker.client import LocalClient
-from tasker.configuration import Settings
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
+from tasker.settings import Settings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 from tasker.teams.policies import load_policies

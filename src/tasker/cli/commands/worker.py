@@ -25,11 +25,11 @@ from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.exits import Exit
 from tasker.cli.loading import Loaded, load, on_signals
 from tasker.cli.options import Environment, TemplatePaths, parse_span
-from tasker.configuration import Settings
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
 from tasker.events import Around, Observer
 from tasker.model import Template
+from tasker.settings import Settings
 from tasker.store.open import open_store
 
 if TYPE_CHECKING:

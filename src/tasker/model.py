@@ -595,6 +595,9 @@ class TaskFilter:
     parent_id: TaskId | None = None
     tag: str | None = None
     created_by: str | None = None
+    idempotency_key: str | None = None
+    failed_step: str | None = None  #: name of a step that has failed for good
+    error_code: str | None = None  #: the `code` of a failed step's error
     created_after: datetime | None = None
     created_before: datetime | None = None
     visible: frozenset[str] | None = None

@@ -208,6 +208,7 @@ async def test_lists_are_filtered_by_everything_that_tasks_have(api: ApiClient) 
         parent_id=NOBODY,
         tags=["red"],
         created_by="Bob",
+        idempotency_key="k-1",
     )
     stored = await api.call(f"/v1/tasks/{task['id']}/cancel")
 
@@ -219,6 +220,7 @@ async def test_lists_are_filtered_by_everything_that_tasks_have(api: ApiClient) 
         {"parent_id": NOBODY},
         {"tag": "red"},
         {"created_by": "Bob"},
+        {"idempotency_key": "k-1"},
         {"created_after": stored["created_at"], "name": "broken"},
         {"namespace": "shop", "name": "broken", "status": "cancelled", "tag": "red"},
     ):
@@ -226,6 +228,16 @@ async def test_lists_are_filtered_by_everything_that_tasks_have(api: ApiClient) 
     assert [other["id"]] == await ids(api, status="pending")
     assert [] == await ids(api, namespace="elsewhere")
     assert [] == await ids(api, created_before="2020-01-01T00:00:00Z")
+
+
+async def test_failed_tasks_are_listed_by_step_and_code(api: ApiClient) -> None:
+    task = await api.create("shop.broken")
+    async with api.worker():
+        await api.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})
+
+    assert [task["id"]] == await ids(api, failed_step="fail", error_code="LOCKED")
+    assert [] == await ids(api, failed_step="after")
+    assert [] == await ids(api, error_code="LOCK")
 
 
 # ---------------------------------------------------------------------- reading

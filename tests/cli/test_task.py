@@ -48,12 +48,18 @@ def test_a_list_is_a_table_newest_first(tasker: Here, done: str, failed: str) ->
         (["--since", "2100-01-01"], 0),
         (["--until", "1h"], 0),
         (["--created-by", "nobody"], 0),
+        (["--idempotency-key", "order-7"], 1),
+        (["--failed-step", "charge"], 1),
+        (["--failed-step", "ship"], 0),
+        (["--error-code", "CARD_EXPIRED", "--failed-step", "charge"], 1),
+        (["--error-code", "CARD"], 0),
         (["--parent", "last"], 0),
         (["--limit", "1"], 1),
     ],
 )
 def test_a_list_is_filtered(tasker: Here, failed: str, flags: list[str], count: int) -> None:
-    assert failed != tasker.run("--json", "--tag", "gift").document["id"]
+    gift = tasker.run("--json", "--tag", "gift", "--idempotency-key", "order-7").document
+    assert failed != gift["id"]
 
     assert count == len(tasker("task", "list", "--json", *flags).document["tasks"])
 
@@ -285,13 +291,15 @@ def test_what_others_wrote_cannot_command_the_terminal(tasker: Here) -> None:
 
 
 def test_failed_tasks_are_retried_by_filter_after_a_dry_run(tasker: Here, failed: str) -> None:
-    dry = tasker("task", "retry", "--template", "shop.sell", "--dry-run")
+    dry = tasker("task", "retry", "--error-code", "CARD_EXPIRED", "--dry-run")
+    none = tasker("task", "retry", "--error-code", "OTHER", "--dry-run")
     retried = tasker(
         "task", "retry", "--template", "sell", "--since", "1h", "--as", "ann", "--json"
     )
     again = tasker("task", "retry", "--template", "shop.sell")
 
     assert (0, "would retry 1 task") == (dry.code, dry.out.splitlines()[-1])
+    assert (0, "would retry 0 tasks") == (none.code, none.out.splitlines()[-1])
     assert [failed] == [task["id"] for task in retried.document["tasks"]]
     assert "retried 0 tasks of 0" == again.out.strip()
     assert "ann" == tasker("task", "show", failed, "--json").document["audit"][0]["actor"]

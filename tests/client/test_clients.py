@@ -347,7 +347,9 @@ async def test_lists_show_what_fits_newest_first(scene: Scene) -> None:
     client = await registered(scene)
     request = TaskRequest(template="hello.greeting", context={"name": "Ann"})
     tasks = await client.create_tasks([request] * 120)
-    tagged = await client.create_task("hello.payment", tags=("a",), correlation_id="c")
+    tagged = await client.create_task(
+        "hello.payment", tags=("a",), correlation_id="c", idempotency_key="k"
+    )
     await client.cancel(tagged.id)
 
     newest = [tagged.id, *sorted((task.id for task in tasks), reverse=True)]
@@ -357,12 +359,15 @@ async def test_lists_show_what_fits_newest_first(scene: Scene) -> None:
     for filter in (
         TaskFilter(name="payment"),
         TaskFilter(tag="a"),
+        TaskFilter(idempotency_key="k"),
         TaskFilter(correlation_id="c"),
         TaskFilter(status=TaskStatus.CANCELLED),
         TaskFilter(namespace="hello", name="payment", version="1.0.0"),
     ):
         assert [tagged.id] == [task.id for task in await client.tasks(filter)]
     assert [] == await client.tasks(TaskFilter(namespace="elsewhere"))
+    assert [] == await client.tasks(TaskFilter(failed_step="charge"))
+    assert [] == await client.tasks(TaskFilter(error_code="LOCKED"))
     assert [] == await client.tasks(
         TaskFilter(created_before=tagged.created_at - timedelta(days=1))
     )

@@ -293,6 +293,9 @@ def _query(filter: TaskFilter) -> dict[str, Any]:
         "parent_id": filter.parent_id,
         "tag": filter.tag,
         "created_by": filter.created_by,
+        "idempotency_key": filter.idempotency_key,
+        "failed_step": filter.failed_step,
+        "error_code": filter.error_code,
         "created_after": filter.created_after and filter.created_after.isoformat(),
         "created_before": filter.created_before and filter.created_before.isoformat(),
     }

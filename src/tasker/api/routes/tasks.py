@@ -65,6 +65,11 @@ class TaskQuery(BaseModel):
     parent_id: Uuid | None = None
     tag: Line | None = None
     created_by: Line | None = None
+    idempotency_key: Line | None = None
+    failed_step: Line | None = None
+    """Name of a step that failed for good."""
+    error_code: Line | None = None
+    """The `code` of a failed step's error."""
     created_after: Instant | None = None
     """Created then or later."""
     created_before: Instant | None = None

@@ -1,9 +1,11 @@
 """`tasker task ...`: lists and shows tasks, and acts on them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from functools import wraps
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -42,37 +44,51 @@ TaskRef = Annotated[
 OptionalTaskRef = Annotated[
     str | None,
     typer.Argument(
-        metavar="[ID]",
+        metavar="ID",
         help='A task: its id, a unique prefix, or "last". Without: the filters choose.',
         autocompletion=complete_task,
     ),
 ]
-TemplateFilter = Annotated[
-    str | None,
-    typer.Option(
-        "--template",
-        "-t",
-        metavar="NAME",
-        help="name, namespace.name, either with @version.",
-        autocompletion=complete_template,
-    ),
-]
-NamespaceFilter = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")]
-TagFilter = Annotated[str | None, typer.Option("--tag", metavar="TAG")]
-CorrelationFilter = Annotated[str | None, typer.Option("--correlation-id", metavar="ID")]
-Since = Annotated[
-    Any,
-    typer.Option(
-        "--since",
-        parser=parse_instant,
-        metavar="TIME",
-        help='Created since then: "2h" ago, or "2026-01-31".',
-    ),
-]
-Until = Annotated[
-    Any,
-    typer.Option("--until", parser=parse_instant, metavar="TIME", help="Created before then."),
-]
+FILTERS: Mapping[str, Any] = {
+    "template": Annotated[
+        str | None,
+        typer.Option(
+            "--template",
+            "-t",
+            metavar="NAME",
+            help="name, namespace.name, either with @version.",
+            autocompletion=complete_template,
+        ),
+    ],
+    "namespace": Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")],
+    "tag": Annotated[str | None, typer.Option("--tag", metavar="TAG")],
+    "correlation_id": Annotated[str | None, typer.Option("--correlation-id", metavar="ID")],
+    "idempotency_key": Annotated[str | None, typer.Option("--idempotency-key", metavar="KEY")],
+    "created_by": Annotated[str | None, typer.Option("--created-by", metavar="NAME")],
+    "failed_step": Annotated[
+        str | None,
+        typer.Option("--failed-step", metavar="STEP", help="Name of a step that failed for good."),
+    ],
+    "error_code": Annotated[
+        str | None,
+        typer.Option("--error-code", metavar="CODE", help="The code of a failed step's error."),
+    ],
+    "since": Annotated[
+        Any,
+        typer.Option(
+            "--since",
+            parser=parse_instant,
+            metavar="TIME",
+            help='Created since then: "2h" ago, or "2026-01-31".',
+        ),
+    ],
+    "until": Annotated[
+        Any,
+        typer.Option("--until", parser=parse_instant, metavar="TIME", help="Created before then."),
+    ],
+}
+"""The options that choose tasks, by name; all default to None."""
+
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", metavar="", help="Only list and count the tasks that match."),
@@ -88,40 +104,58 @@ MAX_BULK = 1000  #: tasks that one command cancels or retries
 
 app = group("List tasks, show them, and act on them.")
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def filtered(function: Function) -> Callable[..., Any]:
+    """Replace a command's parameter `matching`, a `TaskFilter`, by the options `FILTERS`."""
+
+    @wraps(function)
+    def run(session: Session, **given: Any) -> Any:
+        options = {name: given.pop(name) for name in FILTERS}
+        return function(session, matching=_filter(**options), **given)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name != "matching":
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        parameters += [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+            )
+            for name, annotation in FILTERS.items()
+        ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
 
 @command(app, "list")
+@filtered
 async def list_tasks(
     session: Session,
-    template: TemplateFilter = None,
-    namespace: NamespaceFilter = None,
+    matching: TaskFilter,
     status: Annotated[
         Any,
         typer.Option(
             "--status", "-s", parser=parse_status, metavar="STATUS", autocompletion=complete_status
         ),
     ] = None,
-    correlation_id: CorrelationFilter = None,
     parent: Annotated[
         str | None, typer.Option(metavar="ID", help="Tasks that this task created.")
     ] = None,
-    tag: TagFilter = None,
-    created_by: Annotated[str | None, typer.Option(metavar="NAME")] = None,
-    since: Since = None,
-    until: Until = None,
     after: Annotated[
         str | None, typer.Option(metavar="ID", help="Tasks older than this one: the next page.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=1000, metavar="N")] = 25,
 ) -> None:
     """List tasks, newest first."""
-    task_filter = _filter(
-        template, namespace, status, tag, correlation_id, since, until, created_by
-    )
+    matching = replace(matching, status=status)
     async with session.client() as client:
         if parent is not None:
-            task_filter = replace(task_filter, parent_id=await find_task(client, parent))
+            matching = replace(matching, parent_id=await find_task(client, parent))
         start = await find_task(client, after) if after is not None else None
-        tasks = await client.tasks(task_filter, after=start, limit=limit + 1)
+        tasks = await client.tasks(matching, after=start, limit=limit + 1)
     following = tasks[limit - 1].id if len(tasks) > limit else None
     tasks = tasks[:limit]
     if session.as_json:
@@ -238,15 +272,11 @@ async def create(
 
 
 @command(app, "cancel", acts=True)
+@filtered
 async def cancel(
     session: Session,
+    matching: TaskFilter,
     task: OptionalTaskRef = None,
-    template: TemplateFilter = None,
-    namespace: NamespaceFilter = None,
-    tag: TagFilter = None,
-    correlation_id: CorrelationFilter = None,
-    since: Since = None,
-    until: Until = None,
     dry_run: DryRun = False,
     reason: Reason = "",
 ) -> Exit:
@@ -256,14 +286,13 @@ async def cancel(
     it cancels at most 1,000 tasks; --dry-run counts them first. Exit code: 5 if a task could
     not be cancelled.
     """
-    task_filter = _filter(template, namespace, None, tag, correlation_id, since, until)
     statuses = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
     async with session.client() as client:
         if task is not None:
-            _require_no_filter(task_filter)
+            _require_no_filter(matching)
             _print(session, await client.cancel(await find_task(client, task), reason=reason))
             return Exit.DONE
-        tasks = await _matching(client, task_filter, statuses)
+        tasks = await _tasks(client, matching, statuses)
 
         async def act(one: Task) -> Task:
             return await client.cancel(one.id, reason=reason)
@@ -272,8 +301,10 @@ async def cancel(
 
 
 @command(app, "retry", acts=True)
+@filtered
 async def retry(
     session: Session,
+    matching: TaskFilter,
     task: OptionalTaskRef = None,
     step: Annotated[
         list[str] | None,
@@ -285,12 +316,6 @@ async def retry(
             "--reset-attempts", metavar="", help="All attempts of the policy again, not just one."
         ),
     ] = False,
-    template: TemplateFilter = None,
-    namespace: NamespaceFilter = None,
-    tag: TagFilter = None,
-    correlation_id: CorrelationFilter = None,
-    since: Since = None,
-    until: Until = None,
     dry_run: DryRun = False,
     reason: Reason = "",
 ) -> Exit:
@@ -299,7 +324,6 @@ async def retry(
     Each step gets one more attempt. With filters in place of an ID it retries at most 1,000
     tasks; --dry-run counts them first. Exit code: 5 if a task could not be retried.
     """
-    task_filter = _filter(template, namespace, None, tag, correlation_id, since, until)
     async with session.client() as client:
 
         async def act(task_id: TaskId) -> Task:
@@ -308,10 +332,10 @@ async def retry(
             )
 
         if task is not None:
-            _require_no_filter(task_filter)
+            _require_no_filter(matching)
             _print(session, await act(await find_task(client, task)))
             return Exit.DONE
-        tasks = await _matching(client, task_filter, (TaskStatus.ERROR,))
+        tasks = await _tasks(client, matching, (TaskStatus.ERROR,))
         return await _each(session, "retry", tasks, lambda one: act(one.id), dry_run=dry_run)
 
 
@@ -352,14 +376,12 @@ async def complete(
 
 
 def _filter(
+    *,
     template: str | None,
     namespace: str | None,
-    status: TaskStatus | None,
-    tag: str | None,
-    correlation_id: str | None,
     since: datetime | None,
     until: datetime | None,
-    created_by: str | None = None,
+    **equal: str | None,
 ) -> TaskFilter:
     """Make a filter of the options; a template is `name`, `namespace.name`, or with @version."""
     name, _, version = (template or "").partition("@")
@@ -368,42 +390,39 @@ def _filter(
         namespace=namespace or space or None,
         name=name or None,
         version=version or None,
-        status=status,
-        correlation_id=correlation_id,
-        tag=tag,
-        created_by=created_by,
         created_after=since,
         created_before=until,
+        **equal,  # type: ignore[arg-type]  # the other fields are of the same names
     )
 
 
-def _require_no_filter(task_filter: TaskFilter) -> None:
-    if task_filter != TaskFilter():
+def _require_no_filter(matching: TaskFilter) -> None:
+    if matching != TaskFilter():
         raise typer.BadParameter("give an ID or filters, not both", param_hint="ID")
 
 
-async def _matching(
-    client: Client, task_filter: TaskFilter, statuses: Sequence[TaskStatus]
+async def _tasks(
+    client: Client, matching: TaskFilter, statuses: Sequence[TaskStatus]
 ) -> list[Task]:
     """Return the tasks of these statuses that match.
 
     Raises:
         BadParameter: No filter is set, or more than 1,000 tasks match.
     """
-    if task_filter == TaskFilter():
+    if matching == TaskFilter():
         raise typer.BadParameter("give an ID, or filters such as --template and --since")
-    matches: list[Task] = []
+    tasks: list[Task] = []
     for status in statuses:
         after: TaskId | None = None
-        while len(matches) <= MAX_BULK:
-            page = await client.tasks(replace(task_filter, status=status), after=after, limit=500)
-            matches += page
+        while len(tasks) <= MAX_BULK:
+            page = await client.tasks(replace(matching, status=status), after=after, limit=500)
+            tasks += page
             if len(page) < 500:
                 break
             after = page[-1].id
-    if len(matches) > MAX_BULK:
+    if len(tasks) > MAX_BULK:
         raise typer.BadParameter(f"more than {MAX_BULK:,} tasks match; narrow the filters")
-    return matches
+    return tasks
 
 
 async def _each(

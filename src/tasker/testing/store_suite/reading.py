@@ -8,11 +8,14 @@ import pytest
 
 from tasker.errors import NotFound
 from tasker.model import (
+    JsonText,
     StepCounts,
     Task,
     TaskFilter,
     TaskId,
     TaskStatus,
+    failed,
+    retried,
 )
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -250,6 +253,42 @@ class TestListing(StoreTests):
             await ids(store, parent_id="no such task")
         with pytest.raises(NotFound):
             await store.list_tasks(TaskFilter(), after=TaskId("no such task"))
+
+    async def test_tasks_are_found_by_idempotency_key(self, store: Store) -> None:
+        """
+        In any namespace; the whole key, not a part of it.
+        """
+        mine, others = await put(store, one()), await put(store, replace(one(), namespace="other"))
+        first = await create(store, mine, idempotency_key="order-7")
+        second = await create(store, others, idempotency_key="order-7")
+        await create(store, mine, idempotency_key="order-77")
+
+        assert {first, second} == await ids(store, idempotency_key="order-7")
+        assert {second} == await ids(store, idempotency_key="order-7", namespace="other")
+
+    async def test_tasks_are_found_by_the_step_that_failed_and_its_code(self, store: Store) -> None:
+        """
+        While the step is failed for good: not while it is retried, nor once it is resolved.
+        """
+        hand = await ManualWorker.hire(store)
+
+        async def fail(code: str, *, again: bool = False) -> TaskId:
+            task_id = await begin(store, chain())
+            await hand.complete(await hand.claim_one())
+            claim = await hand.claim_one()
+            error = JsonText(f'{{"message":"it broke","code":"{code}"}}')
+            await hand.settle(retried(claim, error, SECOND) if again else failed(claim, error))
+            return task_id
+
+        gone, declined = await fail("GONE"), await fail("DECLINED")
+        resolved = await fail("GONE")
+        await store.resolve_task(resolved, ACT)
+        await fail("GONE", again=True)
+
+        assert {gone} == await ids(store, error_code="GONE")
+        assert {gone, declined} == await ids(store, failed_step="b")
+        assert {declined} == await ids(store, failed_step="b", error_code="DECLINED")
+        assert set() == await ids(store, failed_step="a")
 
     async def test_tasks_are_found_by_when_they_were_created(
         self, store: Store, subject: Subject

@@ -1,7 +1,8 @@
 -- Tasks with the counts of their steps, newest first. The lines of conditions that are null
 -- are left out before it runs, or SQLite would use no index for the others.
 -- :templates text (JSON list) or null, :state int or null, :started int or null (of open tasks),
--- :correlation_id, :parent_id, :tag, :created_by text, :created_after, :created_before real, all or null;
+-- :correlation_id, :parent_id, :tag, :created_by, :idempotency_key, :failed_step,
+-- :error_code (of a failed step) text, :created_after, :created_before real, all or null;
 -- :after text or null, :limit int, :now real
 with chosen as materialized (
     select * from task
@@ -13,6 +14,9 @@ with chosen as materialized (
       and (:parent_id is null or parent_id = :parent_id)
       and (:tag is null or exists (select 1 from json_each(task.tags) where value = :tag))
       and (:created_by is null or created_by = :created_by)
+      and (:idempotency_key is null or idempotency_key = :idempotency_key)
+      and (:failed_step is null or state <> {COMPLETE} and exists (select 1 from step s where s.task_id = task.id and s.state = {ERROR} and s.name = :failed_step))
+      and (:error_code is null or state <> {COMPLETE} and exists (select 1 from step s where s.task_id = task.id and s.state = {ERROR} and json_extract(s.error, '$.code') = :error_code))
       and (:created_after is null or created_at >= :created_after)
       and (:created_before is null or created_at < :created_before)
       and (:after is null or id < :after)

@@ -1,11 +1,13 @@
 """What handlers create through their context: whose it is, and that it is made once."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from tests.engine.factories import SOON, template
 
 from tasker import Context, LocalClient, TaskStatus, Worker
+from tasker.errors import WaitTimeout
 from tasker.model import Task, TaskFilter, TaskId
 from tasker.store.protocol import Store
 
@@ -128,3 +130,22 @@ async def test_the_tasks_of_other_steps_and_tasks_are_others(store: Store) -> No
             await worker.client.run("n.flow", timeout=SOON)
 
     assert 4 == len(await client.tasks(TaskFilter(name="small")))
+
+
+async def test_a_wait_with_a_timeout_does_not_park(store: Store) -> None:
+    """
+    The handler goes on, and decides what to do about the open task.
+    """
+
+    async def only(context: Context) -> str:
+        child = await context.client.create_task("n.small")
+        try:
+            await context.client.wait(child.id, timeout=timedelta(milliseconds=50))
+        except WaitTimeout:
+            return f"open at attempt {context.attempt}"
+        return "ended"
+
+    task, _ = await run(store, only)
+
+    [step] = await LocalClient(store).steps(task.id)
+    assert "open at attempt 1" == step.result

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.api.auth.scene import begin, calling, key, token, with_tokens
+from tests.api.auth.scene import begin, calling, key, register, token, with_tokens
 
 from tasker.api import create_app
 from tasker.api.auth import (
@@ -15,14 +15,16 @@ from tasker.api.auth import (
     Resource,
     TeamCoordinator,
 )
+from tasker.api.auth.authorizer import Authorizer, Rules
 from tasker.api.auth.coordinators import load_coordinator
 from tasker.errors import InvalidSettings
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
-from tasker.teams.permissions import ROLES
+from tasker.teams.permissions import ROLES, TASKS_LIST
 
 pytestmark = pytest.mark.anyio
 
+TEAMS = AuthSettings(enabled=True, coordinator="tasker.api.auth:TeamCoordinator")
 HERE = "tests.api.auth.test_coordinators"
 
 
@@ -301,3 +303,28 @@ def test_a_key_belongs_to_the_namespaces_that_it_was_given() -> None:
     assert may(key, "tasks", "read", "shared")
     assert not may(key, "tasks", "create", "shared")
     assert not may(key, "tasks", "read", "orders")
+
+
+async def test_a_key_with_the_role_admin_is_bound_to_its_namespaces(store: Store) -> None:
+    """
+    An admin of one namespace is no admin of the others.
+    """
+    await register(store, "payments", "orders")
+    admin = await key(store, "admin", namespaces=["payments"])
+    async with calling(store, admin, auth=TEAMS) as api:
+        own = await api.post("/v1/tasks", json={"name": "payments.refund", "context": {}})
+        other = await api.post("/v1/tasks", json={"name": "orders.refund", "context": {}})
+
+    assert (201, 404) == (own.status_code, other.status_code)
+
+
+async def test_nothing_is_visible_without_the_permission_to_list(store: Store) -> None:
+    """
+    Whatever namespaces a principal has.
+    """
+    authorizer = Authorizer(store, Rules.of(AuthSettings(enabled=True)))
+    viewer = of_team(None, permissions=ROLES["viewer"], namespaces=frozenset({"payments"}))
+    nobody = of_team(None, permissions=frozenset(), namespaces=frozenset({"payments"}))
+
+    assert frozenset({"payments"}) == await authorizer.visible(viewer, TASKS_LIST)
+    assert frozenset() == await authorizer.visible(nobody, TASKS_LIST)

@@ -68,8 +68,7 @@ class Tasks(Driver):
             )
 
         created = await self._in_transaction(create)
-        if not created.claims or len(created.claims) == claim_up_to:
-            self._work.set()  # there may be roots that nobody has
+        self._work.set()  # there may be roots that were not claimed
         return created
 
     async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:

@@ -27,6 +27,7 @@ from tasker.testing.store_suite.failing import (
 from tasker.testing.store_suite.joins import TestJoins
 from tasker.testing.store_suite.keys import TestIdempotencyKeys
 from tasker.testing.store_suite.leases import TestLeases, TestRecalls, TestWorkerList
+from tasker.testing.store_suite.mixed import TestMixedEffects
 from tasker.testing.store_suite.operations import TestActs
 from tasker.testing.store_suite.operators import (
     TestCancelling,
@@ -65,6 +66,7 @@ __all__ = [
     "TestJoins",
     "TestLeases",
     "TestListing",
+    "TestMixedEffects",
     "TestParking",
     "TestPerformance",
     "TestPolicies",

@@ -1,0 +1,161 @@
+"""Calls that do several things at once: each part has its full effect."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tasker.model import JsonText, StepStatus, TaskStatus, completed, released
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    SECOND,
+    ManualWorker,
+    StoreTests,
+    begin,
+    chain,
+    create,
+    graph,
+    new_task,
+    one,
+    put,
+    run_down,
+    states_of,
+    steps_of,
+)
+from tasker.testing.store_suite.subject import Subject
+from tasker.testing.store_suite.waking import starve, woken
+
+PAIR = graph("pair", a="", b="")
+
+
+class TestMixedEffects(StoreTests):
+    async def test_a_claim_of_less_than_was_asked_for_leaves_the_worker_wakeable(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        It has slots left.
+        """
+        template = await put(stores[0], one())
+        await create(stores[0], template)
+        hand = await ManualWorker.hire(stores[1])
+        await stores[1].wait_for_work(0.05)
+        assert 1 == len(await hand.claim(4))
+        await stores[1].wait_for_work(0.05)
+
+        await woken(stores[1].wait_for_work, create(stores[0], template))
+
+        await hand.claim_one()
+
+    async def test_a_park_on_an_ended_task_wakes_a_waiting_worker(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        Its step is enqueued at once.
+        """
+        ended = (await run_down(stores[0], graph("child", x=""))).id
+        await begin(stores[0], one())
+        busy = await ManualWorker.hire(stores[0])
+        claim = await busy.claim_one()
+        idle = await ManualWorker.hire(stores[1])
+        await starve(stores[1], idle)
+
+        await woken(stores[1].wait_for_work, stores[0].park(claim, ended))
+
+        assert 2 == (await idle.claim_one()).attempt
+
+    async def test_children_of_a_resolved_step_do_not_wait_for_its_retry(
+        self, store: Store
+    ) -> None:
+        task_id = await begin(store, chain())
+        hand = await ManualWorker.hire(store)
+        await hand.retry(await hand.claim_one(), timedelta(hours=1))
+
+        await store.resolve_step(task_id, 1, JsonText("1"), ACT)
+
+        assert 2 == (await hand.claim_one()).no
+
+    async def test_a_creation_that_claims_some_roots_wakes_workers_for_the_others(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        Whether they exceed what the creator asked for, or are of queues that it does not serve.
+        """
+        template = await put(stores[0], PAIR)
+        creator = await ManualWorker.hire(stores[0], handlers={"a"})
+        both = await ManualWorker.hire(stores[0])
+        idle = await ManualWorker.hire(stores[1])
+        for queues, most in ((creator.queues, 2), (both.queues, 1)):
+            await starve(stores[1], idle)
+
+            await woken(
+                stores[1].wait_for_work,
+                stores[0].create_tasks(
+                    [new_task(template)], worker=creator.id, queues=queues, claim_up_to=most
+                ),
+            )
+
+            await idle.complete(await idle.claim_one())
+
+    async def test_a_settlement_that_ends_an_awaited_task_and_releases_a_step_does_both(
+        self, store: Store
+    ) -> None:
+        parent = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        child = await begin(store, graph("child", x=""))
+        await store.park(claim, child)
+        other = await begin(store, one("other"))
+        hand = await ManualWorker.hire(store)
+        claims = {claim.task_id: claim for claim in await hand.claim()}
+
+        settled = await hand.settle(
+            completed(claims[child], JsonText("1")), released(claims[other])
+        )
+
+        assert [(child, TaskStatus.COMPLETE)] == list(settled.ended)
+        assert {parent, other} == {claim.task_id for claim in await hand.claim()}
+
+    async def test_a_settlement_that_ends_an_awaited_task_and_frees_a_step_does_both(
+        self, store: Store
+    ) -> None:
+        parent = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        child = await begin(store, graph("child", x=""))
+        await store.park(claim, child)
+        other = await begin(store, chain())
+        hand = await ManualWorker.hire(store)
+
+        await hand.complete(*await hand.claim())
+
+        assert {(parent, 1), (other, 2)} == {claim[:2] for claim in await hand.claim()}
+
+    async def test_revived_steps_have_no_end(self, store: Store, subject: Subject) -> None:
+        """
+        Of a task that missed its deadline: they run, or wait, as if they had never ended.
+        """
+        task_id = await begin(store, chain(), deadline=SECOND)
+        await subject.advance(SECOND * 2)
+        await store.sweep()
+        assert {"cancelled"} == set((await states_of(store, task_id)).values())
+
+        await store.retry_steps(task_id, ACT)
+
+        steps = await steps_of(store, task_id)
+        assert ["enqueued", "pending", "pending"] == [step.status for step in steps.values()]
+        assert {None} == {step.settled_at for step in steps.values()}
+
+    async def test_a_step_that_fails_beside_one_that_completes_ends_the_task(
+        self, store: Store
+    ) -> None:
+        """
+        In one settlement; the other step's children never run.
+        """
+        task_id = await begin(store, replace(PAIR, name="both"))
+        hand = await ManualWorker.hire(store)
+        claims = {claim.no: claim for claim in await hand.claim()}
+
+        first = await hand.complete(claims[1])
+        last = await hand.fail(claims[2])
+
+        assert ([], [(task_id, TaskStatus.ERROR)]) == (list(first.ended), list(last.ended))
+        assert StepStatus.COMPLETE == (await steps_of(store, task_id))["a"].status

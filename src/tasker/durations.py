@@ -23,7 +23,7 @@ def parse_duration(value: object) -> timedelta:
 
     Args:
         value: A timedelta, a number of seconds, or text: a number of seconds, or numbers
-            with the units ms, s, m (or min), h, d and w, each used at most once.
+            with the units ms, s, m (or min), h, d and w in either case, each at most once.
 
     Raises:
         ValueError: `value` is no duration, negative, or longer than a timedelta can be. The
@@ -33,7 +33,7 @@ def parse_duration(value: object) -> timedelta:
         length = value
     elif isinstance(value, int | float) and not isinstance(value, bool):
         length = _seconds(value)
-    elif isinstance(value, str) and (seconds := _read(value.strip())) is not None:
+    elif isinstance(value, str) and (seconds := _read(value.strip().lower())) is not None:
         length = _seconds(seconds)
     else:
         raise ValueError(f"must be {EXAMPLES}, not {_shown(value)}")
@@ -63,7 +63,7 @@ def parse_retry_after(
         now: The present time, which an HTTP date is compared with.
 
     Raises:
-        ValueError: `value` is none of these.
+        ValueError: `value` is of another form.
     """
     if value is None:
         return None

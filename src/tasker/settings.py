@@ -448,22 +448,35 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
         InvalidSettings: A file cannot be read, or a setting is unknown or invalid; the message
             has a line for each problem.
     """
-    named = os.environ.get(f"{PREFIX}CONFIG")
-    path = file or Path(named or FILE)
-    values = _read(path) if file or named or path.exists() else {}
+    path, values = _read_file(file)
     secrets = _read_secrets()
     problems = [*_unknown(os.environ), *_unknown(secrets, " (a secret file)")]
     token = _inputs.set(_Inputs(values, {name.lower(): text for name, text in secrets.items()}))
     try:
         settings = _loader()(**(overrides or {}))
     except ValidationError as error:
-        for found in error.errors(include_url=False):
-            problems.append(_problem(found, _Places(path, overrides or {}, secrets)))
+        places = _Places(path, overrides or {}, secrets)
+        problems += [_problem(each, places) for each in error.errors(include_url=False)]
     finally:
         _inputs.reset(token)
     if problems:
         raise InvalidSettings("\n".join(problems))
     return settings
+
+
+def configured_store() -> str | None:
+    """Return the store of a secret file, or else of the settings file; None: neither has one.
+
+    Raises:
+        InvalidSettings: A file cannot be read, or the store in it is not text.
+    """
+    if secret := _read_secrets().get(f"{PREFIX}STORE"):
+        return secret
+    path, values = _read_file(None)
+    url = values.get("store")
+    if url is not None and not isinstance(url, str):
+        raise InvalidSettings(f"{path}: store must be a URL in quotes, not {url!r:.100}")
+    return url
 
 
 @cache
@@ -528,9 +541,14 @@ def _loader() -> type[Settings]:
     return Loaded
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read_file(given: Path | None) -> tuple[Path, Mapping[str, Any]]:
+    """Return the path of the settings file, and what the file holds."""
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    path = given or Path(named or FILE)
+    if not (given or named or path.exists()):
+        return path, {}
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return path, tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InvalidSettings(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

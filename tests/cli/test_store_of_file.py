@@ -12,7 +12,7 @@ RUNNER = CliRunner()
 
 @pytest.fixture(autouse=True)
 def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("TASKER_STORE", "TASKER_URL", "TASKER_CONFIG"):
+    for name in ("TASKER_STORE", "TASKER_URL", "TASKER_CONFIG", "TASKER_SECRETS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -54,3 +54,35 @@ def test_a_file_that_is_wrong_is_reported(empty_directory: Path) -> None:
 
     assert 2 == result.exit_code
     assert not (empty_directory / ".tasker").exists()
+
+
+def test_a_secret_file_goes_before_the_settings_file(
+    empty_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    In a container, `tasker key create` finds the store that the server uses.
+    """
+    (empty_directory / "tasker.toml").write_text('store = "sqlite:ours.db"\n')
+    (empty_directory / "secrets").mkdir()
+    (empty_directory / "secrets" / "tasker_store").write_text("sqlite:secret.db\n")
+    monkeypatch.setenv("TASKER_SECRETS", "secrets")
+
+    result = RUNNER.invoke(make_app(), ["db", "upgrade"])
+
+    assert 0 == result.exit_code, result.output
+    assert (empty_directory / "secret.db").exists()
+    assert not (empty_directory / "ours.db").exists()
+
+
+def test_the_environment_goes_before_a_secret_file(
+    empty_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (empty_directory / "secrets").mkdir()
+    (empty_directory / "secrets" / "tasker_store").write_text("sqlite:secret.db\n")
+    monkeypatch.setenv("TASKER_SECRETS", "secrets")
+    monkeypatch.setenv("TASKER_STORE", "sqlite:variable.db")
+
+    result = RUNNER.invoke(make_app(), ["db", "upgrade"])
+
+    assert 0 == result.exit_code, result.output
+    assert (empty_directory / "variable.db").exists()

@@ -297,3 +297,25 @@ steps: [{name: b}]
     assert template.title == "Refund {input.ticket.id}"
     assert template.attributes == {"order_id": "input.order_id"}
     assert template.retention == timedelta(days=30)
+
+
+def test_durations_are_seconds_or_text_with_units() -> None:
+    template = parse_template(
+        """
+name: a
+deadline_seconds: 1d12h
+retention: 30d
+steps:
+- {name: b, timeout_seconds: "90", queue_timeout: 1h30m, heartbeat_timeout: 500ms}
+- {name: c, retry: {backoff_base_ms: 2s, max_delay: 5m}}
+"""
+    )
+
+    first, second = template.steps
+    assert timedelta(hours=36) == template.deadline
+    assert timedelta(days=30) == template.retention
+    assert timedelta(seconds=90) == first.timeout
+    assert timedelta(minutes=90) == first.queue_timeout
+    assert timedelta(seconds=0.5) == first.heartbeat_timeout
+    assert timedelta(seconds=2) == second.retry.initial_delay
+    assert timedelta(minutes=5) == second.retry.max_delay

@@ -9,13 +9,11 @@ import gc
 import inspect
 import logging
 import os
-import tomllib
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -27,6 +25,7 @@ from tasker.cli.render.json import write_document
 from tasker.cli.render.style import console_for
 from tasker.client import Client, LocalClient, connect
 from tasker.errors import InvalidSettings
+from tasker.settings import configured_store
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 from tasker.store.sqlite.address import Address
@@ -52,7 +51,7 @@ StoreUrl = Annotated[
         "--server",
         envvar=["TASKER_STORE", "TASKER_URL"],
         metavar="URL",
-        show_default="the store in tasker.toml, or sqlite",
+        show_default="a secret file's or tasker.toml's store, or sqlite",
         help="sqlite (the file .tasker/tasker.db), sqlite:FILE, postgresql://..., or a"
         " server's http://...",
         rich_help_panel=_PANEL,
@@ -243,7 +242,7 @@ def command(
             logs.set_up(log_level, as_json=log_format is Format.JSON, colours=colours)
             with report_errors(session.err):
                 if store is not None and chosen.get("store_url") is None:
-                    session.store_url = _store_of_file() or store
+                    session.store_url = configured_store() or store
                 result = function(session, **given)
                 code = _run(result, fast=fast) if inspect.iscoroutine(result) else result
                 if code:
@@ -273,20 +272,6 @@ def _unwrapped(docstring: str | None) -> str:
     """Return a docstring with each paragraph in one line: the terminal breaks the lines."""
     paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-def _store_of_file() -> str | None:
-    """Return the store in the settings file, which server and workers use as well."""
-    path = Path(os.environ.get("TASKER_CONFIG") or "tasker.toml")
-    if not path.exists():
-        return None
-    try:
-        url = tomllib.loads(path.read_text("utf-8")).get("store")
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"{path} cannot be read: {error}") from None
-    if url is not None and not isinstance(url, str):
-        raise InvalidSettings(f"{path}: store must be a URL in quotes, not {url!r}")
-    return url
 
 
 def _run(work: Coroutine[Any, Any, Any], *, fast: bool) -> Any:

@@ -9,39 +9,24 @@ from typing import Annotated, Any
 import typer
 
 from tasker import codec
+from tasker.durations import parse_duration
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import TaskStatus
 from tasker.suggest import did_you_mean
 
 CONTEXT_LIMIT = 64 << 20  #: bytes that are read of an @file; the store has its own limit
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_SPAN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|min|[smhdw]))+", re.ASCII)
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|min|[smhdw])", re.ASCII)
-_MOST_DAYS = 36_500
+_LONGEST = timedelta(days=36_500)
 
 
 def parse_span(text: str | timedelta) -> timedelta:
-    """Read a length of time: `30d`, `1h30m`, `500ms`, or a number of seconds."""
-    if isinstance(text, timedelta):
-        return text
-    tight = text.replace(" ", "").lower()
+    """Return the duration that an option holds: see `durations.parse_duration`."""
     try:
-        seconds = float(tight) if re.fullmatch(r"\d+(\.\d+)?", tight, re.ASCII) else _sum(tight)
-        span = timedelta(seconds=seconds)
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(
-            f"{text!r} is not a length of time; write seconds, or numbers with units,"
-            ' as in "90", "500ms", "10m", "1h30m", "30d"'
-        ) from None
-    if span > timedelta(days=_MOST_DAYS):
-        raise typer.BadParameter(f"{text!r} is longer than {_MOST_DAYS:,} days")
+        span = parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if span > _LONGEST:
+        raise typer.BadParameter(f"{text!r} is longer than {_LONGEST.days:,} days")
     return span
-
-
-def _sum(text: str) -> float:
-    if not _SPAN.fullmatch(text):
-        raise ValueError
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
 def parse_instant(text: str | datetime) -> datetime:

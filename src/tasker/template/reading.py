@@ -6,15 +6,17 @@ so that one pass finds everything that is wrong.
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from tasker.durations import parse_duration
 from tasker.model import Json, JsonObject
 from tasker.suggest import or_else
 from tasker.template.source import Items, Mark, Node, Problems, Scalar, Table
 
 _SHOWN = 60  #: characters of a wrong value shown in a message
-_SECONDS_A_DAY = 86_400
+_SECOND = timedelta(seconds=1)
 DAYS_30 = timedelta(days=30)
 YEARS_10 = timedelta(days=3_650)
 
@@ -191,22 +193,26 @@ def number(value: Value, low: float, high: float) -> float | None:
 
 
 def duration(
-    value: Value, most: timedelta, *, unit: timedelta = timedelta(seconds=1), zero: bool = False
+    value: Value, most: timedelta, *, unit: timedelta = _SECOND, zero: bool = False
 ) -> timedelta | None:
-    """Read a length of time, written as a number of `unit`s."""
-    found = value.node.value if isinstance(value.node, Scalar) else None
-    units = {timedelta(seconds=1): "seconds", timedelta(milliseconds=1): "milliseconds"}
-    word = units.get(unit, "minutes")
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        value.wanted(f"a number of {word}")
+    """Read a duration: a number of `unit`s, or text with units such as `1h30m`."""
+    content = value.node.value if isinstance(value.node, Scalar) else None
+    names = {_SECOND: "seconds", timedelta(milliseconds=1): "milliseconds"}
+    name = names.get(unit, "minutes")
+    length: timedelta | None = None
+    if isinstance(content, str) and (unit == _SECOND or not content.isdecimal()):
+        with suppress(ValueError):
+            length = parse_duration(content)
+    elif isinstance(content, int | float) and not isinstance(content, bool):
+        length = content * unit if 0 <= content <= most / unit else -unit
+    if length is None:
+        value.wanted(f"a number of {name}, or text such as 90s, 5m or 1h30m")
         return None
-    if 0 <= found <= most / unit:
-        length = found * unit
-        if length or zero:
-            return length
+    if timedelta(0) <= length <= most and (length or zero):
+        return length
     least = "from 0" if zero else "more than 0"
-    high = f"{most / unit:,.0f} {word} ({most.days:,} days)"
-    value.refuse(f"must be {least} and at most {high}, found {found}")
+    high = f"{most / unit:,.0f} {name} ({most.days:,} days)"
+    value.refuse(f"must be {least} and at most {high}, found {content}")
     return None
 
 

@@ -315,7 +315,7 @@ async def test_a_key_with_the_role_admin_is_bound_to_its_namespaces(store: Store
         own = await api.post("/v1/tasks", json={"name": "payments.refund", "context": {}})
         other = await api.post("/v1/tasks", json={"name": "orders.refund", "context": {}})
 
-    assert (201, 404) == (own.status_code, other.status_code)
+    assert (201, 403) == (own.status_code, other.status_code)
 
 
 async def test_nothing_is_visible_without_the_permission_to_list(store: Store) -> None:

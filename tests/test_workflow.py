@@ -78,7 +78,7 @@ input_schema:
     partial: {type: boolean, default: false, title: Partial}
 steps:
   - name: validate
-    handler: payments.process_refund.validate
+    handler: {callable: payments.process_refund.validate, version: 2.1.0}
     result_schema:
       type: object
       title: Payment
@@ -89,6 +89,7 @@ steps:
   - name: charge
     handler:
       callable: payments.process_refund.charge
+      version: 2.1.0
       initialization: {url: 'http://x'}
     dependencies: [validate]
     retry: {max_attempts: 5}
@@ -101,7 +102,7 @@ steps:
         number: {type: integer, title: Number}
   - name: tell
     description: Tells
-    handler: payments.process_refund.tell
+    handler: {callable: payments.process_refund.tell, version: 2.1.0}
     dependencies: [charge, validate]
     timeout_seconds: 60
 """
@@ -165,7 +166,9 @@ def test_a_parameter_named_like_a_later_step_is_an_input() -> None:
 def test_steps_may_have_their_handlers_elsewhere() -> None:
     """As in YAML."""
     workflow = Workflow("mixed", metadata={"owner": "us"})
-    workflow.add("begin", callable="::Elsewhere::Begin", method="run", config={"a": 1})
+    workflow.add(
+        "begin", callable="::Elsewhere::Begin", method="run", version="^2", config={"a": 1}
+    )
     workflow.add("next", after="begin", result_schema={"type": "string"})
 
     @workflow.step(after=["next"])
@@ -177,12 +180,12 @@ name: mixed
 metadata: {owner: us}
 steps:
   - name: begin
-    handler: {callable: Elsewhere.Begin, method: run, initialization: {a: 1}}
+    handler: {callable: Elsewhere.Begin, version: ^2, method: run, initialization: {a: 1}}
   - name: next
     dependencies: [begin]
     result_schema: {type: string}
   - name: finish
-    handler: default.mixed.finish
+    handler: {callable: default.mixed.finish, version: 0.1.0}
     dependencies: [begin, next]
 """
     )

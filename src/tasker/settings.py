@@ -127,6 +127,9 @@ class _WorkerBehaviour(Section):
     processes: Annotated[int, Field(ge=0)] = 0
     """Processes for handlers marked `process=True`; 0: one per core, started when needed."""
 
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    """Labels that steps may require of the worker, as `{gpu = "true"}`."""
+
     blocked_after: Annotated[Seconds, _at_least("10ms")] = timedelta(seconds=1)
     """Time after which a handler that blocks the event loop is named in the log, >= 10 ms."""
 
@@ -151,10 +154,15 @@ class WorkerSection(_WorkerBehaviour):
     """How a worker behaves, in a process of its own or inside the server."""
 
     handlers: tuple[str, ...] = ()
-    """Handlers and workflows to load: names of modules, files, directories."""
+    """Handlers and workflows to load: names of modules, files, directories. `payments=FILE`
+    binds a file's to one namespace."""
 
     templates: tuple[Path, ...] = ()
     """YAML files, or directories of them, to register at the start."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose templates may call the handlers that none of `templates` names; `*`:
+    all."""
 
     embedded: bool = False
     """Whether the server runs a worker in its own process."""
@@ -408,7 +416,7 @@ class Settings(Section):
     environment: str | None = None
     """The environment whose overrides in the templates apply; absent: none."""
 
-    namespaces: Path | None = None
+    policies: Path | None = None
     """A file of namespace policies to declare when the server starts."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"

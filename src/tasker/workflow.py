@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 
+from tasker import versions
 from tasker.durations import Duration, parse_duration
 from tasker.errors import InvalidTemplate, Misuse, Problem
 from tasker.handlers.decorators import Result
@@ -41,6 +42,7 @@ class Workflow:
         input: type | JsonObject | None = None,  # noqa: A002 - it is the workflow's input
         deadline: Duration | None = None,
         metadata: JsonObject | None = None,
+        serves: str = "",
     ) -> None:
         """Begin a workflow.
 
@@ -52,8 +54,11 @@ class Workflow:
                 context must fit; None: any object does.
             deadline: Most time a task may take, as seconds, a timedelta or `"1h"`; None: no limit.
             metadata: Anything worth keeping with the template.
+            serves: Range of versions, as "^2.0": this code also runs the steps of tasks of
+                earlier versions in it, unless a worker has their own code; "": none.
 
         Raises:
+            InvalidInput: `serves` is neither a version nor a range.
             Misuse: `input` has no JSON Schema.
         """
         namespace, _, plain = name.rpartition(".")
@@ -67,6 +72,7 @@ class Workflow:
             deadline=_duration(deadline, "deadline"),
             metadata=metadata or {},
         )
+        self._serves = versions.canonical(serves) if serves else ""
         self._steps: dict[str, _Step] = {}
         self._template: Template | None = None
 
@@ -101,6 +107,8 @@ class Workflow:
     ) -> Any:  # the overloads tell the types
         """Make a function a step, bare or with options; the function stays as it is.
 
+        The step requires code of the workflow's version, or code that serves it.
+
         Args:
             function: The function, sync or async.
             name: The step's name; None: the function's.
@@ -124,6 +132,7 @@ class Workflow:
                 name=step,
                 description=description,
                 callable=f"{self._head.namespace}.{self._head.name}.{step}",
+                handler_version=self._head.version,
                 config=config or {},
                 dependencies=tuple(waits),
                 retry=_policy(retry, function),
@@ -141,6 +150,7 @@ class Workflow:
         *,
         callable: str | None = None,  # noqa: A002 - as templates write it
         method: str | None = None,
+        version: str = "",
         description: str = "",
         after: After = (),
         retry: Retry | None = None,
@@ -153,12 +163,14 @@ class Workflow:
         Args:
             name: The step's name.
             callable: The handler's name; None: it is named like the step.
-            method: The method to call where the handler is a class; None: `call`.
+            method: The method to call if the handler is a class; None: `call`.
+            version: The version or range of versions that its code must have; "": any.
             result_schema: JSON Schema of the result.
 
         The other arguments are those of `step`.
 
         Raises:
+            InvalidInput: `version` is neither a version nor a range.
             InvalidTemplate: There is a step of that name.
         """
         self._put(
@@ -167,6 +179,7 @@ class Workflow:
                 description=description,
                 callable=callable and callable.removeprefix("::").replace("::", "."),
                 method=method,
+                handler_version=versions.canonical(version) if version else "",
                 config=config or {},
                 dependencies=self._names(after),
                 retry=_policy(retry),
@@ -190,6 +203,16 @@ class Workflow:
             except InvalidTemplate as error:
                 raise InvalidTemplate(*map(self._located, error.problems)) from None
         return self._template
+
+    @property
+    def version(self) -> str:
+        """Its version, which is that of its steps' code."""
+        return self._head.version
+
+    @property
+    def serves(self) -> str:
+        """Range of earlier versions whose steps its code also runs; "": none."""
+        return self._serves
 
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:

@@ -41,7 +41,7 @@ class ApiClient(httpx.AsyncClient):
     def worker(self) -> Worker:
         """Return a worker for the tests' templates, to be entered."""
         settings = WorkerSettings(poll=timedelta(seconds=0.05))
-        return Worker(self.store, [HANDLERS], settings=settings)
+        return Worker(self.store, [HANDLERS], namespaces="*", settings=settings)
 
 
 def templates() -> list[Template]:

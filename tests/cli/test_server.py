@@ -93,7 +93,7 @@ def test_it_does_not_listen_to_everybody_unasked(project: Project) -> None:
     [
         (("-H", "shop.py"), "handlers are for a worker"),
         (("--port", "70000"), "less than or equal to 65535"),
-        (("--namespaces", "gone.yaml"), "gone.yaml: cannot be read"),
+        (("--policies", "gone.yaml"), "gone.yaml: cannot be read"),
         (("--config", "gone.toml"), "gone.toml cannot be read"),
         (("--with-worker", "-H", "gone.py"), "gone.py"),
         (("--store", "mysql://x"), "a store URL starts with"),
@@ -123,7 +123,7 @@ def test_policies_are_declared_at_the_start(project: Project) -> None:
         """,
     )
     with project.starting(
-        "server", "--port", "0", "--namespaces", "namespaces.yaml", "-T", "sell.yaml"
+        "server", "--port", "0", "--policies", "namespaces.yaml", "-T", "sell.yaml"
     ) as server:
         url = url_of(server)
         shop = get(f"{url}/v1/namespaces/shop")

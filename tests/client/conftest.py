@@ -24,7 +24,12 @@ class Scene(NamedTuple):
 
     def worker(self) -> Worker:
         """Make a worker for the tests' templates, to be entered."""
-        return Worker(self.store, [HANDLERS], settings=WorkerSettings(poll=timedelta(seconds=0.05)))
+        return Worker(
+            self.store,
+            [HANDLERS],
+            namespaces="*",
+            settings=WorkerSettings(poll=timedelta(seconds=0.05)),
+        )
 
 
 KINDS = ("local-sqlite", "local-postgres", "asgi-sqlite", "asgi-postgres", "http-sqlite")

@@ -275,7 +275,7 @@ async def test_a_thread_has_a_client_that_blocks(store: Store, client: LocalClie
 
     await client.register(template("other", steps=(StepSpec(name="nobody"),)))
     blocking = SyncClient(client, asyncio.get_running_loop())
-    async with Worker(store, [{"greet": lambda name: f"hello {name}"}]):
+    async with Worker(store, [{"greet": lambda name: f"hello {name}"}], namespaces="*"):
         seen = await asyncio.to_thread(program, blocking)
 
     assert seen[1:] == [TaskStatus.CANCELLED, TaskStatus.COMPLETE, TaskStatus.COMPLETE]
@@ -307,7 +307,7 @@ async def test_a_task_exists_when_the_callers_transaction_commits(
     postgres: Store, connection: Any
 ) -> None:
     client = LocalClient(postgres)
-    async with Worker(postgres, [{"greet": lambda: "hi"}]):
+    async with Worker(postgres, [{"greet": lambda: "hi"}], namespaces="*"):
         async with connection.transaction():
             task = await client.create_task("hello.greeting", connection=connection)
             with pytest.raises(NotFound):

@@ -71,7 +71,7 @@ def handlers(file: Path) -> dict[str, Callable[[Context], Any]]:
 
 async def main(url: str, file: Path) -> None:
     async with open_store(url, upgrade=False) as store:
-        worker = Worker(store, [handlers(file)], settings=SETTINGS)
+        worker = Worker(store, [handlers(file)], namespaces="*", settings=SETTINGS)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         print("ready", flush=True)
         await worker.run()

@@ -23,7 +23,6 @@ STEAL = [
 ]
 
 
-@pytest.mark.xfail(strict=True, reason="handlers are found by name alone")
 async def test_a_template_of_one_namespace_never_calls_a_handler_of_another(store: Store) -> None:
     transfers: list[str] = []
 

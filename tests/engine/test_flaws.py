@@ -60,7 +60,7 @@ async def test_a_step_outlives_the_worker_that_took_it(store: Store) -> None:
     assert 1 == len((await store.claim(dead, await queues_of(store), 1)).claims)
     await store.retire_worker(dead)  # as if its lease had expired
 
-    async with Worker(store, [{"only": lambda: "done"}]):
+    async with Worker(store, [{"only": lambda: "done"}], namespaces=["n"]):
         task = await client.wait(task.id, timeout=SOON)
 
     assert TaskStatus.COMPLETE == task.status
@@ -78,7 +78,9 @@ async def test_what_nobody_was_told_of_is_found(store: Store) -> None:
     [claim] = (await store.claim(hand, await queues_of(store), 1)).claims
     await store.settle(hand, [completed(claim, JsonText("1"))])  # and dies before it tells anybody
 
-    async with Worker(store, [{"first": lambda: 1, "second": lambda first: first}]):
+    async with Worker(
+        store, [{"first": lambda: 1, "second": lambda first: first}], namespaces=["n"]
+    ):
         task = await client.wait(task.id, timeout=SOON)
 
     assert TaskStatus.COMPLETE == task.status
@@ -138,7 +140,7 @@ async def test_a_late_result_does_not_overwrite_a_newer_one(store: Store) -> Non
     slow = await store.register_worker("slow", lease=SOON, slots=1, handlers=[])
     [late] = (await store.claim(slow, await queues_of(store), 1)).claims
     await store.retire_worker(slow)  # as if its lease had expired
-    async with Worker(store, [{"only": lambda: "in time"}]):
+    async with Worker(store, [{"only": lambda: "in time"}], namespaces=["n"]):
         await client.wait(task.id, timeout=SOON)
     settled = await store.settle(slow, [completed(late, JsonText('"late"'))])
 
@@ -329,7 +331,7 @@ async def test_ends_are_dated_however_they_come(store: Store) -> None:
     await client.register(template("fine"))
     cancelled = await client.create_task("n.flow")
     await client.cancel(cancelled.id)
-    async with Worker(store, [{"only": broken, "fine": lambda: 1}]):
+    async with Worker(store, [{"only": broken, "fine": lambda: 1}], namespaces=["n"]):
         failing, fine = [await client.create_task(f"n.{name}") for name in ("flow", "fine")]
         await client.wait(fine.id, timeout=SOON)
         with pytest.raises(TaskFailed):
@@ -376,7 +378,7 @@ async def test_a_replaced_template_leaves_running_tasks_as_they_were(store: Stor
     old = await client.create_task("n.flow")
     await client.register(template("flow", "only", "another"), replace=True)
     new = await client.create_task("n.flow")
-    async with Worker(store, [{"only": lambda: 1, "another": lambda: 2}]):
+    async with Worker(store, [{"only": lambda: 1, "another": lambda: 2}], namespaces=["n"]):
         for task in (old, new):
             await client.wait(task.id, timeout=SOON)
 
@@ -461,11 +463,11 @@ async def test_a_step_that_nobody_can_run_holds_up_no_other(store: Store) -> Non
     client = LocalClient(store)
     await client.register(template("flow", step("foreign"), step("own")))
     events: list[Event] = []
-    async with Worker(store, [{"own": lambda: 1}], observers=[events.append]):
+    async with Worker(store, [{"own": lambda: 1}], namespaces=["n"], observers=[events.append]):
         task = await client.create_task("n.flow")
         await eventually(lambda: _done(store, task, "own"))
         foreign = (await steps_of(store, task))["foreign"]
-    async with Worker(store, [{"foreign": lambda: 2}]):
+    async with Worker(store, [{"foreign": lambda: 2}], namespaces=["n"]):
         await client.wait(task.id, timeout=SOON)
 
     assert (StepStatus.ENQUEUED, 0) == (foreign.status, foreign.attempts)

@@ -36,7 +36,7 @@ async def test_losses_have_a_bound_of_their_own(
     await store.claim(dying, queues, 1)
     await store.retire_worker(dying)
 
-    async with Worker(store, [{"only": lambda: 1}]):
+    async with Worker(store, [{"only": lambda: 1}], namespaces=["n"]):
         with suppress(TaskFailed):
             await client.wait(task.id, timeout=SOON)
         [step_] = await client.steps(task.id)
@@ -56,7 +56,7 @@ async def test_released_attempts_do_not_count_when_the_last_is_lost(store: Store
     [claim] = (await store.claim(worker, queues, 1)).claims
     await store.retire_worker(worker)
 
-    async with Worker(store, [{"only": lambda: 1}]):
+    async with Worker(store, [{"only": lambda: 1}], namespaces=["n"]):
         await client.wait(task.id, timeout=SOON)
         [step_] = await client.steps(task.id)
         outcomes = [row.outcome for row in await client.history(task.id)]

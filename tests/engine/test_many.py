@@ -48,7 +48,13 @@ async def test_workers_share_the_work_and_never_a_step(url: str) -> None:
                 own = await stack.enter_async_context(open_store(url))
             settings = WorkerSettings(slots=7)
             await stack.enter_async_context(
-                Worker(own, [{"work": work}], observers=[events.append], settings=settings)
+                Worker(
+                    own,
+                    [{"work": work}],
+                    namespaces=["n"],
+                    observers=[events.append],
+                    settings=settings,
+                )
             )
         requests = [TaskRequest(template="n.diamond") for _ in range(60)]
         tasks = await LocalClient(store).create_tasks(requests)
@@ -99,7 +105,9 @@ async def test_operators_may_act_on_whatever_runs(store: Store) -> None:
 
     await client.register(DIAMOND)
     tasks = await client.create_tasks([TaskRequest(template="n.diamond") for _ in range(40)])
-    async with Worker(store, [{"work": flaky}], settings=WorkerSettings(slots=10)):
+    async with Worker(
+        store, [{"work": flaky}], namespaces=["n"], settings=WorkerSettings(slots=10)
+    ):
         acted = await asyncio.gather(*(operator(tasks) for _ in range(8)))
         await eventually(lambda: ended(store, tasks))
         await eventually(lambda: _none_running(store))

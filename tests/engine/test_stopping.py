@@ -334,7 +334,7 @@ async def test_what_does_not_finish_in_time_is_handed_back_at_no_cost(
     handed_back = await only_step(store, task)
     await eventually(lambda: obstinate.stopped)
     obstinate.told.set()
-    async with Worker(store, [{"only": obstinate.only}]) as worker:
+    async with Worker(store, [{"only": obstinate.only}], namespaces=["n"]) as worker:
         await worker.client.wait(task.id, timeout=SOON)
         ended = await only_step(store, task)
         history = await worker.client.history(task.id)

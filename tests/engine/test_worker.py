@@ -128,7 +128,9 @@ async def test_a_worker_runs_what_waits_already(store: Store) -> None:
     client = LocalClient(store)
     await client.register(FLOW)
     tasks = await client.create_tasks([TaskRequest(template="n.flow") for _ in range(30)])
-    async with Worker(store, [{"only": lambda: 1}], settings=WorkerSettings(slots=4)):
+    async with Worker(
+        store, [{"only": lambda: 1}], namespaces=["n"], settings=WorkerSettings(slots=4)
+    ):
         for task in tasks:
             await client.wait(task.id, timeout=SOON)
 
@@ -138,7 +140,7 @@ async def test_a_worker_leaves_alone_what_it_cannot_run(store: Store) -> None:
     await client.register(FLOW)
     await client.register(template("other"))
     mine, other = [await client.create_task(f"n.{name}") for name in ("flow", "other")]
-    async with Worker(store, [{"only": lambda: 1}]):
+    async with Worker(store, [{"only": lambda: 1}], namespaces=["n"]):
         await client.wait(mine.id, timeout=SOON)
 
     assert TaskStatus.PENDING == (await client.get(other.id)).status
@@ -164,6 +166,7 @@ async def test_templates_that_come_later_are_served_as_well(
         store,
         [{"spin": spin, "only": lambda: 1}],
         templates=[template("endless", "spin")],
+        namespaces=["n"],
         settings=WorkerSettings(slots=4, poll=timedelta(seconds=0.2)),
     ):
         client = LocalClient(store)
@@ -204,7 +207,7 @@ async def test_a_long_task_does_not_keep_older_ones_waiting(store: Store) -> Non
     events: list[Event] = []
     ended = of_kind
     async with Worker(
-        store, [{"only": lambda: 1}], settings=ONE_SLOT, observers=[events.append]
+        store, [{"only": lambda: 1}], namespaces=["n"], settings=ONE_SLOT, observers=[events.append]
     ) as worker:
         long = await worker.client.create_task("n.chain")
         await worker.client.wait(long.id, timeout=SOON)
@@ -241,7 +244,11 @@ async def test_what_is_due_longest_goes_first(memory: Store) -> None:
     tasks = [await client.create_task("n.flow") for _ in range(20)]
     events: list[Event] = []
     async with Worker(
-        memory, [{"only": lambda: 1}], settings=ONE_SLOT, observers=[events.append]
+        memory,
+        [{"only": lambda: 1}],
+        namespaces=["n"],
+        settings=ONE_SLOT,
+        observers=[events.append],
     ) as worker:
         await worker.client.wait(tasks[-1].id, timeout=SOON)
 
@@ -523,7 +530,7 @@ async def test_a_task_that_cannot_be_read_here_is_put_off(
     tasks = await client.create_tasks([TaskRequest(template="n.flow") for _ in range(7)])
     odd = tasks[3].id
     others = [task for task in tasks if task.id != odd]
-    async with Worker(Illiterate(memory), [{"only": lambda: 1}]):
+    async with Worker(Illiterate(memory), [{"only": lambda: 1}], namespaces=["n"]):
         for task in others:
             await client.wait(task.id, timeout=SOON)
         found = await eventually(lambda: _postpone(memory, tasks[3]))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasker.errors import Misuse
 from tasker.handlers import Context, StepHandler, handler
-from tasker.handlers.decorators import normalised, registration_of
+from tasker.handlers.decorators import mark_of, normalised
 
 
 def test_a_marked_function_stays_the_same_function() -> None:
@@ -62,7 +62,7 @@ def test_process_is_kept_by_marks_above_it() -> None:
     @handler(process=True)
     def compute() -> None: ...
 
-    mark = registration_of(compute)
+    mark = mark_of(compute)
     assert mark is not None
     assert mark.process
 
@@ -86,7 +86,7 @@ def test_a_subclass_does_not_inherit_the_mark() -> None:
 
     class Derived(Base): ...
 
-    assert registration_of(Derived) is None
+    assert mark_of(Derived) is None
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,6 @@ def test_both_ways_to_write_a_path_are_one_name(parts: list[str]) -> None:
 
 
 def _names(target: object) -> tuple[str, ...]:
-    mark = registration_of(target)
+    mark = mark_of(target)
     assert mark is not None
-    return mark.names
+    return tuple(each.name for each in mark.registrations)

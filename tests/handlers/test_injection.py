@@ -17,7 +17,7 @@ from tests.handlers.attempts import attempt, call, plan
 from typing_extensions import TypedDict
 
 from tasker.errors import Misuse, PermanentError
-from tasker.handlers import Config, Context, Input, Result, StepHandler
+from tasker.handlers import Config, Context, Input, Result, StepHandler, handler
 from tasker.handlers.target import Handler
 from tasker.model import Json, JsonObject
 
@@ -439,14 +439,17 @@ class Charge(StepHandler):
     def call(self, context: Context) -> Any:
         return self.label(), context.get_input("cents")
 
+    @handler
     async def later(self, cents: int, reserve: Hold) -> Any:
         return cents, reserve.id
 
     @staticmethod
+    @handler
     def static(cents: int) -> int:
         return cents
 
     @classmethod
+    @handler
     def of_class(cls, cents: int) -> Any:
         return cls.__name__, cents
 
@@ -511,6 +514,7 @@ class WithoutCall(StepHandler):
         (Charge, "refund", "has no method 'refund'"),
         (Charge, "__init__", "has no method '__init__'"),
         (Charge, "made", "has no method 'made'"),
+        (Charge, "label", "'label', but steps may not call it: mark it with @handler"),
         (_odd, "refund", "is a function and has no method 'refund'"),
     ],
 )

@@ -73,7 +73,9 @@ HANDLERS = {
 
 
 def worker(store: Store, tracing: Tracing) -> Worker:
-    return Worker(store, [HANDLERS], observers=[tracing.observe], around=tracing.around)
+    return Worker(
+        store, [HANDLERS], namespaces="*", observers=[tracing.observe], around=tracing.around
+    )
 
 
 def named(spans: InMemorySpanExporter, name: str) -> list[ReadableSpan]:

@@ -20,6 +20,7 @@ from tasker import (
     StepHandler,
     TaskRequest,
     TaskStatus,
+    handler,
 )
 from tasker.errors import InvalidInput, Misuse, NotFound
 from tasker.model import AttemptOutcome, StepSpec
@@ -193,6 +194,7 @@ def test_the_spec_of_a_template_can_be_given() -> None:
     )
 
     class Gateway:
+        @handler
         def refund(
             self, url: Annotated[str, Config("url")], reserve: Hold | None, ctx: Context
         ) -> object:

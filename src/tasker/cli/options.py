@@ -127,6 +127,16 @@ HandlerSources = Annotated[
         help="Where handlers and workflows are: a module's name, a file, a directory. Repeatable.",
     ),
 ]
+Namespaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAME",
+        help="Namespace whose templates may call the handlers that no template given here"
+        " names; '*' for all. Repeatable.",
+    ),
+]
 TemplatePaths = Annotated[
     list[Path] | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tasker.errors import LeaseLost, StoreUnavailable
 from tasker.handlers import Handlers
-from tasker.model import Claim, Queue, QueueId, WorkerId, released
+from tasker.model import Claim, Queue, QueueId, Requirement, WorkerId, released
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
@@ -63,6 +63,8 @@ class WorkerLease:
         self._name = name
         self._settings = settings
         self._handlers = handlers
+        self._labels = set(settings.labels.items())
+        self._served: dict[Queue, bool] = {}  #: neither handlers nor labels ever change
         self._until = 0.0
 
     async def announce(self) -> None:
@@ -89,7 +91,13 @@ class WorkerLease:
         return grown
 
     def _serves(self, queue: Queue) -> bool:
-        return self._handlers.find(queue.handler, queue.namespace) is not None
+        served = self._served.get(queue)
+        if served is None:
+            requirement = Requirement.parse(queue.requirement)
+            handler = self._handlers.find(queue.handler, queue.namespace, requirement.version)
+            served = handler is not None and set(requirement.labels) <= self._labels
+            self._served[queue] = served
+        return served
 
     async def keep(self, holder: Holder, claimer: Wakes) -> None:
         """Renew the lease until cancelled. When it is lost, revoke what is held; open another.

@@ -50,7 +50,9 @@ class CompiledTemplate:
             return error
         except Exception as error:  # the handler's own: annotations that cannot be read, ...
             return Misuse(f"the handler of step {spec.name!r} cannot be called: {error!r}")
-        return plan or self._handlers.missing(spec.handler, self.template.namespace)
+        return plan or self._handlers.missing(
+            spec.handler, self.template.namespace, spec.handler_version
+        )
 
 
 class CachedTask:

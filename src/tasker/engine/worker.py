@@ -22,17 +22,22 @@ from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import TaskCache
-from tasker.errors import HandlerNotFound
+from tasker.errors import HandlerNotFound, Misuse
 from tasker.events import Around, Observer
 from tasker.graph import Graph
 from tasker.handlers import Handlers
-from tasker.model import Created, NewTask, Template, TemplateStatus, WorkerId
+from tasker.model import Created, NewTask, StepSpec, Template, TemplateStatus, WorkerId
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
 
 _CLEANUP = 1.0  #: seconds that handlers get to clean up when they are stopped at shutdown
+_BOUND_NOWHERE = (
+    "the handlers are bound to no namespace: give the templates that name them (--templates),"
+    " or say whose templates may call them (--namespace payments, repeatable, '*' for all; in"
+    ' Python: Worker(..., namespaces=["payments"]))'
+)
 _FLUSH = 10.0  #: time limit for the final settle and retire at shutdown
 
 
@@ -48,16 +53,21 @@ class Worker:
         store: An open store.
         handlers: Modules, functions, workflows, ...: see `Handlers.of`.
         templates: Registered at the start, and so are those of workflows among the
-            handlers; each of their steps must have a handler.
+            handlers; each of their steps must have a handler, unless `partial`.
+        namespaces: Those whose templates may call the handlers that no template given
+            here names; "*" stands for all.
         settings: How it behaves; default: `WorkerSettings()`.
         name: What operators see; default: host and process id.
         observers: Called with every event; they must not block, and may be added later.
         around: Entered around every handler but those in processes: for traces.
         replace: Whether templates that exist with other content are replaced, for
             development.
+        partial: Whether steps without a handler here are left to other workers or to
+            operators, with a warning.
 
     Raises:
         HandlerImportError: A module cannot be imported.
+        Misuse: The handlers are bound to no namespace.
     """
 
     def __init__(
@@ -66,10 +76,12 @@ class Worker:
         handlers: Iterable[object] = (),
         *,
         templates: Iterable[Template] = (),
+        namespaces: Iterable[str] = (),
         settings: WorkerSettings | None = None,
         name: str | None = None,
         observers: Iterable[Observer] = (),
         replace: bool = False,
+        partial: bool = False,
         around: Around | None = None,
     ) -> None:
         self.store = store
@@ -77,10 +89,14 @@ class Worker:
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self._reporter = Reporter(self.name, observers)
         self.observers = self._reporter.observers
-        self.handlers = Handlers.of(*handlers)
+        given = Handlers.of(*handlers)
+        self._templates = (*templates, *given.templates())
+        self.handlers = given.bind(self._templates, namespaces)
+        if not self._templates and self.handlers.bound_nowhere():
+            raise Misuse(_BOUND_NOWHERE)
         self.client = LocalClient(store, claimant=self)
-        self._templates = (*templates, *self.handlers.templates())
         self._replace = replace
+        self._partial = partial
         self._around = around
         self._background = Background(self.name)
         self._slots = Slots(self.settings.slots)
@@ -176,6 +192,7 @@ class Worker:
         """
         await self._register()
         await self._lease.announce()
+        self._warn_of_unbound()
         executor = Executor(
             self.settings,
             HandlerServices(self.store, self.client),
@@ -268,13 +285,12 @@ class Worker:
         await self._lease.retire()
 
     async def _register(self) -> None:
-        """Register the templates, all of whose steps must have a handler that fits."""
+        """Register the templates, whose steps must fit the handlers that they have here."""
         for template in self._templates:
             graph = Graph(template)
             for spec in template.steps:
                 if self.handlers.plan(template, graph, spec) is None:
-                    missing = self.handlers.missing(spec.handler, template.namespace)
-                    raise HandlerNotFound(f"{template.full_name}, step {spec.name}: {missing}")
+                    self._report_missing(template, spec)
         for template in self._templates:
             registered = await self.store.register_template(
                 template, registered_by=self.name, replace=self._replace
@@ -285,6 +301,21 @@ class Worker:
                     "template_takes_no_tasks",
                     extra={"template": template.full_name, "status": status.value},
                 )
+
+    def _report_missing(self, template: Template, spec: StepSpec) -> None:
+        """Warn of a step that has no handler here, or refuse it: see `partial`."""
+        missing = self.handlers.missing(spec.handler, template.namespace, spec.handler_version)
+        if not self._partial:
+            raise HandlerNotFound(f"{template.full_name}, step {spec.name}: {missing}")
+        facts = {"template": template.full_name, "step": spec.name, "reason": str(missing)}
+        log.warning("step_without_handler", extra=facts)
+
+    def _warn_of_unbound(self) -> None:
+        """Warn of handlers that are bound to no namespace, and so are never called."""
+        if unbound := [handler.name for handler in self.handlers.unbound()]:
+            hint = "no template given here names them; --namespace says whose templates may"
+            facts = {"worker": self.name, "handlers": unbound, "hint": hint}
+            log.warning("handlers_unbound", extra=facts)
 
     async def create(self, new: NewTask, roots: int) -> Created:
         """Create a task, and claim those of its `roots` for which there are slots."""

@@ -39,7 +39,7 @@ def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     names = [spec.name for spec in template.steps]
     problems = []
     for no, spec in enumerate(template.steps):
-        handler = handlers.find(spec.handler, template.namespace)
+        handler = handlers.find(spec.handler, template.namespace, spec.handler_version)
         for name in _inputs(spec, handler, Upstream.of(graph, graph.numbers[spec.name])):
             similar = closest(name, [other for other in names if other != spec.name])
             if handler is not None and similar is not None and similar != name:
@@ -67,7 +67,7 @@ def unused(templates: Iterable[Template], handlers: Handlers) -> list[Problem]:
     used = set()
     for template in templates:
         for spec in template.steps:
-            found = handlers.find(spec.handler, template.namespace)
+            found = handlers.find(spec.handler, template.namespace, spec.handler_version)
             if found is not None:
                 used.add(id(found.target))
     problems = []
@@ -90,9 +90,9 @@ class _Checking:
     def step(self, spec: StepSpec) -> Iterator[Problem]:
         """Tell what is wrong with one step."""
         place, namespace = self._places[spec.name], self._template.namespace
-        found = self._handlers.find(spec.handler, namespace)
+        found = self._handlers.find(spec.handler, namespace, spec.handler_version)
         if found is None:
-            error = self._handlers.missing(spec.handler, namespace)
+            error = self._handlers.missing(spec.handler, namespace, spec.handler_version)
             yield Problem(message=f"step {spec.name!r}: {error}", path=place)
             return
         for message in self._messages(spec, found):
@@ -170,7 +170,8 @@ class _Checking:
         before = self._template.step(argument.label)
         wanted = schema_of(argument.parameter.annotation, "validation")
         told = _told(f"the result_schema of {before.name!r}", before.result_schema or {}, wanted)
-        maker = self._handlers.find(before.handler, self._template.namespace)
+        namespace = self._template.namespace
+        maker = self._handlers.find(before.handler, namespace, before.handler_version)
         if told is not None or maker is None:
             return told
         try:

@@ -3,8 +3,9 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, NamedTuple, TypeVar, overload
 
+from tasker import versions
 from tasker.errors import Misuse
 
 Target = TypeVar("Target", bound=Callable[..., Any])
@@ -61,16 +62,30 @@ class StepHandler:
         raise NotImplementedError(f"{type(self).__name__} does not define call(self, context)")
 
 
+class Registration(NamedTuple):
+    """A name under which code is offered to templates."""
+
+    name: str
+    version: str = ""
+    """Version of the code; "": none, which satisfies no step that requires a version."""
+
+    namespace: str = ""
+    """The namespace that it is bound to; "": those that its worker decides on."""
+
+    serves: str = ""
+    """Range of earlier versions in whose place the code also runs; "": none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What `@handler` notes on its target."""
 
-    names: tuple[str, ...] = ()
+    registrations: tuple[Registration, ...] = ()
     process: bool = False
 
 
-def registration_of(target: object) -> Mark | None:
-    """Tell what `@handler` noted on `target` itself; a class does not inherit it."""
+def mark_of(target: object) -> Mark | None:
+    """Return what `@handler` noted on `target` itself; a class does not inherit it."""
     mark = getattr(target, "__dict__", {}).get(_ATTRIBUTE)
     return mark if isinstance(mark, Mark) else None
 
@@ -86,27 +101,43 @@ def handler(target: Target, /) -> Target: ...
 
 @overload
 def handler(
-    target: str | None = None, /, *, name: str | None = None, process: bool = False
+    target: str | None = None,
+    /,
+    *,
+    name: str | None = None,
+    version: str = "",
+    namespace: str = "",
+    process: bool = False,
 ) -> Callable[[Target], Target]: ...
 
 
 def handler(
-    target: Any = None, /, *, name: str | None = None, process: bool = False
-) -> Any:  # the overloads tell the types
-    """Mark a function or class as a handler; it stays as it is and can be called as before.
+    target: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    version: str = "",
+    namespace: str = "",
+    process: bool = False,
+) -> Any:  # the overloads have the types
+    """Mark a function, class or method as a handler; it can be called as before.
 
     Use it bare, with a name (`@handler("Payments::StepHandlers::Validate")`), or several
-    times for several names.
+    times for several names. A marked method can be named by `handler: {method: ...}`.
 
     Args:
         target: The function or class, or its name.
         name: The same name, as a keyword. None: the function's or class's own.
+        version: Version of the code, as "2.1.0", for steps that require one; "": none.
+        namespace: The only namespace whose templates may call it; "": those that the
+            worker's templates or its `namespaces` decide on.
         process: Run it in a process of its own, because it computes for long. It must be
             a sync function, or a class, at the top of a module.
 
     Raises:
+        InvalidInput: `version` is not a version.
         Misuse: It is neither function nor class, the name is empty, or it is async and
-            meant for a process.
+            marked `process=True`.
     """
     if isinstance(target, str):
         if name is not None:
@@ -114,25 +145,29 @@ def handler(
         target, name = None, target
     if name is not None and not normalised(name):
         raise Misuse("@handler needs a name that is not empty")
-    if target is not None:
-        return _marked(target, name, process)
-    return lambda target: _marked(target, name, process)
+    if version:
+        versions.parse(version)
+
+    def mark(target: Any) -> Any:
+        _refuse_unmarkable(target, process)
+        earlier = mark_of(target) or Mark()
+        own = Registration(normalised(name or "") or own_name(target), version, namespace)
+        others = (other for other in earlier.registrations if other != own)
+        setattr(target, _ATTRIBUTE, Mark((own, *others), process or earlier.process))
+        return target
+
+    return mark if target is None else mark(target)
 
 
-def _marked(target: Any, name: str | None, process: bool) -> Any:
+def _refuse_unmarkable(target: Any, process: bool) -> None:
     if not (inspect.isfunction(target) or inspect.isclass(target)):
         raise Misuse(f"@handler marks functions and classes, not a {type(target).__name__}")
     if process and inspect.iscoroutinefunction(target):
         raise Misuse(f"{target.__qualname__} is async; process=True is for functions that compute")
-    before = registration_of(target) or Mark()
-    own = normalised(name or "") or own_name(target)
-    names = (own, *(other for other in before.names if other != own))
-    setattr(target, _ATTRIBUTE, Mark(names, process or before.process))
-    return target
 
 
 def own_name(target: Any) -> str:
-    """Tell the name of a function or class that was given no other."""
+    """Return the name of a function or class that was given no other."""
     if inspect.isclass(target):
         return normalised(str(vars(target).get("handler_name") or target.__name__))
     return str(getattr(target, "__name__", type(target).__name__))

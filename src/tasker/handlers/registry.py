@@ -1,65 +1,58 @@
 """All the handlers that one process has, found by the names that templates use."""
 
-import inspect
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FunctionType, MappingProxyType, ModuleType
-from typing import Any, Protocol, TypeGuard
+from types import MappingProxyType
 
-from tasker.errors import HandlerImportError, HandlerNotFound, Misuse
+from tasker import versions
+from tasker.errors import HandlerNotFound
 from tasker.graph import Graph
 from tasker.handlers.attempt import Upstream
 from tasker.handlers.binding import Plan, compile_plan
-from tasker.handlers.decorators import StepHandler, normalised, own_name, registration_of
-from tasker.handlers.importing import (
-    Forgotten,
-    Origin,
-    files_under,
-    import_all,
-    locate,
-    origin_of,
-    root_of,
-)
+from tasker.handlers.decorators import normalised
+from tasker.handlers.gathering import Gathering, WorkflowSource, imported_modules
+from tasker.handlers.importing import Forgotten, files_under, root_of
 from tasker.handlers.target import Handler
 from tasker.model import StepSpec, Template
 from tasker.suggest import did_you_mean
 
+EVERY_NAMESPACE = "*"
+"""Binds handlers to all namespaces, where a list of namespaces has it."""
 
-class _Workflow(Protocol):
-    """A template, and the functions that do its steps by their names."""
-
-    @property
-    def functions(self) -> Mapping[str, Any]: ...
-
-    @property
-    def template(self) -> Template: ...
+_Groups = Mapping[str, Sequence[Handler]]
 
 
 class Handlers:
     """A fixed set of handlers.
 
-    A handler is found by a name that it is registered under, then by its dotted path,
-    then, where no other module given has one like it, by the bare name of a function or
-    class. Only what the sources hold is ever found: a template that asks for `os.system`
-    gets nothing, and looking for a name imports nothing.
+    A handler is looked for by the names that it is registered under, then by its dotted
+    path, then by the bare name of a function or class, unless several modules have one
+    like it. Only what the sources hold is ever returned: a template that asks for
+    `os.system` gets nothing, and looking for a name imports nothing.
+
+    Code belongs to namespaces: `bind` decides to which, and `find` looks among the
+    handlers bound to the template's namespace alone. Until `bind` is called, handlers
+    that name no namespace serve all of them.
     """
 
     def __init__(
         self,
-        registered: Mapping[str, Handler],
-        others: Mapping[str, Handler],
+        registered: _Groups,
+        others: _Groups,
         roots: Iterable[Path] = (),
-        workflows: Iterable[_Workflow] = (),
+        workflows: Iterable[WorkflowSource] = (),
     ) -> None:
         """Use `Handlers.of`."""
-        self._registered = MappingProxyType(dict(registered))
-        self._others = MappingProxyType(dict(others))  #: by dotted path
+        self._registered = _frozen(registered)
+        self._others = _frozen(others)  #: by dotted path
         self._roots = frozenset(roots)
         self._workflows = tuple(workflows)
-        self._bare: dict[str, list[Handler]] = {}
-        for path, found in self._others.items():
-            self._bare.setdefault(path.rpartition(".")[2], []).append(found)
+        self._bound: Mapping[Handler, frozenset[str]] | None = None  #: of general ones
+        bare: dict[str, list[Handler]] = {}
+        for path, group in self._others.items():
+            bare.setdefault(path.rpartition(".")[2], []).extend(group)
+        self._bare = _frozen(bare)
 
     @classmethod
     def of(cls, *sources: object, reload: bool = False) -> "Handlers":
@@ -67,93 +60,215 @@ class Handlers:
 
         Args:
             sources: Each a module, a dotted module name, the path of a file or directory,
-                a function, a class, a mapping of names to these, an object that has such a
-                mapping as `functions` (a workflow), or other `Handlers`. A module gives its
-                workflows as well, and a package all its modules, but tests and private ones.
-            reload: Import modules anew that were imported before, and what stands beside
-                them; where that fails, the modules from before stay.
+                one of these two for a namespace (`payments=payments.py`), a function, a
+                class, a mapping of names to these, an object that has such a mapping as
+                `functions`, a workflow, or other `Handlers`. A module gives its workflows
+                as well, and a package all its modules, but tests and private ones.
+            reload: Import again modules that were imported before, and what stands beside
+                them; if that fails, the modules from before stay.
 
         Raises:
             HandlerImportError: A module cannot be imported (file, line and why); or two
-                handlers claim one name.
-            Misuse: A source is none of these.
+                handlers have the same name, version and namespace.
+            Misuse: A source is of another kind.
         """
         if reload:
-            imported = [module for source in sources for module in _imported(source)]
+            imported = [module for source in sources for module in imported_modules(source)]
             roots = {root for module in imported for root in root_of(module)}
             with Forgotten(set(files_under(roots))):
                 return cls.of(*sources)
         if len(sources) == 1 and isinstance(sources[0], Handlers):
             return sources[0]
-        gathering = _Gathering()
+        gathering = Gathering()
         for source in sources:
-            gathering.add(source)
+            if isinstance(source, Handlers):
+                source._add_to(gathering)
+            else:
+                gathering.add(source)
         return cls(gathering.registered, gathering.others, gathering.roots, gathering.workflows)
+
+    def _add_to(self, gathering: Gathering) -> None:
+        for handler in self.describe():
+            gathering.register(handler)
+        for handler in _all(self._others):
+            gathering.note(handler)
+        gathering.roots |= self._roots
+        gathering.workflows += [each for each in self._workflows if each not in gathering.workflows]
+
+    # -- binding
+
+    def bind(self, templates: Iterable[Template], namespaces: Iterable[str]) -> "Handlers":
+        """Return these handlers, each bound to the namespaces that it may be called for.
+
+        A handler that was given a namespace keeps to it. One that a template names is
+        bound to the namespaces of the templates that name it, together with its other
+        versions. All others are bound to `namespaces`.
+
+        Args:
+            templates: Those given to the same worker.
+            namespaces: The worker's; `*` stands for all.
+        """
+        general = copy.copy(self)
+        general._bound = None
+        named: dict[Handler, set[str]] = {}
+        for template in templates:
+            for spec in template.steps:
+                handler = general.find(spec.handler, template.namespace, spec.handler_version)
+                for version in general._versions(handler):
+                    named.setdefault(version, set()).add(template.namespace)
+        rest = frozenset(namespaces)
+        bound = copy.copy(general)
+        bound._bound = {
+            handler: frozenset(named.get(handler, rest))
+            for handler in (*_all(self._registered), *_all(self._others))
+        }
+        return bound
+
+    def _versions(self, handler: Handler | None) -> Sequence[Handler]:
+        """List a handler and its other versions."""
+        if handler is None:
+            return ()
+        group = self._registered.get(handler.name, ())
+        return group if handler in group else self._others.get(handler.name, ())
+
+    def namespaces(self, handler: Handler) -> frozenset[str]:
+        """Return the namespaces that a handler is bound to; `*` stands for all."""
+        if handler.registration.namespace:
+            return frozenset([handler.registration.namespace])
+        if self._bound is None:
+            return frozenset([EVERY_NAMESPACE])
+        return self._bound.get(handler, frozenset())
+
+    def unbound(self) -> tuple[Handler, ...]:
+        """List the registered handlers that are bound to no namespace."""
+        return tuple(handler for handler in self.describe() if not self.namespaces(handler))
+
+    def bound_nowhere(self) -> bool:
+        """Whether there are handlers, and none of them is bound to a namespace."""
+        handlers = [*_all(self._registered), *_all(self._others)]
+        return bool(handlers) and not any(map(self.namespaces, handlers))
 
     # -- finding
 
-    def find(self, name: str, namespace: str | None = None) -> Handler | None:
+    def find(self, name: str, namespace: str | None = None, version: str = "") -> Handler | None:
         """Find the handler that a template calls `name`.
+
+        A handler given for the namespace goes before general ones, the exact version
+        before the highest in a range, and this before code that `serves` the version.
 
         Args:
             name: A registered name (`::` and `.` are the same), a dotted path, or the bare
                 name of a function or class.
             namespace: The template's; a handler registered as `namespace.name` goes first.
+                None: any.
+            version: The version or range of versions that the step requires; "": any.
 
         Returns:
-            The handler; None where there is none, or a bare name fits several.
+            The handler; None if none is bound to the namespace and has such a version, or
+            if a bare name fits several.
         """
         name = normalised(name)
-        found = self._registered.get(f"{namespace}.{name}") or self._registered.get(name)
-        if found is None:
-            found = self._others.get(name)
-        if found is None:
-            bare = self._bare.get(name, ())
-            found = bare[0] if len(bare) == 1 else None
-        return found
+        for group in (
+            self._registered.get(f"{namespace}.{name}", ()),
+            self._registered.get(name, ()),
+            self._others.get(name, ()),
+            self._sole(name, namespace),
+        ):
+            fitting = [
+                handler
+                for handler in group
+                if self._serves(handler, namespace) and _rank(handler, version)
+            ]
+            if fitting:
+                return max(fitting, key=lambda handler: _preference(handler, version))
+        return None
+
+    def _serves(self, handler: Handler, namespace: str | None) -> bool:
+        bound = self.namespaces(handler)
+        return namespace is None or namespace in bound or EVERY_NAMESPACE in bound
+
+    def _sole(self, name: str, namespace: str | None) -> Sequence[Handler]:
+        """List the versions of the one function or class that has a bare name."""
+        group = [each for each in self._bare.get(name, ()) if self._serves(each, namespace)]
+        return group if len({handler.name for handler in group}) == 1 else ()
 
     def plan(self, template: Template, graph: Graph, spec: StepSpec) -> Plan | None:
-        """Compile how one step is run; None where it has no handler here.
+        """Compile how one step is run; None if it has no handler here.
 
         Raises:
             Misuse: Its handler asks for something that this step cannot give.
         """
-        found = self.find(spec.handler, template.namespace)
-        if found is None:
+        handler = self.find(spec.handler, template.namespace, spec.handler_version)
+        if handler is None:
             return None
         upstream = Upstream.of(graph, graph.numbers[spec.name])
-        return compile_plan(found, spec, upstream=upstream, template=template.key)
+        return compile_plan(handler, spec, upstream=upstream, template=template.key)
 
-    def missing(self, name: str, namespace: str | None = None) -> HandlerNotFound:
-        """Make the error that says why `find` finds nothing."""
+    def missing(
+        self, name: str, namespace: str | None = None, version: str = ""
+    ) -> HandlerNotFound:
+        """Make the error that says why `find` returns nothing."""
         name = normalised(name)
-        several = self._bare.get(name, ())
-        if several:
-            places = " and ".join(found.name for found in several)
+        if offered := self._versions_offered(name, namespace):
             return HandlerNotFound(
-                f"handler {name!r} could be {places}; use the dotted path,"
+                f"handler {name!r} is required at version {version}, and is here at"
+                f" {', '.join(offered)}"
+            )
+        if bound := self._namespaces_of(name):
+            return HandlerNotFound(
+                f"handler {name!r} is not bound to namespace {namespace!r}, but to"
+                f" {', '.join(sorted(bound))}"
+            )
+        several = sorted({handler.name for handler in self._bare.get(name, ())})
+        if len(several) > 1:
+            return HandlerNotFound(
+                f"handler {name!r} could be {' and '.join(several)}; use the dotted path,"
                 f' or register one with @handler("{name}")'
             )
         known = {*self._registered, *self._others, *self._bare}
         of = f" (namespace {namespace})" if namespace else ""
         hint = did_you_mean(name, known)
         if not hint:
-            some = [*self.names()[:5], "..."] if len(self) > 5 else self.names()
+            names = self.names()
+            some = [*names[:5], "..."] if len(names) > 5 else names
             hint = f"; registered: {', '.join(some) or 'none'}"
         return HandlerNotFound(f"there is no handler {name!r}{of}{hint}")
+
+    def _called(self, name: str, namespace: str | None = None) -> list[Handler]:
+        """List the handlers that a template could call `name`, wherever they are bound."""
+        names = {name, f"{namespace}.{name}"}
+        groups = (group.get(each, ()) for each in names for group in self._by_name())
+        return [handler for group in groups for handler in group]
+
+    def _by_name(self) -> tuple[_Groups, ...]:
+        return self._registered, self._others
+
+    def _versions_offered(self, name: str, namespace: str | None) -> list[str]:
+        return sorted(
+            handler.registration.version or "no version"
+            for handler in self._called(name, namespace)
+            if self._serves(handler, namespace)
+        )
+
+    def _namespaces_of(self, name: str) -> set[str]:
+        return {
+            namespace
+            for handler in (*self._called(name), *self._bare.get(name, ()))
+            for namespace in self.namespaces(handler) - {EVERY_NAMESPACE}
+        }
 
     # -- listing
 
     def names(self) -> tuple[str, ...]:
-        """Tell the registered names, sorted."""
+        """Return the registered names, sorted."""
         return tuple(sorted(self._registered))
 
     def describe(self) -> tuple[Handler, ...]:
-        """Tell the registered handlers by name; one with two names comes twice."""
-        return tuple(self._registered[name] for name in self.names())
+        """Return the registered handlers by name; one with two names comes twice."""
+        return tuple(handler for name in self.names() for handler in self._registered[name])
 
     def templates(self) -> tuple[Template, ...]:
-        """Tell the templates of the workflows among the sources.
+        """Return the templates of the workflows among the sources.
 
         Raises:
             InvalidTemplate: One of them is wrong.
@@ -161,11 +276,11 @@ class Handlers:
         return tuple(workflow.template for workflow in self._workflows)
 
     def files(self) -> frozenset[Path]:
-        """Tell the files whose change asks for a reload: the sources' and what stands beside."""
+        """Return the files whose change asks for a reload: the sources' and their neighbours'."""
         return frozenset(files_under(set(self._roots)).values())
 
     def __len__(self) -> int:
-        return len(self._registered)
+        return sum(map(len, self._registered.values()))
 
     def __iter__(self) -> Iterator[Handler]:
         return iter(self.describe())
@@ -177,136 +292,34 @@ class Handlers:
         return f"<Handlers {', '.join(self.names()) or 'none registered'}>"
 
 
-# ---------------------------------------------------------------------------- gathering
+def _frozen(groups: _Groups) -> _Groups:
+    return MappingProxyType({name: tuple(group) for name, group in groups.items() if group})
 
 
-class _Gathering:
-    """Handlers while their sources are read."""
-
-    def __init__(self) -> None:
-        self.registered: dict[str, Handler] = {}
-        self.others: dict[str, Handler] = {}
-        self.roots: set[Path] = set()
-        self.workflows: list[_Workflow] = []
-
-    def add(self, source: object) -> None:
-        functions = getattr(source, "functions", None)
-        if isinstance(source, Handlers):
-            self._add_handlers(source)
-        elif _is_workflow(source):
-            self._add_workflow(source)
-        elif isinstance(source, ModuleType):
-            self._add_modules(origin_of(source), source.__name__)
-        elif isinstance(source, str | Path):
-            for origin in locate(source):
-                self._add_modules(origin, source)
-        elif isinstance(source, Mapping):
-            self._add_named(source)
-        elif isinstance(functions, Mapping) and not isinstance(source, type):
-            self._add_named(functions)
-        elif callable(source) or callable(getattr(source, "call", None)):
-            self._add_target(source)
-        else:
-            raise Misuse(
-                f"there are no handlers in {source!r}; give modules, their names, paths,"
-                " functions, classes or workflows"
-            )
-
-    def _add_handlers(self, source: Handlers) -> None:
-        for name, found in source._registered.items():
-            self._register(name, found.target)
-        self.others.update(source._others)
-        self.roots |= source._roots
-        self.workflows += [one for one in source._workflows if one not in self.workflows]
-
-    def _add_workflow(self, workflow: _Workflow) -> None:
-        if workflow not in self.workflows:
-            self.workflows.append(workflow)
-            self._add_named(workflow.functions)
-
-    def _add_modules(self, origin: Origin, source: object) -> None:
-        for module in import_all(origin, source=source):
-            self._add_members(module)
-            self.roots |= root_of(module)
-
-    def _add_named(self, source: Mapping[Any, Any]) -> None:
-        for name, target in source.items():
-            if not isinstance(name, str) or not normalised(name):
-                raise Misuse(f"{name!r} cannot be the name of a handler")
-            self._refuse_useless(target, name)
-            self._register(normalised(name), target)
-
-    def _add_target(self, target: Any) -> None:
-        mark = registration_of(target)
-        for name in mark.names if mark else (own_name(target),):
-            if "<" in name:
-                raise Misuse(f'{target!r} has no name of its own; give it one: {{"name": ...}}')
-            self._register(name, target)
-        self._note(target)
-
-    def _add_members(self, module: ModuleType) -> None:
-        for name, target in list(vars(module).items()):
-            if _is_workflow(target):
-                self._add_workflow(target)
-            if not issubclass(type(target), FunctionType | type):
-                continue
-            here = target.__module__ == module.__name__
-            if registration_of(target) is not None or (here and _is_step_handler(target)):
-                self._add_target(target)
-            elif here and not name.startswith("_") and _could_be_handler(target):
-                self._note(target)
-
-    def _note(self, target: object) -> None:
-        """Remember a function or class under its dotted path."""
-        qualname = getattr(target, "__qualname__", None)
-        if qualname is not None and "<" not in qualname:
-            path = f"{getattr(target, '__module__', '')}.{qualname}"
-            self.others[path] = Handler(path, target)
-
-    def _register(self, name: str, target: object) -> None:
-        there = self.registered.get(name)
-        if there is None:
-            self.registered[name] = Handler(name, target)
-        elif there.target is not target:
-            raise HandlerImportError(
-                f"two handlers are called {name!r}: at {there.where} and at"
-                f' {Handler(name, target).where}; give one another name with @handler("...")'
-            )
-
-    def _refuse_useless(self, target: object, name: str) -> None:
-        if not callable(target) and not callable(getattr(target, "call", None)):
-            raise Misuse(f"{name!r} cannot be a handler: {target!r} cannot be called")
+def _all(groups: _Groups) -> Iterator[Handler]:
+    return (handler for group in groups.values() for handler in group)
 
 
-def _is_workflow(target: object) -> TypeGuard[_Workflow]:
-    """Whether it is a template with its functions; told by its class, which asks nothing of it."""
-    return all(
-        isinstance(inspect.getattr_static(type(target), name, None), property)
-        for name in ("functions", "template")
-    )
+_EXACT, _IN_RANGE, _SERVES, _UNFIT = 3, 2, 1, 0
 
 
-def _is_step_handler(target: Any) -> bool:
-    return (
-        isinstance(target, type)
-        and issubclass(target, StepHandler)
-        and target.call is not StepHandler.call
-        and not inspect.isabstract(target)
-        and not target.__name__.startswith("_")
-    )
+def _rank(handler: Handler, required: str) -> int:
+    """Return how well a handler's version fits what a step requires."""
+    _, version, _, serves = handler.registration
+    if not required:
+        return _IN_RANGE
+    if version == required:
+        return _EXACT
+    if not version:
+        return _UNFIT
+    if not versions.is_pin(required):
+        return _IN_RANGE if versions.matches(version, required) else _UNFIT
+    earlier = versions.sort_key(required) < versions.sort_key(version)
+    return _SERVES if serves and earlier and versions.matches(required, serves) else _UNFIT
 
 
-def _could_be_handler(target: object) -> bool:
-    if isinstance(target, type):
-        return callable(getattr(target, "call", None))
-    return True
-
-
-def _imported(source: object) -> list[ModuleType]:
-    """Tell the modules of a source that are imported already."""
-    if isinstance(source, ModuleType):
-        return [source]
-    if isinstance(source, str | Path):
-        found = [sys.modules.get(origin.name) for origin in locate(source)]
-        return [module for module in found if module is not None]
-    return []
+def _preference(handler: Handler, required: str) -> tuple[bool, int, bool, object]:
+    """Return the key by which the best of several handlers is the greatest."""
+    _, version, namespace, _ = handler.registration
+    order = versions.sort_key(version or "0.0.0")
+    return bool(namespace), _rank(handler, required), bool(version), order

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasker.errors import Misuse
-from tasker.handlers.decorators import StepHandler, registration_of
+from tasker.handlers.decorators import Registration, StepHandler, mark_of
 from tasker.handlers.importing import Origin, origin_of, shown
 from tasker.handlers.signature import Parameter, read_parameters, return_annotation
 
@@ -28,15 +28,17 @@ class Handler:
     """What does a step's work, and what is known of it.
 
     Args:
-        name: The name under which it is registered, or its dotted path.
+        registration: What it is registered as; or its name, or its dotted path.
         target: The function, class, or object with a `call` method.
     """
 
-    __slots__ = ("_async", "_entries", "_parameters", "name", "process", "target")
+    __slots__ = ("_async", "_entries", "_parameters", "process", "registration", "target")
 
-    def __init__(self, name: str, target: Any) -> None:
-        mark = registration_of(target)
-        self.name = name
+    def __init__(self, registration: Registration | str, target: Any) -> None:
+        mark = mark_of(target)
+        if isinstance(registration, str):
+            registration = Registration(registration)
+        self.registration = registration
         self.target = target
         self.process = mark is not None and mark.process
         self._parameters: dict[str | None, tuple[Parameter, ...]] = {}  #: by method, like these:
@@ -47,6 +49,11 @@ class Handler:
         return f"<Handler {self.name} at {self.where}>"
 
     # -- what it is
+
+    @property
+    def name(self) -> str:
+        """The name under which it is registered, or its dotted path."""
+        return self.registration.name
 
     @property
     def kind(self) -> str:
@@ -195,6 +202,11 @@ class Handler:
             raise Misuse(f"{self!r} does not define call(self, context)")
         if method.startswith("_") or not (callable(plain) or hasattr(plain, "__func__")):
             raise Misuse(f"{self!r} has no method {method!r}")
+        if method != "call" and mark_of(getattr(plain, "__func__", plain)) is None:
+            raise Misuse(
+                f"{self!r} has a method {method!r}, but steps may not call it:"
+                " mark it with @handler if they should"
+            )
         if cls is self.target:
             self._refuse_constructor(cls)
 

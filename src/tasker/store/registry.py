@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tasker import codec
 from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
 from tasker.graph import Graph
-from tasker.model import JsonText, NewTask, StepSpec, Template, TemplateName
+from tasker.model import JsonText, NewTask, Template, TemplateName
 from tasker.template import digest, from_document, to_document
 
 TEMPLATE_LIMIT = 16 << 20  #: bytes of a stored template
@@ -52,18 +52,13 @@ class TemplateRow(NamedTuple):
                     no,
                     spec.name,
                     spec.handler,
-                    requirement(template, spec),
+                    str(spec.requirement),
                     len(graph.parents[no]),
                     graph.children[no],
                 )
                 for no, spec in enumerate(template.steps, start=1)
             ],
         )
-
-
-def requirement(template: Template, spec: StepSpec) -> str:
-    """Return what a worker must offer to run a step, besides its handler: as yet, nothing."""
-    return ""
 
 
 def conflict(

@@ -47,9 +47,10 @@ class StubbedHandlers(Handlers):
             if spec.name in stubs
         }
 
-    def find(self, name: str, namespace: str | None = None) -> Handler | None:
+    def find(self, name: str, namespace: str | None = None, version: str = "") -> Handler | None:
         """Find a handler; for a step that has a stub and no handler of its own, the stub."""
-        return super().find(name, namespace) or self._stand_ins.get((namespace or "", name))
+        handler = super().find(name, namespace, version)
+        return handler or self._stand_ins.get((namespace or "", name))
 
     def plan(self, template: Template, graph: Graph, spec: StepSpec) -> Plan | None:
         """Compile how one step is run: with its stub, and its failures."""

@@ -127,7 +127,7 @@ async def test_workers_tell_the_handlers_that_ones_templates_ask_for(either: Sto
     def check() -> None: ...
     def launch_rocket() -> None: ...
 
-    async with Worker(either, [check, launch_rocket], name="w"):
+    async with Worker(either, [check, launch_rocket], namespaces="*", name="w"):
         async with calling(either, await key(either, "viewer")) as caller:
             some = (await caller.get("/v1/workers")).json()["workers"]
         async with calling(either, await key(either, "viewer", namespaces=["*"])) as caller:

@@ -21,6 +21,7 @@ from tasker.cli.render.style import counted
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
 from tasker.handlers import assumed_inputs, check
+from tasker.handlers.gathering import split_namespace
 from tasker.handlers.importing import is_path
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
@@ -151,15 +152,15 @@ class Development:
         """Run a worker during the block, where there is something to run."""
         async with AsyncExitStack() as stack:
             if loaded is not None:
-                worker = Worker(
-                    self._store,
-                    [loaded.handlers],
-                    templates=loaded.templates,
-                    settings=self._settings,
-                    observers=[self._progress.observe],
-                    replace=True,
-                )
                 try:
+                    worker = Worker(
+                        self._store,
+                        [loaded.handlers],
+                        templates=loaded.templates,
+                        settings=self._settings,
+                        observers=[self._progress.observe],
+                        replace=True,
+                    )
                     await stack.enter_async_context(worker)
                 except TaskerError as error:
                     print_error(self._err, error)
@@ -213,12 +214,13 @@ class Development:
 
 def _around(source: str) -> Iterator[Path]:
     """Return the directories of a source of handlers, whether it can be imported or not."""
-    if is_path(source):
-        path = Path(source).resolve()
+    place = str(split_namespace(source)[1])
+    if is_path(place):
+        path = Path(place).resolve()
         yield from _below(path) if path.is_dir() else [path.parent]
         return
     with suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec(source.partition(".")[0])
+        spec = importlib.util.find_spec(place.partition(".")[0])
         if spec is not None and spec.origin is not None:
             yield Path(spec.origin).parent
 

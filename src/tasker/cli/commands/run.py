@@ -30,6 +30,7 @@ from tasker.cli.render.json import plain, stdout_kept, task_document
 from tasker.cli.render.progress import Progress
 from tasker.cli.render.style import duration
 from tasker.cli.render.task import render_end, store_flag
+from tasker.client.templates import split
 from tasker.engine import Worker
 from tasker.errors import TaskFailed
 from tasker.handlers import assumed_inputs
@@ -134,6 +135,7 @@ class Embedded:
                 store,
                 [self._loaded.handlers],
                 templates=self._loaded.templates,
+                namespaces=[split(name, options["namespace"], None)[0]],
                 settings=WorkerSettings(environment=self._environment, grace=_GRACE),
                 replace=self._replace,
             )
@@ -159,8 +161,8 @@ class Embedded:
         space = options["namespace"]
         wanted = f"{space}.{name}" if space and "." not in name.partition("@")[0] else name
         template = (await worker.client.template(wanted, options["version"])).template
-        require_handlers(template, self._loaded.handlers)
-        warnings = assumed_inputs(template, self._loaded.handlers)
+        require_handlers(template, worker.handlers)
+        warnings = assumed_inputs(template, worker.handlers)
         print_problems(
             self._session.err, warnings, of=template.full_name, kind="warning", style="yellow"
         )
@@ -229,7 +231,8 @@ class Embedded:
         """Whether all its steps have handlers here, and it is not scheduled for later."""
         stored = await worker.client.template(str(task.template))
         if any(
-            self._loaded.handlers.find(spec.handler, stored.template.namespace) is None
+            worker.handlers.find(spec.handler, task.template.namespace, spec.handler_version)
+            is None
             for spec in stored.template.steps
         ):
             return False

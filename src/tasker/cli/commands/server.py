@@ -15,7 +15,7 @@ from tasker.api.server import Server, is_loopback, serving
 from tasker.cli.app import Session, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.loading import Loaded, load, on_signals
-from tasker.cli.options import Environment, TemplatePaths
+from tasker.cli.options import Environment, Namespaces, TemplatePaths
 from tasker.client import LocalClient
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
@@ -62,7 +62,8 @@ def server(
         ),
     ] = None,
     templates: TemplatePaths = None,
-    namespaces: Annotated[
+    namespaces: Namespaces = None,
+    policies: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Policies of namespaces, declared at the start."),
     ] = None,
@@ -86,10 +87,11 @@ def server(
         "embedded": with_worker or None,
         "handlers": handlers,
         "templates": templates,
+        "namespaces": namespaces,
     }
     overrides: dict[str, Any] = {
         "store": store,
-        "namespaces": namespaces,
+        "policies": policies,
         "environment": environment,
         "server": {"host": host, "port": port},
         "worker": worker,
@@ -177,6 +179,7 @@ def _worker(store: Store, settings: Settings, loaded: Loaded, tracing: "Tracing 
         store,
         [loaded.handlers],
         templates=loaded.templates,
+        namespaces=settings.worker.namespaces,
         settings=settings.worker.settings(settings.environment),
         observers=[tracing.observe] if tracing else [],
         around=tracing.around if tracing else None,
@@ -186,9 +189,9 @@ def _worker(store: Store, settings: Settings, loaded: Loaded, tracing: "Tracing 
 async def _declare(store: Store, settings: Settings) -> None:
     """Declare policies of namespaces; register templates where no worker will."""
     client = LocalClient(store, actor=_ACTOR)
-    if settings.namespaces is not None:
-        for policy in load_policies(settings.namespaces):
-            await client.put_policy(policy, reason=f"declared by {settings.namespaces}")
+    if settings.policies is not None:
+        for policy in load_policies(settings.policies):
+            await client.put_policy(policy, reason=f"declared by {settings.policies}")
     if not settings.worker.embedded:
         for template in load_templates(settings.worker.templates):
             await client.register(template)

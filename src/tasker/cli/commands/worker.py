@@ -23,12 +23,11 @@ import typer
 from tasker.cli.app import Session, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.exits import Exit
-from tasker.cli.loading import Loaded, load, on_signals
-from tasker.cli.options import Environment, TemplatePaths, parse_span
+from tasker.cli.loading import load, on_signals
+from tasker.cli.options import Environment, Namespaces, TemplatePaths, parse_span
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
 from tasker.events import Around, Observer
-from tasker.model import Template
 from tasker.settings import Settings
 from tasker.store.open import open_store
 
@@ -59,6 +58,13 @@ def worker(
         ),
     ] = None,
     templates: TemplatePaths = None,
+    namespaces: Namespaces = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label", metavar="NAME=VALUE", help="A label that steps may require. Repeatable."
+        ),
+    ] = None,
     config: ConfigFile = None,
     store: StoreOption = None,
     slots: Annotated[
@@ -115,6 +121,9 @@ def worker(
     Templates are registered at the start. Steps without a handler here are left to other
     workers or to operators; a warning names them.
 
+    A handler runs steps of the namespaces whose templates name it, or of --namespace if no
+    template given here does. `--handlers payments=FILE` binds a file's handlers to one.
+
     The first signal stops it gracefully: running steps may finish within the grace time,
     others are handed back to other workers. The second signal stops it at once. Exit code:
     0 after a stop, 2 wrong input, 3 no store.
@@ -125,6 +134,8 @@ def worker(
         "worker": {
             "handlers": handlers or None,
             "templates": templates or None,
+            "namespaces": namespaces or None,
+            "labels": _labels(labels or []) or None,
             "slots": slots,
             "grace": grace,
             "lease": lease,
@@ -153,13 +164,14 @@ async def _run(
         supervisor: The descriptor of the socket to the supervisor.
     """
     loaded = load(settings.worker.handlers, settings.worker.templates, skip_broken=True)
-    complete, partial = _by_handlers(loaded)
     with _observed(settings) as (observers, around):
         async with open_store(settings.store.get_secret_value()) as store:
             worker = Worker(
                 store,
                 [loaded.handlers],
-                templates=complete,
+                templates=loaded.templates,
+                namespaces=settings.worker.namespaces,
+                partial=True,
                 settings=settings.worker.settings(settings.environment),
                 name=f"{name}:{os.getpid()}" if name else None,
                 replace=replace,
@@ -172,34 +184,19 @@ async def _run(
                 worker.stop(None if count == 1 else timedelta(0))
 
             with on_signals(stop):
-                for template in partial:
-                    await store.register_template(
-                        template, registered_by=worker.name, replace=replace
-                    )
                 async with worker:
                     with nullcontext() if supervisor is None else _linked(supervisor, worker):
                         await worker.ended()
     return Exit.DONE
 
 
-def _by_handlers(loaded: Loaded) -> tuple[list[Template], list[Template]]:
-    """Part the templates into those with a handler for every step, and the others.
-
-    Steps without one here are left to other workers, or to operators: a warning names them.
-    """
-    complete: list[Template] = []
-    partial: list[Template] = []
-    for template in loaded.templates:
-        missing = {
-            spec.name: str(loaded.handlers.missing(spec.handler, template.namespace))
-            for spec in template.steps
-            if loaded.handlers.find(spec.handler, template.namespace) is None
-        }
-        (partial if missing else complete).append(template)
-        for step, reason in missing.items():
-            facts = {"template": template.full_name, "step": step, "reason": reason}
-            log.warning("step_without_handler", extra=facts)
-    return complete, partial
+def _labels(words: Sequence[str]) -> dict[str, str]:
+    """Read labels, each written as `name=value`."""
+    pairs = [word.partition("=") for word in words]
+    for name, _, value in pairs:
+        if not (name and value):
+            raise typer.BadParameter(f"{name!r} is not a label; write one as in gpu=true")
+    return {name: value for name, _, value in pairs}
 
 
 @contextmanager

@@ -1,0 +1,198 @@
+"""Gathering handlers from their sources: modules, files, functions, workflows."""
+
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any, Protocol, TypeGuard
+
+from tasker.errors import HandlerImportError, Misuse
+from tasker.handlers.decorators import Registration, StepHandler, mark_of, normalised, own_name
+from tasker.handlers.importing import Origin, import_all, locate, origin_of, root_of
+from tasker.handlers.target import Handler
+from tasker.model import Template
+
+
+class WorkflowSource(Protocol):
+    """A template, and the functions that do its steps by their names."""
+
+    @property
+    def functions(self) -> Mapping[str, Any]: ...
+
+    @property
+    def template(self) -> Template: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def serves(self) -> str: ...
+
+
+class Gathering:
+    """Handlers while their sources are read."""
+
+    def __init__(self) -> None:
+        self.registered: dict[str, list[Handler]] = {}
+        self.others: dict[str, list[Handler]] = {}  #: by dotted path
+        self.roots: set[Path] = set()
+        self.workflows: list[WorkflowSource] = []
+        self._namespace = ""  #: of the source being read, where it names one
+
+    def add(self, source: object) -> None:
+        """Add the handlers of one source: see `Handlers.of`."""
+        functions = getattr(source, "functions", None)
+        if _is_workflow(source):
+            self._add_workflow(source)
+        elif isinstance(source, ModuleType):
+            self._add_modules(origin_of(source), source.__name__)
+        elif isinstance(source, str | Path):
+            self._add_located(source)
+        elif isinstance(source, Mapping):
+            self._add_named(source)
+        elif isinstance(functions, Mapping) and not isinstance(source, type):
+            self._add_named(functions)
+        elif callable(source) or callable(getattr(source, "call", None)):
+            self._add_target(source)
+        else:
+            raise Misuse(
+                f"there are no handlers in {source!r}; give modules, their names, paths,"
+                " functions, classes or workflows"
+            )
+
+    def register(self, handler: Handler) -> None:
+        """Add one handler under its name.
+
+        Raises:
+            HandlerImportError: Another has the same name, version and namespace.
+        """
+        there = self.registered.setdefault(handler.name, [])
+        for other in there:
+            if _identity(other) != _identity(handler):
+                continue
+            if other.target is handler.target:
+                return
+            raise HandlerImportError(
+                f"two handlers are called {handler.name!r}{_version(handler)}: at {other.where}"
+                f' and at {handler.where}; give one another name with @handler("...")'
+            )
+        there.append(handler)
+
+    def note(self, handler: Handler) -> None:
+        """Add one handler under its dotted path, which is its name."""
+        there = self.others.setdefault(handler.name, [])
+        there[:] = [other for other in there if _identity(other) != _identity(handler)]
+        there.append(handler)
+
+    def _add_located(self, source: str | Path) -> None:
+        self._namespace, place = split_namespace(source)
+        for origin in locate(place):
+            self._add_modules(origin, place)
+        self._namespace = ""
+
+    def _add_workflow(self, workflow: WorkflowSource) -> None:
+        if workflow in self.workflows:
+            return
+        self.workflows.append(workflow)
+        for name, target in workflow.functions.items():
+            code = Registration(name, workflow.version, self._namespace, workflow.serves)
+            self.register(Handler(code, target))
+
+    def _add_modules(self, origin: Origin, source: object) -> None:
+        for module in import_all(origin, source=source):
+            self._add_members(module)
+            self.roots |= root_of(module)
+
+    def _add_named(self, source: Mapping[Any, Any]) -> None:
+        for name, target in source.items():
+            if not isinstance(name, str) or not normalised(name):
+                raise Misuse(f"{name!r} cannot be the name of a handler")
+            if not callable(target) and not callable(getattr(target, "call", None)):
+                raise Misuse(f"{name!r} cannot be a handler: {target!r} cannot be called")
+            self.register(Handler(normalised(name), target))
+
+    def _add_target(self, target: Any) -> None:
+        mark = mark_of(target)
+        for each in mark.registrations if mark else (Registration(own_name(target)),):
+            if "<" in each.name:
+                raise Misuse(f'{target!r} has no name of its own; give it one: {{"name": ...}}')
+            bound = each._replace(namespace=each.namespace or self._namespace)
+            self.register(Handler(bound, target))
+        self._note_target(target)
+
+    def _add_members(self, module: ModuleType) -> None:
+        for name, target in list(vars(module).items()):
+            if _is_workflow(target):
+                self._add_workflow(target)
+            if not issubclass(type(target), FunctionType | type):
+                continue
+            here = target.__module__ == module.__name__
+            if mark_of(target) is not None or (here and _is_step_handler(target)):
+                self._add_target(target)
+            elif here and not name.startswith("_") and _could_be_handler(target):
+                self._note_target(target)
+
+    def _note_target(self, target: object) -> None:
+        """Add a function or class under its dotted path, bound and versioned as it is marked."""
+        qualname = getattr(target, "__qualname__", None)
+        if qualname is None or "<" in qualname:
+            return
+        path = f"{getattr(target, '__module__', '')}.{qualname}"
+        mark = mark_of(target)
+        for each in mark.registrations if mark else (Registration(path),):
+            namespace = each.namespace or self._namespace
+            self.note(Handler(each._replace(name=path, namespace=namespace), target))
+
+
+def split_namespace(source: str | Path) -> tuple[str, str | Path]:
+    """Split `payments=payments.py` into a namespace and a source; "" where it names none."""
+    if isinstance(source, str) and not Path(source).exists():
+        namespace, separator, place = source.partition("=")
+        if separator:
+            return namespace.strip(), place.strip()
+    return "", source
+
+
+def imported_modules(source: object) -> list[ModuleType]:
+    """List the modules of a source that are imported already."""
+    if isinstance(source, ModuleType):
+        return [source]
+    if isinstance(source, str | Path):
+        place = split_namespace(source)[1]
+        modules = [sys.modules.get(origin.name) for origin in locate(place)]
+        return [module for module in modules if module is not None]
+    return []
+
+
+def _identity(handler: Handler) -> tuple[str, str]:
+    return handler.registration.version, handler.registration.namespace
+
+
+def _version(handler: Handler) -> str:
+    version = handler.registration.version
+    return f" at version {version}" if version else ""
+
+
+def _is_workflow(target: object) -> TypeGuard[WorkflowSource]:
+    """Whether it is a template with its functions, judged by its class alone."""
+    return all(
+        isinstance(inspect.getattr_static(type(target), name, None), property)
+        for name in ("functions", "template", "version", "serves")
+    )
+
+
+def _is_step_handler(target: Any) -> bool:
+    return (
+        isinstance(target, type)
+        and issubclass(target, StepHandler)
+        and target.call is not StepHandler.call
+        and not inspect.isabstract(target)
+        and not target.__name__.startswith("_")
+    )
+
+
+def _could_be_handler(target: object) -> bool:
+    if isinstance(target, type):
+        return callable(getattr(target, "call", None))
+    return True

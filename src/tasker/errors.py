@@ -58,6 +58,31 @@ class Misuse(TaskerError):
     code = "misuse"
 
 
+class WaitCycle(Misuse):
+    """A step would wait for a task that cannot end before the step does.
+
+    Args:
+        task_id: The step's task.
+        waits_for: The task that it would wait for.
+        link: The task that waits for the step's task: `waits_for`, or one that it waits for.
+    """
+
+    code = "wait_cycle"
+
+    def __init__(self, task_id: str, waits_for: str, link: str) -> None:
+        super().__init__(task_id, waits_for, link)
+        self.task_id, self.waits_for, self.link = task_id, waits_for, link
+
+    def __str__(self) -> str:
+        if self.task_id == self.waits_for:
+            return f"a step of task {self.task_id} cannot wait for its own task to end"
+        through = "" if self.link == self.waits_for else f" waits for task {self.link}, which"
+        return (
+            f"a step of task {self.task_id} cannot wait for task {self.waits_for}:"
+            f" that task{through} waits for task {self.task_id}"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong with the text of a template or policy."""

@@ -513,6 +513,7 @@ class Step:
     error: JsonObject | None
     checkpoint: Json
     pending_parents: int  #: dependencies that are not done yet
+    waits_for: TaskId | None = None  #: the task whose end a waiting step awaits
 
     def waiting_for_retry(self, now: datetime) -> bool:
         return (

@@ -29,6 +29,7 @@ async def test_steps_are_listed_in_the_templates_order(api: ApiClient) -> None:
         "handler": "close",
         "dependencies": ["pay", "tell"],
         "pending_parents": 2,
+        "waits_for": None,
         "attempts": 0,
         "max_attempts": 3,
         "result": None,

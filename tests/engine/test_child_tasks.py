@@ -124,6 +124,32 @@ async def test_a_step_cannot_wait_for_its_own_task(url: str) -> None:
     assert "cannot wait for its own task" in str(step.error)
 
 
+async def test_a_parent_and_its_child_cannot_wait_for_each_other(url: str) -> None:
+    """
+    The wait that would close the circle fails its step, and so the other wait ends.
+    """
+
+    async def parent(context: Context) -> None:
+        await context.client.run("n.child", {})
+
+    async def child(context: Context) -> None:
+        assert context.parent_id
+        await context.client.wait(context.parent_id)
+
+    templates = [template("parent"), template("child")]
+    async with (
+        open_store(url, upgrade=True) as store,
+        Worker(store, [{"parent": parent, "child": child}], templates=templates) as worker,
+    ):
+        task = await worker.client.create_task("n.parent")
+        with pytest.raises(TaskFailed):
+            await worker.client.wait(task.id, timeout=SOON)
+        tasks = await worker.client.tasks()
+        errors = [(await worker.client.steps(each.id))[0].error for each in tasks]
+
+    assert "wait_cycle" in [error and error["code"] for error in errors]
+
+
 async def test_a_cancelled_child_fails_its_parent(url: str) -> None:
     """
     The wait ends with TaskFailed, like anywhere else.

@@ -49,7 +49,7 @@ PARTS = {
         "settle_steps",
     },
 }
-FUNCTIONS = {"end_failed", "wake_parents"}  #: called by name on PostgreSQL
+FUNCTIONS = {"end_failed", "wait_cycle", "wake_parents"}  #: called by name on PostgreSQL
 AS_LISTS = {
     "claim",
     "create_tasks",

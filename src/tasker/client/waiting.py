@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tasker.errors import Misuse, StepParked, TaskFailed, WaitTimeout
+from tasker.errors import StepParked, TaskFailed, WaitCycle, WaitTimeout
 from tasker.model import Task, TaskId, TaskStatus
 
 
@@ -21,5 +21,5 @@ def still_open(task: Task, timeout: timedelta) -> WaitTimeout:
 def parked(task: Task, waiting: TaskId) -> BaseException:
     """Return what ends an attempt of the task `waiting` that waits for an open task."""
     if task.id == waiting:
-        return Misuse(f"a step of task {waiting} cannot wait for its own task to end")
+        return WaitCycle(waiting, waiting, waiting)
     return StepParked(task.id)

@@ -1,6 +1,7 @@
 """Settles what finished, as many as have gathered while the last settlement was under way."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from tasker.engine.reporting import Reporter
 from tasker.engine.running import Finished, Running
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import TaskCache
-from tasker.errors import Misuse, StoreError, StoreUnavailable
+from tasker.errors import Misuse, StoreError, StoreUnavailable, WaitCycle
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     AttemptKey,
@@ -207,6 +208,10 @@ class Settler:
     async def _park(self, running: Running, awaits: TaskId) -> None:
         try:
             parked = await self._parked(running, awaits)
+        except WaitCycle as error:
+            outcome = failed(running.claim, error_text(error, retryable=False))
+            self.add(Finished(running, outcome, time.monotonic() - running.began))
+            return
         finally:
             self._parking.discard(running.key)
         if parked:

@@ -155,6 +155,9 @@ class WorkerStore(Protocol):
 
         The attempt ends, and counts for nothing. When that task ends, or if it has ended
         already, the step is enqueued again.
+
+        Raises:
+            WaitCycle: That task waits for the claim's task, directly or through others.
         """
         ...
 

@@ -89,6 +89,7 @@ class Reader(NamedTuple):
             error=_json(row["error"]),
             checkpoint=_json(row["checkpoint"]),
             pending_parents=row["pending_parents"],
+            waits_for=row["waits_for"],
         )
 
     def attempt(self, row: Row) -> Attempt:

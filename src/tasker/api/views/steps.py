@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from tasker.api.views import documented
 from tasker.client.templates import LoadedTemplate
-from tasker.model import Step, StepStatus
+from tasker.model import Step, StepStatus, TaskId
 
 
 @documented
@@ -28,6 +28,8 @@ class StepSummary(TypedDict):
     dependencies: list[str]
     pending_parents: int
     """Dependencies that are not done yet."""
+    waits_for: TaskId | None
+    """The task whose end it awaits while `waiting`."""
     attempts: int
     """Attempts made, 0 before the first."""
     max_attempts: int
@@ -66,6 +68,7 @@ def step_summary(loaded: LoadedTemplate, step: Step, now: datetime) -> StepSumma
         "ready": is_ready(step, now),
         "dependencies": list(spec.dependencies),
         "pending_parents": step.pending_parents,
+        "waits_for": step.waits_for,
         "attempts": step.attempts,
         "max_attempts": max_attempts(loaded, step),
         "run_at": step.run_at,

@@ -258,7 +258,7 @@ def _note(step: Step, now: datetime) -> Text:
     if step.error:
         return Text(error_line(step.error), style=style)
     if step.status is StepStatus.WAITING:
-        return Text("waits for another task", style=style)
+        return Text(f"waits for task {step.waits_for}", style=style)
     if step.status is StepStatus.IN_PROGRESS:
         return Text(f"on {clean(step.worker)}" if step.worker else "", style="dim")
     if step.run_at is not None and step.run_at > now:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from tasker.errors import LeaseLost
+from tasker.errors import LeaseLost, WaitCycle
 from tasker.model import (
     STEP_STATUSES,
     Claim,
@@ -65,6 +65,9 @@ class HotPath(Driver):
 
         async def park(tx: Session) -> bool:
             child = await tx.one("lock_child", task_id=waits_for)
+            if child is not None and not child["over"]:
+                for link in await tx.call("wait_cycle", task_id=task_id, waits_for=waits_for):
+                    raise WaitCycle(task_id, waits_for, link["id"])
             parked = await tx.all(
                 "park",
                 task_id=task_id,
@@ -76,7 +79,7 @@ class HotPath(Driver):
             await tx.call("wake")
             return bool(parked)
 
-        return await self._write(park)
+        return await self._yielding(park)
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.key

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
-from tasker.errors import LeaseLost
+from tasker.errors import LeaseLost, WaitCycle
 from tasker.model import (
     Claim,
     Claimed,
@@ -61,9 +61,12 @@ class HotPath(Driver):
         def park(on: sqlite3.Connection) -> bool:
             now = self._now()
             child = fetch_one(on, "lock_child", task_id=waits_for)
+            over = child is None or child[0]
+            link = fetch_one(on, "wait_cycle", task_id=claim.task_id, waits_for=waits_for)
+            if link is not None:
+                raise WaitCycle(claim.task_id, waits_for, link[0])
             fence = {"task_id": claim.task_id, "no": claim.no, "attempt": claim.attempt}
             execute(on, "park_history", **fence, now=now)
-            over = child is None or child[0]
             return bool(fetch(on, "park", **fence, waits_for=waits_for, over=over, now=now))
 
         parked = await self._in_transaction(park)

@@ -1,7 +1,11 @@
 """Steps that wait for other tasks, and hold no worker meanwhile."""
 
 import asyncio
+from itertools import pairwise
 
+import pytest
+
+from tasker.errors import WaitCycle
 from tasker.model import AttemptOutcome, StepCounts, StepStatus, TaskId, TaskStatus
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
@@ -98,6 +102,67 @@ class TestParking(StoreTests):
         await store.sweep()
 
         assert parent == (await hand.claim_one()).task_id
+
+    async def test_a_circle_of_waits_is_refused_when_it_would_close(self, store: Store) -> None:
+        """
+        Of two tasks, or of more; the others stay as they are.
+        """
+        for length in (2, 4):
+            tasks = [await begin(store, one()) for _ in range(length)]
+            hand = await ManualWorker.hire(store)
+            claims = {claim.task_id: claim for claim in await hand.claim()}
+            for task, following in pairwise(tasks):
+                assert await store.park(claims[task], following)
+
+            with pytest.raises(WaitCycle, match=f"cannot wait for task {tasks[0]}") as refusal:
+                await store.park(claims[tasks[-1]], tasks[0])
+
+            assert tasks[-2] == refusal.value.link
+            assert [claims[tasks[-1]].key] == [claim.key for claim in await store.held(hand.id)]
+            await hand.fail(claims[tasks[-1]])
+            woken = await hand.claim_one()
+            assert tasks[-2] == woken.task_id
+            for task in tasks[:-1]:
+                await store.cancel_task(task, ACT)
+
+    async def test_a_circle_of_waits_that_begin_at_once_is_refused(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        At least one of them is refused, on however many connections they begin.
+        """
+        for length in (2, 3, 4) * 4:
+            tasks = [await begin(stores[0], one()) for _ in range(length)]
+            hand = await ManualWorker.hire(stores[0])
+            claims = {claim.task_id: claim for claim in await hand.claim()}
+
+            ended = await asyncio.gather(
+                *(
+                    stores[no % len(stores)].park(claims[task], tasks[(no + 1) % length])
+                    for no, task in enumerate(tasks)
+                ),
+                return_exceptions=True,
+            )
+
+            assert {True, WaitCycle} == {
+                end if isinstance(end, bool) else type(end) for end in ended
+            }
+            for task in tasks:
+                await stores[0].cancel_task(task, ACT)
+
+    async def test_many_tasks_may_wait_for_one_task(self, store: Store) -> None:
+        """
+        Waits that share an end, or a middle, close no circle.
+        """
+        tasks = [await begin(store, one()) for _ in range(5)]
+        hand = await ManualWorker.hire(store)
+        claims = {claim.task_id: claim for claim in await hand.claim()}
+
+        for task, awaited in ((0, 3), (1, 3), (2, 0), (3, 4)):
+            assert await store.park(claims[tasks[task]], tasks[awaited])
+
+        [step] = await store.list_steps(tasks[2])
+        assert (StepStatus.WAITING, tasks[0]) == (step.status, step.waits_for)
 
     async def test_a_lost_claim_cannot_park(self, store: Store) -> None:
         """

@@ -159,6 +159,7 @@ create table step (
 create index step_due on step (queue_id, run_at) where state = {ENQUEUED};
 create index step_held on step (worker) where state = {IN_PROGRESS};
 create index step_waiting on step (waits_for) where state = {WAITING};
+create index step_waits on step (task_id) where state = {WAITING};
 create index step_gated on step (gate_id, state, queue_id, run_at)
     where gate_id is not null and state in ({ENQUEUED}, {IN_PROGRESS});
 create index step_queue_timeout on step (run_at)

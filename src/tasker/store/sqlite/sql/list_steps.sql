@@ -1,6 +1,7 @@
 -- Steps of a task by number. :task_id text, :after int, :limit int or null
 select s.task_id, s.no, s.name, s.state, s.attempt, s.run_at, s.claimed_at, s.settled_at,
-       coalesce(w.name, cast(s.worker as text)) as worker, s.result, s.error, s.checkpoint, s.pending_parents
+       coalesce(w.name, cast(s.worker as text)) as worker, s.result, s.error, s.checkpoint, s.pending_parents,
+       s.waits_for
 from step s
 left join worker w on w.id = s.worker
 where s.task_id = :task_id and s.no > :after

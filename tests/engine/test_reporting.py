@@ -1,0 +1,49 @@
+"""What is logged and reported of attempts and tasks."""
+
+import logging
+from typing import Any
+
+import pytest
+from tests.engine.factories import SOON, of_kind, template
+
+from tasker import TaskFailed, Worker
+from tasker.errors import PermanentError
+from tasker.events import Event, StepSettled, TaskEnded
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+def broken() -> None:
+    raise PermanentError("it broke")
+
+
+async def fail(store: Store, **options: Any) -> None:
+    """Run a task whose step fails for good."""
+    async with Worker(
+        store, [{"only": broken}], templates=[template("flow", "only")], **options
+    ) as worker:
+        with pytest.raises(TaskFailed):
+            await worker.client.run("n.flow", timeout=SOON)
+
+
+async def test_final_failures_are_warnings_without_any_observer(
+    memory: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fail(memory)
+
+    levels = {record.getMessage(): record.levelno for record in caplog.records}
+    assert logging.WARNING == levels["attempt_failed"]
+    assert logging.WARNING == levels["task_failed"]
+
+
+async def test_an_observer_that_raises_harms_neither_work_nor_others(memory: Store) -> None:
+    events: list[Event] = []
+
+    def raising(event: Event) -> None:
+        raise RuntimeError(type(event).__name__)
+
+    await fail(memory, observers=[raising, events.append])
+
+    assert ["error"] == [event.outcome.value for event in of_kind(StepSettled, events)]
+    assert ["error"] == [event.status.value for event in of_kind(TaskEnded, events)]

@@ -1,0 +1,73 @@
+"""Slots: taken, reserved, free."""
+
+import asyncio
+
+import pytest
+
+from tasker.engine.slots import Slots
+
+
+def test_taken_and_reserved_slots_are_not_free() -> None:
+    slots = Slots(5)
+    slots.take()
+    slots.hold(2)
+
+    assert 2 == slots.free
+
+    slots.drop(2)
+    slots.give_back()
+
+    assert 5 == slots.free
+
+
+def test_no_more_slots_are_reserved_than_are_free() -> None:
+    slots = Slots(3)
+    slots.take()
+
+    with slots.reserve(10) as reserved:
+        assert (2, 0) == (reserved, slots.free)
+        with slots.reserve(1) as more:
+            assert 0 == more
+    assert 2 == slots.free
+
+
+def test_slots_are_free_again_when_a_call_fails() -> None:
+    slots = Slots(3)
+
+    with pytest.raises(RuntimeError), slots.reserve(2):
+        raise RuntimeError
+
+    assert 3 == slots.free
+
+
+def test_with_a_backlog_every_fourth_call_reserves_none() -> None:
+    slots = Slots(3)
+    slots.backlog = True
+    reserved = []
+    for _ in range(8):
+        with slots.reserve(2) as count:
+            reserved.append(count)
+
+    assert [2, 2, 2, 0, 2, 2, 2, 0] == reserved
+
+
+def test_a_closed_worker_has_no_free_slot() -> None:
+    slots = Slots(3)
+    slots.close()
+
+    assert 0 == slots.free
+    with slots.reserve(2) as reserved:
+        assert 0 == reserved
+
+
+def test_a_slot_given_back_wakes_the_claimer() -> None:
+    async def give_back() -> None:
+        slots = Slots(1)
+        slots.take()
+        slots.changed.clear()
+        waiting = asyncio.create_task(slots.changed.wait())
+        slots.give_back()
+        async with asyncio.timeout(5):
+            await waiting
+
+    asyncio.run(give_back())

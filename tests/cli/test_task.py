@@ -205,6 +205,15 @@ def test_a_step_is_completed_with_a_result(tasker: Here, failed: str) -> None:
     assert "complete" == _steps(tasker, failed)["charge"]
 
 
+def test_a_step_is_skipped(tasker: Here, failed: str) -> None:
+    ran = tasker("task", "skip", failed, "charge", "--as", "ann", "--reason", "a gift", "--json")
+
+    assert (0, "in_progress") == (ran.code, ran.document["status"])
+    assert "resolved_manually" == _steps(tasker, failed)["charge"]
+    [entry] = tasker("task", "show", failed, "--json").document["audit"]
+    assert ("skip", "ann", "a gift") == (entry["action"], entry["actor"], entry["reason"])
+
+
 def test_an_unknown_step_is_reported_with_those_that_there_are(tasker: Here, failed: str) -> None:
     ran = tasker("task", "complete", failed, "chrge", "--result", "7")
 

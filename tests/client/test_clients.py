@@ -250,6 +250,26 @@ async def test_a_result_is_read_as_a_type(scene: Scene) -> None:
         task.result_as(Shout)
 
 
+async def test_a_skipped_step_gives_none_to_the_steps_after_it(scene: Scene) -> None:
+    client = await registered(scene)
+    task = await client.create_task("hello.payment")
+    async with scene.worker():
+        with pytest.raises(TaskFailed):
+            await client.wait(task.id, timeout=SOON)
+
+    skipped = await client.skip(task.id, "refuse", reason="paid already")
+    async with scene.worker():
+        ended = await client.wait(task.id, timeout=SOON)
+
+    assert TaskStatus.IN_PROGRESS is skipped.status
+    assert TaskStatus.COMPLETE is ended.status
+    refuse = (await client.steps(task.id))[0]
+    assert (StepStatus.RESOLVED_MANUALLY, None) == (refuse.status, refuse.result)
+    assert [("skip", "paid already")] == [
+        (entry.action, entry.reason) for entry in await client.audit(task.id)
+    ]
+
+
 async def test_many_may_wait_for_one_task(scene: Scene) -> None:
     client = await registered(scene)
     task = await client.create_task("hello.greeting", {"name": "Ann"})

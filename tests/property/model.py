@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from tests.property.shapes import LoadedTemplate
 
 from tasker.model import AttemptOutcome, Outcome, StepStatus, TaskId, TaskStatus, WorkerId
+from tasker.store.protocol import StepAction
 
 OPEN = TaskStatus.PENDING  #: of a task: not ended; shown as pending or in progress
 RUNNABLE = frozenset({StepStatus.ENQUEUED, StepStatus.IN_PROGRESS, StepStatus.WAITING})
@@ -289,13 +290,14 @@ class Model:
         self._reopen(task)
         task.acts += len(chosen) or 1
 
-    def resolve_step(self, task_id: TaskId, no: int, *, complete: bool) -> None:
+    def resolve_step(self, task_id: TaskId, no: int, *, action: StepAction) -> None:
         task = self._open_to(task_id, OPEN, TaskStatus.ERROR)
         step = task.steps[no]
         if step.state not in RUNNABLE | {StepStatus.ERROR}:
             raise Forbidden
         if step.state is StepStatus.IN_PROGRESS:
             task.history.append((no, step.attempt, AttemptOutcome.CANCELLED))
+        complete = action is StepAction.COMPLETE
         step.attempt += 1
         step.state = StepStatus.COMPLETE if complete else StepStatus.RESOLVED_MANUALLY
         outcome = AttemptOutcome.COMPLETE if complete else AttemptOutcome.RESOLVED_MANUALLY

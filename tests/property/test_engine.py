@@ -47,7 +47,7 @@ from tasker.model import (
     released,
     retried,
 )
-from tasker.store.protocol import AuditNote, Store
+from tasker.store.protocol import AuditNote, StepAction, Store
 
 T = TypeVar("T")
 
@@ -422,16 +422,16 @@ class Engine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.model.tasks)
-    @rule(which=some, number=some, complete=st.booleans())
-    def resolve(self, which: int, number: int, complete: bool) -> None:
+    @rule(which=some, number=some, action=st.sampled_from(StepAction))
+    def resolve(self, which: int, number: int, action: StepAction) -> None:
         task = self.task(which)
         no = self.step_in(
             task, number, StepStatus.ERROR, StepStatus.IN_PROGRESS, StepStatus.WAITING
         )
         self.act(
             task,
-            lambda: self.model.resolve_step(task.id, no, complete=complete),
-            self.stores[0].resolve_step(task.id, no, codec.dumps(1), ACT, complete=complete),
+            lambda: self.model.resolve_step(task.id, no, action=action),
+            self.stores[0].resolve_step(task.id, no, codec.dumps(1), ACT, action=action),
         )
 
     @precondition(lambda self: any(task.failed for task in self.model.tasks.values()))

@@ -207,6 +207,9 @@ class HttpClient(HttpTeams):
         body = {"result": _json(result), "reason": reason}
         return await self._act_on_step(task_id, step, "complete", body)
 
+    async def skip(self, task_id: TaskId, step: str, *, reason: str = "") -> Task:
+        return await self._act_on_step(task_id, step, "skip", {"reason": reason})
+
     async def _act(self, task_id: TaskId, action: str, body: Mapping[str, Any]) -> Task:
         path = f"/v1/tasks/{_part(task_id)}/{action}"
         return decode.task(await self._requests.send("POST", path, body=body, again=False))

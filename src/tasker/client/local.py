@@ -28,6 +28,7 @@ from tasker.model import (
     AuditEntry,
     Created,
     Json,
+    JsonText,
     NewTask,
     Step,
     StoredTemplate,
@@ -38,7 +39,7 @@ from tasker.model import (
 )
 from tasker.settings import SchemaMode
 from tasker.store import operator_rules
-from tasker.store.protocol import AuditNote, Registered, Store
+from tasker.store.protocol import AuditNote, Registered, StepAction, Store
 from tasker.template import examine_input, prepare_input
 
 if TYPE_CHECKING:
@@ -367,13 +368,21 @@ class LocalClient(LocalTeams):
             return await self._with_outcome(task)
         text = None if result is None else codec.dumps(result, what="the result")
         no = (await self._loaded(task_id)).number(step)
-        task = await self.store.resolve_step(task_id, no, text, self._act(reason))
-        return await self._with_outcome(task)
+        return await self._settle(task_id, no, text, reason, StepAction.RESOLVE)
 
     async def complete(self, task_id: TaskId, step: str, result: Json, *, reason: str = "") -> Task:
         text = codec.dumps(result, what="the result")
         no = (await self._loaded(task_id)).number(step)
-        task = await self.store.resolve_step(task_id, no, text, self._act(reason), complete=True)
+        return await self._settle(task_id, no, text, reason, StepAction.COMPLETE)
+
+    async def skip(self, task_id: TaskId, step: str, *, reason: str = "") -> Task:
+        no = (await self._loaded(task_id)).number(step)
+        return await self._settle(task_id, no, None, reason, StepAction.SKIP)
+
+    async def _settle(
+        self, task_id: TaskId, no: int, result: JsonText | None, reason: str, action: StepAction
+    ) -> Task:
+        task = await self.store.resolve_step(task_id, no, result, self._act(reason), action=action)
         return await self._with_outcome(task)
 
     # ---------------------------------------------------------------- templates

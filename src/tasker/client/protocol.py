@@ -199,6 +199,12 @@ class Client(TeamClient, Protocol):
         """
         ...
 
+    async def skip(self, task_id: TaskId, step: str, *, reason: str = "") -> Task:
+        """Settle a step that is not needed as resolved_manually; its children get None as its
+        result. Raises NotFound, WrongState.
+        """
+        ...
+
     async def templates(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:

@@ -13,6 +13,7 @@ from tasker.model import (
     TaskStatus,
     task_status,
 )
+from tasker.store.protocol import StepAction
 from tasker.store.rows import Row
 
 OVERDUE = codec.dumps(
@@ -74,8 +75,8 @@ def require_steps(
         raise NotFound(f"task {task_id} has no step {', '.join(map(str, sorted(missing)))}")
 
 
-def resolution(complete: bool) -> tuple[str, StepStatus, OutcomeCode]:
-    """Return (action in the audit, status afterwards, outcome)."""
-    if complete:
-        return "complete_step", StepStatus.COMPLETE, OutcomeCode.COMPLETE
-    return "resolve_step", StepStatus.RESOLVED_MANUALLY, OutcomeCode.RESOLVED_MANUALLY
+def resolution(action: StepAction) -> tuple[StepStatus, OutcomeCode]:
+    """Return (status afterwards, outcome)."""
+    if action is StepAction.COMPLETE:
+        return StepStatus.COMPLETE, OutcomeCode.COMPLETE
+    return StepStatus.RESOLVED_MANUALLY, OutcomeCode.RESOLVED_MANUALLY

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -64,6 +65,14 @@ class Registered(NamedTuple):
 
     stored: StoredTemplate
     created: bool  #: False if the same content existed already
+
+
+class StepAction(StrEnum):
+    """How an operator settles a step. The value is the action in the audit."""
+
+    RESOLVE = "resolve_step"  #: done by other means
+    COMPLETE = "complete_step"  #: as if its handler had returned the result
+    SKIP = "skip"  #: not needed: its children run without its result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,9 +361,9 @@ class OperatorStore(Protocol):
         result: JsonText | None,
         act: AuditNote,
         *,
-        complete: bool = False,
+        action: StepAction = StepAction.RESOLVE,
     ) -> Task:
-        """Declare a step done: it becomes resolved_manually, or complete, with `result`.
+        """Declare a step done, with `result`: complete, or else resolved_manually.
 
         Its children are freed as if it had run, a failed task is reopened, and an
         attempt that is under way may not settle any more.

@@ -46,6 +46,12 @@ class CompleteStepBody(Body):
     reason: Text = ""
 
 
+class SkipStepBody(Body):
+    """Skips a step."""
+
+    reason: Text = ""
+
+
 @routes.add("GET", "", STEPS_READ, answer=list[StepView], refuses=_MISSING)
 async def list_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """List a task's steps, in the template's order."""
@@ -130,6 +136,24 @@ async def complete_step(
     no = number_of(loaded, step)
     changed = await acting(request, api).complete(
         task.id, loaded.graph.names[no - 1], body.result, reason=body.reason
+    )
+    return await _answer(api, changed, loaded, no)
+
+
+@routes.add("POST", "/{step}/skip", STEPS_RESOLVE, answer=StepView, refuses=_ACTS)
+async def skip_step(
+    request: Request,
+    api: ApiOf,
+    task_id: TaskPath,
+    step: StepPath,
+    body: Annotated[SkipStepBody, Depends(JsonBody(SkipStepBody, optional=True))],
+) -> JsonResponse:
+    """Settle a step that is not needed; its task continues with null as the step's result."""
+    task = await allowed_task(request, api, task_id, STEPS_RESOLVE)
+    loaded = await template_of_task(api, task.id)
+    no = number_of(loaded, step)
+    changed = await acting(request, api).skip(
+        task.id, loaded.graph.names[no - 1], reason=body.reason
     )
     return await _answer(api, changed, loaded, no)
 

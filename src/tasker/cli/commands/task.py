@@ -375,6 +375,22 @@ async def complete(
     _print(session, changed)
 
 
+@command(app, "skip", acts=True)
+async def skip(
+    session: Session,
+    task: TaskRef,
+    step: Annotated[str, typer.Argument(metavar="STEP")],
+    reason: Reason = "",
+) -> None:
+    """Skip a step that is not needed; later steps run without its result.
+
+    The step ends as resolved_manually.
+    """
+    async with session.client() as client:
+        changed = await client.skip(await find_task(client, task), step, reason=reason)
+    _print(session, changed)
+
+
 def _filter(
     *,
     template: str | None,

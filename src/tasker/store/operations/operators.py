@@ -13,7 +13,7 @@ from tasker.model import (
 )
 from tasker.store import operator_rules
 from tasker.store.operations.tasks import Tasks
-from tasker.store.protocol import AuditNote
+from tasker.store.protocol import AuditNote, StepAction
 from tasker.store.session import Session
 
 
@@ -71,10 +71,10 @@ class Operators(Tasks):
         result: JsonText | None,
         act: AuditNote,
         *,
-        complete: bool = False,
+        action: StepAction = StepAction.RESOLVE,
     ) -> Task:
         task_id = operator_rules.canonical(task_id)
-        action, after, outcome = operator_rules.resolution(complete)
+        after, outcome = operator_rules.resolution(action)
 
         async def resolve(tx: Session) -> None:
             await _lock_task(tx, task_id, action, operator_rules.RETRYABLE)

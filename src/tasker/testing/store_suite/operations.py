@@ -15,7 +15,7 @@ from tasker.model import (
     TaskStatus,
     completed,
 )
-from tasker.store.protocol import AuditNote, Store
+from tasker.store.protocol import AuditNote, StepAction, Store
 from tasker.testing.store_suite.factories import (
     ACT,
     NOBODY,
@@ -67,7 +67,7 @@ class TestActs(StoreTests):
 
         await store.retry_steps(task.id, acts[0])
         await store.resolve_step(task.id, 1, None, acts[1])
-        await store.resolve_step(task.id, 2, DONE, acts[2], complete=True)
+        await store.resolve_step(task.id, 2, DONE, acts[2], action=StepAction.COMPLETE)
         other = await begin(store, one())
         await store.cancel_task(other, acts[3])
         third = await run_down(store, one(), failing=("only",))

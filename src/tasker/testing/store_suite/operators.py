@@ -14,7 +14,7 @@ from tasker.model import (
     TaskStatus,
     completed,
 )
-from tasker.store.protocol import Store
+from tasker.store.protocol import StepAction, Store
 from tasker.testing.store_suite.factories import (
     ACT,
     SECOND,
@@ -40,7 +40,10 @@ DEEDS: dict[str, Operation] = {
     "retry": lambda store, task_id: store.retry_steps(task_id, ACT),
     "resolve_step": lambda store, task_id: store.resolve_step(task_id, 1, DONE, ACT),
     "complete_step": lambda store, task_id: store.resolve_step(
-        task_id, 1, DONE, ACT, complete=True
+        task_id, 1, DONE, ACT, action=StepAction.COMPLETE
+    ),
+    "skip": lambda store, task_id: store.resolve_step(
+        task_id, 1, None, ACT, action=StepAction.SKIP
     ),
     "resolve_task": lambda store, task_id: store.resolve_task(task_id, ACT),
 }
@@ -229,19 +232,18 @@ class TestRetrying(StoreTests):
 
 class TestResolving(StoreTests):
     @pytest.mark.parametrize(
-        ("complete", "state", "outcome", "action"),
+        ("action", "state", "outcome"),
         [
-            (False, StepStatus.RESOLVED_MANUALLY, AttemptOutcome.RESOLVED_MANUALLY, "resolve_step"),
-            (True, StepStatus.COMPLETE, AttemptOutcome.COMPLETE, "complete_step"),
+            (StepAction.RESOLVE, StepStatus.RESOLVED_MANUALLY, AttemptOutcome.RESOLVED_MANUALLY),
+            (StepAction.COMPLETE, StepStatus.COMPLETE, AttemptOutcome.COMPLETE),
         ],
     )
     async def test_a_failed_step_is_declared_done(
         self,
         store: Store,
-        complete: bool,
+        action: StepAction,
         state: StepStatus,
         outcome: AttemptOutcome,
-        action: str,
     ) -> None:
         """
         Its result goes to its children, and the task lives again.
@@ -249,7 +251,7 @@ class TestResolving(StoreTests):
         task = await run_down(store, chain(), failing=("a",))
         hand = await ManualWorker.hire(store)
 
-        reopened = await store.resolve_step(task.id, 1, DONE, ACT, complete=complete)
+        reopened = await store.resolve_step(task.id, 1, DONE, ACT, action=action)
 
         assert TaskStatus.IN_PROGRESS == reopened.status
         step = (await steps_of(store, task.id))["a"]
@@ -272,6 +274,22 @@ class TestResolving(StoreTests):
         (result,) = await store.load_results({task.id: [1]})
         assert (task.id, 1, None) == result
         assert (await steps_of(store, task.id))["a"].result is None
+
+    async def test_a_skipped_step_frees_its_children_without_a_result(self, store: Store) -> None:
+        """
+        It counts as resolved by hand; the audit says that it was skipped.
+        """
+        task = await run_down(store, chain(), failing=("a",))
+        hand = await ManualWorker.hire(store)
+
+        await store.resolve_step(task.id, 1, None, ACT, action=StepAction.SKIP)
+
+        step = (await steps_of(store, task.id))["a"]
+        assert (StepStatus.RESOLVED_MANUALLY, None, None) == (step.status, step.result, step.error)
+        (entry,) = await store.audit(task.id)
+        assert ("skip", "error", "resolved_manually") == (entry.action, entry.before, entry.after)
+        assert 2 == await hand.work_off()
+        assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
     async def test_the_last_failed_step_completes_the_task(self, store: Store) -> None:
         """

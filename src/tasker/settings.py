@@ -168,8 +168,8 @@ class WorkerSection(_WorkerBehaviour):
     """Whether the server runs a worker in its own process."""
 
     metrics: str | None = None
-    """Address at which a worker serves its metrics, as `127.0.0.1:9100`; absent: none. A worker
-    inside a server reports at the server's `/metrics`."""
+    """Address at which a worker serves `/metrics`, `/live` and `/ready`, as `127.0.0.1:9100`;
+    absent: none. A worker inside a server reports at the server's `/metrics`."""
 
     def settings(self, environment: str | None) -> WorkerSettings:
         """Return the settings of a worker."""
@@ -233,6 +233,10 @@ class ServerSettings(Section):
 
     access_log: bool = True
     """Whether every request is logged."""
+
+    drain: Seconds = timedelta(0)
+    """Time at shutdown in which requests are still accepted while `/ready` answers 503, so that
+    load balancers stop sending first; then `grace` begins."""
 
     grace: Seconds = timedelta(seconds=20)
     """Time that running requests get to finish at shutdown."""

@@ -137,7 +137,7 @@ def _api(
         rate_limits=RateLimits(settings.rate, settings.burst),
         metrics=metrics,
         metrics_endpoint=MetricsEndpoint(store, metrics),
-        readiness=Readiness(store, closing),
+        readiness=Readiness(store),
         closing=closing,
     )
 

@@ -1,4 +1,4 @@
-"""Whether the server can do its work, and which check says that it cannot."""
+"""Whether the server is ready for requests, and which checks failed if not."""
 
 import asyncio
 import time
@@ -21,29 +21,28 @@ class Readiness:
 
     Args:
         store: Where everything is.
-        closing: Set when the server shuts down.
     """
 
-    def __init__(self, store: Store, closing: asyncio.Event) -> None:
+    def __init__(self, store: Store) -> None:
+        self.stopping = False  #: the server shuts down, or will after its drain
         self._store = store
-        self._closing = closing
         self._checking = asyncio.Lock()
         self._checked = 0.0
-        self._found: dict[str, CheckView] = {}
+        self._results: dict[str, CheckView] = {}
 
     async def answer(self) -> ReadinessView:
-        """Tell that all checks passed.
+        """Return the results of all checks, if they passed.
 
         Raises:
-            Problem: `not_ready`; `failed_checks` tells which did not.
+            Problem: `not_ready`; `failed_checks` names those that failed.
         """
         async with self._checking:
-            if not self._found or time.monotonic() - self._checked > _BELIEVED:
-                self._found = await self._check()
+            if not self._results or time.monotonic() - self._checked > _BELIEVED:
+                self._results = await self._check()
                 self._checked = time.monotonic()
-        checks = dict(self._found)
-        if self._closing.is_set():
-            checks["server"] = _failed("the server shuts down", 0)
+        checks = dict(self._results)
+        if self.stopping:
+            checks["server"] = _failed("the server is shutting down", 0)
         failed = [name for name, check in checks.items() if check["status"] != "healthy"]
         if failed:
             raise Problem(
@@ -78,12 +77,12 @@ class Readiness:
 
 
 async def _timed(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckView:
-    """Run a check, which tells what is wrong, or nothing."""
+    """Run a check, which returns what is wrong, or an empty text."""
     began = time.perf_counter()
     try:
         async with asyncio.timeout(_PATIENCE):
             wrong = await check()
-    except (TaskerError, TimeoutError):  # whose text may tell addresses
+    except (TaskerError, TimeoutError):  # its text may have addresses
         wrong = "it cannot be reached"
     took = round((time.perf_counter() - began) * 1000, 3)
     return _failed(wrong, took) if wrong else {"status": "healthy", "duration_ms": took}

@@ -28,6 +28,7 @@ class Server:
         self._settings = settings
         self._socket = _listen(settings.host, settings.port)
         host, port = self._socket.getsockname()[:2]
+        self._draining: asyncio.TimerHandle | None = None
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         logging.getLogger("uvicorn").setLevel(logging.WARNING)  # we say ourselves what happens
         self._uvicorn = _Uvicorn(
@@ -45,7 +46,7 @@ class Server:
         )
 
     async def run(self) -> None:
-        """Serve until `stop` is called; then requests under way get their grace."""
+        """Serve until `stop` is called; then drain, and give open requests their grace."""
         try:
             await self._uvicorn.serve([self._socket])
         finally:
@@ -60,7 +61,19 @@ class Server:
         await self._uvicorn.over.wait()
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Take no more requests, and end; `at_once`: without those that are under way."""
+        """Answer `/ready` with 503, after `drain` accept no more requests, and end.
+
+        Args:
+            at_once: Whether to end without draining, and without open requests.
+        """
+        self._uvicorn.announce_stop()
+        if at_once or not self._settings.drain:
+            self._exit(at_once)
+        elif self._draining is None:
+            drain = self._settings.drain.total_seconds()
+            self._draining = asyncio.get_running_loop().call_later(drain, self._exit, False)
+
+    def _exit(self, at_once: bool) -> None:
         self._uvicorn.force_exit = at_once
         self._uvicorn.should_exit = True
 
@@ -120,6 +133,12 @@ class _Uvicorn(uvicorn.Server):
         await super().startup(list(sockets or ()))
         self.answering.set()
 
+    def announce_stop(self) -> None:
+        """Let `/ready` answer 503."""
+        if api := getattr(self._app.state, "tasker", None):  # there is none before the startup
+            api.readiness.stopping = True
+
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        self.announce_stop()
         self._app.state.tasker.closing.set()
         await super().shutdown(list(sockets or ()))

@@ -28,16 +28,21 @@ class LoopMonitor:
     """
 
     def __init__(self, limit: timedelta, executor: Current, reporter: Reporter) -> None:
-        self.ticked_at = time.monotonic()
-        """When the loop last turned, by the monotonic clock."""
-
         self._limit = limit.total_seconds()
         self._executor = executor
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
+        self._ticked_at = time.monotonic()  #: when the loop last turned
         self._timer = self._loop.call_soon(self._tick)
         threading.Thread(target=self._watch, name="tasker-loop-monitor", daemon=True).start()
+
+    def behind(self) -> timedelta:
+        """Return how long the loop has stood still; from any thread. 0 after `stop`."""
+        if self._stopped.is_set():
+            return timedelta(0)
+        behind = time.monotonic() - self._ticked_at - self._limit / 2
+        return timedelta(seconds=max(behind, 0.0))
 
     def stop(self) -> None:
         """End the thread."""
@@ -45,15 +50,14 @@ class LoopMonitor:
         self._timer.cancel()
 
     def _tick(self) -> None:
-        self.ticked_at = time.monotonic()
+        self._ticked_at = time.monotonic()
         self._timer = self._loop.call_later(self._limit / 2, self._tick)
 
     def _watch(self) -> None:
         reported = 0.0
         while not self._stopped.wait(self._limit / 2):
-            ticked_at = self.ticked_at
-            behind = time.monotonic() - ticked_at - self._limit / 2
-            if behind > self._limit and ticked_at != reported:
+            ticked_at, behind = self._ticked_at, self.behind()
+            if behind.total_seconds() > self._limit and ticked_at != reported:
                 reported = ticked_at
-                event = self._reporter.blocked(self._executor.current(), timedelta(seconds=behind))
+                event = self._reporter.blocked(self._executor.current(), behind)
                 self._loop.call_soon_threadsafe(self._reporter.emit, event)

@@ -118,6 +118,7 @@ class Worker:
             lease_time=self.settings.lease,
         )
         self._claimer: Claimer | None = None  #: while it runs
+        self._monitor: LoopMonitor | None = None
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()  #: the grace period was shortened
         self._started = asyncio.Event()
@@ -129,6 +130,19 @@ class Worker:
     def id(self) -> WorkerId:
         """Its number in the store: 0 before it runs, another after a lost lease."""
         return self._lease.id
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it claims steps: its lease holds and it is not stopping. For any thread."""
+        return self._lease.holds and not self._stopping.is_set()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the event loop has turned within the time of a lease. For any thread.
+
+        Once it has not, other workers have taken over its steps: a restart loses nothing.
+        """
+        return self._monitor is None or self._monitor.behind() <= self.settings.lease
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self.run(), name=f"worker {self.name}")
@@ -212,7 +226,7 @@ class Worker:
             self._background,
         )
         self._settler.freed_to(claimer)
-        monitor = LoopMonitor(self.settings.blocked_after, executor, self._reporter)
+        self._monitor = LoopMonitor(self.settings.blocked_after, executor, self._reporter)
         for name, loop in (
             ("settle", self._settler.run()),
             ("lease", self._lease.keep(executor, claimer)),
@@ -229,7 +243,7 @@ class Worker:
             await self._finish()
         finally:
             await self._shut_down(executor, claimer)
-            monitor.stop()
+            self._monitor.stop()
         if self._background.failure is not None:
             raise self._background.failure
         log.info("worker_stopped", extra={"worker": self.name})

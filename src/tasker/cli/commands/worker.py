@@ -32,7 +32,7 @@ from tasker.settings import Settings
 from tasker.store.open import open_store
 
 if TYPE_CHECKING:
-    from tasker.observe.metrics import Metrics
+    from tasker.observe.endpoint import Endpoint
 
 
 app = typer.Typer(add_completion=False)
@@ -98,8 +98,8 @@ def worker(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Where Prometheus reads its metrics. With --processes, each further process"
-            " takes the next port.",
+            help="Where it serves /metrics, /live and /ready. With --processes, each further"
+            " process takes the next port.",
         ),
     ] = None,
     name: Annotated[
@@ -164,7 +164,7 @@ async def _run(
         supervisor: The descriptor of the socket to the supervisor.
     """
     loaded = load(settings.worker.handlers, settings.worker.templates, skip_broken=True)
-    with _observed(settings) as (observers, around):
+    with _observed(settings) as (observers, around, endpoint):
         async with open_store(settings.store.get_secret_value()) as store:
             worker = Worker(
                 store,
@@ -178,6 +178,8 @@ async def _run(
                 observers=observers,
                 around=around,
             )
+            if endpoint is not None:
+                endpoint.worker = worker
 
             def stop(which: signal.Signals, count: int) -> None:
                 log.info("stopping", extra={"signal": which.name, "at_once": count > 1})
@@ -223,8 +225,10 @@ def _linked(descriptor: int, worker: Worker) -> Iterator[None]:
 
 
 @contextmanager
-def _observed(settings: Settings) -> Iterator[tuple[Sequence[Observer], Around | None]]:
-    """Export traces and serve metrics, as the settings say.
+def _observed(
+    settings: Settings,
+) -> Iterator[tuple[Sequence[Observer], Around | None, "Endpoint | None"]]:
+    """Export traces, and serve metrics and probes, as the settings say.
 
     Raises:
         InvalidSettings: A package is not installed, or the address is invalid or taken.
@@ -239,40 +243,15 @@ def _observed(settings: Settings) -> Iterator[tuple[Sequence[Observer], Around |
         observers.append(tracing.observe)
         around = tracing.around
     if settings.worker.metrics is None:
-        yield observers, around
+        yield observers, around, None
         return
+    from tasker.observe.endpoint import Endpoint
     from tasker.observe.metrics import Metrics
 
-    metrics = Metrics()
-    observers.append(metrics.observe)
-    with _metrics_served(metrics, settings.worker.metrics):
-        yield observers, around
-
-
-@contextmanager
-def _metrics_served(metrics: "Metrics", address: str) -> Iterator[None]:
-    """Serve metrics over HTTP, from a thread."""
-    from prometheus_client import start_http_server
-
-    host, port = _host_and_port(address)
-    try:
-        server, thread = start_http_server(port, host.strip("[]"), metrics.registry)
-    except OSError as error:
-        raise InvalidSettings(f"cannot listen at {address}: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    """Read an address as `127.0.0.1:9100` or `[::1]:9100`."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise InvalidSettings(f"{address!r} is not an address; write it as 127.0.0.1:9100")
-    return host, int(port)
+    endpoint = Endpoint(Metrics())
+    observers.append(endpoint.metrics.observe)
+    with endpoint.serving(settings.worker.metrics):
+        yield observers, around, endpoint
 
 
 # ------------------------------------------------------------------- several processes
@@ -283,7 +262,10 @@ def _commands(count: int, metrics: str | None) -> list[list[str]]:
     base = [sys.executable, "-P", "-m", "tasker", *sys.argv[1:], "--processes", "1"]
     if metrics is None:
         return [base] * count
-    host, port = _host_and_port(metrics)
+    from tasker.observe.endpoint import host_and_port
+
+    host, port = host_and_port(metrics)
+    host = f"[{host}]" if ":" in host else host
     if port and port + count - 1 > 65535:
         raise InvalidSettings(f"--metrics {metrics}: {count} processes need ports up to 65535")
     ports = [port + no if port else 0 for no in range(count)]

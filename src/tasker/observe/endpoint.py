@@ -1,0 +1,98 @@
+"""The address of a worker: `/metrics` for Prometheus, `/live` and `/ready` for probes."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
+from threading import Thread
+from typing import Protocol
+
+from prometheus_client.exposition import MetricsHandler
+
+from tasker.errors import InvalidSettings
+from tasker.observe.metrics import Metrics
+
+
+class Health(Protocol):
+    """The state of a worker. Read from other threads."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its event loop turns."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it claims steps."""
+        ...
+
+
+class Endpoint:
+    """Answers requests in threads of its own, so that a blocked event loop shows.
+
+    Args:
+        metrics: Of this process.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.worker: Health | None = None  #: None before it is created: live, and not ready
+        self.metrics = metrics
+
+    @contextmanager
+    def serving(self, address: str) -> Iterator[str]:
+        """Listen at an address; yield the URL.
+
+        Args:
+            address: `127.0.0.1:9100` or `[::1]:9100`; with port 0, any free one.
+
+        Raises:
+            InvalidSettings: It is not an address, or it is in use.
+        """
+        host, port = host_and_port(address)
+        endpoint = self
+
+        class Handler(MetricsHandler):
+            registry = endpoint.metrics.registry
+
+            def do_GET(self) -> None:  # noqa: N802 - the name in the library
+                path = self.path.partition("?")[0]
+                if path == "/metrics":
+                    super().do_GET()
+                elif path == "/live":
+                    self._answer(endpoint.worker is None or endpoint.worker.is_live)
+                elif path == "/ready":
+                    self._answer(endpoint.worker is not None and endpoint.worker.is_ready)
+                else:
+                    self.send_error(404)
+
+            def _answer(self, passed: bool) -> None:
+                body = b"ok\n" if passed else b"failed\n"
+                self.send_response(200 if passed else 503)
+                self.send_header("Content-Type", "text/plain")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        class Server(ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        try:
+            server = Server((host, port), Handler)
+        except OSError as error:
+            raise InvalidSettings(f"cannot listen at {address}: {error.strerror}") from None
+        thread = Thread(target=server.serve_forever, name="tasker-endpoint", daemon=True)
+        thread.start()
+        try:
+            yield f"http://{address.rpartition(':')[0]}:{server.server_port}"
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Read an address such as `127.0.0.1:9100` or `[::1]:9100`. Raises InvalidSettings."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
+        raise InvalidSettings(f"{address!r} is not an address; write it as 127.0.0.1:9100")
+    return host.strip("[]"), int(port)

@@ -26,7 +26,7 @@ POSTGRES = statements.load("tasker.store.postgres", "sql")
 # PostgreSQL takes a list apart, where SQLite is given JSON.
 PARTS = {
     "claim": {"claim_heads", "next_due"},
-    "create_tasks": {"create_keys", "create_steps", "claim_roots", "taken_keys"},
+    "create_tasks": {"create_keys", "create_steps", "claim_roots", "taken_keys", "unknown_parents"},
     "park": {"park_history"},
     "prune": {
         "prune_attempt",

@@ -57,7 +57,7 @@ from tasker.teams.model import (
 
 UNKNOWN_PROCESS = WorkerProcess()
 LONGEST_REASON = 10_000  #: bytes of a reason, or of an actor's name
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Registered(NamedTuple):
@@ -89,7 +89,7 @@ class AuditNote:
 
     def __post_init__(self) -> None:
         for name, text in (("actor", self.actor), ("reason", self.reason)):
-            if _UNSTORABLE.search(text):
+            if UNSTORABLE.search(text):
                 raise InvalidInput(
                     f"the {name} contains a NUL character or an unpaired surrogate",
                     path=f"$.{name}",
@@ -284,7 +284,7 @@ class TaskStore(Protocol):
 
         Raises:
             IdempotencyConflict: A key was used with another template or context.
-            NotFound: A template id is unknown.
+            NotFound: A template id or a parent is unknown.
             NotApproved: A template takes no new tasks. The holder of a key is returned all
                 the same.
         """

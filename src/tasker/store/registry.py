@@ -1,7 +1,8 @@
-"""What every store keeps of a template and of a submitted task."""
+"""Rows of templates, and digests of submissions, as every store keeps them."""
 
+import json
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tasker import codec
 from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
@@ -37,7 +38,7 @@ class TemplateRow(NamedTuple):
         """Make the rows of a template.
 
         Raises:
-            InvalidTemplate: It is wrong, as only one that was made in Python can be.
+            InvalidTemplate: It is invalid, as only one made in Python can be.
         """
         document = to_document(template)
         from_document(document)
@@ -64,7 +65,7 @@ class TemplateRow(NamedTuple):
 def conflict(
     name: TemplateName, registered_by: str, *, waiting: bool = False
 ) -> TaskRegistrationError:
-    """The error for other content under a version that exists, or waits for approval."""
+    """Return the error for other content under a version that exists, or waits for approval."""
     waits = ", and waits for approval" if waiting else ""
     return TaskRegistrationError(
         f"Handler for task '{name.name}' already exists in namespace '{name.namespace}' with"
@@ -78,8 +79,22 @@ def unknown(name: TemplateName) -> NotFound:
 
 
 def submission_digest(task: NewTask) -> str:
-    """What must be equal for two submissions under one idempotency key to be the same."""
-    return sha256(f"{task.template_id}\n{task.context}".encode()).hexdigest()
+    """Return what two submissions under one idempotency key must have in common.
+
+    The order of keys in the context does not matter, nor whether a number is written `1` or
+    `1.0`.
+    """
+    context = json.dumps(_normalized(codec.loads(task.context)), sort_keys=True)
+    return sha256(f"{task.template_id}\n{context}".encode()).hexdigest()
+
+
+def _normalized(value: Any) -> Any:
+    """Return a JSON value with whole numbers as integers."""
+    if isinstance(value, dict):
+        return {key: _normalized(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_normalized(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def key_conflict(key: str) -> IdempotencyConflict:

@@ -5,11 +5,13 @@ thread no call of the session waits, so the coroutine runs to its end at the fir
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from tasker.errors import InvalidInput
 from tasker.model import Outcome
+from tasker.store.protocol import UNSTORABLE
 from tasker.store.rows import Reader, Row
 
 T = TypeVar("T")
@@ -30,7 +32,11 @@ class Session(Protocol):
         ...
 
     async def all(self, statement: str, /, **values: object) -> Sequence[Row]:
-        """Run a statement and return its rows."""
+        """Run a statement and return its rows.
+
+        Raises:
+            InvalidInput: A text contains a NUL character or an unpaired surrogate.
+        """
         ...
 
     async def one(self, statement: str, /, **values: object) -> Row | None:
@@ -51,6 +57,15 @@ class Session(Protocol):
     async def settle(self, outcome: Outcome) -> None:
         """Record the outcome of an attempt that no worker holds, and everything that follows."""
         ...
+
+
+def require_storable(values: Mapping[str, object]) -> None:
+    """Raise InvalidInput for a text that databases refuse."""
+    for name, value in values.items():
+        if isinstance(value, str) and UNSTORABLE.search(value):
+            raise InvalidInput(
+                f"the {name} contains a NUL character or an unpaired surrogate", path=f"$.{name}"
+            )
 
 
 Transaction = Callable[[Session], Coroutine[Any, Any, T]]

@@ -109,9 +109,8 @@ class Driver(Sessions):
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        with driver_errors(self.url):
-            async with self._pool.acquire() as connection:
-                yield connection
+        async with self._errors(), self._pool.acquire() as connection:
+            yield connection
 
     async def _read(self, transaction: Transaction[T]) -> T:
         async with self._connection() as connection:
@@ -128,7 +127,7 @@ class Driver(Sessions):
         So it never waits long for a lock, but releases its own and starts over: no deadlock
         lasts, and none is resolved at the cost of a settlement.
         """
-        with driver_errors(self.url):
+        async with self._errors():
             for left in reversed(range(_TRIES)):
                 try:
                     async with self._pool.acquire() as connection, connection.transaction():
@@ -148,7 +147,7 @@ class Driver(Sessions):
         """Lend a session that is free even while the whole pool is busy."""
         async with self._listener.connection() as connection:
             if connection is not None:
-                with driver_errors(self.url):
+                async with self._errors():
                     yield PostgresSession(connection)
                 return
         async with self._connection() as pooled:
@@ -159,14 +158,31 @@ class Driver(Sessions):
         if not self._lane.free:
             return await self._fetch(statement, **values)
         text, names = STATEMENTS[statement]
-        with driver_errors(self.url):
+        async with self._errors():
             return await self._lane.fetch(text, *[values[name] for name in names])
 
     async def _fetch(self, statement: str, /, **values: object) -> list[Any]:
         """Run a statement of the hot path on a connection of the pool."""
         text, names = STATEMENTS[statement]
-        with driver_errors(self.url):
-            return await self._pool.fetch(text, *[values[name] for name in names])
+        async with self._connection() as connection:
+            return await connection.fetch(text, *[values[name] for name in names])
+
+    @asynccontextmanager
+    async def _errors(self) -> AsyncIterator[None]:
+        """Turn the driver's errors into the store's; replace connections that are read-only.
+
+        A session keeps the `default_transaction_read_only` that it started with, and one to a
+        server that became a standby stays there.
+        """
+        try:
+            with driver_errors(self.url):
+                yield
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
+                await self._pool.expire_connections()
+                self._lane.expire()
+                self._listener.reconnect()
+            raise
 
 
 async def _no_reset(_connection: object) -> None:

@@ -18,6 +18,7 @@ class DedicatedConnection:
         self._connect = connect
         self._connection: asyncpg.Connection[Any] | None = None
         self._taken = asyncio.Lock()
+        self._expired = False
 
     @property
     def free(self) -> bool:
@@ -26,9 +27,16 @@ class DedicatedConnection:
     async def fetch(self, text: str, *values: object) -> list[Any]:
         """Run a statement; one at a time."""
         async with self._taken:
+            if self._expired and self._connection is not None:
+                self._connection.terminate()
             if self._connection is None or self._connection.is_closed():
                 self._connection = await self._connect()
+                self._expired = False
             return await self._connection.fetch(text, *values)
+
+    def expire(self) -> None:
+        """Replace the connection before the next statement."""
+        self._expired = True
 
     async def close(self) -> None:
         """Close the connection when its statement has ended."""

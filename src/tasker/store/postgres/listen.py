@@ -44,6 +44,11 @@ class Listener:
                 await event.wait()
         event.clear()
 
+    def reconnect(self) -> None:
+        """Replace the connection."""
+        if self._connection is not None:
+            self._connection.terminate()
+
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()

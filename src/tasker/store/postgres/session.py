@@ -7,6 +7,7 @@ from tasker.model import Outcome
 from tasker.store import statements
 from tasker.store.postgres.address import Connection
 from tasker.store.rows import Reader, Row
+from tasker.store.session import require_storable
 
 STATEMENTS = {
     name: statement.numbered() for name, statement in statements.load(__package__, "sql").items()
@@ -24,6 +25,7 @@ class PostgresSession:
         self._connection = connection
 
     async def all(self, statement: str, /, **values: object) -> Sequence[Row]:
+        require_storable(values)
         text, names = STATEMENTS[statement]
         return await self._connection.fetch(text, *[values[name] for name in names])
 

@@ -19,7 +19,7 @@ from tasker.model import (
     TaskId,
     WorkerId,
 )
-from tasker.store import registry
+from tasker.store import operator_rules, registry
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.postgres.driver import Driver, driver_errors
 from tasker.store.postgres.session import STATEMENTS
@@ -67,6 +67,8 @@ class Tasks(Driver):
     ) -> TaskerError:
         if error.sqlstate == "TK001":
             return registry.key_conflict(str(error))
+        if error.sqlstate == "TK004":
+            return operator_rules.unknown_task(TaskId(str(error)))
         if error.sqlstate not in ("TK002", "TK003"):
             return StoreError(str(error))
         templates = {task.template_id for task in tasks}
@@ -81,12 +83,13 @@ class Tasks(Driver):
 def _creation(tasks: Sequence[NewTask]) -> dict[str, Any]:
     """Columns for create_tasks.sql."""
     keyed = any(task.idempotency_key for task in tasks)
+    children = any(task.parent_id for task in tasks)
     return {
         "ids": [task.id for task in tasks],
         "templates": [task.template_id for task in tasks],
         "contexts": [task.context for task in tasks],
         "correlations": [task.correlation_id for task in tasks],
-        "parents": [task.parent_id for task in tasks],
+        "parents": [task.parent_id for task in tasks] if children else None,
         "keys": [task.idempotency_key for task in tasks] if keyed else None,
         "digests": [registry.submission_digest(task) for task in tasks] if keyed else None,
         "actors": [task.created_by for task in tasks],

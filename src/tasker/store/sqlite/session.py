@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from tasker.model import Outcome
 from tasker.store.rows import Row
+from tasker.store.session import require_storable
 from tasker.store.sqlite import settlement
 from tasker.store.sqlite.statements import READ, WITH_NOW, json_text, text_of
 
@@ -30,6 +31,7 @@ class SqliteSession:
         self._cursor.row_factory = sqlite3.Row
 
     async def all(self, statement: str, /, **values: object) -> Sequence[Row]:
+        require_storable(values)
         adapted = {name: _adapted(value) for name, value in values.items()}
         if statement in WITH_NOW:
             adapted["now"] = self.now.timestamp()

@@ -14,7 +14,7 @@ from tasker.model import (
     TaskId,
     WorkerId,
 )
-from tasker.store import registry
+from tasker.store import operator_rules, registry
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.ownership import OF_TASK
 from tasker.store.sqlite.driver import Driver
@@ -40,6 +40,7 @@ class Tasks(Driver):
             return Created([], [])
         rows = [_creation(task) for task in tasks]
         keyed = any(task.idempotency_key for task in tasks)
+        children = any(task.parent_id for task in tasks)
 
         def create(on: sqlite3.Connection) -> Created:
             now = self._now()
@@ -50,6 +51,8 @@ class Tasks(Driver):
                 templates = {row[1] for row in rows if row[0] not in taken}
                 session = SqliteSession(on, self._clock.now())
                 raise run_to_end(refusal_of_creation(session, templates))
+            if children and (unknown := fetch(on, "unknown_parents", tasks=new)):
+                raise operator_rules.unknown_task(unknown[0][0])
             execute(on, "create_steps", now=now, tasks=new)
             claims = []
             if worker is not None and claim_up_to > 0:

@@ -56,12 +56,13 @@ class TestCreation(StoreTests):
         Every field comes back.
         """
         template = await put(store, one())
+        parent = await create(store, template)
         new = new_task(
             template,
             {"order": 7},
             correlation_id="c-1",
             idempotency_key="k-1",
-            parent_id=NOBODY,
+            parent_id=parent,
             created_by="bob",
             reason="he said so",
             tags=("b", "a b", 'c"'),
@@ -76,7 +77,7 @@ class TestCreation(StoreTests):
         assert Created([(new.id, True)], []) == Created(list(created.tasks), list(created.claims))
         assert one().key == task.template
         assert {"order": 7} == task.context
-        assert ("c-1", "k-1", NOBODY) == (
+        assert ("c-1", "k-1", parent) == (
             task.correlation_id,
             task.idempotency_key,
             task.parent_id,
@@ -88,7 +89,7 @@ class TestCreation(StoreTests):
         )
         assert task.created_at + SECOND * 90 == task.deadline
         assert (task.ended_at, task.error) == (None, None)
-        assert (new.id, template, "c-1", NOBODY, new.trace) == (
+        assert (new.id, template, "c-1", parent, new.trace) == (
             given.task_id,
             given.template_id,
             given.correlation_id,
@@ -97,7 +98,22 @@ class TestCreation(StoreTests):
         )
         assert new.context == given.context
 
-    async def test_many_are_told_in_the_order_asked_for(self, store: Store) -> None:
+    async def test_an_unknown_parent_is_refused(self, store: Store) -> None:
+        """
+        Nothing of the bulk is stored; a parent may be part of it.
+        """
+        template = await put(store, one())
+        parent = new_task(template)
+        child = new_task(template, parent_id=parent.id)
+
+        with pytest.raises(NotFound, match=NOBODY):
+            await store.create_tasks([parent, child, new_task(template, parent_id=NOBODY)])
+        assert [] == await store.list_tasks(TaskFilter())
+
+        await store.create_tasks([child, parent])
+        assert parent.id == (await store.get_task(child.id)).parent_id
+
+    async def test_many_are_listed_in_the_order_given(self, store: Store) -> None:
         """
         A bulk of several templates is stored as one.
         """

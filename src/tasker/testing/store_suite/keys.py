@@ -33,6 +33,20 @@ class TestIdempotencyKeys(StoreTests):
         assert [first.id] == [task.id for task in await store.list_tasks(TaskFilter())]
         assert 1 == len(await (await ManualWorker.hire(store)).claim())
 
+    async def test_equal_contexts_are_the_same_submission(self, store: Store) -> None:
+        """
+        Whatever the order of their keys, and whether a number is written 1 or 1.0.
+        """
+        template = await put(store, one())
+        first = new_task(template, {"a": 1, "b": [{"c": 2.0, "d": 3}]}, idempotency_key="k")
+        second = new_task(template, {"b": [{"d": 3.0, "c": 2}], "a": 1.0}, idempotency_key="k")
+        other = new_task(template, {"a": 1, "b": [{"c": 2.5, "d": 3}]}, idempotency_key="k")
+        await store.create_tasks([first])
+
+        assert [(first.id, False)] == list((await store.create_tasks([second])).tasks)
+        with pytest.raises(IdempotencyConflict):
+            await store.create_tasks([other])
+
     async def test_a_finished_task_keeps_its_key(self, store: Store) -> None:
         """
         A caller that comes back late does not start the work again.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasker.errors import NotFound
+from tasker.errors import InvalidInput, NotFound
 from tasker.model import (
     JsonText,
     StepCounts,
@@ -66,6 +66,27 @@ class TestReadingTasks(StoreTests):
         assert 1 == len(await store.list_steps(pasted))
         await store.cancel_task(pasted, ACT)
         assert 1 == len(await store.audit(task_id))
+
+    @pytest.mark.parametrize("text", ["a\0b", "half \ud800"])
+    async def test_a_filter_that_no_database_takes_is_refused(
+        self, store: Store, text: str
+    ) -> None:
+        """
+        It is the caller's error, not the store's.
+        """
+        await put(store, one())
+        for read in (
+            store.templates(name=text),
+            store.templates(namespace=text),
+            store.template_statuses(name=text),
+            store.versions("n", text),
+            store.find_task("n", text),
+            store.list_tasks(TaskFilter(tag=text)),
+            store.list_tasks(TaskFilter(name=text)),
+            store.team_audit(namespace=text),
+        ):
+            with pytest.raises(InvalidInput, match="NUL character or an unpaired surrogate"):
+                await read
 
     async def test_a_question_that_makes_no_sense_harms_nobody(self, store: Store) -> None:
         """

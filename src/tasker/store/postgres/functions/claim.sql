@@ -1,6 +1,6 @@
 -- Lease up to `p_limit` due steps to a worker: queue by queue, that with the oldest
--- step first, and within a queue the oldest first. Rows that others hold are passed over.
--- One row per claim, then one row without a task that tells when the next step is due.
+-- step first, and within a queue the oldest first. Rows that others lock are skipped.
+-- One row per claim, then one row without a task with the time until the next step is due.
 create or replace function claim(p_worker bigint, p_queues int[], p_limit int)
 returns table (task_id uuid, no int, attempt int, counted_attempts int, checkpoint text, next_due float8)
 language plpgsql
@@ -19,20 +19,21 @@ begin
         cross join lateral (
             select s.run_at from step s
             where s.queue_id = q.id and s.state = {ENQUEUED}
-            order by s.run_at
+            order by {include claim_order step=s}
             limit 1
         ) as head
-        where head.run_at <= now()
+        where {include claimable run_at=head.run_at}
         order by head.run_at - (q.id % 5) * interval '1 min'
     loop
         return query
             update step s
-            set state = {IN_PROGRESS}, worker = p_worker, attempt = s.attempt + 1, claimed_at = now(),
+            set state = {IN_PROGRESS}, worker = p_worker, attempt = s.attempt + 1,
+                claimed_at = greatest(now(), s.enqueued_at),      -- freed since this transaction began
                 enqueued_at = greatest(s.enqueued_at, s.run_at)   -- of a retry: when it was due
             where s.ctid = any (array(
                 select d.ctid from step d
-                where d.queue_id = v_queue and d.state = {ENQUEUED} and d.run_at <= now()
-                order by d.run_at, d.task_id, d.no
+                where d.queue_id = v_queue and d.state = {ENQUEUED} and {include claimable run_at=d.run_at}
+                order by {include claim_order step=d}
                 limit v_left
                 for update skip locked
             ))

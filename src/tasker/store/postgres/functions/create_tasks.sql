@@ -3,7 +3,8 @@
 -- One row per task: kind 1, created; kind 0, its key is taken by `found`.
 -- One row per claim: kind 2, step `no` of `task_id`.
 -- Raises TK001 when a key was used with another digest, TK002 for an unknown template,
--- TK003 for one that is not approved, unless the key is taken: then its task is told.
+-- TK003 for one that is not approved, TK004 for an unknown parent; the latter two not for tasks
+-- whose key is taken.
 create or replace function create_tasks(
     p_id uuid[], p_template int[], p_context text[], p_correlation text[], p_parent uuid[],
     p_key text[], p_digest text[], p_created_by text[], p_reason text[], p_tags text[],
@@ -19,9 +20,10 @@ as $$
 #variable_conflict use_column
 declare
     v_taken uuid[] := '{}';                  -- ids whose key another task has
-    v_clash text;
+    v_clash text;                            -- the key or the parent that is refused
     v_claimed int := 0;
     v_due int;
+    v_unapproved int;
     v_unusable int[];                        -- templates that are unknown (null) or not approved
 begin
     select array_agg(t.id) into v_unusable
@@ -67,12 +69,24 @@ begin
     end if;
 
     if v_unusable is not null then
-        select g.template_id into v_due
+        select g.template_id into v_unapproved
         from unnest(p_id, p_template) as g (id, template_id)
         where g.id <> all (v_taken) and g.template_id = any (v_unusable)
         limit 1;
-        if v_due is not null then
-            raise exception '%', v_due using errcode = 'TK003';
+        if v_unapproved is not null then
+            raise exception '%', v_unapproved using errcode = 'TK003';
+        end if;
+    end if;
+
+    if p_parent is not null then
+        select g.parent_id into v_clash
+        from unnest(p_id, p_parent) as g (id, parent_id)
+        left join task t on t.id = g.parent_id
+        where g.parent_id is not null and t.id is null
+          and g.parent_id <> all (p_id) and g.id <> all (v_taken)
+        limit 1;
+        if v_clash is not null then
+            raise exception '%', v_clash using errcode = 'TK004';
         end if;
     end if;
 
@@ -96,7 +110,7 @@ begin
             from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
             join template_step s on s.template_id = g.template_id
             where s.pending_parents = 0 and g.id <> all (v_taken)
-              and s.queue_id + g.priority = any (p_queues) and coalesce(g.run_at <= now(), true)
+              and s.queue_id + g.priority = any (p_queues) and {include claimable run_at=coalesce(g.run_at,now())}
         ), mine as materialized (
             select root.id, root.no from root where root.rank <= p_claim
         ), stored as (

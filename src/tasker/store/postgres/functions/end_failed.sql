@@ -17,7 +17,7 @@ begin
     with ended as (
         update task
         set state = {ERROR},
-            ended_at = now(),
+            ended_at = clock_timestamp(),                     -- after all its attempts
             error = (
                 select json_build_object(
                     'message', count(*) || ' step' || case when count(*) > 1 then 's' else '' end || ' failed',

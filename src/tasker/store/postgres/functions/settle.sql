@@ -77,15 +77,12 @@ begin
             update step s
             set pending_parents = s.pending_parents - c.parents,
                 state = case when s.pending_parents > c.parents then {PENDING}
-                             when c.rank <= p_claim and s.queue_id = any (p_queues) then {IN_PROGRESS} else {ENQUEUED} end,
-                attempt = s.attempt + (s.pending_parents = c.parents and c.rank <= p_claim
-                                       and s.queue_id = any (p_queues))::int,
-                worker = case when s.pending_parents = c.parents and c.rank <= p_claim
-                                   and s.queue_id = any (p_queues) then p_worker end,
+                             when {include freed_for_caller} then {IN_PROGRESS} else {ENQUEUED} end,
+                attempt = s.attempt + ({include freed_for_caller})::int,
+                worker = case when {include freed_for_caller} then p_worker end,
                 run_at = c.run_at,
                 enqueued_at = now(),
-                claimed_at = case when s.pending_parents = c.parents and c.rank <= p_claim
-                                       and s.queue_id = any (p_queues) then now() end
+                claimed_at = case when {include freed_for_caller} then now() end
             from unnest(v_child_task, v_child_no, v_parents, v_run_at)
                  with ordinality as c (task_id, no, parents, run_at, rank)
             where c.no > 0 and s.task_id = c.task_id and s.no = c.no and s.state::int = {PENDING}
@@ -115,7 +112,7 @@ begin
             update task t
             set open_sinks = t.open_sinks - c.parents,
                 state = case when t.open_sinks = c.parents then {COMPLETE} else t.state end,
-                ended_at = case when t.open_sinks = c.parents then now() end
+                ended_at = case when t.open_sinks = c.parents then clock_timestamp() end   -- after all its attempts
             from unnest(v_child_task, v_child_no, v_parents) as c (task_id, no, parents)
             where c.no = 0 and t.id = c.task_id and t.state::int = {OPEN}
             returning t.id, t.state

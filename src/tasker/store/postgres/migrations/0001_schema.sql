@@ -116,7 +116,7 @@ create table worker (
 -- the template has. ending: the state that it will end in, once its compensation has run.
 -- revision: grows with each rewrite of its steps. forked_from: the task that it repeats.
 -- retention: how long it is kept after its end; null: as the janitor's setting says.
--- updated_at: the last act of an operator.
+-- updated_at: the last action of an operator; each moves it forward.
 create table task (
     id              uuid primary key,
     template_id     int not null,

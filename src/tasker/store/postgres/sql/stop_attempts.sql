@@ -8,6 +8,6 @@ with open as (
     for update
 )
 insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
-select task_id, no, attempt, {OUTCOME.CANCELLED}, worker, enqueued_at, claimed_at, now()
+select task_id, no, attempt, {OUTCOME.CANCELLED}, worker, enqueued_at, claimed_at, clock_timestamp()
 from open
 where state = {IN_PROGRESS}

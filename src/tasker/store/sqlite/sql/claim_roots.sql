@@ -6,7 +6,7 @@ where (task_id, no) in (
     select s.task_id, s.no
     from json_each(:tasks) as g
     join step s on s.task_id = json_extract(g.value, '$[0]')
-    where s.state = {ENQUEUED} and s.run_at <= :now and s.queue_id in (select value from json_each(:queues))
+    where s.state = {ENQUEUED} and {include claimable run_at=s.run_at} and s.queue_id in (select value from json_each(:queues))
     order by g.key, s.no
     limit :claim_up_to
 )

@@ -5,14 +5,10 @@ set pending_parents = step.pending_parents - c.parents,
     run_at = c.run_at,
     enqueued_at = :now,
     state = case when step.pending_parents > c.parents then {PENDING}
-                 when c.rowid <= :claim_up_to and instr(:queues, ',' || step.queue_id || ',') then {IN_PROGRESS}
-                 else {ENQUEUED} end,
-    attempt = step.attempt + (step.pending_parents = c.parents and c.rowid <= :claim_up_to
-                              and instr(:queues, ',' || step.queue_id || ',') > 0),
-    worker = case when step.pending_parents = c.parents and c.rowid <= :claim_up_to
-                       and instr(:queues, ',' || step.queue_id || ',') then :worker end,
-    claimed_at = case when step.pending_parents = c.parents and c.rowid <= :claim_up_to
-                           and instr(:queues, ',' || step.queue_id || ',') then :now end
+                 when {include freed_for_caller} then {IN_PROGRESS} else {ENQUEUED} end,
+    attempt = step.attempt + ({include freed_for_caller}),
+    worker = case when {include freed_for_caller} then :worker end,
+    claimed_at = case when {include freed_for_caller} then :now end
 from temp.child c
 where c.no > 0 and step.task_id = c.task_id and step.no = c.no and +step.state = {PENDING}
 returning task_id, no, state

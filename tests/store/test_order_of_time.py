@@ -1,0 +1,124 @@
+"""Instants follow the order of events, whichever transaction began first."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tasker.model import Code, JsonText, completed
+from tasker.store.open import open_store
+from tasker.store.operations.operators import stop_task
+from tasker.store.postgres.address import Address
+from tasker.store.postgres.session import PostgresSession
+from tasker.store.protocol import AuditNote, Store
+from tasker.store.sqlite import SqliteStore
+from tasker.testing.store_suite.factories import ManualWorker, begin, chain, graph
+
+pytestmark = pytest.mark.anyio
+
+NOTE = AuditNote(actor="me")
+
+
+@pytest.fixture
+async def store(postgres_schema_url: str) -> AsyncIterator[Store]:
+    async with open_store(postgres_schema_url, upgrade=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def connection(store: Store, postgres_schema_url: str) -> AsyncIterator[Any]:
+    """A connection of the test's own."""
+    connection = await Address.parse(postgres_schema_url).connect()
+    yield connection
+    await connection.close()
+
+
+async def test_a_step_is_claimed_after_its_parent_was_settled(
+    store: Store, connection: Any
+) -> None:
+    """
+    Even by a transaction that began before that settlement.
+    """
+    task_id = await begin(store, chain())
+    worker = await ManualWorker.hire(store)
+    claim = await worker.claim_one()
+    await connection.execute("begin; select now()")
+    await worker.complete(claim)
+
+    queues = [id for queue in await store.queues() for id in queue.ids]
+    await connection.fetch("select claim($1, $2, 1)", worker.id, queues)
+    await connection.execute("commit")
+
+    parent, child, *_ = await store.list_steps(task_id)
+    assert parent.settled_at is not None
+    assert child.claimed_at is not None
+    assert parent.settled_at <= child.claimed_at
+
+
+async def test_a_task_ends_after_its_attempts(store: Store, connection: Any) -> None:
+    """
+    Even if the settlement that ends it began before the others.
+    """
+    task_id = await begin(store, graph("pair", a="", b=""))
+    worker = await ManualWorker.hire(store)
+    first, last = await worker.claim()
+    await connection.execute("begin; select now()")
+    await worker.complete(first)
+
+    await PostgresSession(connection).settle(completed(last, JsonText("1")))
+    await connection.execute("commit")
+
+    task = await store.get_task(task_id)
+    assert task.ended_at is not None
+    assert max(attempt.settled_at for attempt in await store.history(task_id)) <= task.ended_at
+
+
+async def test_each_action_of_an_operator_moves_updated_at_forward(
+    store: Store, connection: Any
+) -> None:
+    """
+    Even that of a transaction that began before the action it follows.
+    """
+    task_id = await begin(store, chain())
+    await connection.execute("begin; select now()")
+    await store.cancel_task(task_id, NOTE)
+    updated = "select updated_at from task where id = $1"
+    before = await connection.fetchval(updated, task_id)
+
+    await stop_task(PostgresSession(connection), task_id, Code.CANCELLED)
+
+    assert before < await connection.fetchval(updated, task_id)
+
+
+async def test_a_clock_that_is_set_back_does_not_take_updated_at_along() -> None:
+    """
+    On SQLite, whose clock is the process's.
+    """
+    clock = Clock()
+    async with SqliteStore("sqlite::memory:", clock=clock) as store:
+        await store.upgrade()
+        task_id = await begin(store, chain())
+        await store.cancel_task(task_id, NOTE)
+        before = await updated_at(store)
+        clock.at = datetime(2029, 1, 1, tzinfo=UTC)
+
+        await store._write(lambda tx: stop_task(tx, task_id, Code.CANCELLED))
+
+        assert before < await updated_at(store)
+
+
+async def updated_at(store: SqliteStore) -> float:
+    updated: float = await store._in_transaction(
+        lambda on: on.execute("select updated_at from task").fetchone()[0]
+    )
+    return updated
+
+
+class Clock:
+    """A clock that can be set back."""
+
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at

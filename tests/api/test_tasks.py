@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.api.api_client import NOBODY, ApiClient
+from tests.api.api_client import ApiClient
 
 pytestmark = pytest.mark.anyio
 
@@ -205,7 +205,7 @@ async def test_lists_are_filtered_by_everything_that_tasks_have(api: ApiClient) 
     task = await api.create(
         "shop.broken",
         correlation_id="c-1",
-        parent_id=NOBODY,
+        parent_id=other["id"],
         tags=["red"],
         created_by="Bob",
         idempotency_key="k-1",
@@ -217,7 +217,7 @@ async def test_lists_are_filtered_by_everything_that_tasks_have(api: ApiClient) 
         {"version": "0.9.0"},
         {"status": "cancelled"},
         {"correlation_id": "c-1"},
-        {"parent_id": NOBODY},
+        {"parent_id": other["id"]},
         {"tag": "red"},
         {"created_by": "Bob"},
         {"idempotency_key": "k-1"},

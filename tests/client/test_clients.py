@@ -87,12 +87,13 @@ async def test_a_created_task_reads_back_as_what_creation_told(scene: Scene) -> 
     client = await registered(scene)
     later = datetime.now(UTC).replace(microsecond=123000) + timedelta(hours=1)
 
+    parent = await client.create_task("hello.greeting", {"name": "Bob"})
     created = await client.create_task(
         "hello.greeting@^1",
         {"name": "Ann"},
         idempotency_key="ann-1",
         correlation_id="visit-7",
-        parent_id=NOBODY,
+        parent_id=parent.id,
         created_by="reception",
         reason="she came in",
         tags=("vip", "front desk"),
@@ -103,7 +104,7 @@ async def test_a_created_task_reads_back_as_what_creation_told(scene: Scene) -> 
 
     assert GREETING.key == read.template
     assert {"name": "Ann", "polite": True} == read.context
-    assert ("ann-1", "visit-7", NOBODY) == (
+    assert ("ann-1", "visit-7", parent.id) == (
         read.idempotency_key,
         read.correlation_id,
         read.parent_id,

@@ -28,7 +28,8 @@ from tasker.client import TaskRequest
 from tasker.client.templates import split
 from tasker.errors import InvalidInput
 from tasker.model import Task, TaskId
-from tasker.teams.permissions import TASKS_CREATE
+from tasker.store.operator_rules import unknown_task
+from tasker.teams.permissions import TASKS_CREATE, TASKS_READ
 
 Reference = tuple[str, str, str | None]
 """Namespace, name and version of the template that a request names."""
@@ -149,6 +150,7 @@ async def create_one(api: Api, request: Request, fields: TaskFields, template: R
     namespace, name, version = template
     key = idempotency_key(request, fields)
     who = await authorize(request, TASKS_CREATE, namespace=namespace, name=name, version=version)
+    await _check_parent(api, request, fields)
     try:
         tasks = await api.client.create_tasks([request_of(fields, request, template, who, key=key)])
     except InvalidInput as error:
@@ -165,6 +167,7 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
         template = template_of(body.name, body.namespace, body.version, f"$.tasks[{index}]")
         if template not in allowed:
             allowed[template] = await _authorize(request, template, f"$.tasks[{index}]")
+        await _check_parent(api, request, body)
         requests.append(request_of(body, request, template, allowed[template]))
     try:
         tasks = await api.client.create_tasks(requests)
@@ -172,6 +175,18 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
         raise invalid_context(error, bulk=True, single=len(bodies) == 1) from None
     api.metrics.tasks_created(tasks)
     return tasks
+
+
+async def _check_parent(api: Api, request: Request, fields: TaskFields) -> None:
+    """Raise NotFound or Problem unless the caller may read the parent."""
+    if fields.parent_id is None:
+        return
+    parent = await api.store.get_task(TaskId(fields.parent_id))
+    namespace, name, version = parent.template
+    missing = str(unknown_task(parent.id))
+    await authorize(
+        request, TASKS_READ, namespace=namespace, name=name, version=version, missing=missing
+    )
 
 
 async def _authorize(request: Request, template: Reference, path: str) -> Principal:

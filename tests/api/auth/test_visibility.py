@@ -14,7 +14,7 @@ from tests.api.auth.scene import (
     template,
 )
 
-from tasker.model import TaskId
+from tasker.model import TaskFilter, TaskId
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -169,6 +169,25 @@ async def test_what_may_not_be_seen_answers_as_what_is_not_there(either: Store) 
             assert (404, expected) == (there.status_code, without_ids(there))
 
     assert (await either.get_task(hidden)).ended_at is None
+
+
+async def test_the_parent_of_a_new_task_must_be_visible(either: Store) -> None:
+    """
+    A hidden parent answers as an unknown one; nothing is created.
+    """
+    own, hidden = await begin(either, "payments"), await begin(either, "orders")
+    body = {"name": "refund", "namespace": "payments", "context": {}}
+    async with calling(either, await key(either, "operator")) as caller:
+        for parent, status in ((own, 201), (hidden, 404), (NOBODY, 404)):
+            single = await caller.post("/v1/tasks", json={**body, "parent_id": parent})
+            bulk = await caller.post(
+                "/v1/tasks/bulk", json={"tasks": [{**body, "parent_id": parent}]}
+            )
+            assert (status, status) == (single.status_code, bulk.status_code)
+            if status == 404:
+                assert f"there is no task {parent}" == single.json()["detail"]
+
+    assert 3 == len(await either.list_tasks(TaskFilter(namespace="payments")))
 
 
 async def test_templates_of_others_are_not_there(either: Store) -> None:

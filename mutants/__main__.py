@@ -8,9 +8,10 @@ Exit code 0 when at least 95 % are caught and no known-caught defect survived, e
 """
 
 import argparse
+import importlib
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,9 +20,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from tasker.testing.postgres import temporary_postgres
+
 ROOT = Path(__file__).parents[1]
 DEFECTS = Path(__file__).parent / "defects"
 COPIED = ("src", "tests", "docs", "examples", "bench", "pyproject.toml", "README.md", "Makefile")
+PRELOADED = ("anyio", "asyncpg", "fastapi", "httpx", "hypothesis", "jsonschema_rs", "pydantic")
 TIMEOUT = 300.0  #: seconds for the tests of one defect; running into it counts as caught
 GOAL = 0.95
 
@@ -96,19 +102,36 @@ def stale(defects: Sequence[Defect]) -> list[str]:
 def caught(defect: Defect, tree: Path) -> bool:
     """Run a defect's tests in a copy of the tree; return whether any fails."""
     original = defect.apply(tree)
-    environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *defect.tests]
+    output = tree / "pytest.log"
+    process = multiprocessing.get_context("fork").Process(
+        target=_run_tests, args=(tree, defect.tests, output)
+    )
+    process.start()
     try:
-        done = subprocess.run(
-            command, cwd=tree, env=environment, timeout=TIMEOUT, capture_output=True, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return True
+        process.join(TIMEOUT)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            return True
     finally:
         (tree / defect.path).write_text(original, encoding="utf-8")
-    if done.returncode not in (0, 1):  # 1: tests failed; others: none were run
-        raise RuntimeError(f"{defect.id}: pytest exited {done.returncode}\n{done.stdout.decode()}")
-    return done.returncode == 1
+    if process.exitcode not in (0, 1):  # 1: tests failed; others: none were run
+        raise RuntimeError(f"{defect.id}: pytest exited {process.exitcode}\n{output.read_text()}")
+    return process.exitcode == 1
+
+
+def _run_tests(tree: Path, tests: Sequence[str], output: Path) -> None:
+    """Run tests in a process forked from one that has imported the libraries already."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tasker"]:
+        del sys.modules[name]
+    os.chdir(tree)
+    os.environ["PYTHONPATH"] = str(tree / "src")
+    sys.path[:0] = [str(tree / "src"), str(tree)]
+    sys.dont_write_bytecode = True
+    with output.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os._exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *tests]))
 
 
 def copy(target: Path) -> None:
@@ -133,7 +156,13 @@ def main() -> int:
         print("\n".join(problems) or f"{len(defects)} defects apply")
         return 1 if problems else 0
     survivors: list[Defect] = []
-    with tempfile.TemporaryDirectory(prefix="tasker-mutants-") as folder:
+    for name in PRELOADED:
+        importlib.import_module(name)
+    with (
+        tempfile.TemporaryDirectory(prefix="tasker-mutants-") as folder,
+        temporary_postgres(settings={"fsync": "off", "full_page_writes": "off"}) as url,
+    ):
+        os.environ["TASKER_TEST_POSTGRES"] = url
         copy(Path(folder))
         for number, defect in enumerate(defects, start=1):
             began = time.monotonic()

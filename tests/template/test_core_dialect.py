@@ -211,7 +211,7 @@ steps: [{name: b}]
 
 
 def test_ten_thousand_steps_load() -> None:
-    """Far below the limit of 50,000."""
+    """As many as are allowed."""
     steps = "\n".join(
         f"- {{name: s{no}, dependencies: [{f's{no - 1}' if no else ''}]}}" for no in range(10_000)
     )

@@ -7,7 +7,7 @@ from tasker.suggest import did_you_mean
 from tasker.template.parts import ReadStep
 from tasker.template.reading import Value
 
-MAX_STEPS = 50_000
+MAX_STEPS = 10_000
 _SHOWN = 20  #: steps of a cycle that a message names
 
 

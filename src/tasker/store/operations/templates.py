@@ -1,5 +1,6 @@
 """Registering and reading templates."""
 
+import asyncio
 from collections.abc import Collection
 
 from tasker import codec
@@ -18,6 +19,8 @@ from tasker.store.protocol import AuditNote, Registered
 from tasker.store.session import Session, Sessions
 from tasker.teams import rules
 
+_LARGE = 200  #: steps of a template that is prepared off the event loop
+
 
 class Templates(Sessions):
     """Registering and reading templates."""
@@ -25,7 +28,9 @@ class Templates(Sessions):
     async def register_template(
         self, template: Template, *, registered_by: str, replace: bool = False
     ) -> Registered:
-        row = registry.TemplateRow.of(template)
+        make = registry.TemplateRow.of
+        large = len(template.steps) > _LARGE
+        row = await asyncio.to_thread(make, template) if large else make(template)
         act = AuditNote(actor=registered_by)
         registered = None
         while registered is None:  # another process was first: compare with what it stored

@@ -39,6 +39,9 @@ COMMANDS: Mapping[str, Entry] = {
     "check": Entry("check", "Check templates and handlers, alone and together."),
     "task": Entry("task", "List tasks, show them, and act on them."),
     "template": Entry("template", "Show templates, register and review them."),
+    "analytics": Entry(
+        "analytics", "Show durations, error rates, slow and failing steps, and frequent errors."
+    ),
     "namespace": Entry("namespace", "Namespaces: their owners and review policies."),
     "key": Entry("key", "API keys: create, list and revoke them."),
     "db": Entry("db", "The store: its schema, its workers, its old tasks."),

@@ -118,6 +118,13 @@ def parse_status(text: Any) -> Any:
         ) from None
 
 
+def parse_template(text: str | None) -> tuple[str | None, str | None, str | None]:
+    """Split `name`, `namespace.name`, either with `@version`, into these three parts."""
+    name, _, version = (text or "").partition("@")
+    namespace, _, name = name.rpartition(".")
+    return namespace or None, name or None, version or None
+
+
 HandlerSources = Annotated[
     list[str],
     typer.Option(

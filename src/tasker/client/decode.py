@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from tasker.analytics.model import Bottlenecks, Performance
 from tasker.errors import (
     Forbidden,
     IdempotencyConflict,
@@ -52,6 +53,8 @@ namespaces = TypeAdapter(list[NamespaceInfo]).validate_python
 namespace = TypeAdapter(NamespaceInfo).validate_python
 policy = TypeAdapter(NamespacePolicy).validate_python
 team_events = TypeAdapter(list[TeamEvent]).validate_python
+performance = TypeAdapter(Performance).validate_python
+bottlenecks = TypeAdapter(Bottlenecks).validate_python
 
 
 def task(view: JsonObject) -> Task:

@@ -12,6 +12,7 @@ import httpx
 import orjson
 
 from tasker import codec
+from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client import decode
 from tasker.client.http_teams import HttpTeams
 from tasker.client.protocol import TaskOptions, TaskRequest
@@ -221,6 +222,24 @@ class HttpClient(HttpTeams):
         await self._requests.send("POST", path, body=body, again=False)
         return await self.get(task_id)
 
+    # ---------------------------------------------------------------- analytics
+
+    async def performance(self, window: Window) -> Performance:
+        return decode.performance(
+            await self._requests.get("/v1/analytics/performance", **_window(window))
+        )
+
+    async def bottlenecks(
+        self, window: Window, *, limit: int = 10, min_executions: int = 5
+    ) -> Bottlenecks:
+        read = await self._requests.get(
+            "/v1/analytics/bottlenecks",
+            **_window(window),
+            limit=limit,
+            min_executions=min_executions,
+        )
+        return decode.bottlenecks(read)
+
     # ---------------------------------------------------------------- templates
 
     async def templates(
@@ -284,6 +303,15 @@ def _json(value: Json) -> orjson.Fragment:
 
 def _part(text: str) -> str:
     return quote(text, safe="")
+
+
+def _window(window: Window) -> dict[str, Any]:
+    return {
+        "hours": window.hours,
+        "namespace": window.namespace,
+        "name": window.name,
+        "version": window.version,
+    }
 
 
 def _query(filter: TaskFilter) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Unpack
 
 from tasker import codec, versions
+from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client.protocol import TaskOptions, TaskRequest
 from tasker.client.teams import LocalTeams
 from tasker.client.templates import LoadedTemplate, TemplateCache, split
@@ -384,6 +385,16 @@ class LocalClient(LocalTeams):
     ) -> Task:
         task = await self.store.resolve_step(task_id, no, result, self._act(reason), action=action)
         return await self._with_outcome(task)
+
+    # ---------------------------------------------------------------- analytics
+
+    async def performance(self, window: Window) -> Performance:
+        return await self.store.performance(window)
+
+    async def bottlenecks(
+        self, window: Window, *, limit: int = 10, min_executions: int = 5
+    ) -> Bottlenecks:
+        return await self.store.bottlenecks(window, limit=limit, min_executions=min_executions)
 
     # ---------------------------------------------------------------- templates
 

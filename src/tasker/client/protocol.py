@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict, Unpack
 
+from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client.fields import check_names, check_tags, check_texts, check_times, task_id
 from tasker.client.teams import TeamClient
 from tasker.model import (
@@ -202,6 +203,27 @@ class Client(TeamClient, Protocol):
     async def skip(self, task_id: TaskId, step: str, *, reason: str = "") -> Task:
         """Settle a step that is not needed as resolved_manually; its children get None as its
         result. Raises NotFound, WrongState.
+        """
+        ...
+
+    async def performance(self, window: Window) -> Performance:
+        """Return durations, rates and outcomes of the tasks of a window. Raises StoreUnavailable:
+        it took too long.
+        """
+        ...
+
+    async def bottlenecks(
+        self, window: Window, *, limit: int = 10, min_executions: int = 5
+    ) -> Bottlenecks:
+        """Return slow and failing steps, errors, and steps that others wait for.
+
+        Args:
+            window: Which tasks.
+            limit: The most entries of each list.
+            min_executions: Steps and templates that ran less often are left out.
+
+        Raises:
+            StoreUnavailable: It took too long.
         """
         ...
 

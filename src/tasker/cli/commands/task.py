@@ -21,6 +21,7 @@ from tasker.cli.options import (
     parse_json,
     parse_span,
     parse_status,
+    parse_template,
 )
 from tasker.cli.reading import find_task, follow, read_detail
 from tasker.cli.render.json import plain, task_document
@@ -399,13 +400,12 @@ def _filter(
     until: datetime | None,
     **equal: str | None,
 ) -> TaskFilter:
-    """Make a filter of the options; a template is `name`, `namespace.name`, or with @version."""
-    name, _, version = (template or "").partition("@")
-    space, _, name = name.rpartition(".")
+    """Make a filter of the options."""
+    space, name, version = parse_template(template)
     return TaskFilter(
-        namespace=namespace or space or None,
-        name=name or None,
-        version=version or None,
+        namespace=namespace or space,
+        name=name,
+        version=version,
         created_after=since,
         created_before=until,
         **equal,  # type: ignore[arg-type]  # the other fields are of the same names

@@ -1,0 +1,61 @@
+"""`tasker analytics`: how tasks went lately, and what delays them."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from tasker.analytics.model import Window
+from tasker.cli.app import Session, command
+from tasker.cli.completion import complete_template
+from tasker.cli.options import parse_span, parse_template
+from tasker.cli.render.analytics import render_analytics
+
+app = typer.Typer(add_completion=False)
+
+
+@command(app, "analytics")
+async def analytics(
+    session: Session,
+    last: Annotated[
+        Any,
+        typer.Option(
+            "--last", parser=parse_span, metavar="TIME", help="Of tasks created in this time."
+        ),
+    ] = "24h",
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template",
+            "-t",
+            metavar="NAME",
+            help="name, namespace.name, either with @version.",
+            autocompletion=complete_template,
+        ),
+    ] = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-l", min=1, max=100, metavar="N", help="Rows of a table.")
+    ] = 5,
+    min_executions: Annotated[
+        int,
+        typer.Option(
+            "--min-executions", min=1, metavar="N", help="Leave out steps that ran less often."
+        ),
+    ] = 1,
+) -> None:
+    """Show durations, error rates, slow and failing steps, and frequent errors."""
+    space, name, version = parse_template(template)
+    window = Window(
+        hours=last / timedelta(hours=1),
+        namespace=namespace or space,
+        name=name,
+        version=version,
+    )
+    async with session.client() as client:
+        performance = await client.performance(window)
+        bottlenecks = await client.bottlenecks(window, limit=limit, min_executions=min_executions)
+    if session.as_json:
+        session.document({"performance": performance, "bottlenecks": bottlenecks})
+    else:
+        render_analytics(session.out, performance, bottlenecks)

@@ -1,0 +1,113 @@
+"""How tasks went lately: totals, and tables of what delays them."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tasker.analytics.model import (
+    Bottlenecks,
+    ErrorPattern,
+    Performance,
+    Spread,
+    StepFigures,
+    WaitedFor,
+)
+from tasker.cli.render.style import ago, clean, counted, duration, print_table
+from tasker.cli.render.tables import table
+
+
+def render_analytics(console: Console, performance: Performance, bottlenecks: Bottlenecks) -> None:
+    """Show totals, and the tables that have rows.
+
+    Args:
+        console: Where to.
+        performance: Totals of a window.
+        bottlenecks: What delays the tasks of the same window.
+    """
+    print_table(console, _totals(performance, bottlenecks))
+    for title, rows in (
+        ("Slowest steps", _steps(bottlenecks.slow_steps)),
+        ("Failing steps", _steps(bottlenecks.failing_steps)),
+        ("Most frequent errors", _errors(bottlenecks.error_patterns)),
+        ("Steps that others wait for", _waited_for(bottlenecks.waited_for)),
+    ):
+        if rows.row_count:
+            console.print()
+            console.print(Text(title, style="bold"))
+            print_table(console, rows)
+    if bottlenecks.recommendations:
+        console.print()
+        for recommendation in bottlenecks.recommendations:
+            console.print(Text(clean(recommendation)), soft_wrap=True)
+
+
+def _totals(performance: Performance, bottlenecks: Bottlenecks) -> Table:
+    facts = table("", "")
+    facts.show_header = False
+    busy = bottlenecks.utilization
+    ended = (
+        f"{performance.completed_tasks:,} complete, {performance.failed_tasks:,} failed"
+        f" ({performance.error_rate:.1f} %), {performance.cancelled_tasks:,} cancelled"
+    )
+    for name, value in (
+        ("since", ago(performance.analysis_period_start)),
+        ("tasks", f"{performance.total_tasks:,}: {ended}, {performance.active_tasks:,} open"),
+        ("per hour", f"{performance.tasks_per_hour:,.1f} tasks, "
+                     f"{performance.steps_per_hour:,.1f} steps"),
+        ("tasks took", _spread(performance.task_duration)),
+        ("steps took", _spread(performance.step_duration)),
+        ("now", f"{counted('step', busy.running_steps)} running, {busy.due_steps:,} due,"
+                f" {busy.scheduled_steps:,} due later"),
+    ):  # fmt: skip
+        facts.add_row(Text(name, style="dim"), Text(value))
+    return facts
+
+
+def _spread(spread: Spread) -> str:
+    parts = (("average", spread.average), ("p50", spread.p50), ("p95", spread.p95),
+             ("p99", spread.p99))  # fmt: skip
+    return ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts)
+
+
+def _steps(steps: Sequence[StepFigures]) -> Table:
+    numbers = ("average", "longest", "attempts", "failed", "retried")
+    rows = table("step", *numbers, right=numbers, flexible=("step",))
+    for one in steps:
+        rows.add_row(
+            Text(clean(one)),
+            duration(one.average_duration_seconds),
+            duration(one.max_duration_seconds),
+            f"{one.execution_count:,}",
+            f"{one.error_count:,} ({100 * one.error_rate:.0f} %)",
+            f"{one.retry_count:,}",
+        )
+    return rows
+
+
+def _errors(patterns: Sequence[ErrorPattern]) -> Table:
+    rows = table("error", "code", "attempts", "final", "last", right=("attempts", "final"))
+    for one in patterns:
+        rows.add_row(
+            Text(clean(one.error_type)),
+            Text(clean(one.error_code or "")),
+            f"{one.count:,}",
+            f"{one.final_count:,}",
+            Text(ago(one.last_seen_at), style="dim"),
+        )
+    return rows
+
+
+def _waited_for(steps: Sequence[WaitedFor]) -> Table:
+    numbers = ("tasks", "failed in", "waiting steps", "average wait")
+    rows = table("step", *numbers, right=numbers, flexible=("step",))
+    for one in steps:
+        rows.add_row(
+            Text(clean(one)),
+            f"{one.tasks:,}",
+            f"{one.failed_tasks:,}",
+            f"{one.waiting_steps:,}",
+            duration(one.average_wait_seconds),
+        )
+    return rows

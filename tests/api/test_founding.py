@@ -235,16 +235,16 @@ async def test_a_delegating_team_reads_what_it_expects(asked: tuple[ApiClient, s
     }
     headers = {"Content-Type": "application/json"}
 
-    told = asked[0].json_of(await run(asked, Curl("POST", "/tasker/tasks", headers, body)), 201)
+    created = asked[0].json_of(await run(asked, Curl("POST", "/tasker/tasks", headers, body)), 201)
 
     assert ("created", "cs-0af3", "pending") == (
-        told["status"],
-        told["correlation_id"],
-        told["task_status"],
+        created["status"],
+        created["correlation_id"],
+        created["task_status"],
     )
-    path = f"/tasker/tasks/{told['task_id']}"
+    path = f"/tasker/tasks/{created['task_id']}"
     read = asked[0].json_of(await run(asked, Curl("GET", path, {}, None)), 200)
-    assert (told["task_id"], context) == (
+    assert (created["task_id"], context) == (
         read["task_id"],
         {key: read["context"][key] for key in context},
     )

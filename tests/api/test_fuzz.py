@@ -87,9 +87,9 @@ def test_any_fields_are_taken_or_refused(loop: Loop, path: str, body: Any) -> No
 
     check(response)
     if response.status_code == 201:
-        told = response.json()
-        read = loop.ask("GET", f"/v1/tasks/{told['id']}")
-        assert told["context"] == read.json()["context"]
+        body = response.json()
+        read = loop.ask("GET", f"/v1/tasks/{body['id']}")
+        assert body["context"] == read.json()["context"]
 
 
 @SOME

@@ -34,13 +34,13 @@ async def test_a_body_has_a_limit(memory: Store) -> None:
 
     async with client_of(memory, settings) as one:
         fits = await one.post("/v1/tasks", json=REFUND)
-        said = await one.post("/v1/tasks", content=b" " * 201, headers=JSON)
-        unsaid = await one.post("/v1/tasks", content=chunks(), headers=JSON)
+        declared = await one.post("/v1/tasks", content=b" " * 201, headers=JSON)
+        undeclared = await one.post("/v1/tasks", content=chunks(), headers=JSON)
         bulk = await one.post("/v1/tasks/bulk", json={"tasks": [REFUND] * 5})
         too_many = await one.post("/v1/tasks/bulk", content=b" " * 1001, headers=JSON)
 
         assert (201, 201) == (fits.status_code, bulk.status_code)
-        for response, limit in ((said, 200), (unsaid, 200), (too_many, 1000)):
+        for response, limit in ((declared, 200), (undeclared, 200), (too_many, 1000)):
             problem = one.json_of(response, 413)
             assert ("too_large", limit) == (problem["code"], problem["limit"])
         assert 6 == len((await one.read("/v1/tasks"))["tasks"])
@@ -89,7 +89,7 @@ async def test_requests_under_way_have_a_limit(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    One more is told to come again; waits and health are not counted among them.
+    One more is refused with `Retry-After`; waits and health do not count.
     """
     going = asyncio.Event()
     real, under_way = memory.list_tasks, 0
@@ -130,7 +130,7 @@ async def test_waits_have_a_limit_of_their_own(memory: Store) -> None:
 
 async def test_each_caller_has_a_rate(memory: Store) -> None:
     """
-    One that asks too often is told when to come again.
+    A caller above it gets 429 with `Retry-After`.
     """
     async with client_of(memory, ServerSettings(rate=0.5, burst=3)) as one:
         statuses = [(await one.get("/v1/tasks")).status_code for _ in range(4)]

@@ -13,9 +13,9 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_server_that_can_work_is_ready(api: ApiClient) -> None:
     for path in ("/ready", "/health/ready"):
-        told = await api.read(path)
-        assert ("ready", True, []) == (told["status"], told["ready"], told["failed_checks"])
-        assert {"store", "schema"} == set(told["checks"])
+        answer = await api.read(path)
+        assert ("ready", True, []) == (answer["status"], answer["ready"], answer["failed_checks"])
+        assert {"store", "schema"} == set(answer["checks"])
     assert "healthy" == (await api.read("/health"))["status"]
     for path in ("/live", "/health/live"):
         assert "alive" == (await api.read(path))["status"]
@@ -30,19 +30,21 @@ async def test_a_server_that_stops_is_not_ready(memory: Store) -> None:
     app = create_app(memory)
     async with ApiClient(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
         app.state.tasker.closing.set()
-        told = await one.read("/ready", 503)
+        answer = await one.read("/ready", 503)
 
-    assert ("not_ready", ["server"]) == (told["code"], told["failed_checks"])
+    assert ("not_ready", ["server"]) == (answer["code"], answer["failed_checks"])
 
 
 async def test_workers_tell_what_they_can_run(api: ApiClient) -> None:
     assert {"workers": []} == await api.read("/v1/workers")
 
     async with api.worker() as worker:
-        told = (await api.read("/v1/workers"))["workers"]
+        answer = (await api.read("/v1/workers"))["workers"]
 
-    assert [(worker.name, True, 100)] == [(one["name"], one["alive"], one["slots"]) for one in told]
-    assert "look_up" in told[0]["handlers"]
+    assert [(worker.name, True, 100)] == [
+        (one["name"], one["alive"], one["slots"]) for one in answer
+    ]
+    assert "look_up" in answer[0]["handlers"]
 
 
 async def samples(one: ApiClient) -> dict[tuple[str, ...], float]:
@@ -76,22 +78,22 @@ async def test_metrics_count_what_happens(memory: Store) -> None:
                 await one.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})
         await one.read("/v1/tasks/zzz", 400)
         text = (await one.get("/metrics")).text
-        found = await samples(one)
+        values = await samples(one)
 
     shop = ("namespace=shop", "template=refund")
-    assert 1 == found["tasker_tasks_created_total", *shop]
-    assert 1 == found["tasker_tasks_ended_total", "state=complete"]
-    assert 1 == found["tasker_tasks_ended_total", "state=error"]
+    assert 1 == values["tasker_tasks_created_total", *shop]
+    assert 1 == values["tasker_tasks_ended_total", "state=complete"]
+    assert 1 == values["tasker_tasks_ended_total", "state=error"]
     pay = ("namespace=shop", "outcome=complete", "step=pay", "template=refund")
-    assert 1 == found["tasker_attempts_total", *pay]
-    assert 1 == found["tasker_attempt_duration_seconds_count", pay[0], pay[2], pay[3]]
-    assert 0 == found["tasker_attempts_running",]
+    assert 1 == values["tasker_attempts_total", *pay]
+    assert 1 == values["tasker_attempt_duration_seconds_count", pay[0], pay[2], pay[3]]
+    assert 0 == values["tasker_attempts_running",]
     posted = ("method=POST", "route=/v1/tasks", "status=201")
-    assert 2 == found["tasker_http_requests_total", *posted]
+    assert 2 == values["tasker_http_requests_total", *posted]
     wrong = ("method=GET", "route=/v1/tasks/{task_id}", "status=400")
-    assert 1 == found["tasker_http_requests_total", *wrong]
-    assert 0 == found["tasker_queue_steps", "state=due"]
-    assert 0 == found["tasker_workers",]
+    assert 1 == values["tasker_http_requests_total", *wrong]
+    assert 0 == values["tasker_queue_steps", "state=due"]
+    assert 0 == values["tasker_workers",]
     assert first["id"] not in text
 
 
@@ -112,9 +114,9 @@ async def test_unknown_paths_and_methods_share_one_label(one: ApiClient) -> None
     for path in ("/a", "/b"):
         await one.request("BREW", path)
 
-    found = await samples(one)
+    values = await samples(one)
     labels = ("method=other", "route=unmatched", "status=404")
-    assert 2 == found["tasker_http_requests_total", *labels]
+    assert 2 == values["tasker_http_requests_total", *labels]
 
 
 async def test_figures_tell_how_work_went(api: ApiClient) -> None:

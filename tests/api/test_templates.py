@@ -38,9 +38,9 @@ async def test_a_template_is_registered_once(api: ApiClient) -> None:
     refused = await api.call("/v1/templates", changed, 409)
     replaced = await api.call("/v1/templates?replace=true", changed, 201)
 
-    told = api.json_of(first, 201)
+    registered = api.json_of(first, 201)
     assert "/v1/templates/shop/refund/1.1.0" == first.headers["location"]
-    assert (True, False) == (told["created"], again["created"])
+    assert (True, False) == (registered["created"], again["created"])
     assert "template_conflict" == refused["code"]
     assert "Slowly" == replaced["description"]
     read = await api.read(first.headers["location"])
@@ -107,13 +107,13 @@ async def test_templates_are_listed_by_namespace_and_status(api: ApiClient) -> N
 async def test_a_version_is_found_by_range(api: ApiClient) -> None:
     await api.call("/v1/templates", NEXT, 201)
 
-    for asked, found in (
+    for asked, difference in (
         ("latest", "1.1.0"),
         ("^1.0", "1.1.0"),
         ("~1.0", "1.0.0"),
         ("1.0.0", "1.0.0"),
     ):
-        assert found == (await api.read(f"/v1/templates/shop/refund/{asked}"))["version"]
+        assert difference == (await api.read(f"/v1/templates/shop/refund/{asked}"))["version"]
     versions = await api.read("/v1/templates/shop/refund")
     assert ("1.1.0", ["1.0.0", "1.1.0"]) == (
         versions["latest_version"],
@@ -140,16 +140,18 @@ async def test_a_template_shows_its_graph(one: ApiClient) -> None:
 async def test_two_versions_are_compared_step_by_step(one: ApiClient) -> None:
     await one.call("/v1/templates", NEXT, 201)
 
-    found = await one.read("/v1/templates/shop/refund/diff?from=1.0.0&to=1.1.0")
+    difference = await one.read("/v1/templates/shop/refund/diff?from=1.0.0&to=1.1.0")
     same = await one.read("/v1/templates/shop/refund/diff?from=1.1.0")
 
     assert ([], ["tell"], ["pay", "close"], False) == (
-        found["steps_added"],
-        found["steps_removed"],
-        found["steps_changed"],
-        found["identical"],
+        difference["steps_added"],
+        difference["steps_removed"],
+        difference["steps_changed"],
+        difference["identical"],
     )
-    changes = {change["path"]: (change["before"], change["after"]) for change in found["changes"]}
+    changes = {
+        change["path"]: (change["before"], change["after"]) for change in difference["changes"]
+    }
     assert (None, {"max_attempts": 5}) == changes["$.steps.pay.retry"]
     assert ("Gives money back", "Gives money back, quickly") == changes["$.description"]
     assert ("1.1.0", True, []) == (same["to_version"], same["identical"], same["changes"])

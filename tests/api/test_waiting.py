@@ -44,7 +44,7 @@ async def served(store: Store) -> AsyncIterator[tuple[Server, ApiClient, Watcher
 
 
 async def events(response: httpx.Response) -> AsyncIterator[Event]:
-    """Tell the events of a stream as they come."""
+    """Yield the events of a stream as they arrive."""
     fields: dict[str, str] = {}
     async for line in response.aiter_lines():
         if line and not line.startswith(":"):
@@ -134,7 +134,7 @@ async def test_a_stream_tells_what_happens_and_ends_by_itself(memory: Store) -> 
 
 async def test_a_stream_is_taken_up_where_it_broke(memory: Store) -> None:
     """
-    With the last id: nothing is repeated where nothing changed, and else all is told anew.
+    With the last id: if nothing changed nothing is repeated, else the stream begins with all.
     """
     async with served(memory) as (_, one, _):
         task = await one.create()
@@ -145,13 +145,13 @@ async def test_a_stream_is_taken_up_where_it_broke(memory: Store) -> None:
         async with one.stream("GET", place) as response:
             whole = [event async for event in events(response)]
 
-        told = []
+        names = []
         for last in (whole[-1].id, first.id):
             headers = {"Last-Event-ID": last or ""}
             async with one.stream("GET", place, headers=headers) as response:
-                told.append([event.name async for event in events(response)])
+                names.append([event.name async for event in events(response)])
 
-    assert [["end"], ["task", "step", "step", "step", "step", "end"]] == told
+    assert [["end"], ["task", "step", "step", "step", "step", "end"]] == names
 
 
 async def test_a_stream_that_has_nothing_to_tell_says_that_it_lives(

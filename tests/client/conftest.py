@@ -37,7 +37,7 @@ KINDS = ("local-sqlite", "local-postgres", "asgi-sqlite", "asgi-postgres", "http
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """Tell the way to a store, and its URL."""
+    """Return the kind of client and the URL of its store."""
     way, store = str(request.param).split("-")
     if store == "sqlite":
         return way, "sqlite::memory:"

@@ -432,7 +432,7 @@ async def test_what_is_no_template_is_told_in_full(scene: Scene) -> None:
 
 async def test_a_version_that_waits_for_approval_takes_no_tasks(scene: Scene) -> None:
     """
-    Who may approve is told by the policy, and by the error.
+    The policy and the error name the approvers.
     """
     client = scene.client
     policy = NamespacePolicy(

@@ -51,7 +51,7 @@ def test_what_no_store_can_keep_is_refused_with_its_field(field: str, value: Any
 
 
 async def test_what_is_just_within_bounds_is_kept_and_read_back(scene: Scene) -> None:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "idempotency_key": "k" * 255,
         "tags": ("it's", '"]', "\\", "{a,b}", "'; drop table task; --"),
         "parent_id": ID.upper(),
@@ -60,11 +60,11 @@ async def test_what_is_just_within_bounds_is_kept_and_read_back(scene: Scene) ->
     }
     steps = (StepSpec(name="only"),)
     await scene.client.register(Template(namespace="n", name="t", version="1.0.0", steps=steps))
-    task = await scene.client.create_task("n.t", **said)
-    [found] = await scene.client.tasks()
+    task = await scene.client.create_task("n.t", **fields)
+    [stored] = await scene.client.tasks()
     [step] = await scene.client.steps(task.id)
 
-    assert (task.id, said["idempotency_key"]) == (found.id, found.idempotency_key)
-    assert (said["tags"], ID) == (found.tags, found.parent_id)
-    assert said["run_at"] == step.run_at
-    assert found.deadline is not None
+    assert (task.id, fields["idempotency_key"]) == (stored.id, stored.idempotency_key)
+    assert (fields["tags"], ID) == (stored.tags, stored.parent_id)
+    assert fields["run_at"] == step.run_at
+    assert stored.deadline is not None

@@ -46,15 +46,15 @@ async def store() -> AsyncIterator[Store]:
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pass over pauses between attempts, and tell how long they would have been."""
-    told: list[float] = []
+    seconds_slept: list[float] = []
     real = asyncio.sleep
 
     async def sleep(seconds: float, *_: Any) -> None:
-        told.append(seconds)
+        seconds_slept.append(seconds)
         await real(0)
 
     monkeypatch.setattr("tasker.client.requests.sleep", sleep)
-    return told
+    return seconds_slept
 
 
 class Line(httpx.AsyncBaseTransport):
@@ -84,10 +84,10 @@ def answering(*answers: httpx.Response | Exception) -> HttpClient:
     left = list(answers)
 
     def answer(request: httpx.Request) -> httpx.Response:
-        found = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(found, Exception):
-            raise found
-        return found
+        answer_now = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer_now, Exception):
+            raise answer_now
+        return answer_now
 
     return HttpClient("http://t", transport=httpx.MockTransport(answer), retries=3)
 
@@ -173,7 +173,7 @@ async def test_pauses_grow_and_follow_the_server(pauses: list[float]) -> None:
 
 
 async def test_a_server_that_stays_away_is_unavailable(pauses: list[float]) -> None:
-    for answer, told in (
+    for answer, seconds_slept in (
         (
             httpx.ConnectError("connection refused"),
             "http://t cannot be reached: connection refused",
@@ -184,7 +184,7 @@ async def test_a_server_that_stays_away_is_unavailable(pauses: list[float]) -> N
         (problem(429, "rate_limited"), "rate_limited!"),
     ):
         pauses.clear()
-        with pytest.raises(StoreUnavailable, match=told):
+        with pytest.raises(StoreUnavailable, match=seconds_slept):
             await answering(answer).get(TASK)
         assert 3 == len(pauses)
 
@@ -206,7 +206,7 @@ async def test_answers_are_errors_of_ours(
     answer: httpx.Response, kind: type[Exception], pauses: list[float]
 ) -> None:
     """
-    Also those of what is no Tasker; none of these is asked for again.
+    Also those of other servers; none of these requests is repeated.
     """
     with pytest.raises(kind) as caught:
         await answering(answer).get(TASK)

@@ -1,9 +1,9 @@
-"""Who may do what: every route asks here, and nowhere else.
+"""Authorization of requests, the only way from routes to `tasker.api.auth`.
 
-A route declares its permission (`requires`), which makes the caller known before the body
-is read. What it then touches it passes to `authorize`, with namespace, name and version;
-what it lists it narrows to `visible_namespaces`. `tasker.api.auth` knows the answers;
-without authentication everybody is `anonymous` and may do everything.
+A route declares its permissions (`requires`), so that the caller is authenticated before the
+body is read. It passes each object to `authorize`, with namespace, name and version, and narrows
+lists to `visible_namespaces`. Without authentication every caller is `anonymous` and may do
+everything.
 """
 
 from collections.abc import Callable, Coroutine
@@ -28,19 +28,18 @@ async def authorize(
     version: str | None = None,
     missing: str | None = None,
 ) -> Principal:
-    """Tell who makes a request, where that one may use `permission` on what is named.
+    """Return the caller, if it may use `permission` on the named object.
 
     Args:
         request: The request.
         permission: Declared by the route.
-        namespace: Of the task or template that is touched; None: of no namespace.
+        namespace: Of the task or template; None: the object has no namespace.
         name: The template's.
         version: The template's, as far as it is known.
-        missing: What is said of such a thing where there is none; the same is said of
-            one that the caller may not see.
+        missing: Message of the 404, used both for missing and for invisible objects.
 
     Raises:
-        Problem: `forbidden`; or `not_found`, where the caller may not see it.
+        Problem: `forbidden`; or `not_found`, if the caller may not see it.
     """
     principal = principal_of(request)
     if missing is None:
@@ -55,32 +54,32 @@ async def authorize(
 async def still_authorized(
     request: Request, permission: Permission, template: TemplateName
 ) -> bool:
-    """Tell whether the caller may go on: a credential ends, and rights change."""
+    """Return whether the caller may still use `permission`: credentials expire, rights change."""
     authorizer = api_of(request).authorizer
     try:
         principal = await authorizer.authenticate(request.scope, [permission])
     except Problem as problem:
-        return problem.status_code >= 500  # nobody can tell at the moment
+        return problem.status_code >= 500  # it cannot be checked at the moment
     return await authorizer.allows(principal, permission, Resource(*template))
 
 
 async def visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
-    """Tell the namespaces in which the caller may use `permission`; None: in all."""
+    """Return the namespaces in which the caller may use `permission`; None: all."""
     return await api_of(request).authorizer.visible(principal_of(request), permission)
 
 
 def principal_of(request: Request) -> Principal:
-    """Tell who makes a request whose route declared a permission."""
-    found: Principal = request.state.principal
-    return found
+    """Return the caller of a request whose route declared a permission."""
+    principal: Principal = request.state.principal
+    return principal
 
 
 def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any, None]]:
-    """Make the dependency of a route that may ask for `permissions`."""
+    """Return the dependency that authenticates for a route which may require `permissions`."""
     if unknown := set(permissions) - PERMISSIONS:
         raise ValueError(f"there is no permission {', '.join(map(str, unknown))}")
 
-    async def known(request: Request) -> None:
+    async def authenticate(request: Request) -> None:
         api = api_of(request)
         address = (request.scope.get("client") or ("",))[0]
         try:
@@ -91,4 +90,4 @@ def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any
         api.rate_limits.take(principal.name if principal.known else f"address {address}")
         request.state.principal = principal
 
-    return known
+    return authenticate

@@ -1,6 +1,6 @@
-"""What every request passes before a route sees it: ids, headers, limits of size, time, number.
+"""Middleware: correlation ids, headers, and limits of size, time and concurrency.
 
-Plain ASGI, so that bodies are counted as they arrive and streams are not held back.
+Plain ASGI, so that bodies are counted as they arrive and streams are not buffered.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ _SECURITY = {
 }
 
 Seen = Callable[[str, str, int, float], None]
-"""Told of each answered request: method, route, status, seconds."""
+"""Called after each request with method, route, status and seconds."""
 
 
 class ErrorMiddleware:
-    """Outermost: gives every answer its headers, and every failure an answer."""
+    """The outermost middleware: adds headers to every response, and responds to every failure."""
 
     def __init__(self, app: ASGIApp, *, settings: ServerSettings, seen: Seen) -> None:
         self.app = app
@@ -62,7 +62,7 @@ class ErrorMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault(CORRELATION, correlation_of(scope))
                 scope["state"]["correlation_id"] = headers[CORRELATION]
-                if scope["path"] != _DOCS:  # whose page loads scripts; off unless it is asked for
+                if scope["path"] != _DOCS:  # its page loads scripts; off by default
                     headers.setdefault("Content-Security-Policy", _NOTHING)
                 for name, value in _SECURITY.items():
                     headers.setdefault(name, value)
@@ -78,9 +78,9 @@ class ErrorMiddleware:
             if not status:
                 await problem_of(error).reply(scope)(scope, receive, finish)
         finally:
-            self._tell(scope, status, time.perf_counter() - began)
+            self._record(scope, status, time.perf_counter() - began)
 
-    def _tell(self, scope: Scope, status: int, took: float) -> None:
+    def _record(self, scope: Scope, status: int, took: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.seen(method, route_of(scope), status, took)
         if self.access_log and scope["path"] not in _EXEMPT:
@@ -101,12 +101,12 @@ class ErrorMiddleware:
 
 
 def route_of(scope: Scope) -> str:
-    """Tell the path of the route that a request met, without ids."""
+    """Return the path template of the request's route, or `unmatched`."""
     return getattr(scope.get("route"), "path", None) or "unmatched"
 
 
 class Limits:
-    """Refuses what is too large, too slow or too much."""
+    """Limits the size, duration and concurrency of requests."""
 
     def __init__(self, app: ASGIApp, *, settings: ServerSettings) -> None:
         self.app = app
@@ -164,7 +164,7 @@ class Limits:
 
 
 class _Counted:
-    """A request's body, no further than its limit."""
+    """Counts a request's body up to its limit."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self.complete = False
@@ -173,10 +173,10 @@ class _Counted:
         self._size = 0
 
     def check_length(self, scope: Scope) -> None:
-        """Refuse a body that says it is too long. Raises Problem."""
-        said = header(scope, "content-length")
-        if said is not None and said.isascii() and said.isdigit() and int(said[:20]) > self._limit:
-            raise self._too_large(int(said[:20]))
+        """Refuse a body whose `Content-Length` exceeds the limit. Raises Problem."""
+        length = header(scope, "content-length") or ""
+        if length.isascii() and length.isdigit() and int(length[:20]) > self._limit:
+            raise self._too_large(int(length[:20]))
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -188,14 +188,14 @@ class _Counted:
         return message
 
     def _too_large(self, size: int) -> Problem:
-        told = f"The body has {size:,} bytes or more; the limit is {self._limit:,}."
+        message = f"The body has {size:,} bytes or more; the limit is {self._limit:,}."
         return Problem(
-            "too_large", told, size=size, limit=self._limit, headers={"Connection": "close"}
+            "too_large", message, size=size, limit=self._limit, headers={"Connection": "close"}
         )
 
 
 class Traced:
-    """Puts each request into a span; what it creates is traced below that."""
+    """Puts each request into a span, the parent of spans of tasks that it creates."""
 
     def __init__(self, app: ASGIApp, *, tracing: "Tracing") -> None:
         self.app = app

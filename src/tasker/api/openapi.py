@@ -1,4 +1,4 @@
-"""The API's description, OpenAPI 3.1: of all that the routes answer, refusals included."""
+"""The OpenAPI 3.1 description of all routes, responses and problems."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -14,10 +14,10 @@ from tasker.api.requests import JSON_TYPES, JsonBody
 
 _REF = "#/components/schemas/{model}"
 _ABOUT = """\
-Create tasks, watch them, and act on them.
+Create tasks, read them, and act on them.
 
 Every refusal is `application/problem+json` with a `code` that never changes its meaning.
-Every answer has the header `X-Correlation-Id`: the one that was sent, or a new one.
+Every response has the header `X-Correlation-Id`: that of the request, or a new one.
 """
 
 
@@ -29,7 +29,7 @@ SCHEMES = {
     },
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
-"""How callers may say who they are."""
+"""How callers authenticate."""
 
 
 def describe(
@@ -38,10 +38,10 @@ def describe(
     """Describe an application.
 
     Args:
-        app: What is described.
+        app: The application.
         version: Of the API.
-        secured: Whether callers must say who they are.
-        public: Permissions that everybody has all the same.
+        secured: Whether callers must authenticate.
+        public: Permissions that need no authentication.
     """
     spec = get_openapi(
         title="Tasker",
@@ -80,7 +80,7 @@ def _schema(shape: Any) -> dict[str, Any]:
 
 
 def _bodies(app: FastAPI) -> Iterator[tuple[APIRoute, JsonBody[BaseModel]]]:
-    """Tell the routes that read a JSON body, and which."""
+    """Yield the routes that read a JSON body, with the dependency that reads it."""
     for route in app.routes:
         if isinstance(route, APIRoute):
             for dependency in route.dependant.dependencies:
@@ -98,28 +98,30 @@ def _request_body(body: JsonBody[BaseModel]) -> dict[str, Any]:
 
 
 def _finish(operation: dict[str, Any]) -> None:
-    """Take out FastAPI's own 422, which is never answered; tell of headers."""
+    """Remove FastAPI's 422, which is never sent; add headers."""
     operation["responses"].pop("422", None)
     for status, response in operation["responses"].items():
-        told = response.setdefault("headers", {})
-        told["X-Correlation-Id"] = _header("The request's correlation id, or the new task's.")
+        headers = response.setdefault("headers", {})
+        headers["X-Correlation-Id"] = _header("The request's correlation id, or the new task's.")
         if status == "201":
-            told["Location"] = _header("Where it is.")
+            headers["Location"] = _header("The URL of the created object.")
         if status in ("429", "503"):
-            told["Retry-After"] = _header("Seconds to wait before asking again.")
+            headers["Retry-After"] = _header("Seconds to wait before the next request.")
     operation.setdefault("parameters", []).extend(_sent(operation))
 
 
 def _sent(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Describe the headers that a request may have."""
     name = operation["operationId"].partition(".")[2]
-    yield _parameter("X-Correlation-Id", "Kept with what the request creates, and told again.")
+    yield _parameter(
+        "X-Correlation-Id", "Kept with the tasks that the request creates, and sent back."
+    )
     if "tasks:create" in operation.get("x-permissions", ()):
         yield _parameter("traceparent", "W3C trace context, kept with the task.")
         if name != "create_tasks":
             yield _parameter("Idempotency-Key", "The same as `idempotency_key` in the body.")
     if name == "stream_task":
-        yield _parameter("Last-Event-ID", "Of the stream that broke.")
+        yield _parameter("Last-Event-ID", "The last id received from the interrupted stream.")
 
 
 def _header(description: str) -> dict[str, Any]:

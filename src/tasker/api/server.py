@@ -1,4 +1,4 @@
-"""Serving the application at an address, until it is told to stop."""
+"""Serves the application at an address until it is stopped."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ class Server:
 
     Args:
         app: Of `create_app`.
-        settings: Where it listens, and how long it takes to stop.
+        settings: Address and limits.
     """
 
     def __init__(self, app: FastAPI, settings: ServerSettings) -> None:
@@ -30,7 +30,7 @@ class Server:
         host, port = self._socket.getsockname()[:2]
         self._draining: asyncio.TimerHandle | None = None
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # we say ourselves what happens
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # we log start and stop ourselves
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 app,
@@ -50,15 +50,15 @@ class Server:
         try:
             await self._uvicorn.serve([self._socket])
         finally:
-            self._uvicorn.over.set()
+            self._uvicorn.ended.set()
 
     async def started(self) -> None:
-        """Wait until requests are answered."""
-        await self._uvicorn.answering.wait()
+        """Wait until it accepts requests."""
+        await self._uvicorn.ready.wait()
 
     async def ended(self) -> None:
         """Wait until it has stopped."""
-        await self._uvicorn.over.wait()
+        await self._uvicorn.ended.wait()
 
     def stop(self, *, at_once: bool = False) -> None:
         """Answer `/ready` with 503, after `drain` accept no more requests, and end.
@@ -96,7 +96,7 @@ async def serving(app: FastAPI, settings: ServerSettings) -> AsyncIterator[Serve
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches an address."""
+    """Return whether an address is reachable from this machine only."""
     if host == "localhost":
         return True
     with contextlib.suppress(ValueError):
@@ -107,8 +107,10 @@ def is_loopback(host: str) -> bool:
 def _listen(host: str, port: int) -> socket.socket:
     """Open the socket to listen at. Raises InvalidSettings."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
+        candidates = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = candidates[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
         raise InvalidSettings(
@@ -117,12 +119,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Leaves signals to others, says when it answers, and tells streams when it stops."""
+    """Leaves signals to the caller, signals readiness, and ends waits and streams when it stops."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
-        self.answering = asyncio.Event()
-        self.over = asyncio.Event()
+        self.ready = asyncio.Event()
+        self.ended = asyncio.Event()
         self._app = app
 
     @contextlib.contextmanager
@@ -131,7 +133,7 @@ class _Uvicorn(uvicorn.Server):
 
     async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
         await super().startup(list(sockets or ()))
-        self.answering.set()
+        self.ready.set()
 
     def announce_stop(self) -> None:
         """Let `/ready` answer 503."""

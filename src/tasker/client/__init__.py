@@ -1,4 +1,4 @@
-"""The one API for programs that create tasks, watch them and act on them."""
+"""Clients for programs that create tasks, read them and act on them."""
 
 from tasker.client.connect import connect, connect_sync
 from tasker.client.local import LocalClient, Origin

@@ -1,4 +1,4 @@
-"""From a URL to a client: of a server, or of a store in this process."""
+"""Opens the client of a URL: of a server, or of a store in this process."""
 
 import asyncio
 import threading
@@ -17,10 +17,10 @@ from tasker.store.open import open_store
 async def connect(
     url: str = "sqlite", *, api_key: str | None = None, token: str | None = None, **options: Any
 ) -> AsyncIterator[Client]:
-    """Make the client of a URL, and close it at the end of the block.
+    """Open the client of a URL; close it at the end of the block.
 
     Args:
-        url: `http://...` or `https://...` of a server; else of a store: see `open_store`.
+        url: `http://...` or `https://...` of a server, or the URL of a store: see `open_store`.
         api_key: For a server.
         token: For a server.
         options: For `HttpClient` or `LocalClient`.
@@ -43,7 +43,7 @@ async def connect(
 
 @contextmanager
 def connect_sync(url: str = "sqlite", **options: Any) -> Iterator[SyncClient]:
-    """Make a client that blocks, for scripts; its event loop runs in a thread of its own.
+    """Open a blocking client, for scripts; its event loop runs in a thread of its own.
 
     Args:
         url: See `connect`.

@@ -109,7 +109,7 @@ async def key(
 
 
 def rsa_key(no: int = 0, bits: int = 2048) -> rsa.RSAPrivateKey:
-    """Tell one of some RSA keys."""
+    """Return an RSA key by number."""
     return _rsa_key(no, bits)
 
 
@@ -120,7 +120,7 @@ def _rsa_key(no: int, bits: int) -> rsa.RSAPrivateKey:
 
 @cache
 def ec_key() -> ec.EllipticCurvePrivateKey:
-    """Tell a key on the curve P-256."""
+    """Return a key on the curve P-256."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
@@ -145,7 +145,7 @@ def private_pem(key: PrivateKeyTypes) -> str:
 def claims(**changed: Any) -> dict[str, Any]:
     """Make the claims of a token that is valid for a minute; None takes a claim out."""
     now = datetime.now(UTC)
-    said = {
+    claims = {
         "sub": "jake",
         "iss": ISSUER,
         "aud": AUDIENCE,
@@ -155,7 +155,7 @@ def claims(**changed: Any) -> dict[str, Any]:
         "namespaces": ["payments"],
         **changed,
     }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in claims.items() if value is not None}
 
 
 def token(

@@ -149,7 +149,7 @@ async def test_a_header_that_is_there_twice_is_refused(store: Store) -> None:
 
 async def test_a_key_ends_when_it_expires(store: Store) -> None:
     """
-    Whoever has its secret is told so; whoever guesses is not.
+    Only the holder of its secret learns so.
     """
     past = datetime.now(UTC) - timedelta(seconds=1)
     text = await key(store, "viewer", expires_at=past)
@@ -230,7 +230,7 @@ async def test_keys_that_there_are_not_do_not_pile_up(store: Store) -> None:
         with pytest.raises(NotAuthenticated):
             await ring.principal(new_key().text)
 
-    assert 1024 == len(ring._found._looks)
+    assert 1024 == len(ring._digests._entries)
 
 
 class Down:
@@ -242,7 +242,7 @@ class Down:
 
 async def test_a_store_that_is_down_refuses_nobody_for_good(store: Store) -> None:
     """
-    That is told as what it is, and asked again with the next request.
+    The failure is reported, not cached.
     """
     text = await key(store, "viewer")
     ring = KeyRing(Down(), ROLES, seconds=5)  # type: ignore[arg-type]
@@ -250,7 +250,7 @@ async def test_a_store_that_is_down_refuses_nobody_for_good(store: Store) -> Non
         with pytest.raises(StoreUnavailable):
             await ring.principal(text)
 
-    assert {} == ring._found._looks
+    assert {} == ring._digests._entries
 
 
 async def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse(store: Store) -> None:
@@ -313,10 +313,10 @@ async def test_scopes_and_roles_of_other_releases_give_nothing(store: Store) -> 
         touch_api_key = store.touch_api_key
 
         async def find_api_key(self, prefix: str) -> ApiKeyDigest:
-            found = await store.find_api_key(prefix)
-            assert found is not None
+            stored = await store.find_api_key(prefix)
+            assert stored is not None
             scopes, roles = ("tasks:launch", "moon:*"), ("viewer", "astronaut")
-            return found._replace(key=replace(found.key, scopes=scopes, roles=roles))
+            return stored._replace(key=replace(stored.key, scopes=scopes, roles=roles))
 
     principal = await KeyRing(Later(), ROLES, seconds=5).principal(text)  # type: ignore[arg-type]
 

@@ -25,8 +25,8 @@ async def test_an_approver_is_known_by_the_verified_address(store: Store) -> Non
     auth = with_tokens()
     namespaces = ["payments"]
 
-    def who(**said: Any) -> str:
-        return token(roles=["developer", "approver"], **{"namespaces": namespaces, **said})
+    def who(**claims: Any) -> str:
+        return token(roles=["developer", "approver"], **{"namespaces": namespaces, **claims})
 
     admin = token(sub="admin", roles=["admin"], namespaces=None)
     async with calling(store, auth=auth) as caller:

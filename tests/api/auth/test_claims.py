@@ -13,14 +13,14 @@ from tasker.settings import ClaimNames
 from tasker.teams.permissions import ROLES, Permission
 
 
-def principal(said: dict[str, Any], **changed: Any) -> Principal:
+def principal(payload: dict[str, Any], **changed: Any) -> Principal:
     roles = {**ROLES, "releaser": frozenset({Permission("templates", "register")})}
-    return principal_of_claims({"sub": "jake", **said}, with_tokens(**changed), roles)
+    return principal_of_claims({"sub": "jake", **payload}, with_tokens(**changed), roles)
 
 
-def permissions(said: dict[str, Any], **changed: Any) -> set[str] | None:
-    found = principal(said, **changed).permissions
-    return None if found is None else set(map(str, found))
+def permissions(payload: dict[str, Any], **changed: Any) -> set[str] | None:
+    held = principal(payload, **changed).permissions
+    return None if held is None else set(map(str, held))
 
 
 def test_permissions_are_listed_or_separated_by_spaces() -> None:
@@ -87,9 +87,9 @@ def test_tokens_that_say_nothing_may_get_defaults() -> None:
     Those that say something do not.
     """
     defaults = {"default_roles": ("viewer",), "default_namespaces": ("payments",)}
-    found = principal({}, **defaults)
+    caller = principal({}, **defaults)
 
-    assert (ROLES["viewer"], frozenset({"payments"})) == (found.permissions, found.namespaces)
+    assert (ROLES["viewer"], frozenset({"payments"})) == (caller.permissions, caller.namespaces)
     assert set() == permissions({"permissions": []}, **defaults)
     assert frozenset({"orders"}) == principal({"namespaces": ["orders"]}, **defaults).namespaces
 
@@ -105,7 +105,7 @@ def test_claims_may_be_called_otherwise() -> None:
         namespaces="tasker.namespaces",
         team="department",
     )
-    found = principal(
+    caller = principal(
         {
             "client_id": "billing",
             "https://tasker.example/permissions": ["tasks:read"],
@@ -119,12 +119,12 @@ def test_claims_may_be_called_otherwise() -> None:
     )
 
     spaces = frozenset({"payments"})
-    assert ("billing", "Payments", spaces) == (found.name, found.team, found.namespaces)
-    assert ROLES["approver"] | {Permission("tasks", "read")} == found.permissions
+    assert ("billing", "Payments", spaces) == (caller.name, caller.team, caller.namespaces)
+    assert ROLES["approver"] | {Permission("tasks", "read")} == caller.permissions
 
 
 @pytest.mark.parametrize(
-    ("said", "trusted", "name"),
+    ("payload", "trusted", "name"),
     [
         ({"email": "jake@x.test", "email_verified": True}, False, "jake@x.test"),
         ({"email": "jake@x.test", "email_verified": False}, False, "jake"),
@@ -138,9 +138,9 @@ def test_claims_may_be_called_otherwise() -> None:
     ],
 )
 def test_an_address_is_a_name_once_it_was_verified(
-    said: dict[str, Any], trusted: bool, name: str
+    payload: dict[str, Any], trusted: bool, name: str
 ) -> None:
     """
     Else whoever may choose one would pass for its owner.
     """
-    assert name == principal(said, trust_email=trusted).name
+    assert name == principal(payload, trust_email=trusted).name

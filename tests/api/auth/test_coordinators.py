@@ -178,24 +178,24 @@ async def test_rules_know_what_is_touched(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         ("GrowthCorpCoordinator", "write it as package.module:Class"),
         ("a.module:", "write it as package.module:Class"),
         ("no.such.module:Class", "no.such.module cannot be imported .*No module named"),
         (f"{HERE}:Missing", f"{HERE} has no Missing"),
-        (f"{HERE}:NoCoordinator", "NoCoordinator is no subclass of tasker.api.auth.Coordinator"),
-        (f"{HERE}:HERE", "HERE is no subclass"),
-        (f"{HERE}:NeedsArguments", "cannot be made without arguments .*rules"),
+        (f"{HERE}:NoCoordinator", "NoCoordinator is not a subclass of tasker.api.auth.Coordinator"),
+        (f"{HERE}:HERE", "HERE is not a subclass"),
+        (f"{HERE}:NeedsArguments", "cannot be created without arguments .*rules"),
     ],
 )
 def test_a_coordinator_that_cannot_be_had_keeps_the_server_from_starting(
-    path: str, told: str
+    path: str, message: str
 ) -> None:
     """
     And the error tells which one, and why.
     """
-    with pytest.raises(InvalidSettings, match=told) as refusal:
+    with pytest.raises(InvalidSettings, match=message) as refusal:
         create_app("sqlite::memory:", auth=AuthSettings(enabled=True, coordinator=path))
 
     assert f"auth.coordinator = {path!r}" in str(refusal.value)

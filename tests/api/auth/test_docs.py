@@ -39,10 +39,10 @@ def test_its_table_tells_what_roles_may_do() -> None:
         if line.startswith("| Permission |") or re.match(r"\| `\w+:\w+` \|", line)
     ]
     head, *body = rows
-    told = {
+    documented = {
         role: {row[0].strip("`") for row in body if row[column] == "x"}
         for column, role in enumerate(head)
         if column
     }
 
-    assert told == {role: set(map(str, permissions)) for role, permissions in ROLES.items()}
+    assert documented == {role: set(map(str, permissions)) for role, permissions in ROLES.items()}

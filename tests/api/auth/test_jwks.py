@@ -14,7 +14,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from tests.api.auth.scene import calling, ec_key, rsa_key, token, with_tokens
 from tests.waiting import eventually
 
-from tasker.api.auth.jwks import AGAIN, PublishedKeys, keys_of
+from tasker.api.auth.jwks import REFETCH, PublishedKeys, keys_of
 from tasker.api.auth.tokens import KeysUnavailable
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
@@ -107,7 +107,7 @@ def auth(provider: Provider, **changed: Any) -> AuthSettings:
 
 @pytest.fixture
 def keys(provider: Provider, clock: Seconds) -> PublishedKeys:
-    """Tell what fetches the provider's keys; they are good for 600 s, and 3600 s more."""
+    """Return what fetches the provider's keys; they are good for 600 s, and 3600 s more."""
     return PublishedKeys(auth(provider), clock=clock)
 
 
@@ -149,7 +149,7 @@ async def test_a_new_key_is_met_with_a_new_fetch(
     And a key that was taken away is gone with the next one.
     """
     assert await keys.key("a", "RS256") is not None
-    clock.now += AGAIN
+    clock.now += REFETCH
     provider.publish(jwk("b", 1))
 
     assert await keys.key("b", "RS256") is not None
@@ -163,10 +163,10 @@ async def test_unknown_keys_do_not_make_the_provider_busy(
     """
     However many tokens name one, it is asked every ten seconds at most, once for all.
     """
-    found = await asyncio.gather(*(keys.key(f"unknown {no}", "RS256") for no in range(100)))
-    assert ([None] * 100, 1) == (found, provider.asked)
+    results = await asyncio.gather(*(keys.key(f"unknown {no}", "RS256") for no in range(100)))
+    assert ([None] * 100, 1) == (results, provider.asked)
 
-    clock.now += AGAIN - 0.1
+    clock.now += REFETCH - 0.1
     assert None is await keys.key("unknown", "RS256")
     assert 1 == provider.asked
     clock.now += 0.2
@@ -219,11 +219,11 @@ async def test_keys_serve_on_while_the_provider_is_down(
     assert await keys.key("a", "RS256") is not None
     await eventually(lambda: 2 == provider.asked)
 
-    clock.now += AGAIN
+    clock.now += REFETCH
     with pytest.raises(KeysUnavailable):
         await keys.key("a", "RS256")
     provider.status = "200 OK"
-    clock.now += AGAIN
+    clock.now += REFETCH
     assert await keys.key("a", "RS256") is not None
 
 
@@ -238,12 +238,12 @@ async def test_a_server_that_has_no_keys_says_that_it_cannot_tell(store: Store) 
         closed = auth(provider)
     api_key = await key(store, "viewer")
     async with calling(store, token(headers={"kid": "a"}), auth=closed) as caller:
-        told = await caller.get("/v1/tasks")
+        response = await caller.get("/v1/tasks")
         other = await caller.get("/v1/tasks", headers={"Authorization": f"Bearer {api_key}"})
 
-    assert (503, "auth_unavailable") == (told.status_code, told.json()["code"])
-    assert "5" == told.headers["Retry-After"]
-    assert provider.url not in told.text
+    assert (503, "auth_unavailable") == (response.status_code, response.json()["code"])
+    assert "5" == response.headers["Retry-After"]
+    assert provider.url not in response.text
     assert 200 == other.status_code
 
 
@@ -335,9 +335,9 @@ def test_keys_that_verify_nothing_of_ours_are_passed_over() -> None:
         7,
         None,
     ]
-    found = keys_of(json.dumps({"keys": entries}).encode())
+    results = keys_of(json.dumps({"keys": entries}).encode())
 
-    assert {"right"} == set(found)
+    assert {"right"} == set(results)
 
 
 async def test_a_key_that_is_too_short_fits_nothing(

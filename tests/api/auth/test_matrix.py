@@ -219,7 +219,7 @@ def _found(answer: httpx.Response) -> Found:
 
 
 def expected_of_key(route: Route, role: str, namespace: str) -> set[Found]:
-    """Tell what a key with a role in OWN is answered, by the law as people tell it."""
+    """Return the responses that a key with a role in OWN may get."""
     held = {str(permission) for permission in ROLES.get(role, ())}
     asks_for = [other.permission for other in ROUTES if other[:2] == route[:2]]
     if not held.intersection(asks_for):
@@ -234,7 +234,7 @@ def expected_of_key(route: Route, role: str, namespace: str) -> set[Found]:
 @pytest.mark.parametrize("route", TOUCHING, ids=str)
 async def test_a_key_does_what_its_role_may_where_it_may(world: World, route: Route) -> None:
     """
-    What it lacks it is told; what it may not see is not there.
+    A missing permission is named; invisible objects are not found.
     """
     wrong = []
     for role in ("none", *ROLES):
@@ -242,9 +242,9 @@ async def test_a_key_does_what_its_role_may_where_it_may(world: World, route: Ro
         async with calling(world.store, text) as caller:
             for namespace in (OTHER, SHARED, OWN):
                 answer = await world.ask(caller, route, namespace)
-                found = _found(answer)
-                if found not in expected_of_key(route, role, namespace):
-                    wrong.append((role, namespace, *found, answer.text))
+                answered = _found(answer)
+                if answered not in expected_of_key(route, role, namespace):
+                    wrong.append((role, namespace, *answered, answer.text))
 
     assert [] == wrong
 
@@ -261,8 +261,8 @@ async def test_a_list_shows_a_key_its_namespaces(world: World, route: Route) -> 
         async with calling(world.store, text) as caller:
             answer = await world.ask(caller, route, OWN)
         right = 200 if route.permission in held else 403
-        told = route.permission in OF_THE_SERVER or not _tells(answer, OTHER, SHARED)
-        if answer.status_code != right or not told:
+        hidden = route.permission in OF_THE_SERVER or not _mentions(answer, OTHER, SHARED)
+        if answer.status_code != right or not hidden:
             wrong.append((role, answer.status_code, answer.text))
 
     assert [] == wrong
@@ -307,7 +307,7 @@ BY_TEAM = "tasker.api.auth:TeamCoordinator"
 
 
 def expected_of_team(route: Route, namespace: str) -> set[Found]:
-    """Tell what a member of the team that owns OWN is answered."""
+    """Return the responses that a member of the team which owns OWN may get."""
     views = route.permission.endswith((":read", ":list", ":analytics_read"))
     allowed: set[Found] = {(status, None) for status in SEEN}
     if namespace == OWN or (namespace == SHARED and views):
@@ -331,9 +331,9 @@ async def test_a_team_manages_its_namespace_and_sees_what_is_shared(
         async with calling(world.store, member, auth=auth) as caller:
             for namespace in (OTHER, SHARED, OWN):
                 answer = await world.ask(caller, route, namespace)
-                found = _found(answer)
-                if found not in expected_of_team(route, namespace):
-                    wrong.append((team, namespace, *found, answer.text))
+                answered = _found(answer)
+                if answered not in expected_of_team(route, namespace):
+                    wrong.append((team, namespace, *answered, answer.text))
 
     assert [] == wrong
 
@@ -353,13 +353,13 @@ async def test_a_list_shows_a_team_its_own_and_what_is_shared(world: World, rout
 
     of_all_teams = route.permission == "system:metrics_read"
     assert (403 if of_all_teams else 200) == seen.status_code
-    assert not _tells(seen, OTHER)
+    assert not _mentions(seen, OTHER)
     assert 200 == everything.status_code
-    if _tells(everything, OTHER) and not of_all_teams:
-        assert _tells(seen, OWN) and _tells(seen, SHARED)
+    if _mentions(everything, OTHER) and not of_all_teams:
+        assert _mentions(seen, OWN) and _mentions(seen, SHARED)
 
 
-def _tells(answer: httpx.Response, *words: str) -> bool:
+def _mentions(answer: httpx.Response, *words: str) -> bool:
     return any(f'"{word}' in answer.text for word in words)
 
 

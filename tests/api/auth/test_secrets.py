@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 def parts(text: str) -> Iterator[str]:
-    """Tell what must not be read anywhere of a credential."""
+    """Return what must not be read anywhere of a credential."""
     yield text
     if text.startswith("tsk_"):
         yield text.rsplit("_", 1)[1]
@@ -33,9 +33,9 @@ async def credentials(store: Store) -> dict[str, str]:
     """Make credentials of all kinds, by what becomes of them."""
     past = datetime.now(UTC) - timedelta(minutes=5)
     revoked = await key(store, "viewer")
-    found = parse_key(revoked)
-    assert found is not None
-    await store.revoke_api_key(found.prefix, ACT)
+    parts_of_key = parse_key(revoked)
+    assert parts_of_key is not None
+    await store.revoke_api_key(parts_of_key.prefix, ACT)
     right = await key(store, "viewer")
     return {
         "key": right,
@@ -56,7 +56,7 @@ async def test_no_credential_is_written_down(
     """
     Not in logs of any level, nor in answers, whatever becomes of it.
     """
-    told = []
+    responses = []
     made = await credentials(store)
     with caplog.at_level(logging.DEBUG):
         for text in made.values():
@@ -64,7 +64,7 @@ async def test_no_credential_is_written_down(
                 async with calling(store, auth=with_tokens()) as caller:
                     for path in ("/v1/tasks", "/v1/templates/orders/refund/1.0.0"):
                         answer = await caller.get(path, headers=headers)
-                        told += [answer.text, str(answer.headers)]
+                        responses += [answer.text, str(answer.headers)]
     formatter = JsonFormatter()
     written = [formatter.format(record) for record in caplog.records] + [
         str(vars(record)) for record in caplog.records
@@ -73,7 +73,7 @@ async def test_no_credential_is_written_down(
     assert any('"event":"not_authenticated"' in line for line in written)
     for name, text in made.items():
         for part in parts(text):
-            assert not [line for line in (*written, *told) if part in line], name
+            assert not [line for line in (*written, *responses) if part in line], name
 
 
 async def test_no_server_writes_them_down_either(
@@ -103,12 +103,12 @@ async def test_the_log_tells_who_it_was_and_why_not(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    The name of a key by its public part; the reason more exactly than the caller is told.
+    The public part of a key; the reason in more detail than in the response.
     """
     made = await credentials(store)
-    found = parse_key(made["key"])
-    assert found is not None
-    prefix = found.prefix
+    parts_of_key = parse_key(made["key"])
+    assert parts_of_key is not None
+    prefix = parts_of_key.prefix
     with caplog.at_level(logging.INFO, "tasker"):
         for text in made.values():
             async with calling(store, text, auth=with_tokens()) as caller:
@@ -123,7 +123,7 @@ async def test_the_log_tells_who_it_was_and_why_not(
         ("invalid", "InvalidSignatureError"),
         ("expired", "ExpiredSignatureError"),
         ("invalid", "InvalidAudienceError"),
-        ("invalid", "the claim sub is no name"),
+        ("invalid", "the claim sub is not a name"),
     ] == [(facts["reason"], facts["why"]) for facts in refused]
     assert ("a key", f"key {prefix}", 200) == (
         served[0]["principal"],
@@ -135,9 +135,9 @@ async def test_the_log_tells_who_it_was_and_why_not(
 
 
 def _prefix(text: str) -> str:
-    found = parse_key(text)
-    assert found is not None
-    return found.prefix
+    parts_of_key = parse_key(text)
+    assert parts_of_key is not None
+    return parts_of_key.prefix
 
 
 async def test_a_refusal_is_logged_with_what_was_missing(
@@ -174,14 +174,14 @@ def test_a_principal_does_not_show_its_claims() -> None:
     """
     from tasker.api.auth.claims import principal_of_claims
 
-    said = {"sub": "jake", "iss": ISSUER, "phone": "555-0100"}
+    claims_sent = {"sub": "jake", "iss": ISSUER, "phone": "555-0100"}
 
-    assert "555-0100" not in repr(principal_of_claims(said, with_tokens(), {}))
+    assert "555-0100" not in repr(principal_of_claims(claims_sent, with_tokens(), {}))
 
 
 def test_problems_are_json() -> None:
     """
-    Names of callers are escaped where they are told.
+    Names of callers are escaped in responses.
     """
     from tasker.api.auth.coordinators import Resource
     from tasker.api.auth.principal import Principal

@@ -17,7 +17,7 @@ TOKENS: dict[str, Any] = {"enabled": True, "issuer": ISSUER, "audience": AUDIENC
 
 
 @pytest.fixture(autouse=True)
-def nothing_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Begin without a file, and without variables."""
     for name in ("TASKER_CONFIG", "TASKER_STORE"):
         monkeypatch.delenv(name, raising=False)
@@ -36,12 +36,12 @@ def test_nobody_is_asked_unless_that_was_set() -> None:
 
 
 def test_the_file_and_the_environment_set_it(
-    nothing_said: Path, monkeypatch: pytest.MonkeyPatch
+    no_settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     The environment may switch off what the file sets.
     """
-    file = nothing_said / "tasker.toml"
+    file = no_settings / "tasker.toml"
     file.write_text(
         f"""
         [auth]
@@ -81,7 +81,7 @@ def test_the_file_and_the_environment_set_it(
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"jwks_url": JWKS, "jwt_public_key": "x"}, "exclude each other"),
         ({"jwks_url": JWKS, "audience": None}, "tokens need issuer and audience"),
@@ -101,11 +101,11 @@ def test_the_file_and_the_environment_set_it(
         ({"jwt_public_key": "-----BEGIN PRIVATE KEY-----"}, "this is a private key"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(fields: dict[str, Any], told: str) -> None:
+def test_what_does_not_fit_together_is_refused(fields: dict[str, Any], message: str) -> None:
     """
     And told, without the values.
     """
-    with pytest.raises(ValidationError, match=told):
+    with pytest.raises(ValidationError, match=message):
         AuthSettings(**{**TOKENS, **fields})
 
 
@@ -122,12 +122,12 @@ def test_keys_may_be_fetched_by_https_or_from_this_machine(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
-        ({"jwt_public_key": "no key"}, "auth.jwt_public_key is no public key as PEM"),
-        ({"jwt_public_key": public_pem(rsa_key(9, 1024))}, "fits none of .* 2048 bits"),
+        ({"jwt_public_key": "no key"}, "auth.jwt_public_key is not a public key in PEM format"),
+        ({"jwt_public_key": public_pem(rsa_key(9, 1024))}, "suits none of .* 2048 bits"),
         ({"jwt_public_key": public_pem(Ed25519PrivateKey.generate())}, "neither an RSA nor an EC"),
-        ({"jwt_public_key": public_pem(ec_key()), "algorithms": ["RS256"]}, "fits none of"),
+        ({"jwt_public_key": public_pem(ec_key()), "algorithms": ["RS256"]}, "suits none of"),
         ({"jwt_public_key_file": "missing.pem"}, "cannot read missing.pem"),
         ({"jwt_public_key_file": "private.pem"}, "this is a private key"),
         ({"roles": {"viewer": ["tasks:read"]}}, "the role viewer is built in"),
@@ -136,24 +136,24 @@ def test_keys_may_be_fetched_by_https_or_from_this_machine(url: str) -> None:
     ],
 )
 def test_what_cannot_be_used_keeps_the_server_from_starting(
-    nothing_said: Path, fields: dict[str, Any], told: str
+    no_settings: Path, fields: dict[str, Any], message: str
 ) -> None:
     """
     The error names the setting, and no secret.
     """
-    (nothing_said / "private.pem").write_text(private_pem(rsa_key()))
+    (no_settings / "private.pem").write_text(private_pem(rsa_key()))
     settings = {"enabled": True, **({**TOKENS} if "jwt" in str(fields) else {}), **fields}
-    with pytest.raises(InvalidSettings, match=told) as refusal:
+    with pytest.raises(InvalidSettings, match=message) as refusal:
         create_app("sqlite::memory:", auth=AuthSettings(**settings))
 
     assert "BEGIN" not in str(refusal.value).replace("-----BEGIN PUBLIC KEY-----", "")
 
 
-def test_a_key_may_be_in_a_file(nothing_said: Path) -> None:
+def test_a_key_may_be_in_a_file(no_settings: Path) -> None:
     """
     As it is written by `openssl`.
     """
-    file = nothing_said / "key.pem"
+    file = no_settings / "key.pem"
     file.write_text(public_pem(ec_key()))
 
     create_app("sqlite::memory:", auth=AuthSettings(**TOKENS, jwt_public_key_file=file))

@@ -62,7 +62,7 @@ def resigned(**changed: Any) -> str:
 
 
 async def reason_for(store: Store, text: str, **changed: Any) -> str | None:
-    """Tell why a token is refused; None where it is not."""
+    """Return why a token is refused; None where it is not."""
     async with calling(store, text, auth=with_tokens(**changed)) as caller:
         answer = await caller.get("/v1/tasks")
     if answer.status_code == 200:
@@ -189,13 +189,13 @@ async def test_a_token_counts_here_and_now(
     """
     head, _, _ = token().split(".")
     now = datetime.now(UTC)
-    said = claims(
+    sent = claims(
         **{
             key: now + value if isinstance(value, timedelta) else value
             for key, value in changed.items()
         }
     )
-    body = f"{head}.{part(said)}"
+    body = f"{head}.{part(sent)}"
     signature = jwt.get_algorithm_by_name("RS256").sign(body.encode(), rsa_key())
 
     assert reason == await reason_for(store, f"{body}.{part(signature)}")

@@ -1,11 +1,11 @@
-"""Authentication and authorisation. What a coordinator of your own needs is named here.
+"""Authentication and authorization; exports the names that a coordinator needs.
 
-credentials    what a request brings
+credentials    reads the credential of a request
 keyring        API keys: from the store to a principal
 tokens, jwks   JSON Web Tokens, and the keys that verify them
 claims         from a token to a principal
-coordinators   what a principal may do
-gate           all of that, for one server
+coordinators   decide what a principal may do
+authorizer     all of that, for one server
 """
 
 from tasker.api.auth.coordinators import (

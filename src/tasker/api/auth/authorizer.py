@@ -1,4 +1,4 @@
-"""Who comes in, and what they may do there: everything of this package, for one server."""
+"""Authenticates and authorizes the requests of one server."""
 
 import inspect
 import logging
@@ -37,25 +37,25 @@ from tasker.teams.permissions import (
 log = logging.getLogger("tasker.auth")
 
 _MAKES = frozenset({TASKS_CREATE, TEMPLATES_REGISTER, NAMESPACES_UPDATE})
-"""What makes something new where the caller says, so that refusing it tells of nothing."""
+"""Permissions to create what the caller names: refusing them reveals nothing."""
 
 _READING = ("read", "list")
 
 
 class Rules(NamedTuple):
-    """What the settings come to."""
+    """The settings, with keys and classes loaded."""
 
     settings: AuthSettings
     roles: Mapping[str, frozenset[Permission]]
-    tokens: Tokens | None  #: None: tokens are no credentials
+    tokens: Tokens | None  #: None: tokens are not accepted
     coordinator: Coordinator
 
     @classmethod
     def of(cls, settings: AuthSettings) -> "Rules":
-        """Make what the settings ask for.
+        """Load the keys and classes that the settings name.
 
         Raises:
-            InvalidSettings: It cannot be made.
+            InvalidSettings: One cannot be loaded.
         """
         tokens = None
         if settings.enabled and settings.tokens:
@@ -68,11 +68,11 @@ class Rules(NamedTuple):
 
 
 class Authorizer:
-    """Tells who comes in, and what they may do.
+    """Authenticates callers and decides what they may do.
 
     Args:
-        store: Keeps the API keys.
-        rules: Of the settings.
+        store: Has the API keys.
+        rules: The loaded settings.
     """
 
     def __init__(self, store: Store, rules: Rules) -> None:
@@ -84,20 +84,20 @@ class Authorizer:
         self._plain = type(rules.coordinator) is PermissionCoordinator
         self._keys = KeyRing(store, rules.roles, seconds=rules.settings.cache.total_seconds())
 
-    # ---------------------------------------------------------------- coming in
+    # ------------------------------------------------------------ authentication
 
     async def authenticate(
         self, scope: Mapping[str, Any], permissions: Sequence[Permission]
     ) -> Principal:
-        """Tell who makes a request.
+        """Return the caller of a request.
 
         Args:
             scope: The request's.
-            permissions: Those that its route may ask for.
+            permissions: Those that its route may require.
 
         Raises:
-            Problem: `unauthenticated`, or `forbidden` where none of the permissions is
-                held anywhere; `auth_unavailable`.
+            Problem: `unauthenticated`; `forbidden` if the caller has none of the permissions in
+                any namespace; `auth_unavailable`.
         """
         if not self._settings.enabled:
             return ANONYMOUS
@@ -119,10 +119,10 @@ class Authorizer:
         credential = credential_of(scope)
         if credential.is_key:
             if not self._settings.api_keys:
-                raise NotAuthenticated("invalid", "API keys are no credentials here")
+                raise NotAuthenticated("invalid", "API keys are not accepted")
             return await self._keys.principal(credential.text)
         if self._tokens is None:
-            raise NotAuthenticated("invalid", "tokens are no credentials here")
+            raise NotAuthenticated("invalid", "tokens are not accepted")
         claims = await self._tokens.claims(credential.text)
         return principal_of_claims(claims, self._settings, self._roles)
 
@@ -137,7 +137,7 @@ class Authorizer:
         }
         log.log(level, "not_authenticated", extra=facts)
 
-    # ------------------------------------------------------------ what they may
+    # ------------------------------------------------------------- authorization
 
     async def authorize(
         self,
@@ -147,16 +147,17 @@ class Authorizer:
         touched: Resource,
         missing: str,
     ) -> None:
-        """Let a principal use a permission, or refuse it.
+        """Return if a principal may use a permission on a resource.
 
-        What it may not see is not there, so that a refusal tells nobody that it is.
+        A resource that the principal may not see is not found, so that refusals do not reveal
+        which exist.
 
         Args:
             scope: The request's.
-            principal: Who it is.
-            permission: What it wants to use.
-            touched: On what.
-            missing: What is said of a thing that is not there.
+            principal: The caller.
+            permission: The permission.
+            touched: The resource.
+            missing: Message of the `not_found`.
 
         Raises:
             Problem: `forbidden`, or `not_found`.
@@ -185,7 +186,7 @@ class Authorizer:
         return False
 
     async def allows(self, principal: Principal, permission: Permission, touched: Resource) -> bool:
-        """Tell whether a principal may use a permission."""
+        """Return whether a principal may use a permission on a resource."""
         if principal is ANONYMOUS or (principal is METRICS_ONLY and permission == METRICS_READ):
             return True
         resource, action = permission
@@ -193,7 +194,7 @@ class Authorizer:
             answer: Any = self._coordinator.authorized(principal, resource, action, touched)
             if inspect.isawaitable(answer):
                 answer = await answer
-        except Exception:  # whatever the rules of others raise, the answer is no
+        except Exception:  # a coordinator that raises denies
             log.exception("coordinator_failed", extra={"permission": str(permission)})
             return False
         if not isinstance(answer, bool):
@@ -203,23 +204,26 @@ class Authorizer:
         return answer
 
     async def visible(self, principal: Principal, permission: Permission) -> frozenset[str] | None:
-        """Tell the namespaces in which a principal may use a permission; None: in all."""
+        """Return the namespaces in which a principal may use a permission; None: all."""
         if principal is ANONYMOUS:
             return None
         if self._plain:
             return principal.namespaces if principal.holds(permission) else frozenset()
         names = [info.name for info in await self._store.namespaces()]
-        asked = [(name, Resource(namespace=name)) for name in names]
         return frozenset(
-            [name for name, touched in asked if await self.allows(principal, permission, touched)]
+            [
+                name
+                for name in names
+                if await self.allows(principal, permission, Resource(namespace=name))
+            ]
         )
 
 
 def roles_of(settings: AuthSettings) -> Mapping[str, frozenset[Permission]]:
-    """Tell what roles bundle: the built-in ones, and those of the settings.
+    """Return the permissions of roles: the built-in ones and those of the settings.
 
     Raises:
-        InvalidSettings: A role is built in, or has a permission that there is not.
+        InvalidSettings: A role is built in, or has an unknown permission.
     """
     roles = dict(ROLES)
     for name, permissions in settings.roles.items():

@@ -1,4 +1,4 @@
-"""From a token's claims to who makes a request. Pure."""
+"""Reads a principal from the claims of a token. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,41 +18,42 @@ def principal_of_claims(
     settings: AuthSettings,
     roles: Mapping[str, frozenset[Permission]],
 ) -> Principal:
-    """Tell who a token stands for.
+    """Return the principal of a token.
 
     Args:
-        claims: Of a token that was verified.
-        settings: Where the facts are.
-        roles: What roles bundle.
+        claims: Of a verified token.
+        settings: Name the claims to read.
+        roles: The permissions of each role.
 
     Raises:
-        NotAuthenticated: A claim is not of the kind that it must be.
+        NotAuthenticated: A claim has the wrong type.
     """
     named = settings.claims
-    told = [_words(claims, name) for name in named.permissions]
-    has = _words(claims, named.roles)
-    if has is None and not any(words is not None for words in told):
-        has = frozenset(settings.default_roles) if settings.default_roles else None
-    nothing_said = has is None and all(words is None for words in told)
-    has = has or frozenset()
-    spaces = _namespaces(claims, settings, admin=ADMIN in has)
-    team = found(claims, named.team)
+    scopes = [_words(claims, name) for name in named.permissions]
+    has_scopes = any(words is not None for words in scopes)
+    claimed = _words(claims, named.roles)
+    if claimed is None and not has_scopes and settings.default_roles:
+        claimed = frozenset(settings.default_roles)
+    unspecified = claimed is None and not has_scopes
+    held = claimed or frozenset()
+    spaces = _namespaces(claims, settings, admin=ADMIN in held)
+    team = claim(claims, named.team)
     if team is not None and not (isinstance(team, str) and _is_name(team)):
-        raise NotAuthenticated("invalid", f"the claim {named.team} is no name of a team")
+        raise NotAuthenticated("invalid", f"the claim {named.team} is not a team name")
     return Principal(
         name=_name(claims, settings),
-        permissions=None if nothing_said else _permissions(told, has, roles),
+        permissions=None if unspecified else _permissions(scopes, held, roles),
         namespaces=spaces,
-        roles=has,
+        roles=held,
         team=team,
-        admin=ADMIN in has and spaces is None,
+        admin=ADMIN in held and spaces is None,
         credential="token",
         claims=claims,
     )
 
 
-def found(claims: Mapping[str, Any], name: str) -> Any:
-    """Tell a claim by its name, or by the path to it; None where there is none."""
+def claim(claims: Mapping[str, Any], name: str) -> Any:
+    """Return a claim by its name or its dotted path, or None if it is absent."""
     if name in claims:
         return claims[name]
     here: Any = claims
@@ -64,45 +65,49 @@ def found(claims: Mapping[str, Any], name: str) -> Any:
 
 
 def _words(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
-    """Read a list, or a text with words separated by spaces; None where nothing is said."""
-    value = found(claims, name)
+    """Read a list, or a string of words separated by spaces; None if the claim is absent."""
+    value = claim(claims, name)
     if value is None:
         return None
     words = value.split() if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise NotAuthenticated("invalid", f"the claim {name} is neither a list of texts nor a text")
+        raise NotAuthenticated(
+            "invalid", f"the claim {name} is neither a list of strings nor a string"
+        )
     if len(words) > _MOST:
         raise NotAuthenticated("invalid", f"the claim {name} has {len(words):,} parts")
     return frozenset(words)
 
 
 def _permissions(
-    told: Iterable[frozenset[str] | None],
-    has: Iterable[str],
+    scopes: Iterable[frozenset[str] | None],
+    held: Iterable[str],
     roles: Mapping[str, frozenset[Permission]],
 ) -> frozenset[Permission]:
-    """Tell the permissions of words and roles; those that are none of ours give nothing."""
-    written = (meant(word) for words in told for word in words or ())
-    bundled = (roles.get(role, frozenset()) for role in has)
-    return frozenset().union(*written, *bundled)
+    """Return the permissions of scopes and roles; unknown ones are ignored."""
+    granted = (meant(word) for words in scopes for word in words or ())
+    bundled = (roles.get(role, frozenset()) for role in held)
+    return frozenset().union(*granted, *bundled)
 
 
 def _namespaces(
     claims: Mapping[str, Any], settings: AuthSettings, *, admin: bool
 ) -> frozenset[str] | None:
-    """Tell where it all holds. Admins whose token tells nothing of that are so everywhere."""
-    said = _words(claims, settings.claims.namespaces)
-    if said is None:
-        said = frozenset({ALL_NAMESPACES} if admin else settings.default_namespaces)
-    return None if ALL_NAMESPACES in said else said
+    """Return the token's namespaces, or None for all. An admin token without the claim applies to
+    all.
+    """
+    spaces = _words(claims, settings.claims.namespaces)
+    if spaces is None:
+        spaces = frozenset({ALL_NAMESPACES} if admin else settings.default_namespaces)
+    return None if ALL_NAMESPACES in spaces else spaces
 
 
 def _name(claims: Mapping[str, Any], settings: AuthSettings) -> str:
-    """Tell the verified address; else the subject."""
-    subject = found(claims, settings.claims.subject)
+    """Return the verified e-mail address, or else the subject."""
+    subject = claim(claims, settings.claims.subject)
     if not isinstance(subject, str) or not _is_name(subject):
-        raise NotAuthenticated("invalid", f"the claim {settings.claims.subject} is no name")
-    email = found(claims, settings.claims.email)
+        raise NotAuthenticated("invalid", f"the claim {settings.claims.subject} is not a name")
+    email = claim(claims, settings.claims.email)
     verified = claims.get("email_verified")
     trusted = verified is True or (verified is None and settings.trust_email)
     if trusted and isinstance(email, str) and "@" in email and _is_name(email):

@@ -1,7 +1,7 @@
-"""Who may do what, once it is known who it is: by permissions, by teams, or by your own rules.
+"""Decides what a caller may do: by permissions, by teams, or by your own rules.
 
 A coordinator is one class with one method. `[auth] coordinator = "package.module:Class"`
-makes it decide about every request.
+lets it decide about every request.
 """
 
 import importlib
@@ -20,38 +20,36 @@ _VIEWING = frozenset({"read", "list", "analytics_read"})
 
 
 class Resource(NamedTuple):
-    """What a request is about, as far as it is known."""
+    """The object of a request, as far as it is known."""
 
     namespace: str | None = None  #: None: no single one, as in a list of workers
     name: str | None = None  #: the template's
-    version: str | None = None  #: the template's; what was asked for, which may be a range
+    version: str | None = None  #: the template's, as requested: possibly a range
 
 
 class Coordinator:
-    """Decides who may do what. This one lets nobody do anything.
+    """Base class of coordinators; denies everything.
 
-    It is made once, without arguments, and asked for every request: `authorized` must not
-    block. It may be a coroutine function where it has to ask elsewhere. Where it raises,
-    or answers anything but True, the answer is no.
+    The server creates one without arguments and calls `authorized` for every request: it must
+    not block, and may be a coroutine function. An exception, or any result but True, denies.
     """
 
     def authorized(
         self, principal: Principal, resource: str, action: str, context: Resource
     ) -> bool | Awaitable[bool]:
-        """Tell whether `principal` may do `action` to `resource`.
+        """Return whether `principal` may do `action` to `resource`.
 
         Args:
-            principal: Who asks.
+            principal: The caller.
             resource: `tasks`, `steps`, `templates`, `namespaces`, `workers`, `system`.
             action: `create`, `read`, `list`, ...: with the resource, a `Permission`.
-            context: What it is about. A list asks once for each namespace, and shows
-                those for which the answer is yes.
+            context: The object. Lists call once per namespace, and show the allowed ones.
         """
         return False
 
 
 class PermissionCoordinator(Coordinator):
-    """Lets principals do what their permissions say, in the namespaces that they have."""
+    """Allows what the principal's permissions allow, in its namespaces."""
 
     def authorized(
         self, principal: Principal, resource: str, action: str, context: Resource
@@ -62,12 +60,11 @@ class PermissionCoordinator(Coordinator):
 
 
 class TeamCoordinator(Coordinator):
-    """Lets teams manage what is in their own namespace, and see that and `shared`.
+    """Lets teams manage their own namespace, and see that and `shared`.
 
-    A team's namespace has its name: `Customer Success` owns `customer_success`. Namespaces
-    that a principal was given count as its own too. Admins may do everything. Where
-    something was said about permissions, those bound it further; where nothing was, the
-    team alone decides.
+    A team's namespace has its name: `Customer Success` owns `customer_success`. Namespaces of
+    the principal count as its own too. Admins may do everything. If the credential has
+    permissions, they restrict it further; without any, the team alone decides.
     """
 
     def authorized(
@@ -78,7 +75,7 @@ class TeamCoordinator(Coordinator):
         if not self._holds(principal, resource, action):
             return False
         if context.namespace is None:
-            return True  # the answer is narrowed to what is visible
+            return True  # the response is narrowed to visible namespaces
         if self._owns(principal, context.namespace):
             return True
         belongs = principal.team is not None or bool(principal.namespaces)
@@ -97,18 +94,18 @@ class TeamCoordinator(Coordinator):
 
 
 def normal(name: str) -> str:
-    """Write the name of a team or namespace in the one way in which both are compared."""
+    """Return the form in which names of teams and namespaces are compared."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def load_coordinator(path: str) -> Coordinator:
-    """Make the coordinator that the settings name.
+    """Create the coordinator that the settings name.
 
     Args:
-        path: As `package.module:Class`; searched for in the current directory too.
+        path: As `package.module:Class`; also searched for in the current directory.
 
     Raises:
-        InvalidSettings: There is none, or it is none.
+        InvalidSettings: The class does not exist or is not a `Coordinator`.
     """
     module, colon, name = path.partition(":")
     if not (module and colon and name):
@@ -116,19 +113,19 @@ def load_coordinator(path: str) -> Coordinator:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
-        found = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # whatever a module of others does when it is imported
-        told = f"{type(error).__name__}: {error}"
-        raise _wrong(path, f"{module} cannot be imported ({told})") from error
-    if found is None:
+        coordinator = getattr(importlib.import_module(module), name, None)
+    except Exception as error:  # a user's module may raise anything on import
+        message = f"{type(error).__name__}: {error}"
+        raise _wrong(path, f"{module} cannot be imported ({message})") from error
+    if coordinator is None:
         raise _wrong(path, f"{module} has no {name}")
-    if not (isinstance(found, type) and issubclass(found, Coordinator)):
-        raise _wrong(path, f"{name} is no subclass of tasker.api.auth.Coordinator")
+    if not (isinstance(coordinator, type) and issubclass(coordinator, Coordinator)):
+        raise _wrong(path, f"{name} is not a subclass of tasker.api.auth.Coordinator")
     try:
-        return found()
+        return coordinator()
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        raise _wrong(path, f"it cannot be made without arguments ({told})") from error
+        message = f"{type(error).__name__}: {error}"
+        raise _wrong(path, f"it cannot be created without arguments ({message})") from error
 
 
 def _wrong(path: str, why: str) -> InvalidSettings:

@@ -1,4 +1,4 @@
-"""What a request brings to prove who makes it."""
+"""Reads the credential of a request."""
 
 import re
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 Reason = Literal["missing", "malformed", "invalid", "expired", "revoked"]
 
-TOLD: Mapping[Reason, str] = {
+MESSAGES: Mapping[Reason, str] = {
     "missing": "Send an API key or a token: `Authorization: Bearer ...`, or `X-API-Key: ...`.",
     "malformed": "A credential is written as `Authorization: Bearer ...` or `X-API-Key: ...`.",
     "invalid": "The credential is not valid here.",
     "expired": "The credential has expired.",
     "revoked": "The credential was revoked.",
 }
-"""What callers are told; never which part of a credential was wrong."""
+"""Messages to callers; they never say which part of a credential was wrong."""
 
 _MOST = 16 << 10  #: characters of a credential
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.ASCII | re.IGNORECASE)
@@ -22,11 +22,11 @@ _KEY = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)
 
 
 class NotAuthenticated(Exception):
-    """A request does not prove who makes it.
+    """The request has no valid credential.
 
     Args:
-        reason: What the caller is told.
-        why: What the log is told beside that. No secret.
+        reason: For the caller.
+        why: Further details for the log, without secrets.
     """
 
     def __init__(self, reason: Reason, why: str = "") -> None:
@@ -36,7 +36,7 @@ class NotAuthenticated(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A text that is to prove who makes a request. It shows itself nowhere."""
+    """The text of a credential; its `repr` hides it."""
 
     text: str = field(repr=False)
     is_key: bool
@@ -44,17 +44,17 @@ class Credential:
 
 
 def credential_of(scope: Mapping[str, Any]) -> Credential:
-    """Tell the credential of a request; `Authorization` counts before `X-API-Key`.
+    """Return the credential of a request; `Authorization` precedes `X-API-Key`.
 
     Raises:
-        NotAuthenticated: There is none, or not a readable one.
+        NotAuthenticated: It is absent or malformed.
     """
     bearer = _only(scope, "authorization")
     if bearer is not None:
-        found = _BEARER.fullmatch(bearer)
-        if found is None:
+        match = _BEARER.fullmatch(bearer)
+        if match is None:
             raise NotAuthenticated("malformed", "Authorization is not Bearer and a token")
-        return Credential(found[1], found[1].startswith("tsk_"))
+        return Credential(match[1], match[1].startswith("tsk_"))
     key = _only(scope, "x-api-key")
     if key is None:
         raise NotAuthenticated("missing")
@@ -64,14 +64,14 @@ def credential_of(scope: Mapping[str, Any]) -> Credential:
 
 
 def _only(scope: Mapping[str, Any], name: str) -> str | None:
-    """Tell the one header of a name."""
+    """Return the only header of a name, or None. Raises NotAuthenticated if there are several."""
     wanted = name.encode()
-    found = [value for key, value in scope["headers"] if key == wanted]
-    if len(found) > 1:
-        raise NotAuthenticated("malformed", f"{name} was sent {len(found)} times")
-    if not found:
+    values = [value for key, value in scope["headers"] if key == wanted]
+    if len(values) > 1:
+        raise NotAuthenticated("malformed", f"{name} was sent {len(values)} times")
+    if not values:
         return None
-    if len(found[0]) > _MOST:
-        raise NotAuthenticated("malformed", f"{name} has {len(found[0]):,} characters")
-    text: str = found[0].decode("latin-1")
+    if len(values[0]) > _MOST:
+        raise NotAuthenticated("malformed", f"{name} has {len(values[0]):,} characters")
+    text: str = values[0].decode("latin-1")
     return text

@@ -1,8 +1,8 @@
-"""The keys that an identity provider publishes (JWKS), which it changes from time to time.
+"""The keys that an identity provider publishes and rotates (JWKS).
 
-They are fetched when a token needs them, again when they are old, and when a token names
-a key that is not among them; one fetch serves all who wait. As long as fetching fails, the
-keys that are there serve on, for a bounded time.
+They are fetched when a token needs them, again when they are old, and when a token names an
+unknown key; concurrent requests share one fetch. While fetching fails, the cached keys stay in
+use for a bounded time.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from tasker.settings import AuthSettings
 
 log = logging.getLogger("tasker.auth")
 
-AGAIN = 10.0  #: seconds between two fetches, whatever tokens ask for
-_LARGEST = 256 << 10  #: bytes of what is fetched
+REFETCH = 10.0  #: least seconds between two fetches
+_LARGEST = 256 << 10  #: bytes of a response
 _MOST = 100  #: keys
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  #: sizes are what they are
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  #: no decompression bombs
 
 KeySet = Mapping[str, list[tuple[str | None, PublicKey]]]
 """By key id: the one algorithm that a key is for, or None, and the key."""
@@ -38,8 +38,8 @@ class PublishedKeys:
     """The keys at one URL.
 
     Args:
-        settings: Where they are, and how long they are good.
-        clock: Tells seconds.
+        settings: URL, lifetimes and timeout.
+        clock: Returns seconds.
     """
 
     def __init__(self, settings: AuthSettings, *, clock: Clock = time.monotonic) -> None:
@@ -62,15 +62,15 @@ class PublishedKeys:
             if age > self._refresh:
                 self._fetch()  # the next tokens will find them
         else:
-            await self._fetched_anew()
+            await self._refetch()
             age = self._age()
             if age is None or age > self._refresh + self._stale:
                 raise KeysUnavailable("the keys that verify tokens cannot be fetched")
-        found = self._find(kid, algorithm)
-        if found is None:
-            await self._fetched_anew()
-            found = self._find(kid, algorithm)
-        return found
+        key = self._find(kid, algorithm)
+        if key is None:
+            await self._refetch()
+            key = self._find(kid, algorithm)
+        return key
 
     def _age(self) -> float | None:
         return None if self._fetched is None else self._clock() - self._fetched
@@ -81,18 +81,18 @@ class PublishedKeys:
                 return key
         return None
 
-    async def _fetched_anew(self) -> None:
-        """Wait until the keys were fetched, unless that was tried just before."""
+    async def _refetch(self) -> None:
+        """Fetch the keys, unless that was tried just before."""
         fetching = self._fetch()
         if fetching is not None:
             await asyncio.shield(fetching)
 
     def _fetch(self) -> "asyncio.Task[None] | None":
-        """Begin to fetch the keys; tell the fetch that is under way, or None: it is too early."""
+        """Start fetching the keys; return the running fetch, or None if it is too early."""
         if self._fetching is not None and not self._fetching.done():
             return self._fetching
         now = self._clock()
-        if self._tried is not None and now - self._tried < AGAIN:
+        if self._tried is not None and now - self._tried < REFETCH:
             return None
         self._tried = now
         self._fetching = asyncio.create_task(self._take_over(), name="fetch token keys")
@@ -111,11 +111,11 @@ class PublishedKeys:
 
 
 async def fetch(url: str, timeout: float) -> bytes:
-    """Fetch a document of bounded size, from just this URL.
+    """Fetch a document of bounded size; redirects are not followed.
 
     Raises:
-        httpx.HTTPError: It cannot be reached.
-        ValueError: It answers otherwise than with such a document.
+        httpx.HTTPError: The URL cannot be reached.
+        ValueError: The response is not such a document.
     """
     async with (
         httpx.AsyncClient(follow_redirects=False, timeout=timeout) as client,
@@ -134,10 +134,10 @@ async def fetch(url: str, timeout: float) -> bytes:
 
 
 def keys_of(body: bytes) -> KeySet:
-    """Read the keys for signatures out of a JWKS document; others are passed over.
+    """Read the signature keys of a JWKS document; others are ignored.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The document is not a JWKS.
     """
     try:
         document = codec.parse(body, what="the key set", limit=_LARGEST)
@@ -148,13 +148,13 @@ def keys_of(body: bytes) -> KeySet:
         raise ValueError(f"it has no list `keys` of at most {_MOST}")
     keys: dict[str, list[tuple[str | None, PublicKey]]] = {}
     for entry in listed:
-        if isinstance(entry, dict) and (found := _key_of(entry)) is not None:
-            keys.setdefault(entry["kid"], []).append(found)
+        if isinstance(entry, dict) and (key := _key_of(entry)) is not None:
+            keys.setdefault(entry["kid"], []).append(key)
     return keys
 
 
 def _key_of(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:
-    """Read one key; None where it verifies no signatures of ours."""
+    """Read one key; None if it cannot verify signatures."""
     kid, kind, only = entry.get("kid"), entry.get("kty"), entry.get("alg")
     usable = (
         isinstance(kid, str)
@@ -171,5 +171,5 @@ def _key_of(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:
     except (jwt.PyJWTError, ValueError, TypeError):
         return None
     if not isinstance(key, RSAPublicKey | EllipticCurvePublicKey):
-        return None  # a private key that is published is everybody's
+        return None  # a published private key proves nothing
     return only, key

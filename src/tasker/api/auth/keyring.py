@@ -16,18 +16,18 @@ from tasker.teams.permissions import ADMIN, Permission, meant
 
 log = logging.getLogger("tasker.auth")
 
-_NOBODYS = digest_of("")  #: compared with where there is no key, so that it takes as long
-_TOUCH = 60.0  #: seconds between two notes of a key's use
+_NO_DIGEST = digest_of("")  #: compared with for unknown keys, so that timing reveals nothing
+_TOUCH = 60.0  #: seconds between two updates of a key's `last_used_at`
 
 
 class KeyRing:
     """The API keys of a store.
 
     Args:
-        store: Where they are.
-        roles: What roles bundle.
-        seconds: How long a key that was looked up is believed.
-        clock: Tells seconds.
+        store: The store.
+        roles: The permissions of each role.
+        seconds: How long a key is cached.
+        clock: Returns seconds.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class KeyRing:
     ) -> None:
         self._store = store
         self._roles = roles
-        self._found: TTLCache[str, ApiKeyDigest | None] = TTLCache(
+        self._digests: TTLCache[str, ApiKeyDigest | None] = TTLCache(
             store.find_api_key, seconds=seconds, clock=clock
         )
         self._touched: TTLCache[str, None] = TTLCache(
@@ -48,29 +48,29 @@ class KeyRing:
         )
 
     async def principal(self, text: str) -> Principal:
-        """Tell who a key stands for.
+        """Return the principal of a key.
 
         Raises:
-            NotAuthenticated: It is no key, or no longer one.
-            StoreUnavailable: That cannot be told.
+            NotAuthenticated: The key is unknown, expired or revoked.
+            StoreUnavailable: The store cannot be reached.
         """
         parts = parse_key(text)
         if parts is None:
-            raise NotAuthenticated("invalid", "it has not the form of a key")
-        found = await self._found.get(parts.prefix)
-        right = verify(parts.secret, _NOBODYS if found is None else found.digest)
-        if found is None or not right:
-            why = "there is no such key" if found is None else "the secret is wrong"
+            raise NotAuthenticated("invalid", "it does not have the form of a key")
+        stored = await self._digests.get(parts.prefix)
+        right = verify(parts.secret, _NO_DIGEST if stored is None else stored.digest)
+        if stored is None or not right:
+            why = "the key does not exist" if stored is None else "the secret is wrong"
             raise NotAuthenticated("invalid", f"key {parts.prefix}: {why}")
-        key = found.key
+        key = stored.key
         if not key.active(datetime.now(UTC)):
             raise NotAuthenticated(
                 "expired" if key.revoked_at is None else "revoked", f"key {key.prefix}"
             )
         await self._touched.get(key.prefix)
-        return self._of(key)
+        return self._principal_of(key)
 
-    def _of(self, key: ApiKey) -> Principal:
+    def _principal_of(self, key: ApiKey) -> Principal:
         permissions = [
             *(meant(scope) for scope in key.scopes),
             *(self._roles.get(role, frozenset()) for role in key.roles),
@@ -88,5 +88,5 @@ class KeyRing:
     async def _touch(self, prefix: str) -> None:
         try:
             await self._store.touch_api_key(prefix)
-        except StoreError as error:  # a note is not worth refusing a request for
+        except StoreError as error:  # not worth refusing a request
             log.warning("api_key_touch_failed", extra={"key": prefix, "code": error.code})

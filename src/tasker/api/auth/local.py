@@ -1,7 +1,7 @@
-"""Keeping a server that asks nobody who they are to this machine's own programs and pages.
+"""Restricts an unauthenticated server to requests from this machine.
 
-Whoever can open a page in a browser here could otherwise use that browser to call it: by
-a name of his own that leads to this machine, or by sending what needs no leave to be sent.
+A page opened in a browser here could otherwise call the server: by a DNS name that resolves to
+this machine, or with requests that need no CORS preflight.
 """
 
 from collections.abc import Collection
@@ -15,11 +15,11 @@ from tasker.api.server import is_loopback
 
 
 class LocalOnly:
-    """Refuses requests that call this machine by another name, or come from others' pages.
+    """Refuses requests with a foreign `Host`, or from pages of foreign origins.
 
     Args:
-        app: Behind it.
-        origins: Whose pages may call all the same.
+        app: The application.
+        origins: Allowed origins.
     """
 
     def __init__(self, app: ASGIApp, *, origins: Collection[str] = ()) -> None:
@@ -27,17 +27,17 @@ class LocalOnly:
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._meant(scope):
+        if scope["type"] != "http" or self._is_allowed(scope):
             await self.app(scope, receive, send)
             return
         problem = Problem(
             "forbidden",
-            "Without authentication only this machine is served, called by its own name, as"
-            " 127.0.0.1 or localhost, and not from the pages of others.",
+            "Without authentication only requests from this machine are served, to 127.0.0.1 or"
+            " localhost, and not from pages of other origins.",
         )
         await problem.reply(scope)(scope, receive, send)
 
-    def _meant(self, scope: Scope) -> bool:
+    def _is_allowed(self, scope: Scope) -> bool:
         origin = header(scope, "origin")
         own_page = origin is None or origin in self._origins or _is_local(origin)
         return own_page and _is_local(f"//{header(scope, 'host') or ''}")

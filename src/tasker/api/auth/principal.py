@@ -1,4 +1,4 @@
-"""Who makes a request, and what is known of that one."""
+"""The caller of a request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,47 +11,46 @@ ANONYMOUS_NAME = "anonymous"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who makes a request, and what is known of that one."""
+    """The caller of a request, and what it may do."""
 
     name: str
-    """What the audit and `created_by` say, and what approvers are known by; also the owner
-    of a rate limit."""
+    """The name in the audit, in `created_by` and among approvers; the key of the rate limit."""
 
     permissions: frozenset[Permission] | None = frozenset()
-    """What it may do; None: nothing was said about that, which gives no right by itself."""
+    """What it may do; None: the credential does not say, which by itself permits nothing."""
 
     namespaces: frozenset[str] | None = frozenset()
-    """Where it may do it; None: everywhere."""
+    """Where; None: in all."""
 
     roles: frozenset[str] = frozenset()
     team: str | None = None
     admin: bool = False
-    """Whether it has the role `admin`, and that everywhere."""
+    """Whether it has the role `admin` in all namespaces."""
 
     known: bool = True
-    """Whether it proved who it is; not so where the server asks nobody."""
+    """Whether it was authenticated."""
 
     credential: str = ""
-    """How it did, for the log: `key 0f3a...`, `token`. No secret."""
+    """How it was authenticated, for the log: `key 0f3a...`, `token`."""
 
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """Everything that its token says."""
+    """The claims of its token."""
 
     def holds(self, permission: Permission) -> bool:
-        """Tell whether it has a permission, wherever that may be."""
+        """Return whether it has a permission in some namespace."""
         return self.permissions is not None and permission in self.permissions
 
     def reaches(self, namespace: str) -> bool:
-        """Tell whether what it may do, it may do in a namespace."""
+        """Return whether its permissions apply to a namespace."""
         return self.namespaces is None or namespace in self.namespaces
 
 
 ANONYMOUS = Principal(
     name=ANONYMOUS_NAME, permissions=PERMISSIONS, namespaces=None, admin=True, known=False
 )
-"""Who makes requests of a server that asks nobody who they are."""
+"""The caller of a server without authentication."""
 
 METRICS_ONLY = Principal(
     name=ANONYMOUS_NAME, permissions=frozenset({METRICS_READ}), namespaces=None
 )
-"""Who reads metrics that are open to everybody."""
+"""The caller of public metrics."""

@@ -1,7 +1,7 @@
-"""JSON Web Tokens as credentials: signed by an identity provider, whose public keys we have.
+"""JSON Web Tokens as credentials, verified with the identity provider's public keys.
 
-What a token says counts only when its signature, issuer, audience and times were checked.
-Signatures with a shared secret, and none at all, cannot be allowed: see `Algorithm`.
+Claims count only after signature, issuer, audience and times were checked. Signatures with a
+shared secret, and tokens without a signature, cannot be allowed: see `Algorithm`.
 """
 
 import time
@@ -26,23 +26,23 @@ _LEAST_BITS, _MOST_BITS = 2048, 16384  #: of an RSA key
 
 
 class KeysUnavailable(Exception):
-    """The keys that verify tokens cannot be had at the moment."""
+    """The keys that verify tokens are temporarily unavailable."""
 
 
 class Keys(Protocol):
-    """Where the keys are that verify tokens."""
+    """Finds the keys that verify tokens."""
 
     async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
-        """Tell the key that a token names; None: there is none that fits.
+        """Return the key that a token names, or None without a suitable one.
 
         Raises:
-            KeysUnavailable: That cannot be told at the moment.
+            KeysUnavailable: The keys cannot be fetched at the moment.
         """
         ...
 
 
 class OneKey:
-    """The one key of the settings, whatever tokens call it."""
+    """The one key of the settings, whichever key a token names."""
 
     def __init__(self, key: PublicKey) -> None:
         self._key = key
@@ -52,11 +52,11 @@ class OneKey:
 
 
 class Tokens:
-    """Reads tokens.
+    """Verifies tokens.
 
     Args:
-        keys: Verify their signatures.
-        settings: Who may have issued them, for whom, and how they may be signed.
+        keys: The keys of their signatures.
+        settings: Issuer, audience and algorithms.
     """
 
     def __init__(self, keys: Keys, settings: AuthSettings) -> None:
@@ -67,23 +67,23 @@ class Tokens:
         self._verified = TTLCache(self._verify, seconds=settings.cache.total_seconds())
 
     async def claims(self, text: str) -> Mapping[str, Any]:
-        """Tell what a token says.
+        """Return the claims of a token.
 
         Raises:
-            NotAuthenticated: It is not valid here, or not now.
-            KeysUnavailable: That cannot be told at the moment.
+            NotAuthenticated: It is invalid or has expired.
+            KeysUnavailable: It cannot be verified at the moment.
         """
         claims = await self._verified.get(text)
         if int(claims["exp"]) <= time.time() - self._leeway.total_seconds():
-            raise NotAuthenticated("expired", "it expired while it was believed")
+            raise NotAuthenticated("expired", "it expired while it was cached")
         return claims
 
     async def _verify(self, text: str) -> Mapping[str, Any]:
-        """Check everything about a token, and tell what it says."""
+        """Verify a token; return its claims."""
         algorithm, kid = self._header(text)
         key = await self._keys.key(kid, algorithm)
         if key is None:
-            raise NotAuthenticated("invalid", f"no key for {algorithm} is called {_shown(kid)}")
+            raise NotAuthenticated("invalid", f"no key for {algorithm} has the id {_shown(kid)}")
         try:
             claims: dict[str, Any] = jwt.decode(
                 text,
@@ -101,11 +101,11 @@ class Tokens:
         return claims
 
     def _header(self, text: str) -> tuple[str, str | None]:
-        """Tell how a token says that it is signed, which nothing proves yet."""
+        """Return the algorithm and key id of a token, which are not verified yet."""
         try:
             header = jwt.get_unverified_header(text)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-            raise NotAuthenticated("invalid", "it has not the form of a token") from None
+            raise NotAuthenticated("invalid", "it does not have the form of a token") from None
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm not in self._algorithms:
             raise NotAuthenticated("invalid", f"the algorithm {_shown(algorithm)} is not allowed")
@@ -113,7 +113,7 @@ class Tokens:
 
 
 def fits(key: PublicKey, algorithm: str) -> bool:
-    """Tell whether a key is of the kind that an algorithm takes."""
+    """Return whether an algorithm can use a key."""
     if isinstance(key, EllipticCurvePublicKey):
         return _CURVES.get(algorithm) == key.curve.name
     return algorithm.startswith(("RS", "PS")) and _LEAST_BITS <= key.key_size <= _MOST_BITS
@@ -123,7 +123,7 @@ def configured_key(settings: AuthSettings) -> OneKey:
     """Read the key of the settings.
 
     Raises:
-        InvalidSettings: It cannot be read, or is none.
+        InvalidSettings: It cannot be read, or is not a suitable key.
     """
     pem, name = settings.jwt_public_key or "", "auth.jwt_public_key"
     if settings.jwt_public_key_file is not None:
@@ -133,18 +133,18 @@ def configured_key(settings: AuthSettings) -> OneKey:
         except OSError as error:
             raise InvalidSettings(f"{name}: cannot read {path}: {error.strerror}") from None
     if "PRIVATE KEY" in pem:
-        raise InvalidSettings(f"{name}: this is a private key, which no server needs")
+        raise InvalidSettings(f"{name}: this is a private key; give the public key")
     try:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm):
         raise InvalidSettings(
-            f"{name} is no public key as PEM (-----BEGIN PUBLIC KEY-----)"
+            f"{name} is not a public key in PEM format (-----BEGIN PUBLIC KEY-----)"
         ) from None
     if not isinstance(key, RSAPublicKey | EllipticCurvePublicKey):
         raise InvalidSettings(f"{name} is neither an RSA nor an EC key")
     if not any(fits(key, algorithm) for algorithm in settings.algorithms):
         raise InvalidSettings(
-            f"{name} fits none of auth.algorithms, {', '.join(settings.algorithms)};"
+            f"{name} suits none of auth.algorithms, {', '.join(settings.algorithms)};"
             f" an RSA key needs {_LEAST_BITS} bits or more"
         )
     return OneKey(key)
@@ -155,7 +155,7 @@ def _reason(error: jwt.PyJWTError) -> Reason:
 
 
 def _why(error: jwt.PyJWTError) -> str:
-    """Tell the log what was wrong, without what the token says."""
+    """Return the cause for the log, without the token's content."""
     name = type(error).__name__
     if isinstance(error, jwt.MissingRequiredClaimError):
         return f"{name}: {error.claim}"
@@ -163,5 +163,5 @@ def _why(error: jwt.PyJWTError) -> str:
 
 
 def _shown(text: object) -> str:
-    """Write what a stranger sent so that it cannot be taken for something else."""
+    """Return a caller's text, quoted and cut, for the log."""
     return repr(text)[:80]

@@ -1,4 +1,4 @@
-"""Answers that are believed for a while; those who ask at once share one look."""
+"""A cache whose entries expire; concurrent readers share one load."""
 
 import asyncio
 import time
@@ -9,62 +9,62 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 Clock = Callable[[], float]
-"""Tells seconds, from no particular beginning."""
+"""Returns seconds, as `time.monotonic` does."""
 
 
-class _Look(NamedTuple, Generic[V]):
-    answer: "asyncio.Future[V]"
+class _Entry(NamedTuple, Generic[V]):
+    value: "asyncio.Future[V]"
     until: float
 
 
 class TTLCache(Generic[K, V]):
-    """Answers to one question, by what it was about.
+    """Values by key, each loaded when it is first needed.
 
     Args:
-        ask: Answers the question; what it raises is not remembered.
-        seconds: How long an answer is believed.
-        most: Answers that are kept at most.
-        clock: Tells seconds.
+        load: Returns the value of a key; its exceptions are not cached.
+        seconds: How long a value is kept.
+        most: Most values that are kept.
+        clock: Returns seconds.
     """
 
     def __init__(
         self,
-        ask: Callable[[K], Awaitable[V]],
+        load: Callable[[K], Awaitable[V]],
         *,
         seconds: float,
         most: int = 1024,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._ask = ask
+        self._load = load
         self._seconds = seconds
         self._most = most
         self._clock = clock
-        self._looks: dict[K, _Look[V]] = {}
+        self._entries: dict[K, _Entry[V]] = {}
 
     async def get(self, key: K) -> V:
-        """Tell the answer about `key`."""
-        look = self._looks.get(key)
-        if look is None or self._clock() >= look.until:
-            look = self._begin(key)
+        """Return the value of `key`. Raises what loading it raises."""
+        entry = self._entries.get(key)
+        if entry is None or self._clock() >= entry.until:
+            entry = self._start(key)
         try:
-            return await asyncio.shield(look.answer)
+            return await asyncio.shield(entry.value)
         except Exception:
-            if self._looks.get(key) is look:
-                del self._looks[key]
+            if self._entries.get(key) is entry:
+                del self._entries[key]
             raise
 
-    def _begin(self, key: K) -> _Look[V]:
-        answer = asyncio.ensure_future(self._ask(key))
-        answer.add_done_callback(_heard)
-        look = _Look(answer, self._clock() + self._seconds)
-        self._looks.pop(key, None)
-        while len(self._looks) >= self._most:
-            del self._looks[next(iter(self._looks))]
-        self._looks[key] = look
-        return look
+    def _start(self, key: K) -> _Entry[V]:
+        value = asyncio.ensure_future(self._load(key))
+        value.add_done_callback(_retrieve_exception)
+        entry = _Entry(value, self._clock() + self._seconds)
+        self._entries.pop(key, None)
+        while len(self._entries) >= self._most:
+            del self._entries[next(iter(self._entries))]
+        self._entries[key] = entry
+        return entry
 
 
-def _heard(answer: "asyncio.Future[Any]") -> None:
-    """Take note of an error that nobody waits for any more."""
-    if not answer.cancelled():
-        answer.exception()
+def _retrieve_exception(value: "asyncio.Future[Any]") -> None:
+    """Mark an exception as seen, also if all readers were cancelled."""
+    if not value.cancelled():
+        value.exception()

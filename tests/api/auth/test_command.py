@@ -39,7 +39,7 @@ def test_a_team_is_given_its_namespace_and_nothing_else(tasker: Here) -> None:
     assert [0, 0, 0] == [made.code for made in (team, support, other)]
 
     with project.starting("server", "--templates", "sell.yaml", "--log-format", "json") as server:
-        url = server.until('"server_started"').split('"url": "')[1].split('"')[0]
+        url = server.until('"server_started"').partition('"url":')[2].split('"')[1]
         with httpx.Client(base_url=url.replace("0.0.0.0", "127.0.0.1")) as caller:
 
             def ask(credential: str, method: str, path: str, body: object = None) -> int:

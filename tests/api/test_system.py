@@ -29,7 +29,7 @@ async def test_a_server_that_stops_is_not_ready(memory: Store) -> None:
 
     app = create_app(memory)
     async with ApiClient(memory, transport=httpx.ASGITransport(app), base_url="http://t") as one:
-        app.state.tasker.closing.set()
+        app.state.tasker.readiness.stopping = True
         answer = await one.read("/ready", 503)
 
     assert ("not_ready", ["server"]) == (answer["code"], answer["failed_checks"])

@@ -9,11 +9,12 @@ class Derived(NamedTuple):
     """How a task stands, in the words that operators and other programs know."""
 
     execution_status: str
-    """`blocked_by_failures`, `has_ready_steps`, `processing`, `all_complete`,
+    """`blocked_by_failures`, `no_worker`, `has_ready_steps`, `processing`, `all_complete`,
     `waiting_for_retry`, `waiting_for_dependencies` or `cancelled`."""
 
     recommended_action: str
-    """What follows: of the engine by itself, or of an operator (`handle_failures`)."""
+    """What follows: of the engine by itself, or of an operator (`handle_failures`,
+    `start_worker`)."""
 
     health_status: str
     """`healthy`, `recovering` (a step waits for a retry), `blocked` or `unknown`."""
@@ -24,6 +25,7 @@ class Derived(NamedTuple):
 
 _ACTIONS = {
     "blocked_by_failures": "handle_failures",
+    "no_worker": "start_worker",
     "has_ready_steps": "execute_ready_steps",
     "processing": "wait_for_completion",
     "all_complete": "finalize_task",
@@ -53,6 +55,8 @@ def execution_status(counts: StepCounts, state: TaskStatus) -> str:
         return "cancelled"
     if counts.error:
         return "blocked_by_failures"
+    if counts.no_worker:
+        return "no_worker"
     if counts.enqueued:
         return "has_ready_steps"
     if counts.in_progress:
@@ -75,7 +79,7 @@ def health_status(counts: StepCounts, state: TaskStatus) -> str:
         return "healthy"
     if state is TaskStatus.CANCELLED or not counts.total:
         return "unknown"
-    if counts.error or state is TaskStatus.ERROR:
+    if counts.error or counts.no_worker or state is TaskStatus.ERROR:
         return "blocked"
     return "recovering" if counts.waiting_for_retry else "healthy"
 

@@ -413,6 +413,9 @@ class StepCounts:
     pending: int = 0
     enqueued: int = 0
     waiting_for_retry: int = 0  #: enqueued after a failed attempt, `run_at` in the future
+    no_worker: int = field(default=0, compare=False)
+    """Of the enqueued, those that no live worker can run."""
+
     in_progress: int = 0
     waiting: int = 0
     complete: int = 0
@@ -514,6 +517,9 @@ class Step:
     checkpoint: Json
     pending_parents: int  #: dependencies that are not done yet
     waits_for: TaskId | None = None  #: the task whose end a waiting step awaits
+    no_worker: bool = field(default=False, compare=False)
+    """Whether it is due and no live worker can run it: none has its handler, bound to its
+    namespace and with what the step requires."""
 
     def waiting_for_retry(self, now: datetime) -> bool:
         return (

@@ -3,7 +3,9 @@
 import pytest
 from tests.engine.factories import SOON, step
 
-from tasker import LocalClient, StepStatus, Template, Worker
+from tasker import LocalClient, StepStatus, Template, Worker, WorkerSettings
+from tasker.derive import derive
+from tasker.errors import Misuse
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -43,3 +45,56 @@ async def test_a_template_of_one_namespace_never_calls_a_handler_of_another(stor
     for task in tasks:
         (only,) = await store.list_steps(task.id)
         assert (StepStatus.ENQUEUED, 0) == (only.status, only.attempts)
+
+
+async def test_a_due_step_that_no_live_worker_can_run_is_shown(store: Store) -> None:
+    """
+    Its handler may be bound to another namespace; a worker that has it makes a difference.
+    """
+    client = LocalClient(store)
+    await client.register(GREET)
+    task = await client.create_task("b.greet", {})
+    async with Worker(store, [{"greet": lambda: "hello"}], namespaces=["a"]):
+        (only,) = await store.list_steps(task.id)
+        waiting = await store.get_task(task.id)
+        backlog = await store.backlog()
+    assert (True, 1, 1) == (
+        only.no_worker,
+        waiting.counts.no_worker,
+        backlog.steps_without_worker,
+    )
+    assert ("no_worker", "start_worker", "blocked", 0.0) == derive(waiting)
+
+    async with Worker(store, [{"greet": lambda: "hello"}], namespaces=["b"]) as worker:
+        await worker.client.wait(task.id, timeout=SOON)
+        (only,) = await store.list_steps(task.id)
+    assert (False, 0) == (only.no_worker, (await store.backlog()).steps_without_worker)
+
+
+async def test_labels_that_a_step_requires_decide_which_worker_runs_it(store: Store) -> None:
+    spec = step("only", requires={"gpu": "true"})
+    render = Template(namespace="b", name="render", version="1.0.0", steps=(spec,))
+    handlers = {"only": lambda: "rendered"}
+    gpu = WorkerSettings(labels={"gpu": "true", "zone": "eu"})
+    async with Worker(store, [handlers], templates=[render]) as plain:
+        task = await plain.client.create_task("b.render", {})
+        assert (await store.list_steps(task.id))[0].no_worker
+
+    async with Worker(store, [handlers], templates=[render], settings=gpu) as worker:
+        await worker.client.wait(task.id, timeout=SOON)
+
+
+async def test_handlers_without_namespace_or_template_are_refused(memory: Store) -> None:
+    with pytest.raises(Misuse, match=r"bound to no namespace: .*--namespace payments"):
+        Worker(memory, [{"greet": lambda: "hello"}])
+
+
+async def test_a_handler_left_unbound_is_warned_of(
+    memory: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    handlers = {"greet": lambda: "hello", "idle": lambda: None}
+    async with Worker(memory, [handlers], templates=[GREET]):
+        pass
+    (warning,) = [record for record in caplog.records if record.msg == "handlers_unbound"]
+    assert ["idle"] == vars(warning)["handlers"]
+    assert "--namespace" in vars(warning)["hint"]

@@ -181,6 +181,7 @@ class Utilization:
     due_steps: int  #: enqueued, and waiting for a worker
     scheduled_steps: int  #: enqueued for later: retries and delays
     running_steps: int
+    steps_without_worker: int = 0  #: due, and no live worker can run them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,9 @@ class MetricsEndpoint:
         except TaskerError:
             return
         self._metrics.store(
-            due=backlog.due_steps, scheduled=backlog.scheduled_steps, running=backlog.running_steps
+            due=backlog.due_steps,
+            scheduled=backlog.scheduled_steps,
+            running=backlog.running_steps,
+            no_worker=backlog.steps_without_worker,
         )
         self._metrics.workforce(workers)

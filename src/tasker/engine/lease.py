@@ -78,6 +78,7 @@ class WorkerLease:
         )
         self.ids = (self.id, *self.ids[:1])
         self._until = began + self._settings.lease.total_seconds()
+        self.queues = ()
         await self.find_queues()
         self.holds = True
 
@@ -87,6 +88,8 @@ class WorkerLease:
         queues = await self._store.queues()
         served = [no for queue in queues if self._serves(queue) for no in queue.ids]
         grown = len(served) > len(self.queues)
+        if served != list(self.queues):
+            await self._store.serve_queues(self.id, served)
         self.queues = served
         return grown
 

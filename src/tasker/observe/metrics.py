@@ -97,6 +97,11 @@ class Metrics:
             ("state",),
             registry=on,
         )
+        self.steps_without_worker = Gauge(
+            "tasker_steps_without_worker",
+            "Due steps that no live worker can run.",
+            registry=on,
+        )
         self.workers = Gauge("tasker_workers", "Workers whose lease holds.", registry=on)
         self.slots = Gauge(
             "tasker_worker_slots", "Slots of all workers, by use.", ("use",), registry=on
@@ -138,10 +143,11 @@ class Metrics:
         self.requests.labels(method, route, str(status)).inc()
         self.request_seconds.labels(method, route).observe(seconds)
 
-    def store(self, *, due: int, scheduled: int, running: int) -> None:
+    def store(self, *, due: int, scheduled: int, running: int, no_worker: int) -> None:
         """Take over what a store says of its steps."""
         for state, count in (("due", due), ("scheduled", scheduled), ("running", running)):
             self.steps.labels(state).set(count)
+        self.steps_without_worker.set(no_worker)
 
     def workforce(self, workers: Iterable["WorkerInfo"]) -> None:
         """Take over what a store says of its workers."""

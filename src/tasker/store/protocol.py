@@ -182,6 +182,10 @@ class WorkerStore(Protocol):
         """Announce a worker and open its lease."""
         ...
 
+    async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
+        """Record from which queues a worker claims, so that others see which have none."""
+        ...
+
     async def renew(
         self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
     ) -> list[Claim]:

@@ -63,6 +63,7 @@ class Reader(NamedTuple):
                 pending=row["pending_steps"],
                 enqueued=row["enqueued_steps"],
                 waiting_for_retry=row["steps_waiting_for_retry"],
+                no_worker=row["steps_without_worker"],
                 in_progress=row["steps_in_progress"],
                 waiting=row["waiting_steps"],
                 complete=row["complete_steps"],
@@ -90,6 +91,7 @@ class Reader(NamedTuple):
             checkpoint=_json(row["checkpoint"]),
             pending_parents=row["pending_parents"],
             waits_for=row["waits_for"],
+            no_worker=bool(row["no_worker"]),
         )
 
     def attempt(self, row: Row) -> Attempt:

@@ -351,6 +351,7 @@ def core_step(task: Task, loaded: LoadedTemplate, step: Step, now: datetime) -> 
 def core_head(task: Task, steps: Sequence[Step] = ()) -> CoreTaskHead:
     """Return a task without its context."""
     counts, derived = task.counts, derive(task)
+    unserved = derived.execution_status == "no_worker"  # a word that its clients do not know
     return {
         "task_uuid": task.id,
         "name": task.template.name,
@@ -369,10 +370,10 @@ def core_head(task: Task, steps: Sequence[Step] = ()) -> CoreTaskHead:
         "in_progress_steps": counts.in_progress,
         "completed_steps": counts.done,
         "failed_steps": counts.error,
-        "execution_status": derived.execution_status,
-        "recommended_action": derived.recommended_action,
+        "execution_status": "has_ready_steps" if unserved else derived.execution_status,
+        "recommended_action": "execute_ready_steps" if unserved else derived.recommended_action,
         "completion_percentage": derived.completion_percentage,
-        "health_status": derived.health_status,
+        "health_status": "healthy" if unserved else derived.health_status,
     }
 
 

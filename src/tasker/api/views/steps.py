@@ -25,6 +25,8 @@ class StepSummary(TypedDict):
     `cancelled`, `skipped` or `resolved_manually`."""
     ready: bool
     """Whether a worker may claim it now."""
+    no_worker: bool
+    """Whether it is due and no live worker can run it."""
     dependencies: list[str]
     pending_parents: int
     """Dependencies that are not done yet."""
@@ -66,6 +68,7 @@ def step_summary(loaded: LoadedTemplate, step: Step, now: datetime) -> StepSumma
         "handler": spec.handler,
         "status": "waiting_for_retry" if step.waiting_for_retry(now) else step.status.value,
         "ready": is_ready(step, now),
+        "no_worker": step.no_worker,
         "dependencies": list(spec.dependencies),
         "pending_parents": step.pending_parents,
         "waits_for": step.waits_for,

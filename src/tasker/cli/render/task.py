@@ -261,6 +261,8 @@ def _note(step: Step, now: datetime) -> Text:
         return Text(f"waits for task {step.waits_for}", style=style)
     if step.status is StepStatus.IN_PROGRESS:
         return Text(f"on {clean(step.worker)}" if step.worker else "", style="dim")
+    if step.no_worker:
+        return Text("no live worker can run it", style="yellow")
     if step.run_at is not None and step.run_at > now:
         return Text(f"starts {ago(step.run_at, now)}", style=style)
     return Text("" if step.result is None else short(step.result), style="dim")

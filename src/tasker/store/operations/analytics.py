@@ -101,6 +101,7 @@ class Analytics(Sessions):
             due_steps=backlog["due"],
             scheduled_steps=backlog["scheduled"],
             running_steps=backlog["running"],
+            steps_without_worker=backlog["without_worker"],
         )
 
 

@@ -8,6 +8,7 @@ from tasker.model import (
     Claim,
     Code,
     ExpiredAttempt,
+    QueueId,
     TaskEnd,
     TaskId,
     TaskStatus,
@@ -48,6 +49,9 @@ class Workers(Sessions):
             pid=process.pid,
         )
         return WorkerId(row["id"])
+
+    async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
+        await self._change("serve_queues", worker=worker, queues=list(queues))
 
     async def held(self, worker: WorkerId) -> list[Claim]:
         return [_claim(row) for row in await self._all("held", worker=worker)]

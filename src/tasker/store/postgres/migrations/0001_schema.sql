@@ -93,7 +93,7 @@ create table template_step (
 );
 
 -- host, pid: where the process runs, so that another on the same host can see that it is gone.
--- labels: what its requirement may ask for. build: version of the code it offers. sdk: name and
+-- queues: ids of those that it claims from. labels: what its requirement may ask for. build: version of the code it offers. sdk: name and
 -- version of the library. principal: as whom a remote worker authenticated.
 create table worker (
     id          bigint generated always as identity primary key,
@@ -103,6 +103,7 @@ create table worker (
     idle        boolean not null default false,
     slots       int not null,
     handlers    text[] not null,
+    queues      int[] not null default '{}',
     labels      json not null default '{}',
     build       text not null default '',
     sdk         text not null default '',

@@ -10,6 +10,7 @@ join (
            sum(s.state = {PENDING}) as pending_steps,
            sum(s.state = {ENQUEUED} and (s.attempt = 0 or s.run_at <= :now)) as enqueued_steps,
            sum(s.state = {ENQUEUED} and s.attempt > 0 and s.run_at > :now) as steps_waiting_for_retry,
+           sum({include no_worker step=s}) as steps_without_worker,
            sum(s.state = {IN_PROGRESS}) as steps_in_progress,
            sum(s.state = {WAITING}) as waiting_steps,
            sum(s.state = {COMPLETE}) as complete_steps,

@@ -64,6 +64,7 @@ create table worker (
     idle        integer not null default 0,
     slots       integer not null,
     handlers    text not null,
+    queues      text not null default '[]',
     labels      text not null default '{}',
     build       text not null default '',
     sdk         text not null default '',

@@ -1,0 +1,209 @@
+"""Which handler a name means in which namespace, at which version."""
+
+from typing import Any
+
+import pytest
+from tests.handlers.conftest import Write
+
+from tasker import Workflow
+from tasker.errors import HandlerImportError, InvalidInput, Misuse
+from tasker.handlers import Handlers, handler
+from tasker.model import StepSpec, Template
+
+
+def template(namespace: str, *callables: str, version: str = "") -> Template:
+    """Make a template whose steps name `callables`."""
+    steps = [
+        StepSpec(name=f"s{no}", callable=name, handler_version=version)
+        for no, name in enumerate(callables)
+    ]
+    return Template(namespace=namespace, name="t", version="1.0.0", steps=tuple(steps))
+
+
+def versions_of(*registered: str, namespace: str = "") -> list[Any]:
+    """Make handlers called `x` with these versions, each returning its own."""
+
+    def made(version: str) -> Any:
+        @handler("x", version=version, namespace=namespace)
+        def code() -> str:
+            return f"{namespace}{version}"
+
+        return code
+
+    return [made(version) for version in registered]
+
+
+def result(handlers: Handlers, name: str, namespace: str, version: str = "") -> Any:
+    """Return what the handler of that name returns; None if there is none."""
+    match = handlers.find(name, namespace, version)
+    return match and match.target()
+
+
+# --------------------------------------------------------------------------- namespaces
+
+
+def test_a_handler_is_bound_to_the_namespaces_whose_templates_name_it() -> None:
+    handlers = Handlers.of({"x": lambda: "x", "y": lambda: "y"})
+    bound = handlers.bind([template("a", "x"), template("b", "x")], ["c"])
+    assert ["x", "x", None] == [result(bound, "x", namespace) for namespace in "abc"]
+    assert [None, None, "y"] == [result(bound, "y", namespace) for namespace in "abc"]
+
+
+def test_a_star_binds_the_rest_to_all_namespaces() -> None:
+    bound = Handlers.of({"x": lambda: "x", "y": lambda: "y"}).bind([template("a", "x")], "*")
+    assert ["x", None] == [result(bound, "x", namespace) for namespace in "ab"]
+    assert ["y", "y"] == [result(bound, "y", namespace) for namespace in "ab"]
+
+
+def test_a_handler_that_names_its_namespace_keeps_to_it() -> None:
+    (own,) = versions_of("1.0.0", namespace="a")
+    bound = Handlers.of(own).bind([template("b", "x")], "*")
+    assert ["a1.0.0", None] == [result(bound, "x", namespace) for namespace in "ab"]
+
+
+def test_the_first_segment_of_a_name_binds_nothing() -> None:
+    handlers = Handlers.of({"Blog.Validate": lambda: "valid"})
+    bound = handlers.bind([template("posts", "Blog.Validate")], [])
+    assert "valid" == result(bound, "Blog::Validate", "posts")
+    assert result(bound, "Validate", "Blog") is None
+
+
+def test_within_its_namespace_a_handler_is_found_with_and_without_the_prefix() -> None:
+    bound = Handlers.of({"a.x": lambda: "x"}).bind([], "ab")
+    assert ["x", "x"] == [result(bound, name, "a") for name in ("a.x", "x")]
+    assert result(bound, "x", "b") is None
+
+
+def test_undecorated_functions_are_bound_like_others(write: Write) -> None:
+    handlers = Handlers.of(write("team.py", "def pick(): return 'picked'"))
+    bound = handlers.bind([template("a", "pick")], [])
+    assert ["picked", "picked"] == [result(bound, name, "a") for name in ("pick", "team.pick")]
+    assert [None, None] == [result(bound, name, "b") for name in ("pick", "team.pick")]
+
+
+def test_a_source_may_be_given_for_one_namespace(write: Write) -> None:
+    file = write("pay.py", "def charge(): return 'charged'")
+    handlers = Handlers.of(f"payments={file}", f"refunds={file}")
+    assert "charged" == result(handlers, "charge", "payments")
+    assert "charged" == result(handlers, "pay.charge", "refunds")
+    assert result(handlers, "charge", "other") is None
+
+
+def test_handlers_bound_to_nothing_are_listed() -> None:
+    handlers = Handlers.of({"x": lambda: "x", "y": lambda: "y"})
+    assert ["y"] == [each.name for each in handlers.bind([template("a", "x")], []).unbound()]
+    assert [False, True] == [
+        handlers.bind([], namespaces).bound_nowhere() for namespaces in (["a"], [])
+    ]
+
+
+def test_binding_again_starts_afresh() -> None:
+    bound = Handlers.of({"x": lambda: "x"}).bind([], ["a"])
+    assert result(bound, "x", "b") is None
+    assert "x" == result(bound.bind([], ["b"]), "x", "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace", "version", "message"),
+    [
+        ("x", "b", "", "handler 'x' is not bound to namespace 'b', but to a"),
+        ("x", "a", "^2", "handler 'x' is required at version ^2, and is here at 1.0.0"),
+    ],
+)
+def test_an_error_says_why_a_handler_is_not_found(
+    name: str, namespace: str, version: str, message: str
+) -> None:
+    bound = Handlers.of(*versions_of("1.0.0")).bind([], ["a"])
+    assert bound.find(name, namespace, version) is None
+    assert message == str(bound.missing(name, namespace, version))
+
+
+# ----------------------------------------------------------------------------- versions
+
+
+@pytest.mark.parametrize(
+    ("required", "chosen"),
+    [
+        ("", "10.0.0"),
+        ("2.1.0", "2.1.0"),
+        ("^2", "2.9.0"),
+        ("~2.1", "2.1.0"),
+        (">=3,<4", None),
+        ("2.5.0", None),
+    ],
+)
+def test_the_exact_version_else_the_highest_in_a_range_is_chosen(
+    required: str, chosen: str | None
+) -> None:
+    handlers = Handlers.of(*versions_of("2.9.0", "10.0.0", "2.1.0", ""))
+    assert chosen == result(handlers, "x", "a", required)
+
+
+def test_a_handler_of_the_namespace_goes_before_a_general_one() -> None:
+    handlers = Handlers.of(*versions_of("2.0.0"), *versions_of("1.0.0", namespace="a"))
+    assert "a1.0.0" == result(handlers, "x", "a")
+    assert "2.0.0" == result(handlers, "x", "a", "^2")
+    assert "2.0.0" == result(handlers, "x", "b")
+
+
+def test_one_name_version_and_namespace_has_one_handler() -> None:
+    with pytest.raises(HandlerImportError, match="two handlers are called 'x' at version 1"):
+        Handlers.of(*versions_of("1.0.0"), *versions_of("1.0.0"))
+    assert 2 == len(Handlers.of(*versions_of("1.0.0"), *versions_of("1.0.0", namespace="a")))
+
+
+def test_a_version_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="'new' is not a version"):
+        handler("x", version="new")
+    with pytest.raises(InvalidInput, match="neither a version nor a range"):
+        Workflow("a.w", serves="all")
+
+
+def workflow(version: str, serves: str = "") -> Workflow:
+    made = Workflow("a.w", version=version, serves=serves)
+
+    @made.step
+    def only() -> str:
+        return version
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("required", "runs"),
+    [("2.3.0", "2.3.0"), ("2.1.0", "2.3.0"), ("2.4.0", None), ("1.9.0", None), ("2.0.0", "2.0.0")],
+)
+def test_a_workflow_serves_earlier_versions_in_its_range_but_for_those_that_are_here(
+    required: str, runs: str | None
+) -> None:
+    handlers = Handlers.of(workflow("2.3.0", serves="^2.0"), workflow("2.0.0"))
+    assert runs == result(handlers, "a.w.only", "a", required)
+
+
+def test_steps_of_a_workflow_require_its_version_and_others_what_they_say() -> None:
+    made = workflow("2.3.0")
+    made.add("elsewhere")
+    made.add("newer", version=">= 3")
+    assert ["2.3.0", "", ">=3"] == [step.handler_version for step in made.template.steps]
+
+
+# ------------------------------------------------------------------------------ methods
+
+
+def test_only_call_and_marked_methods_can_be_named() -> None:
+    class Gateway:
+        def call(self) -> str:
+            return self.helper()
+
+        @handler
+        def refund(self) -> str:
+            return "refunded"
+
+        def helper(self) -> str:
+            return "charged"
+
+    gateway = Handlers.of({"gateway": Gateway}).find("gateway")
+    assert gateway is not None
+    assert ["charged", "refunded"] == [gateway.entry(method)() for method in (None, "refund")]
+    with pytest.raises(Misuse, match="'helper', but steps may not call it: mark it"):
+        gateway.entry("helper")

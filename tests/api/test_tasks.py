@@ -352,6 +352,6 @@ async def test_failed_steps_are_retried_and_failed_tasks_resolved(api: ApiClient
         await api.read(f"{place}/wait", params={"timeout": 20})
     resolved = await api.call(f"{place}/resolve", {"reason": "let it be"})
 
-    assert ("in_progress", "has_ready_steps") == (retried["status"], retried["execution_status"])
+    assert ("in_progress", "no_worker") == (retried["status"], retried["execution_status"])
     assert "not_found" == unknown["code"]
     assert ("resolved_manually", "healthy") == (resolved["status"], resolved["health_status"])

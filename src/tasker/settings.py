@@ -279,8 +279,9 @@ class AuthSettings(Section):
     api_keys: bool = True
     """Whether API keys of the store are credentials."""
 
-    cache: Annotated[Seconds, _at_least("0s", "1m")] = timedelta(seconds=5)
-    """How long a verified credential is cached: a revocation takes effect within this time."""
+    cache: Annotated[Seconds, _at_least("0s", "1m")] = timedelta(seconds=4)
+    """How long a verified credential is cached: a revocation takes effect within this time; waits
+    and streams end within a second more."""
 
     jwt_public_key: str | None = None
     """The public key that verifies tokens, as PEM."""

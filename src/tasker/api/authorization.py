@@ -51,16 +51,26 @@ async def authorize(
     return principal
 
 
-async def still_authorized(
-    request: Request, permission: Permission, template: TemplateName
-) -> bool:
-    """Return whether the caller may still use `permission`: credentials expire, rights change."""
-    authorizer = api_of(request).authorizer
+async def reauthorize(
+    request: Request, permission: Permission, template: TemplateName, missing: str
+) -> None:
+    """Check again, during a wait, that the caller may use `permission` on a task.
+
+    Raises:
+        Problem: It may not any more. While that cannot be checked, the wait continues.
+    """
     try:
-        principal = await authorizer.authenticate(request.scope, [permission])
+        request.state.principal = await api_of(request).authorizer.authenticate(
+            request.scope, [permission]
+        )
     except Problem as problem:
-        return problem.status_code >= 500  # it cannot be checked at the moment
-    return await authorizer.allows(principal, permission, Resource(*template))
+        if problem.status_code < 500:
+            raise
+        return
+    namespace, name, version = template
+    await authorize(
+        request, permission, namespace=namespace, name=name, version=version, missing=missing
+    )
 
 
 async def visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:

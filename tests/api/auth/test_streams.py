@@ -14,6 +14,7 @@ from tests.api.auth.scene import (
     calling,
     key,
 )
+from tests.waiting import eventually
 
 from tasker.api import create_app
 from tasker.api.auth import PermissionCoordinator, Principal, Resource
@@ -41,8 +42,7 @@ class Fickle(PermissionCoordinator):
 async def events_until(
     either: Store, end: Callable[[str], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
-    """Follow a task, and do something when its first events have come; tell all events."""
-    monkeypatch.setattr(waiting, "REAUTHORIZE", 0.05)
+    """Follow a task, call `end` after its first events, and return all events."""
     monkeypatch.setattr(waiting, "_SLICE", 0.05)
     settings = ServerSettings(port=0)
     rules = f"{__name__}:Fickle"
@@ -67,7 +67,7 @@ async def events_until(
     return events
 
 
-ENDED = ["task", "step", "step", "the end", "problem", 'data: {"code":"forbidden"}']
+ENDED = ["task", "step", "step", "the end", "problem"]
 
 
 async def test_a_stream_ends_with_its_callers_key(
@@ -82,7 +82,9 @@ async def test_a_stream_ends_with_its_callers_key(
         assert parts is not None
         await either.revoke_api_key(parts.prefix, ACT)
 
-    assert ENDED == await events_until(either, revoke, monkeypatch)
+    events = await events_until(either, revoke, monkeypatch)
+
+    assert [*ENDED, 'data: {"code":"unauthenticated"}'] == events
 
 
 async def test_a_stream_ends_with_the_right_to_see_it(
@@ -95,7 +97,37 @@ async def test_a_stream_ends_with_the_right_to_see_it(
     async def change(_: str) -> None:
         monkeypatch.setattr(sys.modules[__name__].Fickle, "willing", False)
 
-    assert ENDED == await events_until(either, change, monkeypatch)
+    events = await events_until(either, change, monkeypatch)
+
+    assert [*ENDED, 'data: {"code":"not_found"}'] == events
+
+
+async def test_a_wait_ends_with_its_callers_key(
+    either: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Soon after a revocation, long before its own time is up.
+    """
+    monkeypatch.setattr(waiting, "_SLICE", 0.05)
+    text, task = await key(either, "viewer"), await begin(either, "payments")
+    parts = parse_key(text)
+    assert parts is not None
+    auth = AuthSettings(enabled=True, cache=timedelta(0))
+    app = create_app(either, auth=auth)
+    caller = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://t", headers={"X-API-Key": text}
+    )
+    async with asyncio.timeout(15), caller:
+        waits = asyncio.create_task(caller.get(f"/v1/tasks/{task}/wait?timeout=3600"))
+        await eventually(lambda: app.state.tasker.watcher.users(task))
+        await either.revoke_api_key(parts.prefix, ACT)
+        answer = await waits
+
+    assert (401, "revoked") == (answer.status_code, answer.json()["reason"])
+
+
+async def test_the_default_settings_end_waits_within_5_s() -> None:
+    assert AuthSettings().cache.total_seconds() + waiting._SLICE <= 5
 
 
 async def test_a_wait_needs_the_right_to_see_the_task(either: Store) -> None:

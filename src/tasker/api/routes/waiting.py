@@ -12,11 +12,11 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from tasker.api.authorization import still_authorized
+from tasker.api.authorization import reauthorize
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import TaskPath
 from tasker.api.headers import header
-from tasker.api.problems import problem_of
+from tasker.api.problems import Problem, problem_of
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import allowed_task, answer_of, template_of_task
 from tasker.api.routing import Response as Described
@@ -26,13 +26,13 @@ from tasker.api.views.tasks import TaskView, task_summary
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import TaskerError
 from tasker.model import Step, Task
+from tasker.store.operator_rules import unknown_task
 from tasker.teams.permissions import TASKS_READ
 
 routes = Routes("waiting", "/v1/tasks/{task_id}")
 
 HEARTBEAT = 15.0  #: seconds without an event after which a stream sends a comment
-REAUTHORIZE = 5.0  #: seconds after which a wait checks that its caller may still see the task
-_SLICE = 1.0  #: seconds after which a wait checks whether the server shuts down
+_SLICE = 1.0  #: seconds after which a wait checks its caller's rights and the server's shutdown
 _STEPS_AGAIN = 2.0  #: seconds after which steps are read again though counts stayed equal
 
 
@@ -53,7 +53,10 @@ async def wait_for_task(
         float, Query(ge=0, le=3600, description="Seconds to wait; the server may wait less.")
     ] = 30.0,
 ) -> JsonResponse:
-    """Wait until a task ends."""
+    """Wait until a task ends.
+
+    A wait ends with 401, 403 or 404 at most a second after its caller lost access to the task.
+    """
     task = await allowed_task(request, api, task_id, TASKS_READ)
     end = time.monotonic() + min(timeout, api.settings.longest_wait.total_seconds())
     async with api.watcher.on(task.id) as watched:
@@ -62,6 +65,7 @@ async def wait_for_task(
                 break
             changed = await watched.differing(task, min(left, _SLICE))
             task = changed or task
+            await reauthorize(request, TASKS_READ, task.template, str(unknown_task(task.id)))
     return await answer_of(api, task, 200 if task.ended else 202)
 
 
@@ -100,17 +104,12 @@ async def _events(
     yield b"retry: 1000\n\n"
     stream = _Stream(loaded, seen)
     over = time.monotonic() + api.settings.longest_stream.total_seconds()
-    spoke = read = asked = time.monotonic()
+    spoke = read = time.monotonic()
     changed: Task | None = task
     async with api.watcher.on(task.id) as watched:
         while True:
             now = time.monotonic()
             try:
-                if now - asked > REAUTHORIZE:
-                    asked = now
-                    if not await still_authorized(request, TASKS_READ, task.template):
-                        yield _event("problem", {"code": "forbidden"}, None)
-                        return
                 if changed is not None or now - read > _STEPS_AGAIN:
                     task, read = changed or task, now
                     for event in stream.news(task, await api.store.list_steps(task.id)):
@@ -125,7 +124,8 @@ async def _events(
                     spoke = now
                     yield b": alive\n\n"
                 changed = await watched.differing(task, _SLICE)
-            except TaskerError as error:
+                await reauthorize(request, TASKS_READ, task.template, str(unknown_task(task.id)))
+            except (TaskerError, Problem) as error:
                 yield _event("problem", {"code": problem_of(error).code}, None)
                 return
             await asyncio.sleep(0)

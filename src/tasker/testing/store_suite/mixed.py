@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tasker.model import JsonText, StepStatus, TaskStatus, completed, released
+from tasker.model import AttemptOutcome, JsonText, StepStatus, TaskStatus, completed, released
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -159,3 +159,21 @@ class TestMixedEffects(StoreTests):
 
         assert ([], [(task_id, TaskStatus.ERROR)]) == (list(first.ended), list(last.ended))
         assert StepStatus.COMPLETE == (await steps_of(store, task_id))["a"].status
+
+    async def test_an_earlier_attempt_cannot_park_a_step_that_runs_again(
+        self, store: Store
+    ) -> None:
+        """
+        The present attempt keeps the step, and history has no attempt that parked.
+        """
+        task_id = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        late = await hand.claim_one()
+        await hand.retry(late)
+        present = await hand.claim_one()
+        child = await begin(store, graph("child", x=""))
+
+        assert not await store.park(late, child)
+
+        assert [AttemptOutcome.RETRY] == [row.outcome for row in await store.history(task_id)]
+        assert [] == list((await hand.complete(present)).refused)

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 
+import pytest
 from tests.cli.conftest import PATIENCE, TEMPLATE, Here, Project, command, words
 
 ESCAPE = "\x1b"
@@ -224,6 +225,14 @@ def test_on_a_terminal_progress_is_in_place_and_in_colour(project: Project) -> N
     assert f"{ESCAPE}[1A" in output  # the cursor goes up
     assert [] != _colours(output)
     assert "2/3" in output
+
+
+def test_a_task_is_created_by_the_actor(tasker: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = tasker.run("--json", "--as", "ann").document
+    monkeypatch.setenv("TASKER_ACTOR", "bob")
+    default = tasker.run("--json").document
+
+    assert ("ann", "bob") == (named["created_by"], default["created_by"])
 
 
 def test_no_color_is_honoured_on_a_terminal(project: Project) -> None:

@@ -85,7 +85,7 @@ def test_an_unknown_state_is_refused_with_what_is_allowed(tasker: Here) -> None:
     ran = tasker("task", "list", "--status", "complet")
 
     assert 2 == ran.code
-    assert "Invalid value for '--status' / '-s': 'complet' is no state" in words(ran.err)
+    assert "Invalid value for '--status' / '-s': 'complet' is not a status" in words(ran.err)
     assert "did you mean 'complete'?" in words(ran.err)
 
 

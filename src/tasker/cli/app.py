@@ -160,6 +160,11 @@ class Session:
             yield store
 
     @property
+    def actor(self) -> str | None:
+        """Who acts: `--as`, else TASKER_ACTOR; None: this machine's user."""
+        return self._actor or os.environ.get("TASKER_ACTOR")
+
+    @property
     def is_remote(self) -> bool:
         """Whether the address is a server's."""
         return self.store_url.startswith(("http://", "https://"))
@@ -192,7 +197,7 @@ class Session:
     async def local(self, *, create: bool = False) -> AsyncIterator[LocalClient]:
         """Open the store for a client; see `client`."""
         async with self.store(create=create) as store:
-            yield LocalClient(store, actor=self._actor or os.environ.get("TASKER_ACTOR"))
+            yield LocalClient(store, actor=self.actor)
 
 
 def group(description: str) -> typer.Typer:

@@ -40,7 +40,7 @@ from tasker.settings import WorkerSettings
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "run", fast=True)
+@command(app, "run", acts=True, fast=True)
 async def run(
     session: Session,
     template: Annotated[
@@ -102,6 +102,7 @@ async def run(
             idempotency_key=idempotency_key,
             correlation_id=correlation_id,
             tags=tuple(tag or ()),
+            created_by=session.actor,
         )
     if session.as_json and embedded.document is not None:
         session.document(embedded.document)

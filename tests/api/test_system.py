@@ -82,8 +82,9 @@ async def test_metrics_count_what_happens(memory: Store) -> None:
 
     shop = ("namespace=shop", "template=refund")
     assert 1 == values["tasker_tasks_created_total", *shop]
-    assert 1 == values["tasker_tasks_ended_total", "state=complete"]
-    assert 1 == values["tasker_tasks_ended_total", "state=error"]
+    assert 1 == values["tasker_tasks_ended_total", shop[0], "status=complete", shop[1]]
+    assert 1 == values["tasker_tasks_ended_total", shop[0], "status=error", "template=broken"]
+    assert 1 == values["tasker_task_duration_seconds_count", *shop]
     pay = ("namespace=shop", "outcome=complete", "step=pay", "template=refund")
     assert 1 == values["tasker_attempts_total", *pay]
     assert 1 == values["tasker_attempt_duration_seconds_count", pay[0], pay[2], pay[3]]
@@ -92,7 +93,7 @@ async def test_metrics_count_what_happens(memory: Store) -> None:
     assert 2 == values["tasker_http_requests_total", *posted]
     wrong = ("method=GET", "route=/v1/tasks/{task_id}", "status=400")
     assert 1 == values["tasker_http_requests_total", *wrong]
-    assert 0 == values["tasker_queue_steps", "state=due"]
+    assert 0 == values["tasker_queue_steps", "handler=pay", "namespace=shop", "state=due"]
     assert 0 == values["tasker_workers",]
     assert first["id"] not in text
 

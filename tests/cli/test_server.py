@@ -210,7 +210,10 @@ def test_a_worker_reads_the_configuration_too(project: Project, tasker: Here) ->
             metrics = response.read().decode()
 
     assert 0 == ran.code, ran.err
-    assert 'tasker_tasks_ended_total{state="complete"} 1.0' in metrics
+    assert (
+        'tasker_tasks_ended_total{namespace="shop",status="complete",template="sell"} 1.0'
+        in metrics
+    )
 
 
 def test_a_worker_without_handlers_is_refused(tasker: Here) -> None:

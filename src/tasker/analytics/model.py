@@ -8,6 +8,7 @@ hold; so an answer is never wrong, and never costs more than some seconds of one
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from tasker.errors import InvalidInput, StoreUnavailable
 
@@ -182,6 +183,16 @@ class Utilization:
     scheduled_steps: int  #: enqueued for later: retries and delays
     running_steps: int
     steps_without_worker: int = 0  #: due, and no live worker can run them
+
+
+class Backlog(NamedTuple):
+    """The steps of a handler in a namespace; each queue and priority is counted up to 100,000."""
+
+    namespace: str
+    handler: str
+    due: int  #: enqueued, and waiting for a worker
+    scheduled: int  #: enqueued for later: retries and delays
+    running: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from tasker.model import SchemaStatus
 from tasker.store.protocol import Store
 
 _PATIENCE = 2.0  #: seconds that a check may take
-_BELIEVED = 1.0  #: seconds for which an answer is given again, so that asking costs nothing
+_CACHED = 1.0  #: seconds for which results are cached
 
 
 class Readiness:
@@ -37,7 +37,7 @@ class Readiness:
             Problem: `not_ready`; `failed_checks` names those that failed.
         """
         async with self._checking:
-            if not self._results or time.monotonic() - self._checked > _BELIEVED:
+            if not self._results or time.monotonic() - self._checked > _CACHED:
                 self._results = await self._check()
                 self._checked = time.monotonic()
         checks = dict(self._results)

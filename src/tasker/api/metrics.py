@@ -1,4 +1,4 @@
-"""What Prometheus reads: this process's metrics, and now and then what the store says."""
+"""What Prometheus reads: this process's metrics, and the store's, which are cached briefly."""
 
 import asyncio
 import time
@@ -7,14 +7,14 @@ from tasker.errors import TaskerError
 from tasker.observe.metrics import Metrics
 from tasker.store.protocol import Store
 
-_BELIEVED = 5.0  #: seconds for which the store is not asked again
+_CACHED = 5.0  #: seconds for which the figures of the store are cached
 
 
 class MetricsEndpoint:
     """Writes metrics.
 
     Args:
-        store: Asked for its steps and workers.
+        store: For its steps and workers.
         metrics: Of this process.
     """
 
@@ -25,22 +25,19 @@ class MetricsEndpoint:
         self._asked = float("-inf")
 
     async def text(self) -> bytes:
-        """Tell all metrics; those of the store as they were last, where it cannot be asked."""
+        """Return all metrics; those of the store as they were if it cannot be reached."""
         async with self._asking:
-            if time.monotonic() - self._asked > _BELIEVED:
+            if time.monotonic() - self._asked > _CACHED:
                 self._asked = time.monotonic()
                 await self._ask()
         return self._metrics.text()
 
     async def _ask(self) -> None:
         try:
-            backlog, workers = await self._store.backlog(), await self._store.list_workers()
+            backlog, utilization = await self._store.queue_backlog(), await self._store.backlog()
+            workers = await self._store.list_workers()
         except TaskerError:
             return
-        self._metrics.store(
-            due=backlog.due_steps,
-            scheduled=backlog.scheduled_steps,
-            running=backlog.running_steps,
-            no_worker=backlog.steps_without_worker,
-        )
+        self._metrics.steps_without_worker.set(utilization.steps_without_worker)
+        self._metrics.backlog(backlog)
         self._metrics.workforce(workers)

@@ -1,5 +1,5 @@
-"""What is told about a process while it works: metrics for Prometheus, traces.
+"""Observation of a process: metrics for Prometheus, health, traces.
 
-Both hear of attempts from the worker (`Worker(observers=..., around=...)`) and of requests
-from the API; neither is needed for either to work.
+Events of attempts come from the worker (`Worker(observers=..., around=...)`), requests from
+the API; neither depends on this package.
 """

@@ -1,13 +1,20 @@
 """Counters and durations for Prometheus, from events and requests.
 
-Labels are names of namespaces, templates, steps and routes, never ids; and there are at
-most some thousand values of each, whatever is registered: what comes later is `other`.
+Labels are names of namespaces, templates, steps, handlers and routes, never ids; each has at
+most 2,000 values, whatever is registered: any further one is `other`.
 """
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from tasker.events import (
@@ -23,13 +30,19 @@ from tasker.events import (
 from tasker.model import Task, TemplateName
 
 if TYPE_CHECKING:
+    from tasker.analytics.model import Backlog
     from tasker.model import WorkerInfo
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series `_created` beside each counter and histogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 MOST_VALUES = 2_000  #: of one label
 _OTHER = "other"
-_STEP = ("namespace", "template", "step")
+_UNKNOWN = "unknown"
+_TASK = ("namespace", "template")
+_STEP = (*_TASK, "step")
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800)
+_TASK_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 3600, 21_600, 86_400, 604_800)
 _HTTP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -43,13 +56,20 @@ class Metrics:
         self.created = Counter(
             "tasker_tasks_created_total",
             "Tasks that this process created.",
-            ("namespace", "template"),
+            _TASK,
             registry=on,
         )
         self.ended = Counter(
             "tasker_tasks_ended_total",
-            "Tasks that ended by what this process settled.",
-            ("state",),
+            "Tasks whose last step this process settled.",
+            (*_TASK, "status"),
+            registry=on,
+        )
+        self.task_seconds = Histogram(
+            "tasker_task_duration_seconds",
+            "Time from a task's creation to its end, delays and waits included.",
+            _TASK,
+            buckets=_TASK_SECONDS,
             registry=on,
         )
         self.attempts = Counter(
@@ -60,22 +80,22 @@ class Metrics:
         )
         self.attempt_seconds = Histogram(
             "tasker_attempt_duration_seconds",
-            "How long attempts ran.",
+            "Run time of attempts.",
             _STEP,
             buckets=_SECONDS,
             registry=on,
         )
         self.running = Gauge(
-            "tasker_attempts_running", "Attempts that run in this process.", registry=on
+            "tasker_attempts_running", "Attempts that are running in this process.", registry=on
         )
         self.refused = Counter(
             "tasker_settlements_refused_total",
-            "Attempts that ended when they were no longer this worker's.",
+            "Attempts that ended after other workers had taken over their steps.",
             registry=on,
         )
         self.blocked = Counter(
             "tasker_loop_blocked_seconds_total",
-            "How long handlers held up the event loop.",
+            "Time for which handlers blocked the event loop.",
             registry=on,
         )
         self.requests = Counter(
@@ -86,15 +106,15 @@ class Metrics:
         )
         self.request_seconds = Histogram(
             "tasker_http_request_duration_seconds",
-            "How long requests took.",
+            "Time from request to answer.",
             ("method", "route"),
             buckets=_HTTP_SECONDS,
             registry=on,
         )
         self.steps = Gauge(
             "tasker_queue_steps",
-            "Steps in the store, by what they wait for.",
-            ("state",),
+            "Steps in the store that are due, scheduled or running; counted up to 100,000 each.",
+            ("namespace", "handler", "state"),
             registry=on,
         )
         self.steps_without_worker = Gauge(
@@ -125,32 +145,34 @@ class Metrics:
             self.running.dec()
             self.refused.inc()
         elif isinstance(event, TaskEnded):
-            self.ended.labels(event.status.value).inc()
+            task = self._task(event.template)
+            self.ended.labels(*task, event.status.value).inc()
+            if event.took is not None:
+                self.task_seconds.labels(*task).observe(event.took.total_seconds())
         elif isinstance(event, LoopBlocked):
             self.blocked.inc(event.blocked_for.total_seconds())
 
     def tasks_created(self, tasks: Iterable[Task]) -> None:
-        """Count tasks, where they are new."""
+        """Count the tasks that are new."""
         for task in tasks:
             if task.created:
-                namespace, name, _ = task.template
-                self.created.labels(
-                    self._bounded("namespace", namespace), self._bounded("template", name)
-                ).inc()
+                self.created.labels(*self._task(task.template)).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""
         self.requests.labels(method, route, str(status)).inc()
         self.request_seconds.labels(method, route).observe(seconds)
 
-    def store(self, *, due: int, scheduled: int, running: int, no_worker: int) -> None:
-        """Take over what a store says of its steps."""
-        for state, count in (("due", due), ("scheduled", scheduled), ("running", running)):
-            self.steps.labels(state).set(count)
-        self.steps_without_worker.set(no_worker)
+    def backlog(self, backlog: Iterable["Backlog"]) -> None:
+        """Set the figures of the store's steps."""
+        self.steps.clear()  # queues may be gone
+        for namespace, handler, *counts in backlog:
+            labels = self._bounded("namespace", namespace), self._bounded("handler", handler)
+            for state, count in zip(("due", "scheduled", "running"), counts, strict=True):
+                self.steps.labels(*labels, state).inc(count)  # `other` is a sum
 
     def workforce(self, workers: Iterable["WorkerInfo"]) -> None:
-        """Take over what a store says of its workers."""
+        """Set the figures of the store's workers."""
         alive = [worker for worker in workers if worker.alive]
         self.workers.set(len(alive))
         running = sum(worker.running for worker in alive)
@@ -158,14 +180,18 @@ class Metrics:
         self.slots.labels("free").set(max(sum(worker.slots for worker in alive) - running, 0))
 
     def text(self) -> bytes:
-        """Write all metrics as Prometheus reads them."""
+        """Return all metrics in the format of Prometheus."""
         return generate_latest(self.registry)
 
     def _step(self, template: TemplateName, step: str) -> tuple[str, str, str]:
+        return (*self._task(template), self._bounded("step", step))
+
+    def _task(self, template: TemplateName | None) -> tuple[str, str]:
+        if template is None:
+            return _UNKNOWN, _UNKNOWN
         return (
             self._bounded("namespace", template.namespace),
             self._bounded("template", template.name),
-            self._bounded("step", step),
         )
 
     def _bounded(self, label: str, value: str) -> str:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
-from tasker.analytics.model import Bottlenecks, Performance, Utilization, Window
+from tasker.analytics.model import Backlog, Bottlenecks, Performance, Utilization, Window
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import (
     Attempt,
@@ -540,6 +540,10 @@ class AnalyticsStore(Protocol):
 
     async def backlog(self) -> Utilization:
         """Count the steps that are due now, due later, and running."""
+        ...
+
+    async def queue_backlog(self) -> Sequence[Backlog]:
+        """Count the steps of each namespace and handler that are due, due later, and running."""
         ...
 
 

@@ -9,6 +9,7 @@ from tasker.analytics.model import (
     MOST_ATTEMPTS,
     MOST_STEP_KINDS,
     MOST_TASKS,
+    Backlog,
     Bottlenecks,
     Performance,
     Retries,
@@ -53,6 +54,18 @@ class Analytics(Sessions):
 
     async def backlog(self) -> Utilization:
         return await self._analyse(self._utilization)
+
+    async def queue_backlog(self) -> list[Backlog]:
+        async def count(tx: Session) -> list[Backlog]:
+            rows = await tx.all("queue_backlog", most=self._bounds().attempts)
+            return [
+                Backlog(
+                    row["namespace"], row["handler"], row["due"], row["scheduled"], row["running"]
+                )
+                for row in rows
+            ]
+
+        return await self._analyse(count)
 
     @abstractmethod
     async def _analyse(self, transaction: Transaction[T]) -> T:

@@ -388,6 +388,24 @@ class TestBottlenecks(StoreTests):
             utilization.running_steps,
         )
 
+    async def test_the_backlog_is_counted_by_namespace_and_handler(self, store: Store) -> None:
+        """
+        Each kind of worker is then scaled by the steps that it can run.
+        """
+        template = await put(store, one())
+        await create(store, template)
+        hand = await ManualWorker.hire(store)
+        await hand.claim_one()
+        await create(store, template)
+        await create(store, template)
+        await create(store, template, run_at=await store_time(store) + HOUR)
+        await create(store, await put(store, replace(one(), namespace="other")))
+        handler = one().steps[0].handler
+
+        backlog = await store.queue_backlog()
+
+        assert [("other", handler, 1, 0, 0), ("suite", handler, 2, 1, 1)] == list(backlog)
+
     async def test_bottlenecks_may_be_of_one_namespace(self, store: Store) -> None:
         """
         What others do is not seen.

@@ -1,0 +1,159 @@
+"""What is counted, and under which labels."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.waiting import eventually
+
+from tasker import (
+    Context,
+    PermanentError,
+    Retry,
+    RetryableError,
+    Worker,
+    WorkerSettings,
+    Workflow,
+    open_store,
+)
+from tasker.analytics.model import Backlog
+from tasker.observe.metrics import MOST_VALUES, Metrics
+from tasker.store.protocol import Store
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Store]:
+    async with open_store("sqlite::memory:") as store:
+        yield store
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    """Return the values by name and label values, in the order of label names."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for sample in family.samples
+    }
+
+
+def child_workflow() -> Workflow:
+    workflow = Workflow("n.child")
+
+    @workflow.step
+    async def work() -> None:
+        return None
+
+    return workflow
+
+
+def endings() -> Workflow:
+    """Return a workflow whose attempts end in every way but at shutdown."""
+    workflow = Workflow("n.endings")
+
+    @workflow.step
+    async def completes() -> None:
+        return None
+
+    @workflow.step(retry=Retry(max_attempts=2, backoff="none"))
+    async def retries(ctx: Context) -> None:
+        if ctx.attempt == 1:
+            raise RetryableError("once more")
+
+    @workflow.step
+    async def waits(ctx: Context) -> None:
+        await ctx.client.run("n.child")
+
+    @workflow.step(timeout=0.05, retry=Retry(max_attempts=1))
+    async def takes_too_long() -> None:
+        await asyncio.Event().wait()
+
+    @workflow.step
+    async def fails() -> None:
+        raise PermanentError("no")
+
+    return workflow
+
+
+async def test_no_attempt_stays_in_the_gauge_of_running_ones(store: Store) -> None:
+    """
+    Whether it completed, was retried, parked, timed out, failed, or was interrupted at shutdown.
+    """
+    metrics, started = Metrics(), asyncio.Event()
+    endless = Workflow("n.endless")
+
+    @endless.step
+    async def never_ends() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    workflows = [endings(), child_workflow(), endless]
+    settings = WorkerSettings(grace=timedelta(0))
+    async with Worker(store, workflows, settings=settings, observers=[metrics.observe]) as worker:
+        await worker.client.create_task("n.endless")
+        await worker.client.create_task("n.endings")
+        await started.wait()
+        ended = ("tasker_tasks_ended_total", "n", "error", "endings")
+        await eventually(lambda: ended in samples(metrics))
+        assert 1 == samples(metrics)["tasker_attempts_running",]
+
+    values = samples(metrics)
+    assert 0 == values["tasker_attempts_running",]
+    assert {
+        ("n", "complete", "completes", "endings"),
+        ("n", "retry", "retries", "endings"),
+        ("n", "parked", "waits", "endings"),
+        ("n", "error", "takes_too_long", "endings"),
+        ("n", "error", "fails", "endings"),
+    } <= {name[1:] for name in values if name[0] == "tasker_attempts_total"}
+
+
+async def test_tasks_are_counted_and_timed_by_namespace_and_template(store: Store) -> None:
+    metrics = Metrics()
+    async with Worker(store, [child_workflow()], observers=[metrics.observe]) as worker:
+        for _ in range(2):
+            metrics.tasks_created([await worker.client.create_task("n.child")])
+        key = ("tasker_tasks_ended_total", "n", "complete", "child")
+        await eventually(lambda: samples(metrics).get(key) == 2)
+
+    values = samples(metrics)
+    assert 2 == values["tasker_tasks_created_total", "n", "child"]
+    assert 2 == values["tasker_task_duration_seconds_count", "n", "child"]
+    assert 0 < values["tasker_task_duration_seconds_sum", "n", "child"] < 60
+
+
+def test_no_series_holds_the_time_of_its_creation() -> None:
+    metrics = Metrics()
+    metrics.request("GET", "/v1/tasks", 200, 0.1)
+
+    assert [] == [name for name, *_ in samples(metrics) if name.endswith("_created")]
+
+
+def test_the_backlog_is_replaced_each_time() -> None:
+    """
+    A queue that is gone leaves no series behind.
+    """
+    metrics = Metrics()
+    metrics.backlog([Backlog("n", "old", 5, 0, 0)])
+    metrics.backlog([Backlog("n", "new", 1, 2, 3)])
+
+    assert {
+        ("new", "n", "due"): 1,
+        ("new", "n", "scheduled"): 2,
+        ("new", "n", "running"): 3,
+    } == {name[1:]: value for name, value in samples(metrics).items() if "queue" in name[0]}
+
+
+def test_further_values_of_a_label_are_added_up_as_other() -> None:
+    """
+    Templates registered without end make no endless metrics, and no step is missing in the sum.
+    """
+    metrics = Metrics()
+    metrics.backlog([Backlog("n", f"h{no}", 1, 0, 0) for no in range(MOST_VALUES + 10)])
+
+    values = samples(metrics)
+    assert 1 == values["tasker_queue_steps", "h0", "n", "due"]
+    assert 10 == values["tasker_queue_steps", "other", "n", "due"]

@@ -97,3 +97,42 @@ def test_a_parameter_named_nearly_like_a_step_is_reported(tasker: Here) -> None:
     assert (0, 0) == (checked.code, ran.code)
     assert warning in checked.out
     assert warning in ran.err
+
+
+SHIP = """
+from tasker import Workflow
+
+ship = Workflow("up.ship", version="{version}"{serves})
+
+@ship.step
+def pack({parameters}) -> str:
+    return "{version}"
+"""
+
+
+def test_a_deploy_is_checked_against_open_tasks_and_registered_templates(tasker: Here) -> None:
+    def write(file: str, version: str, parameters: str = "", serves: str = "") -> None:
+        text = SHIP.format(version=version, parameters=parameters, serves=serves)
+        tasker.project.write(file, text)
+
+    write("ship1.py", "1.0.0")
+    assert 0 == tasker("template", "register", "--handlers", "ship1.py").code
+    assert 0 == tasker("task", "create", "up.ship@1.0.0").code
+    deploy = ("check", "--store", "sqlite", "-H")
+
+    same = tasker(*deploy, "ship1.py")
+    write("ship2.py", "2.0.0")
+    lacking = tasker(*deploy, "ship2.py")
+    write("ship3.py", "2.0.0", serves=', serves="^1"')
+    serving = tasker(*deploy, "ship3.py")
+    tasker.project.write(
+        "ship5.py",
+        SHIP.format(version="1.0.0", parameters="", serves="") + "\n"
+        "@ship.step\ndef send(pack: str) -> None: ...\n",
+    )
+    differing = tasker(*deploy, "ship5.py")
+
+    assert (0, 1, 0, 1) == (same.code, lacking.code, serving.code, differing.code)
+    assert "1 open task: step 'pack': handler 'up.ship.pack' is required at version" in lacking.out
+    assert "up.ship@1.0.0 has 1 open task and is not among the templates given" in serving.out
+    assert "it differs from the registered template: give it a new version" in differing.out

@@ -4,16 +4,18 @@ from collections import Counter
 
 import pytest
 from tests.engine.factories import SOON
+from tests.engine.factories import step as step_of
 
-from tasker import StepStatus, Worker, Workflow
+from tasker import LocalClient, StepStatus, Template, Worker, Workflow, handler
+from tasker.errors import HandlerNotFound
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
 
 
-def ship(version: str) -> Workflow:
+def ship(version: str, serves: str = "") -> Workflow:
     """Make `up.ship`, whose step `a` returns its version."""
-    workflow = Workflow("up.ship", version=version)
+    workflow = Workflow("up.ship", version=version, serves=serves)
 
     @workflow.step
     def a() -> str:
@@ -60,3 +62,59 @@ async def test_one_worker_holds_several_versions(store: Store) -> None:
             task = await worker.client.run(f"up.ship@{version}", {}, timeout=SOON)
             (step,) = await store.list_steps(task.id)
             assert version == step.result
+
+
+async def test_a_worker_warns_of_open_tasks_that_need_another_version_of_its_code(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Worker(store, [ship("1.0.0")]) as first:
+        first.stop()
+        for _ in range(3):
+            await LocalClient(store).create_task("up.ship@1.0.0", {})
+    async with Worker(store, [ship("2.0.0")]):
+        pass
+    (warning,) = [
+        record for record in caplog.records if record.msg == "open_tasks_need_other_version"
+    ]
+    facts = vars(warning)
+    assert ("up.ship@1.0.0", 3, ["a"]) == (facts["template"], facts["tasks"], facts["steps"])
+    assert 'Workflow("up.ship", ..., serves=">=1.0.0")' in facts["hint"]
+
+
+async def test_code_that_serves_earlier_versions_runs_their_tasks(store: Store) -> None:
+    """
+    As the warning advises; later versions wait for their own.
+    """
+    async with Worker(store, [ship("1.0.0"), ship("3.0.0")]):
+        pass
+    async with Worker(store, [ship("2.0.0", serves=">=1.0.0")]) as worker:
+        later = await worker.client.create_task("up.ship@3.0.0", {})
+        task = await worker.client.run("up.ship@1.0.0", {}, timeout=SOON)
+        (step,) = await store.list_steps(task.id)
+        assert "2.0.0" == step.result
+        (step,) = await store.list_steps(later.id)
+        assert (StepStatus.ENQUEUED, True) == (step.status, step.no_worker)
+
+
+async def test_a_step_of_yaml_runs_on_the_version_that_it_requires(store: Store) -> None:
+    spec = step_of("only", callable="charge", handler_version="^2")
+    bill = Template(namespace="up", name="bill", version="1.0.0", steps=(spec,))
+
+    @handler("charge", version="1.4.0")
+    def old() -> str:
+        return "1.4.0"
+
+    @handler("charge", version="2.1.0")
+    def new() -> str:
+        return "2.1.0"
+
+    with pytest.raises(HandlerNotFound, match=r"required at version \^2, and is here at 1\.4\.0"):
+        async with Worker(store, [old], templates=[bill]):
+            pass
+    async with (
+        Worker(store, [old], namespaces=["up"]),
+        Worker(store, [new], templates=[bill]) as worker,
+    ):
+        task = await worker.client.run("up.bill", {}, timeout=SOON)
+        (only,) = await store.list_steps(task.id)
+        assert "2.1.0" == only.result

@@ -33,6 +33,7 @@ from tasker.store.protocol import Store
 log = logging.getLogger("tasker.worker")
 
 _CLEANUP = 1.0  #: seconds that handlers get to clean up when they are stopped at shutdown
+_MOST_COUNTED = 100_000  #: open tasks that a starting worker counts
 _BOUND_NOWHERE = (
     "the handlers are bound to no namespace: give the templates that name them (--templates),"
     " or say whose templates may call them (--namespace payments, repeatable, '*' for all; in"
@@ -207,6 +208,7 @@ class Worker:
         await self._register()
         await self._lease.announce()
         self._warn_of_unbound()
+        await self._warn_of_other_versions()
         executor = Executor(
             self.settings,
             HandlerServices(self.store, self.client),
@@ -330,6 +332,31 @@ class Worker:
             hint = "no template given here names them; --namespace says whose templates may"
             facts = {"worker": self.name, "handlers": unbound, "hint": hint}
             log.warning("handlers_unbound", extra=facts)
+
+    async def _warn_of_other_versions(self) -> None:
+        """Warn of open tasks that need other versions of code than this worker has."""
+        for template_id, tasks in (await self.store.open_tasks(_MOST_COUNTED)).items():
+            template = (await self._cache.template(template_id)).template
+            lacking = [
+                spec.name for spec in template.steps if self._has_other_version(template, spec)
+            ]
+            if lacking:
+                facts = {
+                    "worker": self.name,
+                    "template": template.full_name,
+                    "tasks": tasks,
+                    "steps": lacking,
+                    "hint": f'Workflow("{template.namespace}.{template.name}", ...,'
+                    f' serves=">={template.version}") runs them with newer code; or start a'
+                    " worker with the code that they require",
+                }
+                log.warning("open_tasks_need_other_version", extra=facts)
+
+    def _has_other_version(self, template: Template, spec: StepSpec) -> bool:
+        """Whether a step's handler is here, but not in the version that the step requires."""
+        find, namespace = self.handlers.find, template.namespace
+        required = find(spec.handler, namespace, spec.handler_version)
+        return required is None and find(spec.handler, namespace) is not None
 
     async def create(self, new: NewTask, roots: int) -> Created:
         """Create a task, and claim those of its `roots` for which there are slots."""

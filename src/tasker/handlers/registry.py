@@ -113,7 +113,9 @@ class Handlers:
         named: dict[Handler, set[str]] = {}
         for template in templates:
             for spec in template.steps:
-                handler = general.find(spec.handler, template.namespace, spec.handler_version)
+                name, namespace = spec.handler, template.namespace
+                handler = general.find(name, namespace, spec.handler_version)
+                handler = handler or general.find(name, namespace)
                 for version in general._versions(handler):
                     named.setdefault(version, set()).add(template.namespace)
         rest = frozenset(namespaces)

@@ -186,6 +186,10 @@ class WorkerStore(Protocol):
         """Record from which queues a worker claims, so that others see which have none."""
         ...
 
+    async def open_tasks(self, most: int) -> dict[TemplateId, int]:
+        """Count the open tasks of each template, all together up to `most`."""
+        ...
+
     async def renew(
         self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
     ) -> list[Claim]:

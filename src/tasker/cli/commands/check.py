@@ -1,6 +1,8 @@
 """`tasker check`: finds mistakes before anything runs."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,18 +10,33 @@ import typer
 
 from tasker.cli.app import Session, command
 from tasker.cli.exits import Exit, print_problems
-from tasker.cli.options import TemplatePaths
+from tasker.cli.loading import Loaded
+from tasker.cli.options import Namespaces, TemplatePaths
 from tasker.cli.render.style import counted
-from tasker.errors import HandlerImportError, InvalidTemplate, Problem, TooLarge
+from tasker.client import Client
+from tasker.errors import (
+    HandlerImportError,
+    InvalidTemplate,
+    NotApproved,
+    NotFound,
+    Problem,
+    TooLarge,
+)
 from tasker.handlers import Handlers, assumed_inputs, unused
 from tasker.handlers import check as problems_of
-from tasker.template import load_templates
+from tasker.handlers.registry import EVERY_NAMESPACE
+from tasker.model import TaskFilter, TaskId, TaskStatus, Template, TemplateName
+from tasker.template import digest, load_templates
 
 app = typer.Typer(add_completion=False)
 
 
+_MOST_TASKS = 10_000  #: open tasks of each status that are counted
+_PAGE = 100
+
+
 @command(app, "check", store=None)
-def check(
+async def check(
     session: Session,
     templates: TemplatePaths = None,
     handlers: Annotated[
@@ -31,6 +48,16 @@ def check(
             help="Where handlers and workflows are. Without, templates alone are checked.",
         ),
     ] = None,
+    namespaces: Namespaces = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            "--server",
+            metavar="URL",
+            help="Check against the templates and open tasks there, before a deploy.",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", metavar="", help="Warnings count as problems.")
     ] = False,
@@ -39,11 +66,22 @@ def check(
 
     Templates are well-formed; every step has a handler; every parameter of a handler has
     a source, and results come from steps before; type hints agree with schemas. Handlers
-    that no step uses are warnings. Exit code: 0 all well, 1 problems found.
+    that no step uses are warnings.
+
+    With --store or --server, as a check before a deploy: every step of the open tasks has a
+    handler here in the version that it requires, whose parameters fit the template version
+    of the task; templates do not differ from the registered ones of their version. It looks
+    at tasks in the namespaces of the templates and of --namespace, else in all.
+
+    Exit code: 0 all well, 1 problems found.
     """
     if not templates and not handlers:
         raise typer.BadParameter("name --templates, --handlers, or both", param_hint="--templates")
     findings = _Findings.of(handlers or (), templates or ())
+    if store is not None:
+        session.store_url = store
+        async with session.client() as client:
+            await findings.add_deployed(client, namespaces or ())
     if session.as_json:
         session.document(findings.document())
     else:
@@ -58,6 +96,7 @@ class _Findings:
     def __init__(self) -> None:
         self.templates: list[str] = []
         self.handlers = 0
+        self.loaded = Loaded(Handlers.of(), [])  #: what could be read
         self.problems: list[tuple[str, Problem]] = []  #: (template or "", problem)
         self.warnings: list[Problem] = []
 
@@ -81,6 +120,7 @@ class _Findings:
             findings.problems += [("", problem) for problem in error.problems]
         findings.templates = [template.full_name for template in templates]
         if handlers is not None:
+            findings.loaded = Loaded(handlers, templates)
             findings.handlers = len(handlers)
             for template in templates:
                 findings.problems += [
@@ -91,6 +131,42 @@ class _Findings:
             findings.warnings += unused(templates, handlers) if templates else []
         return findings
 
+    async def add_deployed(self, client: Client, namespaces: Sequence[str]) -> None:
+        """Check against the registered templates and the open tasks of a store or server."""
+        handlers, templates = self.loaded
+        for template in templates:
+            await self._add_difference(client, template)
+        bound = handlers.bind(templates, namespaces or [EVERY_NAMESPACE])
+        scope = {*namespaces, *(template.namespace for template in templates)}
+        open_tasks = await _open_tasks(client)
+        here = {template.key for template in templates}
+        for name, count in sorted(open_tasks.items()):
+            outside = scope and EVERY_NAMESPACE not in scope and name.namespace not in scope
+            if outside or name in here:
+                continue
+            tasks = counted("open task", count)
+            try:
+                template = (await client.template(str(name))).template
+            except (NotFound, NotApproved):
+                self.problems.append((str(name), Problem(f"{tasks}: its template is gone")))
+                continue
+            self.problems += [
+                (str(name), replace(problem, message=f"{tasks}: {problem.message}"))
+                for problem in problems_of(template, bound)
+            ]
+            message = f"{name} has {tasks} and is not among the templates given"
+            self.warnings.append(Problem(message))
+
+    async def _add_difference(self, client: Client, template: Template) -> None:
+        """Add a problem if the registered template of the same version is another."""
+        try:
+            registered = (await client.template(template.full_name)).template
+        except NotFound:
+            return
+        if digest(registered) != digest(template):
+            message = "it differs from the registered template: give it a new version"
+            self.problems.append((template.full_name, Problem(message)))
+
     def document(self) -> dict[str, Any]:
         return {
             "ok": not self.problems,
@@ -99,6 +175,20 @@ class _Findings:
             "problems": [_document(problem, template) for template, problem in self.problems],
             "warnings": [_document(problem, "") for problem in self.warnings],
         }
+
+
+async def _open_tasks(client: Client) -> Counter[TemplateName]:
+    """Count the open tasks of each template version, the newest up to a limit."""
+    count: Counter[TemplateName] = Counter()
+    for status in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
+        after: TaskId | None = None
+        for _ in range(_MOST_TASKS // _PAGE):
+            page = await client.tasks(TaskFilter(status=status), after=after, limit=_PAGE)
+            count.update(task.template for task in page)
+            if len(page) < _PAGE:
+                break
+            after = page[-1].id
+    return count
 
 
 def _document(problem: Problem, template: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from tasker.model import (
     TaskEnd,
     TaskId,
     TaskStatus,
+    TemplateId,
     WorkerId,
     WorkerInfo,
     WorkerProcess,
@@ -52,6 +53,10 @@ class Workers(Sessions):
 
     async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
         await self._change("serve_queues", worker=worker, queues=list(queues))
+
+    async def open_tasks(self, most: int) -> dict[TemplateId, int]:
+        rows = await self._all("open_tasks", most=most)
+        return {TemplateId(row["template_id"]): row["tasks"] for row in rows}
 
     async def held(self, worker: WorkerId) -> list[Claim]:
         return [_claim(row) for row in await self._all("held", worker=worker)]

@@ -169,9 +169,17 @@ async def get_template(
     loaded = await _load(request, api, TEMPLATES_READ, namespace, name, version)
     if usable and loaded.stored.status not in _USABLE:
         loaded = await api.templates.find(name, namespace, version)
-    return JsonResponse(template_view(loaded))
+    return JsonResponse(await _view(loaded.stored))
 
 
+async def _view(stored: StoredTemplate, *, created: bool = False) -> TemplateView:
+    """Return a template version in full; a large one is written off the event loop."""
+    if len(stored.template.steps) <= _LARGE:
+        return template_view(LoadedTemplate(stored), created=created)
+    return await asyncio.to_thread(lambda: template_view(LoadedTemplate(stored), created=created))
+
+
+_LARGE = 200  #: steps
 _USABLE = (TemplateStatus.APPROVED, TemplateStatus.RETIRED)
 
 
@@ -223,7 +231,7 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
     stored, new = await acting(request, api).register(template, replace=replace)
     location = f"/v1/templates/{template.namespace}/{template.name}/{template.version}"
     return JsonResponse(
-        template_view(LoadedTemplate(stored), created=new),
+        await _view(stored, created=new),
         201 if new else 200,
         {"Location": location},
     )

@@ -83,7 +83,7 @@ async def test_a_reference_picks_the_latest_version_that_fits(
 
 
 @pytest.mark.parametrize(
-    ("reference", "message"),
+    ("reference", "told"),
     [
         ("hello.greeting@^3", r"no version of hello\.greeting is \^3; there are 1\.0\.0, .*10\.0"),
         ("greeting", r"no template default\.greeting; did you mean .*hello\.greeting"),
@@ -92,9 +92,9 @@ async def test_a_reference_picks_the_latest_version_that_fits(
     ],
 )
 async def test_what_is_not_found_is_told_with_what_there_is(
-    client: LocalClient, reference: str, message: str
+    client: LocalClient, reference: str, told: str
 ) -> None:
-    with pytest.raises(NotFound, match=message):
+    with pytest.raises(NotFound, match=told):
         await client.create_task(reference)
 
 
@@ -401,7 +401,7 @@ async def test_what_is_no_task_is_not_found_by_any_call(any_store: Store, task_i
         client.resolve(nobody, "greet"),
         client.complete(nobody, "greet", 1),
     ):
-        with pytest.raises(NotFound, match="there is no"):
+        with pytest.raises(NotFound, match=f"task {task_id} not found"):
             await call
 
 

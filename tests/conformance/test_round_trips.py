@@ -128,18 +128,18 @@ async def test_a_chain_of_four_is_five_commits(postgres_schema_url: str) -> None
     PostgreSQL numbers the transactions that write: nobody else wrote in between.
     """
     async with working(postgres_schema_url, FOUR) as worker:
-        found = []
+        trips = []
         for _ in range(5):
             before = await transactions(worker.store)
             await run(worker, FOUR)
-            found.append(await transactions(worker.store) - before - 1)  # asking takes one
+            trips.append(await transactions(worker.store) - before - 1)  # asking takes one
 
-    assert 5 == min(found), found
-    assert max(found) <= 8  # the server's own housekeeping
+    assert 5 == min(trips), trips
+    assert max(trips) <= 8  # the server's own housekeeping
 
 
 async def transactions(store: Any) -> int:
-    """Tell the number of the next transaction that writes."""
+    """Return the number of the next transaction that writes."""
     connection = await store.address.connect()
     try:
         return int(await connection.fetchval("select pg_current_xact_id()::text::bigint"))

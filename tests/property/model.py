@@ -1,7 +1,7 @@
 """What a store should do, in plain Python and in memory: the model that stores are held to.
 
-It knows nothing of SQL, transactions or time but the number of seconds that it is told.
-Where the store has a choice (which due steps it claims), the model is told what the store
+It knows nothing of SQL, transactions or time but the number of seconds it is given.
+Where the store has a choice (which due steps it claims), the model takes over what the store
 chose, and says whether it might.
 """
 
@@ -106,7 +106,7 @@ class Model:
     # ------------------------------------------------------------------- claiming
 
     def due(self, handlers: Collection[str]) -> list[tuple[TaskId, int]]:
-        """Tell the steps that may be claimed by a worker with these handlers."""
+        """Return the steps that may be claimed by a worker with these handlers."""
         return [
             (task.id, no)
             for task in self.tasks.values()
@@ -117,7 +117,7 @@ class Model:
         ]
 
     def next_due(self, handlers: Collection[str]) -> float | None:
-        """Tell after how many seconds the next step is due that is not yet."""
+        """Return after how many seconds the next step is due that is not yet."""
         later = [
             step.due - self.now
             for task in self.tasks.values()
@@ -134,14 +134,14 @@ class Model:
         return step
 
     def holder(self, key: Key) -> WorkerId | None:
-        """Tell who holds an attempt; None: it is over, or there was no such."""
+        """Return who holds an attempt; None: it is over, or there was no such."""
         task_id, no, attempt = key
         step = self.tasks[task_id].steps[no]
         held = step.state is StepStatus.IN_PROGRESS and step.attempt == attempt
         return step.worker if held else None
 
     def superseded(self, key: Key) -> bool:
-        """Tell whether another attempt of the step runs by now."""
+        """Return whether another attempt of the step runs by now."""
         task_id, no, attempt = key
         step = self.tasks[task_id].steps[no]
         return step.state is StepStatus.IN_PROGRESS and step.attempt != attempt
@@ -155,7 +155,7 @@ class Model:
         }
 
     def expired(self) -> set[Key]:
-        """Tell the attempts whose worker's lease is over."""
+        """Return the attempts whose worker's lease is over."""
         workers = {step.worker for task in self.tasks.values() for step in task.steps.values()}
         return {
             key
@@ -197,7 +197,7 @@ class Model:
                 step.uncounted_attempts += kind in (AttemptOutcome.RELEASED, AttemptOutcome.LOST)
 
     def _free(self, task_id: TaskId, no: int) -> list[int]:
-        """Tell the children that wait for nothing more, now that step `no` is done."""
+        """Return the children that wait for nothing more, now that step `no` is done."""
         task = self.tasks[task_id]
         freed = []
         for child in task.steps[no].children:

@@ -145,20 +145,20 @@ class Engine(RuleBasedStateMachine):
         return self.hands[which % len(self.hands)]
 
     def task(self, which: int) -> ModelTask:
-        """Tell a task: mostly one to which something happened."""
+        """Return a task: mostly one to which something happened."""
         tasks = list(self.model.tasks.values())
         eventful = [task for task in tasks if task.eventful]
         chosen = eventful if eventful and which % 4 else tasks
         return chosen[which // 4 % len(chosen)]
 
     def step_in(self, task: ModelTask, which: int, *states: StepStatus) -> int:
-        """Tell a step: mostly one in these states."""
+        """Return a step: mostly one in these states."""
         fitting = [no for no, step in task.steps.items() if step.state in states]
         chosen = fitting if fitting and which % 4 else list(task.steps)
         return chosen[which // 4 % len(chosen)]
 
     def claim_of(self, which: int) -> Claim:
-        """Tell a claim: one that holds, one whose step is another attempt's by now, or any."""
+        """Return a claim: one that holds, one whose step is another attempt's by now, or any."""
         recent = self.claims[-30:]
         held = [claim for claim in recent if self.model.holder(claim[:3])]
         late = [claim for claim in recent if self.model.superseded(claim[:3])]
@@ -354,8 +354,8 @@ class Engine(RuleBasedStateMachine):
 
     async def _expire(self, hand: ManualWorker, limit: int, final: bool, delay: float) -> None:
         """Settle what expired, as a janitor does."""
-        found = await hand.store.expired(1000)
-        mine = [expired.claim for expired in found if expired.claim.task_id in self.model.tasks]
+        listed = await hand.store.expired(1000)
+        mine = [expired.claim for expired in listed if expired.claim.task_id in self.model.tasks]
         assert self.model.expired() == {claim[:3] for claim in mine}
         later = timedelta(seconds=delay if self.clock else 0)
         outcomes = [
@@ -377,8 +377,8 @@ class Engine(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         ended = self.model.sweep()
-        told = {end.task_id for end in self.run(self.stores[-1].sweep())}
-        assert ended == told & self.model.tasks.keys()
+        ends = {end.task_id for end in self.run(self.stores[-1].sweep())}
+        assert ended == ends & self.model.tasks.keys()
         self.touched |= ended
 
     @precondition(lambda self: any(task.deadline for task in self.model.tasks.values()))
@@ -475,9 +475,9 @@ class Engine(RuleBasedStateMachine):
             } == {
                 no: (step.status, step.attempts, step.pending_parents) for no, step in steps.items()
             }
-            found = await self.stores[0].get_task(task_id)
-            assert task.shown == found.status
-            assert self._counts(task) == found.counts
+            stored = await self.stores[0].get_task(task_id)
+            assert task.shown == stored.status
+            assert self._counts(task) == stored.counts
 
     def _counts(self, task: ModelTask) -> StepCounts:
         counts: dict[str, int] = {}
@@ -519,12 +519,12 @@ class Engine(RuleBasedStateMachine):
 
     async def _check_history(self, task: ModelTask) -> None:
         history = await self.stores[0].history(task.id)
-        told = [(row.no, row.attempt, row.outcome) for row in history]
-        assert sorted(task.history) == sorted(told)
+        rows = [(row.no, row.attempt, row.outcome) for row in history]
+        assert sorted(task.history) == sorted(rows)
         for no, step in task.steps.items():
             ends = [
                 outcome
-                for of, _, outcome in told
+                for of, _, outcome in rows
                 if of == no
                 and outcome in (AttemptOutcome.COMPLETE, AttemptOutcome.RESOLVED_MANUALLY)
             ]

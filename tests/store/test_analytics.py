@@ -86,12 +86,12 @@ async def test_of_too_many_tasks_the_newest_are_looked_at(
     monkeypatch.setattr(of_sqlite, "_MEMORY_SHARE", 1)
     ids = await create(store, 100)
 
-    found = await store.performance(Window())
+    performance = await store.performance(Window())
 
     oldest = codec.creation_time(sorted(ids)[50])
-    hours = (found.calculated_at - oldest) / timedelta(hours=1)
-    assert (50, oldest) == (found.total_tasks, found.analysis_period_start)
-    assert round(50 / max(hours, 1 / 3600), 2) == found.tasks_per_hour
+    hours = (performance.calculated_at - oldest) / timedelta(hours=1)
+    assert (50, oldest) == (performance.total_tasks, performance.analysis_period_start)
+    assert round(50 / max(hours, 1 / 3600), 2) == performance.tasks_per_hour
 
 
 async def test_an_analysis_that_takes_too_long_is_stopped(
@@ -124,8 +124,8 @@ async def test_an_analysis_reads_beside_a_writer(tmp_path: Path) -> None:
         writer.execute("begin immediate")
         writer.execute("update task set reason = 'busy'")
 
-        found = await store.performance(Window())
+        performance = await store.performance(Window())
 
         writer.execute("rollback")
         writer.close()
-    assert 3 == found.total_tasks
+    assert 3 == performance.total_tasks

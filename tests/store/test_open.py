@@ -38,7 +38,7 @@ def test_a_sqlite_url_says_where(url: str, path: Path | None, synchronous: str) 
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "part"),
     [
         ("sqlite:a.db?synchronous=off", "synchronous=off"),
         ("sqlite:a.db?mode=ro", "mode in the store URL"),
@@ -56,14 +56,14 @@ def test_a_sqlite_url_says_where(url: str, path: Path | None, synchronous: str) 
         ("postgresql://u:p#secret@h/d", "percent-encoded"),
     ],
 )
-def test_a_wrong_url_is_told(url: str, told: str) -> None:
+def test_a_wrong_url_is_explained(url: str, part: str) -> None:
     """
     What is wrong with it and what is known; never a password.
     """
     with pytest.raises(InvalidSettings) as refusal:
         make_store(url)
 
-    assert told in str(refusal.value)
+    assert part in str(refusal.value)
     assert "secret" not in str(refusal.value)
     assert "sec" not in str(refusal.value).replace("special", "")
 

@@ -37,7 +37,7 @@ def canonical(task_id: TaskId) -> TaskId:
 
 
 def unknown_task(task_id: TaskId) -> NotFound:
-    return NotFound(f"there is no task {task_id}")
+    return NotFound(f"task {task_id} not found")
 
 
 def require_task(

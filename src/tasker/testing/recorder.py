@@ -54,7 +54,7 @@ class Recorder:
     async def get(self, task_id: TaskId) -> Task:
         """Tell a task that was created here. Raises NotFound."""
         if task_id not in self._tasks:
-            raise NotFound(f"there is no task {task_id}")
+            raise NotFound(f"task {task_id} not found")
         return self._tasks[task_id]
 
 

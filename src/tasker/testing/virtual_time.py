@@ -81,7 +81,7 @@ class VirtualTimeStore(SqliteStore):
 
 
 def _not_before(seconds: float) -> datetime:
-    """Tell the first instant of whole microseconds that is not before `seconds` since 1970."""
+    """Return the first instant of whole microseconds that is not before `seconds` since 1970."""
     at = datetime.fromtimestamp(seconds, UTC)
     return at if at.timestamp() >= seconds else at + timedelta(microseconds=1)
 

@@ -186,7 +186,7 @@ async def test_the_parent_of_a_new_task_must_be_visible(either: Store) -> None:
             )
             assert (status, status) == (single.status_code, bulk.status_code)
             if status == 404:
-                assert f"there is no task {parent}" == single.json()["detail"]
+                assert f"task {parent} not found" == single.json()["detail"]
 
     assert 3 == len(await either.list_tasks(TaskFilter(namespace="payments")))
 

@@ -53,7 +53,7 @@ async def together(thread: DatabaseThread, *works: tuple[Work, bool]) -> list[An
 
 async def test_a_read_that_fails_takes_no_write_with_it() -> None:
     """
-    Writes that shared its transaction are done, as their callers are told.
+    Writes that shared its transaction are done, and their callers get their results.
     """
     thread = DatabaseThread(connect, "test")
     thread.start()
@@ -108,7 +108,7 @@ async def test_a_write_alone_that_fails_leaves_nothing() -> None:
 @pytest.mark.parametrize("writes", [True, False])
 async def test_a_transaction_that_sqlite_gives_up_is_nobodys(writes: bool) -> None:
     """
-    On a full disk it may be rolled back by itself: no one is told that he wrote something.
+    On a full disk SQLite may roll it back itself: no write is reported as done.
     """
 
     def give_up(on: sqlite3.Connection) -> None:

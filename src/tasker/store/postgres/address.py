@@ -63,7 +63,7 @@ class Address(NamedTuple):
 
     @property
     def server_settings(self) -> dict[str, str]:
-        """What each session sets. Reads are planned anew; the functions say otherwise."""
+        """What each session sets. Reads are planned for each execution; functions override that."""
         return {
             "search_path": self.schema,
             "plan_cache_mode": "force_custom_plan",

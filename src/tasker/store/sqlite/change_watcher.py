@@ -99,11 +99,11 @@ def _writes_to(path: Path) -> int | None:
     import ctypes
 
     libc = ctypes.CDLL(None)
-    found: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-    if found >= 0 and libc.inotify_add_watch(found, os.fsencode(path), _IN_MODIFY) >= 0:
-        return found
-    if found >= 0:
-        os.close(found)
+    descriptor: int = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    if descriptor >= 0 and libc.inotify_add_watch(descriptor, os.fsencode(path), _IN_MODIFY) >= 0:
+        return descriptor
+    if descriptor >= 0:
+        os.close(descriptor)
     return None
 
 

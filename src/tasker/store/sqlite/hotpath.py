@@ -33,8 +33,8 @@ class HotPath(Driver):
             claims: list[Claim] = []
             for queue, _ in fetch(on, "claim_heads", queues=served, now=now):
                 left = limit - len(claims)
-                found = fetch(on, "claim", worker=worker, queue=queue, limit=left, now=now)
-                claims += (Claim(*row) for row in found)
+                rows = fetch(on, "claim", worker=worker, queue=queue, limit=left, now=now)
+                claims += (Claim(*row) for row in rows)
                 if len(claims) == limit:
                     return Claimed(claims, None)
             return Claimed(claims, fetch(on, "next_due", queues=served, now=now)[0][0])

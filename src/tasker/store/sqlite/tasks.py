@@ -56,7 +56,7 @@ class Tasks(Driver):
             execute(on, "create_steps", now=now, tasks=new)
             claims = []
             if worker is not None and claim_up_to > 0:
-                found = fetch(
+                claimed = fetch(
                     on,
                     "claim_roots",
                     worker=worker,
@@ -65,7 +65,7 @@ class Tasks(Driver):
                     now=now,
                     tasks=new,
                 )
-                claims = [Claim(row[0], row[1], 1, 1) for row in found]
+                claims = [Claim(row[0], row[1], 1, 1) for row in claimed]
             return Created(
                 [(TaskId(taken.get(row[0], row[0])), row[0] not in taken) for row in rows], claims
             )

@@ -32,7 +32,7 @@ GATEWAY = JsonText('{"type":"GatewayError","code":"GATEWAY_DOWN","message":"down
 
 
 async def store_time(store: Store) -> datetime:
-    """Tell the time by the store's clock."""
+    """Return the time by the store's clock."""
     stamp = await store.put_policy(NamespacePolicy(namespace="clock"), ACT)
     assert stamp.updated_at is not None
     return stamp.updated_at
@@ -57,7 +57,7 @@ async def lasting(
 
 
 def rounded(performance: Performance) -> tuple[list[int], list[int]]:
-    """Tell durations of tasks and steps in whole seconds: average, p50, p95, p99."""
+    """Return durations of tasks and steps in whole seconds: average, p50, p95, p99."""
     tasks, steps = (
         [round(value) for value in (each.average, each.p50, each.p95, each.p99)]
         for each in (performance.task_duration, performance.step_duration)
@@ -70,24 +70,24 @@ class TestPerformance(StoreTests):
         """
         Zeros, and full health.
         """
-        found = await store.performance(DAY)
+        figures = await store.performance(DAY)
 
         assert (0, 0, 0, 0, 0) == (
-            found.total_tasks,
-            found.active_tasks,
-            found.completed_tasks,
-            found.failed_tasks,
-            found.cancelled_tasks,
+            figures.total_tasks,
+            figures.active_tasks,
+            figures.completed_tasks,
+            figures.failed_tasks,
+            figures.cancelled_tasks,
         )
         assert (0.0, 0.0, 0.0, 0.0, 1.0) == (
-            found.completion_rate,
-            found.error_rate,
-            found.tasks_per_hour,
-            found.steps_per_hour,
-            found.system_health_score,
+            figures.completion_rate,
+            figures.error_rate,
+            figures.tasks_per_hour,
+            figures.steps_per_hour,
+            figures.system_health_score,
         )
-        assert ([0] * 4, [0] * 4) == rounded(found)
-        assert timedelta(hours=24) == found.calculated_at - found.analysis_period_start
+        assert ([0] * 4, [0] * 4) == rounded(figures)
+        assert timedelta(hours=24) == figures.calculated_at - figures.analysis_period_start
 
     async def test_tasks_are_counted_by_what_became_of_them(self, store: Store) -> None:
         """
@@ -103,22 +103,22 @@ class TestPerformance(StoreTests):
         await store.cancel_task(await create_ago(store, template), ACT)
         await create_ago(store, template)
 
-        found = await store.performance(Window(hours=2))
+        figures = await store.performance(Window(hours=2))
 
         assert (6, 1, 3, 1, 1) == (
-            found.total_tasks,
-            found.active_tasks,
-            found.completed_tasks,
-            found.failed_tasks,
-            found.cancelled_tasks,
+            figures.total_tasks,
+            figures.active_tasks,
+            figures.completed_tasks,
+            figures.failed_tasks,
+            figures.cancelled_tasks,
         )
         assert (50.0, 16.67, 0.75) == (
-            found.completion_rate,
-            found.error_rate,
-            found.system_health_score,
+            figures.completion_rate,
+            figures.error_rate,
+            figures.system_health_score,
         )
-        assert (3.0, 1.5) == (found.tasks_per_hour, found.steps_per_hour)
-        assert (1, 1) == (found.total_namespaces, found.unique_task_types)
+        assert (3.0, 1.5) == (figures.tasks_per_hour, figures.steps_per_hour)
+        assert (1, 1) == (figures.total_namespaces, figures.unique_task_types)
 
     async def test_what_was_resolved_by_hand_is_completed(self, store: Store) -> None:
         """
@@ -129,10 +129,10 @@ class TestPerformance(StoreTests):
         await hand.fail(*await hand.claim())
         await store.resolve_task(task_id, ACT)
 
-        found = await store.performance(DAY)
+        figures = await store.performance(DAY)
 
-        assert (1, 0) == (found.completed_tasks, found.failed_tasks)
-        assert ([0] * 4, [0] * 4) == rounded(found)
+        assert (1, 0) == (figures.completed_tasks, figures.failed_tasks)
+        assert ([0] * 4, [0] * 4) == rounded(figures)
 
     async def test_durations_are_of_what_completed(self, store: Store, subject: Subject) -> None:
         """
@@ -142,9 +142,9 @@ class TestPerformance(StoreTests):
             await lasting(store, subject, one(), seconds)
         await lasting(store, subject, one(), 100, fail=True)
 
-        found = await store.performance(DAY)
+        figures = await store.performance(DAY)
 
-        assert ([9, 2, 30, 30], [9, 2, 30, 30]) == rounded(found)
+        assert ([9, 2, 30, 30], [9, 2, 30, 30]) == rounded(figures)
 
     async def test_a_window_is_of_hours(self, store: Store) -> None:
         """
@@ -183,11 +183,11 @@ class TestPerformance(StoreTests):
             Window(visible=frozenset({"suite"}), namespace="other"),
             Window(visible=frozenset()),
         ]
-        found = [await store.performance(window) for window in windows]
+        figures = [await store.performance(window) for window in windows]
 
         expected = [3, 2, 1, 3, 0, 3, 0, 0]
-        assert expected == [each.total_tasks for each in found]
-        assert expected == [round(each.steps_per_hour * 24) for each in found]
+        assert expected == [each.total_tasks for each in figures]
+        assert expected == [round(each.steps_per_hour * 24) for each in figures]
 
     @pytest.mark.parametrize("hours", [0, -1, 8761, float("nan"), float("inf")])
     async def test_a_window_without_end_is_refused(self, hours: float) -> None:
@@ -205,19 +205,19 @@ class TestBottlenecks(StoreTests):
         """
         Empty lists, and no advice.
         """
-        found = await store.bottlenecks(DAY)
+        figures = await store.bottlenecks(DAY)
 
         assert ((), (), (), (), (), (), ()) == (
-            found.slow_steps,
-            found.failing_steps,
-            found.retried_steps,
-            found.slow_tasks,
-            found.error_patterns,
-            found.waited_for,
-            found.recommendations,
+            figures.slow_steps,
+            figures.failing_steps,
+            figures.retried_steps,
+            figures.slow_tasks,
+            figures.error_patterns,
+            figures.waited_for,
+            figures.recommendations,
         )
-        assert (0, 0, 0.0) == (found.total_tasks, found.total_errors, found.recent_error_rate)
-        assert Retries() == found.retries
+        assert (0, 0, 0.0) == (figures.total_tasks, figures.total_errors, figures.recent_error_rate)
+        assert Retries() == figures.retries
 
     async def test_the_slowest_come_first(self, store: Store, subject: Subject) -> None:
         """
@@ -226,7 +226,7 @@ class TestBottlenecks(StoreTests):
         for name, seconds in (("quick", 1), ("slow", 40), ("quick", 3), ("slow", 20), ("once", 99)):
             await lasting(store, subject, graph(name, **{f"{name}_step": ""}), seconds)
 
-        found = await store.bottlenecks(DAY, min_executions=2)
+        figures = await store.bottlenecks(DAY, min_executions=2)
 
         assert [("slow", "slow_step", 30, 40, 2, 0), ("quick", "quick_step", 2, 3, 2, 0)] == [
             (
@@ -237,7 +237,7 @@ class TestBottlenecks(StoreTests):
                 each.execution_count,
                 each.error_count,
             )
-            for each in found.slow_steps
+            for each in figures.slow_steps
         ]
         assert [
             ("suite", "slow", "1.0.0", 30, 40, 2, 1.0),
@@ -252,16 +252,16 @@ class TestBottlenecks(StoreTests):
                 each.execution_count,
                 each.average_step_count,
             )
-            for each in found.slow_tasks
+            for each in figures.slow_tasks
         ]
-        assert {"0-10s": 2, "10-30s": 1, "30s+": 2} == found.distribution
+        assert {"0-10s": 2, "10-30s": 1, "30s+": 2} == figures.distribution
         assert {
             "active": 0,
             "complete": 5,
             "error": 0,
             "cancelled": 0,
             "resolved_manually": 0,
-        } == found.task_states
+        } == figures.task_states
         assert 1 == len((await store.bottlenecks(DAY, min_executions=1, limit=1)).slow_steps)
 
     async def test_errors_are_told_by_their_kind(self, store: Store) -> None:
@@ -277,13 +277,13 @@ class TestBottlenecks(StoreTests):
         first, second = await hand.claim()
         await hand.settle(failed(first, GATEWAY), failed(second, ERROR))
 
-        found = await store.bottlenecks(DAY)
+        figures = await store.bottlenecks(DAY)
 
         assert [("GatewayError", "GATEWAY_DOWN", 3, 1), ("unknown", None, 1, 1)] == [
             (each.error_type, each.error_code, each.count, each.final_count)
-            for each in found.error_patterns
+            for each in figures.error_patterns
         ]
-        assert (4, 1.0) == (found.total_errors, found.recent_error_rate)
+        assert (4, 1.0) == (figures.total_errors, figures.recent_error_rate)
 
     async def test_what_became_of_retries_is_told(self, store: Store) -> None:
         """
@@ -302,14 +302,16 @@ class TestBottlenecks(StoreTests):
         await hand.fail(bad)
         await hand.complete(await hand.claim_one())
 
-        found = await store.bottlenecks(DAY)
+        figures = await store.bottlenecks(DAY)
 
-        assert Retries(retried_steps=3, succeeded=1, failed=1) == found.retries
-        assert 0.5 == found.retries.success_rate
-        assert [("only", 4)] == [(each.step_name, each.retry_count) for each in found.retried_steps]
+        assert Retries(retried_steps=3, succeeded=1, failed=1) == figures.retries
+        assert 0.5 == figures.retries.success_rate
+        assert [("only", 4)] == [
+            (each.step_name, each.retry_count) for each in figures.retried_steps
+        ]
         assert [(7, 5, 0.7143)] == [
             (each.execution_count, each.error_count, each.error_rate)
-            for each in found.failing_steps
+            for each in figures.failing_steps
         ]
 
     async def test_what_others_wait_for_is_told(self, store: Store, subject: Subject) -> None:
@@ -323,7 +325,7 @@ class TestBottlenecks(StoreTests):
         await hand.complete(*[each for each in await hand.claim() if each.task_id == task_id])
         await subject.advance(timedelta(seconds=10))
 
-        found = await store.bottlenecks(DAY)
+        figures = await store.bottlenecks(DAY)
 
         assert [("diamond", "a", 2, 0, 4, 10), ("chain", "b", 1, 0, 1, 10)] == [
             (
@@ -334,12 +336,12 @@ class TestBottlenecks(StoreTests):
                 each.waiting_steps,
                 round(each.average_wait_seconds),
             )
-            for each in found.waited_for
+            for each in figures.waited_for
         ]
         assert (1, 0, 2) == (
-            found.utilization.due_steps,
-            found.utilization.scheduled_steps,
-            found.utilization.running_steps,
+            figures.utilization.due_steps,
+            figures.utilization.scheduled_steps,
+            figures.utilization.running_steps,
         )
 
     async def test_advice_follows_from_figures(self, store: Store, subject: Subject) -> None:

@@ -303,18 +303,18 @@ class TestApproval(StoreTests):
 
     async def test_deciding_at_once_decides_once(self, stores: list[Store]) -> None:
         """
-        The first decision stands, the others are told so.
+        The first decision stands, the others are refused.
         """
         await guard(stores[0])
         await propose(stores[0], one())
 
-        found = await asyncio.gather(
+        results = await asyncio.gather(
             *(decide(store, one()) for store in stores for decide in (approve, reject)),
             return_exceptions=True,
         )
 
-        (won,) = [each for each in found if isinstance(each, TemplateStatus)]
-        assert 5 == sum(isinstance(each, WrongState) for each in found)
+        (won,) = [each for each in results if isinstance(each, TemplateStatus)]
+        assert 5 == sum(isinstance(each, WrongState) for each in results)
         assert [won] == await statuses(stores[0])
 
     async def test_proposing_at_once_leaves_one_that_waits(self, stores: list[Store]) -> None:
@@ -324,12 +324,12 @@ class TestApproval(StoreTests):
         await guard(stores[0])
         contents = [graph("race", **{f"step_{n}": ""}) for n in range(6)]
 
-        found = await asyncio.gather(
+        results = await asyncio.gather(
             *(propose(store, each) for store, each in zip(stores * 2, contents, strict=True)),
             return_exceptions=True,
         )
 
-        assert 1 == sum(isinstance(each, Registered) for each in found)
+        assert 1 == sum(isinstance(each, Registered) for each in results)
         assert [PENDING] == await statuses(stores[0])
 
 
@@ -392,7 +392,7 @@ class TestRetirement(StoreTests):
 
     async def test_a_key_finds_its_task_though_the_template_was_retired(self, store: Store) -> None:
         """
-        Whoever asks again for what they asked for gets it; nothing new is made.
+        The same registration again returns the existing version; nothing is created.
         """
         registered = (await propose(store, one())).stored
         first = new_task(registered.id, {"n": 1}, idempotency_key="k")

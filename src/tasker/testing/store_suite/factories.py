@@ -148,7 +148,7 @@ async def states_of(store: Store, task_id: TaskId) -> Mapping[str, str]:
 
 
 class ManualWorker:
-    """A worker that claims and settles when it is told to."""
+    """A worker that claims and settles on demand."""
 
     def __init__(self, store: Store, worker: WorkerId, queues: Sequence[QueueId]) -> None:
         self.store = store

@@ -100,7 +100,7 @@ class TestIdempotencyKeys(StoreTests):
 
     async def test_one_bulk_may_repeat_itself(self, store: Store) -> None:
         """
-        The first of equal submissions makes the task, the others are told of it.
+        The first of equal submissions makes the task, the others return it.
         """
         template = await put(store, one())
         news = [new_task(template, {"n": 1}, idempotency_key="k") for _ in range(3)]
@@ -156,16 +156,16 @@ class TestIdempotencyKeys(StoreTests):
         """
         task_id = await create(store, await put(store, one()), idempotency_key="it's ünïque")
 
-        found = await store.find_task("suite", "it's ünïque")
+        task = await store.find_task("suite", "it's ünïque")
 
-        assert found is not None
-        assert (task_id, "it's ünïque") == (found.id, found.idempotency_key)
+        assert task is not None
+        assert (task_id, "it's ünïque") == (task.id, task.idempotency_key)
         assert await store.find_task("other", "it's ünïque") is None
         assert await store.find_task("suite", "free") is None
 
     async def test_callers_at_once_make_one_task(self, stores: list[Store]) -> None:
         """
-        All are told of the same; one of them made it.
+        All return the same task; one of them created it.
         """
         template = await put(stores[0], chain())
 

@@ -41,9 +41,9 @@ class TestLeases(StoreTests):
         assert [] == await store.expired(10)
         assert [] == list((await hand.complete(claim)).refused)
 
-    async def test_a_lapsed_lease_cannot_be_renewed(self, store: Store, subject: Subject) -> None:
+    async def test_an_expired_lease_cannot_be_renewed(self, store: Store, subject: Subject) -> None:
         """
-        A worker that slept through it is told so.
+        A worker that slept through it gets an error.
         """
         hand = await ManualWorker.hire(store)
         await subject.advance(SECOND * 31)
@@ -53,12 +53,12 @@ class TestLeases(StoreTests):
 
     async def test_an_unknown_worker_has_no_lease(self, store: Store) -> None:
         """
-        Of a database that was made anew, say.
+        For example, of a database that was recreated.
         """
         with pytest.raises(LeaseLost):
             await store.renew(WorkerId(4711), [], lease=LEASE)
 
-    async def test_what_a_lapsed_worker_held_is_listed(
+    async def test_what_an_expired_worker_held_is_listed(
         self, store: Store, subject: Subject
     ) -> None:
         """
@@ -74,15 +74,15 @@ class TestLeases(StoreTests):
         healthy = await store.expired(10)
         await subject.advance(SECOND * 31)
 
-        (found,) = await store.expired(10)
+        (expired,) = await store.expired(10)
 
         assert [] == healthy
-        assert (task_id, 1, 3, 2) == found.claim[:4]
-        assert (template, "sleeper", 1) == found[1:]
+        assert (task_id, 1, 3, 2) == expired.claim[:4]
+        assert (template, "sleeper", 1) == expired[1:]
 
     async def test_the_living_are_not_listed(self, store: Store, subject: Subject) -> None:
         """
-        One worker's end is none of the others'.
+        The end of one worker does not affect the others.
         """
         await begin(store, graph("pair", a="", b=""))
         sleeper = await ManualWorker.hire(store, "sleeper", handlers={"a"})
@@ -90,9 +90,9 @@ class TestLeases(StoreTests):
         await sleeper.claim_one(), await awake.claim_one()
         await subject.advance(SECOND * 60)
 
-        assert ["sleeper"] == [found.worker for found in await store.expired(10)]
+        assert ["sleeper"] == [expired.worker for expired in await store.expired(10)]
 
-    async def test_no_more_lapsed_attempts_are_listed_than_asked_for(
+    async def test_no_more_expired_attempts_are_listed_than_asked_for(
         self, store: Store, subject: Subject
     ) -> None:
         """
@@ -113,7 +113,7 @@ class TestLeases(StoreTests):
         await (await ManualWorker.hire(store)).claim_one()
         await subject.advance(timedelta(days=200))
 
-        assert [task_id] == [found.claim.task_id for found in await store.expired(10)]
+        assert [task_id] == [expired.claim.task_id for expired in await store.expired(10)]
 
     async def test_a_lost_lease_cannot_settle(self, store: Store, subject: Subject) -> None:
         """
@@ -124,8 +124,8 @@ class TestLeases(StoreTests):
         late = await slow.claim_one()
         await subject.advance(SECOND * 31)
         quick = await ManualWorker.hire(store, "quick")
-        (found,) = await store.expired(10)
-        await quick.settle(lost(found.claim, ERROR, SECOND * 0))
+        (expired,) = await store.expired(10)
+        await quick.settle(lost(expired.claim, ERROR, SECOND * 0))
         claim = await quick.claim_one()
 
         assert [0] == list((await slow.complete(late)).refused)
@@ -146,9 +146,9 @@ class TestLeases(StoreTests):
         hands = [await ManualWorker.hire(store) for store in stores]
 
         async def expire(hand: ManualWorker) -> int:
-            found = await hand.store.expired(100)
-            settled = await hand.settle(*(lost(each.claim, ERROR, SECOND * 0) for each in found))
-            return len(found) - len(settled.refused)
+            expired = await hand.store.expired(100)
+            settled = await hand.settle(*(lost(each.claim, ERROR, SECOND * 0) for each in expired))
+            return len(expired) - len(settled.refused)
 
         assert 20 == sum(await asyncio.gather(*map(expire, hands)))
         assert {2} == {claim.attempt for claim in await hands[0].claim()}
@@ -163,7 +163,7 @@ class TestLeases(StoreTests):
 
         await store.retire_worker(hand.id)
 
-        assert [claim] == [found.claim for found in await store.expired(10)]
+        assert [claim] == [expired.claim for expired in await store.expired(10)]
         with pytest.raises(LeaseLost):
             await store.renew(hand.id, [claim], lease=LEASE)
 

@@ -38,7 +38,7 @@ class TestActs(StoreTests):
     @pytest.mark.parametrize("action", DEEDS)
     async def test_an_act_needs_a_task(self, store: Store, action: str) -> None:
         """
-        Of an unknown id, or of what is no id at all.
+        For an unknown id and for a malformed one.
         """
         for task_id in (NOBODY, TaskId("no such task"), TaskId("")):
             with pytest.raises(NotFound):
@@ -100,7 +100,7 @@ class TestActs(StoreTests):
 
     async def test_of_equal_acts_at_once_one_is_done(self, stores: list[Store]) -> None:
         """
-        The others are told that it was too late.
+        The others are refused.
         """
         for action in ("cancel", "resolve_task", "resolve_step"):
             if action == "cancel":
@@ -108,12 +108,12 @@ class TestActs(StoreTests):
             else:
                 task_id = (await run_down(stores[0], one(), failing=("only",))).id
 
-            found = await asyncio.gather(
+            results = await asyncio.gather(
                 *(DEEDS[action](store, task_id) for store in stores * 2), return_exceptions=True
             )
 
-            assert 1 == sum(isinstance(each, Task) for each in found)
-            assert 5 == sum(isinstance(each, WrongState) for each in found)
+            assert 1 == sum(isinstance(each, Task) for each in results)
+            assert 5 == sum(isinstance(each, WrongState) for each in results)
             assert 1 == len(await stores[0].audit(task_id))
 
     async def test_acts_beside_settlements_all_come_through(self, stores: list[Store]) -> None:
@@ -147,7 +147,7 @@ class TestActs(StoreTests):
         self, stores: list[Store]
     ) -> None:
         """
-        Either the result or the resolution counts, and the other is told so.
+        Either the result or the resolution counts, and the other is refused.
         """
         template = await put(stores[0], chain())
         hand = await ManualWorker.hire(stores[0])

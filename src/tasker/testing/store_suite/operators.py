@@ -198,7 +198,7 @@ class TestRetrying(StoreTests):
 
     async def test_a_task_of_which_nothing_failed_is_not_retried(self, store: Store) -> None:
         """
-        An operator who mistook the task is told so.
+        An operator who mistook the task gets an error.
         """
         task_id = await begin(store, one())
 

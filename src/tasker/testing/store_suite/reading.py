@@ -37,16 +37,16 @@ from tasker.testing.store_suite.subject import Subject
 
 
 async def ids(store: Store, **fields: object) -> set[TaskId]:
-    """Tell the ids of the tasks that fit a filter."""
-    found = await store.list_tasks(TaskFilter(**fields), limit=100)  # type: ignore[arg-type]
-    assert len(found) == len({task.id for task in found})
-    return {task.id for task in found}
+    """Return the ids of the tasks that fit a filter."""
+    results = await store.list_tasks(TaskFilter(**fields), limit=100)  # type: ignore[arg-type]
+    assert len(results) == len({task.id for task in results})
+    return {task.id for task in results}
 
 
 class TestReadingTasks(StoreTests):
     async def test_an_unknown_task_is_not_found(self, store: Store) -> None:
         """
-        Whatever is asked of it; the error names the id, also of what is no id at all.
+        By every method; the error names the id, also a malformed one.
         """
         for task_id in (NOBODY, TaskId("no such task"), TaskId("' or 1=1 --")):
             for read in (store.get_task, store.list_steps, store.history, store.audit):
@@ -95,7 +95,7 @@ class TestReadingTasks(StoreTests):
         template = await put(store, one())
         news = [new_task(template) for _ in range(5)]
         for odd in ("\ud800", "a\0b", "x" * 1_000_000):
-            found = await asyncio.gather(
+            results = await asyncio.gather(
                 store.get_task(TaskId(odd)),
                 store.find_task("suite", odd),
                 *(store.create_tasks([new]) for new in news),
@@ -103,7 +103,7 @@ class TestReadingTasks(StoreTests):
                 store.list_tasks(TaskFilter(tag=odd, correlation_id=odd)),
                 return_exceptions=True,
             )
-            assert isinstance(found[0], NotFound)
+            assert isinstance(results[0], NotFound)
             for new in news:
                 assert new.id == (await store.get_task(new.id)).id
             news = [new_task(template) for _ in range(5)]

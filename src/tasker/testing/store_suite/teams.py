@@ -201,10 +201,10 @@ class TestApiKeys(StoreTests):
         expires_at = datetime(2040, 1, 1, tzinfo=UTC)
 
         added = await store.add_api_key(_key(key.prefix, key.digest, expires_at), by("root"))
-        found = await store.find_api_key(key.prefix)
+        stored = await store.find_api_key(key.prefix)
 
-        assert found is not None
-        assert added == found.key
+        assert stored is not None
+        assert added == stored.key
         assert ("ci", ("tasks:create",), ("payments", "shared"), ("operator",), "root") == (
             added.name,
             added.scopes,
@@ -219,7 +219,7 @@ class TestApiKeys(StoreTests):
         )
         parts = parse_key(key.text)
         assert parts is not None
-        assert verify(parts.secret, found.digest)
+        assert verify(parts.secret, stored.digest)
         assert await store.find_api_key("0" * 12) is None
 
     async def test_a_revoked_key_is_told_as_such(self, store: Store) -> None:
@@ -263,9 +263,9 @@ class TestApiKeys(StoreTests):
 
         async def last_use() -> timedelta:
             await store.touch_api_key(key.prefix)
-            (found,) = await store.list_api_keys()
-            assert found.last_used_at is not None
-            return found.last_used_at - found.created_at
+            (stored,) = await store.list_api_keys()
+            assert stored.last_used_at is not None
+            return stored.last_used_at - stored.created_at
 
         first = await last_use()
         assert first == await last_use()

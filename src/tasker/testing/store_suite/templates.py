@@ -248,15 +248,15 @@ class TestTemplates(StoreTests):
         """
         Processes that start together agree on one template.
         """
-        found = await asyncio.gather(
+        results = await asyncio.gather(
             *(
                 store.register_template(chain(), registered_by=f"process {number}")
                 for number, store in enumerate(stores * 3)
             )
         )
 
-        assert 1 == sum(registered.created for registered in found)
-        assert 1 == len({registered.stored.id for registered in found})
+        assert 1 == sum(registered.created for registered in results)
+        assert 1 == len({registered.stored.id for registered in results})
 
     async def test_of_different_contents_at_once_one_wins(self, stores: list[Store]) -> None:
         """
@@ -264,7 +264,7 @@ class TestTemplates(StoreTests):
         """
         contents = [graph("race", **{f"step_{n}": ""}) for n in range(9)]
 
-        found = await asyncio.gather(
+        results = await asyncio.gather(
             *(
                 store.register_template(content, registered_by="suite")
                 for store, content in zip(stores * 3, contents, strict=True)
@@ -272,9 +272,9 @@ class TestTemplates(StoreTests):
             return_exceptions=True,
         )
 
-        won = [each.stored for each in found if isinstance(each, Registered)]
+        won = [each.stored for each in results if isinstance(each, Registered)]
         assert 1 == len(won)
-        assert 8 == sum(isinstance(each, TaskRegistrationError) for each in found)
+        assert 8 == sum(isinstance(each, TaskRegistrationError) for each in results)
         assert won == [await stores[0].template(contents[0].key)]
 
     async def test_replacing_at_once_leaves_one_current(self, stores: list[Store]) -> None:

@@ -15,10 +15,10 @@ with chosen as (
       and (:tag::text is null or :tag = any (tags))
       and (:created_by::text is null or created_by = :created_by)
       and (:idempotency_key::text is null or idempotency_key = :idempotency_key)
-      and (:failed_step::text is null or state <> {COMPLETE} and exists (
+      and (:failed_step::text is null or state not in ({COMPLETE}, {RESOLVED_MANUALLY}) and exists (
               select from step s
               where s.task_id = task.id and s.state = {ERROR} and s.name = :failed_step))
-      and (:error_code::text is null or state <> {COMPLETE} and exists (
+      and (:error_code::text is null or state not in ({COMPLETE}, {RESOLVED_MANUALLY}) and exists (
               select from step s
               where s.task_id = task.id and s.state = {ERROR} and s.error->>'code' = :error_code))
       and (:created_after::timestamptz is null or created_at >= :created_after)

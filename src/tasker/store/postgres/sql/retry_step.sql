@@ -1,4 +1,4 @@
--- Enqueue a failed step anew. :task_id uuid, :no int, :counted_attempts int
+-- Enqueue a failed step again. :task_id uuid, :no int, :counted_attempts int
 update step
 set state = {ENQUEUED}, run_at = now(), enqueued_at = now(), uncounted_attempts = attempt - :counted_attempts::int, lost_attempts = 0
 where task_id = :task_id::uuid and no = :no and state = {ERROR}

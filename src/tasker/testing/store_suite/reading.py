@@ -291,6 +291,7 @@ class TestListing(StoreTests):
         """
         While the step is failed for good: not while it is retried, nor once it is resolved.
         """
+        await put(store, chain())
         hand = await ManualWorker.hire(store)
 
         async def fail(code: str, *, again: bool = False) -> TaskId:

@@ -290,11 +290,12 @@ class AuthSettings(Section):
     """The file that holds that key."""
 
     jwks_url: str | None = None
-    """Where the identity provider publishes its keys, which may change. HTTPS."""
+    """Where the identity provider publishes its keys, which may change. HTTPS. Absent, without a
+    fixed key: where the discovery document of `issuer` says."""
 
     jwks_allow_http: bool = False
-    """Whether `jwks_url` may be plain HTTP to another machine, where anyone between can forge
-    tokens."""
+    """Whether keys may be fetched over plain HTTP from another machine, where anyone between can
+    forge tokens."""
 
     jwks_refresh: Annotated[Seconds, _at_least("10s")] = timedelta(minutes=10)
     """Age at which the published keys are fetched again."""
@@ -343,7 +344,16 @@ class AuthSettings(Section):
     @property
     def tokens(self) -> bool:
         """Whether tokens are credentials."""
-        return bool(self.jwt_public_key or self.jwt_public_key_file or self.jwks_url)
+        return self._has_fixed_key or bool(self.jwks_url or self.issuer or self.audience)
+
+    @property
+    def fetches_keys(self) -> bool:
+        """Whether the keys that verify tokens are fetched from the identity provider."""
+        return self.tokens and not self._has_fixed_key
+
+    @property
+    def _has_fixed_key(self) -> bool:
+        return bool(self.jwt_public_key or self.jwt_public_key_file)
 
     def _is_configured(self) -> bool:
         """Return whether any setting differs from its default."""
@@ -373,30 +383,27 @@ class AuthSettings(Section):
                 "tokens need issuer and audience, because the key may sign for other services too",
             ),
             (
-                self.tokens or not (self.issuer or self.audience),
-                "issuer and audience need a key that verifies tokens: jwks_url, or jwt_public_key",
-            ),
-            (
                 self.api_keys or self.tokens or not self.enabled,
                 "no credential would be accepted: api_keys is false, and no key verifies tokens",
             ),
         ):
             if not right:
                 raise ValueError(rule)
-        if self.jwks_url is not None:
-            _check_jwks_url(self.jwks_url, allow_http=self.jwks_allow_http)
+        if self.fetches_keys:
+            name = "jwks_url" if self.jwks_url else "issuer"
+            check_key_url(getattr(self, name), name, allow_http=self.jwks_allow_http)
         return self
 
 
-def _check_jwks_url(url: str, *, allow_http: bool) -> None:
-    """Raise ValueError unless keys may be fetched from a URL."""
+def check_key_url(url: str, name: str, *, allow_http: bool) -> None:
+    """Raise ValueError, which calls the URL `name`, unless keys may be fetched from it."""
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ValueError("jwks_url must be a URL as https://id.example.com/.well-known/jwks.json")
+        raise ValueError(f"{name} must be a URL such as https://id.example.com/jwks.json")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("jwks_url must have no user and password: published keys are public")
+        raise ValueError(f"{name} must have no user and password: published keys are public")
     if parts.scheme == "http" and not allow_http and parts.hostname not in _LOOPBACK:
-        raise ValueError("jwks_url must be https: anyone on the way could forge tokens")
+        raise ValueError(f"{name} must be https: anyone on the way could forge tokens")
 
 
 class TelemetrySection(Section):

@@ -30,6 +30,7 @@ class Provider:
         self.status = "200 OK"
         self.headers: list[str] = []
         self.body = b""
+        self.documents: dict[str, bytes] = {}  #: by path, in place of `body`
         self.answering = asyncio.Event()
         self.answering.set()
         self.url = ""
@@ -50,14 +51,14 @@ class Provider:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(EOFError):  # who gave up
-            await reader.readuntil(b"\r\n\r\n")
+            request = await reader.readuntil(b"\r\n\r\n")
             self.asked += 1
             await self.answering.wait()
-            self._write(writer)
+            self._write(writer, self.documents.get(request.split()[1].decode(), self.body))
 
-    def _write(self, writer: asyncio.StreamWriter) -> None:
-        head = [f"HTTP/1.1 {self.status}", f"Content-Length: {len(self.body)}", *self.headers]
-        writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode() + self.body)
+    def _write(self, writer: asyncio.StreamWriter, body: bytes) -> None:
+        head = [f"HTTP/1.1 {self.status}", f"Content-Length: {len(body)}", *self.headers]
+        writer.write("\r\n".join([*head, "Connection: close", "", ""]).encode() + body)
 
 
 class Seconds:
@@ -94,6 +95,15 @@ async def provider() -> AsyncIterator[Provider]:
     provider.publish(jwk("a"))
     async with provider.serving():
         yield provider
+
+
+def discovering(provider: Provider, path: str = "", **document: Any) -> AuthSettings:
+    """Publish a discovery document; return settings that name the issuer alone."""
+    issuer = provider.url.removesuffix("/jwks.json") + path
+    well_known = f"{path.rstrip('/')}/.well-known/openid-configuration"
+    document = {"issuer": issuer, "jwks_uri": provider.url, **document}
+    provider.documents[well_known] = json.dumps(document).encode()
+    return with_tokens(jwt_public_key=None, issuer=issuer)
 
 
 @pytest.fixture
@@ -366,3 +376,35 @@ async def test_an_empty_key_set_takes_all_keys_away(
 
     await eventually(lambda: not keys._keys)
     assert None is await keys.key("a", "RS256")
+
+
+@pytest.mark.parametrize("path", ["", "/", "/realms/corp"])
+async def test_keys_are_found_through_the_issuer(
+    provider: Provider, clock: Seconds, path: str
+) -> None:
+    keys = PublishedKeys(discovering(provider, path), clock=clock)
+
+    assert await keys.key("a", "RS256") is not None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"issuer": "https://id.evil.test"},
+        {"issuer": None},
+        {"jwks_uri": None},
+        {"jwks_uri": "http://id.evil.test/jwks.json"},
+        {"jwks_uri": "file:///etc/passwd"},
+    ],
+)
+async def test_a_discovery_document_that_is_not_the_issuers_is_refused(
+    provider: Provider, clock: Seconds, document: dict[str, Any]
+) -> None:
+    """
+    Another issuer's, or one that sends to keys which anyone on the way could forge.
+    """
+    keys = PublishedKeys(discovering(provider, **document), clock=clock)
+
+    with pytest.raises(KeysUnavailable):
+        await keys.key("a", "RS256")
+    assert 1 == provider.asked

@@ -59,7 +59,7 @@ class Rules(NamedTuple):
         """
         tokens = None
         if settings.enabled and settings.tokens:
-            keys = PublishedKeys(settings) if settings.jwks_url else configured_key(settings)
+            keys = PublishedKeys(settings) if settings.fetches_keys else configured_key(settings)
             tokens = Tokens(keys, settings)
         coordinator: Coordinator = PermissionCoordinator()
         if settings.enabled and settings.coordinator is not None:

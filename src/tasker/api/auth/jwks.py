@@ -2,7 +2,7 @@
 
 They are fetched when a token needs them, again when they are old, and when a token names an
 unknown key; concurrent requests share one fetch. While fetching fails, the cached keys stay in
-use for a bounded time.
+use for a bounded time. Without a URL of keys, the discovery document of the issuer has it.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tasker import codec
 from tasker.api.auth.tokens import KeysUnavailable, PublicKey, fits
 from tasker.api.auth.ttl_cache import Clock
 from tasker.errors import InvalidInput, TooLarge
-from tasker.settings import AuthSettings
+from tasker.settings import AuthSettings, check_key_url
 
 log = logging.getLogger("tasker.auth")
 
@@ -35,15 +35,17 @@ KeySet = Mapping[str, list[tuple[str | None, PublicKey]]]
 
 
 class PublishedKeys:
-    """The keys at one URL.
+    """The keys of one identity provider.
 
     Args:
-        settings: URL, lifetimes and timeout.
+        settings: URL or issuer, lifetimes and timeout.
         clock: Returns seconds.
     """
 
     def __init__(self, settings: AuthSettings, *, clock: Clock = time.monotonic) -> None:
-        self._url = settings.jwks_url or ""
+        self._url = settings.jwks_url
+        self._issuer = settings.issuer or ""
+        self._allow_http = settings.jwks_allow_http
         self._refresh = settings.jwks_refresh.total_seconds()
         self._stale = settings.jwks_stale.total_seconds()
         self._timeout = settings.jwks_timeout.total_seconds()
@@ -99,15 +101,29 @@ class PublishedKeys:
         return self._fetching
 
     async def _take_over(self) -> None:
+        url = self._url or self._issuer
         try:
             async with asyncio.timeout(self._timeout):
-                keys = keys_of(await fetch(self._url, self._timeout))
+                url = self._url or await self._discover()
+                keys = keys_of(await fetch(url, self._timeout))
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             why = f"{type(error).__name__}: {error}"[:200]
-            log.warning("token_keys_not_fetched", extra={"url": self._url, "why": why})
+            log.warning("token_keys_not_fetched", extra={"url": url, "why": why})
             return
         self._keys, self._fetched = keys, self._clock()
-        log.info("token_keys_fetched", extra={"url": self._url, "keys": sorted(keys)})
+        log.info("token_keys_fetched", extra={"url": url, "keys": sorted(keys)})
+
+    async def _discover(self) -> str:
+        """Return the URL of the keys (OpenID Connect Discovery 1.0, section 4)."""
+        url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
+        document = _parse(await fetch(url, self._timeout), "the discovery document")
+        if document.get("issuer") != self._issuer:
+            raise ValueError("the discovery document has another issuer")
+        keys = document.get("jwks_uri")
+        if not isinstance(keys, str):
+            raise ValueError("the discovery document has no jwks_uri")
+        check_key_url(keys, "jwks_uri", allow_http=self._allow_http)
+        return keys
 
 
 async def fetch(url: str, timeout: float) -> bytes:
@@ -139,11 +155,7 @@ def keys_of(body: bytes) -> KeySet:
     Raises:
         ValueError: The document is not a JWKS.
     """
-    try:
-        document = codec.parse(body, what="the key set", limit=_LARGEST)
-    except (InvalidInput, TooLarge) as error:
-        raise ValueError(str(error)) from None
-    listed = document.get("keys") if isinstance(document, dict) else None
+    listed = _parse(body, "the key set").get("keys")
     if not isinstance(listed, list) or len(listed) > _MOST:
         raise ValueError(f"it has no list `keys` of at most {_MOST}")
     keys: dict[str, list[tuple[str | None, PublicKey]]] = {}
@@ -151,6 +163,14 @@ def keys_of(body: bytes) -> KeySet:
         if isinstance(entry, dict) and (key := _key_of(entry)) is not None:
             keys.setdefault(entry["kid"], []).append(key)
     return keys
+
+
+def _parse(body: bytes, what: str) -> Mapping[str, Any]:
+    try:
+        document = codec.parse(body, what=what, limit=_LARGEST)
+    except (InvalidInput, TooLarge) as error:
+        raise ValueError(str(error)) from None
+    return document if isinstance(document, dict) else {}
 
 
 def _key_of(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:

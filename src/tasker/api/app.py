@@ -25,7 +25,7 @@ from tasker.api.problems import respond
 from tasker.api.rate_limits import RateLimits
 from tasker.api.requests import invalid_request
 from tasker.api.responses import JsonResponse
-from tasker.api.routes import namespaces, steps, system, tasks, templates, waiting
+from tasker.api.routes import bulk, namespaces, steps, system, tasks, templates, waiting
 from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
 from tasker.engine import Worker
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 VERSION = importlib.metadata.version("tasker-workflows")
 ROUTES = (
     tasks.routes,
+    bulk.routes,
     waiting.routes,
     steps.routes,
     templates.routes,

@@ -4,7 +4,7 @@ A route that is added declares its permission, and is tried here without further
 reads a body, or has parts in its path that are new, needs a sample in `SAMPLES`.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import httpx
@@ -84,6 +84,10 @@ SAMPLES = {
     "PUT /v1/namespaces/{namespace}/policy namespaces:update": Sample({"owner_team": "them"}),
     "POST /v1/tasks/{task_id}/steps/{step}/complete steps:resolve": Sample({"result": None}),
     "POST /compat/core/v1/tasks tasks:create": Sample(_task()),
+    **{
+        f"POST /v1/bulk tasks:{action}": Sample({"action": action, "ids": ["{task_id}"]})
+        for action in ("cancel", "retry", "resolve")
+    },
     f"PATCH {_CORE_STEP} steps:retry": Sample({"action_type": "reset_for_retry"}),
     f"PATCH {_CORE_STEP} steps:resolve": Sample({"action_type": "resolve_manually"}),
 }
@@ -130,16 +134,17 @@ class World(NamedTuple):
         return await caller.request(
             route.method,
             route.path.format(**parts) + sample.query,
-            json=_filled(sample.body, namespace),
+            json=_filled(sample.body, {key: parts[key] for key in ("namespace", "task_id")}),
         )
 
 
-def _filled(value: Any, namespace: str) -> Any:
+def _filled(value: Any, parts: Mapping[str, str]) -> Any:
+    """Return a sample with the texts `{namespace}` and `{task_id}` filled in."""
     if isinstance(value, dict):
-        return {name: _filled(part, namespace) for name, part in value.items()}
+        return {name: _filled(part, parts) for name, part in value.items()}
     if isinstance(value, list):
-        return [_filled(part, namespace) for part in value]
-    return namespace if value == "{namespace}" else value
+        return [_filled(part, parts) for part in value]
+    return parts.get(value.strip("{}"), value) if isinstance(value, str) else value
 
 
 @pytest.fixture(scope="module")

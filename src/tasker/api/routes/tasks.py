@@ -52,8 +52,8 @@ _MISSING = ("not_found",)
 _ACTS = (*READS_BODY, "not_found", "wrong_state")
 
 
-class TaskQuery(BaseModel):
-    """Which tasks a list shows: those that match every given parameter."""
+class TaskCriteria(BaseModel):
+    """Which tasks match: those that match every given field."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -74,18 +74,20 @@ class TaskQuery(BaseModel):
     """Created then or later."""
     created_before: Instant | None = None
     """Created earlier."""
+
+    def filter(self, visible: frozenset[str] | None) -> TaskFilter:
+        """Return the store's filter, for a caller who sees some namespaces, or all."""
+        fields = {name: getattr(self, name) for name in TaskCriteria.model_fields}
+        return TaskFilter(visible=visible, **fields)
+
+
+class TaskQuery(TaskCriteria):
+    """Which tasks a list shows: those that match every given parameter."""
+
     cursor: Uuid | None = None
     """`next_cursor` of the page before."""
     limit: int = Field(25, ge=1, le=100)
     """Most tasks of a page."""
-
-    def filter(self, visible: frozenset[str] | None) -> TaskFilter:
-        """Return the store's filter, for a caller who sees some namespaces, or all."""
-        fields = {name: getattr(self, name) for name in _FILTERS}
-        return TaskFilter(visible=visible, **fields)
-
-
-_FILTERS = tuple(TaskQuery.model_fields.keys() - {"cursor", "limit"})
 
 
 class CancelBody(Body):

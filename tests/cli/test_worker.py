@@ -238,3 +238,49 @@ def test_a_process_that_is_refused_its_settings_ends_the_others(slow: Project) -
         flags = ("--processes", "2", "--metrics", f"127.0.0.1:{port}")
         with slow.starting("worker", "-H", "slow.py", *flags) as worker:
             assert 2 == worker.end()
+
+
+PLAIN = """
+    from tasker import handler
+
+
+    @handler
+    def pack() -> str:
+        print("packing", flush=True)
+        return "packed"
+"""
+
+
+def test_handlers_alone_are_refused_and_the_refusal_says_how_to_bind_them(
+    project: Project, tasker: Here
+) -> None:
+    project.write("plain.py", PLAIN)
+    refused = tasker("worker", "-H", "plain.py")
+
+    assert 2 == refused.code
+    assert "bound to no namespace" in refused.err
+    assert "--namespace payments" in " ".join(refused.err.split())
+
+
+@pytest.mark.parametrize("flags", [("-H", "plain.py", "-n", "shop"), ("-H", "shop=plain.py")])
+def test_handlers_are_bound_on_the_command_line(
+    project: Project, tasker: Here, flags: tuple[str, ...]
+) -> None:
+    project.write("plain.py", PLAIN)
+    project.write("t.yaml", "name: send\nnamespace_name: shop\nsteps: [{name: pack}]\n")
+    assert 0 == tasker("template", "register", "t.yaml").code
+    assert 0 == tasker("task", "create", "shop.send").code
+    assert "no live worker can run it" in tasker("task", "show", "last").out
+
+    with project.starting("worker", *flags) as worker:
+        worker.until("packing")
+        worker.send(signal.SIGTERM)
+        assert 0 == worker.end()
+    assert [("complete", 1)] == _states(project)
+
+
+def test_a_label_without_a_value_is_refused(project: Project, tasker: Here) -> None:
+    project.write("plain.py", PLAIN)
+    refused = tasker("worker", "-H", "plain.py", "-n", "shop", "--label", "gpu")
+    assert 2 == refused.code
+    assert "gpu=true" in refused.err

@@ -1,14 +1,27 @@
 """Code belongs to a namespace: which handlers a worker calls for whose templates."""
 
+import re
+from pathlib import Path
+
 import pytest
 from tests.engine.factories import SOON, step
 
-from tasker import LocalClient, StepStatus, Template, Worker, WorkerSettings
+from tasker import (
+    LocalClient,
+    StepStatus,
+    TaskStatus,
+    Template,
+    Worker,
+    WorkerSettings,
+    load_template,
+)
 from tasker.derive import derive
 from tasker.errors import Misuse
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
+
+SEEDS = Path(__file__).parents[1] / "seeds"
 
 
 def template(namespace: str, name: str, callable: str) -> Template:  # noqa: A002 - as in YAML
@@ -98,3 +111,21 @@ async def test_a_handler_left_unbound_is_warned_of(
     (warning,) = [record for record in caplog.records if record.msg == "handlers_unbound"]
     assert ["idle"] == vars(warning)["handlers"]
     assert "--namespace" in vars(warning)["hint"]
+
+
+async def test_one_worker_runs_all_printed_templates(memory: Store) -> None:
+    """
+    Whatever the first segments of their handlers' names are.
+    """
+    files = sorted(path for path in SEEDS.glob("*.yaml") if re.search(r"\d\.yaml$", path.name))
+    templates = [load_template(path) for path in files]
+    handlers = {spec.handler: lambda: "done" for each in templates for spec in each.steps}
+    context = {
+        **{"payment_id": "pay_1", "refund_amount": 5000},
+        **{"ticket_id": "t_1", "customer_id": "c_1"},
+    }
+    async with Worker(memory, [handlers], templates=templates) as worker:
+        for each in templates:
+            task = await worker.client.run(each.full_name, context, timeout=SOON)
+            assert TaskStatus.COMPLETE == task.status
+    assert 5 == len(templates)

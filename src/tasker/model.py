@@ -716,6 +716,7 @@ class Created(NamedTuple):
 
     tasks: Sequence[tuple[TaskId, bool]]  #: in the order asked for: id, and whether it is new
     claims: Sequence[Claim]  #: roots, claimed for the caller
+    at: datetime | None = None  #: `created_at` of the new tasks; None without tasks
 
 
 class TaskInput(NamedTuple):

@@ -118,6 +118,7 @@ async def test_a_created_task_reads_back_as_what_creation_told(scene: Scene) -> 
     assert StepCounts(enqueued=1, pending=1) == read.counts
     assert (None, None, True) == (read.ended_at, read.error, created.created)
     assert timedelta(hours=2) == (read.deadline or read.created_at) - read.created_at
+    assert read.created_at == created.created_at
     assert [later, None] == [step.run_at for step in await client.steps(created.id)]
 
 

@@ -15,7 +15,6 @@ from tasker.client.protocol import TaskOptions, TaskRequest
 from tasker.client.teams import LocalTeams
 from tasker.client.templates import LoadedTemplate, TemplateCache, split
 from tasker.client.waiting import parked, require_success, still_open
-from tasker.clock import Clock, SystemClock
 from tasker.errors import (
     IdempotencyConflict,
     InvalidInput,
@@ -81,7 +80,6 @@ class LocalClient(LocalTeams):
         origin: The attempt on whose behalf this client works: its tasks get the attempt's task
             as parent, its correlation id, and an idempotency key that later attempts of the
             step repeat.
-        clock: Of `created_at` in what `create_task` returns.
     """
 
     def __init__(
@@ -93,7 +91,6 @@ class LocalClient(LocalTeams):
         context_limit: int = codec.DEFAULT_LIMIT,
         claimant: LocalWorker | None = None,
         origin: Origin | None = None,
-        clock: Clock | None = None,
     ) -> None:
         self.store = store
         self.actor = actor or _user()
@@ -101,7 +98,6 @@ class LocalClient(LocalTeams):
         self._context_limit = context_limit
         self._claimant = claimant
         self._origin = origin
-        self._clock = clock or SystemClock()
         self._templates = TemplateCache(store)
         self._created: dict[str, int] = {}  #: tasks created for the origin, by template
 
@@ -126,7 +122,6 @@ class LocalClient(LocalTeams):
             context_limit=self._context_limit,
             claimant=self._claimant,
             origin=origin,
-            clock=self._clock,
         )
         client._templates = self._templates
         return client
@@ -198,10 +193,11 @@ class LocalClient(LocalTeams):
             created = await claimant.create(news[0], len(templates[0].graph.roots))
         else:
             created = await self.store.create_tasks(news)
-        now = self._clock.now()
+        if created.at is None:
+            return []
         tasks = []
         for new, loaded, (task_id, is_new) in zip(news, templates, created.tasks, strict=True):
-            task = loaded.task(new, now)
+            task = loaded.task(new, created.at)
             tasks.append(task if is_new else await self._existing(task_id, task))
         return tasks
 

@@ -52,6 +52,7 @@ class Tasks(Driver):
         return Created(
             [(TaskId(taken.get(task.id, task.id)), task.id not in taken) for task in tasks],
             [Claim(TaskId(row[1]), row[2], 1, 1) for row in rows if row[0] == 2],
+            rows[0][4],
         )
 
     async def _create_within(self, connection: Any, arguments: Mapping[str, Any]) -> list[Any]:

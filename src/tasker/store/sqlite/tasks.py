@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from tasker.errors import Misuse
@@ -67,7 +67,9 @@ class Tasks(Driver):
                 )
                 claims = [Claim(row[0], row[1], 1, 1) for row in claimed]
             return Created(
-                [(TaskId(taken.get(row[0], row[0])), row[0] not in taken) for row in rows], claims
+                [(TaskId(taken.get(row[0], row[0])), row[0] not in taken) for row in rows],
+                claims,
+                datetime.fromtimestamp(now, UTC),
             )
 
         created = await self._in_transaction(create)

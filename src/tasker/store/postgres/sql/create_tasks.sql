@@ -1,5 +1,5 @@
 -- See functions/create_tasks.sql.
-select kind, task_id::text, no, found::text
+select kind, task_id::text, no, found::text, now()
 from create_tasks(:ids::uuid[], :templates, :contexts, :correlations, :parents::uuid[], :keys,
                   :digests, :actors, :reasons, :tags, :traces, :run_ats, :deadlines, :priorities,
                   :worker, :queues, :claim_up_to)

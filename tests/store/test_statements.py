@@ -93,6 +93,37 @@ def test_every_file_begins_with_what_it_does(dialect: str) -> None:
         assert not [name for name in names if f":{name}" not in head], file.name
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        "sqlite/sql/claim.sql",
+        "sqlite/sql/claim_heads.sql",
+        "sqlite/sql/claim_roots.sql",
+        "sqlite/sql/settle_free.sql",
+        "postgres/functions/claim.sql",
+        "postgres/functions/create_tasks.sql",
+        "postgres/functions/settle.sql",
+    ],
+)
+def test_every_statement_that_claims_asks_the_same(file: str) -> None:
+    """
+    What may be claimed is stated in one fragment of each dialect.
+    """
+    text = (Path(tasker.store.__path__[0]) / file).read_text()
+
+    assert re.search(r"\{include (claimable|freed_for_caller)\b", text)
+
+
+@pytest.mark.parametrize("loaded", [SQLITE, POSTGRES], ids=["sqlite", "postgres"])
+def test_no_placeholder_is_left_in_a_statement(loaded: dict[str, statements.Statement]) -> None:
+    """
+    Includes, and names of states and outcomes, are replaced when it is loaded.
+    """
+    assert [] == [
+        name for name, statement in loaded.items() if re.search(r"\{[a-z]", statement.text)
+    ]
+
+
 # --------------------------------------------------------------------- SQLite
 
 

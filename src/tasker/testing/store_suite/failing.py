@@ -356,6 +356,30 @@ class TestDeadlines(StoreTests):
         assert [0] == list((await hand.complete(running)).refused)
         assert [] == await store.sweep()
 
+    async def test_a_tiny_deadline_is_kept_by_the_next_sweep(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Until then its steps run; a task that completes before stays complete.
+        """
+        tiny = SECOND / 1_000_000
+        late, done = (
+            await begin(store, one(), deadline=tiny),
+            await begin(store, one(), deadline=tiny),
+        )
+        hand = await ManualWorker.hire(store)
+        await subject.advance(SECOND)
+        claims = await hand.claim()
+        await hand.complete(*(claim for claim in claims if claim.task_id == done))
+
+        ended = await store.sweep()
+
+        assert [late] == [end.task_id for end in ended]
+        assert (TaskStatus.ERROR, TaskStatus.COMPLETE) == (
+            (await store.get_task(late)).status,
+            (await store.get_task(done)).status,
+        )
+
     async def test_a_running_attempt_is_taken_at_the_deadline(
         self, store: Store, subject: Subject
     ) -> None:

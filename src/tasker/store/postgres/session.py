@@ -34,6 +34,7 @@ class PostgresSession:
         return rows[0] if rows else None
 
     async def lock(self, statement: str, /, **values: object) -> Sequence[Row]:
+        require_storable(values)
         text, names = STATEMENTS[statement]
         return await self._connection.fetch(f"{text} for update", *[values[name] for name in names])
 

@@ -38,11 +38,9 @@ class Driver(Sessions):
         self._thread = DatabaseThread(lambda: database.connect(self.address, memory), self.url)
         self._work = asyncio.Event()
         self._revocation = asyncio.Event()
-        self._bell: ChangeWatcher | None = (
-            None  #: of the other processes; nobody shares a database in memory
-        )
+        self._watcher: ChangeWatcher | None = None  # no other process shares one in memory
         if self.address.path is not None:
-            self._bell = ChangeWatcher(
+            self._watcher = ChangeWatcher(
                 self.address.path, self._data_version, self._another_process_wrote
             )
 
@@ -61,8 +59,8 @@ class Driver(Sessions):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bell is not None:
-            await self._bell.close()
+        if self._watcher is not None:
+            await self._watcher.close()
         await self._thread.stop()
 
     async def schema_status(self) -> SchemaStatus:
@@ -107,8 +105,8 @@ class Driver(Sessions):
 
     async def _wait(self, event: asyncio.Event, timeout: float) -> None:
         """Wait for this process's event, or for another process's commit."""
-        if self._bell is not None:
-            self._bell.listen()
+        if self._watcher is not None:
+            self._watcher.listen()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await event.wait()

@@ -14,6 +14,7 @@ from tasker.model import (
     TaskFilter,
     TaskId,
     TaskStatus,
+    TemplateName,
     failed,
     retried,
 )
@@ -84,6 +85,7 @@ class TestReadingTasks(StoreTests):
             store.list_tasks(TaskFilter(tag=text)),
             store.list_tasks(TaskFilter(name=text)),
             store.team_audit(namespace=text),
+            store.retire_template(TemplateName("n", text, "1.0.0"), ACT),
         ):
             with pytest.raises(InvalidInput, match="NUL character or an unpaired surrogate"):
                 await read

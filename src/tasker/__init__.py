@@ -8,21 +8,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasker.client import Client, LocalClient, TaskRequest
+    from tasker.client import Client, LocalClient, SyncClient, TaskRequest
+    from tasker.client.connect import connect, connect_sync
     from tasker.engine import Worker
     from tasker.errors import (
         AttemptCancelled,
+        Forbidden,
+        IdempotencyConflict,
         InvalidInput,
         InvalidTemplate,
+        NotApproved,
         NotFound,
         PermanentError,
         RetryableError,
+        StoreUnavailable,
         TaskerError,
         TaskFailed,
         TaskRegistrationError,
+        WaitTimeout,
+        WrongState,
     )
     from tasker.handlers import Config, Context, Handlers, Input, Result, StepHandler, handler
-    from tasker.model import Retry, Step, StepStatus, Task, TaskStatus, Template
+    from tasker.model import (
+        Attempt,
+        AttemptOutcome,
+        Failure,
+        Retry,
+        Step,
+        StepStatus,
+        Task,
+        TaskFilter,
+        TaskStatus,
+        Template,
+    )
     from tasker.settings import SchemaMode, WorkerSettings
     from tasker.store.open import open_store
     from tasker.template import load_template, load_templates, parse_template
@@ -31,15 +49,21 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Attempt",
     "AttemptCancelled",
+    "AttemptOutcome",
     "Client",
     "Config",
     "Context",
+    "Failure",
+    "Forbidden",
     "Handlers",
+    "IdempotencyConflict",
     "Input",
     "InvalidInput",
     "InvalidTemplate",
     "LocalClient",
+    "NotApproved",
     "NotFound",
     "PermanentError",
     "Result",
@@ -49,16 +73,23 @@ __all__ = [
     "Step",
     "StepHandler",
     "StepStatus",
+    "StoreUnavailable",
+    "SyncClient",
     "Task",
     "TaskFailed",
+    "TaskFilter",
     "TaskRegistrationError",
     "TaskRequest",
     "TaskStatus",
     "TaskerError",
     "Template",
+    "WaitTimeout",
     "Worker",
     "WorkerSettings",
     "Workflow",
+    "WrongState",
+    "connect",
+    "connect_sync",
     "handler",
     "load_template",
     "load_templates",
@@ -67,11 +98,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "client": ("Client", "LocalClient", "TaskRequest"),
+    "client": ("Client", "LocalClient", "SyncClient", "TaskRequest"),
+    "client.connect": ("connect", "connect_sync"),
     "settings": ("SchemaMode", "WorkerSettings"),
     "engine": ("Worker",),
     "errors": (
         "AttemptCancelled",
+        "Forbidden",
+        "IdempotencyConflict",
+        "NotApproved",
+        "StoreUnavailable",
+        "WaitTimeout",
+        "WrongState",
         "InvalidInput",
         "InvalidTemplate",
         "NotFound",
@@ -82,7 +120,18 @@ _HOMES = {
         "TaskerError",
     ),
     "handlers": ("Config", "Context", "Handlers", "Input", "Result", "StepHandler", "handler"),
-    "model": ("Retry", "Step", "StepStatus", "Task", "TaskStatus", "Template"),
+    "model": (
+        "Attempt",
+        "AttemptOutcome",
+        "Failure",
+        "Retry",
+        "Step",
+        "StepStatus",
+        "Task",
+        "TaskFilter",
+        "TaskStatus",
+        "Template",
+    ),
     "store.open": ("open_store",),
     "workflow": ("Workflow",),
     "template": ("load_template", "load_templates", "parse_template"),

@@ -599,7 +599,7 @@ class TaskFilter:
     version: str | None = None
     status: TaskStatus | None = None
     correlation_id: str | None = None
-    parent_id: TaskId | None = None
+    parent_id: str | None = None
     tag: str | None = None
     created_by: str | None = None
     idempotency_key: str | None = None

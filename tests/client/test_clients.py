@@ -29,7 +29,6 @@ from tasker.model import (
     StepSpec,
     StepStatus,
     TaskFilter,
-    TaskId,
     TaskStatus,
     TemplateStatus,
 )
@@ -38,7 +37,7 @@ from tasker.teams.model import NamespacePolicy
 pytestmark = pytest.mark.anyio
 
 SOON = timedelta(seconds=20)  #: only a test that fails takes so long
-NOBODY = TaskId("00000000-0000-7000-8000-000000000000")
+NOBODY = "00000000-0000-7000-8000-000000000000"
 
 GREETING = Template(
     namespace="hello",

@@ -28,7 +28,6 @@ from tasker.model import (
     StoredTemplate,
     Task,
     TaskFilter,
-    TaskId,
     Template,
 )
 from tasker.store.protocol import Registered
@@ -131,7 +130,7 @@ class HttpClient(HttpTeams):
         task = await self.create_task(template, context, **options)
         return await self.wait(task.id, timeout=timeout)
 
-    async def wait(self, task_id: TaskId, *, timeout: timedelta | None = None) -> Task:
+    async def wait(self, task_id: str, *, timeout: timedelta | None = None) -> Task:
         deadline = Deadline(timeout)
         while True:
             seconds = deadline.left(_LONG_POLL)
@@ -146,11 +145,11 @@ class HttpClient(HttpTeams):
 
     # ------------------------------------------------------------------ reading
 
-    async def get(self, task_id: TaskId) -> Task:
+    async def get(self, task_id: str) -> Task:
         return decode.task(await self._requests.get(f"/v1/tasks/{_part(task_id)}"))
 
     async def tasks(
-        self, filter: TaskFilter | None = None, *, after: TaskId | None = None, limit: int = 25
+        self, filter: TaskFilter | None = None, *, after: str | None = None, limit: int = 25
     ) -> list[Task]:
         query = _query(filter or TaskFilter())
         tasks: list[Task] = []
@@ -163,29 +162,29 @@ class HttpClient(HttpTeams):
                 break
         return tasks
 
-    async def steps(self, task_id: TaskId) -> list[Step]:
+    async def steps(self, task_id: str) -> list[Step]:
         return [
             decode.step(one)
             for one in await self._requests.get(f"/v1/tasks/{_part(task_id)}/steps")
         ]
 
-    async def history(self, task_id: TaskId, *, step: str | None = None) -> list[Attempt]:
+    async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         within = "" if step is None else f"/steps/{_part(step)}"
         read = await self._requests.get(f"/v1/tasks/{_part(task_id)}{within}/history")
         return decode.attempts(read)
 
-    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
+    async def audit(self, task_id: str) -> list[AuditEntry]:
         read = await self._requests.get(f"/v1/tasks/{_part(task_id)}/audit")
         return decode.audit(read)
 
     # ------------------------------------------------------------------- acting
 
-    async def cancel(self, task_id: TaskId, *, reason: str = "") -> Task:
+    async def cancel(self, task_id: str, *, reason: str = "") -> Task:
         return await self._act(task_id, "cancel", {"reason": reason})
 
     async def retry(
         self,
-        task_id: TaskId,
+        task_id: str,
         *,
         steps: Collection[str] | None = None,
         reset_attempts: bool = False,
@@ -197,26 +196,26 @@ class HttpClient(HttpTeams):
         return await self._act(task_id, "retry", body)
 
     async def resolve(
-        self, task_id: TaskId, step: str | None = None, result: Json = None, *, reason: str = ""
+        self, task_id: str, step: str | None = None, result: Json = None, *, reason: str = ""
     ) -> Task:
         if step is None:
             return await self._act(task_id, "resolve", {"reason": reason})
         body = {"result": _json(result), "reason": reason}
         return await self._act_on_step(task_id, step, "resolve", body)
 
-    async def complete(self, task_id: TaskId, step: str, result: Json, *, reason: str = "") -> Task:
+    async def complete(self, task_id: str, step: str, result: Json, *, reason: str = "") -> Task:
         body = {"result": _json(result), "reason": reason}
         return await self._act_on_step(task_id, step, "complete", body)
 
-    async def skip(self, task_id: TaskId, step: str, *, reason: str = "") -> Task:
+    async def skip(self, task_id: str, step: str, *, reason: str = "") -> Task:
         return await self._act_on_step(task_id, step, "skip", {"reason": reason})
 
-    async def _act(self, task_id: TaskId, action: str, body: Mapping[str, Any]) -> Task:
+    async def _act(self, task_id: str, action: str, body: Mapping[str, Any]) -> Task:
         path = f"/v1/tasks/{_part(task_id)}/{action}"
         return decode.task(await self._requests.send("POST", path, body=body, again=False))
 
     async def _act_on_step(
-        self, task_id: TaskId, step: str, action: str, body: Mapping[str, Any]
+        self, task_id: str, step: str, action: str, body: Mapping[str, Any]
     ) -> Task:
         path = f"/v1/tasks/{_part(task_id)}/steps/{_part(step)}/{action}"
         await self._requests.send("POST", path, body=body, again=False)

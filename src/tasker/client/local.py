@@ -218,13 +218,16 @@ class LocalClient(LocalTeams):
             raise InvalidInput("the context must be a JSON object")
         task_id = codec.new_task_id()
         origin = self._origin
+        parent_id = origin.task_id if origin else None
+        if request.parent_id:
+            parent_id = TaskId(request.parent_id)
         return NewTask(
             id=task_id,
             template_id=loaded.stored.id,
             context=codec.dumps(context, what="the context", limit=self._context_limit),
             correlation_id=request.correlation_id or (origin.correlation_id if origin else task_id),
             idempotency_key=request.idempotency_key,
-            parent_id=request.parent_id or (origin.task_id if origin else None),
+            parent_id=parent_id,
             created_by=request.created_by or self.actor,
             reason=request.reason,
             tags=request.tags,
@@ -282,13 +285,13 @@ class LocalClient(LocalTeams):
         task = await self.create_task(template, context, **options)
         return await self.wait(task.id, timeout=timeout)
 
-    async def wait(self, task_id: TaskId, *, timeout: timedelta | None = None) -> Task:
+    async def wait(self, task_id: str, *, timeout: timedelta | None = None) -> Task:
         """See `Client.wait`. In an attempt, a wait without a timeout parks the step: it holds no
         worker, and its handler is called again when the task has ended.
         """
         end = time.monotonic() + timeout.total_seconds() if timeout is not None else None
         pause = _FIRST_PAUSE
-        while not (task := await self._read(task_id, end)).ended:
+        while not (task := await self._read(TaskId(task_id), end)).ended:
             if self._origin is not None and end is None:
                 raise parked(task, self._origin.task_id)
             if end is not None and time.monotonic() >= end:
@@ -310,8 +313,8 @@ class LocalClient(LocalTeams):
 
     # ------------------------------------------------------------------ reading
 
-    async def get(self, task_id: TaskId) -> Task:
-        return await self._with_outcome(await self.store.get_task(task_id))
+    async def get(self, task_id: str) -> Task:
+        return await self._with_outcome(await self.store.get_task(TaskId(task_id)))
 
     async def _with_outcome(self, task: Task) -> Task:
         """Return the task with its result or failure, if it has either."""
@@ -321,65 +324,68 @@ class LocalClient(LocalTeams):
         return loaded.with_outcome(task, steps)
 
     async def tasks(
-        self, filter: TaskFilter | None = None, *, after: TaskId | None = None, limit: int = 25
+        self, filter: TaskFilter | None = None, *, after: str | None = None, limit: int = 25
     ) -> list[Task]:
-        return await self.store.list_tasks(filter or TaskFilter(), after=after, limit=limit)
+        cursor = TaskId(after) if after else None
+        return await self.store.list_tasks(filter or TaskFilter(), after=cursor, limit=limit)
 
-    async def steps(self, task_id: TaskId) -> list[Step]:
-        return await self.store.list_steps(task_id)
+    async def steps(self, task_id: str) -> list[Step]:
+        return await self.store.list_steps(TaskId(task_id))
 
-    async def history(self, task_id: TaskId, *, step: str | None = None) -> list[Attempt]:
-        no = None if step is None else (await self._loaded(task_id)).number(step)
-        return await self.store.history(task_id, no=no)
+    async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
+        no = None if step is None else (await self._loaded(TaskId(task_id))).number(step)
+        return await self.store.history(TaskId(task_id), no=no)
 
-    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
-        return await self.store.audit(task_id)
+    async def audit(self, task_id: str) -> list[AuditEntry]:
+        return await self.store.audit(TaskId(task_id))
 
     # ------------------------------------------------------------------- acting
 
-    async def cancel(self, task_id: TaskId, *, reason: str = "") -> Task:
-        task = await self.store.cancel_task(task_id, self._act(reason))
+    async def cancel(self, task_id: str, *, reason: str = "") -> Task:
+        task = await self.store.cancel_task(TaskId(task_id), self._act(reason))
         return await self._with_outcome(task)
 
     async def retry(
         self,
-        task_id: TaskId,
+        task_id: str,
         *,
         steps: Collection[str] | None = None,
         reset_attempts: bool = False,
         reason: str = "",
     ) -> Task:
-        loaded = await self._loaded(task_id)
+        loaded = await self._loaded(TaskId(task_id))
         nos = None if steps is None else [loaded.number(step) for step in steps]
         counted_attempts = {} if reset_attempts else loaded.all_but_one_attempt()
         task = await self.store.retry_steps(
-            task_id, self._act(reason), steps=nos, counted_attempts=counted_attempts
+            TaskId(task_id), self._act(reason), steps=nos, counted_attempts=counted_attempts
         )
         return await self._with_outcome(task)
 
     async def resolve(
-        self, task_id: TaskId, step: str | None = None, result: Json = None, *, reason: str = ""
+        self, task_id: str, step: str | None = None, result: Json = None, *, reason: str = ""
     ) -> Task:
         if step is None:
-            task = await self.store.resolve_task(task_id, self._act(reason))
+            task = await self.store.resolve_task(TaskId(task_id), self._act(reason))
             return await self._with_outcome(task)
         text = None if result is None else codec.dumps(result, what="the result")
-        no = (await self._loaded(task_id)).number(step)
+        no = (await self._loaded(TaskId(task_id))).number(step)
         return await self._settle(task_id, no, text, reason, StepAction.RESOLVE)
 
-    async def complete(self, task_id: TaskId, step: str, result: Json, *, reason: str = "") -> Task:
+    async def complete(self, task_id: str, step: str, result: Json, *, reason: str = "") -> Task:
         text = codec.dumps(result, what="the result")
-        no = (await self._loaded(task_id)).number(step)
+        no = (await self._loaded(TaskId(task_id))).number(step)
         return await self._settle(task_id, no, text, reason, StepAction.COMPLETE)
 
-    async def skip(self, task_id: TaskId, step: str, *, reason: str = "") -> Task:
-        no = (await self._loaded(task_id)).number(step)
+    async def skip(self, task_id: str, step: str, *, reason: str = "") -> Task:
+        no = (await self._loaded(TaskId(task_id))).number(step)
         return await self._settle(task_id, no, None, reason, StepAction.SKIP)
 
     async def _settle(
-        self, task_id: TaskId, no: int, result: JsonText | None, reason: str, action: StepAction
+        self, task_id: str, no: int, result: JsonText | None, reason: str, action: StepAction
     ) -> Task:
-        task = await self.store.resolve_step(task_id, no, result, self._act(reason), action=action)
+        task = await self.store.resolve_step(
+            TaskId(task_id), no, result, self._act(reason), action=action
+        )
         return await self._with_outcome(task)
 
     # ---------------------------------------------------------------- analytics

@@ -16,7 +16,6 @@ from tasker.model import (
     StoredTemplate,
     Task,
     TaskFilter,
-    TaskId,
     Template,
 )
 from tasker.store.protocol import Registered
@@ -46,7 +45,7 @@ class TaskRequest:
     correlation_id: str | None = None
     """None: that of the creating task, or the new task's own id."""
 
-    parent_id: TaskId | None = None
+    parent_id: str | None = None
     created_by: str | None = None
     reason: str = ""
     tags: tuple[str, ...] = ()
@@ -78,7 +77,7 @@ class TaskOptions(TypedDict, total=False):
     version: str | None
     idempotency_key: str | None
     correlation_id: str | None
-    parent_id: TaskId | None
+    parent_id: str | None
     created_by: str | None
     reason: str
     tags: tuple[str, ...]
@@ -124,7 +123,7 @@ class Client(TeamClient, Protocol):
         """Create a task and wait until it is complete. Raises as `create_task` and `wait`."""
         ...
 
-    async def wait(self, task_id: TaskId, *, timeout: timedelta | None = None) -> Task:
+    async def wait(self, task_id: str, *, timeout: timedelta | None = None) -> Task:
         """Wait until a task is complete; return it with its `result`.
 
         Args:
@@ -138,35 +137,35 @@ class Client(TeamClient, Protocol):
         """
         ...
 
-    async def get(self, task_id: TaskId) -> Task:
+    async def get(self, task_id: str) -> Task:
         """Return a task, with its `result` or `failure`. Raises NotFound."""
         ...
 
     async def tasks(
-        self, filter: TaskFilter | None = None, *, after: TaskId | None = None, limit: int = 25
+        self, filter: TaskFilter | None = None, *, after: str | None = None, limit: int = 25
     ) -> list[Task]:
         """List tasks, newest first, that are older than `after`."""
         ...
 
-    async def steps(self, task_id: TaskId) -> list[Step]:
+    async def steps(self, task_id: str) -> list[Step]:
         """List a task's steps in the template's order. Raises NotFound."""
         ...
 
-    async def history(self, task_id: TaskId, *, step: str | None = None) -> list[Attempt]:
+    async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         """List finished attempts, oldest first. Raises NotFound."""
         ...
 
-    async def audit(self, task_id: TaskId) -> list[AuditEntry]:
+    async def audit(self, task_id: str) -> list[AuditEntry]:
         """List operators' actions on a task, oldest first. Raises NotFound."""
         ...
 
-    async def cancel(self, task_id: TaskId, *, reason: str = "") -> Task:
+    async def cancel(self, task_id: str, *, reason: str = "") -> Task:
         """Cancel an open task. Raises NotFound, WrongState."""
         ...
 
     async def retry(
         self,
-        task_id: TaskId,
+        task_id: str,
         *,
         steps: Collection[str] | None = None,
         reset_attempts: bool = False,
@@ -187,20 +186,20 @@ class Client(TeamClient, Protocol):
         ...
 
     async def resolve(
-        self, task_id: TaskId, step: str | None = None, result: Json = None, *, reason: str = ""
+        self, task_id: str, step: str | None = None, result: Json = None, *, reason: str = ""
     ) -> Task:
         """Declare a step done by other means, with a result for the steps after it; or,
         without a step, a failed task. Raises NotFound, WrongState.
         """
         ...
 
-    async def complete(self, task_id: TaskId, step: str, result: Json, *, reason: str = "") -> Task:
+    async def complete(self, task_id: str, step: str, result: Json, *, reason: str = "") -> Task:
         """Complete a step with a result, as if its handler had returned it.
         Raises NotFound, WrongState.
         """
         ...
 
-    async def skip(self, task_id: TaskId, step: str, *, reason: str = "") -> Task:
+    async def skip(self, task_id: str, step: str, *, reason: str = "") -> Task:
         """Settle a step that is not needed as resolved_manually; its children get None as its
         result. Raises NotFound, WrongState.
         """

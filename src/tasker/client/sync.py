@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, TypeVar, Unpack
 
 from tasker.client.protocol import Client, TaskOptions
-from tasker.model import Task, TaskId
+from tasker.model import Task
 
 T = TypeVar("T")
 
@@ -43,19 +43,19 @@ class SyncClient:
         """See `Client.run`."""
         return self._wait_for(self._client.run(template, context, timeout=timeout, **options))
 
-    def get(self, task_id: TaskId) -> Task:
+    def get(self, task_id: str) -> Task:
         """See `Client.get`."""
         return self._wait_for(self._client.get(task_id))
 
-    def wait(self, task_id: TaskId, *, timeout: timedelta | None = None) -> Task:
+    def wait(self, task_id: str, *, timeout: timedelta | None = None) -> Task:
         """See `Client.wait`."""
         return self._wait_for(self._client.wait(task_id, timeout=timeout))
 
-    def cancel(self, task_id: TaskId, *, reason: str = "") -> Task:
+    def cancel(self, task_id: str, *, reason: str = "") -> Task:
         """See `Client.cancel`."""
         return self._wait_for(self._client.cancel(task_id, reason=reason))
 
-    def retry(self, task_id: TaskId, *, reason: str = "") -> Task:
+    def retry(self, task_id: str, *, reason: str = "") -> Task:
         """See `Client.retry`."""
         return self._wait_for(self._client.retry(task_id, reason=reason))
 

@@ -28,7 +28,7 @@ RESOLVABLE = frozenset(
 )
 
 
-def canonical(task_id: TaskId) -> TaskId:
+def canonical(task_id: str) -> TaskId:
     """Return an id as stores keep it. Raises NotFound for a malformed one."""
     try:
         return TaskId(str(UUID(task_id)))
@@ -36,7 +36,7 @@ def canonical(task_id: TaskId) -> TaskId:
         raise unknown_task(task_id) from None
 
 
-def unknown_task(task_id: TaskId) -> NotFound:
+def unknown_task(task_id: str) -> NotFound:
     return NotFound(f"task {task_id} not found")
 
 

@@ -19,7 +19,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.requests: list[TaskRequest] = []
-        self._tasks: dict[TaskId, Task] = {}
+        self._tasks: dict[str, Task] = {}
 
     async def create_task(
         self,
@@ -47,11 +47,11 @@ class Recorder:
         task = await self.create_task(template, context, **options)
         raise StepParked(task.id)
 
-    async def wait(self, task_id: TaskId, *, timeout: timedelta | None = None) -> Task:
+    async def wait(self, task_id: str, *, timeout: timedelta | None = None) -> Task:
         """Park the step."""
-        raise StepParked(task_id)
+        raise StepParked(TaskId(task_id))
 
-    async def get(self, task_id: TaskId) -> Task:
+    async def get(self, task_id: str) -> Task:
         """Tell a task that was created here. Raises NotFound."""
         if task_id not in self._tasks:
             raise NotFound(f"task {task_id} not found")
@@ -91,7 +91,7 @@ def _pending(request: TaskRequest) -> Task:
         status=TaskStatus.PENDING,
         context=request.context,
         correlation_id=request.correlation_id or task_id,
-        parent_id=request.parent_id,
+        parent_id=TaskId(request.parent_id) if request.parent_id else None,
         idempotency_key=request.idempotency_key,
         created_by=request.created_by or "",
         reason=request.reason,

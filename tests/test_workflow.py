@@ -275,7 +275,7 @@ def test_a_function_that_is_no_step_cannot_be_awaited() -> None:
 
     def stranger() -> None: ...
 
-    with pytest.raises(Misuse, match="after=stranger: this function is no step of 'w' yet"):
+    with pytest.raises(Misuse, match="after=stranger: this function is not a step of 'w' yet"):
         workflow.add("a", after=stranger)
 
 

@@ -226,7 +226,7 @@ class Workflow:
         )
 
     def _asked_for(self, function: Callable[..., Any], step: str) -> list[str]:
-        """Tell the steps whose results the parameters ask for."""
+        """Return the steps whose results the parameters ask for."""
         names = []
         for parameter in read_parameters(function, what=f"step {step!r}"):
             if isinstance(parameter.source, Result):
@@ -236,7 +236,7 @@ class Workflow:
         return names
 
     def _names(self, after: After) -> tuple[str, ...]:
-        """Tell the names of steps that are given by name or function."""
+        """Return the names of steps that are given by name or function."""
         given = [after] if isinstance(after, str) or callable(after) else after
         return tuple(dict.fromkeys(self._name(each) for each in given))
 
@@ -247,7 +247,7 @@ class Workflow:
             if step.function is given:
                 return name
         shown = getattr(given, "__name__", given)
-        raise Misuse(f"after={shown}: this function is no step of {self._head.name!r} yet")
+        raise Misuse(f"after={shown}: this function is not a step of {self._head.name!r} yet")
 
     def _put(self, spec: StepSpec, function: Callable[..., Any] | None) -> None:
         step = _Step(spec, function)
@@ -259,11 +259,11 @@ class Workflow:
         self._template = None
 
     def _located(self, problem: Problem) -> Problem:
-        """Tell a problem with the place of the function that it is about."""
-        found = _STEP.match(problem.path)
-        if found is None:
+        """Return a problem with the place of the function that it is about."""
+        match = _STEP.match(problem.path)
+        if match is None:
             return replace(problem, file=problem.file or self._head.full_name)
-        return list(self._steps.values())[int(found[1])].located(problem)
+        return list(self._steps.values())[int(match[1])].located(problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +318,7 @@ def _input_schema(given: Any, name: str) -> JsonObject:
 
 
 def _result_schema(annotation: Any) -> JsonObject | None:
-    """Tell the schema of what a model, dataclass or typed dict becomes; None for all else."""
+    """Return the schema of what a model, dataclass or typed dict becomes; None for all else."""
     model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
     typed_dict = hasattr(annotation, "__required_keys__")
     if not (model or typed_dict or is_dataclass(annotation)):

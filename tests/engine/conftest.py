@@ -10,7 +10,7 @@ from tasker.store.protocol import Store
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest) -> str:
-    """Tell the URL of an empty store, of each kind in turn."""
+    """Return the URL of an empty store, of each kind in turn."""
     if request.param == "sqlite":
         return "sqlite::memory:"
     return str(request.getfixturevalue("postgres_schema_url"))

@@ -31,7 +31,7 @@ def template(name: str, *steps: StepSpec | str, **options: Any) -> Template:
 
 
 def of_kind(kind: type[Event], events: Iterable[Event]) -> list[Any]:
-    """Tell the events of one kind."""
+    """Return the events of one kind."""
     return [event for event in events if isinstance(event, kind)]
 
 

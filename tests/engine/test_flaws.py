@@ -35,7 +35,7 @@ FLOW = template("flow", "only")
 
 
 async def steps_of(store: Store, task: Task) -> dict[str, Step]:
-    return {found.name: found for found in await store.list_steps(task.id)}
+    return {step.name: step for step in await store.list_steps(task.id)}
 
 
 async def queues_of(store: Store) -> list[QueueId]:

@@ -94,7 +94,7 @@ async def test_a_handler_that_computes_runs_in_a_process(store: Store) -> None:
         task = await worker.client.create_task("n.compute", {"amount": 1})
         with pytest.raises(TaskFailed):
             await worker.client.wait(task.id, timeout=SOON)
-        steps = {found.name: found for found in await worker.client.steps(task.id)}
+        steps = {step.name: step for step in await worker.client.steps(task.id)}
 
     assert {"total": 21, "elsewhere": True} == steps["where"].result
     assert (2, "second") == (steps["fail_once"].attempts, steps["fail_once"].result)
@@ -130,7 +130,7 @@ async def test_whatever_a_process_raises_fails_its_attempt_alone(memory: Store) 
         task = await worker.client.create_task("n.compute")
         with pytest.raises(TaskFailed):
             await worker.client.wait(task.id, timeout=SOON)
-        errors = [found.error or {} for found in await worker.client.steps(task.id)]
+        errors = [step.error or {} for step in await worker.client.steps(task.id)]
         after = await worker.client.run("n.after", {"amount": 1}, timeout=SOON)
 
     assert [
@@ -440,7 +440,7 @@ async def test_a_checkpoint_from_a_thread_is_stored_when_the_call_returns(store:
     async with Worker(store, [{"only": only}], templates=[flow]) as worker:
         task = await worker.client.create_task("n.flow")
         await eventually(reached.is_set)
-        seen += [found.checkpoint for found in await worker.client.steps(task.id)]
+        seen += [step.checkpoint for step in await worker.client.steps(task.id)]
         go_on.set()
         await worker.client.wait(task.id, timeout=SOON)
 

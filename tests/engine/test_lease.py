@@ -1,4 +1,4 @@
-"""A worker's lease: kept, lost, opened anew, ended."""
+"""A worker's lease: kept, lost, opened again, ended."""
 
 import pytest
 from tests.engine.factories import Unreliable, template

@@ -114,13 +114,13 @@ async def test_operators_may_act_on_whatever_runs(store: Store) -> None:
 
     assert sum(acted)
     for task in tasks:
-        found = await client.get(task.id)
+        ended_task = await client.get(task.id)
         states = Counter(step.status for step in await client.steps(task.id))
         running = states[StepStatus.IN_PROGRESS] + states[StepStatus.ENQUEUED]
         assert 0 == running
-        if found.status is TaskStatus.COMPLETE:
+        if ended_task.status is TaskStatus.COMPLETE:
             assert 5 == states[StepStatus.COMPLETE] + states[StepStatus.RESOLVED_MANUALLY]
-        elif found.status is TaskStatus.ERROR:
+        elif ended_task.status is TaskStatus.ERROR:
             assert states[StepStatus.ERROR]
         numbers = [(row.no, row.attempt) for row in await client.history(task.id)]
         assert len(numbers) == len(set(numbers))

@@ -115,10 +115,10 @@ async def test_a_caller_that_gives_up_a_creation_harms_nothing(memory: Store) ->
         creation.cancel()
         await asyncio.wait({creation})
         gate.set()
-        found = await memory.find_task("n", "k")
-        assert found is not None
-        await worker.client.wait(found.id, timeout=SOON)
-        await assert_each_step_ran_once(memory, [found], events)
+        held = await memory.find_task("n", "k")
+        assert held is not None
+        await worker.client.wait(held.id, timeout=SOON)
+        await assert_each_step_ran_once(memory, [held], events)
 
 
 async def test_adoption_leaves_alone_what_is_on_its_way(memory: Store) -> None:
@@ -238,8 +238,8 @@ async def test_a_result_that_the_store_refuses_harms_no_other(memory: Store) -> 
 
 
 async def _ended(store: Store, tasks: list[Task]) -> list[Task]:
-    found = [await store.get_task(task.id) for task in tasks]
-    return found if all(task.ended for task in found) else []
+    ended = [await store.get_task(task.id) for task in tasks]
+    return ended if all(task.ended for task in ended) else []
 
 
 async def test_large_results_are_settled_in_portions(memory: Store) -> None:
@@ -348,12 +348,12 @@ async def test_a_busy_pool_does_not_cost_the_lease(
 
 
 async def _renewed(connection: "asyncpg.Connection[Any]", before: datetime) -> bool:
-    """Tell whether the lease was renewed for twice its length."""
+    """Return whether the lease was renewed for twice its length."""
     until: datetime = await connection.fetchval("select lease_until from worker")
     return until > before + timedelta(seconds=2)
 
 
 async def _seen(connection: "asyncpg.Connection[Any]", task: Task, done: int) -> bool:
-    """Tell whether so many steps are done."""
+    """Return whether so many steps are done."""
     question = "select count(*) >= $2 from step where task_id = $1 and state = 4"
     return bool(await connection.fetchval(question, task.id, done))

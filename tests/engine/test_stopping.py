@@ -37,17 +37,17 @@ FLOW = template("flow", "only")
 
 
 class Obstinate:
-    """A handler that runs until it is told to end, or is stopped."""
+    """A handler that runs until it is released or stopped."""
 
     def __init__(self) -> None:
         self.began = 0
         self.stopped: list[str] = []
-        self.told = asyncio.Event()
+        self.released = asyncio.Event()
 
     async def only(self, context: Context) -> int:
         self.began += 1
         try:
-            await self.told.wait()
+            await self.released.wait()
         except asyncio.CancelledError:
             try:
                 context.heartbeat()
@@ -63,12 +63,12 @@ class ObstinateThread:
     def __init__(self) -> None:
         self.began = 0
         self.stopped: list[str] = []
-        self.told = threading.Event()
+        self.released = threading.Event()
 
     def only(self, context: Context) -> int:
         self.began += 1
         try:
-            while not self.told.wait(0.002):
+            while not self.released.wait(0.002):
                 context.heartbeat()
         except AttemptCancelled as why:
             self.stopped.append(str(why))
@@ -81,8 +81,8 @@ Kind = Callable[[], Obstinate | ObstinateThread]
 
 
 async def only_step(store: Store, task: Task) -> Step:
-    [found] = await store.list_steps(task.id)
-    return found
+    [step] = await store.list_steps(task.id)
+    return step
 
 
 # --------------------------------------------------------------------------- timeouts
@@ -141,11 +141,11 @@ async def test_a_slot_that_is_lost_to_a_handler_is_told(
     flow = template("flow", step("only", timeout=BRIEF, retry=Retry(retryable=False)))
     async with Worker(memory, [{"only": only}], templates=[flow], settings=ONE_SLOT) as worker:
         task = await worker.client.create_task("n.flow")
-        [told] = await eventually(complaints)
+        [complaint] = await eventually(complaints)
         release.set()
 
     assert (task.id, "only", 1, 1) == tuple(
-        getattr(told, name) for name in ("task_id", "step", "slots_lost", "slots")
+        getattr(complaint, name) for name in ("task_id", "step", "slots_lost", "slots")
     )
 
 
@@ -229,8 +229,8 @@ async def test_all_tasks_that_miss_their_deadline_end_at_once(
     await client.create_tasks([late] * 250)
 
     async def still_open() -> int:
-        found = await client.tasks(TaskFilter(status=TaskStatus.PENDING), limit=250)
-        return len(found)
+        tasks = await client.tasks(TaskFilter(status=TaskStatus.PENDING), limit=250)
+        return len(tasks)
 
     assert 250 == await still_open()
     async with Worker(store):
@@ -263,7 +263,7 @@ async def test_a_worker_that_lost_its_lease_gives_up_and_begins_again(store: Sto
         before = worker.id
         await store.retire_worker(before)
         await eventually(lambda: obstinate.stopped)
-        obstinate.told.set()
+        obstinate.released.set()
         task = await worker.client.wait(task.id, timeout=SOON)
         history = await worker.client.history(task.id)
 
@@ -311,7 +311,7 @@ async def test_running_attempts_may_finish_within_the_grace(store: Store, kind: 
         task = await worker.client.create_task("n.flow")
         await eventually(lambda: obstinate.began)
         worker.stop(SOON)
-        obstinate.told.set()
+        obstinate.released.set()
         await worker.ended()
         ended = await only_step(store, task)
 
@@ -333,7 +333,7 @@ async def test_what_does_not_finish_in_time_is_handed_back_at_no_cost(
         await eventually(lambda: obstinate.began)
     handed_back = await only_step(store, task)
     await eventually(lambda: obstinate.stopped)
-    obstinate.told.set()
+    obstinate.released.set()
     async with Worker(store, [{"only": obstinate.only}], namespaces=["n"]) as worker:
         await worker.client.wait(task.id, timeout=SOON)
         ended = await only_step(store, task)
@@ -412,12 +412,12 @@ async def test_a_stopping_worker_takes_nothing_new(memory: Store) -> None:
         await eventually(lambda: obstinate.began)
         worker.stop(SOON)
         late = await worker.client.create_task("n.chain")
-        obstinate.told.set()
+        obstinate.released.set()
         await worker.ended()
         steps = await memory.list_steps(task.id) + await memory.list_steps(late.id)
 
     assert [StepStatus.COMPLETE, StepStatus.ENQUEUED, StepStatus.ENQUEUED, StepStatus.PENDING] == [
-        found.status for found in steps
+        step.status for step in steps
     ]
 
 

@@ -271,14 +271,14 @@ async def test_observers_are_told_what_happens_in_order(memory: Store) -> None:
         task = await worker.client.run("n.flow", timeout=SOON, correlation_id="c-1")
         await eventually(lambda: of_kind(TaskEnded, events))
 
-    told = [(type(event), getattr(event, "attempt", None)) for event in events]
+    seen = [(type(event), getattr(event, "attempt", None)) for event in events]
     assert [
         (StepStarted, 1),
         (StepSettled, 1),
         (StepStarted, 2),
         (StepSettled, 2),
         (TaskEnded, None),
-    ] == told
+    ] == seen
     first, second = of_kind(StepSettled, events)
     assert (AttemptOutcome.RETRY, AttemptOutcome.COMPLETE) == (first.outcome, second.outcome)
     assert "once" in first.error
@@ -533,15 +533,15 @@ async def test_a_task_that_cannot_be_read_here_is_put_off(
     async with Worker(Illiterate(memory), [{"only": lambda: 1}], namespaces=["n"]):
         for task in others:
             await client.wait(task.id, timeout=SOON)
-        found = await eventually(lambda: _postpone(memory, tasks[3]))
+        step = await eventually(lambda: _postpone(memory, tasks[3]))
 
-    assert "what is this?" == found.error["message"]
+    assert "what is this?" == step.error["message"]
     assert "task_unreadable" in caplog.messages
 
 
 async def _postpone(store: Store, task: Task) -> Any:
-    [found] = await store.list_steps(task.id)
-    return found if found.status is StepStatus.ENQUEUED and found.attempts == 1 else None
+    [step] = await store.list_steps(task.id)
+    return step if step.status is StepStatus.ENQUEUED and step.attempts == 1 else None
 
 
 async def test_a_worker_whose_last_background_task_ends_stops_at_once(memory: Store) -> None:

@@ -52,8 +52,8 @@ def plan(
 ) -> Plan:
     """Compile `target` for a step `charge` that comes after `upstream`."""
     spec = StepSpec(name="charge", config=config or {}, method=method, retry=retry or Retry())
-    found = target if isinstance(target, Handler) else Handler("charge", target)
-    return compile_plan(found, spec, upstream=Upstream.named(*upstream), template=TEMPLATE)
+    handler = target if isinstance(target, Handler) else Handler("charge", target)
+    return compile_plan(handler, spec, upstream=Upstream.named(*upstream), template=TEMPLATE)
 
 
 def attempt(

@@ -34,7 +34,7 @@ def versions_of(*registered: str, namespace: str = "") -> list[Any]:
 
 
 def result(handlers: Handlers, name: str, namespace: str, version: str = "") -> Any:
-    """Return what the handler of that name returns; None if there is none."""
+    """Return what the handler of that name returns; None if it is not found."""
     match = handlers.find(name, namespace, version)
     return match and match.target()
 

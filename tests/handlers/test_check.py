@@ -1,4 +1,4 @@
-"""What is told before anything runs."""
+"""What is reported before anything runs."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -43,7 +43,7 @@ def step(name: str, *dependencies: str, **rest: Any) -> StepSpec:
     return StepSpec(name=name, dependencies=dependencies, **rest)
 
 
-def told(
+def problems_of(
     charge: Callable[..., Any],
     *,
     schema: JsonObject | None = SCHEMA,
@@ -90,7 +90,7 @@ def test_what_fits_is_not_told() -> None:
     def reserve() -> Hold:
         return Hold(id="h", cents=1)
 
-    assert [] == told(
+    assert [] == problems_of(
         charge,
         reserve=reserve,
         reserve_schema={"type": "object"},
@@ -113,14 +113,14 @@ def test_an_input_that_no_property_declares_is_told() -> None:
     assert [
         "parameter 'order': input_schema declares no 'order'; did you mean 'order_id'?",
         "parameter 'cent': input_schema declares no 'cent'; did you mean 'cents'?",
-    ] == told(charge)
+    ] == problems_of(charge)
 
 
 @pytest.mark.parametrize("schema", [None, {}, {"type": "object"}, {"properties": {}}])
 def test_without_declared_properties_every_input_may_be_there(schema: JsonObject | None) -> None:
     def charge(order: str) -> None: ...
 
-    assert [] == told(charge, schema=schema)
+    assert [] == problems_of(charge, schema=schema)
 
 
 @pytest.mark.parametrize("schema", [None, SCHEMA])
@@ -130,8 +130,8 @@ def test_a_step_that_does_not_come_before_is_told(schema: JsonObject | None) -> 
 
     assert [
         "parameter 'ship': step 'ship' does not come before; add it to the dependencies"
-    ] == told(named, schema=schema)
-    (message,) = told(marked, schema=schema)
+    ] == problems_of(named, schema=schema)
+    (message,) = problems_of(marked, schema=schema)
     assert 'asks for Result("ship"), but that step does not come before' in message
 
 
@@ -147,7 +147,7 @@ def test_types_that_contradict_the_schemas_are_told() -> None:
         " $ has no 'cents', which is required",
         "parameter 'everything': the input does not fit its type: $ is object, not array",
         "what it returns does not fit result_schema: $ is object, not string",
-    ] == told(
+    ] == problems_of(
         charge,
         reserve_schema={"type": "object", "properties": {"id": {}}},
         result_schema={"type": "string"},
@@ -163,17 +163,17 @@ def test_what_a_step_before_returns_must_fit_the_parameter() -> None:
     assert [
         "parameter 'reserve': what step 'reserve' returns does not fit its type:"
         " $ is string, not object"
-    ] == told(charge, reserve=reserve)
+    ] == problems_of(charge, reserve=reserve)
 
 
 def test_configuration_that_no_environment_has_is_told() -> None:
     def charge(fee: Annotated[int, Config("fee")]) -> None: ...
 
-    assert ["parameter 'fee': the step's configuration has no 'fee'; did you mean 'fees'?"] == told(
-        charge, config={"fees": 1}
-    )
-    assert [] == told(charge, environments={"production": StepOverride(config={"fee": 1})})
-    assert 1 == len(told(charge, environments={"production": StepOverride()}))
+    assert [
+        "parameter 'fee': the step's configuration has no 'fee'; did you mean 'fees'?"
+    ] == problems_of(charge, config={"fees": 1})
+    assert [] == problems_of(charge, environments={"production": StepOverride(config={"fee": 1})})
+    assert 1 == len(problems_of(charge, environments={"production": StepOverride()}))
 
 
 def test_signatures_and_methods_that_cannot_be_called_are_told() -> None:
@@ -183,11 +183,11 @@ def test_signatures_and_methods_that_cannot_be_called_are_told() -> None:
     @handler(process=True)
     def local() -> None: ...
 
-    (message,) = told(Charge)
+    (message,) = problems_of(Charge)
     assert "'everything' takes whatever it is given" in message
-    (message,) = told(Charge, method="refund")
+    (message,) = problems_of(Charge, method="refund")
     assert "has no method 'refund'" in message
-    (message,) = told(local)
+    (message,) = problems_of(local)
     assert "define it at the top of a module" in message
 
 

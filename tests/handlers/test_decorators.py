@@ -90,7 +90,7 @@ def test_a_subclass_does_not_inherit_the_mark() -> None:
 
 
 @pytest.mark.parametrize(
-    ("misuse", "told"),
+    ("misuse", "message"),
     [
         (lambda: handler(7), "not a int"),  # type: ignore[call-overload]
         (lambda: handler("  "), "not empty"),
@@ -99,8 +99,8 @@ def test_a_subclass_does_not_inherit_the_mark() -> None:
         (lambda: handler(process=True)(_async), "is async"),
     ],
 )
-def test_misuse_of_the_mark_is_told(misuse: Any, told: str) -> None:
-    with pytest.raises(Misuse, match=told):
+def test_misuse_of_the_mark_is_reported(misuse: Any, message: str) -> None:
+    with pytest.raises(Misuse, match=message):
         misuse()
 
 

@@ -1,4 +1,4 @@
-"""Importing handlers: from where, under which name, and what is told when it fails."""
+"""Importing handlers: from where, under which name, and the error when it fails."""
 
 import sys
 from pathlib import Path
@@ -14,9 +14,9 @@ from tasker.handlers import Handlers
 def test_a_loose_file_can_import_what_stands_beside_it(write: Write) -> None:
     write("gateway.py", "fee = 3")
     handlers = Handlers.of(write("loose.py", "import gateway\ndef charge(): return gateway.fee"))
-    found = handlers.find("loose.charge")
-    assert found is not None
-    assert 3 == call(found)
+    match = handlers.find("loose.charge")
+    assert match is not None
+    assert 3 == call(match)
 
 
 def test_a_file_of_a_package_is_imported_as_such(write: Write) -> None:
@@ -63,9 +63,9 @@ def reloaded(one: Path, two: Path):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("name", ["calendar", "logging", "this"])
 def test_a_file_called_like_a_standard_module_does_not_replace_it(write: Write, name: str) -> None:
     before = sys.modules.get(name)
-    found = Handlers.of(write(f"{name}.py", "def charge(): ...")).find("charge")
-    assert found is not None
-    assert found.module.startswith(f"{name}_")
+    match = Handlers.of(write(f"{name}.py", "def charge(): ...")).find("charge")
+    assert match is not None
+    assert match.module.startswith(f"{name}_")
     assert before is sys.modules.get(name)
 
 
@@ -99,9 +99,9 @@ def test_a_syntax_error_is_told_with_file_line_and_column(write: Write) -> None:
 def test_an_error_at_import_is_told_with_the_users_own_line(write: Write) -> None:
     helper = write("settings.py", "import json\n\ndef read():\n    return json.loads('{')\n")
     file = write("broken.py", "import settings\n\nsettings.read()\n")
-    told = error_of(file)
-    assert told.startswith(f"{helper}:4: JSONDecodeError: Expecting property name")
-    assert told.endswith(f"(while importing handlers from {file})")
+    message = error_of(file)
+    assert message.startswith(f"{helper}:4: JSONDecodeError: Expecting property name")
+    assert message.endswith(f"(while importing handlers from {file})")
 
 
 def test_a_module_that_handlers_need_and_is_not_there_is_told_where_it_is_wanted(
@@ -130,7 +130,7 @@ def test_the_cause_is_kept_and_the_module_is_not(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         (
             "nowhere.at.all",
@@ -143,8 +143,8 @@ def test_the_cause_is_kept_and_the_module_is_not(write: Write) -> None:
         ("", "'' is neither"),
     ],
 )
-def test_a_source_that_is_not_there_is_told(source: str, told: str) -> None:
-    assert error_of(source).startswith(told)
+def test_a_source_that_is_not_there_is_reported(source: str, message: str) -> None:
+    assert error_of(source).startswith(message)
 
 
 def test_files_that_are_no_python_and_empty_directories_are_told(write: Write) -> None:
@@ -170,9 +170,9 @@ def test_paths_are_shown_relative_to_the_current_directory(
 
 
 def result(handlers: Handlers) -> object:
-    found = handlers.find("charge")
-    assert found is not None
-    return call(found)
+    match = handlers.find("charge")
+    assert match is not None
+    return call(match)
 
 
 def test_without_reload_a_changed_file_stays_as_it_was(write: Write) -> None:

@@ -1,4 +1,4 @@
-"""What parameters get, and what is told where they cannot get it."""
+"""What parameters get, and the error if they cannot get it."""
 
 import enum
 import functools
@@ -388,7 +388,7 @@ def _odd(odd: Odd) -> None: ...
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         (_var_positional, r"'args' takes whatever it is given .*functools\.wraps"),
         (_var_keyword, "'kwargs' takes whatever it is given"),
@@ -404,9 +404,9 @@ def _odd(odd: Odd) -> None: ...
     ],
 )
 def test_signatures_that_cannot_be_filled_are_refused_before_any_attempt(
-    target: Callable[..., Any], told: str
+    target: Callable[..., Any], message: str
 ) -> None:
-    with pytest.raises(Misuse, match=told) as caught:
+    with pytest.raises(Misuse, match=message) as caught:
         plan(target, upstream=("reserve",))
     assert "step 'charge' of payments.checkout@2.1.0" in str(caught.value)
     assert "test_injection.py:" in str(caught.value)
@@ -506,7 +506,7 @@ class WithoutCall(StepHandler):
 
 
 @pytest.mark.parametrize(
-    ("target", "method", "told"),
+    ("target", "method", "message"),
     [
         (NeedsMore, None, "cannot be made without arguments .*'gateway'"),
         (WithoutCall, None, r"does not define call\(self, context\)"),
@@ -518,8 +518,8 @@ class WithoutCall(StepHandler):
         (_odd, "refund", "is a function and has no method 'refund'"),
     ],
 )
-def test_unusable_classes_and_methods_are_refused(target: Any, method: Any, told: str) -> None:
-    with pytest.raises(Misuse, match=told):
+def test_unusable_classes_and_methods_are_refused(target: Any, method: Any, message: str) -> None:
+    with pytest.raises(Misuse, match=message):
         plan(target, method=method)
 
 

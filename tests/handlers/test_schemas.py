@@ -64,7 +64,7 @@ def test_what_may_agree_agrees(given: dict[str, Any], annotation: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "annotation", "told"),
+    ("given", "annotation", "message"),
     [
         ({"type": "string"}, int, "$ is string, not integer"),
         ({"type": "string"}, int | None, "$ is string, not number or null"),
@@ -83,10 +83,10 @@ def test_what_may_agree_agrees(given: dict[str, Any], annotation: Any) -> None:
     ],
 )
 def test_what_cannot_agree_is_told_with_its_path(
-    given: dict[str, Any], annotation: Any, told: str | None
+    given: dict[str, Any], annotation: Any, message: str | None
 ) -> None:
-    found = disagreement(given, schema_of(annotation, "validation"))
-    assert (told or "$ has no 'at', which is required") == found
+    difference = disagreement(given, schema_of(annotation, "validation"))
+    assert (message or "$ has no 'at', which is required") == difference
 
 
 def test_schemas_that_refer_to_themselves_come_to_an_end() -> None:

@@ -79,9 +79,9 @@ def steps(write: Write) -> Handlers:
 
 
 def compiled(steps: Handlers, name: str, **how: Any) -> Plan:
-    found = steps.find(name)
-    assert found is not None
-    return plan(found, **how)
+    match = steps.find(name)
+    assert match is not None
+    return plan(match, **how)
 
 
 def run(pool: ProcessPoolExecutor, plan: Plan, given: object = None, **how: Any) -> str:
@@ -113,7 +113,7 @@ def test_classes_and_functions_of_importable_modules_run_there_as_well(
 
 
 @pytest.mark.parametrize(
-    ("how", "kind", "told", "code"),
+    ("how", "kind", "message", "code"),
     [
         ("awkward", RetryableError, "Awkward: 1 and 2", None),
         ("stop", PermanentError, "1 and 2", "STOP"),
@@ -128,10 +128,10 @@ def test_errors_come_back_whatever_they_are_made_of(
     steps: Handlers,
     how: str,
     kind: type[Exception],
-    told: str,
+    message: str,
     code: str | None,
 ) -> None:
-    with pytest.raises(kind, match=told) as caught:
+    with pytest.raises(kind, match=message) as caught:
         run(pool, compiled(steps, "fail"), {"how": how})
     assert code == getattr(caught.value, "code", None)
 
@@ -174,8 +174,8 @@ def test_a_packed_plan_holds_only_the_steps_it_needs() -> None:
     def two(a: int, fee: Annotated[int, Config("fee")] = 1) -> Any: ...
 
     many = tuple(f"step_{no}" for no in range(2000))
-    found = Handler("at_the_top", at_the_top)
-    assert len(plan(found, upstream=many).packed) < 1000
+    match = Handler("at_the_top", at_the_top)
+    assert len(plan(match, upstream=many).packed) < 1000
 
 
 def test_json_text_is_what_a_child_tells(pool: ProcessPoolExecutor) -> None:

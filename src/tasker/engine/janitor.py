@@ -1,7 +1,7 @@
 """The periodic duties of every worker; many may perform them at once.
 
 What a lost worker held is settled as a failed attempt, tasks past their deadline end,
-and so do failed tasks of which nothing can run any more.
+and so do failed tasks whose remaining steps cannot run.
 """
 
 import asyncio
@@ -86,7 +86,7 @@ class Janitor:
             log.warning("duty_failed", extra={"duty": duty.name, "error": str(error)})
 
     async def sweep(self) -> None:
-        """End tasks past their deadline, and failed ones of which nothing can run any more."""
+        """End tasks past their deadline, and failed ones whose remaining steps cannot run."""
         many = SWEPT
         while many >= SWEPT:
             ended = await self._store.sweep()

@@ -107,7 +107,7 @@ class WorkerLease:
 
         Args:
             holder: What it is kept for.
-            claimer: Woken when a lease was opened anew.
+            claimer: Woken when a new lease was opened.
         """
         while True:
             await self._renew_until_lost(holder)

@@ -167,7 +167,7 @@ class Settler:
     async def _unknown(self, batch: list[Finished]) -> list[Finished]:
         """After a lost reply: return the outcomes that the store has not got.
 
-        What is no longer in progress was settled by the call whose reply was lost, or
+        A step that is not in progress any more was settled by the call whose reply was lost, or
         belongs to others by now; either way there is nothing left to settle.
         """
         while True:

@@ -17,7 +17,7 @@ class Services(Protocol):
     """What a worker offers to the attempts it runs. Handlers call it from any thread."""
 
     def client(self, attempt: "LiveAttempt", *, blocking: bool) -> Any:  # the engine's room
-        """Tell the client that creates and reads tasks on behalf of `attempt`.
+        """Return the client that creates and reads tasks on behalf of `attempt`.
 
         Args:
             attempt: Whose correlation id and task id the created tasks carry.
@@ -73,7 +73,7 @@ class Upstream(Mapping[str, int]):
 
     @classmethod
     def of(cls, graph: Graph, no: int) -> "Upstream":
-        """Tell the steps before step `no` of `graph`."""
+        """Return the steps before step `no` of `graph`."""
         return cls(graph.numbers, graph.names, graph.ancestors[no])
 
     @classmethod

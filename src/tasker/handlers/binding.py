@@ -265,14 +265,14 @@ def _missing(argument: Argument, known: Iterable[str], facts: StepFacts) -> Perm
 
 def _invalid(argument: Argument, error: ValidationError, facts: StepFacts) -> PermanentError:
     name, label = argument.parameter.name, argument.label
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
     root = f"$.{label}" if label and argument.origin != "result" else "$"
-    problems: list[Json] = [{"path": _path(root, each), "problem": each["msg"]} for each in found]
+    problems: list[Json] = [{"path": _path(root, each), "problem": each["msg"]} for each in errors]
     source = {"input": "the task's input", "config": "the step's configuration"}.get(
         argument.origin, f"the result of step {label!r}"
     )
-    shown = "; ".join(f"{_path(root, each)}: {each['msg']}" for each in found[:5])
-    more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+    shown = "; ".join(f"{_path(root, each)}: {each['msg']}" for each in errors[:5])
+    more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
     return PermanentError(
         f"parameter {name!r} of step {facts.spec.name!r} does not accept {source}: {shown}{more}",
         code=f"INVALID_{argument.origin.upper()}",

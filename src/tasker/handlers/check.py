@@ -1,4 +1,4 @@
-"""What can be told before anything runs: do templates and handlers fit together?"""
+"""Checks that templates and handlers fit together, before anything runs."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -16,7 +16,7 @@ from tasker.suggest import closest, did_you_mean
 
 
 def check(template: Template, handlers: Handlers) -> list[Problem]:
-    """Tell what would go wrong when `handlers` run tasks of `template`.
+    """List what would go wrong when `handlers` run tasks of `template`.
 
     Every step has a handler; every parameter a source that exists; results come from
     steps before; and the types that handlers name do not contradict the schemas.
@@ -63,18 +63,18 @@ def _inputs(spec: StepSpec, handler: Handler | None, upstream: Upstream) -> Iter
 
 
 def unused(templates: Iterable[Template], handlers: Handlers) -> list[Problem]:
-    """Tell the registered handlers that no step of `templates` uses."""
+    """List the registered handlers that no step of `templates` uses."""
     used = set()
     for template in templates:
         for spec in template.steps:
-            found = handlers.find(spec.handler, template.namespace, spec.handler_version)
-            if found is not None:
-                used.add(id(found.target))
+            handler = handlers.find(spec.handler, template.namespace, spec.handler_version)
+            if handler is not None:
+                used.add(id(handler.target))
     problems = []
-    for found in handlers:
-        if id(found.target) not in used:
-            used.add(id(found.target))  # once, however many names it has
-            problems.append(_problem(found, f"no step uses the handler {found.name!r}", ""))
+    for handler in handlers:
+        if id(handler.target) not in used:
+            used.add(id(handler.target))  # once, however many names it has
+            problems.append(_problem(handler, f"no step uses the handler {handler.name!r}", ""))
     return problems
 
 
@@ -88,28 +88,28 @@ class _Checking:
         self._places = {spec.name: f"steps[{no}]" for no, spec in enumerate(template.steps)}
 
     def step(self, spec: StepSpec) -> Iterator[Problem]:
-        """Tell what is wrong with one step."""
+        """Return what is wrong with one step."""
         place, namespace = self._places[spec.name], self._template.namespace
-        found = self._handlers.find(spec.handler, namespace, spec.handler_version)
-        if found is None:
+        handler = self._handlers.find(spec.handler, namespace, spec.handler_version)
+        if handler is None:
             error = self._handlers.missing(spec.handler, namespace, spec.handler_version)
             yield Problem(message=f"step {spec.name!r}: {error}", path=place)
             return
-        for message in self._messages(spec, found):
-            yield _problem(found, f"step {spec.name!r}: {message}", place)
+        for message in self._messages(spec, handler):
+            yield _problem(handler, f"step {spec.name!r}: {message}", place)
 
-    def _messages(self, spec: StepSpec, found: Handler) -> Iterator[str]:
+    def _messages(self, spec: StepSpec, handler: Handler) -> Iterator[str]:
         try:
-            parameters = found.parameters(spec.method)
-            if found.process:
-                assert found.reference  # noqa: S101 - asked for its Misuse
+            parameters = handler.parameters(spec.method)
+            if handler.process:
+                assert handler.reference  # noqa: S101 - asked for its Misuse
         except Misuse as error:
             yield str(error)
             return
         upstream = Upstream.of(self._graph, self._graph.numbers[spec.name])
         for parameter in parameters:
             try:
-                argument = bind(parameter, upstream, handler=found)
+                argument = bind(parameter, upstream, handler=handler)
             except Misuse as error:
                 yield str(error)
                 continue
@@ -118,7 +118,7 @@ class _Checking:
                 yield f"parameter {parameter.name!r}: {message}"
         if spec.result_schema is not None:
             difference = disagreement(
-                schema_of(found.returns(spec.method), "serialization"), spec.result_schema
+                schema_of(handler.returns(spec.method), "serialization"), spec.result_schema
             )
             if difference is not None:
                 yield f"what it returns does not fit result_schema: {difference}"
@@ -137,14 +137,14 @@ class _Checking:
         schema = self._template.input_schema or {}
         wanted = schema_of(argument.parameter.annotation, "validation")
         if argument.key is None:
-            return _told("the input", schema, wanted)
+            return _mismatch("the input", schema, wanted)
         declared = schema.get("properties")
         if not isinstance(declared, Mapping) or not declared:
             return self._step_that_is_not_before(argument)
         if argument.key in declared:
             part = declared[argument.key]
             given = {**_definitions(schema), **(part if isinstance(part, Mapping) else {})}
-            return _told(f"input {argument.key!r}", given, wanted)
+            return _mismatch(f"input {argument.key!r}", given, wanted)
         if not argument.parameter.required:
             return None
         return self._step_that_is_not_before(argument) or (
@@ -152,7 +152,7 @@ class _Checking:
         )
 
     def _step_that_is_not_before(self, argument: Argument) -> str | None:
-        """Say so where a parameter is named like a step whose result cannot be there."""
+        """Return a message if a parameter is named like a step that does not come before."""
         if argument.parameter.source is None and argument.key in self._places:
             return f"step {argument.key!r} does not come before; add it to the dependencies"
         return None
@@ -169,19 +169,21 @@ class _Checking:
     def _result(self, argument: Argument) -> str | None:
         before = self._template.step(argument.label)
         wanted = schema_of(argument.parameter.annotation, "validation")
-        told = _told(f"the result_schema of {before.name!r}", before.result_schema or {}, wanted)
+        difference = _mismatch(
+            f"the result_schema of {before.name!r}", before.result_schema or {}, wanted
+        )
         namespace = self._template.namespace
         maker = self._handlers.find(before.handler, namespace, before.handler_version)
-        if told is not None or maker is None:
-            return told
+        if difference is not None or maker is None:
+            return difference
         try:
             given = schema_of(maker.returns(before.method), "serialization")
-        except Misuse:  # told where that step is checked
+        except Misuse:  # reported where that step is checked
             return None
-        return _told(f"what step {before.name!r} returns", given, wanted)
+        return _mismatch(f"what step {before.name!r} returns", given, wanted)
 
 
-def _told(what: str, given: Schema, wanted: Schema) -> str | None:
+def _mismatch(what: str, given: Schema, wanted: Schema) -> str | None:
     difference = disagreement(given, wanted)
     return f"{what} does not fit its type: {difference}" if difference else None
 
@@ -190,5 +192,5 @@ def _definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {key: schema[key] for key in ("$defs", "definitions") if key in schema}
 
 
-def _problem(found: Handler, message: str, path: str) -> Problem:
-    return Problem(message=message, path=path, file=str(found.file or ""), line=found.line)
+def _problem(handler: Handler, message: str, path: str) -> Problem:
+    return Problem(message=message, path=path, file=str(handler.file or ""), line=handler.line)

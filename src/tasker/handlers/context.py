@@ -122,11 +122,11 @@ class Context:
             return self._input
 
     def get_input(self, key: str) -> Any:
-        """Tell one input; None where there is none."""
+        """Return one input, or None if it is absent."""
         return self.input.get(key)
 
     def get_input_or(self, key: str, default: Any) -> Any:
-        """Tell one input; `default` where there is none, or it is null."""
+        """Return one input, or `default` if it is absent or null."""
         value = self.input.get(key)
         return default if value is None else value
 
@@ -140,7 +140,7 @@ class Context:
             return self._config
 
     def get_config(self, key: str) -> Any:
-        """Tell one value of the step's configuration; None where there is none."""
+        """Return one value of the step's configuration, or None if it is absent."""
         return self.config.get(key)
 
     @property
@@ -153,7 +153,7 @@ class Context:
             return self._results
 
     def get_dependency_result(self, step: str) -> Any:
-        """Tell the result of a step before this one; None where it has none.
+        """Return the result of a step before this one; None where it has none.
 
         Raises:
             PermanentError: `step` does not come before this one.
@@ -161,7 +161,7 @@ class Context:
         return self.results[step]
 
     def get_dependency_field(self, step: str, *path: str) -> Any:
-        """Tell a part of a result: `("reserve", "hold", "id")`; None where it has no such part.
+        """Return a part of a result: `("reserve", "hold", "id")`; None where it has no such part.
 
         Raises:
             PermanentError: `step` does not come before this one.
@@ -315,5 +315,5 @@ class StepLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 def as_object(value: Any) -> dict[str, Any]:
-    """Tell a decoded JSON object; an empty one where it is something else."""
+    """Return a decoded JSON object; an empty one where it is something else."""
     return value if isinstance(value, dict) else {}

@@ -33,9 +33,9 @@ class Origin(NamedTuple):
 
 
 def _from_file(origin: Origin) -> ModuleType:
-    found = sys.modules.get(origin.name)
-    if found is not None:
-        return found
+    module = sys.modules.get(origin.name)
+    if module is not None:
+        return module
     spec = importlib.util.spec_from_file_location(origin.name, origin.file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{origin.file} is not a Python file")
@@ -50,7 +50,7 @@ def _from_file(origin: Origin) -> ModuleType:
 
 
 def origin_of(module: ModuleType) -> Origin:
-    """Tell how another process imports `module`, which is imported here."""
+    """Return how another process imports `module`, which is imported here."""
     name, file = module.__name__, getattr(module, "__file__", None)
     if file is None or name == "__main__":
         return Origin(name)
@@ -72,7 +72,7 @@ def is_path(source: str) -> bool:
 
 
 def locate(source: str | Path) -> list[Origin]:
-    """Tell the modules that a source stands for.
+    """Return the modules that a source stands for.
 
     Args:
         source: A dotted module name; or the path of a file or directory.
@@ -152,9 +152,9 @@ def import_all(origin: Origin, *, source: object) -> list[ModuleType]:
 
 
 def _submodules(package: ModuleType, source: object) -> Iterator[ModuleType]:
-    for found in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
-        if not _is_skipped(found.name.rpartition(".")[2]):
-            module = _imported(Origin(found.name), source)
+    for entry in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
+        if not _is_skipped(entry.name.rpartition(".")[2]):
+            module = _imported(Origin(entry.name), source)
             yield module
             yield from _submodules(module, source)
 
@@ -163,7 +163,7 @@ def _imported(origin: Origin, source: object) -> ModuleType:
     try:
         module = origin.load()
     except (Exception, SystemExit) as error:  # a module's code may raise anything
-        raise HandlerImportError(_told(origin, source, error)) from error
+        raise HandlerImportError(_reason(origin, source, error)) from error
     expected = _expected(origin)
     if expected is not None and _file_of(module) not in expected:
         raise HandlerImportError(
@@ -174,7 +174,7 @@ def _imported(origin: Origin, source: object) -> ModuleType:
 
 
 def _expected(origin: Origin) -> set[Path] | None:
-    """Tell the files that a module found below a root may be; None where any will do."""
+    """Return the files that a module found below a root may be; None if any will do."""
     if origin.root is None or origin.file is not None:
         return None
     path = Path(origin.root).joinpath(*origin.name.split("."))
@@ -183,8 +183,8 @@ def _expected(origin: Origin) -> set[Path] | None:
     return {path.with_suffix(".py"), path / "__init__.py"}
 
 
-def _told(origin: Origin, source: object, error: BaseException) -> str:
-    """Say in one line what went wrong, and where in the user's code."""
+def _reason(origin: Origin, source: object, error: BaseException) -> str:
+    """Return in one line what went wrong, and where in the user's code."""
     absent = error.name if isinstance(error, ModuleNotFoundError) else None
     if absent is not None and f"{origin.name}.".startswith(f"{absent}."):
         return f"there is no module {absent!r} (wanted for handlers from {source})"
@@ -197,7 +197,7 @@ def _told(origin: Origin, source: object, error: BaseException) -> str:
 
 
 def _blamed(error: BaseException, origin: Origin) -> str:
-    """Tell the last line of the user's own code that was under way."""
+    """Return the last line of the user's own code that was under way."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -230,7 +230,7 @@ def shown(path: Path | None) -> str:
 
 
 def root_of(module: ModuleType) -> set[Path]:
-    """Tell the directory whose modules are reloaded with `module`: its package's, or its own."""
+    """Return the directory whose modules are reloaded with `module`: its package's, or its own."""
     file = _file_of(module)
     if file is None or module.__name__ == "__main__":
         return set()
@@ -239,11 +239,11 @@ def root_of(module: ModuleType) -> set[Path]:
 
 
 def files_under(roots: set[Path]) -> dict[str, Path]:
-    """Tell the imported modules whose files are below `roots`: name -> file.
+    """Return the imported modules whose files are below `roots`: name -> file.
 
     Installed packages, Tasker itself and the main program are left out.
     """
-    found = {}
+    modules = {}
     for name, module in list(sys.modules.items()):
         file = _file_of(module)
         if (
@@ -253,12 +253,12 @@ def files_under(roots: set[Path]) -> dict[str, Path]:
             and not {"site-packages", "dist-packages"} & set(file.parts)
             and any(file.is_relative_to(root) for root in roots)
         ):
-            found[name] = file
-    return found
+            modules[name] = file
+    return modules
 
 
 class Forgotten:
-    """Modules taken out of `sys.modules`, so that they are imported anew; or put back.
+    """Modules taken out of `sys.modules`, so that they are imported again; or put back.
 
     Used as a context: where the block fails, the modules from before are back.
     """

@@ -24,7 +24,7 @@ _DEEPEST = 8
 
 
 def schema_of(annotation: Any, mode: Literal["validation", "serialization"]) -> Schema:
-    """Tell the JSON Schema of a type: what it takes, or what it becomes; {} where it has none."""
+    """Return the JSON Schema of a type: what it takes, or what it becomes; {} where it has none."""
     if annotation is Any or annotation is object:
         return {}
     try:
@@ -36,7 +36,7 @@ def schema_of(annotation: Any, mode: Literal["validation", "serialization"]) -> 
 
 
 def disagreement(given: Schema, wanted: Schema) -> str | None:
-    """Tell how a value that fits `given` cannot fit `wanted`.
+    """Return how a value that fits `given` cannot fit `wanted`.
 
     Returns:
         The first contradiction, as in "$.cents is string, not integer"; None where there
@@ -61,7 +61,7 @@ class _Side:
         return _Side(self.whole, part)
 
     def kinds(self) -> frozenset[str]:
-        """Tell the kinds of value it allows; integers count as numbers."""
+        """Return the kinds of value it allows; integers count as numbers."""
         part = self.part
         named = part.get("type")
         if named is not None:
@@ -85,8 +85,8 @@ class _Side:
 
     @property
     def properties(self) -> Schema:
-        found = self.part.get("properties")
-        return found if isinstance(found, Mapping) else {}
+        properties = self.part.get("properties")
+        return properties if isinstance(properties, Mapping) else {}
 
     @property
     def lists_all(self) -> bool:
@@ -110,11 +110,11 @@ def _objects_differ(given: _Side, wanted: _Side, path: str, depth: int) -> str |
             return f"{path} has no {name!r}, which is required"
     for name, part in wanted.properties.items():
         if name in given.properties:
-            found = _differ(
+            difference = _differ(
                 given.inner(given.properties[name]), wanted.inner(part), f"{path}.{name}", depth + 1
             )
-            if found is not None:
-                return found
+            if difference is not None:
+                return difference
     return None
 
 
@@ -128,10 +128,10 @@ def _arrays_differ(given: _Side, wanted: _Side, path: str, depth: int) -> str | 
 
 def _pointed(whole: Schema, reference: str) -> Schema:
     """Follow `#/$defs/Name`; {} where it leads elsewhere."""
-    found: Any = whole
+    place: Any = whole
     for part in reference.removeprefix("#/").split("/"):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+        place = place.get(part) if isinstance(place, Mapping) else None
+    return place if isinstance(place, Mapping) else {}
 
 
 def _kind_of(value: Any) -> str:

@@ -27,7 +27,7 @@ class Parameter:
     """One parameter of a handler."""
 
     name: str
-    annotation: Any  #: without our markers; Any where there is none
+    annotation: Any  #: without our markers; Any if there is no annotation
     source: Source | None  #: what its marker says; None: its name decides
     takes_context: bool
     validate: Validate | None  #: converts a JSON value; None: every value is taken as it is
@@ -50,7 +50,7 @@ class _Place:
 
 
 def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Parameter, ...]:
-    """Tell what `function` asks for.
+    """Return what `function` asks for.
 
     Args:
         function: A function or bound method.
@@ -71,7 +71,7 @@ def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Para
 
 
 def return_annotation(function: Callable[..., Any]) -> Any:
-    """Tell the type that `function` says it returns; Any where it says none that exists."""
+    """Return the type that `function` says it returns; Any where it says none that exists."""
     try:
         annotation = _signature(function).return_annotation
         if annotation is inspect.Signature.empty:
@@ -187,8 +187,8 @@ class _Names:
             plain = inspect.getattr_static(type(plain), "__call__", plain)
         self._globals: dict[str, Any] = getattr(plain, "__globals__", {})
         self._closure: dict[str, Any] = {
-            name: meant
-            for name, (alias, meant) in _ALIASES.items()
+            name: annotated
+            for name, (alias, annotated) in _ALIASES.items()
             if self._globals.get(name) is alias
         }
         code = getattr(plain, "__code__", None)
@@ -203,14 +203,14 @@ class _Names:
                 continue
 
     def resolved(self, annotation: Any, what: object) -> Any:
-        """Tell the type that an annotation means, also where it is text.
+        """Return the type that an annotation means, also where it is text.
 
         Raises:
             Misuse: It cannot be evaluated.
         """
-        for alias, meant in _ALIASES.values():
+        for alias, annotated in _ALIASES.values():
             if annotation == alias:
-                return meant
+                return annotated
         holder = types.SimpleNamespace(__annotations__={"it": annotation})
         try:
             hints = typing.get_type_hints(holder, self._globals, self._closure, include_extras=True)

@@ -72,7 +72,7 @@ def _unpacked(packed: bytes) -> Plan:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Tell an error that survives pickling; one that does not would break the whole pool."""
+    """Return an error that survives pickling; one that does not would break the whole pool."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
     except Exception:  # its constructor may do anything

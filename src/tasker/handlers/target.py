@@ -69,8 +69,8 @@ class Handler:
     @property
     def module(self) -> str:
         """Name of the module that defines it."""
-        found = getattr(self.target, "__module__", None)
-        return str(found or type(self.target).__module__)
+        module = getattr(self.target, "__module__", None)
+        return str(module or type(self.target).__module__)
 
     @property
     def file(self) -> Path | None:
@@ -107,7 +107,7 @@ class Handler:
     # -- how it is called
 
     def entry(self, method: str | None = None) -> Callable[..., Any]:
-        """Tell what to call with the parameters as keywords.
+        """Return what to call with the parameters as keywords.
 
         Args:
             method: The method of a class or object; None: `call`.
@@ -128,7 +128,7 @@ class Handler:
         return self._async[method]
 
     def parameters(self, method: str | None = None) -> tuple[Parameter, ...]:
-        """Tell what it asks for.
+        """Return what it asks for.
 
         Raises:
             Misuse: It asks for something that cannot be given.
@@ -138,7 +138,7 @@ class Handler:
         return self._parameters[method]
 
     def returns(self, method: str | None = None) -> Any:
-        """Tell the type it says it returns; Any where it says none."""
+        """Return the type it says it returns; Any where it says none."""
         return return_annotation(self._function(method))
 
     @property
@@ -185,7 +185,7 @@ class Handler:
         return read_parameters(function, what=self)
 
     def _function(self, method: str | None) -> Callable[..., Any]:
-        """Tell what has the signature that counts, without `self`."""
+        """Return what has the signature that counts, without `self`."""
         if self.kind != "class":
             return self.entry(method)
         name = method or "call"
@@ -226,7 +226,7 @@ _NOBODY = object()
 
 
 def _definition(target: Any) -> Any:
-    """Tell what stands in the source: behind wrappers, partials and instances."""
+    """Return what stands in the source: behind wrappers, partials and instances."""
     target = inspect.unwrap(target) if callable(target) else target
     while isinstance(target, functools.partial):
         target = inspect.unwrap(target.func)

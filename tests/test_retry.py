@@ -81,11 +81,11 @@ def test_jitter_spreads_both_ways() -> None:
     )
     rng = Random(7)
 
-    found = [delay_after(1, policy, rng).total_seconds() for _ in range(2000)]
+    delays = [delay_after(1, policy, rng).total_seconds() for _ in range(2000)]
 
-    assert 80 <= min(found) < 81
-    assert 119 < max(found) <= 120
-    assert 99 < sum(found) / len(found) < 101
+    assert 80 <= min(delays) < 81
+    assert 119 < max(delays) <= 120
+    assert 99 < sum(delays) / len(delays) < 101
 
 
 def test_the_same_seed_gives_the_same_delays() -> None:

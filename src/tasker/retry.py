@@ -10,14 +10,14 @@ LONGEST_REQUEST = timedelta(days=1)
 
 
 def again(policy: Retry, counted_attempts: int) -> bool:
-    """Tell whether another attempt follows when attempt number `counted_attempts` has failed."""
+    """Return whether another attempt follows after `counted_attempts` failed ones."""
     return policy.retryable and counted_attempts < policy.max_attempts
 
 
 def delay_after(
     counted_attempts: int, policy: Retry, rng: Random, *, requested: timedelta | None = None
 ) -> timedelta:
-    """Tell how long to wait before the attempt that follows a failed one.
+    """Return the delay before the attempt that follows a failed one.
 
     The delay starts at `policy.initial_delay`, grows as `policy.backoff` says, is capped
     at `policy.max_delay`, and is then spread by ±`policy.jitter`, so that steps that

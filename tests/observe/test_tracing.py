@@ -190,17 +190,17 @@ async def test_attempts_are_measured(store: Store, monkeypatch: pytest.MonkeyPat
 
     data = reader.get_metrics_data()
     assert data is not None
-    found = {
+    attributes = {
         metric.name: metric.data.data_points[0].attributes
         for resource in data.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
     }
-    assert {"tasker.attempts", "tasker.attempt.duration"} == set(found)
+    assert {"tasker.attempts", "tasker.attempt.duration"} == set(attributes)
     assert {
         "namespace": "n",
         "template": "asynchronous",
         "step": "asynchronous",
         "outcome": "complete",
-    } == found["tasker.attempts"]
+    } == attributes["tasker.attempts"]
     provider.shutdown()

@@ -137,7 +137,7 @@ class _Uvicorn(uvicorn.Server):
 
     def announce_stop(self) -> None:
         """Let `/ready` answer 503."""
-        if api := getattr(self._app.state, "tasker", None):  # there is none before the startup
+        if api := getattr(self._app.state, "tasker", None):  # absent before the startup
             api.readiness.stopping = True
 
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:

@@ -1,8 +1,7 @@
 """Traces by OpenTelemetry: a span for each attempt, below the request that made its task.
 
-Only the API of OpenTelemetry is used. What becomes of spans is up to the program: without
-an SDK nothing does; `export` sets up the one of the extra `tracing`, which sends them where
-the usual OTEL_* variables say.
+Only the API of OpenTelemetry is used: without an SDK, spans are dropped. `export` sets up the
+SDK of the extra `tracing`, which sends them where the usual OTEL_* variables say.
 """
 
 from collections.abc import Iterator
@@ -93,7 +92,7 @@ class RequestSpan:
 
 
 def _parent(traceparent: str | None) -> Context:
-    """Tell the context of a traceparent; an empty one where there is none."""
+    """Return the context of a traceparent; an empty one without it."""
     carrier = {"traceparent": traceparent} if traceparent else {}
     return _PROPAGATOR.extract(carrier, context=Context())
 

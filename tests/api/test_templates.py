@@ -173,8 +173,9 @@ async def test_a_namespace_that_requires_approval_lets_nothing_in_unseen(api: Ap
 
     waiting = await api.call("/v1/templates", NEXT, 201)
     refused = await api.create("shop.refund@1.1.0", status=409)
-    own = await api.call("/v1/templates/shop/refund/1.1.0/approve", status=403)
-    no_reason = await api.call("/v1/templates/shop/refund/1.1.0/reject", {}, 400)
+    review = "/v1/template_versions/shop/refund/1.1.0/review"
+    own = await api.call(review, {"approve": True}, 403)
+    no_reason = await api.call(review, {"approve": False}, 400)
     namespace = await api.read("/v1/namespaces/shop")
     audit = await api.read("/v1/namespaces/shop/audit")
 

@@ -48,18 +48,21 @@ class HttpTeams:
         return [decode.version(one) for one in read["versions"]]
 
     async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
-        return await self._decide(template, "approve" if approve else "reject", reason)
+        body = {"approve": approve, "reason": reason}
+        return await self._decide("template_versions", template, "review", body)
 
     async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
-        return await self._decide(template, "retire", reason)
+        return await self._decide("templates", template, "retire", {"reason": reason})
 
     async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
-        return await self._decide(template, "restore", reason)
+        return await self._decide("templates", template, "restore", {"reason": reason})
 
-    async def _decide(self, template: str, action: str, reason: str) -> TemplateVersion:
+    async def _decide(
+        self, resource: str, template: str, action: str, body: dict[str, Any]
+    ) -> TemplateVersion:
         parts = "/".join(quote(part, safe="") for part in exact_name(template))
         read = await self._requests.send(
-            "POST", f"/v1/templates/{parts}/{action}", body={"reason": reason}, again=False
+            "POST", f"/v1/{resource}/{parts}/{action}", body=body, again=False
         )
         return decode.version(read)
 

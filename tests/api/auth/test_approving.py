@@ -44,9 +44,9 @@ async def test_an_approver_is_known_by_the_verified_address(store: Store) -> Non
             "steps": [{"name": "check", "handler": {"callable": "check"}}],
         }
         registered = await ask(who(sub="jake"), "POST", "/v1/templates", version)
-        path = "/v1/templates/payments/refund/2.0.0/approve"
+        path = "/v1/template_versions/payments/refund/2.0.0/review"
         answers = [
-            await ask(text, "POST", path, {})
+            await ask(text, "POST", path, {"approve": True})
             for text in (
                 who(sub="jake"),
                 who(sub="sarah@growthcorp.co"),

@@ -78,8 +78,8 @@ SAMPLES = {
             "steps": [{"name": "check", "handler": {"callable": "check"}}],
         }
     ),
-    "POST /v1/templates/{namespace}/{name}/{version}/reject templates:approve": Sample(
-        {"reason": "too slow"}
+    "POST /v1/template_versions/{namespace}/{name}/{version}/review templates:approve": Sample(
+        {"approve": False, "reason": "too slow"}
     ),
     "PUT /v1/namespaces/{namespace}/policy namespaces:update": Sample({"owner_team": "them"}),
     "POST /v1/tasks/{task_id}/steps/{step}/complete steps:resolve": Sample({"result": None}),

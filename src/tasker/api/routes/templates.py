@@ -51,18 +51,21 @@ _VERSION_MISSING = (*_MISSING, "template_not_approved", "invalid_input")
 
 
 class ReviewBody(Body):
-    """The reason of a decision."""
+    """The decision of a review."""
+
+    approve: bool
+    """False: reject it."""
+    reason: Text = ""
+    """Required to reject."""
+
+
+class RetirementBody(Body):
+    """Retires or restores a template version."""
 
     reason: Text = ""
 
 
-class RejectionBody(Body):
-    """The reason of a rejection."""
-
-    reason: Text
-
-
-OptionalReview = Annotated[ReviewBody, Depends(JsonBody(ReviewBody, optional=True))]
+OptionalReason = Annotated[RetirementBody, Depends(JsonBody(RetirementBody, optional=True))]
 
 
 # ---------------------------------------------------------------------- reading
@@ -252,50 +255,27 @@ def _read(text: bytes, yaml: bool, limit: int) -> Template:
 # ------------------------------------------------------------------------ reviewing
 
 
-@routes.add(
+@statuses.add(
     "POST",
-    ONE + "/approve",
-    TEMPLATES_APPROVE,
-    answer=VersionView,
-    refuses=(*READS_BODY, "not_found", "wrong_state", "not_an_approver"),
-)
-async def approve_template(
-    request: Request,
-    api: ApiOf,
-    namespace: NamespacePath,
-    name: NamePath,
-    version: VersionPath,
-    body: OptionalReview,
-) -> JsonResponse:
-    """Approve a version that is pending review: it takes tasks from now on."""
-    await authorize(request, TEMPLATES_APPROVE, namespace=namespace, name=name, version=version)
-    decided = await acting(request, api).review(
-        f"{namespace}.{name}@{version}", approve=True, reason=body.reason
-    )
-    return JsonResponse(version_view(decided))
-
-
-@routes.add(
-    "POST",
-    ONE + "/reject",
+    ONE + "/review",
     TEMPLATES_APPROVE,
     answer=VersionView,
     refuses=(*READS_BODY, "not_found", "wrong_state", "not_an_approver", "invalid_input"),
 )
-async def reject_template(
+async def review_template(
     request: Request,
     api: ApiOf,
     namespace: NamespacePath,
     name: NamePath,
     version: VersionPath,
-    body: Annotated[RejectionBody, Depends(JsonBody(RejectionBody))],
+    body: Annotated[ReviewBody, Depends(JsonBody(ReviewBody))],
 ) -> JsonResponse:
-    """Reject a version that is pending review."""
+    """Approve or reject a version that is pending review; an approved one takes tasks."""
     await authorize(request, TEMPLATES_APPROVE, namespace=namespace, name=name, version=version)
-    decided = await acting(request, api).review(
-        f"{namespace}.{name}@{version}", approve=False, reason=body.reason
+    reviewed = await acting(request, api).review(
+        f"{namespace}.{name}@{version}", approve=body.approve, reason=body.reason
     )
-    return JsonResponse(version_view(decided))
+    return JsonResponse(version_view(reviewed))
 
 
 @routes.add(
@@ -311,7 +291,7 @@ async def retire_template(
     namespace: NamespacePath,
     name: NamePath,
     version: VersionPath,
-    body: OptionalReview,
+    body: OptionalReason,
 ) -> JsonResponse:
     """Retire a version: it takes no new tasks; existing ones run on."""
     await authorize(request, TEMPLATES_RETIRE, namespace=namespace, name=name, version=version)
@@ -332,7 +312,7 @@ async def restore_template(
     namespace: NamespacePath,
     name: NamePath,
     version: VersionPath,
-    body: OptionalReview,
+    body: OptionalReason,
 ) -> JsonResponse:
     """Restore a retired version: it takes tasks again."""
     await authorize(request, TEMPLATES_RETIRE, namespace=namespace, name=name, version=version)

@@ -112,7 +112,7 @@ async def main(url: str, effects: Path) -> None:
     async with open_store(url, upgrade=True) as store:
         client = LocalClient(store)
         tasks = await create(client)
-        worker = Worker(store, [handlers(effects)], settings=SETTINGS)
+        worker = Worker(store, [handlers(effects)], namespaces="*", settings=SETTINGS)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         print("ready", flush=True)
         running = asyncio.create_task(worker.run())

@@ -62,7 +62,10 @@ async def survive(url: str, folder: Path) -> None:
     async with open_store(url, upgrade=True) as store:
         client = LocalClient(store)
         tasks = await create(client)
-        async with Worker(store, [handlers(effects)], settings=SETTINGS), asyncio.timeout(WITHIN):
+        async with (
+            Worker(store, [handlers(effects)], namespaces="*", settings=SETTINGS),
+            asyncio.timeout(WITHIN),
+        ):
             for task in tasks:
                 await client.wait(task.id)
         await prove(store, await client.tasks(limit=100), effects)

@@ -83,7 +83,7 @@ async def test_a_reference_picks_the_latest_version_that_fits(
 
 
 @pytest.mark.parametrize(
-    ("reference", "told"),
+    ("reference", "message"),
     [
         ("hello.greeting@^3", r"no version of hello\.greeting is \^3; there are 1\.0\.0, .*10\.0"),
         ("greeting", r"no template default\.greeting; did you mean .*hello\.greeting"),
@@ -92,9 +92,9 @@ async def test_a_reference_picks_the_latest_version_that_fits(
     ],
 )
 async def test_what_is_not_found_is_told_with_what_there_is(
-    client: LocalClient, reference: str, told: str
+    client: LocalClient, reference: str, message: str
 ) -> None:
-    with pytest.raises(NotFound, match=told):
+    with pytest.raises(NotFound, match=message):
         await client.create_task(reference)
 
 

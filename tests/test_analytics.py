@@ -64,10 +64,10 @@ def advice(
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "told"), [(1, 3, 0.3333), (0, 5, 0.0), (5, 5, 1.0), (0, 0, 0.0)]
+    ("part", "whole", "expected"), [(1, 3, 0.3333), (0, 5, 0.0), (5, 5, 1.0), (0, 0, 0.0)]
 )
-def test_a_share_is_from_0_to_1(part: int, whole: int, told: float) -> None:
-    assert told == share(part, whole)
+def test_a_share_is_from_0_to_1(part: int, whole: int, expected: float) -> None:
+    assert expected == share(part, whole)
     assert 1.0 == share(0, 0, nothing=1.0)
 
 

@@ -105,7 +105,7 @@ def test_what_handlers_return_has_a_form(value: object, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "path", "told"),
+    ("value", "path", "message"),
     [
         (math.nan, "$", "nan is not a number"),
         ({"a": [1, math.inf]}, "$.a[1]", "inf is not a number"),
@@ -134,7 +134,7 @@ def test_what_handlers_return_has_a_form(value: object, text: str) -> None:
         ({"e": Odd.NUL}, "$.e", "NUL"),
     ],
 )
-def test_what_is_no_json_is_told_with_its_path(value: object, path: str, told: str) -> None:
+def test_what_is_no_json_is_told_with_its_path(value: object, path: str, message: str) -> None:
     """
     The first part of it, however deep.
     """
@@ -143,7 +143,7 @@ def test_what_is_no_json_is_told_with_its_path(value: object, path: str, told: s
 
     assert path == refusal.value.path
     assert f"the result is not JSON at {path}: " in str(refusal.value)
-    assert told in str(refusal.value)
+    assert message in str(refusal.value)
 
 
 def test_the_reserved_key_may_stand_beside_others() -> None:

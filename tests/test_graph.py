@@ -41,10 +41,10 @@ def acyclic(draw: st.DrawFn) -> dict[str, list[str]]:
 
 def before(waits: Waits, name: str) -> set[str]:
     """All steps before one, the naive way."""
-    found: set[str] = set()
+    ancestors: set[str] = set()
     for parent in waits[name]:
-        found |= {parent} | before(waits, parent)
-    return found
+        ancestors |= {parent} | before(waits, parent)
+    return ancestors
 
 
 def depth(waits: Waits, name: str) -> int:
@@ -133,7 +133,7 @@ def test_where_there_is_no_cycle_none_is_found(waits: dict[str, list[str]]) -> N
 @given(acyclic(), st.data())
 def test_a_cycle_is_found_and_shown(waits: dict[str, list[str]], data: st.DataObject) -> None:
     """
-    What is told is a way through the graph that ends where it begins.
+    The result is a way through the graph that ends where it begins.
     """
     name = data.draw(st.sampled_from(sorted(waits)))
     ancestor = data.draw(st.sampled_from(sorted({name} | before(waits, name))))

@@ -46,6 +46,6 @@ def test_only_its_secret_passes() -> None:
 )
 def test_what_is_no_key_has_no_parts(text: str) -> None:
     """
-    It is told apart before any store is asked.
+    It is refused before any store is asked.
     """
     assert parse_key(text.format(new_key().text)) is None

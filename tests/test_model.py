@@ -98,7 +98,7 @@ def test_an_environment_overrides_what_it_names() -> None:
 @pytest.mark.parametrize("environment", [None, "", "production"])
 def test_an_environment_that_overrides_nothing_changes_nothing(environment: str | None) -> None:
     """
-    The template itself is told.
+    The template itself is returned.
     """
     given = template(environments={"test": {"a": StepOverride(config={})}})
 

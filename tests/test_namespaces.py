@@ -38,7 +38,7 @@ SHARED = NamespacePolicy(
 
 
 def problems(text: str, *, toml: bool = False) -> list[str]:
-    """Tell what is wrong with a text, as `line:column message`, or `path message`."""
+    """Return the problems of a text, as `line:column message`, or `path message`."""
     with pytest.raises(InvalidPolicy) as raised:
         parse_policies(text, file="p.yaml", toml=toml)
     assert {"p.yaml"} == {problem.file for problem in raised.value.problems}

@@ -24,7 +24,7 @@ def test_a_permission_reads_as_it_is_written() -> None:
 
 def test_a_wildcard_means_all_of_a_resource_or_all() -> None:
     """
-    There is none for actions.
+    Actions have no wildcard.
     """
     assert {"tasks"} == {permission.resource for permission in meant("tasks:*")}
     assert {each for each in PERMISSIONS if each.resource == "tasks"} == meant("tasks:*")

@@ -23,18 +23,20 @@ def test_every_public_name_of_the_testing_kit_is_there(name: str) -> None:
 
 
 def test_a_star_import_gives_the_public_names() -> None:
-    told = _in_a_fresh_process("from tasker import *\nprint(handler.__name__, Worker.__name__)")
+    output = _in_a_fresh_process("from tasker import *\nprint(handler.__name__, Worker.__name__)")
 
-    assert "handler Worker" == told
+    assert "handler Worker" == output
 
 
 def test_the_decorator_keeps_its_name_when_the_package_behind_it_is_imported() -> None:
-    told = _in_a_fresh_process("import tasker.engine\nfrom tasker import handler\nprint(handler)")
+    output = _in_a_fresh_process("import tasker.engine\nfrom tasker import handler\nprint(handler)")
 
-    assert told.startswith("<function handler")
+    assert output.startswith("<function handler")
 
 
 def test_importing_tasker_imports_nothing_heavy() -> None:
-    told = _in_a_fresh_process("import sys, tasker\nprint({'pydantic', 'yaml'} & set(sys.modules))")
+    output = _in_a_fresh_process(
+        "import sys, tasker\nprint({'pydantic', 'yaml'} & set(sys.modules))"
+    )
 
-    assert "set()" == told
+    assert "set()" == output

@@ -52,14 +52,14 @@ def test_the_order_is_total(three: list[str]) -> None:
 @given(st.lists(versions))
 def test_the_latest_is_one_of_them(some: list[str]) -> None:
     """The highest release; a pre-release only where there is no release."""
-    found = latest(some)
+    newest = latest(some)
     releases = [version for version in some if not parse(version).prerelease]
 
-    assert (found is None) == (not some)
-    if found is not None:
-        assert found in some
-        assert all(sort_key(version) <= sort_key(found) for version in releases or some)
-        assert found in (releases or some)
+    assert (newest is None) == (not some)
+    if newest is not None:
+        assert newest in some
+        assert all(sort_key(version) <= sort_key(newest) for version in releases or some)
+        assert newest in (releases or some)
 
 
 @given(st.lists(versions), versions)

@@ -248,8 +248,8 @@ def test_what_is_wrong_is_told_with_the_function_it_is_about() -> None:
     with pytest.raises(InvalidTemplate) as raised:
         _ = workflow.template
 
-    told = [(problem.file, problem.line, problem.path) for problem in raised.value.problems]
-    assert told == [
+    places = [(problem.file, problem.line, problem.path) for problem in raised.value.problems]
+    assert places == [
         (__file__, line, "steps[0].handler.callable"),
         (__file__, line, "steps[0].retry.max_attempts"),
         (__file__, line, "steps[0].dependencies[0]"),

@@ -19,8 +19,8 @@ async def eventually(ask: Callable[[], Any], *, within: float = WITHIN) -> Any:
     end = time.monotonic() + within
     while True:
         answer = ask()
-        told = await answer if inspect.isawaitable(answer) else answer
-        if told:
-            return told
-        assert time.monotonic() < end, f"not within {within} s; the last answer was {told!r}"
+        reply = await answer if inspect.isawaitable(answer) else answer
+        if reply:
+            return reply
+        assert time.monotonic() < end, f"not within {within} s; the last answer was {reply!r}"
         await asyncio.sleep(_PAUSE)

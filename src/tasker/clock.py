@@ -5,10 +5,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """The time."""
 
     def now(self) -> datetime:
-        """Tell the present instant, aware, in UTC."""
+        """Return the current time, aware, in UTC."""
         ...
 
 

@@ -141,7 +141,7 @@ def _culprit_within(value: object, path: str, depth: int) -> tuple[str, str]:
 
 
 def _fault(value: str | float) -> str:
-    """Say what databases or JSON do not take of a text or number; "" where they take it."""
+    """Describe why databases or JSON do not accept a text or number; "" if they do."""
     if isinstance(value, float):
         return "" if math.isfinite(value) else f"{value} is not a number in JSON"
     if "\0" in value:
@@ -150,7 +150,7 @@ def _fault(value: str | float) -> str:
 
 
 def _fault_of_keys(value: dict[object, object]) -> str:
-    """Say which key JSON cannot have, or which two it would write as one; "" for none."""
+    """Describe a key that JSON cannot have, or two that it would write as one; "" if none."""
     if fault := next(filter(None, map(_fault_of_key, value)), ""):
         return fault
     written: dict[str, object] = {}
@@ -170,7 +170,7 @@ def _fault_of_key(key: object) -> str:
 
 
 def _refusal(value: object) -> str:
-    """Say why a leaf cannot be written; "" where it can."""
+    """Describe why a leaf cannot be written; "" if it can."""
     try:
         orjson.dumps(value, _default, _ANY_KEYS)
     except (TypeError, RecursionError) as error:

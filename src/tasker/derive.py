@@ -37,7 +37,7 @@ _SETTLED = frozenset({TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY})
 
 
 def derive(task: Task) -> Derived:
-    """Tell how a task stands."""
+    """Return a task's derived status."""
     status = execution_status(task.counts, task.status)
     return Derived(
         status,
@@ -48,7 +48,7 @@ def derive(task: Task) -> Derived:
 
 
 def execution_status(counts: StepCounts, state: TaskStatus) -> str:
-    """Tell what keeps a task busy, or from going on; the first of these that holds."""
+    """Return the first execution status that applies to a task."""
     if state in _SETTLED:
         return "all_complete"
     if state is TaskStatus.CANCELLED:
@@ -69,12 +69,12 @@ def execution_status(counts: StepCounts, state: TaskStatus) -> str:
 
 
 def recommended_action(status: str, state: TaskStatus) -> str:
-    """Tell what should happen next; `none` of a task that needs nothing more."""
+    """Return the recommended action, or `none` if the task needs nothing more."""
     return "none" if state in _SETTLED else _ACTIONS[status]
 
 
 def health_status(counts: StepCounts, state: TaskStatus) -> str:
-    """Tell whether a task needs somebody."""
+    """Return the health status: whether a task needs attention."""
     if state in _SETTLED:
         return "healthy"
     if state is TaskStatus.CANCELLED or not counts.total:
@@ -85,5 +85,5 @@ def health_status(counts: StepCounts, state: TaskStatus) -> str:
 
 
 def completion_percentage(counts: StepCounts) -> float:
-    """Tell the share of steps that are done, in percent; 0 of a task without steps."""
+    """Return the percentage of steps that are done, or 0 for a task without steps."""
     return round(100 * counts.done / counts.total, 2) if counts.total else 0.0

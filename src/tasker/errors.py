@@ -16,8 +16,8 @@ TaskerError                      `code` is stable and part of the API
 │   ├── WrongState
 │   ├── NotApproved              the template version takes no new tasks
 │   ├── NotAnApprover            somebody else must decide about the template version
-│   ├── Unauthenticated          a server does not know who asks
-│   └── Forbidden                whoever asks may not do this
+│   ├── Unauthenticated          the caller is not authenticated
+│   └── Forbidden                the caller may not do this
 ├── StoreError
 │   ├── StoreUnavailable         try again later
 │   ├── LeaseLost                this worker slept through its lease
@@ -246,13 +246,13 @@ class NotAnApprover(Refused):
 
 
 class Unauthenticated(Refused):
-    """A server does not know who asks: there is no key or token, or it is not valid."""
+    """The caller is not authenticated: the key or token is missing or not valid."""
 
     code = "unauthenticated"
 
 
 class Forbidden(Refused):
-    """Whoever asks may not do this."""
+    """The caller may not do this."""
 
     code = "forbidden"
 
@@ -388,7 +388,7 @@ class RetryableError(StepError):
             is. At most a day. None: the template's backoff decides.
 
     Raises:
-        ValueError: `retry_after` is none of these.
+        ValueError: `retry_after` has another type.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class StepSettled(NamedTuple):
 
 
 class StepWaiting(NamedTuple):
-    """An attempt ended for now: the step waits for another task, and then starts anew."""
+    """An attempt ended for now: the step waits for another task, and then starts again."""
 
     task_id: TaskId
     template: TemplateName

@@ -29,7 +29,7 @@ class Graph:
         for no, parents in enumerate(self.parents):
             for parent in parents:
                 children[parent].append(no)
-        return [tuple(found) or (TASK_NODE,) for found in children]
+        return [tuple(numbers) or (TASK_NODE,) for numbers in children]
 
     @cached_property
     def roots(self) -> tuple[int, ...]:
@@ -76,7 +76,7 @@ class Graph:
 
 
 def members(mask: int) -> Iterator[int]:
-    """Tell the numbers in a mask, ascending."""
+    """Yield the numbers in a mask, ascending."""
     while mask:
         lowest = mask & -mask
         yield lowest.bit_length() - 1
@@ -90,7 +90,7 @@ def find_cycle(dependencies: Mapping[str, Sequence[str]]) -> tuple[str, ...] | N
         dependencies: Step name -> the names it waits for. Unknown names are ignored.
 
     Returns:
-        The names along one cycle, its first repeated at the end; None where there is none.
+        The names along one cycle, its first repeated at the end; None if there is no cycle.
     """
     done: set[str] = set()
     for start in dependencies:
@@ -109,7 +109,7 @@ def find_cycle(dependencies: Mapping[str, Sequence[str]]) -> tuple[str, ...] | N
 def _next(
     path: dict[str, Iterator[str]], done: set[str], dependencies: Mapping[str, Sequence[str]]
 ) -> str | None:
-    """Tell the next name to visit; leave the nodes of `path` that are exhausted."""
+    """Return the next name to visit; leave the nodes of `path` that are exhausted."""
     while path:
         last = next(reversed(path))
         for name in path[last]:

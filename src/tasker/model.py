@@ -260,14 +260,14 @@ class Template:
         return str(self.key)
 
     def step(self, name: str) -> StepSpec:
-        """Tell the step spec called `name`; KeyError where there is none."""
+        """Return the step spec called `name`. Raises KeyError."""
         for spec in self.steps:
             if spec.name == name:
                 return spec
         raise KeyError(name)
 
     def for_environment(self, environment: str | None) -> "Template":
-        """Tell the template as it runs in `environment`; itself where nothing is overridden."""
+        """Return the template as it runs in `environment`; itself if nothing is overridden."""
         overrides = self.environments.get(environment or "", {})
         if not overrides:
             return self
@@ -377,7 +377,7 @@ TASK_ENDED = frozenset(
 
 
 def task_status(code: int, *, started: bool) -> TaskStatus:
-    """Tell the state that a task is shown in from its stored code."""
+    """Return a task's status from its stored code."""
     if code == Code.PENDING:
         return TaskStatus.IN_PROGRESS if started else TaskStatus.PENDING
     return TaskStatus(STEP_STATUSES[code].value)
@@ -608,7 +608,7 @@ class TaskFilter:
     created_after: datetime | None = None
     created_before: datetime | None = None
     visible: frozenset[str] | None = None
-    """Namespaces that who asks may see: set by servers for their callers."""
+    """Namespaces visible to the caller, set by servers."""
 
 
 # -------------------------------------------------------------------- the hot path

@@ -9,7 +9,7 @@ _LONGEST = 100  #: characters of a word worth comparing
 
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:
-    """Tell the candidate that `word` resembles most; None where none is near.
+    """Return the candidate closest to `word`, or None if none is close.
 
     Args:
         word: What was written. Words over 100 characters have no guess.
@@ -18,14 +18,14 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
     if len(word) > _LONGEST:
         return None
     near = {name.lower(): name for name in islice(candidates, _MOST) if len(name) <= _LONGEST}
-    found = get_close_matches(word.lower(), near, n=1)
-    return near[found[0]] if found else None
+    matches = get_close_matches(word.lower(), near, n=1)
+    return near[matches[0]] if matches else None
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Write `; did you mean 'x'?`, to append to a message; empty where nothing is near."""
-    found = closest(word, candidates)
-    return "" if found is None else f"; did you mean {found!r}?"
+    match = closest(word, candidates)
+    return "" if match is None else f"; did you mean {match!r}?"
 
 
 def or_else(word: str, allowed: Iterable[str]) -> str:

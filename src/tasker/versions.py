@@ -59,7 +59,7 @@ def parse(version: str) -> Version:
 
 
 def sort_key(version: str) -> tuple[Version, str]:
-    """Tell the key by which versions sort: 10.0.0 after 9.0.0, 1.0.0-rc.1 before 1.0.0.
+    """Return the key by which versions sort: 10.0.0 after 9.0.0, 1.0.0-rc.1 before 1.0.0.
 
     Versions that differ in their build alone are equal as versions; its text orders them
     here, so that sorting has one answer.
@@ -84,7 +84,7 @@ def canonical(spec: str) -> str:
 
 
 def is_pin(spec: str) -> bool:
-    """Tell whether `spec` is one exact version rather than a range or "latest"."""
+    """Return whether `spec` is one exact version rather than a range or "latest"."""
     try:
         parse(spec)
     except InvalidInput:
@@ -93,7 +93,7 @@ def is_pin(spec: str) -> bool:
 
 
 def matches(version: str, spec: str) -> bool:
-    """Tell whether `version` is in the range, or is the exact version, that `spec` names.
+    """Return whether `version` is the one, or in the range, that `spec` names.
 
     Raises:
         InvalidInput: `version` is not a version, or `spec` neither a version nor a range.
@@ -150,16 +150,16 @@ def _range(spec: str) -> list[_Bound]:
 
 def _bounds(term: str, spec: str) -> list[_Bound]:
     """Read one term of a range."""
-    found = _TERM.fullmatch(term)
-    if found is None:
+    term_match = _TERM.fullmatch(term)
+    if term_match is None:
         raise _not_a_range(spec)
-    numbers = _numbers([found["x"], found["y"], found["z"]], spec)
+    numbers = _numbers([term_match["x"], term_match["y"], term_match["z"]], spec)
     low = Version(*numbers, *[0] * (3 - len(numbers)))
-    if found["pre"]:
+    if term_match["pre"]:
         if len(numbers) < 3:
             raise _not_a_range(spec)
-        low = _pre_release(low, found["pre"], spec)
-    op = found["op"]
+        low = _pre_release(low, term_match["pre"], spec)
+    op = term_match["op"]
     if not numbers:
         if op:
             raise _not_a_range(spec)
@@ -192,7 +192,7 @@ def _between(low: Version, high: Version) -> list[_Bound]:
 
 
 def _bumped(numbers: list[int], at: int) -> Version:
-    """Tell the first version after all that begin with `numbers` up to index `at`."""
+    """Return the first version after all that begin with `numbers` up to index `at`."""
     bumped = [*numbers[:at], numbers[at] + 1]
     return Version(*bumped, *[0] * (3 - len(bumped)))
 

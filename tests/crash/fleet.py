@@ -122,8 +122,8 @@ async def create(store: Store) -> list[Task]:
 
 
 async def open_tasks(store: Store, tasks: Sequence[Task]) -> list[Task]:
-    found = [await store.get_task(task.id) for task in tasks]
-    return [task for task in found if not task.ended]
+    ended = [await store.get_task(task.id) for task in tasks]
+    return [task for task in ended if not task.ended]
 
 
 def count(effects: Path) -> Counter[tuple[str, str, int]]:
@@ -139,16 +139,16 @@ async def prove(store: Store, tasks: Sequence[Task], effects: Path) -> None:
     for task in tasks:
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
         steps = await store.list_steps(task.id)
-        assert {StepStatus.COMPLETE} == {found.status for found in steps}
+        assert {StepStatus.COMPLETE} == {step.status for step in steps}
         history = await store.history(task.id)
         completed = [row for row in history if row.outcome is AttemptOutcome.COMPLETE]
-        assert sorted(found.name for found in steps) == sorted(row.step for row in completed)
+        assert sorted(step.name for step in steps) == sorted(row.step for row in completed)
         numbers = Counter((row.step, row.attempt) for row in history)
         assert {1} == set(numbers.values()), "an attempt was used twice"
-        for found in steps:
-            assert (task.id, found.name, found.attempts) in done
-            ended = [row.attempt for row in history if row.step == found.name]
-            assert list(range(1, found.attempts + 1)) == sorted(ended)
+        for step in steps:
+            assert (task.id, step.name, step.attempts) in done
+            ended = [row.attempt for row in history if row.step == step.name]
+            assert list(range(1, step.attempts + 1)) == sorted(ended)
     assert [] == await store.expired(10)
     assert not any(info.running for info in await store.list_workers())
 

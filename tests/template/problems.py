@@ -10,7 +10,7 @@ from tasker.template import parse_template, prepare_input
 
 
 def found(text: str | bytes) -> tuple[Problem, ...]:
-    """Tell the problems of a text."""
+    """Return the problems of a text."""
     with pytest.raises(InvalidTemplate) as raised:
         parse_template(text, file="t.yaml")
     assert {problem.file for problem in raised.value.problems} == {"t.yaml"}
@@ -18,7 +18,7 @@ def found(text: str | bytes) -> tuple[Problem, ...]:
 
 
 def problems(text: str | bytes) -> list[str]:
-    """Tell the problems of a text as `line:column message`."""
+    """Return the problems of a text as `line:column message`."""
     return [
         f"{problem.line}:{problem.column} {problem.message}" if problem.line else problem.message
         for problem in found(text)

@@ -91,7 +91,7 @@ def steps(draw: st.DrawFn) -> tuple[StepSpec, ...]:
             retry=draw(st.just(Retry()) | retries()),
             timeout=draw(st.none() | lengths),
             queue_timeout=draw(st.none() | lengths),
-            heartbeat_timeout=draw(st.none() | lengths.filter(lambda found: found <= MONTH)),
+            heartbeat_timeout=draw(st.none() | lengths.filter(lambda length: length <= MONTH)),
             requires=draw(st.dictionaries(names, names, max_size=2)),
             handler_version=draw(st.sampled_from(["", "2.1.0", "^2", ">=2,<3"])),
             result_schema=draw(st.none() | schemas),
@@ -123,5 +123,5 @@ def templates(draw: st.DrawFn) -> Template:
         ),
         retention=draw(st.none() | lengths),
         environments=environments,
-        metadata=draw(objects.filter(lambda found: "system_dependencies" not in found)),
+        metadata=draw(objects.filter(lambda metadata: "system_dependencies" not in metadata)),
     )

@@ -16,7 +16,7 @@ TAGS = "".join(f"%TAG !a{no}! b\n" for no in range(60_000)) + "--- a"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "problem"),
     [
         (LAUGHS, "5:36 aliases repeat more than 100,000 values"),
         (MERGES, "6:15 aliases repeat more than 100,000 values"),
@@ -29,9 +29,9 @@ TAGS = "".join(f"%TAG !a{no}! b\n" for no in range(60_000)) + "--- a"
     ],
     ids=["laughs", "merges", "deep aliases", "lists", "mappings", "items", "keys", "directives"],
 )
-def test_bombs_are_refused_quickly(text: str, told: str) -> None:
+def test_bombs_are_refused_quickly(text: str, problem: str) -> None:
     """Before they grow."""
-    assert problems(text) == [told]
+    assert problems(text) == [problem]
 
 
 def test_environments_cannot_multiply_steps() -> None:
@@ -46,6 +46,6 @@ def test_environments_cannot_multiply_steps() -> None:
 
 def test_long_texts_are_cut_in_messages() -> None:
     """A message is for people."""
-    [told] = problems(f"name: {'a.' * 100_000}\nsteps: [{{name: b}}]")
+    [problem] = problems(f"name: {'a.' * 100_000}\nsteps: [{{name: b}}]")
 
-    assert len(told) < 300
+    assert len(problem) < 300

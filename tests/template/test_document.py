@@ -161,7 +161,7 @@ def test_documents_of_the_older_dialect_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "told"),
+    ("document", "problem"),
     [
         ({"name": "a"}, "'steps' is missing: a template needs at least one step"),
         (
@@ -200,12 +200,12 @@ def test_documents_of_the_older_dialect_are_read() -> None:
         ([], "must be a template, a mapping with 'name' and 'steps', found a list"),
     ],
 )
-def test_documents_are_checked_like_texts(document: Json, told: str) -> None:
+def test_documents_are_checked_like_texts(document: Json, problem: str) -> None:
     """Problems tell paths."""
     with pytest.raises(InvalidTemplate) as raised:
         from_document(document)  # type: ignore[arg-type]  # others may send anything
 
-    assert str(raised.value) == told
+    assert str(raised.value) == problem
 
 
 def test_a_document_that_contains_itself_is_refused() -> None:

@@ -84,7 +84,7 @@ def test_large_files_are_refused_unread(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "problem"),
     [
         (b"name: a\nsteps: \xff", "2:8 the file is not UTF-8: byte 0xff has no meaning here"),
         ("é: a".encode("latin-1"), "1:1 the file is not UTF-8: byte 0xe9 has no meaning here"),
@@ -101,9 +101,9 @@ def test_large_files_are_refused_unread(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_characters_that_cannot_be_read(text: str | bytes, told: str) -> None:
-    """Each is told with its place."""
-    assert problems(text) == [told]
+def test_characters_that_cannot_be_read(text: str | bytes, problem: str) -> None:
+    """Each is reported with its place."""
+    assert problems(text) == [problem]
 
 
 def test_a_byte_order_mark_is_no_character() -> None:

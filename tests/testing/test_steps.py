@@ -267,7 +267,7 @@ async def _get_unknown(ctx: Context) -> None:
 
 def test_a_wait_for_a_task_parks_the_step() -> None:
     """
-    As in a worker, which would call the handler anew when the task has ended.
+    As in a worker, which would call the handler again when the task has ended.
     """
 
     async def running(ctx: Context) -> None:

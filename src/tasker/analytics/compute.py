@@ -45,7 +45,7 @@ class Period(NamedTuple):
         return codec.first_task_id(self.now - timedelta(hours=1))
 
     def start(self, oldest: str | None, *, counted: int, most: int) -> datetime:
-        """Tell from when on figures hold: later than the window where rows were left out."""
+        """Return the start of the period covered: later than the window's if rows were left out."""
         begin = self.now - timedelta(hours=self.window.hours)
         if oldest is None or counted < most:
             return begin
@@ -97,7 +97,7 @@ class Findings(NamedTuple):
     utilization: Utilization
 
 
-def bottlenecks(period: Period, counted: Counted, found: Findings, limit: int) -> Bottlenecks:
+def bottlenecks(period: Period, counted: Counted, findings: Findings, limit: int) -> Bottlenecks:
     tasks, attempts = counted.tasks, counted.attempts
     return Bottlenecks(
         total_tasks=tasks["total"],
@@ -115,23 +115,23 @@ def bottlenecks(period: Period, counted: Counted, found: Findings, limit: int) -
             "10-30s": tasks["middling"],
             "30s+": tasks["slow"],
         },
-        slow_steps=worst(found.steps, "average_duration_seconds", limit, least=-1.0),
-        failing_steps=worst(found.steps, "error_rate", limit),
-        retried_steps=worst(found.steps, "retry_count", limit),
-        slow_tasks=tuple(found.slow_tasks),
+        slow_steps=worst(findings.steps, "average_duration_seconds", limit, least=-1.0),
+        failing_steps=worst(findings.steps, "error_rate", limit),
+        retried_steps=worst(findings.steps, "retry_count", limit),
+        slow_tasks=tuple(findings.slow_tasks),
         total_errors=attempts["failed"],
         recent_error_rate=share(attempts["failed"], attempts["total"]),
-        error_patterns=tuple(found.patterns),
-        retries=found.retries,
-        waited_for=tuple(found.waited_for),
-        utilization=found.utilization,
+        error_patterns=tuple(findings.patterns),
+        retries=findings.retries,
+        waited_for=tuple(findings.waited_for),
+        utilization=findings.utilization,
         recommendations=recommendations(
-            steps=found.steps,
-            patterns=found.patterns,
+            steps=findings.steps,
+            patterns=findings.patterns,
             total_errors=attempts["failed"],
-            retries=found.retries,
-            waited_for=found.waited_for,
-            utilization=found.utilization,
+            retries=findings.retries,
+            waited_for=findings.waited_for,
+            utilization=findings.utilization,
         ),
         analysis_period_start=counted.task_start,
         step_period_start=counted.attempt_start,

@@ -32,7 +32,7 @@ class Window:
     name: str | None = None
     version: str | None = None
     visible: frozenset[str] | None = None
-    """Namespaces that who asks may see: set by servers for their callers. None: all."""
+    """Namespaces visible to the caller, set by servers. None: all."""
 
     def __post_init__(self) -> None:
         if not 0 < self.hours <= MOST_HOURS:
@@ -229,12 +229,12 @@ def too_long() -> StoreUnavailable:
 
 
 def share(part: float, whole: float, *, nothing: float = 0.0) -> float:
-    """Tell which part of a whole it is, to four decimals; `nothing` where there is no whole."""
+    """Return a part's share of a whole to four decimals, or `nothing` if the whole is 0."""
     return round(part / whole, 4) if whole else nothing
 
 
 def per_hour(count: int, start: datetime, end: datetime) -> float:
-    """Tell how many there were in an hour, on average, to two decimals."""
+    """Return the average number in an hour, to two decimals."""
     hours = max((end - start) / timedelta(hours=1), 1 / 3600)
     return round(count / hours, 2)
 
@@ -242,7 +242,7 @@ def per_hour(count: int, start: datetime, end: datetime) -> float:
 def worst(
     steps: Iterable[StepFigures], by: str, limit: int, *, least: float = 0.0
 ) -> tuple[StepFigures, ...]:
-    """Tell the steps whose figure `by` is highest, and above `least`."""
+    """Return the steps whose figure `by` is highest, and above `least`."""
     above = [step for step in steps if getattr(step, by) > least]
     above.sort(key=lambda step: (-getattr(step, by), str(step)))
     return tuple(above[:limit])
@@ -257,7 +257,7 @@ def recommendations(
     waited_for: Sequence[WaitedFor],
     utilization: Utilization,
 ) -> tuple[str, ...]:
-    """Say what to look at first, from figures alone."""
+    """List what to look at first, from figures alone."""
     return (
         *_of_steps(steps),
         *_of_errors(patterns, total_errors, retries),

@@ -37,16 +37,16 @@ def new_key() -> NewKey:
 
 
 def parse_key(text: str) -> KeyParts | None:
-    """Take a key's text apart; None where it is no key."""
-    found = _KEY.fullmatch(text)
-    return None if found is None else KeyParts(found[1], found[2])
+    """Split a key's text into its parts; None if it is malformed."""
+    match = _KEY.fullmatch(text)
+    return None if match is None else KeyParts(match[1], match[2])
 
 
 def digest_of(secret: str) -> str:
-    """Tell what is stored of a secret: its SHA-256, in hexadecimal."""
+    """Return the SHA-256 of a secret in hexadecimal, as stored."""
     return sha256(secret.encode()).hexdigest()
 
 
 def verify(secret: str, digest: str) -> bool:
-    """Tell whether a secret is the one of a digest, in a time that tells nothing about it."""
+    """Return whether a secret matches a digest, in constant time."""
     return hmac.compare_digest(digest_of(secret), digest)

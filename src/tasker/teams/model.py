@@ -77,11 +77,11 @@ class ApiKey:
     last_used_at: datetime | None = None  #: to the minute
 
     def active(self, now: datetime) -> bool:
-        """Tell whether it is neither revoked nor expired."""
+        """Return whether it is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     def covers(self, namespace: str) -> bool:
-        """Tell whether it holds in a namespace."""
+        """Return whether it is valid in a namespace."""
         return ALL_NAMESPACES in self.namespaces or namespace in self.namespaces
 
 

@@ -81,12 +81,14 @@ ROLES: Mapping[str, frozenset[Permission]] = {
 
 
 def meant(text: str) -> frozenset[Permission]:
-    """Tell the permissions that a text stands for; none where there is no such permission."""
+    """Return the permissions that a text stands for, or none if it is unknown."""
     if text == ALL:
         return PERMISSIONS
     resource, _, action = text.partition(":")
     if action == ALL:
-        return frozenset(found for found in PERMISSIONS if found.resource == resource)
+        return frozenset(
+            permission for permission in PERMISSIONS if permission.resource == resource
+        )
     return PERMISSIONS & {Permission(resource, action)}
 
 
@@ -100,14 +102,14 @@ def permissions_of(texts: Iterable[str], *, path: str = "$") -> frozenset[Permis
     Raises:
         InvalidInput: There is no such permission; the message tells which one is near.
     """
-    found: frozenset[Permission] = frozenset()
+    granted: frozenset[Permission] = frozenset()
     for text in texts:
         if not (these := meant(text)):
             known = sorted(str(permission) for permission in PERMISSIONS)
-            told = or_else(text, [*known, *wildcards()])
-            raise InvalidInput(f"there is no permission {text[:100]!r}{told}", path=path)
-        found |= these
-    return found
+            hint = or_else(text, [*known, *wildcards()])
+            raise InvalidInput(f"there is no permission {text[:100]!r}{hint}", path=path)
+        granted |= these
+    return granted
 
 
 def wildcards() -> list[str]:
@@ -120,5 +122,5 @@ def check_roles(names: Iterable[str], roles: Iterable[str] = ROLES, *, path: str
     known = list(roles)
     for name in names:
         if name not in known:
-            told = or_else(name, known)
-            raise InvalidInput(f"there is no role {name[:100]!r}{told}", path=path)
+            hint = or_else(name, known)
+            raise InvalidInput(f"there is no role {name[:100]!r}{hint}", path=path)

@@ -8,7 +8,7 @@
         requires_approval: true
         approvers: [sarah@growthcorp.com, marcus@growthcorp.com]
 
-Everything wrong with a file is told at once: of YAML with line and column, of TOML, whose
+All problems of a file are reported at once: of YAML with line and column, of TOML, whose
 reader tells no places, with the path.
 """
 
@@ -150,8 +150,8 @@ def _policy(namespace: str, value: Value) -> NamespacePolicy:
     requires_approval = fields.flag("requires_approval") or False
     approvers = tuple(_approvers(fields))
     if requires_approval and not fields.items("approvers"):
-        told = fields.get("requires_approval")
-        (told or value).refuse(
+        required = fields.get("requires_approval")
+        (required or value).refuse(
             "requires_approval needs approvers: a list of at least one e-mail address"
         )
     return NamespacePolicy(
@@ -165,11 +165,11 @@ def _policy(namespace: str, value: Value) -> NamespacePolicy:
 
 
 def _text(fields: Fields, key: str) -> str:
-    found = fields.text(key) or ""
+    name = fields.text(key) or ""
     value, most = fields.get(key), _LONGEST[key]
-    if value is not None and len(found) > most:
-        value.refuse(f"has {len(found):,} characters; the most are {most:,}")
-    return found
+    if value is not None and len(name) > most:
+        value.refuse(f"has {len(name):,} characters; the most are {most:,}")
+    return name
 
 
 def _contact(fields: Fields) -> str:
@@ -180,7 +180,7 @@ def _contact(fields: Fields) -> str:
 
 
 def _approvers(fields: Fields) -> list[str]:
-    found: list[str] = []
+    names: list[str] = []
     values = fields.items("approvers", "a list of e-mail addresses")
     if len(values) > MAX_APPROVERS:
         values[MAX_APPROVERS].refuse(f"there are more than {MAX_APPROVERS} approvers")
@@ -189,20 +189,20 @@ def _approvers(fields: Fields) -> list[str]:
         address = _email(value)
         if address is None:
             continue
-        if address.casefold() in (other.casefold() for other in found):
+        if address.casefold() in (other.casefold() for other in names):
             value.refuse(f"{address} is there twice")
-        found.append(address)
-    return found
+        names.append(address)
+    return names
 
 
 def _email(value: Value) -> str | None:
-    found = text(value)
-    if found is None:
+    name = text(value)
+    if name is None:
         return None
-    if len(found) > _LONGEST["contact_email"] or not _EMAIL.fullmatch(found):
-        value.refuse(f"{found[:60]!r} is not an e-mail address; write one as name@example.com")
+    if len(name) > _LONGEST["contact_email"] or not _EMAIL.fullmatch(name):
+        value.refuse(f"{name[:60]!r} is not an e-mail address; write one as name@example.com")
         return None
-    return found
+    return name
 
 
 def _not_a_name(name: str) -> str:

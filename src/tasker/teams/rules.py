@@ -60,11 +60,11 @@ def plan_registration(
     Raises:
         TaskRegistrationError: The version has other content, which is not to be replaced.
     """
-    same = [found.version for found in there if found.digest == digest]
+    same = [best.version for best in there if best.digest == digest]
     if same:
-        found = min(same, key=lambda version: _RANK.index(version.status))
-        return Registering(found.status, found.id)
-    others = [found.version for found in there if found.version.status is not REJECTED]
+        best = min(same, key=lambda version: _RANK.index(version.status))
+        return Registering(best.status, best.id)
+    others = [best.version for best in there if best.version.status is not REJECTED]
     for other in others:
         if other.status is RETIRED:
             raise TaskRegistrationError(
@@ -123,14 +123,14 @@ def check_decision(
         raise InvalidInput("a rejection needs a reason", path="$.reason")
     if not approve:
         return Decision(waiting, REJECTED, ())
-    in_force = [found.version.id for found in there if found.version.status in (APPROVED, RETIRED)]
+    in_force = [known.version.id for known in there if known.version.status in (APPROVED, RETIRED)]
     return Decision(waiting, APPROVED, tuple(in_force))
 
 
 def check_retirement(
     name: TemplateName, there: Sequence[VersionRow], *, restore: bool
 ) -> TemplateVersion:
-    """Tell the version to retire or restore. Raises: NotFound, WrongState."""
+    """Return the version to retire or restore. Raises: NotFound, WrongState."""
     if restore:
         return _the_one(name, there, "restore", RETIRED)
     return _the_one(name, there, "retire", APPROVED)
@@ -145,7 +145,7 @@ def refusal(version: TemplateVersion, policy: NamespacePolicy | None) -> NotAppr
 
 
 def policy_columns(policy: NamespacePolicy) -> dict[str, Any]:
-    """Tell what of a policy is stored and compared: all but who stored it, and when."""
+    """Return the columns of a policy that are compared: all but who stored it, and when."""
     columns = asdict(policy)
     del columns["updated_by"], columns["updated_at"]
     return columns
@@ -211,14 +211,14 @@ def unknown_key(prefix: str) -> NotFound:
 def _the_one(
     name: TemplateName, there: Sequence[VersionRow], action: str, wanted: TemplateStatus
 ) -> TemplateVersion:
-    """Tell the version that has the wanted status."""
+    """Return the version with the wanted status."""
     if not there:
         raise unknown(name)
-    for found in there:
-        if found.version.status is wanted:
-            return found.version
+    for candidate in there:
+        if candidate.version.status is wanted:
+            return candidate.version
     newest = min(
-        (found.version for found in reversed(there)),
+        (candidate.version for candidate in reversed(there)),
         key=lambda version: _RANK.index(version.status),
     )
     raise WrongState(f"template {name}", newest.status, action, {wanted})

@@ -5,7 +5,7 @@
     stored    the same read back, without the checks that it passed
     schema    contexts and results against the JSON Schemas that templates carry
 
-Everything wrong with a template is told at once, each with file, line and column.
+All problems of a template are reported at once, each with file, line and column.
 """
 
 from tasker.template.document import digest, dump_yaml, from_document, to_document

@@ -12,7 +12,7 @@ MAX_ADDED = 16 << 20  #: bytes of defaults added to one value
 
 
 def declares_defaults(schema: object) -> bool:
-    """Tell whether `default` stands anywhere in a schema."""
+    """Return whether `default` occurs anywhere in a schema."""
     if isinstance(schema, dict):
         return "default" in schema or any(declares_defaults(part) for part in schema.values())
     return isinstance(schema, list) and any(declares_defaults(part) for part in schema)
@@ -47,7 +47,7 @@ class _Way:
         return _Way(inserted=True, seen=self.seen)
 
     def down(self) -> "_Way":
-        """Tell the way to a part; within a default, references are not followed in circles."""
+        """Return the way to a part; within a default, references are not followed in circles."""
         return self if self.inserted else _Way(inserted=False, seen=frozenset())
 
 
@@ -97,15 +97,15 @@ class _Filler:
 
     def _resolved(self, target: str) -> Any:
         """Follow a reference within the schema; None where it leads elsewhere."""
-        found: Any = self._root
+        node: Any = self._root
         if not (target == "#" or target.startswith("#/")):
             return None
         for part in target.split("/")[1:]:
             key = part.replace("~1", "/").replace("~0", "~")
-            if not isinstance(found, dict) or key not in found:
+            if not isinstance(node, dict) or key not in node:
                 return None
-            found = found[key]
-        return found
+            node = node[key]
+        return node
 
 
 def _list(value: object) -> list[Any]:

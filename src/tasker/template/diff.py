@@ -40,7 +40,7 @@ class Difference(NamedTuple):
 
 
 def compare(before: Template, after: Template) -> Difference:
-    """Tell what changed from one template to another."""
+    """Return what changed from one template to another."""
     old, new = _by_step(before), _by_step(after)
     old_steps = {spec.name: spec for spec in before.steps}
     new_steps = {spec.name: spec for spec in after.steps}

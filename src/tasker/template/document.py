@@ -73,7 +73,7 @@ def from_document(document: JsonObject) -> Template:
 
 
 def digest(template: Template) -> str:
-    """Tell the SHA-256 of a template's document, in hexadecimal: equal content, equal digest."""
+    """Return the SHA-256 of a template's document in hexadecimal: equal for equal content."""
     text = orjson.dumps(to_document(template), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()
 
@@ -181,7 +181,7 @@ def _leaf(value: object, path: str, problems: Problems) -> Scalar:
 
 
 def _is_text(text: object, path: str, problems: Problems) -> bool:
-    """Tell whether a key or value is a text that JSON can write; note a problem where not."""
+    """Return whether a key or value is a text that JSON can write; note a problem if not."""
     if not isinstance(text, str):
         problems.add(f"the key {text!r} is not a text", path=path)
         return False

@@ -22,24 +22,24 @@ def environments(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) 
         dialect: How the entries are written.
         specs: The template's steps, by name.
     """
-    found: dict[str, Mapping[str, StepOverride]] = {}
+    environments_read: dict[str, Mapping[str, StepOverride]] = {}
     count = 0
     for name, part in value.table("a mapping of environments").items():
         if isinstance(value.node, Table):
             parts.check_environment_name(name, value, value.node.entries[name].mark)
-        found[name] = _overrides(_changes(part, dialect, specs), specs)
-        count += len(found[name])
+        environments_read[name] = _overrides(_changes(part, dialect, specs), specs)
+        count += len(environments_read[name])
         if count > MAX_OVERRIDES:
             value.refuse(f"environments override more than {MAX_OVERRIDES:,} steps")
             return {}
-    return found
+    return environments_read
 
 
 def _changes(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) -> dict[str, Change]:
     """Read the entries of one environment, by step."""
     if value.missing:
         return {}
-    found: dict[str, Change] = {}
+    changes: dict[str, Change] = {}
     for item in value.fields(dialect.environment).items(dialect.steps, "a list of steps"):
         change = dialect.change(item)
         if change is None:
@@ -47,11 +47,11 @@ def _changes(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) -> d
         if change.step != ALL and change.step not in specs:
             guess = "" if value.problems.many else did_you_mean(change.step, (*specs, ALL))
             change.name.refuse(f"{change.step!r} is no step of this template{guess}")
-        elif change.step in found:
+        elif change.step in changes:
             change.name.refuse(f"the step {change.step!r} is there twice")
         else:
-            found[change.step] = change
-    return found
+            changes[change.step] = change
+    return changes
 
 
 def _overrides(

@@ -90,7 +90,7 @@ def _read(
 
 
 def _files(paths: Iterable[str | PathLike[str]]) -> Iterable[Path]:
-    """Tell the files to read, each once."""
+    """Return the files to read, each once."""
     seen: dict[Path, Path] = {}
     for given in map(Path, paths):
         inside = given.is_dir()

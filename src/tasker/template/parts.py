@@ -58,7 +58,7 @@ class RetryChange:
     jitter: float | None = None
 
     def applied_to(self, base: Retry) -> Retry:
-        """Tell `base` with what was written put over it.
+        """Return `base` with the written settings applied.
 
         The first delay is never above the cap: of the two, the one that was not written
         follows the one that was.
@@ -124,17 +124,17 @@ def plain_name(value: Value) -> str | None:
 
 def step_name(value: Value) -> str | None:
     """Read the name of a step."""
-    found = plain_name(value)
-    if found == ALL:
+    step = plain_name(value)
+    if step == ALL:
         value.refuse(f"no step can be named {ALL!r}: environments mean every step by it")
         return None
-    return found
+    return step
 
 
-def check_environment_name(found: str, value: Value, mark: Mark | None) -> None:
+def check_environment_name(environment: str, value: Value, mark: Mark | None) -> None:
     """Note a problem where an environment has no proper name."""
-    if not _NAME.fullmatch(found):
-        value.refuse(f"{found[:60]!r} is not the name of an environment: {_NAME_RULE}", mark)
+    if not _NAME.fullmatch(environment):
+        value.refuse(f"{environment[:60]!r} is not the name of an environment: {_NAME_RULE}", mark)
 
 
 def method(value: Value) -> str | None:
@@ -153,9 +153,9 @@ def version(value: Value) -> str | None:
             f' write three parts, in quotes: "{whole}"'
         )
         return None
-    found = text(value)
+    written = text(value)
     try:
-        return found and str(versions.parse(found))
+        return written and str(versions.parse(written))
     except InvalidInput as error:
         value.refuse(str(error))
         return None
@@ -246,13 +246,13 @@ def refuse_events(value: Value | None) -> None:
 
 def handler(value: Value) -> str | None:
     """Read the name of a handler; `A::B` and `::A::B` are other spellings of `A.B`."""
-    found = text(value)
-    if found is None:
+    written = text(value)
+    if written is None:
         return None
-    normal = found.replace("::", ".").removeprefix("." if found.startswith("::") else "")
+    normal = written.replace("::", ".").removeprefix("." if written.startswith("::") else "")
     if len(normal) > _LONGEST_HANDLER or not _HANDLER.fullmatch(normal):
         value.refuse(
-            f"{found[:60]!r} is not the name of a handler:"
+            f"{written[:60]!r} is not the name of a handler:"
             " names joined by '.' or '::', without spaces and slashes, at most 500 characters"
         )
         return None
@@ -261,14 +261,14 @@ def handler(value: Value) -> str | None:
 
 def dependencies(values: list[Value]) -> tuple[tuple[str, Value], ...]:
     """Read the names of the steps that one waits for."""
-    found: dict[str, Value] = {}
+    dependencies_read: dict[str, Value] = {}
     for value in values:
         step = plain_name(value)
-        if step in found:
+        if step in dependencies_read:
             value.refuse(f"{step!r} is listed twice")
         elif step is not None:
-            found[step] = value
-    return tuple(found.items())
+            dependencies_read[step] = value
+    return tuple(dependencies_read.items())
 
 
 def delays_in_order(value: Value, change: RetryChange) -> RetryChange:
@@ -286,19 +286,19 @@ def schema(value: Value | None) -> JsonObject | None:
     """Read a JSON Schema; where it is wrong, the problem is noted at the wrong part."""
     if value is None:
         return None
-    found = json_object(value)
-    wrong = None if found is None else fault(found)
+    document = json_object(value)
+    wrong = None if document is None else fault(document)
     if wrong is not None:
         within(value, iter(wrong.way)).refuse(f"not a JSON Schema: {wrong.message}")
         return None
-    return found
+    return document
 
 
 def input_schema(value: Value | None) -> JsonObject | None:
     """Read the schema of a task's context, which is always an object."""
-    found = schema(value)
-    types = found.get("type") if found else None
+    document = schema(value)
+    types = document.get("type") if document else None
     allowed = [types] if isinstance(types, str) else types
     if value is not None and isinstance(allowed, list) and "object" not in allowed:
         within(value, iter(["type"])).refuse("a task's context is an object: its type is 'object'")
-    return found
+    return document

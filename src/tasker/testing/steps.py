@@ -116,8 +116,8 @@ def run_step(handler: Any, **given: Unpack[Given]) -> StepRun:  # anything may b
         Misuse: No step could call this handler: it asks for what there is not.
     """
     scene = _Scene(given)
-    found = Handler(scene.spec.handler, handler)
-    plan = compile_plan(found, scene.spec, upstream=scene.upstream, template=scene.template)
+    target = Handler(scene.spec.handler, handler)
+    plan = compile_plan(target, scene.spec, upstream=scene.upstream, template=scene.template)
     try:
         value = _apart(lambda: _call(plan, scene.attempt))
         return scene.completed(codec.dumps(value, what="the result"))

@@ -98,7 +98,7 @@ async def run_workflow(
     timeout: timedelta | float = 10.0,
     **options: Unpack[TaskOptions],
 ) -> WorkflowRun:
-    """Run a task to its end, and those that it creates: on the engine that runs in earnest.
+    """Run a task to its end, and those that it creates: on the engine of production.
 
     The store is SQLite in memory. Its clock stands still while handlers run, and moves on
     to the next instant at which something is due when none does, so that hours of backoff
@@ -121,7 +121,7 @@ async def run_workflow(
         WaitTimeout: It takes too long; or nothing is left that could happen, and the task
             has not ended. The message tells which steps are in which state.
         HandlerNotFound: A step has neither a handler nor a stub.
-        Misuse: There is no step of a name in `stubs` or `failures`.
+        Misuse: `stubs` or `failures` names an unknown step.
     """
     given = (workflow, *templates)
     template, *others = [_template(source) for source in given]
@@ -196,8 +196,10 @@ async def _until_still(
 
 async def _open_steps(store: Store, task_id: TaskId) -> str:
     steps = await store.list_steps(task_id)
-    told = [f"{step.name} is {step.status}" for step in steps if step.status not in STEP_ENDED]
-    return ", ".join(told) or "no step is open"
+    open_steps = [
+        f"{step.name} is {step.status}" for step in steps if step.status not in STEP_ENDED
+    ]
+    return ", ".join(open_steps) or "no step is open"
 
 
 async def _told(store: VirtualTimeStore, task_id: TaskId, events: Sequence[Event]) -> WorkflowRun:

@@ -154,21 +154,21 @@ _MS = timedelta(milliseconds=1)
 
 def _metadata(top: Fields) -> JsonObject:
     """Read the informational part of a template."""
-    found = dict(top.json_object("metadata") or {})
+    metadata = dict(top.json_object("metadata") or {})
     systems = top.get("system_dependencies")
     if systems is not None:
-        if "system_dependencies" in found:
+        if "system_dependencies" in metadata:
             systems.refuse("'metadata' has 'system_dependencies' too; keep one")
-        found["system_dependencies"] = top.json_object("system_dependencies")
+        metadata["system_dependencies"] = top.json_object("system_dependencies")
     for key in _KEPT:
         value = top.get(key)
         if value is not None:
-            parts.keep_in_metadata(value, key, found)
+            parts.keep_in_metadata(value, key, metadata)
     limits = _staleness_limits(top)
     if limits:
-        found.setdefault("lifecycle", limits)
+        metadata.setdefault("lifecycle", limits)
     parts.refuse_events(top.get("domain_events"))
-    return found
+    return metadata
 
 
 def _staleness_limits(top: Fields) -> JsonObject:
@@ -190,20 +190,20 @@ def _deadline(top: Fields) -> timedelta | None:
 
 
 def _step(value: Value) -> ReadStep | None:
-    found = value.fields(_STEP)
-    named = found.required("name")
+    fields = value.fields(_STEP)
+    named = fields.required("name")
     name = parts.step_name(named) if named else None
-    handler = _handler(found.get("handler"))
-    waits = found.get("dependencies")
+    handler = _handler(fields.get("handler"))
+    waits = fields.get("dependencies")
     dependencies = parts.dependencies(waits.items("a list of step names")) if waits else ()
-    retry, timeout = found.get("retry"), found.get("timeout_seconds")
-    queue_timeout, heartbeat = found.get("queue_timeout"), found.get("heartbeat_timeout")
-    requires = found.get("requires")
-    _check_type(found.get("type"))
-    parts.refuse_events(found.get("publishes_events"))
+    retry, timeout = fields.get("retry"), fields.get("timeout_seconds")
+    queue_timeout, heartbeat = fields.get("queue_timeout"), fields.get("heartbeat_timeout")
+    requires = fields.get("requires")
+    _check_type(fields.get("type"))
+    parts.refuse_events(fields.get("publishes_events"))
     spec = StepSpec(
         name=name or "",
-        description=found.text("description") or "",
+        description=fields.text("description") or "",
         callable=handler.callable,
         method=handler.method,
         handler_version=handler.version or "",
@@ -214,8 +214,8 @@ def _step(value: Value) -> ReadStep | None:
         queue_timeout=duration(queue_timeout, YEARS_10) if queue_timeout else None,
         heartbeat_timeout=duration(heartbeat, DAYS_30) if heartbeat else None,
         requires=parts.labels(requires) if requires else {},
-        result_schema=parts.schema(found.get("result_schema")),
-        dependent_system=found.text("system_dependency"),
+        result_schema=parts.schema(fields.get("result_schema")),
+        dependent_system=fields.text("system_dependency"),
     )
     if named is None or name is None:
         return None
@@ -223,10 +223,10 @@ def _step(value: Value) -> ReadStep | None:
 
 
 def _change(value: Value) -> Change | None:
-    found = value.fields(_OVERRIDE)
-    named = found.required("name", f": the name of a step, or {parts.ALL}")
+    fields = value.fields(_OVERRIDE)
+    named = fields.required("name", f": the name of a step, or {parts.ALL}")
     name = text(named) if named else None
-    handler, retry, timeout = (found.get(key) for key in ("handler", "retry", "timeout_seconds"))
+    handler, retry, timeout = (fields.get(key) for key in ("handler", "retry", "timeout_seconds"))
     config = handler.fields(_OVERRIDE_HANDLER).json_object("initialization") if handler else None
     written = _retry(retry) if retry else None
     limit = duration(timeout, YEARS_10) if timeout else None
@@ -261,21 +261,21 @@ def _handler(value: Value | None) -> _Handler:
 
 
 def _check_type(value: Value | None) -> None:
-    found = text(value) if value else None
-    if value and found in _NOT_BUILT:
-        value.refuse(f"steps of type {found!r} are not supported; only 'standard' steps are")
-    elif value and found is not None:
+    written = text(value) if value else None
+    if value and written in _NOT_BUILT:
+        value.refuse(f"steps of type {written!r} are not supported; only 'standard' steps are")
+    elif value and written is not None:
         choice(value, ("standard",))
 
 
 def _retry(value: Value) -> RetryChange:
     """Read a retry block, as far as it is written."""
-    found = value.fields(_RETRY)
-    attempts, backoff, jitter = (found.get(key) for key in ("max_attempts", "backoff", "jitter"))
-    retryable = found.get("retryable")
+    fields = value.fields(_RETRY)
+    attempts, backoff, jitter = (fields.get(key) for key in ("max_attempts", "backoff", "jitter"))
+    retryable = fields.get("retryable")
     kind = choice(backoff, _BACKOFFS) if backoff else None
-    initial = _delay(found, "initial_delay", "backoff_base_ms")
-    most = _delay(found, "max_delay", "max_backoff_ms")
+    initial = _delay(fields, "initial_delay", "backoff_base_ms")
+    most = _delay(fields, "max_delay", "max_backoff_ms")
     change = RetryChange(
         retryable=flag(retryable) if retryable else None,
         max_attempts=parts.attempts(attempts),
@@ -287,9 +287,9 @@ def _retry(value: Value) -> RetryChange:
     return parts.delays_in_order(value, change)
 
 
-def _delay(found: Fields, in_seconds: str, in_ms: str) -> timedelta | None:
+def _delay(fields: Fields, in_seconds: str, in_ms: str) -> timedelta | None:
     """Read a delay that may be written in seconds, in milliseconds, or the same in both."""
-    seconds, ms = found.get(in_seconds), found.get(in_ms)
+    seconds, ms = fields.get(in_seconds), fields.get(in_ms)
     first = duration(seconds, DAYS_30, zero=True) if seconds else None
     second = duration(ms, DAYS_30, unit=_MS, zero=True) if ms else None
     if ms and first is not None and second is not None and first != second:

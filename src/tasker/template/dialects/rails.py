@@ -106,7 +106,7 @@ _KEPT = ("task_handler_class", "module_namespace", "handler_config", "concurrent
 
 def _metadata(top: Fields) -> JsonObject:
     """Read the informational part of a template: what no other place keeps."""
-    found = dict(top.json_object("metadata") or {})
+    metadata = dict(top.json_object("metadata") or {})
     for key in ("task_handler_class", "module_namespace"):
         top.text(key)
     top.json_object("handler_config")
@@ -114,37 +114,37 @@ def _metadata(top: Fields) -> JsonObject:
     for key in _KEPT:
         value = top.get(key)
         if value is not None:
-            parts.keep_in_metadata(value, key, found)
+            parts.keep_in_metadata(value, key, metadata)
     parts.refuse_events(top.get("domain_events"))
-    return found
+    return metadata
 
 
 def _step(value: Value) -> ReadStep | None:
-    found = value.fields(_STEP)
-    named = found.required("name")
+    fields = value.fields(_STEP)
+    named = fields.required("name")
     name = parts.step_name(named) if named else None
-    handler, config = found.get("handler_class"), found.get("handler_config")
-    dependencies = _dependencies(found)
+    handler, config = fields.get("handler_class"), fields.get("handler_config")
+    dependencies = _dependencies(fields)
     settings = _settings(config)
     timeout = settings.get("timeout_seconds")
-    queue_timeout, heartbeat = found.get("queue_timeout"), found.get("heartbeat_timeout")
-    requires = found.get("requires")
-    parts.refuse_events(found.get("publishes_events"))
-    skippable = found.get("skippable")
+    queue_timeout, heartbeat = fields.get("queue_timeout"), fields.get("heartbeat_timeout")
+    requires = fields.get("requires")
+    parts.refuse_events(fields.get("publishes_events"))
+    skippable = fields.get("skippable")
     if skippable and flag(skippable):
         skippable.refuse("steps cannot be skipped; only 'skippable: false' is allowed")
     spec = StepSpec(
         name=name or "",
-        description=found.text("description") or "",
+        description=fields.text("description") or "",
         callable=parts.handler(handler) if handler else None,
         config=(json_object(config) if config else None) or {},
         dependencies=tuple(name for name, _ in dependencies),
-        retry=_retry(value, found, settings).applied_to(Retry()),
+        retry=_retry(value, fields, settings).applied_to(Retry()),
         timeout=duration(timeout, YEARS_10) if timeout else None,
         queue_timeout=duration(queue_timeout, YEARS_10) if queue_timeout else None,
         heartbeat_timeout=duration(heartbeat, DAYS_30) if heartbeat else None,
         requires=parts.labels(requires) if requires else {},
-        dependent_system=found.text("dependent_system"),
+        dependent_system=fields.text("dependent_system"),
     )
     if named is None or name is None:
         return None
@@ -152,13 +152,13 @@ def _step(value: Value) -> ReadStep | None:
 
 
 def _change(value: Value) -> Change | None:
-    found = value.fields(_OVERRIDE)
-    named = found.required("name", f": the name of a step, or {parts.ALL}")
+    fields = value.fields(_OVERRIDE)
+    named = fields.required("name", f": the name of a step, or {parts.ALL}")
     name = text(named) if named else None
-    config = found.get("handler_config")
+    config = fields.get("handler_config")
     settings = _settings(config)
     timeout = settings.get("timeout_seconds")
-    retry = _retry(value, found, settings)
+    retry = _retry(value, fields, settings)
     limit = duration(timeout, YEARS_10) if timeout else None
     if named is None or name is None:
         return None
@@ -195,23 +195,23 @@ def _finish(top: Fields, steps: list[ReadStep]) -> list[ReadStep]:
     ]
 
 
-def _dependencies(found: Fields) -> tuple[tuple[str, Value], ...]:
+def _dependencies(fields: Fields) -> tuple[tuple[str, Value], ...]:
     """Read `depends_on_step` and `depends_on_steps`; a step may be in both."""
-    one, several = found.get("depends_on_step"), found.get("depends_on_steps")
+    one, several = fields.get("depends_on_step"), fields.get("depends_on_steps")
     first = dict(parts.dependencies([one])) if one else {}
     others = several.items("a list of step names") if several else []
     return tuple((first | dict(parts.dependencies(others))).items())
 
 
 def _settings(config: Value | None) -> dict[str, Value]:
-    """Tell the handler's settings that say something."""
+    """Return the handler's settings that have a meaning here."""
     table = config.table() if config and isinstance(config.node, Table) else {}
     return {key: value for key, value in table.items() if not value.missing}
 
 
-def _retry(value: Value, found: Fields, settings: dict[str, Value]) -> RetryChange:
+def _retry(value: Value, fields: Fields, settings: dict[str, Value]) -> RetryChange:
     """Read the retry settings of a step; the delays are kept with the handler's settings."""
-    limit, retryable = found.get("default_retry_limit"), found.get("default_retryable")
+    limit, retryable = fields.get("default_retry_limit"), fields.get("default_retryable")
     grows, jitter = settings.get("enable_exponential_backoff"), settings.get("jitter_factor")
     initial, most = settings.get("retry_delay"), settings.get("max_delay")
     exponential = flag(grows) if grows else None

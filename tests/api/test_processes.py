@@ -24,6 +24,7 @@ pytestmark = pytest.mark.anyio
 
 TASKS = 120
 PATIENCE = 90.0  #: seconds; only a test that fails takes so long
+WORKS = ("-H", "handlers.py", "--namespace", "*", "--lease", "2s")
 HANDLERS = """
     import asyncio
     from tasker import handler
@@ -115,7 +116,20 @@ async def test_no_task_is_lost_when_servers_and_workers_die(
             start = [
                 ("server", "--store", url, "--port", "0"),
                 ("server", "--store", url, "--port", "0"),
-                *[("worker", "--store", url, "-H", "handlers.py", "--lease", "2s")] * 4,
+                *[
+                    (
+                        "worker",
+                        "--store",
+                        url,
+                        "-H",
+                        "handlers.py",
+                        "--namespace",
+                        "*",
+                        "--lease",
+                        "2s",
+                    )
+                ]
+                * 4,
             ]
             processes = [
                 stack.enter_context(running(tmp_path, no, *one)) for no, one in enumerate(start)

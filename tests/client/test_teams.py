@@ -7,7 +7,7 @@ import pytest
 from tasker import Context, LocalClient, Template, Worker, open_store
 from tasker.client.local import Origin
 from tasker.errors import IdempotencyConflict, InvalidInput, NotApproved, NotFound
-from tasker.model import StepSpec, TaskId, TemplateStatus
+from tasker.model import StepSpec, TemplateStatus
 from tasker.store.protocol import Store
 from tasker.teams.model import NamespacePolicy
 
@@ -137,7 +137,7 @@ async def test_an_attempt_comes_to_the_child_of_the_one_before(jake: LocalClient
     Whatever was registered or retired in between.
     """
     await jake.register(template("1.0.0", "mine"))
-    origin = Origin(TaskId("01890a5d-ac96-774b-bcce-b302099a8057"), 1, "c")
+    origin = Origin((await jake.create_task("mine.t")).id, 1, "c")
     first = await jake.on_behalf_of(origin).create_task("mine.t")
     await jake.register(template("2.0.0", "mine"))
     await jake.retire("mine.t@1.0.0")

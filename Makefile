@@ -14,7 +14,7 @@ export UV_NO_PROGRESS := 1
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-crash test-containers check format bench docs lock clean
+.PHONY: help setup demo test test-crash test-containers mutants check format bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,13 +33,11 @@ test-crash: $(READY) ## Kill workers and databases while they work, about 2 minu
 test-containers: $(READY) ## Build the image and run compose.yaml in a container engine
 	tests/containers/with-engine $(BIN)/pytest tests/containers $(ARGS)
 
-check: $(READY) ## Lint, formatting, types, layers
+check: $(READY) ## Lint, formatting, types, layers, wording
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports --no-cache --no-logo
-
-voice: $(READY) ## Report wording that CONTRIBUTING's voice section rules out
 	$(BIN)/python checks/voice.py
 
 mutants: $(READY) ## Plant defects one at a time; the tests must catch 95 %; ARGS="settler" picks some

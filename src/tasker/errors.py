@@ -344,7 +344,7 @@ class StepParked(BaseException):
 
     Raised by `context.client.wait` and `run`, and meant for the worker alone, so it is no
     Exception that handlers catch in passing. When the task has ended, the handler starts
-    anew, and comes to the same call, which returns at once.
+    again, and comes to the same call, which returns at once.
     """
 
     def __init__(self, task_id: "TaskId") -> None:

@@ -15,7 +15,7 @@ def test_every_route_is_documented_with_its_permissions() -> None:
     And nothing else is.
     """
     rows = re.findall(r"^\| `([A-Z]+ /\S*)` \| ([^|]+) \| ([\d/]+) \|", PAGE, re.MULTILINE)
-    told = {
+    documented = {
         route: (set(re.findall(r"`(.+?)`", needed)), answers) for route, needed, answers in rows
     }
 
@@ -27,10 +27,10 @@ def test_every_route_is_documented_with_its_permissions() -> None:
         for path, methods in create_app("sqlite::memory:").openapi()["paths"].items()
         for method, operation in methods.items()
     }
-    assert served == told
+    assert served == documented
 
 
 def test_every_problem_is_documented_with_its_status() -> None:
-    told = dict(re.findall(r"^\| `([a-z_]+)` \| (\d{3}) \|", PAGE, re.MULTILINE))
+    documented = dict(re.findall(r"^\| `([a-z_]+)` \| (\d{3}) \|", PAGE, re.MULTILINE))
 
-    assert {code: str(status) for code, (status, _) in STATUSES.items()} == told
+    assert {code: str(status) for code, (status, _) in STATUSES.items()} == documented

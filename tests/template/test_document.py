@@ -179,11 +179,11 @@ def test_documents_of_the_older_dialect_are_read() -> None:
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": "a\0b"}},
-            "a text contains a NUL character or half a character (at metadata.x)",
+            "a text contains a NUL character or an unpaired surrogate (at metadata.x)",
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": "\ud800"}},
-            "a text contains a NUL character or half a character (at metadata.x)",
+            "a text contains a NUL character or an unpaired surrogate (at metadata.x)",
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": {1, 2}}},

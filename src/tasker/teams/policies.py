@@ -102,7 +102,7 @@ def check_policy(policy: NamespacePolicy) -> None:
         raise InvalidInput(_not_a_name(policy.namespace), path="$.namespace")
     problems = Problems("")
     _policy(policy.namespace, Value(node_of(written, "", 0, problems), "", problems))
-    for problem in problems.found[:1]:
+    for problem in problems.entries[:1]:
         path = f"$.{problem.path.removeprefix('.')}" if problem.path else "$"
         raise InvalidInput(f"policy of {policy.namespace}: {problem.message}", path=path)
 
@@ -131,8 +131,8 @@ def _toml(raw: bytes, problems: Problems) -> Node:
 
 
 def _check(problems: Problems) -> None:
-    if problems.found:
-        raise InvalidPolicy(*problems.told())
+    if problems.entries:
+        raise InvalidPolicy(*problems.in_order())
 
 
 def _policies(namespaces: Value) -> list[NamespacePolicy]:

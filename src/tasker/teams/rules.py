@@ -226,4 +226,4 @@ def _the_one(
 
 def _others(policy: NamespacePolicy, actor: str) -> str:
     names = [name for name in policy.approvers if name.casefold() != actor.casefold()]
-    return " or ".join(names) or "there is none; add one to the policy"
+    return " or ".join(names) or "nobody: the policy names no other approver; add one"

@@ -38,7 +38,7 @@ def _check_dependency(step: str, name: str, value: Value, known: dict[str, ReadS
             if value.problems.many
             else did_you_mean(name, (other for other in known if other != step))
         )
-        value.refuse(f"the step {step!r} depends on {name!r}, which is no step{guess}")
+        value.refuse(f"the step {step!r} depends on {name!r}, which is not a step{guess}")
 
 
 def _check_cycles(known: dict[str, ReadStep]) -> None:

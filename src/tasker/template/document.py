@@ -186,7 +186,7 @@ def _is_text(text: object, path: str, problems: Problems) -> bool:
         problems.add(f"the key {text!r} is not a text", path=path)
         return False
     if "\0" in text or _HALVES.search(text):
-        problems.add("a text contains a NUL character or half a character", path=path)
+        problems.add("a text contains a NUL character or an unpaired surrogate", path=path)
     return True
 
 

@@ -46,7 +46,7 @@ def _changes(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) -> d
             continue
         if change.step != ALL and change.step not in specs:
             guess = "" if value.problems.many else did_you_mean(change.step, (*specs, ALL))
-            change.name.refuse(f"{change.step!r} is no step of this template{guess}")
+            change.name.refuse(f"{change.step!r} is not a step of this template{guess}")
         elif change.step in changes:
             change.name.refuse(f"the step {change.step!r} is there twice")
         else:

@@ -85,35 +85,37 @@ class Problems:
     """Everything found wrong with one file, up to `MAX_PROBLEMS`."""
 
     file: str
-    found: list[Problem] = field(default_factory=list)
+    entries: list[Problem] = field(default_factory=list)
     more: int = 0  #: that were found beyond these
 
     def add(self, message: str, mark: Mark | None = None, path: str = "") -> None:
         """Note one thing that is wrong."""
-        if len(self.found) == MAX_PROBLEMS:
+        if len(self.entries) == MAX_PROBLEMS:
             self.more += 1
             return
         line, column = mark or (None, None)
-        self.found.append(
+        self.entries.append(
             Problem(message=message, path=path, file=self.file, line=line, column=column)
         )
 
     @property
     def many(self) -> bool:
         """So many that working out guesses is no longer worth its time."""
-        return len(self.found) >= MAX_PROBLEMS // 5
+        return len(self.entries) >= MAX_PROBLEMS // 5
 
     def check(self) -> None:
         """Raise InvalidTemplate, in the order of the file, where anything was found."""
-        if self.found:
-            raise InvalidTemplate(*self.told())
+        if self.entries:
+            raise InvalidTemplate(*self.in_order())
 
-    def told(self) -> list[Problem]:
+    def in_order(self) -> list[Problem]:
         """Return the problems in the order of the file, and how many more there are."""
-        told = sorted(self.found, key=lambda problem: (problem.line or 0, problem.column or 0))
+        problems = sorted(
+            self.entries, key=lambda problem: (problem.line or 0, problem.column or 0)
+        )
         if self.more:
-            told.append(Problem(message=f"and {self.more:,} more problems", file=self.file))
-        return told
+            problems.append(Problem(message=f"and {self.more:,} more problems", file=self.file))
+        return problems
 
 
 def documents(source: str | bytes, problems: Problems) -> list[Node]:
@@ -167,7 +169,7 @@ def _decoded(source: str | bytes, problems: Problems) -> str:
                 f"the file is not UTF-8: byte 0x{source[error.start]:02x} has no meaning here",
                 _mark_at(before, len(before)),
             )
-            raise InvalidTemplate(*problems.told()) from None
+            raise InvalidTemplate(*problems.in_order()) from None
     if text.lstrip().startswith(("{", "[")):  # JSON writes one character as two escapes
         text = _SURROGATES.sub(_one_escape, text)
     return text

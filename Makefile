@@ -24,7 +24,7 @@ setup: $(READY) ## Make .venv with the locked dependencies and this project, edi
 demo: $(READY) ## Run a workflow from submission to completion, and watch it
 	$(BIN)/tasker demo
 
-test: $(READY) ## Run the tests, about 5 minutes on two cores; QUICK=1 in one; ARGS="-k name" picks some
+test: $(READY) ## Run the tests, about 6 minutes on two cores; QUICK=1 under two; ARGS="-k name" picks some
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 test-crash: $(READY) ## Kill workers and databases while they work, about 2 minutes; ALL=1 at every statement

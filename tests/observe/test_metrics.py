@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -65,7 +65,8 @@ def endings() -> Workflow:
 
     @workflow.step
     async def waits(ctx: Context) -> None:
-        await ctx.client.run("n.child")
+        later = datetime.now(UTC) + timedelta(seconds=0.2)  # so that this step is parked first
+        await ctx.client.run("n.child", run_at=later)
 
     @workflow.step(timeout=0.05, retry=Retry(max_attempts=1))
     async def takes_too_long() -> None:

@@ -32,7 +32,6 @@ def connect(address: Address, memory: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
             address.path, isolation_level=None, timeout=10, cached_statements=256
         )
-        connection.execute("pragma journal_mode = wal")
     else:
         connection = sqlite3.connect(
             f"file:{memory}?mode=memory&cache=shared",
@@ -40,11 +39,17 @@ def connect(address: Address, memory: str) -> sqlite3.Connection:
             isolation_level=None,
             cached_statements=256,
         )
-    connection.execute(f"pragma synchronous = {address.synchronous}")
-    connection.execute("pragma temp_store = memory")
-    connection.execute("pragma cache_size = -16000")
-    connection.execute("pragma mmap_size = 268435456")
-    connection.executescript(_WORKSPACE)
+    try:
+        if address.path is not None:
+            connection.execute("pragma journal_mode = wal")
+        connection.execute(f"pragma synchronous = {address.synchronous}")
+        connection.execute("pragma temp_store = memory")
+        connection.execute("pragma cache_size = -16000")
+        connection.execute("pragma mmap_size = 268435456")
+        connection.executescript(_WORKSPACE)
+    except sqlite3.Error:  # not a database, not permitted, locked
+        connection.close()
+        raise
     return connection
 
 

@@ -14,10 +14,9 @@ from tasker.engine.slots import Slots
 from tasker.engine.task_cache import TaskCache
 from tasker.errors import Misuse, StoreError, StoreUnavailable, WaitCycle
 from tasker.model import (
-    ATTEMPT_OUTCOMES,
     AttemptKey,
-    AttemptOutcome,
     Claim,
+    OutcomeCode,
     Settled,
     TaskId,
     failed,
@@ -148,9 +147,9 @@ class Settler:
     def _settled(self, batch: Sequence[Finished], settled: Settled) -> None:
         refused = set(settled.refused)
         for index, (_, outcome, _) in enumerate(batch):
-            if outcome.outcome == _COMPLETE and index not in refused:
+            if outcome.outcome == OutcomeCode.COMPLETE and index not in refused:
                 self._cache.learn(outcome.task_id, outcome.no, outcome.result)
-            elif outcome.outcome == _RETRY:
+            elif outcome.outcome == OutcomeCode.RETRY:
                 self._claimer.retry_in(outcome.delay)
         self._reporter.settled(batch, refused)
         if settled.ended:
@@ -193,7 +192,7 @@ class Settler:
             await self._settle(batch[half:])
             return
         only = batch[0]
-        if only.outcome.outcome == _ERROR:
+        if only.outcome.outcome == OutcomeCode.ERROR:
             raise error  # even an error's text cannot be stored: the store is broken
         text = error_text(Misuse(f"the result could not be stored: {error}"), retryable=False)
         await self._settle([only._replace(outcome=failed(only.running.claim, text))])
@@ -231,11 +230,6 @@ class Settler:
                 return parked or uncertain
 
 
-_COMPLETE = ATTEMPT_OUTCOMES.index(AttemptOutcome.COMPLETE)
-_RETRY = ATTEMPT_OUTCOMES.index(AttemptOutcome.RETRY)
-_ERROR = ATTEMPT_OUTCOMES.index(AttemptOutcome.ERROR)
-
-
 def _portion(waiting: Sequence[Finished]) -> int:
     """Return how many of the outcomes that wait to settle at once."""
     size = 0
@@ -251,5 +245,5 @@ def _freed(batch: Sequence[Finished]) -> int:
     return sum(
         finished.running.task.compiled.fan_out[finished.outcome.no]
         for finished in batch
-        if finished.outcome.outcome == _COMPLETE
+        if finished.outcome.outcome == OutcomeCode.COMPLETE
     )

@@ -24,10 +24,10 @@ def step(
     name: str, *, seconds: float = 1.0, runs: int = 10, errors: int = 0, retries: int = 0
 ) -> StepFigures:
     return StepFigures(
-        namespace_name="payments",
-        task_name="refund",
+        namespace="payments",
+        name="refund",
         version="1.0.0",
-        step_name=name,
+        step=name,
         average_duration_seconds=seconds,
         max_duration_seconds=seconds,
         execution_count=runs,
@@ -86,7 +86,7 @@ def test_the_worst_come_first_and_the_good_not_at_all() -> None:
     """
     steps = [step("b", errors=3), step("a", errors=3), step("c", errors=5), step("fine")]
 
-    assert ["c", "a"] == [each.step_name for each in worst(steps, "error_rate", 2)]
+    assert ["c", "a"] == [each.step for each in worst(steps, "error_rate", 2)]
     assert 3 == len(worst(steps, "error_rate", 10))
 
 
@@ -149,10 +149,10 @@ def test_a_failed_step_that_others_wait_for_is_told() -> None:
 
     def waited(name: str, failed: int) -> WaitedFor:
         return WaitedFor(
-            namespace_name="payments",
-            task_name="refund",
+            namespace="payments",
+            name="refund",
             version="1.0.0",
-            step_name=name,
+            step=name,
             tasks=5,
             failed_tasks=failed,
             waiting_steps=9,

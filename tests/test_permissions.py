@@ -9,7 +9,7 @@ from tasker.teams.permissions import (
     TASKS_CREATE,
     TASKS_READ,
     check_roles,
-    meant,
+    expand,
     permissions_of,
 )
 
@@ -19,18 +19,18 @@ def test_a_permission_reads_as_it_is_written() -> None:
     Each of them.
     """
     for permission in PERMISSIONS:
-        assert {permission} == meant(str(permission))
+        assert {permission} == expand(str(permission))
 
 
 def test_a_wildcard_means_all_of_a_resource_or_all() -> None:
     """
     Actions have no wildcard.
     """
-    assert {"tasks"} == {permission.resource for permission in meant("tasks:*")}
-    assert {each for each in PERMISSIONS if each.resource == "tasks"} == meant("tasks:*")
-    assert PERMISSIONS == meant("*")
+    assert {"tasks"} == {permission.resource for permission in expand("tasks:*")}
+    assert {each for each in PERMISSIONS if each.resource == "tasks"} == expand("tasks:*")
+    assert PERMISSIONS == expand("*")
     for text in ("*:read", "tasks", "tasks:", ":read", "**", "", "Tasks:read", "tasks:read "):
-        assert frozenset() == meant(text)
+        assert frozenset() == expand(text)
 
 
 def test_what_was_mistyped_is_guessed() -> None:

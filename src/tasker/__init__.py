@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         TaskFailed,
         TaskRegistrationError,
         WaitTimeout,
-        WrongState,
+        WrongStatus,
     )
     from tasker.handlers import Config, Context, Handlers, Input, Result, StepHandler, handler
     from tasker.model import (
@@ -87,7 +87,7 @@ __all__ = [
     "Worker",
     "WorkerSettings",
     "Workflow",
-    "WrongState",
+    "WrongStatus",
     "connect",
     "connect_sync",
     "handler",
@@ -109,7 +109,7 @@ _HOMES = {
         "NotApproved",
         "StoreUnavailable",
         "WaitTimeout",
-        "WrongState",
+        "WrongStatus",
         "InvalidInput",
         "InvalidTemplate",
         "NotFound",

@@ -13,7 +13,7 @@ TaskerError                      `code` is stable and part of the API
 │   ├── NotFound
 │   ├── TaskRegistrationError    the version exists with other content
 │   ├── IdempotencyConflict      the key was used with other content
-│   ├── WrongState
+│   ├── WrongStatus
 │   ├── NotApproved              the template version takes no new tasks
 │   ├── NotAnApprover            somebody else must decide about the template version
 │   ├── Unauthenticated          the caller is not authenticated
@@ -202,15 +202,15 @@ class IdempotencyConflict(Refused):
     code = "idempotency_conflict"
 
 
-class WrongState(Refused):
-    """The task, step, template version or key is not in a state that allows the action."""
+class WrongStatus(Refused):
+    """The task, step, template version or key has a status that does not allow the action."""
 
-    code = "wrong_state"
+    code = "wrong_status"
 
-    def __init__(self, what: str, state: str, action: str, allowed: Collection[str]) -> None:
+    def __init__(self, what: str, status: str, action: str, allowed: Collection[str]) -> None:
         act, others = action.removesuffix("_step"), " or ".join(sorted(allowed))
-        super().__init__(f"cannot {act} {what}: it is {state}, not {others}")
-        self.state, self.action, self.allowed = state, action, frozenset(allowed)
+        super().__init__(f"cannot {act} {what}: it is {status}, not {others}")
+        self.status, self.action, self.allowed = status, action, frozenset(allowed)
 
 
 class NotApproved(Refused):

@@ -75,7 +75,7 @@ async def test_tasks_of_a_list_that_cannot_change_are_named(api: ApiClient) -> N
     outcome = await api.call("/v1/bulk", {"action": "cancel", "ids": ids})
 
     assert [ids[0]] == outcome["changed"]
-    assert [(ids[1], "wrong_state")] == [(one["id"], one["code"]) for one in outcome["refused"]]
+    assert [(ids[1], "wrong_status")] == [(one["id"], one["code"]) for one in outcome["refused"]]
 
 
 async def test_a_missing_task_of_a_list_prevents_all(api: ApiClient) -> None:

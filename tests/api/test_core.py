@@ -113,7 +113,7 @@ async def test_a_task_is_cancelled_by_delete(api: ApiClient) -> None:
     cancelled = await api.call(f"{V1}/tasks/{task['id']}", method="DELETE")
     again = await api.call(f"{V1}/tasks/{task['id']}", status=409, method="DELETE")
 
-    assert ("cancelled", "wrong_state") == (cancelled["status"], again["code"])
+    assert ("cancelled", "wrong_status") == (cancelled["status"], again["code"])
 
 
 async def test_a_summary_has_no_data(api: ApiClient) -> None:
@@ -261,3 +261,8 @@ async def test_analytics_have_the_cores_fields(api: ApiClient) -> None:
     )
     assert 1 == bottlenecks["resource_utilization"]["system_health"]["total_tasks"]
     assert {"slow_steps", "slow_tasks", "recommendations"} <= bottlenecks.keys()
+    assert ("shop", "fail") == (
+        bottlenecks["slow_steps"][0]["namespace_name"],
+        bottlenecks["slow_steps"][0]["step_name"],
+    )
+    assert "task_name" in bottlenecks["slow_tasks"][0]

@@ -171,7 +171,7 @@ async def test_an_action_that_the_status_forbids_changes_nothing(api: ApiClient)
 
     refused = await api.call(f"{place}/retry", status=409)
 
-    assert ("wrong_state", "pending", "retry") == (
+    assert ("wrong_status", "pending", "retry") == (
         refused["code"],
         refused["current_status"],
         refused["action"],

@@ -143,7 +143,7 @@ async def test_figures_tell_how_work_went(api: ApiClient) -> None:
         performance["system_health_score"],
     )
     assert performance["task_duration"]["average"] > 0
-    assert "fail" == bottlenecks["failing_steps"][0]["step_name"]
+    assert "fail" == bottlenecks["failing_steps"][0]["step"]
     assert [("PermanentError", "LOCKED")] == [
         (one["error_type"], one["error_code"]) for one in bottlenecks["error_patterns"]
     ]

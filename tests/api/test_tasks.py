@@ -329,7 +329,7 @@ async def test_a_task_is_cancelled_once(api: ApiClient) -> None:
     again = await api.call(f"{place}/cancel", status=409)
 
     assert ("cancelled", "cancelled") == (cancelled["status"], cancelled["execution_status"])
-    assert ("wrong_state", "cancelled", ["in_progress", "pending"]) == (
+    assert ("wrong_status", "cancelled", ["in_progress", "pending"]) == (
         again["code"],
         again["current_status"],
         again["allowed"],

@@ -224,7 +224,7 @@ async def test_a_retired_version_takes_no_tasks_until_it_is_restored(api: ApiCli
         retired["reason"],
         retired["decided_by"],
     )
-    assert ("template_not_approved", "wrong_state") == (refused["code"], twice["code"])
+    assert ("template_not_approved", "wrong_status") == (refused["code"], twice["code"])
     assert "approved" == restored["status"]
     await api.create("shop.refund@1.0.0")
 

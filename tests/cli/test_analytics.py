@@ -54,7 +54,7 @@ def test_figures_are_of_the_chosen_tasks(
 def test_steps_that_ran_less_often_are_left_out(worked: Here) -> None:
     shown = worked("analytics", "--json", "--min-executions", "3").document
 
-    assert ["charge"] == [step["step_name"] for step in shown["bottlenecks"]["slow_steps"]]
+    assert ["charge"] == [step["step"] for step in shown["bottlenecks"]["slow_steps"]]
 
 
 def test_a_window_beyond_a_year_is_refused(worked: Here) -> None:

@@ -21,7 +21,7 @@ from tasker.errors import (
     StoreUnavailable,
     TaskRegistrationError,
     WaitTimeout,
-    WrongState,
+    WrongStatus,
 )
 
 
@@ -35,7 +35,7 @@ from tasker.errors import (
         (StoreUnavailable("x"), 3),
         (SchemaMismatch("x"), 3),
         (WaitTimeout("x"), 4),
-        (WrongState("task", "complete", "cancel", ["pending"]), 5),
+        (WrongStatus("task", "complete", "cancel", ["pending"]), 5),
         (TaskRegistrationError("x"), 5),
         (IdempotencyConflict("x"), 5),
         (ValueError("x"), 70),

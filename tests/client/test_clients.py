@@ -20,7 +20,7 @@ from tasker.errors import (
     TaskRegistrationError,
     TooLarge,
     WaitTimeout,
-    WrongState,
+    WrongStatus,
 )
 from tasker.model import (
     AttemptOutcome,
@@ -324,17 +324,17 @@ async def test_a_failed_task_may_be_declared_done(scene: Scene) -> None:
 
 async def test_a_cancelled_task_is_cancelled_once(scene: Scene) -> None:
     """
-    The refusal tells the state it is in, and those that it would have to be in.
+    The refusal carries the current status and the statuses that would allow the action.
     """
     client = await registered(scene)
     task = await client.create_task("hello.greeting", {"name": "Ann"})
 
     cancelled = await client.cancel(task.id, reason="she left")
-    with pytest.raises(WrongState) as caught:
+    with pytest.raises(WrongStatus) as caught:
         await client.cancel(task.id)
 
     assert TaskStatus.CANCELLED is cancelled.status
-    assert ("cancelled", "cancel") == (caught.value.state, caught.value.action)
+    assert ("cancelled", "cancel") == (caught.value.status, caught.value.action)
     assert {"pending", "in_progress"} == caught.value.allowed
     assert f"cannot cancel task {task.id}: it is cancelled, not in_progress or pending" == str(
         caught.value
@@ -474,5 +474,5 @@ async def test_a_retired_version_gets_no_new_tasks_until_it_is_restored(scene: S
     assert (TemplateStatus.RETIRED, "too loud") == (retired.status, retired.reason)
     assert TemplateStatus.APPROVED is restored.status
     assert (await client.create_task("hello.greeting", {"name": "Ann"})).created
-    with pytest.raises(WrongState):
+    with pytest.raises(WrongStatus):
         await client.restore("hello.greeting@1.2.0")

@@ -23,7 +23,7 @@ from tasker.errors import (
     StoreError,
     StoreUnavailable,
     Unauthenticated,
-    WrongState,
+    WrongStatus,
 )
 from tasker.model import StepSpec, TaskId
 from tasker.settings import ServerSettings
@@ -139,10 +139,10 @@ async def test_what_might_be_done_twice_is_sent_once(store: Store) -> None:
     async with HttpClient("http://t", transport=line) as client:
         with pytest.raises(StoreUnavailable, match="connection reset"):
             await client.cancel(task.id)
-        with pytest.raises(WrongState):
+        with pytest.raises(WrongStatus):
             await client.cancel(task.id)
         line._troubles = ["not reached", "not reached"]
-        with pytest.raises(WrongState):
+        with pytest.raises(WrongStatus):
             await client.cancel(task.id)
 
     assert 5 == len(line.requests)

@@ -29,7 +29,7 @@ from tasker.errors import (
     StoreUnavailable,
     TooLarge,
     WaitTimeout,
-    WrongState,
+    WrongStatus,
 )
 from tasker.model import StepSpec, StepStatus, TaskFilter, TaskId
 from tasker.store.postgres.address import Address
@@ -264,7 +264,7 @@ async def test_a_thread_has_a_client_that_blocks(store: Store, client: LocalClie
         cancelled = blocking.create_task("hello.other", {"name": "Ann"})
         seen: list[object] = [blocking.get(cancelled.id).status]
         seen.append(blocking.cancel(cancelled.id, reason="test").status)
-        with pytest.raises(WrongState):
+        with pytest.raises(WrongStatus):
             blocking.retry(cancelled.id)
         with pytest.raises(WaitTimeout):
             blocking.run("hello.other", timeout=timedelta(0))

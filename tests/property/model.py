@@ -22,7 +22,7 @@ Key = tuple[TaskId, int, int]
 
 
 class Forbidden(Exception):
-    """The state forbids it: what a store refuses with WrongState."""
+    """The state forbids it: what a store refuses with WrongStatus."""
 
 
 @dataclass

@@ -29,7 +29,7 @@ from tests.property.shapes import HANDLERS, LoadedTemplate, shapes, template_of
 
 from tasker import codec, open_store
 from tasker.clock import ManualClock
-from tasker.errors import IdempotencyConflict, LeaseLost, WrongState
+from tasker.errors import IdempotencyConflict, LeaseLost, WrongStatus
 from tasker.model import (
     AttemptOutcome,
     Claim,
@@ -451,7 +451,7 @@ class Engine(RuleBasedStateMachine):
         try:
             play()
         except Forbidden:
-            with pytest.raises(WrongState):
+            with pytest.raises(WrongStatus):
                 self.run(work)
         else:
             assert task.shown == self.run(work).status

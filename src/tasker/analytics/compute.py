@@ -102,7 +102,7 @@ def bottlenecks(period: Period, counted: Counted, findings: Findings, limit: int
     return Bottlenecks(
         total_tasks=tasks["total"],
         unique_task_types=tasks["types"],
-        task_states={
+        tasks_by_status={
             "active": tasks["active"],
             "complete": tasks["complete"],
             "error": tasks["failed"],
@@ -141,10 +141,10 @@ def bottlenecks(period: Period, counted: Counted, findings: Findings, limit: int
 
 def step(row: Row, instant: Instant) -> StepFigures:
     return StepFigures(
-        namespace_name=row["namespace"],
-        task_name=row["name"],
+        namespace=row["namespace"],
+        name=row["name"],
         version=row["version"],
-        step_name=row["step"],
+        step=row["step"],
         average_duration_seconds=_seconds(row["average"]),
         max_duration_seconds=_seconds(row["longest"]),
         execution_count=row["executions"],
@@ -157,8 +157,8 @@ def step(row: Row, instant: Instant) -> StepFigures:
 
 def task(row: Row, instant: Instant) -> TaskFigures:
     return TaskFigures(
-        namespace_name=row["namespace"],
-        task_name=row["name"],
+        namespace=row["namespace"],
+        name=row["name"],
         version=row["version"],
         average_duration_seconds=_seconds(row["average"]),
         max_duration_seconds=_seconds(row["longest"]),
@@ -182,10 +182,10 @@ def pattern(row: Row, instant: Instant) -> ErrorPattern:
 
 def waited_for(row: Row) -> WaitedFor:
     return WaitedFor(
-        namespace_name=row["namespace"],
-        task_name=row["name"],
+        namespace=row["namespace"],
+        name=row["name"],
         version=row["version"],
-        step_name=row["step"],
+        step=row["step"],
         tasks=row["tasks"],
         failed_tasks=row["failed"],
         waiting_steps=row["waiting"],

@@ -97,10 +97,10 @@ class Performance:
 class StepFigures:
     """How one step of a template fared, over all its attempts."""
 
-    namespace_name: str
-    task_name: str
+    namespace: str
+    name: str
     version: str
-    step_name: str
+    step: str
     average_duration_seconds: float
     max_duration_seconds: float
     execution_count: int  #: attempts that ended by themselves, or with their worker
@@ -110,15 +110,15 @@ class StepFigures:
     last_executed_at: datetime
 
     def __str__(self) -> str:
-        return f"{self.step_name} of {self.namespace_name}.{self.task_name}@{self.version}"
+        return f"{self.step} of {self.namespace}.{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFigures:
     """How the tasks of one template fared that ended."""
 
-    namespace_name: str
-    task_name: str
+    namespace: str
+    name: str
     version: str
     average_duration_seconds: float
     max_duration_seconds: float
@@ -129,7 +129,7 @@ class TaskFigures:
     last_executed_at: datetime
 
     def __str__(self) -> str:
-        return f"{self.namespace_name}.{self.task_name}@{self.version}"
+        return f"{self.namespace}.{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,17 +147,17 @@ class ErrorPattern:
 class WaitedFor:
     """A step that is not done, and for which others wait right now."""
 
-    namespace_name: str
-    task_name: str
+    namespace: str
+    name: str
     version: str
-    step_name: str
+    step: str
     tasks: int  #: in which it is waited for
     failed_tasks: int  #: of them, those in which it failed
     waiting_steps: int  #: that depend on it directly
     average_wait_seconds: float  #: since it could run
 
     def __str__(self) -> str:
-        return f"{self.step_name} of {self.namespace_name}.{self.task_name}@{self.version}"
+        return f"{self.step} of {self.namespace}.{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +201,7 @@ class Bottlenecks:
 
     total_tasks: int
     unique_task_types: int
-    task_states: dict[str, int]  #: tasks by `active`, or by the state they ended in
+    tasks_by_status: dict[str, int]  #: `active`, or the status they ended in
     task_duration: Spread
     distribution: dict[str, int]  #: completed tasks by `0-10s`, `10-30s`, `30s+`
     slow_steps: tuple[StepFigures, ...]  #: the highest averages first

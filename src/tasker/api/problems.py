@@ -28,7 +28,7 @@ from tasker.errors import (
     StoreUnavailable,
     TaskerError,
     TooLarge,
-    WrongState,
+    WrongStatus,
 )
 from tasker.errors import Problem as TextProblem
 
@@ -52,7 +52,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "template_conflict": (409, "The version is registered with other content"),
     "template_not_approved": (409, "The template version takes no new tasks"),
     "idempotency_conflict": (409, "The idempotency key was used with other content"),
-    "wrong_state": (409, "Not allowed in this status"),
+    "wrong_status": (409, "Not allowed in this status"),
     "refused": (409, "Refused by the stored state"),
     "too_large": (413, "Too large"),
     "unsupported_media_type": (415, "Unsupported media type"),
@@ -119,11 +119,11 @@ class ProblemDetails(TypedDict):
     errors: NotRequired[list[Fault]]
     """Every error in the request."""
     current_status: NotRequired[str]
-    """Of `wrong_state` and `template_not_approved`: that of the task, step or template version."""
+    """Of `wrong_status` and `template_not_approved`: that of the task, step or template version."""
     action: NotRequired[str]
-    """Of `wrong_state`: the refused action."""
+    """Of `wrong_status`: the refused action."""
     allowed: NotRequired[list[str]]
-    """Of `wrong_state`: the statuses that allow the action; of `method_not_allowed`: the methods;
+    """Of `wrong_status`: the statuses that allow the action; of `method_not_allowed`: the methods;
     of `template_not_approved`: who may approve it."""
     template: NotRequired[str]
     """Of `template_not_approved`: its full name."""
@@ -219,9 +219,9 @@ def _of_ours(error: TaskerError) -> Problem:
 
 def _facts(error: TaskerError) -> dict[str, Any]:
     """Return the further members that an error has."""
-    if isinstance(error, WrongState):
+    if isinstance(error, WrongStatus):
         return {
-            "current_status": error.state,
+            "current_status": error.status,
             "action": error.action,
             "allowed": sorted(error.allowed),
         }

@@ -59,7 +59,7 @@ class Routes:
         method: str,
         path: str,
         *permissions: Permission,
-        answer: Any,
+        response: Any,
         status: int = 200,
         description: str = "",
         also: Mapping[int, Response] | None = None,
@@ -73,7 +73,7 @@ class Routes:
             method: GET, POST, ...
             path: Below the prefix.
             permissions: Those that it may require; none: it is public.
-            answer: The model of its response.
+            response: The model of its response.
             status: Of that response.
             description: Of that response.
             also: Further responses by status.
@@ -83,8 +83,8 @@ class Routes:
         """
         codes = {*refuses, *ALWAYS, *(PROTECTED if permissions else ())}
         responses: dict[int | str, dict[str, Any]] = {**problems(codes)}
-        for other, response in (also or {}).items():
-            responses[other] = {"model": response.model, "description": response.description}
+        for other, further in (also or {}).items():
+            responses[other] = {"model": further.model, "description": further.description}
         if description:
             responses[status] = {"description": description}
         if media_type != "application/json":
@@ -107,7 +107,7 @@ class Routes:
                 path,
                 endpoint,
                 methods=[method],
-                response_model=answer,
+                response_model=response,
                 status_code=status,
                 responses=responses,
                 dependencies=dependencies,

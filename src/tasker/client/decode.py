@@ -27,7 +27,7 @@ from tasker.errors import (
     TooLarge,
     Unauthenticated,
     Violation,
-    WrongState,
+    WrongStatus,
 )
 from tasker.model import (
     Attempt,
@@ -146,11 +146,11 @@ def _bare(kind: type[E], detail: str, **facts: Any) -> E:
     return error
 
 
-def _wrong_state(detail: str, problem: JsonObject) -> TaskerError:
+def _wrong_status(detail: str, problem: JsonObject) -> TaskerError:
     return _bare(
-        WrongState,
+        WrongStatus,
         detail,
-        state=problem.get("current_status", ""),
+        status=problem.get("current_status", ""),
         action=problem.get("action", ""),
         allowed=frozenset(problem.get("allowed") or ()),
     )
@@ -176,7 +176,7 @@ _ERRORS: Mapping[str, Callable[[str, JsonObject], TaskerError]] = {
     "invalid_template": _with_problems(InvalidTemplate),
     "invalid_policy": _with_problems(InvalidPolicy),
     "too_large": _too_large,
-    "wrong_state": _wrong_state,
+    "wrong_status": _wrong_status,
     "template_not_approved": _not_approved,
     "not_found": _plain(NotFound),
     "no_such_route": _plain(NotFound),

@@ -160,7 +160,7 @@ class Client(TeamClient, Protocol):
         ...
 
     async def cancel(self, task_id: str, *, reason: str = "") -> Task:
-        """Cancel an open task. Raises NotFound, WrongState."""
+        """Cancel an open task. Raises NotFound, WrongStatus."""
         ...
 
     async def retry(
@@ -181,7 +181,7 @@ class Client(TeamClient, Protocol):
 
         Raises:
             NotFound: The task or a step does not exist.
-            WrongState: The task was cancelled, or a step did not fail.
+            WrongStatus: The task was cancelled, or a step did not fail.
         """
         ...
 
@@ -189,19 +189,19 @@ class Client(TeamClient, Protocol):
         self, task_id: str, step: str | None = None, result: Json = None, *, reason: str = ""
     ) -> Task:
         """Declare a step done by other means, with a result for the steps after it; or,
-        without a step, a failed task. Raises NotFound, WrongState.
+        without a step, a failed task. Raises NotFound, WrongStatus.
         """
         ...
 
     async def complete(self, task_id: str, step: str, result: Json, *, reason: str = "") -> Task:
         """Complete a step with a result, as if its handler had returned it.
-        Raises NotFound, WrongState.
+        Raises NotFound, WrongStatus.
         """
         ...
 
     async def skip(self, task_id: str, step: str, *, reason: str = "") -> Task:
         """Settle a step that is not needed as resolved_manually; its children get None as its
-        result. Raises NotFound, WrongState.
+        result. Raises NotFound, WrongStatus.
         """
         ...
 

@@ -38,18 +38,18 @@ class TeamClient(Protocol):
             approve: False: reject it; then the reason is required.
             reason: For the audit.
 
-        Raises: NotFound, WrongState (it is not pending), NotAnApprover, InvalidInput.
+        Raises: NotFound, WrongStatus (it is not pending), NotAnApprover, InvalidInput.
         """
         ...
 
     async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
         """Retire an approved version: it takes no new tasks; existing ones run on.
-        Raises NotFound, WrongState.
+        Raises NotFound, WrongStatus.
         """
         ...
 
     async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
-        """Restore a retired version: it takes tasks again. Raises NotFound, WrongState."""
+        """Restore a retired version: it takes tasks again. Raises NotFound, WrongStatus."""
         ...
 
     async def team_audit(

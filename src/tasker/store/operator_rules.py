@@ -4,7 +4,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from tasker import codec
-from tasker.errors import NotFound, WrongState
+from tasker.errors import NotFound, WrongStatus
 from tasker.model import (
     STEP_STATUSES,
     OutcomeCode,
@@ -48,7 +48,7 @@ def require_task(
         raise unknown_task(task_id)
     state = task_status(row["state"], started=bool(row["started"]))
     if state not in allowed:
-        raise WrongState(f"task {task_id}", state, action, allowed)
+        raise WrongStatus(f"task {task_id}", state, action, allowed)
     return state
 
 
@@ -56,14 +56,14 @@ def require_step(name: str, code: int, action: str, allowed: frozenset[StepStatu
     """Return the status of a locked step; raise if it forbids the action."""
     state = STEP_STATUSES[code]
     if state not in allowed:
-        raise WrongState(f"step {name}", state, action, allowed)
+        raise WrongStatus(f"step {name}", state, action, allowed)
     return state
 
 
 def require_revived(task_id: TaskId, state: TaskStatus, revived: int) -> None:
     """Raise unless a retry of all failed steps revived any."""
     if not revived:
-        raise WrongState(f"task {task_id}", state, "retry", FAILED_TASK)
+        raise WrongStatus(f"task {task_id}", state, "retry", FAILED_TASK)
 
 
 def require_steps(

@@ -334,7 +334,7 @@ class OperatorStore(Protocol):
     async def cancel_task(self, task_id: TaskId, act: AuditNote) -> Task:
         """End an open task as cancelled. Its running attempts may not settle any more.
 
-        Raises: NotFound, WrongState (it ended already).
+        Raises: NotFound, WrongStatus (it ended already).
         """
         ...
 
@@ -358,7 +358,7 @@ class OperatorStore(Protocol):
             counted_attempts: By step number, what counts as used of `max_attempts`; absent: 0,
                 so that the step starts over.
 
-        Raises: NotFound, WrongState (the task was cancelled; a step did not fail; none did).
+        Raises: NotFound, WrongStatus (the task was cancelled; a step did not fail; none did).
         """
         ...
 
@@ -376,14 +376,14 @@ class OperatorStore(Protocol):
         Its children are freed as if it had run, a failed task is reopened, and an
         attempt that is under way may not settle any more.
 
-        Raises: NotFound, WrongState (it is done or cancelled, or waits for dependencies).
+        Raises: NotFound, WrongStatus (it is done or cancelled, or waits for dependencies).
         """
         ...
 
     async def resolve_task(self, task_id: TaskId, act: AuditNote) -> Task:
         """Declare a failed task done: it ends as resolved_manually, its open steps as skipped.
 
-        Raises: NotFound, WrongState (it did not fail).
+        Raises: NotFound, WrongStatus (it did not fail).
         """
         ...
 
@@ -442,7 +442,7 @@ class TeamStore(Protocol):
 
         Raises:
             NotFound: The name is unknown.
-            WrongState: No version is pending.
+            WrongStatus: No version is pending.
             NotAnApprover: Somebody else must decide.
             InvalidInput: A rejection without a reason.
         """
@@ -451,12 +451,12 @@ class TeamStore(Protocol):
     async def retire_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
         """Take an approved version out of use: it gets no new tasks, and its tasks run on.
 
-        Raises: NotFound, WrongState.
+        Raises: NotFound, WrongStatus.
         """
         ...
 
     async def restore_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
-        """Take a retired version into use again. Raises: NotFound, WrongState."""
+        """Take a retired version into use again. Raises: NotFound, WrongStatus."""
         ...
 
     async def template_statuses(
@@ -507,7 +507,7 @@ class TeamStore(Protocol):
         ...
 
     async def revoke_api_key(self, prefix: str, act: AuditNote) -> ApiKey:
-        """Revoke a key for good. Raises: NotFound, WrongState (it is revoked)."""
+        """Revoke a key for good. Raises: NotFound, WrongStatus (it is revoked)."""
         ...
 
     async def touch_api_key(self, prefix: str) -> None:

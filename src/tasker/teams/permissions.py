@@ -80,11 +80,11 @@ ROLES: Mapping[str, frozenset[Permission]] = {
 """The roles that are always there."""
 
 
-def meant(text: str) -> frozenset[Permission]:
-    """Return the permissions that a text stands for, or none if it is unknown."""
-    if text == ALL:
+def expand(scope: str) -> frozenset[Permission]:
+    """Return the permissions of a scope such as `tasks:create`, `tasks:*`, `*`; none if unknown."""
+    if scope == ALL:
         return PERMISSIONS
-    resource, _, action = text.partition(":")
+    resource, _, action = scope.partition(":")
     if action == ALL:
         return frozenset(
             permission for permission in PERMISSIONS if permission.resource == resource
@@ -92,23 +92,23 @@ def meant(text: str) -> frozenset[Permission]:
     return PERMISSIONS & {Permission(resource, action)}
 
 
-def permissions_of(texts: Iterable[str], *, path: str = "$") -> frozenset[Permission]:
-    """Read permissions that somebody wrote down.
+def permissions_of(scopes: Iterable[str], *, path: str = "$") -> frozenset[Permission]:
+    """Return the permissions of several scopes.
 
     Args:
-        texts: As `tasks:create`, `tasks:*`, `*`.
+        scopes: As `tasks:create`, `tasks:*`, `*`.
         path: Where they stand, for the error.
 
     Raises:
-        InvalidInput: There is no such permission; the message tells which one is near.
+        InvalidInput: A scope is unknown; the message suggests a similar one.
     """
     granted: frozenset[Permission] = frozenset()
-    for text in texts:
-        if not (these := meant(text)):
+    for scope in scopes:
+        if not (expanded := expand(scope)):
             known = sorted(str(permission) for permission in PERMISSIONS)
-            hint = or_else(text, [*known, *wildcards()])
-            raise InvalidInput(f"there is no permission {text[:100]!r}{hint}", path=path)
-        granted |= these
+            hint = or_else(scope, [*known, *wildcards()])
+            raise InvalidInput(f"there is no permission {scope[:100]!r}{hint}", path=path)
+        granted |= expanded
     return granted
 
 

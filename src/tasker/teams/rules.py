@@ -10,7 +10,7 @@ from tasker.errors import (
     NotApproved,
     NotFound,
     TaskRegistrationError,
-    WrongState,
+    WrongStatus,
 )
 from tasker.model import TemplateId, TemplateName, TemplateStatus, TemplateVersion
 from tasker.store.protocol import AuditNote
@@ -102,7 +102,7 @@ def check_decision(
     it. Where the policy asks for no approval any more, anybody may decide about what
     still waits.
 
-    Raises: NotFound, WrongState (none waits), NotAnApprover, InvalidInput (no reason
+    Raises: NotFound, WrongStatus (none waits), NotAnApprover, InvalidInput (no reason
     was given for a rejection).
     """
     action = "approve" if approve else "reject"
@@ -130,7 +130,7 @@ def check_decision(
 def check_retirement(
     name: TemplateName, there: Sequence[VersionRow], *, restore: bool
 ) -> TemplateVersion:
-    """Return the version to retire or restore. Raises: NotFound, WrongState."""
+    """Return the version to retire or restore. Raises: NotFound, WrongStatus."""
     if restore:
         return _the_one(name, there, "restore", RETIRED)
     return _the_one(name, there, "retire", APPROVED)
@@ -221,7 +221,7 @@ def _the_one(
         (candidate.version for candidate in reversed(there)),
         key=lambda version: _RANK.index(version.status),
     )
-    raise WrongState(f"template {name}", newest.status, action, {wanted})
+    raise WrongStatus(f"template {name}", newest.status, action, {wanted})
 
 
 def _others(policy: NamespacePolicy, actor: str) -> str:

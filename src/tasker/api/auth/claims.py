@@ -7,7 +7,7 @@ from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
 from tasker.settings import AuthSettings
 from tasker.teams.model import ALL_NAMESPACES
-from tasker.teams.permissions import ADMIN, Permission, meant
+from tasker.teams.permissions import ADMIN, Permission, expand
 
 _LONGEST_NAME = 255
 _MOST = 1000  #: permissions, roles, namespaces of one token
@@ -85,7 +85,7 @@ def _permissions(
     roles: Mapping[str, frozenset[Permission]],
 ) -> frozenset[Permission]:
     """Return the permissions of scopes and roles; unknown ones are ignored."""
-    granted = (meant(word) for words in scopes for word in words or ())
+    granted = (expand(word) for words in scopes for word in words or ())
     bundled = (roles.get(role, frozenset()) for role in held)
     return frozenset().union(*granted, *bundled)
 

@@ -12,7 +12,7 @@ from tasker.errors import StoreError
 from tasker.store.protocol import TeamStore
 from tasker.teams.api_keys import digest_of, parse_key, verify
 from tasker.teams.model import ALL_NAMESPACES, ApiKey, ApiKeyDigest
-from tasker.teams.permissions import ADMIN, Permission, meant
+from tasker.teams.permissions import ADMIN, Permission, expand
 
 log = logging.getLogger("tasker.auth")
 
@@ -72,7 +72,7 @@ class KeyRing:
 
     def _principal_of(self, key: ApiKey) -> Principal:
         permissions = [
-            *(meant(scope) for scope in key.scopes),
+            *(expand(scope) for scope in key.scopes),
             *(self._roles.get(role, frozenset()) for role in key.roles),
         ]
         everywhere = ALL_NAMESPACES in key.namespaces

@@ -142,7 +142,7 @@ class StepAction(
     "POST",
     "/tasks",
     TASKS_CREATE,
-    answer=CoreTask,
+    response=CoreTask,
     status=201,
     description="The task was created.",
     also={200: Response(CoreTask, "The idempotency key led to this task.")},
@@ -160,7 +160,7 @@ async def create_core_task(
     return JsonResponse(view, 201 if task.created else 200, created_headers(task))
 
 
-@routes.add("GET", "/tasks", TASKS_LIST, answer=CoreTaskList)
+@routes.add("GET", "/tasks", TASKS_LIST, response=CoreTaskList)
 async def list_core_tasks(
     request: Request, api: ApiOf, query: Annotated[CoreQuery, Query()]
 ) -> JsonResponse:
@@ -181,7 +181,7 @@ async def list_core_tasks(
     return JsonResponse(core_page(tasks, query.page, query.per_page, datetime.now(UTC)))
 
 
-@routes.add("GET", "/tasks/{task_id}", TASKS_READ, answer=CoreTask, refuses=_MISSING)
+@routes.add("GET", "/tasks/{task_id}", TASKS_READ, response=CoreTask, refuses=_MISSING)
 async def get_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
     return await _task(api, await allowed_task(request, api, task_id, TASKS_READ))
@@ -191,8 +191,8 @@ async def get_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> Json
     "DELETE",
     "/tasks/{task_id}",
     TASKS_CANCEL,
-    answer=CoreTask,
-    refuses=(*_MISSING, "wrong_state"),
+    response=CoreTask,
+    refuses=(*_MISSING, "wrong_status"),
 )
 async def cancel_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Cancel a task."""
@@ -200,7 +200,7 @@ async def cancel_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> J
     return await _task(api, await acting(request, api).cancel(task.id))
 
 
-@routes.add("GET", "/tasks/{task_id}/summary", TASKS_READ, answer=CoreSummary, refuses=_MISSING)
+@routes.add("GET", "/tasks/{task_id}/summary", TASKS_READ, response=CoreSummary, refuses=_MISSING)
 async def get_core_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read how a task and its steps stand, without context and results."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
@@ -216,7 +216,7 @@ async def _task(api: Api, task: Task) -> JsonResponse:
 # ------------------------------------------------------------------------ steps
 
 
-@routes.add("GET", _STEPS, STEPS_READ, answer=list[CoreStep], refuses=_MISSING)
+@routes.add("GET", _STEPS, STEPS_READ, response=list[CoreStep], refuses=_MISSING)
 async def list_core_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """List a task's steps."""
     task = await allowed_task(request, api, task_id, STEPS_READ)
@@ -225,7 +225,7 @@ async def list_core_steps(request: Request, api: ApiOf, task_id: TaskPath) -> Js
     return JsonResponse([core_step(task, loaded, step, now) for step in steps])
 
 
-@routes.add("GET", _STEP, STEPS_READ, answer=CoreStep, refuses=_MISSING)
+@routes.add("GET", _STEP, STEPS_READ, response=CoreStep, refuses=_MISSING)
 async def get_core_step(
     request: Request, api: ApiOf, task_id: TaskPath, step_uuid: StepUuid
 ) -> JsonResponse:
@@ -235,7 +235,7 @@ async def get_core_step(
     return await _step(api, task, loaded, _number(loaded, task.id, step_uuid))
 
 
-@routes.add("GET", _STEP + "/audit", STEPS_READ, answer=list[CoreStepAudit], refuses=_MISSING)
+@routes.add("GET", _STEP + "/audit", STEPS_READ, response=list[CoreStepAudit], refuses=_MISSING)
 async def get_core_audit(
     request: Request, api: ApiOf, task_id: TaskPath, step_uuid: StepUuid
 ) -> JsonResponse:
@@ -252,8 +252,8 @@ async def get_core_audit(
     _STEP,
     STEPS_RESOLVE,
     STEPS_RETRY,
-    answer=CoreStep,
-    refuses=(*READS_BODY, "not_found", "wrong_state"),
+    response=CoreStep,
+    refuses=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def act_on_core_step(
     request: Request,
@@ -316,7 +316,7 @@ async def _step(api: Api, task: Task, loaded: LoadedTemplate, no: int) -> JsonRe
 # -------------------------------------------------------- templates and analytics
 
 
-@routes.add("GET", "/templates", TEMPLATES_LIST, answer=CoreTemplateList)
+@routes.add("GET", "/templates", TEMPLATES_LIST, response=CoreTemplateList)
 async def list_core_templates(
     request: Request, api: ApiOf, namespace: Namespace | None = None
 ) -> JsonResponse:
@@ -336,7 +336,7 @@ async def list_core_templates(
     "GET",
     "/templates/{namespace}/{name}/{version}",
     TEMPLATES_READ,
-    answer=CoreTemplateDetail,
+    response=CoreTemplateDetail,
     refuses=(*_MISSING, "invalid_input", "template_not_approved"),
 )
 async def get_core_template(
@@ -348,7 +348,7 @@ async def get_core_template(
     return JsonResponse(core_template(loaded.stored))
 
 
-@routes.add("GET", "/analytics/performance", ANALYTICS_READ, answer=CorePerformance)
+@routes.add("GET", "/analytics/performance", ANALYTICS_READ, response=CorePerformance)
 async def get_core_performance(
     request: Request, api: ApiOf, hours: Annotated[float, Query(gt=0, le=MOST_HOURS)] = 24
 ) -> JsonResponse:
@@ -359,7 +359,7 @@ async def get_core_performance(
     return JsonResponse(core_performance(figures))
 
 
-@routes.add("GET", "/analytics/bottlenecks", ANALYTICS_READ, answer=CoreBottlenecks)
+@routes.add("GET", "/analytics/bottlenecks", ANALYTICS_READ, response=CoreBottlenecks)
 async def get_core_bottlenecks(
     request: Request,
     api: ApiOf,

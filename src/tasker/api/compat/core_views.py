@@ -276,11 +276,42 @@ class CoreUtilization(TypedDict):
     system_health: dict[str, int]
 
 
+class CoreSlowTask(TypedDict):
+    """How the tasks of one template ran."""
+
+    namespace_name: str
+    task_name: str
+    version: str
+    average_duration_seconds: float
+    max_duration_seconds: float
+    execution_count: int
+    average_step_count: float
+    error_count: int
+    error_rate: float
+    last_executed_at: datetime
+
+
+class CoreSlowStep(TypedDict):
+    """How one step of a template ran."""
+
+    namespace_name: str
+    task_name: str
+    version: str
+    step_name: str
+    average_duration_seconds: float
+    max_duration_seconds: float
+    execution_count: int
+    error_count: int
+    retry_count: int
+    error_rate: float
+    last_executed_at: datetime
+
+
 class CoreBottlenecks(TypedDict):
     """Slow steps and tasks."""
 
-    slow_steps: list[StepFigures]
-    slow_tasks: list[TaskFigures]
+    slow_steps: list[CoreSlowStep]
+    slow_tasks: list[CoreSlowTask]
     resource_utilization: CoreUtilization
     recommendations: list[str]
 
@@ -560,12 +591,12 @@ def core_bottlenecks(figures: Bottlenecks) -> CoreBottlenecks:
     """Return slow steps and tasks."""
     used = figures.utilization
     return {
-        "slow_steps": [*figures.slow_steps],
-        "slow_tasks": [*figures.slow_tasks],
+        "slow_steps": [_slow_step(step) for step in figures.slow_steps],
+        "slow_tasks": [_slow_task(task) for task in figures.slow_tasks],
         "resource_utilization": {
             "database_pool_utilization": used.database_pool_utilization,
             "system_health": {
-                **{f"{status}_tasks": count for status, count in figures.task_states.items()},
+                **{f"{status}_tasks": count for status, count in figures.tasks_by_status.items()},
                 "total_tasks": figures.total_tasks,
                 "enqueued_steps": used.due_steps,
                 "waiting_for_retry_steps": used.scheduled_steps,
@@ -573,4 +604,35 @@ def core_bottlenecks(figures: Bottlenecks) -> CoreBottlenecks:
             },
         },
         "recommendations": [*figures.recommendations],
+    }
+
+
+def _slow_step(figures: StepFigures) -> CoreSlowStep:
+    return {
+        "namespace_name": figures.namespace,
+        "task_name": figures.name,
+        "version": figures.version,
+        "step_name": figures.step,
+        "average_duration_seconds": figures.average_duration_seconds,
+        "max_duration_seconds": figures.max_duration_seconds,
+        "execution_count": figures.execution_count,
+        "error_count": figures.error_count,
+        "retry_count": figures.retry_count,
+        "error_rate": figures.error_rate,
+        "last_executed_at": figures.last_executed_at,
+    }
+
+
+def _slow_task(figures: TaskFigures) -> CoreSlowTask:
+    return {
+        "namespace_name": figures.namespace,
+        "task_name": figures.name,
+        "version": figures.version,
+        "average_duration_seconds": figures.average_duration_seconds,
+        "max_duration_seconds": figures.max_duration_seconds,
+        "execution_count": figures.execution_count,
+        "average_step_count": figures.average_step_count,
+        "error_count": figures.error_count,
+        "error_rate": figures.error_rate,
+        "last_executed_at": figures.last_executed_at,
     }

@@ -113,7 +113,7 @@ class FoundingQuery(BaseModel):
     "POST",
     "/tasker/tasks",
     TASKS_CREATE,
-    answer=FoundingTask | Delegated,
+    response=FoundingTask | Delegated,
     status=201,
     description="The task was created; the response to a `workflow_name` is a `Delegated`.",
     also={200: Response(FoundingTask | Delegated, _FOUND)},
@@ -136,7 +136,7 @@ async def create_founding_task(request: Request, api: ApiOf, body: AnyTask) -> J
     "POST",
     "/workflows/execute",
     TASKS_CREATE,
-    answer=FoundingTask,
+    response=FoundingTask,
     status=201,
     description="The task was created; workers run it.",
     also={200: Response(FoundingTask, _FOUND)},
@@ -178,7 +178,7 @@ def _created(task: Task, view: Any) -> JsonResponse:
     return JsonResponse(view, 201 if task.created else 200, created_headers(task))
 
 
-@routes.add("GET", "/tasker/tasks", TASKS_LIST, answer=FoundingTaskList)
+@routes.add("GET", "/tasker/tasks", TASKS_LIST, response=FoundingTaskList)
 async def list_founding_tasks(
     request: Request, api: ApiOf, query: Annotated[FoundingQuery, Query()]
 ) -> JsonResponse:
@@ -202,7 +202,7 @@ async def list_founding_tasks(
     return JsonResponse(view)
 
 
-@routes.add("GET", "/tasker/tasks/{task_id}", TASKS_READ, answer=FoundingTask, refuses=_MISSING)
+@routes.add("GET", "/tasker/tasks/{task_id}", TASKS_READ, response=FoundingTask, refuses=_MISSING)
 async def get_founding_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
@@ -213,7 +213,7 @@ async def get_founding_task(request: Request, api: ApiOf, task_id: TaskPath) -> 
 # -------------------------------------------------------------------- discovery
 
 
-@routes.add("GET", "/tasker/handlers", TEMPLATES_LIST, answer=HandlerIndex)
+@routes.add("GET", "/tasker/handlers", TEMPLATES_LIST, response=HandlerIndex)
 async def list_handlers(request: Request, api: ApiOf) -> JsonResponse:
     """List all namespaces with their owners and templates."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
@@ -235,7 +235,7 @@ async def list_handlers(request: Request, api: ApiOf) -> JsonResponse:
     "GET",
     "/tasker/handlers/{namespace}",
     TEMPLATES_LIST,
-    answer=HandlersOfNamespace,
+    response=HandlersOfNamespace,
     refuses=_MISSING,
 )
 async def list_namespace_handlers(
@@ -268,7 +268,7 @@ async def _namespace(api: Api, namespace: str) -> NamespaceInfo:
     "GET",
     "/tasker/handlers/{namespace}/{name}",
     TEMPLATES_READ,
-    answer=HandlerDetail,
+    response=HandlerDetail,
     refuses=(*_MISSING, "invalid_input", "template_not_approved"),
 )
 async def get_handler(

@@ -115,7 +115,7 @@ class BulkView(TypedDict):
     TASKS_CANCEL,
     TASKS_RETRY,
     TASKS_RESOLVE,
-    answer=BulkView,
+    response=BulkView,
     refuses=(*READS_BODY, "not_found"),
 )
 async def act_in_bulk(

@@ -42,7 +42,7 @@ class PolicyBody(Body):
     """For the audit."""
 
 
-@routes.add("GET", "", NAMESPACES_READ, answer=NamespaceList)
+@routes.add("GET", "", NAMESPACES_READ, response=NamespaceList)
 async def list_namespaces(request: Request, api: ApiOf) -> JsonResponse:
     """List namespaces, who owns them, and how many template versions they have."""
     visible = await visible_namespaces(request, NAMESPACES_READ)
@@ -56,7 +56,7 @@ async def list_namespaces(request: Request, api: ApiOf) -> JsonResponse:
     "GET",
     "/{namespace}",
     NAMESPACES_READ,
-    answer=NamespaceInfo,
+    response=NamespaceInfo,
     refuses=("not_found",),
 )
 async def get_namespace(request: Request, api: ApiOf, namespace: NamespacePath) -> JsonResponse:
@@ -72,7 +72,7 @@ async def get_namespace(request: Request, api: ApiOf, namespace: NamespacePath) 
     "PUT",
     "/{namespace}/policy",
     NAMESPACES_UPDATE,
-    answer=NamespacePolicy,
+    response=NamespacePolicy,
     refuses=(*READS_BODY, "invalid_input"),
 )
 async def put_policy(
@@ -95,7 +95,7 @@ async def put_policy(
     return JsonResponse(stored)
 
 
-@routes.add("GET", "/{namespace}/audit", NAMESPACES_READ, answer=TeamAudit)
+@routes.add("GET", "/{namespace}/audit", NAMESPACES_READ, response=TeamAudit)
 async def get_namespace_audit(
     request: Request,
     api: ApiOf,
@@ -109,7 +109,7 @@ async def get_namespace_audit(
     return _page(events, limit)
 
 
-@audit.add("GET", "", NAMESPACES_READ, answer=TeamAudit)
+@audit.add("GET", "", NAMESPACES_READ, response=TeamAudit)
 async def list_audit(
     request: Request,
     api: ApiOf,
@@ -135,7 +135,7 @@ def _page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
     return JsonResponse(answer)
 
 
-@workers.add("GET", "", WORKERS_READ, answer=WorkerList)
+@workers.add("GET", "", WORKERS_READ, response=WorkerList)
 async def list_workers(request: Request, api: ApiOf) -> JsonResponse:
     """List workers, and the handlers they serve.
 

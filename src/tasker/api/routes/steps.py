@@ -20,7 +20,7 @@ from tasker.teams.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY
 routes = Routes("steps", "/v1/tasks/{task_id}/steps")
 
 _MISSING = ("not_found",)
-_ACTS = (*READS_BODY, "not_found", "wrong_state")
+_ACTS = (*READS_BODY, "not_found", "wrong_status")
 
 
 class RetryStepBody(Body):
@@ -52,7 +52,7 @@ class SkipStepBody(Body):
     reason: Text = ""
 
 
-@routes.add("GET", "", STEPS_READ, answer=list[StepView], refuses=_MISSING)
+@routes.add("GET", "", STEPS_READ, response=list[StepView], refuses=_MISSING)
 async def list_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """List a task's steps, in the template's order."""
     task = await allowed_task(request, api, task_id, STEPS_READ)
@@ -61,7 +61,7 @@ async def list_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonRes
     return JsonResponse([step_view(loaded, step, now) for step in steps])
 
 
-@routes.add("GET", "/{step}", STEPS_READ, answer=StepView, refuses=_MISSING)
+@routes.add("GET", "/{step}", STEPS_READ, response=StepView, refuses=_MISSING)
 async def get_step(request: Request, api: ApiOf, task_id: TaskPath, step: StepPath) -> JsonResponse:
     """Read a step."""
     task = await allowed_task(request, api, task_id, STEPS_READ)
@@ -69,7 +69,7 @@ async def get_step(request: Request, api: ApiOf, task_id: TaskPath, step: StepPa
     return await _answer(api, task, loaded, number_of(loaded, step))
 
 
-@routes.add("GET", "/{step}/history", STEPS_READ, answer=list[Attempt], refuses=_MISSING)
+@routes.add("GET", "/{step}/history", STEPS_READ, response=list[Attempt], refuses=_MISSING)
 async def get_step_history(
     request: Request,
     api: ApiOf,
@@ -83,7 +83,7 @@ async def get_step_history(
     return JsonResponse(await api.store.history(task.id, no=no, limit=limit))
 
 
-@routes.add("POST", "/{step}/retry", STEPS_RETRY, answer=StepView, refuses=_ACTS)
+@routes.add("POST", "/{step}/retry", STEPS_RETRY, response=StepView, refuses=_ACTS)
 async def retry_step(
     request: Request,
     api: ApiOf,
@@ -104,7 +104,7 @@ async def retry_step(
     return await _answer(api, changed, loaded, no)
 
 
-@routes.add("POST", "/{step}/resolve", STEPS_RESOLVE, answer=StepView, refuses=_ACTS)
+@routes.add("POST", "/{step}/resolve", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
 async def resolve_step(
     request: Request,
     api: ApiOf,
@@ -122,7 +122,7 @@ async def resolve_step(
     return await _answer(api, changed, loaded, no)
 
 
-@routes.add("POST", "/{step}/complete", STEPS_RESOLVE, answer=StepView, refuses=_ACTS)
+@routes.add("POST", "/{step}/complete", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
 async def complete_step(
     request: Request,
     api: ApiOf,
@@ -140,7 +140,7 @@ async def complete_step(
     return await _answer(api, changed, loaded, no)
 
 
-@routes.add("POST", "/{step}/skip", STEPS_RESOLVE, answer=StepView, refuses=_ACTS)
+@routes.add("POST", "/{step}/skip", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
 async def skip_step(
     request: Request,
     api: ApiOf,

@@ -29,14 +29,14 @@ Hours = Annotated[float, Query(gt=0, le=MOST_HOURS, description="The window, in 
 Named = Annotated[str | None, Query(max_length=128)]
 
 
-@health.add("GET", "/health", answer=HealthView)
+@health.add("GET", "/health", response=HealthView)
 async def get_health() -> JsonResponse:
     """Report that the server answers."""
     return JsonResponse(_health("healthy"))
 
 
-@health.add("GET", "/live", answer=HealthView)
-@health.add("GET", "/health/live", answer=HealthView)
+@health.add("GET", "/live", response=HealthView)
+@health.add("GET", "/health/live", response=HealthView)
 async def get_liveness() -> JsonResponse:
     """Report that the process lives, whatever it can reach."""
     return JsonResponse(_health("alive"))
@@ -51,8 +51,8 @@ def _health(status: str) -> HealthView:
     }
 
 
-@health.add("GET", "/ready", answer=ReadinessView, refuses=("not_ready",))
-@health.add("GET", "/health/ready", answer=ReadinessView, refuses=("not_ready",))
+@health.add("GET", "/ready", response=ReadinessView, refuses=("not_ready",))
+@health.add("GET", "/health/ready", response=ReadinessView, refuses=("not_ready",))
 async def get_readiness(api: ApiOf) -> JsonResponse:
     """Report whether the server can do its work, or which checks failed."""
     return JsonResponse(await api.readiness.answer())
@@ -62,7 +62,7 @@ async def get_readiness(api: ApiOf) -> JsonResponse:
     "GET",
     "/metrics",
     METRICS_READ,
-    answer=None,
+    response=None,
     description="Metrics of this process and of the store, in the text format of Prometheus.",
     media_type="text/plain",
 )
@@ -76,7 +76,7 @@ async def get_metrics(request: Request, api: ApiOf) -> Response:
     "GET",
     "/performance",
     ANALYTICS_READ,
-    answer=Performance,
+    response=Performance,
 )
 async def get_performance(
     request: Request,
@@ -95,7 +95,7 @@ async def get_performance(
     "GET",
     "/bottlenecks",
     ANALYTICS_READ,
-    answer=Bottlenecks,
+    response=Bottlenecks,
 )
 async def get_bottlenecks(
     request: Request,

@@ -49,7 +49,7 @@ CREATES = (
     "template_not_approved",
 )
 _MISSING = ("not_found",)
-_ACTS = (*READS_BODY, "not_found", "wrong_state")
+_ACTS = (*READS_BODY, "not_found", "wrong_status")
 
 
 class TaskCriteria(BaseModel):
@@ -119,7 +119,7 @@ class ResolveBody(Body):
     "POST",
     "",
     TASKS_CREATE,
-    answer=TaskView,
+    response=TaskView,
     status=201,
     description="The task was created; `Location` is its URL.",
     also={200: Response(TaskView, "The idempotency key led to this task.")},
@@ -137,7 +137,7 @@ async def create_task(
     "POST",
     "/bulk",
     TASKS_CREATE,
-    answer=TasksCreated,
+    response=TasksCreated,
     status=201,
     description="All were created, or found by their idempotency keys.",
     also={200: Response(TasksCreated, "Idempotency keys led to all of these tasks.")},
@@ -175,7 +175,7 @@ def created_headers(task: Task) -> dict[str, str]:
 # ---------------------------------------------------------------------- reading
 
 
-@routes.add("GET", "", TASKS_LIST, answer=TaskList)
+@routes.add("GET", "", TASKS_LIST, response=TaskList)
 async def list_tasks(
     request: Request, api: ApiOf, query: Annotated[TaskQuery, Query()]
 ) -> JsonResponse:
@@ -205,7 +205,7 @@ def page_of(tasks: Sequence[Task], limit: int) -> TaskList:
     }
 
 
-@routes.add("GET", "/{task_id}", TASKS_READ, answer=TaskView, refuses=_MISSING)
+@routes.add("GET", "/{task_id}", TASKS_READ, response=TaskView, refuses=_MISSING)
 async def get_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
     return await answer_of(api, await allowed_task(request, api, task_id, TASKS_READ))
@@ -215,7 +215,7 @@ async def get_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonRespo
     "GET",
     "/{task_id}/summary",
     TASKS_READ,
-    answer=SummaryView,
+    response=SummaryView,
     refuses=_MISSING,
 )
 async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
@@ -229,7 +229,7 @@ async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> J
     "GET",
     "/{task_id}/history",
     TASKS_READ,
-    answer=list[Attempt],
+    response=list[Attempt],
     refuses=_MISSING,
 )
 async def get_task_history(
@@ -247,7 +247,7 @@ async def get_task_history(
     "GET",
     "/{task_id}/audit",
     TASKS_READ,
-    answer=list[AuditEntry],
+    response=list[AuditEntry],
     refuses=_MISSING,
 )
 async def get_task_audit(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
@@ -263,7 +263,7 @@ async def get_task_audit(request: Request, api: ApiOf, task_id: TaskPath) -> Jso
     "POST",
     "/{task_id}/cancel",
     TASKS_CANCEL,
-    answer=TaskView,
+    response=TaskView,
     refuses=_ACTS,
 )
 async def cancel_task(
@@ -281,7 +281,7 @@ async def cancel_task(
     "POST",
     "/{task_id}/retry",
     TASKS_RETRY,
-    answer=TaskView,
+    response=TaskView,
     refuses=_ACTS,
 )
 async def retry_task(
@@ -302,7 +302,7 @@ async def retry_task(
     "POST",
     "/{task_id}/resolve",
     TASKS_RESOLVE,
-    answer=TaskView,
+    response=TaskView,
     refuses=_ACTS,
 )
 async def resolve_task(

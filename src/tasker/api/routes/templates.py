@@ -71,7 +71,7 @@ OptionalReason = Annotated[RetirementBody, Depends(JsonBody(RetirementBody, opti
 # ---------------------------------------------------------------------- reading
 
 
-@routes.add("GET", "", TEMPLATES_LIST, answer=TemplateList)
+@routes.add("GET", "", TEMPLATES_LIST, response=TemplateList)
 async def list_templates(
     request: Request,
     api: ApiOf,
@@ -95,7 +95,7 @@ async def list_templates(
     return JsonResponse(TemplateList(templates=heads))
 
 
-@statuses.add("GET", "", TEMPLATES_LIST, answer=StatusList)
+@statuses.add("GET", "", TEMPLATES_LIST, response=StatusList)
 async def list_template_versions(
     request: Request,
     api: ApiOf,
@@ -116,7 +116,7 @@ async def _stored(api: Api, version: TemplateVersion) -> StoredTemplate:
     return await api.store.template_by_id(version.id)
 
 
-@routes.add("GET", "/{namespace}/{name}", TEMPLATES_READ, answer=VersionList, refuses=_MISSING)
+@routes.add("GET", "/{namespace}/{name}", TEMPLATES_READ, response=VersionList, refuses=_MISSING)
 async def list_versions(
     request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath
 ) -> JsonResponse:
@@ -139,7 +139,7 @@ async def list_versions(
     "GET",
     "/{namespace}/{name}/diff",
     TEMPLATES_READ,
-    answer=DifferenceView,
+    response=DifferenceView,
     refuses=_VERSION_MISSING,
 )
 async def compare_versions(
@@ -156,7 +156,7 @@ async def compare_versions(
     return JsonResponse(difference_view(old, new, compare(old.template, new.template)))
 
 
-@routes.add("GET", ONE, TEMPLATES_READ, answer=TemplateView, refuses=_VERSION_MISSING)
+@routes.add("GET", ONE, TEMPLATES_READ, response=TemplateView, refuses=_VERSION_MISSING)
 async def get_template(
     request: Request,
     api: ApiOf,
@@ -207,7 +207,7 @@ async def _load(
     "POST",
     "",
     TEMPLATES_REGISTER,
-    answer=TemplateView,
+    response=TemplateView,
     status=201,
     description="It was registered; in a namespace that requires approval it waits for a review.",
     also={200: Response(TemplateView, "The same content was registered before.")},
@@ -259,8 +259,8 @@ def _read(text: bytes, yaml: bool, limit: int) -> Template:
     "POST",
     ONE + "/review",
     TEMPLATES_APPROVE,
-    answer=VersionView,
-    refuses=(*READS_BODY, "not_found", "wrong_state", "not_an_approver", "invalid_input"),
+    response=VersionView,
+    refuses=(*READS_BODY, "not_found", "wrong_status", "not_an_approver", "invalid_input"),
 )
 async def review_template(
     request: Request,
@@ -282,8 +282,8 @@ async def review_template(
     "POST",
     ONE + "/retire",
     TEMPLATES_RETIRE,
-    answer=VersionView,
-    refuses=(*READS_BODY, "not_found", "wrong_state"),
+    response=VersionView,
+    refuses=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def retire_template(
     request: Request,
@@ -303,8 +303,8 @@ async def retire_template(
     "POST",
     ONE + "/restore",
     TEMPLATES_RETIRE,
-    answer=VersionView,
-    refuses=(*READS_BODY, "not_found", "wrong_state"),
+    response=VersionView,
+    refuses=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def restore_template(
     request: Request,

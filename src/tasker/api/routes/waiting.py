@@ -40,7 +40,7 @@ _STEPS_AGAIN = 2.0  #: seconds after which steps are read again though counts st
     "GET",
     "/wait",
     TASKS_READ,
-    answer=TaskView,
+    response=TaskView,
     description="The task has ended.",
     also={202: Described(TaskView, "The task had not ended when the time was up; ask again.")},
     refuses=("not_found",),
@@ -73,7 +73,7 @@ async def wait_for_task(
     "GET",
     "/stream",
     TASKS_READ,
-    answer=None,
+    response=None,
     description="""\
 Server-sent events until the task has ended: `task` (without its data), `step` (one that changed,
 without its data), and last `end` (the task's status). A stream that is resumed with

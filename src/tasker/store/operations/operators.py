@@ -121,7 +121,7 @@ async def stop_task(
 async def _lock_task(
     tx: Session, task_id: TaskId, action: str, allowed: frozenset[TaskStatus]
 ) -> TaskStatus:
-    """Lock a task and return its status. Raises: NotFound, WrongState."""
+    """Lock a task and return its status. Raises: NotFound, WrongStatus."""
     rows = await tx.lock("task_state", task_id=task_id)
     return operator_rules.require_task(task_id, rows[0] if rows else None, action, allowed)
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tasker import codec
-from tasker.errors import WrongState
+from tasker.errors import WrongStatus
 from tasker.model import TemplateName, TemplateVersion
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session, Sessions
@@ -144,7 +144,7 @@ class Teams(Sessions):
             if row is None:
                 if await tx.one("find_api_key", prefix=prefix) is None:
                     raise rules.unknown_key(prefix)
-                raise WrongState(f"API key {prefix}", "revoked", "revoke", {"active"})
+                raise WrongStatus(f"API key {prefix}", "revoked", "revoke", {"active"})
             revoked = tx.read.api_key(row)
             facts = rules.key_document(revoked)
             await add_event(tx, act, "revoke_api_key", f"key {prefix}", facts, None)

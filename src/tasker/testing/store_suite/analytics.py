@@ -230,8 +230,8 @@ class TestBottlenecks(StoreTests):
 
         assert [("slow", "slow_step", 30, 40, 2, 0), ("quick", "quick_step", 2, 3, 2, 0)] == [
             (
-                each.task_name,
-                each.step_name,
+                each.name,
+                each.step,
                 round(each.average_duration_seconds),
                 round(each.max_duration_seconds),
                 each.execution_count,
@@ -244,8 +244,8 @@ class TestBottlenecks(StoreTests):
             ("suite", "quick", "1.0.0", 2, 3, 2, 1.0),
         ] == [
             (
-                each.namespace_name,
-                each.task_name,
+                each.namespace,
+                each.name,
                 each.version,
                 round(each.average_duration_seconds),
                 round(each.max_duration_seconds),
@@ -261,7 +261,7 @@ class TestBottlenecks(StoreTests):
             "error": 0,
             "cancelled": 0,
             "resolved_manually": 0,
-        } == figures.task_states
+        } == figures.tasks_by_status
         assert 1 == len((await store.bottlenecks(DAY, min_executions=1, limit=1)).slow_steps)
 
     async def test_errors_are_told_by_their_kind(self, store: Store) -> None:
@@ -306,9 +306,7 @@ class TestBottlenecks(StoreTests):
 
         assert Retries(retried_steps=3, succeeded=1, failed=1) == figures.retries
         assert 0.5 == figures.retries.success_rate
-        assert [("only", 4)] == [
-            (each.step_name, each.retry_count) for each in figures.retried_steps
-        ]
+        assert [("only", 4)] == [(each.step, each.retry_count) for each in figures.retried_steps]
         assert [(7, 5, 0.7143)] == [
             (each.execution_count, each.error_count, each.error_rate)
             for each in figures.failing_steps
@@ -329,8 +327,8 @@ class TestBottlenecks(StoreTests):
 
         assert [("diamond", "a", 2, 0, 4, 10), ("chain", "b", 1, 0, 1, 10)] == [
             (
-                each.task_name,
-                each.step_name,
+                each.name,
+                each.step,
                 each.tasks,
                 each.failed_tasks,
                 each.waiting_steps,
@@ -422,10 +420,10 @@ class TestBottlenecks(StoreTests):
         assert (1, 0, ["a"]) == (
             mine.total_tasks,
             mine.total_errors,
-            [each.step_name for each in mine.waited_for],
+            [each.step for each in mine.waited_for],
         )
         assert (1, 1, []) == (
             theirs.total_tasks,
             theirs.total_errors,
-            [each.step_name for each in theirs.waited_for],
+            [each.step for each in theirs.waited_for],
         )

@@ -12,7 +12,7 @@ from tasker.errors import (
     NotApproved,
     NotFound,
     TaskRegistrationError,
-    WrongState,
+    WrongStatus,
 )
 from tasker.model import StepStatus, Template, TemplateName, TemplateStatus
 from tasker.store.protocol import AuditNote, Registered, Store
@@ -198,13 +198,13 @@ class TestApproval(StoreTests):
         await propose(store, one())
         await guard(store)
 
-        with pytest.raises(WrongState) as refusal:
+        with pytest.raises(WrongStatus) as refusal:
             await approve(store, one())
         with pytest.raises(NotFound):
             await approve(store, graph("unknown", a=""))
 
         assert ("approved", frozenset({"pending_review"})) == (
-            refusal.value.state,
+            refusal.value.status,
             refusal.value.allowed,
         )
 
@@ -314,7 +314,7 @@ class TestApproval(StoreTests):
         )
 
         (won,) = [each for each in results if isinstance(each, TemplateStatus)]
-        assert 5 == sum(isinstance(each, WrongState) for each in results)
+        assert 5 == sum(isinstance(each, WrongStatus) for each in results)
         assert [won] == await statuses(stores[0])
 
     async def test_proposing_at_once_leaves_one_that_waits(self, stores: list[Store]) -> None:
@@ -369,10 +369,10 @@ class TestRetirement(StoreTests):
         """
         await propose(store, one())
 
-        with pytest.raises(WrongState, match="approved, not retired"):
+        with pytest.raises(WrongStatus, match="approved, not retired"):
             await store.restore_template(one().key, by("root"))
         await store.retire_template(one().key, by("root"))
-        with pytest.raises(WrongState, match="retired, not approved"):
+        with pytest.raises(WrongStatus, match="retired, not approved"):
             await store.retire_template(one().key, by("root"))
         with pytest.raises(NotFound):
             await store.retire_template(TemplateName("suite", "none", "1.0.0"), by("root"))

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from tasker.errors import NotFound, WrongState
+from tasker.errors import NotFound, WrongStatus
 from tasker.model import (
     AttemptOutcome,
     JsonText,
@@ -113,7 +113,7 @@ class TestActs(StoreTests):
             )
 
             assert 1 == sum(isinstance(each, Task) for each in results)
-            assert 5 == sum(isinstance(each, WrongState) for each in results)
+            assert 5 == sum(isinstance(each, WrongStatus) for each in results)
             assert 1 == len(await stores[0].audit(task_id))
 
     async def test_acts_beside_settlements_all_come_through(self, stores: list[Store]) -> None:
@@ -138,7 +138,7 @@ class TestActs(StoreTests):
             if isinstance(cancelled, Task):
                 assert TaskStatus.CANCELLED == task.status
             else:
-                assert isinstance(cancelled, WrongState)
+                assert isinstance(cancelled, WrongStatus)
                 assert TaskStatus.COMPLETE == task.status
             states = set((await states_of(stores[0], task_id)).values())
             assert states <= {"complete", "cancelled"}
@@ -169,7 +169,7 @@ class TestActs(StoreTests):
                 assert "operator" == step.result
                 assert [AttemptOutcome.CANCELLED, AttemptOutcome.RESOLVED_MANUALLY] == history
             else:
-                assert isinstance(resolved, WrongState)
+                assert isinstance(resolved, WrongStatus)
                 assert "worker" == step.result
                 assert [AttemptOutcome.COMPLETE] == history
             assert 2 == (await hand.claim_one()).no

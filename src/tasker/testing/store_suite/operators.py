@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tasker.errors import WrongState
+from tasker.errors import WrongStatus
 from tasker.model import (
     AttemptOutcome,
     JsonText,
@@ -92,7 +92,7 @@ class TestCancelling(StoreTests):
         await store.cancel_task(task_id, ACT)
 
         for deed in DEEDS.values():
-            with pytest.raises(WrongState, match="cancelled"):
+            with pytest.raises(WrongStatus, match="cancelled"):
                 await deed(store, task_id)
 
     async def test_a_task_that_ended_cannot_be_cancelled(self, store: Store) -> None:
@@ -101,9 +101,9 @@ class TestCancelling(StoreTests):
         """
         for failing in ((), ("only",)):
             task = await run_down(store, one(), failing=failing)
-            with pytest.raises(WrongState) as refusal:
+            with pytest.raises(WrongStatus) as refusal:
                 await store.cancel_task(task.id, ACT)
-            assert task.status == refusal.value.state
+            assert task.status == refusal.value.status
             assert task == await store.get_task(task.id)
 
 
@@ -176,12 +176,12 @@ class TestRetrying(StoreTests):
         before = await store.list_steps(task.id)
 
         for no, name, state in ((2, "b", "complete"), (3, "c", "pending")):
-            with pytest.raises(WrongState) as refusal:
+            with pytest.raises(WrongStatus) as refusal:
                 await store.retry_steps(task.id, ACT, steps=[1, no])
             assert f"cannot retry step {name}: it is {state}, not error" == str(refusal.value)
             assert ("retry", state, frozenset({"error"})) == (
                 refusal.value.action,
-                refusal.value.state,
+                refusal.value.status,
                 refusal.value.allowed,
             )
         assert before == await store.list_steps(task.id)
@@ -193,7 +193,7 @@ class TestRetrying(StoreTests):
         """
         task = await run_down(store, one())
 
-        with pytest.raises(WrongState, match=f"cannot retry task {task.id}: it is complete"):
+        with pytest.raises(WrongStatus, match=f"cannot retry task {task.id}: it is complete"):
             await store.retry_steps(task.id, ACT)
 
     async def test_a_task_of_which_nothing_failed_is_not_retried(self, store: Store) -> None:
@@ -202,7 +202,7 @@ class TestRetrying(StoreTests):
         """
         task_id = await begin(store, one())
 
-        with pytest.raises(WrongState):
+        with pytest.raises(WrongStatus):
             await store.retry_steps(task_id, ACT)
 
         assert [] == await store.audit(task_id)
@@ -350,9 +350,9 @@ class TestResolving(StoreTests):
         task = await run_down(store, graph("some", a="", b="", c="a b"), failing=("a",))
 
         for no, state in ((2, "complete"), (3, "pending")):
-            with pytest.raises(WrongState) as refusal:
+            with pytest.raises(WrongStatus) as refusal:
                 await store.resolve_step(task.id, no, DONE, ACT)
-            assert state == refusal.value.state
+            assert state == refusal.value.status
         assert task == await store.get_task(task.id)
         assert [] == await store.audit(task.id)
 
@@ -366,9 +366,9 @@ class TestResolving(StoreTests):
 
         assert (TaskStatus.RESOLVED_MANUALLY, True) == (resolved.status, resolved.ended)
         assert {"a": "complete", "b": "error", "c": "skipped"} == await states_of(store, task.id)
-        with pytest.raises(WrongState):
+        with pytest.raises(WrongStatus):
             await store.retry_steps(task.id, ACT)
-        with pytest.raises(WrongState):
+        with pytest.raises(WrongStatus):
             await store.resolve_task(task.id, ACT)
 
     async def test_only_a_failed_task_is_declared_done(self, store: Store) -> None:
@@ -377,7 +377,7 @@ class TestResolving(StoreTests):
         """
         task_id = await begin(store, one())
 
-        with pytest.raises(WrongState, match="pending, not error"):
+        with pytest.raises(WrongStatus, match="pending, not error"):
             await store.resolve_task(task_id, ACT)
 
 

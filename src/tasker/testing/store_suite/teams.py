@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasker.errors import InvalidInput, NotAnApprover, NotFound, WrongState
+from tasker.errors import InvalidInput, NotAnApprover, NotFound, WrongStatus
 from tasker.model import TemplateName
 from tasker.store.protocol import Store
 from tasker.teams.api_keys import new_key, parse_key, verify
@@ -237,7 +237,7 @@ class TestApiKeys(StoreTests):
             revoked.active(revoked.revoked_at),
         )
         assert [revoked] == await store.list_api_keys()
-        with pytest.raises(WrongState, match="revoked"):
+        with pytest.raises(WrongStatus, match="revoked"):
             await store.revoke_api_key(key.prefix, by("eve"))
         with pytest.raises(NotFound):
             await store.revoke_api_key("0" * 12, by("eve"))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 from tasker import Context, PermanentError, handler
 
@@ -34,6 +35,14 @@ def die() -> None:
 def endless() -> None:
     while True:
         pass
+
+
+@handler(process=True)
+def tick(context: Context) -> int:
+    for _ in range(10):
+        time.sleep(0.1)
+        context.heartbeat()
+    return context.attempt
 
 
 @handler(process=True)

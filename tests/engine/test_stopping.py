@@ -27,7 +27,7 @@ from tasker import (
 from tasker.engine import executor, janitor
 from tasker.errors import TaskFailed
 from tasker.events import Event, SettleRefused, StepStarted
-from tasker.model import AttemptOutcome, Backoff, Step, Task, TaskFilter
+from tasker.model import AttemptOutcome, Backoff, Step, StepSpec, Task, TaskFilter
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -164,6 +164,138 @@ async def test_a_timeout_that_is_not_reached_does_nothing(memory: Store) -> None
         task = await worker.client.run("n.flow", timeout=SOON)
 
     assert TaskStatus.COMPLETE == task.status
+
+
+# ------------------------------------------------------------------------- heartbeats
+
+
+class Hanging:
+    """A handler that gives no heartbeat in its first attempt, and plenty in its second."""
+
+    def __init__(self) -> None:
+        self.stopped: list[str] = []
+        self.released = threading.Event()
+
+    async def in_loop(self, context: Context) -> int:
+        if context.attempt > 1:
+            for _ in range(20):
+                await asyncio.sleep(0.02)
+                context.heartbeat()
+            return context.attempt
+        try:
+            await asyncio.sleep(SOON.total_seconds())
+        except asyncio.CancelledError:
+            self._ask(context)
+            raise
+        return -1
+
+    def in_thread(self, context: Context) -> int:
+        if context.attempt > 1:
+            for _ in range(20):
+                time.sleep(0.02)
+                context.heartbeat()
+            return context.attempt
+        self.released.wait(SOON.total_seconds())
+        self._ask(context)
+        return -1  # a late result, which nobody wants
+
+    def _ask(self, context: Context) -> None:
+        try:
+            context.heartbeat()
+        except AttemptCancelled as why:
+            self.stopped.append(str(why))
+
+
+def silent(name: str, allowed: float = 0.2) -> StepSpec:
+    retry = Retry(max_attempts=2, backoff=Backoff.NONE)
+    return step(name, heartbeat_timeout=timedelta(seconds=allowed), retry=retry)
+
+
+@pytest.mark.parametrize("name", ["in_loop", "in_thread"])
+async def test_an_attempt_without_heartbeats_is_stopped_and_tried_again(
+    store: Store, name: str
+) -> None:
+    hanging = Hanging()
+    flow = template("flow", silent(name))
+    handlers = {name: getattr(hanging, name)}
+    async with Worker(store, [handlers], templates=[flow]) as worker:
+        task = await worker.client.run("n.flow", timeout=SOON)
+        history = await worker.client.history(task.id)
+        hanging.released.set()
+        await eventually(lambda: hanging.stopped)
+
+    assert 2 == task.result
+    assert [AttemptOutcome.RETRY, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
+    assert ("heartbeat_timeout", "attempt 1 gave no heartbeat for 0.2 s", True) == tuple(
+        (history[0].error or {})[name] for name in ("code", "message", "retryable")
+    )
+    assert "it gave no heartbeat for too long" in hanging.stopped[0]
+
+
+async def test_a_process_without_heartbeats_is_killed(memory: Store) -> None:
+    settings = WorkerSettings(processes=1)
+    flow = template("flow", silent("endless"))
+    async with Worker(memory, [computing], templates=[flow], settings=settings) as worker:
+        with pytest.raises(TaskFailed) as failed:
+            await worker.client.run("n.flow", timeout=SOON)
+
+    assert "heartbeat_timeout" == failed.value.details["code"]
+
+
+async def test_heartbeats_of_a_process_keep_its_attempt(memory: Store) -> None:
+    settings = WorkerSettings(processes=1)
+    flow = template("flow", silent("tick", 0.7))
+    async with Worker(memory, [computing], templates=[flow], settings=settings) as worker:
+        task = await worker.client.run("n.flow", timeout=SOON)
+
+    assert 1 == task.result
+
+
+async def test_an_attempt_that_waits_for_a_process_owes_no_heartbeat(memory: Store) -> None:
+    settings = WorkerSettings(processes=1)
+    flow = template("flow", silent("tick", 0.7))
+    async with Worker(memory, [computing], templates=[flow], settings=settings) as worker:
+        tasks = [await worker.client.create_task("n.flow") for _ in range(3)]
+        ended = [await worker.client.wait(task.id, timeout=SOON) for task in tasks]
+
+    assert [1, 1, 1] == [task.result for task in ended]
+
+
+async def test_a_checkpoint_is_a_heartbeat(memory: Store) -> None:
+    async def only(context: Context) -> int:
+        for number in range(10):
+            await asyncio.sleep(0.05)
+            await context.checkpoint(number)
+        return context.attempt
+
+    async with Worker(
+        memory, [{"only": only}], templates=[template("flow", silent("only"))]
+    ) as worker:
+        task = await worker.client.run("n.flow", timeout=SOON)
+
+    assert 1 == task.result
+
+
+async def test_an_attempt_is_not_blamed_for_a_blocked_loop(memory: Store) -> None:
+    beating = asyncio.Event()
+
+    async def beat(context: Context) -> int:
+        for _ in range(8):
+            await asyncio.sleep(0.05)
+            context.heartbeat()
+            beating.set()
+        return context.attempt
+
+    async def block() -> None:
+        await beating.wait()
+        time.sleep(0.5)  # noqa: ASYNC251 - it blocks the loop on purpose
+
+    flow = template("flow", silent("beat"), step("block"))
+    async with Worker(memory, [{"beat": beat, "block": block}], templates=[flow]) as worker:
+        task = await worker.client.run("n.flow", timeout=SOON)
+        steps = await worker.client.steps(task.id)
+
+    assert [1, 1] == [step.attempts for step in steps]
 
 
 # ---------------------------------------------------------------------------- cancels

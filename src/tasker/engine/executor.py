@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from tasker import codec
-from tasker.engine.failure import AttemptTimeout, outcome_of
+from tasker.engine.failure import AttemptTimeout, HeartbeatTimeout, outcome_of
 from tasker.engine.reporting import Reporter
 from tasker.engine.runners import LoopRunner, ProcessRunner, Runner, ThreadRunner
 from tasker.engine.running import Finished, Running, Stop
@@ -26,6 +26,7 @@ from tasker.template import check_result, is_quick
 
 log = logging.getLogger("tasker.worker")
 
+LATE = 0.1  #: seconds by which a timer may be late; else the loop was blocked
 STUBBORN = 5.0  #: seconds after which a handler that ignores its interruption is logged
 
 
@@ -82,6 +83,9 @@ class Executor:
         seconds = None if timeout is None else timeout.total_seconds()
         if seconds is not None:
             running.timer = self._loop.call_later(seconds, self._time_out, running, seconds)
+        if spec.heartbeat_timeout is not None:
+            running.attempt.heartbeat()
+            self._watch(running, spec.heartbeat_timeout.total_seconds())
         self._runner(plan).start(running, plan, seconds)
 
     def _runner(self, plan: Plan) -> Runner:
@@ -156,6 +160,8 @@ class Executor:
         running.over = True
         if running.timer is not None:
             running.timer.cancel()
+        if running.watch is not None:
+            running.watch.cancel()
 
     def _settle(self, running: Running, outcome: Outcome) -> None:
         self._over(running)
@@ -171,6 +177,39 @@ class Executor:
         )
         self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
         self._interrupt(running, Stop.TIMEOUT)
+
+    def _watch(self, running: Running, pause: float, *, put_off: bool = False) -> None:
+        """Look after `pause` seconds whether the attempt gave a heartbeat."""
+        when = self._loop.time() + pause
+        look = self._look_for_heartbeat
+        running.watch = self._loop.call_at(when, look, running, when, put_off)
+
+    def _look_for_heartbeat(self, running: Running, when: float, put_off: bool) -> None:
+        allowed = running.spec.heartbeat_timeout
+        if running.over or allowed is None:
+            return
+        seconds = allowed.total_seconds()
+        blocked = self._loop.time() - when
+        if blocked > LATE and not put_off:  # its async handlers could give no heartbeat
+            self._watch(running, min(blocked, seconds), put_off=True)
+            return
+        last = self._last_heartbeat(running)
+        left = seconds if last is None else last + seconds - time.monotonic()
+        if left > 0:
+            self._watch(running, left)
+            return
+        error = HeartbeatTimeout(
+            f"attempt {running.claim.attempt} gave no heartbeat for {seconds:g} s",
+            code="heartbeat_timeout",
+        )
+        self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
+        self._interrupt(running, Stop.SILENT)
+
+    def _last_heartbeat(self, running: Running) -> float | None:
+        """Return when the last one was; None while the attempt waits for a process."""
+        if running.plan is not None and running.plan.in_process:
+            return self._in_processes.last_heartbeat(running)
+        return running.attempt.last_heartbeat
 
     def revoke(self, claims: Sequence[Claim]) -> None:
         """Stop attempts that are no longer this worker's; they settle nothing."""

@@ -17,6 +17,10 @@ class AttemptTimeout(StepError):
     """The attempt took longer than its step allows."""
 
 
+class HeartbeatTimeout(StepError):
+    """The attempt gave no heartbeat for longer than its step allows."""
+
+
 class LostLease(StepError):
     """The attempt's worker stopped renewing its lease."""
 

@@ -4,7 +4,7 @@ import asyncio
 import multiprocessing
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future
 from contextlib import suppress
@@ -18,7 +18,7 @@ from tasker.engine.running import Running
 from tasker.errors import InvalidSettings, RetryableError
 from tasker.events import Around, AttemptSpan
 from tasker.handlers import Plan
-from tasker.handlers.subprocess import run_in_subprocess
+from tasker.handlers.subprocess import run_in_subprocess, share_heartbeats
 from tasker.model import JsonText
 from tasker.settings import WorkerSettings
 
@@ -185,18 +185,23 @@ class ProcessRunner:
         self._loop = asyncio.get_running_loop()
         self._pool: ProcessPool | None = None
         self._futures: dict[Running, Future[JsonText]] = {}
+        self._heartbeats: MutableSequence[float] = []  #: shared with the processes
+        self._places: dict[Running, int] = {}  #: in `_heartbeats`
+        self._free = list(range(settings.slots))
 
     def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
         needed = {no: text for no, text in running.task.results.items() if plan.needs >> no & 1}
         limit = self._settings.result_limit
         try:
-            pool = self._pool = self._pool or _process_pool(self._settings)
+            pool = self._pool = self._pool or self._open_pool()
+            place = self._take_place(running)
             future = pool.schedule(
                 run_in_subprocess,
-                args=[plan.packed, running.claim, running.task.input, needed, limit],
+                args=[plan.packed, running.claim, running.task.input, needed, limit, place],
                 timeout=timeout + 1 if timeout else None,
             )
         except Exception as error:  # the handler cannot be sent, or no process can be started
+            self._give_back(running)
             self._ended(running, None, error)
             return
         self._futures[running] = future
@@ -204,8 +209,42 @@ class ProcessRunner:
             lambda done: self._loop.call_soon_threadsafe(self._done, running, done)
         )
 
+    def _open_pool(self) -> "ProcessPool":
+        try:
+            from pebble import ProcessPool
+        except ModuleNotFoundError:
+            raise InvalidSettings(
+                "handlers marked process=True need: pip install 'tasker-workflows[processes]'"
+            ) from None
+        context = multiprocessing.get_context("spawn")
+        self._heartbeats = context.RawArray("d", self._settings.slots)
+        return ProcessPool(
+            max_workers=self._settings.processes or multiprocessing.cpu_count(),
+            context=context,
+            initializer=share_heartbeats,
+            initargs=[self._heartbeats],
+        )
+
+    def last_heartbeat(self, running: Running) -> float | None:
+        """Return when the last one was, by the monotonic clock; None before the handler begins."""
+        place = self._places.get(running)
+        return None if place is None else self._heartbeats[place] or None
+
+    def _take_place(self, running: Running) -> int | None:
+        """Return a place for heartbeats; None if none are required."""
+        if running.spec.heartbeat_timeout is None:
+            return None
+        place = self._places[running] = self._free.pop()
+        self._heartbeats[place] = 0.0
+        return place
+
+    def _give_back(self, running: Running) -> None:
+        if (place := self._places.pop(running, None)) is not None:
+            self._free.append(place)
+
     def _done(self, running: Running, future: "Future[JsonText]") -> None:
         del self._futures[running]
+        self._give_back(running)
         value, error = None, None
         try:
             value = future.result()
@@ -251,17 +290,4 @@ def _self_cancelled(error: BaseException) -> BaseException:
     """A handler cancelled itself, or something that it awaited: a failure like any other."""
     return RetryableError(
         f"the handler was cancelled from within: {str(error) or 'CancelledError'}"
-    )
-
-
-def _process_pool(settings: WorkerSettings) -> "ProcessPool":
-    try:
-        from pebble import ProcessPool
-    except ModuleNotFoundError:
-        raise InvalidSettings(
-            "handlers marked process=True need: pip install 'tasker-workflows[processes]'"
-        ) from None
-    return ProcessPool(
-        max_workers=settings.processes or multiprocessing.cpu_count(),
-        context=multiprocessing.get_context("spawn"),
     )

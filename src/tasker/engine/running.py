@@ -14,6 +14,7 @@ class Stop(StrEnum):
     """Why an attempt is stopped, as its handler reads it."""
 
     TIMEOUT = "it took too long"
+    SILENT = "it gave no heartbeat for too long"
     REVOKED = "its step is no longer this worker's"
     SHUTDOWN = "the worker shuts down"
 
@@ -21,7 +22,18 @@ class Stop(StrEnum):
 class Running:
     """One attempt while it runs."""
 
-    __slots__ = ("attempt", "began", "claim", "key", "over", "plan", "spec", "task", "timer")
+    __slots__ = (
+        "attempt",
+        "began",
+        "claim",
+        "key",
+        "over",
+        "plan",
+        "spec",
+        "task",
+        "timer",
+        "watch",
+    )
 
     def __init__(
         self, claim: Claim, task: CachedTask, spec: StepSpec, attempt: LiveAttempt
@@ -33,7 +45,8 @@ class Running:
         self.attempt = attempt
         self.began = time.monotonic()
         self.plan: Plan | None = None  #: None: its handler cannot be called
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None  #: of its `timeout_seconds`
+        self.watch: asyncio.TimerHandle | None = None  #: of its `heartbeat_timeout`
         self.over = False  #: its outcome is decided; only its slot is still taken
 
     def facts(self) -> dict[str, Any]:

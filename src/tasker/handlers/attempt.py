@@ -5,6 +5,7 @@
 - `Services`, once per worker: saving checkpoints, and a client to create other tasks.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
@@ -44,7 +45,9 @@ class LiveAttempt:
         services: What the worker offers.
     """
 
-    __slots__ = ("cancelled", "claim", "results", "services", "task")
+    __slots__ = ("cancelled", "claim", "last_heartbeat", "results", "services", "task")
+
+    last_heartbeat: float  #: by the monotonic clock; unset until the first
 
     def __init__(
         self,
@@ -59,6 +62,10 @@ class LiveAttempt:
         self.services = services
         self.cancelled = ""
         """Why the attempt must stop, set by the engine; "" while it may go on."""
+
+    def heartbeat(self) -> None:
+        """Record that the handler is alive."""
+        self.last_heartbeat = time.monotonic()
 
 
 class Upstream(Mapping[str, int]):

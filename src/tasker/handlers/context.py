@@ -208,14 +208,18 @@ class Context:
         return bool(self._attempt.cancelled)
 
     def heartbeat(self) -> None:
-        """Ask whether to go on; costs nothing, so ask often where a loop is long.
+        """Report that this attempt is alive, and ask whether it may go on.
 
-        Async handlers need not: they are interrupted where they await.
+        Under a microsecond, no I/O: call it in every turn of a long loop. A step with a
+        `heartbeat_timeout` fails its attempt when that time passes without a call of this
+        or of `checkpoint`. Without one, async handlers need no heartbeats: they are
+        interrupted where they await.
 
         Raises:
             AttemptCancelled: The attempt timed out, its task was cancelled, or the worker
-                lost its lease.
+                lost its lease. Never in a process of its own, which is killed instead.
         """
+        self._attempt.heartbeat()
         if self._attempt.cancelled:
             raise AttemptCancelled(f"{self!r} must stop: {self._attempt.cancelled}")
 

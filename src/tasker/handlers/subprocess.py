@@ -4,21 +4,54 @@ The engine submits `run_in_subprocess` to its process pool with what pickles: a 
 `packed` form, the claim, the task's input and the results the plan needs. The child
 imports the handler's module once and keeps the plan. Its handlers see the same context,
 but cannot reach the worker: there is no checkpoint and no client, and what stops them is
-the end of their process.
+the end of their process. Heartbeats go through memory that both processes share.
 """
 
 import pickle
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, MutableSequence
 from concurrent.futures import Future
 from functools import lru_cache
 from typing import Any
 
 from tasker.codec import DEFAULT_LIMIT, dumps
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
-from tasker.handlers.attempt import LiveAttempt, Upstream
+from tasker.handlers.attempt import LiveAttempt, Services, Upstream
 from tasker.handlers.binding import Plan, plan_with
 from tasker.handlers.target import Handler
 from tasker.model import Claim, JsonText, StepSpec, TaskInput
+
+_shared: list[MutableSequence[float]] = []
+"""Memory shared with the parent: the last heartbeat of each attempt that must give some."""
+
+
+def share_heartbeats(heartbeats: MutableSequence[float]) -> None:
+    """Keep the memory through which the parent sees heartbeats; runs when the child starts."""
+    _shared[:] = [heartbeats]
+
+
+class ChildAttempt(LiveAttempt):
+    """An attempt whose heartbeats its parent process sees.
+
+    Args:
+        place: Where in the shared memory.
+    """
+
+    __slots__ = ("_place",)
+
+    def __init__(
+        self,
+        claim: Claim,
+        task: TaskInput,
+        results: Mapping[int, JsonText | None],
+        services: Services,
+        place: int,
+    ) -> None:
+        super().__init__(claim, task, results, services)
+        self._place = place
+
+    def heartbeat(self) -> None:
+        _shared[0][self._place] = time.monotonic()  # the same clock in all processes of a host
 
 
 class NoServices:
@@ -37,8 +70,9 @@ def run_in_subprocess(
     task: TaskInput,
     results: Mapping[int, JsonText | None],
     limit: int = DEFAULT_LIMIT,
+    place: int | None = None,
 ) -> JsonText:
-    """Call a handler and tell its result as text; runs in the child.
+    """Call a handler and return its result as text; runs in the child.
 
     Args:
         packed: `Plan.packed`.
@@ -46,6 +80,7 @@ def run_in_subprocess(
         task: What its task was given.
         results: Of the steps in `Plan.needs`, by number.
         limit: The most bytes the result may have.
+        place: Of its heartbeats in the shared memory; None: nobody looks at them.
 
     Raises:
         InvalidInput: The result has no JSON form.
@@ -54,7 +89,14 @@ def run_in_subprocess(
             processes.
     """
     try:
-        value = _unpacked(packed).call(LiveAttempt(claim, task, results, NoServices()))
+        if place is None:
+            attempt = LiveAttempt(claim, task, results, NoServices())
+        else:
+            attempt = ChildAttempt(claim, task, results, NoServices(), place)
+            attempt.heartbeat()
+        plan = _unpacked(packed)
+        attempt.heartbeat()  # importing its module may have taken long
+        value = plan.call(attempt)
         return dumps(value, what="the result", limit=limit)
     except BaseException as error:  # sys.exit included: it belongs to the attempt
         portable = _portable(error)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.engine.factories import SOON, Unreliable, of_kind, template
+from tests.engine.pieces import Pieces, assembled
 from tests.waiting import eventually
 
 from tasker import Context, LocalClient, StepStatus, Worker, WorkerSettings
@@ -130,3 +131,117 @@ async def test_a_worker_without_slots_to_spare_claims_nothing(memory: Store) -> 
             await worker.client.wait(task.id, timeout=SOON)
 
     assert StepStatus.ENQUEUED == waiting.status
+
+
+async def claimed(pieces: Pieces, store: Store, most: int = 1) -> list[Claim]:
+    """Claim steps for pieces whose claimer does not run."""
+    claims = (await store.claim(pieces.lease.id, pieces.lease.queues, most)).claims
+    return list(claims)
+
+
+async def settled(pieces: Pieces) -> None:
+    """Wait for what the pieces have spawned."""
+    await eventually(lambda: not pieces.background.pending)
+
+
+async def test_claims_after_the_stop_are_released_though_all_they_need_is_cached(
+    memory: Store,
+) -> None:
+    async with assembled(memory, [{"only": lambda: 1}], [FLOW]) as pieces:
+        task = await LocalClient(memory).create_task("n.flow")
+        claims = await claimed(pieces, memory)
+        await pieces.cache.fetch(claims)
+        pieces.claimer.close()
+
+        pieces.claimer.accept(claims)
+
+        assert {} == pieces.executor.running
+        await settled(pieces)
+        assert [AttemptOutcome.RELEASED] == [row.outcome for row in await memory.history(task.id)]
+
+
+async def test_claims_whose_task_is_read_at_the_stop_are_released(memory: Store) -> None:
+    store = Unreliable(memory)
+    async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
+        task = await LocalClient(memory).create_task("n.flow")
+        store.held_up["load_tasks"] = gate = asyncio.Event()
+        pieces.claimer.accept(await claimed(pieces, memory))
+        await eventually(lambda: "load_tasks" in store.calls)
+        pieces.claimer.close()
+        gate.set()
+
+        await settled(pieces)
+
+        assert {} == pieces.executor.running
+        assert [AttemptOutcome.RELEASED] == [row.outcome for row in await memory.history(task.id)]
+
+
+class Limits(Unreliable):
+    """A store that records how many steps each claim asks for, and whose settlements wait."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.limits: list[int] = []
+        self.settling = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def claim(self, worker: Any, queues: Any, limit: int) -> Any:
+        self.limits.append(limit)
+        return await self._store.claim(worker, queues, limit)
+
+    async def settle(self, *args: Any, **options: Any) -> Any:
+        self.settling.set()
+        await self.gate.wait()
+        return await self._store.settle(*args, **options)
+
+
+async def test_a_slot_is_left_for_what_each_waiting_outcome_may_free(memory: Store) -> None:
+    """
+    Otherwise new work takes the slots of what has begun.
+    """
+    store = Limits(memory)
+    async with assembled(store, [{"only": lambda: 1}], [FLOW], WorkerSettings(slots=4)) as pieces:
+        pieces.background.start("settle", pieces.settler.run())
+        for _ in range(2):
+            await LocalClient(memory).create_task("n.flow")
+        first, second = await claimed(pieces, memory, 2)
+        pieces.claimer.accept([first])
+        await store.settling.wait()
+        pieces.claimer.accept([second])
+        await eventually(lambda: pieces.settler.waiting)
+
+        pieces.background.start("claim", pieces.claimer.run())
+        await eventually(lambda: store.limits)
+
+        assert 3 == store.limits[0]
+        store.gate.set()
+        await pieces.settler.drain()
+
+
+@pytest.mark.xfail(strict=True, reason="creations that begin during the look are not known")
+async def test_a_root_that_is_created_while_claims_are_recovered_runs_once(memory: Store) -> None:
+    """
+    Though the store lists it before the reply to its creation arrives.
+    """
+    store = SlowToList(memory)
+    events: list[Event] = []
+    async with Worker(
+        store, [{"only": lambda: 1}], templates=[FLOW], observers=[events.append]
+    ) as worker:
+        await eventually(lambda: "wait_for_work" in store.calls)
+        store.lose("claim")
+        other = await LocalClient(memory).create_task("n.flow")
+        await eventually(lambda: store.looks)
+        store.held_up["create_tasks"] = replied = asyncio.Event()
+        creation = asyncio.create_task(worker.client.create_task("n.flow"))
+        await eventually(lambda: _holds(memory, worker.id, 2))
+        store.gate.set()
+        await worker.client.wait(other.id, timeout=SOON)
+        replied.set()
+        task = await creation
+        await worker.client.wait(task.id, timeout=SOON)
+
+    assert {(other.id, 1), (task.id, 1)} == {
+        (event.task_id, event.attempt) for event in of_kind(StepStarted, events)
+    }
+    assert 2 == len(of_kind(StepStarted, events))

@@ -1,18 +1,27 @@
 """Periodic duties: expired leases, deadlines, tasks that cannot go on."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from tests.engine.factories import AT_ONCE, SOON, step, template
+from tests.engine.factories import AT_ONCE, SOON, Unreliable, step, template
+from tests.engine.pieces import assembled
 
-from tasker import LocalClient, StepStatus, TaskFailed, Worker
-from tasker.engine.janitor import MOST_LOST
-from tasker.model import AttemptOutcome, JsonText, lost, released
+from tasker import LocalClient, Retry, StepStatus, TaskFailed, TaskRequest, Worker
+from tasker.clock import ManualClock
+from tasker.engine.janitor import MOST, MOST_LOST, SWEPT
+from tasker.errors import TaskerError
+from tasker.model import AttemptOutcome, JsonText, TaskFilter, TaskStatus, lost, released
+from tasker.store.open import open_store
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
+
+FLOW = template("flow", "only")
+NEVER = Retry(retryable=False)
 
 
 @pytest.mark.parametrize(
@@ -45,12 +54,15 @@ async def test_losses_have_a_bound_of_their_own(
 
 
 async def test_released_attempts_do_not_count_when_the_last_is_lost(store: Store) -> None:
+    """
+    Neither against the bound of attempts nor against that of losses.
+    """
     client = LocalClient(store)
     await client.register(template("flow", step("only", retry=AT_ONCE)))
     task = await client.create_task("n.flow")
     worker = await store.register_worker("other", lease=SOON, slots=1, handlers=[])
     queues = [no for queue in await store.queues() for no in queue.ids]
-    for _ in range(AT_ONCE.max_attempts):
+    for _ in range(MOST_LOST):
         [claim] = (await store.claim(worker, queues, 1)).claims
         await store.settle(worker, [released(claim)])
     [claim] = (await store.claim(worker, queues, 1)).claims
@@ -61,8 +73,77 @@ async def test_released_attempts_do_not_count_when_the_last_is_lost(store: Store
         [step_] = await client.steps(task.id)
         outcomes = [row.outcome for row in await client.history(task.id)]
 
-    assert (StepStatus.COMPLETE, 5) == (step_.status, step_.attempts)
-    assert [AttemptOutcome.RELEASED] * 3 + [
+    assert (StepStatus.COMPLETE, MOST_LOST + 2) == (step_.status, step_.attempts)
+    assert [AttemptOutcome.RELEASED] * MOST_LOST + [
         AttemptOutcome.LOST,
         AttemptOutcome.COMPLETE,
     ] == outcomes
+
+
+async def lose(store: Store, queues: Sequence[Any], most: int) -> None:
+    """Claim steps for a worker whose lease then ends."""
+    dying = await store.register_worker("dying", lease=SOON, slots=most, handlers=[])
+    await store.claim(dying, queues, most)
+    await store.retire_worker(dying)
+
+
+async def test_a_lost_step_that_must_not_be_retried_fails(memory: Store) -> None:
+    flow = template("flow", step("only", retry=NEVER))
+    async with assembled(memory, [{"only": lambda: 1}], [flow]) as pieces:
+        task = await LocalClient(memory).create_task("n.flow")
+        await lose(memory, pieces.lease.queues, 1)
+
+        await pieces.janitor.expire()
+
+        [step_] = await memory.list_steps(task.id)
+        assert (StepStatus.ERROR, "lease_lost") == (step_.status, (step_.error or {})["code"])
+
+
+class Unreadable(Unreliable):
+    """A store whose templates only a later release can read."""
+
+    async def template_by_id(self, *args: Any) -> Any:
+        raise TaskerError("unknown key")
+
+
+async def test_a_lost_step_of_an_unreadable_template_is_left_to_others(memory: Store) -> None:
+    async with assembled(Unreadable(memory), [{"only": lambda: 1}], [FLOW]) as pieces:
+        task = await LocalClient(memory).create_task("n.flow")
+        await lose(memory, pieces.lease.queues, 1)
+
+        await pieces.janitor.expire()
+
+        [step_] = await memory.list_steps(task.id)
+        assert StepStatus.ENQUEUED == step_.status
+
+
+async def test_all_expired_attempts_are_settled_at_once(memory: Store) -> None:
+    """
+    Whatever their number: the next look is seconds away.
+    """
+    store = Unreliable(memory)
+    async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
+        requests = [TaskRequest(template="n.flow") for _ in range(2 * MOST + 1)]
+        await LocalClient(memory).create_tasks(requests)
+        await lose(memory, pieces.lease.queues, len(requests))
+
+        await pieces.janitor.expire()
+
+        assert [] == await memory.expired(1)
+        assert 3 == store.calls.count("expired")
+
+
+async def test_all_tasks_past_their_deadline_end_at_once() -> None:
+    clock = ManualClock()
+    async with open_store("sqlite::memory:", clock=clock) as memory:
+        store = Unreliable(memory)
+        async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
+            late = TaskRequest(template="n.flow", deadline=timedelta(seconds=1))
+            client = LocalClient(memory)
+            await client.create_tasks([late] * (2 * SWEPT + 1))
+            clock.advance(timedelta(seconds=2))
+
+            await pieces.janitor.sweep()
+
+            assert [] == await client.tasks(TaskFilter(status=TaskStatus.PENDING))
+            assert 3 == store.calls.count("sweep")

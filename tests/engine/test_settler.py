@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from tests.engine.factories import SOON, Unreliable, step, template
+from tests.engine.pieces import assembled
 from tests.waiting import eventually
 
-from tasker import Worker, WorkerSettings
+from tasker import Context, LocalClient, Worker, WorkerSettings
 from tasker.model import AttemptOutcome
 from tasker.store.protocol import Store
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.anyio
 SHORT = WorkerSettings(lease=timedelta(seconds=1))
 AWAY = ("settle", "schema_status", "renew", "held", "expired", "sweep")
 CHAIN = template("chain", step("first"), step("second", "first"))
+FLOW = template("flow", "only")
 
 
 class Recording(Unreliable):
@@ -81,3 +83,76 @@ async def test_a_settlement_without_a_lease_claims_nothing(
         await worker.client.wait(task.id, timeout=SOON)
 
     assert 0 == store.claim_up_to[0]
+
+
+async def test_a_settlement_claims_nothing_for_an_outcome_that_frees_no_step(
+    memory: Store,
+) -> None:
+    """
+    The slots that it would reserve are others' meanwhile.
+    """
+
+    def first(context: Context) -> None:
+        if not context.is_retry:
+            raise ValueError("once")
+
+    store = Recording(memory)
+    async with Worker(store, [{"first": first, "second": lambda: 1}], templates=[CHAIN]) as worker:
+        await worker.client.run("n.chain", timeout=SOON)
+
+    assert [0, 1, 0] == store.claim_up_to
+
+
+class Gated(Unreliable):
+    """A store whose settlements begin only when a test opens their gates."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.gates: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+
+    async def settle(self, worker: Any, outcomes: Any, **options: Any) -> Any:
+        gate = asyncio.Event()
+        self.gates.put_nowait(gate)
+        await gate.wait()
+        return await self._store.settle(worker, outcomes, **options)
+
+
+async def test_draining_waits_for_what_ends_during_the_last_settlement(memory: Store) -> None:
+    store = Gated(memory)
+    async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
+        pieces.background.start("settle", pieces.settler.run())
+        for _ in range(2):
+            await LocalClient(memory).create_task("n.flow")
+        claims = (await memory.claim(pieces.lease.id, pieces.lease.queues, 2)).claims
+        pieces.claimer.accept(claims[:1])
+        first = await store.gates.get()
+        pieces.claimer.accept(claims[1:])
+        await eventually(lambda: pieces.settler.waiting)
+        draining = asyncio.create_task(pieces.settler.drain())
+        first.set()
+        second = await store.gates.get()
+
+        assert not draining.done()
+
+        second.set()
+        await draining
+        assert [] == await memory.held(pieces.lease.id)
+
+
+async def test_a_task_that_ended_is_dropped_from_the_cache(memory: Store) -> None:
+    """
+    An operator may change it afterwards.
+    """
+    store = Gated(memory)
+    async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
+        pieces.background.start("settle", pieces.settler.run())
+        await LocalClient(memory).create_task("n.flow")
+        [claim] = (await memory.claim(pieces.lease.id, pieces.lease.queues, 1)).claims
+        pieces.claimer.accept([claim])
+        gate = await store.gates.get()
+        before = pieces.cache.task(claim)
+        gate.set()
+        await pieces.settler.drain()
+
+        assert before is not None
+        assert pieces.cache.task(claim) is None

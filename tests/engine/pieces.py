@@ -1,0 +1,65 @@
+"""The pieces of a worker, connected as a worker connects them; none runs until a test says so."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from tasker import LocalClient, Template
+from tasker.engine.background import Background
+from tasker.engine.claimer import Claimer
+from tasker.engine.executor import Executor
+from tasker.engine.janitor import Janitor
+from tasker.engine.lease import WorkerLease
+from tasker.engine.reporting import Reporter
+from tasker.engine.services import HandlerServices
+from tasker.engine.settler import Settler
+from tasker.engine.slots import Slots
+from tasker.engine.task_cache import TaskCache
+from tasker.handlers import Handlers
+from tasker.settings import WorkerSettings
+from tasker.store.protocol import Store
+
+
+class Pieces(NamedTuple):
+    """The pieces of one worker."""
+
+    store: Store
+    background: Background
+    slots: Slots
+    cache: TaskCache
+    lease: WorkerLease
+    settler: Settler
+    executor: Executor
+    claimer: Claimer
+    janitor: Janitor
+
+
+@asynccontextmanager
+async def assembled(
+    store: Store,
+    handlers: Iterable[object],
+    templates: Iterable[Template],
+    settings: WorkerSettings | None = None,
+) -> AsyncIterator[Pieces]:
+    """Register templates, open a lease, and connect the pieces of a worker."""
+    settings = settings or WorkerSettings()
+    client = LocalClient(store)
+    for template in templates:
+        await client.register(template)
+    bound = Handlers.of(*handlers).bind(templates, ())
+    background = Background("pieces")
+    slots = Slots(settings.slots)
+    cache = TaskCache(store, bound, environment=None, limit=settings.memory)
+    reporter = Reporter("pieces", ())
+    lease = WorkerLease(store, "pieces", settings, bound)
+    await lease.announce()
+    settler = Settler(store, lease, slots, cache, reporter, background)
+    executor = Executor(settings, HandlerServices(store, client), slots, settler, reporter)
+    claimer = Claimer(store, settings, lease, slots, cache, executor, settler, background)
+    settler.freed_to(claimer)
+    janitor = Janitor(store, cache, lease, reporter, lease_time=settings.lease)
+    try:
+        yield Pieces(store, background, slots, cache, lease, settler, executor, claimer, janitor)
+    finally:
+        background.cancel()
+        executor.close()

@@ -9,6 +9,7 @@ from tests.engine.pieces import Pieces, assembled
 from tests.waiting import eventually
 
 from tasker import Context, LocalClient, StepStatus, Worker, WorkerSettings
+from tasker.errors import StoreUnavailable
 from tasker.events import Event, StepStarted
 from tasker.model import AttemptOutcome, Claim, WorkerId
 from tasker.store.protocol import Store
@@ -218,7 +219,6 @@ async def test_a_slot_is_left_for_what_each_waiting_outcome_may_free(memory: Sto
         await pieces.settler.drain()
 
 
-@pytest.mark.xfail(strict=True, reason="creations that begin during the look are not known")
 async def test_a_root_that_is_created_while_claims_are_recovered_runs_once(memory: Store) -> None:
     """
     Though the store lists it before the reply to its creation arrives.
@@ -245,3 +245,25 @@ async def test_a_root_that_is_created_while_claims_are_recovered_runs_once(memor
         (event.task_id, event.attempt) for event in of_kind(StepStarted, events)
     }
     assert 2 == len(of_kind(StepStarted, events))
+
+
+async def test_a_reply_that_is_lost_while_claims_are_recovered_leads_to_another_look(
+    memory: Store,
+) -> None:
+    store = SlowToList(memory)
+    async with Worker(store, [{"only": lambda: 1}], templates=[FLOW]) as worker:
+        await eventually(lambda: "wait_for_work" in store.calls)
+        store.held_up["create_tasks"] = replied = asyncio.Event()
+        creation = asyncio.create_task(worker.client.create_task("n.flow", idempotency_key="key"))
+        await eventually(lambda: _holds(memory, worker.id, 1))
+        store.lose("claim")
+        await LocalClient(memory).create_task("n.flow")
+        await eventually(lambda: store.looks)
+        store.lose("create_tasks")
+        replied.set()
+        with pytest.raises(StoreUnavailable):
+            await creation
+        store.gate.set()
+        task = await memory.find_task("n", "key")
+        assert task is not None
+        await worker.client.wait(task.id, timeout=SOON)

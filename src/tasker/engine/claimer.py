@@ -223,13 +223,10 @@ class Claimer:
         """Run claims that the store lists for this worker and that it does not know of."""
         async with self._settler.lock:
             known, creating = self._known(), set(self._creating)
-            self._uncertain = False
-            try:
-                held = await self._store.held(self._lease.id)
-            except BaseException:
-                self._uncertain = True
-                raise
+            self._uncertain = False  # before the look: replies may be lost during it
+            held = await self._store.held(self._lease.id)
             known |= self._known()
+            creating |= self._creating
             self.accept(
                 [
                     claim

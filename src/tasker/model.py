@@ -517,6 +517,14 @@ class Step:
     checkpoint: Json
     pending_parents: int  #: dependencies that are not done yet
     waits_for: TaskId | None = None  #: the task whose end a waiting step awaits
+    enqueued_at: datetime | None = None
+    """Since when all its dependencies are done; of an attempt that runs: when it was due."""
+
+    counted_attempts: int = 0
+    """Attempts that count against `max_attempts`: without those that were parked, handed back or
+    lost, and those before a reset."""
+
+    lost_attempts: int = 0  #: attempts that ended with their worker, since the last reset
     no_worker: bool = field(default=False, compare=False)
     """Whether it is due and no live worker can run it: none has its handler, bound to its
     namespace and with what the step requires."""
@@ -574,6 +582,17 @@ class Attempt:
     claimed_at: datetime | None
     settled_at: datetime
     error: JsonObject | None
+    queued: float = field(init=False)  #: seconds from its due time to its claim
+    ran: float = field(init=False)  #: seconds from its claim to its end
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "queued", _seconds(self.enqueued_at, self.claimed_at))
+        object.__setattr__(self, "ran", _seconds(self.claimed_at, self.settled_at))
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float:
+    """Return the seconds from one instant to another, at least 0; 0 if one is not known."""
+    return 0.0 if start is None or end is None else max((end - start).total_seconds(), 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ async def test_steps_are_listed_in_the_templates_order(api: ApiClient) -> None:
     """
     task = await api.create()
     place = f"/v1/tasks/{task['id']}"
+    async with api.worker():
+        await api.read(f"{place}/wait", params={"timeout": 20})
 
     steps = await api.read(f"{place}/steps")
 
@@ -41,6 +43,8 @@ async def test_steps_are_listed_in_the_templates_order(api: ApiClient) -> None:
 
 async def test_a_task_lists_its_steps_without_their_results(api: ApiClient) -> None:
     task = await api.create()
+    async with api.worker():
+        await api.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})
     place = f"/v1/tasks/{task['id']}"
 
     steps = await api.read(f"{place}/steps")

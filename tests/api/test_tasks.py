@@ -283,6 +283,28 @@ async def test_a_task_that_ran_has_a_history(api: ApiClient) -> None:
     assert {"look_up", "pay", "tell", "close"} == {attempt["step"] for attempt in history}
 
 
+async def test_a_task_says_where_its_time_went(api: ApiClient) -> None:
+    """
+    As a whole and by step; lists and answers to a creation do not.
+    """
+    task = await api.create()
+    async with api.worker():
+        ended = await api.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})
+    place = f"/v1/tasks/{task['id']}"
+    read, listed = await api.read(place), await api.read("/v1/tasks")
+    steps, history = await api.read(f"{place}/steps"), await api.read(f"{place}/history")
+
+    ran = {attempt["step"]: attempt["ran"] for attempt in history}
+    assert ran == {step["name"]: step["times"]["ran"] for step in steps}
+    assert [step["times"] for step in steps] == [step["times"] for step in read["steps"]]
+    assert [step["times"] for step in steps] == [
+        (await api.read(f"{place}/steps/{step['name']}"))["times"] for step in steps
+    ]
+    assert {"started_after", "queued", "ran", "backoff", "parked"} == set(read["times"])
+    assert read["times"] == ended["times"]
+    assert (None, None) == (task["times"], listed["tasks"][0]["times"])
+
+
 async def test_a_task_has_the_result_of_its_last_step(api: ApiClient) -> None:
     """
     Of its only last step; of several, an object by their names; null until it is complete.

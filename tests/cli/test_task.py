@@ -336,14 +336,15 @@ def test_a_failed_task_says_at_once_which_step_failed_and_why(tasker: Here, fail
 
 def test_the_timeline_tells_queued_running_and_backoff_apart(tasker: Here, done: str) -> None:
     shown = tasker("task", "show", done, "--timeline")
-    steps = tasker("task", "show", done, "--timeline", "--json").document["timeline"]
-    charge = next(step for step in steps if step["step"] == "charge")
+    timeline = tasker("task", "show", done, "--timeline", "--json").document["timeline"]
+    charge = next(step for step in timeline["steps"] if step["step"] == "charge")
 
     assert ["step", "started", "after", "queued", "ran", "backoff", "parked"] in [
         line.split() for line in shown.out.splitlines()
     ]
     assert 0.009 <= charge["backoff"] < 5  # 0.01 s, spread by a tenth
     assert 0 == charge["parked"]
+    assert charge["backoff"] <= timeline["task"]["backoff"]
 
 
 def test_a_word_as_json_is_refused_with_the_quotes_it_needs(tasker: Here, failed: str) -> None:

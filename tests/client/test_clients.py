@@ -212,6 +212,13 @@ async def test_a_task_runs_to_its_end(scene: Scene) -> None:
         (attempt.step, attempt.attempt, attempt.outcome) for attempt in history
     ]
     assert history[1:] == await client.history(task.id, step="shout")
+    timeline = await client.timeline(task.id)
+    assert {attempt.step: attempt.ran for attempt in history} == {
+        name: times.ran for name, times in timeline.steps.items()
+    }
+    assert task.ended_at is not None
+    assert timeline.task.started_after is not None
+    assert 0 < timeline.task.ran <= (task.ended_at - task.created_at).total_seconds()
 
 
 async def test_a_wait_raises_failures_and_ends_in_time(scene: Scene) -> None:
@@ -349,6 +356,7 @@ async def test_what_is_not_there_is_not_found(scene: Scene) -> None:
         client.get(NOBODY),
         client.steps(NOBODY),
         client.history(NOBODY),
+        client.timeline(NOBODY),
         client.audit(NOBODY),
         client.cancel(NOBODY),
         client.retry(NOBODY),

@@ -41,11 +41,12 @@ from tasker.model import (
 )
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template import from_document
+from tasker.times import Timeline, Times
 
 JsonObject = Mapping[str, Any]  # an object of a response
 E = TypeVar("E", bound=TaskerError)
 
-_task, _step = TypeAdapter(Task), TypeAdapter(Step)
+_task, _step, _times = TypeAdapter(Task), TypeAdapter(Step), TypeAdapter(Times)
 _version, _stored = TypeAdapter(TemplateVersion), TypeAdapter(StoredTemplate)
 attempts = TypeAdapter(list[Attempt]).validate_python
 audit = TypeAdapter(list[AuditEntry]).validate_python
@@ -66,6 +67,12 @@ def step(view: JsonObject) -> Step:
     """Read a step, whose view has a status that is not stored."""
     status = _STORED.get(view["status"], view["status"])
     return _step.validate_python({**view, "status": status})
+
+
+def timeline(view: JsonObject) -> Timeline:
+    """Read where the time of a task went from its view."""
+    steps = {step["name"]: _times.validate_python(step["times"]) for step in view["steps"]}
+    return Timeline(_times.validate_python(view["times"]), steps)
 
 
 _STORED = {"waiting_for_retry": StepStatus.ENQUEUED}

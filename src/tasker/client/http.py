@@ -32,6 +32,7 @@ from tasker.model import (
 )
 from tasker.store.protocol import Registered
 from tasker.template import to_document
+from tasker.times import Timeline
 
 _PAGE = 100
 _LONG_POLL = 25.0  #: seconds; below the idle timeout of common proxies
@@ -172,6 +173,9 @@ class HttpClient(HttpTeams):
         within = "" if step is None else f"/steps/{_part(step)}"
         read = await self._requests.get(f"/v1/tasks/{_part(task_id)}{within}/history")
         return decode.attempts(read)
+
+    async def timeline(self, task_id: str) -> Timeline:
+        return decode.timeline(await self._requests.get(f"/v1/tasks/{_part(task_id)}"))
 
     async def audit(self, task_id: str) -> list[AuditEntry]:
         read = await self._requests.get(f"/v1/tasks/{_part(task_id)}/audit")

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Unpack
 
 from tasker import codec, versions
@@ -41,6 +41,7 @@ from tasker.settings import SchemaMode
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, Registered, StepAction, Store
 from tasker.template import examine_input, prepare_input
+from tasker.times import Timeline, timeline
 
 if TYPE_CHECKING:
     import asyncpg
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tasker.client")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  #: seconds between reads of an awaited task
+_MOST_ATTEMPTS = 10_000  #: of a task, whose times are added up
 _PATIENCE = 60.0  #: seconds that a store may be unreachable while a task is awaited
 
 
@@ -335,6 +337,12 @@ class LocalClient(LocalTeams):
     async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         no = None if step is None else (await self._loaded(TaskId(task_id))).number(step)
         return await self.store.history(TaskId(task_id), no=no)
+
+    async def timeline(self, task_id: str) -> Timeline:
+        task = await self.store.get_task(TaskId(task_id))
+        steps = await self.store.list_steps(task.id)
+        history = await self.store.history(task.id, limit=_MOST_ATTEMPTS)
+        return timeline(task, steps, history, datetime.now(UTC))
 
     async def audit(self, task_id: str) -> list[AuditEntry]:
         return await self.store.audit(TaskId(task_id))

@@ -19,6 +19,7 @@ from tasker.model import (
     Template,
 )
 from tasker.store.protocol import Registered
+from tasker.times import Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,10 @@ class Client(TeamClient, Protocol):
 
     async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         """List finished attempts, oldest first. Raises NotFound."""
+        ...
+
+    async def timeline(self, task_id: str) -> Timeline:
+        """Return where the time of a task and of its steps went. Raises NotFound."""
         ...
 
     async def audit(self, task_id: str) -> list[AuditEntry]:

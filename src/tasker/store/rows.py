@@ -91,6 +91,9 @@ class Reader(NamedTuple):
             checkpoint=_json(row["checkpoint"]),
             pending_parents=row["pending_parents"],
             waits_for=row["waits_for"],
+            enqueued_at=self._maybe(row["enqueued_at"]),
+            counted_attempts=row["counted_attempts"],
+            lost_attempts=row["lost_attempts"],
             no_worker=bool(row["no_worker"]),
         )
 

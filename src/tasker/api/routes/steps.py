@@ -10,7 +10,13 @@ from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import StepPath, TaskPath, Text
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import acting, allowed_task, template_of_task
+from tasker.api.routes.tasks import (
+    MOST_ATTEMPTS,
+    acting,
+    allowed_task,
+    template_of_task,
+    timeline_of,
+)
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.steps import StepView, step_view
 from tasker.client.templates import LoadedTemplate
@@ -58,7 +64,8 @@ async def list_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonRes
     task = await allowed_task(request, api, task_id, STEPS_READ)
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     now = datetime.now(UTC)
-    return JsonResponse([step_view(loaded, step, now) for step in steps])
+    timeline = await timeline_of(api, task, steps, now)
+    return JsonResponse([step_view(loaded, step, now, timeline) for step in steps])
 
 
 @routes.add("GET", "/{step}", STEPS_READ, response=StepView, refuses=_MISSING)
@@ -75,7 +82,7 @@ async def get_step_history(
     api: ApiOf,
     task_id: TaskPath,
     step: StepPath,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000,
 ) -> JsonResponse:
     """List a step's finished attempts, oldest first."""
     task = await allowed_task(request, api, task_id, STEPS_READ)
@@ -170,4 +177,6 @@ def number_of(loaded: LoadedTemplate, step: str) -> int:
 async def _answer(api: Api, task: Task, loaded: LoadedTemplate, no: int) -> JsonResponse:
     """Respond with a step."""
     steps = await api.store.list_steps(task.id, after=no - 1, limit=1)
-    return JsonResponse(step_view(loaded, steps[0], datetime.now(UTC)))
+    now = datetime.now(UTC)
+    timeline = await timeline_of(api, task, steps, now, no=no)
+    return JsonResponse(step_view(loaded, steps[0], now, timeline))

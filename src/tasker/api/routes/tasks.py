@@ -38,6 +38,7 @@ from tasker.teams.permissions import (
     TASKS_RETRY,
     Permission,
 )
+from tasker.times import Timeline, timeline
 
 routes = Routes("tasks", "/v1/tasks")
 
@@ -48,6 +49,7 @@ CREATES = (
     "idempotency_conflict",
     "template_not_approved",
 )
+MOST_ATTEMPTS = 10_000  #: of a task, in one answer
 _MISSING = ("not_found",)
 _ACTS = (*READS_BODY, "not_found", "wrong_status")
 
@@ -236,7 +238,7 @@ async def get_task_history(
     request: Request,
     api: ApiOf,
     task_id: TaskPath,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000,
 ) -> JsonResponse:
     """List the finished attempts of all its steps, oldest first."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
@@ -356,4 +358,14 @@ async def with_steps(api: Api, task: Task) -> tuple[Task, LoadedTemplate, list[S
 async def answer_of(api: Api, task: Task, status: int = 200) -> JsonResponse:
     """Respond with a task and its steps."""
     task, loaded, steps = await with_steps(api, task)
-    return JsonResponse(task_view(task, loaded, steps, now=datetime.now(UTC)), status)
+    now = datetime.now(UTC)
+    times = await timeline_of(api, task, steps, now)
+    return JsonResponse(task_view(task, loaded, steps, now=now, timeline=times), status)
+
+
+async def timeline_of(
+    api: Api, task: Task, steps: Sequence[Step], now: datetime, *, no: int | None = None
+) -> Timeline:
+    """Return where the time of steps of a task went; `no` is their number if it is only one."""
+    history = await api.store.history(task.id, no=no, limit=MOST_ATTEMPTS)
+    return timeline(task, steps, history, now)

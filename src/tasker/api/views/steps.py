@@ -1,6 +1,5 @@
 """Steps in responses."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +8,7 @@ from typing_extensions import TypedDict
 from tasker.api.views import documented
 from tasker.client.templates import LoadedTemplate
 from tasker.model import Step, StepStatus, TaskId
+from tasker.times import Timeline, Times
 
 
 @documented
@@ -34,7 +34,14 @@ class StepSummary(TypedDict):
     """The task whose end it awaits while `waiting`."""
     attempts: int
     """Attempts made, 0 before the first."""
+    counted_attempts: int
+    """Attempts that count against `max_attempts`: without those that were parked, handed back or
+    lost, and those before a reset."""
+    lost_attempts: int
+    """Attempts that ended with their worker, since the last reset."""
     max_attempts: int
+    enqueued_at: datetime | None
+    """Since when all its dependencies are done; of an attempt that runs: when it was due."""
     run_at: datetime | None
     """Not claimable before then: a delay, or the next attempt."""
     claimed_at: datetime | None
@@ -48,6 +55,8 @@ class StepOverview(StepSummary):
 
     error: Any
     """Type, message, code and details; null unless the last attempt failed."""
+    times: Times | None
+    """Where its time went, in seconds; null in answers of earlier servers' routes."""
 
 
 @documented
@@ -73,7 +82,10 @@ def step_summary(loaded: LoadedTemplate, step: Step, now: datetime) -> StepSumma
         "pending_parents": step.pending_parents,
         "waits_for": step.waits_for,
         "attempts": step.attempts,
+        "counted_attempts": step.counted_attempts,
+        "lost_attempts": step.lost_attempts,
         "max_attempts": max_attempts(loaded, step),
+        "enqueued_at": step.enqueued_at,
         "run_at": step.run_at,
         "claimed_at": step.claimed_at,
         "settled_at": step.settled_at,
@@ -81,18 +93,21 @@ def step_summary(loaded: LoadedTemplate, step: Step, now: datetime) -> StepSumma
     }
 
 
-def step_overviews(
-    loaded: LoadedTemplate, steps: Sequence[Step], now: datetime
-) -> list[StepOverview]:
-    """Return steps as their task lists them."""
-    return [{**step_summary(loaded, step, now), "error": step.error} for step in steps]
-
-
-def step_view(loaded: LoadedTemplate, step: Step, now: datetime) -> StepView:
-    """Return a step in full."""
+def step_overview(
+    loaded: LoadedTemplate, step: Step, now: datetime, timeline: Timeline | None = None
+) -> StepOverview:
+    """Return a step as its task lists it."""
     return {
         **step_summary(loaded, step, now),
         "error": step.error,
+        "times": timeline and timeline.steps[step.name],
+    }
+
+
+def step_view(loaded: LoadedTemplate, step: Step, now: datetime, timeline: Timeline) -> StepView:
+    """Return a step in full."""
+    return {
+        **step_overview(loaded, step, now, timeline),
         "result": step.result,
         "checkpoint": step.checkpoint,
     }

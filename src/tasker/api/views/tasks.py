@@ -7,10 +7,11 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from tasker.api.views import documented
-from tasker.api.views.steps import StepOverview, StepSummary, step_overviews, step_summary
+from tasker.api.views.steps import StepOverview, StepSummary, step_overview, step_summary
 from tasker.client.templates import LoadedTemplate
 from tasker.derive import derive
 from tasker.model import Failure, Step, StepCounts, Task
+from tasker.times import Timeline, Times
 
 
 @documented
@@ -60,6 +61,9 @@ class TaskView(TaskSummary):
     """The first step that failed for good, and its error; null in lists."""
     created: bool
     """False if an idempotency key led to this task instead of creating one."""
+    times: Times | None
+    """Where its time went, in seconds: each moment counts once, as `ran` if any step ran then, else
+    as `queued`, `backoff` or `parked`; null in lists and in answers to a creation."""
     steps: list[StepOverview]
     """Its steps in the template's order; empty in lists and in answers to a creation."""
 
@@ -140,7 +144,12 @@ def task_summary(task: Task) -> TaskSummary:
 
 
 def task_view(
-    task: Task, loaded: LoadedTemplate | None = None, steps: Sequence[Step] = (), *, now: datetime
+    task: Task,
+    loaded: LoadedTemplate | None = None,
+    steps: Sequence[Step] = (),
+    *,
+    now: datetime,
+    timeline: Timeline | None = None,
 ) -> TaskView:
     """Return a task in full; with its steps if its template is given."""
     return {
@@ -150,7 +159,8 @@ def task_view(
         "error": task.error,
         "failure": task.failure,
         "created": task.created,
-        "steps": step_overviews(loaded, steps, now) if loaded else [],
+        "times": timeline and timeline.task,
+        "steps": [step_overview(loaded, step, now, timeline) for step in steps] if loaded else [],
     }
 
 

@@ -27,8 +27,8 @@ from tasker.cli.reading import find_task, follow, read_detail
 from tasker.cli.render.json import plain, task_document
 from tasker.cli.render.style import counted, is_plain, print_table, status_text
 from tasker.cli.render.tables import tasks_table
-from tasker.cli.render.task import TaskDetail, render_task
-from tasker.cli.render.timeline import StepTimes, step_times, timeline_document
+from tasker.cli.render.task import render_task
+from tasker.cli.render.timeline import timeline_document
 from tasker.client import Client
 from tasker.errors import Refused
 from tasker.model import Task, TaskFilter, TaskId, TaskStatus
@@ -199,6 +199,7 @@ async def show(
         if watch:
             await follow(client, task_id, session.display)
         detail = await read_detail(client, task_id)
+        times = await client.timeline(task_id) if timeline else None
     if session.as_json:
         session.document(
             {
@@ -207,11 +208,11 @@ async def show(
                 "attempts": plain(detail.history),
                 "audit": plain(detail.audit),
                 "children": [task_document(child) for child in detail.children],
-                **({"timeline": timeline_document(_times(detail))} if timeline else {}),
+                **({"timeline": timeline_document(times)} if times else {}),
             }
         )
     else:
-        render_task(session.out, detail, full=full, timeline=timeline)
+        render_task(session.out, detail, full=full, timeline=times)
     failed = watch and detail.task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED)
     return Exit.FAILED if failed else Exit.DONE
 
@@ -476,10 +477,6 @@ async def _each(
         done = {"cancel": "cancelled", "retry": "retried"}[verb]
         session.out.print(f"{done} {counted('task', len(changed))} of {len(tasks):,}")
     return Exit.REFUSED if refused else Exit.DONE
-
-
-def _times(detail: TaskDetail) -> list[StepTimes]:
-    return step_times(detail.task, detail.steps, detail.history, datetime.now(UTC))
 
 
 def _print(session: Session, task: Task) -> None:

@@ -95,7 +95,7 @@ class StepProgress:
 
     def read(self, step: Step, now: float, clock: datetime) -> None:
         """Take over the state in the store."""
-        self.state, self.attempt = shown_status(step, clock), step.attempts
+        self.state, self.attempt = shown_status(step, clock), step.counted_attempts
         self.error = error_line(step.error)
         self.since = self.due = None
         if step.claimed_at is not None:

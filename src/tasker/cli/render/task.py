@@ -29,7 +29,7 @@ from tasker.cli.render.style import (
     symbol,
 )
 from tasker.cli.render.tables import is_narrow, table, tasks_table
-from tasker.cli.render.timeline import counted_attempts, step_times, timeline_table
+from tasker.cli.render.timeline import timeline_table
 from tasker.graph import Graph
 from tasker.model import (
     Attempt,
@@ -43,6 +43,7 @@ from tasker.model import (
     Template,
 )
 from tasker.redact import redact
+from tasker.times import Timeline
 
 MOST = 50  #: rows of a table
 
@@ -66,7 +67,7 @@ class TaskDetail:
 
 
 def render_task(
-    console: Console, detail: TaskDetail, *, full: bool, timeline: bool = False
+    console: Console, detail: TaskDetail, *, full: bool, timeline: Timeline | None = None
 ) -> None:
     """Show a task: its facts, its graph with states, its attempts, what operators did.
 
@@ -74,18 +75,17 @@ def render_task(
         console: Where to.
         detail: What to show.
         full: Whether everything is shown, uncut.
-        timeline: Whether the time of each step is shown.
+        timeline: Where its time went, if that is shown as well.
     """
     console.print(_headline(console, detail.task))
     print_table(console, _facts(detail))
     _show_json(console, "context", detail.task.context, full=full)
     console.print()
     _print_steps(console, detail, full=full)
-    if timeline:
-        times = step_times(detail.task, detail.steps, detail.history, datetime.now(UTC))
+    if timeline is not None:
         console.print()
         console.print(Text("Timeline", style="bold"))
-        print_table(console, timeline_table(times))
+        print_table(console, timeline_table(timeline))
     if detail.children:
         console.print()
         console.print(Text("Tasks it created", style="bold"))
@@ -179,7 +179,7 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
         step = steps[spec.name]
         return [
             status_text(shown_status(step, now), plain=plain)[2:],
-            _attempts_of(step, spec, detail.history),
+            _attempts_of(step, spec),
             Text(duration(_took(step, now)), style="dim"),
             _note(step, now),
         ]
@@ -233,14 +233,19 @@ def _remarkable(steps: Sequence[Step]) -> list[Step]:
     return sorted(ranked[:MOST], key=lambda step: step.no)
 
 
-def _attempts_of(step: Step, spec: StepSpec, history: Sequence[Attempt]) -> Text:
+def _attempts_of(step: Step, spec: StepSpec) -> Text:
     """Return the attempts that count, of those allowed."""
-    attempts = counted_attempts(step, history)
+    attempts = step.counted_attempts
     if not attempts:
         return Text()
     most = spec.retry.max_attempts if spec.retry.retryable else 1
     text = f"{attempts}/{most}" if attempts <= most else str(attempts)
     return Text(text, style="yellow" if attempts > 1 else "dim")
+
+
+def _made(step: Step) -> int:
+    """Return the attempts that failed, completed or were lost, not those that were parked."""
+    return step.counted_attempts + step.lost_attempts
 
 
 def _took(step: Step, now: datetime) -> timedelta | None:
@@ -410,7 +415,7 @@ def render_end(
     console.print(_summary(console, task, steps))
     for step in [step for step in steps if step.status is StepStatus.ERROR][:_FAILURES]:
         line = Text(f"  {step.name} ", style="bold").append(
-            f"failed after {counted('attempt', step.attempts)}: ", style="none"
+            f"failed after {counted('attempt', _made(step))}: ", style="none"
         )
         console.print(line.append(error_line(step.error), style="red"), soft_wrap=True)
     if task.status is TaskStatus.COMPLETE:
@@ -424,7 +429,7 @@ def render_end(
 
 
 def _summary(console: Console, task: Task, steps: Sequence[Step]) -> Text:
-    attempts = sum(step.attempts for step in steps)
+    attempts = sum(map(_made, steps))
     line = status_text(task.status.value, plain=is_plain(console))
     line.append(f"  {task.template}", style="bold")
     facts = [f"{task.counts.done}/{counted('step', len(steps))}"]

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -16,6 +17,7 @@ from tasker.model import (
     TaskStatus,
     TemplateName,
     failed,
+    lost,
     retried,
 )
 from tasker.store.protocol import Store
@@ -376,6 +378,37 @@ class TestReadingSteps(StoreTests):
         assert [("b", 1)] == [(row.step, row.attempt) for row in await store.history(task_id, no=2)]
         assert 2 == len(await store.history(task_id, limit=2))
         assert [] == await store.history(task_id, no=99)
+
+    async def test_a_step_tells_counted_and_lost_attempts_apart(self, store: Store) -> None:
+        """
+        Of one that failed, one that was lost and one that was parked, the first counts.
+        """
+        task_id = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        await hand.retry(await hand.claim_one())
+        await hand.settle(lost(await hand.claim_one(), JsonText("{}"), timedelta(0)))
+        await store.park(await hand.claim_one(), NOBODY)
+
+        (step,) = await store.list_steps(task_id)
+
+        assert (3, 1, 1) == (step.attempts, step.counted_attempts, step.lost_attempts)
+
+    async def test_a_step_says_since_when_it_could_run(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Its dependencies are done since then; its place in the queue is that of its task.
+        """
+        task_id = await begin(store, graph("pair", a="", b="a"))
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        await subject.advance(SECOND)
+        await hand.complete(claim)
+
+        parent, child = await store.list_steps(task_id)
+
+        assert parent.settled_at == child.enqueued_at
+        assert parent.run_at == child.run_at != child.enqueued_at
 
     async def test_a_task_without_a_past_has_an_empty_history(self, store: Store) -> None:
         """

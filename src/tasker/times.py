@@ -1,0 +1,159 @@
+"""Where the time of a task and of its steps went. Pure.
+
+The one definition of these four, for the API, the command line, metrics and analytics:
+
+- queued: it could run, and no worker had claimed it: from its due time to its claim
+- ran: in its handler: from claim to settlement
+- backoff: between an attempt that failed, or was lost, and the due time of the next
+- parked: it waited for another task, without a worker, from the end of its attempt until then
+
+Time before a step is first due (its dependencies, a delay of the task) belongs to none of them,
+nor does the time between a final failure and an operator's retry.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import NamedTuple, TypeAlias
+
+from tasker.model import Attempt, AttemptOutcome, Step, StepStatus, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Seconds by what a step or a task did in them."""
+
+    started_after: float | None
+    """From the task's creation to the first claim; null: not yet."""
+
+    queued: float
+    """Due, and not claimed by a worker."""
+
+    ran: float
+    """In handlers."""
+
+    backoff: float
+    """Between failed attempts and the next ones."""
+
+    parked: float
+    """Waiting for other tasks, without a worker."""
+
+
+class Timeline(NamedTuple):
+    """Where the time of a task went, as a whole and by step."""
+
+    task: Times
+    """Each moment from its creation to its end counts once: as `ran` if any step ran then, else
+    as `queued`, `backoff` or `parked`, in this order."""
+
+    steps: Mapping[str, Times]
+    """By name, in the order of the steps."""
+
+
+class Kind(IntEnum):
+    """What a step does at a time; of several, the lowest is that of the task."""
+
+    RAN = 0
+    QUEUED = 1
+    BACKOFF = 2
+    PARKED = 3
+
+
+Interval: TypeAlias = tuple[Kind, datetime, datetime]
+
+_GAPS = {
+    AttemptOutcome.PARKED: Kind.PARKED,
+    AttemptOutcome.RETRY: Kind.BACKOFF,
+    AttemptOutcome.LOST: Kind.BACKOFF,
+    AttemptOutcome.RELEASED: Kind.BACKOFF,
+}
+"""What a step does between an attempt that ended like this and its next due time."""
+
+
+def timeline(
+    task: Task, steps: Sequence[Step], history: Iterable[Attempt], now: datetime
+) -> Timeline:
+    """Return where the time of a task went; what is under way counts until `now`."""
+    attempts: dict[int, list[Attempt]] = {step.no: [] for step in steps}
+    for attempt in history:
+        if attempt.claimed_at is not None and attempt.no in attempts:
+            attempts[attempt.no].append(attempt)
+    by_step: dict[str, Times] = {}
+    everything: list[Interval] = []
+    started: list[float] = []
+    for step in steps:
+        own = sorted(attempts[step.no], key=lambda one: one.attempt)
+        intervals = [each for each in _intervals(step, own, now) if each[1] < each[2]]
+        everything += intervals
+        first = own[0].claimed_at if own else step.claimed_at
+        after = None if first is None else max((first - task.created_at).total_seconds(), 0.0)
+        if after is not None:
+            started.append(after)
+        by_step[step.name] = _times(after, _sums(intervals))
+    return Timeline(_times(min(started, default=None), _shares(everything)), by_step)
+
+
+def _intervals(step: Step, attempts: Sequence[Attempt], now: datetime) -> Iterator[Interval]:
+    for one in attempts:
+        if one.claimed_at is not None:
+            yield Kind.QUEUED, one.enqueued_at or one.claimed_at, one.claimed_at
+            yield Kind.RAN, one.claimed_at, one.settled_at
+    due = _due(step, now)
+    dues = [*(each.enqueued_at for each in attempts[1:]), due]
+    for no, one in enumerate(attempts):
+        gap, following = _GAPS.get(one.outcome), dues[no]
+        if gap is not None and following is not None:
+            yield gap, one.settled_at, min(following, now)
+    if due is None or step.status is StepStatus.WAITING:
+        return
+    claimed = step.claimed_at if step.status is StepStatus.IN_PROGRESS else None
+    yield Kind.QUEUED, due, claimed or now
+    if claimed is not None:
+        yield Kind.RAN, claimed, now
+
+
+def _due(step: Step, now: datetime) -> datetime | None:
+    """Return when the attempt that runs or comes next was or is due; None without one."""
+    if step.status is StepStatus.WAITING:
+        return now
+    if step.status is StepStatus.IN_PROGRESS:
+        return step.enqueued_at
+    if step.status is StepStatus.ENQUEUED:
+        return max(filter(None, (step.enqueued_at, step.run_at)), default=None)
+    return None
+
+
+def _sums(intervals: Iterable[Interval]) -> list[float]:
+    seconds = [0.0] * len(Kind)
+    for kind, start, end in intervals:
+        seconds[kind] += (end - start).total_seconds()
+    return seconds
+
+
+def _shares(intervals: Iterable[Interval]) -> list[float]:
+    """Return the seconds of each kind, where a moment of several kinds counts as the first."""
+    seconds = [0.0] * len(Kind)
+    changes = [
+        (at, kind, by) for kind, *ends in intervals for at, by in zip(ends, (1, -1), strict=True)
+    ]
+    under_way = [0] * len(Kind)
+    before: datetime | None = None
+    for at, kind, by in sorted(changes):
+        if before is not None and at > before and any(under_way):
+            first = next(each for each in Kind if under_way[each])
+            seconds[first] += (at - before).total_seconds()
+        under_way[kind] += by
+        before = at
+    return seconds
+
+
+def _times(started_after: float | None, seconds: Sequence[float]) -> Times:
+    rounded = [round(each, 6) for each in seconds]
+    return Times(
+        started_after=started_after,
+        queued=rounded[Kind.QUEUED],
+        ran=rounded[Kind.RAN],
+        backoff=rounded[Kind.BACKOFF],
+        parked=rounded[Kind.PARKED],
+    )

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any, ClassVar
 
 from tasker import (
+    AsyncContext,
     Config,
     Context,
     InvalidInput,
@@ -273,7 +274,7 @@ class ExecuteRefundWorkflowHandler(StepHandler):
     the task of the first, so that one request makes one refund.
     """
 
-    async def call(self, context: Context) -> dict[str, object]:
+    async def call(self, context: AsyncContext) -> dict[str, object]:
         task = await self.delegate(context)
         return {
             "task_delegated": True,
@@ -289,13 +290,13 @@ class ExecuteRefundWorkflowHandler(StepHandler):
             "namespace": NAMESPACE,
         }
 
-    async def delegate(self, context: Context) -> Task:
+    async def delegate(self, context: AsyncContext) -> Task:
         """Create the task, or come to the one that an attempt before created."""
         inputs = self.inputs(context)
         namespace = context.get_config("target_namespace") or "payments"
         workflow = context.get_config("target_workflow") or "process_refund"
         try:
-            task: Task = await context.client.create_task(
+            task = await context.client.create_task(
                 f"{namespace}.{workflow}",
                 inputs,
                 version=context.get_config("target_version"),
@@ -355,7 +356,7 @@ class ExecutePaymentRefundHandler(ExecuteRefundWorkflowHandler):
     task has ended, be it in a minute or next week.
     """
 
-    async def call(self, context: Context) -> dict[str, object]:
+    async def call(self, context: AsyncContext) -> dict[str, object]:
         task = await self.delegate(context)
         try:
             await context.client.wait(task.id)

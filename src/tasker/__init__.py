@@ -28,7 +28,17 @@ if TYPE_CHECKING:
         WaitTimeout,
         WrongStatus,
     )
-    from tasker.handlers import Config, Context, Handlers, Input, Result, StepHandler, handler
+    from tasker.handlers import (
+        AsyncContext,
+        Config,
+        Context,
+        Handlers,
+        Input,
+        Result,
+        StepHandler,
+        SyncContext,
+        handler,
+    )
     from tasker.model import (
         Attempt,
         AttemptOutcome,
@@ -49,6 +59,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AsyncContext",
     "Attempt",
     "AttemptCancelled",
     "AttemptOutcome",
@@ -75,6 +86,7 @@ __all__ = [
     "StepStatus",
     "StoreUnavailable",
     "SyncClient",
+    "SyncContext",
     "Task",
     "TaskFailed",
     "TaskFilter",
@@ -119,7 +131,17 @@ _HOMES = {
         "TaskRegistrationError",
         "TaskerError",
     ),
-    "handlers": ("Config", "Context", "Handlers", "Input", "Result", "StepHandler", "handler"),
+    "handlers": (
+        "AsyncContext",
+        "Config",
+        "Context",
+        "Handlers",
+        "Input",
+        "Result",
+        "StepHandler",
+        "SyncContext",
+        "handler",
+    ),
     "model": (
         "Attempt",
         "AttemptOutcome",

@@ -461,7 +461,7 @@ class Task:
     id: TaskId
     template: TemplateName
     status: TaskStatus
-    context: Json
+    context: Mapping[str, Any]
     correlation_id: str
     parent_id: TaskId | None
     idempotency_key: str | None
@@ -476,7 +476,7 @@ class Task:
     created: bool = True
     """False if an idempotency key led to this task instead of creating one."""
 
-    result: Json = None
+    result: Any = None
     """The result of its only last step, or the results of several by their names; None until it
     is complete, and in lists."""
 
@@ -512,7 +512,7 @@ class Step:
     claimed_at: datetime | None
     settled_at: datetime | None
     worker: str | None
-    result: Json
+    result: Any
     error: JsonObject | None
     checkpoint: Json
     pending_parents: int  #: dependencies that are not done yet

@@ -10,8 +10,8 @@ import pytest
 from tests.engine.factories import SOON, Unreliable
 
 from tasker import (
+    AsyncContext,
     Client,
-    Context,
     LocalClient,
     SchemaMode,
     TaskRequest,
@@ -412,7 +412,7 @@ async def test_a_step_that_is_not_there_is_told_with_those_that_are(client: Loca
 
 
 async def test_another_attempt_finds_what_the_one_before_made(store: Store) -> None:
-    async def greet(context: Context) -> str:
+    async def greet(context: AsyncContext) -> str:
         made = await context.client.create_task("hello.child")
         if context.attempt == 1:
             raise ConnectionError("after it was made")

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tasker import Context, RetryableError, Worker, WorkerSettings, open_store
+from tasker import AsyncContext, Context, RetryableError, Worker, WorkerSettings, open_store
 
 SETTINGS = WorkerSettings(slots=8, lease=timedelta(seconds=1), poll=timedelta(seconds=0.2))
 
@@ -29,7 +29,7 @@ def effects(file: Path) -> Callable[[Context], None]:
     return record
 
 
-def handlers(file: Path) -> dict[str, Callable[[Context], Any]]:
+def handlers(file: Path) -> dict[str, Callable[..., Any]]:
     """Return the handlers of the templates in `fleet`; each records its effect in the file."""
     record = effects(file)
 
@@ -48,14 +48,14 @@ def handlers(file: Path) -> dict[str, Callable[[Context], Any]]:
             raise RetryableError("once", retry_after=0.05)
         return context.step
 
-    async def saving(context: Context) -> int:
+    async def saving(context: AsyncContext) -> int:
         record(context)
         begun: int = context.last_checkpoint or 0
         for reached in range(begun + 1, 6):
             await context.checkpoint(reached)
         return 5
 
-    async def asking(context: Context) -> str:
+    async def asking(context: AsyncContext) -> str:
         record(context)
         child = await context.client.run("crash.chain")
         return str(child.status)

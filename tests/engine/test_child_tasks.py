@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 
 from tasker import (
-    Context,
+    AsyncContext,
     LocalClient,
     PermanentError,
     Retry,
+    SyncContext,
     TaskStatus,
     Template,
     Worker,
@@ -40,7 +41,7 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
     With one slot, a parent can wait for a child that needs that slot.
     """
 
-    async def parent(context: Context) -> object:
+    async def parent(context: AsyncContext) -> object:
         child = await context.client.run("n.child", {"amount": 5})
         return {
             "of_child": child.id,
@@ -84,7 +85,7 @@ async def test_a_sync_handler_may_wait_as_well(url: str) -> None:
     def child(amount: int) -> int:
         return amount
 
-    def parent(context: Context) -> object:
+    def parent(context: SyncContext) -> object:
         return context.client.run("n.child", {"amount": 7}).id
 
     templates = [template("parent"), template("child")]
@@ -109,7 +110,7 @@ async def test_a_step_cannot_wait_for_its_own_task(url: str) -> None:
     It would wait for ever; so it ends, and says why.
     """
 
-    async def own(context: Context) -> None:
+    async def own(context: AsyncContext) -> None:
         await context.client.wait(context.task_id)
 
     async with (
@@ -129,10 +130,10 @@ async def test_a_parent_and_its_child_cannot_wait_for_each_other(url: str) -> No
     The wait that would close the circle fails its step, and so the other wait ends.
     """
 
-    async def parent(context: Context) -> None:
+    async def parent(context: AsyncContext) -> None:
         await context.client.run("n.child", {})
 
-    async def child(context: Context) -> None:
+    async def child(context: AsyncContext) -> None:
         assert context.parent_id
         await context.client.wait(context.parent_id)
 
@@ -156,7 +157,7 @@ async def test_a_cancelled_child_fails_its_parent(url: str) -> None:
     """
     seen: list[str] = []
 
-    async def parent(context: Context) -> None:
+    async def parent(context: AsyncContext) -> None:
         child = await context.client.create_task("n.child", {})
         try:
             await context.client.wait(child.id)
@@ -181,7 +182,7 @@ async def test_a_parents_step_carries_the_cause_of_its_childs_failure(url: str) 
     Step, type, message and code, in its text and as details.
     """
 
-    async def parent(context: Context) -> None:
+    async def parent(context: AsyncContext) -> None:
         await context.client.run("n.child", {})
 
     def child() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from tests.engine.factories import SOON, template
 
-from tasker import Context, LocalClient, TaskStatus, Worker
+from tasker import AsyncContext, LocalClient, SyncContext, TaskStatus, Worker
 from tasker.errors import WaitTimeout
 from tasker.model import Task, TaskFilter, TaskId
 from tasker.store.protocol import Store
@@ -28,7 +28,7 @@ async def run(store: Store, handler: object) -> tuple[Task, list[Task]]:
 
 
 async def test_what_a_handler_creates_carries_its_task_and_correlation(store: Store) -> None:
-    async def only(context: Context) -> None:
+    async def only(context: AsyncContext) -> None:
         await context.client.create_task("n.small", {"a": 1})
 
     task, [child] = await run(store, only)
@@ -39,7 +39,7 @@ async def test_what_a_handler_creates_carries_its_task_and_correlation(store: St
 
 
 async def test_a_sync_handler_has_a_client_that_blocks(store: Store) -> None:
-    def only(context: Context) -> None:
+    def only(context: SyncContext) -> None:
         made = context.client.create_task("n.small", {"a": 1})
         assert made.id == context.client.get(made.id).id
 
@@ -55,14 +55,14 @@ async def test_another_attempt_comes_to_the_same_tasks(store: Store, kind: str) 
     """
     made: list[list[tuple[TaskId, bool]]] = [[], []]
 
-    def only(context: Context) -> None:
+    def only(context: SyncContext) -> None:
         for name, number in (("small", 1), ("large", 1), ("small", 2)):
             task = context.client.create_task(f"n.{name}", {"number": number})
             made[context.attempt - 1].append((task.id, task.created))
         if not context.is_retry:
             raise ConnectionError("after all was done")
 
-    async def only_async(context: Context) -> None:
+    async def only_async(context: AsyncContext) -> None:
         for name, number in (("small", 1), ("large", 1), ("small", 2)):
             task = await context.client.create_task(f"n.{name}", {"number": number})
             made[context.attempt - 1].append((task.id, task.created))
@@ -81,7 +81,7 @@ async def test_another_attempt_comes_to_the_same_tasks(store: Store, kind: str) 
 
 
 async def test_tasks_created_side_by_side_are_the_same_ones_again(store: Store) -> None:
-    async def only(context: Context) -> None:
+    async def only(context: AsyncContext) -> None:
         versions = ("n.small", "n.small@1.0.0", "n.small@^1", "small")
         for wave in range(3):
             await asyncio.gather(
@@ -99,7 +99,7 @@ async def test_tasks_created_side_by_side_are_the_same_ones_again(store: Store) 
 
 
 async def test_keys_of_the_handlers_own_are_kept(store: Store) -> None:
-    async def only(context: Context) -> list[bool]:
+    async def only(context: AsyncContext) -> list[bool]:
         key = context.idempotency_key
         made = [await context.client.create_task("n.small", idempotency_key=key) for _ in range(2)]
         return [task.created for task in made]
@@ -110,7 +110,7 @@ async def test_keys_of_the_handlers_own_are_kept(store: Store) -> None:
 
 
 async def test_what_is_given_explicitly_is_not_replaced(store: Store) -> None:
-    async def only(context: Context) -> None:
+    async def only(context: AsyncContext) -> None:
         await context.client.create_task("n.small", correlation_id="other", created_by="ann")
 
     _, [child] = await run(store, only)
@@ -119,7 +119,7 @@ async def test_what_is_given_explicitly_is_not_replaced(store: Store) -> None:
 
 
 async def test_the_tasks_of_other_steps_and_tasks_are_others(store: Store) -> None:
-    async def only(context: Context) -> None:
+    async def only(context: AsyncContext) -> None:
         await context.client.create_task("n.small")
 
     client = LocalClient(store)
@@ -137,7 +137,7 @@ async def test_a_wait_with_a_timeout_does_not_park(store: Store) -> None:
     The handler goes on, and decides what to do about the open task.
     """
 
-    async def only(context: Context) -> str:
+    async def only(context: AsyncContext) -> str:
         child = await context.client.create_task("n.small")
         try:
             await context.client.wait(child.id, timeout=timedelta(milliseconds=50))

@@ -12,12 +12,14 @@ from tests.engine.factories import SOON, step, template
 from tests.waiting import eventually
 
 from tasker import (
+    AsyncContext,
     Context,
     PermanentError,
     Retry,
     RetryableError,
     SchemaMode,
     StepStatus,
+    SyncContext,
     Task,
     TaskStatus,
     Worker,
@@ -414,7 +416,7 @@ async def test_warning_is_the_default_for_results(memory: Store) -> None:
 
 
 async def test_an_attempt_goes_on_from_the_checkpoint_of_the_one_before(store: Store) -> None:
-    async def only(context: Context) -> list[object]:
+    async def only(context: AsyncContext) -> list[object]:
         done = context.last_checkpoint or []
         if context.is_retry:
             return [*done, "after"]
@@ -430,7 +432,7 @@ async def test_an_attempt_goes_on_from_the_checkpoint_of_the_one_before(store: S
 async def test_a_checkpoint_from_a_thread_is_stored_when_the_call_returns(store: Store) -> None:
     seen: list[object] = []
 
-    def only(context: Context) -> None:
+    def only(context: SyncContext) -> None:
         context.checkpoint({"row": 10})
         reached.set()
         go_on.wait()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.engine.factories import SOON, template
 
-from tasker import Context, Worker
+from tasker import AsyncContext, Context, Worker
 from tasker.engine import AttemptFilter
 from tasker.store.protocol import Store
 
@@ -116,7 +116,7 @@ async def test_attempts_do_not_run_in_the_context_of_who_made_their_task(memory:
     async def child(context: Context) -> None:
         logging.getLogger("mine").warning("child")
 
-    async def parent(context: Context) -> None:
+    async def parent(context: AsyncContext) -> None:
         await context.client.run("n.child")
 
     kept = Kept()

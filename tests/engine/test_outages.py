@@ -13,6 +13,7 @@ from tests.engine.factories import SOON, Unreliable, of_kind, step, template
 from tests.waiting import eventually
 
 from tasker import (
+    AsyncContext,
     Context,
     LocalClient,
     StepStatus,
@@ -156,7 +157,7 @@ async def _count(answer: Any, least: int) -> bool:
 
 @pytest.mark.parametrize("how", ["lose", "refuse"])
 async def test_a_step_parks_once_through_a_lost_reply(memory: Store, how: str) -> None:
-    async def parent(context: Context) -> str:
+    async def parent(context: AsyncContext) -> str:
         return str((await context.client.run("n.diamond")).status)
 
     store = Unreliable(memory)

@@ -8,7 +8,7 @@ import pytest
 from tests.engine.factories import SOON, Unreliable, step, template
 from tests.waiting import eventually
 
-from tasker import Context, LocalClient, TaskFailed, Worker, WorkerSettings
+from tasker import AsyncContext, Context, LocalClient, TaskFailed, Worker, WorkerSettings
 from tasker.errors import RetryableError, StoreError
 from tasker.model import StepStatus
 from tasker.store.protocol import Store
@@ -100,7 +100,7 @@ async def test_a_step_under_way_to_park_is_not_run_again(memory: Store) -> None:
             await gate.wait()
             return await memory.park(*args)
 
-    async def parent(context: Context) -> None:
+    async def parent(context: AsyncContext) -> None:
         nonlocal attempts
         attempts += 1
         await context.client.run("n.child")

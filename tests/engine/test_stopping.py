@@ -14,6 +14,7 @@ from tests.engine.factories import ONE_SLOT, SOON, Unreliable, of_kind, step, te
 from tests.waiting import eventually
 
 from tasker import (
+    AsyncContext,
     AttemptCancelled,
     Context,
     LocalClient,
@@ -262,7 +263,7 @@ async def test_an_attempt_that_waits_for_a_process_owes_no_heartbeat(memory: Sto
 
 
 async def test_a_checkpoint_is_a_heartbeat(memory: Store) -> None:
-    async def only(context: Context) -> int:
+    async def only(context: AsyncContext) -> int:
         for number in range(10):
             await asyncio.sleep(0.05)
             await context.checkpoint(number)

@@ -11,6 +11,7 @@ from tests.engine.factories import ONE_SLOT, SOON, Unreliable, of_kind, step, te
 from tests.waiting import eventually
 
 from tasker import (
+    AsyncContext,
     Context,
     LocalClient,
     Retry,
@@ -156,7 +157,7 @@ async def test_templates_that_come_later_are_served_as_well(
     monkeypatch.setattr(claimer, "_NEW_QUEUES_BUSY", 0.2)
     made, stop = 0, False
 
-    async def spin(context: Context) -> None:
+    async def spin(context: AsyncContext) -> None:
         nonlocal made
         made += 1
         if not stop:
@@ -549,7 +550,7 @@ async def test_a_worker_whose_last_background_task_ends_stops_at_once(memory: St
     It does not wait for the end of its grace.
     """
 
-    async def only(context: Context) -> None:
+    async def only(context: AsyncContext) -> None:
         child = await context.client.create_task("n.child")
         await context.client.wait(child.id)
 

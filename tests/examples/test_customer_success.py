@@ -47,7 +47,7 @@ async def test_a_request_is_seen_through_to_the_money(company: Company) -> None:
         "execute_refund_workflow",
         "update_ticket_status",
     ] == list(ended.steps)
-    assert {"customer_success"} == {step.result["namespace"] for step in ended.steps.values()}  # type: ignore[index,call-overload]
+    assert {"customer_success"} == {step.result["namespace"] for step in ended.steps.values()}
     assert "closed" == ended.result("update_ticket_status")["new_status"]
     assert 1 == company.gateways.effects()["refunds"]
 
@@ -354,7 +354,7 @@ async def test_approval_is_required_unless_the_request_says_otherwise(company: C
     asked = await company.run(REFUND, request())
     not_asked = await company.run(REFUND, request(ticket_id="TICKET-1235", requires_approval=False))
 
-    assert True is asked.task.context["requires_approval"]  # type: ignore[index,call-overload]
+    assert True is asked.task.context["requires_approval"]
     assert asked.result("get_manager_approval")["approval_required"]
     assert not not_asked.result("get_manager_approval")["approval_required"]
     assert 1 == company.gateways.effects()["approvals"]

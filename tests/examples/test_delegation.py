@@ -20,7 +20,7 @@ from tests.examples.company import Company, Ended, company_of, company_templates
 from tests.examples.conftest import Opening, Troubled
 from tests.examples.test_customer_success import request
 
-from tasker import Context, RetryableError, Task, Template
+from tasker import AsyncContext, RetryableError, Task, Template
 from tasker.model import TaskFilter
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +115,7 @@ async def test_the_step_waits_and_brings_back_what_payments_did(company: Company
 class FailsAfterDelegating(ExecutePaymentRefundHandler):
     """Dies twice after it has created the other task."""
 
-    async def call(self, context: Context) -> dict[str, object]:
+    async def call(self, context: AsyncContext) -> dict[str, object]:
         done = await super().call(context)
         if context.counted_attempts < 3:
             raise RetryableError("the worker was hit by lightning")
@@ -320,7 +320,7 @@ async def test_a_team_may_make_correlation_ids_of_its_own(
         ended = await company.run(REFUND, context)
         (child,) = await children(company, ended)
 
-    carried = child.context["correlation_id"]  # type: ignore[index,call-overload]
+    carried = child.context["correlation_id"]
     assert carried == child.correlation_id == ended.result(DELEGATES)["correlation_id"]
     if given:
         assert given == carried

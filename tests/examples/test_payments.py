@@ -38,7 +38,7 @@ async def test_a_refund_takes_all_steps_and_says_whose_it_is(company: Company) -
         "update_payment_records",
         "notify_stakeholders",
     ] == list(ended.steps)
-    assert {"payments"} == {step.result["namespace"] for step in ended.steps.values()}  # type: ignore[index,call-overload]
+    assert {"payments"} == {step.result["namespace"] for step in ended.steps.values()}
     notified = ended.result("notify_stakeholders")["notified"]
     assert ["customer@example.com", "finance", "customer_success"] == notified
 

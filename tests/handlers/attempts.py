@@ -29,8 +29,11 @@ class FakeServices:
         self.saved: list[JsonText] = []
         self.fails: Exception | None = None
 
-    def client(self, attempt: LiveAttempt, *, blocking: bool) -> Any:
-        return "client", attempt.claim.task_id, blocking
+    def client(self, attempt: LiveAttempt) -> Any:
+        return "client", attempt.claim.task_id
+
+    def sync_client(self, attempt: LiveAttempt) -> Any:
+        return "sync client", attempt.claim.task_id
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         saving: Future[None] = Future()

@@ -1,30 +1,35 @@
-import asyncio
 import logging
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.handlers.attempts import TASK, TEMPLATE, FakeServices, attempt, plan
+from tests.handlers.attempts import TASK, TEMPLATE, FakeServices, attempt, call, plan
 
-from tasker.errors import AttemptCancelled, InvalidInput, PermanentError
+from tasker.errors import AttemptCancelled, InvalidInput, Misuse, PermanentError
 from tasker.graph import Graph
-from tasker.handlers import Context, LiveAttempt, Upstream
+from tasker.handlers import AsyncContext, Context, LiveAttempt, SyncContext, Upstream
 from tasker.model import Retry, StepSpec, TaskId, Template
 
 
-def sync_handler(ctx: Context) -> Context:
+def sync_handler(ctx: SyncContext) -> SyncContext:
     return ctx
 
 
-async def async_handler(ctx: Context) -> Context:
+async def async_handler(ctx: AsyncContext) -> AsyncContext:
     return ctx
 
 
-def context(live: LiveAttempt | None = None, **how: Any) -> Context:
+def context(live: LiveAttempt | None = None, **how: Any) -> SyncContext:
     """Make the context of a sync handler."""
-    made: Context = plan(sync_handler, **how).call(live or attempt())
+    made: SyncContext = plan(sync_handler, **how).call(live or attempt())
+    return made
+
+
+async def async_context(live: LiveAttempt | None = None) -> AsyncContext:
+    """Make the context of an async handler."""
+    made: AsyncContext = await plan(async_handler).call(live or attempt())
     return made
 
 
@@ -188,37 +193,21 @@ def test_the_last_checkpoint_of_an_earlier_attempt_is_read() -> None:
     assert context().last_checkpoint is None
 
 
-def test_a_checkpoint_in_a_thread_blocks_until_it_is_stored() -> None:
+def test_a_checkpoint_of_a_sync_handler_returns_when_it_is_stored() -> None:
     services = FakeServices()
     ctx = context(attempt(services=services))
-    waiting: list[Any] = []
-    thread = threading.Thread(target=lambda: waiting.append(ctx.checkpoint({"row": 1})))
-    thread.start()
-    thread.join()
+    ctx.checkpoint({"row": 1})
     assert ['{"row":1}'] == services.saved
     assert {"row": 1} == ctx.last_checkpoint
-    assert 1 == len(waiting)
 
 
 @pytest.mark.anyio
-async def test_a_checkpoint_in_the_loop_is_awaited() -> None:
+async def test_a_checkpoint_of_an_async_handler_is_awaited() -> None:
     services = FakeServices()
-    ctx = context(attempt(services=services))
+    ctx = await async_context(attempt(services=services))
     await ctx.checkpoint([1])
     assert ["[1]"] == services.saved
     assert [1] == ctx.last_checkpoint
-
-
-@pytest.mark.anyio
-async def test_what_a_thread_gets_back_can_be_awaited_as_well() -> None:
-    ctx = context()
-    await await_in_thread(ctx)
-    assert 1 == ctx.last_checkpoint
-
-
-async def await_in_thread(ctx: Context) -> None:
-    saved = await asyncio.to_thread(ctx.checkpoint, 1)
-    await saved
 
 
 @pytest.mark.anyio
@@ -226,7 +215,7 @@ async def test_a_checkpoint_that_fails_raises_where_it_is_awaited() -> None:
     services = FakeServices()
     services.fails = AttemptCancelled("lease lost")
     with pytest.raises(AttemptCancelled, match="lease lost"):
-        await context(attempt(services=services)).checkpoint(1)
+        await (await async_context(attempt(services=services))).checkpoint(1)
 
 
 def test_a_checkpoint_that_fails_raises_in_a_thread() -> None:
@@ -254,9 +243,44 @@ def test_a_cancelled_attempt_and_a_value_without_json_form_save_nothing() -> Non
 @pytest.mark.anyio
 async def test_the_client_blocks_for_sync_handlers_only() -> None:
     ctx = context()
-    assert ("client", TASK, True) == ctx.client
+    assert ("sync client", TASK) == cast(object, ctx.client)
     assert ctx.client is ctx.client  # it counts what it creates
-    assert ("client", TASK, False) == (await plan(async_handler).call(attempt())).client
+    assert ("client", TASK) == cast(object, (await async_context()).client)
+
+
+def test_a_handler_gets_the_context_of_its_kind_however_it_asks() -> None:
+    def plain(ctx: Context) -> str:
+        return type(ctx).__name__
+
+    def bare(context):  # type: ignore[no-untyped-def]
+        return type(context).__name__
+
+    async def awaited(ctx: Context | None) -> str:
+        return type(ctx).__name__
+
+    assert ["SyncContext", "SyncContext", "AsyncContext"] == [
+        call(handler) for handler in (plain, bare, awaited)
+    ]
+
+
+def wants_async(ctx: AsyncContext) -> None: ...
+
+
+async def wants_sync(ctx: SyncContext) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handler", "message"),
+    [
+        (wants_async, "is AsyncContext, but a handler that is not async gets SyncContext"),
+        (wants_sync, "is SyncContext, but an async handler gets AsyncContext"),
+    ],
+)
+def test_a_handler_that_asks_for_the_context_of_the_other_kind_is_refused(
+    handler: Any, message: str
+) -> None:
+    with pytest.raises(Misuse, match=f"the type of parameter 'ctx' {message}"):
+        plan(handler)
 
 
 def test_log_records_carry_the_attempt_and_come_from_the_handlers_module(

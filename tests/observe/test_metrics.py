@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.waiting import eventually
 
 from tasker import (
+    AsyncContext,
     Context,
     PermanentError,
     Retry,
@@ -64,7 +65,7 @@ def endings() -> Workflow:
             raise RetryableError("once more")
 
     @workflow.step
-    async def waits(ctx: Context) -> None:
+    async def waits(ctx: AsyncContext) -> None:
         later = datetime.now(UTC) + timedelta(seconds=0.2)  # so that this step is parked first
         await ctx.client.run("n.child", run_at=later)
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from tasker import Context, LocalClient, PermanentError, Template, Worker, open_store
+from tasker import AsyncContext, LocalClient, PermanentError, Template, Worker, open_store
 from tasker.api import create_app
 from tasker.model import StepSpec
 from tasker.observe.tracing import Tracing
@@ -58,7 +58,7 @@ def failing() -> None:
     raise PermanentError("no luck")
 
 
-async def parent(context: Context) -> str | None:
+async def parent(context: AsyncContext) -> str | None:
     child = await context.client.create_task("n.asynchronous")
     await context.client.wait(child.id)
     return context.trace

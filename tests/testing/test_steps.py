@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from tasker import (
+    AsyncContext,
     Config,
     Context,
     Input,
@@ -18,6 +19,7 @@ from tasker import (
     Retry,
     RetryableError,
     StepHandler,
+    SyncContext,
     TaskRequest,
     TaskStatus,
     handler,
@@ -220,12 +222,12 @@ def test_checkpoints_are_remembered() -> None:
     Those that it saves; and it finds the one of the attempt before.
     """
 
-    def plain(rows: list[int], ctx: Context) -> int:
+    def plain(rows: list[int], ctx: SyncContext) -> int:
         for row in rows[ctx.last_checkpoint or 0 :]:
             ctx.checkpoint(row)
         return len(rows)
 
-    async def asynchronous(ctx: Context) -> Any:
+    async def asynchronous(ctx: AsyncContext) -> Any:
         await ctx.checkpoint({"a": 1})
         return ctx.last_checkpoint
 
@@ -240,12 +242,12 @@ def test_what_a_handler_would_create_is_told() -> None:
     Without a store: template, context and options; the handler gets a pending task.
     """
 
-    async def delegate(ctx: Context) -> object:
+    async def delegate(ctx: AsyncContext) -> object:
         task = await ctx.client.create_task("payments.refund@2.1.0", {"n": 1}, reason="r")
         assert task == await ctx.client.get(task.id)
         return {"id": task.id, "state": task.status, "template": str(task.template)}
 
-    def blocking(ctx: Context) -> str:
+    def blocking(ctx: SyncContext) -> str:
         return str(ctx.client.create_task("payments.refund").template)
 
     run = run_step(delegate)
@@ -261,7 +263,7 @@ def test_what_a_handler_would_create_is_told() -> None:
         raise run_step(_get_unknown).error or AssertionError
 
 
-async def _get_unknown(ctx: Context) -> None:
+async def _get_unknown(ctx: AsyncContext) -> None:
     await ctx.client.get("unknown")
 
 
@@ -270,10 +272,10 @@ def test_a_wait_for_a_task_parks_the_step() -> None:
     As in a worker, which would call the handler again when the task has ended.
     """
 
-    async def running(ctx: Context) -> None:
+    async def running(ctx: AsyncContext) -> None:
         await ctx.client.run("payments.refund", {"n": 1})
 
-    def waiting(ctx: Context) -> None:
+    def waiting(ctx: SyncContext) -> None:
         ctx.client.wait(ctx.client.create_task("payments.refund").id)
 
     runs = [run_step(running), run_step(waiting)]
@@ -291,7 +293,7 @@ def test_a_client_of_ones_own_is_used_as_it_is() -> None:
         async def run(self, template: str, context: object) -> str:
             return f"{template} ran"
 
-    async def handler(ctx: Context) -> Any:
+    async def handler(ctx: AsyncContext) -> Any:
         return await ctx.client.run("a.b", {})
 
     run = run_step(handler, client=Fake())

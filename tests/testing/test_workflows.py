@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasker import (
+    AsyncContext,
     Context,
     PermanentError,
     Retry,
@@ -300,7 +301,7 @@ def test_tasks_that_steps_create_run_as_well() -> None:
     parent = Workflow("support.refund", version="1.0.0")
 
     @parent.step
-    async def delegate(ctx: Context, amount: int) -> str:
+    async def delegate(ctx: AsyncContext, amount: int) -> str:
         await ctx.client.create_task("payments.refund", {"amount": amount}, tags=("unawaited",))
         return str((await ctx.client.run("payments.refund", {"amount": amount + 1})).status)
 
@@ -388,7 +389,7 @@ def test_a_task_that_nobody_goes_on_with_is_told() -> None:
     parent = Workflow("support.stuck", version="1.0.0")
 
     @parent.step
-    async def delegate(ctx: Context) -> None:
+    async def delegate(ctx: AsyncContext) -> None:
         await ctx.client.register(
             Template(namespace="x", name="y", version="1.0.0", steps=(StepSpec(name="z"),))
         )

@@ -23,12 +23,14 @@ class HandlerServices:
         self._client = client
         self._loop = asyncio.get_running_loop()
 
-    def client(self, attempt: LiveAttempt, *, blocking: bool) -> Client | SyncClient:
+    def client(self, attempt: LiveAttempt) -> Client:
         claim = attempt.claim
         task = attempt.task
         origin = Origin(claim.task_id, claim.no, task.correlation_id, task.trace)
-        bound = self._client.on_behalf_of(origin)
-        return SyncClient(bound, self._loop) if blocking else bound
+        return self._client.on_behalf_of(origin)
+
+    def sync_client(self, attempt: LiveAttempt) -> SyncClient:
+        return SyncClient(self.client(attempt), self._loop)
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         return asyncio.run_coroutine_threadsafe(self._save(attempt, value), self._loop)

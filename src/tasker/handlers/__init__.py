@@ -3,13 +3,14 @@
 from tasker.handlers.attempt import LiveAttempt, Services, StepFacts, Upstream
 from tasker.handlers.binding import Plan, compile_plan
 from tasker.handlers.check import assumed_inputs, check, unused
-from tasker.handlers.context import Context
+from tasker.handlers.context import AsyncContext, Context, SyncContext
 from tasker.handlers.decorators import Config, Input, Result, StepHandler, handler
 from tasker.handlers.registry import Handlers
 from tasker.handlers.subprocess import run_in_subprocess
 from tasker.handlers.target import Handler
 
 __all__ = [
+    "AsyncContext",
     "Config",
     "Context",
     "Handler",
@@ -21,6 +22,7 @@ __all__ = [
     "Services",
     "StepFacts",
     "StepHandler",
+    "SyncContext",
     "Upstream",
     "assumed_inputs",
     "check",

@@ -8,22 +8,24 @@
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tasker.graph import Graph, members
 from tasker.model import Claim, JsonText, StepSpec, TaskInput, TemplateName
+
+if TYPE_CHECKING:
+    from tasker.client import Client, SyncClient
 
 
 class Services(Protocol):
     """What a worker offers to the attempts it runs. Handlers call it from any thread."""
 
-    def client(self, attempt: "LiveAttempt", *, blocking: bool) -> Any:  # the engine's room
-        """Return the client that creates and reads tasks on behalf of `attempt`.
+    def client(self, attempt: "LiveAttempt") -> "Client":
+        """Return the client that creates and reads tasks on behalf of `attempt`."""
+        ...
 
-        Args:
-            attempt: Whose correlation id and task id the created tasks carry.
-            blocking: Whether its methods block (handlers in threads) or are awaited.
-        """
+    def sync_client(self, attempt: "LiveAttempt") -> "SyncClient":
+        """Return the same client for handlers in threads: its methods block."""
         ...
 
     def save_checkpoint(self, attempt: "LiveAttempt", value: JsonText) -> "Future[None]":

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from tasker.codec import dumps, loads
 from tasker.errors import Misuse, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepFacts, Upstream
-from tasker.handlers.context import Context, as_object
+from tasker.handlers.context import AsyncContext, SyncContext, as_object
 from tasker.handlers.decorators import Config, Input, Result
 from tasker.handlers.signature import Parameter, Validate
 from tasker.handlers.target import Handler
@@ -162,9 +162,14 @@ def _caller(
         return lambda attempt: entry()
     if [argument.origin for argument in arguments] == ["context"]:
         name = next(argument.parameter.name for argument in arguments)
-        return lambda attempt: entry(**{name: Context(facts, attempt)})
+        context = _context(facts)
+        return lambda attempt: entry(**{name: context(facts, attempt)})
     fill = _filler(facts, arguments)
     return lambda attempt: entry(**fill(attempt))
+
+
+def _context(facts: StepFacts) -> type[AsyncContext | SyncContext]:
+    return SyncContext if facts.blocking else AsyncContext
 
 
 class _Keyed(NamedTuple):
@@ -189,12 +194,13 @@ def _filler(
             if arg.origin == origin
         ]
 
+    context = _context(facts)
     contexts, inputs, results, config = of("context"), of("input"), of("result"), of("config")
 
     def fill(attempt: LiveAttempt) -> dict[str, Any]:
         filled: dict[str, Any] = {}
         for wanted in contexts:
-            filled[wanted.name] = Context(facts, attempt)
+            filled[wanted.name] = context(facts, attempt)
         if inputs:
             _fill_keys(filled, inputs, loads(attempt.task.context), facts)
         if results:

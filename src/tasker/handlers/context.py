@@ -1,27 +1,35 @@
 """What a handler sees of its attempt.
 
 A `Context` is made of what `attempt.py` lists, and only for handlers that ask for one. It
-decodes nothing until asked, so a step costs what its handler uses.
+decodes nothing until asked, so a step costs what its handler uses. What blocks in a thread
+and is awaited in the loop is in `SyncContext` and `AsyncContext`.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Generator, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
 
 from tasker.codec import dumps, loads
 from tasker.errors import AttemptCancelled, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepFacts
 from tasker.model import JsonText, TaskId, TemplateName
 
+if TYPE_CHECKING:
+    from tasker.client import Client, SyncClient
+
 
 class Context:
-    """One attempt of one step, as its handler sees it."""
+    """One attempt of one step, as its handler sees it.
+
+    An `async def` handler gets an `AsyncContext`, any other a `SyncContext`: ask for that class
+    to create tasks or save checkpoints, and for `Context` where facts suffice.
+    """
 
     __slots__ = (
         "_attempt",
         "_checkpoint",
-        "_client",
         "_config",
         "_facts",
         "_input",
@@ -29,10 +37,9 @@ class Context:
         "_results",
     )
 
-    _input: dict[str, Any]  # these five are unset until asked for
+    _input: dict[str, Any]  # these four are unset until asked for
     _config: dict[str, Any]
     _results: "Results"
-    _client: Any
     _logger: "StepLogger"
 
     def __init__(self, facts: StepFacts, attempt: LiveAttempt) -> None:
@@ -174,20 +181,6 @@ class Context:
     # -- what it can do
 
     @property
-    def client(self) -> Any:  # the engine's room
-        """Creates and reads tasks: awaited in async handlers, blocking in others.
-
-        What it creates carries this task's correlation id, and another attempt that
-        creates the same again comes to the same tasks.
-        """
-        try:
-            return self._client
-        except AttributeError:
-            services = self._attempt.services
-            self._client = services.client(self._attempt, blocking=self._facts.blocking)
-            return self._client
-
-    @property
     def logger(self) -> "StepLogger":
         """The logger of the handler's module; its records carry task, step and attempt."""
         try:
@@ -225,14 +218,40 @@ class Context:
 
     @property
     def last_checkpoint(self) -> Any:
-        """What was last given to `checkpoint`, by this attempt or one before; None at first."""
+        """The value of the last `checkpoint`, by this attempt or one before; None at first."""
         return None if self._checkpoint is None else loads(self._checkpoint)
 
-    def checkpoint(self, value: Any) -> Awaitable[None]:
-        """Save how far the work has come, for the attempt that follows if this one dies.
+    def _save(self, value: Any) -> "Future[None]":
+        """Begin to store a checkpoint. Raises AttemptCancelled, InvalidInput, TooLarge."""
+        self.heartbeat()
+        text = dumps(value, what="checkpoint")
+        saving = self._attempt.services.save_checkpoint(self._attempt, text)
+        self._checkpoint = text
+        return saving
 
-        `await context.checkpoint(value)` in async handlers, plain `context.checkpoint(value)`
-        in others: in a thread it returns when `value` is stored.
+
+class AsyncContext(Context):
+    """The context of `async def` handlers: what takes time is awaited."""
+
+    __slots__ = ("_client",)
+
+    _client: "Client"
+
+    @property
+    def client(self) -> "Client":
+        """The client that creates and reads tasks on behalf of this attempt.
+
+        What it creates carries this task's correlation id, and another attempt that
+        creates the same again comes to the same tasks.
+        """
+        try:
+            return self._client
+        except AttributeError:
+            self._client = self._attempt.services.client(self._attempt)
+            return self._client
+
+    async def checkpoint(self, value: Any) -> None:
+        """Save how far the work has come, for the attempt that follows if this one dies.
 
         Args:
             value: Anything that has a JSON form. It replaces the checkpoint before.
@@ -242,26 +261,42 @@ class Context:
             InvalidInput: `value` has no JSON form.
             TooLarge: It is too large.
         """
-        self.heartbeat()
-        text = dumps(value, what="checkpoint")
-        saving = self._attempt.services.save_checkpoint(self._attempt, text)
-        self._checkpoint = text
+        await asyncio.wrap_future(self._save(value))
+
+
+class SyncContext(Context):
+    """The context of handlers that are not async: what takes time blocks their thread."""
+
+    __slots__ = ("_client",)
+
+    _client: "SyncClient"
+
+    @property
+    def client(self) -> "SyncClient":
+        """The client that creates and reads tasks on behalf of this attempt.
+
+        What it creates carries this task's correlation id, and another attempt that
+        creates the same again comes to the same tasks.
+        """
         try:
-            asyncio.get_running_loop()
-        except RuntimeError:  # a thread of its own: block
-            saving.result()
-            return _SAVED
-        return asyncio.wrap_future(saving)
+            return self._client
+        except AttributeError:
+            self._client = self._attempt.services.sync_client(self._attempt)
+            return self._client
 
+    def checkpoint(self, value: Any) -> None:
+        """Save how far the work has come, for the attempt that follows if this one dies; return
+        when it is stored.
 
-class _Saved(Awaitable[None]):
-    """What `checkpoint` returns where it has waited already."""
+        Args:
+            value: Anything that has a JSON form. It replaces the checkpoint before.
 
-    def __await__(self) -> Generator[Any, None, None]:
-        yield from ()
-
-
-_SAVED = _Saved()
+        Raises:
+            AttemptCancelled: This attempt must stop; nothing was saved.
+            InvalidInput: `value` has no JSON form.
+            TooLarge: It is too large.
+        """
+        self._save(value).result()
 
 
 class Results(Mapping[str, Any]):

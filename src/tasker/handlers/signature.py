@@ -11,11 +11,12 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from tasker.errors import Misuse
-from tasker.handlers.context import Context
+from tasker.handlers.context import AsyncContext, Context, SyncContext
 from tasker.handlers.decorators import Config, Input, Result, Source
 from tasker.model import Json, JsonObject
 
 _CONTEXT_NAMES = ("context", "ctx")
+_CONTEXTS = frozenset({Context, AsyncContext, SyncContext})
 _ALIASES = {"Json": (Json, Any), "JsonObject": (JsonObject, dict[str, Any])}
 """Ours that refer to themselves by names that only their module knows, and what they mean."""
 
@@ -147,8 +148,8 @@ def _is_context(annotation: Any) -> bool:
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (typing.Union, types.UnionType):
-        return Context in get_args(annotation)
-    return annotation is Context
+        return not _CONTEXTS.isdisjoint(get_args(annotation))
+    return annotation in _CONTEXTS
 
 
 def _validator(annotation: Any, what: object) -> Validate | None:

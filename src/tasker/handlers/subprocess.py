@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, MutableSequence
 from concurrent.futures import Future
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tasker.codec import DEFAULT_LIMIT, dumps
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
@@ -20,6 +20,9 @@ from tasker.handlers.attempt import LiveAttempt, Services, Upstream
 from tasker.handlers.binding import Plan, plan_with
 from tasker.handlers.target import Handler
 from tasker.model import Claim, JsonText, StepSpec, TaskInput
+
+if TYPE_CHECKING:
+    from tasker.client import Client, SyncClient
 
 _shared: list[MutableSequence[float]] = []
 """Memory shared with the parent: the last heartbeat of each attempt that must give some."""
@@ -57,7 +60,10 @@ class ChildAttempt(LiveAttempt):
 class NoServices:
     """The services of an attempt that has no worker at hand: each refuses."""
 
-    def client(self, attempt: LiveAttempt, *, blocking: bool) -> Any:
+    def client(self, attempt: LiveAttempt) -> "Client":
+        raise Misuse("a handler in a process of its own has no client; use process=False")
+
+    def sync_client(self, attempt: LiveAttempt) -> "SyncClient":
         raise Misuse("a handler in a process of its own has no client; use process=False")
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasker.errors import Misuse
+from tasker.handlers.context import AsyncContext, SyncContext
 from tasker.handlers.decorators import Registration, StepHandler, mark_of
 from tasker.handlers.importing import Origin, origin_of, shown
 from tasker.handlers.signature import Parameter, read_parameters, return_annotation
@@ -182,7 +183,23 @@ class Handler:
             raise Misuse(f"{self!r} is a generator; a handler returns its result")
         if self.process and self.is_async(method):
             raise Misuse(f"{self!r} is async; process=True is for functions that compute")
-        return read_parameters(function, what=self)
+        parameters = read_parameters(function, what=self)
+        for parameter in parameters:
+            self._refuse_other_context(parameter, self.is_async(method))
+        return parameters
+
+    def _refuse_other_context(self, parameter: Parameter, is_async: bool) -> None:
+        kind, gets = (
+            ("an async handler", AsyncContext)
+            if is_async
+            else ("a handler that is not async", SyncContext)
+        )
+        wanted = parameter.annotation
+        if parameter.takes_context and wanted in (AsyncContext, SyncContext) and wanted is not gets:
+            raise Misuse(
+                f"{self!r}: the type of parameter {parameter.name!r} is {wanted.__name__},"
+                f" but {kind} gets {gets.__name__}"
+            )
 
     def _function(self, method: str | None) -> Callable[..., Any]:
         """Return what has the signature that counts, without `self`."""

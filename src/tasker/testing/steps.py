@@ -7,13 +7,22 @@ from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from tasker import codec
 from tasker.client import TaskRequest
 from tasker.engine.failure import outcome_of
 from tasker.errors import StepParked
-from tasker.handlers import Context, Handler, LiveAttempt, Plan, StepFacts, Upstream, compile_plan
+from tasker.handlers import (
+    AsyncContext,
+    Handler,
+    LiveAttempt,
+    Plan,
+    StepFacts,
+    SyncContext,
+    Upstream,
+    compile_plan,
+)
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     AttemptOutcome,
@@ -125,18 +134,26 @@ def run_step(handler: Any, **given: Unpack[Given]) -> StepRun:  # anything may b
         return scene.failed(error)
 
 
-def make_context(*, blocking: bool = False, **given: Unpack[Given]) -> Context:
+@overload
+def make_context(*, blocking: Literal[False] = False, **given: Unpack[Given]) -> AsyncContext: ...
+
+
+@overload
+def make_context(*, blocking: Literal[True], **given: Unpack[Given]) -> SyncContext: ...
+
+
+def make_context(*, blocking: bool = False, **given: Unpack[Given]) -> AsyncContext | SyncContext:
     """Make a context to call a handler with.
 
     Args:
-        blocking: Whether the client that remembers blocks, as it does for handlers that
-            are not async.
+        blocking: False: an `AsyncContext`; True: the `SyncContext` of handlers that are not
+            async.
         given: See `Given`.
     """
     scene = _Scene(given)
     config = codec.dumps(scene.spec.config, what="config")
     facts = StepFacts(scene.template, scene.spec, scene.upstream, config, __name__, blocking)
-    return Context(facts, scene.attempt)
+    return (SyncContext if blocking else AsyncContext)(facts, scene.attempt)
 
 
 class _Services:
@@ -147,10 +164,11 @@ class _Services:
         self.recorder = Recorder()
         self.saved: list[JsonText] = []
 
-    def client(self, attempt: LiveAttempt, *, blocking: bool) -> Any:
-        if self._client is not None:
-            return self._client
-        return BlockingRecorder(self.recorder) if blocking else self.recorder
+    def client(self, attempt: LiveAttempt) -> Any:
+        return self.recorder if self._client is None else self._client
+
+    def sync_client(self, attempt: LiveAttempt) -> Any:
+        return BlockingRecorder(self.recorder) if self._client is None else self._client
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         self.saved.append(value)

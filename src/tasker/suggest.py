@@ -1,8 +1,9 @@
-"""Guesses at what a mistyped word was meant to be. Pure."""
+"""Guesses at what a mistyped word was meant to be."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 
 _MOST = 1_000  #: candidates looked at; comparing is slow and a guess is a courtesy
 _LONGEST = 100  #: characters of a word worth comparing
@@ -26,6 +27,13 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Write `; did you mean 'x'?`, to append to a message; empty where nothing is near."""
     match = closest(word, candidates)
     return "" if match is None else f"; did you mean {match!r}?"
+
+
+def did_you_mean_file(path: Path, suffixes: Collection[str]) -> str:
+    """Suggest a file with one of the suffixes in the directory of a missing one."""
+    near = {file.stem: file.name for file in path.parent.glob("*") if file.suffix in suffixes}
+    match = closest(path.stem, near)
+    return "" if match is None else f"; did you mean {near[match]!r}?"
 
 
 def or_else(word: str, allowed: Iterable[str]) -> str:

@@ -242,3 +242,68 @@ def test_no_color_is_honoured_on_a_terminal(project: Project) -> None:
 
     assert [] == _colours(output)
     assert "complete" in words(output)
+
+
+FAILING = """
+    from tasker import handler
+
+
+    @handler
+    def reserve(sku: str) -> str:
+        return {}["nothing"]
+"""
+
+
+def test_an_exception_is_reported_once_and_with_its_place(project: Project) -> None:
+    """
+    The log records that repeat a line of progress are left out; -v shows them.
+    """
+    project.write("failing.py", FAILING)
+    project.write("once.yaml", "name: once\nsteps: [{name: reserve, retry: {max_attempts: 1}}]\n")
+    given = ("run", "once.yaml", "-H", "failing.py", "-c", '{"sku": "mug"}')
+    ran, verbose = project.tasker(*given), project.tasker(*given, "-v")
+
+    assert (1, "") == (ran.code, ran.err)
+    assert "reserve failed after 1 attempt: KeyError: 'nothing' (at failing.py:6)" in ran.out
+    assert "attempt_failed" in verbose.err
+
+
+def test_the_document_of_a_failed_task_says_why(tasker: Here) -> None:
+    document = tasker.run("--json", context='{"sku": "mug", "broke": true}').document
+
+    assert ("charge", "CARD_EXPIRED") == (document["failure"]["step"], document["failure"]["code"])
+
+
+def test_a_store_in_memory_is_offered_to_no_other_command(tasker: Here) -> None:
+    ran = tasker.run("--store", "sqlite::memory:")
+
+    assert 0 == ran.code
+    assert "tasker task show" not in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("shop.py",), "shop.py is a Python file, not a template: name one of its workflows"),
+        (("sell.yml",), "sell.yml: cannot be read: No such file or directory; did you mean"),
+        (("sell.yaml",), """pass the inputs as --context '{"NAME": VALUE}'"""),
+        (("sell.yaml", "-c", '{"skuu": 1}'), "$.sku: is required; 'skuu' may be a misspelling"),
+        (("sell.yaml", "-c", '{"sku": "a"}', "--store", "k.db"), "write sqlite:k.db"),
+    ],
+)
+def test_wrong_input_is_answered_with_what_is_right(
+    tasker: Here, arguments: tuple[str, ...], error: str
+) -> None:
+    ran = tasker("run", *arguments, "-H", "shop.py")
+
+    assert 2 == ran.code
+    assert error in ran.err
+
+
+def test_a_changed_template_is_refused_with_the_way_to_replace_it(tasker: Here) -> None:
+    tasker.run()
+    tasker.project.write("sell.yaml", TEMPLATE.replace("max_attempts: 3", "max_attempts: 4"))
+    refused, replaced = tasker.run(), tasker.run("--replace")
+
+    assert (5, 0) == (refused.code, replaced.code)
+    assert "or use --replace while you develop it" in refused.err

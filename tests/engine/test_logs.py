@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -146,3 +148,39 @@ async def test_the_contexts_own_logger_needs_no_filter(
     [record] = [record for record in caplog.records if record.msg == "charging"]
     assert (task.id, "only", 1) == which(record.__dict__)[:3]
     assert 5 == record.__dict__["amount"]
+
+
+FALLBACK = """
+import asyncio
+from tasker import Retry, TaskFailed, Worker, Workflow, open_store
+
+w = Workflow("shop.sell", version="1.0.0")
+
+@w.step(retry=Retry(max_attempts=1))
+def charge():
+    raise KeyError("postgresql://ann:hunter2@db/x")
+
+async def main():
+    async with open_store("sqlite::memory:") as store, Worker(store, [w]) as worker:
+        try:
+            await worker.client.run("shop.sell", {})
+        except TaskFailed:
+            pass
+
+asyncio.run(main())
+"""
+
+
+def test_warnings_of_a_program_without_logging_have_their_facts() -> None:
+    """
+    Python's own fallback would print the event's name alone.
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", FALLBACK], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    failed, ended = ran.stderr.splitlines()
+    assert failed.startswith("tasker: attempt_failed  task_id=")
+    assert "step=charge" in failed
+    assert "hunter2" not in failed
+    assert ended.startswith("tasker: task_failed  task_id=")

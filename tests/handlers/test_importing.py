@@ -1,6 +1,8 @@
 """Importing handlers: from where, under which name, and the error when it fails."""
 
+import asyncio
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -222,3 +224,47 @@ def test_a_reload_that_fails_leaves_what_was(write: Write) -> None:
         Handlers.of(file, reload=True)
     assert module is sys.modules["steps"]
     assert 1 == result(handlers)
+
+
+def test_a_program_that_runs_at_import_is_told_to_guard_it(write: Write) -> None:
+    """
+    A pattern of every first example; the coroutine it leaves causes no warning.
+    """
+    file = write("program.py", "import asyncio\nasync def main(): ...\nasyncio.run(main())")
+
+    async def load() -> None:
+        with pytest.raises(HandlerImportError, match='below `if __name__ == "__main__":`'):
+            Handlers.of(file)
+
+    asyncio.run(load())
+
+
+def test_a_missing_file_is_reported_with_the_one_of_a_similar_name(write: Write) -> None:
+    file = write("orders.py", "def charge(): ...")
+
+    with pytest.raises(HandlerImportError, match=r"order.py does not exist; did you mean 'orders"):
+        Handlers.of(file.with_name("order.py"))
+
+
+def test_a_template_among_handlers_is_recognised(write: Write) -> None:
+    file = write("sell.yaml", "name: sell")
+
+    with pytest.raises(HandlerImportError, match=r"sell\.yaml is a template"):
+        Handlers.of(file)
+
+
+def test_a_wrong_workflow_is_reported_with_its_place_once(write: Write) -> None:
+    text = """
+        from tasker import Workflow
+        sell = Workflow("shop.sell", version="1.0.0")
+        @sell.step(retry=3)
+        def charge(): ...
+    """
+    file = write("sell.py", textwrap.dedent(text))
+
+    with pytest.raises(HandlerImportError) as raised:
+        Handlers.of(file)
+
+    place = f"{file}:4: "
+    assert str(raised.value).startswith(f"{place}retry must be a Retry, as Retry(max_attempts=3)")
+    assert 1 == str(raised.value).count(place)

@@ -45,7 +45,7 @@ def test_a_sqlite_url_says_where(url: str, path: Path | None, synchronous: str) 
         ("sqlite://[a.db", "write sqlite:FILE"),
         ("sqlitee:a.db", "sqlite or postgresql://, not sqlitee"),
         ("mysql://x", "not mysql"),
-        ("tasker.db", "not tasker.db"),
+        ("tasker.db", "not tasker.db:; for a SQLite file write sqlite:tasker.db"),
         ("", "starts with sqlite"),
         ("postgresql://u:secret@h/d?schema=A-b", "schema=A-b"),
         ("postgresql://u:sec:ret@h:port/d", "port"),

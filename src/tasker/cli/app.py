@@ -10,7 +10,7 @@ import inspect
 import logging
 import os
 from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from functools import cached_property
@@ -216,6 +216,7 @@ def command(
     acts: bool = False,
     level: int = logging.WARNING,
     fast: bool = False,
+    hidden: Collection[str] = (),
 ) -> Callable[[Function], Function]:
     """Make a function a command of `app`.
 
@@ -227,6 +228,7 @@ def command(
         acts: Whether it changes something under a name: it takes `--as`.
         level: The level of log records without `-v`.
         fast: Whether it runs on uvloop, if that is installed.
+        hidden: Log events that people see in another form, left out on the console without `-v`.
     """
     common: dict[str, tuple[Any, Any]] = {
         **({"store_url": (StoreUrl, None)} if store else {}),
@@ -244,7 +246,9 @@ def command(
             session = Session(**{key: value for key, value in chosen.items() if value is not None})
             colours = session.err.is_terminal and not session.err.no_color
             log_level = max(level - 10 * verbose, logging.DEBUG)
-            logs.set_up(log_level, as_json=log_format is Format.JSON, colours=colours)
+            as_json = log_format is Format.JSON
+            shown = as_json or verbose
+            logs.set_up(log_level, as_json=as_json, colours=colours, hidden=() if shown else hidden)
             with report_errors(session.err):
                 if store is not None and chosen.get("store_url") is None:
                     session.store_url = configured_store() or store

@@ -9,7 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tasker.errors import HandlerNotFound, InvalidInput, InvalidTemplate
+from tasker.errors import (
+    HandlerNotFound,
+    InvalidInput,
+    InvalidTemplate,
+    TaskRegistrationError,
+)
 from tasker.handlers import Handlers
 from tasker.model import Template
 from tasker.template import load_template, load_templates
@@ -72,10 +77,16 @@ def name_and_files(reference: str) -> tuple[str, list[Path]]:
 
     Raises:
         InvalidTemplate: The file is missing, wrong, or holds several templates.
+        InvalidInput: It is a Python file.
     """
     if not is_file(reference):
         return reference, []
     path = Path(reference)
+    if path.suffix == ".py":
+        raise InvalidInput(
+            f"{path} is a Python file, not a template: name one of its workflows, as"
+            f" shop.fulfil_order, and pass the file with --handlers"
+        )
     return load_template(path).full_name, [path]
 
 
@@ -88,13 +99,30 @@ def require_handlers(template: Template, handlers: Handlers) -> None:
 
 
 @contextmanager
-def explain_context(template: str) -> Iterator[None]:
-    """Name the template in the error about a context that does not fit it."""
+def explain_context(template: str, *, given: bool = True) -> Iterator[None]:
+    """Name the template in the error about a context that does not fit it.
+
+    Args:
+        template: Its full name.
+        given: Whether there was a context; if not, the error says how to give one.
+    """
     try:
         yield
     except InvalidInput as error:
         message = f"the context does not fit {template}: {error}"
+        if not given:
+            message += """; pass the inputs as --context '{"NAME": VALUE}'"""
         raise InvalidInput(message, path=error.path) from None
+
+
+@contextmanager
+def explain_conflict() -> Iterator[None]:
+    """Mention --replace in the error about a version with other content."""
+    try:
+        yield
+    except TaskRegistrationError as error:
+        message = f"{error}, or use --replace while you develop it"
+        raise TaskRegistrationError(message) from None
 
 
 @contextmanager

@@ -4,35 +4,34 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, TextIO
 
 import orjson
 
 from tasker.cli.render.style import clean
-from tasker.engine.logs import AttemptFilter
-from tasker.redact import MASK, redact
+from tasker.engine.logs import AttemptFilter, fields_of
+from tasker.redact import redact
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_SECRET = re.compile(r"passw|secret|token|api_?key|authorization|credential", re.IGNORECASE)
 _CHATTY = ("asyncio", "httpx", "httpcore", "watchfiles")  #: quiet below their warnings
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31", "DEBUG": "2"}
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
-def set_up(level: int, *, as_json: bool, colours: bool) -> None:
+def set_up(level: int, *, as_json: bool, colours: bool, hidden: Collection[str] = ()) -> None:
     """Write the records of all loggers to stderr.
 
     Args:
         level: The lowest level written, of the module `logging`.
         as_json: Whether each record is a JSON object.
         colours: Whether levels are coloured.
+        hidden: Events that are left out.
     """
     handler = _StderrHandler()
     handler.setFormatter(JsonFormatter() if as_json else ConsoleFormatter(colours))
     handler.addFilter(AttemptFilter())  # adds the attempt to records of handlers
+    handler.addFilter(lambda record: record.msg not in hidden)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -63,7 +62,7 @@ class ConsoleFormatter(logging.Formatter):
         level = f"{record.levelname:7}"
         if self._colours and record.levelname in _COLOURS:
             level = f"\x1b[{_COLOURS[record.levelname]}m{level}\x1b[0m"
-        fields = " ".join(f"{name}={_one_word(value)}" for name, value in _fields(record).items())
+        fields = " ".join(f"{name}={_one_word(value)}" for name, value in fields_of(record).items())
         line = f"{at} {level} {redact(record.getMessage())}"
         line = f"{line}  {fields}" if fields else line
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
@@ -79,7 +78,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "event": redact(record.getMessage()),
         }
-        for name, value in _fields(record).items():
+        for name, value in fields_of(record).items():
             document[name if name not in document else f"{name}_"] = value
         if record.exc_info:
             document["trace"] = self.formatException(record.exc_info)
@@ -87,42 +86,6 @@ class JsonFormatter(logging.Formatter):
             return orjson.dumps(document, default=str, option=_OPTIONS).decode()
         except orjson.JSONEncodeError:  # an unpaired surrogate, an integer of 65 bits, a circle
             return json.dumps(document, default=str, skipkeys=True)
-
-
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what a record was given as `extra`, without secrets."""
-    return {
-        name: _safe(name, value) for name, value in vars(record).items() if name not in _STANDARD
-    }
-
-
-@lru_cache(maxsize=1024)
-def _is_secret(name: str) -> bool:
-    """Whether a field's name says that its value is secret."""
-    return _SECRET.search(name) is not None
-
-
-def _safe(name: str, value: Any) -> Any:
-    if _is_secret(name):
-        return MASK
-    if isinstance(value, str):
-        return redact(_error(value) if name == "error" else value)
-    if isinstance(value, Mapping):
-        return {key: _safe(str(key), inner) for key, inner in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return str(value)
-    return value
-
-
-def _error(text: str) -> str:
-    """Return a stored error as its type and message; any other text as it is."""
-    if not text.startswith("{"):
-        return text
-    try:
-        stored = json.loads(text)
-        return f"{stored['type']}: {stored['message']}"
-    except (ValueError, KeyError, TypeError):
-        return text
 
 
 def _one_word(value: Any) -> str:

@@ -56,7 +56,7 @@ def parse_json(text: Any) -> Any:
     try:
         return codec.parse(content, what=source, limit=CONTEXT_LIMIT)
     except InvalidInput as error:
-        raise typer.BadParameter(_pointed(str(error), content) + _quoted(text)) from None
+        raise typer.BadParameter(_pointed(f"{error}{_quoted(text)}", content)) from None
     except TooLarge as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -2,15 +2,19 @@
 
 import traceback
 from datetime import timedelta
+from itertools import dropwhile
+from pathlib import Path
 from random import Random
 from typing import Any
 
+import tasker
 from tasker import codec, retry
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
 from tasker.model import Claim, JsonText, Outcome, StepSpec, failed, retried
 
 _MESSAGE = 4_000  #: most characters of a message that are kept
 _TRACE = 8_000  #: of a stack trace
+_PACKAGE = str(Path(tasker.__file__).parent)
 
 
 class AttemptTimeout(StepError):
@@ -61,7 +65,7 @@ def _facts(error: BaseException, retryable: bool) -> dict[str, Any]:
     if requested := _requested(error):
         facts["retry_after_s"] = requested.total_seconds()
     if not isinstance(error, StepError | Misuse):
-        trace = "".join(traceback.format_exception(error))
+        trace = "".join(_trace(error).format())
         facts["trace"] = _plain(trace[-_TRACE:], _TRACE)
     if details := getattr(error, "details", None):
         try:
@@ -69,6 +73,15 @@ def _facts(error: BaseException, retryable: bool) -> dict[str, Any]:
         except Misuse as refusal:
             facts["details"] = {"refused": str(refusal)}
     return facts
+
+
+def _trace(error: BaseException) -> traceback.TracebackException:
+    """Return the trace of an error, from the first frame of the handler's code."""
+    trace = traceback.TracebackException.from_exception(error)
+    frames = list(trace.stack)
+    handlers = list(dropwhile(lambda frame: frame.filename.startswith(_PACKAGE), frames))
+    trace.stack = traceback.StackSummary.from_list(handlers or frames)
+    return trace
 
 
 def _requested(error: BaseException) -> timedelta | None:

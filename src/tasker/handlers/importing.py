@@ -2,19 +2,23 @@
 
 import importlib
 import importlib.util
+import inspect
 import os
 import pkgutil
 import sys
 import traceback
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from tasker.errors import HandlerImportError
+from tasker.errors import HandlerImportError, InvalidTemplate
+from tasker.suggest import did_you_mean_file
 
 _SKIPPED = ("test", "tests", "conftest")  #: submodules that hold no handlers
+_TEMPLATES = (".yaml", ".yml", ".json")
 
 
 class Origin(NamedTuple):
@@ -67,7 +71,10 @@ def origin_of(module: ModuleType) -> Origin:
 def is_path(source: str) -> bool:
     """Whether a source given as text means a file or directory, not a module's name."""
     return bool(source) and (
-        source.endswith(".py") or "/" in source or os.sep in source or Path(source).is_dir()
+        source.endswith((".py", *_TEMPLATES))
+        or "/" in source
+        or os.sep in source
+        or Path(source).is_dir()
     )
 
 
@@ -91,7 +98,11 @@ def locate(source: str | Path) -> list[Origin]:
             raise HandlerImportError(f"{source} has no handlers: it holds no .py files")
         return [_loose(file) for file in files]
     if not path.is_file():
-        raise HandlerImportError(f"{source} does not exist")
+        raise HandlerImportError(f"{source} does not exist{did_you_mean_file(path, ('.py',))}")
+    if path.suffix in _TEMPLATES:
+        raise HandlerImportError(
+            f"{source} is a template, not a Python file with handlers; pass it as a template"
+        )
     if path.suffix != ".py":
         raise HandlerImportError(f"{source} is not a Python file; its name must end in .py")
     return [_in_package(path) if (path.parent / "__init__.py").exists() else _loose(path)]
@@ -163,7 +174,9 @@ def _imported(origin: Origin, source: object) -> ModuleType:
     try:
         module = origin.load()
     except (Exception, SystemExit) as error:  # a module's code may raise anything
-        raise HandlerImportError(_reason(origin, source, error)) from error
+        reason = _reason(origin, source, error)
+        _close_coroutines(error)
+        raise HandlerImportError(reason) from error
     expected = _expected(origin)
     if expected is not None and _file_of(module) not in expected:
         raise HandlerImportError(
@@ -188,12 +201,37 @@ def _reason(origin: Origin, source: object, error: BaseException) -> str:
     absent = error.name if isinstance(error, ModuleNotFoundError) else None
     if absent is not None and f"{origin.name}.".startswith(f"{absent}."):
         return f"there is no module {absent!r} (wanted for handlers from {source})"
+    if isinstance(error, InvalidTemplate):  # its problems name the place
+        return f"{_problems(error)} (while importing handlers from {source})"
     if isinstance(error, SyntaxError) and error.filename:
         where, what = _at(error.filename, error.lineno, error.offset), error.msg
     else:
         where = _blamed(error, origin)
-        what = "it ends the program when imported" if isinstance(error, SystemExit) else str(error)
+        what = _what(error)
     return f"{where}{type(error).__name__}: {what} (while importing handlers from {source})"
+
+
+def _what(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return "it ends the program when imported"
+    if isinstance(error, RuntimeError) and "running event loop" in str(error):
+        return f'{error}: put the call below `if __name__ == "__main__":`, where imports skip it'
+    return str(error)
+
+
+def _problems(error: InvalidTemplate) -> str:
+    return "; ".join(
+        str(replace(problem, file=shown(Path(problem.file))) if problem.file else problem)
+        for problem in error.problems
+    )
+
+
+def _close_coroutines(error: BaseException) -> None:
+    """Close coroutines that a failed `asyncio.run` left, or Python would warn about them."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for value in list(frame.f_locals.values()):
+            if inspect.iscoroutine(value):
+                value.close()
 
 
 def _blamed(error: BaseException, origin: Origin) -> str:

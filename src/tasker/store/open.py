@@ -37,7 +37,8 @@ def make_store(url: str = DEFAULT_URL, *, clock: Clock | None = None) -> Store:
                 "PostgreSQL needs its driver: pip install 'tasker-workflows[postgres]'"
             ) from None
         return PostgresStore(url)
-    raise InvalidSettings(f"a store URL starts with sqlite or postgresql://, not {scheme}:")
+    hint = "" if ":" in url or not url else f"; for a SQLite file write sqlite:{url}"
+    raise InvalidSettings(f"a store URL starts with sqlite or postgresql://, not {scheme}:{hint}")
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tasker.errors import InvalidTemplate, Problem, TooLarge
 from tasker.model import Template
+from tasker.suggest import did_you_mean_file
 from tasker.template.assemble import assemble
 from tasker.template.source import Problems, documents
 
@@ -110,4 +111,6 @@ def _bytes(path: Path, limit: int) -> bytes:
             return content
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise InvalidTemplate(Problem(f"cannot be read: {why}", file=str(path))) from None
+        missing = isinstance(error, FileNotFoundError)
+        hint = did_you_mean_file(path, _SUFFIXES) if missing else ""
+        raise InvalidTemplate(Problem(f"cannot be read: {why}{hint}", file=str(path))) from None

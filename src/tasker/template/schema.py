@@ -12,7 +12,7 @@ import jsonschema_rs
 from tasker import codec
 from tasker.errors import InvalidInput, Violation
 from tasker.model import Json, JsonObject, JsonText, StepSpec, Template
-from tasker.suggest import or_else
+from tasker.suggest import closest, or_else
 from tasker.template import schema_process
 from tasker.template.defaults import declares_defaults, fill_defaults
 from tasker.template.schema_bounds import Excess, weigh
@@ -223,7 +223,11 @@ class Schema:
         """Describe an error, in our words where the library's omit what is allowed."""
         way, kind, message = list(error.instance_path), error.kind, error.message
         if isinstance(kind, _Kind.Required):
+            instance = error.instance if isinstance(error.instance, dict) else {}
+            undeclared = [key for key in instance if key not in self._properties(error.schema_path)]
             way, message = [*way, kind.property], "is required"
+            if match := closest(kind.property, undeclared):
+                message = f"is required; {match!r} may be a misspelling of it"
         elif isinstance(kind, _Kind.AdditionalProperties):
             message = self._unexpected(kind.unexpected, error.schema_path)
         elif isinstance(kind, _Kind.AnyOf | _Kind.OneOfNotValid):
@@ -233,13 +237,17 @@ class Schema:
 
     def _unexpected(self, keys: Sequence[str], way: Sequence[str | int]) -> str:
         """Describe keys that are not allowed, with those that are."""
+        allowed = self._properties(way)
+        hint = or_else(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""
+        return f"{', '.join(map(repr, keys))} is not allowed{hint}"
+
+    def _properties(self, way: Sequence[str | int]) -> list[str]:
+        """List the properties declared beside the keyword that `way` leads to."""
         holder: Any = self._schema
         for step in way[:-1]:
             known = isinstance(holder, dict) and step in holder
             holder = holder[step] if known or isinstance(holder, list) else None
-        allowed = list(holder.get("properties", ())) if isinstance(holder, dict) else []
-        hint = or_else(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""
-        return f"{', '.join(map(repr, keys))} is not allowed{hint}"
+        return list(holder.get("properties", ())) if isinstance(holder, dict) else []
 
 
 def json_path(way: Sequence[str | int]) -> str:

@@ -16,7 +16,7 @@ from tasker.cli.app import Session, command
 from tasker.cli.exits import Exit, print_error, print_problems, relative
 from tasker.cli.loading import Loaded, load, on_signals
 from tasker.cli.options import Environment, HandlerSources, TemplatePaths
-from tasker.cli.render.progress import Progress
+from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
 from tasker.cli.render.style import counted
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
@@ -29,7 +29,7 @@ from tasker.store.protocol import Store
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "dev", json=False, level=logging.WARNING)
+@command(app, "dev", json=False, level=logging.WARNING, hidden=PROGRESS_EVENTS)
 async def dev(
     session: Session,
     handlers: HandlerSources,

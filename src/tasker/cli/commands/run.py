@@ -12,6 +12,7 @@ from tasker.cli.app import Session, command
 from tasker.cli.exits import Exit, print_message, print_problems
 from tasker.cli.loading import (
     Loaded,
+    explain_conflict,
     explain_context,
     load,
     name_and_files,
@@ -27,7 +28,7 @@ from tasker.cli.options import (
     parse_span,
 )
 from tasker.cli.render.json import plain, stdout_kept, task_document
-from tasker.cli.render.progress import Progress
+from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
 from tasker.cli.render.style import duration
 from tasker.cli.render.task import render_end, store_flag
 from tasker.client.templates import split
@@ -40,7 +41,7 @@ from tasker.settings import WorkerSettings
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "run", acts=True, fast=True)
+@command(app, "run", acts=True, fast=True, hidden=PROGRESS_EVENTS)
 async def run(
     session: Session,
     template: Annotated[
@@ -140,11 +141,12 @@ class Embedded:
                 settings=WorkerSettings(environment=self._environment, grace=_GRACE),
                 replace=self._replace,
             )
-            with on_signals(lambda which, count: self._signalled(worker, which, count)):
+            signals = on_signals(lambda which, count: self._signalled(worker, which, count))
+            with signals, explain_conflict():
                 async with worker:
                     template = await self._template(worker, name, options)
                     with self._progress(worker, template) as progress:
-                        with explain_context(template.full_name):
+                        with explain_context(template.full_name, given=bool(context)):
                             task = await worker.client.create_task(name, context, **options)
                         progress.add(task)
                         if not task.created:
@@ -153,7 +155,8 @@ class Embedded:
                     self._print_left(code, timeout, key=options["idempotency_key"])
                     if code is Exit.TIMEOUT:
                         worker.stop(_HASTE)
-                task, steps = await store.get_task(task.id), await store.list_steps(task.id)
+                client = worker.client
+                task, steps = await client.get(task.id), await client.steps(task.id)
                 self._print_end(task, steps, template)
         return code
 

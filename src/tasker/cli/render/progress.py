@@ -45,6 +45,9 @@ from tasker.events import (
 )
 from tasker.model import AttemptOutcome, Step, Task, TaskId, Template, TemplateName
 
+PROGRESS_EVENTS = frozenset({"attempt_failed", "task_failed"})
+"""Log events that repeat what a line of `Progress` says."""
+
 _KEPT = 10_000  #: events of tasks that may be added yet
 
 

@@ -1,5 +1,6 @@
 """How states, times and values look on a terminal: the one place that decides it."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from tasker import codec
+from tasker.cli.exits import relative
 from tasker.model import Step
 
 
@@ -40,6 +42,8 @@ OUTCOMES: Mapping[str, str] = {
     "parked": "waiting",
 }
 """By outcome of an attempt: the state that looks like it, where the names differ."""
+
+_FRAME = re.compile(r'^  File "(.+?)", line (\d+)', re.MULTILINE)
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
@@ -155,6 +159,16 @@ def error_line(error: Mapping[str, object] | None) -> str:
     if not kind or kind in ("PermanentError", "RetryableError"):
         return message or clean(error.get("code", ""))
     return f"{kind}: {message}" if message else kind
+
+
+def error_place(error: Mapping[str, object] | None) -> str:
+    """Return file and line of the last code in a stored trace that is not an installed package's.
+
+    Empty for an error without such a trace.
+    """
+    frames = _FRAME.findall(str(error.get("trace", ""))) if error else []
+    own = [frame for frame in frames if "site-packages" not in frame[0]]
+    return f"{relative(own[-1][0])}:{own[-1][1]}" if own else ""
 
 
 def counted(word: str, count: int) -> str:

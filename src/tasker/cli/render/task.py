@@ -19,6 +19,7 @@ from tasker.cli.render.style import (
     counted,
     duration,
     error_line,
+    error_place,
     instant,
     is_plain,
     outcome_text,
@@ -137,6 +138,8 @@ def why_failed(steps: Sequence[Step]) -> str:
     first, code = failed[0], (failed[0].error or {}).get("code")
     reason = f"step {first.name!r} failed: {error_line(first.error)}"
     reason += f" ({clean(code)})" if code else ""
+    place = error_place(first.error)
+    reason += f" (at {place})" if place else ""
     return reason + (f", and {counted('other step', len(failed) - 1)}" if failed[1:] else "")
 
 
@@ -400,7 +403,7 @@ _FAILURES = 10
 
 
 def render_end(
-    console: Console, task: Task, steps: Sequence[Step], template: Template, *, store: str
+    console: Console, task: Task, steps: Sequence[Step], template: Template, *, store: str | None
 ) -> None:
     """Sum up a task.
 
@@ -409,7 +412,8 @@ def render_end(
         task: As it is now.
         steps: All its steps.
         template: Its template.
-        store: What to append to the commands that look closer, as ` --store sqlite:x.db`.
+        store: What to append to the commands that look closer, as ` --store sqlite:x.db`;
+            None if no other process can open the store.
     """
     console.print()
     console.print(_summary(console, task, steps))
@@ -417,9 +421,14 @@ def render_end(
         line = Text(f"  {step.name} ", style="bold").append(
             f"failed after {counted('attempt', _made(step))}: ", style="none"
         )
-        console.print(line.append(error_line(step.error), style="red"), soft_wrap=True)
+        line.append(error_line(step.error), style="red")
+        if place := error_place(step.error):
+            line.append(f" (at {place})", style="dim")
+        console.print(line, soft_wrap=True)
     if task.status is TaskStatus.COMPLETE:
         _print_results(console, steps, template)
+    if store is None:
+        return
     console.print()
     for command, what in _next(task):
         console.print(
@@ -465,11 +474,13 @@ def _next(task: Task) -> list[tuple[str, str]]:
             return [show, ("cancel", "ends it")]
 
 
-def store_flag(url: str) -> str:
+def store_flag(url: str) -> str | None:
     """Return the option that commands need to use the same store, without a password.
 
-    Empty for the default store, and for one in memory, which no other process can open.
+    Empty for the default store; None for one in memory, which no other process can open.
     """
-    if url == "sqlite" or ":memory:" in url:
+    if ":memory:" in url:
+        return None
+    if url == "sqlite":
         return ""
     return f" --store {shlex.quote(redact(url, mask=''))}"

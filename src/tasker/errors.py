@@ -13,6 +13,7 @@ TaskerError                      `code` is stable and part of the API
 │   ├── NotFound
 │   ├── TaskRegistrationError    the version exists with other content
 │   ├── IdempotencyConflict      the key was used with other content
+│   ├── TaskExists               another task has the key, and the caller wants a new one
 │   ├── WrongStatus
 │   ├── NotApproved              the template version takes no new tasks
 │   ├── NotAnApprover            somebody else must decide about the template version
@@ -200,6 +201,21 @@ class IdempotencyConflict(Refused):
     """The idempotency key was used before, with another template or context."""
 
     code = "idempotency_conflict"
+
+
+class TaskExists(Refused):
+    """Another task has the idempotency key, and `if_exists` is `reject`.
+
+    Args:
+        key: The idempotency key.
+        task_id: The task that has it.
+    """
+
+    code = "task_exists"
+
+    def __init__(self, key: str, task_id: str) -> None:
+        super().__init__(f"the idempotency key {key!r} belongs to task {task_id}")
+        self.key, self.task_id = key, task_id
 
 
 class WrongStatus(Refused):

@@ -386,6 +386,25 @@ def task_status(code: int, *, started: bool) -> TaskStatus:
 # ---------------------------------------------------------------------- tasks
 
 
+class UniqueWhile(StrEnum):
+    """How long an idempotency key belongs to its task."""
+
+    ALWAYS = "always"  #: until the task is pruned
+    OPEN = "open"  #: until the task ends
+
+
+class IfExists(StrEnum):
+    """What a creation does if another task has its idempotency key."""
+
+    RETURN = "return"  #: returns that task, unless its template or context differs
+    REJECT = "reject"  #: raises `TaskExists`
+    REPLACE = "replace"  #: cancels that task if it is open, and takes its key
+
+
+UniqueWhileName: TypeAlias = Literal["always", "open"]
+IfExistsName: TypeAlias = Literal["return", "reject", "replace"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
     """A task about to be created. Its context was validated before."""
@@ -395,10 +414,14 @@ class NewTask:
     context: JsonText
     correlation_id: str
     idempotency_key: str | None = None
+    unique_while: UniqueWhile = UniqueWhile.ALWAYS
+    if_exists: IfExists = IfExists.RETURN
     parent_id: TaskId | None = None
     created_by: str = ""
     reason: str = ""
     tags: tuple[str, ...] = ()
+    title: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)  #: what it can be searched by
     trace: str | None = None  #: W3C traceparent of the creating request
     run_at: datetime | None = None  #: roots are claimable from then; None: at once
     deadline: timedelta | None = None  #: most time from creation to end
@@ -473,6 +496,12 @@ class Task:
     deadline: datetime | None
     error: JsonObject | None
     counts: StepCounts
+    title: str | None = None
+    """As its template's `title` says, with the inputs in place."""
+
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """What it can be searched by, as its template's `attributes` say."""
+
     created: bool = True
     """False if an idempotency key led to this task instead of creating one."""
 

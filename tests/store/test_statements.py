@@ -26,7 +26,14 @@ POSTGRES = statements.load("tasker.store.postgres", "sql")
 # PostgreSQL takes a list apart, where SQLite is given JSON.
 PARTS = {
     "claim": {"claim_heads", "next_due"},
-    "create_tasks": {"create_keys", "create_steps", "claim_roots", "taken_keys", "unknown_parents"},
+    "create_tasks": {
+        "create_attributes",
+        "create_keys",
+        "create_steps",
+        "claim_roots",
+        "taken_keys",
+        "unknown_parents",
+    },
     "park": {"park_history"},
     "prune": {
         "prune_attempt",
@@ -154,7 +161,8 @@ def test_every_statement_is_valid_on_sqlite(migrated: sqlite3.Connection, name: 
 
 HOT = (
     *(name for name in SQLITE if name.startswith("settle")),
-    *("claim", "claim_heads", "next_due", "claim_roots", "create_steps", "create_tasks"),
+    *("claim", "claim_heads", "next_due", "claim_roots"),
+    *("create_attributes", "create_keys", "create_steps", "create_tasks", "taken_keys"),
     *("load_tasks", "load_results", "checkpoint", "held", "expired", "failed_tasks", "overdue"),
     *("renew", "lost_claims", "end_failed", "park", "wake_parents", "get_task"),
 )

@@ -27,6 +27,7 @@ from tasker.errors import (
     StoreError,
     StoreUnavailable,
     TaskerError,
+    TaskExists,
     TooLarge,
     WrongStatus,
 )
@@ -52,6 +53,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "template_conflict": (409, "The version is registered with other content"),
     "template_not_approved": (409, "The template version takes no new tasks"),
     "idempotency_conflict": (409, "The idempotency key was used with other content"),
+    "task_exists": (409, "Another task has the idempotency key"),
     "wrong_status": (409, "Not allowed in this status"),
     "refused": (409, "Refused by the stored state"),
     "too_large": (413, "Too large"),
@@ -141,6 +143,10 @@ class ProblemDetails(TypedDict):
     """Of `not_ready`: their names."""
     error: NotRequired[dict[str, str]]
     """Code and message as clients of the Rust core read them; only of its routes."""
+    key: NotRequired[str]
+    """Of `task_exists`: the idempotency key."""
+    task_id: NotRequired[str]
+    """Of `task_exists`: the task that has the key."""
     size: NotRequired[int]
     """Of `too_large`: bytes."""
     limit: NotRequired[int]
@@ -228,6 +234,8 @@ def _facts(error: TaskerError) -> dict[str, Any]:
     if isinstance(error, NotApproved):
         allowed = list(error.approvers)
         return {"current_status": error.status, "template": error.template, "allowed": allowed}
+    if isinstance(error, TaskExists):
+        return {"key": error.key, "task_id": error.task_id}
     if isinstance(error, TooLarge):
         return {"size": error.size, "limit": error.limit}
     return {}

@@ -27,7 +27,7 @@ from tasker.api.requests import Body
 from tasker.client import TaskRequest
 from tasker.client.templates import split
 from tasker.errors import InvalidInput
-from tasker.model import Task, TaskId
+from tasker.model import IfExists, Task, TaskId, UniqueWhile
 from tasker.store.operator_rules import unknown_task
 from tasker.teams.permissions import TASKS_CREATE, TASKS_READ
 
@@ -55,6 +55,14 @@ class TaskFields(Body):
 
     idempotency_key: Line | None = None
     """Creating twice under one key of one namespace makes one task. Also as a header."""
+
+    unique_while: UniqueWhile | None = None
+    """How long the key belongs to the task: `always` (until it is pruned), `open` (until it
+    ends). Absent: `always`. Needs an idempotency key."""
+
+    if_exists: IfExists | None = None
+    """If another task has the key: `return` it, `reject` the request, or `replace` it (it is
+    cancelled if it is open). Absent: `return`. Needs an idempotency key."""
 
     run_at: StartTime | None = None
     """No step starts before then. Absent: at once."""
@@ -98,6 +106,8 @@ def request_of(
         version=version,
         context=fields.context,
         idempotency_key=fields.idempotency_key or key,
+        unique_while=fields.unique_while,
+        if_exists=fields.if_exists,
         correlation_id=fields.correlation_id or sent_correlation(request.scope),
         parent_id=TaskId(fields.parent_id) if fields.parent_id else None,
         created_by=creator.name if creator.known else fields.created_by or creator.name,
@@ -119,9 +129,7 @@ def template_of(name: str, namespace: str | None, version: str | None, at: str =
         reference = split(name, namespace, version)
         versions.latest((), spec=reference[2])
     except InvalidInput as error:
-        path = at + (error.path.removeprefix("$") or ".version")
-        fault: Fault = {"path": path, "message": str(error)}
-        raise Problem("invalid_input", f"{path}: {error}", errors=[fault]) from None
+        raise _at(at if error.path != "$" else f"{at}.version", error) from None
     return reference
 
 
@@ -151,8 +159,9 @@ async def create_one(api: Api, request: Request, fields: TaskFields, template: R
     key = idempotency_key(request, fields)
     who = await authorize(request, TASKS_CREATE, namespace=namespace, name=name, version=version)
     await _check_parent(api, request, fields)
+    task = request_of(fields, request, template, who, key=key)
     try:
-        tasks = await api.client.create_tasks([request_of(fields, request, template, who, key=key)])
+        tasks = await api.client.create_tasks([task])
     except InvalidInput as error:
         raise invalid_context(error) from None
     api.metrics.tasks_created(tasks)
@@ -168,13 +177,23 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
         if template not in allowed:
             allowed[template] = await _authorize(request, template, f"$.tasks[{index}]")
         await _check_parent(api, request, body)
-        requests.append(request_of(body, request, template, allowed[template]))
+        try:
+            requests.append(request_of(body, request, template, allowed[template]))
+        except InvalidInput as error:
+            raise _at(f"$.tasks[{index}]", error) from None
     try:
         tasks = await api.client.create_tasks(requests)
     except InvalidInput as error:
         raise invalid_context(error, bulk=True, single=len(bodies) == 1) from None
     api.metrics.tasks_created(tasks)
     return tasks
+
+
+def _at(place: str, error: InvalidInput) -> Problem:
+    """Return the problem of a field of one of several tasks."""
+    path = place + error.path.removeprefix("$")
+    fault: Fault = {"path": path, "message": str(error)}
+    return Problem("invalid_input", f"{path}: {error}", errors=[fault])
 
 
 async def _check_parent(api: Api, request: Request, fields: TaskFields) -> None:

@@ -23,6 +23,7 @@ from tasker.errors import (
     StoreError,
     StoreUnavailable,
     TaskerError,
+    TaskExists,
     TaskRegistrationError,
     TooLarge,
     Unauthenticated,
@@ -173,6 +174,10 @@ def _not_approved(detail: str, problem: JsonObject) -> TaskerError:
     )
 
 
+def _task_exists(detail: str, problem: JsonObject) -> TaskerError:
+    return _bare(TaskExists, detail, key=problem.get("key", ""), task_id=problem.get("task_id", ""))
+
+
 def _too_large(detail: str, problem: JsonObject) -> TaskerError:
     return _bare(TooLarge, detail, size=problem.get("size", 0), limit=problem.get("limit", 0))
 
@@ -189,6 +194,7 @@ _ERRORS: Mapping[str, Callable[[str, JsonObject], TaskerError]] = {
     "no_such_route": _plain(NotFound),
     "template_conflict": _plain(TaskRegistrationError),
     "idempotency_conflict": _plain(IdempotencyConflict),
+    "task_exists": _task_exists,
     "not_an_approver": _plain(NotAnApprover),
     "unauthenticated": _plain(Unauthenticated),
     "forbidden": _plain(Forbidden),

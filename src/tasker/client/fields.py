@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from tasker.errors import InvalidInput, TooLarge
+from tasker.model import IfExists, UniqueWhile
 
 LONGEST_NAME = 1_000  #: bytes of a key, a tag, ...: what an index can hold
 LONGEST_TEXT = 10_000  #: bytes of a reason
@@ -63,6 +64,21 @@ def check_times(run_at: Any, deadline: Any) -> None:
         if not timedelta(0) < deadline <= LONGEST_DEADLINE:
             most = f"at most {LONGEST_DEADLINE.days:,} days"
             raise _refused("deadline", f"must be more than 0 and {most}, not {deadline}")
+
+
+def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:
+    """Check the rules for an idempotency key, which need a key; None: not given."""
+    for name, value, words in (
+        ("unique_while", unique_while, UniqueWhile),
+        ("if_exists", if_exists, IfExists),
+    ):
+        if value is None:
+            continue
+        if value not in [word.value for word in words]:
+            allowed = ", ".join(words)
+            raise _refused(name, f"must be one of {allowed}, not {value!r:.100}")
+        if key is None:
+            raise _refused(name, "needs an idempotency_key")
 
 
 def task_id(name: str, value: Any) -> str:

@@ -23,6 +23,7 @@ from tasker.errors import InvalidInput
 from tasker.model import (
     Attempt,
     AuditEntry,
+    IfExists,
     Json,
     Step,
     StoredTemplate,
@@ -105,7 +106,11 @@ class HttpClient(HttpTeams):
         )
         trace = {"traceparent": request.trace} if request.trace else None
         read = await self._requests.send(
-            "POST", "/v1/tasks", body=_new_task(request), headers=trace
+            "POST",
+            "/v1/tasks",
+            body=_new_task(request),
+            headers=trace,
+            again=_repeatable([request]),
         )
         return _created(read, request)
 
@@ -115,7 +120,9 @@ class HttpClient(HttpTeams):
         body = {"tasks": [_new_task(request) for request in requests]}
         traces = {request.trace for request in requests if request.trace}
         headers = {"traceparent": traces.pop()} if len(traces) == 1 else None
-        read = await self._requests.send("POST", "/v1/tasks/bulk", body=body, headers=headers)
+        read = await self._requests.send(
+            "POST", "/v1/tasks/bulk", body=body, headers=headers, again=_repeatable(requests)
+        )
         return [
             _created(one, request) for one, request in zip(read["tasks"], requests, strict=True)
         ]
@@ -275,6 +282,8 @@ def _new_task(request: TaskRequest) -> dict[str, Any]:
     namespace, name, version = split(request.template, request.namespace, request.version)
     optional = {
         "version": version,
+        "unique_while": request.unique_while,
+        "if_exists": request.if_exists,
         "correlation_id": request.correlation_id,
         "parent_id": request.parent_id,
         "created_by": request.created_by,
@@ -290,6 +299,11 @@ def _new_task(request: TaskRequest) -> dict[str, Any]:
         "tags": request.tags,
         **{key: value for key, value in optional.items() if value is not None},
     }
+
+
+def _repeatable(requests: Sequence[TaskRequest]) -> bool:
+    """Return whether sending a creation twice leads to the same tasks as sending it once."""
+    return all(request.if_exists in (None, IfExists.RETURN) for request in requests)
 
 
 def _created(read: Any, request: TaskRequest) -> Task:

@@ -27,6 +27,7 @@ from tasker.model import (
     Attempt,
     AuditEntry,
     Created,
+    IfExists,
     Json,
     JsonText,
     NewTask,
@@ -36,11 +37,12 @@ from tasker.model import (
     TaskFilter,
     TaskId,
     Template,
+    UniqueWhile,
 )
 from tasker.settings import SchemaMode
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, Registered, StepAction, Store
-from tasker.template import examine_input, prepare_input
+from tasker.template import attributes_of, examine_input, prepare_input, title_of
 from tasker.times import Timeline, timeline
 
 if TYPE_CHECKING:
@@ -219,6 +221,12 @@ class LocalClient(LocalTeams):
         elif not isinstance(context, Mapping):
             raise InvalidInput("the context must be a JSON object")
         task_id = codec.new_task_id()
+        text = codec.dumps(context, what="the context", limit=self._context_limit)
+        title: str | None = None
+        attributes: Mapping[str, str] = {}
+        if template.title or template.attributes:
+            inputs = codec.loads(text)
+            title, attributes = title_of(template, inputs), attributes_of(template, inputs)
         origin = self._origin
         parent_id = origin.task_id if origin else None
         if request.parent_id:
@@ -226,13 +234,17 @@ class LocalClient(LocalTeams):
         return NewTask(
             id=task_id,
             template_id=loaded.stored.id,
-            context=codec.dumps(context, what="the context", limit=self._context_limit),
+            context=text,
             correlation_id=request.correlation_id or (origin.correlation_id if origin else task_id),
             idempotency_key=request.idempotency_key,
+            unique_while=UniqueWhile(request.unique_while or UniqueWhile.ALWAYS),
+            if_exists=IfExists(request.if_exists or IfExists.RETURN),
             parent_id=parent_id,
             created_by=request.created_by or self.actor,
             reason=request.reason,
             tags=request.tags,
+            title=title,
+            attributes=attributes,
             trace=request.trace or (origin.trace if origin else None),
             run_at=request.run_at,
             deadline=request.deadline or template.deadline,
@@ -264,7 +276,7 @@ class LocalClient(LocalTeams):
     async def _pinned(self, request: TaskRequest) -> TaskRequest:
         """Return the request for the version of the task that its key led to before."""
         namespace, name, version = split(request.template, request.namespace, request.version)
-        if not request.idempotency_key:
+        if not request.idempotency_key or request.if_exists not in (None, IfExists.RETURN):
             return request
         task = await self.store.find_task(namespace, request.idempotency_key)
         if task is None or task.template.name != name:

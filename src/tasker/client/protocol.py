@@ -6,17 +6,28 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict, Unpack
 
 from tasker.analytics.model import Bottlenecks, Performance, Window
-from tasker.client.fields import check_names, check_tags, check_texts, check_times, task_id
+from tasker.client.fields import (
+    check_key_rules,
+    check_names,
+    check_tags,
+    check_texts,
+    check_times,
+    task_id,
+)
 from tasker.client.teams import TeamClient
 from tasker.model import (
     Attempt,
     AuditEntry,
+    IfExists,
+    IfExistsName,
     Json,
     Step,
     StoredTemplate,
     Task,
     TaskFilter,
     Template,
+    UniqueWhile,
+    UniqueWhileName,
 )
 from tasker.store.protocol import Registered
 from tasker.times import Timeline
@@ -43,6 +54,15 @@ class TaskRequest:
     idempotency_key: str | None = None
     """Creating twice under one key of one namespace makes one task."""
 
+    unique_while: UniqueWhile | UniqueWhileName | None = None
+    """How long the key belongs to the task: "always" (until it is pruned) or "open" (until it
+    ends). None: "always". Needs an idempotency key."""
+
+    if_exists: IfExists | IfExistsName | None = None
+    """What happens if another task has the key: "return" that task, "reject" the creation, or
+    "replace" that task, which is cancelled if it is open. None: "return". Needs an idempotency
+    key."""
+
     correlation_id: str | None = None
     """None: that of the creating task, or the new task's own id."""
 
@@ -67,6 +87,7 @@ class TaskRequest:
         if self.tags:
             check_tags(self.tags)
         check_times(self.run_at, self.deadline)
+        check_key_rules(self.idempotency_key, self.unique_while, self.if_exists)
         if self.parent_id is not None:
             object.__setattr__(self, "parent_id", task_id("parent_id", self.parent_id))
 
@@ -77,6 +98,8 @@ class TaskOptions(TypedDict, total=False):
     namespace: str | None
     version: str | None
     idempotency_key: str | None
+    unique_while: UniqueWhile | UniqueWhileName | None
+    if_exists: IfExists | IfExistsName | None
     correlation_id: str | None
     parent_id: str | None
     created_by: str | None
@@ -106,6 +129,7 @@ class Client(TeamClient, Protocol):
             NotApproved: It waits for a review, was rejected or retired.
             InvalidInput: The context violates the template's schema.
             IdempotencyConflict: The key was used with another template or context.
+            TaskExists: Another task has the key, and `if_exists` is "reject".
         """
         ...
 

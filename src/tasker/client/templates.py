@@ -92,6 +92,8 @@ class LoadedTemplate:
             deadline=created_at + new.deadline if new.deadline else None,
             error=None,
             counts=self._counts,
+            title=new.title,
+            attributes=new.attributes,
         )
 
 

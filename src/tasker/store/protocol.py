@@ -286,12 +286,17 @@ class TaskStore(Protocol):
 
         Roots are enqueued; up to `claim_up_to` of them that wait in `queues` are
         claimed for `worker` in the same transaction. A task whose idempotency key is
-        taken in its namespace is not created: the holder of the key is returned. With
+        taken in its namespace is not created: the holder of the key is returned. A key that
+        was taken with `unique_while` open is free when its task has ended. With `if_exists`
+        replace, the holder is cancelled if it is open, and the new task gets its key. With
         `connection`, one of asyncpg to the same PostgreSQL, the tasks become part of its
         transaction: they exist, and workers are woken, when the caller commits.
 
         Raises:
             IdempotencyConflict: A key was used with another template or context.
+            TaskExists: A key is taken, and `if_exists` is reject.
+            Misuse: `if_exists` is replace, and two of the tasks have one key, or there is a
+                `connection`.
             NotFound: A template id or a parent is unknown.
             NotApproved: A template takes no new tasks. The holder of a key is returned all
                 the same.
@@ -303,7 +308,7 @@ class TaskStore(Protocol):
         ...
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
-        """Read the task that was created under a key."""
+        """Read the task that holds a key; None if the key is free."""
         ...
 
     async def list_tasks(
@@ -358,7 +363,8 @@ class OperatorStore(Protocol):
             counted_attempts: By step number, what counts as used of `max_attempts`; absent: 0,
                 so that the step starts over.
 
-        Raises: NotFound, WrongStatus (the task was cancelled; a step did not fail; none did).
+        Raises: NotFound, WrongStatus (the task was cancelled; a step did not fail; none did),
+            TaskExists (its idempotency key belongs to another open task by now).
         """
         ...
 
@@ -376,7 +382,8 @@ class OperatorStore(Protocol):
         Its children are freed as if it had run, a failed task is reopened, and an
         attempt that is under way may not settle any more.
 
-        Raises: NotFound, WrongStatus (it is done or cancelled, or waits for dependencies).
+        Raises: NotFound, WrongStatus (it is done or cancelled, or waits for dependencies),
+            TaskExists (its task's idempotency key belongs to another open task by now).
         """
         ...
 

@@ -72,6 +72,8 @@ class Reader(NamedTuple):
                 skipped=row["skipped_steps"],
                 resolved_manually=row["resolved_steps"],
             ),
+            title=row["title"],
+            attributes=codec.loads(row["attributes"]),
             created=created,
         )
 

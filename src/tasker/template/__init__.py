@@ -8,6 +8,7 @@
 All problems of a template are reported at once, each with file, line and column.
 """
 
+from tasker.template.attributes import attributes_of, title_of
 from tasker.template.document import digest, dump_yaml, from_document, to_document
 from tasker.template.load import load_template, load_templates, parse_template
 from tasker.template.schema import (
@@ -19,6 +20,7 @@ from tasker.template.schema import (
 from tasker.template.stored import from_stored
 
 __all__ = [
+    "attributes_of",
     "check_result",
     "digest",
     "dump_yaml",
@@ -30,5 +32,6 @@ __all__ = [
     "load_templates",
     "parse_template",
     "prepare_input",
+    "title_of",
     "to_document",
 ]

@@ -47,6 +47,7 @@ CREATES = (
     "not_found",
     "invalid_input",
     "idempotency_conflict",
+    "task_exists",
     "template_not_approved",
 )
 MOST_ATTEMPTS = 10_000  #: of a task, in one answer

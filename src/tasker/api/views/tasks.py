@@ -1,6 +1,6 @@
 """Tasks in responses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,9 @@ class TaskSummary(TypedDict):
     created_by: str
     reason: str
     tags: list[str]
+    title: str | None
+    attributes: Mapping[str, str]
+    """What it can be searched by."""
     created_at: datetime
     ended_at: datetime | None
     deadline: datetime | None
@@ -132,6 +135,8 @@ def task_summary(task: Task) -> TaskSummary:
         "created_by": task.created_by,
         "reason": task.reason,
         "tags": list(task.tags),
+        "title": task.title,
+        "attributes": task.attributes,
         "created_at": task.created_at,
         "ended_at": task.ended_at,
         "deadline": task.deadline,

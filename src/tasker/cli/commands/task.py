@@ -31,7 +31,7 @@ from tasker.cli.render.task import render_task
 from tasker.cli.render.timeline import timeline_document
 from tasker.client import Client
 from tasker.errors import Refused
-from tasker.model import Task, TaskFilter, TaskId, TaskStatus
+from tasker.model import IfExists, Task, TaskFilter, TaskId, TaskStatus, UniqueWhile
 from tasker.template import load_templates
 
 TaskRef = Annotated[
@@ -236,6 +236,14 @@ async def create(
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="The same key gives the same task.")
     ] = None,
+    unique_while: Annotated[
+        UniqueWhile | None,
+        typer.Option(help="How long the key belongs to the task: until pruned, or until it ends."),
+    ] = None,
+    if_exists: Annotated[
+        IfExists | None,
+        typer.Option(help="If another task has the key: return, reject, or cancel and replace it."),
+    ] = None,
     correlation_id: Annotated[str | None, typer.Option(metavar="ID")] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeatable.")] = None,
     delay: Annotated[
@@ -259,6 +267,8 @@ async def create(
                 namespace=namespace,
                 version=version,
                 idempotency_key=idempotency_key,
+                unique_while=unique_while,
+                if_exists=if_exists,
                 correlation_id=correlation_id,
                 tags=tuple(tag or ()),
                 run_at=datetime.now(UTC) + delay if delay else None,

@@ -12,6 +12,7 @@ from tasker.cli.render.style import ago, clean, duration, is_plain, short, statu
 from tasker.model import StoredTemplate, Task, WorkerInfo
 
 _WIDE = 112  #: columns of a terminal that has room for whole ids
+_TITLE = 6  #: column of a table of tasks
 _BEGINNING = 18  #: characters of an id that identify it
 
 
@@ -70,8 +71,8 @@ def tasks_table(console: Console, tasks: Sequence[Task]) -> Table:
     plain, now = is_plain(console), datetime.now(UTC)
     narrow = is_narrow(console)
     rows = table(
-        "id", "template", "status", "steps", "created", "took", "tags",
-        right=("steps",), flexible=("template", "tags"),
+        "id", "template", "status", "steps", "created", "took", "title", "tags",
+        right=("steps",), flexible=("template", "title", "tags"),
     )  # fmt: skip
     for task in tasks:
         rows.add_row(
@@ -81,10 +82,13 @@ def tasks_table(console: Console, tasks: Sequence[Task]) -> Table:
             f"{task.counts.done}/{task.counts.total}",
             Text(ago(task.created_at, now), style="dim"),
             duration((task.ended_at or now) - task.created_at),
+            Text(clean(task.title or "")),
             Text(clean(", ".join(task.tags)), style="dim"),
         )
     if not any(task.tags for task in tasks):
         rows.columns.pop()
+    if not any(task.title for task in tasks):
+        del rows.columns[_TITLE]
     return rows
 
 

@@ -116,6 +116,7 @@ def _facts(detail: TaskDetail) -> Table:
     why = f": {clean(task.reason)}" if task.reason else ""
     for name, value in (
         ("id", task.id),
+        ("title", clean(task.title or "")),
         ("created", f"{instant(task.created_at)}, {ago(task.created_at)}{by}{why}"),
         ("ended", f"{instant(task.ended_at)}, took {took}" if task.ended_at else ""),
         ("deadline", f"{instant(task.deadline)}" if task.deadline else ""),
@@ -123,6 +124,7 @@ def _facts(detail: TaskDetail) -> Table:
         ("correlation", "" if task.correlation_id == task.id else clean(task.correlation_id)),
         ("idempotency key", clean(task.idempotency_key or "")),
         ("tags", clean(", ".join(task.tags))),
+        ("attributes", clean(", ".join(f"{k}={v}" for k, v in task.attributes.items()))),
         ("error", why_failed(detail.steps) or error_line(task.error)),
     ):
         if value:

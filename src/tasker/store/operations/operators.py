@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
+from tasker.errors import NotFound, TaskExists, WrongStatus
 from tasker.model import (
     Code,
     JsonText,
@@ -44,6 +45,7 @@ class Operators(Tasks):
 
         async def retry(tx: Session) -> None:
             state = await _lock_task(tx, task_id, "retry", operator_rules.RETRYABLE)
+            await _require_key(tx, task_id)
             nos = None if steps is None else list(steps)
             failed = await tx.lock("chosen_steps", task_id=task_id, nos=nos)
             operator_rules.require_steps(task_id, steps, [row["no"] for row in failed])
@@ -78,6 +80,7 @@ class Operators(Tasks):
 
         async def resolve(tx: Session) -> None:
             await _lock_task(tx, task_id, action, operator_rules.RETRYABLE)
+            await _require_key(tx, task_id)
             steps = await tx.lock("chosen_steps", task_id=task_id, nos=[no])
             operator_rules.require_steps(task_id, [no], [row["no"] for row in steps])
             before = operator_rules.require_step(
@@ -118,12 +121,29 @@ async def stop_task(
     await tx.call("revoke")
 
 
+async def cancel_if_open(tx: Session, task_id: TaskId, act: AuditNote) -> None:
+    """Cancel a task, unless it has ended or was pruned."""
+    try:
+        before = await _lock_task(tx, task_id, "cancel", operator_rules.OPEN)
+    except (NotFound, WrongStatus):
+        return
+    await stop_task(tx, task_id, Code.CANCELLED)
+    await _audit(tx, task_id, None, "cancel", act, before, TaskStatus.CANCELLED)
+
+
 async def _lock_task(
     tx: Session, task_id: TaskId, action: str, allowed: frozenset[TaskStatus]
 ) -> TaskStatus:
     """Lock a task and return its status. Raises: NotFound, WrongStatus."""
     rows = await tx.lock("task_state", task_id=task_id)
     return operator_rules.require_task(task_id, rows[0] if rows else None, action, allowed)
+
+
+async def _require_key(tx: Session, task_id: TaskId) -> None:
+    """Raise TaskExists if another open task has the key of a task that is to be open."""
+    holder = await tx.one("key_holder", task_id=task_id)
+    if holder is not None:
+        raise TaskExists(holder["key"], holder["task_id"])
 
 
 async def _reopen(tx: Session, task_id: TaskId) -> int:

@@ -1,28 +1,33 @@
 """Creating and pruning tasks."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
 from tasker import codec
-from tasker.errors import (
-    StoreError,
-    TaskerError,
-)
+from tasker.errors import Misuse, StoreError, TaskerError, TaskExists
 from tasker.model import (
     Claim,
     Created,
+    IfExists,
     NewTask,
     QueueId,
     TaskId,
     WorkerId,
 )
 from tasker.store import operator_rules, registry
+from tasker.store.operations.creation import free_keys, lost_keys
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.postgres.driver import Driver, driver_errors
 from tasker.store.postgres.session import STATEMENTS
+from tasker.store.session import Session
+
+
+class _KeysLost(Exception):
+    """Others took keys in the middle of a transaction, which is rolled back."""
 
 
 class Tasks(Driver):
@@ -39,21 +44,35 @@ class Tasks(Driver):
     ) -> Created:
         if not tasks:
             return Created([], [])
+        replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
+        if replacing and connection is not None:
+            raise Misuse("a creation with if_exists='replace' needs a transaction of its own")
         arguments = _creation(tasks)
         arguments.update(worker=worker, queues=list(queues), claim_up_to=claim_up_to)
         try:
+            if replacing:
+                return await self._replacing(tasks, arguments)
             if connection is None:
                 rows = await self._at_once("create_tasks", **arguments)
             else:
                 rows = await self._create_within(connection, arguments)
         except asyncpg.PostgresError as error:
             raise await self._refusal_of_creation(error, tasks) from None
-        taken = {row[1]: row[3] for row in rows if row[0] == 0}
-        return Created(
-            [(TaskId(taken.get(task.id, task.id)), task.id not in taken) for task in tasks],
-            [Claim(TaskId(row[1]), row[2], 1, 1) for row in rows if row[0] == 2],
-            rows[0][4],
-        )
+        return _created(tasks, rows)
+
+    async def _replacing(self, tasks: Sequence[NewTask], arguments: Mapping[str, Any]) -> Created:
+        """Create tasks, some of which take the keys of others, in one transaction."""
+
+        async def create(tx: Session) -> Created:
+            await free_keys(tx, tasks)
+            created = _created(tasks, await tx.all("create_tasks", **arguments))
+            if lost_keys(tasks, created):
+                raise _KeysLost
+            return created
+
+        while True:
+            with suppress(_KeysLost):
+                return await self._yielding(create)
 
     async def _create_within(self, connection: Any, arguments: Mapping[str, Any]) -> list[Any]:
         """Create tasks in the transaction of a caller, whose session may look elsewhere."""
@@ -68,6 +87,9 @@ class Tasks(Driver):
     ) -> TaskerError:
         if error.sqlstate == "TK001":
             return registry.key_conflict(str(error))
+        if error.sqlstate == "TK005":
+            holder, _, key = str(error).partition(" ")
+            return TaskExists(key, holder)
         if error.sqlstate == "TK004":
             return operator_rules.unknown_task(TaskId(str(error)))
         if error.sqlstate not in ("TK002", "TK003"):
@@ -81,10 +103,21 @@ class Tasks(Driver):
         return int(row["tasks"])
 
 
+def _created(tasks: Sequence[NewTask], rows: Sequence[Any]) -> Created:
+    taken = {row[1]: row[3] for row in rows if row[0] == 0}
+    return Created(
+        [(TaskId(taken.get(task.id, task.id)), task.id not in taken) for task in tasks],
+        [Claim(TaskId(row[1]), row[2], 1, 1) for row in rows if row[0] == 2],
+        rows[0][4],
+    )
+
+
 def _creation(tasks: Sequence[NewTask]) -> dict[str, Any]:
     """Columns for create_tasks.sql."""
     keyed = any(task.idempotency_key for task in tasks)
     children = any(task.parent_id for task in tasks)
+    titled = any(task.title for task in tasks)
+    attributes = any(task.attributes for task in tasks)
     return {
         "ids": [task.id for task in tasks],
         "templates": [task.template_id for task in tasks],
@@ -99,5 +132,9 @@ def _creation(tasks: Sequence[NewTask]) -> dict[str, Any]:
         "traces": [task.trace for task in tasks],
         "run_ats": [task.run_at for task in tasks],
         "priorities": [task.priority for task in tasks],
+        "titles": [task.title for task in tasks] if titled else None,
+        "attributes": [codec.dumps(task.attributes) for task in tasks] if attributes else None,
+        "unique_whiles": [task.unique_while for task in tasks] if keyed else None,
+        "if_exists": [task.if_exists for task in tasks] if keyed else None,
         "deadlines": [task.deadline.total_seconds() if task.deadline else None for task in tasks],
     }

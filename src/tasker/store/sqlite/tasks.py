@@ -5,16 +5,18 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tasker.errors import Misuse
+from tasker.errors import Misuse, TaskExists
 from tasker.model import (
     Claim,
     Created,
+    IfExists,
     NewTask,
     QueueId,
     TaskId,
     WorkerId,
 )
 from tasker.store import operator_rules, registry
+from tasker.store.operations.creation import free_keys, lost_keys
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.ownership import OF_TASK
 from tasker.store.sqlite.driver import Driver
@@ -41,9 +43,16 @@ class Tasks(Driver):
         rows = [_creation(task) for task in tasks]
         keyed = any(task.idempotency_key for task in tasks)
         children = any(task.parent_id for task in tasks)
+        attributes = any(task.attributes for task in tasks)
+        replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
+        notifications = {"wake"}  # there may be roots that were not claimed
 
         def create(on: sqlite3.Connection) -> Created:
             now = self._now()
+            if replacing:
+                session = SqliteSession(on, self._clock.now())
+                run_to_end(free_keys(session, tasks))
+                notifications.update(session.notifications)
             taken = _take_keys(on, rows) if keyed else {}
             new = json_text([row for row in rows if row[0] not in taken])
             made = execute(on, "create_tasks", now=now, tasks=new).rowcount
@@ -54,6 +63,8 @@ class Tasks(Driver):
             if children and (unknown := fetch(on, "unknown_parents", tasks=new)):
                 raise operator_rules.unknown_task(unknown[0][0])
             execute(on, "create_steps", now=now, tasks=new)
+            if attributes:
+                execute(on, "create_attributes", tasks=new)
             claims = []
             if worker is not None and claim_up_to > 0:
                 claimed = fetch(
@@ -66,14 +77,17 @@ class Tasks(Driver):
                     tasks=new,
                 )
                 claims = [Claim(row[0], row[1], 1, 1) for row in claimed]
-            return Created(
+            created = Created(
                 [(TaskId(taken.get(row[0], row[0])), row[0] not in taken) for row in rows],
                 claims,
                 datetime.fromtimestamp(now, UTC),
             )
+            if replacing:
+                lost_keys(tasks, created)
+            return created
 
         created = await self._in_transaction(create)
-        self._work.set()  # there may be roots that were not claimed
+        self._notify(notifications)
         return created
 
     async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:
@@ -93,8 +107,10 @@ def _take_keys(on: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> dict[str,
     tasks = json_text(rows)
     execute(on, "create_keys", tasks=tasks)
     taken = {}
-    for task_id, holder, key, same in fetch(on, "taken_keys", tasks=tasks):
-        if not same:
+    for task_id, holder, key, same, if_exists in fetch(on, "taken_keys", tasks=tasks):
+        if if_exists == IfExists.REJECT:
+            raise TaskExists(key, holder)
+        if not same and if_exists == IfExists.RETURN:
             raise registry.key_conflict(key)
         taken[task_id] = holder
     return taken
@@ -117,4 +133,8 @@ def _creation(task: NewTask) -> tuple[Any, ...]:
         seconds(task.run_at),
         task.deadline.total_seconds() if task.deadline else None,
         task.priority,
+        task.title,
+        task.attributes,
+        task.unique_while,
+        task.if_exists,
     )

@@ -25,7 +25,11 @@ from tasker.testing.store_suite.failing import (
     TestRetries,
 )
 from tasker.testing.store_suite.joins import TestJoins
-from tasker.testing.store_suite.keys import TestIdempotencyKeys
+from tasker.testing.store_suite.keys import (
+    TestIdempotencyKeys,
+    TestKeysOfOpenTasks,
+    TestReplacing,
+)
 from tasker.testing.store_suite.leases import TestLeases, TestRecalls, TestWorkerList
 from tasker.testing.store_suite.mixed import TestMixedEffects
 from tasker.testing.store_suite.operations import TestActs
@@ -64,6 +68,7 @@ __all__ = [
     "TestFence",
     "TestIdempotencyKeys",
     "TestJoins",
+    "TestKeysOfOpenTasks",
     "TestLeases",
     "TestListing",
     "TestMixedEffects",
@@ -74,6 +79,7 @@ __all__ = [
     "TestReadingSteps",
     "TestReadingTasks",
     "TestRecalls",
+    "TestReplacing",
     "TestResolving",
     "TestRetirement",
     "TestRetries",

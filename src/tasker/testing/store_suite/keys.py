@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from tasker.errors import IdempotencyConflict
-from tasker.model import Created, TaskFilter
+from tasker.errors import IdempotencyConflict, Misuse, TaskExists
+from tasker.model import Created, IfExists, TaskFilter, TaskStatus, UniqueWhile
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
+    ACT,
     ManualWorker,
     StoreTests,
     chain,
@@ -204,3 +205,324 @@ class TestIdempotencyKeys(StoreTests):
         made = [task_id for each in created for task_id, new in each.tasks if new]
         assert 40 == len(made) == len(set(made))
         assert 40 == len(await stores[0].list_tasks(TaskFilter(), limit=100))
+
+    async def test_a_taken_key_is_rejected_where_the_caller_asks_for_that(
+        self, store: Store
+    ) -> None:
+        """
+        Also for an equal submission, and for a task that has ended; nothing of the bulk is stored.
+        """
+        template = await put(store, one())
+        holder = await create(store, template, idempotency_key="k")
+        await (await ManualWorker.hire(store)).work_off()
+
+        with pytest.raises(TaskExists, match="'k'") as caught:
+            await store.create_tasks(
+                [
+                    new_task(template),
+                    new_task(template, idempotency_key="k", if_exists=IfExists.REJECT),
+                ]
+            )
+
+        assert ("k", holder) == (caught.value.key, caught.value.task_id)
+        assert [holder] == [task.id for task in await store.list_tasks(TaskFilter())]
+
+    async def test_a_free_key_is_not_rejected(self, store: Store) -> None:
+        template = await put(store, one())
+        new = new_task(template, idempotency_key="k", if_exists=IfExists.REJECT)
+
+        assert [(new.id, True)] == list((await store.create_tasks([new])).tasks)
+
+
+class TestKeysOfOpenTasks(StoreTests):
+    """Keys that belong to their task while it is open."""
+
+    async def test_an_open_task_holds_its_key(self, store: Store) -> None:
+        """
+        Equal submissions lead to it, others are refused.
+        """
+        template = await put(store, one())
+        holder = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
+
+        again = await store.create_tasks(
+            [new_task(template, idempotency_key="k", unique_while=UniqueWhile.OPEN)]
+        )
+
+        assert [(holder, False)] == list(again.tasks)
+        with pytest.raises(IdempotencyConflict):
+            await create(store, template, {"n": 2}, idempotency_key="k")
+
+    @pytest.mark.parametrize("end", ["complete", "error", "cancelled"])
+    async def test_the_key_of_an_ended_task_is_free(self, store: Store, end: str) -> None:
+        """
+        However it ended; the next task may have another context, and holds the key in turn.
+        """
+        template = await put(store, one())
+        first = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
+        hand = await ManualWorker.hire(store)
+        if end == "complete":
+            await hand.work_off()
+        elif end == "error":
+            await hand.fail(await hand.claim_one())
+        else:
+            await store.cancel_task(first, ACT)
+        assert await store.find_task("suite", "k") is None
+
+        second = await create(
+            store, template, {"n": 2}, idempotency_key="k", unique_while=UniqueWhile.OPEN
+        )
+
+        assert first != second
+        assert [second, first] == [task.id for task in await store.list_tasks(TaskFilter())]
+        holder = await store.find_task("suite", "k")
+        assert holder is not None
+        assert second == holder.id
+
+    async def test_the_holder_decides_how_long_it_keeps_its_key(self, store: Store) -> None:
+        """
+        A later submission cannot free what was taken for good, and may take for good what is free.
+        """
+        template = await put(store, one())
+        kept = await create(store, template, idempotency_key="kept")
+        await create(store, template, idempotency_key="freed", unique_while=UniqueWhile.OPEN)
+        hand = await ManualWorker.hire(store)
+        await hand.work_off()
+
+        asked = await store.create_tasks(
+            [
+                new_task(template, idempotency_key="kept", unique_while=UniqueWhile.OPEN),
+                new_task(template, idempotency_key="freed"),
+            ]
+        )
+        await hand.work_off()
+        again = await store.create_tasks([new_task(template, idempotency_key="freed")])
+
+        assert [(kept, False), (asked.tasks[1][0], True)] == list(asked.tasks)
+        assert [(asked.tasks[1][0], False)] == list(again.tasks)
+
+    async def test_one_bulk_takes_a_freed_key_once(self, store: Store) -> None:
+        """
+        The first of equal submissions makes the task, the others return it.
+        """
+        template = await put(store, one())
+        await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
+        await (await ManualWorker.hire(store)).work_off()
+        news = [new_task(template, idempotency_key="k") for _ in range(2)]
+
+        created = await store.create_tasks(news)
+
+        assert [(news[0].id, True), (news[0].id, False)] == list(created.tasks)
+
+    async def test_callers_at_once_take_a_freed_key_once(self, stores: list[Store]) -> None:
+        """
+        All return the same new task; one of them created it.
+        """
+        template = await put(stores[0], one())
+        first = await create(
+            stores[0], template, idempotency_key="k", unique_while=UniqueWhile.OPEN
+        )
+        await (await ManualWorker.hire(stores[0])).work_off()
+
+        created = await asyncio.gather(
+            *(
+                store.create_tasks(
+                    [new_task(template, idempotency_key="k", unique_while=UniqueWhile.OPEN)]
+                )
+                for store in stores * 5
+            )
+        )
+
+        ids = {each.tasks[0][0] for each in created}
+        assert 1 == len(ids)
+        assert first not in ids
+        assert 1 == sum(each.tasks[0][1] for each in created)
+
+    async def test_a_task_whose_key_another_open_task_has_is_not_reopened(
+        self, store: Store
+    ) -> None:
+        """
+        Two open tasks never have one key; when the other has ended, the task may be retried.
+        """
+        template = await put(store, one())
+        first = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
+        hand = await ManualWorker.hire(store)
+        await hand.fail(await hand.claim_one())
+        second = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
+
+        with pytest.raises(TaskExists, match=second):
+            await store.retry_steps(first, ACT)
+        with pytest.raises(TaskExists, match=second):
+            await store.resolve_step(first, 1, None, ACT)
+        await hand.work_off()
+        reopened = await store.retry_steps(first, ACT)
+
+        assert not reopened.ended
+
+
+class TestReplacing(StoreTests):
+    """Creating a task in place of the one that has its key."""
+
+    async def test_the_open_holder_is_cancelled(self, store: Store) -> None:
+        """
+        Its running attempt may not settle, the audit names the new task, which has the key.
+        """
+        template = await put(store, chain())
+        old = await create(store, template, {"n": 1}, idempotency_key="k")
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+
+        new = await create(
+            store,
+            template,
+            {"n": 2},
+            idempotency_key="k",
+            if_exists=IfExists.REPLACE,
+            created_by="ann",
+        )
+
+        assert [0] == list((await hand.complete(claim)).refused)
+        assert TaskStatus.CANCELLED is (await store.get_task(old)).status
+        (entry,) = await store.audit(old)
+        assert ("ann", "cancel", f"replaced by task {new}") == (
+            entry.actor,
+            entry.action,
+            entry.reason,
+        )
+        holder = await store.find_task("suite", "k")
+        assert holder is not None
+        assert (new, TaskStatus.PENDING) == (holder.id, holder.status)
+        assert [new] == [claim.task_id for claim in await hand.claim()]
+
+    async def test_an_ended_holder_stays_as_it_is(self, store: Store) -> None:
+        template = await put(store, one())
+        old = await create(store, template, idempotency_key="k")
+        await (await ManualWorker.hire(store)).work_off()
+
+        new = await create(store, template, idempotency_key="k", if_exists=IfExists.REPLACE)
+
+        assert TaskStatus.COMPLETE is (await store.get_task(old)).status
+        assert [] == await store.audit(old)
+        again = await store.create_tasks([new_task(template, idempotency_key="k")])
+        assert [(new, False)] == list(again.tasks)
+
+    async def test_a_free_key_replaces_nothing(self, store: Store) -> None:
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        new = new_task(template, idempotency_key="k", if_exists=IfExists.REPLACE)
+
+        created = await store.create_tasks([new], worker=hand.id, queues=hand.queues, claim_up_to=1)
+
+        assert [(new.id, True)] == list(created.tasks)
+        assert [new.id] == [claim.task_id for claim in created.claims]
+
+    async def test_a_parent_that_waits_for_the_holder_goes_on(self, store: Store) -> None:
+        """
+        As when an operator cancels it.
+        """
+        template = await put(store, one())
+        parent = await create(store, template)
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        child = await create(store, template, idempotency_key="k", parent_id=parent)
+        await store.park(claim, child)
+
+        await create(store, template, idempotency_key="k", if_exists=IfExists.REPLACE)
+
+        assert parent in {claim.task_id for claim in await hand.claim()}
+
+    async def test_all_or_none_of_a_bulk_replaces(self, store: Store) -> None:
+        """
+        A refused creation cancels nothing.
+        """
+        template = await put(store, one())
+        old = await create(store, template, idempotency_key="k")
+        await create(store, template, idempotency_key="other")
+        replacing = new_task(template, idempotency_key="k", if_exists=IfExists.REPLACE)
+
+        with pytest.raises(IdempotencyConflict):
+            await store.create_tasks(
+                [replacing, new_task(template, {"n": 2}, idempotency_key="other")]
+            )
+        with pytest.raises(Misuse, match="two of the tasks"):
+            await store.create_tasks([replacing, replace(replacing, id=new_task(template).id)])
+
+        assert TaskStatus.PENDING is (await store.get_task(old)).status
+        assert 2 == len(await store.list_tasks(TaskFilter()))
+
+    async def test_replacements_at_once_leave_one_open_task(self, stores: list[Store]) -> None:
+        """
+        Each is created and has had the key; all but the last are cancelled.
+        """
+        template = await put(stores[0], chain())
+        await create(stores[0], template, idempotency_key="k")
+
+        created = await asyncio.gather(
+            *(
+                store.create_tasks(
+                    [
+                        new_task(
+                            template,
+                            {"n": number},
+                            idempotency_key="k",
+                            if_exists=IfExists.REPLACE,
+                        )
+                    ]
+                )
+                for number, store in enumerate(stores * 4)
+            )
+        )
+
+        assert all(each.tasks[0][1] for each in created)
+        tasks = await stores[0].list_tasks(TaskFilter())
+        assert 1 + len(created) == len(tasks)
+        (last,) = [task.id for task in tasks if not task.ended]
+        holder = await stores[0].find_task("suite", "k")
+        assert holder is not None
+        assert last == holder.id
+
+    async def test_replacements_of_a_free_key_at_once_leave_one_open_task(
+        self, stores: list[Store]
+    ) -> None:
+        template = await put(stores[0], one())
+
+        created = await asyncio.gather(
+            *(
+                store.create_tasks(
+                    [
+                        new_task(
+                            template, {"n": number}, idempotency_key="k", if_exists=IfExists.REPLACE
+                        )
+                    ]
+                )
+                for number, store in enumerate(stores * 4)
+            )
+        )
+
+        assert all(each.tasks[0][1] for each in created)
+        open_ones = [task for task in await stores[0].list_tasks(TaskFilter()) if not task.ended]
+        assert 1 == len(open_ones)
+
+    async def test_a_replacement_and_a_completion_at_once_agree(self, stores: list[Store]) -> None:
+        """
+        The old task ends as one of both, and the new one has the key.
+        """
+        template = await put(stores[0], one())
+        hand = await ManualWorker.hire(stores[0])
+        for number in range(10):
+            key = f"k{number}"
+            old = await create(stores[0], template, idempotency_key=key)
+            claim = await hand.claim_one()
+
+            settled, new = await asyncio.gather(
+                hand.complete(claim),
+                create(stores[-1], template, idempotency_key=key, if_exists=IfExists.REPLACE),
+            )
+
+            task = await stores[0].get_task(old)
+            refused = bool(settled.refused)
+            assert (TaskStatus.CANCELLED if refused else TaskStatus.COMPLETE) is task.status
+            assert int(refused) == len(await stores[0].audit(old))
+            holder = await stores[0].find_task("suite", key)
+            assert holder is not None
+            assert new == holder.id
+            await hand.work_off()

@@ -3,12 +3,13 @@
 -- One row per task: kind 1, created; kind 0, its key is taken by `found`.
 -- One row per claim: kind 2, step `no` of `task_id`.
 -- Raises TK001 when a key was used with another digest, TK002 for an unknown template,
--- TK003 for one that is not approved, TK004 for an unknown parent; the latter two not for tasks
--- whose key is taken.
+-- TK003 for one that is not approved, TK004 for an unknown parent, TK005 for a taken key that
+-- is to be rejected; TK003 and TK004 not for tasks whose key is taken.
 create or replace function create_tasks(
     p_id uuid[], p_template int[], p_context text[], p_correlation text[], p_parent uuid[],
     p_key text[], p_digest text[], p_created_by text[], p_reason text[], p_tags text[],
     p_trace text[], p_run_at timestamptz[], p_deadline float8[], p_priority smallint[],
+    p_title text[], p_attributes text[], p_unique_while text[], p_if_exists text[],
     p_worker bigint, p_queues int[], p_claim int
 )
 returns table (kind int, task_id uuid, no int, found uuid)
@@ -20,7 +21,11 @@ as $$
 #variable_conflict use_column
 declare
     v_taken uuid[] := '{}';                  -- ids whose key another task has
+    v_keyed int := (select count(k) from unnest(p_key) as k);
+    v_kept int;                              -- keys that are stored, for whichever task
     v_clash text;                            -- the key or the parent that is refused
+    v_holder uuid;                           -- the task that has it
+    v_ended uuid[];                          -- tasks whose keys are free since they ended
     v_claimed int := 0;
     v_due int;
     v_unapproved int;
@@ -34,38 +39,85 @@ begin
         raise exception 'unknown template' using errcode = 'TK002';
     end if;
 
-    if exists (select from unnest(p_key) as k where k is not null) then
-        insert into task_key (namespace, key, task_id, digest)
-        select distinct on (t.namespace, g.key) t.namespace, g.key, g.id, g.digest
-        from unnest(p_id, p_template, p_key, p_digest) with ordinality as g (id, template_id, key, digest, ord)
-        join template t on t.id = g.template_id
-        where g.key is not null
-        order by t.namespace, g.key, g.ord
-        on conflict do nothing;
+    if v_keyed > 0 then
+        loop
+            insert into task_key (namespace, key, task_id, digest, unique_while)
+            select distinct on (t.namespace, g.key)
+                   t.namespace, g.key, g.id, g.digest, g.unique_while
+            from unnest(p_id, p_template, p_key, p_digest, p_unique_while)
+                 with ordinality as g (id, template_id, key, digest, unique_while, ord)
+            join template t on t.id = g.template_id
+            where g.key is not null
+            order by t.namespace, g.key, g.ord
+            on conflict do nothing;
+            get diagnostics v_kept = row_count;
+            exit when v_kept = v_keyed;
 
-        select g.key into v_clash
-        from unnest(p_template, p_key, p_digest) as g (template_id, key, digest)
-        join template t on t.id = g.template_id
-        join task_key k on k.namespace = t.namespace and k.key = g.key
-        where k.digest <> g.digest
-        limit 1;
-        if v_clash is not null then
-            raise exception '%', v_clash using errcode = 'TK001';
+            select coalesce(array_agg(g.id) filter (where k.task_id <> g.id), '{}'), count(*)
+            into v_taken, v_kept
+            from unnest(p_id, p_template, p_key) as g (id, template_id, key)
+            join template t on t.id = g.template_id
+            join task_key k on k.namespace = t.namespace and k.key = g.key;
+            continue when v_kept < v_keyed;          -- a holder was pruned meanwhile
+            -- Locked, so that they stay as they are; before their keys, as when they are pruned.
+            v_ended := array(
+                select h.id from task h
+                where h.state <> {OPEN} and h.id in (
+                    select k.task_id
+                    from unnest(p_id, p_template, p_key) as g (id, template_id, key)
+                    join template t on t.id = g.template_id
+                    join task_key k on k.namespace = t.namespace and k.key = g.key
+                    where g.id = any (v_taken) and k.unique_while = 'open'
+                )
+                order by h.id
+                for share
+            );
+            exit when cardinality(v_ended) = 0;
+            with given as materialized (
+                select distinct on (t.namespace, g.key)
+                       t.namespace, g.key, g.id, g.digest, g.unique_while
+                from unnest(p_id, p_template, p_key, p_digest, p_unique_while)
+                     with ordinality as g (id, template_id, key, digest, unique_while, ord)
+                join template t on t.id = g.template_id
+                where g.id = any (v_taken)
+                order by t.namespace, g.key, g.ord
+            )
+            update task_key k
+            set task_id = g.id, digest = g.digest, unique_while = g.unique_while
+            from given g
+            where k.namespace = g.namespace and k.key = g.key and k.task_id = any (v_ended);
+        end loop;
+
+        if cardinality(v_taken) > 0 then
+            select g.key, k.task_id into v_clash, v_holder
+            from unnest(p_id, p_template, p_key, p_if_exists) as g (id, template_id, key, if_exists)
+            join template t on t.id = g.template_id
+            join task_key k on k.namespace = t.namespace and k.key = g.key
+            where g.id = any (v_taken) and g.if_exists = 'reject'
+            limit 1;
+            if v_clash is not null then
+                raise exception '% %', v_holder, v_clash using errcode = 'TK005';
+            end if;
+
+            select g.key into v_clash
+            from unnest(p_id, p_template, p_key, p_digest, p_if_exists)
+                 as g (id, template_id, key, digest, if_exists)
+            join template t on t.id = g.template_id
+            join task_key k on k.namespace = t.namespace and k.key = g.key
+            where g.id = any (v_taken) and k.digest <> g.digest
+              and g.if_exists = 'return'
+            limit 1;
+            if v_clash is not null then
+                raise exception '%', v_clash using errcode = 'TK001';
+            end if;
+
+            return query
+                select 0, g.id, 0, k.task_id
+                from unnest(p_id, p_template, p_key) as g (id, template_id, key)
+                join template t on t.id = g.template_id
+                join task_key k on k.namespace = t.namespace and k.key = g.key
+                where g.id = any (v_taken);
         end if;
-
-        v_taken := array(
-            select g.id
-            from unnest(p_id, p_template, p_key) as g (id, template_id, key)
-            join template t on t.id = g.template_id
-            join task_key k on k.namespace = t.namespace and k.key = g.key
-            where k.task_id <> g.id
-        );
-        return query
-            select 0, g.id, 0, k.task_id
-            from unnest(p_id, p_template, p_key) as g (id, template_id, key)
-            join template t on t.id = g.template_id
-            join task_key k on k.namespace = t.namespace and k.key = g.key
-            where g.id = any (v_taken);
     end if;
 
     if v_unusable is not null then
@@ -91,17 +143,26 @@ begin
     end if;
 
     insert into task (id, template_id, priority, open_sinks, deadline, correlation_id, parent_id,
-                      idempotency_key, created_by, reason, tags, trace, context)
+                      idempotency_key, created_by, reason, tags, trace, title, context)
     select g.id, g.template_id, g.priority, t.sinks, now() + g.deadline * interval '1 s', g.correlation_id,
            g.parent_id, g.key, g.created_by, g.reason,
            case when g.tags is null then '{}' else array(select json_array_elements_text(g.tags::json)) end,
-           g.trace, g.context::json
+           g.trace, g.title, g.context::json
     from unnest(p_id, p_template, p_context, p_correlation, p_parent, p_key, p_created_by,
-                p_reason, p_tags, p_trace, p_deadline, p_priority)
+                p_reason, p_tags, p_trace, p_deadline, p_priority, p_title)
          as g (id, template_id, context, correlation_id, parent_id, key, created_by,
-               reason, tags, trace, deadline, priority)
+               reason, tags, trace, deadline, priority, title)
     join template t on t.id = g.template_id
     where g.id <> all (v_taken);
+
+    if p_attributes is not null then
+        insert into task_attribute (namespace, name, value, task_id)
+        select t.namespace, a.key, a.value, g.id
+        from unnest(p_id, p_template, p_attributes) as g (id, template_id, attributes)
+        join template t on t.id = g.template_id
+        cross join lateral json_each_text(g.attributes::json) as a
+        where g.id <> all (v_taken);
+    end if;
 
     if p_claim > 0 then
         return query

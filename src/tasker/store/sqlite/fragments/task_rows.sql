@@ -2,7 +2,9 @@
 select chosen.id, p.namespace, p.name, p.version, chosen.state, chosen.context,
        chosen.correlation_id, chosen.parent_id, chosen.idempotency_key,
        chosen.created_by, chosen.reason, chosen.tags, chosen.created_at, chosen.ended_at,
-       chosen.deadline, chosen.error, c.*
+       chosen.deadline, chosen.error, chosen.title,
+       (select json_group_object(a.name, a.value) from task_attribute a where a.task_id = chosen.id) as attributes,
+       c.*
 from chosen
 join template p on p.id = chosen.template_id
 join (

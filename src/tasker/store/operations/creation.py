@@ -1,0 +1,44 @@
+"""Keys that new tasks take from others."""
+
+from collections.abc import Sequence
+
+from tasker.errors import Misuse
+from tasker.model import Created, IfExists, NewTask, TaskId
+from tasker.store.operations.operators import cancel_if_open
+from tasker.store.protocol import AuditNote
+from tasker.store.session import Session
+
+
+async def free_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
+    """Free the keys of the tasks that replace others; cancel the holders that are open."""
+    replacing = [task for task in tasks if task.if_exists is IfExists.REPLACE]
+    held = await tx.all(
+        "lock_keys",
+        templates=[task.template_id for task in replacing],
+        keys=[task.idempotency_key for task in replacing],
+    )
+    for row in held:
+        new = replacing[row["place"]]
+        note = AuditNote(actor=new.created_by, reason=f"replaced by task {new.id}")
+        await cancel_if_open(tx, TaskId(row["task_id"]), note)
+        await tx.all("free_key", namespace=row["namespace"], key=row["key"])
+
+
+def lost_keys(tasks: Sequence[NewTask], created: Created) -> bool:
+    """Return whether others took keys after `free_keys`, so that the creation must start over.
+
+    Raises:
+        Misuse: One creation uses a key twice, and replaces the task that has it.
+    """
+    new = {task_id for task_id, is_new in created.tasks if is_new}
+    lost = False
+    for task, (task_id, is_new) in zip(tasks, created.tasks, strict=True):
+        if task.if_exists is not IfExists.REPLACE or is_new:
+            continue
+        if task_id in new:
+            raise Misuse(
+                f"two of the tasks have the idempotency key {task.idempotency_key!r};"
+                " with if_exists 'replace' only one may"
+            )
+        lost = True
+    return lost

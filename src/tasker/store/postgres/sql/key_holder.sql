@@ -1,0 +1,7 @@
+-- The other open task that has the key of a task. :task_id uuid
+select k.key, k.task_id::text as task_id
+from task t
+join template p on p.id = t.template_id
+join task_key k on k.namespace = p.namespace and k.key = t.idempotency_key
+join task h on h.id = k.task_id
+where t.id = :task_id::uuid and k.task_id <> t.id and h.state = {OPEN}

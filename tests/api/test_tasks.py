@@ -66,6 +66,41 @@ async def test_the_same_key_returns_the_same_task(api: ApiClient) -> None:
     assert "refund-1" == first["idempotency_key"]
 
 
+async def test_a_taken_key_is_rejected_or_its_task_replaced(api: ApiClient) -> None:
+    """
+    As `if_exists` says; the key may be that of the header.
+    """
+    headers = {"Idempotency-Key": "k"}
+    first = await api.call("/v1/tasks", REFUND, 201, headers=headers)
+    rejected = await api.call("/v1/tasks", {**REFUND, "if_exists": "reject"}, 409, headers=headers)
+    second = await api.call("/v1/tasks", {**REFUND, "if_exists": "replace"}, 201, headers=headers)
+
+    assert ("task_exists", "k", first["id"]) == (
+        rejected["code"],
+        rejected["key"],
+        rejected["task_id"],
+    )
+    assert "cancelled" == (await api.read(f"/v1/tasks/{first['id']}"))["status"]
+    assert second["id"] != first["id"]
+
+
+async def test_rules_for_a_key_need_a_key(one: ApiClient) -> None:
+    """
+    The problem names the field, and in bulk the task.
+    """
+    alone = await one.call("/v1/tasks", {**REFUND, "unique_while": "open"}, 400)
+    in_bulk = await one.call(
+        "/v1/tasks/bulk", {"tasks": [REFUND, {**REFUND, "if_exists": "return"}]}, 400
+    )
+    unknown = await one.call("/v1/tasks", {**REFUND, "if_exists": "ignore"}, 400)
+
+    assert [
+        {"path": "$.unique_while", "message": "unique_while needs an idempotency_key"}
+    ] == alone["errors"]
+    assert "$.tasks[1].if_exists" == in_bulk["errors"][0]["path"]
+    assert ["return", "reject", "replace"] == unknown["errors"][0]["allowed"]
+
+
 async def test_a_quoted_key_is_the_same_key(one: ApiClient) -> None:
     first = await one.call("/v1/tasks", REFUND, 201, headers={"Idempotency-Key": '"a b"'})
     again = await one.call("/v1/tasks", {**REFUND, "idempotency_key": "a b"}, 200)

@@ -248,6 +248,23 @@ def test_a_task_is_created_for_workers(tasker: Here) -> None:
     assert "deadline" in later
 
 
+def test_a_taken_key_is_rejected_or_its_task_replaced(tasker: Here) -> None:
+    """
+    A rejection is exit 5; the replaced task is cancelled.
+    """
+    create = ["task", "create", "sell.yaml", "-c", '{"sku": "cup"}', "--idempotency-key", "k"]
+    first = tasker(*create).out.strip()
+
+    rejected = tasker(*create, "--if-exists", "reject")
+    second = tasker(*create, "--if-exists", "replace", "--unique-while", "open").out.strip()
+    without_key = tasker("task", "create", "sell.yaml", "--if-exists", "reject")
+
+    assert (5, True) == (rejected.code, f"belongs to task {first}" in rejected.err)
+    assert "cancelled" == tasker("task", "show", first, "--json").document["status"]
+    assert "pending" == tasker("task", "show", second, "--json").document["status"]
+    assert (2, True) == (without_key.code, "needs an idempotency_key" in without_key.err)
+
+
 @pytest.mark.parametrize(
     ("context", "message"),
     [

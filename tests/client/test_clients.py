@@ -1,14 +1,15 @@
 """What a client promises, proven of each: over a store, over an application, over a server."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Awaitable
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from pydantic import ValidationError
 from tests.client.conftest import Scene
 
-from tasker import Client, TaskRequest, Template
+from tasker import Client, Task, TaskRequest, Template
 from tasker.errors import (
     IdempotencyConflict,
     InvalidInput,
@@ -16,6 +17,7 @@ from tasker.errors import (
     NotApproved,
     NotFound,
     TaskerError,
+    TaskExists,
     TaskFailed,
     TaskRegistrationError,
     TooLarge,
@@ -143,6 +145,92 @@ async def test_one_key_makes_one_task(scene: Scene) -> None:
     assert (first.id, True, False) == (again.id, first.created, again.created)
     assert IdempotencyConflict is type(other)
     assert 1 == len(await client.tasks())
+
+
+async def test_a_taken_key_is_rejected_or_its_task_replaced(scene: Scene) -> None:
+    """
+    As the caller asks; the rejection names the task, the replaced task is cancelled.
+    """
+    client = await registered(scene)
+    first = await client.create_task("hello.greeting", {"name": "Ann"}, idempotency_key="k")
+
+    rejected = await refusal(
+        client, "hello.greeting", {"name": "Ann"}, idempotency_key="k", if_exists="reject"
+    )
+    second = await client.create_task(
+        "hello.greeting", {"name": "Bob"}, idempotency_key="k", if_exists="replace"
+    )
+
+    assert (TaskExists, "k", first.id) == (
+        type(rejected),
+        getattr(rejected, "key", None),
+        getattr(rejected, "task_id", None),
+    )
+    assert f"the idempotency key 'k' belongs to task {first.id}" == str(rejected)
+    assert (True, {"name": "Bob", "polite": True}) == (second.created, second.context)
+    assert TaskStatus.CANCELLED is (await client.get(first.id)).status
+
+
+async def test_a_key_may_be_taken_for_as_long_as_the_task_is_open(scene: Scene) -> None:
+    client = await registered(scene)
+
+    def create() -> Awaitable[Task]:
+        return client.create_task(
+            "hello.greeting", {"name": "Ann"}, idempotency_key="k", unique_while="open"
+        )
+
+    first, again = await create(), await create()
+    await client.cancel(first.id)
+    second = await create()
+
+    assert (first.id, True) == (again.id, second.created)
+    assert first.id != second.id
+
+
+async def test_rules_for_a_key_need_a_key(scene: Scene) -> None:
+    client = await registered(scene)
+
+    error = await refusal(client, "hello.greeting", {"name": "Ann"}, if_exists="reject")
+
+    assert (InvalidInput, "if_exists needs an idempotency_key") == (type(error), str(error))
+
+
+async def test_a_task_has_the_title_and_the_attributes_of_its_template(scene: Scene) -> None:
+    """
+    With its inputs in place, defaults included; those that are absent or null are left out.
+    """
+    client = scene.client
+    await client.register(
+        replace(
+            PAYMENT,
+            title="Pay {input.order.id} to {input.name}",
+            attributes={
+                "order": "input.order.id",
+                "amount": "input.amount",
+                "urgent": "input.urgent",
+                "customer": "input.customer",
+            },
+        )
+    )
+    context = {"order": {"id": 7}, "name": "Ann", "amount": 12.0, "urgent": True, "customer": None}
+
+    created = await client.create_task("hello.payment", context)
+    (listed,) = await client.tasks()
+
+    for task in (created, await client.get(created.id), listed):
+        assert "Pay 7 to Ann" == task.title
+        assert {"order": "7", "amount": "12", "urgent": "true"} == task.attributes
+
+
+async def test_an_attribute_is_one_short_value(scene: Scene) -> None:
+    client = scene.client
+    await client.register(replace(PAYMENT, attributes={"order": "input.order"}))
+
+    not_one = await refusal(client, "hello.payment", {"order": [1]})
+    too_long = await refusal(client, "hello.payment", {"order": "x" * 1001})
+
+    assert (InvalidInput, "$.order") == (type(not_one), getattr(not_one, "path", None))
+    assert TooLarge is type(too_long)
 
 
 async def test_creation_refuses_what_does_not_fit(scene: Scene) -> None:

@@ -43,6 +43,9 @@ ID = "01a1f8ba-de53-7410-b307-f1b7f80f263e"
         ("deadline", timedelta(0)),
         ("deadline", timedelta(seconds=-1)),
         ("deadline", 30),
+        ("unique_while", "open"),  # without an idempotency key
+        ("if_exists", "return"),
+        ("if_exists", "ignore"),
     ],
 )
 def test_what_no_store_can_keep_is_refused_with_its_field(field: str, value: Any) -> None:

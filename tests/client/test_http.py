@@ -5,12 +5,12 @@ import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 
-from tasker import LocalClient, Template, open_store
+from tasker import LocalClient, TaskRequest, Template, open_store
 from tasker.api import create_app
 from tasker.api.server import serving
 from tasker.client import connect, connect_sync
@@ -114,6 +114,23 @@ async def test_a_task_is_created_once_whatever_happens_on_the_way(
     keys = {json.loads(request.content)["idempotency_key"] for request in line.requests}
     assert (3, 1, True) == (len(line.requests), len(keys), one.created)
     assert [one.id] == [task.id for task in await LocalClient(store).tasks()]
+
+
+@pytest.mark.parametrize("if_exists", ["reject", "replace"])
+async def test_a_creation_that_rejects_or_replaces_is_sent_once(
+    store: Store, if_exists: Literal["reject", "replace"]
+) -> None:
+    """
+    Sent again, it would be rejected for its own task, or replace it.
+    """
+    line = Line(store, "answer lost")
+    request = TaskRequest(template="n.t", idempotency_key="k", if_exists=if_exists)
+    async with HttpClient("http://t", transport=line) as client:
+        with pytest.raises(StoreUnavailable, match="connection reset"):
+            await client.create_tasks([request])
+
+    assert 1 == len(line.requests)
+    assert 1 == len(await LocalClient(store).tasks())
 
 
 async def test_a_key_of_the_callers_own_is_sent(store: Store) -> None:

@@ -267,3 +267,12 @@ async def test_a_reply_that_is_lost_while_claims_are_recovered_leads_to_another_
         task = await memory.find_task("n", "key")
         assert task is not None
         await worker.client.wait(task.id, timeout=SOON)
+
+
+async def test_the_input_of_a_task_created_here_is_not_read_again(memory: Store) -> None:
+    store = Unreliable(memory)
+    async with Worker(store, [{"only": lambda: 1}], templates=[FLOW]) as worker:
+        await eventually(lambda: "wait_for_work" in store.calls)  # it has slots to spare
+        await worker.client.run("n.flow", timeout=SOON)
+
+    assert "load_tasks" not in store.calls[: store.calls.index("settle")]

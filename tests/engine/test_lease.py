@@ -34,34 +34,43 @@ async def test_a_stopped_worker_releases_claims_whose_reply_was_lost(memory: Sto
     assert AttemptOutcome.RELEASED == attempt.outcome
 
 
-class Idle:
-    """Holds no claims, and waits for a lease."""
+class Holding:
+    """Holds one claim, and waits for a lease; records calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.calls: list[str] = []
         self.woken = asyncio.Event()
 
     def held(self) -> Sequence[Claim]:
-        return ()
+        return [self.claim]
 
     def revoke(self, claims: Sequence[Claim]) -> None:
-        assert not claims
+        assert [self.claim] == list(claims)
+        self.calls.append("revoke")
 
     def wake(self) -> None:
+        self.calls.append("wake")
         self.woken.set()
 
 
-async def test_a_new_lease_wakes_the_claimer(memory: Store) -> None:
+async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
+    memory: Store,
+) -> None:
     """
     It waits without end while there is none.
     """
     brief = WorkerSettings(lease=timedelta(seconds=1))
-    idle = Idle()
     async with assembled(memory, [{"only": lambda: 1}], [FLOW], brief) as pieces:
-        before = pieces.lease.id
-        pieces.background.start("lease", pieces.lease.keep(idle, idle))
+        lease, before = pieces.lease, pieces.lease.id
+        await LocalClient(memory).create_task("n.flow")
+        [claim] = (await memory.claim(before, lease.queues, 1)).claims
+        holding = Holding(claim)
+        pieces.background.start("lease", lease.keep(holding, holding))
         await memory.retire_worker(before)
         async with asyncio.timeout(SOON.total_seconds()):
-            await idle.woken.wait()
+            await holding.woken.wait()
 
-        assert pieces.lease.holds
-        assert before != pieces.lease.id
+        assert ["revoke", "wake"] == holding.calls
+        assert lease.holds
+        assert before != lease.id

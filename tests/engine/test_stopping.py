@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 from tests.engine import computing
 from tests.engine.factories import ONE_SLOT, SOON, Unreliable, of_kind, step, template
+from tests.engine.pieces import assembled
 from tests.waiting import eventually
 
 from tasker import (
@@ -148,6 +149,26 @@ async def test_a_slot_that_is_lost_to_a_handler_is_told(
     assert (task.id, "only", 1, 1) == tuple(
         getattr(complaint, name) for name in ("task_id", "step", "slots_lost", "slots")
     )
+
+
+async def test_a_slot_is_not_free_while_a_timed_out_handler_runs(memory: Store) -> None:
+    release = threading.Event()
+
+    def only() -> None:
+        release.wait(SOON.total_seconds())
+
+    flow = template("flow", step("only", timeout=BRIEF))
+    async with assembled(memory, [{"only": only}], [flow], ONE_SLOT) as pieces:
+        await LocalClient(memory).create_task("n.flow")
+        claimed = await memory.claim(pieces.lease.id, pieces.lease.queues, 1)
+        pieces.claimer.accept(claimed.claims)
+        await eventually(pieces.settler.keys)  # its outcome is decided
+
+        assert (1, 0) == (pieces.slots.taken, pieces.slots.free)
+
+        release.set()
+        await eventually(lambda: not pieces.executor.running)
+        assert (0, 1) == (pieces.slots.taken, pieces.slots.free)
 
 
 async def test_steps_without_a_timeout_have_the_workers(memory: Store) -> None:

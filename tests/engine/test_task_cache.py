@@ -45,3 +45,16 @@ async def test_the_task_remembered_first_is_forgotten_first(memory: Store) -> No
     kept = [cache.task(Claim(TaskId(f"{number:032x}"), 1, 1, 1)) for number in range(10)]
     assert kept[0] is None
     assert kept[-1] is not None
+
+
+async def test_results_count_towards_the_memory_of_tasks(memory: Store) -> None:
+    await LocalClient(memory).register(FLOW)
+    [stored] = await memory.templates()
+    cache = TaskCache(memory, Handlers.of({"only": lambda: 1}), environment=None, limit=5_000)
+    first, second = task_input(stored.id, 1), task_input(stored.id, 2)
+    await cache.remember(first)
+    cache.learn(first.task_id, 1, JsonText("1" * 4_000))
+    await cache.remember(second)
+
+    assert cache.task(Claim(first.task_id, 1, 1, 1)) is None
+    assert cache.task(Claim(second.task_id, 1, 1, 1)) is not None

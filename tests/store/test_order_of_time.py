@@ -1,15 +1,12 @@
 """Instants follow the order of events, whichever transaction began first."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tasker.model import Code, JsonText, completed
-from tasker.store.open import open_store
 from tasker.store.operations.operators import stop_task
-from tasker.store.postgres.address import Address
 from tasker.store.postgres.session import PostgresSession
 from tasker.store.protocol import AuditNote, Store
 from tasker.store.sqlite import SqliteStore
@@ -18,20 +15,6 @@ from tasker.testing.store_suite.factories import ManualWorker, begin, chain, gra
 pytestmark = pytest.mark.anyio
 
 NOTE = AuditNote(actor="me")
-
-
-@pytest.fixture
-async def store(postgres_schema_url: str) -> AsyncIterator[Store]:
-    async with open_store(postgres_schema_url, upgrade=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def connection(store: Store, postgres_schema_url: str) -> AsyncIterator[Any]:
-    """A connection of the test's own."""
-    connection = await Address.parse(postgres_schema_url).connect()
-    yield connection
-    await connection.close()
 
 
 async def test_a_step_is_claimed_after_its_parent_was_settled(

@@ -181,7 +181,7 @@ class TestClaims(StoreTests):
             await create(store, template)
         hand = await ManualWorker.hire(store)
 
-        assert [3, 3, 4, 0] == [len(await hand.claim(limit)) for limit in (3, 3, 9, 9)]
+        assert [7, 2, 1, 0] == [len(await hand.claim(limit)) for limit in (7, 2, 9, 9)]
         assert [] == await hand.claim(0)
 
     async def test_a_step_is_not_due_before_its_time(self, store: Store, subject: Subject) -> None:
@@ -246,6 +246,21 @@ class TestClaims(StoreTests):
 
         assert [1, 2, 3, 4, 5] == [claim.attempt for claim in seen]
         assert [1, 2, 2, 2, 1] == [claim.counted_attempts for claim in seen]
+
+    async def test_a_retry_waits_from_when_it_is_due(self, store: Store, subject: Subject) -> None:
+        """
+        Not since its step was first enqueued: its delay is no time in the queue.
+        """
+        task_id = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        await hand.retry(await hand.claim_one(), SECOND * 600)
+        await subject.advance(SECOND * 900)
+
+        await hand.complete(await hand.claim_one())
+
+        first, second = await store.history(task_id)
+        assert second.enqueued_at is not None
+        assert abs(second.enqueued_at - first.settled_at - SECOND * 600) < SECOND
 
     async def test_no_two_claim_the_same(self, stores: list[Store]) -> None:
         """

@@ -60,7 +60,10 @@ class StoreTests:
             yield [store] * 3
             return
         async with subject.connect() as second, subject.connect() as third:
-            yield [store, second, third]
+            opened = [store, second, third]
+            for each in opened:
+                await subject.listen(each)
+            yield opened
 
 
 # ------------------------------------------------------------------ templates

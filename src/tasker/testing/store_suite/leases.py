@@ -229,6 +229,9 @@ class TestRecalls(StoreTests):
         assert [theirs] == await store.renew(hand.id, [theirs], lease=LEASE)
         assert [] == await store.renew(other.id, [theirs], lease=LEASE)
         assert [] == await store.renew(hand.id, [], lease=LEASE)
+        await other.retry(theirs)
+        again = await other.claim_one()
+        assert [theirs] == await store.renew(other.id, [theirs, again], lease=LEASE)
 
 
 class TestWorkerList(StoreTests):

@@ -25,6 +25,9 @@ class Subject(ABC):
     async def advance(self, by: timedelta) -> None:
         """Let time pass for the store, as far as it can tell."""
 
+    async def listen(self, store: Store) -> None:  # noqa: B027
+        """Return once a store that was just opened hears the wake-ups of others."""
+
     def transaction(self) -> AbstractAsyncContextManager[Any] | None:
         """Begin a caller's own transaction, whose connection `Store.create_tasks` takes.
 
@@ -56,6 +59,9 @@ class PostgresSubject(Subject):
 
     def connect(self) -> Store:
         return make_store(self.url)
+
+    async def listen(self, store: Store) -> None:
+        await store.wait_for_work(60)  # the first wait ends when it listens
 
     async def advance(self, by: timedelta) -> None:
         async with self.transaction() as connection:

@@ -752,6 +752,13 @@ class Settled(NamedTuple):
     ended: Sequence[TaskEnd]
 
 
+class Unclaimed(NamedTuple):
+    """What `Store.fail_unclaimed` did."""
+
+    steps: Sequence[tuple[TaskId, str]]  #: task and name of each step that failed
+    ended: Sequence[TaskEnd]
+
+
 class Claimed(NamedTuple):
     """What `Store.claim` found."""
 

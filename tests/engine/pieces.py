@@ -15,6 +15,7 @@ from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import TaskCache
+from tasker.events import Observer
 from tasker.handlers import Handlers
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
@@ -40,6 +41,7 @@ async def assembled(
     handlers: Iterable[object],
     templates: Iterable[Template],
     settings: WorkerSettings | None = None,
+    observers: Iterable[Observer] = (),
 ) -> AsyncIterator[Pieces]:
     """Register templates, open a lease, and connect the pieces of a worker."""
     settings = settings or WorkerSettings()
@@ -50,7 +52,7 @@ async def assembled(
     background = Background("pieces")
     slots = Slots(settings.slots)
     cache = TaskCache(store, bound, environment=None, limit=settings.memory)
-    reporter = Reporter("pieces", ())
+    reporter = Reporter("pieces", observers)
     lease = WorkerLease(store, "pieces", settings, bound)
     await lease.announce()
     settler = Settler(store, lease, slots, cache, reporter, background)

@@ -1,4 +1,4 @@
-"""Periodic duties: expired leases, deadlines, tasks that cannot go on."""
+"""Periodic duties: expired leases, unclaimed steps, deadlines, tasks that cannot go on."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.engine.factories import AT_ONCE, SOON, Unreliable, step, template
+from tests.engine.factories import AT_ONCE, SOON, Unreliable, of_kind, step, template
 from tests.engine.pieces import assembled
 
 from tasker import LocalClient, Retry, StepStatus, TaskFailed, TaskRequest, Worker
 from tasker.clock import ManualClock
 from tasker.engine.janitor import MOST, MOST_LOST, SWEPT
 from tasker.errors import TaskerError
+from tasker.events import Event, TaskEnded
 from tasker.model import AttemptOutcome, JsonText, TaskFilter, TaskStatus, lost, released
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -147,3 +148,66 @@ async def test_all_tasks_past_their_deadline_end_at_once() -> None:
 
             assert [] == await client.tasks(TaskFilter(status=TaskStatus.PENDING))
             assert 3 == store.calls.count("sweep")
+
+
+async def test_the_end_of_a_task_of_an_unreadable_template_is_reported() -> None:
+    """
+    Without the template's name; it does not end the janitor.
+    """
+    clock = ManualClock()
+    events: list[Event] = []
+    async with open_store("sqlite::memory:", clock=clock) as memory:
+        store = Unreadable(memory)
+        async with assembled(store, [], [FLOW], observers=[events.append]) as pieces:
+            task = await LocalClient(memory).create_task("n.flow", deadline=timedelta(seconds=1))
+            clock.advance(timedelta(seconds=2))
+
+            await pieces.janitor.sweep()
+
+    [ended] = of_kind(TaskEnded, events)
+    assert (task.id, TaskStatus.ERROR, None) == (ended.task_id, ended.status, ended.template)
+
+
+async def test_all_steps_that_nobody_claims_in_time_fail_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    Each is logged, and the ends of their tasks are reported.
+    """
+    clock = ManualClock()
+    events: list[Event] = []
+    async with open_store("sqlite::memory:", clock=clock) as memory:
+        store = Unreliable(memory)
+        flow = template("flow", step("only", queue_timeout=timedelta(seconds=1)))
+        async with assembled(store, [], [flow], observers=[events.append]) as pieces:
+            requests = [TaskRequest(template="n.flow")] * (2 * MOST + 1)
+            tasks = await LocalClient(memory).create_tasks(requests)
+            clock.advance(timedelta(seconds=2))
+
+            await pieces.janitor.fail_unclaimed()
+
+            assert 3 == store.calls.count("fail_unclaimed")
+    ids = sorted(task.id for task in tasks)
+    assert ids == sorted(ended.task_id for ended in of_kind(TaskEnded, events))
+    logged = [vars(record) for record in caplog.records if record.message == "queue_timeout"]
+    assert [(task_id, "only") for task_id in ids] == sorted(
+        (record["task_id"], record["step"]) for record in logged
+    )
+
+
+async def test_a_worker_fails_steps_that_no_worker_can_run(store: Store) -> None:
+    """
+    Whichever worker it is; the step's retry policy does not matter, no handler failed.
+    """
+    brief = timedelta(seconds=0.3)
+    client = LocalClient(store)
+    await client.register(template("flow", step("elsewhere", queue_timeout=brief, retry=AT_ONCE)))
+    task = await client.create_task("n.flow")
+
+    async with Worker(store, [{"other": lambda: 1}], namespaces=["n"]):
+        with pytest.raises(TaskFailed) as failed:
+            await client.wait(task.id, timeout=SOON)
+        [step_] = await client.steps(task.id)
+
+    assert "queue_timeout" == failed.value.details["code"]
+    assert (StepStatus.ERROR, 1, None) == (step_.status, step_.attempts, step_.worker)

@@ -49,7 +49,7 @@ async def test_a_task_ends_after_its_attempts(store: Store, connection: Any) -> 
     await connection.execute("begin; select now()")
     await worker.complete(first)
 
-    await PostgresSession(connection).settle(completed(last, JsonText("1")))
+    await PostgresSession(connection).settle([completed(last, JsonText("1"))])
     await connection.execute("commit")
 
     task = await store.get_task(task_id)

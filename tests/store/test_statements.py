@@ -3,19 +3,28 @@
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tasker.store
-from tasker.model import JsonText, completed, failed
+from tasker.model import JsonText, StepSpec, Template, completed, failed
 from tasker.store import statements
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address as PostgresAddress
 from tasker.store.sqlite import connection as sqlite
 from tasker.store.sqlite.address import Address
-from tasker.testing.store_suite.factories import SECOND, ManualWorker, chain, create, fan, put
+from tasker.testing.store_suite.factories import (
+    SECOND,
+    ManualWorker,
+    chain,
+    create,
+    fan,
+    new_task,
+    put,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -164,6 +173,7 @@ HOT = (
     *("claim", "claim_heads", "next_due", "claim_roots"),
     *("create_attributes", "create_keys", "create_steps", "create_tasks", "taken_keys"),
     *("load_tasks", "load_results", "checkpoint", "held", "expired", "failed_tasks", "overdue"),
+    "unclaimed",
     *("renew", "lost_claims", "end_failed", "park", "wake_parents", "get_task"),
 )
 
@@ -194,6 +204,7 @@ def test_a_hot_statement_scans_no_table_that_grows(migrated: sqlite3.Connection,
         ("expired", "step_held"),
         ("failed_tasks", "task_has_failed_step"),
         ("overdue", "task_overdue"),
+        ("unclaimed", "step_queue_timeout"),
         ("wake_parents", "step_waiting"),
     ],
 )
@@ -261,7 +272,8 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
 
 
 @pytest.mark.parametrize(
-    "name", ["expired", "failed_tasks", "overdue", "held", "get_task", "load_tasks"]
+    "name",
+    ["expired", "failed_tasks", "overdue", "unclaimed", "held", "get_task", "load_tasks"],
 )
 async def test_what_is_asked_all_the_time_has_an_index_on_postgres(
     connection: Any, name: str
@@ -280,6 +292,37 @@ async def test_what_is_asked_all_the_time_has_an_index_on_postgres(
     lines = [row[0] for row in await connection.fetch(f"explain {call}")]
 
     assert [] == [line for line in lines if re.search(r"Seq Scan on (step|task|attempt)\b", line)]
+
+
+async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
+    connection: Any, postgres_schema_url: str
+) -> None:
+    """
+    Which has no steps but those with a `queue_timeout`, in the order of their time: of 200
+    that wait, the few that are late are read, and nothing else.
+    """
+    hour = timedelta(hours=1)
+    async with make_store(postgres_schema_url) as store:
+        for name, timeout, number in (
+            ("for_ever", None, 200),
+            ("long", hour, 200),
+            ("short", SECOND / 1000, 2),
+        ):
+            steps = (StepSpec(name="only", queue_timeout=timeout),)
+            template = Template(namespace="suite", name=name, version="1.0.0", steps=steps)
+            template_id = await put(store, template)
+            await store.create_tasks([new_task(template_id) for _ in range(number)])
+    await connection.execute("analyze step")
+    text = POSTGRES["unclaimed"].text.replace(":limit", "100")
+
+    rows = await connection.fetch(f"explain (analyze, buffers) {text}")
+
+    lines = [row[0] for row in rows]
+    lines = lines[: lines.index("Planning:")]
+    (scan,) = [line for line in lines if "Scan" in line]
+    assert "Index Scan using step_queue_timeout on step" in scan
+    assert "rows=2 " in scan.split("actual")[1]
+    assert max(int(hit) for hit in re.findall(r"shared hit=(\d+)", "".join(lines))) <= 12
 
 
 async def scans(connection: Any) -> dict[str, int]:

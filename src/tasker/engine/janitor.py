@@ -1,13 +1,14 @@
 """The periodic duties of every worker; many may perform them at once.
 
-What a lost worker held is settled as a failed attempt, tasks past their deadline end,
-and so do failed tasks whose remaining steps cannot run.
+What a lost worker held is settled as a failed attempt, steps that no worker claimed in
+time fail, tasks past their deadline end, and so do failed tasks whose remaining steps
+cannot run.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from random import Random
 from typing import NamedTuple
@@ -18,13 +19,13 @@ from tasker.engine.lease import WorkerLease
 from tasker.engine.reporting import Reporter
 from tasker.engine.task_cache import TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
-from tasker.model import ExpiredAttempt, Outcome, Retry, TaskEnd, failed, lost
+from tasker.model import ExpiredAttempt, Outcome, Retry, TaskEnd, TaskId, TemplateName, failed, lost
 from tasker.store.protocol import WorkerStore
 
 log = logging.getLogger("tasker.worker")
 
 PERIOD = 2.0  #: seconds between looks; where leases are shorter, as long as they are
-MOST = 200  #: expired attempts settled at once
+MOST = 200  #: expired attempts, or unclaimed steps, settled at once
 MOST_LOST = 10  #: attempts of a step lost with their worker; the last one is its failure
 SWEPT = 100  #: a sweep that ended so many tasks may have left some
 _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template cannot be read here
@@ -66,6 +67,7 @@ class Janitor:
         period = min(PERIOD, lease_time.total_seconds())
         self.duties = [
             Duty("expire", period, self.expire),
+            Duty("fail_unclaimed", period, self.fail_unclaimed),
             Duty("sweep", period, self.sweep),
         ]
 
@@ -93,6 +95,16 @@ class Janitor:
             await self._ended(ended)
             many = len(ended)
 
+    async def fail_unclaimed(self) -> None:
+        """Fail steps that no worker claimed within their `queue_timeout`."""
+        many = MOST
+        while many >= MOST:
+            failed = await self._store.fail_unclaimed(MOST)
+            many = len(failed.steps)
+            for task_id, step in failed.steps:
+                log.warning("queue_timeout", extra={"task_id": task_id, "step": step})
+            await self._ended(failed.ended)
+
     async def expire(self) -> None:
         """Settle attempts whose worker's lease expired."""
         many = MOST
@@ -108,7 +120,11 @@ class Janitor:
 
     async def _ended(self, ended: Sequence[TaskEnd]) -> None:
         if ended:
-            templates = await self._cache.templates(task_id for task_id, _ in ended)
+            templates: Mapping[TaskId, TemplateName] = {}
+            try:
+                templates = await self._cache.templates(task_id for task_id, _ in ended)
+            except TaskerError as error:  # they ended all the same, and are reported without
+                log.error("template_unreadable", extra={"error": str(error)})
             for task_id, _ in ended:
                 self._cache.forget(task_id)
             self._reporter.ended(ended, templates)

@@ -7,6 +7,7 @@ from tasker import codec
 from tasker.errors import NotFound, WrongStatus
 from tasker.model import (
     STEP_STATUSES,
+    JsonText,
     OutcomeCode,
     StepStatus,
     TaskId,
@@ -26,6 +27,18 @@ FAILED = frozenset({StepStatus.ERROR})
 RESOLVABLE = frozenset(
     {StepStatus.ENQUEUED, StepStatus.IN_PROGRESS, StepStatus.WAITING, StepStatus.ERROR}
 )
+
+
+def not_claimed(seconds: float) -> JsonText:
+    """Return the error of a step that was not claimed within its `queue_timeout`."""
+    return codec.dumps(
+        {
+            "type": "QueueTimeout",
+            "message": f"no worker claimed the step within {seconds:g} s",
+            "code": "queue_timeout",
+            "retryable": False,
+        }
+    )
 
 
 def canonical(task_id: str) -> TaskId:

@@ -42,6 +42,7 @@ from tasker.model import (
     TemplateId,
     TemplateName,
     TemplateVersion,
+    Unclaimed,
     WorkerId,
     WorkerInfo,
     WorkerProcess,
@@ -228,6 +229,14 @@ class WorkerStore(Protocol):
 
     async def expired(self, limit: int) -> list[ExpiredAttempt]:
         """List attempts whose worker's lease expired. Settle them as `lost` or failed."""
+        ...
+
+    async def fail_unclaimed(self, limit: int) -> Unclaimed:
+        """Fail up to `limit` steps that were due for their `queue_timeout` without being claimed.
+
+        For good: such a step gets an attempt without a worker, whose error has the code
+        `queue_timeout`. Each retry starts the time again.
+        """
         ...
 
     async def sweep(self) -> list[TaskEnd]:

@@ -22,6 +22,7 @@ class GraphRow(NamedTuple):
     requirement: str
     pending_parents: int
     children: tuple[int, ...]
+    queue_timeout: float | None  #: seconds
 
 
 class TemplateRow(NamedTuple):
@@ -56,6 +57,7 @@ class TemplateRow(NamedTuple):
                     str(spec.requirement),
                     len(graph.parents[no]),
                     graph.children[no],
+                    spec.queue_timeout.total_seconds() if spec.queue_timeout else None,
                 )
                 for no, spec in enumerate(template.steps, start=1)
             ],

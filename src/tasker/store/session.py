@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from tasker.errors import InvalidInput
-from tasker.model import Outcome
+from tasker.model import Outcome, Settled
 from tasker.store.protocol import UNSTORABLE
 from tasker.store.rows import Reader, Row
 
@@ -54,8 +54,8 @@ class Session(Protocol):
         """
         ...
 
-    async def settle(self, outcome: Outcome) -> None:
-        """Record the outcome of an attempt that no worker holds, and everything that follows."""
+    async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
+        """Record outcomes of attempts that no worker holds, and everything that follows."""
         ...
 
 

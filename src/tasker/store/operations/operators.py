@@ -89,7 +89,7 @@ class Operators(Tasks):
             await tx.all("stop_attempt", task_id=task_id, no=no)
             (taken,) = await tx.all("take_step", task_id=task_id, no=no)
             await _reopen(tx, task_id)
-            await tx.settle(Outcome(task_id, no, taken["attempt"], outcome, result, None, 0.0))
+            await tx.settle([Outcome(task_id, no, taken["attempt"], outcome, result, None, 0.0)])
             await _audit(tx, task_id, no, action, act, before, after)
             await tx.call("revoke")
 

@@ -8,11 +8,14 @@ from tasker.model import (
     Claim,
     Code,
     ExpiredAttempt,
+    Outcome,
+    OutcomeCode,
     QueueId,
     TaskEnd,
     TaskId,
     TaskStatus,
     TemplateId,
+    Unclaimed,
     WorkerId,
     WorkerInfo,
     WorkerProcess,
@@ -79,6 +82,11 @@ class Workers(Sessions):
             for row in rows
         ]
 
+    async def fail_unclaimed(self, limit: int) -> Unclaimed:
+        if await self._one("unclaimed", limit=1) is None:
+            return Unclaimed((), ())
+        return await self._write(lambda tx: _fail_unclaimed(tx, limit))
+
     async def sweep(self) -> list[TaskEnd]:
         ended: list[TaskId] = []
         if await self._one("failed_tasks"):
@@ -86,6 +94,19 @@ class Workers(Sessions):
         if await self._one("overdue", limit=1):
             ended += await self._yielding(_end_overdue)
         return [TaskEnd(task_id, TaskStatus.ERROR) for task_id in ended]
+
+
+async def _fail_unclaimed(tx: Session, limit: int) -> Unclaimed:
+    steps, outcomes = [], []
+    for row in await tx.all("unclaimed", limit=limit):
+        task_id, no = TaskId(row["task_id"]), row["no"]
+        (taken,) = await tx.all("take_step", task_id=task_id, no=no)
+        error = operator_rules.not_claimed(row["queue_timeout"])
+        code = OutcomeCode.ERROR
+        outcomes.append(Outcome(task_id, no, taken["attempt"], code, None, error, 0.0))
+        steps.append((task_id, row["name"]))
+    ended = (await tx.settle(outcomes)).ended if outcomes else ()
+    return Unclaimed(steps, ended)
 
 
 async def _end_failed(tx: Session) -> list[TaskId]:

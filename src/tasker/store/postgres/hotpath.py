@@ -2,11 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 from tasker.errors import LeaseLost, WaitCycle
 from tasker.model import (
-    STEP_STATUSES,
     Claim,
     Claimed,
     JsonText,
@@ -14,13 +12,12 @@ from tasker.model import (
     QueueId,
     Settled,
     StepResult,
-    TaskEnd,
     TaskId,
     TaskInput,
-    TaskStatus,
     WorkerId,
 )
 from tasker.store.postgres.driver import Driver
+from tasker.store.postgres.session import settled, settlement
 from tasker.store.session import Session
 
 
@@ -44,21 +41,8 @@ class HotPath(Driver):
     ) -> Settled:
         if not outcomes:
             return Settled((), (), ())
-        tasks, nos, attempts, kinds, results, errors, delays = zip(*outcomes, strict=True)
-        rows = await self._at_once(
-            "settle",
-            worker=worker,
-            tasks=tasks,
-            nos=nos,
-            attempts=attempts,
-            outcomes=kinds,
-            results=results,
-            errors=errors,
-            delays=delays,
-            queues=list(queues),
-            claim_up_to=claim_up_to,
-        )
-        return _settled(rows)
+        given = settlement(worker, outcomes, queues=queues, claim_up_to=claim_up_to)
+        return settled(await self._at_once("settle", **given))
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
         task_id, no, attempt = claim.key
@@ -120,13 +104,3 @@ class HotPath(Driver):
 
     async def wait_for_revocation(self, timeout: float) -> None:
         await self._listener.wait(self._listener.revocation, timeout)
-
-
-def _settled(rows: Sequence[Any]) -> Settled:
-    if len(rows) and rows[0][0] == rows[-1][0] == 1:  # nothing but claims, as nearly always
-        return Settled((), [Claim(row[1], row[2], 1, 1) for row in rows], ())
-    return Settled(
-        [row[2] - 1 for row in rows if row[0] == 0],
-        [Claim(row[1], row[2], 1, 1) for row in rows if row[0] == 1],
-        [TaskEnd(row[1], TaskStatus(STEP_STATUSES[row[2]].value)) for row in rows if row[0] == 2],
-    )

@@ -1,9 +1,19 @@
 """A session on PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from tasker.model import Outcome
+from tasker.model import (
+    STEP_STATUSES,
+    Claim,
+    Outcome,
+    QueueId,
+    Settled,
+    TaskEnd,
+    TaskStatus,
+    WorkerId,
+)
 from tasker.store import statements
 from tasker.store.postgres.address import Connection
 from tasker.store.rows import Reader, Row
@@ -43,17 +53,40 @@ class PostgresSession:
         text = f"select id::text as id from {function}({places}) as id"  # noqa: S608, a name of ours
         return await self._connection.fetch(text, *values.values())
 
-    async def settle(self, outcome: Outcome) -> None:
-        await self.all(
-            "settle",
-            worker=None,
-            tasks=[outcome.task_id],
-            nos=[outcome.no],
-            attempts=[outcome.attempt],
-            outcomes=[outcome.outcome],
-            results=[outcome.result],
-            errors=[outcome.error],
-            delays=[outcome.delay],
-            queues=[],
-            claim_up_to=0,
-        )
+    async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
+        given = settlement(None, outcomes, queues=(), claim_up_to=0)
+        return settled(await self.all("settle", **given))
+
+
+def settlement(
+    worker: WorkerId | None,
+    outcomes: Sequence[Outcome],
+    *,
+    queues: Collection[QueueId],
+    claim_up_to: int,
+) -> dict[str, object]:
+    """Return the parameters of settle.sql; there is at least one outcome."""
+    tasks, nos, attempts, kinds, results, errors, delays = zip(*outcomes, strict=True)
+    return {
+        "worker": worker,
+        "tasks": tasks,
+        "nos": nos,
+        "attempts": attempts,
+        "outcomes": kinds,
+        "results": results,
+        "errors": errors,
+        "delays": delays,
+        "queues": list(queues),
+        "claim_up_to": claim_up_to,
+    }
+
+
+def settled(rows: Sequence[Any]) -> Settled:
+    """Read the rows of settle.sql."""
+    if len(rows) and rows[0][0] == rows[-1][0] == 1:  # nothing but claims, as nearly always
+        return Settled((), [Claim(row[1], row[2], 1, 1) for row in rows], ())
+    return Settled(
+        [row[2] - 1 for row in rows if row[0] == 0],
+        [Claim(row[1], row[2], 1, 1) for row in rows if row[0] == 1],
+        [TaskEnd(row[1], TaskStatus(STEP_STATUSES[row[2]].value)) for row in rows if row[0] == 2],
+    )

@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from tasker.model import Outcome
+from tasker.model import Outcome, Settled
 from tasker.store.rows import Row
 from tasker.store.session import require_storable
 from tasker.store.sqlite import settlement
@@ -48,10 +48,11 @@ class SqliteSession:
         self.notifications.add("revoke" if function == "revoke" else "wake")
         return [] if function in _NOTIFICATIONS else await self.all(function, **values)
 
-    async def settle(self, outcome: Outcome) -> None:
-        given, now = json_text([outcome]), self.now.timestamp()
-        settlement.settle(self._cursor.connection, None, [outcome], given, (), 0, now)
+    async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
+        connection, given, now = self._cursor.connection, json_text(outcomes), self.now.timestamp()
+        settled, _ = settlement.settle(connection, None, outcomes, given, (), 0, now)
         self.notifications.add("wake")
+        return settled
 
 
 def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:

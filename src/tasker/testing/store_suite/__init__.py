@@ -40,6 +40,7 @@ from tasker.testing.store_suite.operators import (
 )
 from tasker.testing.store_suite.parking import TestParking
 from tasker.testing.store_suite.pruning import TestPruning
+from tasker.testing.store_suite.queue_timeouts import TestQueueTimeouts
 from tasker.testing.store_suite.reading import TestListing, TestReadingSteps, TestReadingTasks
 from tasker.testing.store_suite.schema import TestSchema
 from tasker.testing.store_suite.settling import TestFence, TestSettling, TestStickyClaims
@@ -76,6 +77,7 @@ __all__ = [
     "TestPerformance",
     "TestPolicies",
     "TestPruning",
+    "TestQueueTimeouts",
     "TestReadingSteps",
     "TestReadingTasks",
     "TestRecalls",

@@ -176,11 +176,12 @@ begin
             select root.id, root.no from root where root.rank <= p_claim
         ), stored as (
             insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at,
-                              enqueued_at, attempt, worker, claimed_at)
+                              enqueued_at, queue_timeout, attempt, worker, claimed_at)
             select g.id, s.no, s.name, s.queue_id + g.priority, s.pending_parents, s.children,
                    case when m.no is not null then {IN_PROGRESS} when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
                    case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
                    case when s.pending_parents = 0 then now() end,
+                   s.queue_timeout,
                    case when m.no is not null then 1 else 0 end,
                    case when m.no is not null then p_worker end,
                    case when m.no is not null then now() end
@@ -192,11 +193,13 @@ begin
         select 2, mine.id, mine.no, null::uuid from mine;
         get diagnostics v_claimed = row_count;
     else
-        insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at)
+        insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at,
+                          queue_timeout)
         select g.id, s.no, s.name, s.queue_id + g.priority, s.pending_parents, s.children,
                case when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
                case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
-               case when s.pending_parents = 0 then now() end
+               case when s.pending_parents = 0 then now() end,
+               s.queue_timeout
         from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
         join template_step s on s.template_id = g.template_id
         where g.id <> all (v_taken);

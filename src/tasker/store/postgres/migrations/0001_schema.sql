@@ -78,7 +78,7 @@ create table queue (
 
 -- scope: 0, a step that is made with its task; else the number of the step whose instances
 -- it is part of. on_error: the children that a failure of the step reaches as well.
--- queue_timeout: seconds that a due step may wait to be claimed.
+-- queue_timeout: seconds for which a step may be due without being claimed.
 create table template_step (
     template_id     int not null,
     no              int not null,
@@ -216,7 +216,7 @@ create index step_waiting on step (waits_for) where state = {WAITING};
 create index step_waits on step (task_id) where state = {WAITING};
 create index step_gated on step (gate_id, state, queue_id, run_at)
     where gate_id is not null and state in ({ENQUEUED}, {IN_PROGRESS});
-create index step_queue_timeout on step (run_at)
+create index step_queue_timeout on step (({include latest_claim}))
     where state = {ENQUEUED} and queue_timeout is not null;
 
 -- History: one row for each attempt that ended.

@@ -163,7 +163,7 @@ create index step_waiting on step (waits_for) where state = {WAITING};
 create index step_waits on step (task_id) where state = {WAITING};
 create index step_gated on step (gate_id, state, queue_id, run_at)
     where gate_id is not null and state in ({ENQUEUED}, {IN_PROGRESS});
-create index step_queue_timeout on step (run_at)
+create index step_queue_timeout on step ({include latest_claim})
     where state = {ENQUEUED} and queue_timeout is not null;
 
 create table attempt (

@@ -1,0 +1,5 @@
+-- Steps that were due for longer than their `queue_timeout` without being claimed. :now real, :limit int
+select task_id, no, name, queue_timeout from step indexed by step_queue_timeout
+where state = {ENQUEUED} and queue_timeout is not null and {include latest_claim} <= :now
+order by {include latest_claim}
+limit :limit

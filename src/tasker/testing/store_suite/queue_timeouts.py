@@ -1,0 +1,231 @@
+"""Steps that are due, and that no worker claims within their `queue_timeout`."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from tasker.model import AttemptOutcome, StepStatus, TaskStatus, Template
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    SECOND,
+    ManualWorker,
+    StoreTests,
+    begin,
+    chain,
+    create,
+    graph,
+    new_task,
+    one,
+    only_state,
+    put,
+    states_of,
+    steps_of,
+)
+from tasker.testing.store_suite.subject import Subject
+
+MINUTE = timedelta(minutes=1)
+
+
+def impatient(template: Template, *steps: str) -> Template:
+    """Give steps of a template a `queue_timeout` of a minute."""
+    return replace(
+        template,
+        steps=tuple(
+            replace(spec, queue_timeout=MINUTE if spec.name in steps else None)
+            for spec in template.steps
+        ),
+    )
+
+
+class TestQueueTimeouts(StoreTests):
+    async def test_a_step_that_nobody_claims_fails(self, store: Store, subject: Subject) -> None:
+        """
+        For good, with an attempt that no worker had; and its task fails with it.
+        """
+        task_id = await begin(store, impatient(one(), "only"))
+        await subject.advance(SECOND * 55)
+        early = await store.fail_unclaimed(10)
+        await subject.advance(SECOND * 6)
+
+        failed = await store.fail_unclaimed(10)
+
+        assert ([], []) == (list(early.steps), list(early.ended))
+        assert [(task_id, "only")] == list(failed.steps)
+        assert [(task_id, TaskStatus.ERROR)] == list(failed.ended)
+        (step,), (attempt,) = await store.list_steps(task_id), await store.history(task_id)
+        assert step.error == attempt.error
+        assert (StepStatus.ERROR, "queue_timeout", "no worker claimed the step within 60 s") == (
+            step.status,
+            (step.error or {})["code"],
+            (step.error or {})["message"],
+        )
+        assert (AttemptOutcome.ERROR, 1, None) == (
+            attempt.outcome,
+            attempt.attempt,
+            attempt.worker,
+        )
+        assert [] == list((await store.fail_unclaimed(10)).steps)
+        assert [] == await (await ManualWorker.hire(store)).claim()
+
+    async def test_a_step_that_was_claimed_may_run_on(self, store: Store, subject: Subject) -> None:
+        """
+        However long; and steps without a timeout wait for ever.
+        """
+        claimed, patient = await begin(store, impatient(one(), "only")), await begin(store, chain())
+        hand = await ManualWorker.hire(store, handlers={"only"}, lease=MINUTE * 10)
+        claim = await hand.claim_one()
+        await subject.advance(MINUTE * 5)
+
+        assert [] == list((await store.fail_unclaimed(10)).steps)
+
+        await hand.complete(claim)
+        assert StepStatus.COMPLETE == await only_state(store, claimed)
+        assert "enqueued" == (await states_of(store, patient))["a"]
+
+    async def test_the_time_begins_when_the_step_is_due(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Not when its task was created: its parents may take as long as they need, and its
+        own start may be planned for later.
+        """
+        child = await begin(store, impatient(chain(), "b"))
+        now = (await store.get_task(child)).created_at
+        planned = await begin(store, impatient(one(), "only"), run_at=now + MINUTE * 3)
+        hand = await ManualWorker.hire(store, handlers={"a"}, lease=MINUTE * 10)
+        claim = await hand.claim_one()
+        await subject.advance(MINUTE * 2)
+        await hand.complete(claim)
+        await subject.advance(SECOND * 50)
+        before = await store.fail_unclaimed(10)
+        await subject.advance(SECOND * 15)
+        between = await store.fail_unclaimed(10)
+        await subject.advance(SECOND * 60)
+        after = await store.fail_unclaimed(10)
+
+        assert [] == list(before.steps)
+        assert [(child, "b")] == list(between.steps)
+        assert [(planned, "only")] == list(after.steps)
+
+    async def test_each_attempt_may_wait_anew(self, store: Store, subject: Subject) -> None:
+        """
+        From the end of its delay; a failure of this kind is not tried again by itself.
+        """
+        task_id = await begin(store, impatient(one(), "only"))
+        hand = await ManualWorker.hire(store, lease=MINUTE * 10)
+        await subject.advance(SECOND * 50)
+        await hand.retry(await hand.claim_one(), delay=MINUTE * 2)
+        await subject.advance(MINUTE * 2 + SECOND * 50)
+        early = await store.fail_unclaimed(10)
+        await subject.advance(SECOND * 11)
+
+        failed = await store.fail_unclaimed(10)
+
+        assert [] == list(early.steps)
+        assert [(task_id, "only")] == list(failed.steps)
+        assert [AttemptOutcome.RETRY, AttemptOutcome.ERROR] == [
+            attempt.outcome for attempt in await store.history(task_id)
+        ]
+
+    async def test_a_retry_by_hand_waits_anew(self, store: Store, subject: Subject) -> None:
+        """
+        And may be claimed meanwhile.
+        """
+        task_id = await begin(store, impatient(one(), "only"))
+        await subject.advance(MINUTE * 2)
+        await store.fail_unclaimed(10)
+        await store.retry_steps(task_id, ACT)
+        await subject.advance(SECOND * 50)
+
+        assert [] == list((await store.fail_unclaimed(10)).steps)
+
+        assert 1 == await (await ManualWorker.hire(store)).work_off()
+        assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
+
+    async def test_siblings_run_on(self, store: Store, subject: Subject) -> None:
+        """
+        As with any failure: the task ends when nothing else of it can run.
+        """
+        task_id = await begin(store, impatient(graph("pair", a="", b="", c="a"), "a"))
+        hand = await ManualWorker.hire(store, handlers={"b"}, lease=MINUTE * 10)
+        claim = await hand.claim_one()
+        await subject.advance(MINUTE * 2)
+
+        failed = await store.fail_unclaimed(10)
+
+        assert [(task_id, "a")] == list(failed.steps)
+        assert [] == list(failed.ended)
+        assert [(task_id, TaskStatus.ERROR)] == list((await hand.complete(claim)).ended)
+        assert {"a": "error", "b": "complete", "c": "pending"} == await states_of(store, task_id)
+
+    async def test_a_parked_step_is_not_due(self, store: Store, subject: Subject) -> None:
+        """
+        It waits for another task; when that has ended, its time begins.
+        """
+        task_id, child = await begin(store, impatient(one(), "only")), await begin(store, chain())
+        hand = await ManualWorker.hire(store, handlers={"only"}, lease=MINUTE * 30)
+        await store.park(await hand.claim_one(), child)
+        await subject.advance(MINUTE * 5)
+        parked = await store.fail_unclaimed(10)
+        await store.cancel_task(child, ACT)
+        await subject.advance(SECOND * 50)
+        woken = await store.fail_unclaimed(10)
+        await subject.advance(SECOND * 11)
+
+        assert [] == list(parked.steps)
+        assert [] == list(woken.steps)
+        assert [(task_id, "only")] == list((await store.fail_unclaimed(10)).steps)
+
+    async def test_many_fail_in_portions_the_longest_due_first(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        So that no transaction is long.
+        """
+        template = await put(store, impatient(one(), "only"))
+        first = await create(store, template)
+        await subject.advance(SECOND)
+        await store.create_tasks([new_task(template) for _ in range(6)])
+        await subject.advance(MINUTE * 2)
+
+        portions = [await store.fail_unclaimed(3) for _ in range(4)]
+
+        assert [3, 3, 1, 0] == [len(portion.steps) for portion in portions]
+        assert [3, 3, 1, 0] == [len(portion.ended) for portion in portions]
+        assert (first, "only") == portions[0].steps[0]
+
+    async def test_janitors_at_once_fail_each_step_once(
+        self, stores: list[Store], subject: Subject
+    ) -> None:
+        """
+        Beside workers that claim some of them at the last moment.
+        """
+        template = await put(stores[0], impatient(one(), "only"))
+        news = [new_task(template) for _ in range(40)]
+        await stores[0].create_tasks(news)
+        hands = [await ManualWorker.hire(store, lease=MINUTE * 10) for store in stores]
+        await subject.advance(MINUTE * 2)
+
+        claiming = asyncio.create_task(hands[0].claim(10))
+        failed = await asyncio.gather(*(store.fail_unclaimed(50) for store in stores))
+        claimed = await claiming
+
+        failures = [task_id for each in failed for task_id, _ in each.steps]
+        assert sorted(new.id for new in news) == sorted(
+            [*failures, *(claim.task_id for claim in claimed)]
+        )
+        assert sorted(failures) == sorted(end.task_id for each in failed for end in each.ended)
+
+    async def test_a_cancelled_step_is_not_failed(self, store: Store, subject: Subject) -> None:
+        """
+        Only what is enqueued can be claimed too late.
+        """
+        task_id = await begin(store, impatient(chain(), "a", "b"))
+        await store.cancel_task(task_id, ACT)
+        await subject.advance(MINUTE * 2)
+
+        assert [] == list((await store.fail_unclaimed(10)).steps)
+        steps = await steps_of(store, task_id)
+        assert {StepStatus.CANCELLED} == {step.status for step in steps.values()}
+        assert {None} == {step.error for step in steps.values()}

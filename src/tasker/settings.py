@@ -216,6 +216,17 @@ class ServerSettings(Section):
     streams: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of concurrent long polls and streams."""
 
+    connections: Annotated[int, Field(ge=1)] = 5000
+    """Maximum number of open connections. One more takes the place of the oldest one without a
+    request. Lowered at the start to what the process has descriptors for."""
+
+    connections_per_address: Annotated[int, Field(ge=1)] = 1000
+    """Maximum number of open connections from one address that is not among `proxies`."""
+
+    header_timeout: Annotated[Seconds, _at_least("100ms")] = timedelta(seconds=10)
+    """Time limit for the head of a request to arrive, from the connection's opening or the
+    request's first byte."""
+
     rate: Annotated[float | None, Field(gt=0)] = None
     """Average requests per second allowed to each caller; absent: unlimited."""
 

@@ -12,8 +12,11 @@ from ipaddress import ip_address
 import uvicorn
 from fastapi import FastAPI
 
+from tasker.api.connections import ACCEPTED_AT_ONCE, Connection, Connections
 from tasker.errors import InvalidSettings
 from tasker.settings import ServerSettings
+
+_BACKLOG = 2048  #: connections that the kernel keeps until they are accepted
 
 
 class Server:
@@ -30,10 +33,14 @@ class Server:
         host, port = self._socket.getsockname()[:2]
         self._draining: asyncio.TimerHandle | None = None
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # we log start and stop ourselves
+        self.connections = Connections(settings)
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)  # the rest is logged here
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 app,
+                http=Connection,
+                ws="none",
+                backlog=ACCEPTED_AT_ONCE,
                 lifespan="on",
                 log_config=None,
                 access_log=False,
@@ -43,6 +50,7 @@ class Server:
                 timeout_graceful_shutdown=math.ceil(settings.grace.total_seconds()),
             ),
             app,
+            self.connections,
         )
 
     async def run(self) -> None:
@@ -111,7 +119,7 @@ def _listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, _, _, _, address = candidates[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        return socket.create_server(address[:2], family=family)
     except OSError as error:
         raise InvalidSettings(
             f"cannot listen at {host}:{port}: {error.strerror or error}"
@@ -121,8 +129,9 @@ def _listen(host: str, port: int) -> socket.socket:
 class _Uvicorn(uvicorn.Server):
     """Leaves signals to the caller, signals readiness, and ends waits and streams when it stops."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, connections: Connections) -> None:
         super().__init__(config)
+        self.server_state = self._connections = connections
         self.ready = asyncio.Event()
         self.ended = asyncio.Event()
         self._app = app
@@ -133,7 +142,13 @@ class _Uvicorn(uvicorn.Server):
 
     async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
         await super().startup(list(sockets or ()))
+        for listening in sockets or ():
+            listening.listen(_BACKLOG)  # `backlog` above bounds what one event accepts
         self.ready.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        self._connections.sweep()
+        return await super().on_tick(counter)
 
     def announce_stop(self) -> None:
         """Let `/ready` answer 503."""

@@ -1,0 +1,228 @@
+"""Bounds the connections of a server: how many there are, and how long they stay without a request.
+
+uvicorn closes a connection that is idle after a response; it bounds neither the time in which a
+request's head arrives, nor its size, nor the number of connections. These bounds need no
+credential to be reached, so nothing here waits for one.
+"""
+
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from tasker.settings import ServerSettings
+
+log = logging.getLogger("tasker.api")
+
+MAX_HEAD = 64 << 10  #: bytes of a request besides its body, not counting the first read
+MAX_HEADERS = 100  #: of a request
+ACCEPTED_AT_ONCE = 50  #: connections that the event loop accepts before it hands them over
+RESERVED = 200  #: descriptors for the store, files, and connections that are not handed over yet
+LOG_EVERY = 60.0  #: seconds between two records of cut connections
+
+_OVERLOADED = b"503 Service Unavailable\r\nretry-after: 1"
+_HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
+_INVALID = b"400 Bad Request"
+
+
+class Connection(HttpToolsProtocol):
+    """One connection to a server."""
+
+    server_state: "Connections"
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # uvicorn's
+        super().__init__(*args, **options)
+        self.headers = []
+        self.address = ""
+        self._unparsed = 0  # bytes since the request began, or since the last part of its body
+        self._waits_for: object = None  # see `is_overdue`
+        self._since = 0.0
+
+    def connection_made(self, transport: Any) -> None:  # of asyncio or uvloop
+        super().connection_made(transport)
+        self.address = self.client[0] if self.client else ""
+        if not self.server_state.admit(self):
+            self._refuse(_OVERLOADED)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.server_state.forget(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._unparsed > MAX_HEAD and not self.transport.is_closing():
+            self.server_state.cut["head_too_large"] += 1
+            self._refuse(_HEAD_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        self._unparsed = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        if len(self.headers) > MAX_HEADERS:
+            raise ValueError("too many headers")  # stops the parser: see `send_400_response`
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        too_many = len(self.headers) > MAX_HEADERS
+        self.server_state.cut["head_too_large" if too_many else "invalid_request"] += 1
+        self._refuse(_HEAD_TOO_LARGE if too_many else _INVALID)
+
+    def _refuse(self, status: bytes) -> None:
+        head = b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        self.transport.write(head)
+        self.transport.close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way, or a response is not sent wholly."""
+        return self._is_under_way or self.transport.get_write_buffer_size() > 0
+
+    @property
+    def _is_under_way(self) -> bool:
+        cycle: Any = self.cycle  # None until the first request, whatever its annotation says
+        return cycle is not None and not cycle.response_complete
+
+    def overdue(self, now: float, *, head: float, response: float) -> str | None:
+        """Return why the connection is to be cut, or None.
+
+        Args:
+            now: Of the monotonic clock.
+            head: Seconds in which a request's head must arrive.
+            response: Seconds in which the client must take what was sent.
+        """
+        waits_for: object
+        if self.flow.write_paused or self.transport.is_closing():
+            waits_for, limit, reason = "reader", response, "slow_reader"
+        elif self._is_under_way or self.timeout_keep_alive_task is not None:
+            waits_for, limit, reason = None, 0.0, ""
+        else:
+            waits_for, limit, reason = (self.cycle, "head"), head, "slow_head"
+        if waits_for != self._waits_for:
+            self._waits_for, self._since = waits_for, now
+        return reason if waits_for is not None and now - self._since >= limit else None
+
+
+class Connections(ServerState):
+    """The connections of one server.
+
+    Beyond a bound, a new connection takes the place of the oldest one without a request; if all
+    have one, it is refused.
+
+    Args:
+        settings: The bounds.
+        clock: Returns seconds.
+    """
+
+    def __init__(
+        self, settings: ServerSettings, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self.cut: Counter[str] = Counter()
+        self._settings = settings
+        self._proxies = set(_networks(settings.proxies))
+        self._clock = clock
+        self._most = min(settings.connections, max(_descriptors(settings.connections), 1))
+        self._open: dict[str, dict[Connection, None]] = {}  # by address, oldest first
+        self.count = 0  #: open connections
+        self._next_sweep = self._next_record = 0.0
+        self._last_address = ""
+        if self._most < settings.connections:
+            facts = {"connections": self._most, "wanted": settings.connections}
+            log.warning("connections_bound_lowered", extra=facts)
+
+    def admit(self, connection: Connection) -> bool:
+        """Count a new connection; return False if it must be refused."""
+        own = self._open.setdefault(connection.address, {})
+        own[connection] = None
+        self.count += 1
+        groups: Sequence[dict[Connection, None]] = ()
+        if self.count > self._most:
+            groups = sorted(self._open.values(), key=len, reverse=True)
+        elif len(own) > self._settings.connections_per_address and not self._is_proxy(connection):
+            groups = (own,)
+        if not groups:
+            return True
+        for each in _oldest(groups):
+            if each is not connection and not each.is_busy:
+                self._cut(each, "displaced")
+                each.transport.abort()
+                return True
+        self._cut(connection, "refused")
+        return False
+
+    def forget(self, connection: Connection) -> None:
+        """Stop counting a connection."""
+        own = self._open.get(connection.address, {})
+        if connection in own:
+            del own[connection]
+            self.count -= 1
+            if not own:
+                del self._open[connection.address]
+
+    def sweep(self) -> None:
+        """Cut the connections that are overdue; write a record if any was cut."""
+        now, settings = self._clock(), self._settings
+        head, response = settings.header_timeout.total_seconds(), settings.timeout.total_seconds()
+        if now >= self._next_sweep:
+            self._next_sweep = now + head / 10
+            for connection in list(_oldest(self._open.values())):
+                if reason := connection.overdue(now, head=head, response=response):
+                    self._cut(connection, reason)
+                    connection.transport.abort()
+        if self.cut and now >= self._next_record:
+            self._next_record = now + LOG_EVERY
+            facts = {"open": self.count, "last_client": self._last_address}
+            log.warning("connections_cut", extra={**self.cut, **facts})
+            self.cut.clear()
+
+    def _cut(self, connection: Connection, reason: str) -> None:
+        self.cut[reason] += 1
+        self._last_address = connection.address
+        self.forget(connection)
+
+    def _is_proxy(self, connection: Connection) -> bool:
+        if "*" in self._settings.proxies:
+            return True
+        with contextlib.suppress(ValueError):
+            address = ip_address(connection.address)
+            return any(address in network for network in self._proxies)
+        return False
+
+
+def _networks(proxies: Iterable[str]) -> Iterator[IPv4Network | IPv6Network]:
+    for proxy in proxies:
+        with contextlib.suppress(ValueError):  # "*", or a name, which uvicorn compares as text
+            yield ip_network(proxy, strict=False)
+
+
+def _oldest(groups: Iterable[Iterable[Connection]]) -> Iterator[Connection]:
+    for group in groups:
+        yield from group
+
+
+def _descriptors(wanted: int) -> int:
+    """Return how many connections the process has descriptors for; raise its soft limit to that."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + RESERVED
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else soft - RESERVED

@@ -58,7 +58,7 @@ async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
     memory: Store,
 ) -> None:
     """
-    It waits without end while there is none.
+    Without a lease it waits, however long that is.
     """
     brief = WorkerSettings(lease=timedelta(seconds=1))
     async with assembled(memory, [{"only": lambda: 1}], [FLOW], brief) as pieces:

@@ -188,12 +188,13 @@ class TestClaims(StoreTests):
         """
         The claim tells how long it is until the next is; None when nothing is scheduled.
         """
-        template = await put(store, one())
+        template, other = await put(store, one()), await put(store, graph("other", solo=""))
         hand = await ManualWorker.hire(store)
         nothing = await store.claim(hand.id, hand.queues, 10)
         now = (await store.get_task(await create(store, template))).created_at
         await create(store, template, run_at=now + SECOND * 600)
         await create(store, template, run_at=now + SECOND * 60)
+        await create(store, other, run_at=now + SECOND * 900)
         await hand.work_off()
 
         early = await store.claim(hand.id, hand.queues, 10)

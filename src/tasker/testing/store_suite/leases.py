@@ -298,3 +298,45 @@ class TestWorkerList(StoreTests):
 
         assert first != second
         assert [True, False] == [worker.alive for worker in await store.list_workers()]
+
+    async def test_a_due_step_has_no_worker_until_a_live_one_serves_its_queue(
+        self, store: Store, subject: Subject
+    ) -> None:
+        template = await put(store, one())
+        task_id = await create(store, template)
+        await put(store, graph("other", solo=""))
+
+        async def without_worker() -> tuple[bool, int]:
+            (step,) = await store.list_steps(task_id)
+            return step.no_worker, (await store.get_task(task_id)).counts.no_worker
+
+        hand = await ManualWorker.hire(store)
+        strange = await ManualWorker.hire(store, handlers={"solo"})
+        await store.serve_queues(strange.id, strange.queues)
+        nobody = await without_worker()
+        await store.serve_queues(hand.id, hand.queues)
+        served = await without_worker()
+        await subject.advance(LEASE * 2)
+        dead = await without_worker()
+
+        assert [(True, 1), (False, 0), (True, 1)] == [nobody, served, dead]
+
+    async def test_a_step_that_is_not_due_lacks_no_worker(self, store: Store) -> None:
+        template = await put(store, one())
+        now = (await store.get_task(await create(store, template))).created_at
+        later = await create(store, template, run_at=now + SECOND * 600)
+
+        assert 0 == (await store.get_task(later)).counts.no_worker
+
+    async def test_open_tasks_are_counted_by_template(self, store: Store) -> None:
+        """
+        Those that have ended are left out; no more are counted than asked for.
+        """
+        first, second = await put(store, one()), await put(store, chain())
+        for template in (first, first, second):
+            await create(store, template)
+        ended = await create(store, first)
+        await store.cancel_task(ended, ACT)
+
+        assert {first: 2, second: 1} == await store.open_tasks(100)
+        assert 2 == sum((await store.open_tasks(2)).values())

@@ -1,0 +1,33 @@
+"""Attempts: where their results are checked."""
+
+import threading
+from typing import Any
+
+import pytest
+from tests.engine.factories import SOON, step, template
+
+from tasker import Worker
+from tasker.engine import executor
+from tasker.store.protocol import Store
+from tasker.template import check_result
+
+pytestmark = pytest.mark.anyio
+
+TREE = {"type": "object", "additionalProperties": {"$ref": "#"}}  #: recursive: never quick
+
+
+@pytest.mark.parametrize(("schema", "in_loop"), [({"type": "object"}, True), (TREE, False)])
+async def test_only_quick_checks_of_results_hold_the_event_loop(
+    memory: Store, monkeypatch: pytest.MonkeyPatch, schema: Any, in_loop: bool
+) -> None:
+    threads: list[int] = []
+    def checked(*args: Any) -> list[str]:
+        threads.append(threading.get_ident())
+        return check_result(*args)
+
+    monkeypatch.setattr(executor, "check_result", checked)
+    flow = template("flow", step("only", result_schema=schema))
+    async with Worker(memory, [{"only": lambda: {"a": {}}}], templates=[flow]) as worker:
+        await worker.client.run("n.flow", timeout=SOON)
+
+    assert [in_loop] == [thread == threading.get_ident() for thread in threads]

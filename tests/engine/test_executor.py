@@ -21,6 +21,7 @@ async def test_only_quick_checks_of_results_hold_the_event_loop(
     memory: Store, monkeypatch: pytest.MonkeyPatch, schema: Any, in_loop: bool
 ) -> None:
     threads: list[int] = []
+
     def checked(*args: Any) -> list[str]:
         threads.append(threading.get_ident())
         return check_result(*args)

@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tasker.analytics.model import (
+    BlockingStep,
     ErrorPattern,
     Retries,
     StepFigures,
     Utilization,
-    WaitedFor,
     per_hour,
     recommendations,
     share,
-    worst,
+    top_by,
 )
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -48,7 +48,7 @@ def advice(
     *steps: StepFigures,
     patterns: tuple[ErrorPattern, ...] = (),
     retries: Retries | None = None,
-    waited_for: tuple[WaitedFor, ...] = (),
+    blocking_steps: tuple[BlockingStep, ...] = (),
     utilization: Utilization = IDLE,
 ) -> list[str]:
     return list(
@@ -57,7 +57,7 @@ def advice(
             patterns=patterns,
             total_errors=sum(each.count for each in patterns),
             retries=retries or Retries(),
-            waited_for=waited_for,
+            blocking_steps=blocking_steps,
             utilization=utilization,
         )
     )
@@ -86,8 +86,8 @@ def test_the_worst_come_first_and_the_good_not_at_all() -> None:
     """
     steps = [step("b", errors=3), step("a", errors=3), step("c", errors=5), step("fine")]
 
-    assert ["c", "a"] == [each.step for each in worst(steps, "error_rate", 2)]
-    assert 3 == len(worst(steps, "error_rate", 10))
+    assert ["c", "a"] == [each.step for each in top_by(steps, "error_rate", 2)]
+    assert 3 == len(top_by(steps, "error_rate", 10))
 
 
 def test_where_all_is_well_there_is_no_advice() -> None:
@@ -147,8 +147,8 @@ def test_a_failed_step_that_others_wait_for_is_told() -> None:
     One that is only slow is not.
     """
 
-    def waited(name: str, failed: int) -> WaitedFor:
-        return WaitedFor(
+    def waited(name: str, failed: int) -> BlockingStep:
+        return BlockingStep(
             namespace="payments",
             name="refund",
             version="1.0.0",
@@ -162,7 +162,7 @@ def test_a_failed_step_that_others_wait_for_is_told() -> None:
     assert [
         "b of payments.refund@1.0.0 failed in 2 open tasks, and others wait for it:"
         " retry it or resolve it"
-    ] == advice(waited_for=(waited("a", 0), waited("b", 2)))
+    ] == advice(blocking_steps=(waited("a", 0), waited("b", 2)))
 
 
 def test_a_store_that_is_short_of_workers_or_connections_is_told() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker.graph import Graph, find_cycle, members
+from tasker.graph import Graph, find_cycle, step_numbers
 from tasker.model import TASK_NODE, StepSpec, Template
 
 Waits = Mapping[str, Sequence[str]]
@@ -91,7 +91,9 @@ def test_the_graph_agrees_with_the_naive_model(waits: dict[str, list[str]]) -> N
         children = sorted(number[other] for other in waits if name in waits[other])
         assert [number[parent] for parent in waited] == list(graph.parents[no])
         assert (tuple(children) or (TASK_NODE,)) == graph.children[no]
-        assert {number[other] for other in before(waits, name)} == set(members(graph.ancestors[no]))
+        assert {number[other] for other in before(waits, name)} == set(
+            step_numbers(graph.ancestors[no])
+        )
         assert before(waits, name) == set(graph.ancestor_names(name))
         assert depth(waits, name) == graph.levels[no]
     assert {number[name] for name in waits if not waits[name]} == set(graph.roots)
@@ -119,7 +121,7 @@ def test_members_are_what_a_mask_was_made_of(numbers: set[int]) -> None:
     """
     mask = sum(1 << number for number in numbers)
 
-    assert sorted(numbers) == list(members(mask))
+    assert sorted(numbers) == list(step_numbers(mask))
 
 
 @given(acyclic())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasker.model import Backoff, Retry
-from tasker.retry import LONGEST_REQUEST, again, delay_after
+from tasker.retry import LONGEST_REQUEST, allows_another, delay_after
 
 SECOND = timedelta(seconds=1)
 ANY_POLICY = st.builds(
@@ -66,10 +66,12 @@ def test_the_first_attempt_counts() -> None:
     three, never = Retry(max_attempts=3), Retry(max_attempts=3, retryable=False)
 
     assert [True, True, False, False] == [
-        again(three, counted_attempts) for counted_attempts in (1, 2, 3, 4)
+        allows_another(three, counted_attempts) for counted_attempts in (1, 2, 3, 4)
     ]
-    assert [False, False] == [again(never, counted_attempts) for counted_attempts in (1, 2)]
-    assert not again(Retry(max_attempts=1), 1)
+    assert [False, False] == [
+        allows_another(never, counted_attempts) for counted_attempts in (1, 2)
+    ]
+    assert not allows_another(Retry(max_attempts=1), 1)
 
 
 def test_jitter_spreads_both_ways() -> None:

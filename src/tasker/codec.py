@@ -65,14 +65,14 @@ def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> 
         try:
             text = orjson.dumps(value, _default, _ANY_KEYS)
         except (TypeError, RecursionError) as error:
-            path, fault = _culprit(value)
+            path, fault = _first_invalid(value)
             raise InvalidInput(
                 f"{what} is not JSON at {path}: {fault or error}", path=path
             ) from None
     if len(text) > limit:
         raise TooLarge(what, len(text), limit)
     if not checked or b"null" in text or b"\\u0000" in text or _RESERVED_TEXT in text:  # rarely
-        path, fault = _culprit(value)
+        path, fault = _first_invalid(value)
         if fault:
             raise InvalidInput(f"{what} is not JSON at {path}: {fault}", path=path)
     return JsonText(text.decode())
@@ -102,7 +102,7 @@ def parse(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT)
     return value
 
 
-def _culprit(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
+def _first_invalid(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
     """Find the first part of `value` that is not JSON: (its path, what it is)."""
     if depth > _DEEPEST:
         return f"{path[:100]}...", "it is nested too deeply, or contains itself"
@@ -114,30 +114,30 @@ def _culprit(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
         if fault := _fault_of_keys(value):
             return path, fault
         for key, item in value.items():
-            culprit = _culprit(item, f"{path}.{key}", depth + 1)
+            culprit = _first_invalid(item, f"{path}.{key}", depth + 1)
             if culprit[1]:
                 return culprit
         return path, ""
     if isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            culprit = _culprit(item, f"{path}[{index}]", depth + 1)
+            culprit = _first_invalid(item, f"{path}[{index}]", depth + 1)
             if culprit[1]:
                 return culprit
         return path, ""
-    return _culprit_within(value, path, depth)
+    return _first_invalid_within(value, path, depth)
 
 
-def _culprit_within(value: object, path: str, depth: int) -> tuple[str, str]:
+def _first_invalid_within(value: object, path: str, depth: int) -> tuple[str, str]:
     """Find it in what is written as something else: a model, a set, an enum, an array."""
     if isinstance(value, Enum):
-        return _culprit(value.value, path, depth + 1)
+        return _first_invalid(value.value, path, depth + 1)
     if callable(listed := getattr(value, "tolist", None)):  # numpy's
-        return _culprit(listed(), path, depth + 1)
+        return _first_invalid(listed(), path, depth + 1)
     try:
         made = _default(value)
     except TypeError:
         return path, _refusal(value)
-    return _culprit(made, path, depth + 1)
+    return _first_invalid(made, path, depth + 1)
 
 
 def _fault(value: str | float) -> str:

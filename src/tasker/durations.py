@@ -32,13 +32,13 @@ def parse_duration(value: object) -> timedelta:
     if isinstance(value, timedelta):
         length = value
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        length = _seconds(value)
+        length = _positive_seconds(value)
     elif isinstance(value, str) and (seconds := _read(value.strip().lower())) is not None:
-        length = _seconds(seconds)
+        length = _positive_seconds(seconds)
     else:
-        raise ValueError(f"must be {EXAMPLES}, not {_shown(value)}")
+        raise ValueError(f"must be {EXAMPLES}, not {_quoted(value)}")
     if length < timedelta(0):
-        raise ValueError(f"must not be negative, but is {_shown(value)}")
+        raise ValueError(f"must not be negative, but is {_quoted(value)}")
     return length
 
 
@@ -75,11 +75,11 @@ def parse_retry_after(
         return parse_duration(value)
     except ValueError:
         if not isinstance(value, str):
-            raise _not_a_delay(value) from None
+            raise _invalid_delay(value) from None
     try:
         until = parsedate_to_datetime(value)
     except ValueError:
-        raise _not_a_delay(value) from None
+        raise _invalid_delay(value) from None
     if until.tzinfo is None:  # "-0000": UTC, by RFC 5322
         until = until.replace(tzinfo=UTC)
     return max(until - now(), timedelta(0))
@@ -98,18 +98,18 @@ def _read(text: str) -> float | None:
     return math.fsum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
-def _seconds(seconds: float) -> timedelta:
+def _positive_seconds(seconds: float) -> timedelta:
     try:
         return timedelta(seconds=seconds)
     except (OverflowError, ValueError):  # too large, infinite, not a number
         raise ValueError(f"must be {EXAMPLES}, not {seconds}") from None
 
 
-def _not_a_delay(value: object) -> ValueError:
+def _invalid_delay(value: object) -> ValueError:
     return ValueError(
-        f"retry_after must be seconds, a timedelta or an HTTP date, not {_shown(value)}"
+        f"retry_after must be seconds, a timedelta or an HTTP date, not {_quoted(value)}"
     )
 
 
-def _shown(value: object) -> str:
+def _quoted(value: object) -> str:
     return str(value) if isinstance(value, timedelta) else f"{value!r:.100}"

@@ -72,10 +72,10 @@ class Graph:
 
     def ancestor_names(self, step: str) -> tuple[str, ...]:
         """Names of all steps before `step`, in the template's order."""
-        return tuple(self.names[no - 1] for no in members(self.ancestors[self.numbers[step]]))
+        return tuple(self.names[no - 1] for no in step_numbers(self.ancestors[self.numbers[step]]))
 
 
-def members(mask: int) -> Iterator[int]:
+def step_numbers(mask: int) -> Iterator[int]:
     """Yield the numbers in a mask, ascending."""
     while mask:
         lowest = mask & -mask
@@ -102,11 +102,11 @@ def find_cycle(dependencies: Mapping[str, Sequence[str]]) -> tuple[str, ...] | N
                 return (*names[names.index(node) :], node)
             if node not in done:
                 path[node] = iter(dependencies[node])
-            node = _next(path, done, dependencies)
+            node = _next_unvisited(path, done, dependencies)
     return None
 
 
-def _next(
+def _next_unvisited(
     path: dict[str, Iterator[str]], done: set[str], dependencies: Mapping[str, Sequence[str]]
 ) -> str | None:
     """Return the next name to visit; leave the nodes of `path` that are exhausted."""

@@ -116,7 +116,7 @@ def duration(value: Duration, name: str) -> timedelta:
     try:
         return parse_duration(value)
     except ValueError as error:
-        raise _invalid(name, str(error)) from None
+        raise _invalid_argument(name, str(error)) from None
 
 
 def _backoff(value: Backoff | BackoffName) -> Backoff:
@@ -124,10 +124,10 @@ def _backoff(value: Backoff | BackoffName) -> Backoff:
         return Backoff(value)
     except ValueError:
         words = ", ".join(word.value for word in Backoff)
-        raise _invalid("backoff", f"must be one of {words}, not {value!r}") from None
+        raise _invalid_argument("backoff", f"must be one of {words}, not {value!r}") from None
 
 
-def _invalid(name: str, message: str) -> InvalidInput:
+def _invalid_argument(name: str, message: str) -> InvalidInput:
     return InvalidInput(f"{name} {message}", path=f"$.{name}")
 
 
@@ -272,11 +272,12 @@ class Template:
         if not overrides:
             return self
         return replace(
-            self, steps=tuple(_overridden(spec, overrides.get(spec.name)) for spec in self.steps)
+            self,
+            steps=tuple(_apply_override(spec, overrides.get(spec.name)) for spec in self.steps),
         )
 
 
-def _overridden(spec: StepSpec, override: StepOverride | None) -> StepSpec:
+def _apply_override(spec: StepSpec, override: StepOverride | None) -> StepSpec:
     if override is None:
         return spec
     return replace(

@@ -9,7 +9,7 @@ LONGEST_REQUEST = timedelta(days=1)
 """Most of a server-requested delay that is honoured."""
 
 
-def again(policy: Retry, counted_attempts: int) -> bool:
+def allows_another(policy: Retry, counted_attempts: int) -> bool:
     """Return whether another attempt follows after `counted_attempts` failed ones."""
     return policy.retryable and counted_attempts < policy.max_attempts
 

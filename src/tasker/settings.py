@@ -373,13 +373,13 @@ class AuthSettings(Section):
 
     @field_validator("jwt_public_key")
     @classmethod
-    def _public(cls, key: str | None) -> str | None:
+    def _check_public_key(cls, key: str | None) -> str | None:
         if key is not None and "PRIVATE KEY" in key:
             raise ValueError("this is a private key, which no server needs; give its public part")
         return key
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         for right, rule in (
             (
                 self.enabled is not None or not self._is_configured(),
@@ -453,7 +453,7 @@ class Settings(Section):
     worker: WorkerSection = WorkerSection()
     telemetry: TelemetrySection = TelemetrySection()
 
-    def shown(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, Any]:
         """Return all settings as plain values, with secrets hidden."""
         return {name: _shown(getattr(self, name)) for name in type(self).model_fields}
 
@@ -481,7 +481,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
     """
     path, values = _read_file(file)
     secrets = _read_secrets()
-    problems = [*_unknown(os.environ), *_unknown(secrets, " (a secret file)")]
+    problems = [*_unknown_names(os.environ), *_unknown_names(secrets, " (a secret file)")]
     token = _inputs.set(_Inputs(values, {name.lower(): text for name, text in secrets.items()}))
     try:
         settings = _loader()(**(overrides or {}))
@@ -610,7 +610,7 @@ def _read_secrets() -> dict[str, str]:
     return secrets
 
 
-def _unknown(names: Mapping[str, str], suffix: str = "") -> Iterator[str]:
+def _unknown_names(names: Mapping[str, str], suffix: str = "") -> Iterator[str]:
     """Yield a problem for each variable or secret file that looks like a setting and is none."""
     known = set(Settings.model_fields)
     for name in sorted(names):

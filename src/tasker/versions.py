@@ -100,7 +100,7 @@ def matches(version: str, spec: str) -> bool:
     """
     if is_pin(spec):
         return version == spec
-    return _within(parse(version), _range(spec))
+    return _satisfies(parse(version), _range(spec))
 
 
 def latest(versions: Iterable[str], *, spec: str | None = None) -> str | None:
@@ -125,11 +125,11 @@ def latest(versions: Iterable[str], *, spec: str | None = None) -> str | None:
     if is_pin(spec):
         return spec if spec in set(versions) else None
     bounds = _range(spec)
-    fitting = [version for version in versions if _within(parse(version), bounds)]
+    fitting = [version for version in versions if _satisfies(parse(version), bounds)]
     return max(fitting, key=sort_key, default=None)
 
 
-def _within(version: Version, bounds: list[_Bound]) -> bool:
+def _satisfies(version: Version, bounds: list[_Bound]) -> bool:
     if version.prerelease and not any(_names_pre_release_of(version, bound) for bound in bounds):
         return False
     return all(bound.holds(version, bound.version) for bound in bounds)
@@ -143,7 +143,7 @@ def _names_pre_release_of(version: Version, bound: _Bound) -> bool:
 def _range(spec: str) -> list[_Bound]:
     """Read a range into the comparisons that it stands for; none of them: any release."""
     if len(spec) > _LONGEST:
-        raise _not_a_range(spec)
+        raise _invalid_range(spec)
     tight = re.sub(r"(?<=[<>=^~])\s+", "", spec.strip())
     return [bound for term in re.split(r"\s*,\s*|\s+", tight) for bound in _bounds(term, spec)]
 
@@ -152,46 +152,52 @@ def _bounds(term: str, spec: str) -> list[_Bound]:
     """Read one term of a range."""
     term_match = _TERM.fullmatch(term)
     if term_match is None:
-        raise _not_a_range(spec)
+        raise _invalid_range(spec)
     numbers = _numbers([term_match["x"], term_match["y"], term_match["z"]], spec)
     low = Version(*numbers, *[0] * (3 - len(numbers)))
     if term_match["pre"]:
         if len(numbers) < 3:
-            raise _not_a_range(spec)
+            raise _invalid_range(spec)
         low = _pre_release(low, term_match["pre"], spec)
     op = term_match["op"]
     if not numbers:
         if op:
-            raise _not_a_range(spec)
+            raise _invalid_range(spec)
         return []
-    return _compared(op, numbers, low)
+    return _comparisons(op, numbers, low)
 
 
-def _compared(op: str, numbers: list[int], low: Version) -> list[_Bound]:
+def _comparisons(op: str, numbers: list[int], low: Version) -> list[_Bound]:
     """Write `op` and a version, perhaps partial, as plain comparisons."""
     last = len(numbers) - 1
     if op == "^":
         leading = next((at for at, number in enumerate(numbers) if number), last)
-        return _between(low, _bumped(numbers, leading))
+        return _from_low_to_high(low, _next_after(numbers, leading))
     if op == "~":
-        return _between(low, _bumped(numbers, min(last, 1)))
+        return _from_low_to_high(low, _next_after(numbers, min(last, 1)))
     full = last == 2
     if op == ">=":
         return [_Bound(operator.ge, low)]
     if op == "<":
         return [_Bound(operator.lt, low)]
     if op == ">":
-        return [_Bound(operator.gt, low) if full else _Bound(operator.ge, _bumped(numbers, last))]
+        return [
+            _Bound(operator.gt, low) if full else _Bound(operator.ge, _next_after(numbers, last))
+        ]
     if op == "<=":
-        return [_Bound(operator.le, low) if full else _Bound(operator.lt, _bumped(numbers, last))]
-    return [_Bound(operator.eq, low)] if full else _between(low, _bumped(numbers, last))
+        return [
+            _Bound(operator.le, low) if full else _Bound(operator.lt, _next_after(numbers, last))
+        ]
+    return (
+        [_Bound(operator.eq, low)] if full else _from_low_to_high(low, _next_after(numbers, last))
+    )
 
 
-def _between(low: Version, high: Version) -> list[_Bound]:
+def _from_low_to_high(low: Version, high: Version) -> list[_Bound]:
     return [_Bound(operator.ge, low), _Bound(operator.lt, high)]
 
 
-def _bumped(numbers: list[int], at: int) -> Version:
+def _next_after(numbers: list[int], at: int) -> Version:
     """Return the first version after all that begin with `numbers` up to index `at`."""
     bumped = [*numbers[:at], numbers[at] + 1]
     return Version(*bumped, *[0] * (3 - len(bumped)))
@@ -202,7 +208,7 @@ def _numbers(parts: list[str | None], spec: str) -> list[int]:
     wild = [part is None or not part.isdigit() for part in parts]
     count = wild.index(True) if True in wild else len(parts)
     if not all(wild[count:]):
-        raise _not_a_range(spec)
+        raise _invalid_range(spec)
     return [int(part) for part in parts[:count] if part is not None]
 
 
@@ -210,10 +216,10 @@ def _pre_release(low: Version, suffix: str, spec: str) -> Version:
     try:
         return Version.parse(f"{low}{suffix}")
     except ValueError:
-        raise _not_a_range(spec) from None
+        raise _invalid_range(spec) from None
 
 
-def _not_a_range(spec: str) -> InvalidInput:
+def _invalid_range(spec: str) -> InvalidInput:
     return InvalidInput(
         f"{spec[:_LONGEST]!r} is neither a version nor a range; write one as in {_RANGES}"
     )

@@ -127,7 +127,7 @@ class Workflow:
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
             step = name or str(getattr(function, "__name__", ""))
-            waits = dict.fromkeys((*self._asked_for(function, step), *self._names(after)))
+            waits = dict.fromkeys((*self._without_self(function, step), *self._names(after)))
             spec = StepSpec(
                 name=step,
                 description=description,
@@ -139,7 +139,7 @@ class Workflow:
                 timeout=_duration(timeout, "timeout", function),
                 result_schema=_result_schema(return_annotation(function)),
             )
-            self._put(spec, function)
+            self._add_spec(spec, function)
             return function
 
         return decorate if function is None else decorate(function)
@@ -173,7 +173,7 @@ class Workflow:
             InvalidInput: `version` is neither a version nor a range.
             InvalidTemplate: There is a step of that name.
         """
-        self._put(
+        self._add_spec(
             StepSpec(
                 name=name,
                 description=description,
@@ -201,7 +201,7 @@ class Workflow:
             try:
                 self._template = from_document(to_document(made))
             except InvalidTemplate as error:
-                raise InvalidTemplate(*map(self._located, error.problems)) from None
+                raise InvalidTemplate(*map(self._with_location, error.problems)) from None
         return self._template
 
     @property
@@ -225,7 +225,7 @@ class Workflow:
             }
         )
 
-    def _asked_for(self, function: Callable[..., Any], step: str) -> list[str]:
+    def _without_self(self, function: Callable[..., Any], step: str) -> list[str]:
         """Return the steps whose results the parameters ask for."""
         names = []
         for parameter in read_parameters(function, what=f"step {step!r}"):
@@ -249,7 +249,7 @@ class Workflow:
         shown = getattr(given, "__name__", given)
         raise Misuse(f"after={shown}: this function is not a step of {self._head.name!r} yet")
 
-    def _put(self, spec: StepSpec, function: Callable[..., Any] | None) -> None:
+    def _add_spec(self, spec: StepSpec, function: Callable[..., Any] | None) -> None:
         step = _Step(spec, function)
         if spec.name in self._steps:
             raise InvalidTemplate(
@@ -258,7 +258,7 @@ class Workflow:
         self._steps[spec.name] = step
         self._template = None
 
-    def _located(self, problem: Problem) -> Problem:
+    def _with_location(self, problem: Problem) -> Problem:
         """Return a problem with the place of the function that it is about."""
         match = _STEP.match(problem.path)
         if match is None:

@@ -16,7 +16,7 @@ from schemathesis.checks import CHECKS
 from tasker import LocalClient, Template, open_store
 from tasker.api import create_app
 from tasker.api.app import ROUTES
-from tasker.api.server import serving
+from tasker.api.server import run_server
 from tasker.model import StepSpec
 from tasker.settings import ServerSettings
 from tasker.teams.permissions import PERMISSIONS
@@ -144,7 +144,7 @@ def server() -> Iterator[str]:
                 longest_stream=timedelta(0),
                 access_log=False,
             )
-            async with serving(create_app(store, settings=own), own) as running:
+            async with run_server(create_app(store, settings=own), own) as running:
                 started.set_result(running.url)
                 await asyncio.to_thread(stop.wait)
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tasker.api import create_app
-from tasker.api.server import serving
+from tasker.api.server import run_server
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
 
@@ -18,7 +18,7 @@ async def test_a_draining_server_accepts_requests_and_is_not_ready(store: Store)
     Load balancers stop sending before it refuses connections.
     """
     settings = ServerSettings(port=0, drain=timedelta(hours=1), grace=timedelta(0))
-    async with serving(create_app(store, settings=settings), settings) as server:
+    async with run_server(create_app(store, settings=settings), settings) as server:
         async with httpx.AsyncClient(base_url=server.url) as caller:
             assert 200 == (await caller.get("/ready")).status_code
 
@@ -32,7 +32,7 @@ async def test_a_draining_server_accepts_requests_and_is_not_ready(store: Store)
             assert 200 == (await newcomer.get("/v1/tasks")).status_code
 
         server.stop(at_once=True)
-        await server.ended()
+        await server.wait_ended()
 
 
 async def test_a_server_ends_after_its_drain(store: Store) -> None:
@@ -40,10 +40,10 @@ async def test_a_server_ends_after_its_drain(store: Store) -> None:
     A further call does not begin another.
     """
     settings = ServerSettings(port=0, drain=timedelta(seconds=0.2), grace=timedelta(0))
-    async with serving(create_app(store, settings=settings), settings) as server:
+    async with run_server(create_app(store, settings=settings), settings) as server:
         server.stop()
         server.stop()
-        await server.ended()
+        await server.wait_ended()
         async with httpx.AsyncClient() as caller:
             with pytest.raises(httpx.ConnectError):
                 await caller.get(f"{server.url}/live")

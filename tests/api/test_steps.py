@@ -15,8 +15,6 @@ async def test_steps_are_listed_in_the_templates_order(api: ApiClient) -> None:
     """
     task = await api.create()
     place = f"/v1/tasks/{task['id']}"
-    async with api.worker():
-        await api.read(f"{place}/wait", params={"timeout": 20})
 
     steps = await api.read(f"{place}/steps")
 

@@ -14,7 +14,7 @@ from tests.waiting import eventually
 
 from tasker.api import create_app
 from tasker.api.routes import waiting
-from tasker.api.server import Server, serving
+from tasker.api.server import Server, run_server
 from tasker.api.waiting import Watcher
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
@@ -37,7 +37,7 @@ async def served(store: Store) -> AsyncIterator[tuple[Server, ApiClient, Watcher
     """Serve an application: streams do not flow without a connection."""
     app = create_app(store, settings=SETTINGS)
     async with (
-        serving(app, SETTINGS) as server,
+        run_server(app, SETTINGS) as server,
         ApiClient(store, base_url=server.url, timeout=SOON) as client,
     ):
         yield server, client, app.state.tasker.watcher
@@ -103,7 +103,7 @@ async def test_all_who_wait_for_one_task_share_the_looks_at_it(memory: Store) ->
         await asyncio.gather(*(one.read(place, 202, params={"timeout": 0.3}) for _ in range(50)))
 
         assert 50 <= looks < 50 + 30
-        assert 0 == app.state.tasker.watcher.users(task["id"])
+        assert 0 == app.state.tasker.watcher.waiting_requests(task["id"])
 
 
 # ---------------------------------------------------------------------- streams
@@ -183,7 +183,7 @@ async def test_a_server_that_stops_ends_streams_and_waits(
             following = events(response)
             await anext(following)
             waits = asyncio.create_task(one.read(f"{place}/wait", 202, params={"timeout": 60}))
-            await eventually(lambda: 2 == watch.users(task["id"]))
+            await eventually(lambda: 2 == watch.waiting_requests(task["id"]))
             server.stop()
 
             assert {"step"} == {event.name async for event in following}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker.cli.render.graphs import Line, lines_of, mermaid, plain
+from tasker.cli.render.graphs import Line, lines_of, mermaid, to_ascii
 from tasker.graph import Graph
 from tasker.model import StepSpec, Template
 
@@ -76,8 +76,8 @@ def test_every_step_is_drawn_once_and_after_what_it_waits_for(parents: list[set[
 
 
 def test_lanes_have_an_ascii_form() -> None:
-    assert "|-+'.`" != plain("│─├╯╮╰")
-    assert plain("├─│─╮").isascii()
+    assert "|-+'.`" != to_ascii("│─├╯╮╰")
+    assert to_ascii("├─│─╮").isascii()
 
 
 def test_mermaid_gets_no_broken_labels() -> None:

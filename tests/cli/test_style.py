@@ -9,15 +9,15 @@ from rich.table import Table
 from tasker.cli.render.style import (
     LOOKS,
     OUTCOMES,
-    ago,
-    clean,
     console_for,
     duration,
     error_line,
+    one_line,
     outcome_text,
     print_table,
-    short,
+    short_json,
     status_text,
+    time_ago,
 )
 from tasker.model import AttemptOutcome, StepStatus, TaskStatus
 
@@ -63,17 +63,17 @@ def test_lengths_of_time_read_well(seconds: float | None, text: str) -> None:
     [(-90, "in 1 min 30 s"), (0.2, "a moment ago"), (7200, "2 h ago")],
 )
 def test_instants_read_as_their_distance(seconds: float, text: str) -> None:
-    assert text == ago(NOW - timedelta(seconds=seconds), NOW)
+    assert text == time_ago(NOW - timedelta(seconds=seconds), NOW)
 
 
 def test_what_commands_a_terminal_is_taken_out() -> None:
-    assert "a b �[2J c" == clean("a\nb \x1b[2J\tc")
-    assert "�" == clean("\x9b")
+    assert "a b �[2J c" == one_line("a\nb \x1b[2J\tc")
+    assert "�" == one_line("\x9b")
 
 
 def test_values_are_cut_to_one_line() -> None:
-    assert '{"a":1}' == short({"a": 1})
-    assert "x" * 9 + "…" == short("x" * 50, 10)
+    assert '{"a":1}' == short_json({"a": 1})
+    assert "x" * 9 + "…" == short_json("x" * 50, 10)
 
 
 @pytest.mark.parametrize(

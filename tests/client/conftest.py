@@ -10,7 +10,7 @@ from tests.client.handlers import HANDLERS
 
 from tasker import Client, LocalClient, Worker, WorkerSettings, open_store
 from tasker.api import create_app
-from tasker.api.server import serving
+from tasker.api.server import run_server
 from tasker.client.http import HttpClient
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
@@ -58,5 +58,5 @@ async def scene(kind: tuple[str, str]) -> AsyncIterator[Scene]:
         else:
             settings = ServerSettings(port=0, grace=timedelta(seconds=1))
             app = create_app(store, settings=settings)
-            async with serving(app, settings) as server, HttpClient(server.url) as client:
+            async with run_server(app, settings) as server, HttpClient(server.url) as client:
                 yield Scene(client, store)

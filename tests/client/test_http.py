@@ -12,7 +12,7 @@ import pytest
 
 from tasker import LocalClient, TaskRequest, Template, open_store
 from tasker.api import create_app
-from tasker.api.server import serving
+from tasker.api.server import run_server
 from tasker.client import connect, connect_sync
 from tasker.client.http import HttpClient
 from tasker.errors import (
@@ -254,7 +254,7 @@ async def test_a_url_decides_which_client_it_is(store: Store) -> None:
     A server's, or that of a store in this process.
     """
     settings = ServerSettings(port=0, grace=timedelta(0))
-    async with serving(create_app(store, settings=settings), settings) as server:
+    async with run_server(create_app(store, settings=settings), settings) as server:
         async with connect(server.url) as client:
             assert isinstance(client, HttpClient)
             task = await client.create_task("n.t")

@@ -209,7 +209,7 @@ async def test_a_slot_is_left_for_what_each_waiting_outcome_may_free(memory: Sto
         pieces.claimer.accept([first])
         await store.settling.wait()
         pieces.claimer.accept([second])
-        await eventually(lambda: pieces.settler.waiting)
+        await eventually(lambda: pieces.settler.waiting_count)
 
         pieces.background.start("claim", pieces.claimer.run())
         await eventually(lambda: store.limits)

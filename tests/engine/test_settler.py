@@ -127,7 +127,7 @@ async def test_draining_waits_for_what_ends_during_the_last_settlement(memory: S
         pieces.claimer.accept(claims[:1])
         first = await store.gates.get()
         pieces.claimer.accept(claims[1:])
-        await eventually(lambda: pieces.settler.waiting)
+        await eventually(lambda: pieces.settler.waiting_count)
         draining = asyncio.create_task(pieces.settler.drain())
         first.set()
         second = await store.gates.get()

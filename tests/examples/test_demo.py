@@ -17,9 +17,9 @@ from examples.growthcorp import handlers, story
 from tests.examples.company import ROOT, TEMPLATES, company_templates
 
 from tasker import Handlers, LocalClient, TaskStatus, open_store
-from tasker.cli.commands.demo import example
+from tasker.cli.commands.demo import example_folder
 from tasker.handlers import check
-from tasker.handlers.check import unused
+from tasker.handlers.check import unused_handlers
 from tasker.model import TaskFilter
 
 pytestmark = pytest.mark.anyio
@@ -240,7 +240,7 @@ def test_every_handler_has_a_use() -> None:
     ]
     templates = [*company_templates(), *load_templates(printed)]
 
-    assert [] == unused(templates, Handlers.of(handlers))
+    assert [] == unused_handlers(templates, Handlers.of(handlers))
 
 
 def test_the_demo_retries_without_delay_to_speak_of() -> None:
@@ -262,7 +262,7 @@ def test_the_example_is_found_in_the_repository() -> None:
     """
     Where Tasker runs from its sources, the example stands beside them.
     """
-    assert ROOT / "examples" / "growthcorp" == example()
+    assert ROOT / "examples" / "growthcorp" == example_folder()
 
 
 def test_an_installed_tasker_has_the_example_with_it(tmp_path: Path) -> None:
@@ -281,8 +281,8 @@ def test_an_installed_tasker_has_the_example_with_it(tmp_path: Path) -> None:
 
     script = (
         "from tasker import Handlers\n"
-        "from tasker.cli.commands.demo import example\n"
-        "folder = example()\n"
+        "from tasker.cli.commands.demo import example_folder\n"
+        "folder = example_folder()\n"
         "print(folder, len(Handlers.of(folder / 'handlers.py')))"
     )
     asked = subprocess.run(

@@ -56,7 +56,7 @@ def plan(
     """Compile `target` for a step `charge` that comes after `upstream`."""
     spec = StepSpec(name="charge", config=config or {}, method=method, retry=retry or Retry())
     handler = target if isinstance(target, Handler) else Handler("charge", target)
-    return compile_plan(handler, spec, upstream=Upstream.named(*upstream), template=TEMPLATE)
+    return compile_plan(handler, spec, upstream=Upstream.with_names(*upstream), template=TEMPLATE)
 
 
 def attempt(

@@ -115,7 +115,7 @@ def test_an_error_says_why_a_handler_is_not_found(
 ) -> None:
     bound = Handlers.of(*versions_of("1.0.0")).bind([], ["a"])
     assert bound.find(name, namespace, version) is None
-    assert message == str(bound.missing(name, namespace, version))
+    assert message == str(bound.not_found_error(name, namespace, version))
 
 
 # ----------------------------------------------------------------------------- versions

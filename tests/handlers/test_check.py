@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from tasker.handlers import Config, Context, Handlers, Input, Result, StepHandler, handler
-from tasker.handlers.check import check, unused
+from tasker.handlers.check import check, unused_handlers
 from tasker.model import JsonObject, StepOverride, StepSpec, Template
 
 SCHEMA: JsonObject = {
@@ -212,7 +212,7 @@ def test_handlers_that_no_template_uses_are_told_once() -> None:
     @handler("idle::too")
     def idle() -> None: ...
 
-    (problem,) = unused([template(step("used"))], Handlers.of(used, idle))
+    (problem,) = unused_handlers([template(step("used"))], Handlers.of(used, idle))
     assert "no step uses the handler 'idle'" == problem.message
     assert idle.__code__.co_firstlineno == problem.line
-    assert [] == unused([template(step("used"), step("idle"))], Handlers.of(used, idle))
+    assert [] == unused_handlers([template(step("used"), step("idle"))], Handlers.of(used, idle))

@@ -159,7 +159,7 @@ def test_upstream_holds_exactly_the_ancestors(edges: set[tuple[int, ...]]) -> No
     )
     graph = Graph(template)
     for no, name in enumerate(graph.names, start=1):
-        upstream = Upstream.of(graph, no)
+        upstream = Upstream.of_step(graph, no)
         assert graph.ancestor_names(name) == tuple(upstream)
         assert {each: graph.numbers[each] for each in upstream} == dict(upstream)
         assert len(list(upstream)) == len(upstream)
@@ -167,10 +167,10 @@ def test_upstream_holds_exactly_the_ancestors(edges: set[tuple[int, ...]]) -> No
 
 
 def test_upstream_can_be_made_of_numbers_with_gaps() -> None:
-    upstream = Upstream.numbered({"b": 5, "a": 2})
+    upstream = Upstream.with_numbers({"b": 5, "a": 2})
     assert {"a": 2, "b": 5} == dict(upstream)
     assert 0b100100 == upstream.mask
-    assert {} == dict(Upstream.named())
+    assert {} == dict(Upstream.with_names())
 
 
 # --------------------------------------------------------------------- stopping, saving

@@ -204,7 +204,7 @@ def test_a_bare_name_that_fits_several_finds_none_and_says_so(write: Write) -> N
     assert (
         "handler 'validate' could be team.a.validate and team.b.validate; use the dotted path,"
         ' or register one with @handler("validate")'
-    ) == str(handlers.missing("validate"))
+    ) == str(handlers.not_found_error("validate"))
     assert handlers.find("team.b.validate") is not None
 
 
@@ -212,11 +212,13 @@ def test_a_name_that_is_not_there_is_told_with_a_guess() -> None:
     handlers = Handlers.of(charge)
     assert (
         "there is no handler 'Payments.Chrge' (namespace payments); did you mean 'Payments.Charge'?"
-    ) == str(handlers.missing("Payments::Chrge", "payments"))
-    assert "there is no handler 'x'; registered: Payments.Charge" == str(handlers.missing("x"))
-    assert str(Handlers.of().missing("x")).endswith("; registered: none")
+    ) == str(handlers.not_found_error("Payments::Chrge", "payments"))
+    assert "there is no handler 'x'; registered: Payments.Charge" == str(
+        handlers.not_found_error("x")
+    )
+    assert str(Handlers.of().not_found_error("x")).endswith("; registered: none")
     many = Handlers.of(dict.fromkeys("abcdefg", plain))
-    assert str(many.missing("x")).endswith("; registered: a, b, c, d, e, ...")
+    assert str(many.not_found_error("x")).endswith("; registered: a, b, c, d, e, ...")
 
 
 def test_one_name_for_two_handlers_is_refused_with_both_places() -> None:
@@ -246,7 +248,7 @@ def test_handlers_describe_themselves() -> None:
         charges.summary,
         charges.process,
     )
-    assert f"{THIS}:{charge.__code__.co_firstlineno}" == charges.where
+    assert f"{THIS}:{charge.__code__.co_firstlineno}" == charges.location
     assert Path(__file__) == refunds.file
     assert ("class", False) == (refunds.kind, refunds.is_async())
     assert "Payments::Charge" in Handlers.of(charge)
@@ -258,10 +260,10 @@ def test_handlers_made_at_run_time_are_described_by_their_module() -> None:
     exec("def f(): ...", made)
     it = Handlers.of({"f": made["f"]}).find("f")
     assert it is not None
-    assert it.where in ("made", "<string>:1")
+    assert it.location in ("made", "<string>:1")
     builtin = Handlers.of({"len": len}).find("len")
     assert builtin is not None
-    assert "builtins" == builtin.where
+    assert "builtins" == builtin.location
 
 
 # --------------------------------------------------------------------------------- plans

@@ -80,7 +80,7 @@ def test_a_postgres_url_says_where() -> None:
     assert "flows" == address.schema
     assert "postgresql://us%40er:s%23c%2Fret@db.example:5433/orders" in address.dsn
     assert "schema" not in address.dsn
-    assert "postgresql://us%40er@db.example:5433/orders?sslmode=require" == address.shown
+    assert "postgresql://us%40er@db.example:5433/orders?sslmode=require" == address.without_password
     assert "tasker" == PostgresAddress.parse("postgresql:///d").schema
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from tasker import codec
 from tasker.analytics.model import (
+    BlockingStep,
     Bottlenecks,
     ErrorPattern,
     Performance,
@@ -14,12 +15,11 @@ from tasker.analytics.model import (
     StepFigures,
     TaskFigures,
     Utilization,
-    WaitedFor,
     Window,
     per_hour,
     recommendations,
     share,
-    worst,
+    top_by,
 )
 from tasker.model import TaskId
 from tasker.store.rows import Row
@@ -52,7 +52,7 @@ class Period(NamedTuple):
         return max(begin, codec.creation_time(TaskId(oldest)))
 
 
-class Counted(NamedTuple):
+class WindowCounts(NamedTuple):
     """`task_figures` and `attempt_figures`, and from when on they hold."""
 
     tasks: Row
@@ -61,7 +61,7 @@ class Counted(NamedTuple):
     attempt_start: datetime
 
 
-def performance(period: Period, counted: Counted) -> Performance:
+def performance(period: Period, counted: WindowCounts) -> Performance:
     tasks, attempts = counted.tasks, counted.attempts
     total, failed = tasks["total"], tasks["failed"]
     completed = tasks["complete"] + tasks["resolved"]
@@ -73,11 +73,11 @@ def performance(period: Period, counted: Counted) -> Performance:
         cancelled_tasks=tasks["cancelled"],
         completion_rate=round(100 * completed / total, 2) if total else 0.0,
         error_rate=round(100 * failed / total, 2) if total else 0.0,
-        task_duration=_spread(tasks),
-        step_duration=_spread(attempts),
+        task_duration=_duration_spread(tasks),
+        step_duration=_duration_spread(attempts),
         tasks_per_hour=per_hour(total, counted.task_start, period.now),
         steps_per_hour=per_hour(attempts["complete"], counted.attempt_start, period.now),
-        system_health_score=_health(tasks),
+        system_health_score=_health_score(tasks),
         total_namespaces=tasks["namespaces"],
         unique_task_types=tasks["types"],
         analysis_period_start=counted.task_start,
@@ -86,18 +86,20 @@ def performance(period: Period, counted: Counted) -> Performance:
     )
 
 
-class Findings(NamedTuple):
+class BottleneckParts(NamedTuple):
     """What else `bottlenecks` reads."""
 
     steps: list[StepFigures]
     slow_tasks: list[TaskFigures]
     patterns: list[ErrorPattern]
     retries: Retries
-    waited_for: list[WaitedFor]
+    blocking_steps: list[BlockingStep]
     utilization: Utilization
 
 
-def bottlenecks(period: Period, counted: Counted, findings: Findings, limit: int) -> Bottlenecks:
+def bottlenecks(
+    period: Period, counted: WindowCounts, findings: BottleneckParts, limit: int
+) -> Bottlenecks:
     tasks, attempts = counted.tasks, counted.attempts
     return Bottlenecks(
         total_tasks=tasks["total"],
@@ -109,28 +111,28 @@ def bottlenecks(period: Period, counted: Counted, findings: Findings, limit: int
             "cancelled": tasks["cancelled"],
             "resolved_manually": tasks["resolved"],
         },
-        task_duration=_spread(tasks),
+        task_duration=_duration_spread(tasks),
         distribution={
             "0-10s": tasks["quick"],
             "10-30s": tasks["middling"],
             "30s+": tasks["slow"],
         },
-        slow_steps=worst(findings.steps, "average_duration_seconds", limit, least=-1.0),
-        failing_steps=worst(findings.steps, "error_rate", limit),
-        retried_steps=worst(findings.steps, "retry_count", limit),
+        slow_steps=top_by(findings.steps, "average_duration_seconds", limit, least=-1.0),
+        failing_steps=top_by(findings.steps, "error_rate", limit),
+        retried_steps=top_by(findings.steps, "retry_count", limit),
         slow_tasks=tuple(findings.slow_tasks),
         total_errors=attempts["failed"],
         recent_error_rate=share(attempts["failed"], attempts["total"]),
         error_patterns=tuple(findings.patterns),
         retries=findings.retries,
-        waited_for=tuple(findings.waited_for),
+        blocking_steps=tuple(findings.blocking_steps),
         utilization=findings.utilization,
         recommendations=recommendations(
             steps=findings.steps,
             patterns=findings.patterns,
             total_errors=attempts["failed"],
             retries=findings.retries,
-            waited_for=findings.waited_for,
+            blocking_steps=findings.blocking_steps,
             utilization=findings.utilization,
         ),
         analysis_period_start=counted.task_start,
@@ -139,14 +141,14 @@ def bottlenecks(period: Period, counted: Counted, findings: Findings, limit: int
     )
 
 
-def step(row: Row, instant: Instant) -> StepFigures:
+def step_figures(row: Row, instant: Instant) -> StepFigures:
     return StepFigures(
         namespace=row["namespace"],
         name=row["name"],
         version=row["version"],
         step=row["step"],
-        average_duration_seconds=_seconds(row["average"]),
-        max_duration_seconds=_seconds(row["longest"]),
+        average_duration_seconds=_rounded(row["average"]),
+        max_duration_seconds=_rounded(row["longest"]),
         execution_count=row["executions"],
         error_count=row["errors"],
         retry_count=row["retries"],
@@ -155,13 +157,13 @@ def step(row: Row, instant: Instant) -> StepFigures:
     )
 
 
-def task(row: Row, instant: Instant) -> TaskFigures:
+def task_figures(row: Row, instant: Instant) -> TaskFigures:
     return TaskFigures(
         namespace=row["namespace"],
         name=row["name"],
         version=row["version"],
-        average_duration_seconds=_seconds(row["average"]),
-        max_duration_seconds=_seconds(row["longest"]),
+        average_duration_seconds=_rounded(row["average"]),
+        max_duration_seconds=_rounded(row["longest"]),
         execution_count=row["executions"],
         average_step_count=round(float(row["steps"]), 2),
         error_count=row["errors"],
@@ -170,7 +172,7 @@ def task(row: Row, instant: Instant) -> TaskFigures:
     )
 
 
-def pattern(row: Row, instant: Instant) -> ErrorPattern:
+def error_pattern(row: Row, instant: Instant) -> ErrorPattern:
     return ErrorPattern(
         error_type=str(row["type"]),
         error_code=None if row["code"] is None else str(row["code"]),
@@ -180,8 +182,8 @@ def pattern(row: Row, instant: Instant) -> ErrorPattern:
     )
 
 
-def waited_for(row: Row) -> WaitedFor:
-    return WaitedFor(
+def blocking_step(row: Row) -> BlockingStep:
+    return BlockingStep(
         namespace=row["namespace"],
         name=row["name"],
         version=row["version"],
@@ -189,24 +191,24 @@ def waited_for(row: Row) -> WaitedFor:
         tasks=row["tasks"],
         failed_tasks=row["failed"],
         waiting_steps=row["waiting"],
-        average_wait_seconds=_seconds(row["average"]),
+        average_wait_seconds=_rounded(row["average"]),
     )
 
 
-def _health(tasks: Row) -> float:
+def _health_score(tasks: Row) -> float:
     """Return the share of the tasks of the last hour that ended well."""
     done, failed = tasks["lately_done"], tasks["lately_failed"]
     return share(done, done + failed, nothing=1.0)
 
 
-def _spread(row: Row) -> Spread:
+def _duration_spread(row: Row) -> Spread:
     return Spread(
-        average=_seconds(row["average"]),
-        p50=_seconds(row["p50"]),
-        p95=_seconds(row["p95"]),
-        p99=_seconds(row["p99"]),
+        average=_rounded(row["average"]),
+        p50=_rounded(row["p50"]),
+        p95=_rounded(row["p95"]),
+        p99=_rounded(row["p99"]),
     )
 
 
-def _seconds(value: Any) -> float:
+def _rounded(value: Any) -> float:
     return round(float(value), 6)

@@ -42,7 +42,7 @@ class Window:
             )
 
     @property
-    def everything(self) -> bool:
+    def is_unfiltered(self) -> bool:
         """All templates are meant."""
         named = (self.namespace, self.name, self.version, self.visible)
         return all(part is None for part in named)
@@ -144,7 +144,7 @@ class ErrorPattern:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WaitedFor:
+class BlockingStep:
     """A step that is not done, and for which others wait right now."""
 
     namespace: str
@@ -212,7 +212,7 @@ class Bottlenecks:
     recent_error_rate: float  #: from 0 to 1, of attempts
     error_patterns: tuple[ErrorPattern, ...]  #: the most frequent first
     retries: Retries
-    waited_for: tuple[WaitedFor, ...]  #: those for which the most steps wait first
+    blocking_steps: tuple[BlockingStep, ...]  #: those for which the most steps wait first
     utilization: Utilization
     recommendations: tuple[str, ...]
     analysis_period_start: datetime
@@ -220,7 +220,7 @@ class Bottlenecks:
     calculated_at: datetime
 
 
-def too_long() -> StoreUnavailable:
+def analysis_timeout() -> StoreUnavailable:
     """The error for an analysis that was stopped."""
     return StoreUnavailable(
         f"the analysis took longer than {TIMEOUT.total_seconds():g} s:"
@@ -239,7 +239,7 @@ def per_hour(count: int, start: datetime, end: datetime) -> float:
     return round(count / hours, 2)
 
 
-def worst(
+def top_by(
     steps: Iterable[StepFigures], by: str, limit: int, *, least: float = 0.0
 ) -> tuple[StepFigures, ...]:
     """Return the steps whose figure `by` is highest, and above `least`."""
@@ -254,35 +254,35 @@ def recommendations(
     patterns: Sequence[ErrorPattern],
     total_errors: int,
     retries: Retries,
-    waited_for: Sequence[WaitedFor],
+    blocking_steps: Sequence[BlockingStep],
     utilization: Utilization,
 ) -> tuple[str, ...]:
     """List what to look at first, from figures alone."""
     return (
-        *_of_steps(steps),
-        *_of_errors(patterns, total_errors, retries),
-        *_of_waits(waited_for),
-        *_of_store(utilization),
+        *_advise_on_steps(steps),
+        *_advise_on_errors(patterns, total_errors, retries),
+        *_advise_on_waits(blocking_steps),
+        *_advise_on_store(utilization),
     )
 
 
-_SHOWN = 3  #: steps that one rule speaks of
+_MOST_STEPS = 3  #: steps that one rule speaks of
 
 
-def _of_steps(steps: Sequence[StepFigures]) -> Iterator[str]:
-    for step in worst(steps, "error_rate", _SHOWN, least=0.2):
+def _advise_on_steps(steps: Sequence[StepFigures]) -> Iterator[str]:
+    for step in top_by(steps, "error_rate", _MOST_STEPS, least=0.2):
         yield (
             f"{step} fails in {step.error_rate:.0%} of its attempts"
             f" ({step.error_count} of {step.execution_count}): look at its errors first"
         )
-    for step in worst(steps, "average_duration_seconds", _SHOWN, least=30):
+    for step in top_by(steps, "average_duration_seconds", _MOST_STEPS, least=30):
         yield (
             f"{step} takes {step.average_duration_seconds:.0f} s on average: split it,"
             " or let independent parts of it be steps of their own"
         )
 
 
-def _of_errors(
+def _advise_on_errors(
     patterns: Sequence[ErrorPattern], total_errors: int, retries: Retries
 ) -> Iterator[str]:
     if total_errors >= 5:
@@ -300,15 +300,15 @@ def _of_errors(
         )
 
 
-def _of_waits(waited_for: Sequence[WaitedFor]) -> Iterator[str]:
-    for step in [step for step in waited_for if step.failed_tasks][:_SHOWN]:
+def _advise_on_waits(blocking_steps: Sequence[BlockingStep]) -> Iterator[str]:
+    for step in [step for step in blocking_steps if step.failed_tasks][:_MOST_STEPS]:
         yield (
             f"{step} failed in {step.failed_tasks} open tasks, and others wait for it:"
             " retry it or resolve it"
         )
 
 
-def _of_store(utilization: Utilization) -> Iterator[str]:
+def _advise_on_store(utilization: Utilization) -> Iterator[str]:
     if utilization.due_steps > 1_000:
         yield (
             f"{utilization.due_steps:,} steps are due and wait for a worker:"

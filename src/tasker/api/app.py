@@ -84,7 +84,7 @@ def create_app(
         InvalidSettings: Keys or classes that `auth` names cannot be loaded.
     """
     settings = settings or ServerSettings()
-    rules = Rules.of(auth or AuthSettings())
+    rules = Rules.load(auth or AuthSettings())
     metrics = metrics or Metrics()
 
     @asynccontextmanager

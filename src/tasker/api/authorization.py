@@ -75,7 +75,7 @@ async def reauthorize(
 
 async def visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
     """Return the namespaces in which the caller may use `permission`; None: all."""
-    return await api_of(request).authorizer.visible(principal_of(request), permission)
+    return await api_of(request).authorizer.visible_namespaces(principal_of(request), permission)
 
 
 def principal_of(request: Request) -> Principal:

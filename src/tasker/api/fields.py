@@ -36,13 +36,13 @@ Uuid: TypeAlias = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lowe
 Instant: TypeAlias = AwareDatetime
 
 
-def _possible(at: datetime) -> datetime:
+def _check_year(at: datetime) -> datetime:
     if not EARLIEST <= at <= LATEST:
         raise ValueError(f"must be in the years {EARLIEST.year} to {LATEST.year}")
     return at
 
 
-StartTime: TypeAlias = Annotated[AwareDatetime, AfterValidator(_possible)]
+StartTime: TypeAlias = Annotated[AwareDatetime, AfterValidator(_check_year)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
 
 TaskPath: TypeAlias = Annotated[TaskId, Path(pattern=UUID_PATTERN, description="The task's id.")]

@@ -12,8 +12,8 @@ from tasker.errors import TaskerError
 from tasker.model import SchemaStatus
 from tasker.store.protocol import Store
 
-_PATIENCE = 2.0  #: seconds that a check may take
-_CACHED = 1.0  #: seconds for which results are cached
+_TIMEOUT = 2.0  #: seconds that a check may take
+_CACHE_SECONDS = 1.0  #: seconds for which results are cached
 
 
 class Readiness:
@@ -30,19 +30,19 @@ class Readiness:
         self._checked = 0.0
         self._results: dict[str, CheckView] = {}
 
-    async def answer(self) -> ReadinessView:
+    async def report(self) -> ReadinessView:
         """Return the results of all checks, if they passed.
 
         Raises:
             Problem: `not_ready`; `failed_checks` names those that failed.
         """
         async with self._checking:
-            if not self._results or time.monotonic() - self._checked > _CACHED:
+            if not self._results or time.monotonic() - self._checked > _CACHE_SECONDS:
                 self._results = await self._check()
                 self._checked = time.monotonic()
         checks = dict(self._results)
         if self.stopping:
-            checks["server"] = _failed("the server is shutting down", 0)
+            checks["server"] = _failed_check("the server is shutting down", 0)
         failed = [name for name, check in checks.items() if check["status"] != "healthy"]
         if failed:
             raise Problem(
@@ -73,20 +73,20 @@ class Readiness:
                 return "not known: the store cannot be reached"
             return "" if schema.ready else f"it is {schema.current}, not {schema.wanted}"
 
-        return {"store": await _timed(reach), "schema": await _timed(compare)}
+        return {"store": await _run_check(reach), "schema": await _run_check(compare)}
 
 
-async def _timed(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckView:
+async def _run_check(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckView:
     """Run a check, which returns what is wrong, or an empty text."""
     began = time.perf_counter()
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             wrong = await check()
     except (TaskerError, TimeoutError):  # its text may have addresses
         wrong = "it cannot be reached"
     took = round((time.perf_counter() - began) * 1000, 3)
-    return _failed(wrong, took) if wrong else {"status": "healthy", "duration_ms": took}
+    return _failed_check(wrong, took) if wrong else {"status": "healthy", "duration_ms": took}
 
 
-def _failed(why: str, took: float) -> CheckView:
+def _failed_check(why: str, took: float) -> CheckView:
     return {"status": "unhealthy", "duration_ms": took, "message": why}

@@ -29,15 +29,15 @@ class MetricsEndpoint:
         async with self._asking:
             if time.monotonic() - self._asked > _CACHED:
                 self._asked = time.monotonic()
-                await self._ask()
+                await self._refresh()
         return self._metrics.text()
 
-    async def _ask(self) -> None:
+    async def _refresh(self) -> None:
         try:
             backlog, utilization = await self._store.queue_backlog(), await self._store.backlog()
             workers = await self._store.list_workers()
         except TaskerError:
             return
         self._metrics.steps_without_worker.set(utilization.steps_without_worker)
-        self._metrics.backlog(backlog)
-        self._metrics.workforce(workers)
+        self._metrics.set_backlog(backlog)
+        self._metrics.set_workers(workers)

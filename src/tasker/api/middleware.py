@@ -127,18 +127,20 @@ class Limits:
             return
         self.under_way[kind] += 1
         try:
-            await self._limited(scope, receive, send, waits=kind == "streams")
+            await self._call_within_limits(scope, receive, send, waits=kind == "streams")
         finally:
             self.under_way[kind] -= 1
 
-    async def _limited(self, scope: Scope, receive: Receive, send: Send, *, waits: bool) -> None:
+    async def _call_within_limits(
+        self, scope: Scope, receive: Receive, send: Send, *, waits: bool
+    ) -> None:
         bulk = scope["path"] == _BULK
-        body = _Counted(
+        body = _LimitedBody(
             receive, self.settings.bulk_body_bytes if bulk else self.settings.body_bytes
         )
         started = False
 
-        async def watched(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
@@ -146,24 +148,24 @@ class Limits:
         try:
             body.check_length(scope)
             async with asyncio.timeout(None if waits else self.settings.timeout.total_seconds()):
-                await self.app(scope, body.receive, watched)
+                await self.app(scope, body.receive, send_and_note)
         except TimeoutError:
             if started:
                 raise
-            await self._late(scope, body).reply(scope)(scope, receive, send)
+            await self._timeout_problem(scope, body).reply(scope)(scope, receive, send)
         except Problem as problem:
             if started:
                 raise
             await problem.reply(scope)(scope, receive, send)
 
-    def _late(self, scope: Scope, body: "_Counted") -> Problem:
+    def _timeout_problem(self, scope: Scope, body: "_LimitedBody") -> Problem:
         limit = f"{self.settings.timeout.total_seconds():g} s"
         if not body.complete and scope["method"] in ("POST", "PUT", "PATCH"):
             return Problem("request_incomplete", f"The body did not arrive within {limit}.")
         return Problem("request_timeout", f"The request took longer than {limit}.")
 
 
-class _Counted:
+class _LimitedBody:
     """Counts a request's body up to its limit."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
@@ -207,7 +209,7 @@ class Traced:
             return
         status = 0
 
-        async def watched(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -216,6 +218,6 @@ class Traced:
         with self._tracing.request(scope["method"], sent_trace(scope)) as span:
             scope["state"]["trace"] = span.trace
             try:
-                await self.app(scope, receive, watched)
+                await self.app(scope, receive, send_and_note)
             finally:
-                span.answered(scope["method"], route_of(scope), status)
+                span.finish(scope["method"], route_of(scope), status)

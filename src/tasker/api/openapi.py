@@ -54,7 +54,7 @@ def describe(
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas.update(_schema(ProblemDetails))
-    bodies = list(_bodies(app))
+    bodies = list(_json_routes(app))
     models = {model.__name__: model for _, body in bodies for model in body.models}
     _, definitions = models_json_schema(
         [(model, "validation") for model in models.values()], ref_template=_REF
@@ -79,7 +79,7 @@ def _schema(shape: Any) -> dict[str, Any]:
     return {**schema.pop("$defs", {}), shape.__name__: schema}
 
 
-def _bodies(app: FastAPI) -> Iterator[tuple[APIRoute, JsonBody[BaseModel]]]:
+def _json_routes(app: FastAPI) -> Iterator[tuple[APIRoute, JsonBody[BaseModel]]]:
     """Yield the routes that read a JSON body, with the dependency that reads it."""
     for route in app.routes:
         if isinstance(route, APIRoute):
@@ -107,10 +107,10 @@ def _finish(operation: dict[str, Any]) -> None:
             headers["Location"] = _header("The URL of the created object.")
         if status in ("429", "503"):
             headers["Retry-After"] = _header("Seconds to wait before the next request.")
-    operation.setdefault("parameters", []).extend(_sent(operation))
+    operation.setdefault("parameters", []).extend(_request_headers(operation))
 
 
-def _sent(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _request_headers(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Describe the headers that a request may have."""
     name = operation["operationId"].partition(".")[2]
     yield _parameter(

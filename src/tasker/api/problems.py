@@ -212,18 +212,18 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, TaskerError):
-        return _of_ours(error)
+        return _problem_of_tasker_error(error)
     if isinstance(error, HTTPException):
-        return _of_framework(error)
+        return _problem_of_http_exception(error)
     return Problem("internal_error", _DETAILS["internal_error"])
 
 
-def _of_ours(error: TaskerError) -> Problem:
-    code = error.code if error.code in STATUSES else _general(error)
-    return Problem(code, _DETAILS.get(code) or str(error), errors=_faults(error), **_facts(error))
+def _problem_of_tasker_error(error: TaskerError) -> Problem:
+    code = error.code if error.code in STATUSES else _inherited_code(error)
+    return Problem(code, _DETAILS.get(code) or str(error), errors=_faults(error), **_members(error))
 
 
-def _facts(error: TaskerError) -> dict[str, Any]:
+def _members(error: TaskerError) -> dict[str, Any]:
     """Return the further members that an error has."""
     if isinstance(error, WrongStatus):
         return {
@@ -263,7 +263,7 @@ def _fault(problem: TextProblem) -> Fault:
     return fault
 
 
-def _general(error: TaskerError) -> str:
+def _inherited_code(error: TaskerError) -> str:
     """Return the code of an error whose own has no status."""
     if isinstance(error, Misuse):
         return "invalid_request"
@@ -274,7 +274,7 @@ def _general(error: TaskerError) -> str:
     return "store_error" if isinstance(error, StoreError) else "internal_error"
 
 
-def _of_framework(error: HTTPException) -> Problem:
+def _problem_of_http_exception(error: HTTPException) -> Problem:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return Problem("no_such_route", "There is no route at this path.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -119,7 +119,7 @@ def _fault(error: Mapping[str, Any], schema: Mapping[str, Any] | None) -> Fault:
         names: list[str] = []
     else:
         path, names = _path(location, schema)
-    allowed = names if error["type"] == "extra_forbidden" else _expected(error)
+    allowed = names if error["type"] == "extra_forbidden" else _allowed_values(error)
     fault: Fault = {"path": path, "message": _message(error, location, allowed)}
     if allowed:
         fault["allowed"] = allowed
@@ -141,7 +141,7 @@ def _message(error: Mapping[str, Any], location: Sequence[str | int], allowed: l
     return message[:1].lower() + message[1:]
 
 
-def _expected(error: Mapping[str, Any]) -> list[str]:
+def _allowed_values(error: Mapping[str, Any]) -> list[str]:
     """Return the allowed words, if the error lists them."""
     context = error.get("ctx") or {}
     expected = context.get("expected") or context.get("expected_tags")
@@ -154,7 +154,7 @@ def _path(location: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[str
     here: Mapping[str, Any] = schema
     names: list[str] = []
     for step in location:
-        here = _resolved(here, schema)
+        here = _resolve_schema(here, schema)
         tags = here.get("discriminator", {}).get("mapping", {})
         if step in tags:  # pydantic names the branch, which is not part of the value
             here = {"$ref": tags[step]}
@@ -169,7 +169,7 @@ def _path(location: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[str
     return json_path(steps), names
 
 
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolve_schema(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the schema that a reference or an optional value leads to."""
     while True:
         if "$ref" in schema:

@@ -60,11 +60,11 @@ class Server:
         finally:
             self._uvicorn.ended.set()
 
-    async def started(self) -> None:
+    async def wait_started(self) -> None:
         """Wait until it accepts requests."""
         await self._uvicorn.ready.wait()
 
-    async def ended(self) -> None:
+    async def wait_ended(self) -> None:
         """Wait until it has stopped."""
         await self._uvicorn.ended.wait()
 
@@ -87,11 +87,11 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(app: FastAPI, settings: ServerSettings) -> AsyncIterator[Server]:
+async def run_server(app: FastAPI, settings: ServerSettings) -> AsyncIterator[Server]:
     """Serve an application beside other code."""
     server = Server(app, settings)
     running = asyncio.create_task(server.run(), name="tasker-server")
-    started = asyncio.create_task(server.started())
+    started = asyncio.create_task(server.wait_started())
     try:
         await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():

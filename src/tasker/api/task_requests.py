@@ -25,7 +25,7 @@ from tasker.api.headers import header, sent_correlation, trace_of
 from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body
 from tasker.client import TaskRequest
-from tasker.client.templates import split
+from tasker.client.templates import split_reference
 from tasker.errors import InvalidInput
 from tasker.model import IfExists, Task, TaskId, UniqueWhile
 from tasker.store.operator_rules import unknown_task
@@ -126,7 +126,7 @@ def template_of(name: str, namespace: str | None, version: str | None, at: str =
         Problem: Namespace or version are given twice and differ, or the version is invalid.
     """
     try:
-        reference = split(name, namespace, version)
+        reference = split_reference(name, namespace, version)
         versions.latest((), spec=reference[2])
     except InvalidInput as error:
         raise _at(at if error.path != "$" else f"{at}.version", error) from None

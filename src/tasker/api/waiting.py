@@ -26,7 +26,7 @@ class WatchedTask:
         self._hurry = asyncio.Event()
         self._looking = asyncio.create_task(self._look(), name=f"watch {task_id}")
 
-    async def differing(self, since: Task | None, timeout: float) -> Task | None:
+    async def wait_for_change(self, since: Task | None, timeout: float) -> Task | None:
         """Wait until the task differs from `since`, at most `timeout` seconds.
 
         Returns:
@@ -48,7 +48,7 @@ class WatchedTask:
             except TimeoutError:
                 return None
 
-    def hint(self) -> None:
+    def refresh(self) -> None:
         """Read the task at once."""
         self._hurry.set()
 
@@ -89,7 +89,7 @@ class Watcher:
         self._watched: dict[TaskId, WatchedTask] = {}
 
     @asynccontextmanager
-    async def on(self, task_id: TaskId) -> AsyncIterator[WatchedTask]:
+    async def watch(self, task_id: TaskId) -> AsyncIterator[WatchedTask]:
         """Watch a task."""
         watched = self._watched.get(task_id)
         if watched is None:
@@ -103,7 +103,7 @@ class Watcher:
                 del self._watched[task_id]
                 watched.close()
 
-    def users(self, task_id: TaskId) -> int:
+    def waiting_requests(self, task_id: TaskId) -> int:
         """Return how many requests wait for a task."""
         watched = self._watched.get(task_id)
         return watched.users if watched else 0
@@ -111,4 +111,4 @@ class Watcher:
     def observe(self, event: Event) -> None:
         """Read the task of an event at once; for `Worker(observers=...)`."""
         if not isinstance(event, LoopBlocked) and (watched := self._watched.get(event.task_id)):
-            watched.hint()
+            watched.refresh()

@@ -270,14 +270,14 @@ def command(
         ]
         run.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in [*own, *added]}
-        run.__name__, run.__doc__ = function.__name__, _unwrapped(function.__doc__)
+        run.__name__, run.__doc__ = function.__name__, _join_paragraphs(function.__doc__)
         app.command(name)(run)
         return function
 
     return decorate
 
 
-def _unwrapped(docstring: str | None) -> str:
+def _join_paragraphs(docstring: str | None) -> str:
     """Return a docstring with each paragraph in one line: the terminal breaks the lines."""
     paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

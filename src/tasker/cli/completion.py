@@ -33,7 +33,7 @@ def complete_template(context: typer.Context, incomplete: str) -> Offers:
                 names[template.full_name] = template.description
         return list(names.items())
 
-    return _matching(context, incomplete, offers)
+    return _matching_offers(context, incomplete, offers)
 
 
 def complete_task(context: typer.Context, incomplete: str) -> Offers:
@@ -42,10 +42,10 @@ def complete_task(context: typer.Context, incomplete: str) -> Offers:
     async def offers(client: Client) -> Offers:
         return [(task.id, f"{task.template} {task.status}") for task in await client.tasks()]
 
-    return _matching(context, incomplete, offers)
+    return _matching_offers(context, incomplete, offers)
 
 
-def _matching(
+def _matching_offers(
     context: typer.Context,
     incomplete: str,
     offers: Callable[[Client], Awaitable[Offers]],

@@ -37,13 +37,13 @@ def load_config(config: Path | None, overrides: Mapping[str, Any]) -> Settings:
         config: The settings file; None: tasker.toml, if it exists.
         overrides: From the command line; None: not given.
     """
-    return load_settings(config, _given(overrides))
+    return load_settings(config, _given_options(overrides))
 
 
-def _given(overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _given_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that were given on the command line."""
     given = {
-        name: _given(value) if isinstance(value, dict) else value
+        name: _given_options(value) if isinstance(value, dict) else value
         for name, value in overrides.items()
         if value is not None
     }

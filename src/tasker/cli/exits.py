@@ -79,7 +79,7 @@ def report_errors(console: Console) -> Iterator[None]:
         print_error(console, error)
         raise typer.Exit(code_of(error)) from None
     except ExceptionGroup as group:
-        first = _first(group)
+        first = _first_error(group)
         print_error(console, first)
         raise typer.Exit(code_of(first)) from None
     except (typer.Exit, typer.Abort, typer.TyperException):
@@ -89,7 +89,7 @@ def report_errors(console: Console) -> Iterator[None]:
         raise typer.Exit(Exit.BUG) from None
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the first error, one of Tasker's before any other."""
     ours = group.subgroup(TaskerError)
     error: BaseException = ours if ours is not None else group
@@ -103,7 +103,7 @@ def print_error(console: Console, error: BaseException) -> None:
     if os.environ.get("TASKER_DEBUG", "") not in ("", "0"):
         traceback.print_exception(error, file=sys.stderr)
     if not isinstance(error, TaskerError):
-        print_message(console, _unexpected(error), title="Unexpected error")
+        print_message(console, _bug_report(error), title="Unexpected error")
     elif isinstance(error, InvalidTemplate | InvalidPolicy):
         print_problems(console, error.problems)
     elif isinstance(error, StoreUnavailable):
@@ -112,7 +112,7 @@ def print_error(console: Console, error: BaseException) -> None:
         print_message(console, str(error))
 
 
-def _unexpected(error: BaseException) -> str:
+def _bug_report(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return (
@@ -150,7 +150,7 @@ def print_problems(
         style: How that is written.
     """
     for problem in problems:
-        parts = (relative(problem.file) if problem.file else "", problem.line, problem.column)
+        parts = (relative_path(problem.file) if problem.file else "", problem.line, problem.column)
         place = ":".join(str(part) for part in parts if part)
         line = Text(f"{kind}: ", style=style)
         if place:
@@ -179,7 +179,7 @@ def _show_source(console: Console, problem: Problem, style: str) -> None:
         console.print(Text(gap, style="dim").append("^", style=style), soft_wrap=True)
 
 
-def relative(file: str) -> str:
+def relative_path(file: str) -> str:
     """Write a path relative to the current directory, where it is below."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file

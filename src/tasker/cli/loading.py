@@ -94,7 +94,9 @@ def require_handlers(template: Template, handlers: Handlers) -> None:
     """Raise HandlerNotFound unless every step of a template has a handler."""
     for spec in template.steps:
         if handlers.find(spec.handler, template.namespace, spec.handler_version) is None:
-            missing = handlers.missing(spec.handler, template.namespace, spec.handler_version)
+            missing = handlers.not_found_error(
+                spec.handler, template.namespace, spec.handler_version
+            )
             raise HandlerNotFound(f"{template.full_name}, step {spec.name}: {missing}")
 
 

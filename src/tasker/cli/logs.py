@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import orjson
 
-from tasker.cli.render.style import clean
+from tasker.cli.render.style import one_line
 from tasker.engine.logs import AttemptFilter, fields_of
 from tasker.redact import redact
 
@@ -89,5 +89,5 @@ class JsonFormatter(logging.Formatter):
 
 
 def _one_word(value: Any) -> str:
-    text = clean(value)
+    text = one_line(value)
     return json.dumps(text, ensure_ascii=False) if re.search(r'[\s"=]', text) or not text else text

@@ -52,11 +52,11 @@ def parse_json(text: Any) -> Any:
     """Read JSON: the text itself, or `@file` with `@-` for stdin."""
     if not isinstance(text, str):
         return text
-    source, content = _content(text)
+    source, content = _read_argument(text)
     try:
         return codec.parse(content, what=source, limit=CONTEXT_LIMIT)
     except InvalidInput as error:
-        raise typer.BadParameter(_pointed(f"{error}{_quoted(text)}", content)) from None
+        raise typer.BadParameter(_point_at(f"{error}{_suggest_quotes(text)}", content)) from None
     except TooLarge as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -72,7 +72,7 @@ def parse_context(text: Any) -> Any:
     return value
 
 
-def _content(text: str) -> tuple[str, bytes]:
+def _read_argument(text: str) -> tuple[str, bytes]:
     """Return where JSON comes from, and its bytes."""
     if not text.startswith("@"):
         return "the text", text.encode("utf-8", "surrogateescape")
@@ -87,12 +87,12 @@ def _content(text: str) -> tuple[str, bytes]:
         raise typer.BadParameter(f"cannot read {name}: {why}") from None
 
 
-def _quoted(text: str) -> str:
+def _suggest_quotes(text: str) -> str:
     """Suggest a text in JSON's quotes, in the shell's, if one word was given without."""
     return f"; for a text write '\"{text}\"'" if re.fullmatch(r"[\w .:/@-]+", text) else ""
 
 
-def _pointed(message: str, content: bytes) -> str:
+def _point_at(message: str, content: bytes) -> str:
     """Append the line that a JSON error is about, and a mark below its place."""
     place = re.search(r"line (\d+), column (\d+)", message)
     if place is None:

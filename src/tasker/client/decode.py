@@ -108,7 +108,7 @@ def error_of(problem: JsonObject) -> TaskerError:
     return Misuse(detail)
 
 
-def _plain(kind: Callable[[str], TaskerError]) -> Callable[[str, JsonObject], TaskerError]:
+def _message_only(kind: Callable[[str], TaskerError]) -> Callable[[str, JsonObject], TaskerError]:
     return lambda detail, problem: kind(detail)
 
 
@@ -145,7 +145,7 @@ def _problem(fault: JsonObject) -> Problem:
     )
 
 
-def _bare(kind: type[E], detail: str, **facts: Any) -> E:
+def _with_message(kind: type[E], detail: str, **facts: Any) -> E:
     """Return an error with the server's message instead of one composed of its parts."""
     error = kind.__new__(kind, detail)
     error.args = (detail,)
@@ -155,7 +155,7 @@ def _bare(kind: type[E], detail: str, **facts: Any) -> E:
 
 
 def _wrong_status(detail: str, problem: JsonObject) -> TaskerError:
-    return _bare(
+    return _with_message(
         WrongStatus,
         detail,
         status=problem.get("current_status", ""),
@@ -165,7 +165,7 @@ def _wrong_status(detail: str, problem: JsonObject) -> TaskerError:
 
 
 def _not_approved(detail: str, problem: JsonObject) -> TaskerError:
-    return _bare(
+    return _with_message(
         NotApproved,
         detail,
         template=problem.get("template", ""),
@@ -175,11 +175,15 @@ def _not_approved(detail: str, problem: JsonObject) -> TaskerError:
 
 
 def _task_exists(detail: str, problem: JsonObject) -> TaskerError:
-    return _bare(TaskExists, detail, key=problem.get("key", ""), task_id=problem.get("task_id", ""))
+    return _with_message(
+        TaskExists, detail, key=problem.get("key", ""), task_id=problem.get("task_id", "")
+    )
 
 
 def _too_large(detail: str, problem: JsonObject) -> TaskerError:
-    return _bare(TooLarge, detail, size=problem.get("size", 0), limit=problem.get("limit", 0))
+    return _with_message(
+        TooLarge, detail, size=problem.get("size", 0), limit=problem.get("limit", 0)
+    )
 
 
 _ERRORS: Mapping[str, Callable[[str, JsonObject], TaskerError]] = {
@@ -190,20 +194,20 @@ _ERRORS: Mapping[str, Callable[[str, JsonObject], TaskerError]] = {
     "too_large": _too_large,
     "wrong_status": _wrong_status,
     "template_not_approved": _not_approved,
-    "not_found": _plain(NotFound),
-    "no_such_route": _plain(NotFound),
-    "template_conflict": _plain(TaskRegistrationError),
-    "idempotency_conflict": _plain(IdempotencyConflict),
+    "not_found": _message_only(NotFound),
+    "no_such_route": _message_only(NotFound),
+    "template_conflict": _message_only(TaskRegistrationError),
+    "idempotency_conflict": _message_only(IdempotencyConflict),
     "task_exists": _task_exists,
-    "not_an_approver": _plain(NotAnApprover),
-    "unauthenticated": _plain(Unauthenticated),
-    "forbidden": _plain(Forbidden),
-    "refused": _plain(Refused),
-    "store_unavailable": _plain(StoreUnavailable),
-    "auth_unavailable": _plain(StoreUnavailable),
-    "schema_mismatch": _plain(SchemaMismatch),
-    "overloaded": _plain(StoreUnavailable),
-    "rate_limited": _plain(StoreUnavailable),
-    "request_timeout": _plain(StoreUnavailable),
-    "not_ready": _plain(StoreUnavailable),
+    "not_an_approver": _message_only(NotAnApprover),
+    "unauthenticated": _message_only(Unauthenticated),
+    "forbidden": _message_only(Forbidden),
+    "refused": _message_only(Refused),
+    "store_unavailable": _message_only(StoreUnavailable),
+    "auth_unavailable": _message_only(StoreUnavailable),
+    "schema_mismatch": _message_only(SchemaMismatch),
+    "overloaded": _message_only(StoreUnavailable),
+    "rate_limited": _message_only(StoreUnavailable),
+    "request_timeout": _message_only(StoreUnavailable),
+    "not_ready": _message_only(StoreUnavailable),
 }

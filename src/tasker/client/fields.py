@@ -24,7 +24,7 @@ def check_names(**named: Any) -> None:
             continue
         check_texts(LONGEST_NAME, **{name: value})
         if not value:
-            raise _refused(name, "must not be empty")
+            raise _invalid_field(name, "must not be empty")
 
 
 def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
@@ -33,9 +33,9 @@ def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
         if value is None:
             continue
         if not isinstance(value, str):
-            raise _refused(name, f"must be a string, not {type(value).__name__}")
+            raise _invalid_field(name, f"must be a string, not {type(value).__name__}")
         if _UNSTORABLE.search(value):
-            raise _refused(name, "contains NUL or an unpaired surrogate")
+            raise _invalid_field(name, "contains NUL or an unpaired surrogate")
         if (size := len(value.encode())) > limit:
             raise TooLarge(name, size, limit)
 
@@ -43,27 +43,27 @@ def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
 def check_tags(tags: Any) -> None:
     """Check a sequence of names."""
     if isinstance(tags, str) or not isinstance(tags, Iterable):
-        raise _refused("tags", f"must be a list of strings, not {tags!r:.100}")
+        raise _invalid_field("tags", f"must be a list of strings, not {tags!r:.100}")
     for tag in tags:
         check_names(tags=tag)
         if tag is None:
-            raise _refused("tags", "must be strings, not None")
+            raise _invalid_field("tags", "must be strings, not None")
 
 
 def check_times(run_at: Any, deadline: Any) -> None:
     """Check a start time and a deadline; None: not given."""
     if run_at is not None:
         if not isinstance(run_at, datetime) or run_at.tzinfo is None:
-            raise _refused("run_at", f"must be a datetime with a time zone, not {run_at!r}")
+            raise _invalid_field("run_at", f"must be a datetime with a time zone, not {run_at!r}")
         if not EARLIEST <= run_at <= LATEST:
             message = f"must be in the years {EARLIEST.year} to {LATEST.year}, not {run_at}"
-            raise _refused("run_at", message)
+            raise _invalid_field("run_at", message)
     if deadline is not None:
         if not isinstance(deadline, timedelta):
-            raise _refused("deadline", f"must be a timedelta, not {deadline!r}")
+            raise _invalid_field("deadline", f"must be a timedelta, not {deadline!r}")
         if not timedelta(0) < deadline <= LONGEST_DEADLINE:
             most = f"at most {LONGEST_DEADLINE.days:,} days"
-            raise _refused("deadline", f"must be more than 0 and {most}, not {deadline}")
+            raise _invalid_field("deadline", f"must be more than 0 and {most}, not {deadline}")
 
 
 def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:
@@ -76,9 +76,9 @@ def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:
             continue
         if value not in [word.value for word in words]:
             allowed = ", ".join(words)
-            raise _refused(name, f"must be one of {allowed}, not {value!r:.100}")
+            raise _invalid_field(name, f"must be one of {allowed}, not {value!r:.100}")
         if key is None:
-            raise _refused(name, "needs an idempotency_key")
+            raise _invalid_field(name, "needs an idempotency_key")
 
 
 def task_id(name: str, value: Any) -> str:
@@ -86,8 +86,8 @@ def task_id(name: str, value: Any) -> str:
     try:
         return str(UUID(value))
     except (ValueError, TypeError, AttributeError):
-        raise _refused(name, f"must be the id of a task, not {value!r:.100}") from None
+        raise _invalid_field(name, f"must be the id of a task, not {value!r:.100}") from None
 
 
-def _refused(name: str, message: str) -> InvalidInput:
+def _invalid_field(name: str, message: str) -> InvalidInput:
     return InvalidInput(f"{name} {message}", path=f"$.{name}")

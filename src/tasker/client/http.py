@@ -17,8 +17,8 @@ from tasker.client import decode
 from tasker.client.http_teams import HttpTeams
 from tasker.client.protocol import TaskOptions, TaskRequest
 from tasker.client.requests import Deadline, Requests
-from tasker.client.templates import split
-from tasker.client.waiting import require_success, still_open
+from tasker.client.templates import split_reference
+from tasker.client.waiting import require_success, wait_timeout
 from tasker.errors import InvalidInput
 from tasker.model import (
     Attempt,
@@ -112,7 +112,7 @@ class HttpClient(HttpTeams):
             headers=trace,
             again=_repeatable([request]),
         )
-        return _created(read, request)
+        return _read_created(read, request)
 
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         if not requests:
@@ -124,7 +124,8 @@ class HttpClient(HttpTeams):
             "POST", "/v1/tasks/bulk", body=body, headers=headers, again=_repeatable(requests)
         )
         return [
-            _created(one, request) for one, request in zip(read["tasks"], requests, strict=True)
+            _read_created(one, request)
+            for one, request in zip(read["tasks"], requests, strict=True)
         ]
 
     async def run(
@@ -143,23 +144,23 @@ class HttpClient(HttpTeams):
         while True:
             seconds = deadline.left(_LONG_POLL)
             read = await self._requests.get(
-                f"/v1/tasks/{_part(task_id)}/wait", timeout=seconds, within=seconds + 15
+                f"/v1/tasks/{_path_segment(task_id)}/wait", timeout=seconds, within=seconds + 15
             )
             task = decode.task(read)
             if task.ended:
                 return require_success(task)
             if timeout is not None and not deadline.left(1):
-                raise still_open(task, timeout)
+                raise wait_timeout(task, timeout)
 
     # ------------------------------------------------------------------ reading
 
     async def get(self, task_id: str) -> Task:
-        return decode.task(await self._requests.get(f"/v1/tasks/{_part(task_id)}"))
+        return decode.task(await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}"))
 
     async def tasks(
         self, filter: TaskFilter | None = None, *, after: str | None = None, limit: int = 25
     ) -> list[Task]:
-        query = _query(filter or TaskFilter())
+        query = _filter_query(filter or TaskFilter())
         tasks: list[Task] = []
         while len(tasks) < limit:
             page = min(limit - len(tasks), _PAGE)
@@ -173,19 +174,19 @@ class HttpClient(HttpTeams):
     async def steps(self, task_id: str) -> list[Step]:
         return [
             decode.step(one)
-            for one in await self._requests.get(f"/v1/tasks/{_part(task_id)}/steps")
+            for one in await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}/steps")
         ]
 
     async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
-        within = "" if step is None else f"/steps/{_part(step)}"
-        read = await self._requests.get(f"/v1/tasks/{_part(task_id)}{within}/history")
+        within = "" if step is None else f"/steps/{_path_segment(step)}"
+        read = await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}{within}/history")
         return decode.attempts(read)
 
     async def timeline(self, task_id: str) -> Timeline:
-        return decode.timeline(await self._requests.get(f"/v1/tasks/{_part(task_id)}"))
+        return decode.timeline(await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}"))
 
     async def audit(self, task_id: str) -> list[AuditEntry]:
-        read = await self._requests.get(f"/v1/tasks/{_part(task_id)}/audit")
+        read = await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}/audit")
         return decode.audit(read)
 
     # ------------------------------------------------------------------- acting
@@ -211,24 +212,24 @@ class HttpClient(HttpTeams):
     ) -> Task:
         if step is None:
             return await self._act(task_id, "resolve", {"reason": reason})
-        body = {"result": _json(result), "reason": reason}
+        body = {"result": _json_fragment(result), "reason": reason}
         return await self._act_on_step(task_id, step, "resolve", body)
 
     async def complete(self, task_id: str, step: str, result: Json, *, reason: str = "") -> Task:
-        body = {"result": _json(result), "reason": reason}
+        body = {"result": _json_fragment(result), "reason": reason}
         return await self._act_on_step(task_id, step, "complete", body)
 
     async def skip(self, task_id: str, step: str, *, reason: str = "") -> Task:
         return await self._act_on_step(task_id, step, "skip", {"reason": reason})
 
     async def _act(self, task_id: str, action: str, body: Mapping[str, Any]) -> Task:
-        path = f"/v1/tasks/{_part(task_id)}/{action}"
+        path = f"/v1/tasks/{_path_segment(task_id)}/{action}"
         return decode.task(await self._requests.send("POST", path, body=body, again=False))
 
     async def _act_on_step(
         self, task_id: str, step: str, action: str, body: Mapping[str, Any]
     ) -> Task:
-        path = f"/v1/tasks/{_part(task_id)}/steps/{_part(step)}/{action}"
+        path = f"/v1/tasks/{_path_segment(task_id)}/steps/{_path_segment(step)}/{action}"
         await self._requests.send("POST", path, body=body, again=False)
         return await self.get(task_id)
 
@@ -236,7 +237,7 @@ class HttpClient(HttpTeams):
 
     async def performance(self, window: Window) -> Performance:
         return decode.performance(
-            await self._requests.get("/v1/analytics/performance", **_window(window))
+            await self._requests.get("/v1/analytics/performance", **_window_query(window))
         )
 
     async def bottlenecks(
@@ -244,7 +245,7 @@ class HttpClient(HttpTeams):
     ) -> Bottlenecks:
         read = await self._requests.get(
             "/v1/analytics/bottlenecks",
-            **_window(window),
+            **_window_query(window),
             limit=limit,
             min_executions=min_executions,
         )
@@ -261,8 +262,8 @@ class HttpClient(HttpTeams):
         return [decode.template(one) for one in read["templates"]]
 
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
-        namespace, name, version = split(name, None, version)
-        path = "/".join(_part(part) for part in (namespace, name, version or "latest"))
+        namespace, name, version = split_reference(name, None, version)
+        path = "/".join(_path_segment(part) for part in (namespace, name, version or "latest"))
         return decode.template(await self._requests.get(f"/v1/templates/{path}", usable=True))
 
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
@@ -279,7 +280,7 @@ def _new_task(request: TaskRequest) -> dict[str, Any]:
     """Return the body that creates a task. Raises InvalidInput, TooLarge."""
     if not isinstance(request.context, Mapping):
         raise InvalidInput("the context must be a JSON object")
-    namespace, name, version = split(request.template, request.namespace, request.version)
+    namespace, name, version = split_reference(request.template, request.namespace, request.version)
     optional = {
         "version": version,
         "unique_while": request.unique_while,
@@ -306,7 +307,7 @@ def _repeatable(requests: Sequence[TaskRequest]) -> bool:
     return all(request.if_exists in (None, IfExists.RETURN) for request in requests)
 
 
-def _created(read: Any, request: TaskRequest) -> Task:
+def _read_created(read: Any, request: TaskRequest) -> Task:
     """Read a created task. With a generated key it is new: if the server had it, a response was
     lost.
     """
@@ -314,15 +315,15 @@ def _created(read: Any, request: TaskRequest) -> Task:
     return task if request.idempotency_key else replace(task, created=True)
 
 
-def _json(value: Json) -> orjson.Fragment:
+def _json_fragment(value: Json) -> orjson.Fragment:
     return orjson.Fragment(codec.dumps(value, what="the result"))
 
 
-def _part(text: str) -> str:
+def _path_segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _window(window: Window) -> dict[str, Any]:
+def _window_query(window: Window) -> dict[str, Any]:
     return {
         "hours": window.hours,
         "namespace": window.namespace,
@@ -331,7 +332,7 @@ def _window(window: Window) -> dict[str, Any]:
     }
 
 
-def _query(filter: TaskFilter) -> dict[str, Any]:
+def _filter_query(filter: TaskFilter) -> dict[str, Any]:
     return {
         "namespace": filter.namespace,
         "name": filter.name,

@@ -13,8 +13,8 @@ from tasker import codec, versions
 from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client.protocol import TaskOptions, TaskRequest
 from tasker.client.teams import LocalTeams
-from tasker.client.templates import LoadedTemplate, TemplateCache, split
-from tasker.client.waiting import parked, require_success, still_open
+from tasker.client.templates import LoadedTemplate, TemplateCache, split_reference
+from tasker.client.waiting import parked_step, require_success, wait_timeout
 from tasker.errors import (
     IdempotencyConflict,
     InvalidInput,
@@ -97,7 +97,7 @@ class LocalClient(LocalTeams):
         origin: Origin | None = None,
     ) -> None:
         self.store = store
-        self.actor = actor or _user()
+        self.actor = actor or _os_user()
         self._inputs = inputs
         self._context_limit = context_limit
         self._claimant = claimant
@@ -163,16 +163,18 @@ class LocalClient(LocalTeams):
         requests: Sequence[TaskRequest],
         connection: "asyncpg.Connection[asyncpg.Record] | None",
     ) -> list[Task]:
-        requests = [self._named(request) for request in requests]
+        requests = [self._with_key_of_attempt(request) for request in requests]
         try:
-            return await self._create_named(requests, connection)
+            return await self._create_with_keys(requests, connection)
         except (NotApproved, IdempotencyConflict):
             self._templates.forget()  # a version may have been retired a moment ago
             if connection is not None:
                 raise
-            return await self._create_named([await self._pinned(each) for each in requests], None)
+            return await self._create_with_keys(
+                [await self._with_earlier_version(each) for each in requests], None
+            )
 
-    async def _create_named(
+    async def _create_with_keys(
         self,
         requests: Sequence[TaskRequest],
         connection: "asyncpg.Connection[asyncpg.Record] | None",
@@ -185,11 +187,11 @@ class LocalClient(LocalTeams):
             )
             templates.append(loaded)
             try:
-                news.append(await self._new(request, loaded))
+                news.append(await self._new_task(request, loaded))
             except InvalidInput as error:
                 if len(requests) == 1:
                     raise
-                raise _of_request(index, error) from None
+                raise _error_of_request(index, error) from None
         claimant = self._claimant
         if connection is not None:
             created = await self.store.create_tasks(news, connection=connection)
@@ -202,10 +204,10 @@ class LocalClient(LocalTeams):
         tasks = []
         for new, loaded, (task_id, is_new) in zip(news, templates, created.tasks, strict=True):
             task = loaded.task(new, created.at)
-            tasks.append(task if is_new else await self._existing(task_id, task))
+            tasks.append(task if is_new else await self._task_of_key(task_id, task))
         return tasks
 
-    async def _existing(self, task_id: TaskId, requested: Task) -> Task:
+    async def _task_of_key(self, task_id: TaskId, requested: Task) -> Task:
         """Return the task that an idempotency key led to instead of `requested`."""
         try:
             task = await self.store.get_task(task_id)
@@ -213,11 +215,11 @@ class LocalClient(LocalTeams):
             task = replace(requested, id=task_id)
         return replace(task, created=False)
 
-    async def _new(self, request: TaskRequest, loaded: LoadedTemplate) -> NewTask:
+    async def _new_task(self, request: TaskRequest, loaded: LoadedTemplate) -> NewTask:
         template = loaded.stored.template
         context: Json = request.context
         if template.input_schema is not None and self._inputs is not SchemaMode.OFF:
-            context = await self._prepared(template, context)
+            context = await self._prepare_context(template, context)
         elif not isinstance(context, Mapping):
             raise InvalidInput("the context must be a JSON object")
         task_id = codec.new_task_id()
@@ -250,7 +252,7 @@ class LocalClient(LocalTeams):
             deadline=request.deadline or template.deadline,
         )
 
-    async def _prepared(self, template: Template, context: Json) -> Json:
+    async def _prepare_context(self, template: Template, context: Json) -> Json:
         """Fill in defaults and check the context: violations raise InvalidInput, or are logged."""
         if self._inputs is SchemaMode.ENFORCE or not isinstance(context, Mapping):
             return await prepare_input(template, context)
@@ -263,19 +265,21 @@ class LocalClient(LocalTeams):
             )
         return filled
 
-    def _named(self, request: TaskRequest) -> TaskRequest:
+    def _with_key_of_attempt(self, request: TaskRequest) -> TaskRequest:
         """Return the request with a key by which another attempt of the origin finds its task."""
         if self._origin is None or request.idempotency_key:
             return request
-        namespace, short, _ = split(request.template, request.namespace, request.version)
+        namespace, short, _ = split_reference(request.template, request.namespace, request.version)
         name = f"{namespace}.{short}"
         self._created[name] = self._created.get(name, 0) + 1
         key = f"{self._origin.task_id}:{self._origin.no}:{name}:{self._created[name]}"
         return replace(request, idempotency_key=key)
 
-    async def _pinned(self, request: TaskRequest) -> TaskRequest:
+    async def _with_earlier_version(self, request: TaskRequest) -> TaskRequest:
         """Return the request for the version of the task that its key led to before."""
-        namespace, name, version = split(request.template, request.namespace, request.version)
+        namespace, name, version = split_reference(
+            request.template, request.namespace, request.version
+        )
         if not request.idempotency_key or request.if_exists not in (None, IfExists.RETURN):
             return request
         task = await self.store.find_task(namespace, request.idempotency_key)
@@ -307,9 +311,9 @@ class LocalClient(LocalTeams):
         pause = _FIRST_PAUSE
         while not (task := await self._read(TaskId(task_id), end)).ended:
             if self._origin is not None and end is None:
-                raise parked(task, self._origin.task_id)
+                raise parked_step(task, self._origin.task_id)
             if end is not None and time.monotonic() >= end:
-                raise still_open(task, timeout or timedelta(0))
+                raise wait_timeout(task, timeout or timedelta(0))
             await asyncio.sleep(min(pause, end - time.monotonic()) if end is not None else pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return require_success(await self._with_outcome(task))
@@ -334,7 +338,7 @@ class LocalClient(LocalTeams):
         """Return the task with its result or failure, if it has either."""
         if not (task.ended or task.counts.error):
             return task
-        loaded, steps = await self._loaded(task.id), await self.store.list_steps(task.id)
+        loaded, steps = await self._template_of_task(task.id), await self.store.list_steps(task.id)
         return loaded.with_outcome(task, steps)
 
     async def tasks(
@@ -347,7 +351,7 @@ class LocalClient(LocalTeams):
         return await self.store.list_steps(TaskId(task_id))
 
     async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
-        no = None if step is None else (await self._loaded(TaskId(task_id))).number(step)
+        no = None if step is None else (await self._template_of_task(TaskId(task_id))).number(step)
         return await self.store.history(TaskId(task_id), no=no)
 
     async def timeline(self, task_id: str) -> Timeline:
@@ -362,7 +366,7 @@ class LocalClient(LocalTeams):
     # ------------------------------------------------------------------- acting
 
     async def cancel(self, task_id: str, *, reason: str = "") -> Task:
-        task = await self.store.cancel_task(TaskId(task_id), self._act(reason))
+        task = await self.store.cancel_task(TaskId(task_id), self._audit_note(reason))
         return await self._with_outcome(task)
 
     async def retry(
@@ -373,11 +377,11 @@ class LocalClient(LocalTeams):
         reset_attempts: bool = False,
         reason: str = "",
     ) -> Task:
-        loaded = await self._loaded(TaskId(task_id))
+        loaded = await self._template_of_task(TaskId(task_id))
         nos = None if steps is None else [loaded.number(step) for step in steps]
         counted_attempts = {} if reset_attempts else loaded.all_but_one_attempt()
         task = await self.store.retry_steps(
-            TaskId(task_id), self._act(reason), steps=nos, counted_attempts=counted_attempts
+            TaskId(task_id), self._audit_note(reason), steps=nos, counted_attempts=counted_attempts
         )
         return await self._with_outcome(task)
 
@@ -385,26 +389,26 @@ class LocalClient(LocalTeams):
         self, task_id: str, step: str | None = None, result: Json = None, *, reason: str = ""
     ) -> Task:
         if step is None:
-            task = await self.store.resolve_task(TaskId(task_id), self._act(reason))
+            task = await self.store.resolve_task(TaskId(task_id), self._audit_note(reason))
             return await self._with_outcome(task)
         text = None if result is None else codec.dumps(result, what="the result")
-        no = (await self._loaded(TaskId(task_id))).number(step)
+        no = (await self._template_of_task(TaskId(task_id))).number(step)
         return await self._settle(task_id, no, text, reason, StepAction.RESOLVE)
 
     async def complete(self, task_id: str, step: str, result: Json, *, reason: str = "") -> Task:
         text = codec.dumps(result, what="the result")
-        no = (await self._loaded(TaskId(task_id))).number(step)
+        no = (await self._template_of_task(TaskId(task_id))).number(step)
         return await self._settle(task_id, no, text, reason, StepAction.COMPLETE)
 
     async def skip(self, task_id: str, step: str, *, reason: str = "") -> Task:
-        no = (await self._loaded(TaskId(task_id))).number(step)
+        no = (await self._template_of_task(TaskId(task_id))).number(step)
         return await self._settle(task_id, no, None, reason, StepAction.SKIP)
 
     async def _settle(
         self, task_id: str, no: int, result: JsonText | None, reason: str, action: StepAction
     ) -> Task:
         task = await self.store.resolve_step(
-            TaskId(task_id), no, result, self._act(reason), action=action
+            TaskId(task_id), no, result, self._audit_note(reason), action=action
         )
         return await self._with_outcome(task)
 
@@ -437,10 +441,10 @@ class LocalClient(LocalTeams):
 
     # ------------------------------------------------------------------ private
 
-    def _act(self, reason: str) -> AuditNote:
+    def _audit_note(self, reason: str) -> AuditNote:
         return AuditNote(actor=self.actor, reason=reason)
 
-    async def _loaded(self, task_id: TaskId) -> LoadedTemplate:
+    async def _template_of_task(self, task_id: TaskId) -> LoadedTemplate:
         """Return a task's template. Raises NotFound."""
         inputs = await self.store.load_tasks([operator_rules.canonical(task_id)])
         if not inputs:
@@ -448,7 +452,7 @@ class LocalClient(LocalTeams):
         return await self._templates.load(inputs[0].template_id)
 
 
-def _of_request(index: int, error: InvalidInput) -> InvalidInput:
+def _error_of_request(index: int, error: InvalidInput) -> InvalidInput:
     """Return the error of one of several requests, with paths from their list."""
     violations = [
         Violation(f"$[{index}]{path.removeprefix('$')}", message)
@@ -457,7 +461,7 @@ def _of_request(index: int, error: InvalidInput) -> InvalidInput:
     return InvalidInput(f"task {index}: {error}", path=violations[0].path, violations=violations)
 
 
-def _user() -> str:
+def _os_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # no such user, as in containers

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from tasker.client.templates import TemplateCache, split
+from tasker.client.templates import TemplateCache, split_reference
 from tasker.errors import InvalidInput
 from tasker.model import TemplateName, TemplateVersion
 from tasker.store.protocol import AuditNote, Store
@@ -67,7 +67,7 @@ class LocalTeams:
     store: Store
     _templates: TemplateCache
 
-    def _act(self, reason: str) -> AuditNote:
+    def _audit_note(self, reason: str) -> AuditNote:
         raise NotImplementedError
 
     async def namespaces(self) -> list[NamespaceInfo]:
@@ -77,7 +77,7 @@ class LocalTeams:
         return await self.store.policy(namespace)
 
     async def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
-        return await self.store.put_policy(policy, self._act(reason))
+        return await self.store.put_policy(policy, self._audit_note(reason))
 
     async def template_statuses(
         self, namespace: str | None = None, name: str | None = None
@@ -85,18 +85,18 @@ class LocalTeams:
         return await self.store.template_statuses(namespace=namespace, name=name)
 
     async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
-        name, act = exact_name(template), self._act(reason)
+        name, act = exact_name(template), self._audit_note(reason)
         decided = await self.store.decide_template(name, approve=approve, act=act)
         self._templates.forget()
         return decided
 
     async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
-        retired = await self.store.retire_template(exact_name(template), self._act(reason))
+        retired = await self.store.retire_template(exact_name(template), self._audit_note(reason))
         self._templates.forget()
         return retired
 
     async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
-        restored = await self.store.restore_template(exact_name(template), self._act(reason))
+        restored = await self.store.restore_template(exact_name(template), self._audit_note(reason))
         self._templates.forget()
         return restored
 
@@ -112,7 +112,7 @@ def exact_name(template: str) -> TemplateName:
     Raises:
         InvalidInput: The version is missing.
     """
-    namespace, name, version = split(template, None, None)
+    namespace, name, version = split_reference(template, None, None)
     if not version:
         raise InvalidInput(
             f"{template!r} needs a version: write {template}@1.0.0", path="$.version"

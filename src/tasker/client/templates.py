@@ -68,7 +68,7 @@ class LoadedTemplate:
         if not failed:
             return task
         first = min(failed, key=lambda step: step.settled_at or task.created_at)
-        return replace(task, failure=_failure(first))
+        return replace(task, failure=_failure_of_step(first))
 
     def _result(self, steps: Sequence[Step]) -> Json:
         last = [step for step in steps if step.no in self.graph.sinks]
@@ -97,7 +97,7 @@ class LoadedTemplate:
         )
 
 
-def _failure(step: Step) -> Failure:
+def _failure_of_step(step: Step) -> Failure:
     error = step.error or {}
     code = error.get("code")
     return Failure(
@@ -133,7 +133,7 @@ class TemplateCache:
                 refuses new ones.
             InvalidInput: Namespace or version are given twice and differ.
         """
-        key = split(name, namespace, version)
+        key = split_reference(name, namespace, version)
         cached = self._by_name.get(key)
         if cached is not None and time.monotonic() - cached[0] < _FRESH:
             return cached[1]
@@ -161,19 +161,19 @@ class TemplateCache:
         if chosen is not None:
             stored = await self._store.template(TemplateName(namespace, name, chosen))
         else:
-            stored = await self._retired(namespace, name, version, approved)
+            stored = await self._find_retired(namespace, name, version, approved)
         loaded = self._by_id.get(stored.id)
         if loaded is None or loaded.stored.status is not stored.status:
             loaded = self._by_id[stored.id] = LoadedTemplate(stored)
         return loaded
 
-    async def _retired(
+    async def _find_retired(
         self, namespace: str, name: str, version: str | None, approved: list[str]
     ) -> StoredTemplate:
         """Return a retired version by its exact number. Raises NotFound, NotApproved."""
         known = await self._store.template_statuses(namespace=namespace, name=name)
         if not known:
-            suggestion = await self._hint(namespace, name)
+            suggestion = await self._suggestion(namespace, name)
             raise NotFound(f"there is no template {namespace}.{name}{suggestion}")
         chosen = versions.latest({one.name.version for one in known}, spec=version)
         if chosen is None:
@@ -189,7 +189,7 @@ class TemplateCache:
         newest = min(reversed(matches), key=lambda one: _REPORTED_FIRST.index(one.status))
         raise NotApproved(str(newest.name), newest.status, approvers)
 
-    async def _hint(self, namespace: str, name: str) -> str:
+    async def _suggestion(self, namespace: str, name: str) -> str:
         """Return a suggestion: that name in other namespaces, or a similar one."""
         within = namespace if self.discreet else None
         same = await self._store.templates(namespace=within, name=name)
@@ -199,7 +199,9 @@ class TemplateCache:
         return did_you_mean(f"{namespace}.{name}", [f"{key.namespace}.{key.name}" for key in keys])
 
 
-def split(name: str, namespace: str | None, version: str | None) -> tuple[str, str, str | None]:
+def split_reference(
+    name: str, namespace: str | None, version: str | None
+) -> tuple[str, str, str | None]:
     """Return (namespace, name, version) of a reference. Raises InvalidInput."""
     name, _, pinned = name.partition("@")
     space, dot, name = name.rpartition(".")

@@ -13,12 +13,12 @@ def require_success(task: Task) -> Task:
     return task
 
 
-def still_open(task: Task, timeout: timedelta) -> WaitTimeout:
+def wait_timeout(task: Task, timeout: timedelta) -> WaitTimeout:
     """Return the error for a task that did not end in time."""
     return WaitTimeout(f"task {task.id} is still {task.status} after {timeout}")
 
 
-def parked(task: Task, waiting: TaskId) -> BaseException:
+def parked_step(task: Task, waiting: TaskId) -> BaseException:
     """Return what ends an attempt of the task `waiting` that waits for an open task."""
     if task.id == waiting:
         return WaitCycle(waiting, waiting, waiting)

@@ -100,9 +100,9 @@ class Claimer:
         self._slots.close()
         self.wake()
 
-    def _claimable(self) -> int:
+    def _slots_to_fill(self) -> int:
         """Return how many steps to claim: a slot is kept for what each settlement may free."""
-        return self._slots.free - self._settler.waiting
+        return self._slots.free - self._settler.waiting_count
 
     # ----------------------------------------------------------------- claiming
 
@@ -113,7 +113,7 @@ class Claimer:
             try:
                 if self._uncertain:
                     await self._recover_claims()
-                pause = await self._claim(self._claimable())
+                pause = await self._claim(self._slots_to_fill())
             except StoreUnavailable:
                 await self.recover()
             else:
@@ -129,7 +129,7 @@ class Claimer:
         enough = max(1, self._settings.slots // 4)
         patience = time.monotonic() + _FEW
         while not self._closed:
-            free = self._claimable() if self._lease.holds else 0
+            free = self._slots_to_fill() if self._lease.holds else 0
             left = patience - time.monotonic() if self._slots.backlog and free < enough else 0
             if free > 0 and left <= 0:
                 return True
@@ -222,10 +222,10 @@ class Claimer:
     async def _recover_claims(self) -> None:
         """Run claims that the store lists for this worker and that it does not know of."""
         async with self._settler.lock:
-            known, creating = self._known(), set(self._creating)
+            known, creating = self._known_keys(), set(self._creating)
             self._uncertain = False  # before the look: replies may be lost during it
             held = await self._store.held(self._lease.id)
-            known |= self._known()
+            known |= self._known_keys()
             creating |= self._creating
             self.accept(
                 [
@@ -235,7 +235,7 @@ class Claimer:
                 ]
             )
 
-    def _known(self) -> set[AttemptKey]:
+    def _known_keys(self) -> set[AttemptKey]:
         return {*self._executor.running, *self._settler.keys(), *self._fetching}
 
     # ---------------------------------------------------------------- accepting
@@ -260,7 +260,7 @@ class Claimer:
 
     async def _fetch(self, claims: Sequence[Claim]) -> None:
         try:
-            tasks = await self._fetched(claims)
+            tasks = await self._fetch_known(claims)
         finally:
             self._slots.drop(len(claims))
             self._fetching.difference_update(claim.key for claim in claims)
@@ -273,7 +273,7 @@ class Claimer:
             if task is not None:  # None: pruned meanwhile
                 self._executor.start(claim, task)
 
-    async def _fetched(self, claims: Sequence[Claim]) -> Mapping[TaskId, CachedTask]:
+    async def _fetch_known(self, claims: Sequence[Claim]) -> Mapping[TaskId, CachedTask]:
         while True:
             try:
                 return await self._cache.fetch(claims)
@@ -284,8 +284,8 @@ class Claimer:
                     await self._postpone(claims[0], error)
                     return {}
                 half = len(claims) // 2
-                tasks = dict(await self._fetched(claims[:half]))
-                tasks.update(await self._fetched(claims[half:]))
+                tasks = dict(await self._fetch_known(claims[:half]))
+                tasks.update(await self._fetch_known(claims[half:]))
                 return tasks
 
     async def _postpone(self, claim: Claim, error: TaskerError) -> None:

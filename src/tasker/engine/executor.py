@@ -59,9 +59,9 @@ class Executor:
         self._settler = settler
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
-        self._in_loop = LoopRunner(self._end, around)
-        self._in_threads = ThreadRunner(settings.slots, self._end, around)
-        self._in_processes = ProcessRunner(settings, self._end)
+        self._in_loop = LoopRunner(self._end_attempt, around)
+        self._in_threads = ThreadRunner(settings.slots, self._end_attempt, around)
+        self._in_processes = ProcessRunner(settings, self._end_attempt)
         self._rng = Random()
 
     # -------------------------------------------------------------------- starts
@@ -76,7 +76,7 @@ class Executor:
         self._reporter.started(running)
         plan = task.compiled.plan(claim.no)
         if isinstance(plan, Misuse):
-            self._end(running, None, plan)
+            self._end_attempt(running, None, plan)
             return
         running.plan = plan
         timeout = spec.timeout or self._settings.attempt_timeout
@@ -95,7 +95,7 @@ class Executor:
 
     # ---------------------------------------------------------------------- ends
 
-    def _end(self, running: Running, value: Any, error: BaseException | None) -> None:
+    def _end_attempt(self, running: Running, value: Any, error: BaseException | None) -> None:
         """Check the result of an attempt that ended by itself, then settle it."""
         text = JsonText("")
         if error is None and not running.over:
@@ -103,7 +103,7 @@ class Executor:
                 text = self._text(running, value)
                 schema = running.spec.result_schema
                 if schema is not None and self._settings.results is not SchemaMode.OFF:
-                    check = partial(check_result, *_place(running), text)
+                    check = partial(check_result, *_location(running), text)
                     if not is_quick(schema, text):
                         self._check_in_thread(running, text, check)
                         return
@@ -130,8 +130,8 @@ class Executor:
     def _finish(self, running: Running, text: JsonText, error: BaseException | None) -> None:
         """Decide the outcome of an attempt, unless that was done; free its slot."""
         if not running.over:
-            if parked := _parked(error):
-                self._over(running)
+            if parked := _wait_request(error):
+                self._mark_over(running)
                 self._settler.park(running, parked.task_id)
             elif error is None:
                 self._settle(running, completed(running.claim, text))
@@ -156,7 +156,7 @@ class Executor:
         facts = {"task_id": running.claim.task_id, "step": running.spec.name}
         log.warning("result_schema_mismatch", extra={**facts, "problem": message})
 
-    def _over(self, running: Running) -> None:
+    def _mark_over(self, running: Running) -> None:
         running.over = True
         if running.timer is not None:
             running.timer.cancel()
@@ -164,7 +164,7 @@ class Executor:
             running.watch.cancel()
 
     def _settle(self, running: Running, outcome: Outcome) -> None:
-        self._over(running)
+        self._mark_over(running)
         self._settler.add(Finished(running, outcome, time.monotonic() - running.began))
 
     # --------------------------------------------------------------- interruptions
@@ -217,7 +217,7 @@ class Executor:
             running = self.running.get(claim.key)
             if running is None or running.over:
                 continue
-            self._over(running)
+            self._mark_over(running)
             ran_for = timedelta(seconds=time.monotonic() - running.began)
             self._reporter.stopped(running, ran_for)
             self._interrupt(running, Stop.REVOKED)
@@ -235,9 +235,9 @@ class Executor:
         if running.plan is not None:
             self._runner(running.plan).interrupt(running)
         if reason is not Stop.SHUTDOWN:
-            self._loop.call_later(STUBBORN, self._complain, running)
+            self._loop.call_later(STUBBORN, self._log_lost_slot, running)
 
-    def _complain(self, running: Running) -> None:
+    def _log_lost_slot(self, running: Running) -> None:
         """Log a slot that is lost to a handler which does not stop."""
         if self.running.get(running.key) is running:
             lost = sum(other.over for other in self.running.values())
@@ -252,9 +252,9 @@ class Executor:
         """Return the attempt whose code holds the event loop; callable from other threads."""
         return self._in_loop.current()
 
-    async def interrupted(self, timeout: float) -> None:
+    async def wait_interrupted(self, timeout: float) -> None:
         """Wait until stopped async handlers have cleaned up, at most `timeout` seconds."""
-        await self._in_loop.interrupted(timeout)
+        await self._in_loop.wait_interrupted(timeout)
 
     def close(self) -> None:
         """Let go of threads and processes. Sync handlers that still run are not waited for."""
@@ -263,14 +263,14 @@ class Executor:
         self._in_processes.close()
 
 
-def _place(running: Running) -> tuple[str, StepSpec]:
+def _location(running: Running) -> tuple[str, StepSpec]:
     return str(running.task.compiled.template.key), running.spec
 
 
-def _parked(error: BaseException | None) -> StepParked | None:
+def _wait_request(error: BaseException | None) -> StepParked | None:
     """Return the request to wait for a task, alone or in a group."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            if parked := _parked(inner):
+            if parked := _wait_request(inner):
                 return parked
     return error if isinstance(error, StepParked) else None

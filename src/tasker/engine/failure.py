@@ -37,9 +37,9 @@ def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) 
     as the step's policy allows.
     """
     final = isinstance(error, PermanentError | Misuse)
-    if final or not retry.again(spec.retry, claim.counted_attempts):
+    if final or not retry.allows_another(spec.retry, claim.counted_attempts):
         return failed(claim, error_text(error, retryable=not final))
-    requested = _requested(error)
+    requested = _requested_delay(error)
     delay = retry.delay_after(max(claim.counted_attempts, 1), spec.retry, rng, requested=requested)
     return retried(claim, error_text(error, retryable=True), delay)
 
@@ -47,26 +47,26 @@ def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) 
 def error_text(error: BaseException, *, retryable: bool) -> JsonText:
     """Write an error as stores keep it: type, message, code, retryable, details, trace."""
     try:
-        return codec.dumps(_facts(error, retryable), what="error")
+        return codec.dumps(_error_fields(error, retryable), what="error")
     except BaseException as trouble:  # the error's own code raises, or exits
         message = f"the error's text cannot be read: {type(trouble).__name__}"
         facts = {"type": type(error).__name__, "message": message, "retryable": retryable}
         return codec.dumps(facts)
 
 
-def _facts(error: BaseException, retryable: bool) -> dict[str, Any]:
+def _error_fields(error: BaseException, retryable: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "type": type(error).__name__,
-        "message": _plain(str(error), _MESSAGE),
+        "message": _storable_text(str(error), _MESSAGE),
         "retryable": retryable,
     }
     if code := getattr(error, "code", None):
-        facts["code"] = _plain(str(code), 200)
-    if requested := _requested(error):
+        facts["code"] = _storable_text(str(code), 200)
+    if requested := _requested_delay(error):
         facts["retry_after_s"] = requested.total_seconds()
     if not isinstance(error, StepError | Misuse):
         trace = "".join(_trace(error).format())
-        facts["trace"] = _plain(trace[-_TRACE:], _TRACE)
+        facts["trace"] = _storable_text(trace[-_TRACE:], _TRACE)
     if details := getattr(error, "details", None):
         try:
             facts["details"] = codec.loads(codec.dumps(details, what="details", limit=64_000))
@@ -84,7 +84,7 @@ def _trace(error: BaseException) -> traceback.TracebackException:
     return trace
 
 
-def _requested(error: BaseException) -> timedelta | None:
+def _requested_delay(error: BaseException) -> timedelta | None:
     """Return the delay that a handler asked for, or None if it is not a duration."""
     requested = error.retry_after if isinstance(error, RetryableError) else None
     return requested if isinstance(requested, timedelta) else None
@@ -96,6 +96,6 @@ def lost_text(worker: str) -> JsonText:
     return error_text(lost, retryable=True)
 
 
-def _plain(text: str, most: int) -> str:
+def _storable_text(text: str, most: int) -> str:
     """Cut a text, and drop what JSON text in a database cannot hold."""
     return text[:most].replace("\0", "").encode("utf-8", "replace").decode()

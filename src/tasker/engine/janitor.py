@@ -92,7 +92,7 @@ class Janitor:
         many = SWEPT
         while many >= SWEPT:
             ended = await self._store.sweep()
-            await self._ended(ended)
+            await self._report_ended(ended)
             many = len(ended)
 
     async def fail_unclaimed(self) -> None:
@@ -103,7 +103,7 @@ class Janitor:
             many = len(failed.steps)
             for task_id, step in failed.steps:
                 log.warning("queue_timeout", extra={"task_id": task_id, "step": step})
-            await self._ended(failed.ended)
+            await self._report_ended(failed.ended)
 
     async def expire(self) -> None:
         """Settle attempts whose worker's lease expired."""
@@ -114,11 +114,11 @@ class Janitor:
             if expired:
                 workers = sorted({attempt.worker for attempt in expired})
                 log.warning("leases_expired", extra={"workers": workers, "attempts": many})
-                outcomes = [await self._outcome(attempt) for attempt in expired]
+                outcomes = [await self._outcome_of_lost(attempt) for attempt in expired]
                 settled = await self._store.settle(self._lease.id, outcomes)
-                await self._ended(settled.ended)
+                await self._report_ended(settled.ended)
 
-    async def _ended(self, ended: Sequence[TaskEnd]) -> None:
+    async def _report_ended(self, ended: Sequence[TaskEnd]) -> None:
         if ended:
             templates: Mapping[TaskId, TemplateName] = {}
             try:
@@ -129,15 +129,15 @@ class Janitor:
                 self._cache.forget(task_id)
             self._reporter.ended(ended, templates)
 
-    async def _outcome(self, expired: ExpiredAttempt) -> Outcome:
-        policy = await self._policy(expired)
+    async def _outcome_of_lost(self, expired: ExpiredAttempt) -> Outcome:
+        policy = await self._retry_of(expired)
         text = lost_text(expired.worker)
         losses = expired.lost_attempts + 1
         if not policy.retryable or losses >= MOST_LOST:
             return failed(expired.claim, text)
         return lost(expired.claim, text, retry.delay_after(losses, policy, self._rng))
 
-    async def _policy(self, expired: ExpiredAttempt) -> Retry:
+    async def _retry_of(self, expired: ExpiredAttempt) -> Retry:
         try:
             compiled = await self._cache.template(expired.template_id)
         except StoreUnavailable:

@@ -37,7 +37,7 @@ class LoopMonitor:
         self._timer = self._loop.call_soon(self._tick)
         threading.Thread(target=self._watch, name="tasker-loop-monitor", daemon=True).start()
 
-    def behind(self) -> timedelta:
+    def stalled_for(self) -> timedelta:
         """Return how long the loop has stood still; from any thread. 0 after `stop`."""
         if self._stopped.is_set():
             return timedelta(0)
@@ -56,7 +56,7 @@ class LoopMonitor:
     def _watch(self) -> None:
         reported = 0.0
         while not self._stopped.wait(self._limit / 2):
-            ticked_at, behind = self._ticked_at, self.behind()
+            ticked_at, behind = self._ticked_at, self.stalled_for()
             if behind.total_seconds() > self._limit and ticked_at != reported:
                 reported = ticked_at
                 event = self._reporter.blocked(self._executor.current(), behind)

@@ -84,7 +84,7 @@ class LoopRunner:
                 return running
         return None
 
-    async def interrupted(self, timeout: float) -> None:
+    async def wait_interrupted(self, timeout: float) -> None:
         """Wait at most `timeout` seconds until handlers have cleaned up."""
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=timeout)

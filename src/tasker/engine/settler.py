@@ -101,7 +101,7 @@ class Settler:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                count = _portion(self._pending)
+                count = _batch_size(self._pending)
                 self._batch, self._pending = self._pending[:count], self._pending[count:]
                 await self._settle(self._batch)
                 self._batch = []
@@ -112,7 +112,7 @@ class Settler:
         await self._idle.wait()
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """How many outcomes wait for the settlement that is under way to end."""
         return len(self._pending)
 
@@ -127,7 +127,7 @@ class Settler:
         while batch:
             try:
                 async with self.lock:
-                    most = _freed(batch) if self._lease.holds else 0
+                    most = _steps_to_free(batch) if self._lease.holds else 0
                     with self._slots.reserve(most) as reserved:
                         settled = await self._store.settle(
                             self._lease.id,
@@ -139,7 +139,7 @@ class Settler:
                     return
             except StoreUnavailable:
                 await self._claimer.recover()
-                batch = await self._unknown(batch)
+                batch = await self._unconfirmed(batch)
             except StoreError as error:
                 await self._isolate(batch, error)
                 return
@@ -163,7 +163,7 @@ class Settler:
         self._claimer.accept(settled.claims)
         self._slots.changed.set()
 
-    async def _unknown(self, batch: list[Finished]) -> list[Finished]:
+    async def _unconfirmed(self, batch: list[Finished]) -> list[Finished]:
         """After a lost reply: return the outcomes that the store has not got.
 
         A step that is not in progress any more was settled by the call whose reply was lost, or
@@ -230,7 +230,7 @@ class Settler:
                 return parked or uncertain
 
 
-def _portion(waiting: Sequence[Finished]) -> int:
+def _batch_size(waiting: Sequence[Finished]) -> int:
     """Return how many of the outcomes that wait to settle at once."""
     size = 0
     for count, finished in enumerate(waiting[:MOST]):
@@ -240,7 +240,7 @@ def _portion(waiting: Sequence[Finished]) -> int:
     return min(len(waiting), MOST)
 
 
-def _freed(batch: Sequence[Finished]) -> int:
+def _steps_to_free(batch: Sequence[Finished]) -> int:
     """Return how many steps a settlement may free."""
     return sum(
         finished.running.task.compiled.fan_out[finished.outcome.no]

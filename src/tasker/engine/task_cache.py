@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from tasker.errors import Misuse
-from tasker.graph import Graph, members
+from tasker.graph import Graph, step_numbers
 from tasker.handlers import Handlers, Plan
 from tasker.model import (
     TASK_NODE,
@@ -50,7 +50,7 @@ class CompiledTemplate:
             return error
         except Exception as error:  # the handler's own: annotations that cannot be read, ...
             return Misuse(f"the handler of step {spec.name!r} cannot be called: {error!r}")
-        return plan or self._handlers.missing(
+        return plan or self._handlers.not_found_error(
             spec.handler, self.template.namespace, spec.handler_version
         )
 
@@ -112,7 +112,7 @@ class TaskCache:
             if task is not None and isinstance(plan := task.compiled.plan(claim.no), Plan):
                 mask = plan.needs & ~task.known
                 missing[claim.task_id] = missing.get(claim.task_id, 0) | mask
-        wanted = {task_id: list(members(mask)) for task_id, mask in missing.items() if mask}
+        wanted = {task_id: list(step_numbers(mask)) for task_id, mask in missing.items() if mask}
         if wanted:
             for row in await self._store.load_results(wanted):
                 self._learn(tasks[row.task_id], row.no, row.result)

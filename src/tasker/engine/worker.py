@@ -143,7 +143,7 @@ class Worker:
 
         Once it has not, other workers have taken over its steps: a restart loses nothing.
         """
-        return self._monitor is None or self._monitor.behind() <= self.settings.lease
+        return self._monitor is None or self._monitor.stalled_for() <= self.settings.lease
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self.run(), name=f"worker {self.name}")
@@ -279,7 +279,7 @@ class Worker:
         claimer.close()
         executor.shutdown()
         try:
-            await executor.interrupted(timeout=_CLEANUP)
+            await executor.wait_interrupted(timeout=_CLEANUP)
             async with asyncio.timeout(_FLUSH):
                 await self._flush()
         except Exception as error:  # what it holds expires with its lease
@@ -320,7 +320,9 @@ class Worker:
 
     def _report_missing(self, template: Template, spec: StepSpec) -> None:
         """Warn of a step that has no handler here, or refuse it: see `partial`."""
-        missing = self.handlers.missing(spec.handler, template.namespace, spec.handler_version)
+        missing = self.handlers.not_found_error(
+            spec.handler, template.namespace, spec.handler_version
+        )
         if not self._partial:
             raise HandlerNotFound(f"{template.full_name}, step {spec.name}: {missing}")
         facts = {"template": template.full_name, "step": spec.name, "reason": str(missing)}

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from tasker.graph import Graph, members
+from tasker.graph import Graph, step_numbers
 from tasker.model import Claim, JsonText, StepSpec, TaskInput, TemplateName
 
 if TYPE_CHECKING:
@@ -81,12 +81,12 @@ class Upstream(Mapping[str, int]):
         self.mask = mask  #: bit n is set where step n comes before
 
     @classmethod
-    def of(cls, graph: Graph, no: int) -> "Upstream":
+    def of_step(cls, graph: Graph, no: int) -> "Upstream":
         """Return the steps before step `no` of `graph`."""
         return cls(graph.numbers, graph.names, graph.ancestors[no])
 
     @classmethod
-    def numbered(cls, numbers: Mapping[str, int]) -> "Upstream":
+    def with_numbers(cls, numbers: Mapping[str, int]) -> "Upstream":
         """Make one of steps that have these numbers, each >= 1."""
         names = [""] * max(numbers.values(), default=0)
         for name, no in numbers.items():
@@ -94,9 +94,9 @@ class Upstream(Mapping[str, int]):
         return cls(numbers, tuple(names), sum(1 << no for no in numbers.values()))
 
     @classmethod
-    def named(cls, *names: str) -> "Upstream":
+    def with_names(cls, *names: str) -> "Upstream":
         """Make one of steps that are called so, and numbered from 1 in this order."""
-        return cls.numbered({name: no for no, name in enumerate(names, start=1)})
+        return cls.with_numbers({name: no for no, name in enumerate(names, start=1)})
 
     def __getitem__(self, name: str) -> int:
         no = self._numbers[name]
@@ -105,7 +105,7 @@ class Upstream(Mapping[str, int]):
         return no
 
     def __iter__(self) -> Iterator[str]:
-        return (self._names[no - 1] for no in members(self.mask))
+        return (self._names[no - 1] for no in step_numbers(self.mask))
 
     def __len__(self) -> int:
         return self.mask.bit_count()

@@ -46,19 +46,19 @@ class Plan:
             )
         except Misuse as error:
             raise Misuse(f"step {facts.spec.name!r} of {facts.template}: {error}") from error
-        self.needs: int = self._needed()
+        self.needs: int = self._needed_steps()
         """Mask of the steps whose results the handler reads; the engine fetches these."""
 
         self.is_async: bool = not facts.blocking
         self.in_process: bool = handler.process
-        self.call: Callable[[LiveAttempt], Any] = _caller(
+        self.call: Callable[[LiveAttempt], Any] = _make_call(
             handler.entry(facts.spec.method), facts, self.arguments
         )
 
     def __repr__(self) -> str:
         return f"<Plan {self.facts.template} {self.facts.spec.name}: {self.handler.name}>"
 
-    def _needed(self) -> int:
+    def _needed_steps(self) -> int:
         if any(argument.origin == "context" for argument in self.arguments):
             return self.facts.upstream.mask
         needed = 0
@@ -154,7 +154,7 @@ def bind(parameter: Parameter, upstream: Upstream, *, handler: Handler) -> Argum
 # ---------------------------------------------------------------------------- the call
 
 
-def _caller(
+def _make_call(
     entry: Callable[..., Any], facts: StepFacts, arguments: Collection[Argument]
 ) -> Callable[[LiveAttempt], Any]:
     """Make the fastest call that these arguments allow."""
@@ -164,7 +164,7 @@ def _caller(
         name = next(argument.parameter.name for argument in arguments)
         context = _context(facts)
         return lambda attempt: entry(**{name: context(facts, attempt)})
-    fill = _filler(facts, arguments)
+    fill = _make_filler(facts, arguments)
     return lambda attempt: entry(**fill(attempt))
 
 
@@ -182,7 +182,7 @@ class _Keyed(NamedTuple):
     argument: Argument
 
 
-def _filler(
+def _make_filler(
     facts: StepFacts, arguments: Collection[Argument]
 ) -> Callable[[LiveAttempt], dict[str, Any]]:
     """Make the function that fills the parameters of one attempt."""
@@ -217,12 +217,12 @@ def _fill_keys(filled: dict[str, Any], wanted: list[_Keyed], given: Any, facts: 
     for name, key, validate, default, argument in wanted:
         value = given if key is None else by_key.get(key, default)
         if value is _MISSING:
-            raise _missing(argument, by_key, facts)
+            raise _missing_error(argument, by_key, facts)
         if validate is not None and value is not default:
             try:
                 value = validate(value)
             except ValidationError as error:
-                raise _invalid(argument, error, facts) from None
+                raise _invalid_error(argument, error, facts) from None
         filled[name] = value
 
 
@@ -246,15 +246,15 @@ def _fill_results(
                 value = validate(value)
             except ValidationError as error:
                 if text is None:
-                    raise _missing(argument, (), facts) from None
-                raise _invalid(argument, error, facts) from None
+                    raise _missing_error(argument, (), facts) from None
+                raise _invalid_error(argument, error, facts) from None
         filled[name] = value
 
 
 # ------------------------------------------------------------------------------ errors
 
 
-def _missing(argument: Argument, known: Iterable[str], facts: StepFacts) -> PermanentError:
+def _missing_error(argument: Argument, known: Iterable[str], facts: StepFacts) -> PermanentError:
     name, label = argument.parameter.name, argument.label
     if argument.origin == "result":
         reason = f"step {label!r} has no result: it was skipped, or resolved without one"
@@ -269,7 +269,7 @@ def _missing(argument: Argument, known: Iterable[str], facts: StepFacts) -> Perm
     )
 
 
-def _invalid(argument: Argument, error: ValidationError, facts: StepFacts) -> PermanentError:
+def _invalid_error(argument: Argument, error: ValidationError, facts: StepFacts) -> PermanentError:
     name, label = argument.parameter.name, argument.label
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     root = f"$.{label}" if label and argument.origin != "result" else "$"

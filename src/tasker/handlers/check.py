@@ -40,7 +40,9 @@ def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     problems = []
     for no, spec in enumerate(template.steps):
         handler = handlers.find(spec.handler, template.namespace, spec.handler_version)
-        for name in _inputs(spec, handler, Upstream.of(graph, graph.numbers[spec.name])):
+        for name in _required_inputs(
+            spec, handler, Upstream.of_step(graph, graph.numbers[spec.name])
+        ):
             similar = closest(name, [other for other in names if other != spec.name])
             if handler is not None and similar is not None and similar != name:
                 message = (
@@ -51,7 +53,7 @@ def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     return problems
 
 
-def _inputs(spec: StepSpec, handler: Handler | None, upstream: Upstream) -> Iterator[str]:
+def _required_inputs(spec: StepSpec, handler: Handler | None, upstream: Upstream) -> Iterator[str]:
     """Yield the names of the required inputs of a handler that a step calls."""
     if handler is None:
         return
@@ -62,7 +64,7 @@ def _inputs(spec: StepSpec, handler: Handler | None, upstream: Upstream) -> Iter
                 yield argument.key
 
 
-def unused(templates: Iterable[Template], handlers: Handlers) -> list[Problem]:
+def unused_handlers(templates: Iterable[Template], handlers: Handlers) -> list[Problem]:
     """List the registered handlers that no step of `templates` uses."""
     used = set()
     for template in templates:
@@ -92,7 +94,7 @@ class _Checking:
         place, namespace = self._places[spec.name], self._template.namespace
         handler = self._handlers.find(spec.handler, namespace, spec.handler_version)
         if handler is None:
-            error = self._handlers.missing(spec.handler, namespace, spec.handler_version)
+            error = self._handlers.not_found_error(spec.handler, namespace, spec.handler_version)
             yield Problem(message=f"step {spec.name!r}: {error}", path=place)
             return
         for message in self._messages(spec, handler):
@@ -106,7 +108,7 @@ class _Checking:
         except Misuse as error:
             yield str(error)
             return
-        upstream = Upstream.of(self._graph, self._graph.numbers[spec.name])
+        upstream = Upstream.of_step(self._graph, self._graph.numbers[spec.name])
         for parameter in parameters:
             try:
                 argument = bind(parameter, upstream, handler=handler)

@@ -317,7 +317,7 @@ class Results(Mapping[str, Any]):
         if step not in self._values:
             no = self._facts.upstream.get(step)
             if no is None:
-                raise _not_upstream(self._facts, step)
+                raise _not_upstream_error(self._facts, step)
             text = self._texts.get(no)
             self._values[step] = None if text is None else loads(text)
         return self._values[step]
@@ -335,7 +335,7 @@ class Results(Mapping[str, Any]):
         return len(self._facts.upstream)
 
 
-def _not_upstream(facts: StepFacts, step: str) -> PermanentError:
+def _not_upstream_error(facts: StepFacts, step: str) -> PermanentError:
     before = list(facts.upstream)
     shown = ", ".join(before[:10]) + (", ..." if len(before) > 10 else "")
     return PermanentError(

@@ -74,8 +74,8 @@ class Gathering:
             if other.target is handler.target:
                 return
             raise HandlerImportError(
-                f"two handlers are called {handler.name!r}{_version(handler)}: at {other.where}"
-                f' and at {handler.where}; give one another name with @handler("...")'
+                f"two handlers are called {handler.name!r}{_version(handler)}: at {other.location}"
+                f' and at {handler.location}; give one another name with @handler("...")'
             )
         there.append(handler)
 

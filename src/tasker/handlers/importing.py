@@ -92,11 +92,11 @@ def locate(source: str | Path) -> list[Origin]:
     path = Path(source).resolve()
     if path.is_dir():
         if (path / "__init__.py").exists():
-            return [_in_package(path / "__init__.py")]
+            return [_package_origin(path / "__init__.py")]
         files = sorted(file for file in path.glob("*.py") if not _is_skipped(file.stem))
         if not files:
             raise HandlerImportError(f"{source} has no handlers: it holds no .py files")
-        return [_loose(file) for file in files]
+        return [_single_file_origin(file) for file in files]
     if not path.is_file():
         raise HandlerImportError(f"{source} does not exist{did_you_mean_file(path, ('.py',))}")
     if path.suffix in _TEMPLATES:
@@ -105,7 +105,11 @@ def locate(source: str | Path) -> list[Origin]:
         )
     if path.suffix != ".py":
         raise HandlerImportError(f"{source} is not a Python file; its name must end in .py")
-    return [_in_package(path) if (path.parent / "__init__.py").exists() else _loose(path)]
+    return [
+        _package_origin(path)
+        if (path.parent / "__init__.py").exists()
+        else _single_file_origin(path)
+    ]
 
 
 def _by_name(name: str) -> Origin:
@@ -116,7 +120,7 @@ def _by_name(name: str) -> Origin:
     return Origin(name, root=None if known else str(Path.cwd()))
 
 
-def _in_package(file: Path) -> Origin:
+def _package_origin(file: Path) -> Origin:
     """A module of a package: named from the topmost directory that has an `__init__.py`."""
     names = [] if file.name == "__init__.py" else [file.stem]
     folder = file.parent
@@ -126,7 +130,7 @@ def _in_package(file: Path) -> Origin:
     return Origin(".".join(names), root=str(folder))
 
 
-def _loose(file: Path) -> Origin:
+def _single_file_origin(file: Path) -> Origin:
     """A file outside packages: named by its stem, where that name is free."""
     name, root = file.stem.replace("-", "_").replace(".", "_"), str(file.parent)
     taken = sys.modules.get(name)
@@ -158,35 +162,35 @@ def import_all(origin: Origin, *, source: object) -> list[ModuleType]:
     Raises:
         HandlerImportError: One of them cannot be imported: file, line, and why.
     """
-    module = _imported(origin, source)
+    module = _import_origin(origin, source)
     return [module, *_submodules(module, source)]
 
 
 def _submodules(package: ModuleType, source: object) -> Iterator[ModuleType]:
     for entry in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
         if not _is_skipped(entry.name.rpartition(".")[2]):
-            module = _imported(Origin(entry.name), source)
+            module = _import_origin(Origin(entry.name), source)
             yield module
             yield from _submodules(module, source)
 
 
-def _imported(origin: Origin, source: object) -> ModuleType:
+def _import_origin(origin: Origin, source: object) -> ModuleType:
     try:
         module = origin.load()
     except (Exception, SystemExit) as error:  # a module's code may raise anything
         reason = _reason(origin, source, error)
         _close_coroutines(error)
         raise HandlerImportError(reason) from error
-    expected = _expected(origin)
+    expected = _expected_files(origin)
     if expected is not None and _file_of(module) not in expected:
         raise HandlerImportError(
             f"{source} is the module {origin.name!r}, but that name is taken by"
-            f" {shown(_file_of(module))}"
+            f" {display_path(_file_of(module))}"
         )
     return module
 
 
-def _expected(origin: Origin) -> set[Path] | None:
+def _expected_files(origin: Origin) -> set[Path] | None:
     """Return the files that a module found below a root may be; None if any will do."""
     if origin.root is None or origin.file is not None:
         return None
@@ -204,9 +208,9 @@ def _reason(origin: Origin, source: object, error: BaseException) -> str:
     if isinstance(error, InvalidTemplate):  # its problems name the place
         return f"{_problems(error)} (while importing handlers from {source})"
     if isinstance(error, SyntaxError) and error.filename:
-        where, what = _at(error.filename, error.lineno, error.offset), error.msg
+        where, what = _position(error.filename, error.lineno, error.offset), error.msg
     else:
-        where = _blamed(error, origin)
+        where = _last_user_line(error, origin)
         what = _what(error)
     return f"{where}{type(error).__name__}: {what} (while importing handlers from {source})"
 
@@ -221,7 +225,7 @@ def _what(error: BaseException) -> str:
 
 def _problems(error: InvalidTemplate) -> str:
     return "; ".join(
-        str(replace(problem, file=shown(Path(problem.file))) if problem.file else problem)
+        str(replace(problem, file=display_path(Path(problem.file))) if problem.file else problem)
         for problem in error.problems
     )
 
@@ -234,7 +238,7 @@ def _close_coroutines(error: BaseException) -> None:
                 value.close()
 
 
-def _blamed(error: BaseException, origin: Origin) -> str:
+def _last_user_line(error: BaseException, origin: Origin) -> str:
     """Return the last line of the user's own code that was under way."""
     frames = [
         frame
@@ -247,14 +251,14 @@ def _blamed(error: BaseException, origin: Origin) -> str:
     best = next(
         (frame for frame in reversed(own or frames) if "site-packages" not in frame.filename), None
     )
-    return _at(best.filename, best.lineno, None) if best else ""
+    return _position(best.filename, best.lineno, None) if best else ""
 
 
-def _at(file: str, line: int | None, column: int | None) -> str:
-    return ":".join(str(part) for part in (shown(Path(file)), line, column) if part) + ": "
+def _position(file: str, line: int | None, column: int | None) -> str:
+    return ":".join(str(part) for part in (display_path(Path(file)), line, column) if part) + ": "
 
 
-def shown(path: Path | None) -> str:
+def display_path(path: Path | None) -> str:
     """Write a path as people here would: relative to the current directory, where it is below."""
     if path is None:
         return "code without a file"

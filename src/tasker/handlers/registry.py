@@ -44,15 +44,15 @@ class Handlers:
         workflows: Iterable[WorkflowSource] = (),
     ) -> None:
         """Use `Handlers.of`."""
-        self._registered = _frozen(registered)
-        self._others = _frozen(others)  #: by dotted path
+        self._registered = _freeze(registered)
+        self._others = _freeze(others)  #: by dotted path
         self._roots = frozenset(roots)
         self._workflows = tuple(workflows)
         self._bound: Mapping[Handler, frozenset[str]] | None = None  #: of general ones
         bare: dict[str, list[Handler]] = {}
         for path, group in self._others.items():
             bare.setdefault(path.rpartition(".")[2], []).extend(group)
-        self._bare = _frozen(bare)
+        self._bare = _freeze(bare)
 
     @classmethod
     def of(cls, *sources: object, reload: bool = False) -> "Handlers":
@@ -90,7 +90,7 @@ class Handlers:
     def _add_to(self, gathering: Gathering) -> None:
         for handler in self.describe():
             gathering.register(handler)
-        for handler in _all(self._others):
+        for handler in _all_handlers(self._others):
             gathering.note(handler)
         gathering.roots |= self._roots
         gathering.workflows += [each for each in self._workflows if each not in gathering.workflows]
@@ -122,7 +122,7 @@ class Handlers:
         bound = copy.copy(general)
         bound._bound = {
             handler: frozenset(named.get(handler, rest))
-            for handler in (*_all(self._registered), *_all(self._others))
+            for handler in (*_all_handlers(self._registered), *_all_handlers(self._others))
         }
         return bound
 
@@ -147,7 +147,7 @@ class Handlers:
 
     def bound_nowhere(self) -> bool:
         """Whether there are handlers, and none of them is bound to a namespace."""
-        handlers = [*_all(self._registered), *_all(self._others)]
+        handlers = [*_all_handlers(self._registered), *_all_handlers(self._others)]
         return bool(handlers) and not any(map(self.namespaces, handlers))
 
     # -- finding
@@ -174,7 +174,7 @@ class Handlers:
             self._registered.get(f"{namespace}.{name}", ()),
             self._registered.get(name, ()),
             self._others.get(name, ()),
-            self._sole(name, namespace),
+            self._versions_of_only_match(name, namespace),
         ):
             fitting = [
                 handler
@@ -182,14 +182,14 @@ class Handlers:
                 if self._serves(handler, namespace) and _rank(handler, version)
             ]
             if fitting:
-                return max(fitting, key=lambda handler: _preference(handler, version))
+                return max(fitting, key=lambda handler: _preference_key(handler, version))
         return None
 
     def _serves(self, handler: Handler, namespace: str | None) -> bool:
         bound = self.namespaces(handler)
         return namespace is None or namespace in bound or EVERY_NAMESPACE in bound
 
-    def _sole(self, name: str, namespace: str | None) -> Sequence[Handler]:
+    def _versions_of_only_match(self, name: str, namespace: str | None) -> Sequence[Handler]:
         """List the versions of the one function or class that has a bare name."""
         group = [each for each in self._bare.get(name, ()) if self._serves(each, namespace)]
         return group if len({handler.name for handler in group}) == 1 else ()
@@ -203,10 +203,10 @@ class Handlers:
         handler = self.find(spec.handler, template.namespace, spec.handler_version)
         if handler is None:
             return None
-        upstream = Upstream.of(graph, graph.numbers[spec.name])
+        upstream = Upstream.of_step(graph, graph.numbers[spec.name])
         return compile_plan(handler, spec, upstream=upstream, template=template.key)
 
-    def missing(
+    def not_found_error(
         self, name: str, namespace: str | None = None, version: str = ""
     ) -> HandlerNotFound:
         """Make the error that says why `find` returns nothing."""
@@ -236,7 +236,7 @@ class Handlers:
             hint = f"; registered: {', '.join(some) or 'none'}"
         return HandlerNotFound(f"there is no handler {name!r}{of}{hint}")
 
-    def _called(self, name: str, namespace: str | None = None) -> list[Handler]:
+    def _callable_as(self, name: str, namespace: str | None = None) -> list[Handler]:
         """List the handlers that a template could call `name`, wherever they are bound."""
         names = {name, f"{namespace}.{name}"}
         groups = (group.get(each, ()) for each in names for group in self._by_name())
@@ -248,14 +248,14 @@ class Handlers:
     def _versions_offered(self, name: str, namespace: str | None) -> list[str]:
         return sorted(
             handler.registration.version or "no version"
-            for handler in self._called(name, namespace)
+            for handler in self._callable_as(name, namespace)
             if self._serves(handler, namespace)
         )
 
     def _namespaces_of(self, name: str) -> set[str]:
         return {
             namespace
-            for handler in (*self._called(name), *self._bare.get(name, ()))
+            for handler in (*self._callable_as(name), *self._bare.get(name, ()))
             for namespace in self.namespaces(handler) - {EVERY_NAMESPACE}
         }
 
@@ -294,11 +294,11 @@ class Handlers:
         return f"<Handlers {', '.join(self.names()) or 'none registered'}>"
 
 
-def _frozen(groups: _Groups) -> _Groups:
+def _freeze(groups: _Groups) -> _Groups:
     return MappingProxyType({name: tuple(group) for name, group in groups.items() if group})
 
 
-def _all(groups: _Groups) -> Iterator[Handler]:
+def _all_handlers(groups: _Groups) -> Iterator[Handler]:
     return (handler for group in groups.values() for handler in group)
 
 
@@ -320,7 +320,7 @@ def _rank(handler: Handler, required: str) -> int:
     return _SERVES if serves and earlier and versions.matches(required, serves) else _UNFIT
 
 
-def _preference(handler: Handler, required: str) -> tuple[bool, int, bool, object]:
+def _preference_key(handler: Handler, required: str) -> tuple[bool, int, bool, object]:
     """Return the key by which the best of several handlers is the greatest."""
     _, version, namespace, _ = handler.registration
     order = versions.sort_key(version or "0.0.0")

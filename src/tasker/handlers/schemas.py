@@ -55,7 +55,7 @@ class _Side:
             reference = self.part.get("$ref")
             if not isinstance(reference, str):
                 break
-            self.part = _pointed(whole, reference)
+            self.part = _follow_reference(whole, reference)
 
     def inner(self, part: Any) -> "_Side":
         return _Side(self.whole, part)
@@ -126,7 +126,7 @@ def _arrays_differ(given: _Side, wanted: _Side, path: str, depth: int) -> str | 
     )
 
 
-def _pointed(whole: Schema, reference: str) -> Schema:
+def _follow_reference(whole: Schema, reference: str) -> Schema:
     """Follow `#/$defs/Name`; {} where it leads elsewhere."""
     place: Any = whole
     for part in reference.removeprefix("#/").split("/"):

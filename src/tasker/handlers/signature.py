@@ -77,7 +77,7 @@ def return_annotation(function: Callable[..., Any]) -> Any:
         annotation = _signature(function).return_annotation
         if annotation is inspect.Signature.empty:
             return Any
-        return _Names(function).resolved(annotation, "")
+        return _Names(function).resolve(annotation, "")
     except (Misuse, ValueError, TypeError):
         return Any
 
@@ -108,7 +108,7 @@ def _read(parameter: inspect.Parameter, names: "_Names", what: object) -> Parame
             validate=None,
             default=parameter.default,
         )
-    annotation, source = _without_markers(names.resolved(parameter.annotation, what), what)
+    annotation, source = _without_markers(names.resolve(parameter.annotation, what), what)
     takes_context = source is None and _is_context(annotation)
     return Parameter(
         name=parameter.name,
@@ -203,7 +203,7 @@ class _Names:
             except ValueError:  # not filled yet
                 continue
 
-    def resolved(self, annotation: Any, what: object) -> Any:
+    def resolve(self, annotation: Any, what: object) -> Any:
         """Return the type that an annotation means, also where it is text.
 
         Raises:

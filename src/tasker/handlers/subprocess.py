@@ -100,35 +100,35 @@ def run_in_subprocess(
         else:
             attempt = ChildAttempt(claim, task, results, NoServices(), place)
             attempt.heartbeat()
-        plan = _unpacked(packed)
+        plan = _unpack_plan(packed)
         attempt.heartbeat()  # importing its module may have taken long
         value = plan.call(attempt)
         return dumps(value, what="the result", limit=limit)
     except BaseException as error:  # sys.exit included: it belongs to the attempt
-        portable = _portable(error)
+        portable = _picklable(error)
         if portable is error:
             raise
         raise portable from error
 
 
 @lru_cache(maxsize=1024)
-def _unpacked(packed: bytes) -> Plan:
+def _unpack_plan(packed: bytes) -> Plan:
     reference, name, template, (step, method, retry), before, config = pickle.loads(packed)  # noqa: S301 - from our own parent process
     spec = StepSpec(name=step, method=method, retry=retry)
-    upstream = Upstream.numbered(before)
+    upstream = Upstream.with_numbers(before)
     return plan_with(Handler(name, reference.load()), spec, upstream, template, config)
 
 
-def _portable(error: BaseException) -> BaseException:
+def _picklable(error: BaseException) -> BaseException:
     """Return an error that survives pickling; one that does not would break the whole pool."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
     except Exception:  # its constructor may do anything
-        return _likeness(error)
+        return _copy_step_error(error)
     return error
 
 
-def _likeness(error: BaseException) -> StepError:
+def _copy_step_error(error: BaseException) -> StepError:
     kind = type(error).__name__
     if isinstance(error, Misuse):
         return PermanentError(str(error), code=error.code)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tasker.errors import Misuse
 from tasker.handlers.context import AsyncContext, SyncContext
 from tasker.handlers.decorators import Registration, StepHandler, mark_of
-from tasker.handlers.importing import Origin, origin_of, shown
+from tasker.handlers.importing import Origin, display_path, origin_of
 from tasker.handlers.signature import Parameter, read_parameters, return_annotation
 
 
@@ -47,7 +47,7 @@ class Handler:
         self._async: dict[str | None, bool] = {}
 
     def __repr__(self) -> str:
-        return f"<Handler {self.name} at {self.where}>"
+        return f"<Handler {self.name} at {self.location}>"
 
     # -- what it is
 
@@ -77,7 +77,7 @@ class Handler:
     def file(self) -> Path | None:
         """The file that defines it; None where Python cannot tell."""
         try:
-            file = inspect.getsourcefile(_definition(self.target))
+            file = inspect.getsourcefile(_source_of(self.target))
         except TypeError:
             return None
         return Path(file) if file else None
@@ -85,7 +85,7 @@ class Handler:
     @property
     def line(self) -> int | None:
         """The line where its definition begins, from 1; None where Python cannot tell."""
-        definition = _definition(self.target)
+        definition = _source_of(self.target)
         code = getattr(definition, "__code__", None)
         if code is not None:
             return int(code.co_firstlineno)
@@ -95,9 +95,9 @@ class Handler:
             return None
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         """`file:line`, or the module where that is all that is known."""
-        return f"{shown(self.file)}:{self.line}" if self.file and self.line else self.module
+        return f"{display_path(self.file)}:{self.line}" if self.file and self.line else self.module
 
     @property
     def summary(self) -> str:
@@ -123,7 +123,7 @@ class Handler:
     def is_async(self, method: str | None = None) -> bool:
         """Whether it is awaited; else it blocks, and runs in a thread or process."""
         if method not in self._async:
-            function = self._function(method)
+            function = self._signature_source(method)
             called = inspect.getattr_static(type(function), "__call__", None)
             self._async[method] = any(map(inspect.iscoroutinefunction, (function, called)))
         return self._async[method]
@@ -140,7 +140,7 @@ class Handler:
 
     def returns(self, method: str | None = None) -> Any:
         """Return the type it says it returns; Any where it says none."""
-        return return_annotation(self._function(method))
+        return return_annotation(self._signature_source(method))
 
     @property
     def reference(self) -> Reference:
@@ -178,7 +178,7 @@ class Handler:
         return call
 
     def _read(self, method: str | None) -> tuple[Parameter, ...]:
-        function = self._function(method)
+        function = self._signature_source(method)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise Misuse(f"{self!r} is a generator; a handler returns its result")
         if self.process and self.is_async(method):
@@ -201,7 +201,7 @@ class Handler:
                 f" but {kind} gets {gets.__name__}"
             )
 
-    def _function(self, method: str | None) -> Callable[..., Any]:
+    def _signature_source(self, method: str | None) -> Callable[..., Any]:
         """Return what has the signature that counts, without `self`."""
         if self.kind != "class":
             return self.entry(method)
@@ -242,7 +242,7 @@ _NOBODY = object()
 """What a method is bound to where only its signature counts, so that `self` is not in it."""
 
 
-def _definition(target: Any) -> Any:
+def _source_of(target: Any) -> Any:
     """Return what stands in the source: behind wrappers, partials and instances."""
     target = inspect.unwrap(target) if callable(target) else target
     while isinstance(target, functools.partial):

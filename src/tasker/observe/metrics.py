@@ -163,7 +163,7 @@ class Metrics:
         self.requests.labels(method, route, str(status)).inc()
         self.request_seconds.labels(method, route).observe(seconds)
 
-    def backlog(self, backlog: Iterable["Backlog"]) -> None:
+    def set_backlog(self, backlog: Iterable["Backlog"]) -> None:
         """Set the figures of the store's steps."""
         self.steps.clear()  # queues may be gone
         for namespace, handler, *counts in backlog:
@@ -171,7 +171,7 @@ class Metrics:
             for state, count in zip(("due", "scheduled", "running"), counts, strict=True):
                 self.steps.labels(*labels, state).inc(count)  # `other` is a sum
 
-    def workforce(self, workers: Iterable["WorkerInfo"]) -> None:
+    def set_workers(self, workers: Iterable["WorkerInfo"]) -> None:
         """Set the figures of the store's workers."""
         alive = [worker for worker in workers if worker.alive]
         self.workers.set(len(alive))

@@ -32,7 +32,7 @@ class Tracing:
         """Put an attempt into a span; for `Worker(around=...)`."""
         with self._tracer.start_as_current_span(
             f"{attempt.template.namespace}.{attempt.template.name}/{attempt.step}",
-            context=_parent(attempt.trace),
+            context=_parent_context(attempt.trace),
             kind=SpanKind.CONSUMER,
             attributes={
                 "tasker.task_id": attempt.task_id,
@@ -66,7 +66,7 @@ class Tracing:
             sent: The caller's traceparent.
         """
         with self._tracer.start_as_current_span(
-            method, context=_parent(sent), kind=SpanKind.SERVER
+            method, context=_parent_context(sent), kind=SpanKind.SERVER
         ) as span:
             yield RequestSpan(span, sent)
 
@@ -81,7 +81,7 @@ class RequestSpan:
         self.trace = carrier.get("traceparent", sent)
         """The traceparent of what the request creates."""
 
-    def answered(self, method: str, route: str, status: int) -> None:
+    def finish(self, method: str, route: str, status: int) -> None:
         """Name it by the route, which has no ids in it, and tell how it ended."""
         self._span.update_name(f"{method} {route}")
         self._span.set_attribute("http.request.method", method)
@@ -91,7 +91,7 @@ class RequestSpan:
             self._span.set_status(StatusCode.ERROR)
 
 
-def _parent(traceparent: str | None) -> Context:
+def _parent_context(traceparent: str | None) -> Context:
     """Return the context of a traceparent; an empty one without it."""
     carrier = {"traceparent": traceparent} if traceparent else {}
     return _PROPAGATOR.extract(carrier, context=Context())

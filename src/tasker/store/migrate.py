@@ -30,7 +30,7 @@ class Migrations:
         known = all(self.digests.get(number, digest) == digest for number, digest in applied)
         return SchemaStatus(current, self.wanted, known and (None not in dict(applied).values()))
 
-    def missing(self, current: int) -> list[tuple[int, str, str]]:
+    def pending(self, current: int) -> list[tuple[int, str, str]]:
         """List (number, digest, script) of those to apply, in order."""
         return [
             (number, self.digests[number], text)

@@ -40,7 +40,7 @@ class Reader(NamedTuple):
     instant: Callable[[Any], datetime]
     strings: Callable[[Any], tuple[str, ...]]
 
-    def _maybe(self, value: Any) -> datetime | None:
+    def _instant_or_none(self, value: Any) -> datetime | None:
         return None if value is None else self.instant(value)
 
     def task(self, row: Row, *, created: bool = True) -> Task:
@@ -56,8 +56,8 @@ class Reader(NamedTuple):
             reason=row["reason"],
             tags=self.strings(row["tags"]),
             created_at=self.instant(row["created_at"]),
-            ended_at=self._maybe(row["ended_at"]),
-            deadline=self._maybe(row["deadline"]),
+            ended_at=self._instant_or_none(row["ended_at"]),
+            deadline=self._instant_or_none(row["deadline"]),
             error=_json(row["error"]),
             counts=StepCounts(
                 pending=row["pending_steps"],
@@ -84,16 +84,16 @@ class Reader(NamedTuple):
             name=row["name"],
             status=STEP_STATUSES[row["state"]],
             attempts=row["attempt"],
-            run_at=self._maybe(row["run_at"]),
-            claimed_at=self._maybe(row["claimed_at"]),
-            settled_at=self._maybe(row["settled_at"]),
+            run_at=self._instant_or_none(row["run_at"]),
+            claimed_at=self._instant_or_none(row["claimed_at"]),
+            settled_at=self._instant_or_none(row["settled_at"]),
             worker=row["worker"],
             result=_json(row["result"]),
             error=_json(row["error"]),
             checkpoint=_json(row["checkpoint"]),
             pending_parents=row["pending_parents"],
             waits_for=row["waits_for"],
-            enqueued_at=self._maybe(row["enqueued_at"]),
+            enqueued_at=self._instant_or_none(row["enqueued_at"]),
             counted_attempts=row["counted_attempts"],
             lost_attempts=row["lost_attempts"],
             no_worker=bool(row["no_worker"]),
@@ -107,8 +107,8 @@ class Reader(NamedTuple):
             attempt=row["attempt"],
             outcome=ATTEMPT_OUTCOMES[row["outcome"]],
             worker=row["worker"],
-            enqueued_at=self._maybe(row["enqueued_at"]),
-            claimed_at=self._maybe(row["claimed_at"]),
+            enqueued_at=self._instant_or_none(row["enqueued_at"]),
+            claimed_at=self._instant_or_none(row["claimed_at"]),
             settled_at=self.instant(row["settled_at"]),
             error=_json(row["error"]),
         )
@@ -142,7 +142,7 @@ class Reader(NamedTuple):
             registered_by=row["registered_by"],
             registered_at=self.instant(row["registered_at"]),
             decided_by=row["decided_by"],
-            decided_at=self._maybe(row["decided_at"]),
+            decided_at=self._instant_or_none(row["decided_at"]),
             reason=row["reason"],
         )
 
@@ -193,9 +193,9 @@ class Reader(NamedTuple):
             groups=self.strings(row["groups"]),
             created_by=row["created_by"],
             created_at=self.instant(row["created_at"]),
-            expires_at=self._maybe(row["expires_at"]),
-            revoked_at=self._maybe(row["revoked_at"]),
-            last_used_at=self._maybe(row["last_used_at"]),
+            expires_at=self._instant_or_none(row["expires_at"]),
+            revoked_at=self._instant_or_none(row["revoked_at"]),
+            last_used_at=self._instant_or_none(row["last_used_at"]),
         )
 
     def worker(self, row: Row) -> WorkerInfo:

@@ -34,7 +34,7 @@ class Statement(NamedTuple):
             self.names,
         )
 
-    def narrowed(self, given: Collection[str]) -> "Statement":
+    def without_unused_filters(self, given: Collection[str]) -> "Statement":
         """Return it without the lines `and (:name is null or ...)` of names not in `given`.
 
         SQLite plans a statement before it knows the parameters, and uses no index for a
@@ -60,15 +60,16 @@ def load(package: str, folder: str) -> dict[str, Statement]:
 def scripts(package: str, folder: str) -> dict[str, str]:
     """Read the `.sql` files of a package's folder by name, with includes and names replaced."""
     fragments = {
-        name: _COMMENT.sub("", text).strip() for name, text in _texts(package, "fragments").items()
+        name: _COMMENT.sub("", text).strip()
+        for name, text in _read_texts(package, "fragments").items()
     }
     return {
-        name: with_codes(_expanded(text, fragments))
-        for name, text in _texts(package, folder).items()
+        name: with_codes(_expand(text, fragments))
+        for name, text in _read_texts(package, folder).items()
     }
 
 
-def _texts(package: str, folder: str) -> dict[str, str]:
+def _read_texts(package: str, folder: str) -> dict[str, str]:
     listed = sorted(files(package).joinpath(folder).iterdir(), key=lambda file: file.name)
     return {
         file.name.removesuffix(".sql"): file.read_text()
@@ -77,11 +78,11 @@ def _texts(package: str, folder: str) -> dict[str, str]:
     }
 
 
-def _expanded(text: str, fragments: Mapping[str, str]) -> str:
+def _expand(text: str, fragments: Mapping[str, str]) -> str:
     """Replace each `{include NAME}` by the fragment of that name."""
 
     def fragment(include: re.Match[str]) -> str:
-        expanded = _expanded(fragments[include[1]], fragments)
+        expanded = _expand(fragments[include[1]], fragments)
         for pair in include[2].split():
             name, value = pair.split("=")
             expanded = expanded.replace(f"{{{name}}}", value)

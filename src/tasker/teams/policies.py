@@ -99,7 +99,7 @@ def check_policy(policy: NamespacePolicy) -> None:
         "approvers": list(policy.approvers),
     }
     if not NAMESPACE.fullmatch(policy.namespace):
-        raise InvalidInput(_not_a_name(policy.namespace), path="$.namespace")
+        raise InvalidInput(_name_problem(policy.namespace), path="$.namespace")
     problems = Problems("")
     _policy(policy.namespace, Value(node_of(written, "", 0, problems), "", problems))
     for problem in problems.entries[:1]:
@@ -132,14 +132,14 @@ def _toml(raw: bytes, problems: Problems) -> Node:
 
 def _check(problems: Problems) -> None:
     if problems.entries:
-        raise InvalidPolicy(*problems.in_order())
+        raise InvalidPolicy(*problems.in_file_order())
 
 
 def _policies(namespaces: Value) -> list[NamespacePolicy]:
     policies = []
     for name, value in namespaces.table("a mapping of namespaces to their policies").items():
         if not NAMESPACE.fullmatch(name):
-            value.refuse(_not_a_name(name))
+            value.refuse(_name_problem(name))
         policies.append(_policy(name, value))
     return policies
 
@@ -205,5 +205,5 @@ def _email(value: Value) -> str | None:
     return name
 
 
-def _not_a_name(name: str) -> str:
+def _name_problem(name: str) -> str:
     return f"{name[:60]!r} is not the name of a namespace: {NAMESPACE_RULE}"

@@ -106,13 +106,13 @@ def check_decision(
     was given for a rejection).
     """
     action = "approve" if approve else "reject"
-    waiting = _the_one(name, there, action, PENDING)
+    waiting = _version_with_status(name, there, action, PENDING)
     own = act.actor.casefold() == waiting.registered_by.casefold()
     if policy is not None and policy.requires_approval:
         if own and approve:
             raise NotAnApprover(
                 f"{act.actor} registered {name}, so another approver must approve it:"
-                f" {_others(policy, act.actor)}"
+                f" {_other_approvers(policy, act.actor)}"
             )
         if not own and act.actor.casefold() not in map(str.casefold, policy.approvers):
             raise NotAnApprover(
@@ -132,11 +132,11 @@ def check_retirement(
 ) -> TemplateVersion:
     """Return the version to retire or restore. Raises: NotFound, WrongStatus."""
     if restore:
-        return _the_one(name, there, "restore", RETIRED)
-    return _the_one(name, there, "retire", APPROVED)
+        return _version_with_status(name, there, "restore", RETIRED)
+    return _version_with_status(name, there, "retire", APPROVED)
 
 
-def refusal(version: TemplateVersion, policy: NamespacePolicy | None) -> NotApproved:
+def not_approved_error(version: TemplateVersion, policy: NamespacePolicy | None) -> NotApproved:
     """The error for creating a task of a template version that takes none."""
     return NotApproved(str(version.name), version.status, policy.approvers if policy else ())
 
@@ -208,7 +208,7 @@ def unknown_key(prefix: str) -> NotFound:
     return NotFound(f"there is no API key {prefix}")
 
 
-def _the_one(
+def _version_with_status(
     name: TemplateName, there: Sequence[VersionRow], action: str, wanted: TemplateStatus
 ) -> TemplateVersion:
     """Return the version with the wanted status."""
@@ -224,6 +224,6 @@ def _the_one(
     raise WrongStatus(f"template {name}", newest.status, action, {wanted})
 
 
-def _others(policy: NamespacePolicy, actor: str) -> str:
+def _other_approvers(policy: NamespacePolicy, actor: str) -> str:
     names = [name for name in policy.approvers if name.casefold() != actor.casefold()]
     return " or ".join(names) or "nobody: the policy names no other approver; add one"

@@ -14,7 +14,7 @@ def assemble(root: Node, problems: Problems) -> Template | None:
     """Read a document; where problems were noted, the template is not to be used."""
     value = Value(root, "", problems)
     if not isinstance(root, Table):
-        value.wanted("a template, a mapping with 'name' and 'steps'")
+        value.refuse_kind("a template, a mapping with 'name' and 'steps'")
         return None
     dialect = _dialect(root, value)
     if dialect is None:

@@ -35,7 +35,7 @@ def _check_dependency(step: str, name: str, value: Value, known: dict[str, ReadS
     elif name not in known:
         guess = (
             ""
-            if value.problems.many
+            if value.problems.is_full
             else did_you_mean(name, (other for other in known if other != step))
         )
         value.refuse(f"the step {step!r} depends on {name!r}, which is not a step{guess}")

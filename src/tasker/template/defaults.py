@@ -40,13 +40,13 @@ class _Way:
         self.inserted = inserted  #: through a default, not through what the caller wrote
         self.seen = seen  #: references followed; those of one value, or since the default
 
-    def through(self, target: str) -> "_Way":
+    def follow(self, target: str) -> "_Way":
         return _Way(inserted=self.inserted, seen=self.seen | {target})
 
     def into_default(self) -> "_Way":
         return _Way(inserted=True, seen=self.seen)
 
-    def down(self) -> "_Way":
+    def inner(self) -> "_Way":
         """Return the way to a part; within a default, references are not followed in circles."""
         return self if self.inserted else _Way(inserted=False, seen=frozenset())
 
@@ -67,14 +67,14 @@ class _Filler:
             raise InvalidInput("there is too much to look through for the schema's defaults")
         target = schema.get("$ref")
         if isinstance(target, str) and target not in way.seen:
-            self.fill(value, self._resolved(target), way.through(target))
+            self.fill(value, self._follow_reference(target), way.follow(target))
         for part in _list(schema.get("allOf")):
             self.fill(value, part, way)
         if isinstance(value, dict):
             self._fill_object(value, schema, way)
         elif isinstance(schema.get("items"), dict):
             for item in value:
-                self.fill(item, schema["items"], way.down())
+                self.fill(item, schema["items"], way.inner())
 
     def _fill_object(self, value: dict[str, Any], schema: dict[str, Any], way: _Way) -> None:
         properties = schema.get("properties")
@@ -82,7 +82,7 @@ class _Filler:
             return
         for key, part in properties.items():
             if key in value:
-                self.fill(value[key], part, way.down())
+                self.fill(value[key], part, way.inner())
             elif isinstance(part, dict) and "default" in part:
                 value[key] = self._default(part["default"])
                 self.fill(value[key], part, way.into_default())
@@ -95,7 +95,7 @@ class _Filler:
             raise InvalidInput(f"the schema's defaults add over {MAX_ADDED:,} bytes")
         return orjson.loads(text)
 
-    def _resolved(self, target: str) -> Any:
+    def _follow_reference(self, target: str) -> Any:
         """Follow a reference within the schema; None where it leads elsewhere."""
         node: Any = self._root
         if not (target == "#" or target.startswith("#/")):

@@ -59,14 +59,14 @@ def _by_step(template: Template) -> dict[str, Json]:
     document = dict(to_document(template))
     steps = {
         name: dict(step, position=no)
-        for no, (name, step) in enumerate(_named(document["steps"]), start=1)
+        for no, (name, step) in enumerate(_by_name(document["steps"]), start=1)
     }
     for key in ("name", "namespace_name", "version"):
         document.pop(key, None)
     return {**document, "steps": steps}
 
 
-def _named(steps: Json) -> Iterator[tuple[str, dict[str, Json]]]:
+def _by_name(steps: Json) -> Iterator[tuple[str, dict[str, Json]]]:
     for step in steps if isinstance(steps, list) else ():
         if isinstance(step, Mapping):
             yield str(step["name"]), {key: part for key, part in step.items() if key != "name"}

@@ -13,7 +13,7 @@ import yaml
 from tasker.errors import InvalidTemplate, Problem
 from tasker.model import Json, JsonObject, Retry, StepOverride, StepSpec, Template
 from tasker.template.assemble import assemble
-from tasker.template.reading import below
+from tasker.template.reading import path_below
 from tasker.template.scalars import INTEGERS, reads_as_text
 from tasker.template.source import MAX_DEPTH, Entry, Items, Node, Problems, Scalar, Table
 
@@ -33,7 +33,7 @@ def to_document(template: Template) -> JsonObject:
     """
     steps = [_step(spec) for spec in template.steps]
     specs = {spec.name: spec for spec in template.steps}
-    return _kept(
+    return _without_none(
         name=template.name,
         namespace_name=template.namespace,
         version=template.version,
@@ -86,13 +86,13 @@ def dump_yaml(template: Template) -> str:
 
 
 def _step(spec: StepSpec) -> JsonObject:
-    handler = _kept(
+    handler = _without_none(
         callable=spec.callable,
         method=spec.method,
         version=spec.handler_version or None,
         initialization=spec.config or None,
     )
-    return _kept(
+    return _without_none(
         name=spec.name,
         description=spec.description or None,
         handler=handler or None,
@@ -108,7 +108,7 @@ def _step(spec: StepSpec) -> JsonObject:
 
 
 def _override(spec: StepSpec, change: StepOverride) -> JsonObject:
-    return _kept(
+    return _without_none(
         name=spec.name,
         handler=None if change.config is None else {"initialization": change.config},
         retry=None if change.retry is None else _retry(change.retry, spec.retry),
@@ -131,7 +131,7 @@ def _retry(retry: Retry, base: Retry) -> JsonObject:
     }
 
 
-def _kept(**parts: Json) -> dict[str, Json]:
+def _without_none(**parts: Json) -> dict[str, Json]:
     return {key: part for key, part in parts.items() if part is not None}
 
 
@@ -153,7 +153,7 @@ def node_of(value: Json, path: str, depth: int, problems: Problems) -> Node:
         for key, part in value.items():
             if _is_text(key, path, problems):
                 table.entries[key] = Entry(
-                    None, node_of(part, below(path, key), depth + 1, problems)
+                    None, node_of(part, path_below(path, key), depth + 1, problems)
                 )
         return table
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):

@@ -27,7 +27,7 @@ def environments(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) 
     for name, part in value.table("a mapping of environments").items():
         if isinstance(value.node, Table):
             parts.check_environment_name(name, value, value.node.entries[name].mark)
-        environments_read[name] = _overrides(_changes(part, dialect, specs), specs)
+        environments_read[name] = _overrides(_read_changes(part, dialect, specs), specs)
         count += len(environments_read[name])
         if count > MAX_OVERRIDES:
             value.refuse(f"environments override more than {MAX_OVERRIDES:,} steps")
@@ -35,9 +35,11 @@ def environments(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) 
     return environments_read
 
 
-def _changes(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) -> dict[str, Change]:
+def _read_changes(
+    value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]
+) -> dict[str, Change]:
     """Read the entries of one environment, by step."""
-    if value.missing:
+    if value.is_missing:
         return {}
     changes: dict[str, Change] = {}
     for item in value.fields(dialect.environment).items(dialect.steps, "a list of steps"):
@@ -45,7 +47,7 @@ def _changes(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) -> d
         if change is None:
             continue
         if change.step != ALL and change.step not in specs:
-            guess = "" if value.problems.many else did_you_mean(change.step, (*specs, ALL))
+            guess = "" if value.problems.is_full else did_you_mean(change.step, (*specs, ALL))
             change.name.refuse(f"{change.step!r} is not a step of this template{guess}")
         elif change.step in changes:
             change.name.refuse(f"the step {change.step!r} is there twice")

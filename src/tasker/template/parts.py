@@ -12,14 +12,14 @@ from tasker.template.reading import (
     Fields,
     Keys,
     Value,
+    descend,
     integer,
     json_object,
     name,
     plain,
     text,
-    within,
 )
-from tasker.template.schema import fault
+from tasker.template.schema import check_schema
 from tasker.template.source import Mark, Scalar
 
 DEFAULT_NAMESPACE = "default"
@@ -287,9 +287,9 @@ def schema(value: Value | None) -> JsonObject | None:
     if value is None:
         return None
     document = json_object(value)
-    wrong = None if document is None else fault(document)
+    wrong = None if document is None else check_schema(document)
     if wrong is not None:
-        within(value, iter(wrong.way)).refuse(f"not a JSON Schema: {wrong.message}")
+        descend(value, iter(wrong.way)).refuse(f"not a JSON Schema: {wrong.message}")
         return None
     return document
 
@@ -300,5 +300,5 @@ def input_schema(value: Value | None) -> JsonObject | None:
     types = document.get("type") if document else None
     allowed = [types] if isinstance(types, str) else types
     if value is not None and isinstance(allowed, list) and "object" not in allowed:
-        within(value, iter(["type"])).refuse("a task's context is an object: its type is 'object'")
+        descend(value, iter(["type"])).refuse("a task's context is an object: its type is 'object'")
     return document

@@ -45,12 +45,12 @@ class Value:
             return
         self.problems.add(message, mark or self.node.mark, self.path)
 
-    def wanted(self, what: str) -> None:
+    def refuse_kind(self, what: str) -> None:
         """Note that something of another kind was wanted here."""
-        self.refuse(f"must be {what}, found {_found(self.node)}")
+        self.refuse(f"must be {what}, found {_describe(self.node)}")
 
     @property
-    def missing(self) -> bool:
+    def is_missing(self) -> bool:
         """Nothing, or `null`, is written here."""
         return isinstance(self.node, Scalar) and self.node.value is None
 
@@ -61,19 +61,19 @@ class Value:
                 Value(node, f"{self.path}[{index}]", self.problems)
                 for index, node in enumerate(self.node.nodes)
             ]
-        if not self.missing:
-            self.wanted(what)
+        if not self.is_missing:
+            self.refuse_kind(what)
         return []
 
     def table(self, what: str = "a mapping") -> dict[str, "Value"]:
         """Return the values of a mapping with arbitrary keys."""
         if isinstance(self.node, Table):
             return {
-                key: Value(entry.node, below(self.path, key), self.problems)
+                key: Value(entry.node, path_below(self.path, key), self.problems)
                 for key, entry in self.node.entries.items()
             }
-        if not self.missing:
-            self.wanted(what)
+        if not self.is_missing:
+            self.refuse_kind(what)
         return {}
 
     def fields(self, keys: Keys) -> "Fields":
@@ -89,14 +89,14 @@ class Fields:
         self._values: dict[str, Value] = {}
         self._written: dict[str, str] = {}
         if not isinstance(value.node, Table):
-            value.wanted(f"a mapping with the keys of {keys.what}")
+            value.refuse_kind(f"a mapping with the keys of {keys.what}")
             return
         for written, entry in value.node.entries.items():
             key = keys.aliases.get(written, written)
-            value_read = Value(entry.node, below(value.path, written), value.problems)
+            value_read = Value(entry.node, path_below(value.path, written), value.problems)
             if key not in keys.allowed:
                 value_read.refuse(
-                    _unknown(written, keys, guess=not value.problems.many), entry.mark
+                    _unknown(written, keys, guess=not value.problems.is_full), entry.mark
                 )
             elif key in self._written:
                 value_read.refuse(
@@ -104,7 +104,7 @@ class Fields:
                 )
             else:
                 self._written[key] = written
-                if not value_read.missing:
+                if not value_read.is_missing:
                     self._values[key] = value_read
 
     def __contains__(self, key: str) -> bool:
@@ -149,8 +149,8 @@ def text(value: Value) -> str | None:
         return node.value
     hint = ""
     if isinstance(node, Scalar) and node.value is not None:
-        hint = f', in quotes: "{_cut(node.text)}"'
-    value.wanted(f"a text{hint}")
+        hint = f', in quotes: "{_excerpt(node.text)}"'
+    value.refuse_kind(f"a text{hint}")
     return None
 
 
@@ -158,7 +158,7 @@ def name(value: Value, pattern: re.Pattern[str], rule: str) -> str | None:
     """Read a text that must match `pattern`, which `rule` says in words."""
     written = text(value)
     if written is not None and not pattern.fullmatch(written):
-        value.refuse(f"{_cut(written)!r} is not a name: {rule}")
+        value.refuse(f"{_excerpt(written)!r} is not a name: {rule}")
         return None
     return written
 
@@ -167,7 +167,7 @@ def flag(value: Value) -> bool | None:
     """Read true or false."""
     if isinstance(value.node, Scalar) and isinstance(value.node.value, bool):
         return value.node.value
-    value.wanted("true or false")
+    value.refuse_kind("true or false")
     return None
 
 
@@ -176,7 +176,7 @@ def integer(value: Value, low: int, high: int) -> int | None:
     given = value.node.value if isinstance(value.node, Scalar) else None
     what = f"an integer from {low:,} to {high:,}"
     if isinstance(given, bool) or not isinstance(given, int):
-        value.wanted(what)
+        value.refuse_kind(what)
     elif low <= given <= high:
         return given
     else:
@@ -188,7 +188,7 @@ def number(value: Value, low: float, high: float) -> float | None:
     """Read a number within bounds."""
     given = value.node.value if isinstance(value.node, Scalar) else None
     if isinstance(given, bool) or not isinstance(given, int | float):
-        value.wanted(f"a number from {low:g} to {high:g}")
+        value.refuse_kind(f"a number from {low:g} to {high:g}")
     elif low <= given <= high:
         return float(given)
     else:
@@ -210,7 +210,7 @@ def duration(
     elif isinstance(content, int | float) and not isinstance(content, bool):
         length = content * unit if 0 <= content <= most / unit else -unit
     if length is None:
-        value.wanted(f"a number of {name}, or text such as 90s, 5m or 1h30m")
+        value.refuse_kind(f"a number of {name}, or text such as 90s, 5m or 1h30m")
         return None
     if timedelta(0) <= length <= most and (length or zero):
         return length
@@ -225,7 +225,7 @@ def choice(value: Value, allowed: tuple[str, ...]) -> str | None:
     written = text(value)
     if written is None or written in allowed:
         return written
-    value.refuse(f"unknown word {_cut(written)!r}{or_else(written, allowed)}")
+    value.refuse(f"unknown word {_excerpt(written)!r}{or_else(written, allowed)}")
     return None
 
 
@@ -233,7 +233,7 @@ def json_object(value: Value) -> JsonObject | None:
     """Read a mapping with free keys as it is."""
     if isinstance(value.node, Table):
         return {key: plain(entry.node) for key, entry in value.node.entries.items()}
-    value.wanted("a mapping")
+    value.refuse_kind("a mapping")
     return None
 
 
@@ -246,13 +246,13 @@ def plain(node: Node) -> Json:
     return node.value
 
 
-def below(path: str, key: str) -> str:
+def path_below(path: str, key: str) -> str:
     """Return the path of a key below `path`."""
-    shown = key if key.isidentifier() else f"[{_cut(key)!r}]"
+    shown = key if key.isidentifier() else f"[{_excerpt(key)!r}]"
     return f"{path}.{shown}" if path and shown == key else f"{path}{shown}"
 
 
-def within(value: Value, way: Iterator[str | int]) -> Value:
+def descend(value: Value, way: Iterator[str | int]) -> Value:
     """Follow a way of keys and indexes downwards, as far as it leads."""
     for step in way:
         if isinstance(step, int):
@@ -272,10 +272,10 @@ def _unknown(written: str, keys: Keys, *, guess: bool) -> str:
     if written in keys.refused:
         return f"the key {written!r} is not allowed in {keys.what}: {keys.refused[written]}"
     near = or_else(written if guess else "", keys.allowed)
-    return f"unknown key {_cut(written)!r} in {keys.what}{near}"
+    return f"unknown key {_excerpt(written)!r} in {keys.what}{near}"
 
 
-def _found(node: Node) -> str:
+def _describe(node: Node) -> str:
     """Describe a node, for a message."""
     if isinstance(node, Table):
         return "a mapping"
@@ -284,11 +284,11 @@ def _found(node: Node) -> str:
     if node.value is None:
         return "nothing"
     if isinstance(node.value, str):
-        return f"the text {_cut(node.value)!r}"
+        return f"the text {_excerpt(node.value)!r}"
     if isinstance(node.value, bool):
         return str(node.value).lower()
-    return f"the number {_cut(node.text)}"
+    return f"the number {_excerpt(node.text)}"
 
 
-def _cut(text: str) -> str:
+def _excerpt(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

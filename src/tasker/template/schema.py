@@ -69,7 +69,7 @@ async def examine_input(template: Template, context: Json) -> tuple[JsonObject, 
         return context, []
     text = codec.dumps(context, what="the context", limit=sys.maxsize)
     if is_quick(template.input_schema, text):
-        filled, schema = codec.loads(text), _compiled(_Same(template.input_schema))
+        filled, schema = codec.loads(text), _compile_cached(_Same(template.input_schema))
         schema.fill(filled)
         return filled, schema.violations(filled)
     try:
@@ -100,7 +100,7 @@ def check_result(template: str, spec: StepSpec, result: JsonText) -> list[str]:
     if spec.result_schema is None:
         return []
     if is_quick(spec.result_schema, result):
-        violations = _compiled(_Same(spec.result_schema)).violations(codec.loads(result))
+        violations = _compile_cached(_Same(spec.result_schema)).violations(codec.loads(result))
         return [str(violation) for violation in violations]
     question = {"schema": spec.result_schema, "value": codec.loads(result), "fill": False}
     try:
@@ -115,7 +115,7 @@ def is_quick(schema: JsonObject, value: JsonText) -> bool:
     return len(value) <= _QUICK_LENGTH and _is_light(_Same(schema))
 
 
-def answer(question: JsonObject) -> JsonObject:
+def answer_question(question: JsonObject) -> JsonObject:
     """Check a value in the process for slow checks: see `schema_process`."""
     schema: Any = question["schema"]
     if "value" not in question:
@@ -137,7 +137,7 @@ def _too_long(what: str) -> str:
     )
 
 
-def fault(schema: JsonObject) -> Fault | None:
+def check_schema(schema: JsonObject) -> Fault | None:
     """Return what keeps `schema` from being a usable JSON Schema, or None.
 
     Draft 2020-12 unless `$schema` names another. References lead only within the schema
@@ -165,9 +165,9 @@ def _compile_fault(schema: JsonObject) -> Fault | None:
             return _broken_reference(schema, error.message)
         if way and way[-1] == "type" and isinstance(error.instance, str):
             return Fault(way, f"unknown type {error.instance!r}{or_else(error.instance, _TYPES)}")
-        return Fault(way, _cut(error.message))
+        return Fault(way, _shorten(error.message))
     except ValueError as error:
-        return Fault((), _cut(str(error)))
+        return Fault((), _shorten(str(error)))
     return None
 
 
@@ -181,7 +181,7 @@ def _broken_reference(schema: JsonObject, message: str) -> Fault:
         if target.removeprefix("#") in message:
             outside = "" if target.startswith("#") else "; references must stay in the schema"
             return Fault((*way, "$ref"), f"the reference {target!r} leads nowhere{outside}")
-    return Fault((), _cut(message))
+    return Fault((), _shorten(message))
 
 
 def _references(
@@ -204,7 +204,7 @@ class Schema:
 
     def __init__(self, schema: JsonObject) -> None:
         self._schema = schema
-        self._compiled = _validator(schema)
+        self._compile_cached = _validator(schema)
         self._has_defaults = declares_defaults(schema)
 
     def fill(self, value: Json) -> None:
@@ -214,9 +214,9 @@ class Schema:
 
     def violations(self, value: Json) -> list[Violation]:
         """List the first 10 violations in `value`, which is as `codec.loads` reads it."""
-        if self._compiled.is_valid(value):
+        if self._compile_cached.is_valid(value):
             return []
-        errors = islice(self._compiled.iter_errors(value), MAX_VIOLATIONS)
+        errors = islice(self._compile_cached.iter_errors(value), MAX_VIOLATIONS)
         return [self._violation(error) for error in errors]
 
     def _violation(self, error: jsonschema_rs.ValidationError) -> Violation:
@@ -229,13 +229,13 @@ class Schema:
             if match := closest(kind.property, undeclared):
                 message = f"is required; {match!r} may be a misspelling of it"
         elif isinstance(kind, _Kind.AdditionalProperties):
-            message = self._unexpected(kind.unexpected, error.schema_path)
+            message = self._describe_unexpected(kind.unexpected, error.schema_path)
         elif isinstance(kind, _Kind.AnyOf | _Kind.OneOfNotValid):
             reasons = [branch[0].message for branch in kind.context if branch]
             message = f"fits none of the alternatives: {'; '.join(reasons)}"
-        return Violation(json_path(way), _cut(message))
+        return Violation(json_path(way), _shorten(message))
 
-    def _unexpected(self, keys: Sequence[str], way: Sequence[str | int]) -> str:
+    def _describe_unexpected(self, keys: Sequence[str], way: Sequence[str | int]) -> str:
         """Describe keys that are not allowed, with those that are."""
         allowed = self._properties(way)
         hint = or_else(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""
@@ -283,11 +283,11 @@ def _is_light(same: _Same) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _compiled(same: _Same) -> Schema:
+def _compile_cached(same: _Same) -> Schema:
     return Schema(same.schema)
 
 
-def _cut(message: str) -> str:
+def _shorten(message: str) -> str:
     return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
 
 

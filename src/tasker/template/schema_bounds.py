@@ -137,13 +137,13 @@ class _Weighing:
             (_PART, _PART_TABLES, False),
         ):
             for key in keys:
-                yield from _each(schema.get(key), (*way, key), same_value)
+                yield from _subschemas(schema.get(key), (*way, key), same_value)
             for key in tables:
                 table = schema.get(key)
                 if isinstance(table, dict):
                     self._patterns += len(table) if key == "patternProperties" else 0
                     for name, part in table.items():
-                        yield from _each(part, (*way, key, name), same_value, lists=False)
+                        yield from _subschemas(part, (*way, key, name), same_value, lists=False)
         for key in _REFERENCES:
             if isinstance(reference := schema.get(key), str):
                 for target, at in self._resolve(reference, id(schema)):
@@ -233,7 +233,7 @@ class _Weighing:
         return None
 
 
-def _each(
+def _subschemas(
     part: Json, way: Way, same_value: bool, *, lists: bool = True
 ) -> Iterator[tuple[JsonObject, Way, bool, bool]]:
     if isinstance(part, dict):

@@ -89,7 +89,7 @@ def _exchange(process: subprocess.Popen[bytes], question: bytes, limit: float) -
 
 def serve() -> None:
     """Answer the questions on stdin, until it is closed."""
-    from tasker.template.schema import answer
+    from tasker.template.schema import answer_question
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     with suppress(ValueError, OSError):  # not every system has this limit
@@ -98,7 +98,7 @@ def serve() -> None:
     out.write(b"ready\n")
     out.flush()
     for line in sys.stdin.buffer:
-        out.write(orjson.dumps(answer(orjson.loads(line))) + b"\n")
+        out.write(orjson.dumps(answer_question(orjson.loads(line))) + b"\n")
         out.flush()
 
 

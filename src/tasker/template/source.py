@@ -99,16 +99,16 @@ class Problems:
         )
 
     @property
-    def many(self) -> bool:
+    def is_full(self) -> bool:
         """So many that working out guesses is no longer worth its time."""
         return len(self.entries) >= MAX_PROBLEMS // 5
 
     def check(self) -> None:
         """Raise InvalidTemplate, in the order of the file, where anything was found."""
         if self.entries:
-            raise InvalidTemplate(*self.in_order())
+            raise InvalidTemplate(*self.in_file_order())
 
-    def in_order(self) -> list[Problem]:
+    def in_file_order(self) -> list[Problem]:
         """Return the problems in the order of the file, and how many more there are."""
         problems = sorted(
             self.entries, key=lambda problem: (problem.line or 0, problem.column or 0)
@@ -128,7 +128,7 @@ def documents(source: str | bytes, problems: Problems) -> list[Node]:
     Raises:
         InvalidTemplate: The text cannot be read at all.
     """
-    text = _decoded(source, problems)
+    text = _decode(source, problems)
     _check_characters(text, problems)
     builder = _Builder(problems)
     try:
@@ -157,7 +157,7 @@ def _events(text: str) -> Iterator[Any]:
         loader.dispose()
 
 
-def _decoded(source: str | bytes, problems: Problems) -> str:
+def _decode(source: str | bytes, problems: Problems) -> str:
     if isinstance(source, str):
         text = source.removeprefix("\ufeff")
     else:
@@ -169,7 +169,7 @@ def _decoded(source: str | bytes, problems: Problems) -> str:
                 f"the file is not UTF-8: byte 0x{source[error.start]:02x} has no meaning here",
                 _mark_at(before, len(before)),
             )
-            raise InvalidTemplate(*problems.in_order()) from None
+            raise InvalidTemplate(*problems.in_file_order()) from None
     if text.lstrip().startswith(("{", "[")):  # JSON writes one character as two escapes
         text = _SURROGATES.sub(_one_escape, text)
     return text
@@ -242,7 +242,7 @@ class _Builder:
         mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
             self._refuse_tag(event.tag, mark)
-            self._done(self._scalar(event, mark), event.anchor)
+            self._place_node(self._scalar(event, mark), event.anchor)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             self._refuse_tag(event.tag, mark)
             self._open(event, mark)
@@ -289,7 +289,7 @@ class _Builder:
             for table in frame.merged:
                 for key, entry in table.entries.items():
                     frame.node.entries.setdefault(key, entry)
-        self._done(frame.node, frame.anchor)
+        self._place_node(frame.node, frame.anchor)
 
     def _alias(self, anchor: str, mark: Mark) -> None:
         node = self._anchors.get(anchor)
@@ -306,9 +306,9 @@ class _Builder:
             self._stop(f"aliases repeat more than {MAX_REPEATED:,} values", mark)
         if len(self._stack) + node.height > MAX_DEPTH:
             self._stop(f"nested more than {MAX_DEPTH} levels deep, aliases followed", mark)
-        self._done(node, None, mark)
+        self._place_node(node, None, mark)
 
-    def _done(self, node: Node, anchor: str | None, mark: Mark | None = None) -> None:
+    def _place_node(self, node: Node, anchor: str | None, mark: Mark | None = None) -> None:
         """Put a complete node where it belongs."""
         if anchor:
             self._anchors[anchor] = node
@@ -325,7 +325,7 @@ class _Builder:
         elif frame.key is None:
             frame.key = self._key(node, mark)
         else:
-            self._put(frame, parent, frame.key, node)
+            self._put_entry(frame, parent, frame.key, node)
             frame.key = None
 
     def _key(self, node: Node, mark: Mark | None) -> Scalar:
@@ -334,7 +334,7 @@ class _Builder:
         self._problems.add("a key must be text, not a list or a mapping", mark or node.mark)
         return Scalar(value=None, text="", mark=None)
 
-    def _put(self, frame: _Frame, table: Table, key: Scalar, node: Node) -> None:
+    def _put_entry(self, frame: _Frame, table: Table, key: Scalar, node: Node) -> None:
         if key.mark is None:  # a key that was refused
             return
         if key.value is None:

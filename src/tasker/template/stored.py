@@ -40,10 +40,10 @@ def from_stored(document: Mapping[str, Any]) -> Template:
         description=document.get("description", ""),
         steps=tuple(map(_step, steps)),
         input_schema=document.get("input_schema"),
-        deadline=_length(document.get("deadline_seconds")),
+        deadline=_timedelta(document.get("deadline_seconds")),
         title=document.get("title", ""),
         attributes=document.get("attributes", {}),
-        retention=_length(document.get("retention")),
+        retention=_timedelta(document.get("retention")),
         metadata=document.get("metadata", {}),
     )
 
@@ -64,9 +64,9 @@ def _step(step: Mapping[str, Any]) -> StepSpec:
         config=handler.get("initialization", {}),
         dependencies=tuple(step.get("dependencies", ())),
         retry=_PLAIN if retry is None else _retry(retry),
-        timeout=_length(step.get("timeout_seconds")),
-        queue_timeout=_length(step.get("queue_timeout")),
-        heartbeat_timeout=_length(step.get("heartbeat_timeout")),
+        timeout=_timedelta(step.get("timeout_seconds")),
+        queue_timeout=_timedelta(step.get("queue_timeout")),
+        heartbeat_timeout=_timedelta(step.get("heartbeat_timeout")),
         requires=step.get("requires", {}),
         result_schema=step.get("result_schema"),
         dependent_system=step.get("system_dependency"),
@@ -78,9 +78,9 @@ def _retry(written: Mapping[str, Any]) -> Retry:
     if "backoff" in read:
         read["backoff"] = Backoff(read["backoff"])
     for delay in read.keys() & {"initial_delay", "max_delay"}:
-        read[delay] = _length(read[delay])
+        read[delay] = _timedelta(read[delay])
     return Retry(**read)
 
 
-def _length(seconds: float | None) -> timedelta | None:
+def _timedelta(seconds: float | None) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=seconds)

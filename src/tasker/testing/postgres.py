@@ -73,8 +73,8 @@ def temporary_postgres(
     """
     bindir = bindir or find_postgres()
     user = _unprivileged()
-    with _guarded(_make_home(user, directory)) as home:
-        server = _Server(home, _reachable(bindir, home, user), user)
+    with _removed_at_exit(_make_home(user, directory)) as home:
+        server = _Server(home, _reachable_binaries(bindir, home, user), user)
         server.initialise()
         with server.running({**DEFAULTS, **(settings or {})}):
             query = urlencode({"host": str(home), "port": "5432"}, safe="/")
@@ -215,7 +215,7 @@ def _make_home(user: _User | None, directory: Path | None) -> Path:
     raise RuntimeError(f"no directory for a server in {', '.join(map(str, bases))}")
 
 
-def _reachable(bindir: Path, home: Path, user: _User | None) -> Path:
+def _reachable_binaries(bindir: Path, home: Path, user: _User | None) -> Path:
     """Return where `user` can run the binaries: at `bindir`, or in a copy below `home`."""
     if _run_as(user, [bindir / "postgres", "--version"]):
         return bindir
@@ -236,7 +236,7 @@ def _reachable(bindir: Path, home: Path, user: _User | None) -> Path:
 
 
 @contextmanager
-def _guarded(home: Path) -> Iterator[Path]:
+def _removed_at_exit(home: Path) -> Iterator[Path]:
     """Remove `home` when the block ends or this process does, and stop what still runs in it."""
     guard = subprocess.Popen(
         ["/bin/sh", "-c", _GUARD, "sh", str(home)],

@@ -30,7 +30,7 @@ class Recorder:
         """Remember a request; tell the task that it would make."""
         context = {} if context is None else context
         request = TaskRequest(template=template, context=context, **options)
-        task = _pending(request)
+        task = _pending_task(request)
         self.requests.append(request)
         self._tasks[task.id] = task
         return task
@@ -66,10 +66,10 @@ class BlockingRecorder:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._recorder, name)
-        return lambda *given, **options: _returned(method(*given, **options))
+        return lambda *given, **options: _run_without_loop(method(*given, **options))
 
 
-def _returned(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def _run_without_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine that never waits."""
     try:
         coroutine.send(None)
@@ -78,7 +78,7 @@ def _returned(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise AssertionError("a recorder never waits")
 
 
-def _pending(request: TaskRequest) -> Task:
+def _pending_task(request: TaskRequest) -> Task:
     name, _, version = request.template.partition("@")
     namespace, _, name = name.rpartition(".")
     task_id = codec.new_task_id()

@@ -128,7 +128,7 @@ def run_step(handler: Any, **given: Unpack[Given]) -> StepRun:  # anything may b
     target = Handler(scene.spec.handler, handler)
     plan = compile_plan(target, scene.spec, upstream=scene.upstream, template=scene.template)
     try:
-        value = _apart(lambda: _call(plan, scene.attempt))
+        value = _call_outside_loop(lambda: _call(plan, scene.attempt))
         return scene.completed(codec.dumps(value, what="the result"))
     except (Exception, SystemExit, StepParked) as error:  # it belongs to the attempt
         return scene.failed(error)
@@ -188,7 +188,7 @@ class _Scene:
         self.template = given.get("template", TEMPLATE)
         results = given.get("results", {})
         names = [*results, *(name for name in spec.dependencies if name not in results)]
-        self.upstream = Upstream.named(*names)
+        self.upstream = Upstream.with_names(*names)
         self.services = _Services(given.get("client"))
         number, saved = given.get("attempt", 1), given.get("checkpoint")
         task_id = given.get("task_id", TASK_ID)
@@ -208,7 +208,7 @@ class _Scene:
                 given.get("parent_id"),
                 None,
             ),
-            _texts(names, results),
+            _result_texts(names, results),
             self.services,
         )
 
@@ -237,7 +237,7 @@ class _Scene:
         )
 
 
-def _texts(names: Sequence[str], results: Mapping[str, Any]) -> dict[int, JsonText | None]:
+def _result_texts(names: Sequence[str], results: Mapping[str, Any]) -> dict[int, JsonText | None]:
     return {
         no: codec.dumps(results[name], what=f"the result of {name}")
         for no, name in enumerate(names, start=1)
@@ -255,7 +255,7 @@ def _call(plan: Plan, attempt: LiveAttempt) -> Any:
     return asyncio.run(call())
 
 
-def _apart(call: Callable[[], T]) -> T:
+def _call_outside_loop(call: Callable[[], T]) -> T:
     """Call where no event loop runs, as workers do with sync handlers: here, or in a thread."""
     try:
         asyncio.get_running_loop()

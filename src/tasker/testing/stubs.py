@@ -58,13 +58,13 @@ class StubbedHandlers(Handlers):
         if stub is None:
             plan = super().plan(template, graph, spec)
         else:
-            upstream = Upstream.of(graph, graph.numbers[spec.name])
+            upstream = Upstream.of_step(graph, graph.numbers[spec.name])
             plan = compile_plan(stub, spec, upstream=upstream, template=template.key)
         if plan is None or template.key != self._key:
             return plan
         plan.in_process = False  # a thread does for a test, and starts sooner
         if errors := self._failures.get(spec.name):
-            plan.call = _failing(plan.call, errors)
+            plan.call = _raise_first(plan.call, errors)
         return plan
 
 
@@ -80,7 +80,7 @@ def _stub(step: str, given: Any) -> Handler:
     return Handler(step, lambda: given)
 
 
-def _failing(
+def _raise_first(
     call: Callable[[LiveAttempt], Any], errors: Sequence[BaseException]
 ) -> Callable[[LiveAttempt], Any]:
     def fail_first(attempt: LiveAttempt) -> Any:

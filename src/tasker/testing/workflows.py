@@ -127,7 +127,7 @@ async def run_workflow(
     template, *others = [_template(source) for source in given]
     sources = [
         *(source for source in given if isinstance(source, Workflow)),
-        *_listed(handlers),
+        *_as_sequence(handlers),
     ]
     rigged = StubbedHandlers(
         Handlers.of(*sources), template, stubs=dict(stubs or {}), failures=dict(failures or {})
@@ -149,7 +149,7 @@ async def run_workflow(
             task = await worker.client.create_task(str(template.key), context, **options)
             store.still.clear()
             await _until_still(store, task.id, timeout)
-        return await _told(store, task.id, events)
+        return await _workflow_run(store, task.id, events)
 
 
 def _blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
@@ -171,7 +171,7 @@ def _template(source: Source) -> Template:
     return source.template
 
 
-def _listed(handlers: object) -> Sequence[object]:
+def _as_sequence(handlers: object) -> Sequence[object]:
     return handlers if isinstance(handlers, list | tuple) else [handlers]
 
 
@@ -202,7 +202,9 @@ async def _open_steps(store: Store, task_id: TaskId) -> str:
     return ", ".join(open_steps) or "no step is open"
 
 
-async def _told(store: VirtualTimeStore, task_id: TaskId, events: Sequence[Event]) -> WorkflowRun:
+async def _workflow_run(
+    store: VirtualTimeStore, task_id: TaskId, events: Sequence[Event]
+) -> WorkflowRun:
     children = await store.list_tasks(TaskFilter(parent_id=task_id), limit=1000)
     return WorkflowRun(
         task=await store.get_task(task_id),

@@ -322,9 +322,9 @@ async def test_nothing_is_visible_without_the_permission_to_list(store: Store) -
     """
     Whatever namespaces a principal has.
     """
-    authorizer = Authorizer(store, Rules.of(AuthSettings(enabled=True)))
+    authorizer = Authorizer(store, Rules.load(AuthSettings(enabled=True)))
     viewer = of_team(None, permissions=ROLES["viewer"], namespaces=frozenset({"payments"}))
     nobody = of_team(None, permissions=frozenset(), namespaces=frozenset({"payments"}))
 
-    assert frozenset({"payments"}) == await authorizer.visible(viewer, TASKS_LIST)
-    assert frozenset() == await authorizer.visible(nobody, TASKS_LIST)
+    assert frozenset({"payments"}) == await authorizer.visible_namespaces(viewer, TASKS_LIST)
+    assert frozenset() == await authorizer.visible_namespaces(nobody, TASKS_LIST)

@@ -11,7 +11,7 @@ from tests.api.auth.scene import ACT, ISSUER, calling, key, rsa_key, token, with
 
 from tasker.api import create_app
 from tasker.api.auth.credentials import credential_of
-from tasker.api.server import serving
+from tasker.api.server import run_server
 from tasker.cli.logs import JsonFormatter
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
@@ -86,7 +86,7 @@ async def test_no_server_writes_them_down_either(
     app = create_app(store, settings=settings, auth=with_tokens())
     made = await credentials(store)
     with caplog.at_level(logging.DEBUG):
-        async with serving(app, settings) as server, httpx.AsyncClient() as caller:
+        async with run_server(app, settings) as server, httpx.AsyncClient() as caller:
             for text in made.values():
                 await caller.get(
                     f"{server.url}/v1/tasks", headers={"Authorization": f"Bearer {text}"}

@@ -19,7 +19,7 @@ from tests.waiting import eventually
 from tasker.api import create_app
 from tasker.api.auth import PermissionCoordinator, Principal, Resource
 from tasker.api.routes import waiting
-from tasker.api.server import serving
+from tasker.api.server import run_server
 from tasker.model import TaskId
 from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.protocol import Store
@@ -52,7 +52,7 @@ async def events_until(
     events: list[str] = []
     async with (
         asyncio.timeout(15),
-        serving(app, settings) as server,
+        run_server(app, settings) as server,
         httpx.AsyncClient(base_url=server.url, headers={"X-API-Key": text}) as caller,
         caller.stream("GET", f"/v1/tasks/{task}/stream") as answer,
     ):
@@ -119,7 +119,7 @@ async def test_a_wait_ends_with_its_callers_key(
     )
     async with asyncio.timeout(15), caller:
         waits = asyncio.create_task(caller.get(f"/v1/tasks/{task}/wait?timeout=3600"))
-        await eventually(lambda: app.state.tasker.watcher.users(task))
+        await eventually(lambda: app.state.tasker.watcher.waiting_requests(task))
         await either.revoke_api_key(parts.prefix, ACT)
         answer = await waits
 

@@ -16,7 +16,7 @@ from tasker.api.auth.credentials import NotAuthenticated, credential_of
 from tasker.api.auth.jwks import PublishedKeys
 from tasker.api.auth.keyring import KeyRing
 from tasker.api.auth.principal import ANONYMOUS, METRICS_ONLY, Principal
-from tasker.api.auth.refusals import forbidden, not_there, unauthenticated, unavailable
+from tasker.api.auth.refusals import auth_unavailable, forbidden, not_found, unauthenticated
 from tasker.api.auth.tokens import KeysUnavailable, Tokens, configured_key
 from tasker.api.headers import correlation_of
 from tasker.errors import InvalidInput, InvalidSettings
@@ -51,7 +51,7 @@ class Rules(NamedTuple):
     coordinator: Coordinator
 
     @classmethod
-    def of(cls, settings: AuthSettings) -> "Rules":
+    def load(cls, settings: AuthSettings) -> "Rules":
         """Load the keys and classes that the settings name.
 
         Raises:
@@ -109,8 +109,8 @@ class Authorizer:
             self._log_refusal(scope, refusal)
             raise unauthenticated(refusal.reason) from None
         except KeysUnavailable:
-            raise unavailable() from None
-        if self._plain and permissions and not any(map(principal.holds, permissions)):
+            raise auth_unavailable() from None
+        if self._plain and permissions and not any(map(principal.has, permissions)):
             where = Resource(scope.get("path_params", {}).get("namespace"))
             raise forbidden(permissions[0], principal, where)
         return principal
@@ -176,7 +176,7 @@ class Authorizer:
             raise forbidden(permission, principal, touched)
         if await self._sees(principal, permission.resource, touched):
             raise forbidden(permission, principal, touched)
-        raise not_there(missing)
+        raise not_found(missing)
 
     async def _sees(self, principal: Principal, resource: str, touched: Resource) -> bool:
         for action in _READING:
@@ -203,12 +203,14 @@ class Authorizer:
             return False
         return answer
 
-    async def visible(self, principal: Principal, permission: Permission) -> frozenset[str] | None:
+    async def visible_namespaces(
+        self, principal: Principal, permission: Permission
+    ) -> frozenset[str] | None:
         """Return the namespaces in which a principal may use a permission; None: all."""
         if principal is ANONYMOUS:
             return None
         if self._plain:
-            return principal.namespaces if principal.holds(permission) else frozenset()
+            return principal.namespaces if principal.has(permission) else frozenset()
         names = [info.name for info in await self._store.namespaces()]
         return frozenset(
             [

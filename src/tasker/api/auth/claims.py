@@ -29,9 +29,9 @@ def principal_of_claims(
         NotAuthenticated: A claim has the wrong type.
     """
     named = settings.claims
-    scopes = [_words(claims, name) for name in named.permissions]
+    scopes = [_read_words(claims, name) for name in named.permissions]
     has_scopes = any(words is not None for words in scopes)
-    claimed = _words(claims, named.roles)
+    claimed = _read_words(claims, named.roles)
     if claimed is None and not has_scopes and settings.default_roles:
         claimed = frozenset(settings.default_roles)
     unspecified = claimed is None and not has_scopes
@@ -64,7 +64,7 @@ def claim(claims: Mapping[str, Any], name: str) -> Any:
     return here
 
 
-def _words(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
+def _read_words(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
     """Read a list, or a string of words separated by spaces; None if the claim is absent."""
     value = claim(claims, name)
     if value is None:
@@ -96,7 +96,7 @@ def _namespaces(
     """Return the token's namespaces, or None for all. An admin token without the claim applies to
     all.
     """
-    spaces = _words(claims, settings.claims.namespaces)
+    spaces = _read_words(claims, settings.claims.namespaces)
     if spaces is None:
         spaces = frozenset({ALL_NAMESPACES} if admin else settings.default_namespaces)
     return None if ALL_NAMESPACES in spaces else spaces

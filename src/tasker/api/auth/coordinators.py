@@ -54,9 +54,9 @@ class PermissionCoordinator(Coordinator):
     def authorized(
         self, principal: Principal, resource: str, action: str, context: Resource
     ) -> bool:
-        if not principal.holds(Permission(resource, action)):
+        if not principal.has(Permission(resource, action)):
             return False
-        return context.namespace is None or principal.reaches(context.namespace)
+        return context.namespace is None or principal.has_access_to(context.namespace)
 
 
 class TeamCoordinator(Coordinator):
@@ -85,15 +85,15 @@ class TeamCoordinator(Coordinator):
         permission = Permission(resource, action)
         if principal.permissions is None:
             return permission != METRICS_READ  # figures of all teams
-        return principal.holds(permission)
+        return principal.has(permission)
 
     def _owns(self, principal: Principal, namespace: str) -> bool:
-        if principal.team is not None and normal(principal.team) == normal(namespace):
+        if principal.team is not None and normalized(principal.team) == normalized(namespace):
             return True
-        return principal.reaches(namespace)
+        return principal.has_access_to(namespace)
 
 
-def normal(name: str) -> str:
+def normalized(name: str) -> str:
     """Return the form in which names of teams and namespaces are compared."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
@@ -109,24 +109,26 @@ def load_coordinator(path: str) -> Coordinator:
     """
     module, colon, name = path.partition(":")
     if not (module and colon and name):
-        raise _wrong(path, "write it as package.module:Class")
+        raise _invalid_coordinator(path, "write it as package.module:Class")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
         coordinator = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # a user's module may raise anything on import
         message = f"{type(error).__name__}: {error}"
-        raise _wrong(path, f"{module} cannot be imported ({message})") from error
+        raise _invalid_coordinator(path, f"{module} cannot be imported ({message})") from error
     if coordinator is None:
-        raise _wrong(path, f"{module} has no {name}")
+        raise _invalid_coordinator(path, f"{module} has no {name}")
     if not (isinstance(coordinator, type) and issubclass(coordinator, Coordinator)):
-        raise _wrong(path, f"{name} is not a subclass of tasker.api.auth.Coordinator")
+        raise _invalid_coordinator(path, f"{name} is not a subclass of tasker.api.auth.Coordinator")
     try:
         return coordinator()
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
-        raise _wrong(path, f"it cannot be created without arguments ({message})") from error
+        raise _invalid_coordinator(
+            path, f"it cannot be created without arguments ({message})"
+        ) from error
 
 
-def _wrong(path: str, why: str) -> InvalidSettings:
+def _invalid_coordinator(path: str, why: str) -> InvalidSettings:
     return InvalidSettings(f"auth.coordinator = {path!r}: {why}")

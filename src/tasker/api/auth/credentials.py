@@ -49,13 +49,13 @@ def credential_of(scope: Mapping[str, Any]) -> Credential:
     Raises:
         NotAuthenticated: It is absent or malformed.
     """
-    bearer = _only(scope, "authorization")
+    bearer = _single_header(scope, "authorization")
     if bearer is not None:
         match = _BEARER.fullmatch(bearer)
         if match is None:
             raise NotAuthenticated("malformed", "Authorization is not Bearer and a token")
         return Credential(match[1], match[1].startswith("tsk_"))
-    key = _only(scope, "x-api-key")
+    key = _single_header(scope, "x-api-key")
     if key is None:
         raise NotAuthenticated("missing")
     if not _KEY.fullmatch(key):
@@ -63,7 +63,7 @@ def credential_of(scope: Mapping[str, Any]) -> Credential:
     return Credential(key, True)
 
 
-def _only(scope: Mapping[str, Any], name: str) -> str | None:
+def _single_header(scope: Mapping[str, Any], name: str) -> str | None:
     """Return the only header of a name, or None. Raises NotAuthenticated if there are several."""
     wanted = name.encode()
     values = [value for key, value in scope["headers"] if key == wanted]

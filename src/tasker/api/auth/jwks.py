@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from tasker import codec
-from tasker.api.auth.tokens import KeysUnavailable, PublicKey, fits
+from tasker.api.auth.tokens import KeysUnavailable, PublicKey, supports
 from tasker.api.auth.ttl_cache import Clock
 from tasker.errors import InvalidInput, TooLarge
 from tasker.settings import AuthSettings, check_key_url
@@ -26,8 +26,8 @@ from tasker.settings import AuthSettings, check_key_url
 log = logging.getLogger("tasker.auth")
 
 REFETCH = 10.0  #: least seconds between two fetches
-_LARGEST = 256 << 10  #: bytes of a response
-_MOST = 100  #: keys
+_MAX_BYTES = 256 << 10  #: bytes of a response
+_MAX_KEYS = 100  #: keys
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  #: no decompression bombs
 
 KeySet = Mapping[str, list[tuple[str | None, PublicKey]]]
@@ -59,13 +59,13 @@ class PublishedKeys:
         """See `Keys.key`. Tokens must name their key."""
         if kid is None:
             return None
-        age = self._age()
+        age = self._cache_age()
         if age is not None and age <= self._refresh + self._stale:
             if age > self._refresh:
                 self._fetch()  # the next tokens will find them
         else:
             await self._refetch()
-            age = self._age()
+            age = self._cache_age()
             if age is None or age > self._refresh + self._stale:
                 raise KeysUnavailable("the keys that verify tokens cannot be fetched")
         key = self._find(kid, algorithm)
@@ -74,12 +74,12 @@ class PublishedKeys:
             key = self._find(kid, algorithm)
         return key
 
-    def _age(self) -> float | None:
+    def _cache_age(self) -> float | None:
         return None if self._fetched is None else self._clock() - self._fetched
 
     def _find(self, kid: str, algorithm: str) -> PublicKey | None:
         for only, key in self._keys.get(kid, ()):
-            if only in (None, algorithm) and fits(key, algorithm):
+            if only in (None, algorithm) and supports(key, algorithm):
                 return key
         return None
 
@@ -97,10 +97,10 @@ class PublishedKeys:
         if self._tried is not None and now - self._tried < REFETCH:
             return None
         self._tried = now
-        self._fetching = asyncio.create_task(self._take_over(), name="fetch token keys")
+        self._fetching = asyncio.create_task(self._fetch_keys(), name="fetch token keys")
         return self._fetching
 
-    async def _take_over(self) -> None:
+    async def _fetch_keys(self) -> None:
         url = self._url or self._issuer
         try:
             async with asyncio.timeout(self._timeout):
@@ -144,8 +144,8 @@ async def fetch(url: str, timeout: float) -> bytes:
         body = b""
         async for part in response.aiter_raw():
             body += part
-            if len(body) > _LARGEST:
-                raise ValueError(f"it has more than {_LARGEST:,} bytes")
+            if len(body) > _MAX_BYTES:
+                raise ValueError(f"it has more than {_MAX_BYTES:,} bytes")
         return body
 
 
@@ -156,24 +156,24 @@ def keys_of(body: bytes) -> KeySet:
         ValueError: The document is not a JWKS.
     """
     listed = _parse(body, "the key set").get("keys")
-    if not isinstance(listed, list) or len(listed) > _MOST:
-        raise ValueError(f"it has no list `keys` of at most {_MOST}")
+    if not isinstance(listed, list) or len(listed) > _MAX_KEYS:
+        raise ValueError(f"it has no list `keys` of at most {_MAX_KEYS}")
     keys: dict[str, list[tuple[str | None, PublicKey]]] = {}
     for entry in listed:
-        if isinstance(entry, dict) and (key := _key_of(entry)) is not None:
+        if isinstance(entry, dict) and (key := _parse_key(entry)) is not None:
             keys.setdefault(entry["kid"], []).append(key)
     return keys
 
 
 def _parse(body: bytes, what: str) -> Mapping[str, Any]:
     try:
-        document = codec.parse(body, what=what, limit=_LARGEST)
+        document = codec.parse(body, what=what, limit=_MAX_BYTES)
     except (InvalidInput, TooLarge) as error:
         raise ValueError(str(error)) from None
     return document if isinstance(document, dict) else {}
 
 
-def _key_of(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:
+def _parse_key(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:
     """Read one key; None if it cannot verify signatures."""
     kid, kind, only = entry.get("kid"), entry.get("kty"), entry.get("alg")
     usable = (

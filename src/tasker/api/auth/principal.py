@@ -36,11 +36,11 @@ class Principal:
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """The claims of its token."""
 
-    def holds(self, permission: Permission) -> bool:
+    def has(self, permission: Permission) -> bool:
         """Return whether it has a permission in some namespace."""
         return self.permissions is not None and permission in self.permissions
 
-    def reaches(self, namespace: str) -> bool:
+    def has_access_to(self, namespace: str) -> bool:
         """Return whether its permissions apply to a namespace."""
         return self.namespaces is None or namespace in self.namespaces
 

@@ -38,13 +38,14 @@ def forbidden(permission: Permission, principal: Principal, touched: Resource) -
     return problem
 
 
-def not_there(missing: str) -> Problem:
+def not_found(missing: str) -> Problem:
     """Return the problem of an invisible object, the same as that of a missing one."""
     return Problem("not_found", missing)
 
 
-def unavailable() -> Problem:
+def auth_unavailable() -> Problem:
     """Return the problem of tokens that cannot be verified at the moment."""
     return Problem(
-        "auth_unavailable", "The keys that verify tokens are temporarily unavailable; try again."
+        "auth_unavailable",
+        "The keys that verify tokens are temporarily auth_unavailable; try again.",
     )

@@ -22,7 +22,7 @@ from tasker.settings import AuthSettings
 PublicKey = RSAPublicKey | EllipticCurvePublicKey
 
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
-_LEAST_BITS, _MOST_BITS = 2048, 16384  #: of an RSA key
+_MIN_BITS, _MAX_BITS = 2048, 16384  #: of an RSA key
 
 
 class KeysUnavailable(Exception):
@@ -48,7 +48,7 @@ class OneKey:
         self._key = key
 
     async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
-        return self._key if fits(self._key, algorithm) else None
+        return self._key if supports(self._key, algorithm) else None
 
 
 class Tokens:
@@ -83,7 +83,7 @@ class Tokens:
         algorithm, kid = self._header(text)
         key = await self._keys.key(kid, algorithm)
         if key is None:
-            raise NotAuthenticated("invalid", f"no key for {algorithm} has the id {_shown(kid)}")
+            raise NotAuthenticated("invalid", f"no key for {algorithm} has the id {_quoted(kid)}")
         try:
             claims: dict[str, Any] = jwt.decode(
                 text,
@@ -95,7 +95,7 @@ class Tokens:
                 options={"require": ["exp", "iss", "aud"]},
             )
         except jwt.PyJWTError as error:
-            raise NotAuthenticated(_reason(error), _why(error)) from None
+            raise NotAuthenticated(_reason(error), _log_reason(error)) from None
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise NotAuthenticated("invalid", f"unreadable: {type(error).__name__}") from None
         return claims
@@ -108,15 +108,15 @@ class Tokens:
             raise NotAuthenticated("invalid", "it does not have the form of a token") from None
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm not in self._algorithms:
-            raise NotAuthenticated("invalid", f"the algorithm {_shown(algorithm)} is not allowed")
+            raise NotAuthenticated("invalid", f"the algorithm {_quoted(algorithm)} is not allowed")
         return algorithm, kid if isinstance(kid, str) else None
 
 
-def fits(key: PublicKey, algorithm: str) -> bool:
+def supports(key: PublicKey, algorithm: str) -> bool:
     """Return whether an algorithm can use a key."""
     if isinstance(key, EllipticCurvePublicKey):
         return _CURVES.get(algorithm) == key.curve.name
-    return algorithm.startswith(("RS", "PS")) and _LEAST_BITS <= key.key_size <= _MOST_BITS
+    return algorithm.startswith(("RS", "PS")) and _MIN_BITS <= key.key_size <= _MAX_BITS
 
 
 def configured_key(settings: AuthSettings) -> OneKey:
@@ -142,10 +142,10 @@ def configured_key(settings: AuthSettings) -> OneKey:
         ) from None
     if not isinstance(key, RSAPublicKey | EllipticCurvePublicKey):
         raise InvalidSettings(f"{name} is neither an RSA nor an EC key")
-    if not any(fits(key, algorithm) for algorithm in settings.algorithms):
+    if not any(supports(key, algorithm) for algorithm in settings.algorithms):
         raise InvalidSettings(
             f"{name} suits none of auth.algorithms, {', '.join(settings.algorithms)};"
-            f" an RSA key needs {_LEAST_BITS} bits or more"
+            f" an RSA key needs {_MIN_BITS} bits or more"
         )
     return OneKey(key)
 
@@ -154,7 +154,7 @@ def _reason(error: jwt.PyJWTError) -> Reason:
     return "expired" if isinstance(error, jwt.ExpiredSignatureError) else "invalid"
 
 
-def _why(error: jwt.PyJWTError) -> str:
+def _log_reason(error: jwt.PyJWTError) -> str:
     """Return the cause for the log, without the token's content."""
     name = type(error).__name__
     if isinstance(error, jwt.MissingRequiredClaimError):
@@ -162,6 +162,6 @@ def _why(error: jwt.PyJWTError) -> str:
     return name
 
 
-def _shown(text: object) -> str:
+def _quoted(text: object) -> str:
     """Return a caller's text, quoted and cut, for the log."""
     return repr(text)[:80]

@@ -42,8 +42,8 @@ from tasker.api.responses import JsonResponse
 from tasker.api.routes.steps import number_of
 from tasker.api.routes.tasks import (
     CREATES,
-    acting,
     allowed_task,
+    client_of_caller,
     created_headers,
     template_of_task,
 )
@@ -197,7 +197,7 @@ async def get_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> Json
 async def cancel_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Cancel a task."""
     task = await allowed_task(request, api, task_id, TASKS_CANCEL)
-    return await _task(api, await acting(request, api).cancel(task.id))
+    return await _task(api, await client_of_caller(request, api).cancel(task.id))
 
 
 @routes.add("GET", "/tasks/{task_id}/summary", TASKS_READ, response=CoreSummary, refuses=_MISSING)
@@ -232,7 +232,7 @@ async def get_core_step(
     """Read a step."""
     task = await allowed_task(request, api, task_id, STEPS_READ)
     loaded = await template_of_task(api, task.id)
-    return await _step(api, task, loaded, _number(loaded, task.id, step_uuid))
+    return await _step(api, task, loaded, _step_number(loaded, task.id, step_uuid))
 
 
 @routes.add("GET", _STEP + "/audit", STEPS_READ, response=list[CoreStepAudit], refuses=_MISSING)
@@ -241,7 +241,7 @@ async def get_core_audit(
 ) -> JsonResponse:
     """List a step's finished attempts, newest first."""
     task = await allowed_task(request, api, task_id, STEPS_READ)
-    no = _number(await template_of_task(api, task.id), task.id, step_uuid)
+    no = _step_number(await template_of_task(api, task.id), task.id, step_uuid)
     attempts = await api.store.history(task.id, no=no)
     step = (await api.store.list_steps(task.id, after=no - 1, limit=1))[0]
     return JsonResponse([core_audit(task, step, attempt) for attempt in reversed(attempts)])
@@ -267,12 +267,12 @@ async def act_on_core_step(
     permission = STEPS_RETRY if isinstance(action, ResetForRetry) else STEPS_RESOLVE
     task = await allowed_task(request, api, task_id, permission)
     loaded = await template_of_task(api, task.id)
-    no = _number(loaded, task.id, step_uuid)
-    changed = await _act(request, api, task.id, loaded.graph.names[no - 1], action)
+    no = _step_number(loaded, task.id, step_uuid)
+    changed = await _act_on_step(request, api, task.id, loaded.graph.names[no - 1], action)
     return await _step(api, changed, loaded, no)
 
 
-async def _act(
+async def _act_on_step(
     request: Request,
     api: Api,
     task_id: TaskId,
@@ -298,7 +298,7 @@ def _actor(name: str | None, caller: Principal) -> str:
     return name if name and not caller.known else caller.name
 
 
-def _number(loaded: LoadedTemplate, task_id: TaskId, step: str) -> int:
+def _step_number(loaded: LoadedTemplate, task_id: TaskId, step: str) -> int:
     """Return a step's number from its UUID, name or number. Raises NotFound."""
     if len(step) != 36:
         return number_of(loaded, step)

@@ -16,7 +16,7 @@ from tasker.api.compat.founding_views import (
     HandlerDetail,
     HandlerIndex,
     HandlersOfNamespace,
-    delegated,
+    delegation_view,
     founding_fields,
     founding_task,
     handler_detail,
@@ -37,7 +37,7 @@ from tasker.api.headers import is_correlation_id
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import CREATES, allowed_task, created_headers, with_steps
+from tasker.api.routes.tasks import CREATES, allowed_task, created_headers, read_with_steps
 from tasker.api.routing import Response, Routes
 from tasker.api.task_requests import TaskFields, create_one, template_of
 from tasker.errors import NotFound
@@ -126,10 +126,10 @@ async def create_founding_task(request: Request, api: ApiOf, body: AnyTask) -> J
     """
     if isinstance(body, DelegationBody):
         task = await _create(request, api, body, body.workflow_name, body.workflow_version)
-        return _created(task, delegated(founding_fields(task, datetime.now(UTC))))
+        return _created_response(task, delegation_view(founding_fields(task, datetime.now(UTC))))
     flat = body.task if isinstance(body, WrappedBody) else body
     task = await _create(request, api, flat, flat.name, flat.version)
-    return _created(task, founding_task(founding_fields(task, datetime.now(UTC))))
+    return _created_response(task, founding_task(founding_fields(task, datetime.now(UTC))))
 
 
 @routes.add(
@@ -149,7 +149,7 @@ async def execute_workflow(
 ) -> JsonResponse:
     """Create a task."""
     task = await _create(request, api, body, body.name, body.version)
-    return _created(task, founding_task(founding_fields(task, datetime.now(UTC))))
+    return _created_response(task, founding_task(founding_fields(task, datetime.now(UTC))))
 
 
 async def _create(
@@ -161,12 +161,12 @@ async def _create(
 ) -> Task:
     template = template_of(name, body.namespace, version)
     try:
-        return await create_one(api, request, _correlated(body.fields()), template)
+        return await create_one(api, request, _with_correlation_id(body.fields()), template)
     except NotFound as error:
         raise Problem("not_found", str(error), status=400) from None
 
 
-def _correlated(fields: TaskFields) -> TaskFields:
+def _with_correlation_id(fields: TaskFields) -> TaskFields:
     """Take the correlation id from the context, unless the body has one."""
     text = fields.context.get("correlation_id")
     if fields.correlation_id or not (isinstance(text, str) and is_correlation_id(text)):
@@ -174,7 +174,7 @@ def _correlated(fields: TaskFields) -> TaskFields:
     return fields.model_copy(update={"correlation_id": text})
 
 
-def _created(task: Task, view: Any) -> JsonResponse:
+def _created_response(task: Task, view: Any) -> JsonResponse:
     return JsonResponse(view, 201 if task.created else 200, created_headers(task))
 
 
@@ -206,7 +206,7 @@ async def list_founding_tasks(
 async def get_founding_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
-    task, loaded, steps = await with_steps(api, task)
+    task, loaded, steps = await read_with_steps(api, task)
     return JsonResponse(founding_task(founding_fields(task, datetime.now(UTC), loaded, steps)))
 
 

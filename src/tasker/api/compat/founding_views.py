@@ -185,7 +185,7 @@ def updated_at(task: Task, steps: Sequence[Step] = ()) -> datetime:
     return max(at for at in times if at is not None)
 
 
-def delegated(task: FoundingFields) -> Delegated:
+def delegation_view(task: FoundingFields) -> Delegated:
     """Return the response to a team that delegated to another team's workflow."""
     return {
         "task_id": task["id"],

@@ -81,13 +81,13 @@ def source_tag(source_system: str) -> str:
 
 def source_system(task: Task) -> str:
     """Return a task's source system, or `unknown`."""
-    return _tagged(task, _SOURCE) or "unknown"
+    return _tag_value(task, _SOURCE) or "unknown"
 
 
 def parent_correlation_id(task: Task) -> str | None:
     """Return a task's parent correlation id, or None without one."""
-    return _tagged(task, _PARENT)
+    return _tag_value(task, _PARENT)
 
 
-def _tagged(task: Task, prefix: str) -> str | None:
+def _tag_value(task: Task, prefix: str) -> str | None:
     return next((tag.removeprefix(prefix) for tag in task.tags if tag.startswith(prefix)), None)

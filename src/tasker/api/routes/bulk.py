@@ -17,7 +17,7 @@ from tasker.api.fields import Text, Uuid
 from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import TaskCriteria, acting, allowed_task
+from tasker.api.routes.tasks import TaskCriteria, allowed_task, client_of_caller
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views import documented
 from tasker.client import LocalClient
@@ -132,10 +132,10 @@ async def act_in_bulk(
         "changed": [],
         "refused": [],
     }
-    client = acting(request, api)
+    client = client_of_caller(request, api)
     for task in () if body.dry_run else tasks:
         try:
-            await _act(client, task.id, body)
+            await _apply_action(client, task.id, body)
         except Refused as error:
             view["refused"].append({"id": task.id, "code": error.code, "message": str(error)})
         else:
@@ -174,7 +174,7 @@ async def _visible(request: Request, permission: Permission) -> frozenset[str] |
     return listed & acted
 
 
-async def _act(client: LocalClient, task_id: TaskId, body: BulkActionBody) -> None:
+async def _apply_action(client: LocalClient, task_id: TaskId, body: BulkActionBody) -> None:
     if body.action is BulkAction.CANCEL:
         await client.cancel(task_id, reason=body.reason)
     elif body.action is BulkAction.RETRY:

@@ -13,7 +13,7 @@ from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import Namespace, NamespacePath, Text
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import acting
+from tasker.api.routes.tasks import client_of_caller
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.teams import (
     NamespaceList,
@@ -91,7 +91,7 @@ async def put_policy(
         requires_approval=body.requires_approval,
         approvers=tuple(body.approvers),
     )
-    stored = await acting(request, api).put_policy(policy, reason=body.reason)
+    stored = await client_of_caller(request, api).put_policy(policy, reason=body.reason)
     return JsonResponse(stored)
 
 

@@ -12,8 +12,8 @@ from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import (
     MOST_ATTEMPTS,
-    acting,
     allowed_task,
+    client_of_caller,
     template_of_task,
     timeline_of,
 )
@@ -73,7 +73,7 @@ async def get_step(request: Request, api: ApiOf, task_id: TaskPath, step: StepPa
     """Read a step."""
     task = await allowed_task(request, api, task_id, STEPS_READ)
     loaded = await template_of_task(api, task.id)
-    return await _answer(api, task, loaded, number_of(loaded, step))
+    return await _step_response(api, task, loaded, number_of(loaded, step))
 
 
 @routes.add("GET", "/{step}/history", STEPS_READ, response=list[Attempt], refuses=_MISSING)
@@ -102,13 +102,13 @@ async def retry_step(
     task = await allowed_task(request, api, task_id, STEPS_RETRY)
     loaded = await template_of_task(api, task.id)
     no = number_of(loaded, step)
-    changed = await acting(request, api).retry(
+    changed = await client_of_caller(request, api).retry(
         task.id,
         steps=[loaded.graph.names[no - 1]],
         reset_attempts=body.reset_attempts,
         reason=body.reason,
     )
-    return await _answer(api, changed, loaded, no)
+    return await _step_response(api, changed, loaded, no)
 
 
 @routes.add("POST", "/{step}/resolve", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
@@ -123,10 +123,10 @@ async def resolve_step(
     task = await allowed_task(request, api, task_id, STEPS_RESOLVE)
     loaded = await template_of_task(api, task.id)
     no = number_of(loaded, step)
-    changed = await acting(request, api).resolve(
+    changed = await client_of_caller(request, api).resolve(
         task.id, loaded.graph.names[no - 1], body.result, reason=body.reason
     )
-    return await _answer(api, changed, loaded, no)
+    return await _step_response(api, changed, loaded, no)
 
 
 @routes.add("POST", "/{step}/complete", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
@@ -141,10 +141,10 @@ async def complete_step(
     task = await allowed_task(request, api, task_id, STEPS_RESOLVE)
     loaded = await template_of_task(api, task.id)
     no = number_of(loaded, step)
-    changed = await acting(request, api).complete(
+    changed = await client_of_caller(request, api).complete(
         task.id, loaded.graph.names[no - 1], body.result, reason=body.reason
     )
-    return await _answer(api, changed, loaded, no)
+    return await _step_response(api, changed, loaded, no)
 
 
 @routes.add("POST", "/{step}/skip", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
@@ -159,10 +159,10 @@ async def skip_step(
     task = await allowed_task(request, api, task_id, STEPS_RESOLVE)
     loaded = await template_of_task(api, task.id)
     no = number_of(loaded, step)
-    changed = await acting(request, api).skip(
+    changed = await client_of_caller(request, api).skip(
         task.id, loaded.graph.names[no - 1], reason=body.reason
     )
-    return await _answer(api, changed, loaded, no)
+    return await _step_response(api, changed, loaded, no)
 
 
 def number_of(loaded: LoadedTemplate, step: str) -> int:
@@ -174,7 +174,7 @@ def number_of(loaded: LoadedTemplate, step: str) -> int:
     return loaded.number(step)
 
 
-async def _answer(api: Api, task: Task, loaded: LoadedTemplate, no: int) -> JsonResponse:
+async def _step_response(api: Api, task: Task, loaded: LoadedTemplate, no: int) -> JsonResponse:
     """Respond with a step."""
     steps = await api.store.list_steps(task.id, after=no - 1, limit=1)
     now = datetime.now(UTC)

@@ -55,7 +55,7 @@ def _health(status: str) -> HealthView:
 @health.add("GET", "/health/ready", response=ReadinessView, refuses=("not_ready",))
 async def get_readiness(api: ApiOf) -> JsonResponse:
     """Report whether the server can do its work, or which checks failed."""
-    return JsonResponse(await api.readiness.answer())
+    return JsonResponse(await api.readiness.report())
 
 
 @health.add(

@@ -133,7 +133,7 @@ async def create_task(
 ) -> JsonResponse:
     """Create a task."""
     template = template_of(body.name, body.namespace, body.version)
-    return created(await create_one(api, request, body, template))
+    return created_response(await create_one(api, request, body, template))
 
 
 @routes.add(
@@ -161,7 +161,7 @@ async def create_tasks(
     return JsonResponse(answer, 201 if new else 200)
 
 
-def created(task: Task) -> JsonResponse:
+def created_response(task: Task) -> JsonResponse:
     """Respond with a task that was created, or found by its key."""
     view = task_view(task, now=datetime.now(UTC))
     return JsonResponse(view, 201 if task.created else 200, created_headers(task))
@@ -211,7 +211,7 @@ def page_of(tasks: Sequence[Task], limit: int) -> TaskList:
 @routes.add("GET", "/{task_id}", TASKS_READ, response=TaskView, refuses=_MISSING)
 async def get_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
-    return await answer_of(api, await allowed_task(request, api, task_id, TASKS_READ))
+    return await task_response(api, await allowed_task(request, api, task_id, TASKS_READ))
 
 
 @routes.add(
@@ -224,7 +224,7 @@ async def get_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonRespo
 async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read how a task and its steps stand, without any of their data."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
-    task, loaded, steps = await with_steps(api, task)
+    task, loaded, steps = await read_with_steps(api, task)
     return JsonResponse(summary_view(task, loaded, steps, datetime.now(UTC)))
 
 
@@ -277,7 +277,9 @@ async def cancel_task(
 ) -> JsonResponse:
     """Cancel a task: no further step starts; running attempts are discarded."""
     task = await allowed_task(request, api, task_id, TASKS_CANCEL)
-    return await answer_of(api, await acting(request, api).cancel(task.id, reason=body.reason))
+    return await task_response(
+        api, await client_of_caller(request, api).cancel(task.id, reason=body.reason)
+    )
 
 
 @routes.add(
@@ -295,10 +297,10 @@ async def retry_task(
 ) -> JsonResponse:
     """Give failed steps another attempt; a task that failed is open again."""
     task = await allowed_task(request, api, task_id, TASKS_RETRY)
-    retried = await acting(request, api).retry(
+    retried = await client_of_caller(request, api).retry(
         task.id, steps=body.steps, reset_attempts=body.reset_attempts, reason=body.reason
     )
-    return await answer_of(api, retried)
+    return await task_response(api, retried)
 
 
 @routes.add(
@@ -316,7 +318,9 @@ async def resolve_task(
 ) -> JsonResponse:
     """Declare a failed task done."""
     task = await allowed_task(request, api, task_id, TASKS_RESOLVE)
-    return await answer_of(api, await acting(request, api).resolve(task.id, reason=body.reason))
+    return await task_response(
+        api, await client_of_caller(request, api).resolve(task.id, reason=body.reason)
+    )
 
 
 # ----------------------------------------------------------------------- shared
@@ -345,20 +349,20 @@ async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
     return await api.templates.load(inputs[0].template_id)
 
 
-def acting(request: Request, api: Api) -> LocalClient:
+def client_of_caller(request: Request, api: Api) -> LocalClient:
     """Return the client that acts for the caller."""
     return api.client.acting_as(request.state.principal.name)
 
 
-async def with_steps(api: Api, task: Task) -> tuple[Task, LoadedTemplate, list[Step]]:
+async def read_with_steps(api: Api, task: Task) -> tuple[Task, LoadedTemplate, list[Step]]:
     """Return a task with its result or failure, its template and its steps."""
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     return loaded.with_outcome(task, steps), loaded, steps
 
 
-async def answer_of(api: Api, task: Task, status: int = 200) -> JsonResponse:
+async def task_response(api: Api, task: Task, status: int = 200) -> JsonResponse:
     """Respond with a task and its steps."""
-    task, loaded, steps = await with_steps(api, task)
+    task, loaded, steps = await read_with_steps(api, task)
     now = datetime.now(UTC)
     times = await timeline_of(api, task, steps, now)
     return JsonResponse(task_view(task, loaded, steps, now=now, timeline=times), status)

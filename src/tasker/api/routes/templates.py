@@ -13,7 +13,7 @@ from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, VersionP
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody, require_type
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import acting
+from tasker.api.routes.tasks import client_of_caller
 from tasker.api.routing import READS_BODY, Response, Routes
 from tasker.api.views.templates import (
     DifferenceView,
@@ -86,7 +86,7 @@ async def list_templates(
         templates = await api.store.templates(namespace=namespace, name=name)
     else:
         known = await api.store.template_statuses(namespace=namespace, name=name)
-        templates = [await _stored(api, one) for one in known if one.status is status]
+        templates = [await _get_stored(api, one) for one in known if one.status is status]
     heads = [
         template_head(stored, document=documents)
         for stored in templates
@@ -112,7 +112,7 @@ async def list_template_versions(
     return JsonResponse(StatusList(versions=listed))
 
 
-async def _stored(api: Api, version: TemplateVersion) -> StoredTemplate:
+async def _get_stored(api: Api, version: TemplateVersion) -> StoredTemplate:
     return await api.store.template_by_id(version.id)
 
 
@@ -196,7 +196,7 @@ async def _load(
         matches = [one for one in known if one.name.version == version]
         if matches:
             approved = [one for one in matches if one.status is TemplateStatus.APPROVED]
-            return LoadedTemplate(await _stored(api, (approved or matches)[-1]))
+            return LoadedTemplate(await _get_stored(api, (approved or matches)[-1]))
     return await api.templates.find(name, namespace, version)
 
 
@@ -231,7 +231,7 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
         name=template.name,
         version=template.version,
     )
-    stored, new = await acting(request, api).register(template, replace=replace)
+    stored, new = await client_of_caller(request, api).register(template, replace=replace)
     location = f"/v1/templates/{template.namespace}/{template.name}/{template.version}"
     return JsonResponse(
         await _view(stored, created=new),
@@ -272,7 +272,7 @@ async def review_template(
 ) -> JsonResponse:
     """Approve or reject a version that is pending review; an approved one takes tasks."""
     await authorize(request, TEMPLATES_APPROVE, namespace=namespace, name=name, version=version)
-    reviewed = await acting(request, api).review(
+    reviewed = await client_of_caller(request, api).review(
         f"{namespace}.{name}@{version}", approve=body.approve, reason=body.reason
     )
     return JsonResponse(version_view(reviewed))
@@ -295,7 +295,9 @@ async def retire_template(
 ) -> JsonResponse:
     """Retire a version: it takes no new tasks; existing ones run on."""
     await authorize(request, TEMPLATES_RETIRE, namespace=namespace, name=name, version=version)
-    retired = await acting(request, api).retire(f"{namespace}.{name}@{version}", reason=body.reason)
+    retired = await client_of_caller(request, api).retire(
+        f"{namespace}.{name}@{version}", reason=body.reason
+    )
     return JsonResponse(version_view(retired))
 
 
@@ -316,7 +318,7 @@ async def restore_template(
 ) -> JsonResponse:
     """Restore a retired version: it takes tasks again."""
     await authorize(request, TEMPLATES_RETIRE, namespace=namespace, name=name, version=version)
-    restored = await acting(request, api).restore(
+    restored = await client_of_caller(request, api).restore(
         f"{namespace}.{name}@{version}", reason=body.reason
     )
     return JsonResponse(version_view(restored))

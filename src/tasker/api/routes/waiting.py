@@ -18,7 +18,7 @@ from tasker.api.fields import TaskPath
 from tasker.api.headers import header
 from tasker.api.problems import Problem, problem_of
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import allowed_task, answer_of, template_of_task
+from tasker.api.routes.tasks import allowed_task, task_response, template_of_task
 from tasker.api.routing import Response as Described
 from tasker.api.routing import Routes
 from tasker.api.views.steps import step_summary
@@ -59,14 +59,14 @@ async def wait_for_task(
     """
     task = await allowed_task(request, api, task_id, TASKS_READ)
     end = time.monotonic() + min(timeout, api.settings.longest_wait.total_seconds())
-    async with api.watcher.on(task.id) as watched:
+    async with api.watcher.watch(task.id) as watched:
         while not task.ended and (left := end - time.monotonic()) > 0:
             if api.closing.is_set():
                 break
-            changed = await watched.differing(task, min(left, _SLICE))
+            changed = await watched.wait_for_change(task, min(left, _SLICE))
             task = changed or task
             await reauthorize(request, TASKS_READ, task.template, str(unknown_task(task.id)))
-    return await answer_of(api, task, 200 if task.ended else 202)
+    return await task_response(api, task, 200 if task.ended else 202)
 
 
 @routes.add(
@@ -106,7 +106,7 @@ async def _events(
     over = time.monotonic() + api.settings.longest_stream.total_seconds()
     spoke = read = time.monotonic()
     changed: Task | None = task
-    async with api.watcher.on(task.id) as watched:
+    async with api.watcher.watch(task.id) as watched:
         while True:
             now = time.monotonic()
             try:
@@ -123,7 +123,7 @@ async def _events(
                 if now - spoke > HEARTBEAT:
                     spoke = now
                     yield b": alive\n\n"
-                changed = await watched.differing(task, _SLICE)
+                changed = await watched.wait_for_change(task, _SLICE)
                 await reauthorize(request, TASKS_READ, task.template, str(unknown_task(task.id)))
             except (TaskerError, Problem) as error:
                 yield _event("problem", {"code": problem_of(error).code}, None)

@@ -12,7 +12,7 @@ from tasker.cli.app import Session, command
 from tasker.cli.exits import Exit, print_problems
 from tasker.cli.loading import Loaded
 from tasker.cli.options import Namespaces, TemplatePaths
-from tasker.cli.render.style import counted
+from tasker.cli.render.style import count_of
 from tasker.client import Client
 from tasker.errors import (
     HandlerImportError,
@@ -22,7 +22,7 @@ from tasker.errors import (
     Problem,
     TooLarge,
 )
-from tasker.handlers import Handlers, assumed_inputs, unused
+from tasker.handlers import Handlers, assumed_inputs, unused_handlers
 from tasker.handlers import check as problems_of
 from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.model import TaskFilter, TaskId, TaskStatus, Template, TemplateName
@@ -128,7 +128,7 @@ class _Findings:
                 ]
             for template in templates:
                 findings.warnings += assumed_inputs(template, handlers)
-            findings.warnings += unused(templates, handlers) if templates else []
+            findings.warnings += unused_handlers(templates, handlers) if templates else []
         return findings
 
     async def add_deployed(self, client: Client, namespaces: Sequence[str]) -> None:
@@ -144,7 +144,7 @@ class _Findings:
             outside = scope and EVERY_NAMESPACE not in scope and name.namespace not in scope
             if outside or name in here:
                 continue
-            tasks = counted("open task", count)
+            tasks = count_of("open task", count)
             try:
                 template = (await client.template(str(name))).template
             except (NotFound, NotApproved):
@@ -208,11 +208,11 @@ def _print(session: Session, findings: _Findings) -> None:
         print_problems(session.out, [problem], of=template)
     print_problems(session.out, findings.warnings, kind="warning", style="yellow")
     checked = (
-        f"{counted('template', len(findings.templates))}, {counted('handler', findings.handlers)}"
+        f"{count_of('template', len(findings.templates))}, {count_of('handler', findings.handlers)}"
     )
     if findings.problems:
         session.out.print(
-            f"{checked}: {counted('problem', len(findings.problems))}", style="bold red"
+            f"{checked}: {count_of('problem', len(findings.problems))}", style="bold red"
         )
     else:
         session.out.print(f"{checked}: no problems", style="green")

@@ -13,7 +13,7 @@ app = group("The settings of servers and workers.")
 @command(app, "show", store=None)
 def show(session: Session, config: ConfigFile = None) -> None:
     """Show all settings in effect, with secrets hidden."""
-    settings = load_config(config, {}).shown()
+    settings = load_config(config, {}).to_plain()
     if session.as_json:
         session.document(settings)
         return

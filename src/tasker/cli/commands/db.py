@@ -11,7 +11,7 @@ import typer
 from tasker.cli.app import Session, command, group, require_existing
 from tasker.cli.exits import Exit
 from tasker.cli.options import parse_span
-from tasker.cli.render.json import plain
+from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import print_table
 from tasker.cli.render.tables import workers_table
 from tasker.errors import StoreUnavailable
@@ -84,7 +84,7 @@ async def status(session: Session) -> Exit:
                 "store": url,
                 "schema": {**schema._asdict(), "ready": schema.ready},
                 "templates": len(templates),
-                "workers": [plain(worker) for worker in workers],
+                "workers": [to_plain(worker) for worker in workers],
             }
         )
         return Exit.DONE if schema.ready else Exit.STORE
@@ -117,7 +117,7 @@ async def prune(
     ] = False,
 ) -> None:
     """Delete tasks that ended long ago, with all their steps, attempts and audit."""
-    before: datetime = datetime.now(UTC) - _positive(older_than)
+    before: datetime = datetime.now(UTC) - _require_positive(older_than)
     async with session.store() as store:
         if dry_run:
             count = await store.prunable(ended_before=before)
@@ -132,7 +132,7 @@ async def prune(
     session.out.print(f"{count:,} {'task' if count == 1 else 'tasks'} {outcome}")
 
 
-def _positive(span: timedelta) -> timedelta:
+def _require_positive(span: timedelta) -> timedelta:
     if span > timedelta(0):
         return span
     raise typer.BadParameter("must be more than 0", param_hint="--older-than")

@@ -34,7 +34,7 @@ async def demo(
     It takes about ten seconds and can be repeated. Exit code: 0 if everything came out as
     expected, else 1.
     """
-    folder = example()
+    folder = example_folder()
     story = Origin("growthcorp.__main__", root=str(folder.parent)).load()
     with stdout_kept(session.as_json):
         played = await story.play(store_url, session.display)
@@ -45,7 +45,7 @@ async def demo(
     return Exit.FAILED if played.wrong else Exit.DONE
 
 
-def example() -> Path:
+def example_folder() -> Path:
     """Return the example's folder: in the installed package, else in the repository.
 
     Raises:

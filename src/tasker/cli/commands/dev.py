@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from tasker.cli.app import Session, command
-from tasker.cli.exits import Exit, print_error, print_problems, relative
+from tasker.cli.exits import Exit, print_error, print_problems, relative_path
 from tasker.cli.loading import Loaded, load, on_signals
 from tasker.cli.options import Environment, HandlerSources, TemplatePaths
 from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
-from tasker.cli.render.style import counted
+from tasker.cli.render.style import count_of
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
 from tasker.handlers import assumed_inputs, check
@@ -84,14 +84,14 @@ class Development:
 
     async def run(self) -> None:
         """Go on until a signal. Raises InvalidSettings where watchfiles is not installed."""
-        self._awatch = _watcher()
-        with on_signals(self._signalled), self._progress:
+        self._awatch = _import_watcher()
+        with on_signals(self._on_signal), self._progress:
             loaded = self._load(reload=False)
             while not self._stopping.is_set():
-                async with self._watching(loaded), self._working(loaded):
-                    loaded = await self._change(loaded)
+                async with self._changes_noted(loaded), self._worker_running(loaded):
+                    loaded = await self._wait_for_change(loaded)
 
-    def _signalled(self, which: signal.Signals, count: int) -> None:
+    def _on_signal(self, which: signal.Signals, count: int) -> None:
         self._stopping.set()
         if count > 1 and self._worker is not None:
             self._worker.stop(timedelta(0))
@@ -100,7 +100,7 @@ class Development:
 
     def _load(self, *, reload: bool) -> Loaded | None:
         """Load everything; print the reason and return None if that fails."""
-        self._stamps = _stamps(self._folders(None))
+        self._modification_times = _modification_times(self._watched_folders(None))
         try:
             loaded = load(self._sources, self._paths, reload=reload)
         except TaskerError as error:
@@ -115,13 +115,13 @@ class Development:
             )
         return loaded
 
-    async def _change(self, before: Loaded | None) -> Loaded | None:
+    async def _wait_for_change(self, before: Loaded | None) -> Loaded | None:
         """Wait for a change that can be loaded, or for the end."""
         while True:
             changed = await self._next_change()
             if not changed:
                 return before
-            names = ", ".join(sorted(relative(str(path)) for path in changed)[:5])
+            names = ", ".join(sorted(relative_path(str(path)) for path in changed)[:5])
             self._out.print(f"changed: {names}", style="cyan", soft_wrap=True)
             loaded = self._load(reload=True)
             if loaded is not None:
@@ -148,7 +148,7 @@ class Development:
     # ------------------------------------------------------------------- working
 
     @asynccontextmanager
-    async def _working(self, loaded: Loaded | None) -> AsyncIterator[None]:
+    async def _worker_running(self, loaded: Loaded | None) -> AsyncIterator[None]:
         """Run a worker during the block, where there is something to run."""
         async with AsyncExitStack() as stack:
             if loaded is not None:
@@ -173,8 +173,8 @@ class Development:
     def _print_ready(self, loaded: Loaded) -> None:
         names = ", ".join(sorted(template.full_name for template in loaded.templates)[:5])
         self._out.print(
-            f"ready: {counted('handler', len(loaded.handlers))},"
-            f" {counted('template', len(loaded.templates))}{f' ({names})' if names else ''},"
+            f"ready: {count_of('handler', len(loaded.handlers))},"
+            f" {count_of('template', len(loaded.templates))}{f' ({names})' if names else ''},"
             f" store {self._store.url}; Ctrl-C ends it",
             style="green",
             soft_wrap=True,
@@ -183,12 +183,14 @@ class Development:
     # ------------------------------------------------------------------ watching
 
     @asynccontextmanager
-    async def _watching(self, loaded: Loaded | None) -> AsyncIterator[None]:
+    async def _changes_noted(self, loaded: Loaded | None) -> AsyncIterator[None]:
         """Note changes of files during the block, and those since they were loaded."""
-        self._watch_task = asyncio.create_task(self._watch(sorted(set(self._folders(loaded)))))
+        self._watch_task = asyncio.create_task(
+            self._watch(sorted(set(self._watched_folders(loaded))))
+        )
         await asyncio.sleep(0)  # it watches from its first step on
-        now = _stamps(self._folders(None))
-        if missed := {path for path, _ in self._stamps.items() ^ now.items()}:
+        now = _modification_times(self._watched_folders(None))
+        if missed := {path for path, _ in self._modification_times.items() ^ now.items()}:
             self._changed.put_nowait(missed)
         try:
             yield
@@ -202,22 +204,22 @@ class Development:
             if wanted := {path for path in paths if path.suffix in _SUFFIXES}:
                 await self._changed.put(wanted)
 
-    def _folders(self, loaded: Loaded | None) -> Iterator[Path]:
+    def _watched_folders(self, loaded: Loaded | None) -> Iterator[Path]:
         """Return the directories to watch, each for itself."""
         for source in self._sources:
-            yield from _around(source)
+            yield from _source_folders(source)
         for file in loaded.handlers.files() if loaded is not None else ():
             yield file.parent
         for path in self._paths:
-            yield from _below(path) if path.is_dir() else [path.resolve().parent]
+            yield from _subfolders(path) if path.is_dir() else [path.resolve().parent]
 
 
-def _around(source: str) -> Iterator[Path]:
+def _source_folders(source: str) -> Iterator[Path]:
     """Return the directories of a source of handlers, whether it can be imported or not."""
     place = str(split_namespace(source)[1])
     if is_path(place):
         path = Path(place).resolve()
-        yield from _below(path) if path.is_dir() else [path.parent]
+        yield from _subfolders(path) if path.is_dir() else [path.parent]
         return
     with suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(place.partition(".")[0])
@@ -225,7 +227,7 @@ def _around(source: str) -> Iterator[Path]:
             yield Path(spec.origin).parent
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _subfolders(folder: Path) -> Iterator[Path]:
     """Return a directory and all below it."""
     yield folder.resolve()
     for path in folder.rglob("*"):
@@ -233,7 +235,7 @@ def _below(folder: Path) -> Iterator[Path]:
             yield path.resolve()
 
 
-def _stamps(folders: Iterable[Path]) -> dict[Path, int]:
+def _modification_times(folders: Iterable[Path]) -> dict[Path, int]:
     """Return when each file of the directories was changed last."""
     stamps = {}
     for folder in set(folders):
@@ -244,7 +246,7 @@ def _stamps(folders: Iterable[Path]) -> dict[Path, int]:
     return stamps
 
 
-def _watcher() -> Callable[..., AsyncIterator[Any]]:
+def _import_watcher() -> Callable[..., AsyncIterator[Any]]:
     try:
         from watchfiles import awatch
     except ModuleNotFoundError:

@@ -10,7 +10,7 @@ from rich.text import Text
 from tasker.cli.app import Session, command, group
 from tasker.cli.config import load_config
 from tasker.cli.options import Reason, parse_span
-from tasker.cli.render.style import ago, clean, print_table
+from tasker.cli.render.style import one_line, print_table, time_ago
 from tasker.cli.render.tables import table
 from tasker.store.protocol import AuditNote
 from tasker.suggest import did_you_mean
@@ -116,16 +116,20 @@ async def list_keys(
         return
     rows = table("prefix", "name", "scopes", "roles", "namespaces", "created", "by", "used", "ends")
     for key in keys:
-        ends = f"revoked {ago(key.revoked_at, now)}" if key.revoked_at else ago(key.expires_at, now)
+        ends = (
+            f"revoked {time_ago(key.revoked_at, now)}"
+            if key.revoked_at
+            else time_ago(key.expires_at, now)
+        )
         rows.add_row(
             Text(key.prefix, style="bold"),
-            clean(key.name),
+            one_line(key.name),
             " ".join(key.scopes),
             " ".join(key.roles),
             " ".join(key.namespaces),
-            Text(ago(key.created_at, now), style="dim"),
-            Text(clean(key.created_by), style="dim"),
-            Text(ago(key.last_used_at, now) or "never", style="dim"),
+            Text(time_ago(key.created_at, now), style="dim"),
+            Text(one_line(key.created_by), style="dim"),
+            Text(time_ago(key.last_used_at, now) or "never", style="dim"),
             ends or "never",
         )
     print_table(session.out, rows)

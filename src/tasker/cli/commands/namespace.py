@@ -10,7 +10,7 @@ from rich.text import Text
 from tasker.cli.app import Session, command, group
 from tasker.cli.commands.template import print_versions
 from tasker.cli.options import Reason
-from tasker.cli.render.style import clean, instant, print_table, short
+from tasker.cli.render.style import local_time, one_line, print_table, short_json
 from tasker.cli.render.tables import table
 from tasker.client import Client
 from tasker.errors import NotFound
@@ -37,12 +37,12 @@ async def list_namespaces(session: Session) -> None:
         policy = one.policy
         rows.add_row(
             Text(one.name, style="bold"),
-            clean(policy.owner_team) if policy else "",
-            Text(clean(policy.contact_email) if policy else "", style="dim"),
+            one_line(policy.owner_team) if policy else "",
+            Text(one_line(policy.contact_email) if policy else "", style="dim"),
             str(one.approved),
             Text(str(one.pending_review or ""), style="yellow"),
             "required" if policy and policy.requires_approval else "",
-            Text(short(policy.description, 60) if policy else "", style="dim"),
+            Text(short_json(policy.description, 60) if policy else "", style="dim"),
         )
     print_table(session.out, rows)
 
@@ -100,7 +100,7 @@ async def put_policy(
     if session.as_json:
         session.document(stored)
     else:
-        session.out.print(f"{_outcome(before, stored)}: {namespace}")
+        session.out.print(f"{_describe_change(before, stored)}: {namespace}")
 
 
 @command(app, "apply", acts=True)
@@ -114,7 +114,7 @@ async def apply(
     """Declare the policies of a file. Safe to repeat; namespaces not in it keep theirs."""
     policies = load_policies(file)
     async with session.client(create=True) as client:
-        outcomes = [await _applied(client, policy, reason) for policy in policies]
+        outcomes = [await _apply_policy(client, policy, reason) for policy in policies]
     if session.as_json:
         session.document(
             {"namespaces": [{"namespace": name, "outcome": outcome} for name, outcome in outcomes]}
@@ -148,24 +148,24 @@ async def audit(
     for one in events:
         rows.add_row(
             str(one.id),
-            Text(instant(one.at), style="dim"),
-            Text(clean(one.actor)),
+            Text(local_time(one.at), style="dim"),
+            Text(one_line(one.actor)),
             Text(one.action, style="bold"),
-            Text(clean(one.subject)),
-            Text(short(one.before, 60) if one.before is not None else "", style="dim"),
-            Text(short(one.after, 60) if one.after is not None else ""),
-            Text(clean(one.reason)),
+            Text(one_line(one.subject)),
+            Text(short_json(one.before, 60) if one.before is not None else "", style="dim"),
+            Text(short_json(one.after, 60) if one.after is not None else ""),
+            Text(one_line(one.reason)),
         )
     print_table(session.out, rows)
 
 
-async def _applied(client: Client, policy: NamespacePolicy, reason: str) -> tuple[str, str]:
+async def _apply_policy(client: Client, policy: NamespacePolicy, reason: str) -> tuple[str, str]:
     before = await client.policy(policy.namespace)
     stored = await client.put_policy(policy, reason=reason)
-    return policy.namespace, _outcome(before, stored)
+    return policy.namespace, _describe_change(before, stored)
 
 
-def _outcome(before: NamespacePolicy | None, stored: NamespacePolicy) -> str:
+def _describe_change(before: NamespacePolicy | None, stored: NamespacePolicy) -> str:
     if before == stored:
         return "unchanged"
     return "declared" if before is None or before.updated_at is None else "changed"
@@ -184,12 +184,12 @@ def _print_namespace(session: Session, info: NamespaceInfo) -> None:
             ("description", policy.description),
             ("approval", "required" if policy.requires_approval else "not required"),
             ("approvers", ", ".join(policy.approvers)),
-            ("declared", f"{instant(policy.updated_at)} by {policy.updated_by}"),
+            ("declared", f"{local_time(policy.updated_at)} by {policy.updated_by}"),
         ]
     else:
         rows.append(("policy", "none: `tasker namespace put` declares one"))
     session.out.print(Text(info.name, style="bold"))
     for name, value in rows:
         if value:
-            facts.add_row(Text(f"  {name}", style="dim"), Text(clean(value)))
+            facts.add_row(Text(f"  {name}", style="dim"), Text(one_line(value)))
     print_table(session.out, facts)

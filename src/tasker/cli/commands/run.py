@@ -27,11 +27,11 @@ from tasker.cli.options import (
     TemplatePaths,
     parse_span,
 )
-from tasker.cli.render.json import plain, stdout_kept, task_document
+from tasker.cli.render.json import stdout_kept, task_document, to_plain
 from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
 from tasker.cli.render.style import duration
 from tasker.cli.render.task import render_end, store_flag
-from tasker.client.templates import split
+from tasker.client.templates import split_reference
 from tasker.engine import Worker
 from tasker.errors import TaskFailed
 from tasker.handlers import assumed_inputs
@@ -137,11 +137,11 @@ class Embedded:
                 store,
                 [self._loaded.handlers],
                 templates=self._loaded.templates,
-                namespaces=[split(name, options["namespace"], None)[0]],
+                namespaces=[split_reference(name, options["namespace"], None)[0]],
                 settings=WorkerSettings(environment=self._environment, grace=_GRACE),
                 replace=self._replace,
             )
-            signals = on_signals(lambda which, count: self._signalled(worker, which, count))
+            signals = on_signals(lambda which, count: self._on_signal(worker, which, count))
             with signals, explain_conflict():
                 async with worker:
                     template = await self._template(worker, name, options)
@@ -177,14 +177,14 @@ class Embedded:
         worker.observers.append(progress.observe)
         return progress
 
-    def _signalled(self, worker: Worker, which: signal.Signals, count: int) -> None:
+    def _on_signal(self, worker: Worker, which: signal.Signals, count: int) -> None:
         self._signal = self._signal or which
         self._interrupted.set()
         worker.stop(_GRACE if count == 1 else timedelta(0))
 
     async def _wait(self, worker: Worker, task: Task, timeout: timedelta | None) -> Exit:
         """Wait for the task and those that it created; or for a signal, or the timeout."""
-        ended = asyncio.create_task(self._ended(worker, task))
+        ended = asyncio.create_task(self._wait_for_end(worker, task))
         waits: list[asyncio.Task[Any]] = [
             ended,
             asyncio.create_task(self._interrupted.wait()),
@@ -213,23 +213,23 @@ class Embedded:
             message = f"{self._signal.name}: the task is left; {goes_on}"
             print_message(self._session.err, message, title="Stopped")
 
-    async def _ended(self, worker: Worker, task: Task) -> Exit:
+    async def _wait_for_end(self, worker: Worker, task: Task) -> Exit:
         code = Exit.DONE
         try:
             await worker.client.wait(task.id)
         except TaskFailed:
             code = Exit.FAILED
-        await self._descendants_ended(worker, task)
+        await self._wait_for_descendants(worker, task)
         return code
 
-    async def _descendants_ended(self, worker: Worker, task: Task) -> None:
+    async def _wait_for_descendants(self, worker: Worker, task: Task) -> None:
         """Wait for tasks that the task created, as far as they run here and now."""
         for child in await worker.client.tasks(TaskFilter(parent_id=task.id), limit=1000):
             if not child.ended and not await self._runs_here(worker, child):
                 continue
             with suppress(TaskFailed):
                 await worker.client.wait(child.id)
-            await self._descendants_ended(worker, child)
+            await self._wait_for_descendants(worker, child)
 
     async def _runs_here(self, worker: Worker, task: Task) -> bool:
         """Whether all its steps have handlers here, and it is not scheduled for later."""
@@ -245,7 +245,7 @@ class Embedded:
         return any(step.attempts or (step.run_at and step.run_at < soon) for step in steps)
 
     def _print_end(self, task: Task, steps: list[Step], template: Template) -> None:
-        self.document = {**task_document(task), "steps": [plain(step) for step in steps]}
+        self.document = {**task_document(task), "steps": [to_plain(step) for step in steps]}
         if not self._session.as_json:
             flag = store_flag(self._session.store_url)
             render_end(self._session.out, task, steps, template, store=flag)

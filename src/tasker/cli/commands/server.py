@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tasker.api import create_app
-from tasker.api.server import Server, is_loopback, serving
+from tasker.api.server import Server, is_loopback, run_server
 from tasker.cli.app import Session, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.loading import Loaded, load, on_signals
@@ -119,12 +119,12 @@ async def serve(settings: Settings, *, insecure: bool = False) -> None:
             " do everything: set `enabled = true` in [auth], or say --insecure where another"
             " server in front asks who calls"
         )
-    loaded = _loaded(settings)
-    tracing = _tracing(settings)
+    loaded = _load_handlers(settings)
+    tracing = _make_tracing(settings)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store.get_secret_value()))
         await _declare(store, settings)
-        worker = None if loaded is None else _worker(store, settings, loaded, tracing)
+        worker = None if loaded is None else _make_worker(store, settings, loaded, tracing)
         app = create_app(
             store,
             settings=own,
@@ -135,7 +135,7 @@ async def serve(settings: Settings, *, insecure: bool = False) -> None:
         )
         if worker is not None:
             await stack.enter_async_context(worker)
-        server = await stack.enter_async_context(serving(app, own))
+        server = await stack.enter_async_context(run_server(app, own))
         log.info("server_started", extra={"url": server.url, "auth": auth.enabled})
         await _until_stopped(server, worker)
     log.info("server_stopped")
@@ -145,27 +145,27 @@ async def _until_stopped(server: Server, worker: Worker | None) -> None:
     """Wait for a signal, or for the end of the worker, which it cannot do without."""
     stopping = asyncio.Event()
 
-    def signalled(which: signal.Signals, count: int) -> None:
+    def on_signal(which: signal.Signals, count: int) -> None:
         log.info("stopping", extra={"signal": which.name, "at_once": count > 1})
         server.stop(at_once=count > 1)
         if worker is not None and count > 1:
             worker.stop(timedelta(0))
         stopping.set()
 
-    with on_signals(signalled):
-        waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(server.ended())]
+    with on_signals(on_signal):
+        waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(server.wait_ended())]
         if worker is not None:
             waits.append(asyncio.create_task(worker.ended()))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             server.stop()
-            await server.ended()
+            await server.wait_ended()
         finally:
             for wait in waits:
                 wait.cancel()
 
 
-def _loaded(settings: Settings) -> Loaded | None:
+def _load_handlers(settings: Settings) -> Loaded | None:
     """Import the worker's handlers and read its templates, where there is to be one."""
     if not settings.worker.embedded:
         if settings.worker.handlers:
@@ -174,7 +174,9 @@ def _loaded(settings: Settings) -> Loaded | None:
     return load(settings.worker.handlers, settings.worker.templates, skip_broken=True)
 
 
-def _worker(store: Store, settings: Settings, loaded: Loaded, tracing: "Tracing | None") -> Worker:
+def _make_worker(
+    store: Store, settings: Settings, loaded: Loaded, tracing: "Tracing | None"
+) -> Worker:
     return Worker(
         store,
         [loaded.handlers],
@@ -197,7 +199,7 @@ async def _declare(store: Store, settings: Settings) -> None:
             await client.register(template)
 
 
-def _tracing(settings: Settings) -> "Tracing | None":
+def _make_tracing(settings: Settings) -> "Tracing | None":
     if not settings.telemetry.traces:
         return None
     from tasker.observe.tracing import Tracing, export

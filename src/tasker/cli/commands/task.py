@@ -24,8 +24,8 @@ from tasker.cli.options import (
     parse_template,
 )
 from tasker.cli.reading import find_task, follow, read_detail
-from tasker.cli.render.json import plain, task_document
-from tasker.cli.render.style import counted, is_plain, print_table, status_text
+from tasker.cli.render.json import task_document, to_plain
+from tasker.cli.render.style import count_of, is_plain, print_table, status_text
 from tasker.cli.render.tables import tasks_table
 from tasker.cli.render.task import render_task
 from tasker.cli.render.timeline import timeline_document
@@ -108,13 +108,13 @@ app = group("List tasks, show them, and act on them.")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def filtered(function: Function) -> Callable[..., Any]:
+def with_filter_options(function: Function) -> Callable[..., Any]:
     """Replace a command's parameter `matching`, a `TaskFilter`, by the options `FILTERS`."""
 
     @wraps(function)
     def run(session: Session, **given: Any) -> Any:
         options = {name: given.pop(name) for name in FILTERS}
-        return function(session, matching=_filter(**options), **given)
+        return function(session, matching=_make_filter(**options), **given)
 
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(function).parameters.values():
@@ -132,7 +132,7 @@ def filtered(function: Function) -> Callable[..., Any]:
 
 
 @command(app, "list")
-@filtered
+@with_filter_options
 async def list_tasks(
     session: Session,
     matching: TaskFilter,
@@ -204,9 +204,9 @@ async def show(
         session.document(
             {
                 **task_document(detail.task),
-                "steps": plain(detail.steps),
-                "attempts": plain(detail.history),
-                "audit": plain(detail.audit),
+                "steps": to_plain(detail.steps),
+                "attempts": to_plain(detail.history),
+                "audit": to_plain(detail.audit),
                 "children": [task_document(child) for child in detail.children],
                 **({"timeline": timeline_document(times)} if times else {}),
             }
@@ -284,7 +284,7 @@ async def create(
 
 
 @command(app, "cancel", acts=True)
-@filtered
+@with_filter_options
 async def cancel(
     session: Session,
     matching: TaskFilter,
@@ -309,11 +309,11 @@ async def cancel(
         async def act(one: Task) -> Task:
             return await client.cancel(one.id, reason=reason)
 
-        return await _each(session, "cancel", tasks, act, dry_run=dry_run)
+        return await _act_on_each(session, "cancel", tasks, act, dry_run=dry_run)
 
 
 @command(app, "retry", acts=True)
-@filtered
+@with_filter_options
 async def retry(
     session: Session,
     matching: TaskFilter,
@@ -348,7 +348,7 @@ async def retry(
             _print(session, await act(await find_task(client, task)))
             return Exit.DONE
         tasks = await _tasks(client, matching, (TaskStatus.ERROR,))
-        return await _each(session, "retry", tasks, lambda one: act(one.id), dry_run=dry_run)
+        return await _act_on_each(session, "retry", tasks, lambda one: act(one.id), dry_run=dry_run)
 
 
 @command(app, "resolve", acts=True)
@@ -403,7 +403,7 @@ async def skip(
     _print(session, changed)
 
 
-def _filter(
+def _make_filter(
     *,
     template: str | None,
     namespace: str | None,
@@ -452,7 +452,7 @@ async def _tasks(
     return tasks
 
 
-async def _each(
+async def _act_on_each(
     session: Session,
     verb: str,
     tasks: Sequence[Task],
@@ -480,12 +480,12 @@ async def _each(
     elif dry_run:
         if tasks:
             print_table(session.out, tasks_table(session.out, tasks))
-        session.out.print(f"would {verb} {counted('task', len(tasks))}")
+        session.out.print(f"would {verb} {count_of('task', len(tasks))}")
     else:
         for one in refused:
             session.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
         done = {"cancel": "cancelled", "retry": "retried"}[verb]
-        session.out.print(f"{done} {counted('task', len(changed))} of {len(tasks):,}")
+        session.out.print(f"{done} {count_of('task', len(changed))} of {len(tasks):,}")
     return Exit.REFUSED if refused else Exit.DONE
 
 

@@ -16,8 +16,8 @@ from tasker.cli.exits import Exit
 from tasker.cli.loading import is_file, load
 from tasker.cli.options import Reason
 from tasker.cli.render import graphs
-from tasker.cli.render.json import plain
-from tasker.cli.render.style import ago, clean, print_table, short
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import one_line, print_table, short_json, time_ago
 from tasker.cli.render.tables import table, templates_table
 from tasker.cli.render.task import render_graph, render_template
 from tasker.client import Client
@@ -136,7 +136,7 @@ async def register(
         raise typer.BadParameter("name files, directories, or --handlers", param_hint="FILE")
     loaded = load(handlers or (), paths or ())
     async with session.client(create=True) as client:
-        outcomes = [await _registered(client, template, replace) for template in loaded.templates]
+        outcomes = [await _register_one(client, template, replace) for template in loaded.templates]
     if session.as_json:
         session.document({"templates": outcomes})
     for one in outcomes:
@@ -148,7 +148,7 @@ async def register(
     return Exit.REFUSED if any("error" in one for one in outcomes) else Exit.DONE
 
 
-async def _registered(client: Client, template: Template, replace: bool) -> dict[str, str]:
+async def _register_one(client: Client, template: Template, replace: bool) -> dict[str, str]:
     """Register one template; return what came of it."""
     entry = {"template": template.full_name}
     try:
@@ -168,7 +168,10 @@ async def _differences(client: Client, template: Template) -> str:
     """Write what a template changes in the registered version of its name."""
     stored = (await client.template(template.full_name)).template
     changes = compare(stored, template).changes
-    shown = [f"{one.path}: {short(one.before, 40)} -> {short(one.after, 40)}" for one in changes]
+    shown = [
+        f"{one.path}: {short_json(one.before, 40)} -> {short_json(one.after, 40)}"
+        for one in changes
+    ]
     more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
     return f"; template {template.full_name} differs in {', '.join(shown[:5])}{more}"
 
@@ -267,18 +270,18 @@ def print_versions(console: Console, versions: Sequence[TemplateVersion]) -> Non
             Text(f"{one.name.namespace}.{one.name.name}", style="bold"),
             one.name.version,
             Text(one.status.value, style=_STYLES[one.status]),
-            Text(ago(one.registered_at, now), style="dim"),
-            Text(clean(one.registered_by)),
-            Text(ago(one.decided_at, now), style="dim"),
-            Text(clean(one.decided_by or "")),
-            Text(clean(one.reason)),
+            Text(time_ago(one.registered_at, now), style="dim"),
+            Text(one_line(one.registered_by)),
+            Text(time_ago(one.decided_at, now), style="dim"),
+            Text(one_line(one.decided_by or "")),
+            Text(one_line(one.reason)),
         )
     print_table(console, rows)
 
 
 def _document(version: TemplateVersion) -> dict[str, object]:
 
-    document = plain(version)
+    document = to_plain(version)
     return {**document, **version.name._asdict(), "full_name": str(version.name)}
 
 

@@ -17,10 +17,10 @@ _OPTIONAL = ("asyncpg", "uvloop", "pebble", "watchfiles", "fastapi", "httpx")
 def version(session: Session) -> None:
     """Print the version, and those of what is installed beside it."""
     versions = {
-        "tasker": _installed("tasker-workflows"),
+        "tasker": _installed_version("tasker-workflows"),
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
-        **{package: _installed(package) for package in _OPTIONAL},
+        **{package: _installed_version(package) for package in _OPTIONAL},
     }
     if session.as_json:
         session.document(versions)
@@ -29,7 +29,7 @@ def version(session: Session) -> None:
         session.out.print(f"{name} {value or '(not installed)'}")
 
 
-def _installed(package: str) -> str | None:
+def _installed_version(package: str) -> str | None:
     """Return the version of an installed package, or None."""
     try:
         return version_of(package)

@@ -135,7 +135,7 @@ def worker(
             "handlers": handlers or None,
             "templates": templates or None,
             "namespaces": namespaces or None,
-            "labels": _labels(labels or []) or None,
+            "labels": _parse_labels(labels or []) or None,
             "slots": slots,
             "grace": grace,
             "lease": lease,
@@ -147,7 +147,7 @@ def worker(
     if not settings.worker.handlers:
         raise typer.BadParameter("a worker needs handlers: name them with --handlers")
     if processes > 1:
-        commands = _commands(processes, settings.worker.metrics)
+        commands = _process_commands(processes, settings.worker.metrics)
         return asyncio.run(supervise(commands))
     return _run(settings, name=name, replace=replace, supervisor=supervisor)
 
@@ -164,7 +164,7 @@ async def _run(
         supervisor: The descriptor of the socket to the supervisor.
     """
     loaded = load(settings.worker.handlers, settings.worker.templates, skip_broken=True)
-    with _observed(settings) as (observers, around, endpoint):
+    with _telemetry(settings) as (observers, around, endpoint):
         async with open_store(settings.store.get_secret_value()) as store:
             worker = Worker(
                 store,
@@ -187,12 +187,16 @@ async def _run(
 
             with on_signals(stop):
                 async with worker:
-                    with nullcontext() if supervisor is None else _linked(supervisor, worker):
+                    with (
+                        nullcontext()
+                        if supervisor is None
+                        else _linked_to_supervisor(supervisor, worker)
+                    ):
                         await worker.ended()
     return Exit.DONE
 
 
-def _labels(words: Sequence[str]) -> dict[str, str]:
+def _parse_labels(words: Sequence[str]) -> dict[str, str]:
     """Read labels, each written as `name=value`."""
     pairs = [word.partition("=") for word in words]
     for name, _, value in pairs:
@@ -202,20 +206,20 @@ def _labels(words: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _linked(descriptor: int, worker: Worker) -> Iterator[None]:
+def _linked_to_supervisor(descriptor: int, worker: Worker) -> Iterator[None]:
     """Report to the supervisor that the worker has started; stop it at the supervisor's end."""
     loop = asyncio.get_running_loop()
     link = socket.socket(fileno=descriptor)
     link.set_inheritable(False)
     link.setblocking(False)
 
-    def gone() -> None:
+    def stop_worker() -> None:
         loop.remove_reader(link)
         log.warning("supervisor_gone")
         worker.stop()
 
-    loop.add_reader(link, gone)
-    with suppress(OSError):  # the supervisor is gone already: the reader notices
+    loop.add_reader(link, stop_worker)
+    with suppress(OSError):  # the supervisor is stop_worker already: the reader notices
         link.send(b"+")
     try:
         yield
@@ -225,7 +229,7 @@ def _linked(descriptor: int, worker: Worker) -> Iterator[None]:
 
 
 @contextmanager
-def _observed(
+def _telemetry(
     settings: Settings,
 ) -> Iterator[tuple[Sequence[Observer], Around | None, "Endpoint | None"]]:
     """Export traces, and serve metrics and probes, as the settings say.
@@ -257,7 +261,7 @@ def _observed(
 # ------------------------------------------------------------------- several processes
 
 
-def _commands(count: int, metrics: str | None) -> list[list[str]]:
+def _process_commands(count: int, metrics: str | None) -> list[list[str]]:
     """Return the command of each process: this one, with a metrics port of its own."""
     base = [sys.executable, "-P", "-m", "tasker", *sys.argv[1:], "--processes", "1"]
     if metrics is None:
@@ -291,7 +295,7 @@ class _Supervised:
 
     def __init__(self, process: asyncio.subprocess.Process, link: socket.socket) -> None:
         self.process = process
-        self._link = link  # when this end closes, the process takes the supervisor for gone
+        self._link = link  # when this end closes, the process takes the supervisor for stop_worker
 
     async def started(self) -> bool:
         """Wait until it reports that it has started; False if it ends without."""
@@ -314,7 +318,7 @@ class _Supervised:
 
 class _Supervisor:
     def __init__(self, commands: Sequence[Sequence[str]]) -> None:
-        self._commands = commands
+        self._process_commands = commands
         self._running: dict[int, _Supervised] = {}
         self._stopping = asyncio.Event()
         self._code: int = Exit.DONE
@@ -325,9 +329,9 @@ class _Supervisor:
             code = await first.ended()
             return Exit.DONE if self._stopping.is_set() else code
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep(0, first))
-            for no in range(1, len(self._commands)):
-                group.create_task(self._keep(no))
+            group.create_task(self._keep_running(0, first))
+            for no in range(1, len(self._process_commands)):
+                group.create_task(self._keep_running(no))
         log.info("supervisor_stopped")
         return self._code
 
@@ -337,7 +341,7 @@ class _Supervisor:
         for running in self._running.values():
             running.stop()
 
-    async def _keep(self, no: int, running: _Supervised | None = None) -> None:
+    async def _keep_running(self, no: int, running: _Supervised | None = None) -> None:
         """Keep one process running; pause before a restart if it died soon after its start."""
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
@@ -364,7 +368,7 @@ class _Supervisor:
         ours.setblocking(False)
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *self._commands[no],
+                *self._process_commands[no],
                 "--supervisor-fd",
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],

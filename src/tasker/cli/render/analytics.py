@@ -7,14 +7,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tasker.analytics.model import (
+    BlockingStep,
     Bottlenecks,
     ErrorPattern,
     Performance,
     Spread,
     StepFigures,
-    WaitedFor,
 )
-from tasker.cli.render.style import ago, clean, counted, duration, print_table
+from tasker.cli.render.style import count_of, duration, one_line, print_table, time_ago
 from tasker.cli.render.tables import table
 
 
@@ -31,7 +31,7 @@ def render_analytics(console: Console, performance: Performance, bottlenecks: Bo
         ("Slowest steps", _steps(bottlenecks.slow_steps)),
         ("Failing steps", _steps(bottlenecks.failing_steps)),
         ("Most frequent errors", _errors(bottlenecks.error_patterns)),
-        ("Steps that others wait for", _waited_for(bottlenecks.waited_for)),
+        ("Steps that others wait for", _blocking_steps(bottlenecks.blocking_steps)),
     ):
         if rows.row_count:
             console.print()
@@ -40,7 +40,7 @@ def render_analytics(console: Console, performance: Performance, bottlenecks: Bo
     if bottlenecks.recommendations:
         console.print()
         for recommendation in bottlenecks.recommendations:
-            console.print(Text(clean(recommendation)), soft_wrap=True)
+            console.print(Text(one_line(recommendation)), soft_wrap=True)
 
 
 def _totals(performance: Performance, bottlenecks: Bottlenecks) -> Table:
@@ -52,13 +52,13 @@ def _totals(performance: Performance, bottlenecks: Bottlenecks) -> Table:
         f" ({performance.error_rate:.1f} %), {performance.cancelled_tasks:,} cancelled"
     )
     for name, value in (
-        ("since", ago(performance.analysis_period_start)),
+        ("since", time_ago(performance.analysis_period_start)),
         ("tasks", f"{performance.total_tasks:,}: {ended}, {performance.active_tasks:,} open"),
         ("per hour", f"{performance.tasks_per_hour:,.1f} tasks, "
                      f"{performance.steps_per_hour:,.1f} steps"),
         ("tasks took", _spread(performance.task_duration)),
         ("steps took", _spread(performance.step_duration)),
-        ("now", f"{counted('step', busy.running_steps)} running, {busy.due_steps:,} due,"
+        ("now", f"{count_of('step', busy.running_steps)} running, {busy.due_steps:,} due,"
                 f" {busy.scheduled_steps:,} due later"),
     ):  # fmt: skip
         facts.add_row(Text(name, style="dim"), Text(value))
@@ -76,7 +76,7 @@ def _steps(steps: Sequence[StepFigures]) -> Table:
     rows = table("step", *numbers, right=numbers, flexible=("step",))
     for one in steps:
         rows.add_row(
-            Text(clean(one)),
+            Text(one_line(one)),
             duration(one.average_duration_seconds),
             duration(one.max_duration_seconds),
             f"{one.execution_count:,}",
@@ -90,21 +90,21 @@ def _errors(patterns: Sequence[ErrorPattern]) -> Table:
     rows = table("error", "code", "attempts", "final", "last", right=("attempts", "final"))
     for one in patterns:
         rows.add_row(
-            Text(clean(one.error_type)),
-            Text(clean(one.error_code or "")),
+            Text(one_line(one.error_type)),
+            Text(one_line(one.error_code or "")),
             f"{one.count:,}",
             f"{one.final_count:,}",
-            Text(ago(one.last_seen_at), style="dim"),
+            Text(time_ago(one.last_seen_at), style="dim"),
         )
     return rows
 
 
-def _waited_for(steps: Sequence[WaitedFor]) -> Table:
+def _blocking_steps(steps: Sequence[BlockingStep]) -> Table:
     numbers = ("tasks", "failed in", "waiting steps", "average wait")
     rows = table("step", *numbers, right=numbers, flexible=("step",))
     for one in steps:
         rows.add_row(
-            Text(clean(one)),
+            Text(one_line(one)),
             f"{one.tasks:,}",
             f"{one.failed_tasks:,}",
             f"{one.waiting_steps:,}",

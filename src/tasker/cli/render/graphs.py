@@ -33,14 +33,14 @@ def lines_of(graph: Graph, *, most: int = MOST_LANES) -> list[Line] | None:
     """Draw a graph; None where it needs more than `most` lanes side by side."""
     drawing = _Drawing(graph)
     lines: list[Line] = []
-    for no in _order(graph):
+    for no in _step_order(graph):
         lines += drawing.step(no)
         if len(drawing.lanes) > most:
             return None
     return lines
 
 
-def plain(lanes: str) -> str:
+def to_ascii(lanes: str) -> str:
     """Write lanes in ASCII."""
     return lanes.translate(_PLAIN)
 
@@ -49,7 +49,7 @@ def mermaid(template: Template) -> str:
     """Write a template's graph for Mermaid."""
     numbers = {spec.name: no for no, spec in enumerate(template.steps, start=1)}
     lines = ["---", f"title: {template.full_name}", "---", "flowchart TD"]
-    lines += [f'    s{no}["{_escaped(name)}"]' for name, no in numbers.items()]
+    lines += [f'    s{no}["{_escape_label(name)}"]' for name, no in numbers.items()]
     lines += [
         f"    s{numbers[before]} --> s{numbers[spec.name]}"
         for spec in template.steps
@@ -66,9 +66,9 @@ class _Drawing:
         self.lanes: list[int | None] = []
 
     def step(self, no: int) -> Iterator[Line]:
-        lane = self.lanes.index(no) if no in self.lanes else self._free(0)
+        lane = self.lanes.index(no) if no in self.lanes else self._free_lane(0)
         self.lanes[lane] = None
-        yield Line(_row(["│" if to else " " for to in self.lanes], set()), no, 2 * lane)
+        yield Line(_join_cells(["│" if to else " " for to in self.lanes], set()), no, 2 * lane)
         children = [child for child in self._graph.children[no] if child != TASK_NODE]
         met = {self.lanes.index(child) for child in children if child in self.lanes}
         opened = self._open(lane, [child for child in children if child not in self.lanes])
@@ -81,13 +81,13 @@ class _Drawing:
         """Give children lanes, the first its parent's; return those beside that."""
         opened = set()
         for index, child in enumerate(children):
-            own = lane if index == 0 else self._free(lane)
+            own = lane if index == 0 else self._free_lane(lane)
             self.lanes[own] = child
             if own != lane:
                 opened.add(own)
         return opened
 
-    def _free(self, start: int) -> int:
+    def _free_lane(self, start: int) -> int:
         """Find a lane that leads nowhere, from `start` to the right."""
         for lane in range(start, len(self.lanes)):
             if self.lanes[lane] is None:
@@ -106,21 +106,21 @@ class _Drawing:
                 cells.append(_BOX[across | up | (_DOWN if to else 0)])
             else:
                 cells.append("│" if to else _BOX[across])
-        return Line(_row(cells, set(range(low, high))))
+        return Line(_join_cells(cells, set(range(low, high))))
 
 
-def _row(cells: list[str], joined: set[int]) -> str:
+def _join_cells(cells: list[str], joined: set[int]) -> str:
     """Set cells side by side, with a stroke to the right of those in `joined`."""
     gaps = ["─" if lane in joined else " " for lane in range(len(cells))]
     return "".join(cell + gap for cell, gap in zip(cells, gaps, strict=True)).rstrip()
 
 
-def _order(graph: Graph) -> tuple[int, ...]:
+def _step_order(graph: Graph) -> tuple[int, ...]:
     """Return the steps as the template has them, where each comes after what it waits for."""
     numbers = tuple(range(1, len(graph.parents)))
     sound = all(parent < no for no in numbers for parent in graph.parents[no])
     return numbers if sound else graph.order
 
 
-def _escaped(name: str) -> str:
+def _escape_label(name: str) -> str:
     return name.replace("&", "#amp;").replace('"', "#quot;").replace("<", "#lt;")

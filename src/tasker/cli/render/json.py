@@ -12,31 +12,31 @@ import orjson
 from tasker.model import Task
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Make values plain: dataclasses and named tuples become objects, by their fields."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+            field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)
         }
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: plain(item) for name, item in value._asdict().items()}
+        return {name: to_plain(item) for name, item in value._asdict().items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_plain(item) for item in value]
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: to_plain(item) for key, item in value.items()}
     return value
 
 
 def task_document(task: Task) -> dict[str, Any]:
     """Write a task."""
-    document = {**plain(task), "template": str(task.template), **task.template._asdict()}
+    document = {**to_plain(task), "template": str(task.template), **task.template._asdict()}
     del document["created"]  # it describes the call, not the task
     return document
 
 
 def write_document(value: object) -> None:
     """Write the one JSON document to stdout."""
-    text = orjson.dumps(plain(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
+    text = orjson.dumps(to_plain(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     sys.stdout.write(text.decode() + "\n")
     sys.stdout.flush()
 

@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from tasker import codec
-from tasker.cli.exits import relative
+from tasker.cli.exits import relative_path
 from tasker.model import Step
 
 
@@ -122,7 +122,7 @@ def duration(span: timedelta | float | None) -> str:
     return f"{whole} s"
 
 
-def ago(instant: datetime | None, now: datetime | None = None) -> str:
+def time_ago(instant: datetime | None, now: datetime | None = None) -> str:
     """Write how long ago something was, or how soon it will be."""
     if instant is None:
         return ""
@@ -134,20 +134,20 @@ def ago(instant: datetime | None, now: datetime | None = None) -> str:
     return f"{' '.join(duration(seconds).split()[:2])} ago"  # the largest unit will do
 
 
-def instant(at: datetime | None) -> str:
+def local_time(at: datetime | None) -> str:
     """Write an instant in the local time zone, to the second."""
     return "" if at is None else at.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
-def clean(text: object) -> str:
+def one_line(text: object) -> str:
     """Write what others wrote in one line, without characters that command a terminal."""
     line = " ".join(str(text).split())
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
-def short(value: object, most: int = 100) -> str:
+def short_json(value: object, most: int = 100) -> str:
     """Write a JSON value in one line, cut after `most` characters."""
-    text = clean(value if isinstance(value, str) else codec.dumps(value, limit=1 << 30))
+    text = one_line(value if isinstance(value, str) else codec.dumps(value, limit=1 << 30))
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -155,9 +155,9 @@ def error_line(error: Mapping[str, object] | None) -> str:
     """Write a stored error in one line: its type and message."""
     if not error:
         return ""
-    kind, message = clean(error.get("type", "")), clean(error.get("message", ""))
+    kind, message = one_line(error.get("type", "")), one_line(error.get("message", ""))
     if not kind or kind in ("PermanentError", "RetryableError"):
-        return message or clean(error.get("code", ""))
+        return message or one_line(error.get("code", ""))
     return f"{kind}: {message}" if message else kind
 
 
@@ -168,10 +168,10 @@ def error_place(error: Mapping[str, object] | None) -> str:
     """
     frames = _FRAME.findall(str(error.get("trace", ""))) if error else []
     own = [frame for frame in frames if "site-packages" not in frame[0]]
-    return f"{relative(own[-1][0])}:{own[-1][1]}" if own else ""
+    return f"{relative_path(own[-1][0])}:{own[-1][1]}" if own else ""
 
 
-def counted(word: str, count: int) -> str:
+def count_of(word: str, count: int) -> str:
     """Write a number of things: `1 step`, `2,000 steps`."""
     return f"{count:,} {word if count == 1 else f'{word}s'}"
 

@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tasker.cli.render.style import ago, clean, duration, is_plain, short, status_text
+from tasker.cli.render.style import duration, is_plain, one_line, short_json, status_text, time_ago
 from tasker.model import StoredTemplate, Task, WorkerInfo
 
 _WIDE = 112  #: columns of a terminal that has room for whole ids
@@ -25,7 +25,7 @@ class Columns(Table):
 
     def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
         super().add_row(
-            *(_cut(cell) if at in self._flexible else cell for at, cell in enumerate(cells)),
+            *(_shorten(cell) if at in self._flexible else cell for at, cell in enumerate(cells)),
             **options,
         )
 
@@ -34,7 +34,7 @@ def is_narrow(console: Console) -> bool:
     return console.is_terminal and console.width < _WIDE
 
 
-def _cut(cell: RenderableType | None) -> RenderableType | None:
+def _shorten(cell: RenderableType | None) -> RenderableType | None:
     if isinstance(cell, str):
         cell = Text(cell)
     if isinstance(cell, Text):
@@ -80,10 +80,10 @@ def tasks_table(console: Console, tasks: Sequence[Task]) -> Table:
             Text(str(task.template)),
             status_text(task.status.value, plain=plain),
             f"{task.counts.done}/{task.counts.total}",
-            Text(ago(task.created_at, now), style="dim"),
+            Text(time_ago(task.created_at, now), style="dim"),
             duration((task.ended_at or now) - task.created_at),
-            Text(clean(task.title or "")),
-            Text(clean(", ".join(task.tags)), style="dim"),
+            Text(one_line(task.title or "")),
+            Text(one_line(", ".join(task.tags)), style="dim"),
         )
     if not any(task.tags for task in tasks):
         rows.columns.pop()
@@ -102,9 +102,9 @@ def templates_table(stored: Sequence[StoredTemplate]) -> Table:
             template.version,
             str(len(template.steps)),
             one.status.value,
-            Text(ago(one.registered_at), style="dim"),
-            Text(clean(one.registered_by), style="dim"),
-            Text(short(template.description, 60), style="dim"),
+            Text(time_ago(one.registered_at), style="dim"),
+            Text(one_line(one.registered_by), style="dim"),
+            Text(short_json(template.description, 60), style="dim"),
         )
     return rows
 
@@ -113,10 +113,10 @@ def workers_table(workers: Sequence[WorkerInfo]) -> Table:
     rows = table("worker", "started", "running", "slots", "handlers", right=("running", "slots"))
     for one in workers:
         rows.add_row(
-            Text(clean(one.name), style="bold"),
-            Text(ago(one.started_at), style="dim"),
+            Text(one_line(one.name), style="bold"),
+            Text(time_ago(one.started_at), style="dim"),
             str(one.running),
             str(one.slots),
-            Text(short(", ".join(one.handlers), 80), style="dim"),
+            Text(short_json(", ".join(one.handlers), 80), style="dim"),
         )
     return rows

@@ -14,20 +14,20 @@ from rich.text import Text
 from tasker.cli.render import graphs
 from tasker.cli.render.style import (
     LOOKS,
-    ago,
-    clean,
-    counted,
+    count_of,
     duration,
     error_line,
     error_place,
-    instant,
     is_plain,
+    local_time,
+    one_line,
     outcome_text,
     print_table,
-    short,
+    short_json,
     shown_status,
     status_text,
     symbol,
+    time_ago,
 )
 from tasker.cli.render.tables import is_narrow, table, tasks_table
 from tasker.cli.render.timeline import timeline_table
@@ -79,7 +79,7 @@ def render_task(
         timeline: Where its time went, if that is shown as well.
     """
     console.print(_headline(console, detail.task))
-    print_table(console, _facts(detail))
+    print_table(console, _facts_table(detail))
     _show_json(console, "context", detail.task.context, full=full)
     console.print()
     _print_steps(console, detail, full=full)
@@ -106,25 +106,25 @@ def _headline(console: Console, task: Task) -> Text:
     return line.append(f"  {task.template}", style="bold")
 
 
-def _facts(detail: TaskDetail) -> Table:
+def _facts_table(detail: TaskDetail) -> Table:
     """Return the facts about a task that are set."""
     task = detail.task
     facts = table("", "")
     facts.show_header = False
     took = duration((task.ended_at or datetime.now(UTC)) - task.created_at)
-    by = f" by {clean(task.created_by)}" if task.created_by else ""
-    why = f": {clean(task.reason)}" if task.reason else ""
+    by = f" by {one_line(task.created_by)}" if task.created_by else ""
+    why = f": {one_line(task.reason)}" if task.reason else ""
     for name, value in (
         ("id", task.id),
-        ("title", clean(task.title or "")),
-        ("created", f"{instant(task.created_at)}, {ago(task.created_at)}{by}{why}"),
-        ("ended", f"{instant(task.ended_at)}, took {took}" if task.ended_at else ""),
-        ("deadline", f"{instant(task.deadline)}" if task.deadline else ""),
+        ("title", one_line(task.title or "")),
+        ("created", f"{local_time(task.created_at)}, {time_ago(task.created_at)}{by}{why}"),
+        ("ended", f"{local_time(task.ended_at)}, took {took}" if task.ended_at else ""),
+        ("deadline", f"{local_time(task.deadline)}" if task.deadline else ""),
         ("parent", task.parent_id or ""),
-        ("correlation", "" if task.correlation_id == task.id else clean(task.correlation_id)),
-        ("idempotency key", clean(task.idempotency_key or "")),
-        ("tags", clean(", ".join(task.tags))),
-        ("attributes", clean(", ".join(f"{k}={v}" for k, v in task.attributes.items()))),
+        ("correlation", "" if task.correlation_id == task.id else one_line(task.correlation_id)),
+        ("idempotency key", one_line(task.idempotency_key or "")),
+        ("tags", one_line(", ".join(task.tags))),
+        ("attributes", one_line(", ".join(f"{k}={v}" for k, v in task.attributes.items()))),
         ("error", why_failed(detail.steps) or error_line(task.error)),
     ):
         if value:
@@ -139,10 +139,10 @@ def why_failed(steps: Sequence[Step]) -> str:
         return ""
     first, code = failed[0], (failed[0].error or {}).get("code")
     reason = f"step {first.name!r} failed: {error_line(first.error)}"
-    reason += f" ({clean(code)})" if code else ""
+    reason += f" ({one_line(code)})" if code else ""
     place = error_place(first.error)
     reason += f" (at {place})" if place else ""
-    return reason + (f", and {counted('other step', len(failed) - 1)}" if failed[1:] else "")
+    return reason + (f", and {count_of('other step', len(failed) - 1)}" if failed[1:] else "")
 
 
 def _show_json(console: Console, name: str, value: object, *, full: bool) -> None:
@@ -151,7 +151,9 @@ def _show_json(console: Console, name: str, value: object, *, full: bool) -> Non
         print_json(console, value, indent=4)
     else:
         most = max(console.width - len(name) - 6, 20) if console.is_terminal else 1000
-        console.print(Text(f"  {name}  ", style="dim").append(short(value, most), style="none"))
+        console.print(
+            Text(f"  {name}  ", style="dim").append(short_json(value, most), style="none")
+        )
 
 
 def print_json(console: Console, value: object, *, indent: int = 0) -> None:
@@ -176,7 +178,7 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
     steps = {step.name: step for step in detail.steps}
     left_out: Sequence[Step] = ()
     if len(detail.steps) > MOST and not full:
-        chosen = _remarkable(detail.steps)
+        chosen = _steps_to_show(detail.steps)
         left_out = [step for step in detail.steps if step not in chosen]
         steps = {step.name: step for step in chosen}
 
@@ -185,7 +187,7 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
         return [
             status_text(shown_status(step, now), plain=plain)[2:],
             _attempts_of(step, spec),
-            Text(duration(_took(step, now)), style="dim"),
+            Text(duration(_attempt_duration(step, now)), style="dim"),
             _note(step, now),
         ]
 
@@ -222,17 +224,17 @@ def _graph_rows(
         return rows
     for line in lines:
         if line.no is None:
-            rows.add_row(Text(graphs.plain(line.lanes) if plain else line.lanes, style="dim"))
+            rows.add_row(Text(graphs.to_ascii(line.lanes) if plain else line.lanes, style="dim"))
             continue
         spec = template.steps[line.no - 1]
-        lanes = Text(graphs.plain(line.lanes) if plain else line.lanes, style="dim")
+        lanes = Text(graphs.to_ascii(line.lanes) if plain else line.lanes, style="dim")
         lanes.pad_right(max(line.at + 1 - len(lanes), 0))
         cell = lanes[: line.at].append_text(symbol_of(spec)).append_text(lanes[line.at + 1 :])
         rows.add_row(cell, Text(spec.name), *row(spec))
     return rows
 
 
-def _remarkable(steps: Sequence[Step]) -> list[Step]:
+def _steps_to_show(steps: Sequence[Step]) -> list[Step]:
     """Choose the steps that are under way or failed, then others."""
     ranked = sorted(steps, key=lambda step: (step.status.value in _UNREMARKABLE, step.no))
     return sorted(ranked[:MOST], key=lambda step: step.no)
@@ -253,7 +255,7 @@ def _made(step: Step) -> int:
     return step.counted_attempts + step.lost_attempts
 
 
-def _took(step: Step, now: datetime) -> timedelta | None:
+def _attempt_duration(step: Step, now: datetime) -> timedelta | None:
     """Return how long the last attempt took, or takes."""
     if step.claimed_at is None:
         return None
@@ -264,18 +266,18 @@ def _note(step: Step, now: datetime) -> Text:
     """Return what a step came to: its result, its error, or when it goes on."""
     style = LOOKS[shown_status(step, now)].style
     if step.waiting_for_retry(now):
-        return Text(f"again {ago(step.run_at, now)}: {error_line(step.error)}", style=style)
+        return Text(f"again {time_ago(step.run_at, now)}: {error_line(step.error)}", style=style)
     if step.error:
         return Text(error_line(step.error), style=style)
     if step.status is StepStatus.WAITING:
         return Text(f"waits for task {step.waits_for}", style=style)
     if step.status is StepStatus.IN_PROGRESS:
-        return Text(f"on {clean(step.worker)}" if step.worker else "", style="dim")
+        return Text(f"on {one_line(step.worker)}" if step.worker else "", style="dim")
     if step.no_worker:
         return Text("no live worker can run it", style="yellow")
     if step.run_at is not None and step.run_at > now:
-        return Text(f"starts {ago(step.run_at, now)}", style=style)
-    return Text("" if step.result is None else short(step.result), style="dim")
+        return Text(f"starts {time_ago(step.run_at, now)}", style=style)
+    return Text("" if step.result is None else short_json(step.result), style="dim")
 
 
 def _print_attempts(console: Console, attempts: Sequence[Attempt], *, full: bool) -> None:
@@ -308,7 +310,7 @@ def _attempts(console: Console, attempts: Sequence[Attempt]) -> Table:
             outcome_text(one.outcome.value, plain=plain),
             Text(duration(waited) if waited else "", style="dim"),
             duration(one.settled_at - one.claimed_at) if one.claimed_at else "",
-            *([] if narrow else [Text(clean(one.worker or ""), style="dim")]),
+            *([] if narrow else [Text(one_line(one.worker or ""), style="dim")]),
             Text(error_line(one.error), style="red"),
         )
     return rows
@@ -318,13 +320,13 @@ def _audit(entries: Sequence[AuditEntry]) -> Table:
     rows = table("at", "who", "action", "step", "before", "after", "reason")
     for entry in entries:
         rows.add_row(
-            Text(instant(entry.at), style="dim"),
-            Text(clean(entry.actor)),
+            Text(local_time(entry.at), style="dim"),
+            Text(one_line(entry.actor)),
             Text(entry.action, style="bold"),
             Text(entry.step or ""),
             entry.before,
             entry.after,
-            Text(clean(entry.reason)),
+            Text(one_line(entry.reason)),
         )
     return rows
 
@@ -346,7 +348,7 @@ def _print_details(console: Console, detail: TaskDetail) -> None:
             )
             for line in trace.splitlines():
                 indent = " " * (len(line) - len(line.lstrip()) + 2)
-                console.print(Text(indent + clean(line), style="dim"), soft_wrap=True)
+                console.print(Text(indent + one_line(line), style="dim"), soft_wrap=True)
 
 
 # ------------------------------------------------------------------------ templates
@@ -362,15 +364,15 @@ def render_graph(console: Console, template: Template) -> None:
     plain = is_plain(console)
     console.print(Text(template.full_name, style="bold"))
     if template.description:
-        console.print(Text(clean(template.description), style="dim"), soft_wrap=True)
+        console.print(Text(one_line(template.description), style="dim"), soft_wrap=True)
     console.print()
     wide = graphs.lines_of(Graph(template)) is None
 
     def row(spec: StepSpec) -> list[Text | str]:
-        after = f"after {short(', '.join(spec.dependencies), 60)}" if wide else ""
+        after = f"after {short_json(', '.join(spec.dependencies), 60)}" if wide else ""
         return [
             Text("" if spec.handler == spec.name else spec.handler, style="dim"),
-            Text(_policy(spec), style="dim"),
+            Text(_retry_text(spec), style="dim"),
             Text(after if spec.dependencies else "", style="dim"),
         ]
 
@@ -388,7 +390,7 @@ def render_graph(console: Console, template: Template) -> None:
     )
 
 
-def _policy(spec: StepSpec) -> str:
+def _retry_text(spec: StepSpec) -> str:
     """Return how often a step is tried, and how long an attempt may take."""
     retry = spec.retry
     parts = []
@@ -421,7 +423,7 @@ def render_end(
     console.print(_summary(console, task, steps))
     for step in [step for step in steps if step.status is StepStatus.ERROR][:_FAILURES]:
         line = Text(f"  {step.name} ", style="bold").append(
-            f"failed after {counted('attempt', _made(step))}: ", style="none"
+            f"failed after {count_of('attempt', _made(step))}: ", style="none"
         )
         line.append(error_line(step.error), style="red")
         if place := error_place(step.error):
@@ -432,7 +434,7 @@ def render_end(
     if store is None:
         return
     console.print()
-    for command, what in _next(task):
+    for command, what in _next_commands(task):
         console.print(
             Text(f"  tasker task {command} {task.id}{store}").append(f"   {what}", style="dim"),
             soft_wrap=True,
@@ -443,13 +445,13 @@ def _summary(console: Console, task: Task, steps: Sequence[Step]) -> Text:
     attempts = sum(map(_made, steps))
     line = status_text(task.status.value, plain=is_plain(console))
     line.append(f"  {task.template}", style="bold")
-    facts = [f"{task.counts.done}/{counted('step', len(steps))}"]
+    facts = [f"{task.counts.done}/{count_of('step', len(steps))}"]
     if attempts > task.counts.done:
-        facts.append(counted("attempt", attempts))
+        facts.append(count_of("attempt", attempts))
     if task.ended_at is not None:
         facts.append(duration(task.ended_at - task.created_at))
     else:
-        facts.append(f"created {ago(task.created_at)}")
+        facts.append(f"created {time_ago(task.created_at)}")
     return line.append("  " + ", ".join(facts), style="none")
 
 
@@ -461,10 +463,10 @@ def _print_results(console: Console, steps: Sequence[Step], template: Template) 
     for step in results:
         most = max((console.width if console.is_terminal else 200) - len(step.name) - 6, 20)
         line = Text(f"  {step.name} ", style="bold")
-        console.print(line.append(short(step.result, most), style="none"), soft_wrap=True)
+        console.print(line.append(short_json(step.result, most), style="none"), soft_wrap=True)
 
 
-def _next(task: Task) -> list[tuple[str, str]]:
+def _next_commands(task: Task) -> list[tuple[str, str]]:
     """Return the commands that make sense now."""
     show = ("show", "shows what happened")
     match task.status:

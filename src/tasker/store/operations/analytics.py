@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Any, NamedTuple
 
 from tasker.analytics import compute
-from tasker.analytics.compute import Counted, Findings, Period
+from tasker.analytics.compute import BottleneckParts, Period, WindowCounts
 from tasker.analytics.model import (
     MOST_ATTEMPTS,
     MOST_STEP_KINDS,
@@ -35,7 +35,7 @@ class Analytics(Sessions):
 
         async def measure(tx: Session) -> Performance:
             period = await _period(tx, window)
-            return compute.performance(period, await _counted(tx, period, bounds))
+            return compute.performance(period, await _window_counts(tx, period, bounds))
 
         return await self._analyse(measure)
 
@@ -46,8 +46,8 @@ class Analytics(Sessions):
 
         async def search(tx: Session) -> Bottlenecks:
             period = await _period(tx, window)
-            counted = await _counted(tx, period, bounds)
-            findings = await self._findings(tx, period, limit, min_executions)
+            counted = await _window_counts(tx, period, bounds)
+            findings = await self._bottleneck_parts(tx, period, limit, min_executions)
             return compute.bottlenecks(period, counted, findings, limit)
 
         return await self._analyse(search)
@@ -81,11 +81,11 @@ class Analytics(Sessions):
     def _bounds(self) -> Bounds:
         return Bounds(MOST_TASKS, MOST_ATTEMPTS)
 
-    async def _findings(
+    async def _bottleneck_parts(
         self, tx: Session, period: Period, limit: int, min_executions: int
-    ) -> Findings:
+    ) -> BottleneckParts:
         bounds = self._bounds()
-        tasks = _sample(period, bounds)
+        tasks = _sample_parameters(period, bounds)
         attempts = {**tasks, "most_attempts": bounds.attempts}
         steps = await tx.all(
             "step_figures", min_executions=min_executions, most_kinds=MOST_STEP_KINDS, **attempts
@@ -94,16 +94,16 @@ class Analytics(Sessions):
         patterns = await tx.all("error_patterns", limit=limit, **attempts)
         (retries,) = await tx.all("retry_figures", **attempts)
         waited = await tx.all("waited_for", most_steps=bounds.attempts, limit=limit, **tasks)
-        return Findings(
-            [compute.step(row, tx.read.instant) for row in steps],
-            [compute.task(row, tx.read.instant) for row in slow],
-            [compute.pattern(row, tx.read.instant) for row in patterns],
+        return BottleneckParts(
+            [compute.step_figures(row, tx.read.instant) for row in steps],
+            [compute.task_figures(row, tx.read.instant) for row in slow],
+            [compute.error_pattern(row, tx.read.instant) for row in patterns],
             Retries(
                 retried_steps=retries["retried"],
                 succeeded=retries["succeeded"],
                 failed=retries["failed"],
             ),
-            [compute.waited_for(row) for row in waited],
+            [compute.blocking_step(row) for row in waited],
             await self._utilization(tx),
         )
 
@@ -119,7 +119,7 @@ class Analytics(Sessions):
 
 
 async def _period(tx: Session, window: Window) -> Period:
-    if window.everything:
+    if window.is_unfiltered:
         return Period(window, tx.now, None)
     templates = await template_ids(
         tx, window.namespace, window.name, window.version, visible=window.visible
@@ -127,16 +127,16 @@ async def _period(tx: Session, window: Window) -> Period:
     return Period(window, tx.now, templates)
 
 
-def _sample(period: Period, bounds: Bounds) -> dict[str, Any]:
+def _sample_parameters(period: Period, bounds: Bounds) -> dict[str, Any]:
     return {"since": period.since, "templates": period.templates, "most": bounds.tasks}
 
 
-async def _counted(tx: Session, period: Period, bounds: Bounds) -> Counted:
-    sample = _sample(period, bounds)
+async def _window_counts(tx: Session, period: Period, bounds: Bounds) -> WindowCounts:
+    sample = _sample_parameters(period, bounds)
     (tasks,) = await tx.all("task_figures", last_hour=period.last_hour, **sample)
     (attempts,) = await tx.all("attempt_figures", most_attempts=bounds.attempts, **sample)
     start = period.start(tasks["oldest"], counted=tasks["total"], most=bounds.tasks)
     attempt_start = period.start(
         attempts["oldest"], counted=attempts["total"], most=bounds.attempts
     )
-    return Counted(tasks, start, attempts, max(start, attempt_start))
+    return WindowCounts(tasks, start, attempts, max(start, attempt_start))

@@ -21,7 +21,7 @@ class Address(NamedTuple):
 
     dsn: str  #: for the driver; may hold a password
     schema: str
-    shown: str  #: for people; holds none
+    without_password: str  #: for people; holds none
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -58,7 +58,7 @@ class Address(NamedTuple):
         return cls(
             dsn=urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), "")),
             schema=schema,
-            shown=urlunsplit(("postgresql", user + where, parts.path, rest, "")),
+            without_password=urlunsplit(("postgresql", user + where, parts.path, rest, "")),
         )
 
     @property

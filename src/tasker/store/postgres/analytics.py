@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 
-from tasker.analytics.model import TIMEOUT, too_long
+from tasker.analytics.model import TIMEOUT, analysis_timeout
 from tasker.store.operations import analytics
 from tasker.store.postgres.driver import Driver
 from tasker.store.postgres.session import PostgresSession
@@ -34,4 +34,4 @@ class Analytics(analytics.Analytics, Driver):
             try:
                 return await transaction(PostgresSession(connection))
             except asyncpg.QueryCanceledError:
-                raise too_long() from None
+                raise analysis_timeout() from None

@@ -61,7 +61,7 @@ class Driver(Sessions):
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
         self.address = Address.parse(url)
-        self.url = self.address.shown
+        self.url = self.address.without_password
         self._connections = connections
         self._listener = Listener(self.address.connect, self.address.schema)
         self._lane = DedicatedConnection(

@@ -41,7 +41,7 @@ async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str,
         )
         before = await status(connection)
         require_known(before, url)
-        for number, digest, script in MIGRATIONS.missing(before.current):
+        for number, digest, script in MIGRATIONS.pending(before.current):
             await connection.execute(script)
             await connection.execute(
                 "insert into schema_version (number, digest) values ($1, $2)", number, digest

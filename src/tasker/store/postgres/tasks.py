@@ -47,7 +47,7 @@ class Tasks(Driver):
         replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
         if replacing and connection is not None:
             raise Misuse("a creation with if_exists='replace' needs a transaction of its own")
-        arguments = _creation(tasks)
+        arguments = _creation_columns(tasks)
         arguments.update(worker=worker, queues=list(queues), claim_up_to=claim_up_to)
         try:
             if replacing:
@@ -112,7 +112,7 @@ def _created(tasks: Sequence[NewTask], rows: Sequence[Any]) -> Created:
     )
 
 
-def _creation(tasks: Sequence[NewTask]) -> dict[str, Any]:
+def _creation_columns(tasks: Sequence[NewTask]) -> dict[str, Any]:
     """Columns for create_tasks.sql."""
     keyed = any(task.idempotency_key for task in tasks)
     children = any(task.parent_id for task in tasks)

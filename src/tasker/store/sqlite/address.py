@@ -50,5 +50,5 @@ class Address(NamedTuple):
         return cls(Path(place) if place else DEFAULT_PATH, synchronous)
 
     @property
-    def shown(self) -> str:
+    def without_password(self) -> str:
         return "sqlite::memory:" if self.path is None else f"sqlite:{self.path}"

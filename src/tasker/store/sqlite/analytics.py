@@ -5,14 +5,14 @@ import sqlite3
 import time
 from collections.abc import Callable
 
-from tasker.analytics.model import TIMEOUT, too_long
+from tasker.analytics.model import TIMEOUT, analysis_timeout
 from tasker.clock import Clock
 from tasker.store.operations import analytics
 from tasker.store.operations.analytics import Bounds
 from tasker.store.session import T, Transaction
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.session import SqliteSession, run_to_end
-from tasker.store.sqlite.thread import translated
+from tasker.store.sqlite.thread import translate_error
 
 _MEMORY_SHARE = 10  #: in memory the writer itself reads, so it reads that part of the bounds only
 _CHECK_EVERY = 10_000  #: instructions of SQLite between checks of the time
@@ -37,7 +37,7 @@ class Analytics(analytics.Analytics, Driver):
     async def _analyse(self, transaction: Transaction[T]) -> T:
         def analyse(on: sqlite3.Connection) -> T:
             session = SqliteSession(on, self._clock.now())
-            return _in_time(on, lambda: run_to_end(transaction(session)))
+            return _within_time_limit(on, lambda: run_to_end(transaction(session)))
 
         path = self.address.path
         if path is None:
@@ -54,13 +54,13 @@ class Analytics(analytics.Analytics, Driver):
                 finally:
                     connection.close()
             except sqlite3.Error as error:
-                raise translated(error, self.url) from None
+                raise translate_error(error, self.url) from None
 
         async with self._analysing:
             return await asyncio.to_thread(read)
 
 
-def _in_time(on: sqlite3.Connection, read: Callable[[], T]) -> T:
+def _within_time_limit(on: sqlite3.Connection, read: Callable[[], T]) -> T:
     """Read, and stop when it takes too long."""
     end = time.monotonic() + TIMEOUT.total_seconds()
     on.set_progress_handler(lambda: time.monotonic() > end, _CHECK_EVERY)
@@ -68,7 +68,7 @@ def _in_time(on: sqlite3.Connection, read: Callable[[], T]) -> T:
         return read()
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
-            raise too_long() from None
+            raise analysis_timeout() from None
         raise
     finally:
         on.set_progress_handler(None, 0)

@@ -87,7 +87,7 @@ def upgrade(connection: sqlite3.Connection, url: str) -> None:
     connection.execute(
         "create table if not exists schema_version (number integer primary key, digest text)"
     )
-    for number, digest, script in MIGRATIONS.missing(before.current):
+    for number, digest, script in MIGRATIONS.pending(before.current):
         for statement in _split(script):
             connection.execute(statement)
         connection.execute("insert into schema_version values (?, ?)", (number, digest))

@@ -32,7 +32,7 @@ class Driver(Sessions):
 
     def __init__(self, url: str = "sqlite", *, clock: Clock | None = None) -> None:
         self.address = Address.parse(url)
-        self.url = self.address.shown
+        self.url = self.address.without_password
         self._clock = clock or SystemClock()
         memory = database.memory_name()
         self._thread = DatabaseThread(lambda: database.connect(self.address, memory), self.url)

@@ -32,7 +32,7 @@ class SqliteSession:
 
     async def all(self, statement: str, /, **values: object) -> Sequence[Row]:
         require_storable(values)
-        adapted = {name: _adapted(value) for name, value in values.items()}
+        adapted = {name: _adapt(value) for name, value in values.items()}
         if statement in WITH_NOW:
             adapted["now"] = self.now.timestamp()
         return self._cursor.execute(text_of(statement, adapted), adapted).fetchall()
@@ -66,7 +66,7 @@ def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("a transaction awaited something other than its session")
 
 
-def _adapted(value: object) -> object:
+def _adapt(value: object) -> object:
     if isinstance(value, datetime):
         return value.timestamp()
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -14,7 +14,7 @@ _LOADED = statements.load(__package__, "sql")
 STATEMENTS = {name: statement.text for name, statement in _LOADED.items()}
 WITH_NOW = frozenset(name for name, statement in _LOADED.items() if "now" in statement.names)
 _WITH_CONDITIONS = frozenset(
-    name for name, statement in _LOADED.items() if statement.narrowed(()) != statement
+    name for name, statement in _LOADED.items() if statement.without_unused_filters(()) != statement
 )
 READ = Reader(
     instant=lambda value: datetime.fromtimestamp(value, UTC),
@@ -29,12 +29,12 @@ def text_of(statement: str, parameters: Mapping[str, object]) -> str:
     if statement not in _WITH_CONDITIONS:
         return STATEMENTS[statement]
     given = frozenset(name for name, value in parameters.items() if value is not None)
-    return _narrowed(statement, given)
+    return _without_unused_filters(statement, given)
 
 
 @lru_cache(maxsize=1024)
-def _narrowed(statement: str, given: frozenset[str]) -> str:
-    return _LOADED[statement].narrowed(given).text
+def _without_unused_filters(statement: str, given: frozenset[str]) -> str:
+    return _LOADED[statement].without_unused_filters(given).text
 
 
 def execute(on: sqlite3.Connection, statement: str, /, **parameters: Any) -> sqlite3.Cursor:

@@ -40,7 +40,7 @@ class Tasks(Driver):
             raise Misuse("a SQLite store cannot take part in a caller's transaction")
         if not tasks:
             return Created([], [])
-        rows = [_creation(task) for task in tasks]
+        rows = [_creation_row(task) for task in tasks]
         keyed = any(task.idempotency_key for task in tasks)
         children = any(task.parent_id for task in tasks)
         attributes = any(task.attributes for task in tasks)
@@ -116,7 +116,7 @@ def _take_keys(on: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> dict[str,
     return taken
 
 
-def _creation(task: NewTask) -> tuple[Any, ...]:
+def _creation_row(task: NewTask) -> tuple[Any, ...]:
     """One row for create_tasks.sql."""
     return (
         task.id,

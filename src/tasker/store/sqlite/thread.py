@@ -61,7 +61,7 @@ class DatabaseThread:
         try:
             connection = self._connect()
         except Exception as error:  # no such directory, not permitted, not a database, ...
-            self._refuse(translated(error, self._name))
+            self._refuse(translate_error(error, self._name))
             return
         while (first := self._queue.get()) is not None:
             batch = [first]
@@ -93,7 +93,7 @@ class DatabaseThread:
             if connection.in_transaction:
                 with suppress(sqlite3.Error):
                     connection.execute("rollback")
-            failure = translated(error, self._name)
+            failure = translate_error(error, self._name)
             return [_Done(operation, None, failure) for operation in batch]
         return done
 
@@ -112,7 +112,7 @@ class DatabaseThread:
                 connection.execute("release operation")
             elif not shared and connection.in_transaction:
                 connection.execute("rollback")
-            return _Done(operation, None, translated(error, self._name))
+            return _Done(operation, None, translate_error(error, self._name))
         if shared and operation.writes:
             connection.execute("release operation")
         return _Done(operation, result, None)
@@ -141,7 +141,7 @@ def _resolve(done: list[_Done]) -> None:
             operation.future.set_exception(error)
 
 
-def translated(error: Exception, name: str) -> Exception:
+def translate_error(error: Exception, name: str) -> Exception:
     """Turn an error of the driver into one of the store's; leave others as they are."""
     if isinstance(error, sqlite3.OperationalError):
         text = str(error)

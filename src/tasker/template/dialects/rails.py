@@ -206,7 +206,7 @@ def _dependencies(fields: Fields) -> tuple[tuple[str, Value], ...]:
 def _settings(config: Value | None) -> dict[str, Value]:
     """Return the handler's settings that have a meaning here."""
     table = config.table() if config and isinstance(config.node, Table) else {}
-    return {key: value for key, value in table.items() if not value.missing}
+    return {key: value for key, value in table.items() if not value.is_missing}
 
 
 def _retry(value: Value, fields: Fields, settings: dict[str, Value]) -> RetryChange:

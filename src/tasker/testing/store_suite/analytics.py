@@ -213,7 +213,7 @@ class TestBottlenecks(StoreTests):
             figures.retried_steps,
             figures.slow_tasks,
             figures.error_patterns,
-            figures.waited_for,
+            figures.blocking_steps,
             figures.recommendations,
         )
         assert (0, 0, 0.0) == (figures.total_tasks, figures.total_errors, figures.recent_error_rate)
@@ -334,7 +334,7 @@ class TestBottlenecks(StoreTests):
                 each.waiting_steps,
                 round(each.average_wait_seconds),
             )
-            for each in figures.waited_for
+            for each in figures.blocking_steps
         ]
         assert (1, 0, 2) == (
             figures.utilization.due_steps,
@@ -420,10 +420,10 @@ class TestBottlenecks(StoreTests):
         assert (1, 0, ["a"]) == (
             mine.total_tasks,
             mine.total_errors,
-            [each.step for each in mine.waited_for],
+            [each.step for each in mine.blocking_steps],
         )
         assert (1, 1, []) == (
             theirs.total_tasks,
             theirs.total_errors,
-            [each.step for each in theirs.waited_for],
+            [each.step for each in theirs.blocking_steps],
         )

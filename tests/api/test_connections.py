@@ -13,7 +13,7 @@ from tests.waiting import eventually
 
 from tasker.api import create_app
 from tasker.api.connections import MAX_HEAD, MAX_HEADERS
-from tasker.api.server import Server, serving
+from tasker.api.server import Server, run_server
 from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.protocol import Store
 
@@ -86,7 +86,7 @@ async def callers_of(
 ) -> AsyncIterator[Callers]:
     """Serve an application; open connections to it."""
     settings = ServerSettings(port=0, grace=timedelta(0), **options)
-    async with serving(create_app(store, settings=settings, auth=auth), settings) as server:
+    async with run_server(create_app(store, settings=settings, auth=auth), settings) as server:
         callers = Callers(server)
         try:
             async with asyncio.timeout(30):

@@ -14,15 +14,18 @@ export UV_NO_PROGRESS := 1
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-crash test-containers mutants check format bench docs lock clean
+.PHONY: help setup demo picture test test-crash test-containers mutants check format bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with the locked dependencies and this project, editable
 
-demo: $(READY) ## Run a workflow from submission to completion, and watch it
+demo: $(READY) ## Run four teams' workflows, kill a worker, retry a task: about 15 seconds
 	$(BIN)/tasker demo
+
+picture: $(READY) ## Draw the demo into docs/images/demo.svg
+	$(BIN)/python -m examples.growthcorp --picture docs/images/demo.svg
 
 test: $(READY) ## Run the tests, about 6 minutes on two cores; QUICK=1 under two; ARGS="-k name" picks some
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)

@@ -4,7 +4,10 @@
 """
 
 import asyncio
+import io
+import logging
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -14,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ from tasker.cli.render.progress import Progress
 from tasker.cli.render.style import console_for, duration, is_plain, status_text
 from tasker.client import Client, LocalClient
 from tasker.engine import Worker
-from tasker.errors import TaskFailed, WaitTimeout
+from tasker.errors import InvalidSettings, TaskFailed, WaitTimeout
 from tasker.events import Event
 from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter, TaskStatus
 from tasker.redact import redact
@@ -34,13 +38,20 @@ from tasker.settings import WorkerSettings
 from tasker.store.open import open_store
 from tasker.template import load_templates
 
-from .story import EFFECTS, SCENES, Scene, gateways
+from .gateways import Gateways
+from .story import EFFECTS, SCENES, Scene, Submission, gateways
+from .worker_process import LEASE_S, WorkerProcess
 
 FOLDER = Path(__file__).resolve().parent
 TAG = "demo"
 
-MOST_S = 50.0
+MOST_S = 75.0
 """When the demo gives up; it takes a fifth of that."""
+
+OPERATOR = "operator"
+"""Who retries, for the audit."""
+
+_LOOK_S = 0.05  #: between looks at a task that another process runs
 
 _UNCOUNTED = (AttemptOutcome.PARKED, AttemptOutcome.RELEASED)
 
@@ -54,6 +65,7 @@ class PlayedTask:
     steps: list[Step]
     attempts: int
     expected: str  #: the state it should end in
+    about: str = ""  #: what to see in it
 
     @property
     def took(self) -> float:
@@ -104,7 +116,10 @@ async def play(url: str, console: Console) -> Played:
 
     Raises:
         WaitTimeout: It did not end in time; its tasks go on when the demo runs again.
+        InvalidSettings: The store is in memory, which the demo's worker processes cannot share.
     """
+    if ":memory:" in url:
+        raise InvalidSettings("the demo runs several processes, so its store cannot be in memory")
     try:
         async with asyncio.timeout(MOST_S):
             return await _play(url, console)
@@ -125,8 +140,9 @@ async def _play(url: str, console: Console) -> Played:
                 replace=True,  # the demo's templates may be edited between two runs
             )
             _open(console, url, services.url)
-            async with worker:
-                entries = await _Stage(worker, console).play(SCENES)
+            with WorkerProcess(url, [FOLDER / "inventory.py"]) as other:
+                async with worker:
+                    entries = await _Stage(worker, other, services, console).play(SCENES)
             ids = [entry.task.id for entry in entries]
             effects, asked = services.effects(ids), services.asked(ids)
     return Played(
@@ -162,10 +178,14 @@ def _reachable(url: str) -> Iterator[None]:
 
 
 class _Stage:
-    """Where scenes are played: a worker in this process, and a console."""
+    """Where scenes are played: a worker in this process, another process, and a console."""
 
-    def __init__(self, worker: Worker, console: Console) -> None:
+    def __init__(
+        self, worker: Worker, other: WorkerProcess, services: Gateways, console: Console
+    ) -> None:
         self._worker = worker
+        self._other = other
+        self._services = services
         self._console = console
         self._progress: Progress | None = None
         self._entries: list[PlayedTask] = []
@@ -190,6 +210,8 @@ class _Stage:
     async def _play(self, scene: Scene) -> None:
         client = self._worker.client
         created = []
+        if scene.kill_at:
+            await self._other.started()
         with Progress(self._console, templates=await _templates(client)) as progress:
             self._progress = progress
             for given in scene.submissions:
@@ -204,13 +226,45 @@ class _Stage:
                 )
                 progress.add(task, label=given.label)
                 created.append((given, task))
-            for _, task in created:
+            if scene.kill_at:
+                await self._kill(scene.kill_at, created[0][1], progress)
+            for given, task in created:
                 await _ended(client, task)
+                if given.retried:
+                    await self._retry(task, given)
         self._progress = None
         for given, task in created:
-            await self._remember(given.label, task, given.ends)
+            await self._remember(given.label, task, given.ends, given.about)
 
-    async def _remember(self, label: str, task: Task, expected: str) -> None:
+    async def _kill(self, call: str, task: Task, progress: Progress) -> None:
+        """Kill the other process during a call of its task, and have a new worker end the task."""
+        client = self._worker.client
+        while not self._services.calls(call):
+            progress.refresh(await client.get(task.id), await client.steps(task.id))
+            await asyncio.sleep(_LOOK_S)
+        progress.refresh(await client.get(task.id), await client.steps(task.id))
+        self._other.kill()
+        self._act(f"kill -9 {self._other.pid}   the worker is gone in the middle of a step")
+        settings = WorkerSettings(environment="demo", lease=timedelta(seconds=LEASE_S))
+        store = self._worker.store
+        async with Worker(
+            store, [FOLDER / "inventory.py"], settings=settings, observers=[self._observe]
+        ):
+            await _ended(client, task)
+
+    async def _retry(self, task: Task, given: Submission) -> None:
+        """Have an operator retry a task that failed, and wait for its end."""
+        operator = LocalClient(self._worker.store, actor=OPERATOR)
+        self._act(f"tasker task retry {task.id} --as {OPERATOR} --reason '{given.retried}'")
+        await operator.retry(task.id, reason=given.retried)
+        await _ended(operator, task)
+
+    def _act(self, what: str) -> None:
+        """Show what is done to a worker or a task."""
+        symbol = ">" if is_plain(self._console) else "▶"
+        self._console.print(Text(f"{symbol} {what}", style="bold yellow"), soft_wrap=True)
+
+    async def _remember(self, label: str, task: Task, expected: str, about: str = "") -> None:
         """Note how a task ended, and the tasks that it created."""
         client = self._worker.client
         history = await client.history(task.id)
@@ -221,6 +275,7 @@ class _Stage:
                 steps=await client.steps(task.id),
                 attempts=sum(attempt.outcome not in _UNCOUNTED for attempt in history),
                 expected=expected,
+                about=about,
             )
         )
         for child in await client.tasks(TaskFilter(parent_id=task.id)):
@@ -264,8 +319,9 @@ def render(console: Console, played: Played) -> None:
         console.print(Text(message, style="green"))
     console.print()
     console.print(Text("Look closer:", style="bold"))
-    for command in commands(played):
-        console.print(Text(f"  {command}"), soft_wrap=True)
+    for command, about in commands(played):
+        text = Text(f"  {command}").append(f"   {about}" if about else "", style="dim")
+        console.print(text, soft_wrap=True)
 
 
 def _table(console: Console, played: Played) -> Table:
@@ -314,22 +370,33 @@ def _render_relation(console: Console, played: Played) -> None:
             )
 
 
-def commands(played: Played) -> list[str]:
-    """Return the commands that show more of what happened."""
+def commands(played: Played) -> list[tuple[str, str]]:
+    """Return the commands that show more of what happened, and what each is for."""
     tasker = program()
-    store = f"--store {shlex.quote(redact(played.store, mask=''))}"
-    retried = max(played.entries, key=lambda entry: entry.attempts - len(entry.steps))
-    failed = [entry for entry in played.entries if entry.task.status == "error"]
+    shortest = _prefix_length([entry.task.id for entry in played.entries])
     related = [entry.task.correlation_id for entry in played.entries if entry.task.parent_id]
     return [
-        *(f"{tasker} task show {entry.task.id} {store}" for entry in [retried, *failed[:1]]),
+        (f"export TASKER_STORE={shlex.quote(redact(played.store, mask=''))}", ""),
         *(
-            f"{tasker} task list --correlation-id {correlation} {store}"
+            (f"{tasker} task show {entry.task.id[:shortest]}", entry.about)
+            for entry in played.entries
+            if entry.about
+        ),
+        *(
+            (f"{tasker} task list --correlation-id {correlation}", "the tasks of two teams")
             for correlation in related[:1]
         ),
-        f"{tasker} task list {store}",
-        f"{tasker} template draw microservices.user_registration {store}",
+        (f"{tasker} template draw microservices.user_registration", "a graph"),
     ]
+
+
+def _prefix_length(ids: Sequence[str]) -> int:
+    """Return the length at which the beginnings of ids differ, at the end of one of their parts."""
+    parts = [id.split("-") for id in ids]
+    count = next(
+        count for count in range(2, 6) if len({tuple(part[:count]) for part in parts}) == len(ids)
+    )
+    return len("-".join(parts[0][:count]))
 
 
 def program() -> str:
@@ -350,7 +417,7 @@ def as_json(played: Played) -> dict[str, Json]:
         "tasks": [_entry_json(entry) for entry in played.entries],
         "effects": dict(sorted(played.effects.items())),
         "asked": dict(sorted(played.asked.items())),
-        "commands": list(commands(played)),
+        "commands": [command for command, _ in commands(played)],
     }
 
 
@@ -370,13 +437,47 @@ def _entry_json(entry: PlayedTask) -> Json:
     }
 
 
-def main() -> int:
-    """Play the story on the store .tasker/demo.db; return the exit code."""
-    console = console_for()
+PICTURE_WIDTH = 112  #: columns
+
+
+def main(arguments: list[str]) -> int:
+    """Play the story on the store .tasker/demo.db; return the exit code.
+
+    Args:
+        arguments: Nothing; or `--picture FILE`, to draw what a terminal shows into an SVG file.
+    """
+    logging.basicConfig(level=logging.ERROR)  # steps fail on purpose
+    picture = arguments[1] if arguments[:1] == ["--picture"] and len(arguments) == 2 else None
+    if arguments and picture is None:
+        print("usage: python -m growthcorp [--picture FILE]", file=sys.stderr)
+        return 2
+    console = console_for() if picture is None else _recorder()
     played = asyncio.run(play("sqlite:.tasker/demo.db", console))
     render(console, played)
+    if picture is not None and not played.wrong:
+        Path(picture).write_text(_svg(console), "utf-8")
     return 1 if played.wrong else 0
 
 
+def _recorder() -> Console:
+    """Return a console that shows nothing and keeps what it would show."""
+    return Console(
+        record=True,
+        force_terminal=True,
+        color_system="truecolor",
+        width=PICTURE_WIDTH,
+        file=io.StringIO(),
+        highlight=False,
+    )
+
+
+def _svg(console: Console) -> str:
+    """Draw what a console kept, in fonts that readers have instead of ones to be fetched."""
+    svg = console.export_svg(title="make demo", unique_id="demo")
+    svg = re.sub(r"@font-face {.*?}\n", "", svg, flags=re.DOTALL)
+    svg = svg.replace("Fira Code", "ui-monospace, SFMono-Regular, Menlo, Consolas")
+    return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

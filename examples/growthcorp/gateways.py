@@ -251,6 +251,9 @@ class Services:
         self.approvals: dict[str, list[Any]] = {}
         self.users: dict[str, dict[str, Any]] = {}
         self.preferences: dict[str, Body] = {}
+        self.returns: dict[str, str] = {}
+        self.stock: Counter[str] = Counter()
+        self.stocked: set[str] = set()
         self._made: Counter[str] = Counter()
         self._routes: tuple[tuple[str, Route], ...] = (
             (r"GET /payments/([^/]+)", self._payment),
@@ -266,6 +269,10 @@ class Services:
             (r"PUT /users/([^/]+)", self._update_user),
             (r"POST /billing/profiles", self._bill),
             (r"PUT /preferences/([^/]+)", self._prefer),
+            (r"GET /returns/([^/]+)", self._return),
+            (r"PUT /returns/([^/]+)", self._close_return),
+            (r"POST /warehouse/receipts", self._receive),
+            (r"PUT /stock/([^/]+)", self._restock),
         )
 
     def answer(self, request: Request) -> Answer:
@@ -374,6 +381,33 @@ class Services:
         effect = "" if user_id in self.preferences else "preferences"
         self.preferences[user_id] = body
         return Answer(200, {"preferences": body}, effect)
+
+    # -- inventory
+
+    def _return(self, return_id: str, _: Body) -> Answer:
+        if not return_id.startswith("RET-"):
+            return _no(404, f"no return {return_id}")
+        status = self.returns.get(return_id, "authorized")
+        return Answer(
+            200, {"return_id": return_id, "sku": "MUG-7", "quantity": 2, "status": status}
+        )
+
+    def _receive(self, body: Body) -> Answer:
+        return Answer(201, {**body, "receipt_id": self._id("rcpt")}, "goods receipts")
+
+    def _restock(self, sku: str, body: Body) -> Answer:
+        new = body["receipt_id"] not in self.stocked
+        if new:
+            self.stocked.add(body["receipt_id"])
+            self.stock[sku] += body["quantity"]
+        return Answer(
+            200, {"sku": sku, "in_stock": self.stock[sku]}, "stock updates" if new else ""
+        )
+
+    def _close_return(self, return_id: str, body: Body) -> Answer:
+        effect = "" if self.returns.get(return_id) == body["status"] else "returns closed"
+        self.returns[return_id] = body["status"]
+        return Answer(200, {"return_id": return_id, "status": body["status"]}, effect)
 
 
 def _now() -> str:

@@ -1,6 +1,7 @@
-"""The handlers of all teams: what `--handlers examples/growthcorp/handlers.py` finds.
+"""The handlers of three teams: what `--handlers examples/growthcorp/handlers.py` finds.
 
-Each team keeps its own in its own module, and deploys them when it likes.
+Each team keeps its own in its own module, and deploys them when it likes. The inventory team
+has workers of its own: `--handlers examples/growthcorp/inventory.py`.
 """
 
 from .customer_success import (

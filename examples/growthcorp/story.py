@@ -19,6 +19,8 @@ class Submission:
     context: Mapping[str, Any]
     ends: str = "complete"  #: the state it is expected to end in
     correlation_prefix: str = ""  #: of its correlation id; "": the task's own id is it
+    about: str = ""  #: what to see in it afterwards; "": nothing special
+    retried: str = ""  #: an operator's reason to retry it after its failure; "": nobody does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class Scene:
     title: str
     notice: str
     submissions: tuple[Submission, ...]
+    kill_at: str = ""  #: the call during which the worker process is killed, as "POST /billing"
 
 
 SCENES = (
@@ -99,10 +102,28 @@ SCENES = (
         ),
     ),
     Scene(
-        title="What cannot work ends, and says why",
+        title="A worker process is killed: inventory.process_return",
+        notice=(
+            "kill -9 hits the inventory team's worker while the warehouse books the goods in."
+            " Another worker takes the step over. Asked again under the same key, the"
+            " warehouse does not book them twice."
+        ),
+        submissions=(
+            Submission(
+                label="return",
+                template="inventory.process_return",
+                context={"return_id": "RET-1007"},
+                about="the attempt that was lost with its worker",
+            ),
+        ),
+        kill_at="POST /warehouse/receipts",
+    ),
+    Scene(
+        title="What fails says why, and an operator continues it",
         notice=(
             "A gift card over 500 is refused for good: one attempt, nothing after it runs."
-            " Where billing stays down, three attempts end that step; preferences go on."
+            " Billing stays down for three attempts, which ends that step; when it is back, an"
+            " operator retries the task, and only what is missing runs."
         ),
         submissions=(
             Submission(
@@ -114,6 +135,7 @@ SCENES = (
                     "payment_method": "gift_card",
                 },
                 ends="error",
+                about="why the gift card was refused",
             ),
             Submission(
                 label="no billing",
@@ -125,7 +147,8 @@ SCENES = (
                         "plan": "enterprise",
                     }
                 },
-                ends="error",
+                retried="billing is back",
+                about="the failures, and the operator's retry",
             ),
         ),
     ),
@@ -137,6 +160,7 @@ TROUBLES = (
     Trouble(calls="GET /tickets/TICKET-1234", retry_after=1),
     Trouble(calls="POST /billing", about='"pro"', times=2),
     Trouble(calls="POST /billing", about='"enterprise"', times=3),
+    Trouble(calls="POST /warehouse", status=0, slow_s=1.0),
 )
 
 EFFECTS = {
@@ -145,10 +169,13 @@ EFFECTS = {
     "approvals": 1,
     "ticket updates": 1,
     "accounts": 2,
-    "billing profiles": 1,
+    "billing profiles": 2,
     "preferences": 2,
-    "activations": 1,
-    "notifications": 4,
+    "activations": 2,
+    "notifications": 5,
+    "goods receipts": 1,
+    "stock updates": 1,
+    "returns closed": 1,
 }
 """What the services must have done in the end, each thing once, however often asked."""
 

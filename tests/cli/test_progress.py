@@ -191,6 +191,7 @@ def _step(name: str, state: StepStatus, **more: Any) -> Step:
         "name": name,
         "status": state,
         "attempts": 1,
+        "counted_attempts": 1,
         "pending_parents": 0,
     }
     return Step(**{**values, **empty, "checkpoint": None, "claimed_at": now, **more})

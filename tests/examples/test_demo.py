@@ -1,13 +1,17 @@
 """The demo, run as people run it: a process of its own, on both stores, more than once."""
 
 import asyncio
+import html
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +24,13 @@ from tasker import Handlers, LocalClient, TaskStatus, open_store
 from tasker.cli.commands.demo import example_folder
 from tasker.handlers import check
 from tasker.handlers.check import unused_handlers
-from tasker.model import TaskFilter
+from tasker.model import AttemptOutcome, TaskFilter
 
 pytestmark = pytest.mark.anyio
 
 TASKER = Path(sys.executable).with_name("tasker")
 ESCAPE = "\x1b"
+NAMESPACES = {"payments", "customer_success", "inventory", "microservices"}
 
 Run = subprocess.CompletedProcess[str]
 
@@ -69,9 +74,17 @@ async def test_the_demo_runs_again_and_again_on_both_stores(
         _check_what_programs_read(run)
     for url in (f"sqlite:{here}/.tasker/demo.db", postgres_schema_url):
         async with open_store(url) as store:
-            tasks = await LocalClient(store).tasks(TaskFilter(), limit=100)
-        assert 14 == len(tasks)
-        assert 4 == sum(task.status is TaskStatus.ERROR for task in tasks)
+            client = LocalClient(store)
+            tasks = await client.tasks(TaskFilter(), limit=100)
+            (killed,) = await client.tasks(TaskFilter(name="process_return"), limit=1)
+            outcomes = {entry.outcome for entry in await client.history(killed.id)}
+            (retried,) = await client.tasks(TaskFilter(name="user_registration"), limit=1)
+            (act,) = {entry.action: entry for entry in await client.audit(retried.id)}.values()
+        assert 16 == len(tasks)
+        assert 2 == sum(task.status is TaskStatus.ERROR for task in tasks)
+        assert NAMESPACES == {task.template.namespace for task in tasks}
+        assert {AttemptOutcome.COMPLETE, AttemptOutcome.LOST} == outcomes
+        assert ("retry", "operator", "billing is back") == (act.action, act.actor, act.reason)
 
 
 def _check_what_people_read(run: Run) -> None:
@@ -79,13 +92,16 @@ def _check_what_people_read(run: Run) -> None:
     assert (0, "") == (run.returncode, run.stderr)
     assert ESCAPE not in run.stdout
     for text in (
-        "1/4  Two versions of payments.process_refund, side by side",
+        "1/5  Two versions of payments.process_refund, side by side",
         "process_gateway_refund failed after",
         "Payment method 'gift_card' does not support automated refunds",
         "execute_refund_workflow waits for task",
         "refunds 3 (asked 4 times)",
         "All as expected",
-        "tasker task list --store sqlite:.tasker/demo.db",
+        "goods receipts 1 (asked 2 times)",
+        "▶ kill -9 ",
+        "--as operator --reason 'billing is back'",
+        "export TASKER_STORE=sqlite:.tasker/demo.db",
     ):
         assert text in run.stdout
 
@@ -102,12 +118,14 @@ def _check_what_programs_read(run: Run) -> None:
     assert parent["id"] == child["parent_id"]
     assert parent["correlation_id"] == child["correlation_id"]
     assert parent["correlation_id"].startswith("cs-")
+    assert 2 == document["asked"]["goods receipts"]
+    assert "complete" == by_label["no billing"]["status"]
     assert ("error", 1) == (by_label["gift card"]["status"], by_label["gift card"]["attempts"])
 
 
 def test_an_interrupted_demo_ends_quietly(tmp_path: Path) -> None:
     """
-    Ctrl-C in the middle of a scene: exit code 130, and no stack trace.
+    Ctrl-C in the middle of a scene: exit code 130, no stack trace, and no process left.
     """
     with subprocess.Popen(
         [TASKER, "demo"],
@@ -125,6 +143,58 @@ def test_an_interrupted_demo_ends_quietly(tmp_path: Path) -> None:
         code, errors = process.wait(timeout=30), process.stderr.read()
 
     assert (130, "") == (code, errors)
+    assert [] == _processes_in(tmp_path)
+
+
+def _processes_in(folder: Path) -> list[int]:
+    """List the processes whose current directory is `folder`."""
+    processes = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):  # it has ended, or is not ours to look at
+            if link.resolve() == folder:
+                processes.append(int(link.parent.name))
+    return processes
+
+
+def test_the_worker_of_a_killed_demo_ends(tmp_path: Path) -> None:
+    """
+    Nothing of the demo outlives it, whatever kills it.
+    """
+    with subprocess.Popen(
+        [TASKER, "demo"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if "started" in line)
+        assert 2 == len(_processes_in(tmp_path))
+        process.kill()
+    deadline = time.monotonic() + 30
+    while _processes_in(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    assert [] == _processes_in(tmp_path)
+
+
+def test_a_store_in_memory_is_refused(tmp_path: Path) -> None:
+    """
+    Two processes work in the demo, and cannot share it.
+    """
+    run = run_tasker("demo", "--store", "sqlite::memory:", cwd=tmp_path)
+
+    assert 2 == run.returncode
+    assert "cannot be in memory" in run.stderr
+
+
+def test_the_picture_shows_the_demo_as_it_is() -> None:
+    """
+    `make picture` draws it again.
+    """
+    svg = (ROOT / "docs" / "images" / "demo.svg").read_text("utf-8")
+    text = html.unescape(re.sub(r"<[^>]*>", "", svg)).replace("\xa0", " ")
+
+    for scene in story.SCENES:
+        assert scene.title in text
+        assert {given.label for given in scene.submissions if given.label not in text} == set()
+    assert "All as expected" in text
 
 
 async def test_what_an_interrupted_demo_left_is_cleared_away(tmp_path: Path) -> None:

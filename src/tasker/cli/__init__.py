@@ -47,7 +47,8 @@ COMMANDS: Mapping[str, Entry] = {
     "db": Entry("db", "The store: its schema, its workers, its old tasks."),
     "config": Entry("config", "The settings of servers and workers."),
     "demo": Entry(
-        "demo", "Watch workflows run: versions side by side, a delegation, a diamond, retries."
+        "demo",
+        "Watch workflows of four teams run, a worker get killed, and an operator retry a task.",
     ),
     "version": Entry("version", "Print the version, and those of what is installed beside it."),
 }

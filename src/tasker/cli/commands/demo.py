@@ -29,9 +29,9 @@ async def demo(
         ),
     ] = "sqlite:.tasker/demo.db",
 ) -> Exit:
-    """Watch workflows run: versions side by side, a delegation, a diamond, retries.
+    """Watch workflows of four teams run, a worker get killed, and an operator retry a task.
 
-    It takes about ten seconds and can be repeated. Exit code: 0 if everything came out as
+    It takes about 15 seconds and can be repeated. Exit code: 0 if everything came out as
     expected, else 1.
     """
     folder = example_folder()

@@ -336,6 +336,8 @@ def _apply(task: TaskProgress, event: Event, now: float) -> None:
 def _renderer(progress: Progress, console: Console, live: bool | None) -> Renderer:
     if live is None:
         live = console.is_terminal and not console.is_dumb_terminal
+    if console.record:
+        return Still(progress, console)
     if live:
         return Live(progress, console)
 
@@ -436,7 +438,7 @@ def _outcome(step: StepProgress, event: StepSettled) -> str:
 
 def _which(step: StepProgress) -> str:
     """Return the attempt, where there may be several."""
-    if step.max_attempts is None:
+    if step.max_attempts is None or step.attempt > step.max_attempts:  # an operator retried it
         return f" (attempt {step.attempt})"
     return f" (attempt {step.attempt} of {step.max_attempts})" if step.max_attempts > 1 else ""
 
@@ -524,7 +526,8 @@ class Live:
         look = LOOKS[step.state]
         attempts = ""
         if step.attempt and step.max_attempts != 1:
-            attempts = f"{step.attempt}/{step.max_attempts or '?'}"
+            most = max(step.max_attempts or 0, step.attempt) if step.max_attempts else "?"
+            attempts = f"{step.attempt}/{most}"
         started = step.attempt > 0
         table.add_row(
             Text("  ").append_text(self._symbol(step.state, now)),
@@ -538,6 +541,17 @@ class Live:
         if state == "in_progress" and not self._plain and not self._over:
             return Text(SPINNER[int(now * 12) % len(SPINNER)], style=LOOKS[state].style)
         return symbol(state, plain=self._plain)
+
+
+class Still(Live):
+    """Shows the tasks once, as they are in the end: for a console that records a picture."""
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        self._over = True
+        self._console.print(self._draw())
 
 
 def _note(step: StepProgress, now: float) -> str:

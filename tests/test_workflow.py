@@ -14,6 +14,7 @@ from tasker.errors import InvalidTemplate, Misuse
 from tasker.handlers import Config, Context, Handlers, Input, Result
 from tasker.model import Retry
 from tasker.template import parse_template
+from tasker.testing import run_workflow_sync
 from tasker.workflow import Workflow
 
 
@@ -33,7 +34,7 @@ class Receipt(TypedDict):
     number: int
 
 
-def refund() -> tuple[Workflow, list[Callable[..., Any]]]:
+def refund() -> tuple[Workflow[Refund], list[Callable[..., Any]]]:
     """Build the workflow that most tests are about."""
     workflow = Workflow(
         "payments.process_refund",
@@ -289,3 +290,35 @@ def test_an_empty_workflow_has_no_template() -> None:
     """A template needs a step."""
     with pytest.raises(InvalidTemplate, match="needs at least one step"):
         _ = Workflow("w").template
+
+
+# ------------------------------------------------------------------------------ result
+
+
+def test_the_last_step_must_return_the_workflows_result() -> None:
+    workflow = Workflow("shop.x", result=int)
+    workflow.step(name="first")(lambda: 1)
+
+    @workflow.step
+    def last(first: int) -> str:
+        return str(first)
+
+    with pytest.raises(InvalidTemplate) as refused:
+        _ = workflow.template
+    (problem,) = refused.value.problems
+    assert (
+        "what the last step returns does not fit the workflow's result: $ is string, not integer"
+    ) == problem.message
+    assert (__file__, last.__code__.co_firstlineno) == (problem.file, problem.line)
+
+
+def test_several_last_steps_give_their_results_by_name() -> None:
+    class Both(TypedDict):
+        first: int
+        second: str
+
+    workflow = Workflow("shop.x", result=Both)
+    workflow.step(name="first")(lambda: 1)
+    workflow.step(name="second")(lambda: "b")
+
+    assert {"first": 1, "second": "b"} == run_workflow_sync(workflow).result

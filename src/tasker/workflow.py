@@ -4,21 +4,28 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, Generic, TypeAlias, cast, overload
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
+from pydantic_core import PydanticSerializationError
+from typing_extensions import TypeVar
 
 from tasker import versions
 from tasker.durations import Duration, parse_duration
-from tasker.errors import InvalidTemplate, Misuse, Problem
+from tasker.errors import InvalidInput, InvalidTemplate, Misuse, Problem
+from tasker.graph import Graph
 from tasker.handlers.decorators import Result
+from tasker.handlers.schemas import disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
-from tasker.model import JsonObject, Retry, StepSpec, Template
+from tasker.model import JsonObject, Retry, StepSpec, Task, Template
 from tasker.template import from_document, to_document
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+In = TypeVar("In", default=Mapping[str, Any])
+Out = TypeVar("Out", default=Any)
 
 After: TypeAlias = str | Callable[..., Any] | Iterable[str | Callable[..., Any]]
 """Steps to wait for, each given by its name or its function."""
@@ -26,11 +33,14 @@ After: TypeAlias = str | Callable[..., Any] | Iterable[str | Callable[..., Any]]
 _STEP = re.compile(r"steps\[(\d+)\]")
 
 
-class Workflow:
+class Workflow(Generic[In, Out]):
     """A template in the making, and the functions that do its steps.
 
     A parameter named like a step that is already there, or marked `Result("step")`, makes
     the new step wait for that one. The functions stay as they are.
+
+    `In` is the type of a task's input and `Out` that of its result, as `input` and `result`
+    give them: `client.run(workflow, ...)` takes the one and returns the other.
     """
 
     def __init__(
@@ -39,7 +49,8 @@ class Workflow:
         *,
         version: str = "0.1.0",
         description: str = "",
-        input: type | JsonObject | None = None,  # noqa: A002 - it is the workflow's input
+        input: type[In] | JsonObject | None = None,  # noqa: A002 - it is the workflow's input
+        result: type[Out] | None = None,
         deadline: Duration | None = None,
         metadata: JsonObject | None = None,
         serves: str = "",
@@ -52,6 +63,9 @@ class Workflow:
             description: For people.
             input: A pydantic model, dataclass, typed dict or JSON Schema that a task's
                 context must fit; None: any object does.
+            result: What a task's result is read as: the result of its only last step, which
+                must return what this type accepts, or the results of its last steps by name;
+                None: the JSON value as it is.
             deadline: Most time a task may take, as seconds, a timedelta or `"1h"`; None: no limit.
             metadata: Anything worth keeping with the template.
             serves: Range of versions, as "^2.0": this code also runs the steps of tasks of
@@ -72,6 +86,8 @@ class Workflow:
             deadline=_duration(deadline, "deadline"),
             metadata=metadata or {},
         )
+        self._input: Any = None if isinstance(input, Mapping) else input
+        self._result = result
         self._serves = versions.canonical(serves) if serves else ""
         self._steps: dict[str, _Step] = {}
         self._template: Template | None = None
@@ -199,10 +215,64 @@ class Workflow:
         if self._template is None:
             made = replace(self._head, steps=tuple(step.spec for step in self._steps.values()))
             try:
-                self._template = from_document(to_document(made))
+                template = from_document(to_document(made))
             except InvalidTemplate as error:
                 raise InvalidTemplate(*map(self._with_location, error.problems)) from None
+            self._check_result(template)
+            self._template = template
         return self._template
+
+    def _check_result(self, template: Template) -> None:
+        """Raise InvalidTemplate if the only last step returns another type than `result`."""
+        sinks = Graph(template).sinks
+        if self._result is None or len(sinks) != 1:
+            return
+        last = list(self._steps.values())[sinks[0] - 1]
+        if last.function is None:
+            return
+        difference = disagreement(
+            schema_of(return_annotation(last.function), "serialization"),
+            schema_of(self._result, "validation"),
+        )
+        if difference is None:
+            return
+        message = f"what the last step returns does not fit the workflow's result: {difference}"
+        raise InvalidTemplate(last.located(Problem(message, path=last.spec.name)))
+
+    def context_of(self, input: In) -> Mapping[str, Any]:  # noqa: A002 - it is a task's input
+        """Return the context of a task with this input.
+
+        Raises:
+            InvalidInput: It is neither a mapping nor of the type that `input` declares.
+        """
+        if isinstance(input, Mapping):
+            return input
+        name, kind = self._head.full_name, type(input).__name__
+        if self._input is None:
+            raise InvalidInput(f"the context of {name} must be a JSON object, not {kind}")
+        try:
+            given = self._input_adapter.validate_python(input, strict=True)
+            context = self._input_adapter.dump_python(given, mode="json", by_alias=True)
+        except ValidationError:
+            declared = getattr(self._input, "__name__", self._input)
+            raise InvalidInput(f"the input of {name} must be {declared}, not {kind}") from None
+        except PydanticSerializationError as error:
+            raise InvalidInput(f"the input of {name} cannot be written as JSON: {error}") from None
+        return cast(dict[str, Any], context)
+
+    @cached_property
+    def _input_adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self._input)
+
+    def result_of(self, task: Task) -> Out:
+        """Return the result of a complete task, in the type that `result` declares.
+
+        Raises:
+            pydantic.ValidationError: The result does not have that type.
+        """
+        if self._result is None:
+            return cast(Out, task.result)
+        return task.result_as(self._result)
 
     @property
     def version(self) -> str:

@@ -77,7 +77,7 @@ async def registered(scene: Scene) -> Client:
 
 async def refusal(client: Client, template: str, context: object, **options: object) -> TaskerError:
     with pytest.raises(TaskerError) as caught:
-        await client.create_task(template, context, **options)  # type: ignore[arg-type]
+        await client.create_task(template, context, **options)  # type: ignore[call-overload]
     return caught.value
 
 

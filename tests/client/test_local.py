@@ -350,7 +350,7 @@ async def test_the_callers_transaction_is_refused_where_there_is_none(
     client: LocalClient,
 ) -> None:
     with pytest.raises(Misuse, match="SQLite"):
-        await client.create_task("hello.greeting", connection=object())  # type: ignore[arg-type]
+        await client.create_task("hello.greeting", connection=object())  # type: ignore[call-overload]
 
 
 # ------------------------------------------------------------------------------- acting

@@ -129,7 +129,7 @@ async def test_a_key_keeps_the_version_that_it_was_used_with(jake: LocalClient) 
     for changed in ({"version": "2.0.0"}, {"version": "^2"}, {"context": {"n": 2}}):
         arguments = {"context": {"n": 1}, **changed}
         with pytest.raises(IdempotencyConflict):
-            await jake.create_task("mine.t", idempotency_key="k", **arguments)  # type: ignore[arg-type]
+            await jake.create_task("mine.t", idempotency_key="k", **arguments)  # type: ignore[call-overload]
 
 
 async def test_an_attempt_comes_to_the_child_of_the_one_before(jake: LocalClient) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from tasker.durations import Duration, parse_duration
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import IfExists, UniqueWhile
 
@@ -79,6 +80,14 @@ def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:
             raise _invalid_field(name, f"must be one of {allowed}, not {value!r:.100}")
         if key is None:
             raise _invalid_field(name, "needs an idempotency_key")
+
+
+def duration(name: str, value: Duration | None) -> timedelta | None:
+    """Return a duration; None: not given. Raises InvalidInput."""
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise _invalid_field(name, str(error)) from None
 
 
 def task_id(name: str, value: Any) -> str:

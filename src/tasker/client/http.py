@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -14,11 +14,13 @@ import orjson
 from tasker import codec
 from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client import decode
+from tasker.client.fields import duration
 from tasker.client.http_teams import HttpTeams
-from tasker.client.protocol import TaskOptions, TaskRequest
+from tasker.client.protocol import Client, TaskRequest
 from tasker.client.requests import Deadline, Requests
 from tasker.client.templates import split_reference
 from tasker.client.waiting import require_success, wait_timeout
+from tasker.durations import Duration
 from tasker.errors import InvalidInput
 from tasker.model import (
     Attempt,
@@ -39,8 +41,8 @@ _PAGE = 100
 _LONG_POLL = 25.0  #: seconds; below the idle timeout of common proxies
 
 
-class HttpClient(HttpTeams):
-    """Implements `Client` over the API.
+class HttpClient(HttpTeams, Client):
+    """The client of a server.
 
     Creating a task always sends an idempotency key, generated if the caller gives none, so that
     a lost response never leads to a second task.
@@ -95,52 +97,25 @@ class HttpClient(HttpTeams):
 
     # ----------------------------------------------------------------- creating
 
-    async def create_task(
-        self,
-        template: str,
-        context: Mapping[str, Any] | None = None,
-        **options: Unpack[TaskOptions],
-    ) -> Task:
-        request = TaskRequest(
-            template=template, context={} if context is None else context, **options
-        )
-        trace = {"traceparent": request.trace} if request.trace else None
-        read = await self._requests.send(
-            "POST",
-            "/v1/tasks",
-            body=_new_task(request),
-            headers=trace,
-            again=_repeatable([request]),
-        )
-        return _read_created(read, request)
-
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         if not requests:
             return []
-        body = {"tasks": [_new_task(request) for request in requests]}
+        news = [_new_task(request) for request in requests]
+        one = len(news) == 1
+        path, body = ("/v1/tasks", news[0]) if one else ("/v1/tasks/bulk", {"tasks": news})
         traces = {request.trace for request in requests if request.trace}
         headers = {"traceparent": traces.pop()} if len(traces) == 1 else None
         read = await self._requests.send(
-            "POST", "/v1/tasks/bulk", body=body, headers=headers, again=_repeatable(requests)
+            "POST", path, body=body, headers=headers, again=_repeatable(requests)
         )
+        created = [read] if one else read["tasks"]
         return [
-            _read_created(one, request)
-            for one, request in zip(read["tasks"], requests, strict=True)
+            _read_created(task, request) for task, request in zip(created, requests, strict=True)
         ]
 
-    async def run(
-        self,
-        template: str,
-        context: Mapping[str, Any] | None = None,
-        *,
-        timeout: timedelta | None = None,
-        **options: Unpack[TaskOptions],
-    ) -> Task:
-        task = await self.create_task(template, context, **options)
-        return await self.wait(task.id, timeout=timeout)
-
-    async def wait(self, task_id: str, *, timeout: timedelta | None = None) -> Task:
-        deadline = Deadline(timeout)
+    async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
+        most = duration("timeout", timeout)
+        deadline = Deadline(most)
         while True:
             seconds = deadline.left(_LONG_POLL)
             read = await self._requests.get(
@@ -149,8 +124,8 @@ class HttpClient(HttpTeams):
             task = decode.task(read)
             if task.ended:
                 return require_success(task)
-            if timeout is not None and not deadline.left(1):
-                raise wait_timeout(task, timeout)
+            if most is not None and not deadline.left(1):
+                raise wait_timeout(task, most)
 
     # ------------------------------------------------------------------ reading
 

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from tasker.client import decode
 from tasker.client.requests import Requests
-from tasker.client.teams import exact_name
+from tasker.client.teams import TeamClient, exact_name
 from tasker.errors import NotFound
 from tasker.model import TemplateVersion
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
@@ -13,7 +13,7 @@ from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 _PAGE = 1000
 
 
-class HttpTeams:
+class HttpTeams(TeamClient):
     """Implements `TeamClient` over the API."""
 
     _requests: Requests

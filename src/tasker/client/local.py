@@ -7,14 +7,16 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Unpack, overload
 
 from tasker import codec, versions
 from tasker.analytics.model import Bottlenecks, Performance, Window
-from tasker.client.protocol import TaskOptions, TaskRequest
+from tasker.client.fields import duration
+from tasker.client.protocol import Client, TaskOptions, TaskRequest, request_of
 from tasker.client.teams import LocalTeams
 from tasker.client.templates import LoadedTemplate, TemplateCache, split_reference
 from tasker.client.waiting import parked_step, require_success, wait_timeout
+from tasker.durations import Duration
 from tasker.errors import (
     IdempotencyConflict,
     InvalidInput,
@@ -44,9 +46,12 @@ from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, Registered, StepAction, Store
 from tasker.template import attributes_of, examine_input, prepare_input, title_of
 from tasker.times import Timeline, timeline
+from tasker.workflow import In, Workflow
 
 if TYPE_CHECKING:
     import asyncpg
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
 log = logging.getLogger("tasker.client")
 
@@ -72,8 +77,8 @@ class LocalWorker(Protocol):
         ...
 
 
-class LocalClient(LocalTeams):
-    """Implements `Client` over a store.
+class LocalClient(LocalTeams, Client):
+    """The client of a store.
 
     Args:
         store: An open store.
@@ -132,27 +137,44 @@ class LocalClient(LocalTeams):
 
     # ----------------------------------------------------------------- creating
 
+    @overload
     async def create_task(
         self,
-        template: str,
+        template: Workflow[In, Any],
+        context: In,
+        *,
+        connection: "Connection | None" = None,
+        **options: Unpack[TaskOptions],
+    ) -> Task: ...
+
+    @overload
+    async def create_task(
+        self,
+        template: str | Workflow[Mapping[str, Any], Any],
         context: Mapping[str, Any] | None = None,
         *,
-        connection: "asyncpg.Connection[asyncpg.Record] | None" = None,
+        connection: "Connection | None" = None,
+        **options: Unpack[TaskOptions],
+    ) -> Task: ...
+
+    async def create_task(
+        self,
+        template: str | Workflow[Any, Any],
+        context: Any = None,
+        *,
+        connection: "Connection | None" = None,
         **options: Unpack[TaskOptions],
     ) -> Task:
-        """See `Client.create_task`.
+        """Create one task: see `Client.create_task`.
 
         Args:
-            template: See `TaskRequest.template`.
-            context: See `TaskRequest.context`; None: an empty one.
+            template: The name of a template, or a workflow.
+            context: The task's inputs; None: no inputs.
             connection: A connection to the store's PostgreSQL, inside a transaction: the
                 task exists when that commits, and not if it does not.
             options: The other fields of `TaskRequest`.
         """
-        request = TaskRequest(
-            template=template, context={} if context is None else context, **options
-        )
-        tasks = await self._create([request], connection)
+        tasks = await self._create([request_of(template, context, options)], connection)
         return tasks[0]
 
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
@@ -161,7 +183,7 @@ class LocalClient(LocalTeams):
     async def _create(
         self,
         requests: Sequence[TaskRequest],
-        connection: "asyncpg.Connection[asyncpg.Record] | None",
+        connection: "Connection | None",
     ) -> list[Task]:
         requests = [self._with_key_of_attempt(request) for request in requests]
         try:
@@ -177,7 +199,7 @@ class LocalClient(LocalTeams):
     async def _create_with_keys(
         self,
         requests: Sequence[TaskRequest],
-        connection: "asyncpg.Connection[asyncpg.Record] | None",
+        connection: "Connection | None",
     ) -> list[Task]:
         news = []
         templates = []
@@ -292,28 +314,20 @@ class LocalClient(LocalTeams):
 
     # ------------------------------------------------------------------ waiting
 
-    async def run(
-        self,
-        template: str,
-        context: Mapping[str, Any] | None = None,
-        *,
-        timeout: timedelta | None = None,
-        **options: Unpack[TaskOptions],
-    ) -> Task:
-        task = await self.create_task(template, context, **options)
-        return await self.wait(task.id, timeout=timeout)
+    async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
+        """Wait until a task is complete: see `Client.wait`.
 
-    async def wait(self, task_id: str, *, timeout: timedelta | None = None) -> Task:
-        """See `Client.wait`. In an attempt, a wait without a timeout parks the step: it holds no
-        worker, and its handler is called again when the task has ended.
+        In an attempt, a wait without a timeout parks the step: it holds no worker, and its
+        handler is called again when the task has ended.
         """
-        end = time.monotonic() + timeout.total_seconds() if timeout is not None else None
+        most = duration("timeout", timeout)
+        end = time.monotonic() + most.total_seconds() if most is not None else None
         pause = _FIRST_PAUSE
         while not (task := await self._read(TaskId(task_id), end)).ended:
             if self._origin is not None and end is None:
                 raise parked_step(task, self._origin.task_id)
             if end is not None and time.monotonic() >= end:
-                raise wait_timeout(task, timeout or timedelta(0))
+                raise wait_timeout(task, most or timedelta(0))
             await asyncio.sleep(min(pause, end - time.monotonic()) if end is not None else pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return require_success(await self._with_outcome(task))

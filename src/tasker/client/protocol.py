@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack, overload
 
 from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client.fields import (
@@ -15,6 +15,7 @@ from tasker.client.fields import (
     task_id,
 )
 from tasker.client.teams import TeamClient
+from tasker.durations import Duration
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -31,6 +32,7 @@ from tasker.model import (
 )
 from tasker.store.protocol import Registered
 from tasker.times import Timeline
+from tasker.workflow import In, Out, Workflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +112,52 @@ class TaskOptions(TypedDict, total=False):
     deadline: timedelta | None
 
 
+def request_of(
+    template: str | Workflow[Any, Any], context: Any, options: TaskOptions
+) -> TaskRequest:
+    """Return the request for a task of a template, or of a workflow's own version.
+
+    Raises:
+        InvalidInput: An option or the workflow's input is not valid.
+    """
+    if context is None:
+        context = {}
+    if isinstance(template, Workflow):
+        name, context = str(template.template.key), template.context_of(context)
+        return TaskRequest(template=name, context=context, **options)
+    return TaskRequest(template=template, context=context, **options)
+
+
 class Client(TeamClient, Protocol):
     """Creates tasks, reads them and acts on them, over a store or a server."""
 
+    @overload
+    async def create_task(
+        self, template: Workflow[In, Any], context: In, **options: Unpack[TaskOptions]
+    ) -> Task: ...
+
+    @overload
     async def create_task(
         self,
-        template: str,
+        template: str | Workflow[Mapping[str, Any], Any],
         context: Mapping[str, Any] | None = None,
         **options: Unpack[TaskOptions],
+    ) -> Task: ...
+
+    async def create_task(
+        self,
+        template: str | Workflow[Any, Any],
+        context: Any = None,
+        **options: Unpack[TaskOptions],
     ) -> Task:
-        """Create one task; `options` are the other fields of `TaskRequest`.
+        """Create one task.
+
+        Args:
+            template: The name of a template, as `TaskRequest.template`; or a workflow, whose
+                own version is taken.
+            context: The task's inputs: a JSON object; for a workflow that declares its `input`,
+                a value of that type. None: no inputs.
+            options: The other fields of `TaskRequest`.
 
         Returns:
             The task; `created` is False if its idempotency key led to an existing one.
@@ -131,34 +169,81 @@ class Client(TeamClient, Protocol):
             IdempotencyConflict: The key was used with another template or context.
             TaskExists: Another task has the key, and `if_exists` is "reject".
         """
-        ...
+        return (await self.create_tasks([request_of(template, context, options)]))[0]
 
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         """Create tasks, all or none. Raises as `create_task`."""
         ...
 
+    @overload
+    async def run(
+        self,
+        template: Workflow[In, Out],
+        context: In,
+        *,
+        timeout: Duration | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Out: ...
+
+    @overload
+    async def run(
+        self,
+        template: Workflow[Mapping[str, Any], Out],
+        context: None = None,
+        *,
+        timeout: Duration | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Out: ...
+
+    @overload
     async def run(
         self,
         template: str,
         context: Mapping[str, Any] | None = None,
         *,
-        timeout: timedelta | None = None,
+        timeout: Duration | None = None,
         **options: Unpack[TaskOptions],
-    ) -> Task:
-        """Create a task and wait until it is complete. Raises as `create_task` and `wait`."""
-        ...
+    ) -> Task: ...
 
-    async def wait(self, task_id: str, *, timeout: timedelta | None = None) -> Task:
+    async def run(
+        self,
+        template: str | Workflow[Any, Any],
+        context: Any = None,
+        *,
+        timeout: Duration | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Any:
+        """Create a task and wait until it is complete. Raises as `create_task` and `wait`.
+
+        Args:
+            template: See `create_task`.
+            context: See `create_task`.
+            timeout: See `wait`.
+            options: The other fields of `TaskRequest`.
+
+        Returns:
+            For a name the task, with its `result`; for a workflow the result itself, in the type
+            that the workflow declares as `result`.
+
+        Raises:
+            pydantic.ValidationError: The result does not have that type.
+        """
+        task = await self.create_task(template, context, **options)
+        task = await self.wait(task.id, timeout=timeout)
+        return template.result_of(task) if isinstance(template, Workflow) else task
+
+    async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
         """Wait until a task is complete; return it with its `result`.
 
         Args:
             task_id: The task.
-            timeout: None: as long as it takes.
+            timeout: Longest wait, as seconds, a timedelta or `"5m"`; None: as long as it takes.
 
         Raises:
             TaskFailed: It ended as error or cancelled.
             WaitTimeout: It did not end in time; it continues.
             NotFound: The task does not exist.
+            InvalidInput: `timeout` is not a duration.
         """
         ...
 

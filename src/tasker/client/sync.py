@@ -1,18 +1,33 @@
 """The client for blocking code: sync handlers and scripts."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
-from datetime import timedelta
-from typing import Any, TypeVar, Unpack
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar, Unpack, overload
 
-from tasker.client.protocol import Client, TaskOptions
-from tasker.model import Task
+from tasker.analytics.model import Bottlenecks, Performance, Window
+from tasker.client.protocol import Client, TaskOptions, TaskRequest
+from tasker.durations import Duration
+from tasker.model import (
+    Attempt,
+    AuditEntry,
+    Json,
+    Step,
+    StoredTemplate,
+    Task,
+    TaskFilter,
+    Template,
+    TemplateVersion,
+)
+from tasker.store.protocol import Registered
+from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
+from tasker.times import Timeline
+from tasker.workflow import In, Out, Workflow
 
 T = TypeVar("T")
 
 
 class SyncClient:
-    """Blocking methods of a `Client`, for threads other than the loop's.
+    """The methods of a `Client` for threads other than its loop's: they block.
 
     Args:
         client: Used in `loop`.
@@ -23,41 +38,203 @@ class SyncClient:
         self._client = client
         self._loop = loop
 
+    @overload
+    def create_task(
+        self, template: Workflow[In, Any], context: In, **options: Unpack[TaskOptions]
+    ) -> Task: ...
+
+    @overload
     def create_task(
         self,
-        template: str,
+        template: str | Workflow[Mapping[str, Any], Any],
         context: Mapping[str, Any] | None = None,
         **options: Unpack[TaskOptions],
+    ) -> Task: ...
+
+    def create_task(
+        self,
+        template: str | Workflow[Any, Any],
+        context: Any = None,
+        **options: Unpack[TaskOptions],
     ) -> Task:
-        """See `Client.create_task`."""
+        """Create one task: see `Client.create_task`."""
         return self._wait_for(self._client.create_task(template, context, **options))
 
+    def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
+        """Create tasks, all or none: see `Client.create_tasks`."""
+        return self._wait_for(self._client.create_tasks(requests))
+
+    @overload
+    def run(
+        self,
+        template: Workflow[In, Out],
+        context: In,
+        *,
+        timeout: Duration | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Out: ...
+
+    @overload
+    def run(
+        self,
+        template: Workflow[Mapping[str, Any], Out],
+        context: None = None,
+        *,
+        timeout: Duration | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Out: ...
+
+    @overload
     def run(
         self,
         template: str,
         context: Mapping[str, Any] | None = None,
         *,
-        timeout: timedelta | None = None,
+        timeout: Duration | None = None,
         **options: Unpack[TaskOptions],
-    ) -> Task:
-        """See `Client.run`."""
+    ) -> Task: ...
+
+    def run(
+        self,
+        template: Any,
+        context: Any = None,
+        *,
+        timeout: Duration | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Any:
+        """Create a task and wait until it is complete; return a workflow's result, or the task of
+        a named template: see `Client.run`.
+        """
         return self._wait_for(self._client.run(template, context, timeout=timeout, **options))
 
-    def get(self, task_id: str) -> Task:
-        """See `Client.get`."""
-        return self._wait_for(self._client.get(task_id))
-
-    def wait(self, task_id: str, *, timeout: timedelta | None = None) -> Task:
-        """See `Client.wait`."""
+    def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
+        """Wait until a task is complete: see `Client.wait`."""
         return self._wait_for(self._client.wait(task_id, timeout=timeout))
 
+    def get(self, task_id: str) -> Task:
+        """Return a task, with its `result` or `failure`. Raises NotFound."""
+        return self._wait_for(self._client.get(task_id))
+
+    def tasks(
+        self, filter: TaskFilter | None = None, *, after: str | None = None, limit: int = 25
+    ) -> list[Task]:
+        """List tasks, newest first, that are older than `after`."""
+        return self._wait_for(self._client.tasks(filter, after=after, limit=limit))
+
+    def steps(self, task_id: str) -> list[Step]:
+        """List a task's steps in the template's order. Raises NotFound."""
+        return self._wait_for(self._client.steps(task_id))
+
+    def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
+        """List finished attempts, oldest first. Raises NotFound."""
+        return self._wait_for(self._client.history(task_id, step=step))
+
+    def timeline(self, task_id: str) -> Timeline:
+        """Return where the time of a task and of its steps went. Raises NotFound."""
+        return self._wait_for(self._client.timeline(task_id))
+
+    def audit(self, task_id: str) -> list[AuditEntry]:
+        """List operators' actions on a task, oldest first. Raises NotFound."""
+        return self._wait_for(self._client.audit(task_id))
+
     def cancel(self, task_id: str, *, reason: str = "") -> Task:
-        """See `Client.cancel`."""
+        """Cancel an open task. Raises NotFound, WrongStatus."""
         return self._wait_for(self._client.cancel(task_id, reason=reason))
 
-    def retry(self, task_id: str, *, reason: str = "") -> Task:
-        """See `Client.retry`."""
-        return self._wait_for(self._client.retry(task_id, reason=reason))
+    def retry(
+        self,
+        task_id: str,
+        *,
+        steps: Collection[str] | None = None,
+        reset_attempts: bool = False,
+        reason: str = "",
+    ) -> Task:
+        """Give failed steps another attempt: see `Client.retry`."""
+        return self._wait_for(
+            self._client.retry(task_id, steps=steps, reset_attempts=reset_attempts, reason=reason)
+        )
+
+    def resolve(
+        self, task_id: str, step: str | None = None, result: Json = None, *, reason: str = ""
+    ) -> Task:
+        """Declare a step done by other means, or a failed task: see `Client.resolve`."""
+        return self._wait_for(self._client.resolve(task_id, step, result, reason=reason))
+
+    def complete(self, task_id: str, step: str, result: Json, *, reason: str = "") -> Task:
+        """Complete a step with a result: see `Client.complete`."""
+        return self._wait_for(self._client.complete(task_id, step, result, reason=reason))
+
+    def skip(self, task_id: str, step: str, *, reason: str = "") -> Task:
+        """Settle a step that is not needed: see `Client.skip`."""
+        return self._wait_for(self._client.skip(task_id, step, reason=reason))
+
+    def templates(
+        self, namespace: str | None = None, name: str | None = None
+    ) -> list[StoredTemplate]:
+        """List approved templates."""
+        return self._wait_for(self._client.templates(namespace, name))
+
+    def template(self, name: str, version: str | None = None) -> StoredTemplate:
+        """Return a template: see `Client.template`."""
+        return self._wait_for(self._client.template(name, version))
+
+    def register(self, template: Template, *, replace: bool = False) -> Registered:
+        """Register a template version: see `Client.register`."""
+        return self._wait_for(self._client.register(template, replace=replace))
+
+    def performance(self, window: Window) -> Performance:
+        """Return durations, rates and outcomes of the tasks of a window: see
+        `Client.performance`.
+        """
+        return self._wait_for(self._client.performance(window))
+
+    def bottlenecks(
+        self, window: Window, *, limit: int = 10, min_executions: int = 5
+    ) -> Bottlenecks:
+        """Return slow and failing steps, errors, and steps that others wait for: see
+        `Client.bottlenecks`.
+        """
+        return self._wait_for(
+            self._client.bottlenecks(window, limit=limit, min_executions=min_executions)
+        )
+
+    def namespaces(self) -> list[NamespaceInfo]:
+        """List namespaces that have a policy or a template, and `default`, by name."""
+        return self._wait_for(self._client.namespaces())
+
+    def policy(self, namespace: str) -> NamespacePolicy | None:
+        """Return the policy of a namespace, or None if none was declared."""
+        return self._wait_for(self._client.policy(namespace))
+
+    def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
+        """Replace the policy of a namespace. Raises InvalidInput."""
+        return self._wait_for(self._client.put_policy(policy, reason=reason))
+
+    def template_statuses(
+        self, namespace: str | None = None, name: str | None = None
+    ) -> list[TemplateVersion]:
+        """List template versions of every status by (namespace, name, registration)."""
+        return self._wait_for(self._client.template_statuses(namespace, name))
+
+    def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
+        """Approve or reject a version that is pending review: see `Client.review`."""
+        return self._wait_for(self._client.review(template, approve=approve, reason=reason))
+
+    def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
+        """Retire an approved version: see `Client.retire`."""
+        return self._wait_for(self._client.retire(template, reason=reason))
+
+    def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
+        """Restore a retired version: see `Client.restore`."""
+        return self._wait_for(self._client.restore(template, reason=reason))
+
+    def team_audit(
+        self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
+    ) -> list[TeamEvent]:
+        """List changes of policies, template versions and API keys, newest first: see
+        `Client.team_audit`.
+        """
+        return self._wait_for(self._client.team_audit(namespace, after=after, limit=limit))
 
     def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -61,7 +61,7 @@ class TeamClient(Protocol):
         ...
 
 
-class LocalTeams:
+class LocalTeams(TeamClient):
     """Implements `TeamClient` over a store."""
 
     store: Store

@@ -1,13 +1,16 @@
 """A client that creates nothing, and remembers what was to be created."""
 
-from collections.abc import Callable, Coroutine, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any, Unpack
 
 from tasker import codec
 from tasker.client import TaskOptions, TaskRequest
+from tasker.client.protocol import request_of
+from tasker.durations import Duration
 from tasker.errors import NotFound, StepParked
 from tasker.model import StepCounts, Task, TaskId, TaskStatus, TemplateName
+from tasker.workflow import Workflow
 
 
 class Recorder:
@@ -23,13 +26,12 @@ class Recorder:
 
     async def create_task(
         self,
-        template: str,
-        context: Mapping[str, Any] | None = None,
+        template: str | Workflow[Any, Any],
+        context: Any = None,
         **options: Unpack[TaskOptions],
     ) -> Task:
         """Remember a request; tell the task that it would make."""
-        context = {} if context is None else context
-        request = TaskRequest(template=template, context=context, **options)
+        request = request_of(template, context, options)
         task = _pending_task(request)
         self.requests.append(request)
         self._tasks[task.id] = task
@@ -37,17 +39,17 @@ class Recorder:
 
     async def run(
         self,
-        template: str,
-        context: Mapping[str, Any] | None = None,
+        template: str | Workflow[Any, Any],
+        context: Any = None,
         *,
-        timeout: timedelta | None = None,
+        timeout: Duration | None = None,
         **options: Unpack[TaskOptions],
     ) -> Task:
         """Remember a request, and park the step."""
         task = await self.create_task(template, context, **options)
         raise StepParked(task.id)
 
-    async def wait(self, task_id: str, *, timeout: timedelta | None = None) -> Task:
+    async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
         """Park the step."""
         raise StepParked(TaskId(task_id))
 

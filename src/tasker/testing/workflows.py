@@ -1,14 +1,16 @@
 """A whole workflow, on the production engine, in milliseconds."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ParamSpec, TypeAlias, TypeVar, Unpack
+from typing import Any, Generic, TypeAlias, Unpack, overload
 
 from tasker.client import TaskOptions
+from tasker.client.waiting import require_success
 from tasker.clock import ManualClock
+from tasker.durations import Duration, parse_duration
 from tasker.engine import Worker
 from tasker.errors import WaitTimeout
 from tasker.events import Event, StepSettled
@@ -31,18 +33,14 @@ from tasker.store.protocol import Store
 from tasker.template import load_template
 from tasker.testing.stubs import StubbedHandlers
 from tasker.testing.virtual_time import FOR_EVER, VirtualTimeStore
-from tasker.workflow import Workflow
+from tasker.workflow import In, Out, Workflow
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-Source: TypeAlias = Template | Workflow | str | Path
+Source: TypeAlias = Template | Workflow[Any, Any] | str | Path
 """A template, a workflow, or the path of a template's file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowRun:
+class WorkflowRun(Generic[Out]):
     """How a task went."""
 
     task: Task
@@ -63,10 +61,22 @@ class WorkflowRun:
     slept: timedelta
     """The time that was skipped: delays before retries, and waits for `run_at`."""
 
+    read_result: Callable[[Task], Out] = field(repr=False)
+    """Reads the result of a complete task."""
+
     @property
     def ok(self) -> bool:
         """Whether the task is complete."""
         return self.task.status is TaskStatus.COMPLETE
+
+    @property
+    def result(self) -> Out:
+        """The task's result, in the type that a `Workflow` declares as `result`.
+
+        Raises:
+            TaskFailed: The task is not complete.
+        """
+        return self.read_result(require_success(self.task))
 
     @property
     def results(self) -> dict[str, Json]:
@@ -85,9 +95,43 @@ class WorkflowRun:
         )
 
 
+class RunOptions(TaskOptions, total=False):
+    """The options of `run_workflow` as keyword arguments."""
+
+    handlers: object
+    stubs: Mapping[str, Any] | None
+    failures: Mapping[str, Sequence[BaseException]] | None
+    templates: Iterable[Source]
+    settings: WorkerSettings | None
+    clock: ManualClock | None
+    timeout: Duration
+
+
+@overload
+async def run_workflow(
+    workflow: Workflow[In, Out], context: In, **options: Unpack[RunOptions]
+) -> WorkflowRun[Out]: ...
+
+
+@overload
+async def run_workflow(
+    workflow: Workflow[Mapping[str, Any], Out],
+    context: None = None,
+    **options: Unpack[RunOptions],
+) -> WorkflowRun[Out]: ...
+
+
+@overload
+async def run_workflow(
+    workflow: Template | str | Path,
+    context: Mapping[str, Any] | None = None,
+    **options: Unpack[RunOptions],
+) -> WorkflowRun: ...
+
+
 async def run_workflow(
     workflow: Source,
-    context: Mapping[str, Any] | None = None,
+    context: Any = None,
     *,
     handlers: object = (),
     stubs: Mapping[str, Any] | None = None,
@@ -95,9 +139,9 @@ async def run_workflow(
     templates: Iterable[Source] = (),
     settings: WorkerSettings | None = None,
     clock: ManualClock | None = None,
-    timeout: timedelta | float = 10.0,
+    timeout: Duration = 10.0,
     **options: Unpack[TaskOptions],
-) -> WorkflowRun:
+) -> WorkflowRun[Any]:
     """Run a task to its end, and those that it creates: on the engine of production.
 
     The store is SQLite in memory. Its clock stands still while handlers run, and moves on
@@ -106,7 +150,7 @@ async def run_workflow(
 
     Args:
         workflow: See `Source`.
-        context: The task's input.
+        context: The task's inputs, as `Client.create_task` takes them.
         handlers: What `Handlers.of` takes, or a list of such; a workflow brings its own.
         stubs: By step, what does its work instead: a handler, which gets its parameters
             like any other; a result; or an exception to be raised.
@@ -114,7 +158,7 @@ async def run_workflow(
         templates: Others, of which steps create tasks.
         settings: The worker's; its lease never lapses.
         clock: Begins in 2030 unless it says otherwise.
-        timeout: Most seconds of real time that it may take.
+        timeout: The longest real time that it may take, as seconds, a timedelta or `"5m"`.
         options: See `TaskRequest`.
 
     Raises:
@@ -146,21 +190,50 @@ async def run_workflow(
             observers=[events.append],
         )
         async with worker:
-            task = await worker.client.create_task(str(template.key), context, **options)
+            started = workflow if isinstance(workflow, Workflow) else str(template.key)
+            task = await worker.client.create_task(started, context, **options)
             store.still.clear()
             await _until_still(store, task.id, timeout)
-        return await _workflow_run(store, task.id, events)
+        return WorkflowRun(
+            task=await worker.client.get(task.id),
+            steps={step.name: step for step in await store.list_steps(task.id)},
+            history=tuple(await store.history(task.id, limit=100_000)),
+            events=tuple(events),
+            children=tuple(
+                reversed(await store.list_tasks(TaskFilter(parent_id=task.id), limit=1000))
+            ),
+            slept=store.skipped,
+            read_result=workflow.result_of if isinstance(workflow, Workflow) else _json_result,
+        )
 
 
-def _blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        return asyncio.run(function(*args, **kwargs))
-
-    call.__doc__ = "Run a workflow where no event loop runs: see `run_workflow`."
-    return call
+@overload
+def run_workflow_sync(
+    workflow: Workflow[In, Out], context: In, **options: Unpack[RunOptions]
+) -> WorkflowRun[Out]: ...
 
 
-run_workflow_sync = _blocking(run_workflow)
+@overload
+def run_workflow_sync(
+    workflow: Workflow[Mapping[str, Any], Out],
+    context: None = None,
+    **options: Unpack[RunOptions],
+) -> WorkflowRun[Out]: ...
+
+
+@overload
+def run_workflow_sync(
+    workflow: Template | str | Path,
+    context: Mapping[str, Any] | None = None,
+    **options: Unpack[RunOptions],
+) -> WorkflowRun: ...
+
+
+def run_workflow_sync(
+    workflow: Any, context: Any = None, **options: Unpack[RunOptions]
+) -> WorkflowRun[Any]:
+    """Run a task to its end where no event loop runs: see `run_workflow`."""
+    return asyncio.run(run_workflow(workflow, context, **options))
 
 
 def _template(source: Source) -> Template:
@@ -175,11 +248,9 @@ def _as_sequence(handlers: object) -> Sequence[object]:
     return handlers if isinstance(handlers, list | tuple) else [handlers]
 
 
-async def _until_still(
-    store: VirtualTimeStore, task_id: TaskId, timeout: timedelta | float
-) -> None:
+async def _until_still(store: VirtualTimeStore, task_id: TaskId, timeout: Duration) -> None:
     """Wait until all has happened that can."""
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    seconds = parse_duration(timeout).total_seconds()
     try:
         async with asyncio.timeout(seconds):
             await store.still.wait()
@@ -202,15 +273,5 @@ async def _open_steps(store: Store, task_id: TaskId) -> str:
     return ", ".join(open_steps) or "no step is open"
 
 
-async def _workflow_run(
-    store: VirtualTimeStore, task_id: TaskId, events: Sequence[Event]
-) -> WorkflowRun:
-    children = await store.list_tasks(TaskFilter(parent_id=task_id), limit=1000)
-    return WorkflowRun(
-        task=await store.get_task(task_id),
-        steps={step.name: step for step in await store.list_steps(task_id)},
-        history=tuple(await store.history(task_id, limit=100_000)),
-        events=tuple(events),
-        children=tuple(reversed(children)),
-        slept=store.skipped,
-    )
+def _json_result(task: Task) -> Any:
+    return task.result

@@ -127,6 +127,10 @@ class _WorkerBehaviour(Section):
     processes: Annotated[int, Field(ge=0)] = 0
     """Processes for handlers marked `process=True`; 0: one per core, started when needed."""
 
+    retention: Annotated[Seconds, _at_least("1s")] | None = None
+    """Time after their end at which tasks are deleted whose template sets no `retention`; absent:
+    never. Each worker deletes tasks of all namespaces; of several values the shortest holds."""
+
     labels: Mapping[str, str] = Field(default_factory=dict)
     """Labels that steps may require of the worker, as `{gpu = "true"}`."""
 

@@ -59,6 +59,13 @@ def test_what_ended_long_ago_is_pruned(tasker: Here) -> None:
     assert ["pending"] == [task["status"] for task in left]
 
 
+def test_pruning_without_an_age_follows_the_templates(tasker: Here) -> None:
+    tasker.task()
+
+    assert "0 tasks deleted\n" == tasker("db", "prune").out
+    assert tasker("db", "prune", "--json").document["ended_before"] is None
+
+
 @pytest.mark.parametrize("span", ["soon", "-1d", "0s", "1x", "99999999999d"])
 def test_a_wrong_length_of_time_is_refused(tasker: Here, span: str) -> None:
     tasker("db", "upgrade")

@@ -59,7 +59,9 @@ async def assembled(
     executor = Executor(settings, HandlerServices(store, client), slots, settler, reporter)
     claimer = Claimer(store, settings, lease, slots, cache, executor, settler, background)
     settler.freed_to(claimer)
-    janitor = Janitor(store, cache, lease, reporter, lease_time=settings.lease)
+    janitor = Janitor(
+        store, cache, lease, reporter, lease_time=settings.lease, retention=settings.retention
+    )
     try:
         yield Pieces(store, background, slots, cache, lease, settler, executor, claimer, janitor)
     finally:

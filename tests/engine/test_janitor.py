@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from tests.engine.factories import AT_ONCE, SOON, Unreliable, of_kind, step, template
 from tests.engine.pieces import assembled
+from tests.waiting import eventually
 
-from tasker import LocalClient, Retry, StepStatus, TaskFailed, TaskRequest, Worker
+from tasker import LocalClient, Retry, StepStatus, TaskFailed, TaskRequest, Worker, WorkerSettings
 from tasker.clock import ManualClock
-from tasker.engine.janitor import MOST, MOST_LOST, SWEPT
+from tasker.engine.janitor import MOST, MOST_LOST, PRUNED, SWEPT
 from tasker.errors import TaskerError
 from tasker.events import Event, TaskEnded
 from tasker.model import AttemptOutcome, JsonText, TaskFilter, TaskStatus, lost, released
@@ -211,3 +212,43 @@ async def test_a_worker_fails_steps_that_no_worker_can_run(store: Store) -> None
 
     assert "queue_timeout" == failed.value.details["code"]
     assert (StepStatus.ERROR, 1, None) == (step_.status, step_.attempts, step_.worker)
+
+
+async def test_ended_tasks_are_deleted_when_their_retention_is_over(memory: Store) -> None:
+    """
+    All of them, in portions; others are kept as long as the setting says.
+    """
+    store = Unreliable(memory)
+    brief = replace(FLOW, name="brief", retention=timedelta(microseconds=1))
+    async with assembled(store, [{"only": lambda: 1}], [brief, FLOW]) as pieces:
+        client = LocalClient(memory)
+        await client.create_tasks([TaskRequest(template="n.brief")] * (2 * PRUNED + 1))
+        kept = await client.create_task("n.flow")
+        for task in await client.tasks(limit=500):
+            await client.cancel(task.id)
+
+        await pieces.janitor.prune()
+
+        assert [kept.id] == [task.id for task in await client.tasks(limit=500)]
+        assert 3 == store.calls.count("prune")
+
+        short = WorkerSettings(retention=timedelta(seconds=1))
+        async with assembled(memory, [], [], short) as others:
+
+            async def is_gone() -> bool:
+                await others.janitor.prune()
+                return [] == await client.tasks()
+
+            await eventually(is_gone)
+
+
+async def test_each_duty_of_a_worker_is_repeated(memory: Store) -> None:
+    """
+    Whether or not it found something to do.
+    """
+    store = Unreliable(memory)
+    settings = WorkerSettings(lease=timedelta(seconds=1))
+    async with Worker(store, [{"only": lambda: 1}], templates=[FLOW], settings=settings):
+        duties = ("expired", "fail_unclaimed", "sweep")
+        await eventually(lambda: all(store.calls.count(call) > 1 for call in duties))
+        assert "prune" in store.calls

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tasker.testing.store_suite.factories import (
     create,
     fan,
     new_task,
+    one,
     put,
 )
 
@@ -205,6 +207,8 @@ def test_a_hot_statement_scans_no_table_that_grows(migrated: sqlite3.Connection,
         ("failed_tasks", "task_has_failed_step"),
         ("overdue", "task_overdue"),
         ("unclaimed", "step_queue_timeout"),
+        ("prune", "task_template"),
+        ("prunable", "task_template"),
         ("wake_parents", "step_waiting"),
     ],
 )
@@ -323,6 +327,32 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
     assert "Index Scan using step_queue_timeout on step" in scan
     assert "rows=2 " in scan.split("actual")[1]
     assert max(int(hit) for hit in re.findall(r"shared hit=(\d+)", "".join(lines))) <= 12
+
+
+async def test_tasks_to_prune_are_found_by_their_index_on_postgres(
+    connection: Any, postgres_schema_url: str
+) -> None:
+    """
+    Of 300 tasks that ended, those of a template that keeps them longer are not read.
+    """
+    async with make_store(postgres_schema_url) as store:
+        for name, retention, number in (("long", 3600, 300), ("short", 1e-6, 2)):
+            template = replace(one(name), retention=timedelta(seconds=retention))
+            template_id = await put(store, template)
+            await store.create_tasks([new_task(template_id) for _ in range(number)])
+        await (await ManualWorker.hire(store)).work_off()
+    await connection.execute("set enable_seqscan = off")  # as the planner decides for many
+    text = POSTGRES["prune"].text.replace(":ended_before", "null").replace(":limit", "100")
+
+    rows = await connection.fetch(f"explain (analyze, buffers) {text}")
+
+    plan = "\n".join(row[0] for row in rows)
+    scan = plan[plan.index("Index Scan using task_template on task ") :].splitlines()
+    assert "rows=1 loops=2" in scan[0]
+    assert re.search(r"Index Cond: \(\(template_id = \w+\.id\) AND \(id < ", scan[1])
+    removed, hits = scan[2:4]
+    assert "Filter: " in removed
+    assert int(re.findall(r"shared hit=(\d+)", hits)[0]) <= 12
 
 
 async def scans(connection: Any) -> dict[str, int]:

@@ -2,14 +2,14 @@
 
 What a lost worker held is settled as a failed attempt, steps that no worker claimed in
 time fail, tasks past their deadline end, and so do failed tasks whose remaining steps
-cannot run.
+cannot run. Tasks are deleted when their time of retention is over.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import NamedTuple
 
@@ -20,13 +20,15 @@ from tasker.engine.reporting import Reporter
 from tasker.engine.task_cache import TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
 from tasker.model import ExpiredAttempt, Outcome, Retry, TaskEnd, TaskId, TemplateName, failed, lost
-from tasker.store.protocol import WorkerStore
+from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
 
 PERIOD = 2.0  #: seconds between looks; where leases are shorter, as long as they are
 MOST = 200  #: expired attempts, or unclaimed steps, settled at once
 MOST_LOST = 10  #: attempts of a step lost with their worker; the last one is its failure
+PRUNING = 60.0  #: seconds between looks for tasks to delete
+PRUNED = 100  #: tasks deleted at once
 SWEPT = 100  #: a sweep that ended so many tasks may have left some
 _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template cannot be read here
 
@@ -48,38 +50,38 @@ class Janitor:
         lease: The lease to settle under.
         reporter: Reports the tasks that end.
         lease_time: How long leases are here.
+        retention: How long tasks are kept whose template does not say so; None: for ever.
     """
 
     def __init__(
         self,
-        store: WorkerStore,
+        store: Store,
         cache: TaskCache,
         lease: WorkerLease,
         reporter: Reporter,
         *,
         lease_time: timedelta,
+        retention: timedelta | None = None,
     ) -> None:
         self._store = store
         self._cache = cache
         self._lease = lease
         self._reporter = reporter
+        self._retention = retention
         self._rng = Random()
         period = min(PERIOD, lease_time.total_seconds())
         self.duties = [
             Duty("expire", period, self.expire),
             Duty("fail_unclaimed", period, self.fail_unclaimed),
             Duty("sweep", period, self.sweep),
+            Duty("prune", PRUNING, self.prune),
         ]
 
-    async def run(self) -> None:
-        """Perform each duty whenever its period is over, until cancelled."""
-        due = dict.fromkeys(self.duties, 0.0)
+    async def repeat(self, duty: Duty) -> None:
+        """Perform a duty whenever its period is over, until cancelled."""
         while True:
-            for duty, at in due.items():
-                if at <= time.monotonic():
-                    await self._perform(duty)
-                    due[duty] = time.monotonic() + duty.period * (0.8 + 0.4 * self._rng.random())
-            await asyncio.sleep(max(0.0, min(due.values()) - time.monotonic()))
+            await self._perform(duty)
+            await asyncio.sleep(duty.period * (0.8 + 0.4 * self._rng.random()))
 
     async def _perform(self, duty: Duty) -> None:
         try:
@@ -117,6 +119,16 @@ class Janitor:
                 outcomes = [await self._outcome_of_lost(attempt) for attempt in expired]
                 settled = await self._store.settle(self._lease.id, outcomes)
                 await self._report_ended(settled.ended)
+
+    async def prune(self) -> None:
+        """Delete tasks whose time of retention is over, at half the possible speed."""
+        kept = self._retention
+        before = None if kept is None else datetime.now(UTC) - kept
+        many = PRUNED
+        while many >= PRUNED:
+            began = time.monotonic()
+            many = await self._store.prune(ended_before=before, limit=PRUNED)
+            await asyncio.sleep(time.monotonic() - began)
 
     async def _report_ended(self, ended: Sequence[TaskEnd]) -> None:
         if ended:

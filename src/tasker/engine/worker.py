@@ -117,6 +117,7 @@ class Worker:
             self._lease,
             self._reporter,
             lease_time=self.settings.lease,
+            retention=self.settings.retention,
         )
         self._claimer: Claimer | None = None  #: while it runs
         self._monitor: LoopMonitor | None = None
@@ -232,7 +233,7 @@ class Worker:
         for name, loop in (
             ("settle", self._settler.run()),
             ("lease", self._lease.keep(executor, claimer)),
-            ("janitor", self._janitor.run()),
+            *((duty.name, self._janitor.repeat(duty)) for duty in self._janitor.duties),
             ("claim", claimer.run()),
             ("failure", self._stop_on_failure()),
         ):

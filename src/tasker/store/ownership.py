@@ -1,7 +1,8 @@
 """Who deletes the rows of each table, and when."""
 
 OF_TASK = ("task_key", "task_attribute", "attempt", "audit", "step", "task")
-"""Tables whose rows belong to a task, deleted with it by `Store.prune`; the task itself last."""
+"""Tables whose rows belong to a task, deleted with it by `Store.prune`, which the janitor and
+`tasker db prune` call; the task itself last."""
 
 KEPT = {
     "worker": "`Store.prune`, when the lease expired before the instant and nothing is held",

@@ -411,15 +411,17 @@ class OperatorStore(Protocol):
         """List workers whose lease holds, or expired less than a day ago; newest first."""
         ...
 
-    async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:
-        """Delete up to `limit` tasks that ended before then; return how many.
+    async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
+        """Delete up to `limit` ended tasks with all their rows; return how many.
 
-        Workers that were gone before then go with them.
+        Tasks of a template with a `retention` are deleted when it has passed since their
+        end, others when they ended before `ended_before`; None: others are kept. Workers
+        that were gone before then go with them.
         """
         ...
 
-    async def prunable(self, *, ended_before: datetime) -> int:
-        """Count the tasks that ended before then."""
+    async def prunable(self, *, ended_before: datetime | None = None) -> int:
+        """Count the tasks that `prune` would delete."""
         ...
 
 

@@ -32,6 +32,7 @@ class TemplateRow(NamedTuple):
     digest: str
     document: JsonText
     sinks: int
+    retention: float | None  #: seconds
     steps: list[GraphRow]
 
     @classmethod
@@ -49,6 +50,7 @@ class TemplateRow(NamedTuple):
             digest(template),
             codec.dumps(document, what=f"template {template.key}", limit=TEMPLATE_LIMIT),
             len(graph.sinks),
+            template.retention.total_seconds() if template.retention else None,
             [
                 GraphRow(
                     no,

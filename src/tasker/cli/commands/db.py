@@ -109,15 +109,19 @@ async def prune(
             "--older-than",
             parser=parse_span,
             metavar="TIME",
-            help="How long ago a task must have ended, as 30d.",
+            help="How long ago tasks must have ended whose template sets no retention, as 30d."
+            " Absent: they are kept.",
         ),
-    ],
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Only count the tasks.")
     ] = False,
 ) -> None:
-    """Delete tasks that ended long ago, with all their steps, attempts and audit."""
-    before: datetime = datetime.now(UTC) - _require_positive(older_than)
+    """Delete tasks that ended long ago, with all their steps, attempts and audit.
+
+    Tasks of a template with a `retention` are deleted when that has passed since their end.
+    """
+    before = None if older_than is None else datetime.now(UTC) - _require_positive(older_than)
     async with session.store() as store:
         if dry_run:
             count = await store.prunable(ended_before=before)

@@ -86,7 +86,7 @@ class Tasks(Sessions):
 
         return await self._read(read)
 
-    async def prunable(self, *, ended_before: datetime) -> int:
+    async def prunable(self, *, ended_before: datetime | None = None) -> int:
         rows = await self._all("prunable", ended_before=ended_before)
         return int(rows[0]["tasks"])
 

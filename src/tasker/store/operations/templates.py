@@ -133,6 +133,7 @@ async def _add_template(
         digest=row.digest,
         document=row.document,
         sinks=row.sinks,
+        retention=row.retention,
         registered_by=registered_by,
         status=status,
     )

@@ -97,8 +97,9 @@ class Tasks(Driver):
         templates = {task.template_id for task in tasks}
         return await self._read(lambda tx: refusal_of_creation(tx, templates))
 
-    async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:
-        await self._change("prune_worker", ended_before=ended_before)
+    async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
+        if ended_before is not None:
+            await self._change("prune_worker", ended_before=ended_before)
         (row,) = await self._change("prune", ended_before=ended_before, limit=limit)
         return int(row["tasks"])
 

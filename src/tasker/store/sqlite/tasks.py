@@ -90,13 +90,16 @@ class Tasks(Driver):
         self._notify(notifications)
         return created
 
-    async def prune(self, *, ended_before: datetime, limit: int = 1000) -> int:
+    async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
+        before, now = seconds(ended_before), self._now()
+
         def prune(on: sqlite3.Connection) -> int:
-            before = ended_before.timestamp()
-            ids = [row[0] for row in fetch(on, "prune", ended_before=before, limit=limit)]
+            rows = fetch(on, "prune", ended_before=before, limit=limit, now=now)
+            ids = [row[0] for row in rows]
             for table in OF_TASK:
                 execute(on, f"prune_{table}", ids=json_text(ids))
-            execute(on, "prune_worker", ended_before=before, now=self._now())
+            if before is not None:
+                execute(on, "prune_worker", ended_before=before, now=now)
             return len(ids)
 
         return await self._in_transaction(prune)

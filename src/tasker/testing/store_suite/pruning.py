@@ -1,12 +1,15 @@
 """Deleting what ended long ago."""
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 
+from tasker import codec
 from tasker.errors import NotFound
-from tasker.model import TaskFilter
+from tasker.model import TaskFilter, TaskId
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -25,6 +28,12 @@ from tasker.testing.store_suite.factories import (
 from tasker.testing.store_suite.subject import Subject
 
 FAR = timedelta(days=365)
+
+
+def id_of_old_task() -> TaskId:
+    """Make the id of a task that was created long ago: time passes for a store, not for ids."""
+    made = int(codec.new_task_id().replace("-", ""), 16)
+    return TaskId(str(UUID(int=made - (int(FAR.total_seconds() * 1000) << 80))))
 
 
 class TestPruning(StoreTests):
@@ -113,6 +122,47 @@ class TestPruning(StoreTests):
         assert 0 == await store.prune(ended_before=now + FAR)
 
         assert {pending, reopened} == {task.id for task in await store.list_tasks(TaskFilter())}
+
+    async def test_tasks_are_kept_as_long_as_their_template_says(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Each version for itself; the instant is for those that say nothing.
+        """
+        short = replace(one("short"), retention=timedelta(days=1))
+        long = replace(one("short"), version="2.0.0", retention=timedelta(days=30))
+        tasks = {
+            name: await create(store, await put(store, template), id=id_of_old_task())
+            for name, template in (("short", short), ("long", long), ("plain", one("plain")))
+        }
+        reopened = await create(store, await put(store, short), id=id_of_old_task())
+        hand = await ManualWorker.hire(store)
+        *claims, last = sorted(await hand.claim(), key=lambda claim: claim.task_id == reopened)
+        await hand.complete(*claims)
+        await hand.fail(last)
+        await store.retry_steps(reopened, ACT)
+        ended_at = (await store.get_task(tasks["plain"])).ended_at
+        assert ended_at is not None
+
+        async def pruned(ended_before: datetime | None) -> set[str]:
+            count = await store.prunable(ended_before=ended_before)
+            assert count == await store.prune(ended_before=ended_before)
+            left = {task.id for task in await store.list_tasks(TaskFilter())}
+            gone = {name for name, task_id in tasks.items() if task_id not in left}
+            assert reopened in left
+            return gone
+
+        await subject.advance(timedelta(hours=23))
+        early = await pruned(None)
+        await subject.advance(timedelta(hours=2))
+        by_template = await pruned(None)
+        by_instant = await pruned(ended_at + FAR)
+        await subject.advance(timedelta(days=30))
+
+        assert set() == early
+        assert {"short"} == by_template
+        assert {"short", "plain"} == by_instant
+        assert {"short", "plain", "long"} == await pruned(None)
 
     async def test_pruning_goes_in_portions(self, store: Store) -> None:
         """

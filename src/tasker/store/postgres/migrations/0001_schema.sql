@@ -30,6 +30,7 @@
 -- schema is made once. All of those in `step` are nullable without a default: a row that does
 -- not use them grows by nothing but its null bitmap.
 
+-- retention: seconds for which tasks are kept after their end; null: as the setting says.
 create table template (
     id            int generated always as identity primary key,
     namespace     text not null,
@@ -38,6 +39,7 @@ create table template (
     digest        text not null,
     document      json not null,
     sinks         int not null,
+    retention     float8,
     status        text not null check (status in ('approved', 'pending_review', 'rejected', 'retired')),
     registered_by text not null,
     registered_at timestamptz not null default now(),
@@ -116,7 +118,6 @@ create table worker (
 -- paused: its steps wait. last_no: the greatest number of a step, where more were made than
 -- the template has. ending: the state that it will end in, once its compensation has run.
 -- revision: grows with each rewrite of its steps. forked_from: the task that it repeats.
--- retention: how long it is kept after its end; null: as the janitor's setting says.
 -- updated_at: the last action of an operator; each moves it forward.
 create table task (
     id              uuid primary key,
@@ -133,7 +134,6 @@ create table task (
     ended_at        timestamptz,
     updated_at      timestamptz,
     deadline        timestamptz,
-    retention       interval,
     correlation_id  text not null,
     parent_id       uuid,
     forked_from     uuid,

@@ -1,2 +1,6 @@
--- How many tasks ended before an instant. :ended_before timestamptz
-select count(*)::int as tasks from task where state <> {OPEN} and ended_at < :ended_before::timestamptz
+-- How many tasks ended before the `retention` of their template, or before an instant where it has
+-- none. :ended_before timestamptz or null (those are kept)
+select count(*)::int as tasks
+from (select p.id, {include kept_until template=p} as until from template p) p
+join task t on t.template_id = p.id and t.id < {include ids_until instant=p.until}
+where t.state <> {OPEN} and t.ended_at < p.until

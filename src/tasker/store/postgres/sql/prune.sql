@@ -1,11 +1,19 @@
--- Delete tasks that ended before an instant, oldest first, with all their rows.
--- :ended_before timestamptz, :limit int
-with doomed as (
-    select id from task
-    where state <> {OPEN} and ended_at < :ended_before::timestamptz
-    order by id
+-- Delete tasks that ended before the `retention` of their template, or before an instant where it
+-- has none, with all their rows. :ended_before timestamptz or null (those are kept), :limit int
+with template_kept as materialized (
+    select p.id, {include kept_until template=p} as until from template p
+), doomed as (
+    select t.id
+    from template_kept p
+    cross join lateral (
+        select id from task
+        where template_id = p.id and id < {include ids_until instant=p.until}
+          and state <> {OPEN} and ended_at < p.until
+        order by id
+        limit :limit::int
+        for update skip locked
+    ) t
     limit :limit::int
-    for update skip locked
 ), keys as (
     delete from task_key using doomed where task_id = doomed.id
 ), attributes as (

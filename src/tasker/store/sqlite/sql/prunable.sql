@@ -1,2 +1,7 @@
--- How many tasks ended before an instant. :ended_before real
-select count(*) as tasks from task where state <> {OPEN} and ended_at < :ended_before
+-- How many tasks ended before the `retention` of their template, or before an instant where it has
+-- none. :now real, :ended_before real or null (those are kept)
+select count(*) as tasks
+from (select p.id, {include kept_until template=p} as until from template p) p
+cross join task t indexed by task_template
+     on t.template_id = p.id and t.id < {include ids_until instant=p.until}
+where t.state <> {OPEN} and t.ended_at < p.until

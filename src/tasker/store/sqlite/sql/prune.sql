@@ -1,2 +1,8 @@
--- Tasks that ended before an instant, oldest first. :ended_before real, :limit int
-select id from task where state <> {OPEN} and ended_at < :ended_before order by id limit :limit
+-- Tasks that ended before the `retention` of their template, or before an instant where it has
+-- none. :now real, :ended_before real or null (those are kept), :limit int
+select t.id
+from (select p.id, {include kept_until template=p} as until from template p) p
+cross join task t indexed by task_template
+     on t.template_id = p.id and t.id < {include ids_until instant=p.until}
+where t.state <> {OPEN} and t.ended_at < p.until
+limit :limit

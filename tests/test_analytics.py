@@ -114,7 +114,7 @@ def test_steps_that_fail_or_take_long_are_named() -> None:
 
     assert [
         f"s{n} of payments.refund@1.0.0 fails in {n}0% of its attempts ({n} of 10):"
-        " look at its errors first"
+        " check its errors first"
         for n in (7, 6, 5)
     ] == failing
     assert ["crawl of payments.refund@1.0.0 takes 31 s on average: split it,"] == [
@@ -138,7 +138,7 @@ def test_retries_that_do_not_help_are_told() -> None:
     """
     assert [
         "only 25% of the 8 steps that were tried again succeeded:"
-        " raise PermanentError for what no retry can change"
+        " raise PermanentError for errors that a retry cannot fix"
     ] == advice(retries=Retries(retried_steps=9, succeeded=2, failed=6))
 
 

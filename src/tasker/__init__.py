@@ -1,4 +1,4 @@
-"""Tasker: workflows of steps that run to the end, whatever dies in between.
+"""Tasker: durable workflows of steps that survive crashes.
 
 The names below are imported when they are first used, so that `tasker --help` and
 programs that need one of them do not wait for all.

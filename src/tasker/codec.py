@@ -50,7 +50,7 @@ def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> 
 
     Args:
         value: The value.
-        what: What it is, for the error.
+        what: Its name in the error.
         limit: The most bytes its text may have.
 
     Raises:
@@ -84,10 +84,10 @@ def loads(text: str | bytes) -> Any:
 
 
 def parse(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> Json:
-    """Read JSON text that somebody else wrote.
+    """Parse untrusted JSON text.
 
     Raises:
-        InvalidInput: It is not JSON; the message tells line and column.
+        InvalidInput: It is not JSON; the message has line and column.
         TooLarge: It exceeds `limit` bytes.
     """
     size = len(text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
@@ -103,7 +103,7 @@ def parse(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT)
 
 
 def _first_invalid(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
-    """Find the first part of `value` that is not JSON: (its path, what it is)."""
+    """Find the first part of `value` that is not JSON: (path, description)."""
     if depth > _DEEPEST:
         return f"{path[:100]}...", "it is nested too deeply, or contains itself"
     if isinstance(value, str | float):
@@ -128,7 +128,7 @@ def _first_invalid(value: object, path: str = "$", depth: int = 0) -> tuple[str,
 
 
 def _first_invalid_within(value: object, path: str, depth: int) -> tuple[str, str]:
-    """Find it in what is written as something else: a model, a set, an enum, an array."""
+    """Find it in a value that has a JSON form: a model, a set, an enum, an array."""
     if isinstance(value, Enum):
         return _first_invalid(value.value, path, depth + 1)
     if callable(listed := getattr(value, "tolist", None)):  # numpy's
@@ -150,7 +150,7 @@ def _fault(value: str | float) -> str:
 
 
 def _fault_of_keys(value: dict[object, object]) -> str:
-    """Describe a key that JSON cannot have, or two that it would write as one; "" if none."""
+    """Describe a key that is impossible in JSON, or two keys with one JSON form; "" if none."""
     if fault := next(filter(None, map(_fault_of_key, value)), ""):
         return fault
     written: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""What a task's step counts say about it, in one place for the API and the screens. Pure."""
+"""Derives statuses from a task's step counts, for the API and the UI. Pure."""
 
 from typing import NamedTuple
 
@@ -69,7 +69,7 @@ def execution_status(counts: StepCounts, state: TaskStatus) -> str:
 
 
 def recommended_action(status: str, state: TaskStatus) -> str:
-    """Return the recommended action, or `none` if the task needs nothing more."""
+    """Return the recommended action, or `none` if the task needs none."""
     return "none" if state in _SETTLED else _ACTIONS[status]
 
 

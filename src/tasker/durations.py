@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
 def parse_duration(value: object) -> timedelta:
-    """Return the timedelta that `value` stands for.
+    """Return `value` as a timedelta.
 
     Args:
         value: A timedelta, a number of seconds, or text: a number of seconds, or numbers
@@ -55,7 +55,7 @@ def format_duration(length: timedelta) -> str:
 def parse_retry_after(
     value: object, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> timedelta | None:
-    """Return the delay that a `Retry-After` header, or a handler, asks for; None for None.
+    """Return the delay of a `Retry-After` header or of a handler; None for None.
 
     Args:
         value: Seconds as a number or as text, a timedelta, a duration such as `"5m"`, or an
@@ -86,7 +86,7 @@ def parse_retry_after(
 
 
 def _read(text: str) -> float | None:
-    """Return the seconds that a text stands for, or None if it is no duration."""
+    """Return a text such as `5m` in seconds, or None if it is not a duration."""
     if _NUMBER.fullmatch(text):
         return float(text)
     if not _TEXT.fullmatch(text):

@@ -1,4 +1,4 @@
-"""Everything Tasker raises.
+"""The exceptions of Tasker.
 
 TaskerError                      `code` is stable and part of the API
 ├── Misuse                       the calling code or its input is wrong; retrying cannot help
@@ -16,7 +16,7 @@ TaskerError                      `code` is stable and part of the API
 │   ├── TaskExists               another task has the key, and the caller wants a new one
 │   ├── WrongStatus
 │   ├── NotApproved              the template version takes no new tasks
-│   ├── NotAnApprover            somebody else must decide about the template version
+│   ├── NotAnApprover            the actor may not review the template version
 │   ├── Unauthenticated          the caller is not authenticated
 │   └── Forbidden                the caller may not do this
 ├── StoreError
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class TaskerError(Exception):
-    """Base of everything that Tasker raises."""
+    """Base class of Tasker's exceptions."""
 
     code = "tasker_error"
 
@@ -101,7 +101,7 @@ class Problem:
 
 
 class InvalidTemplate(Misuse):
-    """A template's text is wrong; `problems` tells everything that was found."""
+    """A template is invalid; `problems` lists all problems."""
 
     code = "invalid_template"
 
@@ -111,7 +111,7 @@ class InvalidTemplate(Misuse):
 
 
 class InvalidPolicy(Misuse):
-    """A namespace policy's text is wrong; `problems` tells everything that was found."""
+    """A namespace policy is invalid; `problems` lists all problems."""
 
     code = "invalid_policy"
 
@@ -241,7 +241,7 @@ class NotApproved(Refused):
     code = "template_not_approved"
 
     def __init__(self, template: str, status: str, approvers: Collection[str] = ()) -> None:
-        who = " or ".join(approvers) or "whoever may approve templates there"
+        who = " or ".join(approvers) or "a principal with the permission templates:approve"
         super().__init__(
             {
                 "pending_review": f"template {template} is pending_review:"
@@ -277,25 +277,25 @@ class Forbidden(Refused):
 
 
 class StoreError(TaskerError):
-    """The store could not do it; nothing was changed unless the subclass says otherwise."""
+    """A store call failed without changes, unless the subclass says otherwise."""
 
     code = "store_error"
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached. Whether the last call took effect is not known."""
+    """The store cannot be reached. It is unknown whether the last call took effect."""
 
     code = "store_unavailable"
 
 
 class LeaseLost(StoreError):
-    """The worker slept through its lease; what it held belongs to others now."""
+    """The worker's lease expired; other workers have taken over its steps."""
 
     code = "lease_lost"
 
 
 class SchemaMismatch(StoreError):
-    """The database's schema is not the one that this release works with."""
+    """The schema of the database does not match this release."""
 
     code = "schema_mismatch"
 
@@ -306,7 +306,7 @@ class SchemaMismatch(StoreError):
 class AttemptCancelled(TaskerError):
     """The attempt must stop: it timed out, its task was cancelled, or its lease was lost.
 
-    Raised inside the handler, where it asks (`Context.heartbeat`, `Context.checkpoint`).
+    Raised inside the handler by `Context.heartbeat` and `Context.checkpoint`.
     It is an ordinary exception, so `finally` and `with` clean up; a handler that swallows
     it meets it again at its next question, and what it returns is dropped.
     """
@@ -347,12 +347,12 @@ class TaskFailed(TaskerError):
 
 
 class WaitTimeout(TaskerError):
-    """The task did not end within the time given; it goes on."""
+    """The task did not end within the timeout; it continues."""
 
     code = "wait_timeout"
 
 
-# ------------------------------------------------- what handlers raise to steer a step
+# ------------------------------------------------------ raised by handlers to steer a step
 
 
 class StepParked(BaseException):
@@ -369,7 +369,7 @@ class StepParked(BaseException):
 
 
 class StepError(Exception):
-    """Base of what a handler raises to steer its step.
+    """Base class of exceptions that handlers raise to steer their step.
 
     Args:
         message: What happened, for people.

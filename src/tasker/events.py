@@ -28,7 +28,7 @@ class StepSettled(NamedTuple):
     correlation_id: str
     outcome: AttemptOutcome
     ran_for: timedelta
-    error: str | None  #: type and message, of one that failed
+    error: str | None  #: type and message of the error
     delay: timedelta  #: until the next attempt, of a retry
 
 
@@ -44,7 +44,7 @@ class StepWaiting(NamedTuple):
 
 
 class SettleRefused(NamedTuple):
-    """An attempt ended, but it was no longer this worker's to settle."""
+    """The settlement of an attempt was refused: another attempt holds the step."""
 
     task_id: TaskId
     template: TemplateName
@@ -73,15 +73,15 @@ class TaskEnded(NamedTuple):
 
     task_id: TaskId
     status: TaskStatus
-    template: TemplateName | None = None  #: None: not known here
-    took: timedelta | None = None  #: since its creation, delays and waits included
+    template: TemplateName | None = None  #: None: unknown to this process
+    took: timedelta | None = None  #: since its creation, including delays and waits
 
 
 class LoopBlocked(NamedTuple):
     """A handler blocked the event loop, and with it all others."""
 
     task_id: TaskId | None
-    step: str | None  #: None: no handler did, but something else in this process
+    step: str | None  #: None: blocked by other code of this process
     blocked_for: timedelta
 
 

@@ -24,7 +24,7 @@ class Graph:
 
     @cached_property
     def children(self) -> list[tuple[int, ...]]:
-        """children[no], ascending; a step without any has the task as its child."""
+        """children[no], ascending; a sink has the task as its child."""
         children: list[list[int]] = [[] for _ in self.parents]
         for no, parents in enumerate(self.parents):
             for parent in parents:
@@ -33,12 +33,12 @@ class Graph:
 
     @cached_property
     def roots(self) -> tuple[int, ...]:
-        """Steps that wait for none."""
+        """Steps without parents."""
         return tuple(no for no in range(1, len(self.parents)) if not self.parents[no])
 
     @cached_property
     def sinks(self) -> tuple[int, ...]:
-        """Steps that none waits for; the task is complete when all of them are done."""
+        """Steps without children; the task is complete when all of them are done."""
         return tuple(no for no in range(1, len(self.parents)) if self.children[no] == (TASK_NODE,))
 
     @cached_property
@@ -55,7 +55,7 @@ class Graph:
 
     @cached_property
     def ancestors(self) -> list[int]:
-        """ancestors[no]: the mask of all steps that come before step `no`."""
+        """ancestors[no]: the bit mask of all ancestors of step `no`."""
         masks = [0] * len(self.parents)
         for no in self.order:
             for parent in self.parents[no]:

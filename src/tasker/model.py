@@ -1,4 +1,4 @@
-"""The values that everything else speaks of: templates, tasks, steps, claims, outcomes.
+"""The values that all modules share: templates, tasks, steps, claims, outcomes.
 
 Standard library only. Values are frozen. The few that are made once per step on
 the hot path are named tuples, which cost a quarter of a frozen dataclass.
@@ -39,7 +39,7 @@ DEFAULT_PRIORITY = 2
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=")
 
 TASK_NODE = 0
-"""The number that stands for the task itself among a step's children; steps count from 1."""
+"""Number of the task itself among a step's children; steps count from 1."""
 
 
 # ------------------------------------------------------------------ templates
@@ -72,7 +72,7 @@ class Retry:
     backoff: Backoff
     initial_delay: timedelta
     max_delay: timedelta
-    """Cap of the delay; one that a handler asks for may be longer."""
+    """Cap of the delay; a delay requested by a handler may be longer."""
 
     jitter: float
     """Share of the delay by which it is spread at random, in [0, 1]."""
@@ -94,7 +94,7 @@ class Retry:
             max_attempts: All attempts counted, the first included, >= 1.
             backoff: How the delay grows: none, fixed, linear, exponential or fibonacci.
             initial_delay: The delay before the second attempt: seconds, a timedelta or `"5m"`.
-            max_delay: Cap of the delay; one that a handler asks for may be longer.
+            max_delay: Cap of the delay; a delay requested by a handler may be longer.
             jitter: Share of the delay by which it is spread at random, in [0, 1].
 
         Raises:
@@ -112,7 +112,7 @@ class Retry:
 
 
 def duration(value: Duration, name: str) -> timedelta:
-    """Return the timedelta that the argument `name` stands for. Raises InvalidInput."""
+    """Return the argument `name` as a timedelta. Raises InvalidInput."""
     try:
         return parse_duration(value)
     except ValueError as error:
@@ -132,7 +132,7 @@ def _invalid_argument(name: str, message: str) -> InvalidInput:
 
 
 class Requirement(NamedTuple):
-    """What a worker must offer, besides the handler's name, to run a step.
+    """What a worker must provide, besides the handler, to run a step.
 
     Its text is the part of a queue's identity that stores keep: "" for none, otherwise a
     version or range and labels, separated by spaces: `^2.1 gpu=true zone=eu`.
@@ -167,24 +167,24 @@ class StepSpec:
     """Name of the handler, `::` written as `.`; None: the handler named like the step."""
 
     method: str | None = None
-    """The method to call where the handler is a class; None: `call`."""
+    """The method to call if the handler is a class; None: `call`."""
 
     handler_version: str = ""
     """Version or range of versions that the handler's code must have; "": any."""
 
     config: JsonObject = field(default_factory=dict)
-    """What the template hands to the handler (`handler.initialization`, `handler_config`)."""
+    """Configuration of the handler (`handler.initialization`, `handler_config`)."""
 
     dependencies: tuple[str, ...] = ()
     retry: Retry = Retry()
     timeout: timedelta | None = None
-    """Most time one attempt may take; None: the worker's `attempt_timeout`."""
+    """Time limit of one attempt; None: the worker's `attempt_timeout`."""
 
     queue_timeout: timedelta | None = None
-    """Most time the step may be due without being claimed; None: for ever."""
+    """Time limit for a due step to be claimed; None: no limit."""
 
     heartbeat_timeout: timedelta | None = None
-    """Most time between two heartbeats of an attempt; None: heartbeats are not required."""
+    """Maximum time between two heartbeats of an attempt; None: heartbeats are not required."""
 
     requires: Mapping[str, str] = field(default_factory=dict)
     """Labels that a worker must have to run the step, as {"gpu": "true"}."""
@@ -199,13 +199,13 @@ class StepSpec:
 
     @property
     def requirement(self) -> Requirement:
-        """What a worker must offer, besides the handler's name, to run this step."""
+        """What a worker must provide, besides the handler, to run this step."""
         return Requirement(self.handler_version, tuple(sorted(self.requires.items())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOverride:
-    """What one environment changes about a step. None leaves the step's own value."""
+    """One environment's overrides of a step. None keeps the step's own value."""
 
     config: JsonObject | None = None  #: merged over the step's own, key by key
     retry: Retry | None = None
@@ -213,7 +213,7 @@ class StepOverride:
 
 
 class TemplateName(NamedTuple):
-    """(namespace, name, version): what a template is known by."""
+    """The full name of a template version: (namespace, name, version)."""
 
     namespace: str
     name: str
@@ -234,16 +234,16 @@ class Template:
     steps: tuple[StepSpec, ...]
     input_schema: JsonObject | None = None
     deadline: timedelta | None = None
-    """Most time a task may take from creation to end; None: for ever."""
+    """Time limit of a task from creation to end; None: no limit."""
 
     title: str = ""
-    """Title of its tasks; `{input.order_id}` stands for an input of the task."""
+    """Title of its tasks; `{input.order_id}` is replaced by an input of the task."""
 
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Name -> `input.path`: what tasks of this template can be searched by."""
+    """Searchable attributes of its tasks: name -> `input.path`."""
 
     retention: timedelta | None = None
-    """How long ended tasks are kept; None: until they are pruned by hand."""
+    """Time that ended tasks are kept; None: until they are pruned by hand."""
 
     environments: Mapping[str, Mapping[str, StepOverride]] = field(default_factory=dict)
     """Environment -> step name -> override."""
@@ -267,7 +267,7 @@ class Template:
         raise KeyError(name)
 
     def for_environment(self, environment: str | None) -> "Template":
-        """Return the template as it runs in `environment`; itself if nothing is overridden."""
+        """Return the template with the overrides of `environment`, or itself without overrides."""
         overrides = self.environments.get(environment or "", {})
         if not overrides:
             return self
@@ -293,7 +293,7 @@ class TemplateStatus(StrEnum):
 
     APPROVED = "approved"  #: the only status that takes new tasks
     PENDING_REVIEW = "pending_review"  #: waits for an approver of its namespace
-    REJECTED = "rejected"  #: an approver refused it; the version may come again, changed
+    REJECTED = "rejected"  #: refused by an approver; may be registered again with changes
     RETIRED = "retired"  #: was approved; may be restored
 
 
@@ -310,7 +310,7 @@ class StoredTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateVersion:
-    """What was decided about one version of a template; `Store.template_by_id` has its content."""
+    """Status and review of a template version; `Store.template_by_id` has its content."""
 
     id: TemplateId
     name: TemplateName
@@ -318,7 +318,7 @@ class TemplateVersion:
     registered_by: str
     registered_at: datetime
     decided_by: str | None = None
-    """Who approved, rejected, retired or restored it last; None: nobody had to."""
+    """Who last approved, rejected, retired or restored it; None: no review was required."""
 
     decided_at: datetime | None = None
     reason: str = ""
@@ -395,7 +395,7 @@ class UniqueWhile(StrEnum):
 
 
 class IfExists(StrEnum):
-    """What a creation does if another task has its idempotency key."""
+    """Action of a creation if another task has its idempotency key."""
 
     RETURN = "return"  #: returns that task, unless its template or context differs
     REJECT = "reject"  #: raises `TaskExists`
@@ -422,10 +422,10 @@ class NewTask:
     reason: str = ""
     tags: tuple[str, ...] = ()
     title: str | None = None
-    attributes: Mapping[str, str] = field(default_factory=dict)  #: what it can be searched by
+    attributes: Mapping[str, str] = field(default_factory=dict)  #: searchable
     trace: str | None = None  #: W3C traceparent of the creating request
-    run_at: datetime | None = None  #: roots are claimable from then; None: at once
-    deadline: timedelta | None = None  #: most time from creation to end
+    run_at: datetime | None = None  #: earliest start of its steps; None: immediately
+    deadline: timedelta | None = None  #: time limit from creation to end
     priority: int = DEFAULT_PRIORITY
     """0 to 4. A step of a task one above is claimed as if it were due a minute earlier."""
 
@@ -438,7 +438,7 @@ class StepCounts:
     enqueued: int = 0
     waiting_for_retry: int = 0  #: enqueued after a failed attempt, `run_at` in the future
     no_worker: int = field(default=0, compare=False)
-    """Of the enqueued, those that no live worker can run."""
+    """Enqueued steps that no live worker can run."""
 
     in_progress: int = 0
     waiting: int = 0
@@ -475,7 +475,7 @@ class Failure:
     step: str
     type: str  #: name of the exception's class
     message: str
-    code: str | None  #: as the handler gave it
+    code: str | None  #: set by the handler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -501,13 +501,13 @@ class Task:
     """As its template's `title` says, with the inputs in place."""
 
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """What it can be searched by, as its template's `attributes` say."""
+    """Searchable attributes, declared by its template."""
 
     created: bool = True
-    """False if an idempotency key led to this task instead of creating one."""
+    """False if the idempotency key matched an existing task."""
 
     result: Any = None
-    """The result of its only last step, or the results of several by their names; None until it
+    """The result of its only last step, or several results by step name; None until it
     is complete, and in lists."""
 
     failure: Failure | None = None
@@ -569,7 +569,7 @@ class Step:
 
 
 class AttemptOutcome(StrEnum):
-    """What an attempt led to, as history keeps it."""
+    """Outcome of an attempt in the history."""
 
     COMPLETE = "complete"
     RETRY = "retry"  #: failed; another attempt follows
@@ -641,7 +641,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
-    """Which tasks a listing shows. None: all. Newest first."""
+    """Filters of a task list, combined with AND. None: no filter."""
 
     namespace: str | None = None
     name: str | None = None
@@ -664,7 +664,7 @@ class TaskFilter:
 
 
 AttemptKey: TypeAlias = tuple[TaskId, int, int]
-"""Task, step number, attempt: what settlements are fenced by."""
+"""Task, step number, attempt: the fence of settlements."""
 
 
 class Claim(NamedTuple):
@@ -688,7 +688,7 @@ class Claim(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What an attempt led to, as settled: see the constructors below."""
+    """Outcome of an attempt to settle: see the constructors below."""
 
     task_id: TaskId
     no: int
@@ -739,7 +739,7 @@ def released(claim: Claim) -> Outcome:
 
 
 class TaskEnd(NamedTuple):
-    """A task that ended in the store call that tells it."""
+    """A task that ended in the store call that returns this."""
 
     task_id: TaskId
     status: TaskStatus
@@ -776,7 +776,7 @@ class Created(NamedTuple):
 
 
 class TaskInput(NamedTuple):
-    """What a worker must know of a task to run its steps."""
+    """Context and fields of a task that its steps need."""
 
     task_id: TaskId
     template_id: TemplateId
@@ -795,7 +795,7 @@ class StepResult(NamedTuple):
 
 
 class ExpiredAttempt(NamedTuple):
-    """An attempt whose worker's lease expired, and what decides over its retry."""
+    """An attempt whose worker's lease expired, with its retry policy."""
 
     claim: Claim
     template_id: TemplateId
@@ -815,7 +815,7 @@ class Queue(NamedTuple):
     namespace: str
     handler: str
     requirement: str = ""
-    """What a worker must offer besides the handler; '' for nothing."""
+    """What a worker must provide besides the handler; '' for nothing."""
 
     gated: bool = False
     """Whether its steps are under a concurrency limit, and are claimed apart."""
@@ -828,16 +828,16 @@ class Queue(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerProcess:
-    """What a worker says of its process when it registers."""
+    """Properties of a worker process at registration."""
 
     host: str = ""
     pid: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
-    """What the requirement of a queue may ask for."""
+    """Labels that requirements of queues can match."""
 
     build: str = ""  #: version of the code that it offers
     sdk: str = ""  #: name and version of the library it is written with
-    principal: str = ""  #: as whom a remote worker authenticated
+    principal: str = ""  #: principal of a remote worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

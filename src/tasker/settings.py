@@ -1,6 +1,6 @@
-"""All settings of a process: which there are, and where they come from.
+"""The settings of a process and their sources.
 
-Sources, each overriding the one before: the defaults, one TOML file (`tasker.toml` in the
+Sources, each overriding the previous one: the defaults, one TOML file (`tasker.toml` in the
 working directory, or what `--config` or TASKER_CONFIG names), secret files (/run/secrets, or
 the directory that TASKER_SECRETS names), environment variables, and the command line. In a
 variable, and as the name of a secret file, `server.port` is TASKER_SERVER__PORT. Unknown
@@ -86,11 +86,11 @@ class Section(BaseModel):
 
 
 class SchemaMode(StrEnum):
-    """What happens when a value does not match its schema."""
+    """Action for a value that does not match its schema."""
 
     ENFORCE = "enforce"  #: an error
     WARN = "warn"  #: a warning in the log
-    OFF = "off"  #: nothing: schemas are not checked
+    OFF = "off"  #: schemas are not checked
 
 
 # -------------------------------------------------------------------- workers
@@ -110,13 +110,13 @@ class _WorkerBehaviour(Section):
     """Time that running attempts get to finish at shutdown; then they are handed back."""
 
     poll: Annotated[Seconds, _at_least("1ms")] = timedelta(seconds=1)
-    """Longest time before an idle worker that was not woken looks for work."""
+    """Maximum time between two claims of an idle worker."""
 
     attempt_timeout: Annotated[Seconds, _at_least("1ms")] | None = None
-    """Time limit of attempts whose step sets none; absent: no limit."""
+    """Default time limit of attempts; absent: no limit."""
 
     results: SchemaMode = SchemaMode.WARN
-    """What happens when a result does not match its step's `result_schema`."""
+    """Action for a result that does not match its step's `result_schema`."""
 
     result_limit: Annotated[int, Field(ge=1)] = DEFAULT_LIMIT
     """Maximum size of a result, in bytes."""
@@ -142,7 +142,7 @@ class WorkerSettings(_WorkerBehaviour):
     """How one worker behaves. Raises InvalidSettings for a value that is out of bounds."""
 
     environment: str | None = None
-    """The environment whose overrides in the templates apply; absent: none."""
+    """The environment whose overrides apply to templates; absent: none."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -155,7 +155,7 @@ class WorkerSettings(_WorkerBehaviour):
 
 
 class WorkerSection(_WorkerBehaviour):
-    """How a worker behaves, in a process of its own or inside the server."""
+    """Settings of a worker, in its own process or inside the server."""
 
     handlers: tuple[str, ...] = ()
     """Handlers and workflows to load: names of modules, files, directories. `payments=FILE`
@@ -188,7 +188,7 @@ class ServerSettings(Section):
     """How the server behaves."""
 
     host: str = "127.0.0.1"
-    """Address to listen at. One that is not loopback requires authentication."""
+    """Address to listen on. Authentication is required unless it is a loopback address."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port to listen at; 0: any free one."""
@@ -238,13 +238,13 @@ class ServerSettings(Section):
     """Requests that a caller may send at once before `rate` applies."""
 
     cors_origins: tuple[str, ...] = ()
-    """Origins whose pages may call the API from a browser; empty: none."""
+    """Origins allowed to call the API from a browser (CORS); empty: none."""
 
     proxies: tuple[str, ...] = ()
     """Addresses of proxies whose `X-Forwarded-*` headers are trusted."""
 
     inputs: SchemaMode = SchemaMode.ENFORCE
-    """What happens when a context does not match its template's `input_schema`."""
+    """Action for a context that does not match its template's `input_schema`."""
 
     access_log: bool = True
     """Whether every request is logged."""
@@ -286,7 +286,7 @@ class ClaimNames(Section):
 
 
 class AuthSettings(Section):
-    """Who may call the server, and what they may do."""
+    """Authentication and authorization of callers."""
 
     enabled: bool | None = None
     """Whether callers must authenticate. Absent: no, as long as no other setting is made here."""
@@ -344,7 +344,7 @@ class AuthSettings(Section):
     """Roles of tokens with neither permissions nor roles."""
 
     default_namespaces: tuple[str, ...] = ()
-    """Namespaces of tokens that name none; `*`: all."""
+    """Namespaces of tokens without a namespaces claim; `*`: all."""
 
     roles: dict[str, tuple[str, ...]] = {}
     """Roles in addition to the built-in ones, with their permissions."""
@@ -422,7 +422,7 @@ def check_key_url(url: str, name: str, *, allow_http: bool) -> None:
 
 
 class TelemetrySection(Section):
-    """What is sent to collectors of traces and metrics."""
+    """Export of traces and metrics to collectors."""
 
     traces: bool = False
     """Whether spans and metrics are sent over OTLP. The OTEL_* variables say where to."""
@@ -441,7 +441,7 @@ class Settings(Section):
     """`sqlite` (the file `.tasker/tasker.db`), `sqlite:FILE` or `postgresql://...`."""
 
     environment: str | None = None
-    """The environment whose overrides in the templates apply; absent: none."""
+    """The environment whose overrides apply to templates; absent: none."""
 
     policies: Path | None = None
     """A file of namespace policies to declare when the server starts."""
@@ -476,7 +476,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
     """Return the settings of this process.
 
     Args:
-        file: The file to read; None: what TASKER_CONFIG names, or `tasker.toml` if it exists.
+        file: The file to read; None: the file in TASKER_CONFIG, or `tasker.toml` if it exists.
         overrides: Settings of the command line, as `{"server": {"port": 80}}`.
 
     Raises:
@@ -500,7 +500,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
 
 
 def configured_store() -> str | None:
-    """Return the store of a secret file, or else of the settings file; None: neither has one.
+    """Return the store URL of a secret file or the settings file, or None.
 
     Raises:
         InvalidSettings: A file cannot be read, or the store in it is not text.
@@ -516,7 +516,7 @@ def configured_store() -> str | None:
 
 @cache
 def _loader() -> type[Settings]:
-    """Return `Settings` with its sources; the library is imported only by what loads settings."""
+    """Return `Settings` with its sources; imports pydantic-settings only when needed."""
     from pydantic_settings import (
         BaseSettings,
         EnvSettingsSource,
@@ -577,7 +577,7 @@ def _loader() -> type[Settings]:
 
 
 def _read_file(given: Path | None) -> tuple[Path, Mapping[str, Any]]:
-    """Return the path of the settings file, and what the file holds."""
+    """Return the path and the content of the settings file."""
     named = os.environ.get(f"{PREFIX}CONFIG")
     path = given or Path(named or FILE)
     if not (given or named or path.exists()):
@@ -591,7 +591,7 @@ def _read_file(given: Path | None) -> tuple[Path, Mapping[str, Any]]:
 
 
 def _read_secrets() -> dict[str, str]:
-    """Return what secret files hold, by the name of the variable each stands for."""
+    """Return the contents of secret files, by the variable that each replaces."""
     named = os.environ.get(f"{PREFIX}SECRETS")
     directory = Path(named) if named else SECRETS
     try:
@@ -615,7 +615,7 @@ def _read_secrets() -> dict[str, str]:
 
 
 def _unknown_names(names: Mapping[str, str], suffix: str = "") -> Iterator[str]:
-    """Yield a problem for each variable or secret file that looks like a setting and is none."""
+    """Yield a problem for each variable or secret file with the name of an unknown setting."""
     known = set(Settings.model_fields)
     for name in sorted(names):
         if not name.startswith(PREFIX) or _OF_KUBERNETES.fullmatch(name):
@@ -652,7 +652,7 @@ class _Places(NamedTuple):
 
 
 def _problem(error: Mapping[str, Any], places: _Places | None = None) -> str:
-    """Return a line that says what is wrong with a setting, and where it was made."""
+    """Return a line with the problem of a setting and its source."""
     path = [str(part) for part in error["loc"]]
     place = places.of(path) if places else ".".join(path)
     if error["type"] == "extra_forbidden":

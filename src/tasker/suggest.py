@@ -1,4 +1,4 @@
-"""Guesses at what a mistyped word was meant to be."""
+"""Suggests corrections of mistyped words."""
 
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
@@ -13,8 +13,8 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate closest to `word`, or None if none is close.
 
     Args:
-        word: What was written. Words over 100 characters have no guess.
-        candidates: What was allowed; the first 1,000 are looked at.
+        word: The unknown word. Words over 100 characters have no match.
+        candidates: The allowed words; the first 1,000 are compared.
     """
     if len(word) > _LONGEST:
         return None
@@ -24,7 +24,7 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """Write `; did you mean 'x'?`, to append to a message; empty where nothing is near."""
+    """Return `; did you mean 'x'?` to append to a message, or "" if nothing is close."""
     match = closest(word, candidates)
     return "" if match is None else f"; did you mean {match!r}?"
 
@@ -37,7 +37,7 @@ def did_you_mean_file(path: Path, suffixes: Collection[str]) -> str:
 
 
 def or_else(word: str, allowed: Iterable[str]) -> str:
-    """Write what was allowed, after a guess where there is one, to append to a message."""
+    """Return the closest match, if any, and the allowed words, to append to a message."""
     names = list(allowed)
     guess = did_you_mean(word, names)
     return f"{guess} Allowed: {', '.join(names)}" if guess else f"; allowed: {', '.join(names)}"

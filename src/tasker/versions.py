@@ -1,6 +1,6 @@
 """Semantic versions: their order, the latest one, and the ranges that pick one. Pure.
 
-A range is one or more of these, joined by commas, and all of them must hold:
+A range is one or more of these terms, joined by commas, all of which must match:
 
 | Written                      | Means                                  |
 |------------------------------|----------------------------------------|
@@ -93,7 +93,7 @@ def is_pin(spec: str) -> bool:
 
 
 def matches(version: str, spec: str) -> bool:
-    """Return whether `version` is the one, or in the range, that `spec` names.
+    """Return whether `version` matches an exact version or range.
 
     Raises:
         InvalidInput: `version` is not a version, or `spec` neither a version nor a range.
@@ -112,7 +112,7 @@ def latest(versions: Iterable[str], *, spec: str | None = None) -> str | None:
             and the highest pre-release only where there is no release.
 
     Returns:
-        One of `versions`; None where none fits.
+        One of `versions`; None if none matches.
 
     Raises:
         InvalidInput: One of `versions` is not a version, or `spec` is not a range.
@@ -141,7 +141,7 @@ def _names_pre_release_of(version: Version, bound: _Bound) -> bool:
 
 
 def _range(spec: str) -> list[_Bound]:
-    """Read a range into the comparisons that it stands for; none of them: any release."""
+    """Return the comparisons of a range; an empty list matches any release."""
     if len(spec) > _LONGEST:
         raise _invalid_range(spec)
     tight = re.sub(r"(?<=[<>=^~])\s+", "", spec.strip())

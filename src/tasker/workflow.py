@@ -62,11 +62,11 @@ class Workflow(Generic[In, Out]):
             version: Three numbers, as "2.1.0".
             description: For people.
             input: A pydantic model, dataclass, typed dict or JSON Schema that a task's
-                context must fit; None: any object does.
+                context must match; None: any object.
             result: What a task's result is read as: the result of its only last step, which
                 must return what this type accepts, or the results of its last steps by name;
                 None: the JSON value as it is.
-            deadline: Most time a task may take, as seconds, a timedelta or `"1h"`; None: no limit.
+            deadline: Time limit of a task, as seconds, a timedelta or `"1h"`; None: no limit.
             metadata: Anything worth keeping with the template.
             serves: Range of versions, as "^2.0": this code also runs the steps of tasks of
                 earlier versions in it, unless a worker has their own code; "": none.
@@ -120,7 +120,7 @@ class Workflow(Generic[In, Out]):
         retry: Retry | None = None,
         timeout: Duration | None = None,
         config: JsonObject | None = None,
-    ) -> Any:  # the overloads tell the types
+    ) -> Any:  # see the overloads for types
         """Make a function a step, bare or with options; the function stays as it is.
 
         The step requires code of the workflow's version, or code that serves it.
@@ -129,12 +129,12 @@ class Workflow(Generic[In, Out]):
             function: The function, sync or async.
             name: The step's name; None: the function's.
             description: For people.
-            after: Steps to wait for besides those that the parameters name, each by its
+            after: Dependencies besides those named by parameters, each by its
                 name or function.
-            retry: When a failed attempt is followed by another; None: the defaults.
-            timeout: Most time one attempt may take, as seconds, a timedelta or `"5m"`; None: the
+            retry: Retry policy; None: the defaults.
+            timeout: Time limit of one attempt, as seconds, a timedelta or `"5m"`; None: the
                 worker's `attempt_timeout`.
-            config: What parameters marked `Config("key")` get.
+            config: Values of parameters marked `Config("key")`.
 
         Raises:
             InvalidTemplate: There is a step of that name.
@@ -178,7 +178,7 @@ class Workflow(Generic[In, Out]):
 
         Args:
             name: The step's name.
-            callable: The handler's name; None: it is named like the step.
+            callable: The handler's name; None: the name of the step.
             method: The method to call if the handler is a class; None: `call`.
             version: The version or range of versions that its code must have; "": any.
             result_schema: JSON Schema of the result.
@@ -210,7 +210,7 @@ class Workflow(Generic[In, Out]):
         """The finished template.
 
         Raises:
-            InvalidTemplate: With everything that is wrong, and the functions it is about.
+            InvalidTemplate: Has all problems, with the functions concerned.
         """
         if self._template is None:
             made = replace(self._head, steps=tuple(step.spec for step in self._steps.values()))
@@ -338,7 +338,7 @@ class Workflow(Generic[In, Out]):
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A step, and the function that does it where it is known."""
+    """A step, and its function if known."""
 
     spec: StepSpec
     function: Callable[..., Any] | None
@@ -388,7 +388,7 @@ def _input_schema(given: Any, name: str) -> JsonObject:
 
 
 def _result_schema(annotation: Any) -> JsonObject | None:
-    """Return the schema of what a model, dataclass or typed dict becomes; None for all else."""
+    """Return the serialization schema of a model, dataclass or typed dict; None for other types."""
     model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
     typed_dict = hasattr(annotation, "__required_keys__")
     if not (model or typed_dict or is_dataclass(annotation)):

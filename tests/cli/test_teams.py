@@ -167,7 +167,7 @@ def test_the_audit_tells_who_did_what(guarded: Here) -> None:
     ]
     assert ["shop", "payments"] == [each["subject"] for each in page["events"]]
     assert "register_template" in shown
-    assert "nothing was done" in guarded("namespace", "audit", "nowhere").err
+    assert "no changes recorded" in guarded("namespace", "audit", "nowhere").err
 
 
 def test_a_key_is_printed_once(tasker: Here) -> None:

@@ -344,7 +344,7 @@ async def test_cancelling_a_task_reaches_its_running_handlers_at_once(
         ended = await only_step(store, task)
 
     assert took < 3
-    assert "its step is no longer this worker's" in obstinate.stopped[0]
+    assert "the step was taken from this worker" in obstinate.stopped[0]
     assert (TaskStatus.CANCELLED, StepStatus.CANCELLED) == (cancelled.status, ended.status)
     assert [] == of_kind(SettleRefused, events)
 

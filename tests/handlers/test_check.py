@@ -129,7 +129,7 @@ def test_a_step_that_does_not_come_before_is_told(schema: JsonObject | None) -> 
     def marked(it: Annotated[Any, Result("ship")]) -> None: ...
 
     assert [
-        "parameter 'ship': step 'ship' does not come before; add it to the dependencies"
+        "parameter 'ship': step 'ship' is not an ancestor; add it to the dependencies"
     ] == problems_of(named, schema=schema)
     (message,) = problems_of(marked, schema=schema)
     assert 'asks for Result("ship"), but that step does not come before' in message
@@ -146,7 +146,7 @@ def test_types_that_contradict_the_schemas_are_told() -> None:
         "parameter 'reserve': the result_schema of 'reserve' does not fit its type:"
         " $ has no 'cents', which is required",
         "parameter 'everything': the input does not fit its type: $ is object, not array",
-        "what it returns does not fit result_schema: $ is object, not string",
+        "its return type does not match result_schema: $ is object, not string",
     ] == problems_of(
         charge,
         reserve_schema={"type": "object", "properties": {"id": {}}},

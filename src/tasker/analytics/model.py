@@ -1,4 +1,4 @@
-"""How work went lately: figures that stores compute, and what follows from them. Pure.
+"""Figures of recent work that stores compute, and recommendations from them. Pure.
 
 A window is bounded twice: by hours, and by numbers of rows. Where more than those many
 tasks were created in it, the newest are looked at, and the figures tell from when on they
@@ -15,7 +15,7 @@ from tasker.errors import InvalidInput, StoreUnavailable
 MOST_HOURS = 8_760
 MOST_TASKS = 100_000  #: looked at, the newest of a window
 MOST_ATTEMPTS = 100_000  #: likewise
-MOST_STEP_KINDS = 5_000  #: steps of templates, told apart
+MOST_STEP_KINDS = 5_000  #: distinct steps of templates
 TIMEOUT = timedelta(seconds=5)  #: of one statement
 
 
@@ -50,7 +50,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Durations in seconds; zeros where there were none."""
+    """Durations in seconds; zeros without any."""
 
     average: float = 0.0
     p50: float = 0.0
@@ -60,7 +60,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performance:
-    """How the tasks of a window fared."""
+    """Counts, rates and durations of the tasks of a window."""
 
     total_tasks: int
     active_tasks: int
@@ -95,7 +95,7 @@ class Performance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFigures:
-    """How one step of a template fared, over all its attempts."""
+    """Counts and durations of one step of a template, over all its attempts."""
 
     namespace: str
     name: str
@@ -115,7 +115,7 @@ class StepFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFigures:
-    """How the tasks of one template fared that ended."""
+    """Counts and durations of the ended tasks of one template."""
 
     namespace: str
     name: str
@@ -145,15 +145,15 @@ class ErrorPattern:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockingStep:
-    """A step that is not done, and for which others wait right now."""
+    """A step that is not done and blocks other steps."""
 
     namespace: str
     name: str
     version: str
     step: str
-    tasks: int  #: in which it is waited for
-    failed_tasks: int  #: of them, those in which it failed
-    waiting_steps: int  #: that depend on it directly
+    tasks: int  #: open tasks in which it blocks others
+    failed_tasks: int  #: of these, tasks in which it failed
+    waiting_steps: int  #: steps that depend on it directly
     average_wait_seconds: float  #: since it could run
 
     def __str__(self) -> str:
@@ -162,11 +162,11 @@ class BlockingStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """What became of steps that failed once and were tried again."""
+    """Outcomes of steps that failed and were retried."""
 
     retried_steps: int = 0
     succeeded: int = 0
-    failed: int = 0  #: for good; the others are under way
+    failed: int = 0  #: for good; the others are in progress
 
     @property
     def success_rate(self) -> float:
@@ -176,7 +176,7 @@ class Retries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utilization:
-    """How busy the store is now, whatever the window; steps are counted up to 100,000."""
+    """Current load of the store, independent of the window; steps are counted up to 100,000."""
 
     database_pool_utilization: float  #: from 0 to 1
     due_steps: int  #: enqueued, and waiting for a worker
@@ -197,7 +197,7 @@ class Backlog(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bottlenecks:
-    """What holds the tasks of a window up."""
+    """Bottlenecks of the tasks of a window."""
 
     total_tasks: int
     unique_task_types: int
@@ -257,7 +257,7 @@ def recommendations(
     blocking_steps: Sequence[BlockingStep],
     utilization: Utilization,
 ) -> tuple[str, ...]:
-    """List what to look at first, from figures alone."""
+    """List recommendations from the figures."""
     return (
         *_advise_on_steps(steps),
         *_advise_on_errors(patterns, total_errors, retries),
@@ -273,12 +273,12 @@ def _advise_on_steps(steps: Sequence[StepFigures]) -> Iterator[str]:
     for step in top_by(steps, "error_rate", _MOST_STEPS, least=0.2):
         yield (
             f"{step} fails in {step.error_rate:.0%} of its attempts"
-            f" ({step.error_count} of {step.execution_count}): look at its errors first"
+            f" ({step.error_count} of {step.execution_count}): check its errors first"
         )
     for step in top_by(steps, "average_duration_seconds", _MOST_STEPS, least=30):
         yield (
             f"{step} takes {step.average_duration_seconds:.0f} s on average: split it,"
-            " or let independent parts of it be steps of their own"
+            " or make independent parts of it separate steps"
         )
 
 
@@ -296,7 +296,7 @@ def _advise_on_errors(
     if ended >= 5 and retries.success_rate < 0.5:
         yield (
             f"only {retries.success_rate:.0%} of the {ended} steps that were tried again"
-            " succeeded: raise PermanentError for what no retry can change"
+            " succeeded: raise PermanentError for errors that a retry cannot fix"
         )
 
 

@@ -1,4 +1,4 @@
-"""The REST API. `create_app` makes it; `docs/api.md` tells what it answers."""
+"""The REST API. `create_app` builds the application; `docs/api.md` describes it."""
 
 from tasker.api.app import create_app
 

@@ -33,9 +33,9 @@ async def authorize(
     Args:
         request: The request.
         permission: Declared by the route.
-        namespace: Of the task or template; None: the object has no namespace.
+        namespace: Namespace of the task or template; None if the object has none.
         name: The template's.
-        version: The template's, as far as it is known.
+        version: The template's version, if known.
         missing: Message of the 404, used both for missing and for invisible objects.
 
     Raises:
@@ -57,7 +57,7 @@ async def reauthorize(
     """Check again, during a wait, that the caller may use `permission` on a task.
 
     Raises:
-        Problem: It may not any more. While that cannot be checked, the wait continues.
+        Problem: Access was revoked. While the check is impossible, the wait continues.
     """
     try:
         request.state.principal = await api_of(request).authorizer.authenticate(

@@ -30,7 +30,7 @@ def header(scope: Mapping[str, Any], name: str) -> str | None:
 
 
 def sent_correlation(scope: Mapping[str, Any]) -> str | None:
-    """Return the correlation id that the caller sent, or None without a valid one."""
+    """Return the caller's correlation id, or None if it sent no valid one."""
     sent = header(scope, CORRELATION)
     return sent if sent is not None and is_correlation_id(sent) else None
 
@@ -45,12 +45,12 @@ def correlation_of(scope: Mapping[str, Any]) -> str:
 
 
 def sent_trace(scope: Mapping[str, Any]) -> str | None:
-    """Return the caller's W3C traceparent, or None without a valid one."""
+    """Return the caller's W3C traceparent, or None if it sent no valid one."""
     sent = header(scope, "traceparent")
     return sent if sent is not None and _TRACEPARENT.fullmatch(sent) else None
 
 
 def trace_of(scope: Mapping[str, Any]) -> str | None:
-    """Return the traceparent of what a request creates: its own span's, or the caller's."""
+    """Return the traceparent for new tasks: that of the request's span, or the caller's."""
     own: str | None = scope["state"].get("trace")
     return own or sent_trace(scope)

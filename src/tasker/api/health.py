@@ -17,10 +17,10 @@ _CACHE_SECONDS = 1.0  #: seconds for which results are cached
 
 
 class Readiness:
-    """Checks what the server needs.
+    """Checks whether the server can serve requests.
 
     Args:
-        store: Where everything is.
+        store: The store to check.
     """
 
     def __init__(self, store: Store) -> None:
@@ -77,7 +77,7 @@ class Readiness:
 
 
 async def _run_check(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckView:
-    """Run a check, which returns what is wrong, or an empty text."""
+    """Run a check, which returns an error message, or an empty string."""
     began = time.perf_counter()
     try:
         async with asyncio.timeout(_TIMEOUT):

@@ -1,4 +1,4 @@
-"""What Prometheus reads: this process's metrics, and the store's, which are cached briefly."""
+"""Serves the Prometheus metrics of this process and of its store, briefly cached."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ class MetricsEndpoint:
         self._asked = float("-inf")
 
     async def text(self) -> bytes:
-        """Return all metrics; those of the store as they were if it cannot be reached."""
+        """Return all metrics; if the store cannot be reached, its last known ones."""
         async with self._asking:
             if time.monotonic() - self._asked > _CACHED:
                 self._asked = time.monotonic()

@@ -121,7 +121,7 @@ class Limits:
         most: int = getattr(self.settings, kind)
         if self.under_way[kind] >= most:
             problem = Problem(
-                "overloaded", f"More than {most} requests of this kind are under way."
+                "overloaded", f"More than {most} requests of this kind are in progress."
             )
             await problem.reply(scope)(scope, receive, send)
             return

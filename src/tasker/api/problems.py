@@ -1,6 +1,6 @@
 """Errors as problem details (RFC 9457), each with a stable code.
 
-Only what a `Problem` holds leaves the server; the text of unexpected errors and addresses of
+Only the content of a `Problem` leaves the server; the text of unexpected errors and addresses of
 databases stay in the log.
 """
 
@@ -94,7 +94,7 @@ class Fault(TypedDict):
     """Where: `$.context.amount` in the body, `query.limit`, `path.task_id`, `header.X-...`."""
     message: str
     allowed: NotRequired[list[str]]
-    """What is allowed, if that can be listed."""
+    """The allowed values, if they can be listed."""
     line: NotRequired[int]
     """In a text of several lines, from 1."""
     column: NotRequired[int]
@@ -134,7 +134,7 @@ class ProblemDetails(TypedDict):
     permission: NotRequired[str]
     """Of `forbidden`: the permission that is missing."""
     namespace: NotRequired[str]
-    """Of `forbidden`: where it is missing."""
+    """Of `forbidden`: the namespace without the permission."""
     ready: NotRequired[bool]
     """Of `not_ready`: false."""
     checks: NotRequired[dict[str, Any]]
@@ -264,7 +264,7 @@ def _fault(problem: TextProblem) -> Fault:
 
 
 def _inherited_code(error: TaskerError) -> str:
-    """Return the code of an error whose own has no status."""
+    """Return the code of the base class of an error whose own code has no status."""
     if isinstance(error, Misuse):
         return "invalid_request"
     if isinstance(error, Refused):
@@ -291,7 +291,7 @@ def _problem_of_http_exception(error: HTTPException) -> Problem:
 
 
 async def respond(request: Request, error: Exception) -> JsonResponse:
-    """Respond with the problem of an error; log what it leaves out."""
+    """Respond with the problem of an error; log the details that it omits."""
     problem = problem_of(error)
     if problem.status_code in _SILENT and not isinstance(error, Problem):
         log.error(

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from tasker.api.problems import Problem
 
-MOST_CALLERS = 100_000  #: remembered; the one idle for longest is forgotten
+MOST_CALLERS = 100_000  #: tracked; the least recently active is dropped
 
 
 class RateLimits:

@@ -1,4 +1,4 @@
-"""Reads bodies, and reports what is wrong with bodies and parameters."""
+"""Reads request bodies, and reports invalid bodies and parameters."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ _QUOTED = re.compile(r"'([^']*)'")
 
 
 class Body(BaseModel):
-    """A JSON object as a request's body: nothing is converted, no field may be unknown."""
+    """A JSON request body: values are not converted, unknown fields are rejected."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
@@ -101,7 +101,7 @@ def invalid_request(
     """Return the problem of a body or parameters that pydantic refused.
 
     Args:
-        errors: Of `ValidationError.errors()`, or of FastAPI if `schema` is None.
+        errors: From `ValidationError.errors()`, or from FastAPI if `schema` is None.
         schema: The body's JSON Schema.
     """
     first, *_ = errors = list(errors)
@@ -170,7 +170,7 @@ def _path(location: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[str
 
 
 def _resolve_schema(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema that a reference or an optional value leads to."""
+    """Return the schema behind a reference or an optional value."""
     while True:
         if "$ref" in schema:
             schema = root["$defs"][schema["$ref"].rpartition("/")[2]]

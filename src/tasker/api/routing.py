@@ -72,13 +72,13 @@ class Routes:
         Args:
             method: GET, POST, ...
             path: Below the prefix.
-            permissions: Those that it may require; none: it is public.
+            permissions: The permissions that it may require; none for a public route.
             response: The model of its response.
-            status: Of that response.
-            description: Of that response.
+            status: HTTP status of that response.
+            description: OpenAPI description of that response.
             also: Further responses by status.
-            refuses: Codes of its problems, besides those of all routes.
-            media_type: Of a response that is not JSON.
+            refuses: Problem codes, besides those that all routes share.
+            media_type: Media type of a response that is not JSON.
             reads: Media types and schemas of a body that no `JsonBody` reads.
         """
         codes = {*refuses, *ALWAYS, *(PROTECTED if permissions else ())}

@@ -85,7 +85,7 @@ class NewTaskBody(TaskFields):
 
 
 class BulkBody(Body):
-    """Tasks to be created, all or none."""
+    """Tasks to create in one transaction."""
 
     tasks: list[NewTaskBody] = Field(min_length=1)
 
@@ -169,7 +169,7 @@ async def create_one(api: Api, request: Request, fields: TaskFields, template: R
 
 
 async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody]) -> list[Task]:
-    """Create the tasks that a body describes, all or none, if the caller may."""
+    """Create the tasks of a body in one transaction, if the caller is allowed to."""
     requests = []
     allowed: dict[Reference, Principal] = {}
     for index, body in enumerate(bodies):

@@ -33,7 +33,7 @@ class WatchedTask:
             The task, or None if it did not change.
 
         Raises:
-            NotFound: The task does not exist any more.
+            NotFound: The task no longer exists.
             StoreUnavailable: The store cannot be reached.
         """
         end = time.monotonic() + timeout

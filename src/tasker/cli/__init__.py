@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, Entry] = {
         "demo",
         "Watch workflows of four teams run, a worker get killed, and an operator retry a task.",
     ),
-    "version": Entry("version", "Print the version, and those of what is installed beside it."),
+    "version": Entry("version", "Print the versions of Tasker and its dependencies."),
 }
 
 _EXTRAS: Mapping[str, str] = {

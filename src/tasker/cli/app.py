@@ -1,4 +1,4 @@
-"""What every command has: where the store is, where output goes, and how it ends.
+"""The options, output and exit codes that all commands share.
 
 A command is a function whose first parameter is a `Session`; `command` adds the options
 that make one. It may be async, and may return its exit code.
@@ -104,8 +104,8 @@ class Session:
     Args:
         store_url: Address of the store or the server.
         as_json: Whether stdout gets one JSON document.
-        no_color: Whether colours are off, whatever the terminal supports.
-        actor: Who acts, for the audit; None: TASKER_ACTOR, or this machine's user.
+        no_color: Whether colours are off even if the terminal supports them.
+        actor: Name for the audit; None: TASKER_ACTOR, or the user of this machine.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Session:
         return self.err if self.as_json else self.out
 
     def document(self, value: object) -> None:
-        """Print the one JSON document."""
+        """Print the JSON document of a command."""
         write_document(value)
 
     @asynccontextmanager
@@ -161,7 +161,7 @@ class Session:
 
     @property
     def actor(self) -> str | None:
-        """Who acts: `--as`, else TASKER_ACTOR; None: this machine's user."""
+        """Name for the audit: `--as`, else TASKER_ACTOR; None: the user of this machine."""
         return self._actor or os.environ.get("TASKER_ACTOR")
 
     @property
@@ -203,7 +203,7 @@ class Session:
 def group(description: str) -> typer.Typer:
     """Make a group of commands."""
     app = typer.Typer(help=description, no_args_is_help=True, add_completion=False)
-    app.callback(help=description)(lambda: None)  # it stays a group with one command
+    app.callback(help=description)(lambda: None)  # keeps it a group even with a single command
     return app
 
 
@@ -223,7 +223,7 @@ def command(
     Args:
         app: The application or group.
         name: The command's name.
-        store: The default of `--store`; None: no such option.
+        store: The default of `--store`; None: the command has no such option.
         json: Whether it takes `--json`.
         acts: Whether it changes something under a name: it takes `--as`.
         level: The level of log records without `-v`.

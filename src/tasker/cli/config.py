@@ -35,7 +35,7 @@ def load_config(config: Path | None, overrides: Mapping[str, Any]) -> Settings:
 
     Args:
         config: The settings file; None: tasker.toml, if it exists.
-        overrides: From the command line; None: not given.
+        overrides: From the command line; None values are ignored.
     """
     return load_settings(config, _given_options(overrides))
 

@@ -61,7 +61,7 @@ _CODES: tuple[tuple[type[BaseException], Exit], ...] = (
 
 
 def code_of(error: BaseException) -> Exit:
-    """Return the exit code that an error leads to."""
+    """Return the exit code of an error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.BUG)
 
 
@@ -180,11 +180,11 @@ def _show_source(console: Console, problem: Problem, style: str) -> None:
 
 
 def relative_path(file: str) -> str:
-    """Write a path relative to the current directory, where it is below."""
+    """Return a path relative to the current directory if it is below it."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
 def _forget_stdout() -> None:
-    """Keep the interpreter from complaining at its end about a pipe that nobody reads."""
+    """Suppress the interpreter's message about a closed pipe at exit."""
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123

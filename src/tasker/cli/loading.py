@@ -30,7 +30,7 @@ class Loaded(NamedTuple):
     """Handlers and templates named on the command line."""
 
     handlers: Handlers
-    templates: list[Template]  #: those of files, and those of workflows among the handlers
+    templates: list[Template]  #: from files, and from workflows among the handlers
 
 
 def load(
@@ -47,7 +47,7 @@ def load(
         paths: Template files, and directories of them.
         reload: Whether modules are imported again.
         skip_broken: Whether a wrong file in a directory is logged and left out, so that it
-            does not stop the other teams' templates; a file named by itself is an error.
+            does not stop other teams' templates; a file named explicitly raises.
 
     Raises:
         HandlerImportError: A module cannot be imported.
@@ -135,7 +135,7 @@ def on_signals(callback: Callable[[signal.Signals, int], None]) -> Iterator[None
     """
     loop = asyncio.get_running_loop()
     count = 0
-    pending: float | None = None  #: when a signal came that the loop has not reported yet
+    pending: float | None = None  #: time of a signal that the loop has not handled yet
 
     def reported(which: signal.Signals) -> None:
         nonlocal count, pending

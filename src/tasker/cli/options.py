@@ -176,5 +176,6 @@ Reason = Annotated[
     str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; it goes into the audit.")
 ]
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Of a name that has none.")
+    str | None,
+    typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of a name without one."),
 ]

@@ -59,7 +59,7 @@ async def template_of(client: Client, task_id: TaskId) -> Template:
 
 
 async def read_detail(client: Client, task_id: TaskId) -> TaskDetail:
-    """Read everything about a task."""
+    """Read a task with its steps, attempts and audit."""
     return TaskDetail(
         task=await client.get(task_id),
         template=await template_of(client, task_id),

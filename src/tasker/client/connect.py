@@ -43,7 +43,7 @@ async def connect(
 
 @contextmanager
 def connect_sync(url: str = "sqlite", **options: Any) -> Iterator[SyncClient]:
-    """Open a blocking client, for scripts; its event loop runs in a thread of its own.
+    """Open a blocking client for scripts; its event loop runs in a separate thread.
 
     Args:
         url: See `connect`.

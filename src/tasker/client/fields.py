@@ -10,7 +10,7 @@ from tasker.durations import Duration, parse_duration
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import IfExists, UniqueWhile
 
-LONGEST_NAME = 1_000  #: bytes of a key, a tag, ...: what an index can hold
+LONGEST_NAME = 1_000  #: bytes of a key, a tag, ...: the limit of an index
 LONGEST_TEXT = 10_000  #: bytes of a reason
 LONGEST_DEADLINE = timedelta(days=3650)
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
@@ -19,7 +19,7 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def check_names(**named: Any) -> None:
-    """Check texts that are looked up: short and not empty; None: not given."""
+    """Check indexed strings: short and not empty; None passes."""
     for name, value in named.items():
         if value is None:
             continue
@@ -29,7 +29,7 @@ def check_names(**named: Any) -> None:
 
 
 def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
-    """Check texts; None: not given."""
+    """Check strings; None passes."""
     for name, value in named.items():
         if value is None:
             continue
@@ -52,7 +52,7 @@ def check_tags(tags: Any) -> None:
 
 
 def check_times(run_at: Any, deadline: Any) -> None:
-    """Check a start time and a deadline; None: not given."""
+    """Check a start time and a deadline; None passes."""
     if run_at is not None:
         if not isinstance(run_at, datetime) or run_at.tzinfo is None:
             raise _invalid_field("run_at", f"must be a datetime with a time zone, not {run_at!r}")

@@ -45,7 +45,7 @@ class HttpClient(HttpTeams, Client):
     """The client of a server.
 
     Creating a task always sends an idempotency key, generated if the caller gives none, so that
-    a lost response never leads to a second task.
+    a lost response never causes a second task.
 
     Args:
         url: Of the server, as `http://127.0.0.1:8080`.

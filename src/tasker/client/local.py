@@ -73,7 +73,7 @@ class LocalWorker(Protocol):
     """A worker in this process, which may claim the roots of new tasks at once."""
 
     async def create(self, new: NewTask, roots: int) -> Created:
-        """Create a task in the store, and claim those of its `roots` for which slots are free."""
+        """Create a task in the store, and claim as many of its `roots` as slots are free."""
         ...
 
 
@@ -82,7 +82,7 @@ class LocalClient(LocalTeams, Client):
 
     Args:
         store: An open store.
-        actor: Who acts, for the audit and as `created_by`; None: this process's user.
+        actor: Name for the audit and `created_by`; None: the user of this process.
         inputs: Whether a context that violates its schema is refused, logged or accepted.
         context_limit: Most bytes of a context.
         claimant: The worker that runs in this process.
@@ -120,7 +120,7 @@ class LocalClient(LocalTeams, Client):
         return self._copy(self.actor, origin)
 
     def acting_as(self, actor: str) -> "LocalClient":
-        """Return a client whose actions are those of `actor`, as of a server's caller."""
+        """Return a client that acts as `actor`, such as the caller of a server."""
         return self._copy(actor, self._origin)
 
     def _copy(self, actor: str, origin: Origin | None) -> "LocalClient":
@@ -230,7 +230,7 @@ class LocalClient(LocalTeams, Client):
         return tasks
 
     async def _task_of_key(self, task_id: TaskId, requested: Task) -> Task:
-        """Return the task that an idempotency key led to instead of `requested`."""
+        """Return the existing task of an idempotency key, instead of `requested`."""
         try:
             task = await self.store.get_task(task_id)
         except NotFound:  # created in the caller's own transaction, not visible to others yet
@@ -298,7 +298,7 @@ class LocalClient(LocalTeams, Client):
         return replace(request, idempotency_key=key)
 
     async def _with_earlier_version(self, request: TaskRequest) -> TaskRequest:
-        """Return the request for the version of the task that its key led to before."""
+        """Return the request with the version of the existing task of its key."""
         namespace, name, version = split_reference(
             request.template, request.namespace, request.version
         )

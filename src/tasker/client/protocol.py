@@ -66,7 +66,7 @@ class TaskRequest:
     key."""
 
     correlation_id: str | None = None
-    """None: that of the creating task, or the new task's own id."""
+    """None: the creating task's, or else the new task's id."""
 
     parent_id: str | None = None
     created_by: str | None = None
@@ -74,7 +74,7 @@ class TaskRequest:
     tags: tuple[str, ...] = ()
     trace: str | None = None  #: W3C traceparent
     run_at: datetime | None = None
-    """No step starts before then; None: at once."""
+    """Earliest start of its steps; None: immediately."""
 
     deadline: timedelta | None = None
     """Time limit from creation to end; None: the template's."""
@@ -160,7 +160,7 @@ class Client(TeamClient, Protocol):
             options: The other fields of `TaskRequest`.
 
         Returns:
-            The task; `created` is False if its idempotency key led to an existing one.
+            The task; `created` is False if its idempotency key matched an existing one.
 
         Raises:
             NotFound: The template or version does not exist.
@@ -172,7 +172,7 @@ class Client(TeamClient, Protocol):
         return (await self.create_tasks([request_of(template, context, options)]))[0]
 
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
-        """Create tasks, all or none. Raises as `create_task`."""
+        """Create tasks in one transaction. Raises as `create_task`."""
         ...
 
     @overload
@@ -289,7 +289,7 @@ class Client(TeamClient, Protocol):
 
         Args:
             task_id: The task.
-            steps: Names; None: all that failed.
+            steps: Names; None: all failed steps.
             reset_attempts: Whether they get all their attempts again instead of one more.
             reason: For the audit.
 
@@ -336,7 +336,7 @@ class Client(TeamClient, Protocol):
             min_executions: Steps and templates that ran less often are left out.
 
         Raises:
-            StoreUnavailable: It took too long.
+            StoreUnavailable: The time limit was exceeded.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Requests to a server, repeated where that is safe."""
+"""Sends requests to a server, with retries where they are safe."""
 
 import random
 import time
@@ -51,7 +51,7 @@ class Requests:
         Args:
             method: GET, POST, ...
             path: Below the server's URL.
-            body: Sent as JSON; None: nothing.
+            body: Sent as JSON; None: no body.
             query: Parameters; None values are omitted.
             headers: Further headers.
             again: Whether it is safe to repeat. A request that the server did not start is
@@ -106,7 +106,7 @@ def _pause(tried: int) -> float:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Return the seconds that the server requests to wait, or None."""
+    """Return the seconds of the server's `Retry-After`, or None."""
     value = response.headers.get("Retry-After", "")
     if value.isdigit():
         return min(float(value), _LONGEST_PAUSE)

@@ -203,7 +203,7 @@ class SyncClient:
         return self._wait_for(self._client.namespaces())
 
     def policy(self, namespace: str) -> NamespacePolicy | None:
-        """Return the policy of a namespace, or None if none was declared."""
+        """Return the policy of a namespace, or None if it has none."""
         return self._wait_for(self._client.policy(namespace))
 
     def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:

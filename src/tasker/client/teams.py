@@ -17,7 +17,7 @@ class TeamClient(Protocol):
         ...
 
     async def policy(self, namespace: str) -> NamespacePolicy | None:
-        """Return the policy of a namespace, or None if none was declared."""
+        """Return the policy of a namespace, or None if it has none."""
         ...
 
     async def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
@@ -56,7 +56,7 @@ class TeamClient(Protocol):
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
     ) -> list[TeamEvent]:
         """List changes of policies, template versions and API keys, newest first; only entries
-        older than the one with the id `after`.
+        older than the entry `after`.
         """
         ...
 

@@ -75,7 +75,7 @@ class LoadedTemplate:
         return last[0].result if len(last) == 1 else {step.name: step.result for step in last}
 
     def task(self, new: NewTask, created_at: datetime) -> Task:
-        """Return a task as it is just after its creation."""
+        """Return a task in its state right after creation."""
         return Task(
             id=new.id,
             template=self.stored.template.key,
@@ -123,13 +123,13 @@ class TemplateCache:
 
         Args:
             name: `name` or `namespace.name`, with or without `@version`.
-            namespace: Of a name that has none; None: `default`.
+            namespace: Namespace of a name without one; None: `default`.
             version: Exact, a range, or None for the latest release.
 
         Raises:
             NotFound: There is no such template; the message lists similar ones.
             NotApproved: It waits for a review, or was rejected. A retired version is found by
-                its exact number, so that idempotency keys still lead to its tasks; the store
+                its exact number, so that idempotency keys still find its tasks; the store
                 refuses new ones.
             InvalidInput: Namespace or version are given twice and differ.
         """

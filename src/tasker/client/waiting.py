@@ -19,7 +19,7 @@ def wait_timeout(task: Task, timeout: timedelta) -> WaitTimeout:
 
 
 def parked_step(task: Task, waiting: TaskId) -> BaseException:
-    """Return what ends an attempt of the task `waiting` that waits for an open task."""
+    """Return the exception that parks an attempt of the task `waiting`, which waits for another."""
     if task.id == waiting:
         return WaitCycle(waiting, waiting, waiting)
     return StepParked(task.id)

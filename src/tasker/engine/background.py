@@ -9,7 +9,7 @@ log = logging.getLogger("tasker.worker")
 
 
 class Background:
-    """Runs coroutines beside the code that starts them, and notices those that fail.
+    """Runs coroutines in the background and reports failures.
 
     Args:
         worker: The worker's name, for the log.

@@ -2,7 +2,7 @@
 
 Claims come in four ways: asked for when slots are free; with a settlement that freed
 them; with a task that this process created; and listed by the store after a reply was
-lost. Every call that may return claims reserves slots while it is under way.
+lost. Every call that may return claims reserves slots for its duration.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
 
-_NEW_QUEUES = 0.5  #: seconds between looks for queues of templates that came later, when idle
+_NEW_QUEUES = 0.5  #: seconds between checks for new queues, when idle
 _NEW_QUEUES_BUSY = 5.0  #: the same when there is enough to do
 _FEW = 0.02  #: seconds that a few free slots wait for more, when more work is known to wait
 _POSTPONED = timedelta(seconds=30)  #: until a task that cannot be read here is tried again
@@ -50,10 +50,10 @@ class Claimer:
         settings: The worker's.
         lease: The lease to claim under, and the queues to claim from.
         slots: Which of them are free.
-        cache: What handlers need of tasks.
+        cache: Contexts and results of tasks.
         executor: Runs attempts.
-        settler: Knows those that ended and are not settled yet.
-        background: Runs what the worker must not end without.
+        settler: Knows attempts that ended and are not settled yet.
+        background: Runs creations that the worker must complete.
     """
 
     def __init__(
@@ -95,13 +95,13 @@ class Claimer:
             self._woken.set()
 
     def close(self) -> None:
-        """Claim nothing more; release what still arrives."""
+        """Stop claiming; release claims that still arrive."""
         self._closed = True
         self._slots.close()
         self.wake()
 
     def _slots_to_fill(self) -> int:
-        """Return how many steps to claim: a slot is kept for what each settlement may free."""
+        """Return how many steps to claim: each settlement keeps a slot for a freed step."""
         return self._slots.free - self._settler.waiting_count
 
     # ----------------------------------------------------------------- claiming
@@ -124,7 +124,7 @@ class Claimer:
         """Wait until there are slots to claim for, and a lease; return False when closed.
 
         With a backlog, wait briefly for more free slots so that claims are batched; but
-        no longer, for what runs in the others may run for hours.
+        no longer, since attempts in other slots may run for hours.
         """
         enough = max(1, self._settings.slots // 4)
         patience = time.monotonic() + _FEW
@@ -186,9 +186,9 @@ class Claimer:
                 wait.cancel()
 
     async def create(self, new: NewTask, roots: int) -> Created:
-        """Create a task, and claim those of its `roots` for which there are slots.
+        """Create a task, and claim as many of its `roots` as slots are free.
 
-        Callers may give up waiting; what the store returns is run all the same.
+        A caller may stop waiting; returned claims run all the same.
         """
         return await asyncio.shield(asyncio.ensure_future(self._create(new, roots)))
 
@@ -301,7 +301,7 @@ class Claimer:
             await self._settle([released(claim) for claim in claims])
 
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Settle claims that did not start; those that cannot be, expire with the lease."""
+        """Settle claims that did not start; on failure they expire with the lease."""
         try:
             await self._store.settle(self._lease.id, outcomes)
         except StoreUnavailable as error:

@@ -35,10 +35,10 @@ class Executor:
 
     Args:
         settings: The worker's.
-        services: What handlers reach through their context.
+        services: Services that handlers use through their context.
         slots: Where each attempt takes one.
         settler: Takes outcomes, and attempts that wait for a task.
-        reporter: Reports attempts that start, and those that are revoked.
+        reporter: Reports started and revoked attempts.
         around: Entered around every handler that runs in this process.
     """
 
@@ -96,7 +96,7 @@ class Executor:
     # ---------------------------------------------------------------------- ends
 
     def _end_attempt(self, running: Running, value: Any, error: BaseException | None) -> None:
-        """Check the result of an attempt that ended by itself, then settle it."""
+        """Check the result of an attempt that was not interrupted, then settle it."""
         text = JsonText("")
         if error is None and not running.over:
             try:
@@ -108,7 +108,7 @@ class Executor:
                         self._check_in_thread(running, text, check)
                         return
                     self._report(running, check())
-            except BaseException as refusal:  # no JSON; or what the value's own code raises
+            except BaseException as refusal:  # not JSON, or an error of the value's own code
                 error = refusal
         self._finish(running, text, error)
 
@@ -212,7 +212,7 @@ class Executor:
         return running.attempt.last_heartbeat
 
     def revoke(self, claims: Sequence[Claim]) -> None:
-        """Stop attempts that are no longer this worker's; they settle nothing."""
+        """Stop attempts that this worker lost; they are not settled."""
         for claim in claims:
             running = self.running.get(claim.key)
             if running is None or running.over:

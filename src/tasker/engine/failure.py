@@ -12,7 +12,7 @@ from tasker import codec, retry
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
 from tasker.model import Claim, JsonText, Outcome, StepSpec, failed, retried
 
-_MESSAGE = 4_000  #: most characters of a message that are kept
+_MESSAGE = 4_000  #: maximum characters of a stored message
 _TRACE = 8_000  #: of a stack trace
 _PACKAGE = str(Path(tasker.__file__).parent)
 
@@ -30,7 +30,7 @@ class LostLease(StepError):
 
 
 def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) -> Outcome:
-    """Decide what a failed attempt leads to.
+    """Return the outcome of a failed attempt.
 
     PermanentError ends the step, and so does what no retry can change: a result that
     has no JSON form, a handler that cannot be called. Anything else is retried as long

@@ -24,7 +24,7 @@ from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
 
-PERIOD = 2.0  #: seconds between looks; where leases are shorter, as long as they are
+PERIOD = 2.0  #: seconds between runs; at most the lease time
 MOST = 200  #: expired attempts, or unclaimed steps, settled at once
 MOST_LOST = 10  #: attempts of a step lost with their worker; the last one is its failure
 PRUNING = 60.0  #: seconds between looks for tasks to delete

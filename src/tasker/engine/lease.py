@@ -25,7 +25,7 @@ class Holder(Protocol):
         ...
 
     def revoke(self, claims: Sequence[Claim]) -> None:
-        """Stop attempts that are no longer this worker's."""
+        """Stop attempts that this worker lost."""
         ...
 
 
@@ -42,9 +42,9 @@ class WorkerLease:
 
     Args:
         store: The store.
-        name: What operators see.
+        name: Name shown to operators.
         settings: The worker's.
-        handlers: What it can run.
+        handlers: Its handlers.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class WorkerLease:
         handlers: Handlers,
     ) -> None:
         self.id = WorkerId(0)
-        self.ids: tuple[WorkerId, ...] = ()  #: the present one, and the one before
+        self.ids: tuple[WorkerId, ...] = ()  #: the current id and the previous one
         self.queues: Sequence[QueueId] = ()
-        self.holds = False  #: whether the lease does, as far as is known here
+        self.holds = False  #: whether the lease is valid, to this worker's knowledge
         self.looked_at = 0.0  #: when the queues were, by the monotonic clock
         self._store = store
         self._name = name
@@ -103,10 +103,10 @@ class WorkerLease:
         return served
 
     async def keep(self, holder: Holder, claimer: Wakes) -> None:
-        """Renew the lease until cancelled. When it is lost, revoke what is held; open another.
+        """Renew the lease until cancelled. When it is lost, revoke all claims and register again.
 
         Args:
-            holder: What it is kept for.
+            holder: Holder of the claims under this lease.
             claimer: Woken when a new lease was opened.
         """
         while True:

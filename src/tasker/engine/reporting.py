@@ -31,7 +31,7 @@ log = logging.getLogger("tasker.worker")
 
 
 class Reporter:
-    """Turns what a worker does into events and log records.
+    """Reports a worker's actions as events and log records.
 
     Args:
         worker: The worker's name, for the log.
@@ -80,7 +80,7 @@ class Reporter:
             )
 
     def refused(self, running: Running) -> None:
-        """Report an attempt that was no longer this worker's to settle."""
+        """Report an attempt whose settlement was refused."""
         self._log(logging.WARNING, "settle_refused", **running.facts())
         self.emit(SettleRefused(**running.facts()))
 
@@ -90,7 +90,7 @@ class Reporter:
             self.emit(AttemptStopped(**running.facts(), ran_for=ran_for))
 
     def unsettled(self, finished: Finished) -> None:
-        """Report an attempt whose settlement got no reply, and needs none any more."""
+        """Report an attempt whose settlement got no reply and is not repeated."""
         self.stopped(finished.running, timedelta(seconds=finished.ran_for))
 
     def parked(self, running: Running, awaits: TaskId) -> None:
@@ -98,7 +98,7 @@ class Reporter:
         self.emit(StepWaiting(**running.facts(), awaits=awaits))
 
     def ended(self, ended: Iterable[TaskEnd], templates: Mapping[TaskId, TemplateName]) -> None:
-        """Report tasks that ended, and the templates of those that are known."""
+        """Report tasks that ended, with their templates if known."""
         now = datetime.now(UTC)
         for task_id, status in ended:
             template = templates.get(task_id)
@@ -116,11 +116,11 @@ class Reporter:
         return LoopBlocked(which.get("task_id"), which.get("step"), blocked_for)
 
     def emit(self, event: Event) -> None:
-        """Call the observers; one that raises harms neither the work nor the others."""
+        """Call the observers; an error of one affects neither the work nor other observers."""
         for observer in self.observers:
             try:
                 observer(event)
-            except Exception:  # whatever an observer does
+            except Exception:  # observers may raise anything
                 log.exception("observer_failed", extra={"event": type(event).__name__})
 
     def _log(self, level: int, event: str, **extra: Any) -> None:

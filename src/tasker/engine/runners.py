@@ -37,7 +37,7 @@ class Runner(Protocol):
         ...
 
     def interrupt(self, running: Running) -> None:
-        """Make the handler end, as far as its kind allows."""
+        """Stop the handler, if its kind allows."""
         ...
 
 
@@ -96,7 +96,7 @@ class LoopRunner:
 
 
 class Returned(NamedTuple):
-    """What a call in a thread came to."""
+    """The result or error of a call in a thread."""
 
     running: Running
     value: Any
@@ -136,7 +136,7 @@ class ThreadRunner:
         self._calls.put((running, plan))
 
     def interrupt(self, running: Running) -> None:
-        """Do nothing: a handler in a thread ends at its next heartbeat, or not at all."""
+        """Do nothing: a handler in a thread can only stop itself, at a heartbeat."""
 
     def close(self) -> None:
         """Let the threads end when their calls have."""

@@ -1,4 +1,4 @@
-"""An attempt while it runs, and what it led to."""
+"""A running attempt and its outcome."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ class Stop(StrEnum):
 
     TIMEOUT = "it took too long"
     SILENT = "it gave no heartbeat for too long"
-    REVOKED = "its step is no longer this worker's"
+    REVOKED = "the step was taken from this worker"
     SHUTDOWN = "the worker shuts down"
 
 

@@ -1,4 +1,4 @@
-"""What handlers reach of their worker through their context."""
+"""Services of the worker that handlers use through their context."""
 
 import asyncio
 from concurrent.futures import Future
@@ -37,6 +37,4 @@ class HandlerServices:
 
     async def _save(self, attempt: LiveAttempt, value: JsonText) -> None:
         if not await self._store.checkpoint(attempt.claim, value):
-            raise AttemptCancelled(
-                "the checkpoint was refused: the step is no longer this attempt's"
-            )
+            raise AttemptCancelled("the checkpoint was refused: another attempt holds the step")

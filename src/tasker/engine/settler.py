@@ -1,4 +1,4 @@
-"""Settles what finished, as many as have gathered while the last settlement was under way."""
+"""Settles finished attempts in batches: those that finish during one settlement form the next."""
 
 import asyncio
 import time
@@ -46,7 +46,7 @@ class FreedSteps(Protocol):
 class Settler:
     """Sends outcomes to the store, one settlement at a time.
 
-    Under load a settlement gathers by itself what finishes during the one before; when
+    Under load a settlement takes all outcomes that arrive during the previous one; when
     the system is idle an outcome leaves at once. No timer is involved.
 
     Args:
@@ -55,7 +55,7 @@ class Settler:
         slots: Reserved for the steps that a settlement frees.
         cache: Keeps results for later steps.
         reporter: Reports settlements.
-        background: Runs what parks steps.
+        background: Runs the parking of steps.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Settler:
         background: Background,
     ) -> None:
         self.lock = asyncio.Lock()
-        """Held while a settlement is under way."""
+        """Held during a settlement."""
 
         self._store = store
         self._lease = lease
@@ -108,12 +108,12 @@ class Settler:
             self._idle.set()
 
     async def drain(self) -> None:
-        """Wait until everything taken so far is settled."""
+        """Wait until all outcomes so far are settled."""
         await self._idle.wait()
 
     @property
     def waiting_count(self) -> int:
-        """How many outcomes wait for the settlement that is under way to end."""
+        """Number of outcomes that wait for the current settlement to end."""
         return len(self._pending)
 
     def keys(self) -> set[AttemptKey]:
@@ -166,8 +166,8 @@ class Settler:
     async def _unconfirmed(self, batch: list[Finished]) -> list[Finished]:
         """After a lost reply: return the outcomes that the store has not got.
 
-        A step that is not in progress any more was settled by the call whose reply was lost, or
-        belongs to others by now; either way there is nothing left to settle.
+        A step that is no longer in progress was settled by the call whose reply was lost, or
+        is held by another worker; either way there is nothing left to settle.
         """
         while True:
             try:

@@ -8,9 +8,9 @@ _FAIR = 4  #: under load, every fourth call that could claim reserves no slot
 
 
 class Slots:
-    """Counts slots: taken by attempts, reserved for claims under way, free.
+    """Counts slots: used by attempts, reserved for pending claims, free.
 
-    Every store call that may return claims reserves slots while it is under way, so that
+    Every store call that may return claims reserves slots for its duration, so that
     never more attempts run than there are slots.
 
     Args:
@@ -40,7 +40,7 @@ class Slots:
         self.taken += 1
 
     def give_back(self) -> None:
-        """Free a slot; an attempt no longer runs."""
+        """Free the slot of an attempt that ended."""
         self.taken -= 1
         self.changed.set()
         self.given_back.set()

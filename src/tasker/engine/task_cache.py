@@ -56,7 +56,7 @@ class CompiledTemplate:
 
 
 class CachedTask:
-    """A task's input, and the results of its steps as far as they are known."""
+    """A task's context and the cached results of its steps."""
 
     __slots__ = ("compiled", "input", "known", "results", "size")
 
@@ -131,7 +131,7 @@ class TaskCache:
         return tasks
 
     async def templates(self, tasks: Iterable[TaskId]) -> dict[TaskId, TemplateName]:
-        """Return the template names of tasks, as far as they are cached or stored."""
+        """Return the template names of tasks that are cached or stored."""
         compiled = (await self._fetch_tasks(set(tasks))).items()
         self._shrink()
         return {task_id: task.compiled.template.key for task_id, task in compiled}
@@ -175,6 +175,6 @@ class TaskCache:
             self._size += grown
 
     def _shrink(self) -> None:
-        """Drop the oldest tasks; attempts that run keep what they were given."""
+        """Drop the oldest tasks; running attempts keep their values."""
         while self._size > self._limit and self._tasks:
             self.forget(next(iter(self._tasks)))

@@ -55,10 +55,10 @@ class Worker:
         handlers: Modules, functions, workflows, ...: see `Handlers.of`.
         templates: Registered at the start, and so are those of workflows among the
             handlers; each of their steps must have a handler, unless `partial`.
-        namespaces: Those whose templates may call the handlers that no template given
+        namespaces: Namespaces whose templates may call handlers that no template given
             here names; "*" stands for all.
-        settings: How it behaves; default: `WorkerSettings()`.
-        name: What operators see; default: host and process id.
+        settings: Its settings; default: `WorkerSettings()`.
+        name: Name shown to operators; default: host and process id.
         observers: Called with every event; they must not block, and may be added later.
         around: Entered around every handler but those in processes: for traces.
         replace: Whether templates that exist with other content are replaced, for
@@ -142,7 +142,7 @@ class Worker:
     def is_live(self) -> bool:
         """Whether the event loop has turned within the time of a lease. For any thread.
 
-        Once it has not, other workers have taken over its steps: a restart loses nothing.
+        Without it, other workers have taken over its steps: a restart loses nothing.
         """
         return self._monitor is None or self._monitor.stalled_for() <= self.settings.lease
 
@@ -186,10 +186,11 @@ class Worker:
             await asyncio.shield(self._running)
 
     def stop(self, grace: timedelta | None = None) -> None:
-        """Stop claiming, let running attempts finish, release those that do not.
+        """Stop claiming, let running attempts finish, release the rest.
 
         Args:
-            grace: How long they get; None: `settings.grace`. A second call may shorten it.
+            grace: Time limit for running attempts; None: `settings.grace`. A second call may
+                shorten it.
         """
         self._grace = self.settings.grace if grace is None else grace
         self._stopping.set()
@@ -252,7 +253,7 @@ class Worker:
         log.info("worker_stopped", extra={"worker": self.name})
 
     async def _stop_on_failure(self) -> None:
-        """Stop on an unexpected failure: half a worker is worse than none."""
+        """Stop the whole worker when one of its parts fails unexpectedly."""
         await self._background.failed.wait()
         self.stop(timedelta(0))
         if self._body is not None:
@@ -283,7 +284,7 @@ class Worker:
             await executor.wait_interrupted(timeout=_CLEANUP)
             async with asyncio.timeout(_FLUSH):
                 await self._flush()
-        except Exception as error:  # what it holds expires with its lease
+        except Exception as error:  # its claims expire with the lease
             facts = {"worker": self.name, "error": str(error) or type(error).__name__}
             log.warning("shutdown_incomplete", extra=facts)
         finally:
@@ -291,14 +292,14 @@ class Worker:
             executor.close()
 
     async def _flush(self) -> None:
-        """Settle and release everything, and end the lease."""
+        """Settle or release all claims, and end the lease."""
         loops = self._background
         await asyncio.wait({loops["claim"]}, timeout=1.0)  # it releases what still arrives
         drained = asyncio.create_task(self._settler.drain())
         await asyncio.wait({drained, loops["settle"]}, return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
         loops["lease"].cancel()
-        await asyncio.wait({loops["lease"]})  # a renewal under way would revive the lease
+        await asyncio.wait({loops["lease"]})  # a pending renewal would revive the lease
         await self._lease.retire()
 
     async def _register(self) -> None:
@@ -362,7 +363,7 @@ class Worker:
         return required is None and find(spec.handler, namespace) is not None
 
     async def create(self, new: NewTask, roots: int) -> Created:
-        """Create a task, and claim those of its `roots` for which there are slots."""
+        """Create a task, and claim as many of its `roots` as slots are free."""
         if self._claimer is None:
             return await self.store.create_tasks([new])
         return await self._claimer.create(new, roots)

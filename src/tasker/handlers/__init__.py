@@ -1,4 +1,4 @@
-"""Handlers: marking them, finding them, and calling them with what they ask for."""
+"""Handlers: declaring them, finding them, and calling them with their parameters."""
 
 from tasker.handlers.attempt import LiveAttempt, Services, StepFacts, Upstream
 from tasker.handlers.binding import Plan, compile_plan

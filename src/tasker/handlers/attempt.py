@@ -1,4 +1,4 @@
-"""What an engine supplies for its handlers; tests supply it without one.
+"""The inputs and services of an attempt; supplied by a worker, or by tests.
 
 - `StepFacts`, once per step of a template: what never changes (compiling a plan makes them);
 - `LiveAttempt`, once per attempt: the claim, the task's input, the results before it;
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Services(Protocol):
-    """What a worker offers to the attempts it runs. Handlers call it from any thread."""
+    """Services of a worker for its attempts. Handlers call them from any thread."""
 
     def client(self, attempt: "LiveAttempt") -> "Client":
         """Return the client that creates and reads tasks on behalf of `attempt`."""
@@ -41,10 +41,10 @@ class LiveAttempt:
 
     Args:
         claim: The right to run it.
-        task: What the step's task was given.
+        task: The task's context and fields.
         results: Step number -> result, of the steps in `Plan.needs`; a step that was
             skipped, or resolved without a result, has None or is missing.
-        services: What the worker offers.
+        services: Services of the worker.
     """
 
     __slots__ = ("cancelled", "claim", "last_heartbeat", "results", "services", "task")
@@ -78,7 +78,7 @@ class Upstream(Mapping[str, int]):
     def __init__(self, numbers: Mapping[str, int], names: tuple[str, ...], mask: int) -> None:
         self._numbers = numbers  #: of all steps
         self._names = names  #: of all steps: number n is at n - 1
-        self.mask = mask  #: bit n is set where step n comes before
+        self.mask = mask  #: bit n is set if step n is an ancestor
 
     @classmethod
     def of_step(cls, graph: Graph, no: int) -> "Upstream":
@@ -112,12 +112,12 @@ class Upstream(Mapping[str, int]):
 
 
 class StepFacts(NamedTuple):
-    """What is the same for every attempt of one step of one template."""
+    """Properties shared by all attempts of one step of one template."""
 
     template: TemplateName
     spec: StepSpec
     upstream: Upstream
-    config: JsonText  #: `spec.config`, so that each attempt reads a copy of its own
+    config: JsonText  #: `spec.config` as JSON, so that each attempt gets its own copy
     logger: str  #: name of the logger: the handler's module
     blocking: bool  #: whether the handler is sync, and so runs in a thread
 

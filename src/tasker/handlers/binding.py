@@ -95,7 +95,7 @@ def compile_plan(
 
     Args:
         handler: What `Handlers.find` found.
-        spec: The step, as it is in this environment.
+        spec: The step, with the overrides of the environment.
         upstream: The steps before it.
         template: The template's name, for contexts and errors.
 
@@ -118,7 +118,7 @@ def plan_with(
 
 
 class Argument(NamedTuple):
-    """Where one parameter of one step's handler comes from."""
+    """Source of one parameter of a step's handler."""
 
     parameter: Parameter
     origin: str  #: context, input, result or config
@@ -130,14 +130,14 @@ def bind(parameter: Parameter, upstream: Upstream, *, handler: Handler) -> Argum
     """Decide where a parameter of `handler` comes from in a step that has `upstream` before it.
 
     Raises:
-        Misuse: It names a step that does not come before.
+        Misuse: It names a step that is not an ancestor.
     """
     match parameter.source:
         case Result(step):
             if step not in upstream:
                 raise Misuse(
                     f'{handler!r}: parameter {parameter.name!r} asks for Result("{step}"), but that'
-                    f" step does not come before this one{did_you_mean(step, upstream)}"
+                    f" step is not an ancestor of this one{did_you_mean(step, upstream)}"
                 )
             return Argument(parameter, "result", upstream[step], step)
         case Input(key):

@@ -16,13 +16,13 @@ from tasker.suggest import closest, did_you_mean
 
 
 def check(template: Template, handlers: Handlers) -> list[Problem]:
-    """List what would go wrong when `handlers` run tasks of `template`.
+    """List the problems of running tasks of `template` with `handlers`.
 
     Every step has a handler; every parameter a source that exists; results come from
     steps before; and the types that handlers name do not contradict the schemas.
 
     Returns:
-        The problems in the order of the steps; empty where everything fits.
+        The problems in the order of the steps; empty if there are none.
     """
     checking = _Checking(template, handlers)
     return [problem for spec in template.steps for problem in checking.step(spec)]
@@ -75,7 +75,7 @@ def unused_handlers(templates: Iterable[Template], handlers: Handlers) -> list[P
     problems = []
     for handler in handlers:
         if id(handler.target) not in used:
-            used.add(id(handler.target))  # once, however many names it has
+            used.add(id(handler.target))  # once, even if it has several names
             problems.append(_problem(handler, f"no step uses the handler {handler.name!r}", ""))
     return problems
 
@@ -90,7 +90,7 @@ class _Checking:
         self._places = {spec.name: f"steps[{no}]" for no, spec in enumerate(template.steps)}
 
     def step(self, spec: StepSpec) -> Iterator[Problem]:
-        """Return what is wrong with one step."""
+        """Return the problems of one step."""
         place, namespace = self._places[spec.name], self._template.namespace
         handler = self._handlers.find(spec.handler, namespace, spec.handler_version)
         if handler is None:
@@ -123,7 +123,7 @@ class _Checking:
                 schema_of(handler.returns(spec.method), "serialization"), spec.result_schema
             )
             if difference is not None:
-                yield f"what it returns does not fit result_schema: {difference}"
+                yield f"its return type does not match result_schema: {difference}"
 
     def _argument(self, spec: StepSpec, argument: Argument) -> str | None:
         match argument.origin:
@@ -154,9 +154,9 @@ class _Checking:
         )
 
     def _step_that_is_not_before(self, argument: Argument) -> str | None:
-        """Return a message if a parameter is named like a step that does not come before."""
+        """Return a message if a parameter has the name of a step that is not an ancestor."""
         if argument.parameter.source is None and argument.key in self._places:
-            return f"step {argument.key!r} does not come before; add it to the dependencies"
+            return f"step {argument.key!r} is not an ancestor; add it to the dependencies"
         return None
 
     def _config(self, spec: StepSpec, argument: Argument) -> str | None:
@@ -180,14 +180,14 @@ class _Checking:
             return difference
         try:
             given = schema_of(maker.returns(before.method), "serialization")
-        except Misuse:  # reported where that step is checked
+        except Misuse:  # reported with that step
             return None
         return _mismatch(f"what step {before.name!r} returns", given, wanted)
 
 
 def _mismatch(what: str, given: Schema, wanted: Schema) -> str | None:
     difference = disagreement(given, wanted)
-    return f"{what} does not fit its type: {difference}" if difference else None
+    return f"{what} does not match its type: {difference}" if difference else None
 
 
 def _definitions(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a handler sees of its attempt.
+"""The step context: a handler's view of its attempt.
 
 A `Context` is made of what `attempt.py` lists, and only for handlers that ask for one. It
 decodes nothing until asked, so a step costs what its handler uses. What blocks in a thread
@@ -109,7 +109,7 @@ class Context:
 
     @property
     def trace(self) -> str | None:
-        """The W3C traceparent of the request that created the task; None where it had none."""
+        """The W3C traceparent of the request that created the task; None if it had none."""
         return self._attempt.task.trace
 
     @property
@@ -117,7 +117,7 @@ class Context:
         """The task that created this one."""
         return self._attempt.task.parent_id
 
-    # -- what it is given
+    # -- inputs
 
     @property
     def input(self) -> Mapping[str, Any]:
@@ -139,7 +139,7 @@ class Context:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """What the template hands to this step (`handler.initialization`)."""
+        """The step's configuration in the template (`handler.initialization`)."""
         try:
             return self._config
         except AttributeError:
@@ -160,25 +160,25 @@ class Context:
             return self._results
 
     def get_dependency_result(self, step: str) -> Any:
-        """Return the result of a step before this one; None where it has none.
+        """Return the result of an ancestor step, or None if it has none.
 
         Raises:
-            PermanentError: `step` does not come before this one.
+            PermanentError: `step` is not an ancestor of this step.
         """
         return self.results[step]
 
     def get_dependency_field(self, step: str, *path: str) -> Any:
-        """Return a part of a result: `("reserve", "hold", "id")`; None where it has no such part.
+        """Return a part of a result: `("reserve", "hold", "id")`; None if the part is absent.
 
         Raises:
-            PermanentError: `step` does not come before this one.
+            PermanentError: `step` is not an ancestor of this step.
         """
         value = self.results[step]
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
         return value
 
-    # -- what it can do
+    # -- actions
 
     @property
     def logger(self) -> "StepLogger":
@@ -197,7 +197,7 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Whether this attempt must stop; `heartbeat` tells why."""
+        """Whether this attempt must stop; `heartbeat` raises the reason."""
         return bool(self._attempt.cancelled)
 
     def heartbeat(self) -> None:
@@ -218,7 +218,7 @@ class Context:
 
     @property
     def last_checkpoint(self) -> Any:
-        """The value of the last `checkpoint`, by this attempt or one before; None at first."""
+        """The value of the last `checkpoint`, of this or an earlier attempt; None at first."""
         return None if self._checkpoint is None else loads(self._checkpoint)
 
     def _save(self, value: Any) -> "Future[None]":
@@ -231,7 +231,7 @@ class Context:
 
 
 class AsyncContext(Context):
-    """The context of `async def` handlers: what takes time is awaited."""
+    """The context of `async def` handlers: calls that take time are awaited."""
 
     __slots__ = ("_client",)
 
@@ -265,7 +265,7 @@ class AsyncContext(Context):
 
 
 class SyncContext(Context):
-    """The context of handlers that are not async: what takes time blocks their thread."""
+    """The context of handlers that are not async: calls that take time block their thread."""
 
     __slots__ = ("_client",)
 
@@ -303,7 +303,7 @@ class Results(Mapping[str, Any]):
     """Results of the steps before one step, by name; decoded when asked for.
 
     A step that was skipped, or resolved without a result, has None. Asking for a step
-    that does not come before raises PermanentError, since no retry can change that.
+    that is not an ancestor raises PermanentError, since a retry cannot help.
     """
 
     __slots__ = ("_facts", "_texts", "_values")
@@ -354,5 +354,5 @@ class StepLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 def as_object(value: Any) -> dict[str, Any]:
-    """Return a decoded JSON object; an empty one where it is something else."""
+    """Return a decoded JSON object, or an empty one for any other value."""
     return value if isinstance(value, dict) else {}

@@ -18,7 +18,7 @@ _ATTRIBUTE = "__tasker_handler__"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`Annotated[T, Result("step")]`: the result of that step, one before this one."""
+    """`Annotated[T, Result("step")]`: the result of that ancestor step."""
 
     step: str
 
@@ -32,7 +32,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`Annotated[T, Config("key")]`: what the template hands to the step under that name."""
+    """`Annotated[T, Config("key")]`: the value of that key in the step's configuration."""
 
     key: str
 
@@ -70,10 +70,10 @@ class Registration(NamedTuple):
     """Version of the code; "": none, which satisfies no step that requires a version."""
 
     namespace: str = ""
-    """The namespace that it is bound to; "": those that its worker decides on."""
+    """The namespace that it is bound to; "": the worker decides."""
 
     serves: str = ""
-    """Range of earlier versions in whose place the code also runs; "": none."""
+    """Range of earlier versions whose steps the code also runs; "": none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +127,11 @@ def handler(
 
     Args:
         target: The function or class, or its name.
-        name: The same name, as a keyword. None: the function's or class's own.
+        name: The same name, as a keyword. None: the name of the function or class.
         version: Version of the code, as "2.1.0", for steps that require one; "": none.
         namespace: The only namespace whose templates may call it; "": those that the
             worker's templates or its `namespaces` decide on.
-        process: Run it in a process of its own, because it computes for long. It must be
+        process: Run it in a separate process, for long computations. It must be
             a sync function, or a class, at the top of a module.
 
     Raises:

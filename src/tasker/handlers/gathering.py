@@ -38,7 +38,7 @@ class Gathering:
         self.others: dict[str, list[Handler]] = {}  #: by dotted path
         self.roots: set[Path] = set()
         self.workflows: list[WorkflowSource] = []
-        self._namespace = ""  #: of the source being read, where it names one
+        self._namespace = ""  #: namespace of the source being read, if it names one
 
     def add(self, source: object) -> None:
         """Add the handlers of one source: see `Handlers.of`."""
@@ -116,7 +116,7 @@ class Gathering:
         mark = mark_of(target)
         for each in mark.registrations if mark else (Registration(own_name(target)),):
             if "<" in each.name:
-                raise Misuse(f'{target!r} has no name of its own; give it one: {{"name": ...}}')
+                raise Misuse(f'{target!r} has no name; give it one: {{"name": ...}}')
             bound = each._replace(namespace=each.namespace or self._namespace)
             self.register(Handler(bound, target))
         self._note_target(target)
@@ -134,7 +134,7 @@ class Gathering:
                 self._note_target(target)
 
     def _note_target(self, target: object) -> None:
-        """Add a function or class under its dotted path, bound and versioned as it is marked."""
+        """Add a function or class under its dotted path, bound and versioned by its mark."""
         qualname = getattr(target, "__qualname__", None)
         if qualname is None or "<" in qualname:
             return
@@ -146,7 +146,7 @@ class Gathering:
 
 
 def split_namespace(source: str | Path) -> tuple[str, str | Path]:
-    """Split `payments=payments.py` into a namespace and a source; "" where it names none."""
+    """Split `payments=payments.py` into a namespace and a source; "" without a namespace."""
     if isinstance(source, str) and not Path(source).exists():
         namespace, separator, place = source.partition("=")
         if separator:

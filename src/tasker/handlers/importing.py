@@ -25,11 +25,11 @@ class Origin(NamedTuple):
     """Where a module comes from; enough for another process to import it."""
 
     name: str  #: its name in `sys.modules`
-    file: str | None = None  #: of a module that is not found by name
-    root: str | None = None  #: a directory that must be searched for it
+    file: str | None = None  #: path of a module that cannot be imported by name
+    root: str | None = None  #: directory that must be on the import path
 
     def load(self) -> ModuleType:
-        """Import the module; whatever it raises is raised."""
+        """Import the module. Errors of the module propagate."""
         if self.root is not None and self.root not in sys.path:
             sys.path.insert(0, self.root)
         importlib.invalidate_caches()
@@ -79,7 +79,7 @@ def is_path(source: str) -> bool:
 
 
 def locate(source: str | Path) -> list[Origin]:
-    """Return the modules that a source stands for.
+    """Return the modules of a source.
 
     Args:
         source: A dotted module name; or the path of a file or directory.
@@ -131,7 +131,7 @@ def _package_origin(file: Path) -> Origin:
 
 
 def _single_file_origin(file: Path) -> Origin:
-    """A file outside packages: named by its stem, where that name is free."""
+    """Return the origin of a file outside packages: named by its stem if that name is free."""
     name, root = file.stem.replace("-", "_").replace(".", "_"), str(file.parent)
     taken = sys.modules.get(name)
     same = taken is not None and _file_of(taken) == file
@@ -157,7 +157,7 @@ def import_all(origin: Origin, *, source: object) -> list[ModuleType]:
 
     Args:
         origin: The module.
-        source: What the caller gave, for errors.
+        source: The source as given, for errors.
 
     Raises:
         HandlerImportError: One of them cannot be imported: file, line, and why.
@@ -239,7 +239,7 @@ def _close_coroutines(error: BaseException) -> None:
 
 
 def _last_user_line(error: BaseException, origin: Origin) -> str:
-    """Return the last line of the user's own code that was under way."""
+    """Return the last line of user code in the traceback."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -259,7 +259,7 @@ def _position(file: str, line: int | None, column: int | None) -> str:
 
 
 def display_path(path: Path | None) -> str:
-    """Write a path as people here would: relative to the current directory, where it is below."""
+    """Return a path for messages: relative to the current directory if below it."""
     if path is None:
         return "code without a file"
     try:

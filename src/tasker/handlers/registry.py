@@ -28,8 +28,8 @@ class Handlers:
 
     A handler is looked for by the names that it is registered under, then by its dotted
     path, then by the bare name of a function or class, unless several modules have one
-    like it. Only what the sources hold is ever returned: a template that asks for
-    `os.system` gets nothing, and looking for a name imports nothing.
+    like it. Only handlers of the sources are ever returned: a template that asks for
+    `os.system` gets nothing, and a lookup imports nothing.
 
     Code belongs to namespaces: `bind` decides to which, and `find` looks among the
     handlers bound to the template's namespace alone. Until `bind` is called, handlers
@@ -48,7 +48,9 @@ class Handlers:
         self._others = _freeze(others)  #: by dotted path
         self._roots = frozenset(roots)
         self._workflows = tuple(workflows)
-        self._bound: Mapping[Handler, frozenset[str]] | None = None  #: of general ones
+        self._bound: Mapping[Handler, frozenset[str]] | None = (
+            None  #: bindings of handlers without a namespace
+        )
         bare: dict[str, list[Handler]] = {}
         for path, group in self._others.items():
             bare.setdefault(path.rpartition(".")[2], []).extend(group)
@@ -106,7 +108,7 @@ class Handlers:
 
         Args:
             templates: Those given to the same worker.
-            namespaces: The worker's; `*` stands for all.
+            namespaces: The worker's; `*` means all.
         """
         general = copy.copy(self)
         general._bound = None
@@ -134,7 +136,7 @@ class Handlers:
         return group if handler in group else self._others.get(handler.name, ())
 
     def namespaces(self, handler: Handler) -> frozenset[str]:
-        """Return the namespaces that a handler is bound to; `*` stands for all."""
+        """Return the namespaces that a handler is bound to; `*` means all."""
         if handler.registration.namespace:
             return frozenset([handler.registration.namespace])
         if self._bound is None:
@@ -190,7 +192,7 @@ class Handlers:
         return namespace is None or namespace in bound or EVERY_NAMESPACE in bound
 
     def _versions_of_only_match(self, name: str, namespace: str | None) -> Sequence[Handler]:
-        """List the versions of the one function or class that has a bare name."""
+        """List the versions of a bare name, if only one function or class has it."""
         group = [each for each in self._bare.get(name, ()) if self._serves(each, namespace)]
         return group if len({handler.name for handler in group}) == 1 else ()
 
@@ -209,7 +211,7 @@ class Handlers:
     def not_found_error(
         self, name: str, namespace: str | None = None, version: str = ""
     ) -> HandlerNotFound:
-        """Make the error that says why `find` returns nothing."""
+        """Return the error that explains why `find` returns None."""
         name = normalised(name)
         if offered := self._versions_offered(name, namespace):
             return HandlerNotFound(
@@ -306,7 +308,7 @@ _EXACT, _IN_RANGE, _SERVES, _UNFIT = 3, 2, 1, 0
 
 
 def _rank(handler: Handler, required: str) -> int:
-    """Return how well a handler's version fits what a step requires."""
+    """Return how well a handler's version matches a step's requirement."""
     _, version, _, serves = handler.registration
     if not required:
         return _IN_RANGE

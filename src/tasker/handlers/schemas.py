@@ -24,7 +24,7 @@ _DEEPEST = 8
 
 
 def schema_of(annotation: Any, mode: Literal["validation", "serialization"]) -> Schema:
-    """Return the JSON Schema of a type: what it takes, or what it becomes; {} where it has none."""
+    """Return the JSON Schema of a type, for validation or serialization; {} if it has none."""
     if annotation is Any or annotation is object:
         return {}
     try:
@@ -39,8 +39,7 @@ def disagreement(given: Schema, wanted: Schema) -> str | None:
     """Return how a value that fits `given` cannot fit `wanted`.
 
     Returns:
-        The first contradiction, as in "$.cents is string, not integer"; None where there
-        is none that shows.
+        The first contradiction, as in "$.cents is string, not integer"; None if none is found.
     """
     return _differ(_Side(given, given), _Side(wanted, wanted), "$", 0)
 
@@ -127,7 +126,7 @@ def _arrays_differ(given: _Side, wanted: _Side, path: str, depth: int) -> str | 
 
 
 def _follow_reference(whole: Schema, reference: str) -> Schema:
-    """Follow `#/$defs/Name`; {} where it leads elsewhere."""
+    """Follow a reference of the form `#/$defs/Name`; {} for other references."""
     place: Any = whole
     for part in reference.removeprefix("#/").split("/"):
         place = place.get(part) if isinstance(place, Mapping) else None

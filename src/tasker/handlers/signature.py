@@ -1,4 +1,4 @@
-"""What a handler's signature asks for, read once per handler."""
+"""Reads the parameters of handlers from their signatures, once per handler."""
 
 import inspect
 import types
@@ -18,7 +18,7 @@ from tasker.model import Json, JsonObject
 _CONTEXT_NAMES = ("context", "ctx")
 _CONTEXTS = frozenset({Context, AsyncContext, SyncContext})
 _ALIASES = {"Json": (Json, Any), "JsonObject": (JsonObject, dict[str, Any])}
-"""Ours that refer to themselves by names that only their module knows, and what they mean."""
+"""Our own recursive type aliases, by the names that only their module defines."""
 
 Validate = Callable[[Any], Any]
 
@@ -29,10 +29,10 @@ class Parameter:
 
     name: str
     annotation: Any  #: without our markers; Any if there is no annotation
-    source: Source | None  #: what its marker says; None: its name decides
+    source: Source | None  #: from its marker; None: its name decides
     takes_context: bool
-    validate: Validate | None  #: converts a JSON value; None: every value is taken as it is
-    default: Any  #: inspect.Parameter.empty where it is required
+    validate: Validate | None  #: converts a JSON value; None: values are not converted
+    default: Any  #: inspect.Parameter.empty if it is required
 
     @property
     def required(self) -> bool:
@@ -41,7 +41,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """One parameter of a handler, as errors call it: told only when there is one."""
+    """Name of a handler's parameter in errors; formatted only when an error occurs."""
 
     handler: object
     name: str
@@ -55,7 +55,7 @@ def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Para
 
     Args:
         function: A function or bound method.
-        what: What it is called in errors; made text only then.
+        what: Its name in errors; formatted only then.
 
     Raises:
         Misuse: A parameter cannot be filled, and why.
@@ -63,7 +63,7 @@ def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Para
     try:
         signature = _signature(function)
     except (ValueError, TypeError):
-        raise Misuse(f"{what} has no signature that Python can tell; write it as `def`") from None
+        raise Misuse(f"{what} has no readable signature; write it as `def`") from None
     names = _Names(function)
     return tuple(
         _read(parameter, names, _Place(what, parameter.name))
@@ -72,7 +72,7 @@ def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Para
 
 
 def return_annotation(function: Callable[..., Any]) -> Any:
-    """Return the type that `function` says it returns; Any where it says none that exists."""
+    """Return the return annotation of `function`; Any if it is absent or cannot be resolved."""
     try:
         annotation = _signature(function).return_annotation
         if annotation is inspect.Signature.empty:
@@ -123,7 +123,7 @@ def _read(parameter: inspect.Parameter, names: "_Names", what: object) -> Parame
 def _refuse_odd_kinds(parameter: inspect.Parameter, what: object) -> None:
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         raise Misuse(
-            f"{what} takes whatever it is given (`{parameter}`), but parameters are filled by"
+            f"{what} takes variadic arguments (`{parameter}`), but parameters are filled by"
             " name; name them, or use functools.wraps where a decorator wraps the handler"
         )
     if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
@@ -169,7 +169,7 @@ def adapter_of(annotation: Any) -> TypeAdapter[Any]:
     """Make the adapter of a type, complete.
 
     Raises:
-        PydanticUserError: pydantic knows nothing of the type.
+        PydanticUserError: pydantic does not support the type.
         PydanticUndefinedAnnotation: The type refers to a name that does not exist.
     """
     adapter: TypeAdapter[Any] = TypeAdapter(annotation)

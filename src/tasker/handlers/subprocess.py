@@ -1,4 +1,4 @@
-"""Calling a handler in a process of its own, for work that computes.
+"""Calls a handler in a separate process, for computations.
 
 The engine submits `run_in_subprocess` to its process pool with what pickles: a plan's
 `packed` form, the claim, the task's input and the results the plan needs. The child
@@ -58,16 +58,16 @@ class ChildAttempt(LiveAttempt):
 
 
 class NoServices:
-    """The services of an attempt that has no worker at hand: each refuses."""
+    """Services of an attempt in a separate process: each raises Misuse."""
 
     def client(self, attempt: LiveAttempt) -> "Client":
-        raise Misuse("a handler in a process of its own has no client; use process=False")
+        raise Misuse("a handler in a separate process has no client; use process=False")
 
     def sync_client(self, attempt: LiveAttempt) -> "SyncClient":
-        raise Misuse("a handler in a process of its own has no client; use process=False")
+        raise Misuse("a handler in a separate process has no client; use process=False")
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
-        raise Misuse("a handler in a process of its own cannot checkpoint; use process=False")
+        raise Misuse("a handler in a separate process cannot checkpoint; use process=False")
 
 
 def run_in_subprocess(
@@ -83,7 +83,7 @@ def run_in_subprocess(
     Args:
         packed: `Plan.packed`.
         claim: The attempt.
-        task: What its task was given.
+        task: The task's context and fields.
         results: Of the steps in `Plan.needs`, by number.
         limit: The most bytes the result may have.
         place: Of its heartbeats in the shared memory; None: nobody looks at them.
@@ -120,7 +120,7 @@ def _unpack_plan(packed: bytes) -> Plan:
 
 
 def _picklable(error: BaseException) -> BaseException:
-    """Return an error that survives pickling; one that does not would break the whole pool."""
+    """Return an error that can be pickled; any other would break the whole pool."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
     except Exception:  # its constructor may do anything

@@ -21,15 +21,15 @@ class Reference(NamedTuple):
     qualname: str
 
     def load(self) -> Any:
-        """Import the module and tell the function or class."""
+        """Import the module and return the function or class."""
         return functools.reduce(getattr, self.qualname.split("."), self.origin.load())
 
 
 class Handler:
-    """What does a step's work, and what is known of it.
+    """A function or class that does a step's work.
 
     Args:
-        registration: What it is registered as; or its name, or its dotted path.
+        registration: Its registration, name or dotted path.
         target: The function, class, or object with a `call` method.
     """
 
@@ -49,7 +49,7 @@ class Handler:
     def __repr__(self) -> str:
         return f"<Handler {self.name} at {self.location}>"
 
-    # -- what it is
+    # -- identity
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ class Handler:
 
     @property
     def file(self) -> Path | None:
-        """The file that defines it; None where Python cannot tell."""
+        """The file that defines it; None if unknown."""
         try:
             file = inspect.getsourcefile(_source_of(self.target))
         except TypeError:
@@ -84,7 +84,7 @@ class Handler:
 
     @property
     def line(self) -> int | None:
-        """The line where its definition begins, from 1; None where Python cannot tell."""
+        """First line of its definition, from 1; None if unknown."""
         definition = _source_of(self.target)
         code = getattr(definition, "__code__", None)
         if code is not None:
@@ -96,7 +96,7 @@ class Handler:
 
     @property
     def location(self) -> str:
-        """`file:line`, or the module where that is all that is known."""
+        """`file:line`, or the module if the line is unknown."""
         return f"{display_path(self.file)}:{self.line}" if self.file and self.line else self.module
 
     @property
@@ -105,7 +105,7 @@ class Handler:
         text = inspect.getdoc(self.target) or ""
         return text.partition("\n")[0]
 
-    # -- how it is called
+    # -- calling
 
     def entry(self, method: str | None = None) -> Callable[..., Any]:
         """Return what to call with the parameters as keywords.
@@ -129,7 +129,7 @@ class Handler:
         return self._async[method]
 
     def parameters(self, method: str | None = None) -> tuple[Parameter, ...]:
-        """Return what it asks for.
+        """Return its parameters.
 
         Raises:
             Misuse: It asks for something that cannot be given.
@@ -139,7 +139,7 @@ class Handler:
         return self._parameters[method]
 
     def returns(self, method: str | None = None) -> Any:
-        """Return the type it says it returns; Any where it says none."""
+        """Return its return annotation; Any without one."""
         return return_annotation(self._signature_source(method))
 
     @property
@@ -156,7 +156,7 @@ class Handler:
         )
         if module is None or at_top is not self.target:
             raise Misuse(
-                f"{self!r} is meant for a process of its own, which could not find it there:"
+                f"{self!r} is marked `process=True`, but a separate process could not import it:"
                 " define it at the top of a module"
             )
         return Reference(origin_of(module), qualname)
@@ -202,7 +202,7 @@ class Handler:
             )
 
     def _signature_source(self, method: str | None) -> Callable[..., Any]:
-        """Return what has the signature that counts, without `self`."""
+        """Return the callable whose signature defines the parameters, without `self`."""
         if self.kind != "class":
             return self.entry(method)
         name = method or "call"
@@ -234,16 +234,16 @@ class Handler:
             raise Misuse(
                 f"{self!r} cannot be made without arguments ({error}); every attempt makes one"
             ) from None
-        except ValueError:  # a class without a signature: an attempt will tell
+        except ValueError:  # a class without a signature: fails at its first attempt
             return
 
 
 _NOBODY = object()
-"""What a method is bound to where only its signature counts, so that `self` is not in it."""
+"""Placeholder to bind a method to, so that its signature has no `self`."""
 
 
 def _source_of(target: Any) -> Any:
-    """Return what stands in the source: behind wrappers, partials and instances."""
+    """Return the function or class in the source, without wrappers, partials and instances."""
     target = inspect.unwrap(target) if callable(target) else target
     while isinstance(target, functools.partial):
         target = inspect.unwrap(target.func)

@@ -28,7 +28,7 @@ class Health(Protocol):
 
 
 class Endpoint:
-    """Answers requests in threads of its own, so that a blocked event loop shows.
+    """Answers requests in separate threads, so that a blocked event loop is visible.
 
     Args:
         metrics: Of this process.

@@ -79,10 +79,10 @@ class RequestSpan:
         carrier: dict[str, str] = {}
         _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
         self.trace = carrier.get("traceparent", sent)
-        """The traceparent of what the request creates."""
+        """The traceparent of tasks that the request creates."""
 
     def finish(self, method: str, route: str, status: int) -> None:
-        """Name it by the route, which has no ids in it, and tell how it ended."""
+        """Set the span's name to the route, which has no ids in it, and its status."""
         self._span.update_name(f"{method} {route}")
         self._span.set_attribute("http.request.method", method)
         self._span.set_attribute("http.route", route)

@@ -40,7 +40,7 @@ class Migrations:
 
 
 def require(status: SchemaStatus, url: str) -> None:
-    """Raise SchemaMismatch unless the schema is the one that this release works with."""
+    """Raise SchemaMismatch unless the schema is that of this release."""
     require_known(status, url)
     if status.current > status.wanted:
         raise SchemaMismatch(
@@ -65,6 +65,6 @@ def require_known(status: SchemaStatus, url: str) -> None:
 
 
 def _digest(script: str) -> str:
-    """Return what changes with a script's statements, but not with its comments."""
+    """Return a digest of a script's statements that ignores comments."""
     code = re.sub(r"--[^\n]*", "", script)
     return sha256(" ".join(code.split()).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The rules for what operators may do."""
+"""The statuses in which operators may act."""
 
 from collections.abc import Collection
 from uuid import UUID

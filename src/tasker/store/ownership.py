@@ -14,4 +14,4 @@ KEPT = {
     "api_key": "never: a revoked key stays in the list",
     "schema_version": "never: one row for each migration",
 }
-"""The other tables, and by whom and when their rows are deleted."""
+"""The other tables: who deletes their rows, and when."""

@@ -1,7 +1,7 @@
 """The store's interface. The docstrings define each call; the suite in
 `tasker.testing.store_suite` checks them on every store.
 
-A call is one transaction: it happens completely or not at all, and what it returns is
+A call is one transaction: it happens completely or not at all, and its result is
 durable. Stores keep JSON as text and never parse it. Leases, `run_at` and deadlines are
 decided by the store's own clock, so the clocks of workers need not agree.
 """
@@ -100,7 +100,7 @@ class AuditNote:
 
 
 class WorkerStore(Protocol):
-    """What workers and the janitor need: queues, claims, settlements, leases."""
+    """The store for workers: queues, claims, settlements, leases."""
 
     async def template_by_id(self, template_id: TemplateId) -> StoredTemplate:
         """Read a template of any status, replaced ones included. Raises NotFound."""
@@ -130,7 +130,7 @@ class WorkerStore(Protocol):
         makes a step in_progress and adds one to its attempt; no two claims ever carry the
         same (task, step, attempt). Never waits for rows that another claim holds. A worker
         that finds less than it asked for is marked idle: until its next full claim,
-        whoever leaves work wakes it.
+        a call that leaves work behind wakes it.
         """
         ...
 
@@ -142,7 +142,7 @@ class WorkerStore(Protocol):
         queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
     ) -> Settled:
-        """Record outcomes and everything that follows.
+        """Record outcomes and their consequences.
 
         For each outcome whose (task, step, attempt) is in progress: the result or
         error and a row of history are kept; children that wait for nothing more are
@@ -152,7 +152,7 @@ class WorkerStore(Protocol):
         change nothing, so that sending one twice is harmless.
 
         Raises:
-            StoreUnavailable: Whether it took effect is not known; ask `held`.
+            StoreUnavailable: It is unknown whether it took effect; call `held`.
         """
         ...
 
@@ -163,7 +163,7 @@ class WorkerStore(Protocol):
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
         """Let a step wait for another task, without a worker; False when the claim is lost.
 
-        The attempt ends, and counts for nothing. When that task ends, or if it has ended
+        The attempt ends and does not count. When that task ends, or if it has ended
         already, the step is enqueued again.
 
         Raises:
@@ -184,7 +184,7 @@ class WorkerStore(Protocol):
         ...
 
     async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
-        """Record from which queues a worker claims, so that others see which have none."""
+        """Record the queues that a worker serves, so that unserved queues are known."""
         ...
 
     async def open_tasks(self, most: int) -> dict[TemplateId, int]:
@@ -197,11 +197,11 @@ class WorkerStore(Protocol):
         """Extend the worker's lease over all it holds.
 
         Returns:
-            The claims among `held` that are no longer the worker's: its task was
+            The claims among `held` that the worker lost: its task was
             cancelled, an operator acted on the step.
 
         Raises:
-            LeaseLost: It had expired; everything held is lost. Register again.
+            LeaseLost: It had expired; all claims are lost. Register again.
         """
         ...
 
@@ -269,7 +269,7 @@ class TaskStore(Protocol):
         ...
 
     async def template(self, name: TemplateName) -> StoredTemplate:
-        """Read the approved template of that name. Raises NotFound."""
+        """Return an approved template version. Raises NotFound."""
         ...
 
     async def templates(
@@ -289,9 +289,9 @@ class TaskStore(Protocol):
         worker: WorkerId | None = None,
         queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
-        connection: Any = None,  # a driver's, whose type only its room may name
+        connection: Any = None,  # a driver's; its type is known to its store only
     ) -> Created:
-        """Store tasks with all their steps, all or none.
+        """Store tasks with all their steps, in one transaction.
 
         Roots are enqueued; up to `claim_up_to` of them that wait in `queues` are
         claimed for `worker` in the same transaction. A task whose idempotency key is
@@ -343,10 +343,10 @@ class TaskStore(Protocol):
 
 
 class OperatorStore(Protocol):
-    """What operators do to tasks, and the data they look after."""
+    """Operators' actions on tasks, audit, workers and pruning."""
 
     async def cancel_task(self, task_id: TaskId, act: AuditNote) -> Task:
-        """End an open task as cancelled. Its running attempts may not settle any more.
+        """End an open task as cancelled. Its running attempts can no longer settle.
 
         Raises: NotFound, WrongStatus (it ended already).
         """
@@ -368,8 +368,8 @@ class OperatorStore(Protocol):
         Args:
             task_id: The task.
             act: Who and why.
-            steps: Their numbers; None: all that failed.
-            counted_attempts: By step number, what counts as used of `max_attempts`; absent: 0,
+            steps: Step numbers; None: all failed steps.
+            counted_attempts: By step number, the attempts that count as used; absent: 0,
                 so that the step starts over.
 
         Raises: NotFound, WrongStatus (the task was cancelled; a step did not fail; none did),
@@ -389,7 +389,7 @@ class OperatorStore(Protocol):
         """Declare a step done, with `result`: complete, or else resolved_manually.
 
         Its children are freed as if it had run, a failed task is reopened, and an
-        attempt that is under way may not settle any more.
+        running attempt can no longer settle.
 
         Raises: NotFound, WrongStatus (it is done or cancelled, or waits for dependencies),
             TaskExists (its task's idempotency key belongs to another open task by now).
@@ -433,11 +433,11 @@ class TeamStore(Protocol):
         ...
 
     async def policy(self, namespace: str) -> NamespacePolicy | None:
-        """Read the policy of a namespace; None if it has none."""
+        """Return the policy of a namespace, or None if it has none."""
         ...
 
     async def put_policy(self, policy: NamespacePolicy, act: AuditNote) -> NamespacePolicy:
-        """Declare the policy of a namespace, in place of the one it had.
+        """Insert or replace the policy of a namespace.
 
         The same policy again is a no-op, and no entry of the audit. Template versions
         keep the status they have: a new requirement of approval applies to versions
@@ -461,7 +461,7 @@ class TeamStore(Protocol):
         Raises:
             NotFound: The name is unknown.
             WrongStatus: No version is pending.
-            NotAnApprover: Somebody else must decide.
+            NotAnApprover: The actor may not review it.
             InvalidInput: A rejection without a reason.
         """
         ...
@@ -498,9 +498,9 @@ class TeamStore(Protocol):
         """List changes of policies, template versions and API keys.
 
         Args:
-            namespace: Only its entries; None: all, those of API keys included.
+            namespace: Only its entries; None: all, including those of API keys.
             visible: Only entries of these namespaces; None: all.
-            after: Only entries older than the one of that id.
+            after: Only entries older than this id.
             limit: The most entries.
 
         Returns:
@@ -544,14 +544,14 @@ class AnalyticsStore(Protocol):
         time limit.
 
         Raises:
-            StoreUnavailable: It took too long.
+            StoreUnavailable: The time limit was exceeded.
         """
         ...
 
     async def bottlenecks(
         self, window: Window, *, limit: int = 10, min_executions: int = 3
     ) -> Bottlenecks:
-        """Return what delays the tasks of a window; bounded as `performance`.
+        """Return the bottlenecks of a window's tasks; bounded as `performance`.
 
         Args:
             window: Which tasks.

@@ -1,4 +1,4 @@
-"""What transactions that both stores share are written over: statements by name.
+"""The interface of transactions that both stores share: statements by name.
 
 Such a transaction is a coroutine function of a `Session`. PostgreSQL awaits it. In SQLite's
 thread no call of the session waits, so the coroutine runs to its end at the first `send`.
@@ -40,7 +40,7 @@ class Session(Protocol):
         ...
 
     async def one(self, statement: str, /, **values: object) -> Row | None:
-        """Run a statement and return its first row, or None if it has none."""
+        """Run a statement and return its first row, or None if there is no row."""
         ...
 
     async def lock(self, statement: str, /, **values: object) -> Sequence[Row]:
@@ -55,7 +55,7 @@ class Session(Protocol):
         ...
 
     async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
-        """Record outcomes of attempts that no worker holds, and everything that follows."""
+        """Record outcomes of attempts that no worker holds, and their consequences."""
         ...
 
 
@@ -80,7 +80,7 @@ class Sessions(ABC):
 
     @abstractmethod
     async def _write(self, transaction: Transaction[T]) -> T:
-        """Run a transaction: all of it happens, or nothing."""
+        """Run a transaction, completely or not at all."""
 
     @abstractmethod
     async def _yielding(self, transaction: Transaction[T]) -> T:
@@ -88,7 +88,7 @@ class Sessions(ABC):
 
     @abstractmethod
     async def _change(self, statement: str, /, **values: object) -> Sequence[Row]:
-        """Run one writing statement, a transaction of its own."""
+        """Run one writing statement in its own transaction."""
 
     async def _all(self, statement: str, /, **values: object) -> Sequence[Row]:
         return await self._read(lambda tx: tx.all(statement, **values))

@@ -24,7 +24,7 @@ class NewKey(NamedTuple):
 
 
 class KeyParts(NamedTuple):
-    """What a key's text consists of."""
+    """The parts of a key's text."""
 
     prefix: str
     secret: str

@@ -36,7 +36,7 @@ class NamespaceInfo:
     """A namespace, its policy, and how many template versions it has of each status."""
 
     name: str
-    policy: NamespacePolicy | None = None  #: None: nobody declared one
+    policy: NamespacePolicy | None = None  #: None: not declared
     templates: int = 0  #: names that have an approved version
     approved: int = 0
     pending_review: int = 0
@@ -50,7 +50,7 @@ class TeamEvent:
 
     id: int  #: grows with time
     at: datetime
-    namespace: str | None  #: None: of no single namespace, as an API key
+    namespace: str | None  #: None: not bound to a namespace, as an API key
     subject: str  #: `payments`, `payments.process_refund@2.1.0`, `key 0f3a...`
     actor: str
     action: str
@@ -61,15 +61,15 @@ class TeamEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """What an API key may do, and for how long. Its secret is nowhere."""
+    """Permissions and lifetime of an API key, without its secret."""
 
     id: ApiKeyId
     name: str
     prefix: str  #: the public part of the key, by which it is found
     scopes: tuple[str, ...] = ()  #: permissions, as `tasks:create`
-    namespaces: tuple[str, ...] = ()  #: in which; none: nowhere, `*`: everywhere
+    namespaces: tuple[str, ...] = ()  #: namespaces it is valid in; none: nowhere, `*`: everywhere
     roles: tuple[str, ...] = ()  #: names of bundles of permissions
-    groups: tuple[str, ...] = ()  #: what assignees of the form `role:NAME` match
+    groups: tuple[str, ...] = ()  #: matched by assignees of the form `role:NAME`
     created_by: str
     created_at: datetime
     expires_at: datetime | None = None  #: None: never
@@ -100,7 +100,7 @@ class NewApiKey:
 
 
 class ApiKeyDigest(NamedTuple):
-    """An API key, and what its secret must hash to."""
+    """An API key and the digest of its secret."""
 
     key: ApiKey
     digest: str

@@ -1,4 +1,4 @@
-"""What may be permitted: one right for each resource and action; roles bundle rights. Pure.
+"""Permissions, one for each resource and action; roles bundle permissions. Pure.
 
 Rights are written as `tasks:create`; `tasks:*` means all of a resource, and `*` all there are,
 those of later releases too.
@@ -97,7 +97,7 @@ def permissions_of(scopes: Iterable[str], *, path: str = "$") -> frozenset[Permi
 
     Args:
         scopes: As `tasks:create`, `tasks:*`, `*`.
-        path: Where they stand, for the error.
+        path: Their path, for the error.
 
     Raises:
         InvalidInput: A scope is unknown; the message suggests a similar one.
@@ -113,12 +113,12 @@ def permissions_of(scopes: Iterable[str], *, path: str = "$") -> frozenset[Permi
 
 
 def wildcards() -> list[str]:
-    """List the texts that stand for several permissions."""
+    """List the scopes that expand to several permissions."""
     return [*sorted({f"{permission.resource}:{ALL}" for permission in PERMISSIONS}), ALL]
 
 
 def check_roles(names: Iterable[str], roles: Iterable[str] = ROLES, *, path: str = "$") -> None:
-    """Raise InvalidInput where one of the names is no role."""
+    """Raise InvalidInput if one of the names is not a role."""
     known = list(roles)
     for name in names:
         if name not in known:

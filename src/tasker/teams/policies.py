@@ -47,7 +47,7 @@ def load_policies(path: str | PathLike[str]) -> list[NamespacePolicy]:
     """Read the policies of a file, `.toml` or else YAML, in its order.
 
     Raises:
-        InvalidPolicy: With everything that is wrong.
+        InvalidPolicy: Has all problems.
         TooLarge: It has more than `MAX_BYTES`.
     """
     try:
@@ -76,7 +76,7 @@ def policies_of(section: JsonObject, *, file: str = "") -> list[NamespacePolicy]
     """Read the policies of a `namespaces` section that was read from elsewhere.
 
     Raises:
-        InvalidPolicy: With everything that is wrong; problems tell paths, and no lines.
+        InvalidPolicy: Has all problems, with paths but without lines.
     """
     problems = Problems(file)
     root = node_of(section, "namespaces", 0, problems)
@@ -86,7 +86,7 @@ def policies_of(section: JsonObject, *, file: str = "") -> list[NamespacePolicy]
 
 
 def check_policy(policy: NamespacePolicy) -> None:
-    """Hold a policy that was made by a program to the rules of those that are read.
+    """Check a policy that was not read from a file by the same rules.
 
     Raises:
         InvalidInput: With the first thing that is wrong, and its path.
@@ -145,7 +145,7 @@ def _policies(namespaces: Value) -> list[NamespacePolicy]:
 
 
 def _policy(namespace: str, value: Value) -> NamespacePolicy:
-    """Read one policy; what is wrong is noted, and left out of what is returned."""
+    """Return one policy without its invalid parts, which are reported."""
     fields = value.fields(_POLICY)
     requires_approval = fields.flag("requires_approval") or False
     approvers = tuple(_approvers(fields))

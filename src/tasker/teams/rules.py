@@ -1,4 +1,4 @@
-"""What teams may decide, and who: the rules that both stores share."""
+"""Rules of registration and review that both stores share."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -38,9 +38,9 @@ class Registering(NamedTuple):
     """The result of registering a template."""
 
     status: TemplateStatus  #: of the version, new or not
-    same: TemplateId | None  #: its content is there already
+    same: TemplateId | None  #: id of the version with the same content
     replaces: tuple[TemplateId, ...] = ()
-    before: TemplateStatus | None = None  #: of what it replaces
+    before: TemplateStatus | None = None  #: status of the version it replaces
 
 
 def plan_registration(
@@ -137,7 +137,7 @@ def check_retirement(
 
 
 def not_approved_error(version: TemplateVersion, policy: NamespacePolicy | None) -> NotApproved:
-    """The error for creating a task of a template version that takes none."""
+    """Return the error for creating a task of a version that takes no tasks."""
     return NotApproved(str(version.name), version.status, policy.approvers if policy else ())
 
 
@@ -226,4 +226,4 @@ def _version_with_status(
 
 def _other_approvers(policy: NamespacePolicy, actor: str) -> str:
     names = [name for name in policy.approvers if name.casefold() != actor.casefold()]
-    return " or ".join(names) or "nobody: the policy names no other approver; add one"
+    return " or ".join(names) or "no one: the policy has no other approver; add one"

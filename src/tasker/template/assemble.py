@@ -42,7 +42,7 @@ def assemble(root: Node, problems: Problems) -> Template | None:
 
 
 def _dialect(root: Table, value: Value) -> Dialect | None:
-    """Choose the dialect by the key of the steps, and by the other keys where it is missing."""
+    """Choose the dialect by the key of the steps, or by other keys if that is missing."""
     newest, oldest = root.entries.get("steps"), root.entries.get("step_templates")
     if newest and oldest:
         value.refuse(

@@ -10,14 +10,14 @@ from tasker.errors import InvalidInput, TooLarge
 from tasker.model import Json, Template
 from tasker.template.parts import LONGEST_TITLE, PLACEHOLDER
 
-LONGEST_ATTRIBUTE = 1_000  #: bytes: what an index can hold
+LONGEST_ATTRIBUTE = 1_000  #: bytes: the limit of an index
 
 _CONTROLS = re.compile("[\0-\x1f\x7f\ud800-\udfff]+")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def title_of(template: Template, context: Json) -> str | None:
-    """Return the title of a task, cut to 200 characters; None without one."""
+    """Return the title of a task, cut to 200 characters; None if it has none."""
     if not template.title:
         return None
 
@@ -32,7 +32,7 @@ def title_of(template: Template, context: Json) -> str | None:
 
 
 def attributes_of(template: Template, context: Json) -> Mapping[str, str]:
-    """Return what a task can be searched by; inputs that are absent, null or empty are left out.
+    """Return the searchable attributes of a task, without absent, null or empty inputs.
 
     Raises:
         InvalidInput: An input is an object or a list, or has characters that no store can keep.
@@ -52,7 +52,7 @@ def attributes_of(template: Template, context: Json) -> Mapping[str, str]:
 
 
 def _text(value: Any, name: str, path: str) -> str:
-    """Return a value as it is searched for: numbers and booleans as JSON writes them."""
+    """Return a value as text for search: numbers and booleans as in JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():

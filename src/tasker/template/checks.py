@@ -42,7 +42,7 @@ def _check_dependency(step: str, name: str, value: Value, known: dict[str, ReadS
 
 
 def _check_cycles(known: dict[str, ReadStep]) -> None:
-    """Note the first cycle of two steps or more; its arrows lead from a step to what it awaits."""
+    """Report the first cycle of two steps or more; arrows lead from a step to its dependency."""
     cycle = find_cycle(
         {
             step: [name for name, _ in read.dependencies if name != step]

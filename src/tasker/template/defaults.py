@@ -37,7 +37,7 @@ class _Way:
     __slots__ = ("inserted", "seen")
 
     def __init__(self, *, inserted: bool, seen: frozenset[str]) -> None:
-        self.inserted = inserted  #: through a default, not through what the caller wrote
+        self.inserted = inserted  #: by a default, not by the caller
         self.seen = seen  #: references followed; those of one value, or since the default
 
     def follow(self, target: str) -> "_Way":
@@ -96,7 +96,7 @@ class _Filler:
         return orjson.loads(text)
 
     def _follow_reference(self, target: str) -> Any:
-        """Follow a reference within the schema; None where it leads elsewhere."""
+        """Follow a reference within the schema; None for other references."""
         node: Any = self._root
         if not (target == "#" or target.startswith("#/")):
             return None

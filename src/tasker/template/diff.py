@@ -55,7 +55,7 @@ def compare(before: Template, after: Template) -> Difference:
 
 
 def _by_step(template: Template) -> dict[str, Json]:
-    """Write a template with its steps by name, and without what tells it from others."""
+    """Write a template with its steps by name and without its own name and version."""
     document = dict(to_document(template))
     steps = {
         name: dict(step, position=no)

@@ -29,7 +29,7 @@ _HALVES = re.compile("[\ud800-\udfff]")  #: surrogates, which UTF-8 cannot write
 def to_document(template: Template) -> JsonObject:
     """Write a template in the core dialect, as a JSON object.
 
-    What has its default is left out; the order of keys is always the same.
+    Defaults are left out; the order of keys is fixed.
     """
     steps = [_step(spec) for spec in template.steps]
     specs = {spec.name: spec for spec in template.steps}
@@ -62,7 +62,7 @@ def from_document(document: JsonObject) -> Template:
     """Read what `to_document` wrote: exactly the same template. Either dialect is read.
 
     Raises:
-        InvalidTemplate: With everything that is wrong; problems tell paths, and no lines.
+        InvalidTemplate: Has all problems, with paths but without lines.
     """
     problems = Problems("")
     template = assemble(node_of(document, "", 0, problems), problems)
@@ -136,7 +136,7 @@ def _without_none(**parts: Json) -> dict[str, Json]:
 
 
 def _seconds(length: timedelta | None) -> int | float | None:
-    """Write a length of time in seconds, as an integer where it is one."""
+    """Return a duration in seconds, as an integer if it is whole."""
     if length is None:
         return None
     seconds = length.total_seconds()

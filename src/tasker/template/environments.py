@@ -1,4 +1,4 @@
-"""What environments change: entries for one step or for all, made into one override per step."""
+"""Merges the entries of environments, for one step or all, into one override per step."""
 
 from collections.abc import Iterable, Mapping
 
@@ -59,7 +59,7 @@ def _read_changes(
 def _overrides(
     changes: Mapping[str, Change], specs: Mapping[str, StepSpec]
 ) -> dict[str, StepOverride]:
-    """Make one override per step: what is said of all steps, then what is said of this one."""
+    """Make one override per step: entries for all steps, then entries for this one."""
     every = changes.get(ALL)
     names: Iterable[str] = specs if every else changes
     return {
@@ -69,7 +69,7 @@ def _overrides(
 
 
 def _override(spec: StepSpec, changes: list[Change]) -> StepOverride:
-    """Put changes over a step in turn; a retry is resolved against the step's own."""
+    """Apply changes to a step in order; a retry is merged with the step's own."""
     config: JsonObject | None = None
     retry, timeout = None, None
     for change in changes:

@@ -22,11 +22,11 @@ def parse_template(
 
     Args:
         source: The text, or its bytes in UTF-8.
-        file: What problems call it.
+        file: Its name in problems.
         limit: The most bytes it may have.
 
     Raises:
-        InvalidTemplate: With everything that is wrong, each with its line and column.
+        InvalidTemplate: Has all problems, with lines and columns.
         TooLarge: It exceeds `limit`.
     """
     problems = Problems(file)
@@ -51,10 +51,10 @@ def load_templates(
         paths: Files of any name, and directories, in which all `*.yaml` and `*.yml` files
             at any depth are read in the order of their paths. A file met twice is read once.
         limit: The most bytes one file may have.
-        on_broken: Called for each wrong file, which is left out; None: they are an error.
+        on_broken: Called for each invalid file, which is left out; None: raise for them.
 
     Raises:
-        InvalidTemplate: With everything that is wrong with any of the files.
+        InvalidTemplate: Has the problems of all files.
         TooLarge: A file exceeds `limit`.
     """
     templates: list[Template] = []

@@ -24,7 +24,7 @@ from tasker.template.source import Mark, Scalar
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_VERSION = "0.1.0"
-ALL = "ALL"  #: what an environment calls every step
+ALL = "ALL"  #: name for all steps in an environment
 MAX_ATTEMPTS = 1_000
 LONGEST_TITLE = 200
 
@@ -48,7 +48,7 @@ _LONGEST_HANDLER = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryChange:
-    """The retry settings that somebody wrote; None: not written."""
+    """The retry settings of a document; None: not given."""
 
     retryable: bool | None = None
     max_attempts: int | None = None
@@ -60,8 +60,8 @@ class RetryChange:
     def applied_to(self, base: Retry) -> Retry:
         """Return `base` with the written settings applied.
 
-        The first delay is never above the cap: of the two, the one that was not written
-        follows the one that was.
+        The first delay is never above the cap: if only one of the two is given, the other
+        follows.
         """
         written = {
             part.name: getattr(self, part.name)
@@ -87,7 +87,7 @@ class ReadStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What an environment writes about one step, or about all of them."""
+    """An entry of an environment, for one step or for all."""
 
     name: Value
     step: str
@@ -106,10 +106,10 @@ class Dialect:
     environment: Keys
     metadata: Callable[[Fields], JsonObject]
     deadline: Callable[[Fields], timedelta | None]
-    step: Callable[[Value], ReadStep | None]  #: None: it has no name to speak of
+    step: Callable[[Value], ReadStep | None]  #: None: it has no usable name
     change: Callable[[Value], Change | None]  #: None: it names no step
     finish: Callable[[Fields, list[ReadStep]], list[ReadStep]]
-    """Applies to all steps what the template says of them."""
+    """Applies the template's settings for all steps."""
 
 
 def namespace(value: Value) -> str | None:
@@ -216,7 +216,7 @@ def attributes(value: Value) -> dict[str, str]:
 
 
 def title(value: Value) -> str | None:
-    """Read the title of a task, in which `{input.name}` stands for an input."""
+    """Read the title of a task; `{input.name}` is replaced by an input."""
     written = text(value)
     if written is None:
         return None
@@ -283,7 +283,7 @@ def delays_in_order(value: Value, change: RetryChange) -> RetryChange:
 
 
 def schema(value: Value | None) -> JsonObject | None:
-    """Read a JSON Schema; where it is wrong, the problem is noted at the wrong part."""
+    """Read a JSON Schema; report a problem at its invalid part."""
     if value is None:
         return None
     document = json_object(value)

@@ -1,7 +1,7 @@
-"""From nodes to Python values, with every complaint put where it belongs.
+"""Reads Python values from nodes, and reports problems with their place.
 
-A reader that cannot read its value notes the problem and answers None (or its default),
-so that one pass finds everything that is wrong.
+A reader that cannot read its value reports the problem and returns None (or its default),
+so that one pass finds all problems.
 """
 
 import re
@@ -33,7 +33,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of a document: its node, and where it is."""
+    """One value of a document: its node and its path."""
 
     node: Node
     path: str  #: as `steps[2].retry`
@@ -51,7 +51,7 @@ class Value:
 
     @property
     def is_missing(self) -> bool:
-        """Nothing, or `null`, is written here."""
+        """Whether the value is absent or `null`."""
         return isinstance(self.node, Scalar) and self.node.value is None
 
     def items(self, what: str = "a list") -> list["Value"]:
@@ -122,17 +122,17 @@ class Fields:
         return value
 
     def text(self, key: str) -> str | None:
-        """Read a text; None where it is absent."""
+        """Return a string, or None if it is absent."""
         value = self._values.get(key)
         return None if value is None else text(value)
 
     def flag(self, key: str) -> bool | None:
-        """Read true or false; None where it is absent."""
+        """Return a boolean, or None if it is absent."""
         value = self._values.get(key)
         return None if value is None else flag(value)
 
     def json_object(self, key: str) -> JsonObject | None:
-        """Read a mapping with free keys as it is; None where it is absent."""
+        """Return a mapping with arbitrary keys, or None if it is absent."""
         value = self._values.get(key)
         return None if value is None else json_object(value)
 
@@ -230,7 +230,7 @@ def choice(value: Value, allowed: tuple[str, ...]) -> str | None:
 
 
 def json_object(value: Value) -> JsonObject | None:
-    """Read a mapping with free keys as it is."""
+    """Return a mapping with arbitrary keys."""
     if isinstance(value.node, Table):
         return {key: plain(entry.node) for key, entry in value.node.entries.items()}
     value.refuse_kind("a mapping")
@@ -253,7 +253,7 @@ def path_below(path: str, key: str) -> str:
 
 
 def descend(value: Value, way: Iterator[str | int]) -> Value:
-    """Follow a way of keys and indexes downwards, as far as it leads."""
+    """Follow a path of keys and indexes, as far as it exists."""
     for step in way:
         if isinstance(step, int):
             items = value.items()

@@ -1,4 +1,4 @@
-"""What an unquoted word in YAML means.
+"""The meaning of unquoted words in YAML.
 
 The rules are those of YAML 1.2, in which `22:30` and `2024-05-01` are text. What YAML 1.1
 and 1.2 read differently (`yes`, `0123`, `1_000`) is refused, with what to write instead.
@@ -45,7 +45,7 @@ def read_plain(text: str) -> Plain:
 
 
 def _number(text: str) -> Plain:
-    """Read what begins like a number; dates, times and versions of three parts are text."""
+    """Read text that begins like a number; dates, times and three-part versions are text."""
     if _LEADING_ZERO.fullmatch(text):
         return Plain(text, f"{text} begins with a zero; quote it, or leave the zero out")
     if _UNDERSCORED.fullmatch(text):

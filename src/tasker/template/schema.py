@@ -27,7 +27,7 @@ _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000, size_limit=1
 
 
 class Fault(NamedTuple):
-    """What is wrong with a schema, and the keys that lead there."""
+    """A problem of a schema, and the path to it."""
 
     way: Sequence[str | int]
     message: str
@@ -58,7 +58,7 @@ async def examine_input(template: Template, context: Json) -> tuple[JsonObject, 
     """Fill the template's defaults into a context, and return it with its violations.
 
     With a schema, the context comes back as JSON reads it: a date as text, a model as an
-    object. What may take long is checked in another process, for at most 2 seconds.
+    object. Slow checks run in another process, for at most 2 seconds.
 
     Raises:
         InvalidInput: The context is not an object, is not JSON, or takes too long to check.
@@ -138,7 +138,7 @@ def _too_long(what: str) -> str:
 
 
 def check_schema(schema: JsonObject) -> Fault | None:
-    """Return what keeps `schema` from being a usable JSON Schema, or None.
+    """Return the reason why `schema` is not a usable JSON Schema, or None.
 
     Draft 2020-12 unless `$schema` names another. References lead only within the schema
     and to the published meta-schemas; nothing is ever fetched. What its references can make
@@ -187,7 +187,7 @@ def _broken_reference(schema: JsonObject, message: str) -> Fault:
 def _references(
     node: Json, way: tuple[str | int, ...]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield all references in a schema, each with the keys that lead to it."""
+    """Yield all references in a schema, each with its path."""
     if isinstance(node, dict):
         target = node.get("$ref")
         if isinstance(target, str):
@@ -220,7 +220,7 @@ class Schema:
         return [self._violation(error) for error in errors]
 
     def _violation(self, error: jsonschema_rs.ValidationError) -> Violation:
-        """Describe an error, in our words where the library's omit what is allowed."""
+        """Describe an error; replace library messages that omit the allowed values."""
         way, kind, message = list(error.instance_path), error.kind, error.message
         if isinstance(kind, _Kind.Required):
             instance = error.instance if isinstance(error.instance, dict) else {}
@@ -236,13 +236,13 @@ class Schema:
         return Violation(json_path(way), _shorten(message))
 
     def _describe_unexpected(self, keys: Sequence[str], way: Sequence[str | int]) -> str:
-        """Describe keys that are not allowed, with those that are."""
+        """Describe unexpected keys and list the allowed ones."""
         allowed = self._properties(way)
         hint = or_else(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""
         return f"{', '.join(map(repr, keys))} is not allowed{hint}"
 
     def _properties(self, way: Sequence[str | int]) -> list[str]:
-        """List the properties declared beside the keyword that `way` leads to."""
+        """List the properties declared beside the keyword at `way`."""
         holder: Any = self._schema
         for step in way[:-1]:
             known = isinstance(holder, dict) and step in holder
@@ -262,7 +262,7 @@ def _step(step: str | int) -> str:
 
 
 class _Same:
-    """Stands for one schema object, by identity: comparing schemas costs more than using them."""
+    """A cache key for a schema object by identity, since comparing schemas is expensive."""
 
     __slots__ = ("schema",)
 

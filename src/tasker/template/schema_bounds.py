@@ -9,7 +9,7 @@ from tasker.model import Json, JsonObject
 MAX_SCHEMAS = 20_000  #: schemas within one schema, as written
 MAX_PATTERNS = 1_000  #: regular expressions in one schema
 MAX_AT_ONE_VALUE = 1_000  #: schemas that apply to one and the same value
-MAX_REFERENCES = 100  #: references that lead to one another
+MAX_REFERENCES = 100  #: references in a chain
 LIGHT_EXPANSION = 1_000  #: schemas with references followed; more are checked in a process
 LIGHT_PATTERNS = 10
 
@@ -34,14 +34,14 @@ Way = tuple[str | int, ...]
 
 
 class Excess(NamedTuple):
-    """What is too much about a schema, and the way to it."""
+    """An exceeded bound of a schema, and the path to it."""
 
     way: Way
     message: str
 
 
 class Weight(NamedTuple):
-    """What a schema within all bounds may cost."""
+    """The cost of a schema within all bounds."""
 
     light: bool
     """Whether its checks are quick for every value: no recursion, few schemas and patterns."""
@@ -62,7 +62,7 @@ class _Unbounded(Exception):
 def weigh(schema: JsonObject) -> Weight | Excess:
     """Measure a schema, or return its first excess over the bounds.
 
-    References that lead nowhere count as nothing: compiling the schema finds them.
+    Broken references do not count: compiling the schema reports them.
     """
     try:
         return _Weighing(schema).weight()
@@ -186,7 +186,7 @@ class _Weighing:
                 )
             depth = max((depths[edge.target] + edge.reference for edge in edges), default=0)
             if depth > MAX_REFERENCES:
-                raise _Unbounded(way, f"more than {MAX_REFERENCES} references lead to one another")
+                raise _Unbounded(way, f"more than {MAX_REFERENCES} references form a chain")
             sizes[node], depths[node] = size, depth
 
         back = self._fold(lambda edge: edge.same_value, finish)
@@ -208,7 +208,7 @@ class _Weighing:
     def _fold(
         self, wanted: Callable[[_Edge], bool], finish: Callable[[int, list[_Edge]], None]
     ) -> int | None:
-        """Finish each schema after those that it leads to; stop at one that leads to itself."""
+        """Finish each schema after those that it references; stop at a cycle."""
         done: set[int] = set()
         for start in self._edges:
             if start in done:

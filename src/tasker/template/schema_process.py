@@ -63,7 +63,7 @@ def _start() -> subprocess.Popen[bytes]:
         [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # what it prints when its memory is exhausted
+        stderr=subprocess.DEVNULL,  # hides its output when memory is exhausted
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     if not _exchange(process, b"", _START_LIMIT):

@@ -21,7 +21,7 @@ except ImportError:  # PyYAML built without libyaml; slower, and otherwise the s
 
 MAX_DEPTH = 100  #: mappings and lists within each other
 MAX_REPEATED = 100_000  #: values that aliases may repeat, in all
-MAX_PROBLEMS = 100  #: told of one file
+MAX_PROBLEMS = 100  #: reported for one file
 
 _CORE = "tag:yaml.org,2002:"
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -61,7 +61,7 @@ class Items:
 
 
 class Entry(NamedTuple):
-    """One key of a table, where it stands, and its value."""
+    """One key of a table, its place and its value."""
 
     mark: Mark | None
     node: "Node"
@@ -82,7 +82,7 @@ Node: TypeAlias = Scalar | Items | Table
 
 @dataclass(slots=True)
 class Problems:
-    """Everything found wrong with one file, up to `MAX_PROBLEMS`."""
+    """The problems of one file, up to `MAX_PROBLEMS`."""
 
     file: str
     entries: list[Problem] = field(default_factory=list)
@@ -100,7 +100,7 @@ class Problems:
 
     @property
     def is_full(self) -> bool:
-        """So many that working out guesses is no longer worth its time."""
+        """Whether there are so many problems that suggestions are left out."""
         return len(self.entries) >= MAX_PROBLEMS // 5
 
     def check(self) -> None:
@@ -123,7 +123,7 @@ def documents(source: str | bytes, problems: Problems) -> list[Node]:
 
     Args:
         source: The text, or its bytes in UTF-8, with or without a byte order mark.
-        problems: Takes what is wrong within a readable document.
+        problems: Collects problems within a readable document.
 
     Raises:
         InvalidTemplate: The text cannot be read at all.
@@ -309,7 +309,7 @@ class _Builder:
         self._place_node(node, None, mark)
 
     def _place_node(self, node: Node, anchor: str | None, mark: Mark | None = None) -> None:
-        """Put a complete node where it belongs."""
+        """Add a complete node to its parent."""
         if anchor:
             self._anchors[anchor] = node
         if not self._stack:

@@ -5,7 +5,7 @@ keyring        API keys: from the store to a principal
 tokens, jwks   JSON Web Tokens, and the keys that verify them
 claims         from a token to a principal
 coordinators   decide what a principal may do
-authorizer     all of that, for one server
+authorizer     combines these for one server
 """
 
 from tasker.api.auth.coordinators import (

@@ -37,7 +37,7 @@ from tasker.teams.permissions import (
 log = logging.getLogger("tasker.auth")
 
 _MAKES = frozenset({TASKS_CREATE, TEMPLATES_REGISTER, NAMESPACES_UPDATE})
-"""Permissions to create what the caller names: refusing them reveals nothing."""
+"""Permissions to create named objects; a refusal reveals nothing about existing ones."""
 
 _READING = ("read", "list")
 
@@ -93,7 +93,7 @@ class Authorizer:
 
         Args:
             scope: The request's.
-            permissions: Those that its route may require.
+            permissions: The permissions that its route may require.
 
         Raises:
             Problem: `unauthenticated`; `forbidden` if the caller has none of the permissions in

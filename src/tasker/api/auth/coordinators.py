@@ -1,4 +1,4 @@
-"""Decides what a caller may do: by permissions, by teams, or by your own rules.
+"""Authorizes callers: by permissions, by teams, or by your own rules.
 
 A coordinator is one class with one method. `[auth] coordinator = "package.module:Class"`
 lets it decide about every request.
@@ -20,9 +20,9 @@ _VIEWING = frozenset({"read", "list", "analytics_read"})
 
 
 class Resource(NamedTuple):
-    """The object of a request, as far as it is known."""
+    """The object that a request acts on; unknown parts are None."""
 
-    namespace: str | None = None  #: None: no single one, as in a list of workers
+    namespace: str | None = None  #: None: several, as in a list of workers
     name: str | None = None  #: the template's
     version: str | None = None  #: the template's, as requested: possibly a range
 
@@ -63,8 +63,8 @@ class TeamCoordinator(Coordinator):
     """Lets teams manage their own namespace, and see that and `shared`.
 
     A team's namespace has its name: `Customer Success` owns `customer_success`. Namespaces of
-    the principal count as its own too. Admins may do everything. If the credential has
-    permissions, they restrict it further; without any, the team alone decides.
+    the principal count as its own too. Admins may do anything. If the credential has
+    permissions, they restrict it further; without permissions, the team alone decides.
     """
 
     def authorized(

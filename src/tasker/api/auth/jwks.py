@@ -31,7 +31,7 @@ _MAX_KEYS = 100  #: keys
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  #: no decompression bombs
 
 KeySet = Mapping[str, list[tuple[str | None, PublicKey]]]
-"""By key id: the one algorithm that a key is for, or None, and the key."""
+"""By key id: the algorithm a key is restricted to, or None, and the key."""
 
 
 class PublishedKeys:
@@ -131,7 +131,7 @@ async def fetch(url: str, timeout: float) -> bytes:
 
     Raises:
         httpx.HTTPError: The URL cannot be reached.
-        ValueError: The response is not such a document.
+        ValueError: The response is not a JSON document.
     """
     async with (
         httpx.AsyncClient(follow_redirects=False, timeout=timeout) as client,

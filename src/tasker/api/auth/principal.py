@@ -11,16 +11,16 @@ ANONYMOUS_NAME = "anonymous"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """The caller of a request, and what it may do."""
+    """The caller of a request, with its permissions."""
 
     name: str
     """The name in the audit, in `created_by` and among approvers; the key of the rate limit."""
 
     permissions: frozenset[Permission] | None = frozenset()
-    """What it may do; None: the credential does not say, which by itself permits nothing."""
+    """None if the credential has none, which permits nothing by default."""
 
     namespaces: frozenset[str] | None = frozenset()
-    """Where; None: in all."""
+    """Namespaces that the permissions apply to; None: all."""
 
     roles: frozenset[str] = frozenset()
     team: str | None = None
@@ -31,7 +31,7 @@ class Principal:
     """Whether it was authenticated."""
 
     credential: str = ""
-    """How it was authenticated, for the log: `key 0f3a...`, `token`."""
+    """The credential, for the log: `key 0f3a...`, `token`."""
 
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """The claims of its token."""

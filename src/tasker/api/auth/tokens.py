@@ -33,7 +33,7 @@ class Keys(Protocol):
     """Finds the keys that verify tokens."""
 
     async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
-        """Return the key that a token names, or None without a suitable one.
+        """Return the key that a token names, or None if no key is suitable.
 
         Raises:
             KeysUnavailable: The keys cannot be fetched at the moment.
@@ -42,7 +42,7 @@ class Keys(Protocol):
 
 
 class OneKey:
-    """The one key of the settings, whichever key a token names."""
+    """The only key of the settings, used for every token."""
 
     def __init__(self, key: PublicKey) -> None:
         self._key = key
@@ -105,7 +105,7 @@ class Tokens:
         try:
             header = jwt.get_unverified_header(text)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-            raise NotAuthenticated("invalid", "it does not have the form of a token") from None
+            raise NotAuthenticated("invalid", "malformed token") from None
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm not in self._algorithms:
             raise NotAuthenticated("invalid", f"the algorithm {_quoted(algorithm)} is not allowed")

@@ -23,7 +23,7 @@ class TTLCache(Generic[K, V]):
     Args:
         load: Returns the value of a key; its exceptions are not cached.
         seconds: How long a value is kept.
-        most: Most values that are kept.
+        most: Maximum number of values.
         clock: Returns seconds.
     """
 

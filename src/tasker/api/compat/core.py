@@ -76,7 +76,7 @@ StepUuid = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class CoreQuery(BaseModel):
-    """Which tasks a list shows: those that match every given parameter."""
+    """Filters of a task list, combined with AND."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -145,7 +145,7 @@ class StepAction(
     response=CoreTask,
     status=201,
     description="The task was created.",
-    also={200: Response(CoreTask, "The idempotency key led to this task.")},
+    also={200: Response(CoreTask, "A task with this idempotency key already existed.")},
     refuses=CREATES,
 )
 async def create_core_task(

@@ -317,7 +317,7 @@ class CoreBottlenecks(TypedDict):
 
 
 def step_uuid(task_id: TaskId, name: str) -> str:
-    """Return the UUID that stands for a step."""
+    """Return the UUID that identifies a step."""
     return str(uuid5(UUID(task_id), name))
 
 
@@ -424,7 +424,7 @@ def core_task(
 
 
 def core_page(tasks: Sequence[Task], page: int, per_page: int, now: datetime) -> CoreTaskList:
-    """Return a page of tasks, of which all up to it were read, and one more."""
+    """Return a page of tasks; `tasks` holds all tasks up to it and one more."""
     start, end = (page - 1) * per_page, page * per_page
     return {
         "tasks": [core_task(task, now) for task in tasks[start:end]],

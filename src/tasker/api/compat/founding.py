@@ -54,7 +54,7 @@ from tasker.teams.permissions import (
 routes = Routes("founding documents")
 
 _MISSING = ("not_found",)
-_FOUND = "The idempotency key led to this task."
+_FOUND = "A task with this idempotency key already existed."
 
 
 class WrappedBody(Body):
@@ -91,7 +91,7 @@ AnyTask = Annotated[EarlierTaskBody | WrappedBody | DelegationBody, Depends(AnyB
 
 
 class FoundingQuery(BaseModel):
-    """Which tasks a list shows: those that match every given parameter."""
+    """Filters of a task list, combined with AND."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 

@@ -18,7 +18,7 @@ from tasker.teams.model import NamespaceInfo
 
 @documented
 class FoundingFields(TaskView):
-    """A task's fields, with those that only earlier clients read."""
+    """A task's fields, plus those that only earlier clients read."""
 
     task_id: str
     """The same as `id`."""

@@ -11,7 +11,7 @@ _SOURCE, _PARENT = "source_system:", "parent_correlation_id:"
 
 
 class EarlierFields(TaskFields):
-    """A new task's fields, with those that Tasker has no field for."""
+    """A new task's fields, plus fields that only earlier clients send."""
 
     initiator: Line | None = None
     """`created_by`."""
@@ -85,7 +85,7 @@ def source_system(task: Task) -> str:
 
 
 def parent_correlation_id(task: Task) -> str | None:
-    """Return a task's parent correlation id, or None without one."""
+    """Return a task's parent correlation id, or None if it has none."""
     return _tag_value(task, _PARENT)
 
 

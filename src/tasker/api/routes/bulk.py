@@ -68,7 +68,7 @@ class BulkFilter(Body, TaskCriteria):
 
 
 class BulkActionBody(Body):
-    """An action on the tasks of a filter, or on those of a list."""
+    """An action on listed tasks, or on the tasks that match a filter."""
 
     action: BulkAction
     filter: BulkFilter | None = None

@@ -30,7 +30,7 @@ workers = Routes("workers", "/v1/workers")
 
 
 class PolicyBody(Body):
-    """A namespace's policy; it replaces the one before."""
+    """A namespace's policy; it replaces the previous one."""
 
     owner_team: Text = ""
     contact_email: Text = ""
@@ -126,7 +126,7 @@ async def list_audit(
 
 
 def _page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
-    """Respond with at most `limit` events, of which one more was read."""
+    """Respond with at most `limit` events out of `limit + 1`."""
     shown = events[:limit]
     answer: TeamAudit = {
         "events": [*shown],

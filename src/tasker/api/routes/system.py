@@ -38,7 +38,7 @@ async def get_health() -> JsonResponse:
 @health.add("GET", "/live", response=HealthView)
 @health.add("GET", "/health/live", response=HealthView)
 async def get_liveness() -> JsonResponse:
-    """Report that the process lives, whatever it can reach."""
+    """Report that the process is alive, even if the store is unreachable."""
     return JsonResponse(_health("alive"))
 
 

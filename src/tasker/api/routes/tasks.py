@@ -56,7 +56,7 @@ _ACTS = (*READS_BODY, "not_found", "wrong_status")
 
 
 class TaskCriteria(BaseModel):
-    """Which tasks match: those that match every given field."""
+    """Criteria for tasks, combined with AND."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -85,7 +85,7 @@ class TaskCriteria(BaseModel):
 
 
 class TaskQuery(TaskCriteria):
-    """Which tasks a list shows: those that match every given parameter."""
+    """Filters of a task list, combined with AND."""
 
     cursor: Uuid | None = None
     """`next_cursor` of the page before."""
@@ -125,7 +125,7 @@ class ResolveBody(Body):
     response=TaskView,
     status=201,
     description="The task was created; `Location` is its URL.",
-    also={200: Response(TaskView, "The idempotency key led to this task.")},
+    also={200: Response(TaskView, "A task with this idempotency key already existed.")},
     refuses=CREATES,
 )
 async def create_task(
@@ -143,13 +143,13 @@ async def create_task(
     response=TasksCreated,
     status=201,
     description="All were created, or found by their idempotency keys.",
-    also={200: Response(TasksCreated, "Idempotency keys led to all of these tasks.")},
+    also={200: Response(TasksCreated, "Tasks with all these idempotency keys already existed.")},
     refuses=CREATES,
 )
 async def create_tasks(
     request: Request, api: ApiOf, body: Annotated[BulkBody, Depends(JsonBody(BulkBody))]
 ) -> JsonResponse:
-    """Create tasks, all or none."""
+    """Create several tasks in one transaction."""
     most = api.settings.bulk_tasks
     if len(body.tasks) > most:
         message = f"must have at most {most:,} tasks, not {len(body.tasks):,}"
@@ -196,7 +196,7 @@ async def list_tasks(
 
 
 def page_of(tasks: Sequence[Task], limit: int) -> TaskList:
-    """Return a page of at most `limit` tasks, of which one more was read."""
+    """Return a page of at most `limit` tasks out of `limit + 1`."""
     shown, more, now = tasks[:limit], len(tasks) > limit, datetime.now(UTC)
     return {
         "tasks": [task_view(task, now=now) for task in shown],
@@ -222,7 +222,7 @@ async def get_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonRespo
     refuses=_MISSING,
 )
 async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
-    """Read how a task and its steps stand, without any of their data."""
+    """Return the statuses of a task and its steps, without their data."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
     task, loaded, steps = await read_with_steps(api, task)
     return JsonResponse(summary_view(task, loaded, steps, datetime.now(UTC)))

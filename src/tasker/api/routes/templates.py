@@ -189,7 +189,7 @@ _USABLE = (TemplateStatus.APPROVED, TemplateStatus.RETIRED)
 async def _load(
     request: Request, api: Api, permission: Permission, namespace: str, name: str, version: str
 ) -> LoadedTemplate:
-    """Return a version; an exact one whatever its status."""
+    """Return a version; an exact version in any status."""
     await authorize(request, permission, namespace=namespace, name=name, version=version)
     if versions.is_pin(version):
         known = await api.store.template_statuses(namespace=namespace, name=name)

@@ -76,8 +76,8 @@ async def wait_for_task(
     response=None,
     description="""\
 Server-sent events until the task has ended: `task` (without its data), `step` (one that changed,
-without its data), and last `end` (the task's status). A stream that is resumed with
-`Last-Event-ID` repeats nothing unless something changed; then it begins with the whole task.
+without its data), and last `end` (the task's status). A request with `Last-Event-ID` resumes the
+stream; if the task has changed since, it begins with the whole task.
 A comment every 15 seconds keeps it alive. If the caller may no longer see the task, it ends with
 `problem`.""",
     media_type="text/event-stream",

@@ -37,7 +37,7 @@ class TaskSummary(TypedDict):
     tags: list[str]
     title: str | None
     attributes: Mapping[str, str]
-    """What it can be searched by."""
+    """Searchable attributes."""
     created_at: datetime
     ended_at: datetime | None
     deadline: datetime | None
@@ -63,7 +63,7 @@ class TaskView(TaskSummary):
     failure: Failure | None
     """The first step that failed for good, and its error; null in lists."""
     created: bool
-    """False if an idempotency key led to this task instead of creating one."""
+    """False if the idempotency key matched an existing task."""
     times: Times | None
     """Where its time went, in seconds: each moment counts once, as `ran` if any step ran then, else
     as `queued`, `backoff` or `parked`; null in lists and in answers to a creation."""
@@ -95,7 +95,7 @@ class TasksCreated(TypedDict):
 
     tasks: list[TaskView]
     created: int
-    """How many are new; idempotency keys led to the others."""
+    """Number of new tasks; the others already existed under their idempotency keys."""
 
 
 class SummaryError(TypedDict):
@@ -113,7 +113,7 @@ class SummaryStep(StepSummary):
 
 
 class SummaryView(TypedDict):
-    """How a task and its steps stand, without any of their data."""
+    """The statuses of a task and its steps, without their data."""
 
     task: TaskSummary
     steps: list[SummaryStep]

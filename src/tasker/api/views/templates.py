@@ -1,4 +1,4 @@
-"""Templates, and what is decided about them, in answers."""
+"""Templates and their reviews in responses."""
 
 from datetime import datetime
 from typing import Any, NotRequired
@@ -19,7 +19,7 @@ from tasker.template.diff import Difference
 
 @documented
 class TemplateHead(TypedDict):
-    """What identifies a template version."""
+    """Name and version of a template."""
 
     id: int
     namespace: str
@@ -92,7 +92,7 @@ class GraphView(TypedDict):
     nodes: list[Node]
     edges: list[GraphEdge]
     levels: list[list[str]]
-    """Steps by their distance from the start; those of one level may run at once."""
+    """Steps by distance from the roots; steps of one level can run in parallel."""
     execution_order: list[str]
     roots: list[str]
     leaves: list[str]
@@ -124,7 +124,7 @@ class VersionView(TypedDict):
     registered_by: str
     registered_at: datetime
     decided_by: str | None
-    """Who approved, rejected, retired or restored it last; null if nobody did."""
+    """Who last approved, rejected, retired or restored it; null if it was never reviewed."""
     decided_at: datetime | None
     reason: str
 
@@ -164,7 +164,7 @@ class DifferenceView(TypedDict):
 
 
 def template_head(stored: StoredTemplate, *, document: bool = False) -> TemplateHead:
-    """Return what identifies a template version; with `document`, all of it."""
+    """Return the head of a template version, or, with `document`, all of it."""
     template = stored.template
     head: TemplateHead = {
         "id": stored.id,

@@ -1,4 +1,4 @@
-"""`tasker analytics`: how tasks went lately, and what delays them."""
+"""`tasker analytics`: recent durations, error rates and bottlenecks."""
 
 from datetime import timedelta
 from typing import Annotated, Any

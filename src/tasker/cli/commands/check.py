@@ -91,7 +91,7 @@ async def check(
 
 
 class _Findings:
-    """What was checked, and what is wrong with it."""
+    """The checked templates and the problems in them."""
 
     def __init__(self) -> None:
         self.templates: list[str] = []
@@ -102,7 +102,7 @@ class _Findings:
 
     @classmethod
     def of(cls, sources: Sequence[str], paths: Sequence[Path]) -> "_Findings":
-        """Check everything that can be read; report the rest as problems."""
+        """Check all readable sources; report the others as problems."""
         findings = cls()
         templates, handlers = [], None
         try:

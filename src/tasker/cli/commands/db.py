@@ -1,4 +1,4 @@
-"""`tasker db ...`: the store's schema, and what is kept in it."""
+"""`tasker db ...`: the store's schema and contents."""
 
 import asyncio
 import logging

@@ -23,7 +23,7 @@ async def demo(
         typer.Option(
             "--store",
             metavar="URL",
-            help="Where its tasks are kept. TASKER_STORE is ignored on purpose: it may point at"
+            help="Store of its tasks. TASKER_STORE is ignored on purpose: it may point at"
             " production.",
             rich_help_panel="Common options",
         ),

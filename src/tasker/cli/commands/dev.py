@@ -99,7 +99,7 @@ class Development:
     # ------------------------------------------------------------------- loading
 
     def _load(self, *, reload: bool) -> Loaded | None:
-        """Load everything; print the reason and return None if that fails."""
+        """Load handlers and templates; on failure print the reason and return None."""
         self._modification_times = _modification_times(self._watched_folders(None))
         try:
             loaded = load(self._sources, self._paths, reload=reload)
@@ -130,7 +130,7 @@ class Development:
                 self._err.print("still running the last good handlers and templates", style="dim")
 
     async def _next_change(self) -> set[Path]:
-        """Wait for changed files; none when it is time to stop."""
+        """Wait for changed files; return an empty set on shutdown."""
         stopping = asyncio.create_task(self._stopping.wait())
         change = asyncio.create_task(self._changed.get())
         duties = {self._watch_task}
@@ -142,14 +142,14 @@ class Development:
         for task in waiting - {self._watch_task}:
             task.cancel()
         for task in done:
-            task.result()  # it raises what a duty broke down with
+            task.result()  # raises the error of a failed background task
         return change.result() if change in done and stopping not in done else set()
 
     # ------------------------------------------------------------------- working
 
     @asynccontextmanager
     async def _worker_running(self, loaded: Loaded | None) -> AsyncIterator[None]:
-        """Run a worker during the block, where there is something to run."""
+        """Run a worker during the block, unless there is nothing to run."""
         async with AsyncExitStack() as stack:
             if loaded is not None:
                 try:

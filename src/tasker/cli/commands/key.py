@@ -24,7 +24,9 @@ app = group("API keys: create, list and revoke them.")
 @command(app, "create", acts=True)
 async def create(
     session: Session,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for, as a program.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Its purpose, such as the name of a program.")
+    ],
     scopes: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,7 +44,10 @@ async def create(
     namespaces: Annotated[
         list[str] | None,
         typer.Option(
-            "--namespace", "-n", metavar="NAME", help="Where it holds; '*': everywhere. Repeatable."
+            "--namespace",
+            "-n",
+            metavar="NAME",
+            help="Namespace that it is valid in; '*': all. Repeatable.",
         ),
     ] = None,
     expires: Annotated[
@@ -76,7 +81,7 @@ async def create(
         return
     session.out.print(key.text, soft_wrap=True)
     session.err.print(
-        "Keep it where secrets are kept: it is not shown again."
+        "Store it with your other secrets: it is not shown again."
         f" `tasker key revoke {key.prefix}` ends it.",
         style="dim",
         soft_wrap=True,

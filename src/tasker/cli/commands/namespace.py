@@ -1,4 +1,4 @@
-"""`tasker namespace ...`: who owns what, and what needs an approval."""
+"""`tasker namespace ...`: owners of namespaces and their review policies."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +84,7 @@ async def put_policy(
     ] = None,
     reason: Reason = "",
 ) -> None:
-    """Declare the policy of a namespace. What is not given stays as it was."""
+    """Declare the policy of a namespace. Omitted options keep their values."""
     given = {
         "owner_team": owner_team,
         "contact_email": contact_email,
@@ -132,17 +132,17 @@ async def audit(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="The most entries.")] = 50,
     before: Annotated[
-        int | None, typer.Option(metavar="ID", help="Only what was done before this entry.")
+        int | None, typer.Option(metavar="ID", help="Entries before this one: the next page.")
     ] = None,
 ) -> None:
-    """List what was done to policies, template versions and API keys, newest first."""
+    """List changes of policies, template versions and API keys, newest first."""
     async with session.client() as client:
         events = await client.team_audit(namespace, after=before, limit=limit)
     if session.as_json:
         session.document({"events": events})
         return
     if not events:
-        session.err.print("nothing was done")
+        session.err.print("no changes recorded")
         return
     rows = table("id", "at", "who", "action", "subject", "before", "after", "reason", right=("id",))
     for one in events:

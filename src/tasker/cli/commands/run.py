@@ -66,7 +66,8 @@ async def run(
         ),
     ] = None,
     correlation_id: Annotated[
-        str | None, typer.Option(metavar="ID", help="Goes along with all that the task does.")
+        str | None,
+        typer.Option(metavar="ID", help="Correlation id of the task and of its child tasks."),
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeatable.")] = None,
     timeout: Annotated[
@@ -87,7 +88,7 @@ async def run(
 
     Exit code: 0 complete, 1 failed or cancelled, 2 wrong input, 3 no store, 4 timeout.
 
-    Whatever happens to this process, the task stays in the store: a worker, or the same
+    The task survives the end of this process: a worker, or the same
     command with the same idempotency key, takes it up again.
     """
     name, files = name_and_files(template)
@@ -111,12 +112,12 @@ async def run(
 
 
 _GRACE = timedelta(seconds=3)  #: for steps that run when this process wants to end
-_HASTE = timedelta(seconds=1)  #: for those that run when the time is over
+_HASTE = timedelta(seconds=1)  #: for attempts that still run at the timeout
 _SOON = timedelta(seconds=1)
 
 
 class Embedded:
-    """One task, its worker, and what is shown of them."""
+    """One task, its worker and its display."""
 
     def __init__(
         self, session: Session, loaded: Loaded, *, environment: str | None, replace: bool
@@ -183,7 +184,7 @@ class Embedded:
         worker.stop(_GRACE if count == 1 else timedelta(0))
 
     async def _wait(self, worker: Worker, task: Task, timeout: timedelta | None) -> Exit:
-        """Wait for the task and those that it created; or for a signal, or the timeout."""
+        """Wait for the task and its child tasks, for a signal, or for the timeout."""
         ended = asyncio.create_task(self._wait_for_end(worker, task))
         waits: list[asyncio.Task[Any]] = [
             ended,
@@ -223,7 +224,7 @@ class Embedded:
         return code
 
     async def _wait_for_descendants(self, worker: Worker, task: Task) -> None:
-        """Wait for tasks that the task created, as far as they run here and now."""
+        """Wait for child tasks that this process runs."""
         for child in await worker.client.tasks(TaskFilter(parent_id=task.id), limit=1000):
             if not child.ended and not await self._runs_here(worker, child):
                 continue

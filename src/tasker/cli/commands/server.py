@@ -43,7 +43,8 @@ def server(
     config: ConfigFile = None,
     store: StoreOption = None,
     host: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where to listen; default: 127.0.0.1.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Address to listen on; default: 127.0.0.1."),
     ] = None,
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, metavar="N", help="Default: 8080.")
@@ -79,7 +80,7 @@ def server(
 ) -> Any:
     """Serve the API until SIGTERM or SIGINT.
 
-    The first signal stops it gracefully: it takes no more requests, those under way get
+    The first signal stops it gracefully: it accepts no more requests, running ones get
     their grace time, and so do the steps of its worker. The second signal ends it at once.
     Exit code: 0 after a stop, 2 wrong input, 3 no store.
     """
@@ -105,7 +106,7 @@ async def serve(settings: Settings, *, insecure: bool = False) -> None:
     """Serve the API until a signal, optionally with a worker.
 
     Args:
-        settings: Everything.
+        settings: All settings.
         insecure: Whether it may listen beyond this machine without authentication.
 
     Raises:

@@ -143,7 +143,7 @@ async def list_tasks(
         ),
     ] = None,
     parent: Annotated[
-        str | None, typer.Option(metavar="ID", help="Tasks that this task created.")
+        str | None, typer.Option(metavar="ID", help="Only child tasks of this task.")
     ] = None,
     after: Annotated[
         str | None, typer.Option(metavar="ID", help="Tasks older than this one: the next page.")
@@ -186,7 +186,7 @@ async def show(
         typer.Option(
             "--timeline",
             metavar="",
-            help="Where its time went: queued, running, in backoff, parked, per step.",
+            help="Show the time spent queued, running, in backoff and parked, per step.",
         ),
     ] = False,
 ) -> Exit:
@@ -234,7 +234,10 @@ async def create(
         str | None, typer.Option(metavar="RANGE", help="Exact, or a range as ^2.1.")
     ] = None,
     idempotency_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="The same key gives the same task.")
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Idempotency key: a repeated key returns the existing task."
+        ),
     ] = None,
     unique_while: Annotated[
         UniqueWhile | None,
@@ -364,7 +367,7 @@ async def resolve(
     """Mark a failed step as done by other means and continue; or the whole task."""
     if step is None and result is not None:
         raise typer.BadParameter(
-            "a task has no result of its own; name a step", param_hint="--result"
+            "the result of a task comes from its steps; name a step", param_hint="--result"
         )
     async with session.client() as client:
         changed = await client.resolve(await find_task(client, task), step, result, reason=reason)
@@ -460,7 +463,7 @@ async def _act_on_each(
     *,
     dry_run: bool,
 ) -> Exit:
-    """Act on each task; report those that refused, which changed their status meanwhile."""
+    """Apply an action to each task; report tasks whose status no longer allows it."""
     refused: list[dict[str, str]] = []
     changed: list[Task] = []
     for task in () if dry_run else tasks:

@@ -1,4 +1,4 @@
-"""`tasker template ...`: what may be run."""
+"""`tasker template ...`: templates and their versions."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -149,7 +149,7 @@ async def register(
 
 
 async def _register_one(client: Client, template: Template, replace: bool) -> dict[str, str]:
-    """Register one template; return what came of it."""
+    """Register one template; return a document of the outcome."""
     entry = {"template": template.full_name}
     try:
         registered = await client.register(template, replace=replace)
@@ -165,7 +165,7 @@ async def _register_one(client: Client, template: Template, replace: bool) -> di
 
 
 async def _differences(client: Client, template: Template) -> str:
-    """Write what a template changes in the registered version of its name."""
+    """Describe how a template differs from the registered version."""
     stored = (await client.template(template.full_name)).template
     changes = compare(stored, template).changes
     shown = [
@@ -212,7 +212,7 @@ async def status(
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
     waiting: Annotated[
-        bool, typer.Option("--waiting", metavar="", help="Only those that wait for approval.")
+        bool, typer.Option("--waiting", metavar="", help="Only versions pending review.")
     ] = False,
 ) -> None:
     """List versions of every status: who registered them, who decided, and why."""
@@ -249,7 +249,7 @@ async def reject(
 
 @command(app, "retire", acts=True)
 async def retire(session: Session, template: Version, reason: Reason = "") -> None:
-    """Let a version take no new tasks. Those that it has run on."""
+    """Let a version take no new tasks. Its open tasks continue."""
     async with session.client() as client:
         _print(session, await client.retire(template, reason=reason))
 

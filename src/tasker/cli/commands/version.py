@@ -1,4 +1,4 @@
-"""`tasker version`: the release, and what is installed beside it."""
+"""`tasker version`: the versions of Tasker and its dependencies."""
 
 import platform
 from importlib.metadata import PackageNotFoundError
@@ -15,7 +15,7 @@ _OPTIONAL = ("asyncpg", "uvloop", "pebble", "watchfiles", "fastapi", "httpx")
 
 @command(app, "version", store=None)
 def version(session: Session) -> None:
-    """Print the version, and those of what is installed beside it."""
+    """Print the versions of Tasker and its dependencies."""
     versions = {
         "tasker": _installed_version("tasker-workflows"),
         "python": platform.python_version(),

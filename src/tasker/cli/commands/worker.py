@@ -98,7 +98,7 @@ def worker(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Where it serves /metrics, /live and /ready. With --processes, each further"
+            help="Address of /metrics, /live and /ready. With --processes, each further"
             " process takes the next port.",
         ),
     ] = None,
@@ -262,7 +262,7 @@ def _telemetry(
 
 
 def _process_commands(count: int, metrics: str | None) -> list[list[str]]:
-    """Return the command of each process: this one, with a metrics port of its own."""
+    """Return the command line of each process, each with its own metrics port."""
     base = [sys.executable, "-P", "-m", "tasker", *sys.argv[1:], "--processes", "1"]
     if metrics is None:
         return [base] * count

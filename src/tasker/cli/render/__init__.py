@@ -5,5 +5,5 @@ tables     tables that fit the terminal
 task       one task, one template
 graphs     a workflow's graph in text
 progress   running tasks, live or line by line
-json       the one JSON document of `--json`
+json       the JSON document of `--json`
 """

@@ -1,4 +1,4 @@
-"""How tasks went lately: totals, and tables of what delays them."""
+"""Renders analytics: totals and tables of bottlenecks."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def render_analytics(console: Console, performance: Performance, bottlenecks: Bo
     Args:
         console: Where to.
         performance: Totals of a window.
-        bottlenecks: What delays the tasks of the same window.
+        bottlenecks: Bottlenecks of the same window.
     """
     print_table(console, _totals(performance, bottlenecks))
     for title, rows in (

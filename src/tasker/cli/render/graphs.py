@@ -1,4 +1,4 @@
-"""The picture of a graph in text: a line per step, and lanes for what it leads to.
+"""Draws a graph as text: a line per step, and lanes to the steps after it.
 
 ●    create_user_account
 ├─╮
@@ -25,12 +25,12 @@ class Line(NamedTuple):
     """One line of the picture."""
 
     lanes: str
-    no: int | None = None  #: the step that stands here; None: lanes only
+    no: int | None = None  #: the step on this line; None: lanes only
     at: int = 0  #: the column of its symbol
 
 
 def lines_of(graph: Graph, *, most: int = MOST_LANES) -> list[Line] | None:
-    """Draw a graph; None where it needs more than `most` lanes side by side."""
+    """Draw a graph; return None if it needs more than `most` parallel lanes."""
     drawing = _Drawing(graph)
     lines: list[Line] = []
     for no in _step_order(graph):
@@ -59,7 +59,7 @@ def mermaid(template: Template) -> str:
 
 
 class _Drawing:
-    """Lanes while a graph is drawn from top to bottom: in each, the step it leads to."""
+    """The lanes while drawing from top to bottom, each with the step that it leads to."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -116,7 +116,7 @@ def _join_cells(cells: list[str], joined: set[int]) -> str:
 
 
 def _step_order(graph: Graph) -> tuple[int, ...]:
-    """Return the steps as the template has them, where each comes after what it waits for."""
+    """Return the steps in template order if that is topological, else in graph order."""
     numbers = tuple(range(1, len(graph.parents)))
     sound = all(parent < no for no in numbers for parent in graph.parents[no])
     return numbers if sound else graph.order

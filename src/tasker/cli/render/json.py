@@ -1,4 +1,4 @@
-"""What is printed for programs: JSON documents."""
+"""Prints JSON documents for programs."""
 
 import dataclasses
 import os
@@ -35,7 +35,7 @@ def task_document(task: Task) -> dict[str, Any]:
 
 
 def write_document(value: object) -> None:
-    """Write the one JSON document to stdout."""
+    """Write a JSON document to stdout."""
     text = orjson.dumps(to_plain(value), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
     sys.stdout.write(text.decode() + "\n")
     sys.stdout.flush()
@@ -43,7 +43,7 @@ def write_document(value: object) -> None:
 
 @contextmanager
 def stdout_kept(wanted: bool = True) -> Iterator[None]:
-    """Keep stdout for the document: what handlers print goes to stderr meanwhile."""
+    """Reserve stdout for the document: output of handlers goes to stderr meanwhile."""
     if not wanted:
         yield
         return
@@ -51,7 +51,7 @@ def stdout_kept(wanted: bool = True) -> Iterator[None]:
     stdout.flush()
     kept = os.dup(1)
     sys.stdout = sys.stderr
-    os.dup2(2, 1)  # for what does not ask Python: other processes, libraries
+    os.dup2(2, 1)  # for output that bypasses Python: child processes, C libraries
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""How states, times and values look on a terminal: the one place that decides it."""
+"""Formats statuses, times and values for terminals."""
 
 import re
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 def console_for(
     *, stderr: bool = False, no_color: bool = False, file: object | None = None
 ) -> Console:
-    """Make a console for stdout or stderr; one that is no terminal never breaks lines."""
+    """Make a console for stdout or stderr; lines wrap only on terminals."""
     console = Console(
         stderr=stderr,
         file=file,  # type: ignore[arg-type]  # rich asks for more than it needs
@@ -91,7 +91,7 @@ def status_text(state: str, *, plain: bool = False) -> Text:
 
 
 def outcome_text(outcome: str, *, plain: bool = False) -> Text:
-    """Write what an attempt led to."""
+    """Return an attempt's outcome as styled text."""
     look = LOOKS[OUTCOMES.get(outcome, outcome)]
     return Text(f"{look.plain if plain else look.symbol} {outcome}", style=look.style)
 
@@ -140,7 +140,7 @@ def local_time(at: datetime | None) -> str:
 
 
 def one_line(text: object) -> str:
-    """Write what others wrote in one line, without characters that command a terminal."""
+    """Return untrusted text as one line, without terminal control characters."""
     line = " ".join(str(text).split())
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
@@ -177,7 +177,7 @@ def count_of(word: str, count: int) -> str:
 
 
 def print_table(console: Console, what: RenderableType) -> None:
-    """Print a table; without the blanks that fill its lines where they would be kept."""
+    """Print a table; without trailing blanks unless stdout is a terminal."""
     if console.is_terminal:
         console.print(what)
         return

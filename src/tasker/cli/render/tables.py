@@ -17,7 +17,7 @@ _BEGINNING = 18  #: characters of an id that identify it
 
 
 class Columns(Table):
-    """A table whose last columns are cut where it is wider than the terminal."""
+    """A table whose flexible columns are cut if it is wider than the terminal."""
 
     def __init__(self, flexible: Collection[int]) -> None:
         super().__init__(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -49,8 +49,8 @@ def table(
 
     Args:
         columns: Their names.
-        right: Those that are numbers.
-        flexible: Those that are cut where the terminal is too narrow; None: the last.
+        right: Right-aligned columns.
+        flexible: Columns to cut if the terminal is too narrow; None: the last.
     """
     cut = [at for at, name in enumerate(columns) if name in (flexible or ())]
     cut = [len(columns) - 1] if flexible is None else cut
@@ -60,7 +60,7 @@ def table(
         rows.add_column(
             name,
             justify=justify,
-            no_wrap=at not in cut,  # what may wrap is narrowed first
+            no_wrap=at not in cut,  # columns that may wrap are narrowed first
             min_width=12 if at in cut and name else None,
             overflow="ellipsis",
         )

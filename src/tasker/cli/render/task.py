@@ -57,7 +57,7 @@ _UNREMARKABLE = ("complete", "pending", "skipped", "cancelled", "resolved_manual
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskDetail:
-    """Everything that is known of one task."""
+    """A task with its template, steps, attempts and audit."""
 
     task: Task
     template: Template
@@ -70,13 +70,13 @@ class TaskDetail:
 def render_task(
     console: Console, detail: TaskDetail, *, full: bool, timeline: Timeline | None = None
 ) -> None:
-    """Show a task: its facts, its graph with states, its attempts, what operators did.
+    """Show a task: its fields, its graph with statuses, its attempts, its audit.
 
     Args:
         console: Where to.
         detail: What to show.
-        full: Whether everything is shown, uncut.
-        timeline: Where its time went, if that is shown as well.
+        full: Whether to show all fields, uncut.
+        timeline: Times per step, if they are shown as well.
     """
     console.print(_headline(console, detail.task))
     print_table(console, _facts_table(detail))
@@ -235,7 +235,7 @@ def _graph_rows(
 
 
 def _steps_to_show(steps: Sequence[Step]) -> list[Step]:
-    """Choose the steps that are under way or failed, then others."""
+    """Choose running and failed steps first, then others."""
     ranked = sorted(steps, key=lambda step: (step.status.value in _UNREMARKABLE, step.no))
     return sorted(ranked[:MOST], key=lambda step: step.no)
 
@@ -256,14 +256,14 @@ def _made(step: Step) -> int:
 
 
 def _attempt_duration(step: Step, now: datetime) -> timedelta | None:
-    """Return how long the last attempt took, or takes."""
+    """Return the duration of the last attempt, finished or running."""
     if step.claimed_at is None:
         return None
     return max((step.settled_at or now) - step.claimed_at, timedelta(0))
 
 
 def _note(step: Step, now: datetime) -> Text:
-    """Return what a step came to: its result, its error, or when it goes on."""
+    """Return a step's result, its error, or when it runs next."""
     style = LOOKS[shown_status(step, now)].style
     if step.waiting_for_retry(now):
         return Text(f"again {time_ago(step.run_at, now)}: {error_line(step.error)}", style=style)
@@ -360,7 +360,7 @@ def render_template(console: Console, text: str) -> None:
 
 
 def render_graph(console: Console, template: Template) -> None:
-    """Draw a template: its graph, and what is set for each step."""
+    """Draw a template: its graph and the settings of each step."""
     plain = is_plain(console)
     console.print(Text(template.full_name, style="bold"))
     if template.description:
@@ -413,7 +413,7 @@ def render_end(
 
     Args:
         console: Where to.
-        task: As it is now.
+        task: The task's current state.
         steps: All its steps.
         template: Its template.
         store: What to append to the commands that look closer, as ` --store sqlite:x.db`;
@@ -456,7 +456,7 @@ def _summary(console: Console, task: Task, steps: Sequence[Step]) -> Text:
 
 
 def _print_results(console: Console, steps: Sequence[Step], template: Template) -> None:
-    """Show what the last steps returned: the task's result, as far as it has one."""
+    """Show the results of the last steps, which form the task's result."""
     by_no = {step.no: step for step in steps}
     last = [by_no[no] for no in Graph(template).sinks if no in by_no]
     results = [step for step in last if step.result is not None][:_RESULTS]
@@ -481,7 +481,7 @@ def _next_commands(task: Task) -> list[tuple[str, str]]:
 def store_flag(url: str) -> str | None:
     """Return the option that commands need to use the same store, without a password.
 
-    Empty for the default store; None for one in memory, which no other process can open.
+    Empty for the default store; None for a store in memory, which other processes cannot open.
     """
     if ":memory:" in url:
         return None

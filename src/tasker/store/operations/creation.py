@@ -25,7 +25,7 @@ async def free_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
 
 
 def lost_keys(tasks: Sequence[NewTask], created: Created) -> bool:
-    """Return whether others took keys after `free_keys`, so that the creation must start over.
+    """Return whether keys were taken after `free_keys`, so that the creation must start over.
 
     Raises:
         Misuse: One creation uses a key twice, and replaces the task that has it.

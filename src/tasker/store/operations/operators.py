@@ -1,4 +1,4 @@
-"""What operators do to tasks and steps."""
+"""Operators' actions on tasks and steps."""
 
 from collections.abc import Collection, Mapping
 

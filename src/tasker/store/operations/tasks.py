@@ -99,7 +99,7 @@ async def _task(tx: Session, task_id: TaskId) -> Task:
 
 
 async def _templates(tx: Session, filter: TaskFilter) -> list[int] | None:
-    """List the ids of the templates whose tasks pass a filter; None for all."""
+    """List the ids of the templates that a filter selects; None for all."""
     if not (filter.namespace or filter.name or filter.version) and filter.visible is None:
         return None
     return await template_ids(

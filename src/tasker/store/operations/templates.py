@@ -93,7 +93,7 @@ async def template_ids(
 
 
 async def refusal_of_creation(tx: Session, templates: Collection[TemplateId]) -> TaskerError:
-    """Return the error for creating tasks of templates of which one takes no tasks."""
+    """Return the error for creating tasks if one of the templates takes no tasks."""
     for template_id in sorted(templates):
         row = await tx.one("template_status", id=template_id)
         if row is None:

@@ -28,7 +28,7 @@ class Address(NamedTuple):
         """Read `postgresql://user:password@host:port/database?schema=tasker`.
 
         Raises:
-            InvalidSettings: It is not such a URL. The message never shows the password.
+            InvalidSettings: The URL is invalid. The message never shows the password.
         """
         try:
             parts = urlsplit(url)
@@ -73,7 +73,7 @@ class Address(NamedTuple):
         }
 
     async def connect(self, **settings: str) -> "asyncpg.Connection[asyncpg.Record]":
-        """Open a connection outside of any pool, with settings put over those of all sessions."""
+        """Open a connection outside the pool, with additional session settings."""
         return await asyncpg.connect(
             self.dsn, server_settings={**self.server_settings, **settings}, command_timeout=60
         )

@@ -36,7 +36,7 @@ _UNREACHABLE = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.LockNotAvailableError,
 )
-"""The server cannot do it now; none of it is the fault of what it was asked to keep."""
+"""Errors of an unavailable server, as opposed to errors caused by the data."""
 
 _NO_SCHEMA = (
     asyncpg.UndefinedTableError,
@@ -196,8 +196,7 @@ def driver_errors(url: str) -> Iterator[None]:
         yield
     except _NO_SCHEMA as error:
         raise SchemaMismatch(
-            f"the schema of {url} is not the one this release needs ({error}):"
-            " run `tasker db upgrade`"
+            f"the schema of {url} does not match this release ({error}): run `tasker db upgrade`"
         ) from error
     except _UNREACHABLE as error:
         raise StoreUnavailable(f"{url}: {str(error) or type(error).__name__}") from error

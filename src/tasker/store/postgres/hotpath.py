@@ -1,4 +1,4 @@
-"""Claiming and settling: what runs for every step."""
+"""Claiming and settling: the statements that run for every step."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
@@ -22,7 +22,7 @@ from tasker.store.session import Session
 
 
 class HotPath(Driver):
-    """Claiming and settling: what runs for every step."""
+    """Claiming and settling: the statements that run for every step."""
 
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
         rows = await self._at_once("claim", worker=worker, queues=list(queues), limit=limit)

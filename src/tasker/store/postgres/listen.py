@@ -1,4 +1,4 @@
-"""Wake-ups over LISTEN/NOTIFY, on a connection of their own."""
+"""Wake-ups over LISTEN/NOTIFY, on a dedicated connection."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ _LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Interna
 class Listener:
     """Sets an event for each notification, and reconnects when the connection is lost.
 
-    A lost connection costs nothing but speed: whoever waits polls as well.
+    A lost connection only adds latency: waiting callers also poll.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Listener:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record] | None"]:
-        """Lend the connection, for something short that must not wait; None: it is lost."""
+        """Lend the connection for a short urgent statement; None if it is lost."""
         async with self._lent:
             yield self._connection
 
@@ -74,7 +74,7 @@ class Listener:
         for channel in self._channels:
             await connection.add_listener(channel, self._notified)
         for event in self._channels.values():
-            event.set()  # what was sent while nobody listened
+            event.set()  # for notifications sent before it listened
         self._connection = connection
         try:
             await lost.wait()

@@ -83,7 +83,7 @@ def settlement(
 
 def settled(rows: Sequence[Any]) -> Settled:
     """Read the rows of settle.sql."""
-    if len(rows) and rows[0][0] == rows[-1][0] == 1:  # nothing but claims, as nearly always
+    if len(rows) and rows[0][0] == rows[-1][0] == 1:  # claims only, the usual case
         return Settled((), [Claim(row[1], row[2], 1, 1) for row in rows], ())
     return Settled(
         [row[2] - 1 for row in rows if row[0] == 0],

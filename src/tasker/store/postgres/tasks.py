@@ -27,7 +27,7 @@ from tasker.store.session import Session
 
 
 class _KeysLost(Exception):
-    """Others took keys in the middle of a transaction, which is rolled back."""
+    """Another transaction took a key of this one, which is rolled back."""
 
 
 class Tasks(Driver):
@@ -40,7 +40,7 @@ class Tasks(Driver):
         worker: WorkerId | None = None,
         queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
-        connection: Any = None,  # an asyncpg connection, which the protocol cannot name
+        connection: Any = None,  # an asyncpg connection; the protocol must not depend on its type
     ) -> Created:
         if not tasks:
             return Created([], [])
@@ -61,7 +61,7 @@ class Tasks(Driver):
         return _created(tasks, rows)
 
     async def _replacing(self, tasks: Sequence[NewTask], arguments: Mapping[str, Any]) -> Created:
-        """Create tasks, some of which take the keys of others, in one transaction."""
+        """Create tasks in one transaction; some replace the holders of their keys."""
 
         async def create(tx: Session) -> Created:
             await free_keys(tx, tasks)

@@ -24,7 +24,7 @@ class Address(NamedTuple):
         crash of the process) for speed; the default is `full`.
 
         Raises:
-            InvalidSettings: It is not such a URL.
+            InvalidSettings: The URL is invalid.
         """
         try:
             parts = urlsplit(url, allow_fragments=False)  # a path may contain a `#`

@@ -1,4 +1,4 @@
-"""Analyses read beside the writer: of a file, on a connection of their own."""
+"""Reads analytics in parallel to the writer: for files, on a separate connection."""
 
 import asyncio
 import sqlite3
@@ -19,7 +19,7 @@ _CHECK_EVERY = 10_000  #: instructions of SQLite between checks of the time
 
 
 class Analytics(analytics.Analytics, Driver):
-    """Analyses read beside the writer: of a file, on a connection of their own."""
+    """Reads analytics in parallel to the writer: for files, on a separate connection."""
 
     def __init__(self, url: str = "sqlite", *, clock: Clock | None = None) -> None:
         super().__init__(url, clock=clock)

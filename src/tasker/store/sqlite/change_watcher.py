@@ -11,10 +11,10 @@ from pathlib import Path
 from tasker.errors import StoreError
 
 _LOOKS = (0.0, 0.001, 0.003, 0.009, 0.027)
-"""Pauses, in seconds, before the looks that a write leads to: it comes before its commit."""
+"""Pauses, in seconds, before checks after a write, which precedes its commit."""
 
-_REST = 0.05  #: seconds between looks while this process writes, or where nothing tells of writes
-_TO_BE_SURE = 0.25  #: seconds until a look that nothing led to
+_REST = 0.05  #: seconds between checks while this process writes, or without file notifications
+_TO_BE_SURE = 0.25  #: seconds until a check without any notification
 
 
 class ChangeWatcher:
@@ -26,7 +26,7 @@ class ChangeWatcher:
 
     Args:
         path: The database file.
-        version: Asks for a number that others' commits change, and the thread's do not.
+        version: Returns a number that changes with commits of other connections only.
         ring: Called after such commits.
     """
 
@@ -36,8 +36,10 @@ class ChangeWatcher:
         self._path = path
         self._version = version
         self._ring = ring
-        self._committed = -1  #: changes with anybody's commits
-        self._heard = -1  #: with others'; so that it rings once for what nobody listened to
+        self._committed = -1  #: changes with every commit
+        self._heard = (
+            -1
+        )  #: changes with commits of others; so that it notifies once for missed ones
         self._task: asyncio.Task[None] | None = None
 
     def listen(self) -> None:
@@ -67,7 +69,7 @@ class ChangeWatcher:
                 os.close(writes)
 
     async def _look_closely(self, connection: sqlite3.Connection, writes: int) -> None:
-        """Look again and again for the commit of a write; rest where it was this process's."""
+        """Check repeatedly for the commit of a write; pause after this process's own."""
         rang = False
         for pause in _LOOKS:
             await asyncio.sleep(pause)
@@ -78,7 +80,7 @@ class ChangeWatcher:
             await asyncio.sleep(_REST)
 
     async def _look(self, connection: sqlite3.Connection) -> bool:
-        """Ring if another process has committed since the last look; tell whether."""
+        """Notify if another process has committed since the last check; return whether it has."""
         with contextlib.suppress(StoreError, sqlite3.OperationalError):  # who needs it says so
             committed = connection.execute("pragma data_version").fetchone()[0]
             if committed == self._committed:
@@ -93,7 +95,7 @@ class ChangeWatcher:
 
 
 def _writes_to(path: Path) -> int | None:
-    """Open what is readable when a file was written to; None where there is no such thing."""
+    """Open a descriptor that is readable after writes to a file; None if unsupported."""
     if sys.platform != "linux":
         return None
     import ctypes
@@ -108,11 +110,11 @@ def _writes_to(path: Path) -> int | None:
 
 
 _IN_MODIFY = 2
-_MUCH = 1 << 16  #: bytes, more than notes of writes come to
+_MUCH = 1 << 16  #: bytes, more than the notifications need
 
 
 async def _readable(descriptor: int) -> bool:
-    """Wait for something to read, and read it; tell False where nothing came in time."""
+    """Wait for data and read it; return False on timeout."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(descriptor, readable.set)

@@ -21,7 +21,7 @@ _WORKSPACE = """
 
 
 def connect(address: Address, memory: str) -> sqlite3.Connection:
-    """Open the database of `address`, or the one in memory that is called `memory`."""
+    """Open the database of `address`, or the in-memory one named `memory`."""
     if sqlite3.sqlite_version_info < OLDEST:
         raise SchemaMismatch(
             f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or later is needed"

@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Driver(Sessions):
     """Opens the database, and runs statements by name.
 
-    One process writes at a time; several may, each waiting for the others' transactions.
+    Several processes may write, one transaction at a time.
 
     Args:
         url: `sqlite`, `sqlite:FILE[?synchronous=normal]` or `sqlite::memory:`.
@@ -38,7 +38,9 @@ class Driver(Sessions):
         self._thread = DatabaseThread(lambda: database.connect(self.address, memory), self.url)
         self._work = asyncio.Event()
         self._revocation = asyncio.Event()
-        self._watcher: ChangeWatcher | None = None  # no other process shares one in memory
+        self._watcher: ChangeWatcher | None = (
+            None  # none for in-memory databases, which are not shared
+        )
         if self.address.path is not None:
             self._watcher = ChangeWatcher(
                 self.address.path, self._data_version, self._another_process_wrote
@@ -83,7 +85,7 @@ class Driver(Sessions):
     async def _write(self, transaction: Transaction[T]) -> T:
         return await self._run(transaction, writes=True)
 
-    _yielding = _write  # one transaction writes at a time, so none can wait for another's locks
+    _yielding = _write  # transactions are serial, so none waits for locks
 
     async def _change(self, statement: str, /, **values: object) -> Sequence[Row]:
         return await self._write(lambda tx: tx.all(statement, **values))

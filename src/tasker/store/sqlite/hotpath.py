@@ -1,4 +1,4 @@
-"""Claiming and settling: what runs for every step."""
+"""Claiming and settling: the statements that run for every step."""
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +23,7 @@ from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
 
 
 class HotPath(Driver):
-    """Claiming and settling: what runs for every step."""
+    """Claiming and settling: the statements that run for every step."""
 
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
         served = json_text(list(queues))

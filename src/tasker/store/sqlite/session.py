@@ -1,4 +1,4 @@
-"""A session on SQLite: none of its calls waits, as it belongs to the database's thread."""
+"""A session on SQLite. Its calls never wait, since they run in the database's thread."""
 
 import sqlite3
 from collections.abc import Coroutine, Sequence
@@ -56,7 +56,7 @@ class SqliteSession:
 
 
 def run_to_end(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that awaits nothing but calls of a session."""
+    """Run a coroutine that awaits only calls of a session."""
     try:
         coroutine.send(None)
     except StopIteration as stop:

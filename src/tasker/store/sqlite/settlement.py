@@ -34,7 +34,7 @@ def settle(
     """Settle `outcomes`, which are also `given` as text.
 
     Returns:
-        What was settled, and whether steps are left for other workers.
+        The settlement, and whether steps are left for other workers.
     """
     on.execute("delete from temp.settled")
     on.execute("delete from temp.child")

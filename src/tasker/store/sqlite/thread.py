@@ -2,7 +2,7 @@
 
 An operation is a function of the connection. Those that wait while a transaction is
 under way share the next: each in a savepoint of its own, so that one that fails takes
-nothing with it, and one commit (one fsync) for all.
+no other with it, and one commit (one fsync) for all.
 """
 
 import asyncio
@@ -46,12 +46,12 @@ class DatabaseThread:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Finish what is queued, and close the connection."""
+        """Finish queued operations and close the connection."""
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
     async def run(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
-        """Run an operation; what it returns is durable when this returns."""
+        """Run an operation; its effects are durable when this returns."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._queue.put(_Operation(work, writes, loop, future))
@@ -72,7 +72,7 @@ class DatabaseThread:
         connection.close()
 
     def _gather(self, batch: list[_Operation]) -> bool:
-        """Add what waits already; tell whether it ends with the wish to stop."""
+        """Add queued operations to the batch; return whether a stop was requested."""
         while len(batch) < _MOST:
             try:
                 operation = self._queue.get_nowait()
@@ -104,9 +104,9 @@ class DatabaseThread:
             connection.execute("savepoint operation")
         try:
             result = operation.work(connection)
-        except Exception as error:  # it belongs to whoever asked
+        except Exception as error:  # delivered to the caller of the operation
             if isinstance(error, sqlite3.Error) and not connection.in_transaction:
-                raise  # SQLite gave up the transaction, and what the others wrote in it
+                raise  # SQLite rolled back the transaction with the writes of all operations
             if shared and operation.writes:
                 connection.execute("rollback to operation")
                 connection.execute("release operation")
@@ -118,7 +118,7 @@ class DatabaseThread:
         return _Done(operation, result, None)
 
     def _refuse(self, error: Exception) -> None:
-        """Answer everything with the error for which there is no connection."""
+        """Fail all operations with the error that prevented the connection."""
         while (operation := self._queue.get()) is not None:
             _deliver([_Done(operation, None, error)])
 
@@ -142,13 +142,11 @@ def _resolve(done: list[_Done]) -> None:
 
 
 def translate_error(error: Exception, name: str) -> Exception:
-    """Turn an error of the driver into one of the store's; leave others as they are."""
+    """Translate an error of the driver into a store error; return others unchanged."""
     if isinstance(error, sqlite3.OperationalError):
         text = str(error)
         if "no such table" in text or "no such column" in text:
-            return SchemaMismatch(
-                f"the schema of {name} is not the one this release needs ({text})"
-            )
+            return SchemaMismatch(f"the schema of {name} does not match this release ({text})")
         if any(trouble in text for trouble in _UNAVAILABLE):
             return StoreUnavailable(f"{name}: {text}")
     if isinstance(error, sqlite3.Error):

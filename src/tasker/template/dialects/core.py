@@ -172,7 +172,7 @@ def _metadata(top: Fields) -> JsonObject:
 
 
 def _staleness_limits(top: Fields) -> JsonObject:
-    """Read the limits of Tasker Core's staleness detection, which nothing here enforces."""
+    """Read the limits of Tasker Core's staleness detection, which Tasker does not enforce."""
     lifecycle = top.get("lifecycle")
     table = lifecycle.table() if lifecycle else {}
     return {key: plain(value.node) for key, value in table.items() if key in _STALENESS}
@@ -269,7 +269,7 @@ def _check_type(value: Value | None) -> None:
 
 
 def _retry(value: Value) -> RetryChange:
-    """Read a retry block, as far as it is written."""
+    """Read a retry block; absent settings stay None."""
     fields = value.fields(_RETRY)
     attempts, backoff, jitter = (fields.get(key) for key in ("max_attempts", "backoff", "jitter"))
     retryable = fields.get("retryable")

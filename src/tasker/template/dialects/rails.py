@@ -105,7 +105,7 @@ _KEPT = ("task_handler_class", "module_namespace", "handler_config", "concurrent
 
 
 def _metadata(top: Fields) -> JsonObject:
-    """Read the informational part of a template: what no other place keeps."""
+    """Read the informational part of a template that no other field keeps."""
     metadata = dict(top.json_object("metadata") or {})
     for key in ("task_handler_class", "module_namespace"):
         top.text(key)

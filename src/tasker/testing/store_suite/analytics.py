@@ -361,9 +361,9 @@ class TestBottlenecks(StoreTests):
 
         assert [
             "flaky of suite.refund@1.0.0 fails in 100% of its attempts (3 of 3):"
-            " look at its errors first",
+            " check its errors first",
             "slow of suite.refund@1.0.0 takes 40 s on average: split it,"
-            " or let independent parts of it be steps of their own",
+            " or make independent parts of it separate steps",
         ] == list(advice)
 
     async def test_the_backlog_is_told_by_itself(self, store: Store) -> None:

@@ -1,5 +1,5 @@
--- Store tasks with all their steps; all or none. Roots become enqueued; up to
--- `p_claim` of those that wait in `p_queues` are claimed for `p_worker` instead.
+-- Store tasks with all their steps, or none of them. Roots become enqueued; up to
+-- `p_claim` of the roots in `p_queues` are claimed for `p_worker` instead.
 -- One row per task: kind 1, created; kind 0, its key is taken by `found`.
 -- One row per claim: kind 2, step `no` of `task_id`.
 -- Raises TK001 when a key was used with another digest, TK002 for an unknown template,
@@ -59,7 +59,7 @@ begin
             join template t on t.id = g.template_id
             join task_key k on k.namespace = t.namespace and k.key = g.key;
             continue when v_kept < v_keyed;          -- a holder was pruned meanwhile
-            -- Locked, so that they stay as they are; before their keys, as when they are pruned.
+            -- Locked before their keys, in the order of pruning.
             v_ended := array(
                 select h.id from task h
                 where h.state <> {OPEN} and h.id in (

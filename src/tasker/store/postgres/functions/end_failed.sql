@@ -1,4 +1,4 @@
--- End those of the tasks, all with a failed step, in which no step can run any more.
+-- Of tasks with a failed step, end those in which no further step can run.
 -- The tasks are locked first, and looked at in a later statement: of two settlements
 -- that end the last two running steps, the second sees the first.
 create or replace function end_failed(p_tasks uuid[]) returns setof uuid language plpgsql

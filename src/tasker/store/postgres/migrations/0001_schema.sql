@@ -57,7 +57,7 @@ create unique index template_in_force on template (namespace, name, version)
 create unique index template_waiting on template (namespace, name, version)
     where replaced_at is null and status = 'pending_review';
 
--- What stands under the names of templates; their documents are left out.
+-- Templates by name, without their documents.
 create view template_version as
 select id, namespace, name, version, status, registered_by, registered_at, decided_by, decided_at,
        reason, digest
@@ -164,7 +164,7 @@ create table task_key (
 );
 create index task_key_task on task_key (task_id);
 
--- What a task can be searched by.
+-- Searchable attributes of tasks.
 create table task_attribute (
     namespace text not null,
     name      text not null,
@@ -233,7 +233,7 @@ create table attempt (
     primary key (task_id, no, attempt)
 );
 
--- What operators did to tasks.
+-- Operators' actions on tasks.
 create table audit (
     id      bigint generated always as identity primary key,
     task_id uuid not null,

@@ -1,3 +1,3 @@
--- What a worker holds. :worker bigint
+-- Claims that a worker holds. :worker bigint
 select task_id::text, no, attempt, attempt - uncounted_attempts as counted_attempts, checkpoint::text
 from step where worker = :worker and state = {IN_PROGRESS}

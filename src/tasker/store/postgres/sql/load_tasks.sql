@@ -1,3 +1,3 @@
--- What a worker must know of tasks. :ids uuid[]
+-- Contexts and fields of tasks, for their workers. :ids uuid[]
 select id::text, template_id, context::text, correlation_id, parent_id::text, trace
 from task where id = any (:ids::uuid[])

@@ -1,4 +1,4 @@
--- Delete workers whose lease expired before an instant and that hold nothing. :ended_before timestamptz
+-- Delete workers without claims whose lease expired before an instant. :ended_before timestamptz
 delete from worker
 where lease_until < least(:ended_before::timestamptz, now())
   and not exists (select from step where step.worker = worker.id and step.state = {IN_PROGRESS})

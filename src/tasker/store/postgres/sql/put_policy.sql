@@ -1,4 +1,4 @@
--- Keep the policy of a namespace, in place of the one it had.
+-- Insert or replace the policy of a namespace.
 -- :namespace, :owner_team, :contact_email, :description, :actor text, :requires_approval boolean, :approvers text[]
 insert into namespace_policy (namespace, owner_team, contact_email, description, requires_approval, approvers, updated_by, updated_at)
 values (:namespace, :owner_team, :contact_email, :description, :requires_approval, :approvers, :actor, now())

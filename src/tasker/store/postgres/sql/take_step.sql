@@ -1,4 +1,4 @@
--- Begin an attempt for an operator: it fences off whoever runs the step. :task_id uuid, :no int
+-- Begin an attempt for an operator, which fences off a running one. :task_id uuid, :no int
 update step
 set state = {IN_PROGRESS}, attempt = attempt + 1, worker = null, claimed_at = now(),
     run_at = least(run_at, now())    -- its children inherit it, and are not to wait for a retry

@@ -1,4 +1,4 @@
--- What was done, newest first.
+-- Changes by teams, newest first.
 -- :namespace text or null, :visible text[] or null, of namespaces; :after bigint or null, :limit int
 select *
 from team_event

@@ -1,4 +1,4 @@
--- A template, whatever became of it. :id int
+-- A template, in any status. :id int
 select *
 from template
 where id = :id

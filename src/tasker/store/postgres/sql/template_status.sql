@@ -1,4 +1,4 @@
--- What was decided about a template. :id int
+-- Status and review of a template. :id int
 select *
 from template
 where id = :id

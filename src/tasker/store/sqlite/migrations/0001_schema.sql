@@ -26,7 +26,7 @@ create unique index template_in_force on template (namespace, name, version)
 create unique index template_waiting on template (namespace, name, version)
     where replaced_at is null and status = 'pending_review';
 
--- What stands under the names of templates; their documents are left out.
+-- Templates by name, without their documents.
 create view template_version as
 select id, namespace, name, version, status, registered_by, registered_at, decided_by, decided_at,
        reason, digest

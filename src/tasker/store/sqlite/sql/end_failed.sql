@@ -1,4 +1,4 @@
--- End tasks with a failed step in which nothing can run. :tasks text (JSON list), :now real
+-- End tasks with a failed step in which no further step can run. :tasks text (JSON list), :now real
 update task
 set state = {ERROR},
     ended_at = :now,

@@ -1,4 +1,4 @@
--- Attempts under way whose worker's lease expired. :now real, :limit int
+-- Running attempts whose worker's lease expired. :now real, :limit int
 select s.task_id, s.no, s.attempt, s.attempt - s.uncounted_attempts as counted_attempts, s.checkpoint,
        t.template_id, w.name as worker_name, s.lost_attempts
 from worker w

@@ -1,3 +1,3 @@
--- What a worker holds. :worker int
+-- Claims that a worker holds. :worker int
 select task_id, no, attempt, attempt - uncounted_attempts as counted_attempts, checkpoint
 from step where worker = :worker and state = {IN_PROGRESS}

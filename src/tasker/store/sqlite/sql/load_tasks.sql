@@ -1,3 +1,3 @@
--- What a worker must know of tasks. :ids text (JSON list)
+-- Contexts and fields of tasks, for their workers. :ids text (JSON list)
 select id, template_id, context, correlation_id, parent_id, trace
 from task where id in (select value from json_each(:ids))

@@ -1,4 +1,4 @@
--- Record what the attempts led to. :now real
+-- Record the results of attempts. :now real
 update step
 set state = case g.outcome when {OUTCOME.COMPLETE} then {COMPLETE} when {OUTCOME.ERROR} then {ERROR}
                            when {OUTCOME.RESOLVED_MANUALLY} then {RESOLVED_MANUALLY} else {ENQUEUED} end,

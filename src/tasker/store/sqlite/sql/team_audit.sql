@@ -1,4 +1,4 @@
--- What was done, newest first.
+-- Changes by teams, newest first.
 -- :namespace text or null, :visible text (JSON list) or null, of namespaces; :after int or null, :limit int
 select *
 from team_event

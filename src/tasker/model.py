@@ -654,6 +654,9 @@ class TaskFilter:
     idempotency_key: str | None = None
     failed_step: str | None = None  #: name of a step that has failed for good
     error_code: str | None = None  #: the `code` of a failed step's error
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Attributes that it has, all of them."""
+
     created_after: datetime | None = None
     created_before: datetime | None = None
     visible: frozenset[str] | None = None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tasker.model import Code, OutcomeCode
 
-_OPTIONAL = re.compile(r"\n *and \(:([a-z_]+) is null or (.*)\)(?=\n)")
+_OPTIONAL = re.compile(r"\n *and \(:([a-z_]+)(?:::[a-z]+(?:\[\])?)? is null or (.*)\)(?=\n)")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")  # not the `::` of a cast
 _NAME = re.compile(r"\{(OUTCOME\.)?([A-Z_]+)\}")
 _INCLUDE = re.compile(r"\{include ([a-z_]+)((?: [a-z_]+=[^ }]+)*)\}")
@@ -37,14 +37,20 @@ class Statement(NamedTuple):
     def without_unused_filters(self, given: Collection[str]) -> "Statement":
         """Return it without the lines `and (:name is null or ...)` of names not in `given`.
 
-        SQLite plans a statement before it knows the parameters, and uses no index for a
-        condition that may be absent; PostgreSQL plans with them.
+        Neither database uses an index for a condition that may be absent: SQLite plans a
+        statement before it knows the parameters, PostgreSQL joins no subquery inside an `or`.
         """
 
         def keep(line: re.Match[str]) -> str:
             return f"\n  and ({line[2]})" if line[1] in given else ""
 
-        return Statement(_OPTIONAL.sub(keep, self.text), self.names)
+        text = _OPTIONAL.sub(keep, self.text)
+        return Statement(text, tuple(dict.fromkeys(_PARAMETER.findall(text))))
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether it has conditions of parameters that may be null."""
+        return _OPTIONAL.search(self.text) is not None
 
 
 def load(package: str, folder: str) -> dict[str, Statement]:

@@ -1,7 +1,9 @@
 """Reading tasks, their steps and their history."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
+from tasker import codec
 from tasker.model import Attempt, AuditEntry, Step, Task, TaskFilter, TaskId
 from tasker.store import operator_rules
 from tasker.store.operations.templates import template_ids
@@ -28,6 +30,7 @@ class Tasks(Sessions):
         state, started = state_filter(filter.status)
 
         async def find(tx: Session) -> list[Task]:
+            name, others = await _rarest(tx, filter.attributes)
             rows = await tx.all(
                 "list_tasks",
                 templates=await _templates(tx, filter),
@@ -40,6 +43,9 @@ class Tasks(Sessions):
                 idempotency_key=filter.idempotency_key,
                 failed_step=filter.failed_step,
                 error_code=filter.error_code,
+                attribute_name=name,
+                attribute_value=filter.attributes.get(name or ""),
+                attributes=codec.dumps(others) if others else None,
                 created_after=filter.created_after,
                 created_before=filter.created_before,
                 after=after and operator_rules.canonical(after),
@@ -96,6 +102,17 @@ async def _task(tx: Session, task_id: TaskId) -> Task:
     if row is None:
         raise operator_rules.unknown_task(task_id)
     return tx.read.task(row)
+
+
+async def _rarest(
+    tx: Session, attributes: Mapping[str, str]
+) -> tuple[str | None, Mapping[str, str]]:
+    """Return the attribute by which tasks are looked up, and the others."""
+    name = next(iter(attributes), None)
+    if len(attributes) > 1:
+        row = await tx.one("rarest_attribute", attributes=codec.dumps(attributes))
+        name = row["name"] if row else None
+    return name, {other: value for other, value in attributes.items() if other != name}
 
 
 async def _templates(tx: Session, filter: TaskFilter) -> list[int] | None:

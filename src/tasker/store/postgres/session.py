@@ -1,7 +1,8 @@
 """A session on PostgreSQL."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from tasker.model import (
@@ -19,9 +20,9 @@ from tasker.store.postgres.address import Connection
 from tasker.store.rows import Reader, Row
 from tasker.store.session import require_storable
 
-STATEMENTS = {
-    name: statement.numbered() for name, statement in statements.load(__package__, "sql").items()
-}
+_LOADED = statements.load(__package__, "sql")
+STATEMENTS = {name: statement.numbered() for name, statement in _LOADED.items()}
+_WITH_FILTERS = frozenset(name for name, statement in _LOADED.items() if statement.has_filters)
 READ = Reader(instant=lambda value: value.astimezone(UTC), strings=tuple)
 
 
@@ -36,7 +37,7 @@ class PostgresSession:
 
     async def all(self, statement: str, /, **values: object) -> Sequence[Row]:
         require_storable(values)
-        text, names = STATEMENTS[statement]
+        text, names = _statement(statement, values)
         return await self._connection.fetch(text, *[values[name] for name in names])
 
     async def one(self, statement: str, /, **values: object) -> Row | None:
@@ -90,3 +91,15 @@ def settled(rows: Sequence[Any]) -> Settled:
         [Claim(row[1], row[2], 1, 1) for row in rows if row[0] == 1],
         [TaskEnd(row[1], TaskStatus(STEP_STATUSES[row[2]].value)) for row in rows if row[0] == 2],
     )
+
+
+def _statement(name: str, values: Mapping[str, object]) -> statements.Statement:
+    """Return a statement without the conditions whose values are None."""
+    if name not in _WITH_FILTERS:
+        return STATEMENTS[name]
+    return _filtered(name, frozenset(key for key, value in values.items() if value is not None))
+
+
+@lru_cache(maxsize=1024)
+def _filtered(name: str, given: frozenset[str]) -> statements.Statement:
+    return _LOADED[name].without_unused_filters(given).numbered()

@@ -13,9 +13,7 @@ from tasker.store.rows import Reader
 _LOADED = statements.load(__package__, "sql")
 STATEMENTS = {name: statement.text for name, statement in _LOADED.items()}
 WITH_NOW = frozenset(name for name, statement in _LOADED.items() if "now" in statement.names)
-_WITH_CONDITIONS = frozenset(
-    name for name, statement in _LOADED.items() if statement.without_unused_filters(()) != statement
-)
+_WITH_FILTERS = frozenset(name for name, statement in _LOADED.items() if statement.has_filters)
 READ = Reader(
     instant=lambda value: datetime.fromtimestamp(value, UTC),
     strings=lambda text: tuple(codec.loads(text)),
@@ -26,7 +24,7 @@ json_text = codec.orjson_text
 
 def text_of(statement: str, parameters: Mapping[str, object]) -> str:
     """Return a statement without the conditions whose parameters are null."""
-    if statement not in _WITH_CONDITIONS:
+    if statement not in _WITH_FILTERS:
         return STATEMENTS[statement]
     given = frozenset(name for name, value in parameters.items() if value is not None)
     return _without_unused_filters(statement, given)

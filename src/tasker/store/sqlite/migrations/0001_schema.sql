@@ -160,6 +160,8 @@ create table step (
 create index step_due on step (queue_id, run_at) where state = {ENQUEUED};
 create index step_held on step (worker) where state = {IN_PROGRESS};
 create index step_waiting on step (waits_for) where state = {WAITING};
+create index step_failed on step (name, task_id) where state = {ERROR};
+create index step_error_code on step (json_extract(error, '$.code'), task_id) where state = {ERROR};
 create index step_waits on step (task_id) where state = {WAITING};
 create index step_gated on step (gate_id, state, queue_id, run_at)
     where gate_id is not null and state in ({ENQUEUED}, {IN_PROGRESS});

@@ -1,9 +1,10 @@
 """Operators' actions on many tasks at once."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.api.api_client import NOBODY, ApiClient
+from tests.api.api_client import NOBODY, ApiClient, templates
 
 from tasker.api.routes import bulk
 
@@ -68,6 +69,18 @@ async def test_failed_tasks_are_retried_and_resolved(
     assert [status, status, "pending"] == await statuses(api, [*ids, other])
 
 
+async def test_tasks_with_an_attribute_are_cancelled(api: ApiClient) -> None:
+    template = replace(templates()[0], version="1.1.0", attributes={"order": "input.order"})
+    await api.store.register_template(template, registered_by="tests")
+    ids = [(await api.create(context={"order": order}))["id"] for order in ("a", "b")]
+
+    outcome = await api.call(
+        "/v1/bulk", {"action": "cancel", "filter": {"attributes": {"order": "b"}}}
+    )
+
+    assert ids[1:] == outcome["changed"]
+
+
 async def test_tasks_of_a_list_that_cannot_change_are_named(api: ApiClient) -> None:
     ids = [(await api.create())["id"] for _ in range(2)]
     await api.call(f"/v1/tasks/{ids[1]}/cancel")
@@ -111,6 +124,8 @@ async def test_more_matches_than_the_limit_are_refused(
         {"filter": {"namespace": "shop"}, "ids": [NOBODY]},
         {"ids": []},
         {"filter": {"limit": 5}},
+        {"filter": {"attributes": {}}},
+        {"filter": {"attributes": {"order": 7}}},
     ],
 )
 async def test_a_request_names_its_tasks_in_one_way(one: ApiClient, fields: dict[str, Any]) -> None:

@@ -1,10 +1,11 @@
 """Tasks over HTTP: creating, listing, reading, and operators' actions."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.api.api_client import ApiClient
+from tests.api.api_client import ApiClient, templates
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +100,33 @@ async def test_rules_for_a_key_need_a_key(one: ApiClient) -> None:
     ] == alone["errors"]
     assert "$.tasks[1].if_exists" == in_bulk["errors"][0]["path"]
     assert ["return", "reject", "replace"] == unknown["errors"][0]["allowed"]
+
+
+async def test_a_list_is_filtered_by_attributes(api: ApiClient) -> None:
+    """
+    By `attribute=NAME=VALUE`, as often as needed; a name that is given twice is refused.
+    """
+    template = replace(
+        templates()[0],
+        version="1.1.0",
+        title="Refund {input.order}",
+        attributes={"order": "input.order", "amount": "input.amount"},
+    )
+    await api.store.register_template(template, registered_by="tests")
+    first, _ = [await api.create(context={"order": order}) for order in ("a=1", "b")]
+
+    by_one = await api.read("/v1/tasks?attribute=order=a=1")
+    by_two = await api.read("/v1/tasks?attribute=order%3Da%3D1&attribute=amount=1")
+    none = await api.read("/v1/tasks?attribute=order=b&attribute=amount=2")
+    twice = await api.read("/v1/tasks?attribute=order=b&attribute=order=c", 400)
+    wrong = await api.read("/v1/tasks?attribute=order", 400)
+
+    assert ("Refund a=1", {"order": "a=1", "amount": "1"}) == (first["title"], first["attributes"])
+    assert [first["id"]] == [task["id"] for task in by_one["tasks"]]
+    assert by_one == by_two
+    assert [] == none["tasks"]
+    assert [{"path": "query.attribute", "message": "has order twice"}] == twice["errors"]
+    assert "query.attribute.0" == wrong["errors"][0]["path"]
 
 
 async def test_a_quoted_key_is_the_same_key(one: ApiClient) -> None:

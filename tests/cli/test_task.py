@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Here, Ran, words
@@ -62,6 +63,26 @@ def test_a_list_is_filtered(tasker: Here, failed: str, flags: list[str], count: 
     assert failed != gift["id"]
 
     assert count == len(tasker("task", "list", "--json", *flags).document["tasks"])
+
+
+def test_a_list_shows_titles_and_finds_by_attributes(tasker: Here) -> None:
+    text = Path("sell.yaml").read_text()
+    Path("titled.yaml").write_text(
+        text.replace("name: sell", "name: sell_more", 1)
+        + '\ntitle: "Sell a {input.sku}"\nattributes: {sku: input.sku}\n'
+    )
+    for sku in ("cup", "mug"):
+        tasker("task", "create", "titled.yaml", "-c", json.dumps({"sku": sku}))
+
+    listed = tasker("task", "list", "--attribute", "sku=mug").out
+    shown = tasker("task", "show", "last").out
+    wrong = tasker("task", "list", "--attribute", "sku")
+
+    assert "Sell a mug" in listed
+    assert "Sell a cup" not in listed
+    assert "Sell a mug" in shown
+    assert "sku=mug" in shown
+    assert (2, True) == (wrong.code, "expected NAME=VALUE" in words(wrong.err))
 
 
 def test_pages_follow_each_other_by_the_last_id(tasker: Here) -> None:

@@ -222,6 +222,23 @@ async def test_a_task_has_the_title_and_the_attributes_of_its_template(scene: Sc
         assert {"order": "7", "amount": "12", "urgent": "true"} == task.attributes
 
 
+async def test_tasks_are_found_by_their_attributes(scene: Scene) -> None:
+    client = scene.client
+    await client.register(replace(PAYMENT, attributes={"order": "input.order", "to": "input.to"}))
+    ids = [
+        (await client.create_task("hello.payment", {"order": f"a={n}", "to": "Ann"})).id
+        for n in range(2)
+    ]
+
+    assert ids[:1] == [task.id for task in await client.tasks(attributes={"order": "a=0"})]
+    assert ids[1:] == [
+        task.id for task in await client.tasks(attributes={"to": "Ann", "order": "a=1"})
+    ]
+    named = TaskFilter(name="payment", attributes={"to": "Ann"})
+    assert ids[::-1] == [task.id for task in await client.tasks(named)]
+    assert [] == await client.tasks(attributes={"to": "Bob"})
+
+
 async def test_an_attribute_is_one_short_value(scene: Scene) -> None:
     client = scene.client
     await client.register(replace(PAYMENT, attributes={"order": "input.order"}))

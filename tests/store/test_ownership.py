@@ -55,7 +55,10 @@ async def test_pruning_all_ended_tasks_leaves_no_row_of_a_task(store: Store) -> 
     Whatever became of them: completed, failed, retried, parked, cancelled, resolved.
     """
     single, child = await put(store, one()), await put(store, graph("child", x=""))
-    tasks = [await create(store, single, idempotency_key=f"k{n}") for n in range(5)]
+    tasks = [
+        await create(store, single, idempotency_key=f"k{n}", attributes={"n": str(n)})
+        for n in range(5)
+    ]
     hand = await ManualWorker.hire(store, handlers={"only"})
     claims = {claim.task_id: claim for claim in await hand.claim()}
     awaited = await create(store, child)
@@ -66,11 +69,6 @@ async def test_pruning_all_ended_tasks_leaves_no_row_of_a_task(store: Store) -> 
     await store.cancel_task(tasks[3], ACT)
     await store.resolve_step(tasks[4], 1, None, ACT)
     await create(store, await put(store, chain()))
-    await query(
-        store,
-        "insert into task_attribute (namespace, name, value, task_id)"
-        " select 'suite', 'order', 'o-1', id from task",
-    )
     await (await ManualWorker.hire(store)).work_off()
     newest = await store.get_task(tasks[2])
     assert newest.ended_at is not None

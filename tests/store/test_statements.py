@@ -221,6 +221,37 @@ def test_a_hot_statement_uses_its_partial_index(
     assert any(f"INDEX {index}" in line for line in plan(migrated, name))
 
 
+SEARCHES = {
+    "step_failed": {"failed_step"},
+    "step_error_code": {"error_code"},
+    "task_attribute_pkey": {"attribute_name", "attribute_value"},
+}
+"""The index that a list of tasks uses -> the parameters that it is given."""
+
+
+@pytest.mark.parametrize("index", SEARCHES)
+@pytest.mark.parametrize("more", [set(), {"templates", "created_after", "after"}])
+def test_a_search_for_tasks_uses_its_index(
+    migrated: sqlite3.Connection, index: str, more: set[str]
+) -> None:
+    """
+    Whatever it is combined with; no task is looked at that does not match.
+    """
+    statement = SQLITE["list_tasks"].without_unused_filters(SEARCHES[index] | more)
+    lines = [
+        row[3]
+        for row in migrated.execute(
+            f"explain query plan {statement.text}", dict.fromkeys(statement.names)
+        )
+    ]
+
+    if index == "task_attribute_pkey":  # of a table without rowids
+        assert "SEARCH a USING PRIMARY KEY (namespace=? AND name=? AND value=?)" in lines
+    else:
+        assert any(re.match(rf"SEARCH s USING (COVERING )?INDEX {index} ", x) for x in lines)
+    assert [] == [line for line in lines if re.match(r"SCAN (task|s|a)\b", line)]
+
+
 # ----------------------------------------------------------------- PostgreSQL
 
 
@@ -273,6 +304,63 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
     assert grown["index step_due"] > 0
     assert grown["index step_pkey"] > 0
     assert grown["index task_pkey"] + grown["index task_status"] > 0
+
+
+async def test_every_statement_is_valid_without_its_optional_conditions(connection: Any) -> None:
+    """
+    And with each of them alone.
+    """
+    for name, statement in POSTGRES.items():
+        for given in [set[str](), *({parameter} for parameter in statement.names)]:
+            narrowed = statement.without_unused_filters(given).numbered()
+            prepared = await connection.prepare(narrowed.text)
+            assert len(narrowed.names) == len(prepared.get_parameters()), (name, given)
+
+
+@pytest.mark.parametrize("index", SEARCHES)
+@pytest.mark.parametrize("more", [set(), {"templates", "created_after"}])
+async def test_a_search_for_tasks_uses_its_index_on_postgres(
+    connection: Any, index: str, more: set[str]
+) -> None:
+    """
+    Among 20,000 tasks that do not match it reads a few dozen pages, those of the catalogue
+    included.
+    """
+    await connection.execute(
+        "insert into template (namespace, name, version, digest, document, sinks, status,"
+        " registered_by) values ('n', 't', '1.0.0', '', '{}', 1, 'approved', '')"
+    )
+    await connection.execute(
+        "insert into task (id, template_id, state, open_sinks, correlation_id, created_by, reason,"
+        " tags, context) select lpad(to_hex(n), 32, '0')::uuid, 1, case when n % 10 = 0 then 5"
+        " else 4 end, 0, '', '', '', '{}', '{}' from generate_series(1, 20000) n"
+    )
+    await connection.execute(
+        "insert into step (task_id, no, state, queue_id, pending_parents, name, children, error)"
+        " select id, 1, state, 5, 0, 'a', '{}', json_build_object('code', 'A') from task"
+    )
+    await connection.execute("insert into task_attribute select 'n', 'a', id::text, id from task")
+    await connection.execute("analyze")
+    statement = POSTGRES["list_tasks"].without_unused_filters(SEARCHES[index] | more).numbered()
+    values = {
+        "failed_step": "'b'",
+        "error_code": "'B'",
+        "attribute_name": "'a'",
+        "attribute_value": "'b'",
+        "templates": "'{1}'",
+        "created_after": "'2026-01-01'",
+        "limit": "26",
+    }
+
+    await connection.execute(f"prepare asked as {statement.text}")
+    call = f"execute asked ({', '.join(values[name] for name in statement.names)})"
+    rows = await connection.fetch(f"explain (analyze, buffers) {call}")
+    lines = [row[0] for row in rows]
+
+    assert any(re.search(rf"Index.* Scan.* using {index}", line) for line in lines)
+    assert [] == [line for line in lines if re.search(r"Seq Scan on (task|step)\b", line)]
+    buffers = next(line for line in lines if "Buffers" in line)
+    assert sum(int(count) for count in re.findall(r"(?:hit|read)=(\d+)", buffers)) < 60
 
 
 @pytest.mark.parametrize(

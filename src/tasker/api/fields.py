@@ -30,6 +30,17 @@ Version: TypeAlias = Annotated[
 ]
 """An exact version, a range (`^2.1`), or `latest`."""
 
+AttributeName: TypeAlias = Annotated[
+    str, StringConstraints(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")
+]
+Attribute: TypeAlias = Annotated[
+    str,
+    StringConstraints(
+        max_length=1064, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}=[^\x00-\x1f\x7f]+$"
+    ),
+]
+"""`NAME=VALUE`."""
+
 UUID_PATTERN = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
 Uuid: TypeAlias = Annotated[str, StringConstraints(pattern=UUID_PATTERN, to_lower=True)]

@@ -106,6 +106,14 @@ def _point_at(message: str, content: bytes) -> str:
     return f"{message}\n  {line}\n  {' ' * (column - begin - 1)}^"
 
 
+def parse_attribute(text: Any) -> tuple[str, str]:
+    """Read `NAME=VALUE`."""
+    name, equals, value = str(text).partition("=")
+    if not (name and equals and value):
+        raise typer.BadParameter(f"expected NAME=VALUE, as order_id=A-17, not {text!r}")
+    return name, value
+
+
 def parse_status(text: Any) -> Any:
     """Read the status of a task."""
     try:

@@ -16,7 +16,7 @@ from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client import decode
 from tasker.client.fields import duration
 from tasker.client.http_teams import HttpTeams
-from tasker.client.protocol import Client, TaskRequest
+from tasker.client.protocol import Client, TaskRequest, with_attributes
 from tasker.client.requests import Deadline, Requests
 from tasker.client.templates import split_reference
 from tasker.client.waiting import require_success, wait_timeout
@@ -133,9 +133,14 @@ class HttpClient(HttpTeams, Client):
         return decode.task(await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}"))
 
     async def tasks(
-        self, filter: TaskFilter | None = None, *, after: str | None = None, limit: int = 25
+        self,
+        filter: TaskFilter | None = None,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        after: str | None = None,
+        limit: int = 25,
     ) -> list[Task]:
-        query = _filter_query(filter or TaskFilter())
+        query = _filter_query(with_attributes(filter, attributes))
         tasks: list[Task] = []
         while len(tasks) < limit:
             page = min(limit - len(tasks), _PAGE)
@@ -320,6 +325,7 @@ def _filter_query(filter: TaskFilter) -> dict[str, Any]:
         "idempotency_key": filter.idempotency_key,
         "failed_step": filter.failed_step,
         "error_code": filter.error_code,
+        "attribute": [f"{name}={value}" for name, value in filter.attributes.items()] or None,
         "created_after": filter.created_after and filter.created_after.isoformat(),
         "created_before": filter.created_before and filter.created_before.isoformat(),
     }

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Unpack, 
 from tasker import codec, versions
 from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client.fields import duration
-from tasker.client.protocol import Client, TaskOptions, TaskRequest, request_of
+from tasker.client.protocol import (
+    Client,
+    TaskOptions,
+    TaskRequest,
+    request_of,
+    with_attributes,
+)
 from tasker.client.teams import LocalTeams
 from tasker.client.templates import LoadedTemplate, TemplateCache, split_reference
 from tasker.client.waiting import parked_step, require_success, wait_timeout
@@ -356,10 +362,16 @@ class LocalClient(LocalTeams, Client):
         return loaded.with_outcome(task, steps)
 
     async def tasks(
-        self, filter: TaskFilter | None = None, *, after: str | None = None, limit: int = 25
+        self,
+        filter: TaskFilter | None = None,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        after: str | None = None,
+        limit: int = 25,
     ) -> list[Task]:
         cursor = TaskId(after) if after else None
-        return await self.store.list_tasks(filter or TaskFilter(), after=cursor, limit=limit)
+        filter = with_attributes(filter, attributes)
+        return await self.store.list_tasks(filter, after=cursor, limit=limit)
 
     async def steps(self, task_id: str) -> list[Step]:
         return await self.store.list_steps(TaskId(task_id))

@@ -1,7 +1,7 @@
 """The client's protocol: creating tasks, reading them, and acting on them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypedDict, Unpack, overload
 
@@ -128,6 +128,12 @@ def request_of(
     return TaskRequest(template=template, context=context, **options)
 
 
+def with_attributes(filter: TaskFilter | None, attributes: Mapping[str, str] | None) -> TaskFilter:
+    """Return a filter with other attributes; None: its own."""
+    filter = filter or TaskFilter()
+    return filter if attributes is None else replace(filter, attributes=attributes)
+
+
 class Client(TeamClient, Protocol):
     """Creates tasks, reads them and acts on them, over a store or a server."""
 
@@ -252,9 +258,21 @@ class Client(TeamClient, Protocol):
         ...
 
     async def tasks(
-        self, filter: TaskFilter | None = None, *, after: str | None = None, limit: int = 25
+        self,
+        filter: TaskFilter | None = None,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        after: str | None = None,
+        limit: int = 25,
     ) -> list[Task]:
-        """List tasks, newest first, that are older than `after`."""
+        """List tasks, newest first, that are older than `after`.
+
+        Args:
+            filter: Which; None: all.
+            attributes: Attributes that they have, in place of the filter's.
+            after: The id of a task; None: begin with the newest.
+            limit: Most tasks.
+        """
         ...
 
     async def steps(self, task_id: str) -> list[Step]:

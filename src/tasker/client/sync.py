@@ -116,10 +116,16 @@ class SyncClient:
         return self._wait_for(self._client.get(task_id))
 
     def tasks(
-        self, filter: TaskFilter | None = None, *, after: str | None = None, limit: int = 25
+        self,
+        filter: TaskFilter | None = None,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        after: str | None = None,
+        limit: int = 25,
     ) -> list[Task]:
-        """List tasks, newest first, that are older than `after`."""
-        return self._wait_for(self._client.tasks(filter, after=after, limit=limit))
+        """List tasks, newest first, that are older than `after`: see `Client.tasks`."""
+        tasks = self._client.tasks(filter, attributes=attributes, after=after, limit=limit)
+        return self._wait_for(tasks)
 
     def steps(self, task_id: str) -> list[Step]:
         """List a task's steps in the template's order. Raises NotFound."""

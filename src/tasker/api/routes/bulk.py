@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import Api, ApiOf
-from tasker.api.fields import Text, Uuid
+from tasker.api.fields import AttributeName, Line, Text, Uuid
 from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
@@ -59,6 +59,10 @@ _STATUSES = {
 
 class BulkFilter(Body, TaskCriteria):
     """Tasks that match every given field; at least one is required."""
+
+    attributes: Annotated[dict[AttributeName, Line], Field(min_length=1, max_length=20)] | None = (
+        None
+    )
 
     @model_validator(mode="after")
     def _not_empty(self) -> "BulkFilter":
@@ -156,7 +160,7 @@ async def _tasks(request: Request, api: Api, body: BulkActionBody) -> Sequence[T
         statuses = tuple({*statuses} & {body.filter.status})
     tasks: list[Task] = []
     for status in statuses:
-        matching = replace(body.filter.filter(visible), status=status)
+        matching = replace(body.filter.filter(visible, body.filter.attributes or {}), status=status)
         tasks += await api.store.list_tasks(matching, limit=MAX_MATCHES + 1)
     if len(tasks) > MAX_MATCHES:
         message = f"matches more than {MAX_MATCHES:,} tasks; narrow it"

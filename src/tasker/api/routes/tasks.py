@@ -1,16 +1,16 @@
 """Tasks: creating, listing, reading, and operators' actions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import Request
 
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import Api, ApiOf
-from tasker.api.fields import Instant, Line, Namespace, TaskPath, Text, Uuid, Version
+from tasker.api.fields import Attribute, Instant, Line, Namespace, TaskPath, Text, Uuid, Version
 from tasker.api.headers import CORRELATION, is_correlation_id
 from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body, JsonBody
@@ -78,19 +78,34 @@ class TaskCriteria(BaseModel):
     created_before: Instant | None = None
     """Created earlier."""
 
-    def filter(self, visible: frozenset[str] | None) -> TaskFilter:
+    def filter(self, visible: frozenset[str] | None, attributes: Mapping[str, str]) -> TaskFilter:
         """Return the store's filter, for a caller who sees some namespaces, or all."""
         fields = {name: getattr(self, name) for name in TaskCriteria.model_fields}
-        return TaskFilter(visible=visible, **fields)
+        return TaskFilter(visible=visible, attributes=attributes, **fields)
 
 
 class TaskQuery(TaskCriteria):
     """Filters of a task list, combined with AND."""
 
+    attribute: Annotated[list[Attribute], Field(max_length=20)] = Field(default_factory=list)
+    """`NAME=VALUE` of an attribute; repeatable, and each name may occur once."""
     cursor: Uuid | None = None
     """`next_cursor` of the page before."""
     limit: int = Field(25, ge=1, le=100)
     """Most tasks of a page."""
+
+    @field_validator("attribute")
+    @classmethod
+    def _each_once(cls, attribute: list[str]) -> list[str]:
+        names = [pair.partition("=")[0] for pair in attribute]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"has {sorted(twice)[0]} twice")
+        return attribute
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """The attributes by their names."""
+        return dict(pair.split("=", 1) for pair in self.attribute)
 
 
 class CancelBody(Body):
@@ -188,7 +203,7 @@ async def list_tasks(
     """
     visible = await visible_namespaces(request, TASKS_LIST)
     tasks = await api.store.list_tasks(
-        query.filter(visible),
+        query.filter(visible, query.attributes),
         after=TaskId(query.cursor) if query.cursor else None,
         limit=query.limit + 1,
     )

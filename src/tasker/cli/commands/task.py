@@ -17,6 +17,7 @@ from tasker.cli.options import (
     Context,
     Namespace,
     Reason,
+    parse_attribute,
     parse_instant,
     parse_json,
     parse_span,
@@ -73,6 +74,15 @@ FILTERS: Mapping[str, Any] = {
     "error_code": Annotated[
         str | None,
         typer.Option("--error-code", metavar="CODE", help="The code of a failed step's error."),
+    ],
+    "attribute": Annotated[
+        list[Any] | None,
+        typer.Option(
+            "--attribute",
+            parser=parse_attribute,
+            metavar="NAME=VALUE",
+            help="An attribute that they have; repeatable.",
+        ),
     ],
     "since": Annotated[
         Any,
@@ -412,6 +422,7 @@ def _make_filter(
     namespace: str | None,
     since: datetime | None,
     until: datetime | None,
+    attribute: Sequence[tuple[str, str]] | None,
     **equal: str | None,
 ) -> TaskFilter:
     """Make a filter of the options."""
@@ -420,6 +431,7 @@ def _make_filter(
         namespace=namespace or space,
         name=name,
         version=version,
+        attributes=dict(attribute or ()),
         created_after=since,
         created_before=until,
         **equal,  # type: ignore[arg-type]  # the other fields are of the same names

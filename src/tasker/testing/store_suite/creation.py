@@ -66,6 +66,8 @@ class TestCreation(StoreTests):
             created_by="bob",
             reason="he said so",
             tags=("b", "a b", 'c"'),
+            title="Order 7",
+            attributes={"order": "7", "it's": '"q"'},
             trace="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             deadline=SECOND * 90,
         )
@@ -87,6 +89,7 @@ class TestCreation(StoreTests):
             task.reason,
             task.tags,
         )
+        assert ("Order 7", {"order": "7", "it's": '"q"'}) == (task.title, task.attributes)
         assert task.created_at + SECOND * 90 == task.deadline
         assert (task.ended_at, task.error) == (None, None)
         assert (new.id, template, "c-1", parent, new.trace) == (

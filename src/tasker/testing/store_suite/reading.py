@@ -86,6 +86,7 @@ class TestReadingTasks(StoreTests):
             store.find_task("n", text),
             store.list_tasks(TaskFilter(tag=text)),
             store.list_tasks(TaskFilter(name=text)),
+            store.list_tasks(TaskFilter(attributes={"order": text})),
             store.team_audit(namespace=text),
             store.retire_template(TemplateName("n", text, "1.0.0"), ACT),
         ):
@@ -156,6 +157,26 @@ class TestReadingTasks(StoreTests):
 
 
 class TestListing(StoreTests):
+    async def test_tasks_are_found_by_their_attributes(self, store: Store) -> None:
+        """
+        By one, by several at once, beside other filters, and in every namespace or in one.
+        """
+        template = await put(store, one())
+        foreign = await put(store, replace(one(), namespace="other"))
+        first = await create(store, template, attributes={"order": "7", "customer": "ann"})
+        second = await create(store, template, attributes={"order": "8", "customer": "ann"})
+        theirs = await create(store, foreign, attributes={"order": "7"})
+        await create(store, template)
+
+        assert {first, theirs} == await ids(store, attributes={"order": "7"})
+        assert {first} == await ids(store, attributes={"order": "7"}, namespace="suite")
+        assert {first, second} == await ids(store, attributes={"customer": "ann"})
+        assert {second} == await ids(store, attributes={"customer": "ann", "order": "8"})
+        assert set() == await ids(store, attributes={"customer": "ann", "order": "9"})
+        assert set() == await ids(store, attributes={"order": "ann"})
+        assert set() == await ids(store, attributes={"order": "7"}, tag="gift")
+        assert {"order": "7", "customer": "ann"} == (await store.get_task(first)).attributes
+
     async def test_the_newest_come_first(self, store: Store) -> None:
         """
         By id, which sorts by creation; no more than asked for.

@@ -353,6 +353,10 @@ class AuthSettings(Section):
     """The class that authorizes requests, as `package.module:Class`; absent: permissions and
     namespaces decide."""
 
+    authenticator: str | None = None
+    """The class that authenticates requests whose credential is neither an API key nor an accepted
+    token, as `package.module:Class`; absent: they are refused."""
+
     metrics_public: bool = False
     """Whether `/metrics` needs no credentials."""
 
@@ -398,8 +402,9 @@ class AuthSettings(Section):
                 "tokens need issuer and audience, because the key may sign for other services too",
             ),
             (
-                self.api_keys or self.tokens or not self.enabled,
-                "no credential would be accepted: api_keys is false, and no key verifies tokens",
+                self.api_keys or self.tokens or self.authenticator or not self.enabled,
+                "no credential would be accepted: api_keys is false, no key verifies tokens, and"
+                " there is no authenticator",
             ),
         ):
             if not right:

@@ -16,7 +16,7 @@ from tasker.api.auth import (
     TeamCoordinator,
 )
 from tasker.api.auth.authorizer import Authorizer, Rules
-from tasker.api.auth.coordinators import load_coordinator
+from tasker.api.auth.loading import load_class
 from tasker.errors import InvalidSettings
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
@@ -215,8 +215,9 @@ def test_a_module_that_raises_is_told_as_its_error(
     )
 
     with pytest.raises(InvalidSettings, match=r"our_rules cannot be imported \(ZeroDivisionError"):
-        load_coordinator("our_rules:Rules")
-    assert isinstance(load_coordinator("their_rules:Rules"), TeamCoordinator)
+        load_class("auth.coordinator", "our_rules:Rules", Coordinator)
+    theirs = load_class("auth.coordinator", "their_rules:Rules", Coordinator)
+    assert isinstance(theirs, TeamCoordinator)
 
 
 # ------------------------------------------------------------------------------- teams

@@ -5,16 +5,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tasker.api.auth.authenticators import Authenticator, UnusableAnswer, ask
 from tasker.api.auth.claims import principal_of_claims
 from tasker.api.auth.coordinators import (
     Coordinator,
     PermissionCoordinator,
     Resource,
-    load_coordinator,
 )
-from tasker.api.auth.credentials import NotAuthenticated, credential_of
+from tasker.api.auth.credentials import KEY_PREFIX, Credential, NotAuthenticated, credential_of
 from tasker.api.auth.jwks import PublishedKeys
 from tasker.api.auth.keyring import KeyRing
+from tasker.api.auth.loading import load_class
 from tasker.api.auth.principal import ANONYMOUS, METRICS_ONLY, Principal
 from tasker.api.auth.refusals import auth_unavailable, forbidden, not_found, unauthenticated
 from tasker.api.auth.tokens import KeysUnavailable, Tokens, configured_key
@@ -49,6 +50,7 @@ class Rules(NamedTuple):
     roles: Mapping[str, frozenset[Permission]]
     tokens: Tokens | None  #: None: tokens are not accepted
     coordinator: Coordinator
+    authenticator: Authenticator | None  #: None: only keys and tokens are credentials
 
     @classmethod
     def load(cls, settings: AuthSettings) -> "Rules":
@@ -63,8 +65,11 @@ class Rules(NamedTuple):
             tokens = Tokens(keys, settings)
         coordinator: Coordinator = PermissionCoordinator()
         if settings.enabled and settings.coordinator is not None:
-            coordinator = load_coordinator(settings.coordinator)
-        return cls(settings, roles_of(settings), tokens, coordinator)
+            coordinator = load_class("auth.coordinator", settings.coordinator, Coordinator)
+        authenticator = None
+        if settings.enabled and settings.authenticator is not None:
+            authenticator = load_class("auth.authenticator", settings.authenticator, Authenticator)
+        return cls(settings, roles_of(settings), tokens, coordinator, authenticator)
 
 
 class Authorizer:
@@ -81,6 +86,7 @@ class Authorizer:
         self._roles = rules.roles
         self._tokens = rules.tokens
         self._coordinator = rules.coordinator
+        self._authenticator = rules.authenticator
         self._plain = type(rules.coordinator) is PermissionCoordinator
         self._keys = KeyRing(store, rules.roles, seconds=rules.settings.cache.total_seconds())
 
@@ -109,14 +115,18 @@ class Authorizer:
             self._log_refusal(scope, refusal)
             raise unauthenticated(refusal.reason) from None
         except KeysUnavailable:
-            raise auth_unavailable() from None
+            raise auth_unavailable("The keys that verify tokens") from None
+        except UnusableAnswer:
+            raise auth_unavailable("Credentials of this kind") from None
         if self._plain and permissions and not any(map(principal.has, permissions)):
             where = Resource(scope.get("path_params", {}).get("namespace"))
             raise forbidden(permissions[0], principal, where)
         return principal
 
     async def _principal(self, scope: Mapping[str, Any]) -> Principal:
-        credential = credential_of(scope)
+        credential = self._credential(scope)
+        if isinstance(credential, Authenticator):
+            return await ask(credential, scope, self._roles)
         if credential.is_key:
             if not self._settings.api_keys:
                 raise NotAuthenticated("invalid", "API keys are not accepted")
@@ -125,6 +135,23 @@ class Authorizer:
             raise NotAuthenticated("invalid", "tokens are not accepted")
         claims = await self._tokens.claims(credential.text)
         return principal_of_claims(claims, self._settings, self._roles)
+
+    def _credential(self, scope: Mapping[str, Any]) -> Credential | Authenticator:
+        """Return the API key or token of a request, or else what authenticates the request.
+
+        Raises:
+            NotAuthenticated: It has none, and nothing else authenticates it.
+        """
+        try:
+            credential = credential_of(scope)
+        except NotAuthenticated:
+            if self._authenticator is None:
+                raise
+            return self._authenticator
+        is_ours = self._tokens is not None
+        if credential.is_key:
+            is_ours = credential.text.startswith(KEY_PREFIX)
+        return credential if is_ours or self._authenticator is None else self._authenticator
 
     def _log_refusal(self, scope: Mapping[str, Any], refusal: NotAuthenticated) -> None:
         level = logging.INFO if refusal.reason == "missing" else logging.WARNING

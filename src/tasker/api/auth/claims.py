@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tasker.api.auth.credentials import NotAuthenticated
+from tasker.api.auth.credentials import NotAuthenticated, is_name
 from tasker.api.auth.principal import Principal
 from tasker.settings import AuthSettings
 from tasker.teams.model import ALL_NAMESPACES
 from tasker.teams.permissions import ADMIN, Permission, expand
 
-_LONGEST_NAME = 255
 _MOST = 1000  #: permissions, roles, namespaces of one token
 
 
@@ -38,7 +37,7 @@ def principal_of_claims(
     held = claimed or frozenset()
     spaces = _namespaces(claims, settings, admin=ADMIN in held)
     team = claim(claims, named.team)
-    if team is not None and not (isinstance(team, str) and _is_name(team)):
+    if team is not None and not (isinstance(team, str) and is_name(team)):
         raise NotAuthenticated("invalid", f"the claim {named.team} is not a team name")
     return Principal(
         name=_name(claims, settings),
@@ -105,15 +104,11 @@ def _namespaces(
 def _name(claims: Mapping[str, Any], settings: AuthSettings) -> str:
     """Return the verified e-mail address, or else the subject."""
     subject = claim(claims, settings.claims.subject)
-    if not isinstance(subject, str) or not _is_name(subject):
+    if not isinstance(subject, str) or not is_name(subject):
         raise NotAuthenticated("invalid", f"the claim {settings.claims.subject} is not a name")
     email = claim(claims, settings.claims.email)
     verified = claims.get("email_verified")
     trusted = verified is True or (verified is None and settings.trust_email)
-    if trusted and isinstance(email, str) and "@" in email and _is_name(email):
+    if trusted and isinstance(email, str) and "@" in email and is_name(email):
         return email
     return subject
-
-
-def _is_name(text: str) -> bool:
-    return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text == text.strip()

@@ -4,14 +4,10 @@ A coordinator is one class with one method. `[auth] coordinator = "package.modul
 lets it decide about every request.
 """
 
-import importlib
-import sys
 from collections.abc import Awaitable
-from pathlib import Path
 from typing import NamedTuple
 
 from tasker.api.auth.principal import Principal
-from tasker.errors import InvalidSettings
 from tasker.teams.permissions import METRICS_READ, Permission
 
 SHARED = "shared"
@@ -96,39 +92,3 @@ class TeamCoordinator(Coordinator):
 def normalized(name: str) -> str:
     """Return the form in which names of teams and namespaces are compared."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
-
-
-def load_coordinator(path: str) -> Coordinator:
-    """Create the coordinator that the settings name.
-
-    Args:
-        path: As `package.module:Class`; also searched for in the current directory.
-
-    Raises:
-        InvalidSettings: The class does not exist or is not a `Coordinator`.
-    """
-    module, colon, name = path.partition(":")
-    if not (module and colon and name):
-        raise _invalid_coordinator(path, "write it as package.module:Class")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        coordinator = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # a user's module may raise anything on import
-        message = f"{type(error).__name__}: {error}"
-        raise _invalid_coordinator(path, f"{module} cannot be imported ({message})") from error
-    if coordinator is None:
-        raise _invalid_coordinator(path, f"{module} has no {name}")
-    if not (isinstance(coordinator, type) and issubclass(coordinator, Coordinator)):
-        raise _invalid_coordinator(path, f"{name} is not a subclass of tasker.api.auth.Coordinator")
-    try:
-        return coordinator()
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        raise _invalid_coordinator(
-            path, f"it cannot be created without arguments ({message})"
-        ) from error
-
-
-def _invalid_coordinator(path: str, why: str) -> InvalidSettings:
-    return InvalidSettings(f"auth.coordinator = {path!r}: {why}")

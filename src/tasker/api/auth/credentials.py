@@ -16,6 +16,8 @@ MESSAGES: Mapping[Reason, str] = {
 }
 """Messages to callers; they never say which part of a credential was wrong."""
 
+KEY_PREFIX = "tsk_"
+_LONGEST_NAME = 255
 _MOST = 16 << 10  #: characters of a credential
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.ASCII | re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)
@@ -54,13 +56,18 @@ def credential_of(scope: Mapping[str, Any]) -> Credential:
         match = _BEARER.fullmatch(bearer)
         if match is None:
             raise NotAuthenticated("malformed", "Authorization is not Bearer and a token")
-        return Credential(match[1], match[1].startswith("tsk_"))
+        return Credential(match[1], match[1].startswith(KEY_PREFIX))
     key = _single_header(scope, "x-api-key")
     if key is None:
         raise NotAuthenticated("missing")
     if not _KEY.fullmatch(key):
         raise NotAuthenticated("malformed", "X-API-Key is not a key")
     return Credential(key, True)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be the name of a principal or a team."""
+    return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text == text.strip()
 
 
 def _single_header(scope: Mapping[str, Any], name: str) -> str | None:

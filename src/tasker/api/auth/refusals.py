@@ -43,9 +43,10 @@ def not_found(missing: str) -> Problem:
     return Problem("not_found", missing)
 
 
-def auth_unavailable() -> Problem:
-    """Return the problem of tokens that cannot be verified at the moment."""
-    return Problem(
-        "auth_unavailable",
-        "The keys that verify tokens are temporarily auth_unavailable; try again.",
-    )
+def auth_unavailable(what: str) -> Problem:
+    """Return the problem of callers that cannot be authenticated at the moment.
+
+    Args:
+        what: Plural noun of what is unavailable.
+    """
+    return Problem("auth_unavailable", f"{what} are temporarily unavailable; try again.")

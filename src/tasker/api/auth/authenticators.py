@@ -1,0 +1,146 @@
+"""Authenticates callers by credentials of your own, beside API keys and tokens.
+
+`[auth] authenticator = "package.module:Class"` names the class. It gets the requests whose
+credential is neither an API key nor, if tokens are accepted, a bearer token.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Collection, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from tasker.api.auth.credentials import NotAuthenticated, is_name
+from tasker.api.auth.principal import ANONYMOUS_NAME, Principal
+from tasker.api.headers import correlation_of
+from tasker.teams.model import ALL_NAMESPACES
+from tasker.teams.permissions import ADMIN, Permission, expand
+
+log = logging.getLogger("tasker.auth")
+
+TIME_LIMIT = 10.0  #: seconds for one answer
+
+
+class AuthRequest(NamedTuple):
+    """What an authenticator gets of a request; its body is not read yet."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    """By lower-case name. The values of a header that was sent several times are joined by `, `."""
+    address: str
+    """The caller's; behind a proxy of `server.proxies`, the one that it forwards."""
+
+
+class Authenticator:
+    """Base class of authenticators; authenticates nobody.
+
+    The server creates one without arguments and calls `authenticate` for every request that it
+    is to decide, and again every few seconds while a wait or a stream is open: it must not block,
+    and may be a coroutine function. Its answers are not cached.
+    """
+
+    def authenticate(
+        self, request: AuthRequest
+    ) -> "Principal | None | Awaitable[Principal | None]":
+        """Return the caller, or None if the request has no valid credential (401).
+
+        An exception, an answer after 10 s or anything that is not a `Principal` is answered with
+        503 `auth_unavailable`, and logged.
+
+        Of the principal count `name`, which must be one that only this caller can have, `roles`,
+        `permissions`, `namespaces` (`*`: all), `team` and `claims`. Roles add their permissions.
+        """
+        return None
+
+
+class UnusableAnswer(Exception):
+    """An authenticator failed, or did not return a principal."""
+
+
+async def ask(
+    authenticator: Authenticator,
+    scope: Mapping[str, Any],
+    roles: Mapping[str, frozenset[Permission]],
+) -> Principal:
+    """Return the principal that an authenticator finds for a request.
+
+    Args:
+        authenticator: Of the settings.
+        scope: The request's.
+        roles: The permissions of each role.
+
+    Raises:
+        NotAuthenticated: It returned None.
+        UnusableAnswer: It failed; the log has the reason.
+    """
+    request = request_of(scope)
+    try:
+        answer: Any = authenticator.authenticate(request)
+        if inspect.isawaitable(answer):
+            async with asyncio.timeout(TIME_LIMIT):
+                answer = await answer
+        principal = None if answer is None else checked(answer, roles)
+    except Exception as error:
+        log.exception("authenticator_failed", extra={"correlation_id": correlation_of(scope)})
+        raise UnusableAnswer from error
+    if principal is None:
+        missing = "authorization" not in request.headers and "x-api-key" not in request.headers
+        raise NotAuthenticated("missing" if missing else "invalid", "the authenticator refused it")
+    return principal
+
+
+def request_of(scope: Mapping[str, Any]) -> AuthRequest:
+    """Return what an authenticator gets of a request."""
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    address = (scope.get("client") or ("",))[0]
+    return AuthRequest(scope["method"], scope["path"], headers, address)
+
+
+def checked(answer: object, roles: Mapping[str, frozenset[Permission]]) -> Principal:
+    """Return a principal with the permissions of its roles.
+
+    Raises:
+        TypeError: It is not a principal, or has a field of another type.
+        ValueError: Its name cannot be used.
+    """
+    if not isinstance(answer, Principal):
+        raise TypeError(f"not a Principal: {type(answer).__name__}")
+    for field in ("name", "team"):
+        text = getattr(answer, field)
+        if text is None and field == "team":
+            continue
+        if not (isinstance(text, str) and is_name(text)) or text == ANONYMOUS_NAME:
+            raise ValueError(f"unusable {field}: {text!r:.100}")
+    held = _words("roles", answer.roles)
+    spaces = None if answer.namespaces is None else _words("namespaces", answer.namespaces)
+    if spaces is not None and ALL_NAMESPACES in spaces:
+        spaces = None
+    permissions = None
+    if answer.permissions or held:
+        scopes = {str(each) for each in answer.permissions or ()}
+        granted = [*map(expand, scopes), *(roles.get(role, frozenset()) for role in held)]
+        permissions = frozenset[Permission]().union(*granted)
+    elif answer.permissions is not None:
+        permissions = frozenset()
+    return replace(
+        answer,
+        permissions=permissions,
+        namespaces=spaces,
+        roles=held,
+        admin=ADMIN in held and spaces is None,
+        known=True,
+        credential="authenticator",
+    )
+
+
+def _words(field: str, words: object) -> frozenset[str]:
+    if isinstance(words, str | bytes) or not isinstance(words, Collection):
+        raise TypeError(f"{field} are not a collection: {type(words).__name__}")
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError(f"{field} are not all text")
+    return frozenset(words)

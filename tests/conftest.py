@@ -14,6 +14,7 @@ SLOW = [
     "cli/*",
     "client/test_clients.py",
     "conformance/*",
+    "docs/test_quickstart.py",
     "engine/test_handlers.py",
     "engine/test_outages.py",
     "engine/test_stopping.py",

@@ -123,6 +123,28 @@ async def test_a_created_task_reads_back_as_what_creation_told(scene: Scene) -> 
     assert [later, None] == [step.run_at for step in await client.steps(created.id)]
 
 
+@pytest.mark.parametrize("delay", [5400, timedelta(minutes=90), "1h30m"])
+async def test_a_task_starts_after_its_delay(scene: Scene, delay: float | timedelta | str) -> None:
+    client = await registered(scene)
+
+    created = await client.create_task("hello.greeting", {"name": "A"}, delay=delay, deadline="2h")
+
+    [first, _] = await client.steps(created.id)
+    assert first.run_at is not None
+    early = created.created_at + timedelta(minutes=90) - first.run_at
+    assert timedelta(0) <= early < SOON
+    assert created.created_at + timedelta(hours=2) == created.deadline
+
+
+async def test_a_delay_of_zero_starts_at_once(scene: Scene) -> None:
+    client = await registered(scene)
+
+    created = await client.create_task("hello.greeting", {"name": "A"}, delay=0)
+
+    [first, _] = await client.steps(created.id)
+    assert first.run_at == created.created_at
+
+
 async def test_a_task_without_a_correlation_id_has_its_own(scene: Scene) -> None:
     client = await registered(scene)
 

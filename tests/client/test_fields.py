@@ -42,7 +42,10 @@ ID = "01a1f8ba-de53-7410-b307-f1b7f80f263e"
         ("deadline", timedelta.max),
         ("deadline", timedelta(0)),
         ("deadline", timedelta(seconds=-1)),
-        ("deadline", 30),
+        ("deadline", "soon"),
+        ("delay", timedelta(days=3651)),
+        ("delay", -1),
+        ("delay", "soon"),
         ("unique_while", "open"),  # without an idempotency key
         ("if_exists", "return"),
         ("if_exists", "ignore"),
@@ -51,6 +54,11 @@ ID = "01a1f8ba-de53-7410-b307-f1b7f80f263e"
 def test_what_no_store_can_keep_is_refused_with_its_field(field: str, value: Any) -> None:
     with pytest.raises(Misuse, match=field):
         TaskRequest(template="n.t", **{field: value})
+
+
+def test_a_start_and_a_delay_are_not_given_together() -> None:
+    with pytest.raises(Misuse, match="delay cannot be combined with run_at"):
+        TaskRequest(template="n.t", run_at=datetime(2030, 1, 1, tzinfo=UTC), delay=5)
 
 
 async def test_what_is_just_within_bounds_is_kept_and_read_back(scene: Scene) -> None:

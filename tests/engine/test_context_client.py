@@ -1,12 +1,12 @@
 """What handlers create through their context: whose it is, and that it is made once."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.engine.factories import SOON, template
 
-from tasker import AsyncContext, LocalClient, SyncContext, TaskStatus, Worker
+from tasker import AsyncContext, Context, LocalClient, SyncContext, TaskStatus, Worker
 from tasker.errors import WaitTimeout
 from tasker.model import Task, TaskFilter, TaskId
 from tasker.store.protocol import Store
@@ -149,3 +149,15 @@ async def test_a_wait_with_a_timeout_does_not_park(store: Store) -> None:
 
     [step] = await LocalClient(store).steps(task.id)
     assert "open at attempt 1" == step.result
+
+
+async def test_now_in_a_handler_is_the_time_of_this_machine(store: Store) -> None:
+    seen: list[datetime] = []
+
+    def only(context: Context) -> None:
+        seen.append(context.now())
+
+    before = datetime.now(UTC)
+    await run(store, only)
+
+    assert before <= seen[0] <= datetime.now(UTC)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
+from tasker.clock import ManualClock
 from tasker.handlers import Handler, LiveAttempt, Plan, Upstream, compile_plan
 from tasker.model import (
     Claim,
@@ -28,6 +29,8 @@ class FakeServices:
     def __init__(self) -> None:
         self.saved: list[JsonText] = []
         self.fails: Exception | None = None
+
+    clock = ManualClock()
 
     def client(self, attempt: LiveAttempt) -> Any:
         return "client", attempt.claim.task_id

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import pytest
@@ -26,7 +26,7 @@ from tasker import (
 )
 from tasker.errors import InvalidInput, Misuse, NotFound
 from tasker.model import AttemptOutcome, StepSpec
-from tasker.testing import StepRun, make_context, run_step
+from tasker.testing import ManualClock, StepRun, make_context, run_step
 
 
 class Hold(BaseModel):
@@ -342,3 +342,12 @@ def test_a_context_can_be_made_alone() -> None:
     context.heartbeat()
     context.checkpoint(5)
     assert 5 == context.last_checkpoint
+
+
+def test_a_step_sees_the_time_of_the_clock_that_is_given() -> None:
+    clock = ManualClock(datetime(2040, 2, 29, tzinfo=UTC))
+
+    def only(ctx: Context) -> str:
+        return ctx.now().isoformat()
+
+    assert "2040-02-29T00:00:00+00:00" == run_step(only, clock=clock).value

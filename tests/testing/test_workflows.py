@@ -425,3 +425,51 @@ def test_many_steps_take_no_long_time() -> None:
     assert run.ok
     assert 301 + 30 == len(run.history)
     assert timedelta(hours=1) == run.slept
+
+
+# ------------------------------------------------------------------------------- time
+
+
+def test_now_in_a_handler_is_the_time_of_the_tests_clock() -> None:
+    seen: list[datetime] = []
+
+    def only(ctx: Context) -> None:
+        seen.append(ctx.now())
+        if ctx.attempt == 1:
+            raise RetryableError("later", retry_after="1d")
+
+    start = datetime(2040, 2, 28, tzinfo=UTC)
+    template = Template(
+        namespace="n", name="t", version="1.0.0", steps=(StepSpec(name="only", retry=HOURS),)
+    )
+    run_workflow_sync(template, handlers={"only": only}, clock=ManualClock(start))
+
+    assert [start, start + timedelta(days=1)] == seen
+
+
+@pytest.mark.parametrize("way", ["delay", "run_at"])
+def test_a_child_that_begins_in_a_day_is_awaited_for_a_day(way: str) -> None:
+    child = Workflow("n.child")
+    child.step(name="only")(lambda: 1)
+    parent = Workflow("n.parent")
+
+    @parent.step
+    async def wait(ctx: AsyncContext) -> float:
+        began = datetime.fromisoformat(ctx.last_checkpoint or ctx.now().isoformat())
+        await ctx.checkpoint(began.isoformat())
+        if way == "delay":
+            await ctx.client.run(child, delay="1d")
+        else:
+            await ctx.client.run(child, run_at=ctx.now() + timedelta(days=1))
+        return (ctx.now() - began) / timedelta(days=1)
+
+    run = run_workflow_sync(parent, templates=[child])
+
+    assert (1.0, timedelta(days=1)) == (run.result, run.slept)
+
+
+def test_a_task_with_a_delay_begins_after_it() -> None:
+    run = run_workflow_sync(checkout(), {"order_id": "7"}, delay="36h")
+
+    assert run.ok
+    assert timedelta(hours=36) == run.slept

@@ -56,6 +56,8 @@ def _check_year(at: datetime) -> datetime:
 StartTime: TypeAlias = Annotated[AwareDatetime, AfterValidator(_check_year)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=10 * 365 * 86400)]
 
+Delay: TypeAlias = Annotated[float, Field(ge=0, le=10 * 365 * 86400)]
+
 TaskPath: TypeAlias = Annotated[TaskId, Path(pattern=UUID_PATTERN, description="The task's id.")]
 NamespacePath: TypeAlias = Annotated[str, Path(max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 NamePath: TypeAlias = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from starlette.requests import Request
 
 from tasker import versions
@@ -11,6 +11,7 @@ from tasker.api.auth.principal import Principal
 from tasker.api.authorization import authorize
 from tasker.api.dependencies import Api
 from tasker.api.fields import (
+    Delay,
     Line,
     Namespace,
     Seconds,
@@ -65,10 +66,20 @@ class TaskFields(Body):
     cancelled if it is open). Absent: `return`. Needs an idempotency key."""
 
     run_at: StartTime | None = None
-    """No step starts before then. Absent: at once."""
+    """No step starts before then. Absent: at once, or after `delay_seconds`."""
+
+    delay_seconds: Delay | None = None
+    """Time from creation to the earliest start of its steps; not beside `run_at`. Absent: none."""
 
     deadline_seconds: Seconds | None = None
     """Time limit from creation to end. Absent: the template's."""
+
+    @field_validator("delay_seconds")
+    @classmethod
+    def _one_start(cls, delay: float | None, info: ValidationInfo) -> float | None:
+        if delay is not None and info.data.get("run_at") is not None:
+            raise ValueError("cannot be combined with run_at: give one of them")
+        return delay
 
 
 class NewTaskBody(TaskFields):
@@ -115,6 +126,7 @@ def request_of(
         tags=tuple(dict.fromkeys(fields.tags)),
         trace=trace_of(request.scope),
         run_at=fields.run_at,
+        delay=fields.delay_seconds,
         deadline=seconds(fields.deadline_seconds),
     )
 

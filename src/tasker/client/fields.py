@@ -12,7 +12,7 @@ from tasker.model import IfExists, UniqueWhile
 
 LONGEST_NAME = 1_000  #: bytes of a key, a tag, ...: the limit of an index
 LONGEST_TEXT = 10_000  #: bytes of a reason
-LONGEST_DEADLINE = timedelta(days=3650)
+LONGEST_DELAY = LONGEST_DEADLINE = timedelta(days=3650)
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -51,20 +51,23 @@ def check_tags(tags: Any) -> None:
             raise _invalid_field("tags", "must be strings, not None")
 
 
-def check_times(run_at: Any, deadline: Any) -> None:
-    """Check a start time and a deadline; None passes."""
+def check_times(run_at: Any, delay: Any, deadline: Any) -> None:
+    """Check a start time or delay, and a deadline; None passes."""
+    if run_at is not None and delay is not None:
+        raise _invalid_field("delay", "cannot be combined with run_at: give one of them")
     if run_at is not None:
         if not isinstance(run_at, datetime) or run_at.tzinfo is None:
             raise _invalid_field("run_at", f"must be a datetime with a time zone, not {run_at!r}")
         if not EARLIEST <= run_at <= LATEST:
             message = f"must be in the years {EARLIEST.year} to {LATEST.year}, not {run_at}"
             raise _invalid_field("run_at", message)
-    if deadline is not None:
-        if not isinstance(deadline, timedelta):
-            raise _invalid_field("deadline", f"must be a timedelta, not {deadline!r}")
-        if not timedelta(0) < deadline <= LONGEST_DEADLINE:
-            most = f"at most {LONGEST_DEADLINE.days:,} days"
-            raise _invalid_field("deadline", f"must be more than 0 and {most}, not {deadline}")
+    if (length := duration("delay", delay)) is not None and length > LONGEST_DELAY:
+        most = f"{LONGEST_DELAY.days:,} days"
+        raise _invalid_field("delay", f"must be at most {most}, not {length}")
+    length = duration("deadline", deadline)
+    if length is not None and not timedelta(0) < length <= LONGEST_DEADLINE:
+        most = f"at most {LONGEST_DEADLINE.days:,} days"
+        raise _invalid_field("deadline", f"must be more than 0 and {most}, not {length}")
 
 
 def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:

@@ -261,6 +261,7 @@ def _new_task(request: TaskRequest) -> dict[str, Any]:
     if not isinstance(request.context, Mapping):
         raise InvalidInput("the context must be a JSON object")
     namespace, name, version = split_reference(request.template, request.namespace, request.version)
+    delay, deadline = duration("delay", request.delay), duration("deadline", request.deadline)
     optional = {
         "version": version,
         "unique_while": request.unique_while,
@@ -269,7 +270,8 @@ def _new_task(request: TaskRequest) -> dict[str, Any]:
         "parent_id": request.parent_id,
         "created_by": request.created_by,
         "run_at": request.run_at and request.run_at.isoformat(),
-        "deadline_seconds": request.deadline and request.deadline.total_seconds(),
+        "delay_seconds": None if delay is None else delay.total_seconds(),
+        "deadline_seconds": None if deadline is None else deadline.total_seconds(),
     }
     return {
         "name": name,

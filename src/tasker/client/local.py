@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Unpack, overload
 
 from tasker import codec, versions
@@ -276,8 +276,8 @@ class LocalClient(LocalTeams, Client):
             title=title,
             attributes=attributes,
             trace=request.trace or (origin.trace if origin else None),
-            run_at=request.run_at,
-            deadline=request.deadline or template.deadline,
+            run_at=self._start_of(request),
+            deadline=duration("deadline", request.deadline) or template.deadline,
         )
 
     async def _prepare_context(self, template: Template, context: Json) -> Json:
@@ -292,6 +292,11 @@ class LocalClient(LocalTeams, Client):
                 extra={"template": template.full_name, "problem": problem},
             )
         return filled
+
+    def _start_of(self, request: TaskRequest) -> datetime | None:
+        """Return when the first step may start; None: at once."""
+        delay = duration("delay", request.delay)
+        return self.store.clock.now() + delay if delay else request.run_at
 
     def _with_key_of_attempt(self, request: TaskRequest) -> TaskRequest:
         """Return the request with a key by which another attempt of the origin finds its task."""
@@ -384,7 +389,7 @@ class LocalClient(LocalTeams, Client):
         task = await self.store.get_task(TaskId(task_id))
         steps = await self.store.list_steps(task.id)
         history = await self.store.history(task.id, limit=_MOST_ATTEMPTS)
-        return timeline(task, steps, history, datetime.now(UTC))
+        return timeline(task, steps, history, self.store.clock.now())
 
     async def audit(self, task_id: str) -> list[AuditEntry]:
         return await self.store.audit(TaskId(task_id))

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol, TypedDict, Unpack, overload
 
 from tasker.analytics.model import Bottlenecks, Performance, Window
@@ -74,10 +74,15 @@ class TaskRequest:
     tags: tuple[str, ...] = ()
     trace: str | None = None  #: W3C traceparent
     run_at: datetime | None = None
-    """Earliest start of its steps; None: immediately."""
+    """Earliest start of its steps; None: immediately, or after `delay`."""
 
-    deadline: timedelta | None = None
-    """Time limit from creation to end; None: the template's."""
+    delay: Duration | None = None
+    """Time from creation to the earliest start of its steps, at most ten years: seconds, a
+    timedelta or `"5m"`; not beside `run_at`. None: none."""
+
+    deadline: Duration | None = None
+    """Time limit from creation to end, at most ten years: seconds, a timedelta or `"5m"`; None:
+    the template's."""
 
     def __post_init__(self) -> None:
         check_names(
@@ -88,7 +93,7 @@ class TaskRequest:
         check_texts(reason=self.reason, trace=self.trace)
         if self.tags:
             check_tags(self.tags)
-        check_times(self.run_at, self.deadline)
+        check_times(self.run_at, self.delay, self.deadline)
         check_key_rules(self.idempotency_key, self.unique_while, self.if_exists)
         if self.parent_id is not None:
             object.__setattr__(self, "parent_id", task_id("parent_id", self.parent_id))
@@ -109,7 +114,8 @@ class TaskOptions(TypedDict, total=False):
     tags: tuple[str, ...]
     trace: str | None
     run_at: datetime | None
-    deadline: timedelta | None
+    delay: Duration | None
+    deadline: Duration | None
 
 
 def request_of(

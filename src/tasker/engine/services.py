@@ -20,6 +20,7 @@ class HandlerServices:
 
     def __init__(self, store: Store, client: LocalClient) -> None:
         self._store = store
+        self.clock = store.clock
         self._client = client
         self._loop = asyncio.get_running_loop()
 

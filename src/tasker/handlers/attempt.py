@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tasker.clock import Clock
 from tasker.graph import Graph, step_numbers
 from tasker.model import Claim, JsonText, StepSpec, TaskInput, TemplateName
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 class Services(Protocol):
     """Services of a worker for its attempts. Handlers call them from any thread."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that `Context.now` reads."""
+        ...
 
     def client(self, attempt: "LiveAttempt") -> "Client":
         """Return the client that creates and reads tasks on behalf of `attempt`."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tasker.codec import dumps, loads
@@ -194,6 +195,12 @@ class Context:
             }
             self._logger = StepLogger(logging.getLogger(self._facts.logger), facts)
             return self._logger
+
+    def now(self) -> datetime:
+        """Return the present time, aware, in UTC: that of the test's clock in a test, else that of
+        this machine.
+        """
+        return self._attempt.services.clock.now()
 
     @property
     def cancelled(self) -> bool:

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from tasker.clock import SystemClock
 from tasker.codec import DEFAULT_LIMIT, dumps
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
 from tasker.handlers.attempt import LiveAttempt, Services, Upstream
@@ -59,6 +60,8 @@ class ChildAttempt(LiveAttempt):
 
 class NoServices:
     """Services of an attempt in a separate process: each raises Misuse."""
+
+    clock = SystemClock()
 
     def client(self, attempt: LiveAttempt) -> "Client":
         raise Misuse("a handler in a separate process has no client; use process=False")

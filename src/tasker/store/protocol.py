@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 from tasker.analytics.model import Backlog, Bottlenecks, Performance, Utilization, Window
+from tasker.clock import Clock
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import (
     Attempt,
@@ -573,6 +574,13 @@ class Store(WorkerStore, TaskStore, OperatorStore, TeamStore, AnalyticsStore, Pr
     """Holds all truth. Used from one event loop; open it with `tasker.store.open_store`."""
 
     url: str
+
+    @property
+    def clock(self) -> Clock:
+        """What `Context.now` and delays go by: the clock of the store, where that is a clock of
+        this process, else the clock of this machine.
+        """
+        ...
 
     async def __aenter__(self) -> Self: ...
 

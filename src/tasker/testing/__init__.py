@@ -11,11 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tasker.clock import ManualClock
     from tasker.testing.steps import StepRun, make_context, run_step
     from tasker.testing.virtual_time import VirtualTimeStore
     from tasker.testing.workflows import WorkflowRun, run_workflow, run_workflow_sync
 
 __all__ = [
+    "ManualClock",
     "StepRun",
     "VirtualTimeStore",
     "WorkflowRun",
@@ -26,20 +28,21 @@ __all__ = [
 ]
 
 _HOME = {
-    "VirtualTimeStore": "virtual_time",
-    "StepRun": "steps",
-    "WorkflowRun": "workflows",
-    "make_context": "steps",
-    "run_step": "steps",
-    "run_workflow": "workflows",
-    "run_workflow_sync": "workflows",
+    "ManualClock": "tasker.clock",
+    "VirtualTimeStore": "tasker.testing.virtual_time",
+    "StepRun": "tasker.testing.steps",
+    "WorkflowRun": "tasker.testing.workflows",
+    "make_context": "tasker.testing.steps",
+    "run_step": "tasker.testing.steps",
+    "run_workflow": "tasker.testing.workflows",
+    "run_workflow_sync": "tasker.testing.workflows",
 }
 
 
 def __getattr__(name: str) -> Any:  # imported when used: pytest loads the plugin at every start
     if name not in _HOME:
         raise AttributeError(f"module 'tasker.testing' has no attribute {name!r}")
-    return getattr(import_module(f"tasker.testing.{_HOME[name]}"), name)
+    return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any, Unpack
 
 from tasker import codec
 from tasker.client import TaskOptions, TaskRequest
+from tasker.client.fields import duration
 from tasker.client.protocol import request_of
 from tasker.durations import Duration
 from tasker.errors import NotFound, StepParked
@@ -84,7 +85,7 @@ def _pending_task(request: TaskRequest) -> Task:
     name, _, version = request.template.partition("@")
     namespace, _, name = name.rpartition(".")
     task_id = codec.new_task_id()
-    now = datetime.now(UTC)
+    now, deadline = datetime.now(UTC), duration("deadline", request.deadline)
     return Task(
         id=task_id,
         template=TemplateName(
@@ -100,7 +101,7 @@ def _pending_task(request: TaskRequest) -> Task:
         tags=request.tags,
         created_at=now,
         ended_at=None,
-        deadline=now + request.deadline if request.deadline else None,
+        deadline=now + deadline if deadline else None,
         error=None,
         counts=StepCounts(),
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from tasker import codec
 from tasker.client import TaskRequest
+from tasker.clock import Clock, SystemClock
 from tasker.engine.failure import outcome_of
 from tasker.errors import StepParked
 from tasker.handlers import (
@@ -68,6 +69,9 @@ class Given(TypedDict, total=False):
 
     client: Any
     """What `context.client` is; without it, one that creates nothing, but remembers."""
+
+    clock: Clock
+    """What `context.now()` reads; without it, the machine's clock."""
 
     spec: StepSpec
     """The step as its template has it, as `template.step("charge")`."""
@@ -159,8 +163,9 @@ def make_context(*, blocking: bool = False, **given: Unpack[Given]) -> AsyncCont
 class _Services:
     """What a worker offers to attempts, without a worker."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, clock: Clock) -> None:
         self._client = client
+        self.clock = clock
         self.recorder = Recorder()
         self.saved: list[JsonText] = []
 
@@ -189,7 +194,7 @@ class _Scene:
         results = given.get("results", {})
         names = [*results, *(name for name in spec.dependencies if name not in results)]
         self.upstream = Upstream.with_names(*names)
-        self.services = _Services(given.get("client"))
+        self.services = _Services(given.get("client"), given.get("clock") or SystemClock())
         number, saved = given.get("attempt", 1), given.get("checkpoint")
         task_id = given.get("task_id", TASK_ID)
         self.attempt = LiveAttempt(

@@ -29,13 +29,18 @@ class VirtualTimeStore(SqliteStore):
     """
 
     def __init__(self, clock: ManualClock | None = None) -> None:
-        self.clock = clock or ManualClock()
-        super().__init__("sqlite::memory:", clock=self.clock)
+        self._manual_clock = clock or ManualClock()
+        super().__init__("sqlite::memory:", clock=self._manual_clock)
         self.skipped = timedelta(0)  #: by how much the clock was moved on
         self.still = asyncio.Event()
         """Set when a worker waits, and nothing will happen until somebody does something."""
 
         self._queues: set[QueueId] = set()
+
+    @property
+    def clock(self) -> ManualClock:
+        """The clock that skips."""
+        return self._manual_clock
 
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
         self._queues.update(queues)

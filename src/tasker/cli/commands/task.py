@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import wraps
 from typing import Annotated, Any, TypeVar
 
@@ -284,7 +284,7 @@ async def create(
                 if_exists=if_exists,
                 correlation_id=correlation_id,
                 tags=tuple(tag or ()),
-                run_at=datetime.now(UTC) + delay if delay else None,
+                delay=delay,
                 deadline=deadline,
                 reason=reason,
             )

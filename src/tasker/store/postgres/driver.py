@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 import asyncpg
 
+from tasker.clock import SystemClock
 from tasker.errors import SchemaMismatch, StoreError, StoreUnavailable
 from tasker.model import SchemaStatus
 from tasker.store.postgres import schema
@@ -61,6 +62,7 @@ class Driver(Sessions):
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
         self.address = Address.parse(url)
+        self.clock = SystemClock()
         self.url = self.address.without_password
         self._connections = connections
         self._listener = Listener(self.address.connect, self.address.schema)

@@ -65,6 +65,10 @@ class Driver(Sessions):
             await self._watcher.close()
         await self._thread.stop()
 
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
     async def schema_status(self) -> SchemaStatus:
         return await self._thread.run(database.status, writes=False)
 

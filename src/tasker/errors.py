@@ -358,9 +358,9 @@ class WaitTimeout(TaskerError):
 class StepParked(BaseException):
     """Ends an attempt whose step waits for another task; `task_id` is that task.
 
-    Raised by `context.client.wait` and `run`, and meant for the worker alone, so it is no
-    Exception that handlers catch in passing. When the task has ended, the handler starts
-    again, and comes to the same call, which returns at once.
+    Raised by `context.client.wait` and `run` for the worker. It is not an Exception, so that
+    handlers do not catch it by accident. When the task has ended, the handler runs again from
+    the start, and the same call returns at once.
     """
 
     def __init__(self, task_id: "TaskId") -> None:

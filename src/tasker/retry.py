@@ -21,11 +21,11 @@ def delay_after(
 
     The delay starts at `policy.initial_delay`, grows as `policy.backoff` says, is capped
     at `policy.max_delay`, and is then spread by ±`policy.jitter`, so that steps that
-    failed together do not return together. A delay that the attempt asked for, because a
-    server did, goes before all that, up to `LONGEST_REQUEST`.
+    failed together do not return together. A delay requested by the attempt, such as a
+    server's `Retry-After`, replaces all that, up to `LONGEST_REQUEST`.
 
     Args:
-        counted_attempts: The attempts that failed, >= 1.
+        counted_attempts: Number of failed attempts, >= 1.
         policy: The step's retry policy.
         rng: Source of the spread; a seeded one makes it repeatable.
         requested: The delay that the failed attempt asked for, >= 0.

@@ -633,7 +633,7 @@ def _unknown_names(names: Mapping[str, str], suffix: str = "") -> Iterator[str]:
 
 
 class _Places(NamedTuple):
-    """Where a setting may have been made."""
+    """Possible sources of a setting."""
 
     file: Path
     overrides: Mapping[str, Any]

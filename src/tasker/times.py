@@ -1,4 +1,4 @@
-"""Where the time of a task and of its steps went. Pure.
+"""Computes the times of a task and its steps by phase. Pure.
 
 The one definition of these four, for the API, the command line, metrics and analytics:
 
@@ -41,7 +41,7 @@ class Times:
 
 
 class Timeline(NamedTuple):
-    """Where the time of a task went, as a whole and by step."""
+    """Times of a task by phase, as a whole and by step."""
 
     task: Times
     """Each moment from its creation to its end counts once: as `ran` if any step ran then, else
@@ -68,13 +68,13 @@ _GAPS = {
     AttemptOutcome.LOST: Kind.BACKOFF,
     AttemptOutcome.RELEASED: Kind.BACKOFF,
 }
-"""What a step does between an attempt that ended like this and its next due time."""
+"""The phase of a step between an attempt with this outcome and its next due time."""
 
 
 def timeline(
     task: Task, steps: Sequence[Step], history: Iterable[Attempt], now: datetime
 ) -> Timeline:
-    """Return where the time of a task went; what is under way counts until `now`."""
+    """Return the times of a task; running phases count until `now`."""
     attempts: dict[int, list[Attempt]] = {step.no: [] for step in steps}
     for attempt in history:
         if attempt.claimed_at is not None and attempt.no in attempts:

@@ -37,7 +37,7 @@ class Workflow(Generic[In, Out]):
     """A template in the making, and the functions that do its steps.
 
     A parameter named like a step that is already there, or marked `Result("step")`, makes
-    the new step wait for that one. The functions stay as they are.
+    the new step wait for that one. The functions are not changed.
 
     `In` is the type of a task's input and `Out` that of its result, as `input` and `result`
     give them: `client.run(workflow, ...)` takes the one and returns the other.
@@ -65,7 +65,7 @@ class Workflow(Generic[In, Out]):
                 context must match; None: any object.
             result: What a task's result is read as: the result of its only last step, which
                 must return what this type accepts, or the results of its last steps by name;
-                None: the JSON value as it is.
+                None: the unconverted JSON value.
             deadline: Time limit of a task, as seconds, a timedelta or `"1h"`; None: no limit.
             metadata: Anything worth keeping with the template.
             serves: Range of versions, as "^2.0": this code also runs the steps of tasks of
@@ -121,7 +121,7 @@ class Workflow(Generic[In, Out]):
         timeout: Duration | None = None,
         config: JsonObject | None = None,
     ) -> Any:  # see the overloads for types
-        """Make a function a step, bare or with options; the function stays as it is.
+        """Make a function a step, bare or with options; the function is returned unchanged.
 
         The step requires code of the workflow's version, or code that serves it.
 

@@ -1,8 +1,8 @@
 """Figures of recent work that stores compute, and recommendations from them. Pure.
 
-A window is bounded twice: by hours, and by numbers of rows. Where more than those many
-tasks were created in it, the newest are looked at, and the figures tell from when on they
-hold; so an answer is never wrong, and never costs more than some seconds of one reader.
+A window is bounded twice: by hours, and by numbers of rows. If it has more tasks, only the
+newest are counted, and the figures report the start of the covered period; so figures are
+always correct, and a query takes a few seconds at most.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -79,7 +79,7 @@ class Performance:
     total_namespaces: int  #: among the tasks
     unique_task_types: int  #: namespaces and names among the tasks
     analysis_period_start: datetime
-    """Tasks since then are counted: the window's start, or later where there are too many."""
+    """Start of the covered period: the window's start, or later if it has too many tasks."""
 
     step_period_start: datetime  #: likewise for attempts
     calculated_at: datetime

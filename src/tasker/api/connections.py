@@ -86,7 +86,7 @@ class Connection(HttpToolsProtocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is under way, or a response is not sent wholly."""
+        """Whether a request is being handled or a response is not sent completely."""
         return self._is_under_way or self.transport.get_write_buffer_size() > 0
 
     @property

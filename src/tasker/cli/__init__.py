@@ -25,7 +25,7 @@ _HELP = "Durable workflows: versioned templates, steps that depend on steps, ret
 
 
 class Entry(NamedTuple):
-    """Where a command is, and its line in the list of commands."""
+    """The location of a command and its line in the list of commands."""
 
     module: str
     help: str

@@ -139,7 +139,7 @@ HandlerSources = Annotated[
         "--handlers",
         "-H",
         metavar="MODULE|FILE|DIR",
-        help="Where handlers and workflows are: a module's name, a file, a directory. Repeatable.",
+        help="Source of handlers and workflows: a module, a file, a directory. Repeatable.",
     ),
 ]
 Namespaces = Annotated[

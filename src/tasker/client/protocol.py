@@ -275,7 +275,7 @@ class Client(TeamClient, Protocol):
 
         Args:
             filter: Which; None: all.
-            attributes: Attributes that they have, in place of the filter's.
+            attributes: Attributes of the tasks; replaces the filter's.
             after: The id of a task; None: begin with the newest.
             limit: Most tasks.
         """

@@ -152,7 +152,7 @@ class Claimer:
         self._slots.backlog = len(claims) == limit
         if worker == self._lease.id and self._lease.holds:
             self.accept(claims)
-        else:  # they are of a lease that was lost meanwhile
+        else:  # claims of a lease that was lost during the call
             await self._release(claims)
         since = time.monotonic() - self._lease.looked_at
         stale = since > (_NEW_QUEUES_BUSY if claims else _NEW_QUEUES)

@@ -31,7 +31,7 @@ STUBBORN = 5.0  #: seconds after which a handler that ignores its interruption i
 
 
 class Executor:
-    """Runs attempts, and hands their outcomes to the settler.
+    """Runs attempts and passes their outcomes to the settler.
 
     Args:
         settings: The worker's.

@@ -135,7 +135,7 @@ class Janitor:
             templates: Mapping[TaskId, TemplateName] = {}
             try:
                 templates = await self._cache.templates(task_id for task_id, _ in ended)
-            except TaskerError as error:  # they ended all the same, and are reported without
+            except TaskerError as error:  # the tasks did end, and are reported without templates
                 log.error("template_unreadable", extra={"error": str(error)})
             for task_id, _ in ended:
                 self._cache.forget(task_id)

@@ -22,7 +22,7 @@ class LoopMonitor:
     """A thread that checks whether the loop still turns.
 
     Args:
-        limit: How long the loop may stand still.
+        limit: Time that the loop may be blocked.
         executor: Knows which attempt holds the loop.
         reporter: Reports it, once per standstill.
     """

@@ -56,7 +56,7 @@ class Worker:
         templates: Registered at the start, and so are those of workflows among the
             handlers; each of their steps must have a handler, unless `partial`.
         namespaces: Namespaces whose templates may call handlers that no template given
-            here names; "*" stands for all.
+            here names; "*" means all.
         settings: Its settings; default: `WorkerSettings()`.
         name: Name shown to operators; default: host and process id.
         observers: Called with every event; they must not block, and may be added later.
@@ -303,7 +303,7 @@ class Worker:
         await self._lease.retire()
 
     async def _register(self) -> None:
-        """Register the templates, whose steps must fit the handlers that they have here."""
+        """Register the templates; check their steps against their handlers."""
         for template in self._templates:
             graph = Graph(template)
             for spec in template.steps:

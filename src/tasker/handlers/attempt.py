@@ -69,7 +69,7 @@ class LiveAttempt:
         self.results = results
         self.services = services
         self.cancelled = ""
-        """Why the attempt must stop, set by the engine; "" while it may go on."""
+        """Reason why the attempt must stop, set by the engine; "" while it may continue."""
 
     def heartbeat(self) -> None:
         """Record that the handler is alive."""

@@ -208,7 +208,7 @@ class Context:
         return bool(self._attempt.cancelled)
 
     def heartbeat(self) -> None:
-        """Report that this attempt is alive, and ask whether it may go on.
+        """Report that this attempt is alive, and raise if it must stop.
 
         Under a microsecond, no I/O: call it in every turn of a long loop. A step with a
         `heartbeat_timeout` fails its attempt when that time passes without a call of this
@@ -217,7 +217,7 @@ class Context:
 
         Raises:
             AttemptCancelled: The attempt timed out, its task was cancelled, or the worker
-                lost its lease. Never in a process of its own, which is killed instead.
+                lost its lease. Never raised in a separate process, which is killed instead.
         """
         self._attempt.heartbeat()
         if self._attempt.cancelled:
@@ -248,8 +248,8 @@ class AsyncContext(Context):
     def client(self) -> "Client":
         """The client that creates and reads tasks on behalf of this attempt.
 
-        What it creates carries this task's correlation id, and another attempt that
-        creates the same again comes to the same tasks.
+        New tasks get this task's correlation id, and another attempt that creates them again
+        finds the existing tasks.
         """
         try:
             return self._client
@@ -258,7 +258,7 @@ class AsyncContext(Context):
             return self._client
 
     async def checkpoint(self, value: Any) -> None:
-        """Save how far the work has come, for the attempt that follows if this one dies.
+        """Save the progress of this attempt for the next one.
 
         Args:
             value: Anything that has a JSON form. It replaces the checkpoint before.
@@ -282,8 +282,8 @@ class SyncContext(Context):
     def client(self) -> "SyncClient":
         """The client that creates and reads tasks on behalf of this attempt.
 
-        What it creates carries this task's correlation id, and another attempt that
-        creates the same again comes to the same tasks.
+        New tasks get this task's correlation id, and another attempt that creates them again
+        finds the existing tasks.
         """
         try:
             return self._client
@@ -292,7 +292,7 @@ class SyncContext(Context):
             return self._client
 
     def checkpoint(self, value: Any) -> None:
-        """Save how far the work has come, for the attempt that follows if this one dies; return
+        """Save the progress of this attempt for the next one; return
         when it is stored.
 
         Args:

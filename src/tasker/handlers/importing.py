@@ -22,7 +22,7 @@ _TEMPLATES = (".yaml", ".yml", ".json")
 
 
 class Origin(NamedTuple):
-    """Where a module comes from; enough for another process to import it."""
+    """The origin of a module, sufficient for another process to import it."""
 
     name: str  #: its name in `sys.modules`
     file: str | None = None  #: path of a module that cannot be imported by name

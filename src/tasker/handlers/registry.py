@@ -66,7 +66,7 @@ class Handlers:
                 class, a mapping of names to these, an object that has such a mapping as
                 `functions`, a workflow, or other `Handlers`. A module gives its workflows
                 as well, and a package all its modules, but tests and private ones.
-            reload: Import again modules that were imported before, and what stands beside
+            reload: Import modules again, and the modules beside
                 them; if that fails, the modules from before stay.
 
         Raises:
@@ -157,8 +157,8 @@ class Handlers:
     def find(self, name: str, namespace: str | None = None, version: str = "") -> Handler | None:
         """Find the handler that a template calls `name`.
 
-        A handler given for the namespace goes before general ones, the exact version
-        before the highest in a range, and this before code that `serves` the version.
+        Handlers bound to the namespace precede general ones, the exact version precedes the
+        highest in a range, and that precedes code that `serves` the version.
 
         Args:
             name: A registered name (`::` and `.` are the same), a dotted path, or the bare
@@ -168,8 +168,8 @@ class Handlers:
             version: The version or range of versions that the step requires; "": any.
 
         Returns:
-            The handler; None if none is bound to the namespace and has such a version, or
-            if a bare name fits several.
+            The handler; None if no handler with such a version is bound to the namespace, or
+            if a bare name is ambiguous.
         """
         name = normalised(name)
         for group in (

@@ -89,7 +89,7 @@ def run_in_subprocess(
         task: The task's context and fields.
         results: Of the steps in `Plan.needs`, by number.
         limit: The most bytes the result may have.
-        place: Of its heartbeats in the shared memory; None: nobody looks at them.
+        place: Index of its heartbeat in the shared memory; None: heartbeats are not observed.
 
     Raises:
         InvalidInput: The result has no JSON form.

@@ -125,9 +125,9 @@ class WorkerStore(Protocol):
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
         """Lease up to `limit` due steps to a worker.
 
-        A step is due when it is enqueued and its `run_at` has come. The queue with the
-        step that is due longest comes first, and in a queue those due longest; each level of
-        priority counts as a minute. Claiming
+        A step is due when it is enqueued and its `run_at` is reached. Queues are ordered by
+        their longest due step, and so are the steps in a queue; each level of priority
+        counts as a minute. Claiming
         makes a step in_progress and adds one to its attempt; no two claims ever carry the
         same (task, step, attempt). Never waits for rows that another claim holds. A worker
         that finds less than it asked for is marked idle: until its next full claim,
@@ -146,11 +146,11 @@ class WorkerStore(Protocol):
         """Record outcomes and their consequences.
 
         For each outcome whose (task, step, attempt) is in progress: the result or
-        error and a row of history are kept; children that wait for nothing more are
+        error and a row of history are stored; children without unmet parents are
         enqueued; the task ends when all its sinks are done, or when a step failed for
-        good and nothing else of it can run. Up to `claim_up_to` of the freed steps
-        that wait in `queues` are claimed for `worker`. Other outcomes are refused and
-        change nothing, so that sending one twice is harmless.
+        good and no further step can run. Up to `claim_up_to` of the freed steps in
+        `queues` are claimed for `worker`. Other outcomes are refused without effect,
+        so that sending one twice is harmless.
 
         Raises:
             StoreUnavailable: It is unknown whether it took effect; call `held`.
@@ -258,7 +258,7 @@ class TaskStore(Protocol):
 
         The same content again is a no-op, and keeps its status. With `replace`, other
         content takes the version over for tasks created from now on; existing tasks keep
-        theirs. Where the namespace's policy requires approval, new content is kept as
+        theirs. If the namespace's policy requires reviews, new content is stored as
         pending_review, and takes tasks (and the place of what it replaces) when it was
         approved. Rejected content is ignored.
 
@@ -417,7 +417,7 @@ class OperatorStore(Protocol):
 
         Tasks of a template with a `retention` are deleted when it has passed since their
         end, others when they ended before `ended_before`; None: others are kept. Workers
-        that were gone before then go with them.
+        whose leases expired before then are deleted as well.
         """
         ...
 
@@ -457,7 +457,7 @@ class TeamStore(Protocol):
 
         Once approved, it takes new tasks, in place of the version's former content. Nobody
         approves their own registration; rejecting it withdraws it. If the namespace's policy
-        no longer requires approval, anybody may decide.
+        no longer requires reviews, anyone may decide.
 
         Raises:
             NotFound: The name is unknown.

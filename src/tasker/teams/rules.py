@@ -53,9 +53,8 @@ def plan_registration(
 ) -> Registering:
     """Decide the result of registering a template.
 
-    Content that is there keeps its status. Content that was rejected stands in nobody's
-    way. Where the policy asks for an approval, what is in force stays so until an
-    approver lets the new version take its place.
+    Existing content keeps its status. Rejected content does not block others. If the policy
+    requires a review, the approved content stays in use until the new version is approved.
 
     Raises:
         TaskRegistrationError: The version has other content, which is not to be replaced.
@@ -96,14 +95,13 @@ def check_decision(
     *,
     approve: bool,
 ) -> Decision:
-    """Decide whether somebody may approve or reject the version that waits.
+    """Check whether the actor may approve or reject the pending version.
 
-    Four eyes see it: who registered it may withdraw it, by rejecting it, but not approve
-    it. Where the policy asks for no approval any more, anybody may decide about what
-    still waits.
+    Authors may withdraw their version by rejecting it, but not approve it. If the policy no
+    longer requires reviews, anyone may review a pending version.
 
-    Raises: NotFound, WrongStatus (none waits), NotAnApprover, InvalidInput (no reason
-    was given for a rejection).
+    Raises: NotFound, WrongStatus (no version is pending), NotAnApprover, InvalidInput (a
+    rejection without a reason).
     """
     action = "approve" if approve else "reject"
     waiting = _version_with_status(name, there, action, PENDING)

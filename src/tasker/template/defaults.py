@@ -32,7 +32,7 @@ def fill_defaults(schema: JsonObject, value: Json) -> None:
 
 
 class _Way:
-    """How the filler came to a value."""
+    """The path by which the filler reached a value."""
 
     __slots__ = ("inserted", "seen")
 

@@ -1,7 +1,7 @@
-"""From text to nodes: YAML (and so JSON) read into a tree in which every value knows its place.
+"""Parses YAML (and so JSON) into a tree of nodes with their places in the text.
 
-Text is hostile until read: its depth, and what aliases blow it up to, are bounded, and
-tags are refused.
+The text is untrusted: its depth and the expansion of its aliases are bounded, and tags are
+rejected.
 """
 
 import re
@@ -295,7 +295,7 @@ class _Builder:
         node = self._anchors.get(anchor)
         if node is None:
             self._stop(
-                f"the alias '*{anchor}' stands inside the value that it names"
+                f"the alias '*{anchor}' is used inside its own anchor"
                 if anchor in self._anchors
                 else f"the alias '*{anchor}' names no anchor above it",
                 mark,

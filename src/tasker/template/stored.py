@@ -1,7 +1,7 @@
-"""Templates as stores hold them, read without suspicion.
+"""Reads templates from stores, without validation.
 
-A store holds what `to_document` wrote of a template that had passed every check. To make
-all those checks again takes 60 us per step, which a worker would stand still for.
+A store holds documents that `to_document` wrote of valid templates. Validating them again
+takes 60 us per step, during which a worker's event loop would be blocked.
 """
 
 from collections.abc import Mapping

@@ -23,7 +23,7 @@ StartWorker: TypeAlias = "Callable[..., Awaitable[Worker]]"
 
 @pytest.fixture
 def tasker_clock() -> "ManualClock":
-    """The clock of `tasker_store`: it stands still in 2030, and skips what nobody works in."""
+    """The clock of `tasker_store`: it starts in 2030, and skips idle time."""
     from tasker.clock import ManualClock
 
     return ManualClock()

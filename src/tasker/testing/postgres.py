@@ -3,7 +3,7 @@
     with temporary_postgres() as url, temporary_schema(url) as own:
         ...  # `own` is the URL of an empty schema
 
-The server listens on a socket in a directory that nobody else may enter, and on no
+The server listens on a socket in a private directory, and on no
 network. It is gone with its data when the block ends, and also when the process that
 started it is killed. Linux and macOS.
 """
@@ -62,7 +62,7 @@ def temporary_postgres(
     Args:
         settings: Server settings by name, over `DEFAULTS`.
         bindir: Where `initdb` and `postgres` are; None: `find_postgres()`.
-        directory: Where its directory is made; None: where temporary files are.
+        directory: Parent of its directory; None: the directory for temporary files.
 
     Yields:
         Its URL: `postgresql://tasker@/postgres?host=...&port=5432`.

@@ -31,7 +31,7 @@ class Recorder:
         context: Any = None,
         **options: Unpack[TaskOptions],
     ) -> Task:
-        """Remember a request; tell the task that it would make."""
+        """Record a request; return the task that it would create."""
         request = request_of(template, context, options)
         task = _pending_task(request)
         self.requests.append(request)

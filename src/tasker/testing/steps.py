@@ -102,7 +102,7 @@ class StepRun:
     """How long the next attempt would wait."""
 
     problems: tuple[str, ...] = ()
-    """Where the result does not fit the step's `result_schema`."""
+    """Violations of the step's `result_schema`."""
 
     checkpoints: tuple[Any, ...] = ()
     """What it saved, oldest first."""
@@ -119,7 +119,7 @@ class StepRun:
 def run_step(handler: Any, **given: Unpack[Given]) -> StepRun:  # anything may be a handler
     """Run a handler as one attempt of a step: parameters filled, result and errors sorted.
 
-    An async handler gets an event loop of its own, in another thread where one runs here.
+    An async handler gets its own event loop, in another thread if one already runs here.
 
     Args:
         handler: A function, a class, or an object with a `call` method.

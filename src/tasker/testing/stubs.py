@@ -48,7 +48,7 @@ class StubbedHandlers(Handlers):
         }
 
     def find(self, name: str, namespace: str | None = None, version: str = "") -> Handler | None:
-        """Find a handler; for a step that has a stub and no handler of its own, the stub."""
+        """Find a handler, or else the stub of the step."""
         handler = super().find(name, namespace, version)
         return handler or self._stand_ins.get((namespace or "", name))
 

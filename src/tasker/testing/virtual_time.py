@@ -22,18 +22,18 @@ _AHEAD = """
 
 
 class VirtualTimeStore(SqliteStore):
-    """SQLite in memory, for one worker: where that waits for work, time passes at once.
+    """SQLite in memory, for one worker: while it waits for work, time passes instantly.
 
-    While an attempt runs, the clock stands still. When none does, it moves on to the next
-    instant at which a step is due, or a task misses its deadline.
+    The clock stops during attempts. When none runs, it skips to the next time at which a step
+    is due or a deadline passes.
     """
 
     def __init__(self, clock: ManualClock | None = None) -> None:
         self._manual_clock = clock or ManualClock()
         super().__init__("sqlite::memory:", clock=self._manual_clock)
-        self.skipped = timedelta(0)  #: by how much the clock was moved on
+        self.skipped = timedelta(0)  #: total time skipped
         self.still = asyncio.Event()
-        """Set when a worker waits, and nothing will happen until somebody does something."""
+        """Set when the worker waits and no timer is pending."""
 
         self._queues: set[QueueId] = set()
 
@@ -55,7 +55,7 @@ class VirtualTimeStore(SqliteStore):
         claim_up_to: int = 0,
     ) -> Settled:
         settled = await super().settle(worker, outcomes, queues=queues, claim_up_to=claim_up_to)
-        self._work.set()  # whoever waits looks again what is next
+        self._work.set()  # waiting callers compute the next time again
         return settled
 
     async def wait_for_work(self, timeout: float) -> None:

@@ -53,7 +53,7 @@ class WorkflowRun(Generic[Out]):
     """All attempts, in the order in which they ended."""
 
     events: tuple[Event, ...]
-    """What the worker told its observers, of this task and all others."""
+    """The worker's events, of this and all other tasks."""
 
     children: tuple[Task, ...]
     """The tasks that its steps created, oldest first."""
@@ -144,7 +144,7 @@ async def run_workflow(
 ) -> WorkflowRun[Any]:
     """Run a task to its end, and those that it creates: on the engine of production.
 
-    The store is SQLite in memory. Its clock stands still while handlers run, and moves on
+    The store is SQLite in memory. Its clock stops while handlers run, and skips
     to the next instant at which something is due when none does, so that hours of backoff
     take no time. Timeouts of attempts are real time.
 
@@ -163,7 +163,7 @@ async def run_workflow(
 
     Raises:
         WaitTimeout: It takes too long; or nothing is left that could happen, and the task
-            has not ended. The message tells which steps are in which state.
+            has not ended. The message lists the statuses of the steps.
         HandlerNotFound: A step has neither a handler nor a stub.
         Misuse: `stubs` or `failures` names an unknown step.
     """

@@ -34,7 +34,7 @@ class AuthRequest(NamedTuple):
 
 
 class Authenticator:
-    """Base class of authenticators; authenticates nobody.
+    """Base class of authenticators; rejects every request.
 
     The server creates one without arguments and calls `authenticate` for every request that it
     is to decide, and again every few seconds while a wait or a stream is open: it must not block,

@@ -101,7 +101,7 @@ class FoundingQuery(BaseModel):
     status: EarlierStatus | None = None
     """`completed` is `complete`, `failed` is `error`."""
     cursor: Uuid | None = None
-    """`next_cursor` of the page before."""
+    """`next_cursor` of the previous page."""
     limit: int = Field(20, ge=1, le=100)
     """Most tasks of a page."""
 

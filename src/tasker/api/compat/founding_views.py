@@ -35,7 +35,7 @@ class FoundingFields(TaskView):
 
 @documented
 class FoundingTask(FoundingFields):
-    """A task: its fields, and once more as `task`."""
+    """A task: its fields, repeated under `task`."""
 
     task: FoundingFields
 
@@ -151,7 +151,7 @@ class HandlerFacts(HandlerEntry):
 
 
 class HandlerDetail(HandlerFacts):
-    """One template version in full: its fields, and once more as `handler`."""
+    """One template version in full: its fields, repeated under `handler`."""
 
     handler: HandlerFacts
     generated_at: datetime

@@ -110,7 +110,7 @@ class BulkView(TypedDict):
     changed: list[str]
     """Ids of the tasks that changed; empty in a dry run."""
     refused: list[BulkRefusal]
-    """Tasks whose status did not allow the action, as it may have changed meanwhile."""
+    """Tasks whose status does not allow the action (any more)."""
 
 
 @routes.add(

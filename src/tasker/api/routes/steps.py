@@ -1,7 +1,8 @@
 """Steps of one task: listing, reading, and operators' actions."""
 
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from fastapi import Depends, Query
 from starlette.requests import Request
@@ -19,9 +20,10 @@ from tasker.api.routes.tasks import (
 )
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.steps import StepView, step_view
+from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
 from tasker.model import Attempt, Task
-from tasker.teams.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY
+from tasker.teams.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY, Permission
 
 routes = Routes("steps", "/v1/tasks/{task_id}/steps")
 
@@ -58,6 +60,44 @@ class SkipStepBody(Body):
     reason: Text = ""
 
 
+class StepResource(NamedTuple):
+    """The step at a route's path, with its task and template."""
+
+    api: Api
+    client: LocalClient  #: acts for the caller
+    task: Task
+    loaded: LoadedTemplate
+    no: int
+
+    @property
+    def name(self) -> str:
+        return self.loaded.graph.names[self.no - 1]
+
+    async def respond(self, task: Task) -> JsonResponse:
+        """Respond with the step, of a task in its present state."""
+        steps = await self.api.store.list_steps(task.id, after=self.no - 1, limit=1)
+        now = datetime.now(UTC)
+        timeline = await timeline_of(self.api, task, steps, now, no=self.no)
+        return JsonResponse(step_view(self.loaded, steps[0], now, timeline))
+
+
+def step_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, StepResource]]:
+    """Return the dependency that reads a step on which the caller may use `permission`."""
+
+    async def read(request: Request, api: ApiOf, task_id: TaskPath, step: StepPath) -> StepResource:
+        task = await allowed_task(request, api, task_id, permission)
+        loaded = await template_of_task(api, task.id)
+        client = client_of_caller(request, api)
+        return StepResource(api, client, task, loaded, number_of(loaded, step))
+
+    return read
+
+
+ReadableStep: TypeAlias = Annotated[StepResource, Depends(step_at_path(STEPS_READ))]
+ResolvableStep: TypeAlias = Annotated[StepResource, Depends(step_at_path(STEPS_RESOLVE))]
+RetryableStep: TypeAlias = Annotated[StepResource, Depends(step_at_path(STEPS_RETRY))]
+
+
 @routes.add("GET", "", STEPS_READ, response=list[StepView], refuses=_MISSING)
 async def list_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """List a task's steps, in the template's order."""
@@ -69,100 +109,63 @@ async def list_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonRes
 
 
 @routes.add("GET", "/{step}", STEPS_READ, response=StepView, refuses=_MISSING)
-async def get_step(request: Request, api: ApiOf, task_id: TaskPath, step: StepPath) -> JsonResponse:
+async def get_step(step: ReadableStep) -> JsonResponse:
     """Read a step."""
-    task = await allowed_task(request, api, task_id, STEPS_READ)
-    loaded = await template_of_task(api, task.id)
-    return await _step_response(api, task, loaded, number_of(loaded, step))
+    return await step.respond(step.task)
 
 
 @routes.add("GET", "/{step}/history", STEPS_READ, response=list[Attempt], refuses=_MISSING)
 async def get_step_history(
-    request: Request,
-    api: ApiOf,
-    task_id: TaskPath,
-    step: StepPath,
-    limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000,
+    step: ReadableStep, limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000
 ) -> JsonResponse:
     """List a step's finished attempts, oldest first."""
-    task = await allowed_task(request, api, task_id, STEPS_READ)
-    no = number_of(await template_of_task(api, task.id), step)
-    return JsonResponse(await api.store.history(task.id, no=no, limit=limit))
+    return JsonResponse(await step.api.store.history(step.task.id, no=step.no, limit=limit))
 
 
 @routes.add("POST", "/{step}/retry", STEPS_RETRY, response=StepView, refuses=_ACTS)
 async def retry_step(
-    request: Request,
-    api: ApiOf,
-    task_id: TaskPath,
-    step: StepPath,
     body: Annotated[RetryStepBody, Depends(JsonBody(RetryStepBody, optional=True))],
+    step: RetryableStep,
 ) -> JsonResponse:
     """Give a failed step another attempt; its task is open again."""
-    task = await allowed_task(request, api, task_id, STEPS_RETRY)
-    loaded = await template_of_task(api, task.id)
-    no = number_of(loaded, step)
-    changed = await client_of_caller(request, api).retry(
-        task.id,
-        steps=[loaded.graph.names[no - 1]],
+    retried = await step.client.retry(
+        step.task.id,
+        steps=[step.name],
         reset_attempts=body.reset_attempts,
         reason=body.reason,
     )
-    return await _step_response(api, changed, loaded, no)
+    return await step.respond(retried)
 
 
 @routes.add("POST", "/{step}/resolve", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
 async def resolve_step(
-    request: Request,
-    api: ApiOf,
-    task_id: TaskPath,
-    step: StepPath,
     body: Annotated[ResolveStepBody, Depends(JsonBody(ResolveStepBody, optional=True))],
+    step: ResolvableStep,
 ) -> JsonResponse:
     """Declare a step done by other means; its task continues."""
-    task = await allowed_task(request, api, task_id, STEPS_RESOLVE)
-    loaded = await template_of_task(api, task.id)
-    no = number_of(loaded, step)
-    changed = await client_of_caller(request, api).resolve(
-        task.id, loaded.graph.names[no - 1], body.result, reason=body.reason
+    return await step.respond(
+        await step.client.resolve(step.task.id, step.name, body.result, reason=body.reason)
     )
-    return await _step_response(api, changed, loaded, no)
 
 
 @routes.add("POST", "/{step}/complete", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
 async def complete_step(
-    request: Request,
-    api: ApiOf,
-    task_id: TaskPath,
-    step: StepPath,
     body: Annotated[CompleteStepBody, Depends(JsonBody(CompleteStepBody))],
+    step: ResolvableStep,
 ) -> JsonResponse:
     """Complete a step with a result, as if its handler had returned it; its task continues."""
-    task = await allowed_task(request, api, task_id, STEPS_RESOLVE)
-    loaded = await template_of_task(api, task.id)
-    no = number_of(loaded, step)
-    changed = await client_of_caller(request, api).complete(
-        task.id, loaded.graph.names[no - 1], body.result, reason=body.reason
+    return await step.respond(
+        await step.client.complete(step.task.id, step.name, body.result, reason=body.reason)
     )
-    return await _step_response(api, changed, loaded, no)
 
 
 @routes.add("POST", "/{step}/skip", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
 async def skip_step(
-    request: Request,
-    api: ApiOf,
-    task_id: TaskPath,
-    step: StepPath,
     body: Annotated[SkipStepBody, Depends(JsonBody(SkipStepBody, optional=True))],
+    step: ResolvableStep,
 ) -> JsonResponse:
     """Settle a step that is not needed; its task continues with null as the step's result."""
-    task = await allowed_task(request, api, task_id, STEPS_RESOLVE)
-    loaded = await template_of_task(api, task.id)
-    no = number_of(loaded, step)
-    changed = await client_of_caller(request, api).skip(
-        task.id, loaded.graph.names[no - 1], reason=body.reason
-    )
-    return await _step_response(api, changed, loaded, no)
+    return await step.respond(await step.client.skip(step.task.id, step.name, reason=body.reason))
 
 
 def number_of(loaded: LoadedTemplate, step: str) -> int:
@@ -172,11 +175,3 @@ def number_of(loaded: LoadedTemplate, step: str) -> int:
     if step.isdigit() and 1 <= int(step[:9]) <= len(loaded.graph.names):
         return int(step[:9])
     return loaded.number(step)
-
-
-async def _step_response(api: Api, task: Task, loaded: LoadedTemplate, no: int) -> JsonResponse:
-    """Respond with a step."""
-    steps = await api.store.list_steps(task.id, after=no - 1, limit=1)
-    now = datetime.now(UTC)
-    timeline = await timeline_of(api, task, steps, now, no=no)
-    return JsonResponse(step_view(loaded, steps[0], now, timeline))

@@ -90,7 +90,7 @@ class TaskQuery(TaskCriteria):
     attribute: Annotated[list[Attribute], Field(max_length=20)] = Field(default_factory=list)
     """`NAME=VALUE` of an attribute; repeatable, and each name may occur once."""
     cursor: Uuid | None = None
-    """`next_cursor` of the page before."""
+    """`next_cursor` of the previous page."""
     limit: int = Field(25, ge=1, le=100)
     """Most tasks of a page."""
 
@@ -199,7 +199,7 @@ async def list_tasks(
 ) -> JsonResponse:
     """List tasks, newest first.
 
-    Tasks that are created meanwhile do not move the pages.
+    New tasks do not shift the pages.
     """
     visible = await visible_namespaces(request, TASKS_LIST)
     tasks = await api.store.list_tasks(

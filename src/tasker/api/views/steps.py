@@ -56,7 +56,7 @@ class StepOverview(StepSummary):
     error: Any
     """Type, message, code and details; null unless the last attempt failed."""
     times: Times | None
-    """Where its time went, in seconds; null in answers of earlier servers' routes."""
+    """Times by phase, in seconds; null in responses of earlier servers' routes."""
 
 
 @documented

@@ -65,7 +65,7 @@ class TaskView(TaskSummary):
     created: bool
     """False if the idempotency key matched an existing task."""
     times: Times | None
-    """Where its time went, in seconds: each moment counts once, as `ran` if any step ran then, else
+    """Times by phase, in seconds: each moment counts once, as `ran` if any step ran then, else
     as `queued`, `backoff` or `parked`; null in lists and in answers to a creation."""
     steps: list[StepOverview]
     """Its steps in the template's order; empty in lists and in answers to a creation."""
@@ -73,7 +73,7 @@ class TaskView(TaskSummary):
 
 @documented
 class Pagination(TypedDict):
-    """Where a list continues."""
+    """Position of the next page of a list."""
 
     next_cursor: str | None
     """The `cursor` of the next page; null on the last one."""

@@ -45,7 +45,7 @@ async def check(
             "--handlers",
             "-H",
             metavar="MODULE|FILE|DIR",
-            help="Where handlers and workflows are. Without, templates alone are checked.",
+            help="Source of handlers and workflows; without it, only templates are checked.",
         ),
     ] = None,
     namespaces: Namespaces = None,

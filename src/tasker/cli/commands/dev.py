@@ -58,7 +58,7 @@ class Development:
 
     Args:
         session: Its consoles.
-        store: Where the work is.
+        store: The store to claim from.
         sources: Of handlers.
         paths: Of templates.
         settings: Of the worker.
@@ -107,7 +107,7 @@ class Development:
             print_error(self._err, error)
             return None
         for template in loaded.templates:
-            self._progress.know(template)
+            self._progress.add_template(template)
             problems = check(template, loaded.handlers)
             problems += assumed_inputs(template, loaded.handlers)
             print_problems(

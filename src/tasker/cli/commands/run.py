@@ -206,7 +206,7 @@ class Embedded:
     def _print_left(self, code: Exit, timeout: timedelta | None, *, key: str | None) -> None:
         """Print why the command stopped waiting for the task."""
         again = ", or this command again" if key else ""
-        goes_on = f"it goes on when a worker runs{again}"
+        goes_on = f"it continues when a worker runs{again}"
         if code is Exit.TIMEOUT:
             message = f"the task did not end within {duration(timeout)}; {goes_on}"
             print_message(self._session.err, message, title="Timeout")

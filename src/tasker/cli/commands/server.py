@@ -59,7 +59,7 @@ def server(
             "--handlers",
             "-H",
             metavar="MODULE|FILE|DIR",
-            help="Where the worker's handlers are. Repeatable.",
+            help="Source of the worker's handlers. Repeatable.",
         ),
     ] = None,
     templates: TemplatePaths = None,

@@ -81,7 +81,7 @@ FILTERS: Mapping[str, Any] = {
             "--attribute",
             parser=parse_attribute,
             metavar="NAME=VALUE",
-            help="An attribute that they have; repeatable.",
+            help="Attribute of the tasks; repeatable.",
         ),
     ],
     "since": Annotated[
@@ -264,7 +264,7 @@ async def create(
     ] = None,
     deadline: Annotated[
         Any,
-        typer.Option(parser=parse_span, metavar="TIME", help="Longest time from creation to end."),
+        typer.Option(parser=parse_span, metavar="TIME", help="Time limit from creation to end."),
     ] = None,
     reason: Reason = "",
 ) -> None:

@@ -57,7 +57,7 @@ class StepProgress:
     def __init__(self, name: str, max_attempts: int | None = None) -> None:
         self.name = name
         self.max_attempts = max_attempts  #: None: the template is not known here
-        self.state = "pending"
+        self.status = "pending"
         self.attempt = 0  #: those that count against `max_attempts`
         self.spent = 0.0  #: seconds inside the handler, of attempts that ended
         self.since: float | None = None  #: when the attempt that runs began
@@ -67,12 +67,12 @@ class StepProgress:
         self._free = 0  #: attempts that did not count
 
     def started(self, event: StepStarted, now: float) -> None:
-        self.state, self.since, self.due, self.awaits = "in_progress", now, None, None
+        self.status, self.since, self.due, self.awaits = "in_progress", now, None, None
         self.attempt = max(event.attempt - self._free, 1)
 
     def waits(self, event: StepWaiting, now: float) -> None:
         self._ended(now)
-        self.state, self.awaits = "waiting", event.awaits
+        self.status, self.awaits = "waiting", event.awaits
         self._free += 1
 
     def settled(self, event: StepSettled, now: float) -> None:
@@ -80,34 +80,34 @@ class StepProgress:
         self.error = error_of(event) or self.error
         match event.outcome:
             case AttemptOutcome.COMPLETE:
-                self.state, self.error = "complete", ""
+                self.status, self.error = "complete", ""
             case AttemptOutcome.RETRY | AttemptOutcome.LOST:
-                self.state = "waiting_for_retry"
+                self.status = "waiting_for_retry"
                 self.due = now + event.delay.total_seconds()
             case AttemptOutcome.RELEASED:
-                self.state = "enqueued"
+                self.status = "enqueued"
                 self._free += 1
             case _:
-                self.state = event.outcome.value
+                self.status = event.outcome.value
 
     def refused(self, now: float) -> None:
         """It belongs to others now, or its task was cancelled."""
         self._ended(now)
-        if self.state == "in_progress":
-            self.state = "pending"
+        if self.status == "in_progress":
+            self.status = "pending"
 
     def read(self, step: Step, now: float, clock: datetime) -> None:
         """Take over the state in the store."""
-        self.state, self.attempt = shown_status(step, clock), step.counted_attempts
+        self.status, self.attempt = shown_status(step, clock), step.counted_attempts
         self.error = error_line(step.error)
         self.since = self.due = None
         if step.claimed_at is not None:
             began = now - (clock - step.claimed_at).total_seconds()
-            if self.state == "in_progress":
+            if self.status == "in_progress":
                 self.since = began
             elif step.settled_at is not None and step.settled_at > step.claimed_at:
                 self.spent = (step.settled_at - step.claimed_at).total_seconds()
-        if self.state == "waiting_for_retry" and step.run_at is not None:
+        if self.status == "waiting_for_retry" and step.run_at is not None:
             self.due = now + (step.run_at - clock).total_seconds()
 
     def running_for(self, now: float) -> float:
@@ -128,12 +128,12 @@ class TaskProgress:
         self.template = template
         self.correlation_id = correlation_id
         self.label = ""
-        self.state = "pending"
+        self.status = "pending"
         self.began = now
         self.ended: float | None = None
         self.steps: dict[str, StepProgress] = {}
 
-    def know(self, template: Template) -> None:
+    def add_template(self, template: Template) -> None:
         """Learn the steps that are to come, in the template's order."""
         self.steps = {
             spec.name: StepProgress(
@@ -146,18 +146,18 @@ class TaskProgress:
         return self.steps.setdefault(name, StepProgress(name))
 
     def start(self, now: float) -> None:
-        self.state, self.ended = "in_progress", None
+        self.status, self.ended = "in_progress", None
         self.began = min(self.began, now)
 
-    def end(self, state: str, now: float) -> None:
-        self.state, self.ended = state, now
+    def end(self, status: str, now: float) -> None:
+        self.status, self.ended = status, now
         for step in self.steps.values():
-            if step.state in ("pending", "enqueued", "in_progress", "waiting_for_retry"):
-                step.state = "cancelled" if state == "cancelled" else step.state
+            if step.status in ("pending", "enqueued", "in_progress", "waiting_for_retry"):
+                step.status = "cancelled" if status == "cancelled" else step.status
 
     def read(self, task: Task, now: float, clock: datetime) -> None:
         """Take over the state in the store."""
-        self.state = task.status.value
+        self.status = task.status.value
         self.began = now - (clock - task.created_at).total_seconds()
         if task.ended_at is not None:
             self.ended = now - (clock - task.ended_at).total_seconds()
@@ -169,7 +169,7 @@ class TaskProgress:
     @property
     def done(self) -> int:
         """Return how many steps are complete."""
-        return sum(step.state == "complete" for step in self.steps.values())
+        return sum(step.status == "complete" for step in self.steps.values())
 
 
 class Renderer(Protocol):
@@ -177,13 +177,13 @@ class Renderer(Protocol):
 
     def start(self) -> None: ...
 
-    def added(self, task: TaskProgress) -> None:
+    def on_task_added(self, task: TaskProgress) -> None:
         """A task is followed from now on."""
 
-    def happened(self, task: TaskProgress | None, event: Event) -> None:
-        """An event was taken in; its task and step are as they are after it."""
+    def on_event(self, task: TaskProgress | None, event: Event) -> None:
+        """An event was applied; its task and step have their new state."""
 
-    def changed(self, task: TaskProgress, step: StepProgress) -> None:
+    def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
         """A step's state in the store has changed."""
 
     def stop(self) -> None: ...
@@ -232,7 +232,7 @@ class Progress:
     ) -> None:
         self._renderer.stop()
 
-    def know(self, template: Template) -> None:
+    def add_template(self, template: Template) -> None:
         """Learn of a template that came later."""
         self._templates[template.key] = template
 
@@ -245,12 +245,12 @@ class Progress:
             label: What to call it; empty: its template's name.
         """
         if template is not None:
-            self.know(template)
+            self.add_template(template)
         now = time.monotonic()
         with self.lock:
             self._correlations.add(task.correlation_id)
             followed = self._follow(task.id, task.template, task.correlation_id, now, label)
-            self._renderer.added(followed)
+            self._renderer.on_task_added(followed)
             early = list(self._early)
             self._early.clear()
         for event, at in early:
@@ -263,14 +263,14 @@ class Progress:
             followed = self._follow(task.id, task.template, task.correlation_id, now, "")
             for step in steps:
                 seen = followed.step(step.name)
-                before = (seen.state, seen.attempt)
+                before = (seen.status, seen.attempt)
                 seen.read(step, now, clock)
-                if before != (seen.state, seen.attempt):
-                    self._renderer.changed(followed, seen)
+                if before != (seen.status, seen.attempt):
+                    self._renderer.on_step_changed(followed, seen)
             before_end = followed.ended
             followed.read(task, now, clock)
             if before_end is None and followed.ended is not None:
-                self._renderer.happened(followed, TaskEnded(task.id, task.status))
+                self._renderer.on_event(followed, TaskEnded(task.id, task.status))
 
     def observe(self, event: Event) -> None:
         """Take in an event: an observer for `Worker`."""
@@ -279,25 +279,25 @@ class Progress:
     def _take(self, event: Event, now: float) -> None:
         with self.lock:
             if isinstance(event, LoopBlocked):
-                self._renderer.happened(None, event)
+                self._renderer.on_event(None, event)
                 return
-            task = self.tasks.get(event.task_id) or self._met(event, now)
+            task = self.tasks.get(event.task_id) or self._task_of_event(event, now)
             if task is None:
                 self._early.append((event, now))
                 return
             _apply(task, event, now)
-            self._renderer.happened(task, event)
+            self._renderer.on_event(task, event)
             if self._everything and task.ended is not None:
                 del self.tasks[task.id]
 
-    def _met(self, event: Event, now: float) -> TaskProgress | None:
+    def _task_of_event(self, event: Event, now: float) -> TaskProgress | None:
         """Follow the task of an event, if that is wanted."""
         if isinstance(event, TaskEnded | LoopBlocked):
             return None
         if not self._everything and event.correlation_id not in self._correlations:
             return None
         task = self._follow(event.task_id, event.template, event.correlation_id, now, "")
-        self._renderer.added(task)
+        self._renderer.on_task_added(task)
         return task
 
     def _follow(
@@ -307,7 +307,7 @@ class Progress:
         if task is None:
             task = self.tasks[id] = TaskProgress(id, template, correlation_id, now)
             if (known := self._templates.get(template)) is not None:
-                task.know(known)
+                task.add_template(known)
         task.label = label or task.label
         return task
 
@@ -339,12 +339,12 @@ def _renderer(progress: Progress, console: Console, live: bool | None) -> Render
     if console.record:
         return Still(progress, console)
     if live:
-        return Live(progress, console)
+        return LiveRenderer(progress, console)
 
-    return Lines(console)
+    return LineRenderer(console)
 
 
-class Lines:
+class LineRenderer:
     """Implements `Renderer`: one line per event, with task and step."""
 
     def __init__(self, console: Console) -> None:
@@ -357,11 +357,11 @@ class Lines:
     def stop(self) -> None:
         pass
 
-    def added(self, task: TaskProgress) -> None:
+    def on_task_added(self, task: TaskProgress) -> None:
         name = f"{task.template}"
         self._line(task, "pending", f"{name} is task {task.id}")
 
-    def happened(self, task: TaskProgress | None, event: Event) -> None:
+    def on_event(self, task: TaskProgress | None, event: Event) -> None:
         if isinstance(event, LoopBlocked):
             self._write(Text(blocked_line(event), style="yellow"))
             return
@@ -369,18 +369,18 @@ class Lines:
             return
         if isinstance(event, TaskEnded):
             self._line(
-                task, task.state, f"{task.state} after {duration(task.took(task.ended or 0))}"
+                task, task.status, f"{task.status} after {duration(task.took(task.ended or 0))}"
             )
             return
         step = task.step(event.step)
         message = _message(step, event)
         if message:
-            self._line(task, step.state, message, step=step.name)
+            self._line(task, step.status, message, step=step.name)
 
-    def changed(self, task: TaskProgress, step: StepProgress) -> None:
-        message = step.state + (_which(step) if step.attempt else "")
+    def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
+        message = step.status + (_attempt_suffix(step) if step.attempt else "")
         self._line(
-            task, step.state, f"{message}: {step.error}" if step.error else message, step=step.name
+            task, step.status, f"{message}: {step.error}" if step.error else message, step=step.name
         )
 
     def _line(self, task: TaskProgress, state: str, message: str, *, step: str = "") -> None:
@@ -411,7 +411,11 @@ def _message(step: StepProgress, event: Event) -> str:
     """Return what happened to a step."""
     match event:
         case StepStarted():
-            return f"started{_which(step)}" if step.attempt == 1 else f"started again{_which(step)}"
+            return (
+                f"started{_attempt_suffix(step)}"
+                if step.attempt == 1
+                else f"started again{_attempt_suffix(step)}"
+            )
         case StepWaiting():
             return f"waits for task {event.awaits}"
         case SettleRefused():
@@ -423,20 +427,20 @@ def _message(step: StepProgress, event: Event) -> str:
 
 def _outcome(step: StepProgress, event: StepSettled) -> str:
     took = duration(event.ran_for)
-    match step.state:
+    match step.status:
         case "complete":
-            return f"complete in {took}{_which(step) if step.attempt > 1 else ''}"
+            return f"complete in {took}{_attempt_suffix(step) if step.attempt > 1 else ''}"
         case "waiting_for_retry":
             again = duration(event.delay)
-            return f"failed after {took}{_which(step)}, again in {again}: {step.error}"
+            return f"failed after {took}{_attempt_suffix(step)}, again in {again}: {step.error}"
         case "error":
-            return f"failed for good after {took}{_which(step)}: {step.error}"
+            return f"failed for good after {took}{_attempt_suffix(step)}: {step.error}"
         case "enqueued":
             return "handed back at shutdown"
-    return step.state
+    return step.status
 
 
-def _which(step: StepProgress) -> str:
+def _attempt_suffix(step: StepProgress) -> str:
     """Return the attempt, where there may be several."""
     if step.max_attempts is None or step.attempt > step.max_attempts:  # an operator retried it
         return f" (attempt {step.attempt})"
@@ -447,7 +451,7 @@ _MOST = 40  #: rows of one task that stay on the screen at the end
 _URGENT = ("error", "in_progress", "waiting_for_retry", "waiting", "enqueued")
 
 
-class Live:
+class LiveRenderer:
     """Implements `Renderer`. A thread draws, so that time passes while nothing happens.
 
     Args:
@@ -474,13 +478,13 @@ class Live:
         self._over = True
         self._display.stop()
 
-    def added(self, task: TaskProgress) -> None:
+    def on_task_added(self, task: TaskProgress) -> None:
         pass  # it is drawn with the next picture
 
-    def changed(self, task: TaskProgress, step: StepProgress) -> None:
+    def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
         pass
 
-    def happened(self, task: TaskProgress | None, event: Event) -> None:
+    def on_event(self, task: TaskProgress | None, event: Event) -> None:
         if isinstance(event, LoopBlocked):
             self._console.print(Text(blocked_line(event), style="yellow"))
 
@@ -490,7 +494,7 @@ class Live:
             return Group(*self._pictures(tasks, time.monotonic()))
 
     def _pictures(self, tasks: Sequence[TaskProgress], now: float) -> list[RenderableType]:
-        room = _MOST if self._over else _share(self._console.height - 2, len(tasks))
+        room = _MOST if self._over else _rows_per_task(self._console.height - 2, len(tasks))
         pictures: list[RenderableType] = []
         for task in tasks:
             if pictures:
@@ -503,7 +507,7 @@ class Live:
         for justify in ("left", "left", "right", "right"):
             table.add_column(justify=justify, no_wrap=True)
         table.add_column()  # the note, which gives way where the terminal is narrow
-        steps, left_out = _chosen(list(task.steps.values()), room)
+        steps, left_out = _choose_steps(list(task.steps.values()), room)
         for step in steps:
             self._row(table, step, now)
         parts: list[RenderableType] = [self._heading(task, now), table]
@@ -513,25 +517,25 @@ class Live:
         return Group(*parts)
 
     def _heading(self, task: TaskProgress, now: float) -> Text:
-        heading = self._symbol(task.state, now).append(" ")
+        heading = self._symbol(task.status, now).append(" ")
         if task.label:
             heading.append(f"{task.label}  ", style="bold")
         name = task.template
         heading.append(f"{name.namespace}.{name.name}", style="bold" if not task.label else "none")
         heading.append(f" {name.version}", style="none")
-        heading.append(f"  {task.done}/{len(task.steps)}", style=LOOKS[task.state].style)
+        heading.append(f"  {task.done}/{len(task.steps)}", style=LOOKS[task.status].style)
         return heading.append(f"  {duration(task.took(now))}  {task.id}", style="dim")
 
     def _row(self, table: Table, step: StepProgress, now: float) -> None:
-        look = LOOKS[step.state]
+        look = LOOKS[step.status]
         attempts = ""
         if step.attempt and step.max_attempts != 1:
             most = max(step.max_attempts or 0, step.attempt) if step.max_attempts else "?"
             attempts = f"{step.attempt}/{most}"
         started = step.attempt > 0
         table.add_row(
-            Text("  ").append_text(self._symbol(step.state, now)),
-            Text(step.name, style="dim" if step.state == "pending" else "none"),
+            Text("  ").append_text(self._symbol(step.status, now)),
+            Text(step.name, style="dim" if step.status == "pending" else "none"),
             Text(attempts, style="yellow" if step.attempt > 1 else "dim"),
             Text(duration(step.running_for(now)) if started else "", style="dim"),
             Text(_note(step, now), style=look.style, no_wrap=True, overflow="ellipsis"),
@@ -543,8 +547,8 @@ class Live:
         return symbol(state, plain=self._plain)
 
 
-class Still(Live):
-    """Shows the tasks once, as they are in the end: for a console that records a picture."""
+class Still(LiveRenderer):
+    """Shows the final state of the tasks once, for a console that records a picture."""
 
     def start(self) -> None:
         pass
@@ -556,7 +560,7 @@ class Still(Live):
 
 def _note(step: StepProgress, now: float) -> str:
     """Return what a step's symbol leaves out."""
-    match step.state:
+    match step.status:
         case "waiting_for_retry":
             left = (step.due or now) - now
             return f"again {f'in {duration(left)}' if left > 0 else 'now'}: {step.error}"
@@ -566,18 +570,18 @@ def _note(step: StepProgress, now: float) -> str:
             return step.error
         case "pending" | "complete" | "in_progress":
             return ""
-    return step.state
+    return step.status
 
 
-def _share(rows: int, tasks: int) -> int:
+def _rows_per_task(rows: int, tasks: int) -> int:
     """Return how many rows each of several tasks gets for its steps."""
     return max(rows // max(tasks, 1) - 3, 1)
 
 
-def _chosen(
+def _choose_steps(
     steps: Sequence[StepProgress], room: int
 ) -> tuple[Sequence[StepProgress], Counter[str]]:
-    """Choose the steps to show: those that are under way or failed, then the others in order.
+    """Choose the steps to show: running and failed ones first, then the others in order.
 
     Returns:
         The steps in the template's order, and by state how many others there are.
@@ -586,9 +590,9 @@ def _chosen(
         return steps, Counter()
     ranked = sorted(range(len(steps)), key=lambda at: _rank(steps[at]))
     shown = sorted(ranked[: room - 1])
-    rest = Counter(steps[at].state for at in ranked[room - 1 :])
+    rest = Counter(steps[at].status for at in ranked[room - 1 :])
     return [steps[at] for at in shown], rest
 
 
 def _rank(step: StepProgress) -> int:
-    return _URGENT.index(step.state) if step.state in _URGENT else len(_URGENT)
+    return _URGENT.index(step.status) if step.status in _URGENT else len(_URGENT)

@@ -1,4 +1,4 @@
-"""Where a task's time went: queued, running, in backoff, parked."""
+"""Renders the times of a task: queued, ran, backoff, parked."""
 
 from dataclasses import asdict
 from typing import Any

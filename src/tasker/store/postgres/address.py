@@ -17,7 +17,7 @@ _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 
 
 class Address(NamedTuple):
-    """Where a store lives."""
+    """The address of a store."""
 
     dsn: str  #: for the driver; may hold a password
     schema: str
@@ -33,7 +33,7 @@ class Address(NamedTuple):
         try:
             parts = urlsplit(url)
         except ValueError:  # whose text may show a part of the password
-            raise InvalidSettings("the host in the store URL has a '[' or ']' too many") from None
+            raise InvalidSettings("the host in the store URL has unbalanced brackets") from None
         query = dict(parse_qsl(parts.query))
         schema = query.pop("schema", "tasker")
         if parts.scheme not in ("postgresql", "postgres"):

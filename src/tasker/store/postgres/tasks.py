@@ -46,7 +46,7 @@ class Tasks(Driver):
             return Created([], [])
         replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
         if replacing and connection is not None:
-            raise Misuse("a creation with if_exists='replace' needs a transaction of its own")
+            raise Misuse("a creation with if_exists='replace' cannot join another transaction")
         arguments = _creation_columns(tasks)
         arguments.update(worker=worker, queues=list(queues), claim_up_to=claim_up_to)
         try:

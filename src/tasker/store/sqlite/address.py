@@ -11,7 +11,7 @@ _SYNCHRONOUS = ("full", "normal")
 
 
 class Address(NamedTuple):
-    """Where a store lives."""
+    """The address of a store."""
 
     path: Path | None  #: None: in memory
     synchronous: str = "full"

@@ -18,11 +18,11 @@ _TO_BE_SURE = 0.25  #: seconds until a check without any notification
 
 
 class ChangeWatcher:
-    """Rings when another process has committed.
+    """Notifies when another process has committed.
 
-    Linux tells when anybody writes to the database's log, which leads to a look; elsewhere,
-    and to be sure, it is looked now and then. A look costs a few microseconds; only where
-    somebody has committed, the database's thread is asked whether it was itself.
+    On Linux, writes to the database's log (inotify) trigger a check; elsewhere, and as a
+    fallback, it polls. A check costs a few microseconds; only after a commit it asks the
+    database's thread whether the commit was its own.
 
     Args:
         path: The database file.

@@ -1,8 +1,8 @@
-"""The thread that owns a database connection, and commits what has queued as one.
+"""The thread that owns a database connection, and commits queued operations together.
 
-An operation is a function of the connection. Those that wait while a transaction is
-under way share the next: each in a savepoint of its own, so that one that fails takes
-no other with it, and one commit (one fsync) for all.
+An operation is a function of the connection. Operations that arrive during a transaction
+share the next one: each runs in its own savepoint, so that its failure does not affect the
+others, and one commit (one fsync) completes all.
 """
 
 import asyncio

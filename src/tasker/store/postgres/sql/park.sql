@@ -1,5 +1,5 @@
 -- End an attempt that waits for a task. The task is locked before, so that it does not
--- end unnoticed meanwhile. :task_id uuid, :no int, :attempt int, :waits_for uuid, :over boolean
+-- end unnoticed in between. :task_id uuid, :no int, :attempt int, :waits_for uuid, :over boolean
 with held as (
     select task_id, no, attempt, worker, enqueued_at, claimed_at from step
     where task_id = :task_id::uuid and no = :no and attempt = :attempt and state = {IN_PROGRESS}

@@ -835,6 +835,12 @@ class WorkerProcess:
 
     host: str = ""
     pid: int = 0
+    pid_started: int = 0
+    """When the process with that id started, by a clock of its machine: ids are used again."""
+
+    machine: str = ""
+    """What processes have in common that see each other's ids; "" if it is not known."""
+
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels that requirements of queues can match."""
 
@@ -856,6 +862,15 @@ class WorkerInfo:
     slots: int
     handlers: tuple[str, ...]
     process: WorkerProcess
+
+
+class NeighbourWorker(NamedTuple):
+    """A worker with a lease whose process runs, or ran, on the same machine."""
+
+    id: WorkerId
+    name: str
+    pid: int
+    pid_started: int
 
 
 class SchemaStatus(NamedTuple):

@@ -14,6 +14,7 @@ from random import Random
 from typing import NamedTuple
 
 from tasker import retry
+from tasker.engine import process
 from tasker.engine.failure import lost_text
 from tasker.engine.lease import WorkerLease
 from tasker.engine.reporting import Reporter
@@ -108,7 +109,8 @@ class Janitor:
             await self._report_ended(failed.ended)
 
     async def expire(self) -> None:
-        """Settle attempts whose worker's lease expired."""
+        """Settle attempts whose worker's lease expired, or whose process here is gone."""
+        await self._retire_dead()
         many = MOST
         while many >= MOST:
             expired = await self._store.expired(MOST)
@@ -119,6 +121,15 @@ class Janitor:
                 outcomes = [await self._outcome_of_lost(attempt) for attempt in expired]
                 settled = await self._store.settle(self._lease.id, outcomes)
                 await self._report_ended(settled.ended)
+
+    async def _retire_dead(self) -> None:
+        """End the leases of workers of this machine whose process is gone."""
+        if not (machine := process.machine()):
+            return
+        for worker in await self._store.neighbour_workers(machine):
+            if process.is_gone(worker.pid, worker.pid_started):
+                log.warning("worker_gone", extra={"worker": worker.name, "pid": worker.pid})
+                await self._store.retire_worker(worker.id)
 
     async def prune(self) -> None:
         """Delete tasks whose time of retention is over, at half the possible speed."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from tasker.engine.process import this_process
 from tasker.errors import LeaseLost, StoreUnavailable
 from tasker.handlers import Handlers
 from tasker.model import Claim, Queue, QueueId, Requirement, WorkerId, released
@@ -75,6 +76,7 @@ class WorkerLease:
             lease=self._settings.lease,
             slots=self._settings.slots,
             handlers=self._handlers.names(),
+            process=this_process(self._settings.labels),
         )
         self.ids = (self.id, *self.ids[:1])
         self._until = began + self._settings.lease.total_seconds()

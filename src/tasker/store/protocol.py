@@ -25,6 +25,7 @@ from tasker.model import (
     Created,
     ExpiredAttempt,
     JsonText,
+    NeighbourWorker,
     NewTask,
     Outcome,
     Queue,
@@ -212,6 +213,10 @@ class WorkerStore(Protocol):
 
     async def retire_worker(self, worker: WorkerId) -> None:
         """End a worker's lease. Its claims are lost."""
+        ...
+
+    async def neighbour_workers(self, machine: str) -> list[NeighbourWorker]:
+        """List the workers of a machine whose lease holds: see `WorkerProcess.machine`."""
         ...
 
     async def wait_for_work(self, timeout: float) -> None:

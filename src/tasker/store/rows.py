@@ -214,7 +214,9 @@ class Reader(NamedTuple):
                 sdk=row["sdk"],
                 principal=row["principal"],
                 host=row["host"],
+                machine=row["machine"],
                 pid=row["pid"],
+                pid_started=row["pid_started"],
             ),
         )
 

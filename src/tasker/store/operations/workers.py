@@ -8,6 +8,7 @@ from tasker.model import (
     Claim,
     Code,
     ExpiredAttempt,
+    NeighbourWorker,
     Outcome,
     OutcomeCode,
     QueueId,
@@ -50,7 +51,9 @@ class Workers(Sessions):
             sdk=process.sdk,
             principal=process.principal,
             host=process.host,
+            machine=process.machine,
             pid=process.pid,
+            pid_started=process.pid_started,
         )
         return WorkerId(row["id"])
 
@@ -66,6 +69,10 @@ class Workers(Sessions):
 
     async def retire_worker(self, worker: WorkerId) -> None:
         await self._change("retire_worker", worker=worker)
+
+    async def neighbour_workers(self, machine: str) -> list[NeighbourWorker]:
+        rows = await self._all("neighbour_workers", machine=machine)
+        return [NeighbourWorker(*(row[name] for name in NeighbourWorker._fields)) for row in rows]
 
     async def list_workers(self) -> list[WorkerInfo]:
         async def read(tx: Session) -> list[WorkerInfo]:

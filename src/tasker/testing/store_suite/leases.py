@@ -263,7 +263,9 @@ class TestWorkerList(StoreTests):
         """
         process = WorkerProcess(
             host="box-1",
+            machine="8f3c",
             pid=4711,
+            pid_started=1_234_567_890_123,
             labels={"gpu": "true"},
             build="2.1.0",
             sdk="ruby 0.3",
@@ -275,6 +277,31 @@ class TestWorkerList(StoreTests):
         silent, described = await store.list_workers()
 
         assert (WorkerProcess(), process) == (silent.process, described.process)
+
+    async def test_workers_of_one_machine_are_found_as_long_as_their_lease_holds(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        So that another there can see whether their processes are.
+        """
+        ids = {}
+        for name, machine, lease in (
+            ("here", "m1", LEASE * 2),
+            ("short", "m1", LEASE),
+            ("retired", "m1", LEASE * 2),
+            ("there", "m2", LEASE * 2),
+            ("unknown", "", LEASE * 2),
+        ):
+            process = WorkerProcess(machine=machine, pid=7, pid_started=99)
+            ids[name] = await store.register_worker(
+                name, lease=lease, slots=1, handlers=[], process=process
+            )
+        await store.retire_worker(ids["retired"])
+        before = await store.neighbour_workers("m1")
+        await subject.advance(LEASE * 1.5)
+
+        assert ["here", "short"] == sorted(worker.name for worker in before)
+        assert [(ids["here"], "here", 7, 99)] == await store.neighbour_workers("m1")
 
     async def test_the_dead_are_shown_for_a_day(self, store: Store, subject: Subject) -> None:
         """

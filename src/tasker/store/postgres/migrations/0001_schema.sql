@@ -94,7 +94,8 @@ create table template_step (
     primary key (template_id, no)
 );
 
--- host, pid: where the process runs, so that another on the same host can see that it is gone.
+-- machine: a name for the processes that see each other's ids; pid, pid_started: which of them this
+-- worker's is, so that another there can see that it is gone.
 -- queues: ids of those that it claims from. labels: what its requirement may ask for. build: version of the code it offers. sdk: name and
 -- version of the library. principal: as whom a remote worker authenticated.
 create table worker (
@@ -111,7 +112,9 @@ create table worker (
     sdk         text not null default '',
     principal   text not null default '',
     host        text not null default '',
-    pid         int not null default 0
+    machine     text not null default '',
+    pid         int not null default 0,
+    pid_started bigint not null default 0
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 
 -- priority: 0 to 4, the most urgent last; here for display, and inherited by child tasks.

@@ -71,7 +71,9 @@ create table worker (
     sdk         text not null default '',
     principal   text not null default '',
     host        text not null default '',
-    pid         integer not null default 0
+    machine     text not null default '',
+    pid         integer not null default 0,
+    pid_started integer not null default 0
 );
 
 create table task (

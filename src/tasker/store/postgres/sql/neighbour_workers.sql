@@ -1,0 +1,2 @@
+-- Workers of a machine whose lease holds. :machine text
+select id, name, pid, pid_started from worker where machine = :machine and lease_until > now()

@@ -7,6 +7,7 @@ import pytest
 from tests.api.api_client import NOBODY, ApiClient, templates
 
 from tasker.api.routes import bulk
+from tasker.testing.store_suite.factories import ManualWorker
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +42,30 @@ async def test_open_tasks_of_a_filter_are_cancelled(api: ApiClient) -> None:
     assert sorted(ids) == sorted(outcome["changed"])
     assert ["cancelled"] * 3 + ["pending"] == await statuses(api, [*ids, other])
     assert ["wrong"] == [one["reason"] for one in await api.read(f"/v1/tasks/{ids[0]}/audit")]
+
+
+async def test_tasks_in_progress_are_cancelled_too(api: ApiClient) -> None:
+    """
+    Unless the filter names another status.
+    """
+    running = (await api.create())["id"]
+    assert 1 == len(await (await ManualWorker.hire(api.store)).claim())
+    waiting = (await api.create())["id"]
+    pending = {"action": "cancel", "filter": {"namespace": "shop", "status": "pending"}}
+
+    first = await api.call("/v1/bulk", pending)
+    rest = await api.call("/v1/bulk", {"action": "cancel", "filter": {"namespace": "shop"}})
+
+    assert [[waiting], [running]] == [first["changed"], rest["changed"]]
+    assert {"in_progress": 1} == rest["by_status"]
+
+
+async def test_an_id_that_is_given_twice_counts_once(api: ApiClient) -> None:
+    task = await api.create()
+
+    outcome = await api.call("/v1/bulk", {"action": "cancel", "ids": [task["id"]] * 2})
+
+    assert (1, [task["id"]], []) == tuple(outcome[key] for key in ("matches", "changed", "refused"))
 
 
 async def test_a_dry_run_changes_nothing(api: ApiClient) -> None:

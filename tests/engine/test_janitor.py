@@ -101,6 +101,24 @@ async def test_a_lost_step_that_must_not_be_retried_fails(memory: Store) -> None
         assert (StepStatus.ERROR, "lease_lost") == (step_.status, (step_.error or {})["code"])
 
 
+async def test_the_delay_after_a_loss_grows_with_the_losses(memory: Store) -> None:
+    steady = Retry(backoff="linear", initial_delay="10m", max_delay="1d", jitter=0)
+    flow = template("flow", step("only", retry=steady))
+    async with assembled(memory, [{"only": lambda: 1}], [flow]) as pieces:
+        await LocalClient(memory).create_task("n.flow")
+        hand = await memory.register_worker("hand", lease=SOON, slots=1, handlers=[])
+        for _ in range(2):
+            [claim] = (await memory.claim(hand, pieces.lease.queues, 1)).claims
+            await memory.settle(hand, [lost(claim, JsonText('{"code":"lost"}'), timedelta(0))])
+        await lose(memory, pieces.lease.queues, 1)
+
+        await pieces.janitor.expire()
+
+        due = (await memory.claim(hand, pieces.lease.queues, 1)).next_due
+        assert due is not None
+        assert 29 * 60 < due <= 30 * 60
+
+
 class Unreadable(Unreliable):
     """A store whose templates only a later release can read."""
 

@@ -9,7 +9,7 @@ from tests.engine.factories import SOON, Unreliable, template
 from tests.engine.pieces import assembled
 from tests.waiting import eventually
 
-from tasker import LocalClient, StepStatus, Worker, WorkerSettings
+from tasker import LocalClient, StepStatus, Worker, WorkerSettings, handler
 from tasker.model import AttemptOutcome, Claim
 from tasker.store.protocol import Store
 
@@ -74,3 +74,24 @@ async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
         assert ["revoke", "wake"] == holding.calls
         assert lease.holds
         assert before != lease.id
+
+
+async def test_the_store_knows_which_queues_a_worker_serves(memory: Store) -> None:
+    """
+    Also those of templates that come later.
+    """
+
+    @handler("late", namespace="n")
+    def late() -> None: ...
+
+    async with assembled(memory, [{"only": lambda: 1}, late], [FLOW]) as pieces:
+        client = LocalClient(memory)
+        [early] = await memory.list_steps((await client.create_task("n.flow")).id)
+        await client.register(template("late"))
+        task = await client.create_task("n.late")
+        [unserved] = await memory.list_steps(task.id)
+        grown = await pieces.lease.find_queues()
+        [served] = await memory.list_steps(task.id)
+
+    assert grown
+    assert [False, True, False] == [step.no_worker for step in (early, unserved, served)]

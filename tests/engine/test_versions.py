@@ -80,6 +80,11 @@ async def test_a_worker_warns_of_open_tasks_that_need_another_version_of_its_cod
     assert ("up.ship@1.0.0", 3, ["a"]) == (facts["template"], facts["tasks"], facts["steps"])
     assert 'Workflow("up.ship", ..., serves=">=1.0.0")' in facts["hint"]
 
+    caplog.clear()
+    async with Worker(store, [ship("2.0.0", serves=">=1.0.0")]):
+        pass
+    assert "open_tasks_need_other_version" not in [record.msg for record in caplog.records]
+
 
 async def test_code_that_serves_earlier_versions_runs_their_tasks(store: Store) -> None:
     """

@@ -89,6 +89,23 @@ def test_a_source_may_be_given_for_one_namespace(write: Write) -> None:
     assert result(handlers, "charge", "other") is None
 
 
+def test_other_versions_of_a_handler_are_bound_with_it() -> None:
+    bound = Handlers.of(*versions_of("1.0.0", "2.0.0")).bind([template("a", "x")], [])
+    assert ["1.0.0", "2.0.0"] == [result(bound, "x", "a", pin) for pin in ("1.0.0", "2.0.0")]
+    assert result(bound, "x", "b", "1.0.0") is None
+
+
+def test_a_bare_name_is_looked_for_among_what_is_bound(write: Write) -> None:
+    """
+    A function of that name in another namespace's module makes it no less clear.
+    """
+    sources = [
+        f"{name}={write(f'{name}_team.py', f'def pick(): return {name!r}')}" for name in "ab"
+    ]
+    handlers = Handlers.of(*sources)
+    assert ["a", "b"] == [result(handlers, "pick", name) for name in "ab"]
+
+
 def test_handlers_bound_to_nothing_are_listed() -> None:
     handlers = Handlers.of({"x": lambda: "x", "y": lambda: "y"})
     assert ["y"] == [each.name for each in handlers.bind([template("a", "x")], []).unbound()]

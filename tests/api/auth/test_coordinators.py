@@ -329,3 +329,35 @@ async def test_nothing_is_visible_without_the_permission_to_list(store: Store) -
 
     assert frozenset({"payments"}) == await authorizer.visible_namespaces(viewer, TASKS_LIST)
     assert frozenset() == await authorizer.visible_namespaces(nobody, TASKS_LIST)
+
+
+async def test_a_bulk_action_reaches_what_the_caller_may_both_list_and_change(
+    store: Store,
+) -> None:
+    """
+    Of what may be listed only, or cancelled only, it changes nothing.
+    """
+    tasks = {}
+    for namespace in ("payments", "orders", "shared"):
+        await register(store, namespace)
+        tasks[namespace] = await begin(store, namespace)
+    body = {"action": "cancel", "filter": {"name": "refund"}}
+    async with calling(store, await key(store, permissions=["tasks:cancel"])) as caller:
+        unlisted = await caller.post("/v1/bulk", json=body)
+    teams = with_tokens(coordinator=TEAMS.coordinator)
+    async with calling(store, member("Payments"), auth=teams) as caller:
+        both = await caller.post("/v1/bulk", json=body)
+
+    assert (200, 0) == (unlisted.status_code, unlisted.json()["matches"])
+    assert [tasks["payments"]] == both.json()["changed"]
+
+
+async def test_each_action_on_a_list_of_tasks_needs_its_permission(store: Store) -> None:
+    await register(store, "payments")
+    task_id = await begin(store, "payments")
+    permissions = ["tasks:read", "tasks:list", "tasks:retry"]
+    async with calling(store, await key(store, permissions=permissions)) as caller:
+        refused = await caller.post("/v1/bulk", json={"action": "cancel", "ids": [task_id]})
+
+    assert 403 == refused.status_code
+    assert "tasks:cancel" in refused.text

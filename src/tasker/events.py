@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
-from tasker.model import AttemptOutcome, TaskId, TaskStatus, TemplateName
+from tasker.codec import creation_time
+from tasker.model import AttemptOutcome, TaskId, TaskInput, TaskStatus, TemplateName
 
 
 class StepStarted(NamedTuple):
@@ -16,6 +17,8 @@ class StepStarted(NamedTuple):
     step: str
     attempt: int
     correlation_id: str
+    queued_for: timedelta  #: from its due time to its claim
+    parked_for: timedelta  #: before that, if it waited for another task
 
 
 class StepSettled(NamedTuple):
@@ -41,6 +44,7 @@ class StepWaiting(NamedTuple):
     attempt: int
     correlation_id: str
     awaits: TaskId
+    ran_for: timedelta
 
 
 class SettleRefused(NamedTuple):
@@ -68,6 +72,17 @@ class AttemptStopped(NamedTuple):
     ran_for: timedelta
 
 
+class AttemptLost(NamedTuple):
+    """The lease of an attempt's worker had expired, and this worker settled it."""
+
+    task_id: TaskId
+    template: TemplateName
+    step: str
+    attempt: int
+    outcome: AttemptOutcome  #: LOST: another attempt follows; ERROR: none
+    delay: timedelta  #: until the next attempt
+
+
 class TaskEnded(NamedTuple):
     """A task ended."""
 
@@ -75,6 +90,22 @@ class TaskEnded(NamedTuple):
     status: TaskStatus
     template: TemplateName | None = None  #: None: unknown to this process
     took: timedelta | None = None  #: since its creation, including delays and waits
+    correlation_id: str = ""
+    trace: str | None = None  #: W3C traceparent of what created it
+
+    @classmethod
+    def now(
+        cls,
+        task_id: TaskId,
+        status: TaskStatus,
+        template: TemplateName | None,
+        task: TaskInput | None,
+    ) -> "TaskEnded":
+        """Return the event of a task that has just ended; None: unknown to this process."""
+        took = max(datetime.now(UTC) - creation_time(task_id), timedelta(0))
+        if task is None:
+            return cls(task_id, status, template, took)
+        return cls(task_id, status, template, took, task.correlation_id, task.trace)
 
 
 class LoopBlocked(NamedTuple):
@@ -91,6 +122,7 @@ Event: TypeAlias = (
     | StepWaiting
     | SettleRefused
     | AttemptStopped
+    | AttemptLost
     | TaskEnded
     | LoopBlocked
 )
@@ -105,7 +137,9 @@ class AttemptSpan(NamedTuple):
     step: str
     attempt: int
     correlation_id: str
-    trace: str | None  #: W3C traceparent of the request that created the task
+    trace: str | None  #: W3C traceparent of what created the task
+    queued_for: timedelta  #: from the attempt's due time to its claim
+    parked_for: timedelta  #: before that, if its step waited for another task
 
 
 Around: TypeAlias = Callable[[AttemptSpan], AbstractContextManager[object]]

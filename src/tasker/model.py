@@ -684,10 +684,18 @@ class Claim(NamedTuple):
     attempt: int
     counted_attempts: int
     checkpoint: JsonText | None = None
+    queued: float = 0.0  #: seconds from its due time to the claim
+    parked: float | None = None
+    """Seconds from the end of the attempt before, which was parked, to its due time."""
 
     @property
     def key(self) -> AttemptKey:
         return self[:3]
+
+    @property
+    def waited(self) -> tuple[timedelta, timedelta]:
+        """Return for how long it was queued and, before that, parked."""
+        return timedelta(seconds=self.queued), timedelta(seconds=self.parked or 0.0)
 
 
 class Outcome(NamedTuple):

@@ -17,7 +17,15 @@ from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
-from tasker.model import Attempt, AttemptOutcome, Step, StepStatus, Task
+from tasker.events import (
+    AttemptLost,
+    AttemptStopped,
+    Event,
+    StepSettled,
+    StepStarted,
+    StepWaiting,
+)
+from tasker.model import Attempt, AttemptOutcome, Step, StepStatus, Task, TemplateName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,3 +165,15 @@ def _times(started_after: float | None, seconds: Sequence[float]) -> Times:
         backoff=rounded[Kind.BACKOFF],
         parked=rounded[Kind.PARKED],
     )
+
+
+def times_of(event: Event) -> Iterator[tuple[Kind, TemplateName, float]]:
+    """Yield the seconds that an event adds to the times of a step, of whatever kinds."""
+    if isinstance(event, StepStarted):
+        yield Kind.QUEUED, event.template, event.queued_for.total_seconds()
+        if event.parked_for:
+            yield Kind.PARKED, event.template, event.parked_for.total_seconds()
+    elif isinstance(event, StepSettled | StepWaiting | AttemptStopped):
+        yield Kind.RAN, event.template, event.ran_for.total_seconds()
+    if isinstance(event, StepSettled | AttemptLost) and event.delay:
+        yield Kind.BACKOFF, event.template, event.delay.total_seconds()

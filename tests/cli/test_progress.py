@@ -63,6 +63,9 @@ TASK = Task(
 )
 
 
+NO_TIME = timedelta(0)
+
+
 def _facts(step: str, attempt: int, task_id: str = ID, correlation: str = "order-7") -> Any:
     return {
         "task_id": TaskId(task_id),
@@ -74,7 +77,7 @@ def _facts(step: str, attempt: int, task_id: str = ID, correlation: str = "order
 
 
 def started(step: str, attempt: int = 1, **other: str) -> StepStarted:
-    return StepStarted(**_facts(step, attempt, **other))
+    return StepStarted(**_facts(step, attempt, **other), queued_for=NO_TIME, parked_for=NO_TIME)
 
 
 def settled(
@@ -123,7 +126,7 @@ def test_attempts_that_do_not_count_are_not_counted() -> None:
     """
     A step that waited, or was handed back, begins its first attempt again.
     """
-    waiting = StepWaiting(**_facts("pay", 1), awaits=TaskId("the-child"))
+    waiting = StepWaiting(**_facts("pay", 1), awaits=TaskId("the-child"), ran_for=NO_TIME)
 
     assert [
         "pay started (attempt 1 of 4)",

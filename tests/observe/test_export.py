@@ -13,21 +13,25 @@ import pytest
 PROGRAM = """
     from datetime import timedelta
 
-    from tasker.events import AttemptSpan, StepSettled
-    from tasker.model import AttemptOutcome, TemplateName
+    from tasker.codec import new_task_id
+    from tasker.events import AttemptSpan, StepSettled, TaskEnded
+    from tasker.model import AttemptOutcome, TaskStatus, TemplateName
     from tasker.observe.tracing import Tracing, export
 
     export("billing")
     tracing = Tracing()
     template = TemplateName("payments", "refund", "1.0.0")
-    with tracing.around(AttemptSpan("task", template, "charge", 1, "correlation", None)):
+    task, no_time = new_task_id(), timedelta(0)
+    attempt = AttemptSpan(task, template, "charge", 1, "correlation", None, no_time, no_time)
+    with tracing.around(attempt):
         pass
     tracing.observe(
         StepSettled(
-            "task", template, "charge", 1, "correlation", AttemptOutcome.COMPLETE,
-            timedelta(seconds=2), None, timedelta(0),
+            task, template, "charge", 1, "correlation", AttemptOutcome.COMPLETE,
+            timedelta(seconds=2), None, no_time,
         )
     )
+    tracing.observe(TaskEnded(task, TaskStatus.COMPLETE, template, timedelta(seconds=3)))
 """  # at its end the process sends what is left
 
 
@@ -79,7 +83,19 @@ def test_attempts_are_sent_as_spans_and_metrics(collector: Collector) -> None:
     )
 
     metrics, traces = collector.bodies["/v1/metrics"], collector.bodies["/v1/traces"]
-    for text in (b"billing", b"tasker.attempts", b"tasker.attempt.duration", b"refund", b"charge"):
+    for text in (
+        b"billing",
+        b"tasker.attempts",
+        b"tasker.attempt.duration",
+        b"tasker.step.time",
+        b"refund",
+        b"charge",
+    ):
         assert text in metrics
-    for text in (b"billing", b"payments.refund/charge", b"tasker.correlation_id"):
+    for text in (
+        b"billing",
+        b"payments.refund/charge",
+        b"tasker.correlation_id",
+        b"tasker.status",
+    ):
         assert text in traces

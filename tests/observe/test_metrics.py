@@ -11,6 +11,7 @@ from tests.waiting import eventually
 from tasker import (
     AsyncContext,
     Context,
+    LocalClient,
     PermanentError,
     Retry,
     RetryableError,
@@ -125,6 +126,75 @@ async def test_tasks_are_counted_and_timed_by_namespace_and_template(store: Stor
     assert 2 == values["tasker_tasks_created_total", "n", "child"]
     assert 2 == values["tasker_task_duration_seconds_count", "n", "child"]
     assert 0 < values["tasker_task_duration_seconds_sum", "n", "child"] < 60
+
+
+async def test_the_time_of_steps_is_counted_by_what_they_did(store: Store) -> None:
+    """
+    As their history has it; the time in a queue has a histogram as well.
+    """
+    metrics, workflow = Metrics(), Workflow("n.times")
+
+    @workflow.step(retry=Retry(max_attempts=2, backoff="fixed", initial_delay=0.1, jitter=0))
+    async def retries(ctx: Context) -> None:
+        await asyncio.sleep(0.01)
+        if ctx.attempt == 1:
+            raise RetryableError("once more")
+
+    @workflow.step
+    async def waits(ctx: AsyncContext, retries: None) -> None:
+        later = datetime.now(UTC) + timedelta(seconds=0.2)
+        await ctx.client.run("n.child", run_at=later)
+
+    workflows = [workflow, child_workflow()]
+    async with Worker(store, workflows, observers=[metrics.observe]) as worker:
+        task = await worker.client.run("n.times")
+        timeline = await worker.client.timeline(task.id)
+
+    values = samples(metrics)
+    total = {
+        kind: sum(getattr(times, kind) for times in timeline.steps.values())
+        for kind in ("queued", "ran", "backoff", "parked")
+    }
+    assert 0.1 <= total["backoff"]
+    assert 0 < total["parked"]
+    assert {kind: pytest.approx(seconds, abs=0.05) for kind, seconds in total.items()} == {
+        name[1]: value
+        for name, value in values.items()
+        if name[0] == "tasker_step_seconds_total" and name[2:] == ("n", "times")
+    }
+    assert 4 == values["tasker_attempt_queued_seconds_count", "n", "times"]
+
+
+async def test_attempts_lost_with_their_worker_are_counted(store: Store) -> None:
+    metrics, begun, released = Metrics(), asyncio.Event(), asyncio.Event()
+    workflow = Workflow("n.lost")
+
+    @workflow.step
+    async def once(ctx: Context) -> None:
+        if ctx.attempt == 1:
+            begun.set()
+            await released.wait()
+
+    async with Worker(store, [workflow]) as first:
+        await first.client.create_task("n.lost")
+        await begun.wait()
+        await store.retire_worker(first.id)
+        async with Worker(store, [workflow], observers=[metrics.observe]):
+            key = ("tasker_attempts_total", "n", "lost", "once", "lost")
+            await eventually(lambda: samples(metrics).get(key) == 1)
+        released.set()
+
+    assert 0 < samples(metrics)["tasker_step_seconds_total", "backoff", "n", "lost"]
+
+
+async def test_a_task_that_an_operator_ends_is_counted(store: Store) -> None:
+    metrics = Metrics()
+    await store.register_template(child_workflow().template, registered_by="tests")
+    client = LocalClient(store, observers=[metrics.observe])
+    task = await client.create_task("n.child")
+    await client.cancel(task.id)
+
+    assert 1 == samples(metrics)["tasker_tasks_ended_total", "n", "cancelled", "child"]
 
 
 def test_no_series_holds_the_time_of_its_creation() -> None:

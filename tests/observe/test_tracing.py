@@ -1,6 +1,8 @@
-"""Traces: a span for each attempt, below the request that made its task."""
+"""Traces: a span for each task, below what made it, and for each attempt below its task."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -10,10 +12,22 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from opentelemetry.trace import SpanKind, StatusCode
+from tests.waiting import eventually
 
-from tasker import AsyncContext, LocalClient, PermanentError, Template, Worker, open_store
+from tasker import (
+    AsyncContext,
+    LocalClient,
+    PermanentError,
+    SyncContext,
+    TaskRequest,
+    Template,
+    Worker,
+    open_store,
+)
 from tasker.api import create_app
+from tasker.codec import creation_time
 from tasker.model import StepSpec
 from tasker.observe.tracing import Tracing
 from tasker.store.protocol import Store
@@ -38,7 +52,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 @pytest.fixture
 async def store() -> AsyncIterator[Store]:
     async with open_store("sqlite::memory:") as store:
-        for name in ("asynchronous", "threaded", "failing", "parent"):
+        for name in ("asynchronous", "threaded", "failing", "parent", "blocking_parent"):
             template = Template(
                 namespace="n", name=name, version="1.0.0", steps=(StepSpec(name=name),)
             )
@@ -58,10 +72,19 @@ def failing() -> None:
     raise PermanentError("no luck")
 
 
+def soon() -> datetime:
+    """Return when a task may begin that is waited for, so that its parent is parked first."""
+    return datetime.now(UTC) + timedelta(seconds=0.3)
+
+
 async def parent(context: AsyncContext) -> str | None:
-    child = await context.client.create_task("n.asynchronous")
+    child = await context.client.create_task("n.asynchronous", run_at=soon())
     await context.client.wait(child.id)
     return context.trace
+
+
+def blocking_parent(context: SyncContext) -> None:
+    context.client.run("n.asynchronous", run_at=soon())
 
 
 HANDLERS = {
@@ -69,6 +92,7 @@ HANDLERS = {
     "threaded": threaded,
     "failing": failing,
     "parent": parent,
+    "blocking_parent": blocking_parent,
 }
 
 
@@ -78,38 +102,133 @@ def worker(store: Store, tracing: Tracing) -> Worker:
     )
 
 
+def trace_of(span: ReadableSpan) -> str:
+    assert span.context is not None
+    return format(span.context.trace_id, "032x")
+
+
+def span_of(span: ReadableSpan) -> str:
+    assert span.context is not None
+    return format(span.context.span_id, "016x")
+
+
+def parent_of(span: ReadableSpan) -> str | None:
+    return None if span.parent is None else format(span.parent.span_id, "016x")
+
+
 def named(spans: InMemorySpanExporter, name: str) -> list[ReadableSpan]:
     return [span for span in spans.get_finished_spans() if span.name == name]
 
 
 @pytest.mark.parametrize("name", ["asynchronous", "threaded"])
-async def test_an_attempt_is_a_span_of_the_creators_trace(
+async def test_a_task_is_a_span_of_the_creators_trace_and_its_attempts_are_below_it(
     spans: InMemorySpanExporter, store: Store, name: str
 ) -> None:
     """
-    The handler runs inside it, in whatever thread.
+    Handlers run inside those, in whatever thread.
     """
     client = LocalClient(store)
     async with worker(store, Tracing()):
         task = await client.run(f"n.{name}", trace=PARENT)
 
-    span = named(spans, f"n.{name}/{name}")[0]
+    (span,), (whole,) = named(spans, f"n.{name}/{name}"), named(spans, f"n.{name}")
     assert [TRACE] == [step.result for step in await client.steps(task.id)]
-    assert span.parent is not None
-    assert span.context is not None
-    assert (TRACE, "b7ad6b7169203331") == (
-        format(span.context.trace_id, "032x"),
-        format(span.parent.span_id, "016x"),
-    )
-    assert SpanKind.CONSUMER is span.kind
-    assert {
+    assert [TRACE, TRACE] == [trace_of(span), trace_of(whole)]
+    assert ("b7ad6b7169203331", span_of(whole)) == (parent_of(whole), parent_of(span))
+    assert (SpanKind.CONSUMER, SpanKind.INTERNAL) == (span.kind, whole.kind)
+    facts = {
         "tasker.task_id": task.id,
         "tasker.namespace": "n",
         "tasker.template": f"n.{name}@1.0.0",
+        "tasker.correlation_id": task.correlation_id,
+    }
+    (attempt,) = await client.history(task.id)
+    assert {
+        **facts,
         "tasker.step": name,
         "tasker.attempt": 1,
-        "tasker.correlation_id": task.correlation_id,
+        "tasker.queued_seconds": pytest.approx(attempt.queued, abs=1e-4),
+        "tasker.parked_seconds": 0.0,
     } == dict(span.attributes or {})
+    assert {**facts, "tasker.status": "complete"} == dict(whole.attributes or {})
+    assert whole.start_time == round(creation_time(task.id).timestamp() * 1e9)
+
+
+@pytest.mark.parametrize("sent", [PARENT, None])
+async def test_several_workers_run_the_steps_of_one_trace(
+    monkeypatch: pytest.MonkeyPatch, store: Store, sent: str | None
+) -> None:
+    """
+    One after the other, each with a provider of its own; the last sends the task's span, once.
+    """
+    steps = (
+        StepSpec(name="asynchronous"),
+        StepSpec(name="threaded", dependencies=("asynchronous",)),
+    )
+    template = Template(namespace="n", name="two", version="1.0.0", steps=steps)
+    await store.register_template(template, registered_by="tests")
+    await LocalClient(store).create_task("n.two", trace=sent)
+    sent_by: list[tuple[ReadableSpan, ...]] = []
+    for name in ("asynchronous", "threaded"):
+        exporter, provider = InMemorySpanExporter(), TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+        tracing = Tracing()
+        async with Worker(
+            store,
+            [{name: HANDLERS[name]}],
+            namespaces="*",
+            observers=[tracing.observe],
+            around=tracing.around,
+        ):
+            await eventually(exporter.get_finished_spans)
+        sent_by.append(exporter.get_finished_spans())
+        provider.shutdown()
+
+    (first,), (second, whole) = sent_by
+    assert ["n.two/asynchronous", "n.two/threaded", "n.two"] == [
+        span.name for span in (first, second, whole)
+    ]
+    assert 1 == len({trace_of(span) for span in (first, second, whole)})
+    assert [span_of(whole)] * 2 == [parent_of(first), parent_of(second)]
+    assert parent_of(whole) == (None if sent is None else "b7ad6b7169203331")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+async def test_a_trace_without_a_creator_is_sampled_whole_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, store: Store, share: float
+) -> None:
+    """
+    By the sampler of the process, about as often as it says.
+    """
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(sampler=ParentBasedTraceIdRatio(share))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    client = LocalClient(store)
+    async with worker(store, Tracing()):
+        for task in await client.create_tasks([TaskRequest(template="n.asynchronous")] * 60):
+            await client.wait(task.id)
+
+    seen = Counter(
+        (span.attributes or {})["tasker.task_id"] for span in exporter.get_finished_spans()
+    )
+    assert {2} >= {*seen.values()}
+    assert abs(len(seen) - 60 * share) <= (25 if share == 0.5 else 0)  # 25: once in 10 ** 9 runs
+    provider.shutdown()
+
+
+async def test_a_task_that_a_request_ends_has_a_span(
+    spans: InMemorySpanExporter, store: Store
+) -> None:
+    transport = httpx.ASGITransport(create_app(store, tracing=Tracing()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://t") as http:
+        made = await http.post("/v1/tasks", json={"name": "n.asynchronous"})
+        await http.post(f"/v1/tasks/{made.json()['id']}/cancel")
+
+    (whole,), (request,) = named(spans, "n.asynchronous"), named(spans, "POST /v1/tasks")
+    assert "cancelled" == (whole.attributes or {})["tasker.status"]
+    assert span_of(request) == parent_of(whole)
 
 
 async def test_a_failure_is_told_in_its_span(spans: InMemorySpanExporter, store: Store) -> None:
@@ -121,61 +240,75 @@ async def test_a_failure_is_told_in_its_span(spans: InMemorySpanExporter, store:
 
     span = named(spans, "n.failing/failing")[0]
     assert StatusCode.ERROR is span.status.status_code
+    assert StatusCode.ERROR is named(spans, "n.failing")[0].status.status_code
     assert ["exception"] == [event.name for event in span.events]
 
 
-async def test_tasks_that_tasks_make_are_of_one_trace(
-    spans: InMemorySpanExporter, store: Store
+@pytest.mark.parametrize("name", ["parent", "blocking_parent"])
+async def test_a_task_that_a_step_makes_is_below_the_attempt_that_made_it(
+    spans: InMemorySpanExporter, store: Store, name: str
 ) -> None:
-    client = LocalClient(store)
+    """
+    The step was parked: its first attempt made the task, its second one found it ended.
+    """
     async with worker(store, Tracing()):
-        task = await client.run("n.parent", trace=PARENT)
+        await LocalClient(store).run(f"n.{name}", trace=PARENT)
 
-    child = named(spans, "n.asynchronous/asynchronous")[0]
-    assert child.context is not None
-    assert TRACE == format(child.context.trace_id, "032x")
-    assert [PARENT] == [step.result for step in await client.steps(task.id)]
+    (whole,), attempts = named(spans, f"n.{name}"), named(spans, f"n.{name}/{name}")
+    (child,), (work,) = named(spans, "n.asynchronous"), named(spans, "n.asynchronous/asynchronous")
+    assert [span_of(whole)] * 2 == [parent_of(attempt) for attempt in attempts]
+    assert [span_of(attempts[0]), span_of(child)] == [parent_of(child), parent_of(work)]
+    assert {TRACE} == {trace_of(span) for span in (whole, *attempts, child, work)}
+    parked = (attempts[1].attributes or {})["tasker.parked_seconds"]
+    assert isinstance(parked, float)
+    assert 0 < parked
 
 
 async def test_a_request_is_a_span_between_its_caller_and_its_tasks(
     spans: InMemorySpanExporter, store: Store
 ) -> None:
+    """
+    It is FastAPI's own, named by the route; probes have none.
+    """
     tracing = Tracing()
     transport = httpx.ASGITransport(create_app(store, tracing=tracing))
     async with httpx.AsyncClient(transport=transport, base_url="http://t") as http:
+        await http.get("/health")
         made = await http.post(
             "/v1/tasks", json={"name": "n.asynchronous"}, headers={"traceparent": PARENT}
         )
         async with worker(store, tracing):
             await http.get(f"/v1/tasks/{made.json()['id']}/wait")
+        await http.get("/v1/nothing")
 
-    request = named(spans, "POST /v1/tasks")[0]
-    attempt = named(spans, "n.asynchronous/asynchronous")[0]
-    assert request.parent is not None
-    assert request.context is not None
-    assert attempt.parent is not None
-    assert "b7ad6b7169203331" == format(request.parent.span_id, "016x")
-    assert request.context.span_id == attempt.parent.span_id
-    assert [
-        "POST /v1/tasks",
-        "n.asynchronous/asynchronous",
+    (request,), (task,) = named(spans, "POST /v1/tasks"), named(spans, "n.asynchronous")
+    assert ("b7ad6b7169203331", span_of(request)) == (parent_of(request), parent_of(task))
+    assert {
+        "GET",
         "GET /v1/tasks/{task_id}/wait",
-    ] == [span.name for span in spans.get_finished_spans()]
+        "POST /v1/tasks",
+        "n.asynchronous",
+        "n.asynchronous/asynchronous",
+    } == {span.name for span in spans.get_finished_spans()}
     assert {
         "http.request.method": "POST",
         "http.route": "/v1/tasks",
         "http.response.status_code": 201,
-    } == dict(request.attributes or {})
+        "url.path": "/v1/tasks",
+    }.items() <= dict(request.attributes or {}).items()
 
 
 async def test_without_an_sdk_nothing_is_made_and_traces_pass_through(store: Store) -> None:
     """
     What the caller sent is kept with the task as it is.
     """
-    tracing = Tracing()
-    with tracing.request("GET", PARENT) as passed, tracing.request("GET", None) as none:
-        assert (PARENT, None) == (passed.trace, none.trace)
-    async with worker(store, tracing):
+    transport = httpx.ASGITransport(create_app(store))
+    async with httpx.AsyncClient(transport=transport, base_url="http://t") as http:
+        for sent in ({"traceparent": PARENT}, {}):
+            made = await http.post("/v1/tasks", json={"name": "n.parent"}, headers=sent)
+            (kept,) = await store.load_tasks([made.json()["id"]])
+            assert sent.get("traceparent") == kept.trace
+    async with worker(store, Tracing()):
         task = await LocalClient(store).run("n.asynchronous")
 
     assert ["0" * 32] == [step.result for step in await LocalClient(store).steps(task.id)]
@@ -196,7 +329,7 @@ async def test_attempts_are_measured(store: Store, monkeypatch: pytest.MonkeyPat
         for scope in resource.scope_metrics
         for metric in scope.metrics
     }
-    assert {"tasker.attempts", "tasker.attempt.duration"} == set(attributes)
+    assert {"tasker.attempts", "tasker.attempt.duration", "tasker.step.time"} == set(attributes)
     assert {
         "namespace": "n",
         "template": "asynchronous",

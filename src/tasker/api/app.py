@@ -19,7 +19,7 @@ from tasker.api.compat import core, founding
 from tasker.api.dependencies import Api
 from tasker.api.health import Readiness
 from tasker.api.metrics import MetricsEndpoint
-from tasker.api.middleware import ErrorMiddleware, Limits, Traced
+from tasker.api.middleware import EXEMPT, ErrorMiddleware, Limits
 from tasker.api.openapi import describe
 from tasker.api.problems import respond
 from tasker.api.rate_limits import RateLimits
@@ -77,7 +77,8 @@ def create_app(
         worker: A worker in this process over the same open store: it gets the tasks that the
             application creates at once, and its events end long polls.
         metrics: None: new ones.
-        tracing: None: the caller's trace context is passed on.
+        tracing: Makes the spans of tasks that end by a request. Spans of requests need none: they
+            are FastAPI's own, made where a provider of OpenTelemetry is set.
         local_only: Whether to refuse pages of other origins; see `LocalOnly`.
 
     Raises:
@@ -93,7 +94,7 @@ def create_app(
             yield
             return
         async with open_store(store) as opened:
-            app.state.tasker = _api(opened, settings, rules, metrics, None)
+            app.state.tasker = _api(opened, settings, rules, metrics, tracing, None)
             yield
 
     app = FastAPI(
@@ -104,14 +105,19 @@ def create_app(
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+        telemetry={
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+            "exclude": lambda scope: scope.get("path") in EXEMPT,
+        },
     )
     if not isinstance(store, str):
-        app.state.tasker = _api(store, settings, rules, metrics, worker)
+        app.state.tasker = _api(store, settings, rules, metrics, tracing, worker)
     for group in ROUTES:
         app.router.routes.extend(group.router.routes)
     _handle_errors(app)
-    _add_middleware(app, settings, metrics, tracing, local_only=local_only)
+    _add_middleware(app, settings, metrics, local_only=local_only)
     _describe(app, rules.settings)
     return app
 
@@ -121,9 +127,16 @@ def _api(
     settings: ServerSettings,
     rules: Rules,
     metrics: Metrics,
+    tracing: "Tracing | None",
     worker: Worker | None,
 ) -> Api:
-    client = LocalClient(store, actor="server", inputs=settings.inputs, claimant=worker)
+    client = LocalClient(
+        store,
+        actor="server",
+        inputs=settings.inputs,
+        claimant=worker,
+        observers=[metrics.observe, *([tracing.observe] if tracing else [])],
+    )
     client.template_cache.discreet = bool(rules.settings.enabled)
     closing, watcher = asyncio.Event(), Watcher(store)
     if worker is not None:
@@ -170,7 +183,6 @@ def _add_middleware(
     app: FastAPI,
     settings: ServerSettings,
     metrics: Metrics,
-    tracing: "Tracing | None",
     *,
     local_only: bool,
 ) -> None:
@@ -194,8 +206,6 @@ def _add_middleware(
         )
     if local_only:
         app.add_middleware(LocalOnly, origins=settings.cors_origins)
-    if tracing is not None:
-        app.add_middleware(Traced, tracing=tracing)
     app.add_middleware(ErrorMiddleware, settings=settings, seen=metrics.request)
 
 

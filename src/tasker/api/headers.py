@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasker import codec
+from tasker.client.trace import current_trace
 
 CORRELATION = "x-correlation-id"
 
@@ -52,5 +53,4 @@ def sent_trace(scope: Mapping[str, Any]) -> str | None:
 
 def trace_of(scope: Mapping[str, Any]) -> str | None:
     """Return the traceparent for new tasks: that of the request's span, or the caller's."""
-    own: str | None = scope["state"].get("trace")
-    return own or sent_trace(scope)
+    return current_trace() or sent_trace(scope)

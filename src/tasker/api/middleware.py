@@ -8,17 +8,13 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tasker.api.headers import CORRELATION, correlation_of, header, sent_trace
+from tasker.api.headers import CORRELATION, correlation_of, header
 from tasker.api.problems import Problem, problem_of
 from tasker.settings import ServerSettings
-
-if TYPE_CHECKING:
-    from tasker.observe.tracing import Tracing
 
 log = logging.getLogger("tasker.api")
 access_log = logging.getLogger("tasker.access")
@@ -26,7 +22,7 @@ access_log = logging.getLogger("tasker.access")
 _WAITS = re.compile(r"/v1/tasks/[^/]+/(wait|stream)")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BULK = "/v1/tasks/bulk"
-_EXEMPT = frozenset({"/health", "/health/live", "/health/ready", "/live", "/ready", "/metrics"})
+EXEMPT = frozenset({"/health", "/health/live", "/health/ready", "/live", "/ready", "/metrics"})
 _DOCS = "/docs"
 _NOTHING = "default-src 'none'; frame-ancestors 'none'"
 _SECURITY = {
@@ -83,7 +79,7 @@ class ErrorMiddleware:
     def _record(self, scope: Scope, status: int, took: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.seen(method, route_of(scope), status, took)
-        if self.access_log and scope["path"] not in _EXEMPT:
+        if self.access_log and scope["path"] not in EXEMPT:
             principal = scope["state"].get("principal")
             access_log.info(
                 "request",
@@ -114,7 +110,7 @@ class Limits:
         self.under_way = {"concurrency": 0, "streams": 0}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _EXEMPT:
+        if scope["type"] != "http" or scope["path"] in EXEMPT:
             await self.app(scope, receive, send)
             return
         kind = "streams" if _WAITS.fullmatch(scope["path"]) else "concurrency"
@@ -194,30 +190,3 @@ class _LimitedBody:
         return Problem(
             "too_large", message, size=size, limit=self._limit, headers={"Connection": "close"}
         )
-
-
-class Traced:
-    """Puts each request into a span, the parent of spans of tasks that it creates."""
-
-    def __init__(self, app: ASGIApp, *, tracing: "Tracing") -> None:
-        self.app = app
-        self._tracing = tracing
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _EXEMPT:
-            await self.app(scope, receive, send)
-            return
-        status = 0
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        with self._tracing.request(scope["method"], sent_trace(scope)) as span:
-            scope["state"]["trace"] = span.trace
-            try:
-                await self.app(scope, receive, send_and_note)
-            finally:
-                span.finish(scope["method"], route_of(scope), status)

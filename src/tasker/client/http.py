@@ -19,6 +19,7 @@ from tasker.client.http_teams import HttpTeams
 from tasker.client.protocol import Client, TaskRequest, with_attributes
 from tasker.client.requests import Deadline, Requests
 from tasker.client.templates import split_reference
+from tasker.client.trace import current_trace
 from tasker.client.waiting import require_success, wait_timeout
 from tasker.durations import Duration
 from tasker.errors import InvalidInput
@@ -104,7 +105,7 @@ class HttpClient(HttpTeams, Client):
         one = len(news) == 1
         path, body = ("/v1/tasks", news[0]) if one else ("/v1/tasks/bulk", {"tasks": news})
         traces = {request.trace for request in requests if request.trace}
-        headers = {"traceparent": traces.pop()} if len(traces) == 1 else None
+        headers = _trace_header(traces.pop() if len(traces) == 1 else None)
         read = await self._requests.send(
             "POST", path, body=body, headers=headers, again=_repeatable(requests)
         )
@@ -295,6 +296,11 @@ def _read_created(read: Any, request: TaskRequest) -> Task:
     """
     task = decode.task(read)
     return task if request.idempotency_key else replace(task, created=True)
+
+
+def _trace_header(trace: str | None) -> dict[str, str] | None:
+    trace = trace or current_trace()
+    return None if trace is None else {"traceparent": trace}
 
 
 def _json_fragment(value: Json) -> orjson.Fragment:

@@ -21,6 +21,7 @@ from tasker.client.protocol import (
 )
 from tasker.client.teams import LocalTeams
 from tasker.client.templates import LoadedTemplate, TemplateCache, split_reference
+from tasker.client.trace import current_trace
 from tasker.client.waiting import parked_step, require_success, wait_timeout
 from tasker.durations import Duration
 from tasker.errors import (
@@ -31,6 +32,7 @@ from tasker.errors import (
     StoreUnavailable,
     Violation,
 )
+from tasker.events import Observer, TaskEnded
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -95,6 +97,7 @@ class LocalClient(LocalTeams, Client):
         origin: The attempt on whose behalf this client works: its tasks get the attempt's task
             as parent, its correlation id, and an idempotency key that later attempts of the
             step repeat.
+        observers: Called with the end of each task that ends by an action of this client.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class LocalClient(LocalTeams, Client):
         context_limit: int = codec.DEFAULT_LIMIT,
         claimant: LocalWorker | None = None,
         origin: Origin | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.store = store
         self.actor = actor or _os_user()
@@ -113,6 +117,7 @@ class LocalClient(LocalTeams, Client):
         self._context_limit = context_limit
         self._claimant = claimant
         self._origin = origin
+        self._observers = observers
         self._templates = TemplateCache(store)
         self._created: dict[str, int] = {}  #: tasks created for the origin, by template
 
@@ -137,6 +142,7 @@ class LocalClient(LocalTeams, Client):
             context_limit=self._context_limit,
             claimant=self._claimant,
             origin=origin,
+            observers=self._observers,
         )
         client._templates = self._templates
         return client
@@ -275,7 +281,7 @@ class LocalClient(LocalTeams, Client):
             tags=request.tags,
             title=title,
             attributes=attributes,
-            trace=request.trace or (origin.trace if origin else None),
+            trace=request.trace or current_trace() or (origin.trace if origin else None),
             run_at=self._start_of(request),
             deadline=duration("deadline", request.deadline) or template.deadline,
         )
@@ -398,7 +404,7 @@ class LocalClient(LocalTeams, Client):
 
     async def cancel(self, task_id: str, *, reason: str = "") -> Task:
         task = await self.store.cancel_task(TaskId(task_id), self._audit_note(reason))
-        return await self._with_outcome(task)
+        return await self._report_ended(task)
 
     async def retry(
         self,
@@ -421,7 +427,7 @@ class LocalClient(LocalTeams, Client):
     ) -> Task:
         if step is None:
             task = await self.store.resolve_task(TaskId(task_id), self._audit_note(reason))
-            return await self._with_outcome(task)
+            return await self._report_ended(task)
         text = None if result is None else codec.dumps(result, what="the result")
         no = (await self._template_of_task(TaskId(task_id))).number(step)
         return await self._settle(task_id, no, text, reason, StepAction.RESOLVE)
@@ -441,6 +447,15 @@ class LocalClient(LocalTeams, Client):
         task = await self.store.resolve_step(
             TaskId(task_id), no, result, self._audit_note(reason), action=action
         )
+        return await self._report_ended(task)
+
+    async def _report_ended(self, task: Task) -> Task:
+        """Report that a task ended, if an action ended it; return it with its outcome."""
+        if task.ended and self._observers:
+            given = await self.store.load_tasks([task.id])
+            event = TaskEnded.now(task.id, task.status, task.template, given[0] if given else None)
+            for observe in self._observers:
+                observe(event)
         return await self._with_outcome(task)
 
     # ---------------------------------------------------------------- analytics

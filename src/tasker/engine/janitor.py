@@ -18,9 +18,9 @@ from tasker.engine import process
 from tasker.engine.failure import lost_text
 from tasker.engine.lease import WorkerLease
 from tasker.engine.reporting import Reporter
-from tasker.engine.task_cache import TaskCache
+from tasker.engine.task_cache import CachedTask, TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
-from tasker.model import ExpiredAttempt, Outcome, Retry, TaskEnd, TaskId, TemplateName, failed, lost
+from tasker.model import ExpiredAttempt, Outcome, Retry, TaskEnd, TaskId, Template, failed, lost
 from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
@@ -118,8 +118,12 @@ class Janitor:
             if expired:
                 workers = sorted({attempt.worker for attempt in expired})
                 log.warning("leases_expired", extra={"workers": workers, "attempts": many})
-                outcomes = [await self._outcome_of_lost(attempt) for attempt in expired]
+                templates = [await self._template_of(attempt) for attempt in expired]
+                outcomes = [*map(self._outcome_of_lost, expired, templates)]
                 settled = await self._store.settle(self._lease.id, outcomes)
+                for index, (outcome, template) in enumerate(zip(outcomes, templates, strict=True)):
+                    if template is not None and index not in settled.refused:
+                        self._reporter.lost(outcome, template)
                 await self._report_ended(settled.ended)
 
     async def _retire_dead(self) -> None:
@@ -143,30 +147,30 @@ class Janitor:
 
     async def _report_ended(self, ended: Sequence[TaskEnd]) -> None:
         if ended:
-            templates: Mapping[TaskId, TemplateName] = {}
+            tasks: Mapping[TaskId, CachedTask] = {}
             try:
-                templates = await self._cache.templates(task_id for task_id, _ in ended)
+                tasks = await self._cache.tasks(task_id for task_id, _ in ended)
             except TaskerError as error:  # the tasks did end, and are reported without templates
                 log.error("template_unreadable", extra={"error": str(error)})
             for task_id, _ in ended:
                 self._cache.forget(task_id)
-            self._reporter.ended(ended, templates)
+            self._reporter.ended(ended, tasks)
 
-    async def _outcome_of_lost(self, expired: ExpiredAttempt) -> Outcome:
-        policy = await self._retry_of(expired)
+    def _outcome_of_lost(self, expired: ExpiredAttempt, template: Template | None) -> Outcome:
+        policy = _UNKNOWN if template is None else template.steps[expired.claim.no - 1].retry
         text = lost_text(expired.worker)
         losses = expired.lost_attempts + 1
         if not policy.retryable or losses >= MOST_LOST:
             return failed(expired.claim, text)
         return lost(expired.claim, text, retry.delay_after(losses, policy, self._rng))
 
-    async def _retry_of(self, expired: ExpiredAttempt) -> Retry:
+    async def _template_of(self, expired: ExpiredAttempt) -> Template | None:
+        """Return an attempt's template as it runs here; None if it cannot be read."""
         try:
-            compiled = await self._cache.template(expired.template_id)
+            return (await self._cache.template(expired.template_id)).template
         except StoreUnavailable:
             raise
         except TaskerError as error:  # a template that only a later release can read
             facts = {"task_id": expired.claim.task_id, "error": str(error)}
             log.error("template_unreadable", extra=facts)
-            return _UNKNOWN
-        return compiled.spec(expired.claim.no).retry
+            return None

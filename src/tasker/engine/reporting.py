@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from tasker.codec import creation_time
 from tasker.engine.running import Finished, Running
+from tasker.engine.task_cache import CachedTask
 from tasker.events import (
+    AttemptLost,
     AttemptStopped,
     Event,
     LoopBlocked,
@@ -21,10 +22,11 @@ from tasker.events import (
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     AttemptOutcome,
+    Outcome,
     TaskEnd,
     TaskId,
     TaskStatus,
-    TemplateName,
+    Template,
 )
 
 log = logging.getLogger("tasker.worker")
@@ -45,7 +47,8 @@ class Reporter:
     def started(self, running: Running) -> None:
         """Report an attempt that begins."""
         if self.observers:
-            self.emit(StepStarted(**running.facts()))
+            queued, parked = running.claim.waited
+            self.emit(StepStarted(**running.facts(), queued_for=queued, parked_for=parked))
 
     def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
         """Report a settlement; `refused` are the indexes of outcomes that came too late."""
@@ -93,20 +96,34 @@ class Reporter:
         """Report an attempt whose settlement got no reply and is not repeated."""
         self.stopped(finished.running, timedelta(seconds=finished.ran_for))
 
-    def parked(self, running: Running, awaits: TaskId) -> None:
+    def parked(self, running: Running, awaits: TaskId, ran_for: timedelta) -> None:
         """Report a step that waits for a task."""
-        self.emit(StepWaiting(**running.facts(), awaits=awaits))
+        self.emit(StepWaiting(**running.facts(), awaits=awaits, ran_for=ran_for))
 
-    def ended(self, ended: Iterable[TaskEnd], templates: Mapping[TaskId, TemplateName]) -> None:
-        """Report tasks that ended, with their templates if known."""
-        now = datetime.now(UTC)
+    def lost(self, outcome: Outcome, template: Template) -> None:
+        """Report an attempt whose worker's lease had expired."""
+        if self.observers:
+            self.emit(
+                AttemptLost(
+                    outcome.task_id,
+                    template.key,
+                    template.steps[outcome.no - 1].name,
+                    outcome.attempt,
+                    ATTEMPT_OUTCOMES[outcome.outcome],
+                    timedelta(seconds=outcome.delay),
+                )
+            )
+
+    def ended(self, ended: Iterable[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:
+        """Report tasks that ended, with what is known of them."""
         for task_id, status in ended:
-            template = templates.get(task_id)
+            task = tasks.get(task_id)
+            template = None if task is None else task.compiled.template.key
             if status is TaskStatus.ERROR:
                 self._log(logging.WARNING, "task_failed", task_id=task_id, template=template)
             if self.observers:
-                took = max(now - creation_time(task_id), timedelta(0))
-                self.emit(TaskEnded(task_id, status, template, took))
+                given = None if task is None else task.input
+                self.emit(TaskEnded.now(task_id, status, template, given))
 
     def blocked(self, running: Running | None, blocked_for: timedelta) -> LoopBlocked:
         """Log the handler that blocks the loop, from any thread; return the event to emit."""

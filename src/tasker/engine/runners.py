@@ -274,6 +274,7 @@ def _span(running: Running) -> AttemptSpan:
         claim.attempt,
         task.correlation_id,
         task.trace,
+        *running.claim.waited,
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Protocol
 
 from tasker.engine.background import Background
@@ -153,13 +154,10 @@ class Settler:
                 self._claimer.retry_in(outcome.delay)
         self._reporter.settled(batch, refused)
         if settled.ended:
-            templates = {
-                finished.outcome.task_id: finished.running.task.compiled.template.key
-                for finished in batch
-            }
+            tasks = {finished.outcome.task_id: finished.running.task for finished in batch}
             for task_id, _ in settled.ended:
                 self._cache.forget(task_id)
-            self._reporter.ended(settled.ended, templates)
+            self._reporter.ended(settled.ended, tasks)
         self._claimer.accept(settled.claims)
         self._slots.changed.set()
 
@@ -214,7 +212,8 @@ class Settler:
         finally:
             self._parking.discard(running.key)
         if parked:
-            self._reporter.parked(running, awaits)
+            ran_for = timedelta(seconds=time.monotonic() - running.began)
+            self._reporter.parked(running, awaits, ran_for)
         else:
             self._reporter.refused(running)
 

@@ -15,7 +15,6 @@ from tasker.model import (
     TaskInput,
     Template,
     TemplateId,
-    TemplateName,
 )
 from tasker.store.protocol import WorkerStore
 
@@ -130,11 +129,11 @@ class TaskCache:
                 tasks[given.task_id] = self._keep(given, compiled)
         return tasks
 
-    async def templates(self, tasks: Iterable[TaskId]) -> dict[TaskId, TemplateName]:
-        """Return the template names of tasks that are cached or stored."""
-        compiled = (await self._fetch_tasks(set(tasks))).items()
+    async def tasks(self, ids: Iterable[TaskId]) -> dict[TaskId, CachedTask]:
+        """Return tasks, as far as they are cached or stored."""
+        tasks = await self._fetch_tasks(set(ids))
         self._shrink()
-        return {task_id: task.compiled.template.key for task_id, task in compiled}
+        return tasks
 
     async def template(self, template_id: TemplateId) -> CompiledTemplate:
         """Return a template as this worker runs it."""

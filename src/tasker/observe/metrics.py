@@ -18,6 +18,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from tasker.events import (
+    AttemptLost,
     AttemptStopped,
     Event,
     LoopBlocked,
@@ -27,7 +28,8 @@ from tasker.events import (
     StepWaiting,
     TaskEnded,
 )
-from tasker.model import Task, TemplateName
+from tasker.model import AttemptOutcome, Task, TemplateName
+from tasker.times import times_of
 
 if TYPE_CHECKING:
     from tasker.analytics.model import Backlog
@@ -74,7 +76,7 @@ class Metrics:
         )
         self.attempts = Counter(
             "tasker_attempts_total",
-            "Attempts that this process ran to their end.",
+            "Attempts that this process ran to their end, or whose worker's loss it settled.",
             (*_STEP, "outcome"),
             registry=on,
         )
@@ -83,6 +85,19 @@ class Metrics:
             "Run time of attempts.",
             _STEP,
             buckets=_SECONDS,
+            registry=on,
+        )
+        self.queued_seconds = Histogram(
+            "tasker_attempt_queued_seconds",
+            "Time from an attempt's due time to its claim.",
+            _TASK,
+            buckets=_SECONDS,
+            registry=on,
+        )
+        self.step_seconds = Counter(
+            "tasker_step_seconds_total",
+            "Time of steps by what they did in it: queued, ran, backoff, parked.",
+            (*_TASK, "kind"),
             registry=on,
         )
         self.running = Gauge(
@@ -129,8 +144,13 @@ class Metrics:
 
     def observe(self, event: Event) -> None:
         """Count an event; for `Worker(observers=...)`."""
+        for kind, template, seconds in times_of(event):
+            labels = (*self._task(template), kind.name.lower())
+            self.step_seconds.labels(*labels).inc(max(seconds, 0.0))
         if isinstance(event, StepStarted):
             self.running.inc()
+            queued = event.queued_for.total_seconds()
+            self.queued_seconds.labels(*self._task(event.template)).observe(queued)
         elif isinstance(event, StepSettled):
             labels = self._step(event.template, event.step)
             self.running.dec()
@@ -141,6 +161,9 @@ class Metrics:
             self.attempts.labels(*self._step(event.template, event.step), "parked").inc()
         elif isinstance(event, AttemptStopped):
             self.running.dec()
+        elif isinstance(event, AttemptLost):
+            labels = self._step(event.template, event.step)
+            self.attempts.labels(*labels, AttemptOutcome.LOST.value).inc()
         elif isinstance(event, SettleRefused):
             self.running.dec()
             self.refused.inc()

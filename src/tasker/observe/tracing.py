@@ -1,4 +1,7 @@
-"""Traces by OpenTelemetry: a span for each attempt, below the request that made its task.
+"""Traces by OpenTelemetry: a span for each task, and below it one for each of its attempts.
+
+The span of a task is below the span of what created it: a request, or an attempt of another
+task. The spans of requests are FastAPI's own.
 
 Only the API of OpenTelemetry is used: without an SDK, spans are dropped. `export` sets up the
 SDK of the extra `tracing`, which sends them where the usual OTEL_* variables say.
@@ -6,6 +9,7 @@ SDK of the extra `tracing`, which sends them where the usual OTEL_* variables sa
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
@@ -13,40 +17,55 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tasker.errors import InvalidSettings
-from tasker.events import AttemptSpan, Event, StepSettled
+from tasker.events import AttemptSpan, Event, StepSettled, TaskEnded
+from tasker.model import TaskId, TaskStatus, TemplateName
+from tasker.times import times_of
+
+if TYPE_CHECKING:
+    from tasker.observe.task_spans import TaskSpans
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class Tracing:
-    """Makes spans and measurements, with the providers that are set when it is made."""
+    """Makes spans and measurements, with the providers that are set when it is made.
+
+    Without the SDK's provider, tasks have no spans: attempts are below what created their task.
+    """
 
     def __init__(self) -> None:
         self._tracer = trace.get_tracer("tasker")
+        self._tasks = _task_spans(self._tracer)
         meter = metrics.get_meter("tasker")
         self._attempts = meter.create_counter("tasker.attempts", unit="{attempt}")
         self._seconds = meter.create_histogram("tasker.attempt.duration", unit="s")
+        self._times = meter.create_counter("tasker.step.time", unit="s")
 
     @contextmanager
     def around(self, attempt: AttemptSpan) -> Iterator[None]:
         """Put an attempt into a span; for `Worker(around=...)`."""
+        creator = _parent_context(attempt.trace)
         with self._tracer.start_as_current_span(
             f"{attempt.template.namespace}.{attempt.template.name}/{attempt.step}",
-            context=_parent_context(attempt.trace),
+            context=self._tasks.context(attempt.task_id, creator) if self._tasks else creator,
             kind=SpanKind.CONSUMER,
             attributes={
-                "tasker.task_id": attempt.task_id,
-                "tasker.namespace": attempt.template.namespace,
-                "tasker.template": str(attempt.template),
+                **_attributes(attempt.task_id, attempt.template, attempt.correlation_id),
                 "tasker.step": attempt.step,
                 "tasker.attempt": attempt.attempt,
-                "tasker.correlation_id": attempt.correlation_id,
+                "tasker.queued_seconds": attempt.queued_for.total_seconds(),
+                "tasker.parked_seconds": attempt.parked_for.total_seconds(),
             },
         ):
             yield
 
     def observe(self, event: Event) -> None:
-        """Measure an attempt; for `Worker(observers=...)`."""
+        """Measure attempts, and make the spans of tasks that end; for `Worker(observers=...)`."""
+        if isinstance(event, TaskEnded):
+            self._ended(event)
+        for kind, template, seconds in times_of(event):
+            labels = {"namespace": template.namespace, "template": template.name}
+            self._times.add(seconds, {**labels, "kind": kind.name.lower()})
         if isinstance(event, StepSettled):
             labels = {
                 "namespace": event.template.namespace,
@@ -57,38 +76,41 @@ class Tracing:
             self._attempts.add(1, labels)
             self._seconds.record(event.ran_for.total_seconds(), labels)
 
-    @contextmanager
-    def request(self, method: str, sent: str | None) -> Iterator["RequestSpan"]:
-        """Put a request into a span.
+    def _ended(self, event: TaskEnded) -> None:
+        if self._tasks is None or event.template is None:
+            return
+        attributes = _attributes(event.task_id, event.template, event.correlation_id)
+        span = self._tasks.end(
+            event.task_id,
+            _parent_context(event.trace),
+            f"{event.template.namespace}.{event.template.name}",
+            {**attributes, "tasker.status": event.status.value},
+        )
+        if event.status is TaskStatus.ERROR:
+            span.set_status(StatusCode.ERROR)
+        span.end()
 
-        Args:
-            method: GET, POST, ...
-            sent: The caller's traceparent.
-        """
-        with self._tracer.start_as_current_span(
-            method, context=_parent_context(sent), kind=SpanKind.SERVER
-        ) as span:
-            yield RequestSpan(span, sent)
+
+def _task_spans(tracer: trace.Tracer) -> "TaskSpans | None":
+    """Return what makes the spans of tasks; None for a tracer that is not the SDK's."""
+    try:
+        from opentelemetry.sdk.trace import Tracer
+    except ModuleNotFoundError:
+        return None
+    from tasker.observe.task_spans import TaskSpans
+
+    return TaskSpans(tracer) if isinstance(tracer, Tracer) else None
 
 
-class RequestSpan:
-    """The span of one request."""
-
-    def __init__(self, span: trace.Span, sent: str | None) -> None:
-        self._span = span
-        carrier: dict[str, str] = {}
-        _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
-        self.trace = carrier.get("traceparent", sent)
-        """The traceparent of tasks that the request creates."""
-
-    def finish(self, method: str, route: str, status: int) -> None:
-        """Set the span's name to the route, which has no ids in it, and its status."""
-        self._span.update_name(f"{method} {route}")
-        self._span.set_attribute("http.request.method", method)
-        self._span.set_attribute("http.route", route)
-        self._span.set_attribute("http.response.status_code", status)
-        if status >= 500:
-            self._span.set_status(StatusCode.ERROR)
+def _attributes(
+    task_id: TaskId, template: TemplateName, correlation_id: str
+) -> dict[str, str | int | float]:
+    return {
+        "tasker.task_id": task_id,
+        "tasker.namespace": template.namespace,
+        "tasker.template": str(template),
+        "tasker.correlation_id": correlation_id,
+    }
 
 
 def _parent_context(traceparent: str | None) -> Context:

@@ -35,6 +35,7 @@ from tasker.cli.render.style import (
     symbol,
 )
 from tasker.events import (
+    AttemptLost,
     Event,
     LoopBlocked,
     SettleRefused,
@@ -292,7 +293,7 @@ class Progress:
 
     def _task_of_event(self, event: Event, now: float) -> TaskProgress | None:
         """Follow the task of an event, if that is wanted."""
-        if isinstance(event, TaskEnded | LoopBlocked):
+        if isinstance(event, TaskEnded | LoopBlocked | AttemptLost):
             return None
         if not self._everything and event.correlation_id not in self._correlations:
             return None

@@ -132,5 +132,11 @@ async def _end_overdue(tx: Session) -> list[TaskId]:
 
 def _claim(row: Row) -> Claim:
     return Claim(
-        row["task_id"], row["no"], row["attempt"], row["counted_attempts"], row["checkpoint"]
+        row["task_id"],
+        row["no"],
+        row["attempt"],
+        row["counted_attempts"],
+        row["checkpoint"],
+        row["queued"],
+        row["parked"],
     )

@@ -28,8 +28,8 @@ class HotPath(Driver):
         rows = await self._at_once("claim", worker=worker, queues=list(queues), limit=limit)
         next_due = None
         if rows and rows[-1][0] is None:
-            next_due = rows.pop()[5]
-        return Claimed([Claim(*row[:5]) for row in rows], next_due)
+            next_due = rows.pop()[7]
+        return Claimed([Claim(*row[:7]) for row in rows], next_due)
 
     async def settle(
         self,

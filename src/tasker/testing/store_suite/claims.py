@@ -35,11 +35,31 @@ class TestClaims(StoreTests):
 
         claim = await hand.claim_one()
 
-        assert Claim(task_id, 1, 1, 1, None) == claim
+        assert Claim(task_id, 1, 1, 1, None, claim.queued, None) == claim
         step = (await steps_of(store, task_id))["only"]
         assert (StepStatus.IN_PROGRESS, 1, "bob") == (step.status, step.attempts, step.worker)
         assert step.claimed_at is not None
         assert TaskStatus.IN_PROGRESS == (await store.get_task(task_id)).status
+
+    async def test_a_claim_says_how_long_its_step_was_queued(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Since its dependencies were done, and not since its task began; of one claimed by the
+        settlement that frees it, not at all.
+        """
+        await begin(store, graph("fork", a="", b="a", c="a"))
+        hand = await ManualWorker.hire(store)
+        root = await hand.claim_one()
+        await subject.advance(SECOND * 1000)
+        freed = (await hand.settle(completed(root, JsonText("1")), claim_up_to=1)).claims
+        await subject.advance(SECOND * 5)
+
+        later = await hand.claim_one()
+
+        assert [0.0] == [claim.queued for claim in freed]
+        assert 5 <= later.queued < 1000
+        assert [later] == [claim for claim in await store.held(hand.id) if claim.no == later.no]
 
     async def test_the_oldest_come_first(self, store: Store, subject: Subject) -> None:
         """

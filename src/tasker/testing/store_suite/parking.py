@@ -25,6 +25,9 @@ from tasker.testing.store_suite.factories import (
     steps_of,
 )
 from tasker.testing.store_suite.subject import Subject
+from tasker.times import timeline
+
+SLACK = 60  #: seconds that a busy machine may add to a time
 
 
 class TestParking(StoreTests):
@@ -85,6 +88,37 @@ class TestParking(StoreTests):
             again = await hand.claim_one()
             assert (2, 1) == again[2:4]
             await hand.complete(again)
+
+    async def test_its_next_claim_says_how_long_it_was_parked_and_queued(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        As do the steps, when they are read; a claim that does not follow a wait says nothing.
+        """
+        parent = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        await hand.retry(await hand.claim_one())
+        claim = await hand.claim_one()
+        child = await begin(store, graph("child", x=""))
+        assert await store.park(claim, child)
+        error = (await steps_of(store, parent))["only"].error
+        hand = await ManualWorker.hire(store)
+        await subject.advance(SECOND * 5)
+        await hand.complete(await hand.claim_one())
+        await subject.advance(SECOND * 2)
+
+        again = await hand.claim_one()
+
+        assert (None, None) == (claim.parked, error)
+        assert again.parked is not None
+        assert 5 <= again.parked < 5 + SLACK
+        assert 2 <= again.queued < 2 + SLACK
+        (step,), history = await store.list_steps(parent), await store.history(parent)
+        assert step.claimed_at is not None
+        times = timeline(await store.get_task(parent), [step], history, step.claimed_at).task
+        before = sum(attempt.queued for attempt in history)
+        assert again.parked == pytest.approx(times.parked, abs=1e-4)
+        assert again.queued == pytest.approx(times.queued - before, abs=1e-4)
 
     async def test_it_goes_on_when_the_task_misses_its_deadline(
         self, store: Store, subject: Subject

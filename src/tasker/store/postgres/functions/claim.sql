@@ -2,7 +2,8 @@
 -- step first, and within a queue the oldest first. Rows that others lock are skipped.
 -- One row per claim, then one row without a task with the time until the next step is due.
 create or replace function claim(p_worker bigint, p_queues int[], p_limit int)
-returns table (task_id uuid, no int, attempt int, counted_attempts int, checkpoint text, next_due float8)
+returns table (task_id uuid, no int, attempt int, counted_attempts int, checkpoint text,
+               queued float8, parked float8, next_due float8)
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
@@ -38,7 +39,9 @@ begin
                 for update skip locked
             ))
             returning s.task_id, s.no, s.attempt, s.attempt - s.uncounted_attempts,
-                      s.checkpoint::text, null::float8;
+                      s.checkpoint::text,
+                      {include waited step=s},
+                      null::float8;
         get diagnostics v_found = row_count;
         v_left := v_left - v_found;
         exit when v_left <= 0;
@@ -48,7 +51,7 @@ begin
     where w.id = p_worker and w.idle <> (v_left > 0);
     if v_left > 0 then
         return query
-            select null::uuid, null::int, null::int, null::int, null::text,
+            select null::uuid, null::int, null::int, null::int, null::text, null::float8, null::float8,
                    extract(epoch from min(head.run_at) - now())::float8
             from unnest(p_queues) as q (id)
             cross join lateral (

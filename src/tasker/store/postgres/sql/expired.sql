@@ -1,5 +1,6 @@
 -- Running attempts whose worker's lease expired. :limit int
 select s.task_id::text, s.no, s.attempt, s.attempt - s.uncounted_attempts as counted_attempts, s.checkpoint::text,
+       {include waited step=s},
        t.template_id, w.name as worker_name, s.lost_attempts
 from worker w
 join step s on s.worker = w.id and s.state = {IN_PROGRESS}

@@ -8,7 +8,7 @@ with held as (
     update step
     set state = case when :over::boolean then {ENQUEUED} else {WAITING} end,
         waits_for = case when :over then null else :waits_for::uuid end,
-        run_at = now(), enqueued_at = now(), settled_at = now(),
+        run_at = now(), enqueued_at = now(), settled_at = now(), error = null,
         uncounted_attempts = step.uncounted_attempts + 1
     from held where step.task_id = held.task_id and step.no = held.no
 )

@@ -8,4 +8,5 @@ where (task_id, no) in (
     order by {include claim_order step=step}
     limit :limit
 )
-returning task_id, no, attempt, attempt - uncounted_attempts, checkpoint
+returning task_id, no, attempt, attempt - uncounted_attempts, checkpoint,
+          {include waited step=step}

@@ -3,7 +3,7 @@
 update step
 set state = case when :over then {ENQUEUED} else {WAITING} end,
     waits_for = case when :over then null else :waits_for end,
-    run_at = :now, enqueued_at = :now, settled_at = :now,
+    run_at = :now, enqueued_at = :now, settled_at = :now, error = null,
     uncounted_attempts = uncounted_attempts + 1
 where task_id = :task_id and no = :no and attempt = :attempt and state = {IN_PROGRESS}
 returning no

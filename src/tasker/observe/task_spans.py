@@ -1,0 +1,85 @@
+"""The spans of tasks, whose ids are derived from the tasks'. Needs the SDK of OpenTelemetry.
+
+Different processes run the steps of a task, and the one that ends it sends its span. Each of
+them knows the parent of the attempts that it runs, since the span's id follows from the task's.
+"""
+
+from copy import copy
+from hashlib import blake2b
+from typing import NamedTuple
+from uuid import UUID
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Tracer
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.util.types import Attributes
+
+from tasker.codec import creation_time
+from tasker.model import TaskId
+
+
+class Ids(NamedTuple):
+    """The ids of a task's span, and of its trace if nothing created it that has one."""
+
+    trace: int
+    span: int
+
+    @classmethod
+    def of(cls, task_id: TaskId) -> "Ids":
+        """Derive ids by a digest: samplers need random bits, and task ids begin alike."""
+        digest = blake2b(UUID(task_id).bytes, digest_size=24, person=b"tasker task").digest()
+        return cls(int.from_bytes(digest[:16]), int.from_bytes(digest[16:]))
+
+
+class _Derived(IdGenerator):
+    def __init__(self, ids: Ids) -> None:
+        self._ids = ids
+
+    def generate_span_id(self) -> int:
+        return self._ids.span
+
+    def generate_trace_id(self) -> int:
+        return self._ids.trace
+
+    def is_trace_id_random(self) -> bool:
+        return True  # a digest is as good
+
+
+class TaskSpans:
+    """Makes the spans of tasks.
+
+    Args:
+        tracer: The SDK's.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def context(self, task_id: TaskId, creator: Context) -> Context:
+        """Return the context of a task's span, below its creator's, for the spans of attempts."""
+        ids, above = Ids.of(task_id), trace.get_current_span(creator).get_span_context()
+        flags, trace_id = above.trace_flags, above.trace_id
+        if not above.is_valid:
+            trace_id = ids.trace
+            decision = self._tracer.sampler.should_sample(creator, trace_id, "task").decision
+            sampled = decision is Decision.RECORD_AND_SAMPLE
+            flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
+        context = SpanContext(trace_id, ids.span, is_remote=True, trace_flags=flags)
+        return trace.set_span_in_context(NonRecordingSpan(context), creator)
+
+    def end(
+        self, task_id: TaskId, creator: Context, name: str, attributes: Attributes
+    ) -> trace.Span:
+        """Make the span of a task that ends now; the caller sets its status and ends it."""
+        tracer = copy(self._tracer)
+        tracer.id_generator = _Derived(Ids.of(task_id))
+        return tracer.start_span(
+            name,
+            context=creator,
+            kind=SpanKind.INTERNAL,
+            attributes=attributes,
+            start_time=round(creation_time(task_id).timestamp() * 1e9),
+        )

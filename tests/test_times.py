@@ -41,6 +41,7 @@ TASK = Task(
     deadline=None,
     error=None,
     counts=StepCounts(),
+    updated_at=START,
 )
 
 

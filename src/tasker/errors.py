@@ -14,6 +14,7 @@ TaskerError                      `code` is stable and part of the API
 │   ├── TaskRegistrationError    the version exists with other content
 │   ├── IdempotencyConflict      the key was used with other content
 │   ├── TaskExists               another task has the key, and the caller wants a new one
+│   ├── TaskChanged              the caller acts on a state of the task that is past
 │   ├── WrongStatus
 │   ├── NotApproved              the template version takes no new tasks
 │   ├── NotAnApprover            the actor may not review the template version
@@ -216,6 +217,23 @@ class TaskExists(Refused):
     def __init__(self, key: str, task_id: str) -> None:
         super().__init__(f"the idempotency key {key!r} belongs to task {task_id}")
         self.key, self.task_id = key, task_id
+
+
+class TaskChanged(Refused):
+    """The task has another ETag than the action's `if_match`: it changed since it was read.
+
+    Args:
+        task_id: The task.
+        etag: Its ETag now.
+    """
+
+    code = "task_changed"
+
+    def __init__(self, task_id: str, etag: str) -> None:
+        super().__init__(
+            f"task {task_id} changed since it was read: its ETag is now {etag}; read it again"
+        )
+        self.task_id, self.etag = task_id, etag
 
 
 class WrongStatus(Refused):

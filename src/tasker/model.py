@@ -497,6 +497,13 @@ class Task:
     deadline: datetime | None
     error: JsonObject | None
     counts: StepCounts
+    updated_at: datetime
+    """When it or one of its steps last changed."""
+
+    etag: str | None = field(default=None, compare=False)
+    """Differs whenever the task or one of its steps changed; an action's `if_match` takes it.
+    None where the task was just created."""
+
     title: str | None = None
     """As its template's `title` says, with the inputs in place."""
 

@@ -129,6 +129,66 @@ async def test_a_list_is_filtered_by_attributes(api: ApiClient) -> None:
     assert "query.attribute.0" == wrong["errors"][0]["path"]
 
 
+async def test_a_task_that_did_not_change_is_not_sent_again(api: ApiClient) -> None:
+    """
+    304 without a body for its ETag, also a weak one or one of several.
+    """
+    path = f"/v1/tasks/{(await api.create())['id']}"
+    first = await api.get(path)
+    etag = first.headers["etag"]
+
+    same = [
+        await api.get(path, headers={"If-None-Match": sent})
+        for sent in (etag, f"W/{etag}", f'"other", {etag}')
+    ]
+    cancelled = await api.post(f"{path}/cancel")
+    changed = await api.get(path, headers={"If-None-Match": etag})
+
+    assert f'"{first.json()["etag"]}"' == etag
+    assert [(304, b"", etag)] * 3 == [(r.status_code, r.content, r.headers["etag"]) for r in same]
+    assert 200 == changed.status_code
+    assert cancelled.headers["etag"] == changed.headers["etag"] != etag
+
+
+@pytest.mark.parametrize(
+    ("action", "body"),
+    [
+        ("cancel", None),
+        ("retry", None),
+        ("resolve", None),
+        ("steps/look_up/retry", None),
+        ("steps/look_up/resolve", {"result": 1}),
+        ("steps/look_up/complete", {"result": 1}),
+        ("steps/look_up/skip", None),
+    ],
+)
+async def test_an_action_on_a_task_that_changed_is_412(
+    one: ApiClient, action: str, body: Any
+) -> None:
+    path = f"/v1/tasks/{(await one.create())['id']}"
+    etag = (await one.get(path)).headers["etag"]
+    await one.call(f"{path}/steps/look_up/complete", {"result": 1}, headers={"If-Match": etag})
+
+    refused = await one.call(f"{path}/{action}", body, 412, headers={"If-Match": etag})
+
+    now = await one.read(path)
+    assert ("task_changed", now["id"], now["etag"]) == (
+        refused["code"],
+        refused["task_id"],
+        refused["etag"],
+    )
+    assert "in_progress" == now["status"]
+
+
+async def test_if_match_is_one_etag_or_any(one: ApiClient) -> None:
+    path = f"/v1/tasks/{(await one.create())['id']}"
+
+    for wrong in ("abc", '"a", "b"', ""):
+        refused = await one.call(f"{path}/cancel", None, 400, headers={"If-Match": wrong})
+        assert "header.If-Match" == refused["errors"][0]["path"]
+    await one.call(f"{path}/cancel", None, 200, headers={"If-Match": "*"})
+
+
 async def test_a_quoted_key_is_the_same_key(one: ApiClient) -> None:
     first = await one.call("/v1/tasks", REFUND, 201, headers={"Idempotency-Key": '"a b"'})
     again = await one.call("/v1/tasks", {**REFUND, "idempotency_key": "a b"}, 200)

@@ -60,6 +60,7 @@ TASK = Task(
     deadline=None,
     error=None,
     counts=StepCounts(enqueued=1, pending=1),
+    updated_at=datetime.now(UTC),
 )
 
 

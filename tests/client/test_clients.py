@@ -16,6 +16,7 @@ from tasker.errors import (
     InvalidTemplate,
     NotApproved,
     NotFound,
+    TaskChanged,
     TaskerError,
     TaskExists,
     TaskFailed,
@@ -207,6 +208,31 @@ async def test_a_key_may_be_taken_for_as_long_as_the_task_is_open(scene: Scene) 
 
     assert (first.id, True) == (again.id, second.created)
     assert first.id != second.id
+
+
+async def test_an_action_on_a_task_that_changed_is_refused(scene: Scene) -> None:
+    """
+    Each action takes the ETag of the task as it was read.
+    """
+    client = await registered(scene)
+    task = await client.create_task("hello.greeting", {"name": "Ann"})
+    etag = (await client.get(task.id)).etag
+    changed = await client.complete(task.id, "greet", "Hi", if_match=etag)
+
+    for action in (
+        client.cancel(task.id, if_match=etag),
+        client.retry(task.id, if_match=etag),
+        client.resolve(task.id, if_match=etag),
+        client.resolve(task.id, "shout", if_match=etag),
+        client.complete(task.id, "shout", "HI", if_match=etag),
+        client.skip(task.id, "shout", if_match=etag),
+    ):
+        with pytest.raises(TaskChanged) as caught:
+            await action
+        assert (task.id, changed.etag) == (caught.value.task_id, caught.value.etag)
+    cancelled = await client.cancel(task.id, if_match=changed.etag)
+
+    assert (None, TaskStatus.CANCELLED) == (task.etag, cancelled.status)
 
 
 async def test_rules_for_a_key_need_a_key(scene: Scene) -> None:

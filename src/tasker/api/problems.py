@@ -26,6 +26,7 @@ from tasker.errors import (
     Refused,
     StoreError,
     StoreUnavailable,
+    TaskChanged,
     TaskerError,
     TaskExists,
     TooLarge,
@@ -56,6 +57,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "task_exists": (409, "Another task has the idempotency key"),
     "wrong_status": (409, "Not allowed in this status"),
     "refused": (409, "Refused by the stored state"),
+    "task_changed": (412, "The task changed since it was read"),
     "too_large": (413, "Too large"),
     "unsupported_media_type": (415, "Unsupported media type"),
     "rate_limited": (429, "Too many requests"),
@@ -146,7 +148,9 @@ class ProblemDetails(TypedDict):
     key: NotRequired[str]
     """Of `task_exists`: the idempotency key."""
     task_id: NotRequired[str]
-    """Of `task_exists`: the task that has the key."""
+    """Of `task_exists`: the task that has the key; of `task_changed`: the task."""
+    etag: NotRequired[str]
+    """Of `task_changed`: the task's ETag now."""
     size: NotRequired[int]
     """Of `too_large`: bytes."""
     limit: NotRequired[int]
@@ -236,6 +240,8 @@ def _members(error: TaskerError) -> dict[str, Any]:
         return {"current_status": error.status, "template": error.template, "allowed": allowed}
     if isinstance(error, TaskExists):
         return {"key": error.key, "task_id": error.task_id}
+    if isinstance(error, TaskChanged):
+        return {"task_id": error.task_id, "etag": error.etag}
     if isinstance(error, TooLarge):
         return {"size": error.size, "limit": error.limit}
     return {}

@@ -22,6 +22,7 @@ from tasker.errors import (
     SchemaMismatch,
     StoreError,
     StoreUnavailable,
+    TaskChanged,
     TaskerError,
     TaskExists,
     TaskRegistrationError,
@@ -180,6 +181,11 @@ def _task_exists(detail: str, problem: JsonObject) -> TaskerError:
     )
 
 
+def _task_changed(detail: str, problem: JsonObject) -> TaskerError:
+    task_id, etag = problem.get("task_id", ""), problem.get("etag", "")
+    return _with_message(TaskChanged, detail, task_id=task_id, etag=etag)
+
+
 def _too_large(detail: str, problem: JsonObject) -> TaskerError:
     return _with_message(
         TooLarge, detail, size=problem.get("size", 0), limit=problem.get("limit", 0)
@@ -199,6 +205,7 @@ _ERRORS: Mapping[str, Callable[[str, JsonObject], TaskerError]] = {
     "template_conflict": _message_only(TaskRegistrationError),
     "idempotency_conflict": _message_only(IdempotencyConflict),
     "task_exists": _task_exists,
+    "task_changed": _task_changed,
     "not_an_approver": _message_only(NotAnApprover),
     "unauthenticated": _message_only(Unauthenticated),
     "forbidden": _message_only(Forbidden),

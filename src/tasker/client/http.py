@@ -172,8 +172,8 @@ class HttpClient(HttpTeams, Client):
 
     # ------------------------------------------------------------------- acting
 
-    async def cancel(self, task_id: str, *, reason: str = "") -> Task:
-        return await self._act(task_id, "cancel", {"reason": reason})
+    async def cancel(self, task_id: str, *, reason: str = "", if_match: str | None = None) -> Task:
+        return await self._act(task_id, "cancel", {"reason": reason}, if_match)
 
     async def retry(
         self,
@@ -182,37 +182,60 @@ class HttpClient(HttpTeams, Client):
         steps: Collection[str] | None = None,
         reset_attempts: bool = False,
         reason: str = "",
+        if_match: str | None = None,
     ) -> Task:
         body: dict[str, Json] = {"reset_attempts": reset_attempts, "reason": reason}
         if steps is not None:
             body["steps"] = [*steps]
-        return await self._act(task_id, "retry", body)
+        return await self._act(task_id, "retry", body, if_match)
 
     async def resolve(
-        self, task_id: str, step: str | None = None, result: Json = None, *, reason: str = ""
+        self,
+        task_id: str,
+        step: str | None = None,
+        result: Json = None,
+        *,
+        reason: str = "",
+        if_match: str | None = None,
     ) -> Task:
         if step is None:
-            return await self._act(task_id, "resolve", {"reason": reason})
+            return await self._act(task_id, "resolve", {"reason": reason}, if_match)
         body = {"result": _json_fragment(result), "reason": reason}
-        return await self._act_on_step(task_id, step, "resolve", body)
+        return await self._act_on_step(task_id, step, "resolve", body, if_match)
 
-    async def complete(self, task_id: str, step: str, result: Json, *, reason: str = "") -> Task:
+    async def complete(
+        self,
+        task_id: str,
+        step: str,
+        result: Json,
+        *,
+        reason: str = "",
+        if_match: str | None = None,
+    ) -> Task:
         body = {"result": _json_fragment(result), "reason": reason}
-        return await self._act_on_step(task_id, step, "complete", body)
+        return await self._act_on_step(task_id, step, "complete", body, if_match)
 
-    async def skip(self, task_id: str, step: str, *, reason: str = "") -> Task:
-        return await self._act_on_step(task_id, step, "skip", {"reason": reason})
+    async def skip(
+        self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
+    ) -> Task:
+        return await self._act_on_step(task_id, step, "skip", {"reason": reason}, if_match)
 
-    async def _act(self, task_id: str, action: str, body: Mapping[str, Any]) -> Task:
+    async def _act(
+        self, task_id: str, action: str, body: Mapping[str, Any], if_match: str | None
+    ) -> Task:
         path = f"/v1/tasks/{_path_segment(task_id)}/{action}"
-        return decode.task(await self._requests.send("POST", path, body=body, again=False))
+        return decode.task(await self._send_action(path, body, if_match))
 
     async def _act_on_step(
-        self, task_id: str, step: str, action: str, body: Mapping[str, Any]
+        self, task_id: str, step: str, action: str, body: Mapping[str, Any], if_match: str | None
     ) -> Task:
         path = f"/v1/tasks/{_path_segment(task_id)}/steps/{_path_segment(step)}/{action}"
-        await self._requests.send("POST", path, body=body, again=False)
+        await self._send_action(path, body, if_match)
         return await self.get(task_id)
+
+    async def _send_action(self, path: str, body: Mapping[str, Any], if_match: str | None) -> Any:
+        headers = None if if_match is None else {"If-Match": f'"{if_match}"'}
+        return await self._requests.send("POST", path, body=body, headers=headers, again=False)
 
     # ---------------------------------------------------------------- analytics
 

@@ -402,8 +402,10 @@ class LocalClient(LocalTeams, Client):
 
     # ------------------------------------------------------------------- acting
 
-    async def cancel(self, task_id: str, *, reason: str = "") -> Task:
-        task = await self.store.cancel_task(TaskId(task_id), self._audit_note(reason))
+    async def cancel(self, task_id: str, *, reason: str = "", if_match: str | None = None) -> Task:
+        task = await self.store.cancel_task(
+            TaskId(task_id), self._audit_note(reason), if_match=if_match
+        )
         return await self._report_ended(task)
 
     async def retry(
@@ -413,39 +415,74 @@ class LocalClient(LocalTeams, Client):
         steps: Collection[str] | None = None,
         reset_attempts: bool = False,
         reason: str = "",
+        if_match: str | None = None,
     ) -> Task:
         loaded = await self._template_of_task(TaskId(task_id))
         nos = None if steps is None else [loaded.number(step) for step in steps]
         counted_attempts = {} if reset_attempts else loaded.all_but_one_attempt()
         task = await self.store.retry_steps(
-            TaskId(task_id), self._audit_note(reason), steps=nos, counted_attempts=counted_attempts
+            TaskId(task_id),
+            self._audit_note(reason),
+            steps=nos,
+            counted_attempts=counted_attempts,
+            if_match=if_match,
         )
         return await self._with_outcome(task)
 
     async def resolve(
-        self, task_id: str, step: str | None = None, result: Json = None, *, reason: str = ""
+        self,
+        task_id: str,
+        step: str | None = None,
+        result: Json = None,
+        *,
+        reason: str = "",
+        if_match: str | None = None,
     ) -> Task:
         if step is None:
-            task = await self.store.resolve_task(TaskId(task_id), self._audit_note(reason))
+            task = await self.store.resolve_task(
+                TaskId(task_id), self._audit_note(reason), if_match=if_match
+            )
             return await self._report_ended(task)
         text = None if result is None else codec.dumps(result, what="the result")
         no = (await self._template_of_task(TaskId(task_id))).number(step)
-        return await self._settle(task_id, no, text, reason, StepAction.RESOLVE)
+        return await self._settle(
+            task_id, no, text, self._audit_note(reason), StepAction.RESOLVE, if_match
+        )
 
-    async def complete(self, task_id: str, step: str, result: Json, *, reason: str = "") -> Task:
+    async def complete(
+        self,
+        task_id: str,
+        step: str,
+        result: Json,
+        *,
+        reason: str = "",
+        if_match: str | None = None,
+    ) -> Task:
         text = codec.dumps(result, what="the result")
         no = (await self._template_of_task(TaskId(task_id))).number(step)
-        return await self._settle(task_id, no, text, reason, StepAction.COMPLETE)
+        return await self._settle(
+            task_id, no, text, self._audit_note(reason), StepAction.COMPLETE, if_match
+        )
 
-    async def skip(self, task_id: str, step: str, *, reason: str = "") -> Task:
+    async def skip(
+        self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
+    ) -> Task:
         no = (await self._template_of_task(TaskId(task_id))).number(step)
-        return await self._settle(task_id, no, None, reason, StepAction.SKIP)
+        return await self._settle(
+            task_id, no, None, self._audit_note(reason), StepAction.SKIP, if_match
+        )
 
     async def _settle(
-        self, task_id: str, no: int, result: JsonText | None, reason: str, action: StepAction
+        self,
+        task_id: str,
+        no: int,
+        result: JsonText | None,
+        act: AuditNote,
+        action: StepAction,
+        if_match: str | None,
     ) -> Task:
         task = await self.store.resolve_step(
-            TaskId(task_id), no, result, self._audit_note(reason), action=action
+            TaskId(task_id), no, result, act, action=action, if_match=if_match
         )
         return await self._report_ended(task)
 

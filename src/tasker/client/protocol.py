@@ -141,7 +141,10 @@ def with_attributes(filter: TaskFilter | None, attributes: Mapping[str, str] | N
 
 
 class Client(TeamClient, Protocol):
-    """Creates tasks, reads them and acts on them, over a store or a server."""
+    """Creates tasks, reads them and acts on them, over a store or a server.
+
+    Actions take `if_match`, the `etag` of a task as it was read: they raise TaskChanged if the
+    task or one of its steps has changed since."""
 
     @overload
     async def create_task(
@@ -297,7 +300,7 @@ class Client(TeamClient, Protocol):
         """List operators' actions on a task, oldest first. Raises NotFound."""
         ...
 
-    async def cancel(self, task_id: str, *, reason: str = "") -> Task:
+    async def cancel(self, task_id: str, *, reason: str = "", if_match: str | None = None) -> Task:
         """Cancel an open task. Raises NotFound, WrongStatus."""
         ...
 
@@ -308,6 +311,7 @@ class Client(TeamClient, Protocol):
         steps: Collection[str] | None = None,
         reset_attempts: bool = False,
         reason: str = "",
+        if_match: str | None = None,
     ) -> Task:
         """Give failed steps another attempt.
 
@@ -324,20 +328,36 @@ class Client(TeamClient, Protocol):
         ...
 
     async def resolve(
-        self, task_id: str, step: str | None = None, result: Json = None, *, reason: str = ""
+        self,
+        task_id: str,
+        step: str | None = None,
+        result: Json = None,
+        *,
+        reason: str = "",
+        if_match: str | None = None,
     ) -> Task:
         """Declare a step done by other means, with a result for the steps after it; or,
         without a step, a failed task. Raises NotFound, WrongStatus.
         """
         ...
 
-    async def complete(self, task_id: str, step: str, result: Json, *, reason: str = "") -> Task:
+    async def complete(
+        self,
+        task_id: str,
+        step: str,
+        result: Json,
+        *,
+        reason: str = "",
+        if_match: str | None = None,
+    ) -> Task:
         """Complete a step with a result, as if its handler had returned it.
         Raises NotFound, WrongStatus.
         """
         ...
 
-    async def skip(self, task_id: str, step: str, *, reason: str = "") -> Task:
+    async def skip(
+        self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
+    ) -> Task:
         """Settle a step that is not needed as resolved_manually; its children get None as its
         result. Raises NotFound, WrongStatus.
         """

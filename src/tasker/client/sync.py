@@ -143,9 +143,9 @@ class SyncClient:
         """List operators' actions on a task, oldest first. Raises NotFound."""
         return self._wait_for(self._client.audit(task_id))
 
-    def cancel(self, task_id: str, *, reason: str = "") -> Task:
+    def cancel(self, task_id: str, *, reason: str = "", if_match: str | None = None) -> Task:
         """Cancel an open task. Raises NotFound, WrongStatus."""
-        return self._wait_for(self._client.cancel(task_id, reason=reason))
+        return self._wait_for(self._client.cancel(task_id, reason=reason, if_match=if_match))
 
     def retry(
         self,
@@ -154,25 +154,52 @@ class SyncClient:
         steps: Collection[str] | None = None,
         reset_attempts: bool = False,
         reason: str = "",
+        if_match: str | None = None,
     ) -> Task:
         """Give failed steps another attempt: see `Client.retry`."""
         return self._wait_for(
-            self._client.retry(task_id, steps=steps, reset_attempts=reset_attempts, reason=reason)
+            self._client.retry(
+                task_id,
+                steps=steps,
+                reset_attempts=reset_attempts,
+                reason=reason,
+                if_match=if_match,
+            )
         )
 
     def resolve(
-        self, task_id: str, step: str | None = None, result: Json = None, *, reason: str = ""
+        self,
+        task_id: str,
+        step: str | None = None,
+        result: Json = None,
+        *,
+        reason: str = "",
+        if_match: str | None = None,
     ) -> Task:
         """Declare a step done by other means, or a failed task: see `Client.resolve`."""
-        return self._wait_for(self._client.resolve(task_id, step, result, reason=reason))
+        return self._wait_for(
+            self._client.resolve(task_id, step, result, reason=reason, if_match=if_match)
+        )
 
-    def complete(self, task_id: str, step: str, result: Json, *, reason: str = "") -> Task:
+    def complete(
+        self,
+        task_id: str,
+        step: str,
+        result: Json,
+        *,
+        reason: str = "",
+        if_match: str | None = None,
+    ) -> Task:
         """Complete a step with a result: see `Client.complete`."""
-        return self._wait_for(self._client.complete(task_id, step, result, reason=reason))
+        return self._wait_for(
+            self._client.complete(task_id, step, result, reason=reason, if_match=if_match)
+        )
 
-    def skip(self, task_id: str, step: str, *, reason: str = "") -> Task:
+    def skip(
+        self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
+    ) -> Task:
         """Settle a step that is not needed: see `Client.skip`."""
-        return self._wait_for(self._client.skip(task_id, step, reason=reason))
+        return self._wait_for(self._client.skip(task_id, step, reason=reason, if_match=if_match))
 
     def templates(
         self, namespace: str | None = None, name: str | None = None

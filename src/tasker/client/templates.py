@@ -92,6 +92,7 @@ class LoadedTemplate:
             deadline=created_at + new.deadline if new.deadline else None,
             error=None,
             counts=self._counts,
+            updated_at=created_at,
             title=new.title,
             attributes=new.attributes,
         )

@@ -349,9 +349,15 @@ class TaskStore(Protocol):
 
 
 class OperatorStore(Protocol):
-    """Operators' actions on tasks, audit, workers and pruning."""
+    """Operators' actions on tasks, audit, workers and pruning.
 
-    async def cancel_task(self, task_id: TaskId, act: AuditNote) -> Task:
+    With `if_match`, the ETag of a task as it was read, an action raises TaskChanged if the
+    task or one of its steps has changed since.
+    """
+
+    async def cancel_task(
+        self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
+    ) -> Task:
         """End an open task as cancelled. Its running attempts can no longer settle.
 
         Raises: NotFound, WrongStatus (it ended already).
@@ -365,6 +371,7 @@ class OperatorStore(Protocol):
         *,
         steps: Collection[int] | None = None,
         counted_attempts: Mapping[int, int] | None = None,
+        if_match: str | None = None,
     ) -> Task:
         """Enqueue failed steps again, and reopen their task.
 
@@ -377,6 +384,7 @@ class OperatorStore(Protocol):
             steps: Step numbers; None: all failed steps.
             counted_attempts: By step number, the attempts that count as used; absent: 0,
                 so that the step starts over.
+            if_match: The ETag that the task must have.
 
         Raises: NotFound, WrongStatus (the task was cancelled; a step did not fail; none did),
             TaskExists (its idempotency key belongs to another open task by now).
@@ -391,6 +399,7 @@ class OperatorStore(Protocol):
         act: AuditNote,
         *,
         action: StepAction = StepAction.RESOLVE,
+        if_match: str | None = None,
     ) -> Task:
         """Declare a step done, with `result`: complete, or else resolved_manually.
 
@@ -402,7 +411,9 @@ class OperatorStore(Protocol):
         """
         ...
 
-    async def resolve_task(self, task_id: TaskId, act: AuditNote) -> Task:
+    async def resolve_task(
+        self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
+    ) -> Task:
         """Declare a failed task done: it ends as resolved_manually, its open steps as skipped.
 
         Raises: NotFound, WrongStatus (it did not fail).

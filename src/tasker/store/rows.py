@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
 from tasker import codec
@@ -74,6 +75,8 @@ class Reader(NamedTuple):
             ),
             title=row["title"],
             attributes=codec.loads(row["attributes"]),
+            updated_at=self.instant(row["updated_at"]),
+            etag=_etag(row),
             created=created,
         )
 
@@ -228,6 +231,33 @@ def state_filter(state: TaskStatus | None) -> tuple[int | None, bool | None]:
     if state in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
         return 0, state is TaskStatus.IN_PROGRESS
     return [shown.value for shown in STEP_STATUSES].index(state.value), None
+
+
+def _etag(row: Row) -> str:
+    """Return a text that differs whenever a task, its steps or what is shown of them changed.
+
+    An attempt raises the sum of attempts, its end moves a step to another count, and each
+    action of an operator moves `updated_at` forward: no two states of a task have one text.
+    """
+    facts = (row["id"], row["state"], str(row["updated_at"]), *(row[count] for count in _COUNTS))
+    return sha256(repr(facts).encode()).hexdigest()[:20]
+
+
+_COUNTS = (
+    "attempts",
+    "due_steps",
+    "pending_steps",
+    "enqueued_steps",
+    "steps_waiting_for_retry",
+    "steps_without_worker",
+    "steps_in_progress",
+    "waiting_steps",
+    "complete_steps",
+    "failed_steps",
+    "cancelled_steps",
+    "skipped_steps",
+    "resolved_steps",
+)
 
 
 def _template_name(row: Row) -> TemplateName:

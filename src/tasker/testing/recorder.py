@@ -100,6 +100,7 @@ def _pending_task(request: TaskRequest) -> Task:
         reason=request.reason,
         tags=request.tags,
         created_at=now,
+        updated_at=now,
         ended_at=None,
         deadline=now + deadline if deadline else None,
         error=None,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 from fastapi import Depends, Query
 from starlette.requests import Request
 
+from tasker.api.conditions import IfMatch
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import StepPath, TaskPath, Text
 from tasker.api.requests import Body, JsonBody
@@ -28,7 +29,7 @@ from tasker.teams.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY, Per
 routes = Routes("steps", "/v1/tasks/{task_id}/steps")
 
 _MISSING = ("not_found",)
-_ACTS = (*READS_BODY, "not_found", "wrong_status")
+_ACTS = (*READS_BODY, "not_found", "task_exists", "wrong_status", "task_changed")
 
 
 class RetryStepBody(Body):
@@ -126,6 +127,7 @@ async def get_step_history(
 async def retry_step(
     body: Annotated[RetryStepBody, Depends(JsonBody(RetryStepBody, optional=True))],
     step: RetryableStep,
+    if_match: IfMatch,
 ) -> JsonResponse:
     """Give a failed step another attempt; its task is open again."""
     retried = await step.client.retry(
@@ -133,6 +135,7 @@ async def retry_step(
         steps=[step.name],
         reset_attempts=body.reset_attempts,
         reason=body.reason,
+        if_match=if_match,
     )
     return await step.respond(retried)
 
@@ -141,10 +144,13 @@ async def retry_step(
 async def resolve_step(
     body: Annotated[ResolveStepBody, Depends(JsonBody(ResolveStepBody, optional=True))],
     step: ResolvableStep,
+    if_match: IfMatch,
 ) -> JsonResponse:
     """Declare a step done by other means; its task continues."""
     return await step.respond(
-        await step.client.resolve(step.task.id, step.name, body.result, reason=body.reason)
+        await step.client.resolve(
+            step.task.id, step.name, body.result, reason=body.reason, if_match=if_match
+        )
     )
 
 
@@ -152,10 +158,13 @@ async def resolve_step(
 async def complete_step(
     body: Annotated[CompleteStepBody, Depends(JsonBody(CompleteStepBody))],
     step: ResolvableStep,
+    if_match: IfMatch,
 ) -> JsonResponse:
     """Complete a step with a result, as if its handler had returned it; its task continues."""
     return await step.respond(
-        await step.client.complete(step.task.id, step.name, body.result, reason=body.reason)
+        await step.client.complete(
+            step.task.id, step.name, body.result, reason=body.reason, if_match=if_match
+        )
     )
 
 
@@ -163,9 +172,12 @@ async def complete_step(
 async def skip_step(
     body: Annotated[SkipStepBody, Depends(JsonBody(SkipStepBody, optional=True))],
     step: ResolvableStep,
+    if_match: IfMatch,
 ) -> JsonResponse:
     """Settle a step that is not needed; its task continues with null as the step's result."""
-    return await step.respond(await step.client.skip(step.task.id, step.name, reason=body.reason))
+    return await step.respond(
+        await step.client.skip(step.task.id, step.name, reason=body.reason, if_match=if_match)
+    )
 
 
 def number_of(loaded: LoadedTemplate, step: str) -> int:

@@ -7,8 +7,10 @@ from typing import Annotated
 from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import Request
+from starlette.responses import Response as StarletteResponse
 
 from tasker.api.authorization import authorize, visible_namespaces
+from tasker.api.conditions import IfMatch, IfNoneMatch, etag_headers
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import Attribute, Instant, Line, Namespace, TaskPath, Text, Uuid, Version
 from tasker.api.headers import CORRELATION, is_correlation_id
@@ -52,7 +54,7 @@ CREATES = (
 )
 MOST_ATTEMPTS = 10_000  #: of a task, in one answer
 _MISSING = ("not_found",)
-_ACTS = (*READS_BODY, "not_found", "wrong_status")
+_ACTS = (*READS_BODY, "not_found", "task_exists", "wrong_status", "task_changed")
 
 
 class TaskCriteria(BaseModel):
@@ -223,10 +225,22 @@ def page_of(tasks: Sequence[Task], limit: int) -> TaskList:
     }
 
 
-@routes.add("GET", "/{task_id}", TASKS_READ, response=TaskView, refuses=_MISSING)
-async def get_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
+@routes.add(
+    "GET",
+    "/{task_id}",
+    TASKS_READ,
+    response=TaskView,
+    also={304: Response(None, "The task has the ETag that the request names.")},
+    refuses=_MISSING,
+)
+async def get_task(
+    request: Request, api: ApiOf, task_id: TaskPath, if_none_match: IfNoneMatch
+) -> StarletteResponse:
     """Read a task."""
-    return await task_response(api, await allowed_task(request, api, task_id, TASKS_READ))
+    task = await allowed_task(request, api, task_id, TASKS_READ)
+    if task.etag in if_none_match:
+        return StarletteResponse(status_code=304, headers=etag_headers(task))
+    return await task_response(api, task)
 
 
 @routes.add(
@@ -289,11 +303,13 @@ async def cancel_task(
     api: ApiOf,
     task_id: TaskPath,
     body: Annotated[CancelBody, Depends(JsonBody(CancelBody, optional=True))],
+    if_match: IfMatch,
 ) -> JsonResponse:
     """Cancel a task: no further step starts; running attempts are discarded."""
     task = await allowed_task(request, api, task_id, TASKS_CANCEL)
     return await task_response(
-        api, await client_of_caller(request, api).cancel(task.id, reason=body.reason)
+        api,
+        await client_of_caller(request, api).cancel(task.id, reason=body.reason, if_match=if_match),
     )
 
 
@@ -309,11 +325,16 @@ async def retry_task(
     api: ApiOf,
     task_id: TaskPath,
     body: Annotated[RetryBody, Depends(JsonBody(RetryBody, optional=True))],
+    if_match: IfMatch,
 ) -> JsonResponse:
     """Give failed steps another attempt; a task that failed is open again."""
     task = await allowed_task(request, api, task_id, TASKS_RETRY)
     retried = await client_of_caller(request, api).retry(
-        task.id, steps=body.steps, reset_attempts=body.reset_attempts, reason=body.reason
+        task.id,
+        steps=body.steps,
+        reset_attempts=body.reset_attempts,
+        reason=body.reason,
+        if_match=if_match,
     )
     return await task_response(api, retried)
 
@@ -330,11 +351,15 @@ async def resolve_task(
     api: ApiOf,
     task_id: TaskPath,
     body: Annotated[ResolveBody, Depends(JsonBody(ResolveBody, optional=True))],
+    if_match: IfMatch,
 ) -> JsonResponse:
     """Declare a failed task done."""
     task = await allowed_task(request, api, task_id, TASKS_RESOLVE)
     return await task_response(
-        api, await client_of_caller(request, api).resolve(task.id, reason=body.reason)
+        api,
+        await client_of_caller(request, api).resolve(
+            task.id, reason=body.reason, if_match=if_match
+        ),
     )
 
 
@@ -380,7 +405,8 @@ async def task_response(api: Api, task: Task, status: int = 200) -> JsonResponse
     task, loaded, steps = await read_with_steps(api, task)
     now = datetime.now(UTC)
     times = await timeline_of(api, task, steps, now)
-    return JsonResponse(task_view(task, loaded, steps, now=now, timeline=times), status)
+    view = task_view(task, loaded, steps, now=now, timeline=times)
+    return JsonResponse(view, status, etag_headers(task))
 
 
 async def timeline_of(

@@ -39,6 +39,11 @@ class TaskSummary(TypedDict):
     attributes: Mapping[str, str]
     """Searchable attributes."""
     created_at: datetime
+    updated_at: datetime
+    """When it or one of its steps last changed."""
+    etag: str | None
+    """Differs whenever it or one of its steps changed, for `If-Match`; null where it was just
+    created."""
     ended_at: datetime | None
     deadline: datetime | None
     """It ends as `error` unless it has ended by then."""
@@ -138,6 +143,8 @@ def task_summary(task: Task) -> TaskSummary:
         "title": task.title,
         "attributes": task.attributes,
         "created_at": task.created_at,
+        "updated_at": task.updated_at,
+        "etag": task.etag,
         "ended_at": task.ended_at,
         "deadline": task.deadline,
         "counts": task.counts,

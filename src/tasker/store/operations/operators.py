@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from tasker.errors import NotFound, TaskExists, WrongStatus
+from tasker.errors import NotFound, TaskChanged, TaskExists, WrongStatus
 from tasker.model import (
     Code,
     JsonText,
@@ -13,7 +13,7 @@ from tasker.model import (
     TaskStatus,
 )
 from tasker.store import operator_rules
-from tasker.store.operations.tasks import Tasks
+from tasker.store.operations.tasks import Tasks, read_task
 from tasker.store.protocol import AuditNote, StepAction
 from tasker.store.session import Session
 
@@ -21,11 +21,13 @@ from tasker.store.session import Session
 class Operators(Tasks):
     """Implements `tasker.store.protocol.OperatorStore`."""
 
-    async def cancel_task(self, task_id: TaskId, act: AuditNote) -> Task:
+    async def cancel_task(
+        self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
+    ) -> Task:
         task_id = operator_rules.canonical(task_id)
 
         async def cancel(tx: Session) -> None:
-            before = await _lock_task(tx, task_id, "cancel", operator_rules.OPEN)
+            before = await _lock_task(tx, task_id, "cancel", operator_rules.OPEN, if_match)
             await stop_task(tx, task_id, Code.CANCELLED)
             await _audit(tx, task_id, None, "cancel", act, before, TaskStatus.CANCELLED)
 
@@ -39,12 +41,13 @@ class Operators(Tasks):
         *,
         steps: Collection[int] | None = None,
         counted_attempts: Mapping[int, int] | None = None,
+        if_match: str | None = None,
     ) -> Task:
         task_id = operator_rules.canonical(task_id)
         counted = counted_attempts or {}
 
         async def retry(tx: Session) -> None:
-            state = await _lock_task(tx, task_id, "retry", operator_rules.RETRYABLE)
+            state = await _lock_task(tx, task_id, "retry", operator_rules.RETRYABLE, if_match)
             await _require_key(tx, task_id)
             nos = None if steps is None else list(steps)
             failed = await tx.lock("chosen_steps", task_id=task_id, nos=nos)
@@ -74,12 +77,13 @@ class Operators(Tasks):
         act: AuditNote,
         *,
         action: StepAction = StepAction.RESOLVE,
+        if_match: str | None = None,
     ) -> Task:
         task_id = operator_rules.canonical(task_id)
         after, outcome = operator_rules.resolution(action)
 
         async def resolve(tx: Session) -> None:
-            await _lock_task(tx, task_id, action, operator_rules.RETRYABLE)
+            await _lock_task(tx, task_id, action, operator_rules.RETRYABLE, if_match)
             await _require_key(tx, task_id)
             steps = await tx.lock("chosen_steps", task_id=task_id, nos=[no])
             operator_rules.require_steps(task_id, [no], [row["no"] for row in steps])
@@ -96,11 +100,14 @@ class Operators(Tasks):
         await self._yielding(resolve)
         return await self.get_task(task_id)
 
-    async def resolve_task(self, task_id: TaskId, act: AuditNote) -> Task:
+    async def resolve_task(
+        self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
+    ) -> Task:
         task_id = operator_rules.canonical(task_id)
 
         async def resolve(tx: Session) -> None:
-            before = await _lock_task(tx, task_id, "resolve", operator_rules.FAILED_TASK)
+            allowed = operator_rules.FAILED_TASK
+            before = await _lock_task(tx, task_id, "resolve", allowed, if_match)
             await stop_task(tx, task_id, Code.RESOLVED_MANUALLY)
             after = TaskStatus.RESOLVED_MANUALLY
             await _audit(tx, task_id, None, "resolve_task", act, before, after)
@@ -132,10 +139,19 @@ async def cancel_if_open(tx: Session, task_id: TaskId, act: AuditNote) -> None:
 
 
 async def _lock_task(
-    tx: Session, task_id: TaskId, action: str, allowed: frozenset[TaskStatus]
+    tx: Session,
+    task_id: TaskId,
+    action: str,
+    allowed: frozenset[TaskStatus],
+    if_match: str | None = None,
 ) -> TaskStatus:
-    """Lock a task and return its status. Raises: NotFound, WrongStatus."""
+    """Lock a task and return its status. Raises: NotFound, TaskChanged, WrongStatus."""
     rows = await tx.lock("task_state", task_id=task_id)
+    if rows and if_match is not None:
+        await tx.lock("lock_steps", task_id=task_id)  # they change without the task
+        etag = (await read_task(tx, task_id)).etag or ""
+        if etag != if_match:
+            raise TaskChanged(task_id, etag)
     return operator_rules.require_task(task_id, rows[0] if rows else None, action, allowed)
 
 

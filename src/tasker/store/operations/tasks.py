@@ -15,12 +15,12 @@ class Tasks(Sessions):
     """Reading tasks, their steps and their history."""
 
     async def get_task(self, task_id: TaskId) -> Task:
-        return await self._read(lambda tx: _task(tx, operator_rules.canonical(task_id)))
+        return await self._read(lambda tx: read_task(tx, operator_rules.canonical(task_id)))
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
         async def find(tx: Session) -> Task | None:
             row = await tx.one("find_task", namespace=namespace, key=idempotency_key)
-            return None if row is None else await _task(tx, row["task_id"])
+            return None if row is None else await read_task(tx, row["task_id"])
 
         return await self._read(find)
 
@@ -63,7 +63,7 @@ class Tasks(Sessions):
         async def read(tx: Session) -> list[Step]:
             rows = await tx.all("list_steps", task_id=task_id, after=after, limit=limit)
             if not rows and after == 0:
-                await _task(tx, task_id)
+                await read_task(tx, task_id)
             return [tx.read.step(row) for row in rows]
 
         return await self._read(read)
@@ -76,7 +76,7 @@ class Tasks(Sessions):
         async def read(tx: Session) -> list[Attempt]:
             rows = await tx.all("history", task_id=task_id, no=no, limit=limit)
             if not rows:
-                await _task(tx, task_id)
+                await read_task(tx, task_id)
             return [tx.read.attempt(row) for row in rows]
 
         return await self._read(read)
@@ -87,7 +87,7 @@ class Tasks(Sessions):
         async def read(tx: Session) -> list[AuditEntry]:
             rows = await tx.all("audit", task_id=task_id)
             if not rows:
-                await _task(tx, task_id)
+                await read_task(tx, task_id)
             return [tx.read.audit(row) for row in rows]
 
         return await self._read(read)
@@ -97,7 +97,8 @@ class Tasks(Sessions):
         return int(rows[0]["tasks"])
 
 
-async def _task(tx: Session, task_id: TaskId) -> Task:
+async def read_task(tx: Session, task_id: TaskId) -> Task:
+    """Read a task. Raises NotFound."""
     row = await tx.one("get_task", task_id=task_id)
     if row is None:
         raise operator_rules.unknown_task(task_id)

@@ -35,6 +35,7 @@ from tasker.testing.store_suite.mixed import TestMixedEffects
 from tasker.testing.store_suite.operations import TestActs
 from tasker.testing.store_suite.operators import (
     TestCancelling,
+    TestConditions,
     TestResolving,
     TestRetrying,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "TestCancelling",
     "TestCheckpoints",
     "TestClaims",
+    "TestConditions",
     "TestCreation",
     "TestCreationWithClaims",
     "TestDeadlines",

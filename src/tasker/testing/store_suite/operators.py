@@ -1,10 +1,11 @@
 """Operators: cancel, retry, resolve, complete; and the audit of it all."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tasker.errors import WrongStatus
+from tasker.errors import NotFound, TaskChanged, WrongStatus
 from tasker.model import (
     AttemptOutcome,
     JsonText,
@@ -17,6 +18,7 @@ from tasker.model import (
 from tasker.store.protocol import StepAction, Store
 from tasker.testing.store_suite.factories import (
     ACT,
+    NOBODY,
     SECOND,
     ManualWorker,
     StoreTests,
@@ -383,3 +385,115 @@ class TestResolving(StoreTests):
 
 async def _nothing() -> None:
     """Leave it as it is."""
+
+
+class TestConditions(StoreTests):
+    """ETags, and actions that depend on them."""
+
+    async def test_every_change_gives_a_task_another_etag(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Of the task or of a step; reading changes nothing. `updated_at` never goes back.
+        """
+        task_id = await begin(store, chain())
+        hand = await ManualWorker.hire(store)
+        seen = [await store.get_task(task_id)]
+
+        async def look() -> None:
+            seen.append(await store.get_task(task_id))
+            assert seen[-1].etag == (await store.get_task(task_id)).etag
+
+        claim = await hand.claim_one()
+        await look()
+        await hand.retry(claim)
+        await look()
+        claim = await hand.claim_one()
+        await look()
+        await hand.complete(claim)
+        await look()
+        await hand.fail(await hand.claim_one())
+        await look()
+        await store.retry_steps(task_id, ACT)
+        await look()
+        await store.cancel_task(task_id, ACT)
+        await look()
+
+        assert 8 == len({task.etag for task in seen})
+        times = [task.updated_at for task in seen]
+        assert sorted(times) == times
+        assert seen[0].created_at == times[0]
+        assert seen[-1].ended_at is not None
+        assert seen[-1].ended_at <= times[-1]
+
+    async def test_a_retry_that_becomes_due_gives_another_etag(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        What is shown of the task has changed, although nothing was written.
+        """
+        task_id = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        await hand.retry(await hand.claim_one(), delay=SECOND * 60)
+        before = await store.get_task(task_id)
+
+        await subject.advance(SECOND * 61)
+
+        assert before.etag != (await store.get_task(task_id)).etag
+
+    @pytest.mark.parametrize("action", ["cancel", "retry", "resolve_step", "resolve_task"])
+    async def test_an_action_is_refused_once_the_task_has_changed(
+        self, store: Store, action: str
+    ) -> None:
+        """
+        And changes nothing; with the ETag of the task as it is, it is done.
+        """
+        task_id = await begin(store, graph("pair", a="", b=""))
+        hand = await ManualWorker.hire(store)
+        first, second = await hand.claim()
+        await hand.fail(first)
+        stale = await store.get_task(task_id)
+        if action == "cancel":
+            await hand.complete(second)
+            await store.retry_steps(task_id, ACT)
+        else:
+            await hand.fail(second)
+        current = await store.get_task(task_id)
+
+        async def act(if_match: str | None) -> Task:
+            if action == "cancel":
+                return await store.cancel_task(task_id, ACT, if_match=if_match)
+            if action == "retry":
+                return await store.retry_steps(task_id, ACT, if_match=if_match)
+            if action == "resolve_step":
+                return await store.resolve_step(task_id, 1, None, ACT, if_match=if_match)
+            return await store.resolve_task(task_id, ACT, if_match=if_match)
+
+        with pytest.raises(TaskChanged, match="read it again") as caught:
+            await act(stale.etag)
+
+        assert (task_id, current.etag) == (caught.value.task_id, caught.value.etag)
+        assert current == await store.get_task(task_id)
+        assert current.etag != (await act(current.etag)).etag
+
+    async def test_of_two_actions_on_one_state_one_is_done(self, stores: list[Store]) -> None:
+        """
+        Both operators saw the same task; the second is told that it changed.
+        """
+        task_id = await begin(stores[0], one())
+        hand = await ManualWorker.hire(stores[0])
+        for _ in range(5):
+            await hand.fail(await hand.claim_one())
+            task = await stores[0].get_task(task_id)
+
+            results = await asyncio.gather(
+                *(store.retry_steps(task_id, ACT, if_match=task.etag) for store in stores * 2),
+                return_exceptions=True,
+            )
+
+            refused = [result for result in results if isinstance(result, TaskChanged)]
+            assert len(results) - 1 == len(refused)
+
+    async def test_an_unknown_task_is_not_found_whatever_its_etag(self, store: Store) -> None:
+        with pytest.raises(NotFound):
+            await store.cancel_task(NOBODY, ACT, if_match="x")

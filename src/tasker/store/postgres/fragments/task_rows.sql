@@ -4,6 +4,7 @@ select chosen.id::text as id, p.namespace, p.name, p.version, chosen.state, chos
        chosen.created_by, chosen.reason, chosen.tags, chosen.created_at, chosen.ended_at,
        chosen.deadline, chosen.error, chosen.title,
        coalesce((select json_object_agg(a.name, a.value order by a.name) from task_attribute a where a.task_id = chosen.id)::text, '{}') as attributes,
+       greatest(chosen.created_at, chosen.updated_at, chosen.ended_at, c.changed_at) as updated_at,
        c.*
 from chosen
 join template p on p.id = chosen.template_id
@@ -19,6 +20,9 @@ cross join lateral (
            count(*) filter (where s.state = {CANCELLED}) as cancelled_steps,
            count(*) filter (where s.state = {SKIPPED}) as skipped_steps,
            count(*) filter (where s.state = {RESOLVED_MANUALLY}) as resolved_steps,
+           count(*) filter (where s.state = {ENQUEUED} and s.run_at <= now()) as due_steps,
+           sum(s.attempt)::int as attempts,
+           max(greatest(s.enqueued_at, s.claimed_at, s.settled_at)) as changed_at,
            coalesce(bool_or(s.attempt > 0), false) as started
     from step s where s.task_id = chosen.id
 ) c

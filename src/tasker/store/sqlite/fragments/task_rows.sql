@@ -4,6 +4,7 @@ select chosen.id, p.namespace, p.name, p.version, chosen.state, chosen.context,
        chosen.created_by, chosen.reason, chosen.tags, chosen.created_at, chosen.ended_at,
        chosen.deadline, chosen.error, chosen.title,
        (select json_group_object(a.name, a.value) from task_attribute a where a.task_id = chosen.id) as attributes,
+       max(chosen.created_at, coalesce(chosen.updated_at, 0), coalesce(chosen.ended_at, 0), c.changed_at) as updated_at,
        c.*
 from chosen
 join template p on p.id = chosen.template_id
@@ -20,6 +21,9 @@ join (
            sum(s.state = {CANCELLED}) as cancelled_steps,
            sum(s.state = {SKIPPED}) as skipped_steps,
            sum(s.state = {RESOLVED_MANUALLY}) as resolved_steps,
+           sum(s.state = {ENQUEUED} and s.run_at <= :now) as due_steps,
+           sum(s.attempt) as attempts,
+           max(max(coalesce(s.enqueued_at, 0), coalesce(s.claimed_at, 0), coalesce(s.settled_at, 0))) as changed_at,
            max(s.attempt) > 0 as started
     from step s where s.task_id in (select id from chosen)
     group by s.task_id

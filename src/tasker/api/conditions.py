@@ -1,0 +1,45 @@
+"""Conditional requests: ETags of tasks, `If-Match` and `If-None-Match`."""
+
+import re
+from typing import Annotated, TypeAlias
+
+from fastapi import Depends, Header
+
+from tasker.api.problems import Fault, Problem
+from tasker.model import Task
+
+_ETAG = re.compile(r'\s*(?:W/)?"([\x21\x23-\x7e]*)"\s*')
+
+
+def etag_headers(task: Task) -> dict[str, str]:
+    """Return the header with a task's ETag."""
+    return {"ETag": f'"{task.etag}"'} if task.etag else {}
+
+
+async def _if_match(
+    if_match: Annotated[
+        str | None, Header(description="The task's ETag; if it differs by now, nothing is done.")
+    ] = None,
+) -> str | None:
+    """Return the ETag that the task must have; None: any. Raises Problem."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    match = _ETAG.fullmatch(if_match)
+    if match is None:
+        message = "must be one ETag in double quotes, or *"
+        fault: Fault = {"path": "header.If-Match", "message": message}
+        raise Problem("invalid_request", f"header.If-Match {message}", errors=[fault])
+    return match[1]
+
+
+async def _if_none_match(
+    if_none_match: Annotated[
+        str | None, Header(description="An ETag; if it is the task's, the response is 304.")
+    ] = None,
+) -> frozenset[str]:
+    """Return the ETags that the caller has."""
+    return frozenset(match[1] for match in _ETAG.finditer(if_none_match or ""))
+
+
+IfMatch: TypeAlias = Annotated[str | None, Depends(_if_match)]
+IfNoneMatch: TypeAlias = Annotated[frozenset[str], Depends(_if_none_match)]

@@ -478,7 +478,7 @@ class TestConditions(StoreTests):
 
     async def test_of_two_actions_on_one_state_one_is_done(self, stores: list[Store]) -> None:
         """
-        Both operators saw the same task; the second is told that it changed.
+        Both operators saw the same task; the second action is refused.
         """
         task_id = await begin(stores[0], one())
         hand = await ManualWorker.hire(stores[0])

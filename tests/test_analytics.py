@@ -72,9 +72,7 @@ def test_a_share_is_from_0_to_1(part: int, whole: int, expected: float) -> None:
 
 
 def test_figures_per_hour_are_by_the_hour() -> None:
-    """
-    However long the period; one of no length is a second.
-    """
+    """For any period; an empty period counts as a second."""
     assert 2.0 == per_hour(48, NOW - timedelta(hours=24), NOW)
     assert 240.0 == per_hour(4, NOW - timedelta(minutes=1), NOW)
     assert 3600.0 == per_hour(1, NOW, NOW)
@@ -91,9 +89,7 @@ def test_the_worst_come_first_and_the_good_not_at_all() -> None:
 
 
 def test_where_all_is_well_there_is_no_advice() -> None:
-    """
-    Nor where there was too little to go by.
-    """
+    """Nor with too few attempts."""
     assert [] == advice()
     assert [] == advice(
         step("a", errors=2, seconds=30),
@@ -123,16 +119,14 @@ def test_steps_that_fail_or_take_long_are_named() -> None:
 
 
 def test_one_error_behind_most_is_named() -> None:
-    """
-    Where no kind makes the half there is nothing to say.
-    """
+    """There is no recommendation unless one kind causes more than half."""
     assert ["GatewayError makes 75% of all 8 errors: one cause may be behind most of them"] == (
         advice(patterns=(pattern("GatewayError", 6), pattern("E", 2)))
     )
     assert [] == advice(patterns=(pattern("A", 4), pattern("B", 4)))
 
 
-def test_retries_that_do_not_help_are_told() -> None:
+def test_retries_that_do_not_help_are_reported() -> None:
     """
     With what to do instead.
     """
@@ -142,10 +136,8 @@ def test_retries_that_do_not_help_are_told() -> None:
     ] == advice(retries=Retries(retried_steps=9, succeeded=2, failed=6))
 
 
-def test_a_failed_step_that_others_wait_for_is_told() -> None:
-    """
-    One that is only slow is not.
-    """
+def test_a_failed_step_that_others_wait_for_is_reported() -> None:
+    """A step that is only slow is not."""
 
     def waited(name: str, failed: int) -> BlockingStep:
         return BlockingStep(
@@ -165,7 +157,7 @@ def test_a_failed_step_that_others_wait_for_is_told() -> None:
     ] == advice(blocking_steps=(waited("a", 0), waited("b", 2)))
 
 
-def test_a_store_that_is_short_of_workers_or_connections_is_told() -> None:
+def test_a_store_that_is_short_of_workers_or_connections_is_reported() -> None:
     """
     With the figure that says so.
     """

@@ -134,10 +134,8 @@ def test_what_handlers_return_has_a_form(value: object, text: str) -> None:
         ({"e": Odd.NUL}, "$.e", "NUL"),
     ],
 )
-def test_what_is_no_json_is_told_with_its_path(value: object, path: str, message: str) -> None:
-    """
-    The first part of it, however deep.
-    """
+def test_what_is_no_json_is_reported_with_its_path(value: object, path: str, message: str) -> None:
+    """The first invalid part, at any depth."""
     with pytest.raises(InvalidInput) as refusal:
         codec.dumps(value, what="the result")
 
@@ -158,7 +156,7 @@ def test_a_null_is_no_fault() -> None:
         assert value == codec.loads(codec.dumps(value))
 
 
-def test_what_contains_itself_is_told() -> None:
+def test_what_contains_itself_is_reported() -> None:
     """
     With the beginning of its endless path.
     """
@@ -182,9 +180,7 @@ def test_nesting_has_a_bound() -> None:
 
 
 def test_what_is_too_large_is_refused_not_cut() -> None:
-    """
-    The error says what it is, how large, and how large it may be; bytes count.
-    """
+    """The error has the name, size and limit of the value, in bytes."""
     assert codec.dumps("x" * 98, limit=100)
     with pytest.raises(TooLarge, match=r"^the context has 101 bytes; the limit is 100$") as refusal:
         codec.dumps("x" * 99, what="the context", limit=100)
@@ -198,7 +194,7 @@ def test_what_is_too_large_is_refused_not_cut() -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", '{"a":1,}', "NaN", "'a'", '"\ud800"', '{"a": 01}', b"\xff"]
 )
-def test_what_is_not_json_is_told_with_its_place(text: str | bytes) -> None:
+def test_what_is_not_json_is_reported_with_its_place(text: str | bytes) -> None:
     """
     Line and column.
     """
@@ -227,9 +223,7 @@ def test_task_ids_are_uuids_that_sort_by_time() -> None:
 
 @given(st.datetimes(datetime(1970, 1, 2), datetime(9999, 1, 1), timezones=st.just(UTC)))
 def test_the_first_id_of_an_instant_tells_it(instant: datetime) -> None:
-    """
-    To the millisecond, and no id of that instant is lower.
-    """
+    """To the millisecond; no id of that millisecond is lower."""
     first = codec.first_task_id(instant)
 
     assert abs(instant - codec.creation_time(first)) <= timedelta(milliseconds=1)

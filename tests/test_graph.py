@@ -68,9 +68,7 @@ def test_a_diamond() -> None:
 
 
 def test_numbers_are_those_of_the_template() -> None:
-    """
-    Also where a step stands before those that it waits for.
-    """
+    """Also if a step is listed before its dependencies."""
     graph = Graph(template({"last": ["first"], "first": []}))
 
     assert {"last": 1, "first": 2} == graph.numbers
@@ -103,9 +101,6 @@ def test_the_graph_agrees_with_the_naive_model(waits: dict[str, list[str]]) -> N
 
 @given(acyclic())
 def test_the_order_puts_parents_first(waits: dict[str, list[str]]) -> None:
-    """
-    Every step once, each after those that it waits for.
-    """
     graph = Graph(template(waits))
 
     place = {no: index for index, no in enumerate(graph.order)}
@@ -126,17 +121,13 @@ def test_members_are_what_a_mask_was_made_of(numbers: set[int]) -> None:
 
 @given(acyclic())
 def test_where_there_is_no_cycle_none_is_found(waits: dict[str, list[str]]) -> None:
-    """
-    However the steps are listed.
-    """
+    """For steps in any order."""
     assert find_cycle(waits) is None
 
 
 @given(acyclic(), st.data())
 def test_a_cycle_is_found_and_shown(waits: dict[str, list[str]], data: st.DataObject) -> None:
-    """
-    The result is a way through the graph that ends where it begins.
-    """
+    """The result is a path that ends where it begins."""
     name = data.draw(st.sampled_from(sorted(waits)))
     ancestor = data.draw(st.sampled_from(sorted({name} | before(waits, name))))
     cyclic = {**waits, ancestor: [*waits[ancestor], name]}

@@ -20,18 +20,14 @@ def test_a_key_is_its_prefix_and_a_secret() -> None:
 
 
 def test_no_two_keys_are_alike() -> None:
-    """
-    Neither their prefixes nor their secrets.
-    """
+    """Neither prefixes nor secrets repeat."""
     keys = [new_key() for _ in range(100)]
 
     assert 100 == len({key.prefix for key in keys}) == len({key.digest for key in keys})
 
 
 def test_only_its_secret_passes() -> None:
-    """
-    Not the next one, nor none, nor the digest itself.
-    """
+    """Neither another secret nor an empty one nor the digest passes."""
     key = new_key()
     secret = key.text.rsplit("_", 1)[1]
 

@@ -66,18 +66,14 @@ def test_a_template_is_known_by_three_names() -> None:
 
 
 def test_a_step_is_found_by_its_name() -> None:
-    """
-    Its handler is the callable it names, or the one named like itself.
-    """
+    """Its handler is its callable, or the handler with its name."""
     assert ["a", "B.c"] == [template().step(name).handler for name in ("a", "b")]
     with pytest.raises(KeyError):
         template().step("c")
 
 
 def test_an_environment_overrides_what_it_names() -> None:
-    """
-    Configuration key by key, retry and timeout as a whole; the rest stays.
-    """
+    """Configuration key by key, retry and timeout as a whole; other fields are unchanged."""
     slow = Retry(max_attempts=9)
     override = StepOverride(config={"url": "y", "m": 2}, retry=slow, timeout=timedelta(seconds=5))
     given = template(environments={"test": {"a": override, "b": StepOverride()}})
@@ -106,9 +102,7 @@ def test_an_environment_that_overrides_nothing_changes_nothing(environment: str 
 
 
 def test_codes_are_the_numbers_of_the_states() -> None:
-    """
-    What stores keep; each state has its place, for ever.
-    """
+    """Stores keep these numbers; they never change."""
     assert list(range(9)) == [code.value for code in Code]
     assert [code.name for code in Code] == [state.name for state in STEP_STATUSES]
     assert [
@@ -124,9 +118,7 @@ def test_codes_are_the_numbers_of_the_states() -> None:
 
 
 def test_an_open_task_is_pending_until_it_started() -> None:
-    """
-    All other states are shown as they are stored.
-    """
+    """Other states are shown as stored."""
     assert TaskStatus.PENDING == task_status(0, started=False)
     assert TaskStatus.IN_PROGRESS == task_status(0, started=True)
     for code in (Code.COMPLETE, Code.ERROR, Code.CANCELLED, Code.RESOLVED_MANUALLY):
@@ -136,18 +128,13 @@ def test_an_open_task_is_pending_until_it_started() -> None:
 
 
 def test_states_are_sorted_into_done_and_ended() -> None:
-    """
-    What is done frees its children; what has ended changes no more by itself.
-    """
+    """Done steps free their children; ended tasks change only by operators."""
     assert {"complete", "resolved_manually", "skipped"} == STEP_DONE
     assert STEP_DONE | {"error", "cancelled"} == STEP_ENDED
     assert set(TaskStatus) - {"pending", "in_progress"} == TASK_ENDED
 
 
 def test_counts_add_up() -> None:
-    """
-    All steps, and those that are done.
-    """
     counts = StepCounts(
         pending=1,
         enqueued=2,
@@ -179,9 +166,7 @@ def test_a_step_waits_for_a_retry_when_one_is_scheduled() -> None:
 
 
 def test_outcomes_carry_the_fence() -> None:
-    """
-    Task, step and attempt of their claim, and what the constructors name.
-    """
+    """With the fields that their constructors set."""
     outcomes = {
         AttemptOutcome.COMPLETE: completed(CLAIM, JsonText("1")),
         AttemptOutcome.RETRY: retried(CLAIM, ERROR, timedelta(minutes=1)),
@@ -199,7 +184,5 @@ def test_outcomes_carry_the_fence() -> None:
 
 
 def test_a_schema_is_ready_when_nothing_is_missing() -> None:
-    """
-    Neither older nor newer.
-    """
+    """Neither older nor newer."""
     assert [True, False, False] == [SchemaStatus(current, 2).ready for current in (2, 1, 3)]

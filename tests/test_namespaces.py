@@ -51,9 +51,7 @@ def problems(text: str, *, toml: bool = False) -> list[str]:
 
 
 def test_policies_are_read_in_their_order() -> None:
-    """
-    What is not written is empty.
-    """
+    """Omitted fields are empty."""
     payments, success, shared = parse_policies(GROWTHCORP)
 
     assert (
@@ -74,9 +72,7 @@ def test_policies_are_read_in_their_order() -> None:
 
 
 def test_a_toml_file_says_the_same(tmp_path: Path) -> None:
-    """
-    Its ending tells which it is.
-    """
+    """The suffix selects the format."""
     toml = tmp_path / "policies.toml"
     toml.write_text(
         '[namespaces.shared]\nowner_team = "platform"\nrequires_approval = true\n'
@@ -98,7 +94,7 @@ def test_a_toml_file_says_the_same(tmp_path: Path) -> None:
     )
 
 
-def test_everything_that_is_wrong_is_told_with_its_place() -> None:
+def test_everything_that_is_wrong_is_reported_with_its_place() -> None:
     """
     At once, in the order of the file.
     """
@@ -130,10 +126,8 @@ other: 1
     ] == problems(text)
 
 
-def test_of_toml_the_path_is_told() -> None:
-    """
-    Its reader tells no places, but of what it cannot read.
-    """
+def test_of_toml_the_path_is_reported() -> None:
+    """Only syntax errors of TOML have lines."""
     assert [
         "namespaces.x.owner_team must be a text, found a list",
         "namespaces.x.contact_email a date is not JSON",
@@ -147,9 +141,6 @@ def test_of_toml_the_path_is_told() -> None:
 
 @pytest.mark.parametrize("text", ["", "# nothing", "{}", "[]", "namespaces:", "namespaces: [1]"])
 def test_a_file_without_policies_is_refused(text: str) -> None:
-    """
-    It was meant to say something.
-    """
     assert problems(text)
 
 
@@ -186,9 +177,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
 def test_a_policy_that_a_program_made_is_held_to_the_same_rules(
     path: str, policy: NamespacePolicy
 ) -> None:
-    """
-    The error tells which part of it is wrong.
-    """
+    """The error has the path of the invalid part."""
     with pytest.raises(InvalidInput) as refusal:
         check_policy(policy)
 

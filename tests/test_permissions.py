@@ -15,9 +15,6 @@ from tasker.teams.permissions import (
 
 
 def test_a_permission_reads_as_it_is_written() -> None:
-    """
-    Each of them.
-    """
     for permission in PERMISSIONS:
         assert {permission} == expand(str(permission))
 
@@ -47,9 +44,7 @@ def test_what_was_mistyped_is_guessed() -> None:
 
 
 def test_what_roles_may_do() -> None:
-    """
-    Word for word, as the documentation tells it.
-    """
+    """Equal to the table in the documentation."""
     viewer = {
         "tasks:read",
         "tasks:list",

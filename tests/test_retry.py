@@ -60,9 +60,7 @@ def test_delays_are_capped() -> None:
 
 
 def test_the_first_attempt_counts() -> None:
-    """
-    With three attempts there are two retries; one that is not retryable has none.
-    """
+    """Three attempts mean two retries; without `retryable` there is none."""
     three, never = Retry(max_attempts=3), Retry(max_attempts=3, retryable=False)
 
     assert [True, True, False, False] == [
@@ -127,9 +125,7 @@ def test_a_requested_delay_is_not_for_ever() -> None:
 
 @given(ANY_POLICY, st.integers(1, 100_000), st.integers())
 def test_a_delay_is_within_its_bounds(policy: Retry, counted_attempts: int, seed: int) -> None:
-    """
-    In [0, max_delay * (1 + jitter)], whatever the policy and however many attempts failed.
-    """
+    """In [0, max_delay * (1 + jitter)], for any policy and number of failures."""
     delay = delay_after(counted_attempts, policy, Random(seed))
 
     assert timedelta(0) <= delay
@@ -150,9 +146,6 @@ def test_a_request_is_honoured_to_the_letter(
 
 @given(ANY_POLICY.filter(lambda policy: policy.max_delay > timedelta(0)), st.integers(1, 300))
 def test_without_jitter_delays_never_shrink(policy: Retry, counted_attempts: int) -> None:
-    """
-    Each is as long as the one before, or longer.
-    """
     steady = Retry(
         backoff=policy.backoff,
         initial_delay=policy.initial_delay,

@@ -50,9 +50,7 @@ def test_all_settings_have_defaults() -> None:
 
 
 def test_later_sources_override_earlier_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Defaults, the file, the environment, the command line: each setting by itself.
-    """
+    """Defaults, file, environment, command line: for each setting."""
     write('store = "sqlite:file.db"\n[server]\nport = 1\nhost = "::1"\nburst = 1\n')
     monkeypatch.setenv("TASKER_SERVER__PORT", "2")
     monkeypatch.setenv("TASKER_SERVER__BURST", "2")
@@ -91,7 +89,7 @@ def test_lists_are_json_or_have_commas_in_variables(monkeypatch: pytest.MonkeyPa
 
 
 def test_unknown_settings_are_refused_with_a_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything at once, each with its place."""
+    """All at once, each with its source."""
     write('[server]\nprot = 1\n[worker]\nslots = "many"\n[sever]\nx = 1\n')
     monkeypatch.setenv("TASKER_STOER", "sqlite")
     monkeypatch.setenv("TASKER_SERVER__PORTT", "1")
@@ -272,7 +270,7 @@ def documented() -> dict[str, str]:
 
 
 def test_every_setting_is_documented_in_its_own_words() -> None:
-    """And nothing else is."""
+    """The page documents no other settings."""
     expected = {name: " ".join(text.split()) for name, _, text in names(Settings)}
 
     assert expected == documented()

@@ -6,7 +6,7 @@ KEYS = ["name", "handler", "dependencies", "max_attempts"]
 
 
 def test_the_nearest_word_is_guessed() -> None:
-    """Whatever its case."""
+    """In any case."""
     assert closest("dependancies", KEYS) == "dependencies"
     assert closest("MaxAttempts", KEYS) == "max_attempts"
     assert closest("zzz", KEYS) is None
@@ -22,6 +22,6 @@ def test_guesses_are_written_to_be_appended() -> None:
 
 
 def test_a_guess_costs_little() -> None:
-    """However long the word and however many the candidates."""
+    """For any length of the word and number of candidates."""
     assert closest("x" * 1_000_000, KEYS) is None
     assert closest("step", (f"candidate_{no}" for no in range(1_000_000))) is None

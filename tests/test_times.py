@@ -114,9 +114,7 @@ def one(step: Step, history: list[Attempt], now: float) -> Timeline:
 
 
 def test_each_second_of_a_step_is_counted_once() -> None:
-    """
-    Parked, then failed, then complete; in whatever order the history comes.
-    """
+    """For attempts that parked, failed and completed, in any order of the history."""
     expected = _times(3, queued=2 + 1, ran=1 + 2 + 1, backoff=5, parked=100)
 
     for history in (DONE, DONE[::-1]):
@@ -160,9 +158,7 @@ def test_the_time_until_an_operator_retries_is_no_backoff() -> None:
 
 
 def test_a_moment_in_which_several_steps_were_busy_counts_once_for_the_task() -> None:
-    """
-    As what comes first of running, queued, in backoff and parked.
-    """
+    """As the first of: ran, queued, backoff, parked."""
     history = [
         _attempt(1, AttemptOutcome.COMPLETE, 0, 10, 30, no=1),
         _attempt(1, AttemptOutcome.COMPLETE, 0, 20, 40, no=2),

@@ -51,7 +51,7 @@ def test_the_order_is_total(three: list[str]) -> None:
 
 @given(st.lists(versions))
 def test_the_latest_is_one_of_them(some: list[str]) -> None:
-    """The highest release; a pre-release only where there is no release."""
+    """The highest release; a pre-release only without any release."""
     newest = latest(some)
     releases = [version for version in some if not parse(version).prerelease]
 
@@ -81,7 +81,7 @@ def test_a_range_picks_the_highest_that_it_matches(some: list[str], sign: str, b
 
 
 def test_latest_prefers_releases() -> None:
-    """However it is asked for."""
+    """For all spellings of "latest"."""
     for spec in (None, "", "latest", " latest "):
         assert latest(["2.0.0-rc.1", "1.0.0", "1.2.0", "1.10.0"], spec=spec) == "1.10.0"
         assert latest(["2.0.0-rc.1", "2.0.0-alpha"], spec=spec) == "2.0.0-rc.1"
@@ -197,7 +197,7 @@ def test_what_is_no_version_says_how_to_write_one(version: str) -> None:
 
 
 def test_a_pin_is_one_version() -> None:
-    """Neither a range nor "latest"."""
+    """Neither a range nor "latest" is a pin."""
     assert is_pin("1.0.0-rc.1+5")
     assert not is_pin("^1.0.0")
 

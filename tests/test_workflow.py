@@ -238,7 +238,7 @@ def test_results_have_schemas_where_their_shape_is_said() -> None:
     assert shapes[1:] == [None, None]
 
 
-def test_what_is_wrong_is_told_with_the_function_it_is_about() -> None:
+def test_what_is_wrong_is_reported_with_the_function_it_is_about() -> None:
     """All of it, when the template is asked for."""
     workflow = Workflow("bad name", version="1")
 
@@ -260,7 +260,7 @@ def test_what_is_wrong_is_told_with_the_function_it_is_about() -> None:
 
 
 def test_a_name_is_taken_once() -> None:
-    """The second step of a name is refused where it is written."""
+    """The second step of a name raises at its declaration."""
     workflow = Workflow("twice")
     workflow.add("a")
 
@@ -271,7 +271,7 @@ def test_a_name_is_taken_once() -> None:
 
 
 def test_a_function_that_is_no_step_cannot_be_awaited() -> None:
-    """Nor one whose step comes later."""
+    """Nor can a step that is declared later."""
     workflow = Workflow("w")
 
     def stranger() -> None: ...

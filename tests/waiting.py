@@ -11,7 +11,7 @@ _PAUSE = 0.005
 
 
 async def eventually(ask: Callable[[], Any], *, within: float = WITHIN) -> Any:
-    """Ask until the answer is true, and tell it. The question may be a coroutine function.
+    """Ask until the answer is true, and return it. The question may be a coroutine function.
 
     Raises:
         AssertionError: It was not within `within` seconds.

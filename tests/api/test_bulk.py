@@ -26,9 +26,7 @@ async def statuses(api: ApiClient, ids: list[str]) -> list[str]:
 
 
 async def test_open_tasks_of_a_filter_are_cancelled(api: ApiClient) -> None:
-    """
-    Those that match and no others; the audit has the reason of each.
-    """
+    """Only matching tasks; the audit has the reason for each."""
     ids = [(await api.create(tags=["red"]))["id"] for _ in range(3)]
     other = (await api.create())["id"]
 

@@ -98,9 +98,7 @@ async def callers_of(
 async def test_a_head_that_does_not_end_is_cut(
     memory: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    Whether nothing was sent, a part, or a byte now and then; the log has one record of many.
-    """
+    """With no bytes, a part of it, or single bytes; the log has one record for many."""
     async with callers_of(memory, header_timeout=SOON) as callers:
         silent, half = await callers.call(), await callers.call(HALF_A_HEAD)
         trickling = await callers.call(HALF_A_HEAD)
@@ -120,9 +118,7 @@ async def test_a_head_that_does_not_end_is_cut(
 async def test_a_connection_that_was_answered_must_send_its_next_head_in_time(
     memory: Store,
 ) -> None:
-    """
-    Neither empty lines nor the body of a request that was answered before its end keep it open.
-    """
+    """Empty lines and the rest of an answered request's body do not keep it open."""
     refused = b"POST /v1/tasks HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n"
     auth = AuthSettings(enabled=True)
     async with callers_of(memory, auth, header_timeout=SOON) as callers:
@@ -149,9 +145,7 @@ async def test_a_body_that_does_not_end_is_cut(memory: Store) -> None:
 async def test_half_sent_heads_keep_nobody_out(
     memory: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    They give way to newer connections, and so do idle ones.
-    """
+    """New connections displace them, and idle ones."""
     async with callers_of(memory, connections=50) as callers:
         idle = await callers.call(WHOLE)
         assert 200 == await idle.status()
@@ -195,9 +189,7 @@ async def test_connections_with_a_request_do_not_give_way(
 
 @pytest.mark.parametrize("proxies", [(), ("127.0.0.0/8",), ("*",)])
 async def test_an_address_has_a_bound_of_its_own(memory: Store, proxies: tuple[str, ...]) -> None:
-    """
-    Proxies have none, because they call for many.
-    """
+    """Proxies have none, since they relay many clients."""
     async with callers_of(memory, connections_per_address=2, proxies=proxies) as callers:
         first = await callers.call(HALF_A_HEAD)
         second = await callers.call(HALF_A_HEAD)

@@ -190,9 +190,7 @@ async def test_the_audit_of_a_step_lists_its_attempts(api: ApiClient) -> None:
 
 
 async def test_steps_are_settled_by_patch(api: ApiClient) -> None:
-    """
-    The actor is the one that the body names, if the server does not know its callers.
-    """
+    """Without authentication, the actor is the one in the body."""
     task_id = await fail(api)
     place = f"{V1}/tasks/{task_id}/workflow_steps"
 

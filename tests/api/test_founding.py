@@ -190,9 +190,7 @@ async def test_a_namespace_shows_its_workflows_as_printed(asked: tuple[ApiClient
 
 
 async def test_one_workflow_shows_its_graph(asked: tuple[ApiClient, str]) -> None:
-    """
-    The latest version where none is named; edges from all dependencies.
-    """
+    """Of the latest version by default; edges from all dependencies."""
     path = "/tasker/handlers/customer_success/process_refund"
     shown = (await run(asked, Curl("GET", path, {}, None))).json()
 

@@ -213,7 +213,7 @@ async def test_what_nobody_foresaw_is_logged_and_not_told(
     ]
 
 
-async def test_a_store_that_is_away_is_told_without_its_address(
+async def test_a_store_that_is_away_is_reported_without_its_address(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def gone(*_: Any, **__: Any) -> Any:
@@ -237,9 +237,6 @@ async def test_a_store_that_is_away_is_told_without_its_address(
 
 
 async def test_an_application_opens_the_store_of_a_url() -> None:
-    """
-    For servers that run it by themselves.
-    """
     app = create_app("sqlite::memory:")
     transport = httpx.ASGITransport(app)
     async with (

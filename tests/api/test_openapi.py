@@ -69,9 +69,7 @@ def test_every_route_but_health_needs_a_permission_that_there_is() -> None:
 
 
 def test_refusals_are_described_as_problems() -> None:
-    """
-    Those that every route may tell, and of bodies whatever may be wrong with them.
-    """
+    """Those of every route, and of routes with bodies all problems of bodies."""
     for path, method, operation in operations():
         responses = operation["responses"]
         assert {"500", "503", "504"} <= set(responses), (method, path)
@@ -86,9 +84,7 @@ def test_refusals_are_described_as_problems() -> None:
 
 
 def test_headers_are_described() -> None:
-    """
-    Those that a request may have, and those that answers do.
-    """
+    """Of requests and of responses."""
     create = SPEC["paths"]["/v1/tasks"]["post"]
     sent = {one["name"] for one in create["parameters"] if one["in"] == "header"}
 

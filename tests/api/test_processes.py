@@ -104,9 +104,7 @@ async def create(clients: list[HttpClient], no: int) -> Task:
 async def test_no_task_is_lost_when_servers_and_workers_die(
     postgres_schema_url: str, tmp_path: Path
 ) -> None:
-    """
-    What was answered exists, once; and everything runs to its end, each result kept once.
-    """
+    """Every acknowledged task exists once and completes, with one result per step."""
     (tmp_path / "handlers.py").write_text(textwrap.dedent(HANDLERS))
     url = postgres_schema_url
     with ExitStack() as stack:

@@ -97,9 +97,7 @@ async def test_a_body_is_an_object(one: ApiClient, body: Any) -> None:
     ],
 )
 async def test_fields_are_of_their_types(one: ApiClient, fields: dict[str, Any], path: str) -> None:
-    """
-    Nothing is converted: a number in quotes is a string.
-    """
+    """Values are not converted: a number in quotes is a string."""
     problem = await refused(one, {**REFUND, **fields})
 
     assert (("invalid_request", path)) == (problem["code"], problem["errors"][0]["path"])
@@ -267,9 +265,7 @@ async def test_other_paths_have_no_route(one: ApiClient) -> None:
 
 
 async def test_other_methods_are_refused(one: ApiClient) -> None:
-    """
-    `Allow` lists all methods of the path, of whichever route.
-    """
+    """`Allow` lists all methods of the path."""
     for method, path, allowed in (
         ("PUT", "/v1/tasks", "GET, POST"),
         ("PATCH", f"/v1/tasks/{NOBODY}", "GET"),

@@ -10,9 +10,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_steps_are_listed_in_the_templates_order(api: ApiClient) -> None:
-    """
-    With their status, what they depend on, and whether a worker may claim them.
-    """
+    """With status, dependencies and whether they are claimable."""
     task = await api.create()
     place = f"/v1/tasks/{task['id']}"
 

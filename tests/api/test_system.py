@@ -22,9 +22,7 @@ async def test_a_server_that_can_work_is_ready(api: ApiClient) -> None:
 
 
 async def test_a_server_that_stops_is_not_ready(memory: Store) -> None:
-    """
-    So that whoever spreads requests sends it no more.
-    """
+    """So that load balancers send it no more requests."""
     import httpx
 
     app = create_app(memory)
@@ -99,9 +97,7 @@ async def test_metrics_count_what_happens(memory: Store) -> None:
 
 
 async def test_labels_are_bounded() -> None:
-    """
-    Whoever registers templates without end makes no endless metrics.
-    """
+    """Registering many templates does not create unbounded metrics."""
     metrics = Metrics()
 
     values = {metrics._bounded("template", f"t{no}") for no in range(MOST_VALUES + 10)}
@@ -121,9 +117,7 @@ async def test_unknown_paths_and_methods_share_one_label(one: ApiClient) -> None
 
 
 async def test_figures_tell_how_work_went(api: ApiClient) -> None:
-    """
-    Computed: of a window, of a namespace, with what to look at first.
-    """
+    """Of a window and a namespace, with recommendations."""
     tasks = [await api.create(), await api.create("shop.broken")]
     async with api.worker():
         for task in tasks:

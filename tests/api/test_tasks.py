@@ -205,9 +205,7 @@ async def test_two_keys_are_one_too_many(one: ApiClient) -> None:
 
 
 async def test_the_correlation_id_comes_in_and_goes_out(one: ApiClient) -> None:
-    """
-    Of a task it is what its creator sent; of any other answer, what the caller sent.
-    """
+    """A response about a task has the task's, any other response the caller's."""
     sent = await one.post("/v1/tasks", json=REFUND, headers={"X-Correlation-Id": "order-77"})
     own = await one.post("/v1/tasks", json=REFUND)
     refused = await one.get("/v1/nothing", headers={"X-Correlation-Id": "order-78"})
@@ -290,9 +288,7 @@ async def ids(api: ApiClient, **query: Any) -> list[str]:
 
 
 async def test_pages_neither_repeat_nor_skip_while_tasks_are_created(api: ApiClient) -> None:
-    """
-    What is created meanwhile is newer than everything on the way.
-    """
+    """New tasks come before all pages."""
     made = [(await api.create())["id"] for _ in range(7)]
     seen: list[str] = []
     cursor = None
@@ -367,9 +363,7 @@ async def test_failed_tasks_are_listed_by_step_and_code(api: ApiClient) -> None:
 
 
 async def test_a_summary_carries_no_data(api: ApiClient) -> None:
-    """
-    Neither context, nor results, nor messages of errors, which may quote either.
-    """
+    """Neither context nor results nor error messages, which may contain either."""
     task = await api.create("shop.broken", context={"secret": "swordfish"})
     async with api.worker():
         await api.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})

@@ -75,7 +75,7 @@ async def test_a_template_may_be_yaml(one: ApiClient) -> None:
         ),
     ],
 )
-async def test_what_is_no_template_is_told_where(
+async def test_what_is_no_template_is_reported_where(
     one: ApiClient, kind: str, text: str, code: str, fault: dict[str, Any] | None
 ) -> None:
     before = await one.read("/v1/templates")

@@ -85,7 +85,8 @@ async def test_a_wait_for_nothing_is_refused(one: ApiClient) -> None:
 
 async def test_all_who_wait_for_one_task_share_the_looks_at_it(memory: Store) -> None:
     """
-    However many wait, the store is asked no more often; and nobody looks when all are gone.
+    The number of store reads does not depend on the number of waiting requests; it is 0 without
+    any.
     """
     looks = 0
     get_task = memory.get_task
@@ -110,9 +111,7 @@ async def test_all_who_wait_for_one_task_share_the_looks_at_it(memory: Store) ->
 
 
 async def test_a_stream_tells_what_happens_and_ends_by_itself(memory: Store) -> None:
-    """
-    First everything as it is, then each change, at last the end.
-    """
+    """First the current state, then each change, last the end."""
     async with served(memory) as (_, one, _):
         task = await one.create()
         seen = []
@@ -134,7 +133,8 @@ async def test_a_stream_tells_what_happens_and_ends_by_itself(memory: Store) -> 
 
 async def test_a_stream_is_taken_up_where_it_broke(memory: Store) -> None:
     """
-    With the last id: if nothing changed nothing is repeated, else the stream begins with all.
+    With the last id: nothing is repeated if nothing changed, else the stream begins with the whole
+    task.
     """
     async with served(memory) as (_, one, _):
         task = await one.create()
@@ -172,9 +172,7 @@ async def test_a_stream_that_has_nothing_to_tell_says_that_it_lives(
 async def test_a_server_that_stops_ends_streams_and_waits(
     memory: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Waits are answered, so that nobody takes the stop for an error.
-    """
+    """Waits get a response, so that clients do not see an error."""
     monkeypatch.setattr(waiting, "_SLICE", 0.05)
     async with served(memory) as (server, one, watch):
         task = await one.create()

@@ -105,7 +105,7 @@ class Process:
         return self._process.pid
 
     def until(self, word: str) -> str:
-        """Wait until it tells a line with `word` in it; tell that line."""
+        """Wait until it tells a line with `word` in it; return that line."""
         while True:
             try:
                 line = self._lines.get(timeout=PATIENCE)
@@ -119,7 +119,7 @@ class Process:
         self._process.send_signal(which)
 
     def end(self) -> int:
-        """Wait for its end; tell its exit code."""
+        """Wait for its end; return its exit code."""
         code = self._process.wait(PATIENCE)
         while not self._lines.empty():
             self.output.append(self._lines.get())
@@ -232,7 +232,7 @@ class Here:
         return self(*given, *arguments, input=input)
 
     def task(self, context: str = '{"sku": "mug"}') -> Any:
-        """Run a task of the template to its end; tell its document."""
+        """Run a task of the template to its end; return its document."""
         return self.run("--json", context=context).document
 
 

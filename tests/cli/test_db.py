@@ -24,9 +24,7 @@ def test_a_store_is_created_and_its_state_shown(tasker: Here) -> None:
 def test_a_postgres_schema_is_changed_by_upgrade_alone(
     tasker: Here, postgres_schema_url: str
 ) -> None:
-    """
-    Until then whatever needs it says so, with exit code 3.
-    """
+    """Until then, commands that need it exit with code 3 and say so."""
     store = ("--store", postgres_schema_url)
     before = tasker("db", "status", *store)
     refused = tasker.run(*store)
@@ -41,9 +39,7 @@ def test_a_postgres_schema_is_changed_by_upgrade_alone(
 
 
 def test_what_ended_long_ago_is_pruned(tasker: Here) -> None:
-    """
-    A dry run only counts; open tasks stay.
-    """
+    """A dry run only counts; open tasks stay."""
     for _ in range(2):
         tasker.task()
     tasker("task", "create", "shop.sell", "-c", '{"sku": "open"}')

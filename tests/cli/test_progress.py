@@ -95,7 +95,7 @@ def settled(
 
 
 def printed(*events: Event, add: bool = True, **options: Any) -> list[str]:
-    """Show events line by line; tell the lines without the symbol and name before them."""
+    """Show events line by line; return the lines without the symbol and name before them."""
     file = io.StringIO()
     with Progress(console_for(file=file), templates=[TEMPLATE], **options) as progress:
         if add:

@@ -33,9 +33,7 @@ def test_without_a_terminal_there_are_plain_lines(project: Project) -> None:
 
 
 def test_json_is_one_document_whatever_handlers_print(project: Project) -> None:
-    """
-    Progress goes to stderr, and so does what handlers write, past Python too.
-    """
+    """Progress and output of handlers go to stderr, including output that bypasses Python."""
     project.write("noisy.py", "import os\n\nos.write(1, b'written at import\\n')\n")
     ran = project.sell("--json", "--handlers", "noisy.py")
 
@@ -186,7 +184,7 @@ def test_a_store_that_cannot_be_reached_is_exit_3(tasker: Here) -> None:
 
 
 def _on_a_terminal(project: Project, *arguments: str, **environment: str) -> str:
-    """Run a command on a pseudo terminal; tell all that it wrote there."""
+    """Run a command on a pseudo terminal; return all that it wrote there."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         command(*arguments),

@@ -77,9 +77,7 @@ def test_a_server_that_is_not_there_is_reported(tasker: Here) -> None:
 
 
 def test_it_does_not_listen_to_everybody_unasked(project: Project) -> None:
-    """
-    Without authentication it takes a word of its own.
-    """
+    """Without authentication it needs `--insecure`."""
     refused = project.tasker("server", "--host", "0.0.0.0", "--port", "0")
     with project.starting("server", "--host", "0.0.0.0", "--port", "0", "--insecure") as server:
         assert url_of(server).startswith("http://0.0.0.0:")
@@ -110,7 +108,7 @@ def test_what_is_wrong_is_reported_at_the_start(
 
 def test_policies_are_declared_at_the_start(project: Project) -> None:
     """
-    And templates registered, where no worker does it: those that need an approval wait.
+    Templates are registered as well, if no worker does it; versions that need a review are pending.
     """
     project.write(
         "namespaces.yaml",
@@ -184,9 +182,7 @@ def test_a_second_signal_ends_it_at_once(project: Project) -> None:
 
 
 def test_a_worker_reads_the_configuration_too(project: Project, tasker: Here) -> None:
-    """
-    And tells its metrics where that says.
-    """
+    """Including the address of its metrics."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     project.write(

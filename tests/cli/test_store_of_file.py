@@ -32,9 +32,6 @@ def test_the_store_of_the_settings_file_is_used(empty_directory: Path) -> None:
 
 
 def test_the_command_line_goes_before_the_file(empty_directory: Path) -> None:
-    """
-    What is said outright counts.
-    """
     (empty_directory / "tasker.toml").write_text('store = "sqlite:ours.db"\n')
 
     result = RUNNER.invoke(make_app(), ["db", "upgrade", "--store", "sqlite:mine.db"])

@@ -42,9 +42,7 @@ def test_policies_are_applied_from_a_file(tasker: Here) -> None:
 
 
 def test_a_wrong_policy_is_reported_with_its_place(tasker: Here) -> None:
-    """
-    Nothing of the file is applied.
-    """
+    """No policy of the file is applied."""
     tasker.project.write("policies.yaml", "namespaces: {good: {}, bad: {contact_email: q}}")
 
     ran = tasker("namespace", "apply", "policies.yaml")
@@ -72,9 +70,7 @@ def test_namespaces_are_listed_and_shown(guarded: Here) -> None:
 
 
 def test_a_policy_is_changed_in_parts(guarded: Here) -> None:
-    """
-    What is not given stays as it was.
-    """
+    """Omitted options keep their values."""
     changed = guarded("namespace", "put", "shop", "--description", "Ours", "--json").document
     open_again = guarded("namespace", "put", "shop", "--no-requires-approval").out
     new = guarded("namespace", "put", "new", "--owner-team", "new").out
@@ -90,9 +86,7 @@ def test_a_policy_is_changed_in_parts(guarded: Here) -> None:
 
 
 def test_a_version_waits_until_an_approver_agrees(guarded: Here) -> None:
-    """
-    The exit code of what is not allowed is that of refusals.
-    """
+    """Refused actions have the exit code of refusals."""
     registered = guarded("template", "register", "sell.yaml", "--as", JAKE)
     refused = guarded("template", "approve", SELL, "--as", JAKE)
     waiting = guarded("template", "status", "--waiting", "--json").document["versions"]
@@ -111,9 +105,7 @@ def test_a_version_waits_until_an_approver_agrees(guarded: Here) -> None:
 def test_who_acts_may_stand_in_the_environment(
     guarded: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    For every command alike.
-    """
+    """For all commands."""
     monkeypatch.setenv("TASKER_ACTOR", SARAH)
     guarded("template", "register", "sell.yaml")
 

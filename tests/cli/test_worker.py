@@ -102,9 +102,7 @@ def test_a_second_signal_hands_running_steps_back_at_once(slow: Project) -> None
 
 
 def test_a_second_signal_ends_a_worker_whose_loop_is_held_up(slow: Project, tasker: Here) -> None:
-    """
-    It cannot stop gracefully: a handler sleeps where it should await.
-    """
+    """A blocked event loop prevents a graceful stop."""
     slow.write("held.py", HELD_UP)
     with slow.starting("worker", "-H", "held.py") as worker:
         worker.until("worker_started")
@@ -127,9 +125,7 @@ def test_standard_files_may_be_closed(project: Project, closed: str) -> None:
 
 
 def test_several_processes_are_supervised_and_stop_together(slow: Project) -> None:
-    """
-    One that is killed is started again; the signal reaches all.
-    """
+    """A killed process is restarted; the signal reaches all processes."""
     with slow.starting("worker", "-H", "slow.py", "--processes", "2") as supervisor:
         pids = [_pid(supervisor.until("worker_process_started")) for _ in range(2)]
         supervisor.until("worker_started")

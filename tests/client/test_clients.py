@@ -156,9 +156,7 @@ async def test_a_task_without_a_correlation_id_has_its_own(scene: Scene) -> None
 
 
 async def test_one_key_makes_one_task(scene: Scene) -> None:
-    """
-    The second creation tells the first one's task; other content under the key is refused.
-    """
+    """The second creation returns the first task; other content under the key is refused."""
     client = await registered(scene)
 
     first = await client.create_task("hello.greeting", {"name": "Ann"}, idempotency_key="k")
@@ -244,9 +242,7 @@ async def test_rules_for_a_key_need_a_key(scene: Scene) -> None:
 
 
 async def test_a_task_has_the_title_and_the_attributes_of_its_template(scene: Scene) -> None:
-    """
-    With its inputs in place, defaults included; those that are absent or null are left out.
-    """
+    """With inputs and defaults filled in; absent and null inputs are left out."""
     client = scene.client
     await client.register(
         replace(
@@ -523,9 +519,7 @@ async def test_what_is_not_there_is_not_found(scene: Scene) -> None:
 
 
 async def test_lists_show_what_fits_newest_first(scene: Scene) -> None:
-    """
-    However many are asked for, and wherever the walk begins.
-    """
+    """For any page size and any starting point."""
     client = await registered(scene)
     request = TaskRequest(template="hello.greeting", context={"name": "Ann"})
     tasks = await client.create_tasks([request] * 120)
@@ -556,9 +550,7 @@ async def test_lists_show_what_fits_newest_first(scene: Scene) -> None:
 
 
 async def test_templates_are_registered_once_and_read_back(scene: Scene) -> None:
-    """
-    The same content again changes nothing; other content under the version is refused.
-    """
+    """Repeating a registration has no effect; other content under the version is refused."""
     client = scene.client
 
     first = await client.register(GREETING)
@@ -576,7 +568,7 @@ async def test_templates_are_registered_once_and_read_back(scene: Scene) -> None
     assert replaced.stored == await client.template("hello.greeting", "^1.2")
 
 
-async def test_what_is_no_template_is_told_in_full(scene: Scene) -> None:
+async def test_what_is_no_template_is_reported_in_full(scene: Scene) -> None:
     cyclic = Template(
         namespace="hello",
         name="round",

@@ -45,7 +45,7 @@ async def store() -> AsyncIterator[Store]:
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Pass over pauses between attempts, and tell how long they would have been."""
+    """Pass over pauses between attempts, and return how long they would have been."""
     seconds_slept: list[float] = []
     real = asyncio.sleep
 
@@ -222,9 +222,7 @@ async def test_a_server_that_stays_away_is_unavailable(pauses: list[float]) -> N
 async def test_answers_are_errors_of_ours(
     answer: httpx.Response, kind: type[Exception], pauses: list[float]
 ) -> None:
-    """
-    Also those of other servers; none of these requests is repeated.
-    """
+    """Also responses of other servers; none of these requests is retried."""
     with pytest.raises(kind) as caught:
         await answering(answer).get(TASK)
 

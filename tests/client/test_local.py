@@ -91,7 +91,7 @@ async def test_a_reference_picks_the_latest_version_that_fits(
         ("nowhere.nothing", r"there is no template nowhere\.nothing$"),
     ],
 )
-async def test_what_is_not_found_is_told_with_what_there_is(
+async def test_what_is_not_found_is_reported_with_what_there_is(
     client: LocalClient, reference: str, message: str
 ) -> None:
     with pytest.raises(NotFound, match=message):
@@ -114,9 +114,7 @@ async def test_a_reference_given_twice_must_agree(
 async def test_a_name_is_believed_for_a_second(
     store: Store, client: LocalClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Of what others register meanwhile it learns then; of its own it knows at once.
-    """
+    """Then it sees registrations of others; its own it sees at once."""
     now = time.monotonic()
     monkeypatch.setattr("tasker.client.templates.time.monotonic", lambda: now)
 
@@ -405,7 +403,9 @@ async def test_what_is_no_task_is_not_found_by_any_call(any_store: Store, task_i
             await call
 
 
-async def test_a_step_that_is_not_there_is_told_with_those_that_are(client: LocalClient) -> None:
+async def test_a_step_that_is_not_there_is_reported_with_those_that_are(
+    client: LocalClient,
+) -> None:
     task = await client.create_task("hello.greeting")
     with pytest.raises(NotFound, match="has no step 'great'; it has greet"):
         await client.retry(task.id, steps=["great"])

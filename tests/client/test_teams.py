@@ -40,9 +40,7 @@ def sarah(store: Store) -> LocalClient:
 async def test_a_version_takes_tasks_once_somebody_else_approved_it(
     jake: LocalClient, sarah: LocalClient
 ) -> None:
-    """
-    Until then the error tells who may approve it.
-    """
+    """Until then the error names the approvers."""
     await jake.put_policy(POLICY, reason="it is shared")
     registered = await jake.register(template())
 
@@ -100,9 +98,6 @@ async def test_a_retirement_elsewhere_is_met_with_the_next_version(
 
 
 async def test_a_retired_version_can_be_looked_at_by_its_exact_name(jake: LocalClient) -> None:
-    """
-    Its status says what it is.
-    """
     await jake.register(template("1.0.0", "mine"))
     await jake.retire("mine.t@1.0.0")
 
@@ -133,9 +128,7 @@ async def test_a_key_keeps_the_version_that_it_was_used_with(jake: LocalClient) 
 
 
 async def test_an_attempt_comes_to_the_child_of_the_one_before(jake: LocalClient) -> None:
-    """
-    Whatever was registered or retired in between.
-    """
+    """Regardless of registrations and retirements in between."""
     await jake.register(template("1.0.0", "mine"))
     origin = Origin((await jake.create_task("mine.t")).id, 1, "c")
     first = await jake.on_behalf_of(origin).create_task("mine.t")
@@ -148,9 +141,6 @@ async def test_an_attempt_comes_to_the_child_of_the_one_before(jake: LocalClient
 
 
 async def test_a_decision_needs_an_exact_version(jake: LocalClient) -> None:
-    """
-    Nobody approves what they did not name.
-    """
     for act in (jake.retire, jake.restore):
         with pytest.raises(InvalidInput, match="needs a version"):
             await act("shared.t")

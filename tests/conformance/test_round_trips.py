@@ -96,8 +96,8 @@ async def run(worker: Worker, template: Template) -> Task:
 
 async def test_a_chain_of_four_is_five_calls(url: str) -> None:
     """
-    One creates the task and claims its first step; each of four settles a step and claims
-    the next. Nothing is read meanwhile, beyond a look for work that finds none.
+    One creates the task and claims its first step; each of four settles a step and claims the next.
+    There are no reads in between, except one claim that finds nothing.
     """
     async with working(url, FOUR) as worker:
         counts = counted(worker.store)
@@ -124,9 +124,7 @@ async def test_a_fan_out_is_a_few_calls(url: str) -> None:
 
 
 async def test_a_chain_of_four_is_five_commits(postgres_schema_url: str) -> None:
-    """
-    PostgreSQL numbers the transactions that write: nobody else wrote in between.
-    """
+    """Counted by PostgreSQL's transaction ids; there are no other writers."""
     async with working(postgres_schema_url, FOUR) as worker:
         trips = []
         for _ in range(5):

@@ -75,7 +75,7 @@ class Server:
         os.waitpid(pid, 0)  # else its number would count as that of a running server
 
     def start(self) -> bool:
-        """Start it; tell whether it is ready. While its old sessions die it cannot be."""
+        """Start it; return whether it is ready. While its old sessions die it cannot be."""
         if self._process is None or self._process.poll() is not None:
             owner = self._data.stat().st_uid if os.geteuid() == 0 else None
             self._process = subprocess.Popen(
@@ -112,8 +112,8 @@ def server_of(url: str) -> Iterator[Server]:
 
 async def test_a_killed_database_loses_nothing_and_settles_nothing_twice(tmp_path: Path) -> None:
     """
-    PostgreSQL's processes die at any moment, and once the whole server does; it recovers,
-    and the workers take up their work.
+    PostgreSQL backends are killed at any moment, and the whole server once; workers continue after
+    recovery.
     """
     effects = tmp_path / "effects"
     rng = random.Random(11)

@@ -11,9 +11,7 @@ PAGE = (ROOT / "docs" / "api.md").read_text()
 
 
 def test_every_route_is_documented_with_its_permissions() -> None:
-    """
-    And nothing else is.
-    """
+    """The page documents no other routes."""
     rows = re.findall(r"^\| `([A-Z]+ /\S*)` \| ([^|]+) \| ([\d/]+) \|", PAGE, re.MULTILINE)
     documented = {
         route: (set(re.findall(r"`(.+?)`", needed)), answers) for route, needed, answers in rows

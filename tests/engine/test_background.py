@@ -12,9 +12,7 @@ SECONDS = 10  #: only a test that fails takes so long
 
 
 async def test_the_end_of_spawned_work_is_signalled() -> None:
-    """
-    A stopping worker waits for it, and no longer.
-    """
+    """A stopping worker waits for it."""
     background = Background("w")
     gate = asyncio.Event()
 

@@ -114,9 +114,7 @@ async def test_a_handler_left_unbound_is_warned_of(
 
 
 async def test_one_worker_runs_all_printed_templates(memory: Store) -> None:
-    """
-    Whatever the first segments of their handlers' names are.
-    """
+    """For any first segment of their handlers' names."""
     files = sorted(path for path in SEEDS.glob("*.yaml") if re.search(r"\d\.yaml$", path.name))
     templates = [load_template(path) for path in files]
     handlers = {spec.handler: lambda: "done" for each in templates for spec in each.steps}

@@ -197,9 +197,7 @@ class Limits(Unreliable):
 
 
 async def test_a_slot_is_left_for_what_each_waiting_outcome_may_free(memory: Store) -> None:
-    """
-    Otherwise new work takes the slots of what has begun.
-    """
+    """Otherwise new work would take the slots of started tasks."""
     store = Limits(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW], WorkerSettings(slots=4)) as pieces:
         pieces.background.start("settle", pieces.settler.run())

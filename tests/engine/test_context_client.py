@@ -17,7 +17,7 @@ CHILDREN = [template("small"), template("large")]  # nobody runs them
 
 
 async def run(store: Store, handler: object) -> tuple[Task, list[Task]]:
-    """Run a task whose one step creates others: tell it, and them."""
+    """Run a task whose one step creates others: return it, and them."""
     client = LocalClient(store)
     for child in CHILDREN:
         await client.register(child)
@@ -50,9 +50,7 @@ async def test_a_sync_handler_has_a_client_that_blocks(store: Store) -> None:
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_another_attempt_comes_to_the_same_tasks(store: Store, kind: str) -> None:
-    """
-    In the order in which they are created, for each template by itself.
-    """
+    """In order of creation, for each template."""
     made: list[list[tuple[TaskId, bool]]] = [[], []]
 
     def only(context: SyncContext) -> None:
@@ -133,9 +131,7 @@ async def test_the_tasks_of_other_steps_and_tasks_are_others(store: Store) -> No
 
 
 async def test_a_wait_with_a_timeout_does_not_park(store: Store) -> None:
-    """
-    The handler goes on, and decides what to do about the open task.
-    """
+    """The handler continues and decides about the open task."""
 
     async def only(context: AsyncContext) -> str:
         child = await context.client.create_task("n.small")

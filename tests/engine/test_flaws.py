@@ -87,9 +87,7 @@ async def test_what_nobody_was_told_of_is_found(store: Store) -> None:
 
 
 async def test_a_finished_result_waits_for_a_store_that_is_away(memory: Store) -> None:
-    """
-    No breaker opens and drops what has been done already.
-    """
+    """No circuit breaker drops finished results."""
     calls = 0
 
     def only() -> int:
@@ -106,9 +104,7 @@ async def test_a_finished_result_waits_for_a_store_that_is_away(memory: Store) -
 
 
 async def test_a_call_of_the_store_happens_wholly_or_not_at_all(tmp_path: Path) -> None:
-    """
-    No column is written beside the transition that it belongs to.
-    """
+    """A transition and its columns are written in one transaction."""
     file = tmp_path / "tasker.db"
     async with open_store(f"sqlite:{file}") as store:
         client = LocalClient(store)
@@ -233,9 +229,7 @@ async def _waits_for_retry(store: Store, task: Task) -> bool:
 
 
 async def test_what_is_not_retryable_ends_though_its_handler_asks_for_more(store: Store) -> None:
-    """
-    Such a step does not hang between two rules.
-    """
+    """Such a step is neither retried nor left open."""
 
     def only() -> None:
         raise RetryableError("again, please", retry_after=3600)
@@ -255,9 +249,7 @@ async def test_what_is_not_retryable_ends_though_its_handler_asks_for_more(store
 
 
 async def test_a_task_that_cannot_go_on_ends(store: Store) -> None:
-    """
-    It does not stay blocked by a failure for ever; what can still run, runs before.
-    """
+    """After a failure, the remaining runnable steps run, then the task ends."""
     flow = template(
         "flow", step("bad", retry=Retry(max_attempts=1)), "good", step("after", "bad", "good")
     )
@@ -349,9 +341,7 @@ async def test_ends_are_dated_however_they_come(store: Store) -> None:
 
 
 async def test_cycles_are_refused_and_shown(memory: Store) -> None:
-    """
-    However long they are, and whether they come as text or as values.
-    """
+    """Cycles of any length, from text or from values."""
     knot = template("knot", step("a", "c"), step("b", "a"), step("c", "b"))
     with pytest.raises(InvalidTemplate, match=r"a.*c.*b.*a"):
         await LocalClient(memory).register(knot)
@@ -431,10 +421,7 @@ async def test_a_key_makes_one_task(store: Store) -> None:
 
 
 async def test_what_goes_in_comes_out(store: Store) -> None:
-    """
-    Nothing is sanitised away: not keys that begin with "on", not markup, not what looks
-    like code.
-    """
+    """Values are not sanitised: neither keys that begin with "on", nor markup, nor code."""
     given: dict[str, Any] = {
         "on": True,
         "onboarding": {"one": 1, "onclick": "alert(1)"},
@@ -457,9 +444,7 @@ async def test_what_goes_in_comes_out(store: Store) -> None:
 
 
 async def test_a_step_that_nobody_can_run_holds_up_no_other(store: Store) -> None:
-    """
-    It waits where those who can run it find it, and is not handed round.
-    """
+    """It stays in its queue until a worker serves it."""
     client = LocalClient(store)
     await client.register(template("flow", step("foreign"), step("own")))
     events: list[Event] = []

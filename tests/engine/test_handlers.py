@@ -39,7 +39,7 @@ async def run(
     settings: WorkerSettings | None = None,
     **options: Any,
 ) -> tuple[Task, Step, list[Attempt]]:
-    """Run a task of one step, whose options these are: tell it, its step, its attempts."""
+    """Run a task of one step, whose options these are: return it, its step, its attempts."""
     flow = template("flow", step("only", **options))
     async with Worker(store, [{"only": handler}], templates=[flow], settings=settings) as worker:
         try:
@@ -81,9 +81,7 @@ async def test_a_sync_handler_runs_in_a_thread(store: Store) -> None:
 
 
 async def test_a_handler_that_computes_runs_in_a_process(store: Store) -> None:
-    """
-    It gets the results before it, and its own exceptions lead where they lead elsewhere.
-    """
+    """It gets earlier results, and its exceptions have the usual effects."""
     flow = template(
         "compute", step("give"), step("where", "give"), step("fail_once", "where"), step("fail")
     )
@@ -144,9 +142,7 @@ async def test_whatever_a_process_raises_fails_its_attempt_alone(memory: Store) 
 
 
 async def test_slots_bound_what_runs_at_once(store: Store) -> None:
-    """
-    Whatever brings the steps: claims, settlements that free many, tasks made here.
-    """
+    """For steps from claims, from settlements and from tasks created here."""
     running, most = 0, 0
 
     async def work() -> None:

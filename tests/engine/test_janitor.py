@@ -56,9 +56,7 @@ async def test_losses_have_a_bound_of_their_own(
 
 
 async def test_released_attempts_do_not_count_when_the_last_is_lost(store: Store) -> None:
-    """
-    Neither against the bound of attempts nor against that of losses.
-    """
+    """Neither as failures nor as losses."""
     client = LocalClient(store)
     await client.register(template("flow", step("only", retry=AT_ONCE)))
     task = await client.create_task("n.flow")
@@ -138,9 +136,7 @@ async def test_a_lost_step_of_an_unreadable_template_is_left_to_others(memory: S
 
 
 async def test_all_expired_attempts_are_settled_at_once(memory: Store) -> None:
-    """
-    Whatever their number: the next look is seconds away.
-    """
+    """In one run of the duty, for any number."""
     store = Unreliable(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
         requests = [TaskRequest(template="n.flow") for _ in range(2 * MOST + 1)]
@@ -233,9 +229,7 @@ async def test_a_worker_fails_steps_that_no_worker_can_run(store: Store) -> None
 
 
 async def test_ended_tasks_are_deleted_when_their_retention_is_over(memory: Store) -> None:
-    """
-    All of them, in portions; others are kept as long as the setting says.
-    """
+    """In portions, until none is left; others are kept according to the setting."""
     store = Unreliable(memory)
     brief = replace(FLOW, name="brief", retention=timedelta(microseconds=1))
     async with assembled(store, [{"only": lambda: 1}], [brief, FLOW]) as pieces:

@@ -57,9 +57,7 @@ class Holding:
 async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
     memory: Store,
 ) -> None:
-    """
-    Without a lease it waits, however long that is.
-    """
+    """It claims nothing without a lease."""
     brief = WorkerSettings(lease=timedelta(seconds=1))
     async with assembled(memory, [{"only": lambda: 1}], [FLOW], brief) as pieces:
         lease, before = pieces.lease, pieces.lease.id

@@ -32,7 +32,7 @@ class Kept(logging.Handler):
 
 
 async def logged(store: Store, handler: object, *names: str) -> tuple[str, list[dict[str, Any]]]:
-    """Run `handler`; tell its task, and what the records named so carry."""
+    """Run `handler`; return its task, and what the records named so carry."""
     kept = Kept()
     logging.getLogger().addHandler(kept)
     try:
@@ -50,9 +50,7 @@ def which(record: dict[str, Any]) -> tuple[object, ...]:
 
 
 async def test_records_of_any_logger_tell_their_attempt(memory: Store) -> None:
-    """
-    Those of libraries too, and in tasks and calls that the handler makes.
-    """
+    """Also records of libraries, and from tasks and threads that the handler starts."""
 
     async def helper() -> None:
         logging.getLogger("library").warning("from a task")
@@ -111,9 +109,7 @@ async def test_what_a_record_has_is_not_replaced(memory: Store) -> None:
 
 
 async def test_attempts_do_not_run_in_the_context_of_who_made_their_task(memory: Store) -> None:
-    """
-    What is logged for a child's attempt is not taken for its parent's.
-    """
+    """Records of a child's attempt do not name the parent's."""
 
     async def child(context: Context) -> None:
         logging.getLogger("mine").warning("child")

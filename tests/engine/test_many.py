@@ -71,8 +71,8 @@ async def test_workers_share_the_work_and_never_a_step(url: str) -> None:
 
 async def test_operators_may_act_on_whatever_runs(store: Store) -> None:
     """
-    They are refused what the state forbids, and nothing else: no deadlock is theirs to
-    see. Each task ends as the last of them left it.
+    They are refused only by status, and never see a deadlock. Each task ends according to the last
+    action.
     """
     rng = random.Random(7)
     client = LocalClient(store)

@@ -244,9 +244,7 @@ async def _ended(store: Store, tasks: list[Task]) -> list[Task]:
 
 
 async def test_large_results_are_settled_in_portions(memory: Store) -> None:
-    """
-    A database is not asked to take in at once whatever has gathered.
-    """
+    """The size of one settlement is bounded."""
     sizes: list[int] = []
 
     class Weighing(Unreliable):
@@ -313,9 +311,7 @@ async def test_connections_that_break_lose_and_repeat_nothing(postgres_schema_ur
 async def test_a_busy_pool_does_not_cost_the_lease(
     postgres_schema_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    Whatever else a process does with its store, renewals do not queue behind it.
-    """
+    """Renewals do not wait for other statements."""
     began, stopped = asyncio.Event(), False
 
     async def only() -> None:

@@ -48,9 +48,7 @@ async def test_a_retry_does_not_wait_for_the_poll(memory: Store) -> None:
 
 
 async def test_a_result_that_cannot_be_stored_harms_no_other(memory: Store) -> None:
-    """
-    Of those that are settled with it.
-    """
+    """The other outcomes of the same settlement are stored."""
     gate = asyncio.Event()
     batches: list[int] = []
     ran: list[str] = []
@@ -88,9 +86,7 @@ async def test_a_result_that_cannot_be_stored_harms_no_other(memory: Store) -> N
 
 
 async def test_a_step_under_way_to_park_is_not_run_again(memory: Store) -> None:
-    """
-    By a look for claims whose reply was lost: the store still lists it as held.
-    """
+    """When claims are recovered after a lost reply, the store still lists the step as held."""
     parking, gate = asyncio.Event(), asyncio.Event()
     attempts = 0
 

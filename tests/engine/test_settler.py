@@ -88,9 +88,7 @@ async def test_a_settlement_without_a_lease_claims_nothing(
 async def test_a_settlement_claims_nothing_for_an_outcome_that_frees_no_step(
     memory: Store,
 ) -> None:
-    """
-    The slots that it would reserve are others' meanwhile.
-    """
+    """Its slots are used by other claims meanwhile."""
 
     def first(context: Context) -> None:
         if not context.is_retry:

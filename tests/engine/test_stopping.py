@@ -128,7 +128,7 @@ async def test_a_process_that_takes_too_long_is_killed(memory: Store) -> None:
     assert StepStatus.COMPLETE == other.status
 
 
-async def test_a_slot_that_is_lost_to_a_handler_is_told(
+async def test_a_slot_that_is_lost_to_a_handler_is_reported(
     memory: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(executor, "STUBBORN", 0.01)

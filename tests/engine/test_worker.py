@@ -180,9 +180,7 @@ async def test_templates_that_come_later_are_served_as_well(
 
 
 async def test_a_handler_is_found_for_its_namespace_alone(memory: Store) -> None:
-    """
-    A queue of another namespace that needs a handler of the same name is another queue.
-    """
+    """Queues of other namespaces are different queues, even with equal handler names."""
     async with Worker(memory, [{"n.only": lambda: "mine"}], templates=[FLOW]) as worker:
         task = await worker.client.run("n.flow", timeout=SOON)
         [ended] = await worker.client.steps(task.id)
@@ -259,7 +257,7 @@ async def test_what_is_due_longest_goes_first(memory: Store) -> None:
 # -------------------------------------------------------------------------- observers
 
 
-async def test_observers_are_told_what_happens_in_order(memory: Store) -> None:
+async def test_observers_are_reported_what_happens_in_order(memory: Store) -> None:
     def only(context: Context) -> str:
         if context.attempt == 1:
             raise ValueError("once")
@@ -398,9 +396,7 @@ async def test_a_worker_with_little_memory_asks_again(store: Store) -> None:
 
 
 async def test_a_result_that_came_too_late_is_not_believed(memory: Store) -> None:
-    """
-    The worker whose late result was refused hands on what the store has instead.
-    """
+    """The worker whose late result was refused uses the stored one."""
     began, go_on = asyncio.Event(), asyncio.Event()
 
     async def first() -> str:
@@ -455,9 +451,7 @@ class Surprising(Unreliable):
 async def test_a_duty_that_fails_ends_the_block_and_is_loud(
     memory: Store, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """
-    Nobody waits in vain for a worker that lives but half.
-    """
+    """A partially working worker stops."""
     store = Surprising(memory, name)
     settings = WorkerSettings(lease=timedelta(seconds=1))
     inside = False

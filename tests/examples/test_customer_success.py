@@ -64,9 +64,7 @@ async def test_a_ticket_gets_one_refund(company: Company) -> None:
 
 
 async def test_validation_reports_request_and_ticket(company: Company) -> None:
-    """
-    The result has what the customer said, and what the platform knows of it.
-    """
+    """The result has the customer's request and the platform's ticket."""
     ended = await company.run(REFUND, request())
 
     result = ended.result(VALIDATES)
@@ -99,9 +97,7 @@ async def test_validation_reports_request_and_ticket(company: Company) -> None:
 async def test_missing_fields_are_named(
     company: Company, context: dict[str, Any], missing: str
 ) -> None:
-    """
-    An absent field and an empty one are the same: a permanent error that names all of them.
-    """
+    """Absent and empty fields are equal: one permanent error names all of them."""
     ended = await company.run(REFUND, context)
 
     assert {
@@ -116,9 +112,7 @@ async def test_missing_fields_are_named(
 async def test_without_a_schema_the_handler_names_all_that_is_missing(
     company_with: Opening,
 ) -> None:
-    """
-    The template that the third seed prints has no schema, so nothing is checked before.
-    """
+    """The template of the third seed has no schema, so the handler checks its inputs."""
     async with company_with(templates=[seed("customer_success_process_refund_1.0.0")]) as company:
         ended = await company.run("customer_success.process_refund", {})
 
@@ -127,9 +121,7 @@ async def test_without_a_schema_the_handler_names_all_that_is_missing(
 
 
 async def test_what_the_schema_requires_is_refused_before_a_task_exists(company: Company) -> None:
-    """
-    A context that does not fit creates nothing.
-    """
+    """No task is created."""
     with pytest.raises(InvalidInput, match="ticket_id"):
         await company.client.create_task(REFUND, without("ticket_id"))
     with pytest.raises(InvalidInput, match="refund_amount"):
@@ -143,18 +135,12 @@ async def test_what_the_schema_requires_is_refused_before_a_task_exists(company:
     ["defective", "not_as_described", "changed_mind", "late_delivery", "duplicate_charge"],
 )
 async def test_five_reasons_are_known(company: Company, reason: str) -> None:
-    """
-    Each of them passes.
-    """
     ended = await company.run(REFUND, request(refund_reason=reason))
 
     assert "complete" == ended.states[VALIDATES]
 
 
 async def test_any_other_reason_is_refused_with_those_that_are_known(company: Company) -> None:
-    """
-    The error tells what would be right.
-    """
     ended = await company.run(REFUND, request(refund_reason="bored"))
 
     assert {
@@ -214,9 +200,7 @@ async def test_a_ticket_in_progress_is_as_good_as_an_open_one(company: Company) 
 async def test_the_policy_of_the_tier_decides(
     company: Company, context: dict[str, Any], code: str
 ) -> None:
-    """
-    Too late, or too much: nobody is asked for approval.
-    """
+    """Beyond the limits of time or amount, no approval is requested."""
     ended = await company.run(REFUND, context)
 
     assert code == ended.error("check_refund_policy")["code"]
@@ -238,9 +222,7 @@ async def test_the_policy_of_the_tier_decides(
 async def test_platform_answers_that_stay_end_the_step(
     company_with: Opening, status: int, message: str
 ) -> None:
-    """
-    Who may not ask, and what is not there, is final.
-    """
+    """Missing permissions and missing objects are permanent."""
     async with company_with(Trouble(calls="GET /tickets", status=status)) as company:
         ended = await company.run(REFUND, request())
 
@@ -259,9 +241,7 @@ async def test_platform_answers_that_stay_end_the_step(
 async def test_platform_answers_that_may_change_are_asked_for_again(
     company_with: Opening, status: int, message: str
 ) -> None:
-    """
-    Unavailable, and every error that nobody knows.
-    """
+    """For unavailability and unknown errors."""
     async with company_with(Trouble(calls="GET /tickets", status=status)) as company:
         ended = await company.run(REFUND, request())
 
@@ -287,9 +267,7 @@ async def test_a_platform_that_cannot_be_reached_is_asked_again(
 
 
 async def test_a_platform_answer_that_cannot_be_read_is_final(company_with: Opening) -> None:
-    """
-    Phase four: what came back was no ticket, and asking again would not help.
-    """
+    """An unreadable response is permanent, since the effect has happened."""
     async with company_with(
         Trouble(calls="GET /tickets", status=200, answer={"status": "open"})
     ) as company:
@@ -317,9 +295,7 @@ def impatient() -> list[Template]:
 
 
 async def test_somebody_approves_before_money_moves(company_with: Opening) -> None:
-    """
-    The decision takes a while; the step waits for it, and hands on what was approved.
-    """
+    """The step waits for the decision and returns the approval."""
     async with company_with(templates=impatient(), looks=3) as company:
         ended = await company.run(REFUND, request())
 
@@ -337,9 +313,7 @@ async def test_somebody_approves_before_money_moves(company_with: Opening) -> No
 
 
 async def test_a_request_that_is_rejected_ends(company: Company) -> None:
-    """
-    No is an answer: nothing is delegated.
-    """
+    """Nothing is delegated."""
     ended = await company.run(REFUND, request(agent_notes="please reject this"))
 
     assert "NOT_APPROVED" == ended.error("get_manager_approval")["code"]
@@ -348,9 +322,7 @@ async def test_a_request_that_is_rejected_ends(company: Company) -> None:
 
 
 async def test_approval_is_required_unless_the_request_says_otherwise(company: Company) -> None:
-    """
-    The schema's default is true; where it is false, nobody is asked.
-    """
+    """The schema's default is true; if it is false, no approval is requested."""
     asked = await company.run(REFUND, request())
     not_asked = await company.run(REFUND, request(ticket_id="TICKET-1235", requires_approval=False))
 

@@ -44,9 +44,7 @@ async def children(company: Company, parent: Ended) -> list[Task]:
 async def test_the_other_teams_task_is_a_child_with_the_same_correlation_id(
     company: Company,
 ) -> None:
-    """
-    What the caller names as correlation id both tasks carry, in both namespaces.
-    """
+    """Both tasks have the correlation id of the caller."""
     ended = await company.run(REFUND, request(), correlation_id="cs-0123456789abcdef")
 
     (child,) = await children(company, ended)
@@ -69,9 +67,7 @@ async def test_without_one_the_correlation_id_is_the_creating_tasks_id(company: 
 
 
 async def test_the_request_is_said_in_the_other_teams_words(company: Company) -> None:
-    """
-    A ticket becomes a payment, a reason one that payments knows; the rest tells who asked.
-    """
+    """A ticket becomes a payment, and reasons are mapped to those of payments."""
     ended = await company.run(REFUND, request())
 
     (child,) = await children(company, ended)
@@ -123,9 +119,7 @@ class FailsAfterDelegating(ExecutePaymentRefundHandler):
 
 
 async def test_attempts_that_fail_after_delegating_make_one_task(troubled: Troubled) -> None:
-    """
-    Each attempt asks for the task again, and comes to that of the first.
-    """
+    """Every attempt finds the task of the first."""
     handlers = [*OTHERS, {WAITING: FailsAfterDelegating}]
     async with company_of(troubled(), handlers, company_templates_of_refunds()) as company:
         ended = await company.run(REFUND, request())
@@ -236,9 +230,7 @@ async def test_nothing_is_delegated_before_approval_and_payment_are_there(
     message: str,
     code: str,
 ) -> None:
-    """
-    The step looks at what came before it, and ends where that is not enough.
-    """
+    """The step checks the earlier results and fails if they are not sufficient."""
     handlers = [
         payments,
         ExecutePaymentRefundHandler,
@@ -331,9 +323,7 @@ async def test_a_team_may_make_correlation_ids_of_its_own(
 async def test_a_new_version_of_payments_does_not_disturb_who_pins_the_old_one(
     company: Company,
 ) -> None:
-    """
-    Customer success pins 2.1.0, and gets it, whatever payments releases meanwhile.
-    """
+    """Customer success pins 2.1.0, regardless of later releases."""
     payments_2_1 = (await company.client.template("payments.process_refund@2.1.0")).template
     await company.client.register(
         replace(payments_2_1, version="3.0.0", steps=payments_2_1.steps[:1], environments={})

@@ -53,9 +53,7 @@ def run_tasker(*arguments: str, cwd: Path, env: dict[str, str] | None = None) ->
 async def test_the_demo_runs_again_and_again_on_both_stores(
     tmp_path: Path, postgres_schema_url: str
 ) -> None:
-    """
-    It ends by itself, and a second run on the same store comes out the same.
-    """
+    """A second run on the same store has the same results."""
     here, elsewhere = tmp_path / "sqlite", tmp_path / "postgres"
     for folder in (here, elsewhere):
         folder.mkdir()
@@ -157,9 +155,7 @@ def _processes_in(folder: Path) -> list[int]:
 
 
 def test_the_worker_of_a_killed_demo_ends(tmp_path: Path) -> None:
-    """
-    Nothing of the demo outlives it, whatever kills it.
-    """
+    """No process of the demo outlives it."""
     with subprocess.Popen(
         [TASKER, "demo"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -198,9 +194,7 @@ def test_the_picture_shows_the_demo_as_it_is() -> None:
 
 
 async def test_what_an_interrupted_demo_left_is_cleared_away(tmp_path: Path) -> None:
-    """
-    Its open tasks are cancelled with those that they created; ended ones and others stay.
-    """
+    """Its open tasks and their child tasks are cancelled; other tasks stay."""
     async with open_store(f"sqlite:{tmp_path}/demo.db") as store:
         client = LocalClient(store)
         await client.register(next(iter(company_templates())))
@@ -223,9 +217,7 @@ async def test_what_an_interrupted_demo_left_is_cleared_away(tmp_path: Path) -> 
 
 
 def test_the_demo_leaves_a_store_that_is_in_earnest_alone(tmp_path: Path) -> None:
-    """
-    TASKER_STORE is not where the demo goes: it replaces templates, and creates tasks.
-    """
+    """The demo ignores TASKER_STORE, since it replaces templates and creates tasks."""
     run = run_tasker(
         "demo", "--help", cwd=tmp_path, env={"TASKER_STORE": "sqlite:precious.db", "COLUMNS": "200"}
     )
@@ -298,9 +290,7 @@ def test_templates_and_handlers_of_the_example_fit() -> None:
 
 
 def test_every_handler_has_a_use() -> None:
-    """
-    In the example's templates, or in those that the seeds print.
-    """
+    """In the example's templates or in those of the seeds."""
     from tasker import load_templates
 
     printed = [

@@ -18,9 +18,7 @@ def payment(**more: object) -> dict[str, Any]:
 
 
 async def test_a_refund_takes_all_steps_and_says_whose_it_is(company: Company) -> None:
-    """
-    Version 2.1.0 checks for fraud before it refunds, and tells customer and teams.
-    """
+    """Version 2.1.0 checks for fraud before the refund, and notifies customer and teams."""
     ended = await company.run(
         REFUND,
         payment(
@@ -106,9 +104,7 @@ async def test_some_payment_methods_cannot_be_refunded(
 async def test_what_is_wrong_with_a_payment_stays_wrong(
     company: Company, context: dict[str, Any], message: str, code: str
 ) -> None:
-    """
-    A refused payment takes one attempt, and nothing after it runs.
-    """
+    """A refused payment takes one attempt, and no later step runs."""
     ended = await company.run(REFUND, context)
 
     assert {
@@ -123,9 +119,7 @@ async def test_what_is_wrong_with_a_payment_stays_wrong(
 
 
 async def test_a_missing_payment_id_is_refused_where_no_schema_does(company_with: Opening) -> None:
-    """
-    The template that the third seed prints has no schema; its first step says what is missing.
-    """
+    """The template of the third seed has no schema; its first step reports the missing field."""
     async with company_with(templates=[seed("payments_process_refund_1.0.0")]) as company:
         ended = await company.run("payments.process_refund", {"refund_amount": 5})
 
@@ -135,9 +129,7 @@ async def test_a_missing_payment_id_is_refused_where_no_schema_does(company_with
 
 
 async def test_what_looks_like_fraud_is_not_refunded(company: Company) -> None:
-    """
-    Version 2.1.0 stops before the money moves; the score is kept with the error.
-    """
+    """Version 2.1.0 stops before the refund; the error has the score."""
     ended = await company.run(REFUND, payment(payment_id="pay_stolen_1"))
 
     assert "FRAUD_SUSPECTED" == ended.error("check_fraud_indicators")["code"]
@@ -148,9 +140,6 @@ async def test_what_looks_like_fraud_is_not_refunded(company: Company) -> None:
 
 
 async def test_version_2_0_0_does_not_look_for_fraud(company: Company) -> None:
-    """
-    Callers who pin the older version get what it always did.
-    """
     ended = await company.run(
         "payments.process_refund", payment(payment_id="pay_stolen_1"), version="2.0.0"
     )
@@ -163,9 +152,7 @@ async def test_version_2_0_0_does_not_look_for_fraud(company: Company) -> None:
 
 
 async def test_a_lost_answer_does_not_refund_twice(company_with: Opening) -> None:
-    """
-    The gateway refunded and nobody heard; the second attempt hears of the same refund.
-    """
+    """The gateway refunded but its response was lost; the second attempt finds the same refund."""
     lost = Trouble(calls="POST /payments/pay_xyz789/refunds", status=504, answer_lost=True)
     async with company_with(lost) as company:
         ended = await company.run(REFUND, payment())
@@ -179,9 +166,7 @@ async def test_a_lost_answer_does_not_refund_twice(company_with: Opening) -> Non
 async def test_a_refund_that_was_made_is_not_repeated_because_its_answer_is_odd(
     company_with: Opening,
 ) -> None:
-    """
-    Phase four: what fails after the effect is permanent.
-    """
+    """Errors after the effect are permanent."""
     odd = Trouble(calls="POST /payments/pay_xyz789/refunds", status=201, answer_lost=True)
     async with company_with(odd) as company:
         ended = await company.run(REFUND, payment())
@@ -195,9 +180,7 @@ async def test_a_refund_that_was_made_is_not_repeated_because_its_answer_is_odd(
 async def test_answers_that_may_change_are_asked_for_again(
     company_with: Opening, status: int
 ) -> None:
-    """
-    Too many requests, server errors, and whatever nobody knows, get another attempt.
-    """
+    """Rate limits, server errors and unknown errors are retried."""
     async with company_with(Trouble(calls="POST /payments", status=status)) as company:
         ended = await company.run(REFUND, payment())
 
@@ -228,9 +211,7 @@ async def test_the_gateway_says_when_to_come_back(company_with: Opening) -> None
 
 
 async def test_a_gateway_that_stays_away_ends_the_step(company_with: Opening) -> None:
-    """
-    `max_attempts: 2` is two attempts in all; what came before stays done.
-    """
+    """`max_attempts: 2` means two attempts in all; earlier steps stay complete."""
     async with company_with(Trouble(calls="POST /payments/pay_xyz789/refunds", times=9)) as company:
         ended = await company.run(REFUND, payment())
 
@@ -249,9 +230,6 @@ async def test_a_gateway_that_stays_away_ends_the_step(company_with: Opening) ->
 async def test_services_that_cannot_be_reached_are_tried_again(
     company_with: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    No connection is no answer: it may come with the next attempt.
-    """
     async with company_with() as company:
         monkeypatch.setenv("GROWTHCORP_GATEWAYS", "http://127.0.0.1:9")
         ended = await company.run(REFUND, payment())
@@ -261,9 +239,7 @@ async def test_services_that_cannot_be_reached_are_tried_again(
 
 
 async def test_an_operator_can_bring_a_refund_back(company_with: Opening) -> None:
-    """
-    The gateway is back, someone retries the failed step, and the task goes on to its end.
-    """
+    """Once the gateway is back, the retried step and its task complete."""
     async with company_with(Trouble(calls="POST /payments/pay_xyz789/refunds", times=2)) as company:
         failed = await company.run(REFUND, payment())
         await company.client.retry(failed.task.id, reason="the gateway is back")

@@ -56,9 +56,7 @@ async def test_an_account_is_created_from_what_the_user_says(company: Company) -
 
 
 async def test_who_names_no_plan_gets_the_free_one(company: Company) -> None:
-    """
-    The free plan has no trial, and pushes nothing.
-    """
+    """The free plan has no trial and sends no push notification."""
     ended = await company.run(REGISTRATION, user(plan=None))
 
     assert "free" == ended.result(CREATES)["plan"]
@@ -97,9 +95,7 @@ async def test_who_names_no_plan_gets_the_free_one(company: Company) -> None:
 async def test_a_bad_address_is_refused_at_once(
     company: Company, context: dict[str, Any], message: str, code: str
 ) -> None:
-    """
-    No retry makes an address good: one attempt, and nothing after it runs.
-    """
+    """An invalid address takes one attempt, and no later step runs."""
     ended = await company.run(REGISTRATION, context)
 
     assert {
@@ -172,9 +168,7 @@ async def test_the_branches_run_at_the_same_time(troubled: Troubled) -> None:
 
 
 async def test_the_welcome_waits_for_the_slower_branch(company_with: Opening) -> None:
-    """
-    Billing needs three attempts; preferences were long done; the welcome comes after both.
-    """
+    """Billing needs three attempts; the welcome waits for it and for preferences."""
     async with company_with(Trouble(calls="POST /billing", times=2)) as company:
         ended = await company.run(REGISTRATION, user())
 
@@ -222,9 +216,7 @@ async def test_a_branch_that_fails_for_good_does_not_stop_its_sibling(
 
 
 async def test_each_service_has_its_own_patience(company_with: Opening) -> None:
-    """
-    Billing's failures cost preferences nothing: there is no breaker that they share.
-    """
+    """Failures of billing do not affect preferences."""
     async with company_with(
         Trouble(calls="POST /billing", times=2), Trouble(calls="PUT /preferences", times=2)
     ) as company:
@@ -236,9 +228,7 @@ async def test_each_service_has_its_own_patience(company_with: Opening) -> None:
 
 
 async def test_once_billing_is_back_the_registration_goes_on(company_with: Opening) -> None:
-    """
-    An operator retries the failed step; what was done stays done.
-    """
+    """An operator retries the failed step; completed steps are not repeated."""
     async with company_with(Trouble(calls="POST /billing", times=3)) as company:
         failed = await company.run(REGISTRATION, user())
         await company.client.retry(failed.task.id, reason="billing is back")
@@ -262,9 +252,7 @@ async def test_once_billing_is_back_the_registration_goes_on(company_with: Openi
 async def test_the_welcome_follows_plan_trial_and_preferences(
     company: Company, plan: str, channels: list[str], count: int
 ) -> None:
-    """
-    A mail always, one about the trial where there is one, a push where it is wanted.
-    """
+    """A mail always, a mail about the trial if there is one, a push notification if wanted."""
     ended = await company.run(REGISTRATION, user(plan=plan))
 
     welcome = ended.result(WELCOMES)
@@ -308,9 +296,7 @@ async def test_the_welcome_reads_a_step_that_is_not_its_parent(company: Company)
 async def test_a_branch_resolved_without_a_result_is_a_missing_dependency(
     company_with: Opening,
 ) -> None:
-    """
-    An operator says that billing is done, but not what came of it: the welcome cannot go out.
-    """
+    """Billing was resolved without a result: the welcome cannot be sent."""
     async with company_with(Trouble(calls="POST /billing", times=99)) as company:
         failed = await company.run(REGISTRATION, user())
         await company.client.resolve(failed.task.id, BILLS, reason="billed by hand")

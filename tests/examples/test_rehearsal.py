@@ -19,9 +19,6 @@ REFUND = {"refund_id": "re_1", "amount": 10, "processed_at": "2030-01-01T00:00:0
 
 
 def test_a_rule_is_tested_without_an_engine() -> None:
-    """
-    What a handler refuses needs neither template nor services.
-    """
     run = run_step(
         payments.validate_payment_eligibility,
         input={"payment_id": "pay_1", "refund_amount": 1, "payment_method": "crypto"},
@@ -54,9 +51,7 @@ async def test_a_workflow_is_rehearsed_with_stubs_and_failures() -> None:
 
 
 async def test_what_a_step_refuses_ends_the_rehearsal() -> None:
-    """
-    Nothing after a permanent error runs.
-    """
+    """No step after a permanent error runs."""
     run = await run_workflow(
         TEMPLATE,
         CONTEXT,

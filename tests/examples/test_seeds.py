@@ -26,9 +26,7 @@ REFUND: dict[str, Any] = {
 
 
 async def test_two_teams_have_a_workflow_of_one_name(company: Company) -> None:
-    """
-    The namespace tells them apart: other steps, other inputs, both at the same time.
-    """
+    """With different steps and inputs, at the same time."""
     tasks = await company.client.create_tasks(
         [
             TaskRequest(
@@ -67,9 +65,7 @@ async def test_a_full_name_is_made_of_namespace_name_and_version(company: Compan
 async def test_a_name_without_its_namespace_triggers_nobody_elses_workflow(
     company: Company,
 ) -> None:
-    """
-    The wrong workflow is never chosen silently; the error tells where the name exists.
-    """
+    """The error names the namespaces that have it."""
     with pytest.raises(NotFound) as caught:
         await company.client.create_task("process_refund", REFUND)
 
@@ -105,9 +101,7 @@ def collision(team: str) -> str:
 
 
 async def test_a_name_that_is_taken_is_refused_and_says_by_whom(company: Company) -> None:
-    """
-    The Tuesday collision: the second team gets an error, and the first one's workflow stays.
-    """
+    """The second registration fails, and the first workflow is unchanged."""
     first = parse_template(collision("payments"))
     second = parse_template(collision("customer_success"))
     await company.client.register(first)
@@ -183,18 +177,14 @@ async def test_versions_live_side_by_side(company: Company) -> None:
 async def test_callers_choose_a_version_or_get_the_latest(
     company: Company, asked: str | None, given: str
 ) -> None:
-    """
-    An exact version, a range, or whatever was released last.
-    """
+    """By an exact version or a range; default: the latest release."""
     task = await company.client.create_task("payments.process_refund", REFUND, version=asked)
 
     assert given == task.template.version
 
 
 async def test_version_10_is_later_than_version_9(company: Company) -> None:
-    """
-    Versions are numbers, not letters; what is not released yet is not chosen.
-    """
+    """Versions are compared as numbers; pre-releases are not chosen."""
     base = (await company.client.template("payments.process_refund@2.1.0")).template
     for version in ("9.0.0", "10.0.0", "11.0.0-rc.1"):
         await company.client.register(replace(base, version=version))
@@ -207,9 +197,7 @@ async def test_version_10_is_later_than_version_9(company: Company) -> None:
 async def test_a_version_that_does_not_exist_is_refused_with_those_that_do(
     company: Company,
 ) -> None:
-    """
-    A pinned version is a contract: none other is taken instead.
-    """
+    """No other version is used instead."""
     with pytest.raises(NotFound, match=r"no version .* is 2\.2\.0; there are 2\.0\.0, 2\.1\.0"):
         await company.client.create_task("payments.process_refund", REFUND, version="2.2.0")
 
@@ -277,9 +265,7 @@ async def test_payments_templates_run_as_they_are_printed(
 async def test_customer_success_templates_run_as_they_are_printed(
     company_with: Opening, name: str, context: dict[str, Any]
 ) -> None:
-    """
-    In either dialect, delegating to whatever version of payments is the latest.
-    """
+    """In both dialects, delegating to the latest version of payments."""
     templates = [seed(name), *company_templates()]
     async with company_with(templates=templates) as company:
         version = seed(name).version
@@ -327,9 +313,7 @@ async def test_an_amount_may_fit_the_schema_and_still_be_refused(
 
 
 async def test_printed_defaults_are_stored_with_the_context(company_with: Opening) -> None:
-    """
-    What the schema declares and the caller leaves out is there for every handler.
-    """
+    """Omitted inputs with defaults are available to every handler."""
     async with company_with(templates=[seed("payments_process_refund_2.1.3")]) as company:
         ended = await company.run("payments.process_refund", REFUND)
 

@@ -33,9 +33,7 @@ async def test_both_ways_of_asking_get_the_same_answer(troubled: Troubled) -> No
 
 
 async def test_what_users_give_stays_within_the_path(troubled: Troubled) -> None:
-    """
-    Line ends and spaces in an id make no other request than the one that is meant.
-    """
+    """Line ends and spaces in an id cannot change the request."""
     gateways = troubled()
     path = "/payments/pay_1\r\nIdempotency-Key: mine\r\n\r\nß"
 
@@ -86,9 +84,7 @@ def test_an_effect_has_a_key_and_happens_once(troubled: Troubled) -> None:
 
 
 def test_a_refusal_is_not_remembered_as_an_effect(troubled: Troubled) -> None:
-    """
-    What was refused may be asked for again under its key.
-    """
+    """A refused request may be repeated under its key."""
     gateways = troubled(Trouble(calls="POST /payments"))
 
     assert [503, 201] == [ask(*REFUND, key="k").status for _ in range(2)]
@@ -98,9 +94,7 @@ def test_a_refusal_is_not_remembered_as_an_effect(troubled: Troubled) -> None:
 def test_without_services_elsewhere_the_process_has_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """
-    `tasker run` needs nothing beside it: the first call starts the simulated services.
-    """
+    """`tasker run` starts the simulated services at the first call."""
     monkeypatch.delenv("GROWTHCORP_GATEWAYS", raising=False)
 
     first, second = (ask(*REFUND, key="own") for _ in range(2))

@@ -52,7 +52,7 @@ def problems_of(
     environments: dict[str, StepOverride] | None = None,
     **spec: Any,
 ) -> list[str]:
-    """Check `charge`, which comes after `reserve` and before `ship`; tell messages only."""
+    """Check `charge`, which comes after `reserve` and before `ship`; return messages only."""
     handlers = Handlers.of({"reserve": reserve or _reserve, "charge": charge, "ship": _ship})
     checked = template(
         step("reserve", result_schema=reserve_schema),
@@ -99,7 +99,7 @@ def test_what_fits_is_not_told() -> None:
     )
 
 
-def test_a_step_without_a_handler_is_told_with_a_guess() -> None:
+def test_a_step_without_a_handler_is_reported_with_a_guess() -> None:
     (problem,) = check(template(step("charg")), Handlers.of({"charge": _ship}))
     assert (
         "step 'charg': there is no handler 'charg' (namespace payments); did you mean 'charge'?"
@@ -107,7 +107,7 @@ def test_a_step_without_a_handler_is_told_with_a_guess() -> None:
     ) == str(problem)
 
 
-def test_an_input_that_no_property_declares_is_told() -> None:
+def test_an_input_that_no_property_declares_is_reported() -> None:
     def charge(order: str, cent: int) -> None: ...
 
     assert [
@@ -124,7 +124,7 @@ def test_without_declared_properties_every_input_may_be_there(schema: JsonObject
 
 
 @pytest.mark.parametrize("schema", [None, SCHEMA])
-def test_a_step_that_does_not_come_before_is_told(schema: JsonObject | None) -> None:
+def test_a_step_that_does_not_come_before_is_reported(schema: JsonObject | None) -> None:
     def named(ship: dict[str, Any]) -> None: ...
     def marked(it: Annotated[Any, Result("ship")]) -> None: ...
 
@@ -135,7 +135,7 @@ def test_a_step_that_does_not_come_before_is_told(schema: JsonObject | None) -> 
     assert 'asks for Result("ship"), but that step does not come before' in message
 
 
-def test_types_that_contradict_the_schemas_are_told() -> None:
+def test_types_that_contradict_the_schemas_are_reported() -> None:
     def charge(
         cents: str, reserve: Hold, everything: Annotated[list[int], Input()]
     ) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def test_what_a_step_before_returns_must_fit_the_parameter() -> None:
     ] == problems_of(charge, reserve=reserve)
 
 
-def test_configuration_that_no_environment_has_is_told() -> None:
+def test_configuration_that_no_environment_has_is_reported() -> None:
     def charge(fee: Annotated[int, Config("fee")]) -> None: ...
 
     assert [
@@ -176,7 +176,7 @@ def test_configuration_that_no_environment_has_is_told() -> None:
     assert 1 == len(problems_of(charge, environments={"production": StepOverride()}))
 
 
-def test_signatures_and_methods_that_cannot_be_called_are_told() -> None:
+def test_signatures_and_methods_that_cannot_be_called_are_reported() -> None:
     class Charge(StepHandler):
         def call(self, *everything: Any) -> None: ...
 
@@ -191,7 +191,7 @@ def test_signatures_and_methods_that_cannot_be_called_are_told() -> None:
     assert "define it at the top of a module" in message
 
 
-def test_a_broken_step_before_is_told_once_where_it_is() -> None:
+def test_a_broken_step_before_is_reported_once_where_it_is() -> None:
     class Reserve:
         def other(self) -> str:
             return ""
@@ -203,7 +203,7 @@ def test_a_broken_step_before_is_told_once_where_it_is() -> None:
     assert ["steps[0]"] == [problem.path for problem in problems]
 
 
-def test_handlers_that_no_template_uses_are_told_once() -> None:
+def test_handlers_that_no_template_uses_are_reported_once() -> None:
     @handler("used::elsewhere")
     @handler("used")
     def used() -> None: ...

@@ -79,7 +79,7 @@ def test_the_idempotency_key_is_the_same_in_every_attempt() -> None:
 # ---------------------------------------------------------------------- what is given
 
 
-def test_inputs_are_told_as_the_seeds_tell_them() -> None:
+def test_inputs_are_reported_as_the_seeds_tell_them() -> None:
     ctx = context(attempt({"a": 0, "b": None}))
     assert (0, None, None) == (ctx.get_input("a"), ctx.get_input("b"), ctx.get_input("c"))
     assert (0, "default", {}) == (
@@ -90,7 +90,7 @@ def test_inputs_are_told_as_the_seeds_tell_them() -> None:
     assert {"a": 0, "b": None} == ctx.input
 
 
-def test_configuration_is_told_likewise() -> None:
+def test_configuration_is_reported_likewise() -> None:
     ctx = context(config={"url": "http://x"})
     assert ("http://x", None) == (ctx.get_config("url"), ctx.get_config("port"))
     assert {"url": "http://x"} == ctx.config

@@ -91,14 +91,14 @@ def error_of(source: object) -> str:
     return str(caught.value)
 
 
-def test_a_syntax_error_is_told_with_file_line_and_column(write: Write) -> None:
+def test_a_syntax_error_is_reported_with_file_line_and_column(write: Write) -> None:
     file = write("broken.py", "a = 1\ndef b(:\n")
     assert f"{file}:2:7: SyntaxError: invalid syntax (while importing handlers from {file})" == (
         error_of(file)
     )
 
 
-def test_an_error_at_import_is_told_with_the_users_own_line(write: Write) -> None:
+def test_an_error_at_import_is_reported_with_the_users_own_line(write: Write) -> None:
     helper = write("settings.py", "import json\n\ndef read():\n    return json.loads('{')\n")
     file = write("broken.py", "import settings\n\nsettings.read()\n")
     message = error_of(file)
@@ -106,7 +106,7 @@ def test_an_error_at_import_is_told_with_the_users_own_line(write: Write) -> Non
     assert message.endswith(f"(while importing handlers from {file})")
 
 
-def test_a_module_that_handlers_need_and_is_not_there_is_told_where_it_is_wanted(
+def test_a_module_that_handlers_need_and_is_not_there_is_reported_where_it_is_wanted(
     write: Write,
 ) -> None:
     file = write("broken.py", "\nimport nowhere_at_all\n")
@@ -119,7 +119,7 @@ def test_an_error_in_a_submodule_stops_the_whole_package(write: Write) -> None:
     assert f"{file}:1: NameError: name 'undefined' is not defined" in error_of(folder)
 
 
-def test_a_module_that_ends_the_program_is_told_so(write: Write) -> None:
+def test_a_module_that_ends_the_program_is_reported_so(write: Write) -> None:
     file = write("broken.py", "import sys\nsys.exit(3)")
     assert f"{file}:2: SystemExit: it ends the program when imported" in error_of(file)
 
@@ -149,13 +149,13 @@ def test_a_source_that_is_not_there_is_reported(source: str, message: str) -> No
     assert error_of(source).startswith(message)
 
 
-def test_files_that_are_no_python_and_empty_directories_are_told(write: Write) -> None:
+def test_files_that_are_no_python_and_empty_directories_are_reported(write: Write) -> None:
     text = write("some/handlers.txt", "hello")
     assert f"{text} is not a Python file; its name must end in .py" == error_of(text)
     assert f"{text.parent} has no handlers: it holds no .py files" == error_of(text.parent)
 
 
-def test_a_package_whose_name_is_taken_is_told(write: Write) -> None:
+def test_a_package_whose_name_is_taken_is_reported(write: Write) -> None:
     assert "the module 'pydantic', but that name is taken by" in error_of(
         write("pydantic/__init__.py").parent
     )
@@ -226,7 +226,7 @@ def test_a_reload_that_fails_leaves_what_was(write: Write) -> None:
     assert 1 == result(handlers)
 
 
-def test_a_program_that_runs_at_import_is_told_to_guard_it(write: Write) -> None:
+def test_a_program_that_runs_at_import_is_reported_to_guard_it(write: Write) -> None:
     """
     A pattern of every first example; the coroutine it leaves causes no warning.
     """

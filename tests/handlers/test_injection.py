@@ -276,7 +276,7 @@ def test_an_optional_type_alone_does_not_make_an_input_optional() -> None:
     assert "MISSING_INPUT" == failure(charge).code
 
 
-def test_an_invalid_input_is_told_with_its_path_and_without_its_value() -> None:
+def test_an_invalid_input_is_reported_with_its_path_and_without_its_value() -> None:
     def charge(holds: list[Hold]) -> None: ...
 
     error = failure(charge, {"holds": [{"id": "a"}, {"id": "b", "cents": "secret"}]})
@@ -314,7 +314,7 @@ def test_an_invalid_result_names_the_step() -> None:
     assert "does not accept the result of step 'reserve': $.id: Field required" in str(error)
 
 
-def test_a_result_that_is_not_there_is_told_as_missing() -> None:
+def test_a_result_that_is_not_there_is_reported_as_missing() -> None:
     def charge(reserve: Hold) -> None: ...
 
     error = failure(charge, upstream=("reserve",))

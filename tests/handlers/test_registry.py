@@ -208,7 +208,7 @@ def test_a_bare_name_that_fits_several_finds_none_and_says_so(write: Write) -> N
     assert handlers.find("team.b.validate") is not None
 
 
-def test_a_name_that_is_not_there_is_told_with_a_guess() -> None:
+def test_a_name_that_is_not_there_is_reported_with_a_guess() -> None:
     handlers = Handlers.of(charge)
     assert (
         "there is no handler 'Payments.Chrge' (namespace payments); did you mean 'Payments.Charge'?"

@@ -82,7 +82,7 @@ def test_what_may_agree_agrees(given: dict[str, Any], annotation: Any) -> None:
         ({**obj(number={"$ref": "#/$defs/n"}), "$defs": {"n": {"type": "string"}}}, Receipt, None),
     ],
 )
-def test_what_cannot_agree_is_told_with_its_path(
+def test_what_cannot_agree_is_reported_with_its_path(
     given: dict[str, Any], annotation: Any, message: str | None
 ) -> None:
     difference = disagreement(given, schema_of(annotation, "validation"))

@@ -136,7 +136,7 @@ def test_errors_come_back_whatever_they_are_made_of(
     assert code == getattr(caught.value, "code", None)
 
 
-def test_a_parameter_that_cannot_be_filled_is_told_as_elsewhere(
+def test_a_parameter_that_cannot_be_filled_is_reported_as_elsewhere(
     pool: ProcessPoolExecutor, steps: Handlers
 ) -> None:
     with pytest.raises(PermanentError, match="the task's input has no 'how'") as caught:

@@ -231,7 +231,7 @@ async def test_a_task_that_a_request_ends_has_a_span(
     assert span_of(request) == parent_of(whole)
 
 
-async def test_a_failure_is_told_in_its_span(spans: InMemorySpanExporter, store: Store) -> None:
+async def test_a_failure_is_reported_in_its_span(spans: InMemorySpanExporter, store: Store) -> None:
     client = LocalClient(store)
     async with worker(store, Tracing()):
         task = await client.create_task("n.failing")
@@ -299,9 +299,7 @@ async def test_a_request_is_a_span_between_its_caller_and_its_tasks(
 
 
 async def test_without_an_sdk_nothing_is_made_and_traces_pass_through(store: Store) -> None:
-    """
-    What the caller sent is kept with the task as it is.
-    """
+    """The caller's trace context is stored with the task."""
     transport = httpx.ASGITransport(create_app(store))
     async with httpx.AsyncClient(transport=transport, base_url="http://t") as http:
         for sent in ({"traceparent": PARENT}, {}):

@@ -167,7 +167,7 @@ class Model:
     # ------------------------------------------------------------------- settling
 
     def settle(self, outcomes: Sequence[Outcome]) -> tuple[set[Key], set[tuple[TaskId, int]]]:
-        """Settle: tell which attempts were accepted, and which steps are free by it."""
+        """Settle: return which attempts were accepted, and which steps are free by it."""
         accepted = {
             outcome[:3]: outcome for outcome in outcomes if self.holder(outcome[:3]) is not None
         }
@@ -209,7 +209,7 @@ class Model:
         return freed
 
     def _close(self, touched: Iterable[TaskId]) -> set[TaskId]:
-        """End those of the tasks that have come to an end; tell them."""
+        """End those of the tasks that have come to an end; return them."""
         ended = set()
         for task_id in touched:
             task = self.tasks[task_id]
@@ -253,7 +253,7 @@ class Model:
         ]
 
     def sweep(self) -> set[TaskId]:
-        """End what is past its deadline; tell which tasks ended."""
+        """End what is past its deadline; return which tasks ended."""
         overdue = self.overdue()
         for task in overdue:
             self._stop(task, StepStatus.CANCELLED)

@@ -64,9 +64,7 @@ def test_a_period_begins_where_its_rows_do() -> None:
 
 
 def test_an_id_tells_when_it_was_made() -> None:
-    """
-    And lies between the first of its instant and those of later ones.
-    """
+    """It lies between the first id of its time and those of later times."""
     before = datetime.now(UTC).replace(microsecond=0)
     task_id = codec.new_task_id()
 
@@ -79,9 +77,7 @@ def test_an_id_tells_when_it_was_made() -> None:
 async def test_of_too_many_tasks_the_newest_are_looked_at(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Figures by the hour stay right, as the period that they are of begins later.
-    """
+    """Rates stay correct, since the covered period begins later."""
     monkeypatch.setattr(operations, "MOST_TASKS", 50)
     monkeypatch.setattr(of_sqlite, "_MEMORY_SHARE", 1)
     ids = await create(store, 100)
@@ -114,9 +110,7 @@ async def test_an_analysis_that_takes_too_long_is_stopped(
 
 
 async def test_an_analysis_reads_beside_a_writer(tmp_path: Path) -> None:
-    """
-    Of a file: neither waits for the other, and a lock that is held is no reason to fail.
-    """
+    """On a file, readers and writers do not wait for each other."""
     path = tmp_path / "store.db"
     async with open_store(f"sqlite:{path}", upgrade=True) as store:
         await create(store, 3)

@@ -34,7 +34,7 @@ async def test_a_settlement_locks_the_tasks_that_it_may_end_by_their_ids(
     store: Store, connection: Any
 ) -> None:
     """
-    Not as they are stored: two that end the same tasks would lock each other out.
+    In id order, not in storage order: otherwise two settlements of the same tasks could deadlock.
     """
     template = await put(store, one())
     first, last = sorted((new_task(template), new_task(template)), key=lambda new: new.id)

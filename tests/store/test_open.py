@@ -57,9 +57,7 @@ def test_a_sqlite_url_says_where(url: str, path: Path | None, synchronous: str) 
     ],
 )
 def test_a_wrong_url_is_explained(url: str, part: str) -> None:
-    """
-    What is wrong with it and what is known; never a password.
-    """
+    """With the problem and the known schemes, without the password."""
     with pytest.raises(InvalidSettings) as refusal:
         make_store(url)
 
@@ -69,9 +67,7 @@ def test_a_wrong_url_is_explained(url: str, part: str) -> None:
 
 
 def test_a_postgres_url_says_where() -> None:
-    """
-    Server, database and schema; what is shown to people holds no password.
-    """
+    """Server, database and schema; the displayed form has no password."""
     address = PostgresAddress.parse(
         "postgres://us%40er:s%23c%2Fret@db.example:5433/orders?schema=flows&sslmode=require"
         "&password=secret&sslpassword=secret"
@@ -110,9 +106,7 @@ async def test_the_default_store_is_made_where_one_stands(
 async def test_an_old_schema_is_upgraded_only_where_nobody_else_works(
     tmp_path: Path, postgres_schema_url: str
 ) -> None:
-    """
-    SQLite in passing, PostgreSQL when told to.
-    """
+    """SQLite automatically, PostgreSQL only on request."""
     with pytest.raises(SchemaMismatch, match="tasker db upgrade"):
         async with open_store(postgres_schema_url):
             pass
@@ -126,9 +120,7 @@ async def test_an_old_schema_is_upgraded_only_where_nobody_else_works(
 
 
 async def test_a_store_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
-    """
-    With its URL, and nothing is left running.
-    """
+    """The error has the URL, and no task is left running."""
     (tmp_path / "directory.db").mkdir()
     with pytest.raises(StoreUnavailable, match=r"directory\.db"):
         async with open_store(f"sqlite:{tmp_path / 'directory.db'}"):
@@ -140,10 +132,8 @@ async def test_a_store_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
     assert [] == [each.name for each in threading.enumerate() if "directory" in each.name]
 
 
-async def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
-    """
-    And left as it is.
-    """
+async def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
+    """The file is not changed."""
     file = tmp_path / "notes.txt"
     file.write_text("not a database, but much longer than its header would be" * 100)
 

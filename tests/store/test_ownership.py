@@ -51,9 +51,7 @@ async def test_every_table_has_who_deletes_its_rows(store: Store) -> None:
 
 
 async def test_pruning_all_ended_tasks_leaves_no_row_of_a_task(store: Store) -> None:
-    """
-    Whatever became of them: completed, failed, retried, parked, cancelled, resolved.
-    """
+    """For every outcome: completed, failed, retried, parked, cancelled, resolved."""
     single, child = await put(store, one()), await put(store, graph("child", x=""))
     tasks = [
         await create(store, single, idempotency_key=f"k{n}", attributes={"n": str(n)})

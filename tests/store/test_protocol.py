@@ -8,9 +8,7 @@ from tasker.store.protocol import LONGEST_REASON, AuditNote
 
 @pytest.mark.parametrize("text", ["a\0b", "half \ud800"])
 def test_an_act_holds_nothing_that_no_database_keeps(text: str) -> None:
-    """
-    The error tells which part it was.
-    """
+    """The error names the invalid part."""
     with pytest.raises(InvalidInput) as actor:
         AuditNote(actor=text)
     with pytest.raises(InvalidInput) as reason:

@@ -28,10 +28,7 @@ async def database(postgres_url: str) -> AsyncIterator[str]:
 
 
 async def test_a_database_that_is_writable_again_is_written_to(database: str) -> None:
-    """
-    By all connections of a store: those of the pool, that of claims and settlements, and that
-    of leases.
-    """
+    """On all connections of a store: pool, hot path and leases."""
     async with open_store(database, upgrade=True) as store:
         template = await put(store, chain())
         worker = await ManualWorker.hire(store)

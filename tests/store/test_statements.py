@@ -124,9 +124,7 @@ def test_every_file_begins_with_what_it_does(dialect: str) -> None:
     ],
 )
 def test_every_statement_that_claims_asks_the_same(file: str) -> None:
-    """
-    What may be claimed is stated in one fragment of each dialect.
-    """
+    """The predicate is one fragment per dialect."""
     text = (Path(tasker.store.__path__[0]) / file).read_text()
 
     assert re.search(r"\{include (claimable|freed_for_caller)\b", text)
@@ -183,8 +181,8 @@ HOT = (
 @pytest.mark.parametrize("name", HOT)
 def test_a_hot_statement_scans_no_table_that_grows(migrated: sqlite3.Connection, name: str) -> None:
     """
-    With a million finished tasks it takes no longer than with none. What is in progress
-    or failing may be walked: it is never much.
+    Finished tasks do not slow it down. It may scan steps in progress and failing tasks, which are
+    few.
     """
     scans = [
         line
@@ -234,9 +232,7 @@ SEARCHES = {
 def test_a_search_for_tasks_uses_its_index(
     migrated: sqlite3.Connection, index: str, more: set[str]
 ) -> None:
-    """
-    Whatever it is combined with; no task is looked at that does not match.
-    """
+    """In any combination of filters, only matching tasks are read."""
     statement = SQLITE["list_tasks"].without_unused_filters(SEARCHES[index] | more)
     lines = [
         row[3]
@@ -266,9 +262,7 @@ async def connection(postgres_schema_url: str) -> AsyncIterator[Any]:
 
 
 async def test_every_statement_is_valid_on_postgres(connection: Any) -> None:
-    """
-    It can be prepared, and its parameters are those that its file names.
-    """
+    """It can be prepared, and its parameters are those named in its file."""
     for name, statement in POSTGRES.items():
         prepared = await connection.prepare(statement.numbered().text)
         assert len(statement.names) == len(prepared.get_parameters()), name
@@ -307,9 +301,7 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
 
 
 async def test_every_statement_is_valid_without_its_optional_conditions(connection: Any) -> None:
-    """
-    And with each of them alone.
-    """
+    """And with each of the filters alone."""
     for name, statement in POSTGRES.items():
         for given in [set[str](), *({parameter} for parameter in statement.names)]:
             narrowed = statement.without_unused_filters(given).numbered()
@@ -323,8 +315,7 @@ async def test_a_search_for_tasks_uses_its_index_on_postgres(
     connection: Any, index: str, more: set[str]
 ) -> None:
     """
-    Among 20,000 tasks that do not match it reads a few dozen pages, those of the catalogue
-    included.
+    Among 20,000 tasks that do not match, it reads a few dozen pages, including the catalogue's.
     """
     await connection.execute(
         "insert into template (namespace, name, version, digest, document, sinks, status,"
@@ -390,8 +381,8 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
     connection: Any, postgres_schema_url: str
 ) -> None:
     """
-    Which has no steps but those with a `queue_timeout`, in the order of their time: of 200
-    that wait, the few that are late are read, and nothing else.
+    The index has only steps with a `queue_timeout`, ordered by time: of 200 waiting steps only the
+    few late ones are read.
     """
     hour = timedelta(hours=1)
     async with make_store(postgres_schema_url) as store:
@@ -420,9 +411,7 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
 async def test_tasks_to_prune_are_found_by_their_index_on_postgres(
     connection: Any, postgres_schema_url: str
 ) -> None:
-    """
-    Of 300 tasks that ended, those of a template that keeps them longer are not read.
-    """
+    """Of 300 ended tasks, those with a longer retention are not read."""
     async with make_store(postgres_schema_url) as store:
         for name, retention, number in (("long", 3600, 300), ("short", 1e-6, 2)):
             template = replace(one(name), retention=timedelta(seconds=retention))

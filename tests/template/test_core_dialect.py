@@ -103,7 +103,7 @@ def test_all_but_name_and_steps_has_a_default() -> None:
 
 
 def test_a_key_without_value_counts_as_absent() -> None:
-    """As when everything below it was commented out."""
+    """For example when everything below it is commented out."""
     template = parse_template(
         "name: a\ndescription:\nenvironments:\nsteps:\n- name: b\n  dependencies:\n  retry:\n"
     )
@@ -242,7 +242,7 @@ steps:
 
 
 def test_templates_of_core_applications_load_and_keep_what_nothing_here_uses() -> None:
-    """Empty event lists are nothing; limits of the staleness detection go to the metadata."""
+    """Empty event lists are ignored; limits of the staleness detection go to the metadata."""
     template = parse_template(CORE_APPLICATION)
 
     assert template.deadline == timedelta(hours=1)
@@ -256,7 +256,7 @@ def test_templates_of_core_applications_load_and_keep_what_nothing_here_uses() -
 
 
 def test_a_step_requires_a_version_of_the_handler_and_labels_of_the_worker() -> None:
-    """Together they are one canonical text, the same however they were written."""
+    """Version and labels form one canonical text, independent of notation."""
     template = parse_template(
         """
 name: a

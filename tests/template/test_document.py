@@ -42,7 +42,6 @@ def test_yaml_reads_back_as_the_same_template(template: Template) -> None:
 
 
 def test_defaults_are_left_out() -> None:
-    """What is not said is the default, now and when it is read."""
     assert to_document(SMALL) == {
         "name": "a",
         "namespace_name": "default",
@@ -201,7 +200,6 @@ def test_documents_of_the_older_dialect_are_read() -> None:
     ],
 )
 def test_documents_are_checked_like_texts(document: Json, problem: str) -> None:
-    """Problems tell paths."""
     with pytest.raises(InvalidTemplate) as raised:
         from_document(document)  # type: ignore[arg-type]  # others may send anything
 
@@ -209,7 +207,7 @@ def test_documents_are_checked_like_texts(document: Json, problem: str) -> None:
 
 
 def test_a_document_that_contains_itself_is_refused() -> None:
-    """Nothing is read without bound."""
+    """The depth is bounded."""
     circle: dict[str, Json] = {}
     circle["again"] = circle
 

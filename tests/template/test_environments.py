@@ -34,7 +34,7 @@ environments:
 
 
 def test_an_entry_for_all_comes_first_and_an_entry_for_one_step_wins() -> None:
-    """In whatever order they are written."""
+    """Regardless of their order in the text."""
     template = parse_template(TEXT)
 
     assert template.environments == {
@@ -109,7 +109,7 @@ environments:
     [("initial_delay: 50", 50, 50), ("max_delay: 10", 10, 10), ("max_delay: 30", 20, 30)],
 )
 def test_the_first_delay_stays_within_the_cap(override: str, first: int, most: int) -> None:
-    """Of the two, the one that is not written follows."""
+    """If only one of the two is given, the other follows."""
     template = parse_template(
         "name: a\nsteps: [{name: b, retry: {initial_delay: 20, max_delay: 40}}]\n"
         f"environments: {{t: {{steps: [{{name: b, retry: {{{override}}}}}]}}}}"

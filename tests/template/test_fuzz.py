@@ -97,7 +97,7 @@ def test_seeds_with_parts_replaced(text: str, changes: list[tuple[float, int, st
 @ORDINARY
 @given(st.sampled_from(SEEDS), st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=5))
 def test_seeds_with_lines_exchanged(text: str, swaps: list[tuple[float, float]]) -> None:
-    """So that keys stand where they do not belong."""
+    """Exchanged lines put keys in wrong places."""
     lines = text.split("\n")
     for one, other in swaps:
         first, second = int(one * (len(lines) - 1)), int(other * (len(lines) - 1))

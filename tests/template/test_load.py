@@ -18,7 +18,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_directories_are_read_to_their_depth(tmp_path: Path) -> None:
-    """In the order of the paths; other files are left alone, and none is read twice."""
+    """In the order of paths; other files are ignored, and each file is read once."""
     write(tmp_path / "b.yml", TEXT.format("b"))
     first = write(tmp_path / "a" / "a.yaml", TEXT.format("a"))
     write(tmp_path / "notes.txt", "not a template")
@@ -46,7 +46,7 @@ def test_a_file_may_hold_several_documents(tmp_path: Path) -> None:
     assert str(raised.value) == f"{path}:5:1: one template was expected, found 2"
 
 
-def test_all_files_are_told_about(tmp_path: Path) -> None:
+def test_all_files_are_reported_about(tmp_path: Path) -> None:
     """One run is enough to correct a directory."""
     wrong = write(tmp_path / "a.yaml", "name: a\n")
     write(tmp_path / "b.yaml", TEXT.format("b"))
@@ -61,7 +61,7 @@ def test_all_files_are_told_about(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+def test_what_is_no_file_is_reported(tmp_path: Path) -> None:
     """Directories and names that cannot exist included."""
     with pytest.raises(InvalidTemplate) as raised:
         load_template(tmp_path)

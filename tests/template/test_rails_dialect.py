@@ -14,7 +14,7 @@ def only_step(keys: str) -> StepSpec:
 
 
 def test_every_key_reaches_the_model() -> None:
-    """What has no place of its own is kept in the metadata."""
+    """Keys without a field are kept in the metadata."""
     template = parse_template(
         """
 name: everything
@@ -82,7 +82,7 @@ def test_retries_are_configured_with_the_handler(config: str, retry: Retry) -> N
 
 
 def test_the_handler_gets_all_of_its_config() -> None:
-    """What the engine reads of it too."""
+    """Including keys that the engine reads."""
     config: JsonObject = {"timeout_seconds": 5, "url": "http://x", "retry_delay": 2.0, "free": [1]}
     step = only_step(
         "  handler_config: {timeout_seconds: 5, url: 'http://x', retry_delay: 2.0, free: [1]}"

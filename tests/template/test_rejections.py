@@ -22,12 +22,12 @@ def cases() -> Iterator[object]:
 
 
 @pytest.mark.parametrize(("text", "expected"), list(cases()))
-def test_mistakes_are_told_where_they_are(text: str, expected: str) -> None:
+def test_mistakes_are_reported_where_they_are(text: str, expected: str) -> None:
     """Exactly these problems, and at these places."""
     assert problems(text) == [line.removeprefix("!! ") for line in expected.splitlines()]
 
 
-def test_a_long_cycle_is_told_in_part() -> None:
+def test_a_long_cycle_is_reported_in_part() -> None:
     """Ten steps from both of its ends."""
     steps = "".join(f"- {{name: s{no}, dependencies: [s{(no + 1) % 60}]}}\n" for no in range(60))
 
@@ -38,7 +38,7 @@ def test_a_long_cycle_is_told_in_part() -> None:
     ]
 
 
-def test_everything_wrong_is_told_at_once_in_the_order_of_the_file() -> None:
+def test_everything_wrong_is_reported_at_once_in_the_order_of_the_file() -> None:
     """One run is enough to correct a file."""
     text = """name: a
 version: 1.0
@@ -56,7 +56,6 @@ input_schema: {type: strin, title: no}
 
 
 def test_paths_tell_where_in_the_document() -> None:
-    """For those who read templates as data."""
     text = "name: a\nsteps: [{name: b, retry: {jitter: 2}}]\nx y: 1"
 
     assert [str(problem) for problem in found(text)] == [

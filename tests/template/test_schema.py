@@ -87,7 +87,7 @@ def test_defaults_fill_what_is_missing() -> None:
 
 
 def test_a_default_never_makes_an_object_that_was_left_out() -> None:
-    """`delivery` has defaults inside, and none itself."""
+    """`delivery` has defaults inside, but none itself."""
     context: JsonObject = {"customer": {"id": "c"}, "lines": [{"cents": 5}]}
 
     assert "delivery" not in prepared(template(ORDER), context)
@@ -95,7 +95,7 @@ def test_a_default_never_makes_an_object_that_was_left_out() -> None:
 
 
 def test_defaults_are_copied() -> None:
-    """What one task does to its context stays with it."""
+    """Changes of a context do not affect other tasks."""
     schema: JsonObject = {"properties": {"tags": {"default": ["new"]}}}
     first: Any = prepared(template(schema), {})
     first["tags"].append("changed")
@@ -158,7 +158,7 @@ def test_violations_tell_their_place_and_what_is_allowed(
     assert str(error) == f"{path}: {message}"
 
 
-def test_all_violations_are_told_up_to_ten() -> None:
+def test_all_violations_are_reported_up_to_ten() -> None:
     """The path is that of the first."""
     error = refusal({})
     many = refusal({"lines": [{}] * 20, "customer": {"id": "c"}})
@@ -191,7 +191,7 @@ def test_an_examination_leaves_the_verdict_to_the_caller() -> None:
     assert violations == [Violation("$.b", "is required")]
 
 
-def test_results_are_told_what_they_do_not_fulfil() -> None:
+def test_results_are_reported_what_they_do_not_fulfil() -> None:
     """Results may be of any type."""
     step = StepSpec(name="b", result_schema={"type": "array", "items": {"type": "integer"}})
 
@@ -223,7 +223,7 @@ def test_a_context_is_checked_as_it_will_be_stored() -> None:
     ("value", "path"),
     [(object(), "$.a"), (float("nan"), "$.a"), ("a\0b", "$.a"), ([1, {"b": object()}], "$.a[1].b")],
 )
-def test_what_is_not_json_is_told_with_its_path(value: Any, path: str) -> None:
+def test_what_is_not_json_is_reported_with_its_path(value: Any, path: str) -> None:
     """As an error of the input."""
     with pytest.raises(InvalidInput) as raised:
         prepared(template({}), {"a": value})
@@ -232,7 +232,6 @@ def test_what_is_not_json_is_told_with_its_path(value: Any, path: str) -> None:
 
 
 def test_values_nested_too_deeply_are_refused() -> None:
-    """However deep they are."""
     deep: Json = "end"
     for _ in range(200_000):
         deep = {"a": deep}
@@ -288,6 +287,6 @@ def test_defaults_cannot_grow_without_bound() -> None:
 
 
 def test_patterns_cannot_hang() -> None:
-    """One that would backtrack for ever is given up."""
+    """A pattern that backtracks for too long is stopped."""
     schema: JsonObject = {"properties": {"a": {"pattern": "^(?=a)(a+)+$"}}}
     refusal({"a": "a" * 5000 + "b"}, schema)

@@ -125,7 +125,7 @@ def test_long_chains_of_references_are_refused(length: int) -> None:
 
 
 def test_identifiers_below_the_top_are_refused() -> None:
-    """They would give references another meaning than the one that is bounded."""
+    """They would change the meaning of references and evade the bounds."""
     schema: JsonObject = {"properties": {"a": {"$id": "https://x.test/y", "type": "string"}}}
 
     assert refusal(schema) == (

@@ -23,7 +23,7 @@ def seconds(template: Template) -> list[float | None]:
 
 
 def test_the_older_payments_refund_says_what_was_printed() -> None:
-    """All keys of the rails dialect reach the one model."""
+    """All keys of the rails dialect reach the model."""
     template = seed("payments_process_refund_2.1.3")
 
     assert template.full_name == "payments.process_refund@2.1.3"
@@ -49,7 +49,7 @@ def test_the_older_payments_refund_says_what_was_printed() -> None:
 
 
 def test_the_older_customer_refund_keeps_connection_settings_for_its_handler() -> None:
-    """What the engine reads of `handler_config` stays there for the handler as well."""
+    """Keys of `handler_config` that the engine reads stay there for the handler."""
     template = seed("customer_success_process_refund_1.3.3")
     delegating = template.step("execute_refund_workflow")
 

@@ -80,9 +80,7 @@ async def test_an_operator_can_act_in_between(tasker_worker: StartWorker) -> Non
 
 
 def test_the_plugin_costs_nothing_until_it_is_used() -> None:
-    """
-    Loading it imports neither the engine nor any library but pytest.
-    """
+    """Loading it imports neither the engine nor any library but pytest."""
     code = """
 import sys, pytest
 before = set(sys.modules)

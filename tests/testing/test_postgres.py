@@ -132,7 +132,7 @@ def test_the_server_goes_when_its_process_is_killed() -> None:
     assert not home_of(url).exists()
 
 
-def test_a_wrong_setting_is_told_with_the_log_and_leaves_nothing(open_directory: Path) -> None:
+def test_a_wrong_setting_is_reported_with_the_log_and_leaves_nothing(open_directory: Path) -> None:
     with (
         pytest.raises(RuntimeError, match="unrecognized configuration parameter"),
         temporary_postgres(settings={"no_such_setting": "1"}, directory=open_directory),
@@ -170,7 +170,7 @@ def test_binaries_are_found() -> None:
     assert (bindir / "postgres").exists()
 
 
-def test_binaries_that_are_nowhere_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_binaries_that_are_nowhere_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "_candidates", lambda: iter([Path("/nowhere")]))
 
     with pytest.raises(FileNotFoundError, match="install PostgreSQL"):

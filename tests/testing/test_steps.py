@@ -67,9 +67,7 @@ def test_parameters_are_filled_as_in_a_worker() -> None:
 
 
 def test_the_value_is_what_the_next_step_gets() -> None:
-    """
-    Read back from JSON: models, dataclasses and tuples are not there any more.
-    """
+    """Models, dataclasses and tuples are converted to JSON and back."""
 
     def handler() -> object:
         return {"hold": Hold(id="h"), "pair": (1, 2), "set": {3}}
@@ -78,9 +76,7 @@ def test_the_value_is_what_the_next_step_gets() -> None:
 
 
 def test_async_handlers_classes_and_objects_run_alike() -> None:
-    """
-    Whatever a template can name.
-    """
+    """Every kind of handler that a template can name."""
 
     async def function(n: int) -> int:
         await asyncio.sleep(0)
@@ -172,7 +168,7 @@ def test_a_result_that_is_no_json_fails_the_step() -> None:
     assert "$.lock" == run.error.path
 
 
-def test_a_result_that_does_not_fit_its_schema_is_told() -> None:
+def test_a_result_that_does_not_fit_its_schema_is_reported() -> None:
     """
     A worker would warn of it.
     """
@@ -184,9 +180,7 @@ def test_a_result_that_does_not_fit_its_schema_is_told() -> None:
 
 
 def test_the_spec_of_a_template_can_be_given() -> None:
-    """
-    Its configuration, retry policy and method; dependencies without a result have None.
-    """
+    """With its configuration, retry policy and method; dependencies without a result are None."""
     spec = StepSpec(
         name="charge",
         config={"url": "x"},
@@ -206,9 +200,7 @@ def test_the_spec_of_a_template_can_be_given() -> None:
 
 
 def test_a_handler_that_no_step_can_call_is_an_error_of_the_test() -> None:
-    """
-    It is raised, not told as the step's.
-    """
+    """It raises instead of returning an outcome."""
 
     def handler(other: Annotated[int, Result("other")]) -> int:
         return other
@@ -218,9 +210,7 @@ def test_a_handler_that_no_step_can_call_is_an_error_of_the_test() -> None:
 
 
 def test_checkpoints_are_remembered() -> None:
-    """
-    Those that it saves; and it finds the one of the attempt before.
-    """
+    """Saved ones are recorded, and the previous attempt's can be given."""
 
     def plain(rows: list[int], ctx: SyncContext) -> int:
         for row in rows[ctx.last_checkpoint or 0 :]:
@@ -237,7 +227,7 @@ def test_checkpoints_are_remembered() -> None:
     assert ({"a": 1},) == run_step(asynchronous).checkpoints
 
 
-def test_what_a_handler_would_create_is_told() -> None:
+def test_what_a_handler_would_create_is_reported() -> None:
     """
     Without a store: template, context and options; the handler gets a pending task.
     """
@@ -285,10 +275,6 @@ def test_a_wait_for_a_task_parks_the_step() -> None:
 
 
 def test_a_client_of_ones_own_is_used_as_it_is() -> None:
-    """
-    A fake that answers what the test wants.
-    """
-
     class Fake:
         async def run(self, template: str, context: object) -> str:
             return f"{template} ran"
@@ -302,10 +288,6 @@ def test_a_client_of_ones_own_is_used_as_it_is() -> None:
 
 
 def test_the_context_knows_its_attempt() -> None:
-    """
-    Ids, numbers and what follows from them.
-    """
-
     def handler(ctx: Context) -> object:
         return [
             ctx.attempt,

@@ -68,9 +68,7 @@ def diamond(retry: Retry | None = None) -> Template:
 
 
 def test_a_workflow_runs_to_its_end() -> None:
-    """
-    With results, order, history and events to look at.
-    """
+    """The result has results, order, history and events."""
     run = run_workflow_sync(checkout(), {"order_id": "7"})
 
     assert run.ok
@@ -90,9 +88,7 @@ def test_a_workflow_runs_to_its_end() -> None:
 
 
 def test_delays_with_jitter_are_skipped_as_well() -> None:
-    """
-    A delay need not be a whole number of microseconds, which is all that clocks tell.
-    """
+    """Also delays that are not whole microseconds, the resolution of clocks."""
     run = run_workflow_sync(
         diamond(Retry(max_attempts=21, jitter=0.5)),
         handlers={name: lambda: None for name in "abcd"},
@@ -104,9 +100,7 @@ def test_delays_with_jitter_are_skipped_as_well() -> None:
 
 
 def test_hours_of_backoff_take_no_time() -> None:
-    """
-    The first attempts fail as told; the delays are those of the template and of the error.
-    """
+    """The first attempts fail as configured; delays come from the template and the error."""
     began = time.monotonic()
 
     run = run_workflow_sync(
@@ -130,7 +124,7 @@ def test_hours_of_backoff_take_no_time() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_step_that_fails_for_good_is_told() -> None:
+def test_a_step_that_fails_for_good_is_reported() -> None:
     """
     As the end of the run, not as an exception.
     """
@@ -192,9 +186,7 @@ def test_a_template_without_handlers_can_be_stubbed_whole() -> None:
 
 
 def test_two_steps_of_one_handler_are_stubbed_one_by_one() -> None:
-    """
-    A stub belongs to a step, not to a handler.
-    """
+    """Stubs belong to steps, not to handlers."""
     template = Template(
         namespace="shop",
         name="twins",
@@ -239,9 +231,7 @@ async def test_it_can_be_awaited() -> None:
 
 
 def test_branches_share_the_skipped_time() -> None:
-    """
-    Two that wait at once are due one after the other, and nobody waits twice.
-    """
+    """Two delayed steps become due one after the other without waiting twice."""
     run = run_workflow_sync(
         diamond(HOURS),
         stubs={"a": 0, "b": 0, "c": 0, "d": 0},
@@ -289,9 +279,7 @@ def test_a_deadline_is_reached_like_any_other_instant() -> None:
 
 
 def test_tasks_that_steps_create_run_as_well() -> None:
-    """
-    Until they have all ended, whether somebody waits for them or not.
-    """
+    """Until all of them have ended, awaited or not."""
     child = Template(
         namespace="payments",
         name="refund",
@@ -342,16 +330,14 @@ def test_the_settings_of_a_worker_apply() -> None:
 
 
 def test_an_unknown_step_is_a_mistake_of_the_test() -> None:
-    """
-    Told before anything runs, with a suggestion.
-    """
+    """Raised before any step runs, with a suggestion."""
     with pytest.raises(Misuse, match="did you mean 'charge'"):
         run_workflow_sync(checkout(), {"order_id": "7"}, stubs={"chrage": 1})
     with pytest.raises(Misuse, match="no step 'other'"):
         run_workflow_sync(checkout(), {"order_id": "7"}, failures={"other": [ValueError()]})
 
 
-def test_a_step_without_handler_or_stub_is_told() -> None:
+def test_a_step_without_handler_or_stub_is_reported() -> None:
     """
     As at the start of a worker.
     """
@@ -371,9 +357,7 @@ def test_a_context_that_does_not_fit_is_refused() -> None:
 
 
 def test_a_handler_that_hangs_does_not_hang_the_test() -> None:
-    """
-    The error tells which step it is.
-    """
+    """The error names the step."""
 
     async def reserve() -> None:
         await asyncio.sleep(3600)
@@ -382,10 +366,8 @@ def test_a_handler_that_hangs_does_not_hang_the_test() -> None:
         run_workflow_sync(checkout(), {}, stubs={"reserve": reserve}, timeout=0.2)
 
 
-def test_a_task_that_nobody_goes_on_with_is_told() -> None:
-    """
-    A step waits for a task whose steps nobody runs here: nothing is left to wait for.
-    """
+def test_a_task_that_nobody_goes_on_with_is_reported() -> None:
+    """A step waits for a task whose steps have no handler here."""
     parent = Workflow("support.stuck", version="1.0.0")
 
     @parent.step

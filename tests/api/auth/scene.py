@@ -88,7 +88,7 @@ async def key(
     permissions: Iterable[str] = (),
     expires_at: datetime | None = None,
 ) -> str:
-    """Create an API key; tell its text."""
+    """Create an API key; return its text."""
     made = new_key()
     await store.add_api_key(
         NewApiKey(

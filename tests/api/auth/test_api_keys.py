@@ -59,9 +59,7 @@ async def test_a_key_is_sent_in_either_header(
 
 
 async def test_a_key_acts_under_its_name(store: Store) -> None:
-    """
-    Whatever the body says about who creates the task.
-    """
+    """A `created_by` in the body has no effect."""
     text = await key(store, "operator", name="ci of payments")
     async with calling(store, text) as caller:
         made = await caller.post(
@@ -76,9 +74,7 @@ async def test_a_key_acts_under_its_name(store: Store) -> None:
 
 
 async def test_a_name_that_means_nobody_is_a_name(store: Store) -> None:
-    """
-    Who calls a key `anonymous` may not say who it is, as callers do where nobody is asked.
-    """
+    """A key named `anonymous` cannot claim another name, unlike unauthenticated callers."""
     text = await key(store, "operator", name="anonymous")
     async with calling(store, text) as caller:
         made = await caller.post(
@@ -107,9 +103,7 @@ async def test_a_name_that_means_nobody_is_a_name(store: Store) -> None:
 async def test_what_is_no_key_opens_nothing(
     store: Store, spoil: Callable[[str], str], reason: str, header: str
 ) -> None:
-    """
-    A wrong secret, another's prefix, a text of another form: the answer does not tell which.
-    """
+    """The response is the same for a wrong secret, a foreign prefix and malformed text."""
     wrong = spoil(await key(store, "admin", namespaces=["*"]))
     value = f"Bearer {wrong}" if header == "Authorization" else wrong
     async with calling(store) as caller:
@@ -125,9 +119,7 @@ async def test_what_is_no_key_opens_nothing(
 
 @pytest.mark.parametrize("value", ["Basic amFrZTpzZWNyZXQ=", "Bearer", "Token abc", "tsk_1"])
 async def test_only_bearer_is_a_way_to_write_it(store: Store, value: str) -> None:
-    """
-    A header of another kind is malformed, and `X-API-Key` beside it is not tried.
-    """
+    """A header of another kind is malformed, and `X-API-Key` is not used as a fallback."""
     text = await key(store, "viewer")
     async with calling(store) as caller:
         answer = await caller.get("/v1/tasks", headers={"Authorization": value, "X-API-Key": text})
@@ -164,9 +156,6 @@ async def test_a_key_ends_when_it_expires(store: Store) -> None:
 
 
 async def test_a_revoked_key_is_refused(store: Store) -> None:
-    """
-    At once, where nothing is believed for a while.
-    """
     text = await key(store, "viewer")
     async with calling(store, text, auth=AT_ONCE) as caller:
         before = await caller.get("/v1/tasks")
@@ -222,9 +211,7 @@ async def test_who_ask_at_once_share_one_look(store: Store) -> None:
 
 
 async def test_keys_that_there_are_not_do_not_pile_up(store: Store) -> None:
-    """
-    Whoever tries many finds a bounded memory.
-    """
+    """Unknown keys are cached in bounded memory."""
     ring = KeyRing(store, ROLES, seconds=5)
     for _ in range(1500):
         with pytest.raises(NotAuthenticated):
@@ -304,9 +291,7 @@ async def test_keys_can_be_switched_off(store: Store) -> None:
 
 
 async def test_scopes_and_roles_of_other_releases_give_nothing(store: Store) -> None:
-    """
-    What is not known here is no right, and takes none away.
-    """
+    """Unknown scopes and roles grant nothing and remove nothing."""
     text = await key(store, "viewer")
 
     class Later:

@@ -128,9 +128,7 @@ async def test_only_the_role_admin_everywhere_makes_an_admin(store: Store) -> No
 
 
 async def test_keys_and_tokens_stay_what_they_are(store: Store) -> None:
-    """
-    The class is not asked about them, whatever else the request has; a bad one is refused.
-    """
+    """Custom authenticators are not called for keys and tokens; an invalid one is refused."""
     settings = with_tokens(authenticator=f"{HERE}:Headers")
     text = await key(store, "viewer", name="a program")
     wrong = text[:-1] + ("1" if text.endswith("0") else "0")
@@ -188,9 +186,7 @@ async def test_a_class_that_fails_lets_nobody_in(
 
 
 async def test_a_header_that_was_sent_twice_is_both(store: Store) -> None:
-    """
-    So that a second one cannot stand in for the first.
-    """
+    """Otherwise the second value could replace the first."""
     scope = {
         "method": "GET",
         "path": "/",

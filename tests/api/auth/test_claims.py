@@ -24,9 +24,7 @@ def permissions(payload: dict[str, Any], **changed: Any) -> set[str] | None:
 
 
 def test_permissions_are_listed_or_separated_by_spaces() -> None:
-    """
-    In `permissions`, `scope`, or by roles; together where there are several.
-    """
+    """From `permissions`, `scope` and roles, combined."""
     both = {"tasks:read", "tasks:list"}
 
     assert both == permissions({"permissions": ["tasks:read", "tasks:list"]})
@@ -48,9 +46,7 @@ def test_what_is_no_permission_gives_none() -> None:
 
 
 def test_to_say_nothing_is_not_to_say_none() -> None:
-    """
-    Teams alone decide only about tokens that say nothing of permissions.
-    """
+    """The team coordinator ignores missing permissions, but not an empty list."""
     assert None is permissions({})
     assert set() == permissions({"permissions": []})
     assert set() == permissions({"scope": ""})
@@ -58,9 +54,7 @@ def test_to_say_nothing_is_not_to_say_none() -> None:
 
 
 def test_namespaces_are_none_unless_they_are_said() -> None:
-    """
-    `*` means all; so it is for admins whose token says nothing of namespaces.
-    """
+    """`*` means all, and so does an admin token without a namespaces claim."""
     assert frozenset() == principal({"roles": ["operator"]}).namespaces
     assert (
         frozenset({"payments", "orders"}) == principal({"namespaces": "payments orders"}).namespaces
@@ -74,18 +68,14 @@ def test_namespaces_are_none_unless_they_are_said() -> None:
 
 
 def test_admins_are_admins_everywhere() -> None:
-    """
-    Those of one namespace only have all its permissions.
-    """
+    """An admin of one namespace has all its permissions, and no others."""
     assert principal({"roles": ["admin"]}).admin
     assert not principal({"roles": ["admin"], "namespaces": ["payments"]}).admin
     assert not principal({"permissions": ["*"], "namespaces": ["*"]}).admin
 
 
 def test_tokens_that_say_nothing_may_get_defaults() -> None:
-    """
-    Those that say something do not.
-    """
+    """Defaults do not apply to tokens with such claims."""
     defaults = {"default_roles": ("viewer",), "default_namespaces": ("payments",)}
     caller = principal({}, **defaults)
 
@@ -95,9 +85,7 @@ def test_tokens_that_say_nothing_may_get_defaults() -> None:
 
 
 def test_claims_may_be_called_otherwise() -> None:
-    """
-    By a name with dots in it, as of a URL, or by a path into what is nested.
-    """
+    """By a name that contains dots, such as a URL, or by a path into nested claims."""
     names = ClaimNames(
         subject="client_id",
         permissions=("https://tasker.example/permissions",),
@@ -140,7 +128,5 @@ def test_claims_may_be_called_otherwise() -> None:
 def test_an_address_is_a_name_once_it_was_verified(
     payload: dict[str, Any], trusted: bool, name: str
 ) -> None:
-    """
-    Else whoever may choose one would pass for its owner.
-    """
+    """Otherwise anyone who can choose an address could impersonate its owner."""
     assert name == principal(payload, trust_email=trusted).name

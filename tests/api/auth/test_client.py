@@ -35,9 +35,7 @@ async def test_a_client_brings_a_key_or_a_token(store: Store) -> None:
 
 
 async def test_refusals_are_errors_of_their_own(store: Store) -> None:
-    """
-    Nobody, one who may not, and one who may not see it.
-    """
+    """For unauthenticated callers, missing permissions and invisible objects."""
     hidden = await begin(store, "orders")
     async with client(store) as nobody:
         with pytest.raises(Unauthenticated, match="Send an API key or a token"):

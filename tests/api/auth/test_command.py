@@ -26,9 +26,7 @@ SETTINGS = f"""
 
 
 def test_a_team_is_given_its_namespace_and_nothing_else(tasker: Here) -> None:
-    """
-    A key is made, used and revoked by command; the server asks everybody who they are.
-    """
+    """With a key created, used and revoked on the command line."""
     project = tasker.project
     project.write("tasker.toml", SETTINGS)
     project.write("provider.pem", public_pem(rsa_key()))

@@ -98,9 +98,7 @@ def member(team: str) -> str:
 
 @pytest.mark.parametrize("coordinator", ["GrowthCorpCoordinator", "Patient"])
 async def test_rules_of_ones_own_decide(store: Store, coordinator: str) -> None:
-    """
-    Whatever permissions say; about each namespace of a list, too.
-    """
+    """A custom coordinator overrides permissions, also for each namespace of a list."""
     for namespace in ("payments", "orders", "shared"):
         await begin(store, namespace)
     foreign = await begin(store, "orders")
@@ -124,9 +122,7 @@ async def test_rules_of_ones_own_decide(store: Store, coordinator: str) -> None:
 async def test_only_true_is_a_yes(
     store: Store, coordinator: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    Rules that raise, or answer otherwise, let nobody do anything; the log tells.
-    """
+    """A coordinator that raises or returns another value denies access; the log reports it."""
     admin = token(roles=["admin"], namespaces=["*"])
     with caplog.at_level(logging.ERROR):
         async with calling(store, admin, auth=by(coordinator)) as caller:
@@ -141,9 +137,7 @@ async def test_only_true_is_a_yes(
 
 
 async def test_rules_know_what_is_touched(store: Store) -> None:
-    """
-    The namespace, the template's name and version, wherever they stand in the request.
-    """
+    """The coordinator gets namespace, name and version from any part of the request."""
     from tests.api.auth.scene import register, template
 
     await register(store, "payments", name="secret")
@@ -192,16 +186,14 @@ async def test_rules_know_what_is_touched(store: Store) -> None:
 def test_a_coordinator_that_cannot_be_had_keeps_the_server_from_starting(
     path: str, message: str
 ) -> None:
-    """
-    And the error tells which one, and why.
-    """
+    """The error names the class and the reason."""
     with pytest.raises(InvalidSettings, match=message) as refusal:
         create_app("sqlite::memory:", auth=AuthSettings(enabled=True, coordinator=path))
 
     assert f"auth.coordinator = {path!r}" in str(refusal.value)
 
 
-def test_a_module_that_raises_is_told_as_its_error(
+def test_a_module_that_raises_is_reported_as_its_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
@@ -243,17 +235,12 @@ def of_team(team: str | None, **facts: Any) -> Principal:
     ],
 )
 def test_a_teams_namespace_has_its_name(team: str, namespace: str) -> None:
-    """
-    In whatever case, with spaces or hyphens.
-    """
+    """Case, spaces and hyphens do not matter."""
     assert may(of_team(team), "tasks", "create", namespace)
     assert not may(of_team(team), "tasks", "create", namespace + "_")
 
 
 def test_a_team_manages_its_own_and_views_what_is_shared() -> None:
-    """
-    And nothing else.
-    """
     team = of_team("payments")
     manage = [("tasks", "create"), ("tasks", "cancel"), ("tasks", "retry"), ("steps", "resolve")]
     view = [("tasks", "read"), ("tasks", "list"), ("steps", "read"), ("templates", "read")]
@@ -265,17 +252,12 @@ def test_a_team_manages_its_own_and_views_what_is_shared() -> None:
 
 
 def test_who_is_in_no_team_may_nothing() -> None:
-    """
-    Not even look at what is shared.
-    """
+    """Not even read shared templates."""
     for namespace in ("payments", "shared", ""):
         assert not may(of_team(None), "tasks", "read", namespace)
 
 
 def test_admins_may_everything() -> None:
-    """
-    Of whatever team.
-    """
     admin = of_team("platform", admin=True)
 
     assert may(admin, "tasks", "create", "payments")
@@ -295,9 +277,7 @@ def test_permissions_bound_what_a_team_may() -> None:
 
 
 def test_a_key_belongs_to_the_namespaces_that_it_was_given() -> None:
-    """
-    It has no team, and needs none.
-    """
+    """Keys have no team."""
     key = of_team(None, permissions=ROLES["operator"], namespaces=frozenset({"payments"}))
 
     assert may(key, "tasks", "create", "payments")
@@ -320,9 +300,6 @@ async def test_a_key_with_the_role_admin_is_bound_to_its_namespaces(store: Store
 
 
 async def test_nothing_is_visible_without_the_permission_to_list(store: Store) -> None:
-    """
-    Whatever namespaces a principal has.
-    """
     authorizer = Authorizer(store, Rules.load(AuthSettings(enabled=True)))
     viewer = of_team(None, permissions=ROLES["viewer"], namespaces=frozenset({"payments"}))
     nobody = of_team(None, permissions=frozenset(), namespaces=frozenset({"payments"}))

@@ -7,9 +7,7 @@ from tasker.settings import AuthSettings
 
 
 def test_the_description_tells_who_must_say_who_they_are() -> None:
-    """
-    On every route with a permission, in either way; nowhere where nobody is asked.
-    """
+    """Every route with a permission lists both schemes; without authentication no route does."""
     secured = create_app("sqlite::memory:", auth=AuthSettings(enabled=True)).openapi()
     public = AuthSettings(enabled=True, metrics_public=True)
     open_ = create_app("sqlite::memory:").openapi()

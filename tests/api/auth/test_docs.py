@@ -17,9 +17,6 @@ SETTINGS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 def test_its_settings_are_settings(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    Each block by itself.
-    """
     monkeypatch.delenv("TASKER_CONFIG", raising=False)
     file = tmp_path / "tasker.toml"
     file.write_text(text)

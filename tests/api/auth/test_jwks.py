@@ -124,9 +124,7 @@ def keys(provider: Provider, clock: Seconds) -> PublishedKeys:
 async def test_tokens_are_verified_with_the_key_that_they_name(
     store: Store, provider: Provider
 ) -> None:
-    """
-    RSA or EC, each in the way that it is published for; all of them are fetched once.
-    """
+    """RSA or EC keys, with their published algorithms; all keys are fetched in one request."""
     provider.publish(jwk("a"), jwk("b", 1, alg=None), ec_jwk("e"))
     right = [
         token(headers={"kid": "a"}),
@@ -170,9 +168,7 @@ async def test_a_new_key_is_met_with_a_new_fetch(
 async def test_unknown_keys_do_not_make_the_provider_busy(
     provider: Provider, keys: PublishedKeys, clock: Seconds
 ) -> None:
-    """
-    However many tokens name one, it is asked every ten seconds at most, once for all.
-    """
+    """Tokens with unknown keys cause one request in ten seconds at most."""
     results = await asyncio.gather(*(keys.key(f"unknown {no}", "RS256") for no in range(100)))
     assert ([None] * 100, 1) == (results, provider.asked)
 
@@ -202,9 +198,7 @@ async def test_who_gives_up_does_not_end_the_fetch(provider: Provider, keys: Pub
 async def test_old_keys_are_fetched_again_while_they_serve(
     provider: Provider, keys: PublishedKeys, clock: Seconds
 ) -> None:
-    """
-    Nobody waits for that.
-    """
+    """Requests do not wait for that."""
     await keys.key("a", "RS256")
     clock.now += 601
     provider.publish(jwk("a"), jwk("b", 1))
@@ -220,9 +214,7 @@ async def test_old_keys_are_fetched_again_while_they_serve(
 async def test_keys_serve_on_while_the_provider_is_down(
     provider: Provider, keys: PublishedKeys, clock: Seconds, outage: str
 ) -> None:
-    """
-    For an hour more, and no longer; when it is back, all is well.
-    """
+    """For one hour more at most."""
     await keys.key("a", "RS256")
     provider.status = outage
     clock.now += 600 + 3600
@@ -238,9 +230,7 @@ async def test_keys_serve_on_while_the_provider_is_down(
 
 
 async def test_a_server_that_has_no_keys_says_that_it_cannot_tell(store: Store) -> None:
-    """
-    It is not the token's fault: 503, and when to try again. API keys go on.
-    """
+    """503 with `Retry-After`; API keys still work."""
     from tests.api.auth.scene import key
 
     provider = Provider()
@@ -280,9 +270,7 @@ async def test_what_is_no_key_set_is_not_taken(
     why: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """
-    Redirects are not followed, what is large is not read to its end; the log tells why.
-    """
+    """Redirects are not followed, large bodies are not read to the end; the log has the reason."""
     provider.status, provider.headers, provider.body = status, headers, body
     with caplog.at_level(logging.WARNING, "tasker.auth"), pytest.raises(KeysUnavailable):
         await keys.key("a", "RS256")
@@ -366,9 +354,7 @@ async def test_a_key_that_is_too_short_fits_nothing(
 async def test_an_empty_key_set_takes_all_keys_away(
     provider: Provider, keys: PublishedKeys, clock: Seconds
 ) -> None:
-    """
-    Which is what a provider publishes whose keys were stolen.
-    """
+    """Providers publish one after their keys were stolen."""
     await keys.key("a", "RS256")
     provider.publish()
     clock.now += 601
@@ -400,9 +386,7 @@ async def test_keys_are_found_through_the_issuer(
 async def test_a_discovery_document_that_is_not_the_issuers_is_refused(
     provider: Provider, clock: Seconds, document: dict[str, Any]
 ) -> None:
-    """
-    Another issuer's, or one that sends to keys which anyone on the way could forge.
-    """
+    """A foreign issuer, or a key URL without HTTPS."""
     keys = PublishedKeys(discovering(provider, **document), clock=clock)
 
     with pytest.raises(KeysUnavailable):

@@ -14,9 +14,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "", "192.0.2.1", "tasker.example.com"])
 async def test_a_server_that_asks_nobody_does_not_listen_to_everybody(address: str) -> None:
-    """
-    Unless it was told to; the error says what to do.
-    """
+    """Unless allowed explicitly; the error says how."""
     settings = Settings(server=ServerSettings(host=address))
 
     with pytest.raises(InvalidSettings, match=r"without authentication.*\[auth\].*--insecure"):
@@ -38,9 +36,7 @@ async def test_a_server_that_asks_nobody_does_not_listen_to_everybody(address: s
 async def test_this_machines_programs_and_pages_are_served(
     store: Store, headers: dict[str, str]
 ) -> None:
-    """
-    Whichever of its own names they use; pages of others that were allowed, too.
-    """
+    """By any local host name; pages of allowed origins too."""
     assert 200 == (await _asked(store, headers)).status_code
 
 
@@ -60,9 +56,7 @@ async def test_this_machines_programs_and_pages_are_served(
     ],
 )
 async def test_browsers_are_no_way_in(store: Store, headers: dict[str, str]) -> None:
-    """
-    Neither by a name that leads here (DNS rebinding), nor from the page of another site.
-    """
+    """Neither by DNS rebinding nor from a page of another site."""
     answer = await _asked(store, headers)
 
     assert (403, "forbidden") == (answer.status_code, answer.json()["code"])

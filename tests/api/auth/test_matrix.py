@@ -164,9 +164,7 @@ async def world(anyio_backend: str) -> AsyncIterator[World]:
 
 
 def test_every_route_declares_its_permission() -> None:
-    """
-    But for those that are open to everybody, which are named here.
-    """
+    """Except the public routes listed here."""
     undeclared = {
         (method, route.path)
         for route in api_routes()
@@ -178,9 +176,6 @@ def test_every_route_declares_its_permission() -> None:
 
 
 def test_every_permission_is_one_that_a_route_asks_for() -> None:
-    """
-    None is there for nothing.
-    """
     assert {str(permission) for permission in PERMISSIONS} == {route.permission for route in ROUTES}
 
 
@@ -189,9 +184,7 @@ def test_every_permission_is_one_that_a_route_asks_for() -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 async def test_nobody_gets_in(world: World, route: Route) -> None:
-    """
-    Whatever the request is about: it is refused before its path and body are read.
-    """
+    """Requests are refused before path and body are read."""
     async with calling(world.store) as caller:
         right = await world.ask(caller, route, OWN)
         path = route.path.replace("{", "").replace("}", "!")
@@ -291,9 +284,7 @@ async def test_an_admin_may_do_everything_everywhere(world: World, route: Route)
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 async def test_one_permission_opens_just_its_routes(world: World, route: Route) -> None:
-    """
-    Each by itself, and by the wildcard of its resource.
-    """
+    """Each permission alone, and the wildcard of its resource."""
     for scope in (route.permission, route.permission.partition(":")[0] + ":*"):
         text = await key(world.store, permissions=[scope], namespaces=["*"])
         async with calling(world.store, text) as caller:
@@ -345,9 +336,7 @@ async def test_a_team_manages_its_namespace_and_sees_what_is_shared(
 
 @pytest.mark.parametrize("route", LISTS, ids=str)
 async def test_a_list_shows_a_team_its_own_and_what_is_shared(world: World, route: Route) -> None:
-    """
-    And an admin everything.
-    """
+    """An admin sees everything."""
     auth = with_tokens(coordinator=BY_TEAM)
     member = token(team="payments", roles=None, namespaces=None)
     admin = token(team="platform", roles=["admin"], namespaces=None)
@@ -369,9 +358,7 @@ def _mentions(answer: httpx.Response, *words: str) -> bool:
 
 
 async def test_metrics_may_be_open_to_everybody(world: World) -> None:
-    """
-    And nothing else is, then.
-    """
+    """Other routes stay protected."""
     auth = AuthSettings(enabled=True, metrics_public=True)
     async with calling(world.store, auth=auth) as caller:
         statuses = {
@@ -382,9 +369,7 @@ async def test_metrics_may_be_open_to_everybody(world: World) -> None:
 
 
 async def test_without_authentication_everybody_may_do_everything(world: World) -> None:
-    """
-    Which is why such a server listens at loopback only.
-    """
+    """Therefore such a server listens on loopback only."""
     async with calling(world.store, auth=AuthSettings()) as caller:
         for route in ROUTES:
             assert (await world.ask(caller, route, OTHER)).status_code in SEEN, route

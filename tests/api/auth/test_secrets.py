@@ -53,9 +53,7 @@ async def credentials(store: Store) -> dict[str, str]:
 async def test_no_credential_is_written_down(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    Not in logs of any level, nor in answers, whatever becomes of it.
-    """
+    """Neither in logs of any level nor in responses, for any outcome."""
     responses = []
     made = await credentials(store)
     with caplog.at_level(logging.DEBUG):
@@ -79,9 +77,6 @@ async def test_no_credential_is_written_down(
 async def test_no_server_writes_them_down_either(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    Nor does what it is made of.
-    """
     settings = ServerSettings(port=0)
     app = create_app(store, settings=settings, auth=with_tokens())
     made = await credentials(store)
@@ -143,9 +138,7 @@ def _prefix(text: str) -> str:
 async def test_a_refusal_is_logged_with_what_was_missing(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """
-    So that an operator can tell what to grant, or whom to ask.
-    """
+    """With the missing permission and the caller."""
     with caplog.at_level(logging.INFO, "tasker.auth"):
         async with calling(store, await key(store, "viewer", "operator")) as caller:
             await caller.post("/v1/tasks", json={"name": "orders.refund"})

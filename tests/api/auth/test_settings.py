@@ -38,9 +38,7 @@ def test_nobody_is_asked_unless_that_was_set() -> None:
 def test_the_file_and_the_environment_set_it(
     no_settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """
-    The environment may switch off what the file sets.
-    """
+    """The environment overrides the file."""
     file = no_settings / "tasker.toml"
     file.write_text(
         f"""
@@ -104,9 +102,7 @@ def test_the_file_and_the_environment_set_it(
     ],
 )
 def test_what_does_not_fit_together_is_refused(fields: dict[str, Any], message: str) -> None:
-    """
-    And told, without the values.
-    """
+    """The error does not contain the values."""
     with pytest.raises(ValidationError, match=message):
         AuthSettings(**{**TOKENS, **fields})
 
@@ -115,9 +111,7 @@ def test_what_does_not_fit_together_is_refused(fields: dict[str, Any], message: 
     "url", [JWKS, "http://127.0.0.1:8080/jwks", "http://localhost/", "http://[::1]:9/"]
 )
 def test_keys_may_be_fetched_by_https_or_from_this_machine(url: str) -> None:
-    """
-    From others by plain HTTP only where that was said.
-    """
+    """Plain HTTP to other hosts must be allowed explicitly."""
     assert url == AuthSettings(**{**TOKENS, "jwks_url": url}).jwks_url
     remote = {"jwks_url": "http://id.internal/jwks", "jwks_allow_http": True}
     assert AuthSettings(**{**TOKENS, **remote}).jwks_allow_http
@@ -152,9 +146,7 @@ def test_what_cannot_be_used_keeps_the_server_from_starting(
 
 
 def test_a_key_may_be_in_a_file(no_settings: Path) -> None:
-    """
-    As it is written by `openssl`.
-    """
+    """In the format of `openssl`."""
     file = no_settings / "key.pem"
     file.write_text(public_pem(ec_key()))
 

@@ -131,9 +131,6 @@ async def test_the_default_settings_end_waits_within_5_s() -> None:
 
 
 async def test_a_wait_needs_the_right_to_see_the_task(either: Store) -> None:
-    """
-    As everything does that tells of it.
-    """
     own, hidden = await begin(either, "payments"), await begin(either, "orders")
     await either.cancel_task(own, ACT)
     async with calling(either, await key(either, "viewer")) as caller:

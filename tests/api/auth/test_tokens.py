@@ -133,9 +133,7 @@ async def test_a_way_of_signing_that_is_not_allowed_is_refused(
     ],
 )
 async def test_a_forged_token_is_refused(store: Store, make: Callable[[], str]) -> None:
-    """
-    Another's signature, none, one with a shared secret; content that was changed; no token.
-    """
+    """Foreign or missing signature, shared secret, changed content, not a token."""
     assert "invalid" == await reason_for(store, make(), algorithms=("RS256", "ES256"))
 
 
@@ -184,8 +182,7 @@ async def test_a_token_counts_here_and_now(
     store: Store, changed: dict[str, Any], reason: str | None
 ) -> None:
     """
-    Issued by the one issuer for this audience, not before its time and not after, give or
-    take half a minute; its claims are of the kinds that they must be.
+    Valid issuer and audience, between `nbf` and `exp` with 30 s leeway, claims of the right types.
     """
     head, _, _ = token().split(".")
     now = datetime.now(UTC)
@@ -202,9 +199,6 @@ async def test_a_token_counts_here_and_now(
 
 
 async def test_the_leeway_can_be_set(store: Store) -> None:
-    """
-    To none at all, too.
-    """
     text = token(exp=datetime.now(UTC) - timedelta(seconds=1))
 
     assert "expired" == await reason_for(store, text, leeway=timedelta(0))
@@ -212,17 +206,12 @@ async def test_the_leeway_can_be_set(store: Store) -> None:
 
 
 async def test_a_key_id_does_not_matter_to_the_one_key(store: Store) -> None:
-    """
-    Whatever tokens call it.
-    """
     for headers in ({}, {"kid": "what it is called"}, {"kid": "../../etc/passwd"}):
         assert None is await reason_for(store, token(headers=headers))
 
 
 async def test_tokens_are_no_credentials_unless_a_key_verifies_them(store: Store) -> None:
-    """
-    API keys alone are, where nothing else was set.
-    """
+    """Without a key for tokens, only API keys are accepted."""
     async with calling(store, token()) as caller:
         assert 401 == (await caller.get("/v1/tasks")).status_code
 
@@ -230,9 +219,7 @@ async def test_tokens_are_no_credentials_unless_a_key_verifies_them(store: Store
 async def test_a_token_is_checked_once_in_a_while_and_still_expires(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """
-    Whoever sends it again within seconds does not wait for its signature to be checked.
-    """
+    """Repeated tokens within seconds are not verified again."""
     auth = with_tokens(leeway=timedelta(0))
     decoded: list[str] = []
     decode = jwt.decode
@@ -257,9 +244,7 @@ async def test_a_token_is_checked_once_in_a_while_and_still_expires(
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet=st.characters(max_codepoint=127, categories=("L", "N")), max_size=60))
 async def test_no_text_brings_a_server_down(text: str) -> None:
-    """
-    Whatever is between the dots.
-    """
+    """With any content between the dots."""
     auth = with_tokens()
     tokens = Tokens(configured_key(auth), auth)
     head, body, signature = token().split(".")
@@ -272,9 +257,7 @@ async def test_no_text_brings_a_server_down(text: str) -> None:
 
 
 async def test_a_token_acts_under_its_subject(store: Store) -> None:
-    """
-    In what it creates, and in the audit.
-    """
+    """In created tasks and in the audit."""
     task = await begin(store, "payments")
     async with calling(store, token(), auth=with_tokens()) as caller:
         made = await caller.post(

@@ -33,9 +33,7 @@ def without_ids(answer: httpx.Response) -> dict[str, Any]:
 
 
 async def test_pages_are_full_of_what_may_be_seen(either: Store) -> None:
-    """
-    Though ten times as much of others lies between; neither do they repeat nor skip.
-    """
+    """Even with ten times as many invisible tasks in between; without repetition or gaps."""
     own: list[TaskId] = []
     templates = {
         namespace: (await either.template(template(namespace).key)).id
@@ -78,9 +76,6 @@ async def test_filters_find_nothing_in_other_namespaces(either: Store) -> None:
 
 
 async def test_figures_count_only_what_may_be_seen(either: Store) -> None:
-    """
-    Those of a namespace that may not be seen are not there.
-    """
     await begin(either, "payments")
     for _ in range(3):
         await begin(either, "orders")
@@ -100,9 +95,7 @@ async def test_figures_count_only_what_may_be_seen(either: Store) -> None:
 
 
 async def test_the_audit_shows_what_belongs_to_ones_namespaces(either: Store) -> None:
-    """
-    Whole pages, and nothing about keys.
-    """
+    """In full pages, without entries of keys."""
     for version in range(1, 13):
         for namespace in ("orders", "payments"):
             await either.register_template(
@@ -120,9 +113,7 @@ async def test_the_audit_shows_what_belongs_to_ones_namespaces(either: Store) ->
 
 
 async def test_workers_tell_the_handlers_that_ones_templates_ask_for(either: Store) -> None:
-    """
-    Of others they tell nothing.
-    """
+    """Handlers that only foreign templates name are hidden."""
     from tasker import Worker
 
     def check() -> None: ...
@@ -144,9 +135,7 @@ async def test_workers_tell_the_handlers_that_ones_templates_ask_for(either: Sto
 
 
 async def test_what_may_not_be_seen_answers_as_what_is_not_there(either: Store) -> None:
-    """
-    To the letter, whatever is asked of it.
-    """
+    """The responses are identical on every route."""
     hidden = await begin(either, "orders")
     requests = [
         ("GET", "/v1/tasks/{}", None),
@@ -173,9 +162,7 @@ async def test_what_may_not_be_seen_answers_as_what_is_not_there(either: Store) 
 
 
 async def test_the_parent_of_a_new_task_must_be_visible(either: Store) -> None:
-    """
-    A hidden parent answers as an unknown one; nothing is created.
-    """
+    """A hidden parent is reported like an unknown one; no task is created."""
     own, hidden = await begin(either, "payments"), await begin(either, "orders")
     body = {"name": "refund", "namespace": "payments", "context": {}}
     async with calling(either, await key(either, "operator")) as caller:
@@ -260,9 +247,7 @@ async def test_tasks_are_created_all_or_none(either: Store) -> None:
 
 
 async def test_a_key_of_one_namespace_does_not_find_tasks_of_another(either: Store) -> None:
-    """
-    An idempotency key belongs to its namespace.
-    """
+    """Idempotency keys belong to a namespace."""
     async with calling(either, await key(either, "operator", namespaces=["orders"])) as caller:
         first = await caller.post(
             "/v1/tasks", json={"name": "orders.refund", "idempotency_key": "k"}

@@ -58,9 +58,7 @@ async def written(
 
 
 async def test_it_rings_for_others_and_not_for_oneself(written: Written) -> None:
-    """
-    Each of one's own commits would end all waits, and have the lease renewed.
-    """
+    """Its own commits would end all waits and trigger renewals."""
     async with asyncio.timeout(10):
         written.write(by_another=False)
         await written.asked.wait()

@@ -69,9 +69,7 @@ async def test_a_read_that_fails_takes_no_write_with_it() -> None:
 
 
 async def test_a_write_that_fails_takes_nothing_with_it() -> None:
-    """
-    It is undone alone, whatever it was that failed.
-    """
+    """Only that write is rolled back, for any error."""
     thread = DatabaseThread(connect, "test")
     thread.start()
 
@@ -135,9 +133,7 @@ async def test_a_transaction_that_sqlite_gives_up_is_nobodys(writes: bool) -> No
     ],
 )
 async def test_without_a_connection_every_operation_says_so(trouble: Exception) -> None:
-    """
-    Nobody waits for ever for a database that cannot be opened.
-    """
+    """No operation waits for a database that cannot be opened."""
 
     def unable() -> sqlite3.Connection:
         raise trouble

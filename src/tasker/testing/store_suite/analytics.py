@@ -121,9 +121,7 @@ class TestPerformance(StoreTests):
         assert (1, 1) == (figures.total_namespaces, figures.unique_task_types)
 
     async def test_what_was_resolved_by_hand_is_completed(self, store: Store) -> None:
-        """
-        But says nothing of how long such tasks take.
-        """
+        """Such tasks do not count in durations."""
         task_id = await create_ago(store, await put(store, one()))
         hand = await ManualWorker.hire(store)
         await hand.fail(*await hand.claim())
@@ -135,9 +133,7 @@ class TestPerformance(StoreTests):
         assert ([0] * 4, [0] * 4) == rounded(figures)
 
     async def test_durations_are_of_what_completed(self, store: Store, subject: Subject) -> None:
-        """
-        A percentile is a duration that there was: half took no longer than the median.
-        """
+        """Percentiles are actual durations: half took no longer than the median."""
         for seconds in (1, 2, 3, 30):
             await lasting(store, subject, one(), seconds)
         await lasting(store, subject, one(), 100, fail=True)
@@ -220,9 +216,7 @@ class TestBottlenecks(StoreTests):
         assert Retries() == figures.retries
 
     async def test_the_slowest_come_first(self, store: Store, subject: Subject) -> None:
-        """
-        Steps and tasks alike; those that ran too seldom are left out.
-        """
+        """For steps and tasks; those with too few attempts are left out."""
         for name, seconds in (("quick", 1), ("slow", 40), ("quick", 3), ("slow", 20), ("once", 99)):
             await lasting(store, subject, graph(name, **{f"{name}_step": ""}), seconds)
 
@@ -264,7 +258,7 @@ class TestBottlenecks(StoreTests):
         } == figures.tasks_by_status
         assert 1 == len((await store.bottlenecks(DAY, min_executions=1, limit=1)).slow_steps)
 
-    async def test_errors_are_told_by_their_kind(self, store: Store) -> None:
+    async def test_errors_are_reported_by_their_kind(self, store: Store) -> None:
         """
         The most frequent first; an error without a type is unknown.
         """
@@ -285,10 +279,8 @@ class TestBottlenecks(StoreTests):
         ]
         assert (4, 1.0) == (figures.total_errors, figures.recent_error_rate)
 
-    async def test_what_became_of_retries_is_told(self, store: Store) -> None:
-        """
-        By step, not by attempt; what is under way has not ended.
-        """
+    async def test_what_became_of_retries_is_reported(self, store: Store) -> None:
+        """By step, not by attempt; steps in progress do not count."""
         template = await put(store, one())
         hand = await ManualWorker.hire(store)
         for _ in range(4):
@@ -312,10 +304,8 @@ class TestBottlenecks(StoreTests):
             for each in figures.failing_steps
         ]
 
-    async def test_what_others_wait_for_is_told(self, store: Store, subject: Subject) -> None:
-        """
-        Of open tasks, by how many steps wait; with those that failed in between.
-        """
+    async def test_what_others_wait_for_is_reported(self, store: Store, subject: Subject) -> None:
+        """In open tasks, ordered by the number of waiting steps; failed ones included."""
         task_id = await create_ago(store, await put(store, chain()))
         for _ in range(2):
             await create_ago(store, await put(store, diamond()))
@@ -366,10 +356,8 @@ class TestBottlenecks(StoreTests):
             " or make independent parts of it separate steps",
         ] == list(advice)
 
-    async def test_the_backlog_is_told_by_itself(self, store: Store) -> None:
-        """
-        Without the rest, for those who ask often.
-        """
+    async def test_the_backlog_is_reported_by_itself(self, store: Store) -> None:
+        """Without the other figures, for frequent reads."""
         template = await put(store, one())
         await create(store, template)
         hand = await ManualWorker.hire(store)
@@ -407,9 +395,6 @@ class TestBottlenecks(StoreTests):
         assert [("other", handler, 1, 0, 0), ("suite", handler, 2, 1, 1)] == list(backlog)
 
     async def test_bottlenecks_may_be_of_one_namespace(self, store: Store) -> None:
-        """
-        What others do is not seen.
-        """
         await create_ago(store, await put(store, replace(chain(), namespace="theirs")))
         hand = await ManualWorker.hire(store)
         await hand.fail(*await hand.claim())

@@ -75,9 +75,7 @@ async def statuses(store: Store) -> list[TemplateStatus]:
 
 class TestApproval(StoreTests):
     async def test_without_a_policy_templates_take_tasks_at_once(self, store: Store) -> None:
-        """
-        So they do where the policy asks for nothing.
-        """
+        """So do templates under a policy without reviews."""
         assert APPROVED is (await propose(store, one())).stored.status
         await guard(store, FREE)
         assert APPROVED is (await propose(store, graph("two", a=""))).stored.status
@@ -105,9 +103,7 @@ class TestApproval(StoreTests):
         )
 
     async def test_what_was_there_before_the_policy_stays_approved(self, store: Store) -> None:
-        """
-        Asking for approval stops nobody's work.
-        """
+        """Requiring reviews does not affect approved versions."""
         registered = await propose(store, one())
         await guard(store)
 
@@ -128,7 +124,7 @@ class TestApproval(StoreTests):
         await create(store, registered.stored.id)
         assert 1 == await (await ManualWorker.hire(store)).work_off()
 
-    async def test_a_decision_is_told_with_who_and_why(self, store: Store) -> None:
+    async def test_a_decision_is_reported_with_who_and_why(self, store: Store) -> None:
         """
         So is the registration before it.
         """
@@ -145,9 +141,7 @@ class TestApproval(StoreTests):
         assert [] == await store.template_statuses(namespace="other")
 
     async def test_only_listed_approvers_decide(self, store: Store) -> None:
-        """
-        The error names them; the version goes on waiting.
-        """
+        """The error names the approvers; the version stays pending."""
         await guard(store)
         await propose(store, one())
 
@@ -192,9 +186,7 @@ class TestApproval(StoreTests):
         assert [PENDING] == await statuses(store)
 
     async def test_what_does_not_wait_cannot_be_decided(self, store: Store) -> None:
-        """
-        Nor what is not there.
-        """
+        """Nor can a missing version."""
         await propose(store, one())
         await guard(store)
 
@@ -209,9 +201,7 @@ class TestApproval(StoreTests):
         )
 
     async def test_the_same_content_again_keeps_its_status(self, store: Store) -> None:
-        """
-        A worker that registers at each start brings nothing up that was decided.
-        """
+        """Repeated registrations at worker starts change nothing."""
         await guard(store)
         first = (await propose(store, one())).stored
         waiting = await propose(store, one(), by="a worker")
@@ -241,9 +231,7 @@ class TestApproval(StoreTests):
         ]
 
     async def test_a_rejected_version_may_come_again_with_other_content(self, store: Store) -> None:
-        """
-        What was rejected stays to be seen.
-        """
+        """The rejected content stays readable."""
         await guard(store)
         await propose(store, one())
         await reject(store, one())
@@ -277,9 +265,7 @@ class TestApproval(StoreTests):
         assert StepStatus.COMPLETE is await only_state(store, task_id)
 
     async def test_a_rejected_replacement_leaves_what_is_in_force(self, store: Store) -> None:
-        """
-        And the same content again stays rejected.
-        """
+        """Registering the same content again leaves it rejected."""
         await propose(store, one())
         await guard(store)
         await store.register_template(CHANGED, registered_by=JAKE, replace=True)
@@ -291,9 +277,7 @@ class TestApproval(StoreTests):
         assert (False, REJECTED) == (again.created, again.stored.status)
 
     async def test_a_policy_that_asks_no_more_lets_anybody_decide(self, store: Store) -> None:
-        """
-        What waited goes on waiting until then.
-        """
+        """Pending versions stay pending until then."""
         await guard(store)
         await propose(store, one())
         await guard(store, FREE)
@@ -318,9 +302,7 @@ class TestApproval(StoreTests):
         assert [won] == await statuses(stores[0])
 
     async def test_proposing_at_once_leaves_one_that_waits(self, stores: list[Store]) -> None:
-        """
-        Whatever is proposed: the others are refused.
-        """
+        """The other registrations are refused."""
         await guard(stores[0])
         contents = [graph("race", **{f"step_{n}": ""}) for n in range(6)]
 
@@ -335,9 +317,7 @@ class TestApproval(StoreTests):
 
 class TestRetirement(StoreTests):
     async def test_a_retired_version_takes_no_new_tasks(self, store: Store) -> None:
-        """
-        It is found by no name; those that it has run on.
-        """
+        """Names no longer resolve to it; its open tasks continue."""
         registered = (await propose(store, one())).stored
         task_id = await create(store, registered.id)
 
@@ -351,9 +331,6 @@ class TestRetirement(StoreTests):
         assert StepStatus.COMPLETE is await only_state(store, task_id)
 
     async def test_a_restored_version_takes_tasks_again(self, store: Store) -> None:
-        """
-        Retiring loses nothing.
-        """
         registered = (await propose(store, one())).stored
         await store.retire_template(one().key, by("root"))
 
@@ -364,9 +341,7 @@ class TestRetirement(StoreTests):
         await create(store, registered.id)
 
     async def test_only_what_is_in_force_can_be_retired_or_restored(self, store: Store) -> None:
-        """
-        The error says what it is, and what it would have to be.
-        """
+        """The error has the current and the allowed statuses."""
         await propose(store, one())
 
         with pytest.raises(WrongStatus, match="approved, not retired"):
@@ -391,9 +366,7 @@ class TestRetirement(StoreTests):
         assert (False, RETIRED) == (again.created, again.stored.status)
 
     async def test_a_key_finds_its_task_though_the_template_was_retired(self, store: Store) -> None:
-        """
-        The same registration again returns the existing version; nothing is created.
-        """
+        """A repeated submission returns the existing task; nothing is created."""
         registered = (await propose(store, one())).stored
         first = new_task(registered.id, {"n": 1}, idempotency_key="k")
         await store.create_tasks([first])
@@ -409,9 +382,6 @@ class TestRetirement(StoreTests):
         assert await store.find_task("suite", "free") is None
 
     async def test_a_bulk_with_a_retired_template_stores_nothing(self, store: Store) -> None:
-        """
-        All or none.
-        """
         good = (await propose(store, graph("good", a=""))).stored
         bad = (await propose(store, one())).stored
         await store.retire_template(one().key, by("root"))

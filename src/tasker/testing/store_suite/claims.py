@@ -62,9 +62,7 @@ class TestClaims(StoreTests):
         assert [later] == [claim for claim in await store.held(hand.id) if claim.no == later.no]
 
     async def test_the_oldest_come_first(self, store: Store, subject: Subject) -> None:
-        """
-        In the order in which they became due, whatever the order of their ids.
-        """
+        """In the order in which they became due, regardless of ids."""
         template = await put(store, one())
         news = [new_task(template) for _ in range(6)]
         order = [news[number] for number in (3, 0, 5, 1, 4, 2)]
@@ -120,9 +118,6 @@ class TestClaims(StoreTests):
         assert [(begun, 2)] == [(claim.task_id, claim.no) for claim in await hand.claim(1)]
 
     async def test_only_the_queues_asked_for_are_claimed(self, store: Store) -> None:
-        """
-        A worker never gets what it cannot run.
-        """
         await begin(store, graph("three", a="", b="", c=""))
         hand = await ManualWorker.hire(store, handlers={"a", "c"})
 
@@ -134,9 +129,7 @@ class TestClaims(StoreTests):
     async def test_a_level_of_priority_is_worth_a_minute(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        An urgent task overtakes older ones, and none that are older by more than its lead.
-        """
+        """A higher priority overtakes older tasks by a minute per level at most."""
         template = await put(store, one())
         old = await create(store, template, priority=0)
         await subject.advance(SECOND * 90)
@@ -149,9 +142,7 @@ class TestClaims(StoreTests):
         assert [urgent, normal, old] == claimed
 
     async def test_a_low_priority_is_not_starved(self, store: Store, subject: Subject) -> None:
-        """
-        After four minutes it goes before the most urgent task that is new.
-        """
+        """After four minutes it precedes new tasks of the highest priority."""
         template = await put(store, one())
         old = await create(store, template, priority=0)
         await subject.advance(SECOND * 241)
@@ -161,9 +152,7 @@ class TestClaims(StoreTests):
         assert [old, urgent] == [(await hand.claim(1))[0].task_id for _ in range(2)]
 
     async def test_freed_steps_keep_the_priority_of_their_task(self, store: Store) -> None:
-        """
-        Also those that a settlement claims at once.
-        """
+        """Also those that a settlement claims."""
         template = await put(store, chain())
         await create(store, template)
         urgent = await create(store, template, priority=4)
@@ -193,9 +182,7 @@ class TestClaims(StoreTests):
         assert [theirs] == [claim.task_id for claim in claimed.claims]
 
     async def test_no_more_than_asked_for_are_claimed(self, store: Store) -> None:
-        """
-        The rest stays for others.
-        """
+        """The others stay enqueued."""
         template = await put(store, graph("pair", a="", b=""))
         for _ in range(5):
             await create(store, template)
@@ -205,9 +192,7 @@ class TestClaims(StoreTests):
         assert [] == await hand.claim(0)
 
     async def test_a_step_is_not_due_before_its_time(self, store: Store, subject: Subject) -> None:
-        """
-        The claim tells how long it is until the next is; None when nothing is scheduled.
-        """
+        """The claim returns the seconds until the next one; None if none is scheduled."""
         template, other = await put(store, one()), await put(store, graph("other", solo=""))
         hand = await ManualWorker.hire(store)
         nothing = await store.claim(hand.id, hand.queues, 10)
@@ -232,9 +217,6 @@ class TestClaims(StoreTests):
     async def test_the_next_due_step_is_one_of_the_own_queues(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        A worker does not wake for what it cannot run.
-        """
         template = await put(store, graph("pair", a="", b=""))
         now = (await store.get_task(await create(store, template))).created_at
         await create(store, template, run_at=now + SECOND * 60)
@@ -248,9 +230,7 @@ class TestClaims(StoreTests):
     async def test_an_attempt_number_is_never_used_twice(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        Whatever ended the last attempt, the next claim has the next number.
-        """
+        """After any outcome, the next claim has the next number."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
 

@@ -52,9 +52,6 @@ class TestCreation(StoreTests):
         assert TaskStatus.PENDING == task.status
 
     async def test_a_task_is_read_as_it_was_created(self, store: Store) -> None:
-        """
-        Every field comes back.
-        """
         template = await put(store, one())
         parent = await create(store, template)
         new = new_task(
@@ -102,9 +99,7 @@ class TestCreation(StoreTests):
         assert new.context == given.context
 
     async def test_an_unknown_parent_is_refused(self, store: Store) -> None:
-        """
-        Nothing of the bulk is stored; a parent may be part of it.
-        """
+        """No task of the bulk is stored; a parent may be part of the bulk."""
         template = await put(store, one())
         parent = new_task(template)
         child = new_task(template, parent_id=parent.id)
@@ -137,9 +132,7 @@ class TestCreation(StoreTests):
         assert Created([], []) == await store.create_tasks([])
 
     async def test_an_unknown_template_stores_nothing(self, store: Store) -> None:
-        """
-        All or none: the good tasks of the bulk are not there, and their keys are free.
-        """
+        """No task of the bulk is stored, and their keys stay free."""
         template = await put(store, one())
         good = new_task(template, idempotency_key="k")
 
@@ -151,9 +144,7 @@ class TestCreation(StoreTests):
         assert [(good.id, True)] == list((await store.create_tasks([good])).tasks)
 
     async def test_an_id_that_is_taken_stores_nothing(self, store: Store) -> None:
-        """
-        All or none, also where the database itself objects.
-        """
+        """Also if the database detects the conflict."""
         template = await put(store, chain())
         first = new_task(template)
         await store.create_tasks([first])
@@ -168,9 +159,7 @@ class TestCreation(StoreTests):
         assert 3 == len(await store.list_steps(first.id))
 
     async def test_what_the_database_cannot_hold_stores_nothing(self, store: Store) -> None:
-        """
-        Should it get this far, it harms no neighbour.
-        """
+        """Such a value does not affect concurrent operations."""
         template = await put(store, one())
         good, bad = new_task(template), new_task(template, correlation_id="\ud800")
 
@@ -217,9 +206,7 @@ class TestCreation(StoreTests):
 
 class TestCreationWithClaims(StoreTests):
     async def test_roots_are_claimed_for_the_creator(self, store: Store) -> None:
-        """
-        In the same call, as far as it has room; the rest waits for anybody.
-        """
+        """In the same call, up to the limit; other roots stay enqueued."""
         template = await put(store, graph("roots", a="", b="", c="", d="a"))
         hand = await ManualWorker.hire(store)
 
@@ -239,9 +226,6 @@ class TestCreationWithClaims(StoreTests):
         assert 1 == len(await hand.claim())
 
     async def test_roots_of_other_queues_are_left_alone(self, store: Store) -> None:
-        """
-        The creator gets only what it can run.
-        """
         template = await put(store, graph("roots", a="", b="", c=""))
         hand = await ManualWorker.hire(store, handlers={"b"})
 

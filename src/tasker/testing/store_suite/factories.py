@@ -207,7 +207,7 @@ class ManualWorker:
         return await self.settle(retried(claim, ERROR, delay))
 
     async def work_off(self) -> int:
-        """Complete all that is due, and what that frees; tell how many steps it was."""
+        """Complete all that is due, and what that frees; return how many steps it was."""
         done = 0
         while claims := await self.claim():
             await self.complete(*claims)

@@ -37,9 +37,7 @@ class TestRetries(StoreTests):
     async def test_the_next_attempt_waits_for_its_delay(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        It is not claimable before, and the claim tells when it will be.
-        """
+        """It is not claimable before, and the claim returns when it will be."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one(), SECOND * 60)
@@ -104,9 +102,7 @@ class TestRetries(StoreTests):
         assert 2 == (await hand.claim_one()).attempt
 
     async def test_an_attempt_handed_back_costs_no_try(self, store: Store) -> None:
-        """
-        It can be claimed at once, by anybody, under the next number.
-        """
+        """It is claimable at once, by any worker, under the next number."""
         task_id = await begin(store, one())
         hand, other = await ManualWorker.hire(store), await ManualWorker.hire(store)
         await hand.settle(released(await hand.claim_one()))
@@ -120,9 +116,7 @@ class TestRetries(StoreTests):
         assert [AttemptOutcome.RELEASED, AttemptOutcome.RETRY] == outcomes
 
     async def test_lost_attempts_are_counted_apart(self, store: Store, subject: Subject) -> None:
-        """
-        A death is not the fault of all that ran beside it, and has a bound of its own.
-        """
+        """Losses have their own bound."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store, lease=SECOND * 300)
 
@@ -155,9 +149,7 @@ class TestRetries(StoreTests):
 
 class TestCheckpoints(StoreTests):
     async def test_a_checkpoint_goes_to_the_next_attempt(self, store: Store) -> None:
-        """
-        The last one saved, whatever ended the attempt that saved it.
-        """
+        """The last saved one, after any outcome."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -175,9 +167,7 @@ class TestCheckpoints(StoreTests):
         assert {"row": 2} == (await steps_of(store, task_id))["only"].checkpoint
 
     async def test_only_the_attempt_that_holds_the_step_may_save(self, store: Store) -> None:
-        """
-        A late checkpoint is refused, and overwrites nothing.
-        """
+        """A late checkpoint is refused and overwrites nothing."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         late = await hand.claim_one()
@@ -195,9 +185,7 @@ class TestCheckpoints(StoreTests):
 
 class TestFailedTasks(StoreTests):
     async def test_a_step_that_fails_for_good_fails_its_task(self, store: Store) -> None:
-        """
-        At once where nothing else can run; what waited for it never runs.
-        """
+        """At once if no other step can run; its descendants never run."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store)
 
@@ -213,9 +201,7 @@ class TestFailedTasks(StoreTests):
         assert [] == await hand.claim()
 
     async def test_siblings_of_a_failed_step_run_on(self, store: Store) -> None:
-        """
-        The task stays open until everything that can run has run.
-        """
+        """The task stays open until no further step can run."""
         task_id = await begin(store, graph("wide", a="", b="", c="b", d="a c"))
         hand = await ManualWorker.hire(store)
         claims = {claim.no: claim for claim in await hand.claim()}
@@ -283,9 +269,7 @@ class TestFailedTasks(StoreTests):
         assert [] == await store.sweep()
 
     async def test_last_steps_settled_at_once_end_a_failed_task(self, stores: list[Store]) -> None:
-        """
-        By one of the settlements, or by the sweep at the latest; told once.
-        """
+        """By one of the settlements, or by the sweep at the latest; reported once."""
         template = await put(stores[0], graph("pair", a="", b=""))
         left, right = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
         for _ in range(25):
@@ -317,9 +301,6 @@ class TestFailedTasks(StoreTests):
             assert {"message": "6 steps failed", "steps": [f"s{n}" for n in range(6)]} == error
 
     async def test_sweeping_leaves_healthy_tasks_alone(self, store: Store) -> None:
-        """
-        It ends nothing that can still run.
-        """
         template = await put(store, chain())
         await store.create_tasks([new_task(template) for _ in range(3)])
         hand = await ManualWorker.hire(store)
@@ -331,9 +312,7 @@ class TestFailedTasks(StoreTests):
 
 class TestDeadlines(StoreTests):
     async def test_a_task_past_its_deadline_is_ended(self, store: Store, subject: Subject) -> None:
-        """
-        As failed, with what has not ended cancelled; done steps keep their results.
-        """
+        """In error, with open steps cancelled; done steps keep their results."""
         task_id = await begin(store, chain(), deadline=SECOND * 60)
         hand = await ManualWorker.hire(store)
         await hand.complete(await hand.claim_one(), result="kept")
@@ -359,9 +338,7 @@ class TestDeadlines(StoreTests):
     async def test_a_tiny_deadline_is_kept_by_the_next_sweep(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        Until then its steps run; a task that completes before stays complete.
-        """
+        """Until then its steps run; a task that completes before stays complete."""
         tiny = SECOND / 1_000_000
         late, done = (
             await begin(store, one(), deadline=tiny),
@@ -405,9 +382,6 @@ class TestDeadlines(StoreTests):
     async def test_a_task_that_ended_has_no_deadline_to_miss(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        Nothing happens to it when the time comes.
-        """
         task_id = await begin(store, one(), deadline=SECOND * 10)
         await (await ManualWorker.hire(store)).work_off()
         await subject.advance(SECOND * 11)
@@ -416,9 +390,7 @@ class TestDeadlines(StoreTests):
         assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
     async def test_many_overdue_tasks_end_in_time(self, store: Store, subject: Subject) -> None:
-        """
-        Sweeping until nothing is left ends them all, each told once.
-        """
+        """Repeated sweeps end all of them and report each once."""
         template = await put(store, one())
         news = [new_task(template, deadline=SECOND) for _ in range(250)]
         await store.create_tasks(news)

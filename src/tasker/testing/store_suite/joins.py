@@ -54,9 +54,7 @@ class TestJoins(StoreTests):
     async def test_fifty_parents_in_random_batches_free_the_child_once(
         self, stores: list[Store]
     ) -> None:
-        """
-        However their settlements interleave, it is enqueued once, by the last.
-        """
+        """In any interleaving it is enqueued once, by the last settlement."""
         template = await put(stores[0], fan(50))
         hands = [await ManualWorker.hire(store) for store in stores]
         for seed in range(6):
@@ -80,9 +78,7 @@ class TestJoins(StoreTests):
     async def test_the_child_is_claimed_by_one_of_those_who_settle(
         self, stores: list[Store]
     ) -> None:
-        """
-        Also when each of them would take what it frees.
-        """
+        """Also if each settlement claims the steps it frees."""
         template = await put(stores[0], fan(24))
         hands = [await ManualWorker.hire(store) for store in stores]
         for seed in range(6):
@@ -159,9 +155,7 @@ class TestJoins(StoreTests):
             assert len(outcomes) == sum(len(each.refused) for each in settled)
 
     async def test_the_last_steps_at_once_end_the_task_once(self, stores: list[Store]) -> None:
-        """
-        One of the settlements tells the end, whichever it is.
-        """
+        """Exactly one of the settlements reports the end."""
         steps = {f"s{number}": "" for number in range(12)}
         template = await put(stores[0], graph("sinks", **steps))
         hands = [await ManualWorker.hire(store) for store in stores]

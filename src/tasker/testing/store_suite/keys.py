@@ -22,9 +22,7 @@ from tasker.testing.store_suite.factories import (
 
 class TestIdempotencyKeys(StoreTests):
     async def test_the_same_submission_again_gives_the_same_task(self, store: Store) -> None:
-        """
-        The second call tells of the first's task, and changes nothing.
-        """
+        """The second call returns the first task and changes nothing."""
         template = await put(store, one())
         first = new_task(template, {"n": 1}, idempotency_key="k")
         second = new_task(template, {"n": 1}, idempotency_key="k")
@@ -35,9 +33,7 @@ class TestIdempotencyKeys(StoreTests):
         assert 1 == len(await (await ManualWorker.hire(store)).claim())
 
     async def test_equal_contexts_are_the_same_submission(self, store: Store) -> None:
-        """
-        Whatever the order of their keys, and whether a number is written 1 or 1.0.
-        """
+        """Independent of the order of keys, and of writing 1 or 1.0."""
         template = await put(store, one())
         first = new_task(template, {"a": 1, "b": [{"c": 2.0, "d": 3}]}, idempotency_key="k")
         second = new_task(template, {"b": [{"d": 3.0, "c": 2}], "a": 1.0}, idempotency_key="k")
@@ -49,9 +45,7 @@ class TestIdempotencyKeys(StoreTests):
             await store.create_tasks([other])
 
     async def test_a_finished_task_keeps_its_key(self, store: Store) -> None:
-        """
-        A caller that comes back late does not start the work again.
-        """
+        """A late repetition does not start the work again."""
         template = await put(store, one())
         task_id = await create(store, template, idempotency_key="k")
         await (await ManualWorker.hire(store)).work_off()
@@ -61,9 +55,7 @@ class TestIdempotencyKeys(StoreTests):
         assert [(task_id, False)] == list(created.tasks)
 
     async def test_another_context_under_a_key_is_refused(self, store: Store) -> None:
-        """
-        The error names the key; nothing of the bulk is stored.
-        """
+        """The error names the key; no task of the bulk is stored."""
         template = await put(store, one())
         await create(store, template, {"n": 1}, idempotency_key="order-7")
         other = new_task(template)
@@ -76,9 +68,7 @@ class TestIdempotencyKeys(StoreTests):
         assert 1 == len(await store.list_tasks(TaskFilter()))
 
     async def test_another_template_under_a_key_is_refused(self, store: Store) -> None:
-        """
-        A key belongs to one submission of its namespace, whatever the template.
-        """
+        """Within a namespace, a key belongs to one submission."""
         await create(store, await put(store, one()), idempotency_key="k")
 
         with pytest.raises(IdempotencyConflict):
@@ -116,9 +106,7 @@ class TestIdempotencyKeys(StoreTests):
         assert {first, free.id} == {task.id for task in await store.list_tasks(TaskFilter())}
 
     async def test_one_bulk_may_not_contradict_itself(self, store: Store) -> None:
-        """
-        One key with two contexts is refused, and neither is stored.
-        """
+        """One key with two contexts is refused, and neither task is stored."""
         template = await put(store, one())
 
         with pytest.raises(IdempotencyConflict):
@@ -133,9 +121,7 @@ class TestIdempotencyKeys(StoreTests):
         assert await store.find_task("suite", "k") is None
 
     async def test_a_task_that_was_there_is_not_claimed_again(self, store: Store) -> None:
-        """
-        A creator that takes roots gets those of new tasks only.
-        """
+        """Only roots of new tasks are claimed."""
         template = await put(store, one())
         hand = await ManualWorker.hire(store)
         there = await create(store, template, idempotency_key="k")
@@ -152,9 +138,7 @@ class TestIdempotencyKeys(StoreTests):
         assert [new.id] == [claim.task_id for claim in created.claims]
 
     async def test_a_task_is_found_by_its_key(self, store: Store) -> None:
-        """
-        In its namespace; None where the key is free.
-        """
+        """In its namespace; None if the key is free."""
         task_id = await create(store, await put(store, one()), idempotency_key="it's ünïque")
 
         task = await store.find_task("suite", "it's ünïque")
@@ -209,9 +193,7 @@ class TestIdempotencyKeys(StoreTests):
     async def test_a_taken_key_is_rejected_where_the_caller_asks_for_that(
         self, store: Store
     ) -> None:
-        """
-        Also for an equal submission, and for a task that has ended; nothing of the bulk is stored.
-        """
+        """Also for an equal submission and for an ended task; no task of the bulk is stored."""
         template = await put(store, one())
         holder = await create(store, template, idempotency_key="k")
         await (await ManualWorker.hire(store)).work_off()
@@ -238,9 +220,7 @@ class TestKeysOfOpenTasks(StoreTests):
     """Keys that belong to their task while it is open."""
 
     async def test_an_open_task_holds_its_key(self, store: Store) -> None:
-        """
-        Equal submissions lead to it, others are refused.
-        """
+        """Equal submissions return it, others are refused."""
         template = await put(store, one())
         holder = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
 
@@ -254,9 +234,7 @@ class TestKeysOfOpenTasks(StoreTests):
 
     @pytest.mark.parametrize("end", ["complete", "error", "cancelled"])
     async def test_the_key_of_an_ended_task_is_free(self, store: Store, end: str) -> None:
-        """
-        However it ended; the next task may have another context, and holds the key in turn.
-        """
+        """After any outcome; the next task may have another context, and holds the key."""
         template = await put(store, one())
         first = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
         hand = await ManualWorker.hire(store)
@@ -280,7 +258,8 @@ class TestKeysOfOpenTasks(StoreTests):
 
     async def test_the_holder_decides_how_long_it_keeps_its_key(self, store: Store) -> None:
         """
-        A later submission cannot free what was taken for good, and may take for good what is free.
+        A later submission cannot free a key that is held for good, and can hold a free key for
+        good.
         """
         template = await put(store, one())
         kept = await create(store, template, idempotency_key="kept")
@@ -431,9 +410,7 @@ class TestReplacing(StoreTests):
         assert parent in {claim.task_id for claim in await hand.claim()}
 
     async def test_all_or_none_of_a_bulk_replaces(self, store: Store) -> None:
-        """
-        A refused creation cancels nothing.
-        """
+        """A refused creation cancels no task."""
         template = await put(store, one())
         old = await create(store, template, idempotency_key="k")
         await create(store, template, idempotency_key="other")

@@ -28,9 +28,6 @@ from tasker.testing.store_suite.subject import Subject
 
 class TestLeases(StoreTests):
     async def test_a_renewed_lease_holds(self, store: Store, subject: Subject) -> None:
-        """
-        However long, as long as it is renewed in time.
-        """
         await begin(store, one())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -61,9 +58,7 @@ class TestLeases(StoreTests):
     async def test_what_an_expired_worker_held_is_listed(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        With what decides over a retry: the template, attempts counted and lost, the worker's name.
-        """
+        """With the inputs of the retry decision: template, counted and lost attempts, worker."""
         template = await put(store, one())
         task_id = await create(store, template)
         hand = await ManualWorker.hire(store, "sleeper")
@@ -106,9 +101,7 @@ class TestLeases(StoreTests):
         assert [5, 7] == [len(await store.expired(limit)) for limit in (5, 50)]
 
     async def test_nothing_is_too_old_to_be_listed(self, store: Store, subject: Subject) -> None:
-        """
-        What was running when everything went down runs again, months later.
-        """
+        """Attempts of a long outage are retried, even months later."""
         task_id = await begin(store, one())
         await (await ManualWorker.hire(store)).claim_one()
         await subject.advance(timedelta(days=200))
@@ -116,9 +109,7 @@ class TestLeases(StoreTests):
         assert [task_id] == [expired.claim.task_id for expired in await store.expired(10)]
 
     async def test_a_lost_lease_cannot_settle(self, store: Store, subject: Subject) -> None:
-        """
-        Once another has the step, what the sleeper did is dropped.
-        """
+        """Once another worker has the step, a late outcome is refused."""
         await begin(store, one())
         slow = await ManualWorker.hire(store, "slow")
         late = await slow.claim_one()
@@ -187,9 +178,7 @@ class TestLeases(StoreTests):
 
 class TestRecalls(StoreTests):
     async def test_a_cancelled_task_is_taken_from_its_worker(self, store: Store) -> None:
-        """
-        Renewing tells which of the claims are gone, and keeps the others.
-        """
+        """A renewal returns the revoked claims and keeps the others."""
         template = await put(store, one())
         cancelled, kept = await create(store, template), await create(store, template)
         hand = await ManualWorker.hire(store)
@@ -203,9 +192,6 @@ class TestRecalls(StoreTests):
         assert [claims[kept]] == await store.held(hand.id)
 
     async def test_a_step_that_an_operator_resolved_is_taken(self, store: Store) -> None:
-        """
-        Whoever runs it may stop.
-        """
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -356,9 +342,7 @@ class TestWorkerList(StoreTests):
         assert 0 == (await store.get_task(later)).counts.no_worker
 
     async def test_open_tasks_are_counted_by_template(self, store: Store) -> None:
-        """
-        Those that have ended are left out; no more are counted than asked for.
-        """
+        """Without ended tasks, up to the limit."""
         first, second = await put(store, one()), await put(store, chain())
         for template in (first, first, second):
             await create(store, template)

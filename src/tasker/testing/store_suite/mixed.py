@@ -76,9 +76,7 @@ class TestMixedEffects(StoreTests):
     async def test_a_creation_that_claims_some_roots_wakes_workers_for_the_others(
         self, stores: list[Store]
     ) -> None:
-        """
-        Whether they exceed what the creator asked for, or are of queues that it does not serve.
-        """
+        """For roots beyond the limit and for roots of other queues."""
         template = await put(stores[0], PAIR)
         creator = await ManualWorker.hire(stores[0], handlers={"a"})
         both = await ManualWorker.hire(stores[0])

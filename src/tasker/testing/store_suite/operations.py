@@ -45,9 +45,7 @@ class TestActs(StoreTests):
                 await DEEDS[action](store, task_id)
 
     async def test_an_act_needs_steps_that_are_there(self, store: Store) -> None:
-        """
-        The error names those that are not, and nothing is changed.
-        """
+        """The error names the missing ones, and nothing is changed."""
         task = await run_down(store, one(), failing=("only",))
 
         with pytest.raises(NotFound, match="7, 9"):
@@ -59,9 +57,7 @@ class TestActs(StoreTests):
         assert [] == await store.audit(task.id)
 
     async def test_every_act_is_in_the_audit(self, store: Store) -> None:
-        """
-        Who did what, when and why, and what it changed; oldest first.
-        """
+        """With actor, action, time, reason and change; oldest first."""
         task = await run_down(store, graph("pair", a="", b=""), failing=("a", "b"))
         acts = [AuditNote(actor=f"actor {n}", reason=f"it's reason {n}") for n in range(5)]
 
@@ -118,8 +114,8 @@ class TestActs(StoreTests):
 
     async def test_acts_beside_settlements_all_come_through(self, stores: list[Store]) -> None:
         """
-        Cancelling while the last steps settle: either is first, and nobody gets an error
-        that is not about the task's state.
+        Cancelling during the last settlements: either comes first, and only the task's status
+        causes errors.
         """
         steps = {f"s{number}": "" for number in range(8)}
         template = await put(stores[0], graph("sinks", **steps))

@@ -53,9 +53,7 @@ DEEDS: dict[str, Operation] = {
 
 class TestCancelling(StoreTests):
     async def test_a_cancelled_task_is_over(self, store: Store) -> None:
-        """
-        What has not ended is cancelled with it, running attempts included.
-        """
+        """Its open steps are cancelled, including running attempts."""
         task_id = await begin(store, graph("some", a="", b="a", c="a", d="b"))
         hand = await ManualWorker.hire(store)
         await hand.complete(await hand.claim_one())
@@ -73,9 +71,7 @@ class TestCancelling(StoreTests):
         assert [AttemptOutcome.COMPLETE, AttemptOutcome.CANCELLED] == outcomes
 
     async def test_a_failing_task_can_be_cancelled(self, store: Store) -> None:
-        """
-        What failed stays failed, and the task is cancelled, not in error.
-        """
+        """Failed steps stay failed, and the task is cancelled."""
         task_id = await begin(store, graph("pair", a="", b=""))
         hand = await ManualWorker.hire(store)
         await hand.fail((await hand.claim(1))[0])
@@ -132,7 +128,7 @@ class TestRetrying(StoreTests):
 
     async def test_one_of_several_failed_steps_can_be_retried(self, store: Store) -> None:
         """
-        The task stays failing for the others, and ends so when that one is done.
+        The task stays failing because of the others, and ends in error when that step is done.
         """
         task = await run_down(store, graph("pair", a="", b=""), failing=("a", "b"))
         hand = await ManualWorker.hire(store)
@@ -171,9 +167,7 @@ class TestRetrying(StoreTests):
         assert [(task_id, TaskStatus.COMPLETE)] == list(ended)
 
     async def test_only_failed_steps_are_retried(self, store: Store) -> None:
-        """
-        The error names step, state and action; nothing is changed, all or none.
-        """
+        """The error has step, status and action; no step is changed."""
         task = await run_down(store, graph("some", a="", b="", c="a b"), failing=("a",))
         before = await store.list_steps(task.id)
 
@@ -190,9 +184,6 @@ class TestRetrying(StoreTests):
         assert task == await store.get_task(task.id)
 
     async def test_a_complete_task_is_not_retried(self, store: Store) -> None:
-        """
-        There is nothing to do again.
-        """
         task = await run_down(store, one())
 
         with pytest.raises(WrongStatus, match=f"cannot retry task {task.id}: it is complete"):
@@ -210,9 +201,7 @@ class TestRetrying(StoreTests):
         assert [] == await store.audit(task_id)
 
     async def test_an_overdue_task_comes_back_to_life(self, store: Store, subject: Subject) -> None:
-        """
-        What its deadline cancelled may run, and the deadline is lifted.
-        """
+        """Steps cancelled by the deadline may run, and the deadline is removed."""
         template = await put(store, diamond())
         task_id = await create(store, template, deadline=SECOND * 10)
         hand = await ManualWorker.hire(store)
@@ -247,9 +236,7 @@ class TestResolving(StoreTests):
         state: StepStatus,
         outcome: AttemptOutcome,
     ) -> None:
-        """
-        Its result goes to its children, and the task lives again.
-        """
+        """Its result goes to its children, and the task is open again."""
         task = await run_down(store, chain(), failing=("a",))
         hand = await ManualWorker.hire(store)
 
@@ -266,9 +253,6 @@ class TestResolving(StoreTests):
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
     async def test_a_step_may_be_done_without_a_result(self, store: Store) -> None:
-        """
-        Its children find none.
-        """
         task = await run_down(store, chain(), failing=("a",))
 
         await store.resolve_step(task.id, 1, None, ACT)
@@ -294,17 +278,13 @@ class TestResolving(StoreTests):
         assert TaskStatus.COMPLETE == (await store.get_task(task.id)).status
 
     async def test_the_last_failed_step_completes_the_task(self, store: Store) -> None:
-        """
-        At once, where it was the only sink.
-        """
+        """At once, if it was the only sink."""
         task = await run_down(store, one(), failing=("only",))
 
         assert TaskStatus.COMPLETE == (await store.resolve_step(task.id, 1, DONE, ACT)).status
 
     async def test_a_task_with_another_failure_stays_failed(self, store: Store) -> None:
-        """
-        When nothing else can run it ends in error again.
-        """
+        """It ends in error again when no further step can run."""
         task = await run_down(store, graph("pair", a="", b=""), failing=("a", "b"))
 
         resolved = await store.resolve_step(task.id, 1, DONE, ACT)
@@ -313,9 +293,7 @@ class TestResolving(StoreTests):
         assert {"message": "1 step failed", "steps": ["b"]} == resolved.error
 
     async def test_a_running_step_is_taken_from_its_worker(self, store: Store) -> None:
-        """
-        Its attempt may not settle any more, and is in the history as cancelled.
-        """
+        """Its attempt can no longer settle, and is in the history as cancelled."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store, "bob")
         claim = await hand.claim_one()
@@ -359,9 +337,7 @@ class TestResolving(StoreTests):
         assert [] == await store.audit(task.id)
 
     async def test_a_failed_task_is_declared_done(self, store: Store) -> None:
-        """
-        What was open is skipped; what failed says so for ever.
-        """
+        """Open steps are skipped; failed steps keep their status."""
         task = await run_down(store, chain(), failing=("b",))
 
         resolved = await store.resolve_task(task.id, ACT)

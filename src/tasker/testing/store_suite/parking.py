@@ -32,9 +32,7 @@ SLACK = 60  #: seconds that a busy machine may add to a time
 
 class TestParking(StoreTests):
     async def test_a_parked_step_holds_no_worker(self, store: Store) -> None:
-        """
-        Its attempt is over, nobody can claim it, and its task is open.
-        """
+        """Its attempt is over, it is not claimable, and its task is open."""
         parent, child = await begin(store, one()), await begin(store, chain())
         hand = await ManualWorker.hire(store)
         claim = next(each for each in await hand.claim() if each.task_id == parent)
@@ -51,9 +49,7 @@ class TestParking(StoreTests):
         assert attempt.enqueued_at is not None
 
     async def test_it_goes_on_when_the_task_ends(self, store: Store) -> None:
-        """
-        However it ended; the attempt before cost no try.
-        """
+        """After any outcome; the parked attempt does not count."""
         for end in ("complete", "error", "cancelled"):
             parent = await begin(store, one())
             hand = await ManualWorker.hire(store)
@@ -75,9 +71,7 @@ class TestParking(StoreTests):
             await hand.complete(again)
 
     async def test_it_goes_on_at_once_when_the_task_has_ended(self, store: Store) -> None:
-        """
-        Or is not there any more.
-        """
+        """Or if it does not exist any more."""
         ended = (await run_down(store, graph("child", x=""))).id
         for child in (ended, NOBODY):
             await begin(store, one())
@@ -123,9 +117,7 @@ class TestParking(StoreTests):
     async def test_it_goes_on_when_the_task_misses_its_deadline(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        The sweep that ends the one wakes the other.
-        """
+        """The sweep that ends the task wakes the step."""
         parent = await begin(store, one())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -138,9 +130,7 @@ class TestParking(StoreTests):
         assert parent == (await hand.claim_one()).task_id
 
     async def test_a_circle_of_waits_is_refused_when_it_would_close(self, store: Store) -> None:
-        """
-        Of two tasks, or of more; the others stay as they are.
-        """
+        """Between two or more tasks; the other waits are not affected."""
         for length in (2, 4):
             tasks = [await begin(store, one()) for _ in range(length)]
             hand = await ManualWorker.hire(store)
@@ -162,9 +152,7 @@ class TestParking(StoreTests):
     async def test_a_circle_of_waits_that_begin_at_once_is_refused(
         self, stores: list[Store]
     ) -> None:
-        """
-        At least one of them is refused, on however many connections they begin.
-        """
+        """At least one of them is refused, on any number of connections."""
         for length in (2, 3, 4) * 4:
             tasks = [await begin(stores[0], one()) for _ in range(length)]
             hand = await ManualWorker.hire(stores[0])
@@ -214,9 +202,7 @@ class TestParking(StoreTests):
         assert 1 == len(await store.history(parent))
 
     async def test_a_parked_step_goes_with_its_task(self, store: Store) -> None:
-        """
-        When its own task is cancelled, the end of the other does nothing to it.
-        """
+        """After the cancellation of its own task, the end of the other has no effect."""
         parent = await begin(store, one())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -265,9 +251,7 @@ class TestParking(StoreTests):
     async def test_a_wait_and_an_end_at_once_miss_each_other_never(
         self, stores: list[Store]
     ) -> None:
-        """
-        The step goes on, whichever was first.
-        """
+        """The step continues in either order."""
         parents = await put(stores[0], one())
         children = await put(stores[0], graph("child", x=""))
         left, right = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])

@@ -38,9 +38,7 @@ def id_of_old_task() -> TaskId:
 
 class TestPruning(StoreTests):
     async def test_a_pruned_task_is_gone_with_all_its_rows(self, store: Store) -> None:
-        """
-        Steps, history, audit and key: nothing of it can be read.
-        """
+        """Steps, history, audit and key."""
         template = await put(store, one())
         task_id = await create(store, template, idempotency_key="k")
         hand = await ManualWorker.hire(store)
@@ -68,9 +66,7 @@ class TestPruning(StoreTests):
     async def test_workers_that_left_go_but_none_that_holds_a_step(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        A expired worker whose attempt nobody settled yet stays findable.
-        """
+        """An expired worker with an unsettled attempt is kept."""
         await create(store, await put(store, one()))
         gone = await ManualWorker.hire(store)
         await store.retire_worker(gone.id)
@@ -86,9 +82,7 @@ class TestPruning(StoreTests):
         assert 1 == len(await store.expired(10))
 
     async def test_only_what_ended_before_is_pruned(self, store: Store, subject: Subject) -> None:
-        """
-        However it ended.
-        """
+        """For every outcome."""
         old = [
             (await run_down(store, one())).id,
             (await run_down(store, one(), failing=("only",))).id,
@@ -109,9 +103,7 @@ class TestPruning(StoreTests):
         assert 3 == len(await store.history(young.id))
 
     async def test_open_tasks_are_never_pruned(self, store: Store, subject: Subject) -> None:
-        """
-        However old they are, and also when they had ended once.
-        """
+        """At any age, also if they had ended once."""
         reopened = (await run_down(store, one(), failing=("only",))).id
         await store.retry_steps(reopened, ACT)
         pending = await begin(store, one())
@@ -126,9 +118,7 @@ class TestPruning(StoreTests):
     async def test_tasks_are_kept_as_long_as_their_template_says(
         self, store: Store, subject: Subject
     ) -> None:
-        """
-        Each version for itself; the instant is for those that say nothing.
-        """
+        """Per version; the given time applies to versions without a retention."""
         short = replace(one("short"), retention=timedelta(days=1))
         long = replace(one("short"), version="2.0.0", retention=timedelta(days=30))
         tasks = {
@@ -165,9 +155,7 @@ class TestPruning(StoreTests):
         assert {"short", "plain", "long"} == await pruned(None)
 
     async def test_pruning_goes_in_portions(self, store: Store) -> None:
-        """
-        So that it holds nobody up.
-        """
+        """So that other transactions do not wait."""
         template = await put(store, one())
         await store.create_tasks([new_task(template) for _ in range(7)])
         await (await ManualWorker.hire(store)).work_off()
@@ -205,9 +193,6 @@ class TestPruning(StoreTests):
         assert [] == await stores[0].list_tasks(TaskFilter())
 
     async def test_a_late_settlement_of_a_pruned_task_is_refused(self, store: Store) -> None:
-        """
-        There is nothing left to settle.
-        """
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()

@@ -69,9 +69,7 @@ class TestQueueTimeouts(StoreTests):
         assert [] == await (await ManualWorker.hire(store)).claim()
 
     async def test_a_step_that_was_claimed_may_run_on(self, store: Store, subject: Subject) -> None:
-        """
-        However long; and steps without a timeout wait for ever.
-        """
+        """For any time; steps without a timeout wait without limit."""
         claimed, patient = await begin(store, impatient(one(), "only")), await begin(store, chain())
         hand = await ManualWorker.hire(store, handlers={"only"}, lease=MINUTE * 10)
         claim = await hand.claim_one()
@@ -109,9 +107,7 @@ class TestQueueTimeouts(StoreTests):
         assert [(planned, "only")] == list(after.steps)
 
     async def test_each_attempt_may_wait_anew(self, store: Store, subject: Subject) -> None:
-        """
-        From the end of its delay; a failure of this kind is not tried again by itself.
-        """
+        """From the end of its delay; such a failure is not retried automatically."""
         task_id = await begin(store, impatient(one(), "only"))
         hand = await ManualWorker.hire(store, lease=MINUTE * 10)
         await subject.advance(SECOND * 50)
@@ -144,9 +140,7 @@ class TestQueueTimeouts(StoreTests):
         assert TaskStatus.COMPLETE == (await store.get_task(task_id)).status
 
     async def test_siblings_run_on(self, store: Store, subject: Subject) -> None:
-        """
-        As with any failure: the task ends when nothing else of it can run.
-        """
+        """The task ends when no further step can run."""
         task_id = await begin(store, impatient(graph("pair", a="", b="", c="a"), "a"))
         hand = await ManualWorker.hire(store, handlers={"b"}, lease=MINUTE * 10)
         claim = await hand.claim_one()
@@ -198,9 +192,7 @@ class TestQueueTimeouts(StoreTests):
     async def test_janitors_at_once_fail_each_step_once(
         self, stores: list[Store], subject: Subject
     ) -> None:
-        """
-        Beside workers that claim some of them at the last moment.
-        """
+        """While workers claim some of them at the last moment."""
         template = await put(stores[0], impatient(one(), "only"))
         news = [new_task(template) for _ in range(40)]
         await stores[0].create_tasks(news)
@@ -218,9 +210,6 @@ class TestQueueTimeouts(StoreTests):
         assert sorted(failures) == sorted(end.task_id for each in failed for end in each.ended)
 
     async def test_a_cancelled_step_is_not_failed(self, store: Store, subject: Subject) -> None:
-        """
-        Only what is enqueued can be claimed too late.
-        """
         task_id = await begin(store, impatient(chain(), "a", "b"))
         await store.cancel_task(task_id, ACT)
         await subject.advance(MINUTE * 2)

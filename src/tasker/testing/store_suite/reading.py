@@ -94,9 +94,7 @@ class TestReadingTasks(StoreTests):
                 await read
 
     async def test_a_question_that_makes_no_sense_harms_nobody(self, store: Store) -> None:
-        """
-        What else goes on at that moment is done, and stays done.
-        """
+        """Concurrent operations are not affected."""
         template = await put(store, one())
         news = [new_task(template) for _ in range(5)]
         for odd in ("\ud800", "a\0b", "x" * 1_000_000):
@@ -114,9 +112,7 @@ class TestReadingTasks(StoreTests):
             news = [new_task(template) for _ in range(5)]
 
     async def test_counts_tell_how_far_a_task_is(self, store: Store, subject: Subject) -> None:
-        """
-        One number for each state, also of what waits for a retry.
-        """
+        """One number for each status, including steps waiting for a retry."""
         task_id = await begin(
             store, graph("many", a="", b="", c="", d="", e="", f="a", g="b", h="")
         )
@@ -142,9 +138,7 @@ class TestReadingTasks(StoreTests):
         assert counts == (await store.list_tasks(TaskFilter()))[0].counts
 
     async def test_an_open_task_is_pending_until_its_first_claim(self, store: Store) -> None:
-        """
-        Then it is in progress, also while nothing runs.
-        """
+        """Then it is in progress, even if no step runs."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store)
         before = (await store.get_task(task_id)).status
@@ -203,9 +197,7 @@ class TestListing(StoreTests):
         assert {first.id: first, second.id: second} == {task.id: task for task in listed}
 
     async def test_pages_neither_repeat_nor_skip(self, store: Store) -> None:
-        """
-        Also when tasks are created while somebody turns the pages.
-        """
+        """Also while tasks are created."""
         template = await put(store, one())
         news = [new_task(template) for _ in range(23)]
         await store.create_tasks(news)
@@ -239,9 +231,7 @@ class TestListing(StoreTests):
         assert set() == await ids(store, namespace="nobody")
 
     async def test_a_list_shows_only_what_may_be_seen(self, store: Store) -> None:
-        """
-        Whole pages of it, however much of other namespaces is between.
-        """
+        """In full pages, regardless of other namespaces in between."""
         mine, others = await put(store, one()), await put(store, replace(one(), namespace="other"))
         news = [new_task(mine if no % 3 == 0 else others) for no in range(30)]
         await store.create_tasks(news)
@@ -257,9 +247,6 @@ class TestListing(StoreTests):
         assert 30 == len(await ids(store, visible=frozenset({"other", "suite"})))
 
     async def test_tasks_are_found_by_their_state(self, store: Store) -> None:
-        """
-        By each of the states that a task is shown in.
-        """
         complete = (await run_down(store, one())).id
         error = (await run_down(store, one(), failing=("only",))).id
         resolved = (await run_down(store, one(), failing=("only",))).id
@@ -401,9 +388,7 @@ class TestReadingSteps(StoreTests):
         assert [] == await store.history(task_id, no=99)
 
     async def test_a_step_tells_counted_and_lost_attempts_apart(self, store: Store) -> None:
-        """
-        Of one that failed, one that was lost and one that was parked, the first counts.
-        """
+        """Of a failed, a lost and a parked attempt, only the first counts."""
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one())
@@ -432,9 +417,6 @@ class TestReadingSteps(StoreTests):
         assert parent.run_at == child.run_at != child.enqueued_at
 
     async def test_a_task_without_a_past_has_an_empty_history(self, store: Store) -> None:
-        """
-        Nothing has ended, and nobody has acted.
-        """
         task_id = await begin(store, one())
 
         assert ([], []) == (await store.history(task_id), await store.audit(task_id))

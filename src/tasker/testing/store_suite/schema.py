@@ -13,9 +13,7 @@ from tasker.testing.store_suite.subject import Subject
 
 class TestSchema(StoreTests):
     async def test_an_empty_database_has_no_schema(self, subject: Subject) -> None:
-        """
-        Its status says so, and looking changes nothing.
-        """
+        """Reading its status changes nothing."""
         async with subject.connect() as store:
             before = await store.schema_status()
             again = await store.schema_status()
@@ -25,9 +23,6 @@ class TestSchema(StoreTests):
         assert before == again
 
     async def test_an_upgrade_makes_the_schema_ready(self, subject: Subject) -> None:
-        """
-        Afterwards it is the one that this release works with.
-        """
         async with subject.connect() as store:
             upgraded = await store.upgrade()
 
@@ -35,9 +30,6 @@ class TestSchema(StoreTests):
             assert upgraded == await store.schema_status()
 
     async def test_an_upgrade_can_be_repeated(self, store: Store) -> None:
-        """
-        It changes nothing the second time, and loses nothing.
-        """
         task_id = await create(store, await put(store, one()))
 
         status = await store.upgrade()

@@ -38,9 +38,7 @@ RESULT = JsonText('{"of":"a"}')
 
 class TestFence(StoreTests):
     async def test_an_attempt_settles_once(self, store: Store) -> None:
-        """
-        The same outcome again is refused, and changes nothing.
-        """
+        """The same outcome again is refused and changes nothing."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -56,9 +54,6 @@ class TestFence(StoreTests):
         assert 1 == len(await store.history(task_id))
 
     async def test_a_past_attempt_cannot_settle(self, store: Store) -> None:
-        """
-        What an attempt did after it was given up is dropped.
-        """
         task_id = await begin(store, one())
         hand = await ManualWorker.hire(store)
         late = await hand.claim_one()
@@ -148,9 +143,7 @@ class TestFence(StoreTests):
         assert ([], [], []) == tuple(map(list, settled))
 
     async def test_any_worker_may_settle_what_it_knows_of(self, store: Store) -> None:
-        """
-        The attempt is the fence, not the worker: so a janitor settles what others lost.
-        """
+        """The fence is the attempt, not the worker, so that janitors can settle lost attempts."""
         await begin(store, one())
         claim = await (await ManualWorker.hire(store, "first")).claim_one()
 
@@ -186,9 +179,7 @@ class TestSettling(StoreTests):
         assert attempt.enqueued_at <= attempt.claimed_at <= attempt.settled_at
 
     async def test_a_freed_step_waits_for_anybody(self, store: Store) -> None:
-        """
-        It is enqueued, belongs to no worker, and was not claimed.
-        """
+        """It is enqueued, not claimed."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store)
 
@@ -203,9 +194,7 @@ class TestSettling(StoreTests):
         )
 
     async def test_a_step_is_freed_by_the_last_of_its_parents(self, store: Store) -> None:
-        """
-        Not before, in whatever order they are done.
-        """
+        """In any order of the parents."""
         template = await put(store, graph("join", a="", b="", c="", d="a b c"))
         hand = await ManualWorker.hire(store)
         for order in permutations(range(3)):
@@ -237,9 +226,7 @@ class TestSettling(StoreTests):
         assert 5 == len((await hand.complete(*freed)).ended)
 
     async def test_a_task_ends_when_its_last_steps_are_done(self, store: Store) -> None:
-        """
-        All steps that none waits for; the call that completes the last of them tells it.
-        """
+        """The call that completes the last sink reports it."""
         task_id = await begin(store, graph("sinks", a="", b="a", c="a", d=""))
         hand = await ManualWorker.hire(store)
         ended = []
@@ -265,9 +252,7 @@ class TestSettling(StoreTests):
         assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
 
     async def test_results_of_done_steps_are_read_in_bulk(self, store: Store) -> None:
-        """
-        Of many tasks at once; what is not done, or not there, is left out.
-        """
+        """Of many tasks at once; missing and open steps are left out."""
         template = await put(store, chain())
         first, second = await create(store, template), await create(store, template)
         hand = await ManualWorker.hire(store)
@@ -301,9 +286,7 @@ class TestSettling(StoreTests):
 
 class TestStickyClaims(StoreTests):
     async def test_freed_steps_may_go_to_the_worker_that_settles(self, store: Store) -> None:
-        """
-        They come back claimed, as first attempts; nobody else gets them.
-        """
+        """They are returned as claims of first attempts; no other worker gets them."""
         task_id = await begin(store, chain())
         hand = await ManualWorker.hire(store, "bob")
 
@@ -317,9 +300,7 @@ class TestStickyClaims(StoreTests):
         assert [] == await (await ManualWorker.hire(store)).claim()
 
     async def test_no_more_than_asked_for_are_claimed(self, store: Store) -> None:
-        """
-        What is beyond is enqueued for others.
-        """
+        """The others stay enqueued."""
         await begin(store, graph("wide", a="", b="a", c="a", d="a", e="a"))
         hand = await ManualWorker.hire(store)
 
@@ -343,9 +324,7 @@ class TestStickyClaims(StoreTests):
         )
 
     async def test_a_step_that_waits_for_more_is_not_claimed(self, store: Store) -> None:
-        """
-        Only what is freed by this call comes back.
-        """
+        """Only steps freed by this call are returned."""
         task_id = await begin(store, graph("join", a="", b="", c="a b", d="a"))
         hand = await ManualWorker.hire(store)
         claims = {claim.no: claim for claim in await hand.claim()}
@@ -357,9 +336,6 @@ class TestStickyClaims(StoreTests):
         assert [Claim(task_id, 3, 1, 1)] == list(second.claims)
 
     async def test_refused_outcomes_bring_no_claims(self, store: Store) -> None:
-        """
-        A worker that was too late gets nothing for it.
-        """
         await begin(store, chain())
         hand = await ManualWorker.hire(store)
         claim = await hand.claim_one()
@@ -370,9 +346,7 @@ class TestStickyClaims(StoreTests):
         assert ([0], []) == (list(settled.refused), list(settled.claims))
 
     async def test_a_whole_task_is_five_calls_of_four_steps(self, store: Store) -> None:
-        """
-        One that creates it and claims its root, then one for each step.
-        """
+        """One creates it and claims its root, then one for each step."""
         template = await put(store, graph("four", a="", b="a", c="b", d="c"))
         hand = await ManualWorker.hire(store)
         created = await store.create_tasks(

@@ -29,9 +29,7 @@ from tasker.testing.store_suite.subject import Subject
 
 class TestPolicies(StoreTests):
     async def test_a_policy_is_read_as_it_was_declared(self, store: Store) -> None:
-        """
-        Every field comes back, with who declared it and when.
-        """
+        """With the actor and the time."""
         stored = await store.put_policy(POLICY, by("root"))
 
         assert POLICY == replace(stored, updated_by="", updated_at=None)
@@ -41,9 +39,7 @@ class TestPolicies(StoreTests):
         assert await store.policy("other") is None
 
     async def test_a_policy_takes_the_place_of_the_one_before(self, store: Store) -> None:
-        """
-        What the new one leaves out is gone.
-        """
+        """Omitted fields are reset."""
         await guard(store)
         bare = NamespacePolicy(namespace="suite", owner_team="payments")
 
@@ -78,9 +74,7 @@ class TestPolicies(StoreTests):
     async def test_a_policy_that_cannot_hold_is_refused(
         self, store: Store, path: str, wrong: dict[str, object]
     ) -> None:
-        """
-        The error tells which part of it, and nothing is stored.
-        """
+        """The error names the invalid part, and nothing is stored."""
         with pytest.raises(InvalidInput) as refusal:
             await store.put_policy(replace(POLICY, **wrong), by("root"))  # type: ignore[arg-type]
 
@@ -115,7 +109,7 @@ def _counts(space: NamespaceInfo) -> tuple[int, ...]:
 
 
 class TestTeamAudit(StoreTests):
-    async def test_every_act_is_told_with_what_it_changed(self, store: Store) -> None:
+    async def test_every_act_is_reported_with_what_it_changed(self, store: Store) -> None:
         """
         Newest first, with who, why, before and after.
         """
@@ -160,9 +154,7 @@ class TestTeamAudit(StoreTests):
         assert [event.id for event in events] == sorted((each.id for each in events), reverse=True)
 
     async def test_what_was_refused_is_no_act(self, store: Store) -> None:
-        """
-        Nor is what changed nothing.
-        """
+        """Nor are actions without effect."""
         await guard(store)
         await propose(store, one())
         await propose(store, one())
@@ -174,9 +166,7 @@ class TestTeamAudit(StoreTests):
         ]
 
     async def test_the_audit_is_read_in_pages_of_a_namespace(self, store: Store) -> None:
-        """
-        Each page goes on after the last entry of the one before.
-        """
+        """Each page continues after the last entry of the previous one."""
         for space in ("mine", "theirs"):
             for version in range(5):
                 await propose(store, replace(one(), namespace=space, version=f"{version}.0.0"))
@@ -194,9 +184,7 @@ class TestTeamAudit(StoreTests):
 
 class TestApiKeys(StoreTests):
     async def test_a_key_is_found_by_its_prefix(self, store: Store) -> None:
-        """
-        With the digest that its secret is held against, and everything it may do.
-        """
+        """With the digest of its secret and its permissions."""
         key = new_key()
         expires_at = datetime(2040, 1, 1, tzinfo=UTC)
 
@@ -222,10 +210,8 @@ class TestApiKeys(StoreTests):
         assert verify(parts.secret, stored.digest)
         assert await store.find_api_key("0" * 12) is None
 
-    async def test_a_revoked_key_is_told_as_such(self, store: Store) -> None:
-        """
-        It is found and listed, and never comes back.
-        """
+    async def test_a_revoked_key_is_reported_as_such(self, store: Store) -> None:
+        """It is still found and listed, and cannot be restored."""
         key = new_key()
         added = await store.add_api_key(_key(key.prefix, key.digest), by("root"))
 
@@ -255,9 +241,7 @@ class TestApiKeys(StoreTests):
         assert [key.prefix for key in reversed(keys)] == listed
 
     async def test_a_use_is_noted_once_a_minute(self, store: Store, subject: Subject) -> None:
-        """
-        So that a busy key writes next to nothing.
-        """
+        """So that a busy key causes few writes."""
         key = new_key()
         await store.add_api_key(_key(key.prefix, key.digest), by("root"))
 
@@ -274,9 +258,7 @@ class TestApiKeys(StoreTests):
         await store.touch_api_key("0" * 12)
 
     async def test_the_audit_tells_of_keys_without_their_secrets(self, store: Store) -> None:
-        """
-        Keys belong to no namespace.
-        """
+        """Keys belong to no namespace."""
         key = new_key()
         await store.add_api_key(_key(key.prefix, key.digest), by("root"))
         await store.revoke_api_key(key.prefix, by("eve", "it leaked"))
@@ -312,9 +294,7 @@ class TestApiKeys(StoreTests):
     async def test_a_key_that_cannot_hold_is_refused(
         self, store: Store, path: str, wrong: dict[str, object]
     ) -> None:
-        """
-        The error tells which part of it.
-        """
+        """The error names the invalid part."""
         key = new_key()
         with pytest.raises(InvalidInput) as refusal:
             await store.add_api_key(

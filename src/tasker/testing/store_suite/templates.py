@@ -62,9 +62,7 @@ CHANGED = graph("one", only="", extra="")
 
 class TestTemplates(StoreTests):
     async def test_a_template_is_read_as_it_was_registered(self, store: Store) -> None:
-        """
-        Every field comes back, by name and by id.
-        """
+        """By name and by id."""
         registered = await store.register_template(FULL, registered_by="bob")
 
         assert FULL == registered.stored.template
@@ -84,9 +82,7 @@ class TestTemplates(StoreTests):
     async def test_a_wrong_template_is_refused_and_not_kept(
         self, store: Store, wrong: Template
     ) -> None:
-        """
-        What was made in Python is held to what texts are held to.
-        """
+        """Templates made in Python are checked like texts."""
         with pytest.raises(InvalidTemplate):
             await store.register_template(wrong, registered_by="bob")
 
@@ -94,9 +90,7 @@ class TestTemplates(StoreTests):
         assert [] == await store.queues()
 
     async def test_the_same_content_again_changes_nothing(self, store: Store) -> None:
-        """
-        The second registration tells of the first.
-        """
+        """The second registration returns the first version."""
         first = await store.register_template(one(), registered_by="bob")
         second = await store.register_template(one(), registered_by="eve")
 
@@ -136,9 +130,7 @@ class TestTemplates(StoreTests):
         assert [] == await store.versions("suite", "unknown")
 
     async def test_replacing_leaves_existing_tasks_on_theirs(self, store: Store) -> None:
-        """
-        New tasks get the new content; the old stays readable by its id.
-        """
+        """New tasks get the new content; the old content stays readable by its id."""
         old = await put(store, one())
         before = await create(store, old)
 

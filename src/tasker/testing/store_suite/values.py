@@ -68,9 +68,7 @@ class TestValues(StoreTests):
         assert (value, value) == (codec.loads(loaded.result or ""), codec.loads(claim.checkpoint))
 
     async def test_json_text_comes_back_to_the_letter(self, store: Store) -> None:
-        """
-        Stores never look into it: spaces, order and repeated keys stay.
-        """
+        """Spaces, order and repeated keys are kept."""
         text = JsonText('{ "b":1,\n"a" : [1.0, 1e2, 10000000000000000000000],"b": 2}')
         new = new_task(await put(store, one()))
         await store.create_tasks([replace(new, context=text)])
@@ -120,9 +118,7 @@ class TestValues(StoreTests):
         assert [name] == [worker.name for worker in await store.list_workers()]
 
     async def test_instants_are_aware_and_precise(self, store: Store) -> None:
-        """
-        In UTC, to the microsecond: a `run_at` comes back as it was given.
-        """
+        """In UTC, to the microsecond."""
         template = await put(store, one())
         now = (await store.get_task(await create(store, template))).created_at
         run_at = now.replace(microsecond=123_457)

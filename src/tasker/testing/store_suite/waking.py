@@ -41,9 +41,6 @@ async def woken(wait: Callable[[float], Awaitable[None]], deed: Awaitable[Any]) 
 
 class TestWaking(StoreTests):
     async def test_a_wait_ends_with_its_time(self, store: Store) -> None:
-        """
-        When nothing happens.
-        """
         async with asyncio.timeout(SOON):
             await store.wait_for_work(0.01)
             await store.wait_for_revocation(0.01)
@@ -62,9 +59,7 @@ class TestWaking(StoreTests):
             await hand.complete(await hand.claim_one())
 
     async def test_a_freed_step_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
-        """
-        When whoever freed it has no room for it.
-        """
+        """If the settling worker does not claim it."""
         await begin(stores[0], chain())
         busy, idle = await ManualWorker.hire(stores[0]), await ManualWorker.hire(stores[1])
         claim = await busy.claim_one()
@@ -75,9 +70,7 @@ class TestWaking(StoreTests):
         assert 2 == (await idle.claim_one()).no
 
     async def test_an_operator_wakes_a_waiting_worker(self, stores: list[Store]) -> None:
-        """
-        By retrying a step, and by resolving one that others wait for.
-        """
+        """By retrying a step, and by resolving the parent of another step."""
         failed = await run_down(stores[0], chain(), failing=("a",))
         idle = await ManualWorker.hire(stores[1])
         await starve(stores[1], idle)

@@ -17,6 +17,7 @@ from bench.ceiling import ceiling
 from bench.databases import DISK, STORES, postgres_server
 from bench.fleet import Settings, best_loop
 from bench.measurements import all_measurements, select
+from bench.peer import peer_version
 from bench.ratios import MIN_ROUNDS
 from bench.report import LAST, Report
 
@@ -131,6 +132,7 @@ def _compare(
 def _facts(settings: Settings) -> dict[str, str | float | None]:
     return {
         **proc.machine(),
+        **({"dbos": version} if (version := peer_version()) else {}),
         "disk": proc.disk_of(DISK or Path()),
         "loop": settings.loop,
         "slots": settings.slots,

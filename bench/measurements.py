@@ -45,8 +45,7 @@ def all_measurements() -> Iterator[Measurement]:
         yield _single(store, "api-wait", api.wait)
         yield Measurement(store, "history", 1, _history(store))
         yield Measurement(store, "sustained", 1, _sustained(store))
-    if peer.installed():
-        yield Measurement("postgres", "dbos", 1, peer.dbos)
+    yield Measurement("postgres", "peer", 1, peer.peer)
 
 
 _QUICK_SQLITE = ("chain", "fan50", "lattice", "latency", "create-bulk", "create-single", "wake")

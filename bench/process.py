@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from bench.counters import Count, Counters
-from bench.proc import memory
+from bench.proc import cpu_of_family, memory
 from bench.workloads import CHAIN, HANDLERS, WAKE, wake_delays
 from tasker import LocalClient, TaskRequest, Worker, WorkerSettings
 from tasker.model import Claimed, Outcome, QueueId, Settled, Template, WorkerId
@@ -108,6 +108,34 @@ async def latency(order: Order) -> Report:
     return {"took": took, "cpu": cpu}
 
 
+async def create_and_wait(order: Order) -> Report:
+    """Create tasks and await each in the worker's process: `slots` at a time, then one by one."""
+
+    def server_cpu() -> float:
+        return cpu_of_family(order["postmaster"]) or 0.0
+
+    async with _working(order, [CHAIN.template], lambda *_: None) as (worker, _):
+
+        async def run_one() -> float:
+            start = time.perf_counter()
+            await worker.client.run(CHAIN.template.full_name, {"n": 1})
+            return time.perf_counter() - start
+
+        async def run_some() -> None:
+            for _ in left:
+                await run_one()
+
+        await _release()
+        left = iter(range(order["tasks"]))
+        postgres = server_cpu()
+        start, cpu = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(run_some() for _ in range(order["slots"])))
+        took, used = time.perf_counter() - start, time.process_time() - cpu
+        postgres = server_cpu() - postgres
+        alone = [await run_one() for _ in range(order["alone"])]
+    return {"took": took, "cpu": used, "postgres": postgres, "alone": alone}
+
+
 async def create(order: Order) -> Report:
     """Create tasks: many in a call, or one by one from 50 coroutines."""
     name = CHAIN.template.full_name
@@ -187,6 +215,7 @@ async def _line() -> None:
 _ROLES: dict[str, Callable[[Order], Coroutine[None, None, Report]]] = {
     "work": work,
     "latency": latency,
+    "create-and-wait": create_and_wait,
     "create": create,
     "idle": idle,
     "submit": submit,

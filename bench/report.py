@@ -20,13 +20,11 @@ _BEGIN, _END = "<!-- numbers: begin -->\n", "<!-- numbers: end -->\n"
 _STORES = {"postgres": "PostgreSQL", "sqlite": "SQLite", "sqlite-normal": "SQLite, NORMAL"}
 _TITLES = {
     "chain": THROUGHPUT["chain"].title,
-    "dbos-chain": "4-step chain in DBOS Transact",
     **{name: workload.title for name, workload in THROUGHPUT.items() if name != "chain"},
     "chain-after-1M": "4-step chain, 1,000,000 ended tasks in the tables",
     "sustained-first": "4-step chain, first of five minutes",
     "sustained-last": "4-step chain, last of five minutes",
     "latency": "4-step chain, from create to completion",
-    "dbos-latency": "4-step chain in DBOS Transact",
     "wake": "wake-up of an idle worker",
     "api-create": "HTTP: create a task, 50 connections",
     "api-bulk": "HTTP: create 500 tasks in a request, 4 connections",
@@ -35,8 +33,12 @@ _TITLES = {
     "create-bulk": "500 in a call",
     "create-single": "one by one, 50 at a time",
     "idle": "idle worker",
+    "create-and-wait": "Tasker",
+    "dbos-async": "DBOS Transact, async functions",
+    "dbos-sync": "DBOS Transact, sync functions in threads",
 }
-_LATENCIES = ("latency", "dbos-latency", "wake", "api-list", "api-wait")
+_LATENCIES = ("latency", "wake", "api-list", "api-wait")
+_PEERS = ("create-and-wait", "dbos-async", "dbos-sync")
 _CREATIONS = ("create-bulk", "create-single", "api-create", "api-bulk")
 
 Cells: TypeAlias = Sequence[str]
@@ -58,7 +60,7 @@ _SECTIONS = (
             *("workload", "store", "workers", "steps/s", "min-max", "tasks/s"),
             *("Python µs/step", "PostgreSQL µs/step", "MB"),
         ),
-        lambda row: row.steps_per_s is not None,
+        lambda row: row.steps_per_s is not None and row.workload not in _PEERS,
         lambda row: (
             str(row.processes),
             _number(row.steps_per_s),
@@ -66,6 +68,23 @@ _SECTIONS = (
             _number(row.tasks_per_s),
             _number(row.python_us_per_step),
             _number(row.postgres_us_per_step),
+            _number(row.rss_mb),
+        ),
+    ),
+    _Section(
+        "The peer: 4-step chains, created and awaited in one process",
+        (
+            *("library", "store", "steps/s, 100 chains at a time", "min-max", "chains/s"),
+            *("Python µs/step", "PostgreSQL µs/step", "p50 ms of one chain alone", "p95 ms", "MB"),
+        ),
+        lambda row: row.workload in _PEERS,
+        lambda row: (
+            _number(row.steps_per_s),
+            _range(row.spread),
+            _number(row.tasks_per_s),
+            _number(row.python_us_per_step),
+            _number(row.postgres_us_per_step),
+            *_latency(row)[:2],
             _number(row.rss_mb),
         ),
     ),

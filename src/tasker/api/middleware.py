@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasker.api.headers import CORRELATION, correlation_of, header
@@ -31,6 +32,8 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+
+_CLIENT_GONE = 499  #: status of a request whose client went away, in logs and metrics
 
 Seen = Callable[[str, str, int, float], None]
 """Called after each request with method, route, status and seconds."""
@@ -66,6 +69,8 @@ class ErrorMiddleware:
 
         try:
             await self.app(scope, receive, finish)
+        except ClientDisconnect:  # nobody is there to respond to, and nothing failed
+            status = status or _CLIENT_GONE
         except Exception as error:  # the API's outer edge
             facts = {"method": scope["method"], "path": scope["path"]}
             log.exception(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import orjson
 from fastapi import Query
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from tasker.api.authorization import reauthorize
@@ -65,6 +65,8 @@ async def wait_for_task(
                 break
             changed = await watched.wait_for_change(task, min(left, _SLICE))
             task = changed or task
+            if await request.is_disconnected():
+                raise ClientDisconnect
             await reauthorize(request, TASKS_READ, task.template, str(unknown_task(task.id)))
     return await task_response(api, task, 200 if task.ended else 202)
 

@@ -36,12 +36,13 @@ test-crash: $(READY) ## Kill workers and databases while they work, about 2 minu
 test-containers: $(READY) ## Build the image and run compose.yaml in a container engine
 	tests/containers/with-engine $(BIN)/pytest tests/containers $(ARGS)
 
-check: $(READY) ## Lint, formatting, types, layers, wording
+check: $(READY) ## Lint, formatting, types, layers, wording, types in users' code
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python checks/voice.py
+	$(BIN)/python checks/typed.py
 
 mutants: $(READY) ## Plant defects one at a time; the tests must catch 95 %; ARGS="settler" picks some
 	$(BIN)/python -m mutants $(ARGS)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.api.api_client import NOBODY, ApiClient, templates
 
+from tasker.api.routes import bulk
 from tasker.testing.store_suite.factories import ManualWorker
 
 pytestmark = pytest.mark.anyio
@@ -128,7 +129,7 @@ async def test_more_matches_than_the_limit_are_refused(
     """
     Before any task changes.
     """
-    monkeypatch.setattr("tasker.client.local.MAX_BULK", 2)
+    monkeypatch.setattr(bulk, "MAX_MATCHES", 2)
     ids = [(await one.create())["id"] for _ in range(3)]
 
     refused = await one.call("/v1/bulk", {"action": "cancel", "filter": {"namespace": "shop"}}, 400)

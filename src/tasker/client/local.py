@@ -4,7 +4,6 @@ import asyncio
 import getpass
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -30,20 +29,13 @@ from tasker.errors import (
     InvalidInput,
     NotApproved,
     NotFound,
-    Refused,
     StoreUnavailable,
     Violation,
 )
 from tasker.events import Observer, TaskEnded
 from tasker.model import (
-    BULK_STATUSES,
-    MAX_BULK,
     Attempt,
     AuditEntry,
-    BulkAction,
-    BulkActionName,
-    BulkOutcome,
-    BulkRefusal,
     Created,
     IfExists,
     Json,
@@ -502,68 +494,6 @@ class LocalClient(LocalTeams, Client):
             for observe in self._observers:
                 observe(event)
         return await self._with_outcome(task)
-
-    async def act_in_bulk(
-        self,
-        action: BulkAction | BulkActionName,
-        filter: TaskFilter | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        reset_attempts: bool = False,
-        reason: str = "",
-        dry_run: bool = False,
-    ) -> BulkOutcome:
-        action = BulkAction(action)
-        tasks = await self._bulk_tasks(action, filter, ids)
-        changed: list[str] = []
-        refused: list[BulkRefusal] = []
-        for task in () if dry_run else tasks:
-            try:
-                await self._act(action, task.id, reset_attempts=reset_attempts, reason=reason)
-            except Refused as error:
-                refused.append(BulkRefusal(id=task.id, code=error.code, message=str(error)))
-            else:
-                changed.append(task.id)
-        return BulkOutcome(
-            matches=len(tasks),
-            by_status=Counter(task.status.value for task in tasks),
-            dry_run=dry_run,
-            changed=changed,
-            refused=refused,
-        )
-
-    async def _bulk_tasks(
-        self, action: BulkAction, filter: TaskFilter | None, ids: Sequence[str] | None
-    ) -> list[Task]:
-        """Return the tasks that an action in bulk is about. Raises InvalidInput, NotFound."""
-        if (filter is None) == (ids is None):
-            raise InvalidInput("an action in bulk needs either a filter or ids")
-        if ids is not None:
-            if len(ids) > MAX_BULK:
-                message = f"must be at most {MAX_BULK:,}, not {len(ids):,}"
-                raise InvalidInput(f"ids {message}", path="$.ids")
-            return [await self.store.get_task(TaskId(one)) for one in dict.fromkeys(ids)]
-        if filter is None or filter == TaskFilter():
-            raise InvalidInput("the filter needs at least one field", path="$.filter")
-        statuses = BULK_STATUSES[action]
-        tasks: list[Task] = []
-        for status in statuses if filter.status is None else {*statuses} & {filter.status}:
-            matching = replace(filter, status=status)
-            tasks += await self.store.list_tasks(matching, limit=MAX_BULK + 1)
-        if len(tasks) > MAX_BULK:
-            message = f"the filter matches more than {MAX_BULK:,} tasks; narrow it"
-            raise InvalidInput(message, path="$.filter")
-        return tasks
-
-    async def _act(
-        self, action: BulkAction, task_id: TaskId, *, reset_attempts: bool, reason: str
-    ) -> None:
-        if action is BulkAction.CANCEL:
-            await self.cancel(task_id, reason=reason)
-        elif action is BulkAction.RETRY:
-            await self.retry(task_id, reset_attempts=reset_attempts, reason=reason)
-        else:
-            await self.resolve(task_id, reason=reason)
 
     # ---------------------------------------------------------------- analytics
 

@@ -28,7 +28,7 @@ picture: $(READY) ## Draw the demo into docs/images/demo.svg
 	$(BIN)/python -m examples.growthcorp --picture docs/images/demo.svg
 
 test: $(READY) ## Run the tests, about 6 minutes on two cores; QUICK=1 under two; ARGS="-k name" picks some
-	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(if $(QUICK),-p no:schemathesis) $(ARGS)
 
 test-crash: $(READY) ## Kill workers and databases while they work, about 2 minutes; ALL=1 at every statement
 	$(BIN)/pytest --numprocesses auto --dist load tests/crash $(ARGS)

@@ -10,7 +10,9 @@ from tasker.testing.postgres import temporary_postgres, temporary_schema
 SLOW = [
     "api/auth/*",
     "api/test_fuzz.py",
+    "api/test_generated_requests.py",
     "api/test_processes.py",
+    "benchmarks/*",
     "cli/*",
     "client/test_clients.py",
     "conformance/*",
@@ -19,14 +21,20 @@ SLOW = [
     "engine/test_outages.py",
     "engine/test_stopping.py",
     "examples/*",
+    "handlers/test_subprocess.py",
     "property/*",
+    "template/test_bombs.py",
     "template/test_document.py",
     "template/test_fuzz.py",
+    "template/test_schema_bombs.py",
     "testing/test_for_users.py",
     "testing/test_postgres.py",
 ]  #: what starts many processes, or tries many cases
 
-collect_ignore_glob = SLOW if os.environ.get("QUICK") else []
+QUICK = bool(os.environ.get("QUICK"))
+collect_ignore_glob = SLOW if QUICK else []
+API_STORES = ["sqlite"] if QUICK else ["sqlite", "postgres"]
+"""Stores behind the API; the tests of stores and engine run on both in any case."""
 
 
 @pytest.fixture(scope="session")

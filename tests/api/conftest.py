@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from tests.api.api_client import ApiClient, templates
+from tests.conftest import API_STORES
 
 from tasker import open_store
 from tasker.api import create_app
@@ -12,7 +13,7 @@ from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=API_STORES)
 def url(request: pytest.FixtureRequest) -> str:
     """Return the URL of an empty store, of each kind in turn."""
     if request.param == "sqlite":

@@ -51,6 +51,12 @@ async def authorize(
     return principal
 
 
+async def is_allowed(request: Request, permission: Permission, template: TemplateName) -> bool:
+    """Return whether the caller may use `permission` on tasks of a template."""
+    touched = Resource(template.namespace, template.name, template.version)
+    return await api_of(request).authorizer.allows(principal_of(request), permission, touched)
+
+
 async def reauthorize(
     request: Request, permission: Permission, template: TemplateName, missing: str
 ) -> None:

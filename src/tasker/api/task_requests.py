@@ -30,7 +30,7 @@ from tasker.client.templates import split_reference
 from tasker.errors import InvalidInput
 from tasker.model import IfExists, Task, TaskId, UniqueWhile
 from tasker.store.operator_rules import unknown_task
-from tasker.teams.permissions import TASKS_CREATE, TASKS_READ
+from tasker.teams.permissions import TASKS_CANCEL, TASKS_CREATE, TASKS_READ
 
 Reference = tuple[str, str, str | None]
 """Namespace, name and version of the template that a request names."""
@@ -63,7 +63,7 @@ class TaskFields(Body):
 
     if_exists: IfExists | None = None
     """If another task has the key: `return` it, `reject` the request, or `replace` it (it is
-    cancelled if it is open). Absent: `return`. Needs an idempotency key."""
+    cancelled if it is open; needs `tasks:cancel`). Absent: `return`. Needs an idempotency key."""
 
     run_at: StartTime | None = None
     """No step starts before then. Absent: at once, or after `delay_seconds`."""
@@ -171,6 +171,7 @@ async def create_one(api: Api, request: Request, fields: TaskFields, template: R
     key = idempotency_key(request, fields)
     who = await authorize(request, TASKS_CREATE, namespace=namespace, name=name, version=version)
     await _check_parent(api, request, fields)
+    await _check_replacement(request, fields, template)
     task = request_of(fields, request, template, who, key=key)
     try:
         tasks = await api.client.create_tasks([task])
@@ -189,6 +190,7 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
         if template not in allowed:
             allowed[template] = await _authorize(request, template, f"$.tasks[{index}]")
         await _check_parent(api, request, body)
+        await _check_replacement(request, body, template)
         try:
             requests.append(request_of(body, request, template, allowed[template]))
         except InvalidInput as error:
@@ -218,6 +220,13 @@ async def _check_parent(api: Api, request: Request, fields: TaskFields) -> None:
     await authorize(
         request, TASKS_READ, namespace=namespace, name=name, version=version, missing=missing
     )
+
+
+async def _check_replacement(request: Request, fields: TaskFields, template: Reference) -> None:
+    """Raise Problem unless the caller may cancel the task that a new one would replace."""
+    if fields.if_exists is IfExists.REPLACE:
+        namespace, name, version = template
+        await authorize(request, TASKS_CANCEL, namespace=namespace, name=name, version=version)
 
 
 async def _authorize(request: Request, template: Reference, path: str) -> Principal:

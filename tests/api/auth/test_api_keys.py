@@ -11,6 +11,7 @@ from tests.api.auth.scene import ACT, calling, key
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.keyring import KeyRing
 from tasker.errors import StoreUnavailable
+from tasker.model import TaskId
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
 from tasker.teams.api_keys import new_key, parse_key
@@ -319,3 +320,25 @@ async def test_a_key_of_no_namespace_sees_nothing(store: Store) -> None:
 
     assert [] == listed.json()["namespaces"]
     assert (403, "payments") == (made.status_code, made.json()["namespace"])
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_replacing_a_task_needs_the_permission_to_cancel(store: Store, bulk: bool) -> None:
+    """
+    A key that may only create tasks cannot end one.
+    """
+    new = {"name": "payments.refund", "context": {}, "idempotency_key": "order-9"}
+    again = {**new, "if_exists": "replace"}
+    path, body = ("/v1/tasks/bulk", {"tasks": [again]}) if bulk else ("/v1/tasks", again)
+    creator = await key(store, permissions=["tasks:create", "tasks:read"])
+    operator = await key(store, "operator", name="an operator")
+    async with calling(store, creator) as caller:
+        first = (await caller.post("/v1/tasks", json=new)).json()["id"]
+        refused = await caller.post(path, json=body)
+        status = (await caller.get(f"/v1/tasks/{first}")).json()["status"]
+    async with calling(store, operator) as caller:
+        replaced = await caller.post(path, json=body)
+
+    assert (403, "tasks:cancel") == (refused.status_code, refused.json()["permission"])
+    assert ("pending", 201) == (status, replaced.status_code)
+    assert "cancelled" == (await store.get_task(TaskId(first))).status.value

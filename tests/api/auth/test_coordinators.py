@@ -171,6 +171,25 @@ async def test_rules_know_what_is_touched(store: Store) -> None:
     assert 201 == allowed.status_code
 
 
+async def test_actions_in_bulk_leave_out_what_the_rules_deny(store: Store) -> None:
+    """
+    Also where a filter finds it.
+    """
+    await register(store, "payments", name="secret")
+    secret = await begin(store, "payments", "secret")
+    usual = await begin(store, "payments")
+    text = await key(store, "operator", namespaces=["payments"])
+    body = {"action": "cancel", "filter": {"namespace": "payments"}}
+    async with calling(store, text, auth=by("Picky")) as caller:
+        counted = await caller.post("/v1/bulk", json={**body, "dry_run": True})
+        acted = await caller.post("/v1/bulk", json=body)
+        listed = await caller.post("/v1/bulk", json={"action": "cancel", "ids": [secret]})
+
+    assert (1, [usual]) == (counted.json()["matches"], acted.json()["changed"])
+    assert 404 == listed.status_code
+    assert "pending" == (await store.get_task(secret)).status.value
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from starlette.requests import Request
 from typing_extensions import TypedDict
 
-from tasker.api.authorization import authorize, visible_namespaces
+from tasker.api.authorization import authorize, is_allowed, visible_namespaces
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import AttributeName, Line, Text, Uuid
 from tasker.api.problems import Fault, Problem
@@ -166,7 +166,11 @@ async def _tasks(request: Request, api: Api, body: BulkActionBody) -> Sequence[T
         message = f"matches more than {MAX_MATCHES:,} tasks; narrow it"
         fault: Fault = {"path": "$.filter", "message": message}
         raise Problem("invalid_request", f"$.filter {message}", errors=[fault])
-    return tasks
+    allowed = {
+        template: await is_allowed(request, permission, template)
+        for template in {task.template for task in tasks}
+    }
+    return [task for task in tasks if allowed[task.template]]
 
 
 async def _visible(request: Request, permission: Permission) -> frozenset[str] | None:

@@ -119,7 +119,7 @@ other: 1
         " owner_team, contact_email, description, requires_approval, approvers",
         "5:20 'payments' is not an e-mail address; write one as name@example.com",
         "7:24 requires_approval needs approvers: a list of at least one e-mail address",
-        "9:24 A@b.c is there twice",
+        "9:24 A@b.c is duplicated",
         '9:31 must be a text, in quotes: "3", found the number 3',
         "10:11 must be a mapping with the keys of a namespace, found nothing",
         "11:1 unknown key 'other' in a policy file; allowed: namespaces",

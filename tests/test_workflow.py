@@ -264,7 +264,7 @@ def test_a_name_is_taken_once() -> None:
     workflow = Workflow("twice")
     workflow.add("a")
 
-    with pytest.raises(InvalidTemplate, match="the step 'a' is there twice"):
+    with pytest.raises(InvalidTemplate, match="the step 'a' is duplicated"):
 
         @workflow.step
         def a() -> None: ...

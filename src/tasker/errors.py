@@ -187,7 +187,7 @@ class Refused(TaskerError):
 
 
 class NotFound(Refused):
-    """There is no such thing."""
+    """A task, step, template, policy or key does not exist."""
 
     code = "not_found"
 

@@ -822,7 +822,7 @@ class ExpiredAttempt(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """Where the steps of one namespace that need one handler wait, by priority.
+    """The waiting steps of one namespace and handler, by priority.
 
     Served as a whole: a worker claims from all of `ids`.
     """
@@ -866,7 +866,7 @@ class WorkerProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
-    """One worker process, as others see it."""
+    """One worker process, as registered in the store."""
 
     id: WorkerId
     name: str

@@ -323,7 +323,7 @@ class Workflow(Generic[In, Out]):
         step = _Step(spec, function)
         if spec.name in self._steps:
             raise InvalidTemplate(
-                step.located(Problem(f"the step {spec.name!r} is there twice", path=spec.name))
+                step.located(Problem(f"the step {spec.name!r} is duplicated", path=spec.name))
             )
         self._steps[spec.name] = step
         self._template = None

@@ -250,7 +250,7 @@ async def test_a_delegating_team_reads_what_it_expects(asked: tuple[ApiClient, s
 
 async def test_what_is_wrong_with_a_delegation_is_permanent(one: ApiClient) -> None:
     """
-    400 is what delegating handlers take for an error that no retry can change.
+    Delegating handlers treat 400 as permanent.
     """
     for body, code in (
         ({"namespace": "shop", "workflow_name": "refnd", "context": {}}, "not_found"),

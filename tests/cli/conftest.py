@@ -146,7 +146,7 @@ class Project:
         return path
 
     def tasker(self, *arguments: str, **environment: str) -> Ran:
-        """Run a command in a process of its own."""
+        """Run a command in a separate process."""
         done = subprocess.run(
             command(*arguments),
             cwd=self.root,
@@ -159,7 +159,7 @@ class Project:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def sell(self, *arguments: str, **environment: str) -> Ran:
-        """Run the template's task in a process of its own."""
+        """Run the template's task in a separate process."""
         return self.tasker(
             "run", "sell.yaml", "--handlers", "shop.py", "--context", '{"sku": "mug"}',
             *arguments, **environment,

@@ -1,4 +1,4 @@
-"""`tasker run`, as its users run it: in a process of its own."""
+"""`tasker run` in a separate process."""
 
 import os
 import pty

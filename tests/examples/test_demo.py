@@ -1,4 +1,4 @@
-"""The demo, run as people run it: a process of its own, on both stores, more than once."""
+"""The demo in a separate process, on both stores, more than once."""
 
 import asyncio
 import html

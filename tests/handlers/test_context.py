@@ -125,8 +125,8 @@ def test_a_step_that_does_not_come_before_is_a_permanent_error() -> None:
         ctx.get_dependency_result("resrve")
     assert "NOT_UPSTREAM" == caught.value.code
     assert (
-        "step 'charge' cannot have the result of 'resrve', which does not come before it;"
-        " before it come: reserve, pick"
+        "step 'charge' cannot have the result of 'resrve', which is not an ancestor;"
+        " its ancestors: reserve, pick"
     ) == str(caught.value)
     with pytest.raises(PermanentError):
         ctx.results["resrve"]

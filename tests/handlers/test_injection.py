@@ -390,13 +390,13 @@ def _odd(odd: Odd) -> None: ...
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (_var_positional, r"'args' takes whatever it is given .*functools\.wraps"),
-        (_var_keyword, "'kwargs' takes whatever it is given"),
+        (_var_positional, r"'args' takes variadic arguments .*functools\.wraps"),
+        (_var_keyword, "'kwargs' takes variadic arguments"),
         (_positional, "'cents' is positional-only"),
         (_two_markers, "'cents' has 2 markers"),
         (_bare_marker, "marker that was not called"),
         (_default_marker, r"write `cents: Annotated\[type, Input\(key='a'\)\]`"),
-        (_not_upstream, r'Result\("resrve"\).*does not come before.*did you mean \'reserve\''),
+        (_not_upstream, r'Result\("resrve"\).*is not an ancestor.*did you mean \'reserve\''),
         (_odd, "'odd' has a type that no JSON value can become"),
         (_undefined, "'thing' has an annotation that cannot be evaluated .*'Undefined'"),
         (_generator, "is a generator"),

@@ -133,7 +133,7 @@ def test_other_things_are_no_sources(source: object) -> None:
 
 
 def test_what_has_no_name_or_cannot_be_called_is_refused() -> None:
-    with pytest.raises(Misuse, match="has no name of its own"):
+    with pytest.raises(Misuse, match="has no name;"):
         Handlers.of(lambda: None)
     with pytest.raises(Misuse, match="'a' cannot be a handler"):
         Handlers.of({"a": 7})

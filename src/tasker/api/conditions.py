@@ -18,7 +18,7 @@ def etag_headers(task: Task) -> dict[str, str]:
 
 async def _if_match(
     if_match: Annotated[
-        str | None, Header(description="The task's ETag; if it differs by now, nothing is done.")
+        str | None, Header(description="The task's ETag; the request is refused if it has changed.")
     ] = None,
 ) -> str | None:
     """Return the ETag that the task must have; None: any. Raises Problem."""

@@ -181,7 +181,7 @@ Context = Annotated[
     ),
 ]
 Reason = Annotated[
-    str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; it goes into the audit.")
+    str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason, recorded in the audit.")
 ]
 Namespace = Annotated[
     str | None,

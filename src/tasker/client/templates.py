@@ -54,7 +54,7 @@ class LoadedTemplate:
         return no
 
     def all_but_one_attempt(self) -> dict[int, int]:
-        """Return, by step, how many attempts must count as used to leave just one."""
+        """Return, by step, the number of attempts to count as used so that one is left."""
         return {
             no: max(spec.retry.max_attempts - 1, 0)
             for no, spec in enumerate(self.stored.template.steps, start=1)
@@ -128,7 +128,7 @@ class TemplateCache:
             version: Exact, a range, or None for the latest release.
 
         Raises:
-            NotFound: There is no such template; the message lists similar ones.
+            NotFound: The template does not exist; the message lists similar ones.
             NotApproved: It waits for a review, or was rejected. A retired version is found by
                 its exact number, so that idempotency keys still find its tasks; the store
                 refuses new ones.

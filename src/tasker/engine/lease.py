@@ -1,4 +1,4 @@
-"""A worker as the store knows it: its id, its lease, the queues that it serves."""
+"""The lease of a worker in the store: its id, its lease, the queues that it serves."""
 
 import asyncio
 import logging

@@ -85,7 +85,7 @@ def locate(source: str | Path) -> list[Origin]:
         source: A dotted module name; or the path of a file or directory.
 
     Raises:
-        HandlerImportError: There is no such thing.
+        HandlerImportError: The source does not exist.
     """
     if isinstance(source, str) and not is_path(source):
         return [_by_name(source)]

@@ -1,4 +1,4 @@
-"""Whether two JSON Schemas can be talking about the same value. Rough on purpose.
+"""Checks whether two JSON Schemas contradict each other. Approximate on purpose.
 
 Only contradictions are found: kinds that have nothing in common, and properties that one
 side requires and the other, which lists its own, does not know. What cannot be decided is

@@ -114,7 +114,7 @@ class Handler:
             method: The method of a class or object; None: `call`.
 
         Raises:
-            Misuse: There is no such method, or the class needs arguments to be made.
+            Misuse: The method does not exist, or the class needs constructor arguments.
         """
         if method not in self._entries:
             self._entries[method] = self._find_entry(method)

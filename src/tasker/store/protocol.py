@@ -386,8 +386,8 @@ class OperatorStore(Protocol):
                 so that the step starts over.
             if_match: The ETag that the task must have.
 
-        Raises: NotFound, WrongStatus (the task was cancelled; a step did not fail; none did),
-            TaskExists (its idempotency key belongs to another open task by now).
+        Raises: NotFound, WrongStatus (the task was cancelled, or a step did not fail),
+            TaskExists (its idempotency key belongs to another open task meanwhile).
         """
         ...
 
@@ -407,7 +407,7 @@ class OperatorStore(Protocol):
         running attempt can no longer settle.
 
         Raises: NotFound, WrongStatus (it is done or cancelled, or waits for dependencies),
-            TaskExists (its task's idempotency key belongs to another open task by now).
+            TaskExists (its task's idempotency key belongs to another open task meanwhile).
         """
         ...
 

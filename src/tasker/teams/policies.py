@@ -190,7 +190,7 @@ def _approvers(fields: Fields) -> list[str]:
         if address is None:
             continue
         if address.casefold() in (other.casefold() for other in names):
-            value.refuse(f"{address} is there twice")
+            value.refuse(f"{address} is duplicated")
         names.append(address)
     return names
 

@@ -12,7 +12,7 @@ _SHOWN = 20  #: steps of a cycle that a message names
 
 
 def check_graph(steps: list[ReadStep]) -> None:
-    """Note every step that is there twice, and every dependency that cannot hold."""
+    """Report duplicate steps and invalid dependencies."""
     known: dict[str, ReadStep] = {}
     for read in steps:
         name = read.spec.name
@@ -20,7 +20,7 @@ def check_graph(steps: list[ReadStep]) -> None:
             first = known[name].name
             mark = first.node.mark
             where = f"on line {mark.line}" if mark else f"at {first.path}"
-            read.name.refuse(f"the step {name!r} is there twice; first {where}")
+            read.name.refuse(f"the step {name!r} is duplicated; first {where}")
         else:
             known[name] = read
     for read in steps:

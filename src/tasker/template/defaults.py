@@ -64,7 +64,7 @@ class _Filler:
             return
         self._visits += 1
         if self._visits > MAX_VISITS:
-            raise InvalidInput("there is too much to look through for the schema's defaults")
+            raise InvalidInput("it takes too much work to fill in the schema's defaults")
         target = schema.get("$ref")
         if isinstance(target, str) and target not in way.seen:
             self.fill(value, self._follow_reference(target), way.follow(target))

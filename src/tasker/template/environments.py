@@ -50,7 +50,7 @@ def _read_changes(
             guess = "" if value.problems.is_full else did_you_mean(change.step, (*specs, ALL))
             change.name.refuse(f"{change.step!r} is not a step of this template{guess}")
         elif change.step in changes:
-            change.name.refuse(f"the step {change.step!r} is there twice")
+            change.name.refuse(f"the step {change.step!r} is duplicated")
         else:
             changes[change.step] = change
     return changes

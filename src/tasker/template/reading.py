@@ -28,7 +28,7 @@ class Keys:
     what: str  #: whose keys they are, as "a step"
     allowed: tuple[str, ...]
     aliases: Mapping[str, str] = field(default_factory=dict)  #: other spelling -> key
-    refused: Mapping[str, str] = field(default_factory=dict)  #: known key -> why not
+    refused: Mapping[str, str] = field(default_factory=dict)  #: rejected key -> hint
 
 
 @dataclass(frozen=True, slots=True)

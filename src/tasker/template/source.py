@@ -342,7 +342,7 @@ class _Builder:
         elif key.text in table.entries:
             first = table.entries[key.text].mark
             where = f"; first on line {first.line}" if first else ""
-            self._problems.add(f"the key {key.text!r} is there twice{where}", key.mark)
+            self._problems.add(f"the key {key.text!r} is duplicated{where}", key.mark)
         else:
             table.entries[key.text] = Entry(key.mark, node)
 

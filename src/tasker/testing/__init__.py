@@ -1,4 +1,4 @@
-"""What tests of workflows, handlers and stores need: see docs/testing.md.
+"""Support for tests of workflows, handlers and stores: see docs/testing.md.
 
 steps        `run_step`: one handler, without an engine
 workflows    `run_workflow`: a whole task, on the production engine, with a clock that skips

@@ -294,7 +294,7 @@ class _Server:
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             if postgres.poll() is not None:
-                raise RuntimeError(f"postgres ended at its start:\n{self._log()}")
+                raise RuntimeError(f"postgres exited at startup:\n{self._log()}")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"postgres was not ready in {START_SECONDS} s:\n{self._log()}")
             time.sleep(0.01)

@@ -56,7 +56,7 @@ class KeyRing:
         """
         parts = parse_key(text)
         if parts is None:
-            raise NotAuthenticated("invalid", "it does not have the form of a key")
+            raise NotAuthenticated("invalid", "malformed key")
         stored = await self._digests.get(parts.prefix)
         right = verify(parts.secret, _NO_DIGEST if stored is None else stored.digest)
         if stored is None or not right:

@@ -20,7 +20,10 @@ async def analytics(
     last: Annotated[
         Any,
         typer.Option(
-            "--last", parser=parse_span, metavar="TIME", help="Of tasks created in this time."
+            "--last",
+            parser=parse_span,
+            metavar="TIME",
+            help="Period of the tasks' creation, such as 24h.",
         ),
     ] = "24h",
     template: Annotated[

@@ -109,7 +109,7 @@ async def prune(
             "--older-than",
             parser=parse_span,
             metavar="TIME",
-            help="How long ago tasks must have ended whose template sets no retention, as 30d."
+            help="Age of ended tasks, such as 30d, if their template sets no retention."
             " Absent: they are kept.",
         ),
     ] = None,

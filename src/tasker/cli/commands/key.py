@@ -34,7 +34,7 @@ async def create(
             "--permission",
             "-s",
             metavar="PERMISSION",
-            help="As tasks:create, or tasks:*. Repeatable.",
+            help="Permission such as tasks:create or tasks:*. Repeatable.",
         ),
     ] = None,
     roles: Annotated[
@@ -144,7 +144,7 @@ async def list_keys(
 async def revoke(
     session: Session,
     prefix: Annotated[
-        str, typer.Argument(metavar="PREFIX", help="As listed; or the whole key, if it leaked.")
+        str, typer.Argument(metavar="PREFIX", help="Prefix of the key, or the whole key.")
     ],
     reason: Reason = "",
 ) -> None:

@@ -130,7 +130,7 @@ async def audit(
     namespace: Annotated[
         str | None, typer.Argument(metavar="[NAMESPACE]", help="Default: all, and API keys.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The most entries.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of entries.")] = 50,
     before: Annotated[
         int | None, typer.Option(metavar="ID", help="Entries before this one: the next page.")
     ] = None,

@@ -57,12 +57,14 @@ async def run(
     namespace: Namespace = None,
     version: Annotated[
         str | None,
-        typer.Option(metavar="RANGE", help="Exact, or a range as ^2.1; default: the latest."),
+        typer.Option(
+            metavar="RANGE", help="Exact version, or a range such as ^2.1; default: the latest."
+        ),
     ] = None,
     idempotency_key: Annotated[
         str | None,
         typer.Option(
-            metavar="KEY", help="The same key gives the same task, and takes it up again."
+            metavar="KEY", help="Idempotency key: a repeated key resumes the existing task."
         ),
     ] = None,
     correlation_id: Annotated[
@@ -73,7 +75,9 @@ async def run(
     timeout: Annotated[
         Any,
         typer.Option(
-            parser=parse_span, metavar="TIME", help="How long to wait, as 90 or 10m; then exit 4."
+            parser=parse_span,
+            metavar="TIME",
+            help="Maximum time to wait, such as 90 or 10m; then exit 4.",
         ),
     ] = None,
     environment: Environment = None,

@@ -251,7 +251,9 @@ async def create(
     ] = None,
     unique_while: Annotated[
         UniqueWhile | None,
-        typer.Option(help="How long the key belongs to the task: until pruned, or until it ends."),
+        typer.Option(
+            help="Time that the key belongs to the task: until it is pruned, or until it ends."
+        ),
     ] = None,
     if_exists: Annotated[
         IfExists | None,

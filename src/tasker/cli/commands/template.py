@@ -239,7 +239,7 @@ async def reject(
     session: Session,
     template: Version,
     reason: Annotated[
-        str, typer.Option("--reason", "-r", metavar="TEXT", help="Why; it is required.")
+        str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason (required).")
     ],
 ) -> None:
     """Refuse a version that waits for approval. Changed, it may be registered again."""

@@ -81,7 +81,7 @@ def worker(
         typer.Option(
             parser=parse_span,
             metavar="TIME",
-            help="How long running steps may finish at shutdown; default: 20s.",
+            help="Time for running steps to finish at shutdown; default: 20s.",
         ),
     ] = None,
     lease: Annotated[
@@ -89,7 +89,7 @@ def worker(
         typer.Option(
             parser=parse_span,
             metavar="TIME",
-            help="How long a dead worker's steps stay reserved; default: 30s.",
+            help="Time until steps of a dead worker are taken over; default: 30s.",
         ),
     ] = None,
     environment: Environment = None,

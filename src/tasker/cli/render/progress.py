@@ -319,7 +319,7 @@ def error_of(event: StepSettled) -> str:
 
 
 def _apply(task: TaskProgress, event: Event, now: float) -> None:
-    """Change what is known of a task by what happened."""
+    """Update the progress of a task by an event."""
     match event:
         case StepStarted():
             task.start(now)
@@ -409,7 +409,7 @@ def blocked_line(event: LoopBlocked) -> str:
 
 
 def _message(step: StepProgress, event: Event) -> str:
-    """Return what happened to a step."""
+    """Describe an event of a step."""
     match event:
         case StepStarted():
             return (

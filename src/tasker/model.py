@@ -566,6 +566,9 @@ class Step:
     """Whether it is due and no live worker can run it: none has its handler, bound to its
     namespace and with what the step requires."""
 
+    no_worker_reason: str | None = field(default=None, compare=False)
+    """What live workers lack to run it; None unless `no_worker`."""
+
     def waiting_for_retry(self, now: datetime) -> bool:
         return (
             self.status is StepStatus.ENQUEUED
@@ -877,6 +880,14 @@ class WorkerInfo:
     slots: int
     handlers: tuple[str, ...]
     process: WorkerProcess
+
+
+class UnservedQueue(NamedTuple):
+    """A queue with due steps that no live worker serves."""
+
+    queue: Queue
+    seconds: float  #: since when its next step is due
+    reason: str  #: what live workers lack
 
 
 class NeighbourWorker(NamedTuple):

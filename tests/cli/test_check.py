@@ -1,9 +1,11 @@
 """`tasker check`"""
 
+import signal
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Here
+from tests.cli.conftest import Here, Project
+from tests.cli.test_server import url_of
 
 CHECK = ("check", "--templates", "sell.yaml", "--handlers", "shop.py")
 
@@ -136,3 +138,38 @@ def test_a_deploy_is_checked_against_open_tasks_and_registered_templates(tasker:
     assert "1 open task: step 'pack': handler 'up.ship.pack' is required at version" in lacking.out
     assert "up.ship@1.0.0 has 1 open task and is not among the templates given" in serving.out
     assert "it differs from the registered template: give it a new version" in differing.out
+
+
+def test_a_deploy_is_checked_against_a_server(tasker: Here, project: Project) -> None:
+    """
+    As against its store: in the same words, with the same exit codes.
+    """
+
+    def write(file: str, version: str, serves: str = "") -> None:
+        project.write(file, SHIP.format(version=version, parameters="", serves=serves))
+
+    write("ship1.py", "1.0.0")
+    write("ship2.py", "2.0.0")
+    write("ship3.py", "2.0.0", serves=', serves="^1"')
+    assert 0 == tasker("template", "register", "--handlers", "ship1.py").code
+    assert 0 == tasker("task", "create", "up.ship@1.0.0").code
+    with project.starting("server", "--port", "0") as server:
+        deploy = ("check", "--server", url_of(server), "-H")
+        same, lacking, serving = (
+            tasker(*deploy, f"ship{number}.py", "--json") for number in (1, 2, 3)
+        )
+        server.send(signal.SIGTERM)
+        server.end()
+    unreachable = tasker("check", "--server", "http://127.0.0.1:9", "-H", "ship1.py")
+
+    assert (0, 1, 0, 3) == (same.code, lacking.code, serving.code, unreachable.code)
+    [problem] = lacking.document["problems"]
+    assert "up.ship@1.0.0" == problem["template"]
+    assert (
+        "1 open task: step 'pack': handler 'up.ship.pack' is required at version"
+        in (problem["message"])
+    )
+    [warning] = serving.document["warnings"]
+    assert (
+        "up.ship@1.0.0 has 1 open task and is not among the templates given" in (warning["message"])
+    )

@@ -390,3 +390,11 @@ def test_a_word_as_json_is_refused_with_the_quotes_it_needs(tasker: Here, failed
 
     assert 2 == ran.code
     assert """for a text write '"yes"'""" in words(ran.err)
+
+
+def test_a_step_that_no_worker_can_run_says_what_is_lacking(tasker: Here) -> None:
+    tasker("template", "register", "sell.yaml")
+    created = tasker("task", "create", "shop.sell", "-c", '{"sku": "mug"}', "--json").document
+    shown = tasker("task", "show", created["id"])
+
+    assert "no live worker has handler 'reserve'" in words(shown.out)

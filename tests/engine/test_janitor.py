@@ -264,3 +264,36 @@ async def test_each_duty_of_a_worker_is_repeated(memory: Store) -> None:
         duties = ("expired", "fail_unclaimed", "sweep")
         await eventually(lambda: all(store.calls.count(call) > 1 for call in duties))
         assert "prune" in store.calls
+
+
+async def test_steps_that_no_worker_can_run_are_warned_of_in_its_namespaces(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    With the reason; those of other namespaces are for the workers there.
+    """
+    clock = ManualClock()
+    async with open_store("sqlite::memory:", clock=clock) as memory:
+        ours = template("flow", step("here"), step("render", requires={"gpu": "true"}))
+        theirs = replace(template("other", "foreign"), namespace="elsewhere")
+        client = LocalClient(memory)
+        await client.register(theirs)
+        handlers = [{"here": lambda: 1, "render": lambda: 2}]
+        long = WorkerSettings(lease=timedelta(hours=1))
+        async with assembled(memory, handlers, [ours], long) as pieces:
+            for name in ("n.flow", "elsewhere.other"):
+                await client.create_task(name)
+            await pieces.janitor.warn_of_unserved()
+            early = list(caplog.messages)
+            clock.advance(timedelta(seconds=90))
+
+            await pieces.janitor.warn_of_unserved()
+
+    assert [] == early
+    [warning] = [record for record in caplog.records if record.msg == "steps_without_worker"]
+    assert (
+        "n",
+        "render",
+        90,
+        "no live worker with handler 'render' has the required label gpu=true",
+    ) == tuple(vars(warning)[name] for name in ("namespace", "handler", "due_s", "reason"))

@@ -28,6 +28,10 @@ log = logging.getLogger("tasker.worker")
 PERIOD = 2.0  #: seconds between runs; at most the lease time
 MOST = 200  #: expired attempts, or unclaimed steps, settled at once
 MOST_LOST = 10  #: attempts of a step lost with their worker; the last one is its failure
+WARNING_PERIOD = 300.0  #: seconds between warnings of steps that no live worker can run
+WAITS_LONG = timedelta(minutes=1)  #: for which such a step has been due
+MOST_QUEUES = 1000  #: that such a look finds, of all namespaces
+MOST_WARNINGS = 20  #: that it logs
 PRUNING = 60.0  #: seconds between looks for tasks to delete
 PRUNED = 100  #: tasks deleted at once
 SWEPT = 100  #: a sweep that ended so many tasks may have left some
@@ -76,6 +80,7 @@ class Janitor:
             Duty("fail_unclaimed", period, self.fail_unclaimed),
             Duty("sweep", period, self.sweep),
             Duty("prune", PRUNING, self.prune),
+            Duty("warn_of_unserved", WARNING_PERIOD, self.warn_of_unserved),
         ]
 
     async def repeat(self, duty: Duty) -> None:
@@ -134,6 +139,17 @@ class Janitor:
             if process.is_gone(worker.pid, worker.pid_started):
                 log.warning("worker_gone", extra={"worker": worker.name, "pid": worker.pid})
                 await self._store.retire_worker(worker.id)
+
+    async def warn_of_unserved(self) -> None:
+        """Warn of steps in the namespaces of this worker that no live worker can run."""
+        queues = await self._store.unserved_queues(WAITS_LONG, MOST_QUEUES)
+        ours = [
+            unserved for unserved in queues if unserved.queue.namespace in self._lease.namespaces
+        ]
+        for queue, seconds, reason in ours[:MOST_WARNINGS]:
+            facts = {"namespace": queue.namespace, "handler": queue.handler}
+            extra = {**facts, "due_s": round(seconds), "reason": reason}
+            log.warning("steps_without_worker", extra=extra)
 
     async def prune(self) -> None:
         """Delete tasks whose time of retention is over, at half the possible speed."""

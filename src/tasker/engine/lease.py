@@ -58,6 +58,7 @@ class WorkerLease:
         self.id = WorkerId(0)
         self.ids: tuple[WorkerId, ...] = ()  #: the current id and the previous one
         self.queues: Sequence[QueueId] = ()
+        self.namespaces: frozenset[str] = frozenset()  #: of these queues
         self.holds = False  #: whether the lease is valid, to this worker's knowledge
         self.looked_at = 0.0  #: when the queues were, by the monotonic clock
         self._store = store
@@ -93,6 +94,7 @@ class WorkerLease:
         if served != list(self.queues):
             await self._store.serve_queues(self.id, served)
         self.queues = served
+        self.namespaces = frozenset(queue.namespace for queue in queues if self._serves(queue))
         return grown
 
     def _serves(self, queue: Queue) -> bool:

@@ -45,6 +45,7 @@ from tasker.model import (
     TemplateName,
     TemplateVersion,
     Unclaimed,
+    UnservedQueue,
     WorkerId,
     WorkerInfo,
     WorkerProcess,
@@ -242,6 +243,13 @@ class WorkerStore(Protocol):
 
         For good: such a step gets an attempt without a worker, whose error has the code
         `queue_timeout`. Each retry starts the time again.
+        """
+        ...
+
+    async def unserved_queues(self, longer_than: timedelta, limit: int) -> list[UnservedQueue]:
+        """List queues that no live worker serves and whose next step is due for `longer_than`.
+
+        At most `limit`, the longest due first.
         """
         ...
 

@@ -27,6 +27,9 @@ class StepSummary(TypedDict):
     """Whether a worker may claim it now."""
     no_worker: bool
     """Whether it is due and no live worker can run it."""
+    no_worker_reason: str | None
+    """What live workers lack to run it: the handler, its version, a label, or the binding to the
+    namespace; null unless `no_worker`."""
     dependencies: list[str]
     pending_parents: int
     """Dependencies that are not done yet."""
@@ -78,6 +81,7 @@ def step_summary(loaded: LoadedTemplate, step: Step, now: datetime) -> StepSumma
         "status": "waiting_for_retry" if step.waiting_for_retry(now) else step.status.value,
         "ready": is_ready(step, now),
         "no_worker": step.no_worker,
+        "no_worker_reason": step.no_worker_reason,
         "dependencies": list(spec.dependencies),
         "pending_parents": step.pending_parents,
         "waits_for": step.waits_for,

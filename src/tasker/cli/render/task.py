@@ -274,7 +274,7 @@ def _note(step: Step, now: datetime) -> Text:
     if step.status is StepStatus.IN_PROGRESS:
         return Text(f"on {one_line(step.worker)}" if step.worker else "", style="dim")
     if step.no_worker:
-        return Text("no live worker can run it", style="yellow")
+        return Text(step.no_worker_reason or "no live worker can run it", style="yellow")
     if step.run_at is not None and step.run_at > now:
         return Text(f"starts {time_ago(step.run_at, now)}", style=style)
     return Text("" if step.result is None else short_json(step.result), style="dim")

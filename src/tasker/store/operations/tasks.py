@@ -1,12 +1,13 @@
 """Reading tasks, their steps and their history."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from tasker import codec
-from tasker.model import Attempt, AuditEntry, Step, Task, TaskFilter, TaskId
-from tasker.store import operator_rules
-from tasker.store.operations.templates import template_ids
+from tasker.model import Attempt, AuditEntry, QueueId, Step, Task, TaskFilter, TaskId
+from tasker.store import operator_rules, unserved
+from tasker.store.operations.templates import all_queues, template_ids
 from tasker.store.rows import state_filter
 from tasker.store.session import Session, Sessions
 
@@ -64,7 +65,9 @@ class Tasks(Sessions):
             rows = await tx.all("list_steps", task_id=task_id, after=after, limit=limit)
             if not rows and after == 0:
                 await read_task(tx, task_id)
-            return [tx.read.step(row) for row in rows]
+            steps = [tx.read.step(row) for row in rows]
+            queues = {row["no"]: row["queue_id"] for row in rows if row["no_worker"]}
+            return await _with_reasons(tx, steps, queues) if queues else steps
 
         return await self._read(read)
 
@@ -114,6 +117,19 @@ async def _rarest(
         row = await tx.one("rarest_attribute", attributes=codec.dumps(attributes))
         name = row["name"] if row else None
     return name, {other: value for other, value in attributes.items() if other != name}
+
+
+async def _with_reasons(
+    tx: Session, steps: Sequence[Step], queues: Mapping[int, int]
+) -> list[Step]:
+    """Return steps with the reason why no live worker can run those that have a queue here."""
+    by_id = {no: queue for queue in await all_queues(tx) for no in queue.ids}
+    workers = [tx.read.worker(row) for row in await tx.all("list_workers")]
+    reasons = {no: unserved.reason(by_id[QueueId(no)], workers) for no in set(queues.values())}
+    return [
+        replace(step, no_worker_reason=reasons[queues[step.no]]) if step.no in queues else step
+        for step in steps
+    ]
 
 
 async def _templates(tx: Session, filter: TaskFilter) -> list[int] | None:

@@ -69,8 +69,13 @@ class Templates(Sessions):
         return [row["version"] for row in rows]
 
     async def queues(self) -> list[Queue]:
-        rows = await self._all("queues")
-        return [Queue(*(row[field] for field in Queue._fields)) for row in rows]
+        return await self._read(all_queues)
+
+
+async def all_queues(tx: Session) -> list[Queue]:
+    """List all queues."""
+    rows = await tx.all("queues")
+    return [Queue(*(row[field] for field in Queue._fields)) for row in rows]
 
 
 async def template_ids(

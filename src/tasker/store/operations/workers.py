@@ -11,17 +11,19 @@ from tasker.model import (
     NeighbourWorker,
     Outcome,
     OutcomeCode,
+    Queue,
     QueueId,
     TaskEnd,
     TaskId,
     TaskStatus,
     TemplateId,
     Unclaimed,
+    UnservedQueue,
     WorkerId,
     WorkerInfo,
     WorkerProcess,
 )
-from tasker.store import operator_rules
+from tasker.store import operator_rules, unserved
 from tasker.store.operations.operators import stop_task
 from tasker.store.protocol import UNKNOWN_PROCESS
 from tasker.store.rows import Row
@@ -93,6 +95,22 @@ class Workers(Sessions):
         if await self._one("unclaimed", limit=1) is None:
             return Unclaimed((), ())
         return await self._write(lambda tx: _fail_unclaimed(tx, limit))
+
+    async def unserved_queues(self, longer_than: timedelta, limit: int) -> list[UnservedQueue]:
+        wait = longer_than.total_seconds()
+
+        async def read(tx: Session) -> list[UnservedQueue]:
+            rows = await tx.all("unserved_queues", longer_than=wait, limit=limit)
+            if not rows:
+                return []
+            workers = [tx.read.worker(row) for row in await tx.all("list_workers")]
+            queues = [Queue(*(row[field] for field in Queue._fields)) for row in rows]
+            return [
+                UnservedQueue(queue, row["seconds"], unserved.reason(queue, workers))
+                for queue, row in zip(queues, rows, strict=True)
+            ]
+
+        return await self._read(read)
 
     async def sweep(self) -> list[TaskEnd]:
         ended: list[TaskId] = []

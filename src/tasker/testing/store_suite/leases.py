@@ -1,12 +1,13 @@
 """Workers and their leases: what a process holds, and what becomes of it when it is gone."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from tasker.errors import LeaseLost
-from tasker.model import JsonText, WorkerId, WorkerProcess, lost
+from tasker.model import JsonText, StepSpec, WorkerId, WorkerProcess, lost
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -333,6 +334,72 @@ class TestWorkerList(StoreTests):
         dead = await without_worker()
 
         assert [(True, 1), (False, 0), (True, 1)] == [nobody, served, dead]
+
+    async def test_the_reason_names_what_live_workers_lack(self, store: Store) -> None:
+        """
+        The handler, a label, its version, or the binding to the namespace.
+        """
+        spec = StepSpec(name="only", requires={"gpu": "true", "zone": "eu"}, handler_version="^2")
+        demanding = replace(one("demanding"), steps=(spec,))
+        task_id = await begin(store, demanding)
+        plain = await begin(store, one())
+
+        async def reasons() -> list[str | None]:
+            tasks = (task_id, plain)
+            steps = [step for task in tasks for step in await store.list_steps(task)]
+            return [step.no_worker_reason for step in steps]
+
+        async def hire(name: str, handler: str, **labels: str) -> None:
+            process = WorkerProcess(labels=labels)
+            await store.register_worker(
+                name, lease=LEASE, slots=1, handlers=[handler], process=process
+            )
+
+        await hire("other", "another")
+        without_handler = await reasons()
+        await hire("plain", "suite.only", zone="eu")
+        without_label = await reasons()
+        await hire("labelled", "only", zone="eu", gpu="true", more="yes")
+        without_version = await reasons()
+        hand = await ManualWorker.hire(store)
+        await store.serve_queues(hand.id, hand.queues)
+
+        unbound = "handler 'only' of the live workers is not bound to namespace 'suite'"
+        assert ["no live worker has handler 'only'"] * 2 == without_handler
+        assert [
+            "no live worker with handler 'only' has the required labels gpu=true, zone=eu",
+            unbound,
+        ] == without_label
+        assert ["no live worker has handler 'only' in version ^2", unbound] == without_version
+        assert [None, None] == await reasons()
+
+    async def test_queues_that_no_live_worker_serves_are_listed_the_longest_due_first(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Of any priority; what is served, or not due for so long, is left out.
+        """
+        minute = SECOND * 60
+        await begin(store, graph("first", first=""), priority=0)
+        await subject.advance(SECOND * 30)
+        await begin(store, graph("second", second=""), priority=4)
+        await begin(store, graph("served", served=""))
+        await begin(store, graph("pending", served="", never="served"))
+        await subject.advance(SECOND * 50)
+        await begin(store, graph("young", young=""))
+        hand = await ManualWorker.hire(store, handlers={"served"}, lease=minute * 60)
+        await store.serve_queues(hand.id, hand.queues)
+        early = await store.unserved_queues(minute, 10)
+        await subject.advance(SECOND * 30)
+
+        late = await store.unserved_queues(minute, 10)
+
+        assert ["first"] == [unserved.queue.handler for unserved in early]
+        assert ["first", "second"] == [unserved.queue.handler for unserved in late]
+        assert [110, 80] == [round(unserved.seconds, -1) for unserved in late]
+        assert "no live worker has handler 'first'" == late[0].reason
+        assert late[0].queue in await store.queues()
+        assert 1 == len(await store.unserved_queues(minute, 1))
 
     async def test_a_step_that_is_not_due_lacks_no_worker(self, store: Store) -> None:
         template = await put(store, one())

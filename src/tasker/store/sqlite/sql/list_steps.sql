@@ -2,7 +2,7 @@
 select s.task_id, s.no, s.name, s.state, s.attempt,
        s.attempt - s.uncounted_attempts as counted_attempts, s.lost_attempts, s.enqueued_at, s.run_at, s.claimed_at, s.settled_at,
        coalesce(w.name, cast(s.worker as text)) as worker, s.result, s.error, s.checkpoint, s.pending_parents,
-       {include no_worker step=s} as no_worker,
+       {include no_worker step=s} as no_worker, s.queue_id,
        s.waits_for
 from step s
 left join worker w on w.id = s.worker

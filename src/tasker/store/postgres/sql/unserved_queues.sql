@@ -1,0 +1,18 @@
+-- Queues from which no live worker claims, and whose next step has been due for a while, the longest
+-- due first. :longer_than float8 (seconds), :limit int
+select q.id as base, q.namespace, q.handler, q.requirement, q.gated,
+       extract(epoch from now() - min(h.due))::float8 as seconds
+from queue q
+cross join generate_series(q.id, q.id + 4) as own (id)
+cross join lateral (
+    select greatest(s.enqueued_at, s.run_at) as due
+    from step s
+    where s.queue_id = own.id and s.state = {ENQUEUED} and s.run_at <= now()
+    order by {include claim_order step=s}
+    limit 1
+) h
+where not exists (select from worker w where w.lease_until > now() and own.id = any (w.queues))
+group by q.id
+having min(h.due) < now() - :longer_than::float8 * interval '1 s'
+order by seconds desc
+limit :limit::int

@@ -1,0 +1,35 @@
+"""Why no live worker can run a step."""
+
+from collections.abc import Sequence
+
+from tasker.model import Queue, Requirement, WorkerInfo
+
+
+def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
+    """Name what live workers lack to serve a queue: the handler, its version, a label, a binding.
+
+    Args:
+        queue: One that none of them serves.
+        workers: All workers; those that are not alive do not matter.
+    """
+    requirement = Requirement.parse(queue.requirement)
+    labels = dict(requirement.labels)
+    having = [worker for worker in workers if worker.alive and _has(worker, queue.handler)]
+    if not having:
+        return f"no live worker has handler {queue.handler!r}"
+    if not any(labels.items() <= worker.process.labels.items() for worker in having):
+        shown = ", ".join(f"{name}={value}" for name, value in requirement.labels)
+        what = "label" if len(labels) == 1 else "labels"
+        return f"no live worker with handler {queue.handler!r} has the required {what} {shown}"
+    if requirement.version:
+        return f"no live worker has handler {queue.handler!r} in version {requirement.version}"
+    return (
+        f"handler {queue.handler!r} of the live workers is not bound to namespace"
+        f" {queue.namespace!r}"
+    )
+
+
+def _has(worker: WorkerInfo, handler: str) -> bool:
+    """Whether a worker has a handler, under its full name or the last part of it."""
+    names = {name.rpartition(".")[2] for name in worker.handlers}
+    return handler.rpartition(".")[2] in names

@@ -30,6 +30,27 @@ async def test_a_claim_passes_over_a_step_that_another_has_locked(
     assert [other] == [claim.task_id for claim in claims]
 
 
+async def test_a_settlement_locks_its_steps_by_their_tasks(store: Store, connection: Any) -> None:
+    """
+    Not as its outcomes are given: two with the same steps would lock each other out.
+    """
+    template = await put(store, one())
+    for _ in range(2):
+        await create(store, template)
+    worker = await ManualWorker.hire(store)
+    first, last = sorted(await worker.claim())
+    lock = "select from step where task_id = $1 for update"
+    async with connection.transaction():
+        await connection.fetch(lock, first.task_id)
+        settling = asyncio.create_task(worker.complete(last, first))
+        await eventually(lambda: connection.fetchval(BLOCKED))
+
+        await connection.fetch(f"{lock} nowait", last.task_id)
+    settled = await settling
+
+    assert {first.task_id, last.task_id} == {end.task_id for end in settled.ended}
+
+
 async def test_a_settlement_locks_the_tasks_that_it_may_end_by_their_ids(
     store: Store, connection: Any
 ) -> None:

@@ -239,12 +239,14 @@ class TestClaims(StoreTests):
         seen.append(await hand.claim_one())
         await hand.settle(released(seen[-1]))
         seen.append(await hand.claim_one())
+        assert [seen[-1]] == list(await store.held(hand.id))
         await hand.settle(lost(seen[-1], ERROR, timedelta(0)))
         seen.append(await hand.claim_one())
         await hand.fail(seen[-1])
         await store.retry_steps(task_id, ACT)
         seen.append(await hand.claim_one())
 
+        assert [seen[-1]] == list(await store.held(hand.id))
         assert [1, 2, 3, 4, 5] == [claim.attempt for claim in seen]
         assert [1, 2, 2, 2, 1] == [claim.counted_attempts for claim in seen]
 
@@ -262,6 +264,24 @@ class TestClaims(StoreTests):
         first, second = await store.history(task_id)
         assert second.enqueued_at is not None
         assert abs(second.enqueued_at - first.settled_at - SECOND * 600) < SECOND
+
+    async def test_a_freed_step_waits_from_when_it_was_freed(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Though it is as old as the step that freed it.
+        """
+        task_id = await begin(store, chain())
+        hand = await ManualWorker.hire(store)
+        await subject.advance(SECOND * 60)
+
+        await hand.complete(await hand.claim_one())
+
+        steps = await steps_of(store, task_id)
+        freed, settled = steps["b"].enqueued_at, steps["a"].settled_at
+        assert freed is not None
+        assert settled is not None
+        assert settled <= freed
 
     async def test_no_two_claim_the_same(self, stores: list[Store]) -> None:
         """

@@ -207,6 +207,18 @@ def _pairs(claims: Sequence[Claim]) -> list[tuple[Claim, Claim]]:
         by_task.setdefault(claim.task_id, []).append(claim)
     return [(first, second) for first, second in by_task.values()]
 
+    async def test_a_task_has_no_end_before_its_last_step(self, store: Store) -> None:
+        task_id = await begin(store, graph("pair", a="", b=""))
+        hand = await ManualWorker.hire(store)
+        first, last = await hand.claim()
+
+        await hand.complete(first)
+        between = await store.get_task(task_id)
+        await hand.complete(last)
+
+        assert (TaskStatus.IN_PROGRESS, None) == (between.status, between.ended_at)
+        assert (await store.get_task(task_id)).ended_at is not None
+
 
 def _batches(claims: Sequence[Claim], rng: Random) -> Iterator[list[Claim]]:
     """Deal claims into batches of random sizes."""

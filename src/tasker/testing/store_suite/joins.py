@@ -199,14 +199,6 @@ class TestJoins(StoreTests):
         assert {1} == set(Counter(row.no for row in history).values())
         assert (64, {AttemptOutcome.COMPLETE}) == (len(history), {row.outcome for row in history})
 
-
-def _pairs(claims: Sequence[Claim]) -> list[tuple[Claim, Claim]]:
-    """Pair the claims of each task."""
-    by_task: dict[str, list[Claim]] = {}
-    for claim in claims:
-        by_task.setdefault(claim.task_id, []).append(claim)
-    return [(first, second) for first, second in by_task.values()]
-
     async def test_a_task_has_no_end_before_its_last_step(self, store: Store) -> None:
         task_id = await begin(store, graph("pair", a="", b=""))
         hand = await ManualWorker.hire(store)
@@ -218,6 +210,14 @@ def _pairs(claims: Sequence[Claim]) -> list[tuple[Claim, Claim]]:
 
         assert (TaskStatus.IN_PROGRESS, None) == (between.status, between.ended_at)
         assert (await store.get_task(task_id)).ended_at is not None
+
+
+def _pairs(claims: Sequence[Claim]) -> list[tuple[Claim, Claim]]:
+    """Pair the claims of each task."""
+    by_task: dict[str, list[Claim]] = {}
+    for claim in claims:
+        by_task.setdefault(claim.task_id, []).append(claim)
+    return [(first, second) for first, second in by_task.values()]
 
 
 def _batches(claims: Sequence[Claim], rng: Random) -> Iterator[list[Claim]]:

@@ -26,6 +26,7 @@ class ManualClock:
         self._now = start
 
     def now(self) -> datetime:
+        """Return its time, aware, in UTC."""
         return self._now
 
     def advance(self, by: timedelta) -> None:

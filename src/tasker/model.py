@@ -252,6 +252,7 @@ class Template:
 
     @property
     def key(self) -> TemplateName:
+        """Its full name: namespace, name and version."""
         return TemplateName(self.namespace, self.name, self.version)
 
     @property
@@ -450,6 +451,7 @@ class StepCounts:
 
     @property
     def total(self) -> int:
+        """The number of steps of any status."""
         return (
             self.pending
             + self.enqueued
@@ -522,6 +524,7 @@ class Task:
 
     @property
     def ended(self) -> bool:
+        """Whether it is complete, failed, cancelled or resolved by hand."""
         return self.status in TASK_ENDED
 
     def result_as(self, type: type[T]) -> T:  # noqa: A002 - it is the result's type
@@ -570,6 +573,7 @@ class Step:
     """What live workers lack to run it; None unless `no_worker`."""
 
     def waiting_for_retry(self, now: datetime) -> bool:
+        """Return whether an attempt failed and the next may start only after `now`."""
         return (
             self.status is StepStatus.ENQUEUED
             and self.attempts > 0

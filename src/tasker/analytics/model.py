@@ -86,10 +86,12 @@ class Performance:
 
     @property
     def average_task_duration_seconds(self) -> float:
+        """The average time from a task's creation to its end."""
         return self.task_duration.average
 
     @property
     def average_step_duration_seconds(self) -> float:
+        """The average of `step_duration`."""
         return self.step_duration.average
 
 

@@ -55,6 +55,7 @@ class Context:
 
     @property
     def task_id(self) -> TaskId:
+        """The id of the step's task."""
         return self._attempt.claim.task_id
 
     @property
@@ -64,10 +65,12 @@ class Context:
 
     @property
     def template(self) -> TemplateName:
+        """The template of the task, with its namespace and version."""
         return self._facts.template
 
     @property
     def namespace(self) -> str:
+        """The namespace of the template."""
         return self._facts.template.namespace
 
     @property

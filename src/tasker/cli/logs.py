@@ -16,6 +16,7 @@ from tasker.redact import redact
 
 _CHATTY = ("asyncio", "httpx", "httpcore", "watchfiles")  #: quiet below their warnings
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31", "DEBUG": "2"}
+_QUOTED = re.compile(r'[\s"=]')  #: what a value is quoted for
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
@@ -90,4 +91,4 @@ class JsonFormatter(logging.Formatter):
 
 def _one_word(value: Any) -> str:
     text = one_line(value)
-    return json.dumps(text, ensure_ascii=False) if re.search(r'[\s"=]', text) or not text else text
+    return json.dumps(text, ensure_ascii=False) if _QUOTED.search(text) or not text else text

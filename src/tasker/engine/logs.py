@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tasker.engine.running import Running
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_HARMLESS = frozenset({bool, int, float, type(None)})
 _SECRET = re.compile(r"passw|secret|token|api_?key|authorization|credential", re.IGNORECASE)
 
 current_attempt: ContextVar["Running | None"] = ContextVar("tasker_attempt", default=None)
@@ -40,9 +41,19 @@ class AttemptFilter(logging.Filter):
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return what a record was given as `extra`, without secrets."""
-    return {
-        name: _safe(name, value) for name, value in vars(record).items() if name not in _STANDARD
-    }
+    fields: dict[str, Any] = {}
+    for name, value in vars(record).items():  # runs for every record: most values pass as they are
+        if name in _STANDARD:
+            continue
+        if _is_secret(name):
+            fields[name] = MASK
+        elif type(value) in _HARMLESS or (
+            type(value) is str and name != "error" and "://" not in value
+        ):
+            fields[name] = value
+        else:
+            fields[name] = _safe(name, value)
+    return fields
 
 
 @lru_cache(maxsize=1024)

@@ -142,6 +142,8 @@ def local_time(at: datetime | None) -> str:
 def one_line(text: object) -> str:
     """Return untrusted text as one line, without terminal control characters."""
     line = " ".join(str(text).split())
+    if line.isprintable():
+        return line
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 

@@ -95,10 +95,14 @@ def test_a_process_that_cannot_be_looked_at_is_not_gone(
     assert not is_gone(own.pid, own.pid_started)
 
 
-def test_without_proc_no_machine_has_a_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("absent", [True, False], ids=["absent", "of another namespace"])
+def test_without_the_right_proc_no_machine_has_a_name(
+    absent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_BOOT", tmp_path / "absent")
+    link = tmp_path / "self"
+    if not absent:
+        link.symlink_to("/proc/1" if os.getpid() != 1 else "/proc/2")
+    monkeypatch.setattr(process, "_SELF", link)
     process.machine.cache_clear()
     try:
         own = this_process({"gpu": "true"})

@@ -15,7 +15,7 @@ from pathlib import Path
 from tasker.model import WorkerProcess
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_NAMESPACE = Path("/proc/self/ns/pid")
+_SELF = Path("/proc/self")
 
 
 def this_process(labels: Mapping[str, str]) -> WorkerProcess:
@@ -38,7 +38,9 @@ def machine() -> str:
     gone, so what had it before is recognised rightly.
     """
     try:
-        facts = socket.gethostname(), _BOOT.read_text().strip(), str(_NAMESPACE.readlink())
+        if _SELF.readlink().name != str(os.getpid()):
+            return ""  # `/proc` shows another namespace
+        facts = socket.gethostname(), _BOOT.read_text().strip(), str((_SELF / "ns/pid").readlink())
     except OSError:
         return ""
     return sha256("\n".join(facts).encode()).hexdigest()[:16]

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tasker.errors import InvalidInput, InvalidPolicy, TooLarge
+from tasker.teams.checks import check_policy
 from tasker.teams.model import NamespacePolicy
 from tasker.teams.policies import (
     MAX_BYTES,
-    check_policy,
     load_policies,
     parse_policies,
     policies_of,

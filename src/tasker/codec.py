@@ -19,6 +19,9 @@ DEFAULT_LIMIT = 1 << 20  #: bytes, of a context, a result, a checkpoint
 
 RESERVED = "$tasker"  #: as the only key of an object: for forms of values that are still to come
 
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""Characters that databases refuse: NUL and unpaired surrogates."""
+
 _RESERVED_TEXT = b'{"$tasker":'
 _DEEPEST = 250
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -212,6 +212,10 @@ class StepOverride:
     timeout: timedelta | None = None
 
 
+NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+NAMESPACE_RULE = "letters, digits and _, no digit first, at most 63 characters"
+
+
 class TemplateName(NamedTuple):
     """The full name of a template version: (namespace, name, version)."""
 

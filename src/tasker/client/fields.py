@@ -1,11 +1,11 @@
 """Checks of a new task's fields, for what every store can keep."""
 
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from tasker.codec import UNSTORABLE
 from tasker.durations import Duration, parse_duration
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import IfExists, UniqueWhile
@@ -14,8 +14,6 @@ LONGEST_NAME = 1_000  #: bytes of a key, a tag, ...: the limit of an index
 LONGEST_TEXT = 10_000  #: bytes of a reason
 LONGEST_DELAY = LONGEST_DEADLINE = timedelta(days=3650)
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def check_names(**named: Any) -> None:
@@ -35,7 +33,7 @@ def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
             continue
         if not isinstance(value, str):
             raise _invalid_field(name, f"must be a string, not {type(value).__name__}")
-        if _UNSTORABLE.search(value):
+        if UNSTORABLE.search(value):
             raise _invalid_field(name, "contains NUL or an unpaired surrogate")
         if (size := len(value.encode())) > limit:
             raise TooLarge(name, size, limit)

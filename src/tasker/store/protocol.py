@@ -6,7 +6,6 @@ durable. Stores keep JSON as text and never parse it. Leases, `run_at` and deadl
 decided by the store's own clock, so the clocks of workers need not agree.
 """
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from tasker.analytics.model import Backlog, Bottlenecks, Performance, Utilization, Window
 from tasker.clock import Clock
+from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import (
     Attempt,
@@ -61,7 +61,6 @@ from tasker.teams.model import (
 
 UNKNOWN_PROCESS = WorkerProcess()
 LONGEST_REASON = 10_000  #: bytes of a reason, or of an actor's name
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Registered(NamedTuple):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput
 from tasker.model import Outcome, Settled
-from tasker.store.protocol import UNSTORABLE
 from tasker.store.rows import Reader, Row
 
 T = TypeVar("T")

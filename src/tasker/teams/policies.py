@@ -12,25 +12,20 @@ All problems of a file are reported at once: of YAML with line and column, of TO
 reader tells no places, with the path.
 """
 
-import re
 import tomllib
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-from tasker.errors import InvalidInput, InvalidPolicy, InvalidTemplate, Problem, TooLarge
+from tasker.errors import InvalidPolicy, InvalidTemplate, Problem, TooLarge
 from tasker.model import Json, JsonObject
+from tasker.teams.checks import policy_problems
 from tasker.teams.model import NamespacePolicy
 from tasker.template.document import node_of
-from tasker.template.parts import NAMESPACE, NAMESPACE_RULE
-from tasker.template.reading import Fields, Keys, Value, text
-from tasker.template.source import Node, Problems, Scalar, documents
+from tasker.template.reading import Keys, Value, text
+from tasker.template.source import Node, Problems, documents
 
 MAX_BYTES = 1 << 20  #: of one file
-MAX_APPROVERS = 100
-
-_EMAIL = re.compile(r"[^@\s,;<>()\"]+@[^@\s,;<>()\".]+(\.[^@\s,;<>()\".]+)+")
-_LONGEST = {"owner_team": 200, "contact_email": 254, "description": 10_000}
 _FILE = Keys(what="a policy file", allowed=("namespaces",))
 _POLICY = Keys(
     what="a namespace",
@@ -85,28 +80,6 @@ def policies_of(section: JsonObject, *, file: str = "") -> list[NamespacePolicy]
     return policies
 
 
-def check_policy(policy: NamespacePolicy) -> None:
-    """Check a policy that was not read from a file by the same rules.
-
-    Raises:
-        InvalidInput: With the first thing that is wrong, and its path.
-    """
-    written: dict[str, Json] = {
-        "owner_team": policy.owner_team,
-        "contact_email": policy.contact_email,
-        "description": policy.description,
-        "requires_approval": policy.requires_approval,
-        "approvers": list(policy.approvers),
-    }
-    if not NAMESPACE.fullmatch(policy.namespace):
-        raise InvalidInput(_name_problem(policy.namespace), path="$.namespace")
-    problems = Problems("")
-    _policy(policy.namespace, Value(node_of(written, "", 0, problems), "", problems))
-    for problem in problems.entries[:1]:
-        path = f"$.{problem.path.removeprefix('.')}" if problem.path else "$"
-        raise InvalidInput(f"policy of {policy.namespace}: {problem.message}", path=path)
-
-
 def _yaml(source: str | bytes, problems: Problems) -> Node:
     try:
         roots = documents(source, problems)
@@ -136,74 +109,24 @@ def _check(problems: Problems) -> None:
 
 
 def _policies(namespaces: Value) -> list[NamespacePolicy]:
-    policies = []
-    for name, value in namespaces.table("a mapping of namespaces to their policies").items():
-        if not NAMESPACE.fullmatch(name):
-            value.refuse(_name_problem(name))
-        policies.append(_policy(name, value))
-    return policies
+    entries = namespaces.table("a mapping of namespaces to their policies")
+    return [_policy(name, value) for name, value in entries.items()]
 
 
 def _policy(namespace: str, value: Value) -> NamespacePolicy:
-    """Return one policy without its invalid parts, which are reported."""
+    """Return one policy; report its problems at their places."""
     fields = value.fields(_POLICY)
-    requires_approval = fields.flag("requires_approval") or False
-    approvers = tuple(_approvers(fields))
-    if requires_approval and not fields.items("approvers"):
-        required = fields.get("requires_approval")
-        (required or value).refuse(
-            "requires_approval needs approvers: a list of at least one e-mail address"
-        )
-    return NamespacePolicy(
+    items = fields.items("approvers", "a list of e-mail addresses")
+    approvers = [(item, address) for item in items if (address := text(item)) is not None]
+    policy = NamespacePolicy(
         namespace=namespace,
-        owner_team=_text(fields, "owner_team"),
-        contact_email=_contact(fields),
-        description=_text(fields, "description"),
-        requires_approval=requires_approval,
-        approvers=approvers,
+        owner_team=fields.text("owner_team") or "",
+        contact_email=fields.text("contact_email") or "",
+        description=fields.text("description") or "",
+        requires_approval=fields.flag("requires_approval") or False,
+        approvers=tuple(address for _, address in approvers),
     )
-
-
-def _text(fields: Fields, key: str) -> str:
-    name = fields.text(key) or ""
-    value, most = fields.get(key), _LONGEST[key]
-    if value is not None and len(name) > most:
-        value.refuse(f"has {len(name):,} characters; the most are {most:,}")
-    return name
-
-
-def _contact(fields: Fields) -> str:
-    value = fields.get("contact_email")
-    if value is None or (isinstance(value.node, Scalar) and value.node.value == ""):
-        return ""
-    return _email(value) or ""
-
-
-def _approvers(fields: Fields) -> list[str]:
-    names: list[str] = []
-    values = fields.items("approvers", "a list of e-mail addresses")
-    if len(values) > MAX_APPROVERS:
-        values[MAX_APPROVERS].refuse(f"there are more than {MAX_APPROVERS} approvers")
-        values = values[:MAX_APPROVERS]
-    for value in values:
-        address = _email(value)
-        if address is None:
-            continue
-        if address.casefold() in (other.casefold() for other in names):
-            value.refuse(f"{address} is duplicated")
-        names.append(address)
-    return names
-
-
-def _email(value: Value) -> str | None:
-    name = text(value)
-    if name is None:
-        return None
-    if len(name) > _LONGEST["contact_email"] or not _EMAIL.fullmatch(name):
-        value.refuse(f"{name[:60]!r} is not an e-mail address; write one as name@example.com")
-        return None
-    return name
-
-
-def _name_problem(name: str) -> str:
-    return f"{name[:60]!r} is not the name of a namespace: {NAMESPACE_RULE}"
+    for field, message, item in policy_problems(policy):
+        place = fields.get(field) if item is None else approvers[item][0]
+        (place or value).refuse(message)
+    return policy

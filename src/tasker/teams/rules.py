@@ -12,12 +12,18 @@ from tasker.errors import (
     TaskRegistrationError,
     WrongStatus,
 )
-from tasker.model import TemplateId, TemplateName, TemplateStatus, TemplateVersion
+from tasker.model import (
+    NAMESPACE,
+    NAMESPACE_RULE,
+    TemplateId,
+    TemplateName,
+    TemplateStatus,
+    TemplateVersion,
+)
 from tasker.store.protocol import AuditNote
 from tasker.store.registry import conflict, unknown
 from tasker.teams.model import ALL_NAMESPACES, ApiKey, NamespacePolicy, NewApiKey
 from tasker.teams.permissions import permissions_of
-from tasker.template.parts import NAMESPACE, NAMESPACE_RULE
 
 APPROVED = TemplateStatus.APPROVED
 PENDING = TemplateStatus.PENDING_REVIEW

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import Json, Template
 from tasker.template.parts import LONGEST_TITLE, PLACEHOLDER
@@ -13,7 +14,6 @@ from tasker.template.parts import LONGEST_TITLE, PLACEHOLDER
 LONGEST_ATTRIBUTE = 1_000  #: bytes: the limit of an index
 
 _CONTROLS = re.compile("[\0-\x1f\x7f\ud800-\udfff]+")
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def title_of(template: Template, context: Json) -> str | None:
@@ -44,7 +44,7 @@ def attributes_of(template: Template, context: Json) -> Mapping[str, str]:
         if value is None or value == "":
             continue
         attributes[name] = text = _text(value, name, path)
-        if _UNSTORABLE.search(text):
+        if UNSTORABLE.search(text):
             raise _refused(name, path, "contains NUL or an unpaired surrogate")
         if (size := len(text.encode())) > LONGEST_ATTRIBUTE:
             raise TooLarge(f"the attribute {name!r}", size, LONGEST_ATTRIBUTE)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from tasker import versions
 from tasker.errors import InvalidInput
-from tasker.model import Backoff, Json, JsonObject, Retry, StepSpec
+from tasker.model import NAMESPACE, NAMESPACE_RULE, Backoff, Json, JsonObject, Retry, StepSpec
 from tasker.template.reading import (
     Fields,
     Keys,
@@ -31,8 +31,6 @@ LONGEST_TITLE = 200
 INPUT_PATH = re.compile(r"input(\.[A-Za-z_][A-Za-z0-9_]*)+")
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
-NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
-NAMESPACE_RULE = "letters, digits and _, no digit first, at most 63 characters"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 _NAME_RULE = "letters, digits, _ and -, a letter or _ first, at most 128 characters"
 _METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")

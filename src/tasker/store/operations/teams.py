@@ -10,6 +10,7 @@ from tasker.model import TemplateName, TemplateVersion
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session, Sessions
 from tasker.teams import rules
+from tasker.teams.checks import check_policy
 from tasker.teams.model import (
     ApiKey,
     ApiKeyDigest,
@@ -18,7 +19,6 @@ from tasker.teams.model import (
     NewApiKey,
     TeamEvent,
 )
-from tasker.teams.policies import check_policy
 from tasker.teams.rules import VersionRow
 
 

@@ -1,0 +1,70 @@
+"""Rules of namespace policies, from files and from programs alike."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tasker.codec import UNSTORABLE
+from tasker.errors import InvalidInput
+from tasker.model import NAMESPACE, NAMESPACE_RULE
+from tasker.teams.model import NamespacePolicy
+
+MAX_APPROVERS = 100
+_EMAIL = re.compile(r"[^@\s,;<>()\"]+@[^@\s,;<>()\".]+(\.[^@\s,;<>()\".]+)+")
+_LONGEST_EMAIL = 254
+_LONGEST = {"owner_team": 200, "description": 10_000}
+
+
+class PolicyProblem(NamedTuple):
+    """A problem of a policy's field, or of one of its approvers."""
+
+    field: str
+    message: str
+    item: int | None = None  #: index of the approver
+
+
+def check_policy(policy: NamespacePolicy) -> None:
+    """Check a policy that was not read from a file by the same rules.
+
+    Raises:
+        InvalidInput: With the first problem and its path.
+    """
+    for field, message, item in policy_problems(policy):
+        path = f"$.{field}" if item is None else f"$.{field}[{item}]"
+        raise InvalidInput(f"policy of {policy.namespace[:60]!r}: {message}", path=path)
+
+
+def policy_problems(policy: NamespacePolicy) -> Iterator[PolicyProblem]:
+    """Yield the problems of a policy, in the order of its fields."""
+    if not NAMESPACE.fullmatch(policy.namespace):
+        message = f"{policy.namespace[:60]!r} is not the name of a namespace: {NAMESPACE_RULE}"
+        yield PolicyProblem("namespace", message)
+    for field, most in _LONGEST.items():
+        written: str = getattr(policy, field)
+        if len(written) > most:
+            message = f"has {len(written):,} characters; the maximum is {most:,}"
+            yield PolicyProblem(field, message)
+        elif UNSTORABLE.search(written):
+            yield PolicyProblem(field, "contains a NUL character or an unpaired surrogate")
+    if policy.contact_email and (message := _email_problem(policy.contact_email)):
+        yield PolicyProblem("contact_email", message)
+    if policy.requires_approval and not policy.approvers:
+        message = "requires_approval needs approvers: a list of at least one e-mail address"
+        yield PolicyProblem("requires_approval", message)
+    if len(policy.approvers) > MAX_APPROVERS:
+        message = f"there are more than {MAX_APPROVERS} approvers"
+        yield PolicyProblem("approvers", message, MAX_APPROVERS)
+    seen: set[str] = set()
+    for index, address in enumerate(policy.approvers[:MAX_APPROVERS]):
+        if message := _email_problem(address):
+            yield PolicyProblem("approvers", message, index)
+        elif address.casefold() in seen:
+            yield PolicyProblem("approvers", f"{address} is duplicated", index)
+        seen.add(address.casefold())
+
+
+def _email_problem(address: str) -> str:
+    """Return the problem of an e-mail address, or an empty string."""
+    if len(address) <= _LONGEST_EMAIL and _EMAIL.fullmatch(address) and address.isprintable():
+        return ""
+    return f"{address[:60]!r} is not an e-mail address; write one as name@example.com"

@@ -471,6 +471,7 @@ class StepCounts:
 
     @property
     def done(self) -> int:
+        """The number of steps whose result the steps after them can use."""
         return self.complete + self.skipped + self.resolved_manually
 
 

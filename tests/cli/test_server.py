@@ -62,6 +62,22 @@ def test_a_task_runs_in_the_server_that_was_asked_for_it(url: str, tasker: Here)
     assert 0 == created.code, created.err
 
 
+def test_a_server_takes_the_operators_name_for_actions_on_tasks(url: str, tasker: Here) -> None:
+    """
+    Beside that of the caller; for templates it takes the caller's alone.
+    """
+    body = {"name": "shop.sell", "context": {"sku": "mug"}, "delay_seconds": 3600}
+    task = post(f"{url}/v1/tasks", body)["id"]
+
+    cancelled = tasker("task", "cancel", task, "--as", "ann", "--server", url)
+    refused = tasker("template", "retire", "shop.sell@1.0.0", "--as", "ann", "--server", url)
+
+    assert 0 == cancelled.code, cancelled.err
+    assert "anonymous (as ann)" == get(f"{url}/v1/tasks/{task}/audit")[0]["actor"]
+    assert 2 == refused.code
+    assert "leave --as out" in refused.err
+
+
 def test_what_needs_a_store_says_so_to_a_server(url: str, tasker: Here) -> None:
     ran = tasker("key", "list", "--server", url)
 

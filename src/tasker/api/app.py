@@ -197,6 +197,7 @@ def _add_middleware(
                 "Authorization",
                 "Content-Type",
                 "Idempotency-Key",
+                "X-Acting-As",
                 "X-API-Key",
                 "X-Correlation-Id",
                 "Last-Event-ID",

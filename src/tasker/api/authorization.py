@@ -6,6 +6,7 @@ lists to `visible_namespaces`. Without authentication every caller is `anonymous
 everything.
 """
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -14,9 +15,13 @@ from starlette.requests import Request
 from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.principal import Principal
 from tasker.api.dependencies import api_of
+from tasker.api.headers import header
 from tasker.api.problems import Problem
 from tasker.model import TemplateName
 from tasker.teams.permissions import PERMISSIONS, Permission
+
+ACTING_AS = "x-acting-as"
+_OPERATOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@+ -]{0,98}[A-Za-z0-9])?", re.ASCII)
 
 
 async def authorize(
@@ -88,6 +93,24 @@ def principal_of(request: Request) -> Principal:
     """Return the caller of a request whose route declared a permission."""
     principal: Principal = request.state.principal
     return principal
+
+
+def actor_of(request: Request) -> str:
+    """Return the name of the caller for the audit of actions on tasks.
+
+    A caller may add for whom it acts (`X-Acting-As`): `deploy key (as ann)`. That changes
+    nothing about its rights.
+
+    Raises:
+        Problem: The name is not valid.
+    """
+    name, operator = principal_of(request).name, header(request.scope, ACTING_AS)
+    if operator is None:
+        return name
+    if not _OPERATOR.fullmatch(operator):
+        message = "must be 1 to 100 ASCII characters: letters, digits, spaces and . _ @ + -"
+        raise Problem("invalid_request", f"header.X-Acting-As {message}.")
+    return f"{name} (as {operator})"
 
 
 def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any, None]]:

@@ -67,7 +67,8 @@ Actor = Annotated[
         "--as",
         metavar="NAME",
         show_default="TASKER_ACTOR, or this machine's user",
-        help="Who acts, for the audit and for approvals; a server knows by the key or token.",
+        help="Who acts, for the audit and for approvals. A server adds it to the name of the key"
+        " or token.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -170,27 +171,36 @@ class Session:
         return self.store_url.startswith(("http://", "https://"))
 
     @asynccontextmanager
-    async def client(self, *, create: bool = False) -> AsyncIterator[Client]:
+    async def client(
+        self, *, create: bool = False, operates: bool = False
+    ) -> AsyncIterator[Client]:
         """Open the store for a client, or connect to the server.
 
         The server knows the caller by TASKER_API_KEY or TASKER_TOKEN.
 
         Args:
             create: See `store`.
+            operates: Whether the client only acts on tasks, for which a server takes `--as`.
 
         Raises:
-            InvalidSettings: `--as` was given with a server.
+            InvalidSettings: `--as` was given with a server that does not take it.
         """
         if not self.is_remote:
             async with self.local(create=create) as local:
                 yield local
             return
-        if self._actor is not None:
+        if self._actor is not None and not operates:
             raise InvalidSettings(
-                "a server takes the actor from the API key or token: leave --as out"
+                "a server takes the actor of this command from the API key or token alone:"
+                " leave --as out"
             )
+        acting_as = self.actor if operates else None
+        if acting_as is not None and not acting_as.isascii():
+            raise InvalidSettings(f"{acting_as!r}: a server takes only ASCII names with --as")
         key, token = os.environ.get("TASKER_API_KEY"), os.environ.get("TASKER_TOKEN")
-        async with connect(self.store_url, api_key=key, token=token, retries=2) as client:
+        async with connect(
+            self.store_url, api_key=key, token=token, acting_as=acting_as, retries=2
+        ) as client:
             yield client
 
     @asynccontextmanager

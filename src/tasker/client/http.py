@@ -52,6 +52,8 @@ class HttpClient(HttpTeams, Client):
         url: Of the server, as `http://127.0.0.1:8080`.
         api_key: Sent as `X-API-Key`.
         token: Sent as a bearer token.
+        acting_as: The operator for whom the owner of the key or token acts, for the audit of
+            actions on tasks; None: nobody.
         timeout: Time limit of a request; waits are exempt.
         retries: How often a request is repeated when the server is unreachable or busy.
         transport: Sends requests; for tests and proxies.
@@ -63,6 +65,7 @@ class HttpClient(HttpTeams, Client):
         *,
         api_key: str | None = None,
         token: str | None = None,
+        acting_as: str | None = None,
         timeout: timedelta = timedelta(seconds=30),
         retries: int = 5,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -72,6 +75,8 @@ class HttpClient(HttpTeams, Client):
             headers["X-API-Key"] = api_key
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
+        if acting_as is not None:
+            headers["X-Acting-As"] = acting_as
         self.url = url.rstrip("/")
         self._http = httpx.AsyncClient(
             base_url=self.url,

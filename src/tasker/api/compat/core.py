@@ -43,8 +43,8 @@ from tasker.api.routes.steps import number_of
 from tasker.api.routes.tasks import (
     CREATES,
     allowed_task,
-    client_of_caller,
     created_headers,
+    operator_client,
     template_of_task,
 )
 from tasker.api.routing import READS_BODY, Response, Routes
@@ -197,7 +197,7 @@ async def get_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> Json
 async def cancel_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Cancel a task."""
     task = await allowed_task(request, api, task_id, TASKS_CANCEL)
-    return await _task(api, await client_of_caller(request, api).cancel(task.id))
+    return await _task(api, await operator_client(request, api).cancel(task.id))
 
 
 @routes.add("GET", "/tasks/{task_id}/summary", TASKS_READ, response=CoreSummary, refuses=_MISSING)

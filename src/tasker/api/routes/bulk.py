@@ -17,7 +17,7 @@ from tasker.api.fields import AttributeName, Line, Text, Uuid
 from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import TaskCriteria, allowed_task, client_of_caller
+from tasker.api.routes.tasks import TaskCriteria, allowed_task, operator_client
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views import documented
 from tasker.client import LocalClient
@@ -136,7 +136,7 @@ async def act_in_bulk(
         "changed": [],
         "refused": [],
     }
-    client = client_of_caller(request, api)
+    client = operator_client(request, api)
     for task in () if body.dry_run else tasks:
         try:
             await _apply_action(client, task.id, body)

@@ -15,7 +15,7 @@ from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import (
     MOST_ATTEMPTS,
     allowed_task,
-    client_of_caller,
+    operator_client,
     template_of_task,
     timeline_of,
 )
@@ -88,7 +88,7 @@ def step_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, St
     async def read(request: Request, api: ApiOf, task_id: TaskPath, step: StepPath) -> StepResource:
         task = await allowed_task(request, api, task_id, permission)
         loaded = await template_of_task(api, task.id)
-        client = client_of_caller(request, api)
+        client = operator_client(request, api)
         return StepResource(api, client, task, loaded, number_of(loaded, step))
 
     return read

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import Request
 from starlette.responses import Response as StarletteResponse
 
-from tasker.api.authorization import authorize, visible_namespaces
+from tasker.api.authorization import actor_of, authorize, principal_of, visible_namespaces
 from tasker.api.conditions import IfMatch, IfNoneMatch, etag_headers
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import Attribute, Instant, Line, Namespace, TaskPath, Text, Uuid, Version
@@ -309,7 +309,7 @@ async def cancel_task(
     task = await allowed_task(request, api, task_id, TASKS_CANCEL)
     return await task_response(
         api,
-        await client_of_caller(request, api).cancel(task.id, reason=body.reason, if_match=if_match),
+        await operator_client(request, api).cancel(task.id, reason=body.reason, if_match=if_match),
     )
 
 
@@ -329,7 +329,7 @@ async def retry_task(
 ) -> JsonResponse:
     """Give failed steps another attempt; a task that failed is open again."""
     task = await allowed_task(request, api, task_id, TASKS_RETRY)
-    retried = await client_of_caller(request, api).retry(
+    retried = await operator_client(request, api).retry(
         task.id,
         steps=body.steps,
         reset_attempts=body.reset_attempts,
@@ -357,9 +357,7 @@ async def resolve_task(
     task = await allowed_task(request, api, task_id, TASKS_RESOLVE)
     return await task_response(
         api,
-        await client_of_caller(request, api).resolve(
-            task.id, reason=body.reason, if_match=if_match
-        ),
+        await operator_client(request, api).resolve(task.id, reason=body.reason, if_match=if_match),
     )
 
 
@@ -390,8 +388,13 @@ async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
 
 
 def client_of_caller(request: Request, api: Api) -> LocalClient:
-    """Return the client that acts for the caller."""
-    return api.client.acting_as(request.state.principal.name)
+    """Return the client that acts for the caller, under its own name alone."""
+    return api.client.acting_as(principal_of(request).name)
+
+
+def operator_client(request: Request, api: Api) -> LocalClient:
+    """Return the client for actions on tasks: its name says for whom the caller acts."""
+    return api.client.acting_as(actor_of(request))
 
 
 async def read_with_steps(api: Api, task: Task) -> tuple[Task, LoadedTemplate, list[Step]]:

@@ -314,7 +314,7 @@ async def cancel(
     not be cancelled.
     """
     statuses = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
-    async with session.client() as client:
+    async with session.client(operates=True) as client:
         if task is not None:
             _require_no_filter(matching)
             _print(session, await client.cancel(await find_task(client, task), reason=reason))
@@ -351,7 +351,7 @@ async def retry(
     Each step gets one more attempt. With filters in place of an ID it retries at most 1,000
     tasks; --dry-run counts them first. Exit code: 5 if a task could not be retried.
     """
-    async with session.client() as client:
+    async with session.client(operates=True) as client:
 
         async def act(task_id: TaskId) -> Task:
             return await client.retry(
@@ -381,7 +381,7 @@ async def resolve(
         raise typer.BadParameter(
             "the result of a task comes from its steps; name a step", param_hint="--result"
         )
-    async with session.client() as client:
+    async with session.client(operates=True) as client:
         changed = await client.resolve(await find_task(client, task), step, result, reason=reason)
     _print(session, changed)
 
@@ -397,7 +397,7 @@ async def complete(
     reason: Reason = "",
 ) -> None:
     """Complete a step with a result, as if its handler had returned it."""
-    async with session.client() as client:
+    async with session.client(operates=True) as client:
         changed = await client.complete(await find_task(client, task), step, result, reason=reason)
     _print(session, changed)
 
@@ -413,7 +413,7 @@ async def skip(
 
     The step ends as resolved_manually.
     """
-    async with session.client() as client:
+    async with session.client(operates=True) as client:
         changed = await client.skip(await find_task(client, task), step, reason=reason)
     _print(session, changed)
 

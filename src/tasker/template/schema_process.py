@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from threading import Timer
@@ -20,6 +21,10 @@ import orjson
 TIME_LIMIT = 2.0  #: seconds for one check
 MEMORY_LIMIT = 1 << 30  #: bytes of address space of the process
 _START_LIMIT = 60.0  #: seconds until the process must be ready
+_COMMAND = (
+    "from tasker.template.schema import answer_question;"
+    " from tasker.template.schema_process import serve; serve(answer_question)"
+)
 
 
 class CheckTookTooLong(Exception):
@@ -60,7 +65,7 @@ def submit(question: Any) -> "Future[Any]":
 
 def _start() -> subprocess.Popen[bytes]:
     process = subprocess.Popen(  # noqa: S603 - this interpreter, and code of this module
-        [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"],
+        [sys.executable, "-P", "-c", _COMMAND],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # hides its output when memory is exhausted
@@ -87,10 +92,8 @@ def _exchange(process: subprocess.Popen[bytes], question: bytes, limit: float) -
         timer.cancel()
 
 
-def serve() -> None:
+def serve(answer: Callable[[Any], Any]) -> None:
     """Answer the questions on stdin, until it is closed."""
-    from tasker.template.schema import answer_question
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     with suppress(ValueError, OSError):  # not every system has this limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
@@ -98,7 +101,7 @@ def serve() -> None:
     out.write(b"ready\n")
     out.flush()
     for line in sys.stdin.buffer:
-        out.write(orjson.dumps(answer_question(orjson.loads(line))) + b"\n")
+        out.write(orjson.dumps(answer(orjson.loads(line))) + b"\n")
         out.flush()
 
 

@@ -1,6 +1,7 @@
 """Responses in the forms of the Rust core's API."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -591,8 +592,8 @@ def core_bottlenecks(figures: Bottlenecks) -> CoreBottlenecks:
     """Return slow steps and tasks."""
     used = figures.utilization
     return {
-        "slow_steps": [_slow_step(step) for step in figures.slow_steps],
-        "slow_tasks": [_slow_task(task) for task in figures.slow_tasks],
+        "slow_steps": [_with_core_names(step) for step in figures.slow_steps],
+        "slow_tasks": [_with_core_names(task) for task in figures.slow_tasks],
         "resource_utilization": {
             "database_pool_utilization": used.database_pool_utilization,
             "system_health": {
@@ -607,32 +608,9 @@ def core_bottlenecks(figures: Bottlenecks) -> CoreBottlenecks:
     }
 
 
-def _slow_step(figures: StepFigures) -> CoreSlowStep:
-    return {
-        "namespace_name": figures.namespace,
-        "task_name": figures.name,
-        "version": figures.version,
-        "step_name": figures.step,
-        "average_duration_seconds": figures.average_duration_seconds,
-        "max_duration_seconds": figures.max_duration_seconds,
-        "execution_count": figures.execution_count,
-        "error_count": figures.error_count,
-        "retry_count": figures.retry_count,
-        "error_rate": figures.error_rate,
-        "last_executed_at": figures.last_executed_at,
-    }
+_CORE_NAMES = {"namespace": "namespace_name", "name": "task_name", "step": "step_name"}
 
 
-def _slow_task(figures: TaskFigures) -> CoreSlowTask:
-    return {
-        "namespace_name": figures.namespace,
-        "task_name": figures.name,
-        "version": figures.version,
-        "average_duration_seconds": figures.average_duration_seconds,
-        "max_duration_seconds": figures.max_duration_seconds,
-        "execution_count": figures.execution_count,
-        "average_step_count": figures.average_step_count,
-        "error_count": figures.error_count,
-        "error_rate": figures.error_rate,
-        "last_executed_at": figures.last_executed_at,
-    }
+def _with_core_names(figures: StepFigures | TaskFigures) -> Any:
+    """Return figures under the field names of the Rust core."""
+    return {_CORE_NAMES.get(name, name): value for name, value in asdict(figures).items()}

@@ -1,10 +1,13 @@
 """Fixtures for all tests."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from tasker.store.open import make_store
+from tasker.store.postgres.address import Address
 from tasker.testing.postgres import temporary_postgres, temporary_schema
 
 SLOW = [
@@ -58,3 +61,36 @@ def postgres_schema_url(postgres_url: str) -> Iterator[str]:
     """Return the URL of an empty schema, made for this test."""
     with temporary_schema(postgres_url) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def _kept_schema_url(postgres_url: str) -> Iterator[str]:
+    """Make a schema with its tables, once: that takes longer than to empty them."""
+
+    async def upgrade(url: str) -> None:
+        async with make_store(url) as store:
+            await store.upgrade()
+
+    with temporary_schema(postgres_url) as url:
+        asyncio.run(upgrade(url))
+        yield url
+
+
+@pytest.fixture
+def postgres_store_url(_kept_schema_url: str) -> str:
+    """Return the URL of an empty store, which one test after the other uses."""
+    asyncio.run(_empty(_kept_schema_url))
+    return _kept_schema_url
+
+
+async def _empty(url: str) -> None:
+    """Delete everything but the schema's version."""
+    connection = await Address.parse(url).connect()
+    try:
+        tables = await connection.fetchval(
+            "select string_agg(quote_ident(tablename), ', ') from pg_tables"
+            " where schemaname = current_schema() and tablename <> 'schema_version'"
+        )
+        await connection.execute(f"truncate {tables} restart identity")
+    finally:
+        await connection.close()

@@ -41,7 +41,7 @@ def kind(request: pytest.FixtureRequest) -> tuple[str, str]:
     way, store = str(request.param).split("-")
     if store == "sqlite":
         return way, "sqlite::memory:"
-    return way, str(request.getfixturevalue("postgres_schema_url"))
+    return way, str(request.getfixturevalue("postgres_store_url"))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ def url(request: pytest.FixtureRequest) -> str:
     """Return the URL of an empty store, of each kind in turn."""
     if request.param == "sqlite":
         return "sqlite::memory:"
-    return str(request.getfixturevalue("postgres_schema_url"))
+    return str(request.getfixturevalue("postgres_store_url"))
 
 
 @pytest.fixture

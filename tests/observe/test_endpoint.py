@@ -1,6 +1,7 @@
 """What a worker answers at its own address."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -11,7 +12,7 @@ import pytest
 
 from tasker import Worker, WorkerSettings, open_store
 from tasker.errors import InvalidSettings
-from tasker.observe.endpoint import Endpoint
+from tasker.observe.endpoint import MAX_CONNECTIONS, Endpoint
 from tasker.observe.metrics import Metrics
 from tasker.store.protocol import Store
 
@@ -95,3 +96,19 @@ def test_an_address_in_use_is_refused() -> None:
         Endpoint(Metrics()).serving(url.removeprefix("http://")),
     ):
         pass
+
+
+def test_silent_connections_give_way() -> None:
+    """
+    The oldest first; the threads that served them end.
+    """
+    with Endpoint(Metrics()).serving("127.0.0.1:0") as url:
+        port = int(url.rpartition(":")[2])
+        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(3 * MAX_CONNECTIONS)]
+
+        assert 200 == status_of(f"{url}/live")
+        for connection in silent[: 2 * MAX_CONNECTIONS]:
+            connection.settimeout(60)
+            assert b"" == connection.recv(1)
+        for connection in silent:
+            connection.close()

@@ -2,15 +2,17 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import ThreadingHTTPServer
 from threading import Thread
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client.exposition import MetricsHandler
 
 from tasker.errors import InvalidSettings
 from tasker.observe.metrics import Metrics
+
+MAX_CONNECTIONS = 32  #: open at the same time; each has a thread
 
 
 class Health(Protocol):
@@ -53,6 +55,7 @@ class Endpoint:
 
         class Handler(MetricsHandler):
             registry = endpoint.metrics.registry
+            timeout = 10  # seconds without a byte
 
             def do_GET(self) -> None:  # noqa: N802 - the name in the library
                 path = self.path.partition("?")[0]
@@ -73,7 +76,7 @@ class Endpoint:
                 self.end_headers()
                 self.wfile.write(body)
 
-        class Server(ThreadingHTTPServer):
+        class Server(_BoundedServer):
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
         try:
@@ -88,6 +91,28 @@ class Endpoint:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+class _BoundedServer(ThreadingHTTPServer):
+    """A server whose oldest connection gives way to a new one beyond the bound."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._open: dict[Any, None] = {}
+        super().__init__(*args, **options)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if len(self._open) >= MAX_CONNECTIONS:
+            oldest = next(iter(list(self._open)), None)
+            if oldest is not None:
+                self._open.pop(oldest, None)
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and closes it
+        self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.pop(request, None)
+        super().shutdown_request(request)
 
 
 def host_and_port(address: str) -> tuple[str, int]:

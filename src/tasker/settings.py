@@ -172,7 +172,7 @@ class WorkerSection(_WorkerBehaviour):
     """Whether the server runs a worker in its own process."""
 
     metrics: str | None = None
-    """Address at which a worker serves `/metrics`, `/live` and `/ready`, as `127.0.0.1:9100`;
+    """Address at which a worker serves `/metrics`, `/live` and `/ready`, such as `127.0.0.1:9100`;
     absent: none. A worker inside a server reports at the server's `/metrics`."""
 
     def settings(self, environment: str | None) -> WorkerSettings:
@@ -350,12 +350,12 @@ class AuthSettings(Section):
     """Roles in addition to the built-in ones, with their permissions."""
 
     coordinator: str | None = None
-    """The class that authorizes requests, as `package.module:Class`; absent: permissions and
+    """The class that authorizes requests, written `package.module:Class`; absent: permissions and
     namespaces decide."""
 
     authenticator: str | None = None
     """The class that authenticates requests whose credential is neither an API key nor an accepted
-    token, as `package.module:Class`; absent: they are refused."""
+    token, written `package.module:Class`; absent: they are refused."""
 
     metrics_public: bool = False
     """Whether `/metrics` needs no credentials."""

@@ -59,7 +59,7 @@ class Workflow(Generic[In, Out]):
 
         Args:
             name: `namespace.name`, or a name alone in the namespace "default".
-            version: Three numbers, as "2.1.0".
+            version: Three numbers, such as "2.1.0".
             description: For people.
             input: A pydantic model, dataclass, typed dict or JSON Schema that a task's
                 context must match; None: any object.

@@ -49,7 +49,7 @@ class HttpClient(HttpTeams, Client):
     a lost response never causes a second task.
 
     Args:
-        url: Of the server, as `http://127.0.0.1:8080`.
+        url: Address of the server, such as `http://127.0.0.1:8080`.
         api_key: Sent as `X-API-Key`.
         token: Sent as a bearer token.
         acting_as: The operator for whom the owner of the key or token acts, for the audit of

@@ -128,7 +128,7 @@ def handler(
     Args:
         target: The function or class, or its name.
         name: The same name, as a keyword. None: the name of the function or class.
-        version: Version of the code, as "2.1.0", for steps that require one; "": none.
+        version: Version of the code, such as "2.1.0", for steps that require one; "": none.
         namespace: The only namespace whose templates may call it; "": those that the
             worker's templates or its `namespaces` decide on.
         process: Run it in a separate process, for long computations. It must be

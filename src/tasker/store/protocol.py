@@ -275,7 +275,7 @@ class TaskStore(Protocol):
         approved. Rejected content is ignored.
 
         Raises:
-            InvalidTemplate: It is invalid, as only one made in Python can be.
+            InvalidTemplate: It is invalid, which only templates made in Python can be.
             TaskRegistrationError: The version exists with other content; the message
                 names namespace, name, version and who registered it.
         """

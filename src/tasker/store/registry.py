@@ -40,7 +40,7 @@ class TemplateRow(NamedTuple):
         """Make the rows of a template.
 
         Raises:
-            InvalidTemplate: It is invalid, as only one made in Python can be.
+            InvalidTemplate: It is invalid, which only templates made in Python can be.
         """
         document = to_document(template)
         from_document(document)

@@ -66,7 +66,7 @@ class ApiKey:
     id: ApiKeyId
     name: str
     prefix: str  #: the public part of the key, by which it is found
-    scopes: tuple[str, ...] = ()  #: permissions, as `tasks:create`
+    scopes: tuple[str, ...] = ()  #: permissions, such as `tasks:create`
     namespaces: tuple[str, ...] = ()  #: namespaces it is valid in; none: nowhere, `*`: everywhere
     roles: tuple[str, ...] = ()  #: names of bundles of permissions
     groups: tuple[str, ...] = ()  #: matched by assignees of the form `role:NAME`
@@ -77,7 +77,7 @@ class ApiKey:
     last_used_at: datetime | None = None  #: to the minute
 
     def active(self, now: datetime) -> bool:
-        """Return whether it is neither revoked nor expired."""
+        """Whether the key is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     def covers(self, namespace: str) -> bool:

@@ -34,7 +34,7 @@ async def upgrade(
             "--wait",
             parser=parse_span,
             metavar="TIME",
-            help="Try again for this long while the database is unreachable, as 60s.",
+            help="Time to keep trying while the database is unreachable, such as 60s.",
         ),
     ] = None,
 ) -> None:

@@ -234,7 +234,7 @@ async def create(
         str,
         typer.Argument(
             metavar="TEMPLATE",
-            help="A registered name, as payments.process_refund@^2.1, or a YAML file.",
+            help="A registered name, such as payments.process_refund@^2.1, or a YAML file.",
             autocompletion=complete_template,
         ),
     ],

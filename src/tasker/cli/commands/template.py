@@ -31,7 +31,7 @@ Reference = Annotated[
     str,
     typer.Argument(
         metavar="TEMPLATE",
-        help="A registered name, as payments.process_refund@^2.1, or a YAML file.",
+        help="A registered name, such as payments.process_refund@^2.1, or a YAML file.",
         autocompletion=complete_template,
     ),
 ]

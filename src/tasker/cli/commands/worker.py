@@ -200,7 +200,7 @@ def _parse_labels(words: Sequence[str]) -> dict[str, str]:
     pairs = [word.partition("=") for word in words]
     for name, _, value in pairs:
         if not (name and value):
-            raise typer.BadParameter(f"{name!r} is not a label; write one as in gpu=true")
+            raise typer.BadParameter(f"{name!r} is not a label; write NAME=VALUE, such as gpu=true")
     return {name: value for name, _, value in pairs}
 
 

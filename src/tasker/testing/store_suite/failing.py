@@ -92,7 +92,7 @@ class TestRetries(StoreTests):
 
     async def test_a_retry_at_once_is_claimable_at_once(self, store: Store) -> None:
         """
-        A delay of zero is no delay.
+        With a delay of zero it is claimable at once.
         """
         await begin(store, one())
         hand = await ManualWorker.hire(store)

@@ -682,6 +682,54 @@ class TaskFilter:
     """Namespaces visible to the caller, set by servers."""
 
 
+# ------------------------------------------------------------------ actions in bulk
+
+MAX_BULK = 1_000  #: tasks that one action in bulk may change
+
+
+class BulkAction(StrEnum):
+    """An action on many tasks."""
+
+    CANCEL = "cancel"  #: of open tasks
+    RETRY = "retry"  #: of failed tasks
+    RESOLVE = "resolve"  #: of failed tasks
+
+
+BulkActionName: TypeAlias = Literal["cancel", "retry", "resolve"]
+
+BULK_STATUSES: Mapping[BulkAction, tuple[TaskStatus, ...]] = {
+    BulkAction.CANCEL: (TaskStatus.PENDING, TaskStatus.IN_PROGRESS),
+    BulkAction.RETRY: (TaskStatus.ERROR,),
+    BulkAction.RESOLVE: (TaskStatus.ERROR,),
+}
+"""Statuses of the tasks that a filter finds for an action."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkRefusal:
+    """A task that an action in bulk did not change."""
+
+    id: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkOutcome:
+    """The outcome of an action on many tasks."""
+
+    matches: int
+    by_status: Mapping[str, int]
+    """How many had each status before."""
+
+    dry_run: bool
+    changed: Sequence[str]
+    """Ids of the tasks that changed; empty in a dry run."""
+
+    refused: Sequence[BulkRefusal]
+    """Tasks whose status did not allow the action, as it may have changed meanwhile."""
+
+
 # -------------------------------------------------------------------- the hot path
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from tests.api.api_client import NOBODY, ApiClient, templates
 
-from tasker.api.routes import bulk
 from tasker.testing.store_suite.factories import ManualWorker
 
 pytestmark = pytest.mark.anyio
@@ -129,7 +128,7 @@ async def test_more_matches_than_the_limit_are_refused(
     """
     Before any task changes.
     """
-    monkeypatch.setattr(bulk, "MAX_MATCHES", 2)
+    monkeypatch.setattr("tasker.client.local.MAX_BULK", 2)
     ids = [(await one.create())["id"] for _ in range(3)]
 
     refused = await one.call("/v1/bulk", {"action": "cancel", "filter": {"namespace": "shop"}}, 400)

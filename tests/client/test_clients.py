@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -231,6 +232,53 @@ async def test_an_action_on_a_task_that_changed_is_refused(scene: Scene) -> None
     cancelled = await client.cancel(task.id, if_match=changed.etag)
 
     assert (None, TaskStatus.CANCELLED) == (task.etag, cancelled.status)
+
+
+async def test_many_tasks_are_changed_at_once(scene: Scene) -> None:
+    """
+    Those of a filter, or of a list of ids; a dry run only counts.
+    """
+    client = await registered(scene)
+    ids = [(await client.create_task("hello.payment", tags=("red",))).id for _ in range(3)]
+    other = await client.create_task("hello.payment")
+    red = TaskFilter(tag="red", created_after=other.created_at - timedelta(minutes=1))
+
+    counted = await client.act_in_bulk("cancel", red, dry_run=True)
+    first = await client.act_in_bulk("cancel", ids=ids[:1], reason="wrong")
+    rest = await client.act_in_bulk("cancel", red)
+    again = await client.act_in_bulk("cancel", ids=ids[:1])
+
+    assert (3, {"pending": 3}, True, []) == (
+        counted.matches,
+        counted.by_status,
+        counted.dry_run,
+        counted.changed,
+    )
+    assert ids[:1] == first.changed
+    assert sorted(ids[1:]) == sorted(rest.changed)
+    assert [(ids[0], "wrong_status")] == [(one.id, one.code) for one in again.refused]
+    assert TaskStatus.PENDING is (await client.get(other.id)).status
+    assert ["wrong"] == [entry.reason for entry in await client.audit(ids[0])]
+
+
+@pytest.mark.parametrize(
+    "tasks", [{}, {"filter": TaskFilter()}, {"filter": TaskFilter(tag="x"), "ids": [NOBODY]}]
+)
+async def test_an_action_in_bulk_names_its_tasks_in_one_way(
+    scene: Scene, tasks: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInput):
+        await scene.client.act_in_bulk("cancel", **tasks)
+
+
+async def test_an_action_in_bulk_on_a_missing_task_changes_none(scene: Scene) -> None:
+    client = await registered(scene)
+    task = await client.create_task("hello.payment")
+
+    with pytest.raises(NotFound):
+        await client.act_in_bulk("cancel", ids=[task.id, NOBODY])
+
+    assert TaskStatus.PENDING is (await client.get(task.id)).status
 
 
 async def test_rules_for_a_key_need_a_key(scene: Scene) -> None:

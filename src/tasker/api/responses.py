@@ -1,6 +1,7 @@
 """Responses as JSON."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -21,3 +22,25 @@ class JsonResponse(Response):
 
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content, option=_OPTIONS)
+
+
+LARGE = 200  #: parts of a response, as steps, that is built off the event loop
+
+
+async def build_response(
+    parts: int,
+    build: Callable[[], Any],
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> JsonResponse:
+    """Return a response, built in a thread if it is large.
+
+    Args:
+        parts: How many steps the response has, or is made from.
+        build: Returns the content; must not touch the event loop.
+        status: Of the response.
+        headers: Of the response.
+    """
+    if parts <= LARGE:
+        return JsonResponse(build(), status, headers)
+    return await asyncio.to_thread(lambda: JsonResponse(build(), status, headers))

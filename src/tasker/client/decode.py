@@ -34,6 +34,7 @@ from tasker.errors import (
 from tasker.model import (
     Attempt,
     AuditEntry,
+    BulkOutcome,
     Step,
     StepStatus,
     StoredTemplate,
@@ -57,6 +58,7 @@ namespace = TypeAdapter(NamespaceInfo).validate_python
 policy = TypeAdapter(NamespacePolicy).validate_python
 team_events = TypeAdapter(list[TeamEvent]).validate_python
 performance = TypeAdapter(Performance).validate_python
+bulk_outcome = TypeAdapter(BulkOutcome).validate_python
 bottlenecks = TypeAdapter(Bottlenecks).validate_python
 
 

@@ -26,6 +26,9 @@ from tasker.errors import InvalidInput
 from tasker.model import (
     Attempt,
     AuditEntry,
+    BulkAction,
+    BulkActionName,
+    BulkOutcome,
     IfExists,
     Json,
     Step,
@@ -224,6 +227,31 @@ class HttpClient(HttpTeams, Client):
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
         return await self._act_on_step(task_id, step, "skip", {"reason": reason}, if_match)
+
+    async def act_in_bulk(
+        self,
+        action: BulkAction | BulkActionName,
+        filter: TaskFilter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        reset_attempts: bool = False,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> BulkOutcome:
+        body: dict[str, Any] = {
+            "action": action,
+            "reset_attempts": reset_attempts,
+            "reason": reason,
+            "dry_run": dry_run,
+        }
+        if filter is not None:
+            given = {**_filter_query(filter), "attributes": filter.attributes or None}
+            del given["attribute"]
+            body["filter"] = {name: value for name, value in given.items() if value is not None}
+        if ids is not None:
+            body["ids"] = [*ids]
+        read = await self._requests.send("POST", "/v1/bulk", body=body, again=False)
+        return decode.bulk_outcome(read)
 
     async def _act(
         self, task_id: str, action: str, body: Mapping[str, Any], if_match: str | None

@@ -4,6 +4,7 @@ import asyncio
 import getpass
 import logging
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -29,13 +30,20 @@ from tasker.errors import (
     InvalidInput,
     NotApproved,
     NotFound,
+    Refused,
     StoreUnavailable,
     Violation,
 )
 from tasker.events import Observer, TaskEnded
 from tasker.model import (
+    BULK_STATUSES,
+    MAX_BULK,
     Attempt,
     AuditEntry,
+    BulkAction,
+    BulkActionName,
+    BulkOutcome,
+    BulkRefusal,
     Created,
     IfExists,
     Json,
@@ -494,6 +502,85 @@ class LocalClient(LocalTeams, Client):
             for observe in self._observers:
                 observe(event)
         return await self._with_outcome(task)
+
+    async def act_in_bulk(
+        self,
+        action: BulkAction | BulkActionName,
+        filter: TaskFilter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        reset_attempts: bool = False,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> BulkOutcome:
+        action = BulkAction(action)
+        if (filter is None) == (ids is None):
+            raise InvalidInput("an action in bulk needs either a filter or ids")
+        if ids is None:
+            tasks = await self.bulk_tasks(action, filter or TaskFilter())
+        elif len(ids) > MAX_BULK:
+            message = f"must be at most {MAX_BULK:,}, not {len(ids):,}"
+            raise InvalidInput(f"ids {message}", path="$.ids")
+        else:
+            tasks = [await self.store.get_task(TaskId(one)) for one in dict.fromkeys(ids)]
+        return await self.act_on(
+            action, tasks, reset_attempts=reset_attempts, reason=reason, dry_run=dry_run
+        )
+
+    async def act_on(
+        self,
+        action: BulkAction,
+        tasks: Sequence[Task],
+        *,
+        reset_attempts: bool = False,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> BulkOutcome:
+        """Cancel, retry or resolve tasks, or count them in a dry run: see `act_in_bulk`."""
+        changed: list[str] = []
+        refused: list[BulkRefusal] = []
+        for task in () if dry_run else tasks:
+            try:
+                await self._act(action, task.id, reset_attempts=reset_attempts, reason=reason)
+            except Refused as error:
+                refused.append(BulkRefusal(id=task.id, code=error.code, message=str(error)))
+            else:
+                changed.append(task.id)
+        return BulkOutcome(
+            matches=len(tasks),
+            by_status=Counter(task.status.value for task in tasks),
+            dry_run=dry_run,
+            changed=changed,
+            refused=refused,
+        )
+
+    async def bulk_tasks(self, action: BulkAction, filter: TaskFilter) -> list[Task]:
+        """Return the tasks that a filter finds for an action in bulk.
+
+        Raises:
+            InvalidInput: The filter is empty, or matches more than 1,000 tasks.
+        """
+        if filter == TaskFilter():
+            raise InvalidInput("the filter needs at least one field", path="$.filter")
+        statuses = BULK_STATUSES[action]
+        tasks: list[Task] = []
+        for status in statuses if filter.status is None else {*statuses} & {filter.status}:
+            matching = replace(filter, status=status)
+            tasks += await self.store.list_tasks(matching, limit=MAX_BULK + 1)
+        if len(tasks) > MAX_BULK:
+            message = f"the filter matches more than {MAX_BULK:,} tasks; narrow it"
+            raise InvalidInput(message, path="$.filter")
+        return tasks
+
+    async def _act(
+        self, action: BulkAction, task_id: TaskId, *, reset_attempts: bool, reason: str
+    ) -> None:
+        if action is BulkAction.CANCEL:
+            await self.cancel(task_id, reason=reason)
+        elif action is BulkAction.RETRY:
+            await self.retry(task_id, reset_attempts=reset_attempts, reason=reason)
+        else:
+            await self.resolve(task_id, reason=reason)
 
     # ---------------------------------------------------------------- analytics
 

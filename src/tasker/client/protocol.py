@@ -19,6 +19,9 @@ from tasker.durations import Duration
 from tasker.model import (
     Attempt,
     AuditEntry,
+    BulkAction,
+    BulkActionName,
+    BulkOutcome,
     IfExists,
     IfExistsName,
     Json,
@@ -360,6 +363,35 @@ class Client(TeamClient, Protocol):
     ) -> Task:
         """Settle a step that is not needed as resolved_manually; its children get None as its
         result. Raises NotFound, WrongStatus.
+        """
+        ...
+
+    async def act_in_bulk(
+        self,
+        action: BulkAction | BulkActionName,
+        filter: TaskFilter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        reset_attempts: bool = False,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> BulkOutcome:
+        """Cancel, retry or resolve at most 1,000 tasks, or count them.
+
+        Each task is changed in a transaction of its own.
+
+        Args:
+            action: "cancel" open tasks, "retry" or "resolve" failed ones.
+            filter: The tasks, of those; instead of `ids`.
+            ids: Exactly these tasks.
+            reset_attempts: Whether retried steps get all their attempts again instead of one more.
+            reason: For the audit.
+            dry_run: Whether to change nothing.
+
+        Raises:
+            InvalidInput: There is neither a filter nor ids, or both; the filter is empty; more
+                than 1,000 tasks match. No task has changed.
+            NotFound: One of `ids` does not exist. No task has changed.
         """
         ...
 

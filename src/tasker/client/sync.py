@@ -10,6 +10,9 @@ from tasker.durations import Duration
 from tasker.model import (
     Attempt,
     AuditEntry,
+    BulkAction,
+    BulkActionName,
+    BulkOutcome,
     Json,
     Step,
     StoredTemplate,
@@ -200,6 +203,28 @@ class SyncClient:
     ) -> Task:
         """Settle a step that is not needed: see `Client.skip`."""
         return self._wait_for(self._client.skip(task_id, step, reason=reason, if_match=if_match))
+
+    def act_in_bulk(
+        self,
+        action: BulkAction | BulkActionName,
+        filter: TaskFilter | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        reset_attempts: bool = False,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> BulkOutcome:
+        """Cancel, retry or resolve at most 1,000 tasks: see `Client.act_in_bulk`."""
+        return self._wait_for(
+            self._client.act_in_bulk(
+                action,
+                filter,
+                ids=ids,
+                reset_attempts=reset_attempts,
+                reason=reason,
+                dry_run=dry_run,
+            )
+        )
 
     def templates(
         self, namespace: str | None = None, name: str | None = None

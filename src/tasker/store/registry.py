@@ -33,7 +33,7 @@ class TemplateRow(NamedTuple):
     document: JsonText
     sinks: int
     retention: float | None  #: seconds
-    steps: list[GraphRow]
+    steps: JsonText  #: a list of `GraphRow`
 
     @classmethod
     def of(cls, template: Template) -> "TemplateRow":
@@ -51,18 +51,20 @@ class TemplateRow(NamedTuple):
             codec.dumps(document, what=f"template {template.key}", limit=TEMPLATE_LIMIT),
             len(graph.sinks),
             template.retention.total_seconds() if template.retention else None,
-            [
-                GraphRow(
-                    no,
-                    spec.name,
-                    spec.handler,
-                    str(spec.requirement),
-                    len(graph.parents[no]),
-                    graph.children[no],
-                    spec.queue_timeout.total_seconds() if spec.queue_timeout else None,
-                )
-                for no, spec in enumerate(template.steps, start=1)
-            ],
+            codec.orjson_text(
+                [
+                    GraphRow(
+                        no,
+                        spec.name,
+                        spec.handler,
+                        str(spec.requirement),
+                        len(graph.parents[no]),
+                        graph.children[no],
+                        spec.queue_timeout.total_seconds() if spec.queue_timeout else None,
+                    )._asdict()
+                    for no, spec in enumerate(template.steps, start=1)
+                ]
+            ),
         )
 
 

@@ -38,7 +38,7 @@ from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import Line, NamePath, Namespace, NamespacePath, TaskPath, Text, VersionPath
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody
-from tasker.api.responses import JsonResponse
+from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.steps import number_of
 from tasker.api.routes.tasks import (
     CREATES,
@@ -205,12 +205,14 @@ async def get_core_summary(request: Request, api: ApiOf, task_id: TaskPath) -> J
     """Read how a task and its steps stand, without context and results."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
-    return JsonResponse(core_summary(task, loaded, steps, datetime.now(UTC)))
+    now = datetime.now(UTC)
+    return await build_response(len(steps), lambda: core_summary(task, loaded, steps, now))
 
 
 async def _task(api: Api, task: Task) -> JsonResponse:
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
-    return JsonResponse(core_task(task, datetime.now(UTC), loaded, steps))
+    now = datetime.now(UTC)
+    return await build_response(len(steps), lambda: core_task(task, now, loaded, steps))
 
 
 # ------------------------------------------------------------------------ steps
@@ -222,7 +224,9 @@ async def list_core_steps(request: Request, api: ApiOf, task_id: TaskPath) -> Js
     task = await allowed_task(request, api, task_id, STEPS_READ)
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     now = datetime.now(UTC)
-    return JsonResponse([core_step(task, loaded, step, now) for step in steps])
+    return await build_response(
+        len(steps), lambda: [core_step(task, loaded, step, now) for step in steps]
+    )
 
 
 @routes.add("GET", _STEP, STEPS_READ, response=CoreStep, refuses=_MISSING)

@@ -36,7 +36,7 @@ from tasker.api.fields import (
 from tasker.api.headers import is_correlation_id
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody
-from tasker.api.responses import JsonResponse
+from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import CREATES, allowed_task, created_headers, read_with_steps
 from tasker.api.routing import Response, Routes
 from tasker.api.task_requests import TaskFields, create_one, template_of
@@ -207,7 +207,10 @@ async def get_founding_task(request: Request, api: ApiOf, task_id: TaskPath) -> 
     """Read a task."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
     task, loaded, steps = await read_with_steps(api, task)
-    return JsonResponse(founding_task(founding_fields(task, datetime.now(UTC), loaded, steps)))
+    now = datetime.now(UTC)
+    return await build_response(
+        len(steps), lambda: founding_task(founding_fields(task, now, loaded, steps))
+    )
 
 
 # -------------------------------------------------------------------- discovery

@@ -11,7 +11,7 @@ from tasker.api.conditions import IfMatch
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import StepPath, TaskPath, Text
 from tasker.api.requests import Body, JsonBody
-from tasker.api.responses import JsonResponse
+from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import (
     MOST_ATTEMPTS,
     allowed_task,
@@ -25,6 +25,7 @@ from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
 from tasker.model import Attempt, Task
 from tasker.teams.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY, Permission
+from tasker.times import timeline
 
 routes = Routes("steps", "/v1/tasks/{task_id}/steps")
 
@@ -78,8 +79,8 @@ class StepResource(NamedTuple):
         """Respond with the step, of a task in its present state."""
         steps = await self.api.store.list_steps(task.id, after=self.no - 1, limit=1)
         now = datetime.now(UTC)
-        timeline = await timeline_of(self.api, task, steps, now, no=self.no)
-        return JsonResponse(step_view(self.loaded, steps[0], now, timeline))
+        times = await timeline_of(self.api, task, steps, now, no=self.no)
+        return JsonResponse(step_view(self.loaded, steps[0], now, times))
 
 
 def step_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, StepResource]]:
@@ -104,9 +105,14 @@ async def list_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonRes
     """List a task's steps, in the template's order."""
     task = await allowed_task(request, api, task_id, STEPS_READ)
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
-    now = datetime.now(UTC)
-    timeline = await timeline_of(api, task, steps, now)
-    return JsonResponse([step_view(loaded, step, now, timeline) for step in steps])
+    history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
+
+    def build() -> list[StepView]:
+        now = datetime.now(UTC)
+        times = timeline(task, steps, history, now)
+        return [step_view(loaded, step, now, times) for step in steps]
+
+    return await build_response(len(steps), build)
 
 
 @routes.add("GET", "/{step}", STEPS_READ, response=StepView, refuses=_MISSING)

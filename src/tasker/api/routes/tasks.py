@@ -16,7 +16,7 @@ from tasker.api.fields import Attribute, Instant, Line, Namespace, TaskPath, Tex
 from tasker.api.headers import CORRELATION, is_correlation_id
 from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body, JsonBody
-from tasker.api.responses import JsonResponse
+from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routing import READS_BODY, Response, Routes
 from tasker.api.task_requests import BulkBody, NewTaskBody, create_many, create_one, template_of
 from tasker.api.views.tasks import (
@@ -254,7 +254,8 @@ async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> J
     """Return the statuses of a task and its steps, without their data."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
     task, loaded, steps = await read_with_steps(api, task)
-    return JsonResponse(summary_view(task, loaded, steps, datetime.now(UTC)))
+    now = datetime.now(UTC)
+    return await build_response(len(steps), lambda: summary_view(task, loaded, steps, now))
 
 
 @routes.add(
@@ -406,10 +407,14 @@ async def read_with_steps(api: Api, task: Task) -> tuple[Task, LoadedTemplate, l
 async def task_response(api: Api, task: Task, status: int = 200) -> JsonResponse:
     """Respond with a task and its steps."""
     task, loaded, steps = await read_with_steps(api, task)
-    now = datetime.now(UTC)
-    times = await timeline_of(api, task, steps, now)
-    view = task_view(task, loaded, steps, now=now, timeline=times)
-    return JsonResponse(view, status, etag_headers(task))
+    history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
+
+    def build() -> TaskView:
+        now = datetime.now(UTC)
+        times = timeline(task, steps, history, now)
+        return task_view(task, loaded, steps, now=now, timeline=times)
+
+    return await build_response(len(steps), build, status, etag_headers(task))
 
 
 async def timeline_of(

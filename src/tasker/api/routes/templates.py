@@ -12,7 +12,7 @@ from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, VersionPath
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody, require_type
-from tasker.api.responses import JsonResponse
+from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import client_of_caller
 from tasker.api.routing import READS_BODY, Response, Routes
 from tasker.api.views.templates import (
@@ -87,12 +87,12 @@ async def list_templates(
     else:
         known = await api.store.template_statuses(namespace=namespace, name=name)
         templates = [await _get_stored(api, one) for one in known if one.status is status]
-    heads = [
-        template_head(stored, document=documents)
-        for stored in templates
-        if visible is None or stored.template.namespace in visible
-    ]
-    return JsonResponse(TemplateList(templates=heads))
+    shown = [one for one in templates if visible is None or one.template.namespace in visible]
+
+    def build() -> TemplateList:
+        return TemplateList(templates=[template_head(one, document=documents) for one in shown])
+
+    return await build_response(_size(*shown), build)
 
 
 @statuses.add("GET", "", TEMPLATES_LIST, response=StatusList)
@@ -153,7 +153,9 @@ async def compare_versions(
     """Compare two versions."""
     old = (await _load(request, api, TEMPLATES_READ, namespace, name, before)).stored
     new = (await _load(request, api, TEMPLATES_READ, namespace, name, after)).stored
-    return JsonResponse(difference_view(old, new, compare(old.template, new.template)))
+    return await build_response(
+        _size(old, new), lambda: difference_view(old, new, compare(old.template, new.template))
+    )
 
 
 @routes.add("GET", ONE, TEMPLATES_READ, response=TemplateView, refuses=_VERSION_MISSING)
@@ -172,17 +174,13 @@ async def get_template(
     loaded = await _load(request, api, TEMPLATES_READ, namespace, name, version)
     if usable and loaded.stored.status not in _USABLE:
         loaded = await api.templates.find(name, namespace, version)
-    return JsonResponse(await _view(loaded.stored))
+    return await build_response(_size(loaded.stored), lambda: template_view(loaded))
 
 
-async def _view(stored: StoredTemplate, *, created: bool = False) -> TemplateView:
-    """Return a template version in full; a large one is written off the event loop."""
-    if len(stored.template.steps) <= _LARGE:
-        return template_view(LoadedTemplate(stored), created=created)
-    return await asyncio.to_thread(lambda: template_view(LoadedTemplate(stored), created=created))
+def _size(*templates: StoredTemplate) -> int:
+    return sum(len(stored.template.steps) for stored in templates)
 
 
-_LARGE = 200  #: steps
 _USABLE = (TemplateStatus.APPROVED, TemplateStatus.RETIRED)
 
 
@@ -233,8 +231,9 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
     )
     stored, new = await client_of_caller(request, api).register(template, replace=replace)
     location = f"/v1/templates/{template.namespace}/{template.name}/{template.version}"
-    return JsonResponse(
-        await _view(stored, created=new),
+    return await build_response(
+        _size(stored),
+        lambda: template_view(LoadedTemplate(stored), created=new),
         201 if new else 200,
         {"Location": location},
     )

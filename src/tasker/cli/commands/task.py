@@ -32,7 +32,7 @@ from tasker.cli.render.task import render_task
 from tasker.cli.render.timeline import timeline_document
 from tasker.client import Client
 from tasker.errors import Refused
-from tasker.model import IfExists, Task, TaskFilter, TaskId, TaskStatus, UniqueWhile
+from tasker.model import MAX_BULK, IfExists, Task, TaskFilter, TaskId, TaskStatus, UniqueWhile
 from tasker.template import load_templates
 
 TaskRef = Annotated[
@@ -110,8 +110,6 @@ Result = Annotated[
         "--result", parser=parse_json, metavar="JSON|@FILE", help="Its result, for later steps."
     ),
 ]
-
-MAX_BULK = 1000  #: tasks that one command cancels or retries
 
 app = group("List tasks, show them, and act on them.")
 

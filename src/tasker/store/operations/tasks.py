@@ -11,6 +11,8 @@ from tasker.store.operations.templates import all_queues, template_ids
 from tasker.store.rows import state_filter
 from tasker.store.session import Session, Sessions
 
+STEPS_AT_ONCE = 500  #: read by one statement, so that many steps do not hold the event loop
+
 
 class Tasks(Sessions):
     """Reading tasks, their steps and their history."""
@@ -62,11 +64,18 @@ class Tasks(Sessions):
         task_id = operator_rules.canonical(task_id)
 
         async def read(tx: Session) -> list[Step]:
-            rows = await tx.all("list_steps", task_id=task_id, after=after, limit=limit)
-            if not rows and after == 0:
+            steps: list[Step] = []
+            queues: dict[int, int] = {}
+            while True:
+                begin = steps[-1].no if steps else after
+                most = STEPS_AT_ONCE if limit is None else min(STEPS_AT_ONCE, limit - len(steps))
+                rows = await tx.all("list_steps", task_id=task_id, after=begin, limit=most)
+                steps += [tx.read.step(row) for row in rows]
+                queues.update((row["no"], row["queue_id"]) for row in rows if row["no_worker"])
+                if len(rows) < STEPS_AT_ONCE or len(steps) == limit:
+                    break
+            if not steps and after == 0:
                 await read_task(tx, task_id)
-            steps = [tx.read.step(row) for row in rows]
-            queues = {row["no"]: row["queue_id"] for row in rows if row["no_worker"]}
             return await _with_reasons(tx, steps, queues) if queues else steps
 
         return await self._read(read)

@@ -1,9 +1,9 @@
 """Registering and reading templates."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
-from tasker import codec
 from tasker.errors import NotFound, TaskerError
 from tasker.model import (
     Queue,
@@ -16,10 +16,35 @@ from tasker.model import (
 from tasker.store import registry
 from tasker.store.operations.teams import add_event, lock_versions, policy_of
 from tasker.store.protocol import AuditNote, Registered
+from tasker.store.rows import Reader, Row
 from tasker.store.session import Session, Sessions
 from tasker.teams import rules
 
 _LARGE = 200  #: steps of a template that is prepared off the event loop
+_LARGE_DOCUMENT = 32 << 10  #: characters of templates that are parsed off the event loop
+
+
+class _TemplateRows(NamedTuple):
+    """Rows of templates that were read in a transaction, and are parsed after it."""
+
+    reader: Reader
+    rows: Sequence[Row]
+
+    async def parse(self) -> list[StoredTemplate]:
+        """Return the templates; many steps are parsed off the event loop."""
+        if sum(len(row["document"]) for row in self.rows) <= _LARGE_DOCUMENT:
+            return self._parse()
+        return await asyncio.to_thread(self._parse)
+
+    def _parse(self) -> list[StoredTemplate]:
+        return [self.reader.template(row) for row in self.rows]
+
+
+class _Written(NamedTuple):
+    """The row of a registered template."""
+
+    rows: _TemplateRows
+    created: bool
 
 
 class Templates(Sessions):
@@ -35,34 +60,31 @@ class Templates(Sessions):
         registered = None
         while registered is None:  # another process was first: compare with what it stored
             registered = await self._write(lambda tx: _register(tx, row, act, replace=replace))
-        return registered
+        (stored,) = await registered.rows.parse()
+        return Registered(stored, created=registered.created)
 
     async def template(self, name: TemplateName) -> StoredTemplate:
-        async def read(tx: Session) -> StoredTemplate:
-            row = await tx.one("template", **name._asdict())
-            if row is None:
-                raise registry.unknown(name)
-            return tx.read.template(row)
-
-        return await self._read(read)
+        stored = await self._templates("template", **name._asdict())
+        if not stored:
+            raise registry.unknown(name)
+        return stored[0]
 
     async def template_by_id(self, template_id: TemplateId) -> StoredTemplate:
-        async def read(tx: Session) -> StoredTemplate:
-            row = await tx.one("template_by_id", id=template_id)
-            if row is None:
-                raise NotFound(f"there is no template with the id {template_id}")
-            return tx.read.template(row)
-
-        return await self._read(read)
+        stored = await self._templates("template_by_id", id=template_id)
+        if not stored:
+            raise NotFound(f"there is no template with the id {template_id}")
+        return stored[0]
 
     async def templates(
         self, *, namespace: str | None = None, name: str | None = None
     ) -> list[StoredTemplate]:
-        async def read(tx: Session) -> list[StoredTemplate]:
-            rows = await tx.all("templates", namespace=namespace, name=name)
-            return [tx.read.template(row) for row in rows]
+        return await self._templates("templates", namespace=namespace, name=name)
 
-        return await self._read(read)
+    async def _templates(self, statement: str, /, **values: object) -> list[StoredTemplate]:
+        async def read(tx: Session) -> _TemplateRows:
+            return _TemplateRows(tx.read, await tx.all(statement, **values))
+
+        return await (await self._read(read)).parse()
 
     async def versions(self, namespace: str, name: str) -> list[str]:
         rows = await self._all("versions", namespace=namespace, name=name)
@@ -111,14 +133,14 @@ async def refusal_of_creation(tx: Session, templates: Collection[TemplateId]) ->
 
 async def _register(
     tx: Session, row: registry.TemplateRow, act: AuditNote, *, replace: bool
-) -> Registered | None:
+) -> _Written | None:
     """Register a template; None if another process registered the version meanwhile."""
     versions = await lock_versions(tx, row.name)
     policy = await policy_of(tx, row.name.namespace)
     plan = rules.plan_registration(row.name, row.digest, versions, policy, replace=replace)
     if plan.same is not None:
-        (same,) = await tx.all("template_by_id", id=plan.same)
-        return Registered(tx.read.template(same), created=False)
+        same = await tx.all("template_by_id", id=plan.same)
+        return _Written(_TemplateRows(tx.read, same), created=False)
     for old in plan.replaces:
         await tx.all("replace_template", id=old)
     created = await _add_template(tx, row, act.actor, plan.status)
@@ -126,12 +148,12 @@ async def _register(
         return None
     await add_event(tx, act, "register_template", row.name, plan.before, plan.status)
     await tx.call("wake")  # a worker may serve the new queues
-    return Registered(created, created=True)
+    return _Written(_TemplateRows(tx.read, [created]), created=True)
 
 
 async def _add_template(
     tx: Session, row: registry.TemplateRow, registered_by: str, status: TemplateStatus
-) -> StoredTemplate | None:
+) -> Row | None:
     added = await tx.one(
         "add_template",
         **row.name._asdict(),
@@ -144,8 +166,7 @@ async def _add_template(
     )
     if added is None:
         return None
-    steps = codec.orjson_text([step._asdict() for step in row.steps])
-    namespace = row.name.namespace
+    namespace, steps = row.name.namespace, row.steps
     await tx.all("add_queues", namespace=namespace, steps=steps)
     await tx.all("add_template_steps", template_id=added["id"], namespace=namespace, steps=steps)
-    return tx.read.template(added)
+    return added

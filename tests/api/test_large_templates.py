@@ -1,0 +1,106 @@
+"""Templates and tasks of many steps do not hold the event loop: what runs there is counted."""
+
+import asyncio
+import threading
+from collections import Counter
+from typing import Any
+
+import pytest
+from tests.api.conftest import client_of
+
+from tasker.api.responses import JsonResponse
+from tasker.store import registry
+from tasker.store.operations.tasks import STEPS_AT_ONCE
+from tasker.store.protocol import Store
+from tasker.store.rows import Reader
+
+pytestmark = pytest.mark.anyio
+
+STEPS = 2 * STEPS_AT_ONCE
+LARGE = {
+    "name": "large",
+    "namespace": "shop",
+    "version": "1.0.0",
+    "steps": [{"name": f"step_{no}", "handler": {"callable": "shop.x"}} for no in range(STEPS)],
+}
+
+
+class Threads:
+    """Records which threads call functions with a large result or argument."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.called: list[tuple[str, int]] = []
+        self._monkeypatch = monkeypatch
+
+    def watch(self, owner: type, name: str, *, least: int = 0) -> None:
+        """Record calls of a method whose result has at least `least` parts."""
+        real = getattr(owner, name)
+
+        def recorded(*args: Any, **options: Any) -> Any:
+            result = real(*args, **options)
+            if not least or len(result) >= least:
+                self.called.append((name, threading.get_ident()))
+            return result
+
+        self._monkeypatch.setattr(owner, name, recorded)
+
+
+async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Reading, writing, storing and parsing them; steps are read a page at a time.
+    """
+    threads = Threads(monkeypatch)
+    parsed: Counter[int] = Counter()  # steps, by the turn of the event loop
+    real, turn = Reader.step, 0
+
+    def counted(reader: Reader, row: Any) -> Any:
+        if threading.get_ident() == loop:
+            parsed[turn] += 1
+        return real(reader, row)
+
+    async def take_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    loop, turns = threading.get_ident(), asyncio.create_task(take_turns())
+    monkeypatch.setattr(Reader, "step", counted)
+    threads.watch(JsonResponse, "render", least=50_000)
+    threads.watch(Reader, "template")
+    monkeypatch.setattr(registry.TemplateRow, "of", _recorded_of(threads))
+    async with client_of(store) as api:
+        await api.call("/v1/templates", LARGE, 201)
+        task = (await api.call("/v1/tasks", {"name": "shop.large", "context": {}}, 201))["id"]
+        for path in (
+            f"/v1/tasks/{task}",
+            f"/v1/tasks/{task}/steps",
+            f"/tasker/tasks/{task}",
+            f"/compat/core/v1/tasks/{task}",
+            f"/compat/core/v1/tasks/{task}/workflow_steps",
+            "/v1/templates?documents=true",
+            "/v1/templates/shop/large/1.0.0",
+        ):
+            await api.read(path)
+        steps = await api.read(f"/v1/tasks/{task}/steps")
+        cancelled = await api.call(f"/v1/tasks/{task}/cancel", {})
+    turns.cancel()
+
+    assert [f"step_{no}" for no in range(STEPS)] == [step["name"] for step in steps]
+    assert STEPS == len(cancelled["steps"])
+    assert STEPS_AT_ONCE >= max(parsed.values(), default=0)
+    assert {"render", "template", "of"} == {name for name, _ in threads.called}
+    assert 10 == sum(name == "render" for name, _ in threads.called)
+    assert [] == [name for name, thread in threads.called if thread == loop]
+
+
+def _recorded_of(threads: Threads) -> Any:
+    real = registry.TemplateRow.of
+
+    def of(template: Any) -> registry.TemplateRow:
+        threads.called.append(("of", threading.get_ident()))
+        return real(template)
+
+    return of

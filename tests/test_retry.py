@@ -60,7 +60,7 @@ def test_delays_are_capped() -> None:
 
 
 def test_the_first_attempt_counts() -> None:
-    """Three attempts mean two retries; without `retryable` without one."""
+    """Three attempts mean two retries; without `retryable`, none follows."""
     three, never = Retry(max_attempts=3), Retry(max_attempts=3, retryable=False)
 
     assert [True, True, False, False] == [

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tests.api.api_client import ApiClient, templates
 
+from tasker.model import StepSpec
+
 pytestmark = pytest.mark.anyio
 
 REFUND = {"name": "refund", "namespace": "shop", "context": {"order": "o-1"}}
@@ -34,10 +36,10 @@ async def test_a_created_task_is_returned_with_its_location(api: ApiClient) -> N
         "tags": ["vip"],
         "created_by": "anonymous",
         "correlation_id": task["id"],
-        "execution_status": "has_ready_steps",
-        "recommended_action": "execute_ready_steps",
+        "execution_status": "no_worker",
+        "recommended_action": "start_worker",
         "completion_percentage": 0.0,
-        "health_status": "healthy",
+        "health_status": "blocked",
         "ended_at": None,
         "result": None,
         "error": None,
@@ -46,6 +48,30 @@ async def test_a_created_task_is_returned_with_its_location(api: ApiClient) -> N
     read = await api.read(response.headers["location"])
     assert {key: task[key] for key in ("id", "context", "reason", "tags", "correlation_id")} == {
         key: read[key] for key in ("id", "context", "reason", "tags", "correlation_id")
+    }
+
+
+async def test_the_answer_to_a_creation_says_whether_a_worker_can_run_it(api: ApiClient) -> None:
+    """
+    The same as a later read; of a task for later it says nothing of workers.
+    """
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    template = replace(templates()[1], name="unserved", steps=(StepSpec(name="nobody"),))
+    await api.store.register_template(template, registered_by="tests")
+    async with api.worker():
+        served = await api.create("shop.broken")
+        unserved = await api.create("shop.unserved")
+        (in_bulk,) = (
+            await api.call("/v1/tasks/bulk", {"tasks": [{"name": "shop.unserved"}]}, 201)
+        )["tasks"]
+        for_later = await api.create("shop.unserved", run_at=later)
+
+    assert ["has_ready_steps", "no_worker", "no_worker", "has_ready_steps"] == [
+        task["execution_status"] for task in (served, unserved, in_bulk, for_later)
+    ]
+    read = await api.read(f"/v1/tasks/{unserved['id']}")
+    assert {key: read[key] for key in ("execution_status", "health_status", "counts")} == {
+        key: unserved[key] for key in ("execution_status", "health_status", "counts")
     }
 
 

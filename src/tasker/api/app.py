@@ -15,6 +15,7 @@ from starlette.routing import Match
 
 from tasker.api.auth.authorizer import Authorizer, Rules
 from tasker.api.auth.local import LocalOnly
+from tasker.api.auth.ttl_cache import TTLCache
 from tasker.api.compat import core, founding
 from tasker.api.dependencies import Api
 from tasker.api.health import Readiness
@@ -152,6 +153,7 @@ def _api(
         metrics=metrics,
         metrics_endpoint=MetricsEndpoint(store, metrics),
         readiness=Readiness(store),
+        roots_without_worker=TTLCache(store.roots_without_worker, seconds=1),
         closing=closing,
     )
 

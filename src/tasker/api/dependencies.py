@@ -8,12 +8,14 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from tasker.api.auth.authorizer import Authorizer
+from tasker.api.auth.ttl_cache import TTLCache
 from tasker.api.health import Readiness
 from tasker.api.metrics import MetricsEndpoint
 from tasker.api.rate_limits import RateLimits
 from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
 from tasker.client.templates import TemplateCache
+from tasker.model import TemplateName
 from tasker.observe.metrics import Metrics
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
@@ -33,6 +35,8 @@ class Api:
     metrics: Metrics
     metrics_endpoint: MetricsEndpoint
     readiness: Readiness
+    roots_without_worker: TTLCache[TemplateName, int]
+    """By template, how many of its roots no live worker can run; a second old at most."""
     closing: asyncio.Event
     """Set when the server begins to shut down: long polls and streams then end."""
 

@@ -1,6 +1,8 @@
 """Creating tasks from the bodies of requests."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -27,7 +29,7 @@ from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body
 from tasker.client import TaskRequest
 from tasker.client.templates import split_reference
-from tasker.errors import InvalidInput
+from tasker.errors import InvalidInput, StoreError
 from tasker.model import IfExists, Task, TaskId, UniqueWhile
 from tasker.store.operator_rules import unknown_task
 from tasker.teams.permissions import TASKS_CANCEL, TASKS_CREATE, TASKS_READ
@@ -178,7 +180,7 @@ async def create_one(api: Api, request: Request, fields: TaskFields, template: R
     except InvalidInput as error:
         raise invalid_context(error) from None
     api.metrics.tasks_created(tasks)
-    return tasks[0]
+    return await _with_unserved_roots(api, task, tasks[0])
 
 
 async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody]) -> list[Task]:
@@ -200,7 +202,17 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
     except InvalidInput as error:
         raise invalid_context(error, bulk=True, single=len(bodies) == 1) from None
     api.metrics.tasks_created(tasks)
-    return tasks
+    return [await _with_unserved_roots(api, *each) for each in zip(requests, tasks, strict=True)]
+
+
+async def _with_unserved_roots(api: Api, request: TaskRequest, task: Task) -> Task:
+    """Return a new task with the count of its due steps that no live worker can run."""
+    if not task.created or request.run_at or request.delay:
+        return task
+    unserved = 0
+    with suppress(StoreError):  # the task was created, whatever else is known
+        unserved = await api.roots_without_worker.get(task.template)
+    return replace(task, counts=replace(task.counts, no_worker=unserved)) if unserved else task
 
 
 def _at(place: str, error: InvalidInput) -> Problem:

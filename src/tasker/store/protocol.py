@@ -295,6 +295,10 @@ class TaskStore(Protocol):
         """List the approved versions of a template, in no particular order."""
         ...
 
+    async def roots_without_worker(self, name: TemplateName) -> int:
+        """Count the roots of an approved template that no live worker can run."""
+        ...
+
     async def create_tasks(
         self,
         tasks: Sequence[NewTask],

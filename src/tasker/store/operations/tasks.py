@@ -5,7 +5,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from tasker import codec
-from tasker.model import Attempt, AuditEntry, QueueId, Step, Task, TaskFilter, TaskId
+from tasker.model import (
+    DEFAULT_PRIORITY,
+    Attempt,
+    AuditEntry,
+    QueueId,
+    Step,
+    Task,
+    TaskFilter,
+    TaskId,
+    TemplateName,
+)
 from tasker.store import operator_rules, unserved
 from tasker.store.operations.templates import all_queues, template_ids
 from tasker.store.rows import state_filter
@@ -19,6 +29,11 @@ class Tasks(Sessions):
 
     async def get_task(self, task_id: TaskId) -> Task:
         return await self._read(lambda tx: read_task(tx, operator_rules.canonical(task_id)))
+
+    async def roots_without_worker(self, name: TemplateName) -> int:
+        values = name._asdict()
+        row = await self._one("roots_without_worker", **values, priority=DEFAULT_PRIORITY)
+        return int(row["roots"]) if row else 0
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
         async def find(tx: Session) -> Task | None:

@@ -277,6 +277,22 @@ class TestCreationWithClaims(StoreTests):
         assert attempt.enqueued_at is not None
         assert attempt.claimed_at is not None
 
+    async def test_roots_that_no_live_worker_can_run_are_counted(self, store: Store) -> None:
+        """
+        Those of queues that nobody serves; other steps do not matter.
+        """
+        template = graph("two_roots", a="", b="", c="a b")
+        await put(store, template)
+        hand = await ManualWorker.hire(store, handlers={"a", "c"})
+
+        alone = await store.roots_without_worker(template.key)
+        await store.serve_queues(hand.id, hand.queues)
+        served = await store.roots_without_worker(template.key)
+        await store.retire_worker(hand.id)
+
+        assert (2, 1, 2) == (alone, served, await store.roots_without_worker(template.key))
+        assert 0 == await store.roots_without_worker(template.key._replace(version="9.0.0"))
+
 
 class TestCallersTransaction(StoreTests):
     async def test_a_task_exists_when_the_caller_commits(

@@ -41,7 +41,7 @@ class Connection(HttpToolsProtocol):
         self.headers = []
         self.address = ""
         self._unparsed = 0  # bytes since the request began, or since the last part of its body
-        self._waits_for: object = None  # see `is_overdue`
+        self._waits_for: object = None  # see `overdue`
         self._since = 0.0
 
     def connection_made(self, transport: Any) -> None:  # of asyncio or uvloop

@@ -24,6 +24,7 @@ def step(
     name: str, *, seconds: float = 1.0, runs: int = 10, errors: int = 0, retries: int = 0
 ) -> StepFigures:
     return StepFigures(
+        average_parked_seconds=0.0,
         namespace="payments",
         name="refund",
         version="1.0.0",
@@ -114,7 +115,7 @@ def test_steps_that_fail_or_take_long_are_named() -> None:
         for n in (7, 6, 5)
     ] == failing
     assert ["crawl of payments.refund@1.0.0 takes 31 s on average: split it,"] == [
-        each.split(" or let")[0].rstrip() for each in slow
+        each.split(" or make")[0].rstrip() for each in slow
     ]
 
 

@@ -205,6 +205,7 @@ def test_a_hot_statement_scans_no_table_that_grows(migrated: sqlite3.Connection,
         ("failed_tasks", "task_has_failed_step"),
         ("overdue", "task_overdue"),
         ("unclaimed", "step_queue_timeout"),
+        ("queue_backlog", "step_due"),
         ("prune", "task_template"),
         ("prunable", "task_template"),
         ("wake_parents", "step_waiting"),
@@ -406,6 +407,26 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
     assert "Index Scan using step_queue_timeout on step" in scan
     assert "rows=2 " in scan.split("actual")[1]
     assert max(int(hit) for hit in re.findall(r"shared hit=(\d+)", "".join(lines))) <= 12
+
+
+async def test_a_queue_is_counted_by_one_range_of_its_index_on_postgres(
+    connection: Any, postgres_schema_url: str
+) -> None:
+    """Its five priorities lie side by side; of many steps no more than the bound are read."""
+    async with make_store(postgres_schema_url) as store:
+        template_id = await put(store, one())
+        await store.create_tasks([new_task(template_id) for _ in range(2000)])
+    await connection.execute("analyze")
+    text = POSTGRES["queue_backlog"].text.replace(":most", "500")
+
+    rows = await connection.fetch(f"explain (analyze, buffers) {text}")
+
+    lines = [row[0] for row in rows]
+    (scan,) = [line for line in lines if "using step_due on step" in line]
+    assert "rows=500 loops=1" in scan
+    assert [] == [line for line in lines if re.search(r"Seq Scan on step\b", line)]
+    buffers = next(line for line in lines if "Buffers" in line)
+    assert sum(int(count) for count in re.findall(r"(?:hit|read)=(\d+)", buffers)) < 550
 
 
 async def test_tasks_to_prune_are_found_by_their_index_on_postgres(

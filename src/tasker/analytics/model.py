@@ -105,11 +105,17 @@ class StepFigures:
     step: str
     average_duration_seconds: float
     max_duration_seconds: float
+    average_parked_seconds: float  #: for each of those attempts, waiting for other tasks
     execution_count: int  #: attempts that ended by themselves, or with their worker
     error_count: int  #: of them, those that failed
     retry_count: int  #: of those, those that another attempt followed
     error_rate: float  #: from 0 to 1
     last_executed_at: datetime
+
+    @property
+    def average_seconds(self) -> float:
+        """Seconds that a run of the step took, with the time for which it was parked."""
+        return self.average_duration_seconds + self.average_parked_seconds
 
     def __str__(self) -> str:
         return f"{self.step} of {self.namespace}.{self.name}@{self.version}"
@@ -188,7 +194,7 @@ class Utilization:
 
 
 class Backlog(NamedTuple):
-    """The steps of a handler in a namespace; each queue and priority is counted up to 100,000."""
+    """The steps of a handler in a namespace; of each queue 100,000 are counted."""
 
     namespace: str
     handler: str

@@ -278,7 +278,7 @@ class HttpClient(HttpTeams, Client):
         )
 
     async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 5
+        self, window: Window, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         read = await self._requests.get(
             "/v1/analytics/bottlenecks",

@@ -588,7 +588,7 @@ class LocalClient(LocalTeams, Client):
         return await self.store.performance(window)
 
     async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 5
+        self, window: Window, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         return await self.store.bottlenecks(window, limit=limit, min_executions=min_executions)
 

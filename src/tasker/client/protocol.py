@@ -402,7 +402,7 @@ class Client(TeamClient, Protocol):
         ...
 
     async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 5
+        self, window: Window, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         """Return slow and failing steps, errors, and steps that others wait for.
 

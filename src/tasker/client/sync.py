@@ -247,7 +247,7 @@ class SyncClient:
         return self._wait_for(self._client.performance(window))
 
     def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 5
+        self, window: Window, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         """Return slow and failing steps, errors, and steps that others wait for: see
         `Client.bottlenecks`.

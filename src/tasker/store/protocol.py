@@ -577,7 +577,7 @@ class AnalyticsStore(Protocol):
         ...
 
     async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 3
+        self, window: Window, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         """Return the bottlenecks of a window's tasks; bounded as `performance`.
 

@@ -105,7 +105,10 @@ async def get_bottlenecks(
     name: Named = None,
     version: Named = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
-    min_executions: Annotated[int, Query(ge=1, le=1_000_000)] = 5,
+    min_executions: Annotated[
+        int,
+        Query(ge=1, le=1_000_000, description="Leave out what ran less often."),
+    ] = 1,
 ) -> JsonResponse:
     """Report slow and failing steps, errors, and steps that others wait for."""
     window = await _window(request, hours, namespace, name, version)

@@ -72,13 +72,14 @@ def _spread(spread: Spread) -> str:
 
 
 def _steps(steps: Sequence[StepFigures]) -> Table:
-    numbers = ("average", "longest", "attempts", "failed", "retried")
+    numbers = ("average", "longest", "parked", "attempts", "failed", "retried")
     rows = table("step", *numbers, right=numbers, flexible=("step",))
     for one in steps:
         rows.add_row(
             Text(one_line(one)),
             duration(one.average_duration_seconds),
             duration(one.max_duration_seconds),
+            duration(one.average_parked_seconds) if one.average_parked_seconds else "",
             f"{one.execution_count:,}",
             f"{one.error_count:,} ({100 * one.error_rate:.0f} %)",
             f"{one.retry_count:,}",

@@ -40,7 +40,7 @@ class Analytics(Sessions):
         return await self._analyse(measure)
 
     async def bottlenecks(
-        self, window: Window, *, limit: int = 10, min_executions: int = 3
+        self, window: Window, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
         bounds = self._bounds()
 

@@ -258,6 +258,36 @@ class TestBottlenecks(StoreTests):
         } == figures.tasks_by_status
         assert 1 == len((await store.bottlenecks(DAY, min_executions=1, limit=1)).slow_steps)
 
+    async def test_time_in_which_a_step_was_parked_counts(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Whether it has gone on since, or still waits; also of one that never ran to an end.
+        """
+        template = await put(store, graph("child", only=""))
+        child, other = await create_ago(store, template), await create_ago(store, template)
+        waiting = [
+            await create_ago(store, await put(store, graph(name, step="")))
+            for name in ("done", "open")
+        ]
+        hand = await ManualWorker.hire(store)
+        claims = {claim.task_id: claim for claim in await hand.claim()}
+        assert await store.park(claims[waiting[0]], child)
+        await subject.advance(SECOND * 100)
+        await hand.complete(claims[child])
+        await hand.complete(await hand.claim_one())
+        assert await store.park(claims[waiting[1]], other)
+        await subject.advance(SECOND * 10)
+
+        slow = (await store.bottlenecks(DAY)).slow_steps
+
+        assert [("done", 1), ("open", 0)] == [
+            (each.name, each.execution_count) for each in slow if each.step == "step"
+        ]
+        done, still = (each for each in slow if each.step == "step")
+        assert 100 <= done.average_parked_seconds < 160
+        assert 10 <= still.average_parked_seconds < 70
+
     async def test_errors_are_reported_by_their_kind(self, store: Store) -> None:
         """
         The most frequent first; an error without a type is unknown.

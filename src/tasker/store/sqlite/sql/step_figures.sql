@@ -1,14 +1,27 @@
 -- How each step of each template fared, by the newest attempts of a window.
--- :templates text (JSON list) or null (all), :since text, :most int, :most_attempts int, :min_executions int, :most_kinds int
-with {include recent_attempts}
+-- :templates text (JSON list) or null (all), :since text, :most int, :most_attempts int, :min_executions int, :most_kinds int, :now real
+with {include recent_attempts}, parked as materialized (
+    select r.template_id, a.no, a.settled_at, case when n.attempt is not null then n.enqueued_at when s.state = {WAITING} then :now when s.state in ({ENQUEUED}, {IN_PROGRESS}) then s.enqueued_at else s.settled_at end - a.settled_at as seconds
+    from recent r
+    cross join attempt a on a.task_id = r.id
+    join step s on s.task_id = a.task_id and s.no = a.no
+    left join attempt n on n.task_id = a.task_id and n.no = a.no and n.attempt = a.attempt + 1
+    where a.outcome = {OUTCOME.PARKED}
+    limit :most_attempts
+), everything as (
+    select template_id, no, outcome, settled_at, seconds, null as parked from ran
+    union all
+    select template_id, no, {OUTCOME.PARKED}, settled_at, null, seconds from parked
+)
 select p.namespace, p.name, p.version, t.name as step,
-       coalesce(avg(r.seconds), 0) as average, coalesce(max(r.seconds), 0) as longest,
-       count(*) as executions, count(*) filter (where r.outcome in ({OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})) as errors,
-       count(*) filter (where r.outcome in ({OUTCOME.RETRY}, {OUTCOME.LOST})) as retries,
-       max(r.settled_at) as last_executed_at
-from ran r
-join template p on p.id = r.template_id
-join template_step t on t.template_id = r.template_id and t.no = r.no
+       coalesce(avg(e.seconds), 0) as average, coalesce(max(e.seconds), 0) as longest,
+       coalesce(sum(e.parked), 0) as parked,
+       count(e.seconds) as executions, count(*) filter (where e.outcome in ({OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})) as errors,
+       count(*) filter (where e.outcome in ({OUTCOME.RETRY}, {OUTCOME.LOST})) as retries,
+       max(e.settled_at) as last_executed_at
+from everything e
+join template p on p.id = e.template_id
+join template_step t on t.template_id = e.template_id and t.no = e.no
 group by p.namespace, p.name, p.version, t.name
 having count(*) >= :min_executions
 limit :most_kinds

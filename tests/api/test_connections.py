@@ -240,6 +240,7 @@ async def test_invalid_requests_do_not_fill_the_log(
         records = [r for r in caplog.records if r.levelno >= logging.WARNING]
         assert ["connections_cut"] == [record.getMessage() for record in records]
         assert records[0].__dict__["invalid_request"] >= 1
+        assert "127.0.0.1" == records[0].__dict__["last_client"]
 
 
 async def test_a_client_that_does_not_read_is_cut(memory: Store) -> None:

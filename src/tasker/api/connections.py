@@ -58,7 +58,7 @@ class Connection(HttpToolsProtocol):
         self._unparsed += len(data)
         super().data_received(data)
         if self._unparsed > MAX_HEAD and not self.transport.is_closing():
-            self.server_state.cut["head_too_large"] += 1
+            self.server_state.count_cut(self, "head_too_large")
             self._refuse(_HEAD_TOO_LARGE)
 
     def on_message_begin(self) -> None:
@@ -76,7 +76,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         too_many = len(self.headers) > MAX_HEADERS
-        self.server_state.cut["head_too_large" if too_many else "invalid_request"] += 1
+        self.server_state.count_cut(self, "head_too_large" if too_many else "invalid_request")
         self._refuse(_HEAD_TOO_LARGE if too_many else _INVALID)
 
     def _refuse(self, status: bytes) -> None:
@@ -187,9 +187,13 @@ class Connections(ServerState):
             log.warning("connections_cut", extra={**self.cut, **facts})
             self.cut.clear()
 
-    def _cut(self, connection: Connection, reason: str) -> None:
+    def count_cut(self, connection: Connection, reason: str) -> None:
+        """Count a connection that is cut, for the next record."""
         self.cut[reason] += 1
         self._last_address = connection.address
+
+    def _cut(self, connection: Connection, reason: str) -> None:
+        self.count_cut(connection, reason)
         self.forget(connection)
 
     def _is_proxy(self, connection: Connection) -> bool:

@@ -172,6 +172,34 @@ class TestParking(StoreTests):
             for task in tasks:
                 await stores[0].cancel_task(task, ACT)
 
+    async def test_a_wait_that_an_operator_ended_closes_no_circle(self, store: Store) -> None:
+        first, second = await begin(store, chain()), await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        claims = {claim.task_id: claim for claim in await hand.claim()}
+        await store.park(claims[first], second)
+        await store.resolve_step(first, 1, None, ACT)
+
+        assert await store.park(claims[second], first)
+
+    async def test_a_step_that_goes_on_waits_for_a_worker_from_then(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        The time for which it was parked is no time in the queue.
+        """
+        parent = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        child = await begin(store, graph("child", x=""))
+        await store.park(claim, child)
+        await subject.advance(SECOND * 60)
+
+        await (await ManualWorker.hire(store)).work_off()
+
+        parked, gone_on = await store.history(parent)
+        assert gone_on.enqueued_at is not None
+        assert SECOND * 60 <= gone_on.enqueued_at - parked.settled_at
+
     async def test_many_tasks_may_wait_for_one_task(self, store: Store) -> None:
         """
         Waits that share an end, or a middle, close no circle.

@@ -194,11 +194,15 @@ class TestParking(StoreTests):
         await store.park(claim, child)
         await subject.advance(SECOND * 60)
 
-        await (await ManualWorker.hire(store)).work_off()
+        running = await (await ManualWorker.hire(store, handlers={"x"})).claim_one()
+        await hand.complete(running)
+        (step,) = await store.list_steps(parent)
+        await hand.complete(await hand.claim_one())
 
         parked, gone_on = await store.history(parent)
-        assert gone_on.enqueued_at is not None
-        assert SECOND * 60 <= gone_on.enqueued_at - parked.settled_at
+        for enqueued_at in (step.enqueued_at, gone_on.enqueued_at):
+            assert enqueued_at is not None
+            assert SECOND * 60 <= enqueued_at - parked.settled_at
 
     async def test_many_tasks_may_wait_for_one_task(self, store: Store) -> None:
         """

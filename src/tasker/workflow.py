@@ -25,7 +25,7 @@ from tasker.template import from_document, to_document
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 In = TypeVar("In", default=Mapping[str, Any])
-Out = TypeVar("Out", default=Any)
+Out = TypeVar("Out", default=Any, covariant=True)  # noqa: PLC0105, as users read it
 
 After: TypeAlias = str | Callable[..., Any] | Iterable[str | Callable[..., Any]]
 """Steps to wait for, each given by its name or its function."""

@@ -89,3 +89,32 @@ def test_the_digest_of_a_migration_is_that_of_its_statements(
     assert before.digests == Migrations(f"tasker.store.{dialect}").digests
     monkeypatch.setattr("tasker.store.migrate.scripts", lambda *_: changed)
     assert before.digests != Migrations(f"tasker.store.{dialect}").digests
+
+
+async def test_a_function_of_another_release_with_another_result_is_replaced(
+    postgres_schema_url: str,
+) -> None:
+    """
+    Those with other parameters stay: workers of that release may still call them.
+    """
+    async with open_store(postgres_schema_url, upgrade=True):
+        pass
+    await execute(
+        postgres_schema_url,
+        "drop function wake_parents",
+        "create function wake_parents(ended uuid[]) returns int language sql as 'select 1'",
+        "create function wake(everyone boolean) returns int language sql as 'select 1'",
+    )
+    async with open_store(postgres_schema_url, upgrade=True):
+        pass
+    connection = await Address.parse(postgres_schema_url).connect()
+    rows = await connection.fetch(
+        "select proname, pg_get_function_result(oid) as result from pg_proc"
+        " where pronamespace = current_schema()::regnamespace"
+        " and proname in ('wake', 'wake_parents')"
+    )
+    await connection.close()
+
+    assert {("wake", "integer"), ("wake", "void"), ("wake_parents", "void")} == {
+        (row["proname"], row["result"]) for row in rows
+    }

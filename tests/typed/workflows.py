@@ -53,6 +53,7 @@ async def steps_stay_functions() -> None:
 async def clients(client: Client) -> None:
     assert_type(await client.run(orders, Order("mug"), idempotency_key="o1"), Parcel)
     assert_type(await client.run(weighing, Weights(grams=5), timeout="10s"), list[int])
+    print(await client.run(orders, Order("mug")))
     assert_type(await client.run(untyped), Any)
     assert_type(await client.run(untyped, {"name": "Ann"}), Any)
     assert_type(await client.run(described), str)

@@ -11,6 +11,11 @@ MIGRATIONS = Migrations(__package__)
 _FUNCTIONS = statements.scripts(__package__, "functions")
 _APPLIED = "select number, to_jsonb(v) ->> 'digest' from schema_version v"  # it may have none
 
+_FUNCTIONS_NAMED = """
+    select oid::regprocedure::text from pg_proc
+    where pronamespace = current_schema()::regnamespace and proname = $1
+"""
+
 
 async def status(connection: Connection) -> SchemaStatus:
     """Return how far the schema is, without changing it."""
@@ -46,5 +51,20 @@ async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str,
             await connection.execute(
                 "insert into schema_version (number, digest) values ($1, $2)", number, digest
             )
-        for script in _FUNCTIONS.values():
+        for name, script in _FUNCTIONS.items():
+            await _create_function(connection, name, script)
+
+
+async def _create_function(connection: Connection, name: str, script: str) -> None:
+    """Create a function, in place of one of another release.
+
+    One with other parameters stays, for workers of that release that still run; one that
+    differs in its result only cannot stay.
+    """
+    try:
+        async with connection.transaction():
             await connection.execute(script)
+    except asyncpg.InvalidFunctionDefinitionError:
+        for (function,) in await connection.fetch(_FUNCTIONS_NAMED, name):
+            await connection.execute(f"drop function {function}")
+        await connection.execute(script)

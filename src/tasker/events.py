@@ -99,13 +99,20 @@ class TaskEnded(NamedTuple):
         task_id: TaskId,
         status: TaskStatus,
         template: TemplateName | None,
-        task: TaskInput | None,
+        task_input: TaskInput | None,
     ) -> "TaskEnded":
-        """Return the event of a task that has just ended; None: unknown to this process."""
+        """Return the event of a task that has just ended.
+
+        Args:
+            task_id: The task.
+            status: Its final status.
+            template: Its template, or None if this process does not know it.
+            task_input: Its input, or None if this process has not read it.
+        """
         took = max(datetime.now(UTC) - creation_time(task_id), timedelta(0))
-        if task is None:
+        if task_input is None:
             return cls(task_id, status, template, took)
-        return cls(task_id, status, template, took, task.correlation_id, task.trace)
+        return cls(task_id, status, template, took, task_input.correlation_id, task_input.trace)
 
 
 class LoopBlocked(NamedTuple):

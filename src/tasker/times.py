@@ -167,7 +167,7 @@ def _times(started_after: float | None, seconds: Sequence[float]) -> Times:
     )
 
 
-def times_of(event: Event) -> Iterator[tuple[Kind, TemplateName, float]]:
+def durations_of(event: Event) -> Iterator[tuple[Kind, TemplateName, float]]:
     """Yield the seconds that an event adds to the times of a step, of whatever kinds."""
     if isinstance(event, StepStarted):
         yield Kind.QUEUED, event.template, event.queued_for.total_seconds()

@@ -19,7 +19,7 @@ from tasker.api.auth.ttl_cache import TTLCache
 from tasker.api.compat import core, founding
 from tasker.api.dependencies import Api
 from tasker.api.health import Readiness
-from tasker.api.metrics import MetricsEndpoint
+from tasker.api.metrics import MetricsText
 from tasker.api.middleware import EXEMPT, ErrorMiddleware, Limits
 from tasker.api.openapi import describe
 from tasker.api.problems import respond
@@ -151,7 +151,7 @@ def _api(
         authorizer=Authorizer(store, rules),
         rate_limits=RateLimits(settings.rate, settings.burst),
         metrics=metrics,
-        metrics_endpoint=MetricsEndpoint(store, metrics),
+        metrics_text=MetricsText(store, metrics),
         readiness=Readiness(store),
         roots_without_worker=TTLCache(store.roots_without_worker, seconds=1),
         closing=closing,

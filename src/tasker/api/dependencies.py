@@ -10,7 +10,7 @@ from starlette.requests import Request
 from tasker.api.auth.authorizer import Authorizer
 from tasker.api.auth.ttl_cache import TTLCache
 from tasker.api.health import Readiness
-from tasker.api.metrics import MetricsEndpoint
+from tasker.api.metrics import MetricsText
 from tasker.api.rate_limits import RateLimits
 from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
@@ -33,7 +33,7 @@ class Api:
     authorizer: Authorizer
     rate_limits: RateLimits
     metrics: Metrics
-    metrics_endpoint: MetricsEndpoint
+    metrics_text: MetricsText
     readiness: Readiness
     roots_without_worker: TTLCache[TemplateName, int]
     """By template, how many of its roots no live worker can run; a second old at most."""

@@ -10,7 +10,7 @@ from tasker.store.protocol import Store
 _CACHED = 5.0  #: seconds for which the figures of the store are cached
 
 
-class MetricsEndpoint:
+class MetricsText:
     """Writes metrics.
 
     Args:

@@ -497,8 +497,9 @@ class LocalClient(LocalTeams, Client):
     async def _report_ended(self, task: Task) -> Task:
         """Report that a task ended, if an action ended it; return it with its outcome."""
         if task.ended and self._observers:
-            given = await self.store.load_tasks([task.id])
-            event = TaskEnded.now(task.id, task.status, task.template, given[0] if given else None)
+            inputs = await self.store.load_tasks([task.id])
+            task_input = inputs[0] if inputs else None
+            event = TaskEnded.now(task.id, task.status, task.template, task_input)
             for observe in self._observers:
                 observe(event)
         return await self._with_outcome(task)

@@ -122,8 +122,8 @@ class Reporter:
             if status is TaskStatus.ERROR:
                 self._log(logging.WARNING, "task_failed", task_id=task_id, template=template)
             if self.observers:
-                given = None if task is None else task.input
-                self.emit(TaskEnded.now(task_id, status, template, given))
+                task_input = None if task is None else task.input
+                self.emit(TaskEnded.now(task_id, status, template, task_input))
 
     def blocked(self, running: Running | None, blocked_for: timedelta) -> LoopBlocked:
         """Log the handler that blocks the loop, from any thread; return the event to emit."""

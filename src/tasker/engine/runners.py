@@ -186,22 +186,22 @@ class ProcessRunner:
         self._pool: ProcessPool | None = None
         self._futures: dict[Running, Future[JsonText]] = {}
         self._heartbeats: MutableSequence[float] = []  #: shared with the processes
-        self._places: dict[Running, int] = {}  #: in `_heartbeats`
-        self._free = list(range(settings.slots))
+        self._heartbeat_slots: dict[Running, int] = {}  #: in `_heartbeats`
+        self._free_heartbeat_slots = list(range(settings.slots))
 
     def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
         needed = {no: text for no, text in running.task.results.items() if plan.needs >> no & 1}
         limit = self._settings.result_limit
         try:
             pool = self._pool = self._pool or self._open_pool()
-            place = self._take_place(running)
+            slot = self._reserve_heartbeat_slot(running)
             future = pool.schedule(
                 run_in_subprocess,
-                args=[plan.packed, running.claim, running.task.input, needed, limit, place],
+                args=[plan.packed, running.claim, running.task.input, needed, limit, slot],
                 timeout=timeout + 1 if timeout else None,
             )
         except Exception as error:  # the handler cannot be sent, or no process can be started
-            self._give_back(running)
+            self._release_heartbeat_slot(running)
             self._ended(running, None, error)
             return
         self._futures[running] = future
@@ -227,24 +227,24 @@ class ProcessRunner:
 
     def last_heartbeat(self, running: Running) -> float | None:
         """Return when the last one was, by the monotonic clock; None before the handler begins."""
-        place = self._places.get(running)
-        return None if place is None else self._heartbeats[place] or None
+        slot = self._heartbeat_slots.get(running)
+        return None if slot is None else self._heartbeats[slot] or None
 
-    def _take_place(self, running: Running) -> int | None:
-        """Return a place for heartbeats; None if none are required."""
+    def _reserve_heartbeat_slot(self, running: Running) -> int | None:
+        """Return a slot for heartbeats; None if none are required."""
         if running.spec.heartbeat_timeout is None:
             return None
-        place = self._places[running] = self._free.pop()
-        self._heartbeats[place] = 0.0
-        return place
+        slot = self._heartbeat_slots[running] = self._free_heartbeat_slots.pop()
+        self._heartbeats[slot] = 0.0
+        return slot
 
-    def _give_back(self, running: Running) -> None:
-        if (place := self._places.pop(running, None)) is not None:
-            self._free.append(place)
+    def _release_heartbeat_slot(self, running: Running) -> None:
+        if (slot := self._heartbeat_slots.pop(running, None)) is not None:
+            self._free_heartbeat_slots.append(slot)
 
     def _done(self, running: Running, future: "Future[JsonText]") -> None:
         del self._futures[running]
-        self._give_back(running)
+        self._release_heartbeat_slot(running)
         value, error = None, None
         try:
             value = future.result()

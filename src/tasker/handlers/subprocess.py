@@ -38,10 +38,10 @@ class ChildAttempt(LiveAttempt):
     """An attempt whose heartbeats its parent process sees.
 
     Args:
-        place: Where in the shared memory.
+        heartbeat_slot: Index of its heartbeat in the shared memory.
     """
 
-    __slots__ = ("_place",)
+    __slots__ = ("_heartbeat_slot",)
 
     def __init__(
         self,
@@ -49,13 +49,15 @@ class ChildAttempt(LiveAttempt):
         task: TaskInput,
         results: Mapping[int, JsonText | None],
         services: Services,
-        place: int,
+        heartbeat_slot: int,
     ) -> None:
         super().__init__(claim, task, results, services)
-        self._place = place
+        self._heartbeat_slot = heartbeat_slot
 
     def heartbeat(self) -> None:
-        _shared[0][self._place] = time.monotonic()  # the same clock in all processes of a host
+        _shared[0][self._heartbeat_slot] = (
+            time.monotonic()
+        )  # the same clock in all processes of a host
 
 
 class NoServices:
@@ -79,7 +81,7 @@ def run_in_subprocess(
     task: TaskInput,
     results: Mapping[int, JsonText | None],
     limit: int = DEFAULT_LIMIT,
-    place: int | None = None,
+    heartbeat_slot: int | None = None,
 ) -> JsonText:
     """Call a handler and return its result as text; runs in the child.
 
@@ -89,7 +91,8 @@ def run_in_subprocess(
         task: The task's context and fields.
         results: Of the steps in `Plan.needs`, by number.
         limit: The most bytes the result may have.
-        place: Index of its heartbeat in the shared memory; None: heartbeats are not observed.
+        heartbeat_slot: Index of its heartbeat in the shared memory, or None if heartbeats
+            are not observed.
 
     Raises:
         InvalidInput: The result has no JSON form.
@@ -98,10 +101,10 @@ def run_in_subprocess(
             processes.
     """
     try:
-        if place is None:
+        if heartbeat_slot is None:
             attempt = LiveAttempt(claim, task, results, NoServices())
         else:
-            attempt = ChildAttempt(claim, task, results, NoServices(), place)
+            attempt = ChildAttempt(claim, task, results, NoServices(), heartbeat_slot)
             attempt.heartbeat()
         plan = _unpack_plan(packed)
         attempt.heartbeat()  # importing its module may have taken long

@@ -29,7 +29,7 @@ from tasker.events import (
     TaskEnded,
 )
 from tasker.model import AttemptOutcome, Task, TemplateName
-from tasker.times import times_of
+from tasker.times import durations_of
 
 if TYPE_CHECKING:
     from tasker.analytics.model import Backlog
@@ -144,7 +144,7 @@ class Metrics:
 
     def observe(self, event: Event) -> None:
         """Count an event; for `Worker(observers=...)`."""
-        for kind, template, seconds in times_of(event):
+        for kind, template, seconds in durations_of(event):
             labels = (*self._task(template), kind.name.lower())
             self.step_seconds.labels(*labels).inc(max(seconds, 0.0))
         if isinstance(event, StepStarted):

@@ -19,7 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from tasker.errors import InvalidSettings
 from tasker.events import AttemptSpan, Event, StepSettled, TaskEnded
 from tasker.model import TaskId, TaskStatus, TemplateName
-from tasker.times import times_of
+from tasker.times import durations_of
 
 if TYPE_CHECKING:
     from tasker.observe.task_spans import TaskSpans
@@ -63,7 +63,7 @@ class Tracing:
         """Measure attempts, and make the spans of tasks that end; for `Worker(observers=...)`."""
         if isinstance(event, TaskEnded):
             self._ended(event)
-        for kind, template, seconds in times_of(event):
+        for kind, template, seconds in durations_of(event):
             labels = {"namespace": template.namespace, "template": template.name}
             self._times.add(seconds, {**labels, "kind": kind.name.lower()})
         if isinstance(event, StepSettled):

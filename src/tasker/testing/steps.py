@@ -38,7 +38,7 @@ from tasker.model import (
     TemplateName,
 )
 from tasker.template import check_result
-from tasker.testing.recorder import BlockingRecorder, Recorder
+from tasker.testing.recording_client import BlockingRecordingClient, RecordingClient
 
 T = TypeVar("T")
 TEMPLATE = TemplateName("tests", "workflow", "1.0.0")
@@ -166,14 +166,16 @@ class _Services:
     def __init__(self, client: Any, clock: Clock) -> None:
         self._client = client
         self.clock = clock
-        self.recorder = Recorder()
+        self.recording_client = RecordingClient()
         self.saved: list[JsonText] = []
 
     def client(self, attempt: LiveAttempt) -> Any:
-        return self.recorder if self._client is None else self._client
+        return self.recording_client if self._client is None else self._client
 
     def sync_client(self, attempt: LiveAttempt) -> Any:
-        return BlockingRecorder(self.recorder) if self._client is None else self._client
+        return (
+            BlockingRecordingClient(self.recording_client) if self._client is None else self._client
+        )
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         self.saved.append(value)
@@ -238,7 +240,7 @@ class _Scene:
         return replace(
             run,
             checkpoints=tuple(codec.loads(saved) for saved in self.services.saved),
-            created=tuple(self.services.recorder.requests),
+            created=tuple(self.services.recording_client.requests),
         )
 
 

@@ -26,8 +26,8 @@ from tasker.api.compat.core_views import (
     core_page,
     core_performance,
     core_step,
-    core_summary,
     core_task,
+    core_task_summary,
     core_template,
     core_template_list,
     step_uuid,
@@ -206,7 +206,7 @@ async def get_core_summary(request: Request, api: ApiOf, task_id: TaskPath) -> J
     task = await allowed_task(request, api, task_id, TASKS_READ)
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     now = datetime.now(UTC)
-    return await build_response(len(steps), lambda: core_summary(task, loaded, steps, now))
+    return await build_response(len(steps), lambda: core_task_summary(task, loaded, steps, now))
 
 
 async def _task(api: Api, task: Task) -> JsonResponse:

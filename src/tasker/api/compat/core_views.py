@@ -440,7 +440,7 @@ def core_page(tasks: Sequence[Task], page: int, per_page: int, now: datetime) ->
     }
 
 
-def core_summary(
+def core_task_summary(
     task: Task, loaded: LoadedTemplate, steps: Sequence[Step], now: datetime
 ) -> CoreSummary:
     """Return how a task and its steps stand."""

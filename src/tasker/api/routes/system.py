@@ -69,7 +69,7 @@ async def get_readiness(api: ApiOf) -> JsonResponse:
 async def get_metrics(request: Request, api: ApiOf) -> Response:
     """Read metrics."""
     await authorize(request, METRICS_READ)
-    return Response(await api.metrics_endpoint.text(), media_type=CONTENT_TYPE)
+    return Response(await api.metrics_text.text(), media_type=CONTENT_TYPE)
 
 
 @analytics.add(

@@ -14,7 +14,7 @@ from tasker.model import StepCounts, Task, TaskId, TaskStatus, TemplateName
 from tasker.workflow import Workflow
 
 
-class Recorder:
+class RecordingClient:
     """What `context.client` is in `run_step`: the part of `Client` that handlers use.
 
     Nothing runs, so whoever waits for a task without a timeout parks its step, as it does
@@ -61,14 +61,14 @@ class Recorder:
         return self._tasks[task_id]
 
 
-class BlockingRecorder:
+class BlockingRecordingClient:
     """The same for handlers that are not async."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, client: RecordingClient) -> None:
+        self._client = client
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._recorder, name)
+        method = getattr(self._client, name)
         return lambda *given, **options: _run_without_loop(method(*given, **options))
 
 
@@ -78,7 +78,7 @@ def _run_without_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
         coroutine.send(None)
     except StopIteration as done:
         return done.value
-    raise AssertionError("a recorder never waits")
+    raise AssertionError("a recording client never waits")
 
 
 def _pending_task(request: TaskRequest) -> Task:

@@ -266,7 +266,7 @@ def test_handlers_are_bound_on_the_command_line(
     project.write("t.yaml", "name: send\nnamespace_name: shop\nsteps: [{name: pack}]\n")
     assert 0 == tasker("template", "register", "t.yaml").code
     assert 0 == tasker("task", "create", "shop.send").code
-    assert "no live worker can run it" in tasker("task", "show", "last").out
+    assert "no live worker has handler 'pack'" in tasker("task", "show", "last").out
 
     with project.starting("worker", *flags) as worker:
         worker.until("packing")

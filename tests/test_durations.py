@@ -48,7 +48,9 @@ def test_numbers_timedeltas_and_text_are_durations(value: object, seconds: float
     ],
 )
 def test_everything_else_is_refused_with_what_is_allowed(value: object) -> None:
-    with pytest.raises(ValueError, match=r"must be seconds, or text such as|must not be negative"):
+    with pytest.raises(
+        ValueError, match=r"must be a number of seconds, or text such as|must not be negative"
+    ):
         parse_duration(value)
 
 
@@ -89,7 +91,9 @@ def test_a_retry_after_header_is_a_delay(value: object, seconds: float | None) -
 
 @pytest.mark.parametrize("value", ["soon", "", [], True, float("nan"), datetime(2030, 1, 1)])
 def test_any_other_retry_after_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="retry_after must be seconds, a timedelta or an HTTP"):
+    with pytest.raises(
+        ValueError, match="retry_after must be a number of seconds, a timedelta or an HTTP"
+    ):
         RetryableError("busy", retry_after=value)  # type: ignore[arg-type]
 
 
@@ -113,7 +117,7 @@ def test_a_retry_policy_takes_words_and_durations() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("initial_delay", "soon", "initial_delay must be seconds, or text such as"),
+        ("initial_delay", "soon", "initial_delay must be a number of seconds, or text such as"),
         ("max_delay", -1, "max_delay must not be negative"),
         ("backoff", "expo", "backoff must be one of none, fixed, linear"),
     ],
@@ -140,8 +144,8 @@ def test_a_workflow_takes_durations_as_text() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"timeout": "soon"}, "timeout must be seconds, or text such as"),
-        ({"timeout": [5]}, r"timeout must be seconds.* not \[5\]"),
+        ({"timeout": "soon"}, "timeout must be a number of seconds, or text such as"),
+        ({"timeout": [5]}, r"timeout must be a number of seconds.* not \[5\]"),
         ({"retry": 3}, r"retry must be a Retry, as Retry\(max_attempts=3\), not 3"),
         ({"retry": "often"}, r"retry must be a Retry"),
     ],
@@ -164,5 +168,7 @@ def test_wrong_options_of_a_step_name_file_line_and_step(
 
 
 def test_a_wrong_deadline_of_a_workflow_is_refused() -> None:
-    with pytest.raises(InvalidTemplate, match="deadline must be seconds, or text such as"):
+    with pytest.raises(
+        InvalidTemplate, match="deadline must be a number of seconds, or text such as"
+    ):
         Workflow("shop.order", deadline="tomorrow")

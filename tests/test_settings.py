@@ -112,7 +112,7 @@ def test_unknown_settings_are_refused_with_a_suggestion(monkeypatch: pytest.Monk
     [
         ("x = [", "tasker.toml is not TOML"),
         ("[server]\nport = 70000", "server.port: must be at most 65535, not 70000"),
-        ('[server]\ntimeout = "soon"', "server.timeout: 'soon' is not a duration"),
+        ('[server]\ntimeout = "soon"', "server.timeout: must be a number of seconds, or text"),
         ('log_level = "loud"', "log_level: input should be 'debug'"),
         ('[server]\ninputs = "maybe"', "server.inputs: input should be 'enforce'"),
         ("server = 5", "server: input should be a valid dictionary"),
@@ -170,7 +170,7 @@ def test_a_worker_section_makes_the_settings_of_a_worker() -> None:
     [
         ({"slots": 0}, "slots: must be at least 1, not 0"),
         ({"blocked_after": 0.001}, "blocked_after: must be at least 10ms, not 1ms"),
-        ({"lease": "soon"}, "lease: 'soon' is not a duration"),
+        ({"lease": "soon"}, "lease: must be a number of seconds, or text"),
         ({"grace": -1}, "grace: must not be negative"),
         ({"slotss": 1}, "slotss is not a setting; did you mean 'slots'?"),
     ],

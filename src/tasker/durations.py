@@ -10,7 +10,8 @@ from typing import TypeAlias
 Duration: TypeAlias = timedelta | float | str
 """Seconds (`30`, `0.5`), a timedelta, or text: `"500ms"`, `"90s"`, `"5m"`, `"1h30m"`, `"2d"`."""
 
-EXAMPLES = 'seconds, or text such as "500ms", "90s", "5m", "1h30m" or "2d"'
+TEXT_EXAMPLES = 'text such as "500ms", "90s", "5m", "1h30m" or "2d"'
+EXAMPLES = f"a number of seconds, or {TEXT_EXAMPLES}"
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)", re.ASCII)
@@ -107,7 +108,8 @@ def _positive_seconds(seconds: float) -> timedelta:
 
 def _invalid_delay(value: object) -> ValueError:
     return ValueError(
-        f"retry_after must be seconds, a timedelta or an HTTP date, not {_quoted(value)}"
+        "retry_after must be a number of seconds, a timedelta or an HTTP date, not"
+        f" {_quoted(value)}"
     )
 
 

@@ -215,7 +215,7 @@ class TaskExists(Refused):
     code = "task_exists"
 
     def __init__(self, key: str, task_id: str) -> None:
-        super().__init__(f"the idempotency key {key!r} belongs to task {task_id}")
+        super().__init__(f"the idempotency key {key!r} already belongs to task {task_id}")
         self.key, self.task_id = key, task_id
 
 

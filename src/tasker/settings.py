@@ -33,7 +33,7 @@ from pydantic import (
 )
 
 from tasker.codec import DEFAULT_LIMIT
-from tasker.durations import EXAMPLES, format_duration, parse_duration
+from tasker.durations import format_duration, parse_duration
 from tasker.errors import InvalidSettings
 from tasker.redact import redact
 from tasker.suggest import did_you_mean
@@ -53,16 +53,7 @@ _OF_TESTS = "TEST_"
 _OF_KUBERNETES = re.compile(r".*(SERVICE_(HOST|PORT)(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 
 
-def _duration(value: object) -> timedelta:
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        if "negative" in str(error):
-            raise
-        raise ValueError(f"{value!r:.100} is not a duration; write {EXAMPLES}") from None
-
-
-Seconds = Annotated[timedelta, BeforeValidator(_duration)]
+Seconds = Annotated[timedelta, BeforeValidator(parse_duration)]
 """A duration >= 0: see `durations.parse_duration`."""
 
 

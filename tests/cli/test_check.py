@@ -135,7 +135,7 @@ def test_a_deploy_is_checked_against_open_tasks_and_registered_templates(tasker:
     differing = tasker(*deploy, "ship5.py")
 
     assert (0, 1, 0, 1) == (same.code, lacking.code, serving.code, differing.code)
-    assert "1 open task: step 'pack': handler 'up.ship.pack' is required at version" in lacking.out
+    assert "step 'pack': version 1.0.0 of handler 'up.ship.pack' is required" in lacking.out
     assert "up.ship@1.0.0 has 1 open task and is not among the templates given" in serving.out
     assert "it differs from the registered template: give it a new version" in differing.out
 
@@ -166,8 +166,8 @@ def test_a_deploy_is_checked_against_a_server(tasker: Here, project: Project) ->
     [problem] = lacking.document["problems"]
     assert "up.ship@1.0.0" == problem["template"]
     assert (
-        "1 open task: step 'pack': handler 'up.ship.pack' is required at version"
-        in (problem["message"])
+        "1 open task: step 'pack': version 1.0.0 of handler 'up.ship.pack' is required"
+        in problem["message"]
     )
     [warning] = serving.document["warnings"]
     assert (

@@ -304,4 +304,4 @@ def test_a_changed_template_is_refused_with_the_way_to_replace_it(tasker: Here) 
     refused, replaced = tasker.run(), tasker.run("--replace")
 
     assert (5, 0) == (refused.code, replaced.code)
-    assert "or use --replace while you develop it" in refused.err
+    assert "or replace this one during development (--replace on" in refused.err

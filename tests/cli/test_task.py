@@ -290,7 +290,7 @@ def test_a_taken_key_is_rejected_or_its_task_replaced(tasker: Here) -> None:
     ("context", "message"),
     [
         ("{]", "not JSON"),
-        ("[1]", "a context is a JSON object"),
+        ("[1]", "the context must be a JSON object"),
         ("@nosuch.json", "cannot read nosuch.json: No such file"),
         ('{"quantity": 0, "sku": 5}', "the context does not fit shop.sell"),
         (json.dumps({"sku": "x" * 2_000_000}), "the limit is"),

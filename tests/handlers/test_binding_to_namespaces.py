@@ -123,8 +123,8 @@ def test_binding_again_starts_afresh() -> None:
 @pytest.mark.parametrize(
     ("name", "namespace", "version", "message"),
     [
-        ("x", "b", "", "handler 'x' is not bound to namespace 'b', but to a"),
-        ("x", "a", "^2", "handler 'x' is required at version ^2, and is here at 1.0.0"),
+        ("x", "b", "", "handler 'x' is not bound to namespace 'b', only to a"),
+        ("x", "a", "^2", "version ^2 of handler 'x' is required, but only 1.0.0 is available here"),
     ],
 )
 def test_an_error_says_why_a_handler_is_not_found(

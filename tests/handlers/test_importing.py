@@ -156,7 +156,7 @@ def test_files_that_are_no_python_and_empty_directories_are_reported(write: Writ
 
 
 def test_a_package_whose_name_is_taken_is_reported(write: Write) -> None:
-    assert "the module 'pydantic', but that name is taken by" in error_of(
+    assert "as module 'pydantic': that name already refers to" in error_of(
         write("pydantic/__init__.py").parent
     )
 

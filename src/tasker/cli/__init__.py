@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 
 COMMANDS: Mapping[str, Entry] = {
-    "run": Entry("run", "Run a task to its end: store and worker are in this process."),
+    "run": Entry("run", "Run a task until it ends, with the store and a worker in this process."),
     "worker": Entry("worker", "Run steps for which it has handlers, until SIGTERM or SIGINT."),
     "server": Entry("server", "Serve the API until SIGTERM or SIGINT."),
     "dev": Entry("dev", "Run a worker that reloads changed handlers and templates."),

@@ -13,7 +13,6 @@ from tasker.errors import (
     HandlerNotFound,
     InvalidInput,
     InvalidTemplate,
-    TaskRegistrationError,
 )
 from tasker.handlers import Handlers
 from tasker.model import Template
@@ -115,16 +114,6 @@ def explain_context(template: str, *, given: bool = True) -> Iterator[None]:
         if not given:
             message += """; pass the inputs as --context '{"NAME": VALUE}'"""
         raise InvalidInput(message, path=error.path) from None
-
-
-@contextmanager
-def explain_conflict() -> Iterator[None]:
-    """Mention --replace in the error about a version with other content."""
-    try:
-        yield
-    except TaskRegistrationError as error:
-        message = f"{error}, or use --replace while you develop it"
-        raise TaskRegistrationError(message) from None
 
 
 @contextmanager

@@ -65,11 +65,17 @@ def parse_context(text: Any) -> Any:
     """Read a task's input: a JSON object."""
     value = parse_json(text)
     if not isinstance(value, dict):
-        kind = {list: "an array", str: "a string", type(None): "null"}.get(type(value), "no object")
         raise typer.BadParameter(
-            f"""a context is a JSON object, as '{{"order_id": 7}}'; this is {kind}"""
+            f"""the context must be a JSON object such as '{{"order_id": 7}}', not {_kind(value)}"""
         )
     return value
+
+
+def _kind(value: Any) -> str:
+    """Name the kind of a JSON value that is not an object."""
+    return {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}.get(
+        type(value), "a number"
+    )
 
 
 def _read_argument(text: str) -> tuple[str, bytes]:

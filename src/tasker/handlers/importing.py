@@ -184,7 +184,7 @@ def _import_origin(origin: Origin, source: object) -> ModuleType:
     expected = _expected_files(origin)
     if expected is not None and _file_of(module) not in expected:
         raise HandlerImportError(
-            f"{source} is the module {origin.name!r}, but that name is taken by"
+            f"cannot import {source} as module {origin.name!r}: that name already refers to"
             f" {display_path(_file_of(module))}"
         )
     return module

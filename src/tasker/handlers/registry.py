@@ -215,18 +215,19 @@ class Handlers:
         name = normalised(name)
         if offered := self._versions_offered(name, namespace):
             return HandlerNotFound(
-                f"handler {name!r} is required at version {version}, and is here at"
-                f" {', '.join(offered)}"
+                f"version {version} of handler {name!r} is required, but only"
+                f" {', '.join(offered)} is available here"
             )
         if bound := self._namespaces_of(name):
             return HandlerNotFound(
-                f"handler {name!r} is not bound to namespace {namespace!r}, but to"
+                f"handler {name!r} is not bound to namespace {namespace!r}, only to"
                 f" {', '.join(sorted(bound))}"
             )
         several = sorted({handler.name for handler in self._bare.get(name, ())})
         if len(several) > 1:
             return HandlerNotFound(
-                f"handler {name!r} could be {' and '.join(several)}; use the dotted path,"
+                f"handler {name!r} is ambiguous: {' and '.join(several)} match; use the dotted"
+                " path,"
                 f' or register one with @handler("{name}")'
             )
         known = {*self._registered, *self._others, *self._bare}

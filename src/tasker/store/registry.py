@@ -72,11 +72,12 @@ def conflict(
     name: TemplateName, registered_by: str, *, waiting: bool = False
 ) -> TaskRegistrationError:
     """Return the error for other content under a version that exists, or waits for approval."""
-    waits = ", and waits for approval" if waiting else ""
+    waits = ", pending review" if waiting else ""
     return TaskRegistrationError(
         f"Handler for task '{name.name}' already exists in namespace '{name.namespace}' with"
-        f" version {name.version} and other content (registered by {registered_by}{waits}):"
-        " give the changed template a new version"
+        f" version {name.version} and different content (registered by {registered_by}{waits}):"
+        " give the changed template a new version, or replace this one during development"
+        " (--replace on the command line, Worker(..., replace=True) in Python)"
     )
 
 
@@ -103,7 +104,8 @@ def _normalized(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def key_conflict(key: str) -> IdempotencyConflict:
+def key_conflict(key: str, task_id: str) -> IdempotencyConflict:
     return IdempotencyConflict(
-        f"the idempotency key {key!r} was used with another template or context"
+        f"the idempotency key {key!r} was already used with a different template or context, by"
+        f" task {task_id}: use another key, or submit the same template and context"
     )

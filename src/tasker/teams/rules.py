@@ -73,8 +73,9 @@ def plan_registration(
     for other in others:
         if other.status is RETIRED:
             raise TaskRegistrationError(
-                f"template {name} is retired, so its version cannot be registered with other"
-                " content: give the changed template a new version"
+                f"template {name} is retired, so its content cannot change: give the changed"
+                " template"
+                " a new version"
             )
         if not replace:
             raise conflict(name, other.registered_by, waiting=other.status is PENDING)

@@ -68,7 +68,7 @@ def from_document(document: JsonObject) -> Template:
     template = assemble(node_of(document, "", 0, problems), problems)
     problems.check()
     if template is None:
-        raise InvalidTemplate(Problem("this is no template"))
+        raise InvalidTemplate(Problem("the document is not a template"))
     return template
 
 

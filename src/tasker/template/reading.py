@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tasker.durations import parse_duration
+from tasker.durations import TEXT_EXAMPLES, parse_duration
 from tasker.model import Json, JsonObject
 from tasker.suggest import or_else
 from tasker.template.source import Items, Mark, Node, Problems, Scalar, Table
@@ -210,7 +210,7 @@ def duration(
     elif isinstance(content, int | float) and not isinstance(content, bool):
         length = content * unit if 0 <= content <= most / unit else -unit
     if length is None:
-        value.refuse_kind(f"a number of {name}, or text such as 90s, 5m or 1h30m")
+        value.refuse_kind(f"a number of {name}, or {TEXT_EXAMPLES}")
         return None
     if timedelta(0) <= length <= most and (length or zero):
         return length

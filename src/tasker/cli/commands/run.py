@@ -12,7 +12,6 @@ from tasker.cli.app import Session, command
 from tasker.cli.exits import Exit, print_message, print_problems
 from tasker.cli.loading import (
     Loaded,
-    explain_conflict,
     explain_context,
     load,
     name_and_files,
@@ -88,12 +87,13 @@ async def run(
         ),
     ] = False,
 ) -> Exit:
-    """Run a task to its end: store and worker are in this process.
+    """Run a task until it ends, with the store and a worker in this process.
 
-    Exit code: 0 complete, 1 failed or cancelled, 2 wrong input, 3 no store, 4 timeout.
+    Exit code: 0 complete, 1 failed or cancelled, 2 invalid input, 3 store unavailable,
+    4 timeout, 5 refused, such as a version that differs from the registered one.
 
-    The task survives the end of this process: a worker, or the same
-    command with the same idempotency key, takes it up again.
+    The task outlives this process: a worker, or this command with the same idempotency key,
+    continues it.
     """
     name, files = name_and_files(template)
     with stdout_kept(session.as_json):
@@ -147,7 +147,7 @@ class Embedded:
                 replace=self._replace,
             )
             signals = on_signals(lambda which, count: self._on_signal(worker, which, count))
-            with signals, explain_conflict():
+            with signals:
                 async with worker:
                     template = await self._template(worker, name, options)
                     with self._progress(worker, template) as progress:

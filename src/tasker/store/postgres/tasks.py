@@ -85,11 +85,13 @@ class Tasks(Driver):
     async def _refusal_of_creation(
         self, error: asyncpg.PostgresError, tasks: Sequence[NewTask]
     ) -> TaskerError:
-        if error.sqlstate == "TK001":
-            return registry.key_conflict(str(error))
-        if error.sqlstate == "TK005":
+        if error.sqlstate in ("TK001", "TK005"):
             holder, _, key = str(error).partition(" ")
-            return TaskExists(key, holder)
+            return (
+                registry.key_conflict(key, holder)
+                if error.sqlstate == "TK001"
+                else TaskExists(key, holder)
+            )
         if error.sqlstate == "TK004":
             return operator_rules.unknown_task(TaskId(str(error)))
         if error.sqlstate not in ("TK002", "TK003"):

@@ -114,7 +114,7 @@ def _take_keys(on: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> dict[str,
         if if_exists == IfExists.REJECT:
             raise TaskExists(key, holder)
         if not same and if_exists == IfExists.RETURN:
-            raise registry.key_conflict(key)
+            raise registry.key_conflict(key, holder)
         taken[task_id] = holder
     return taken
 

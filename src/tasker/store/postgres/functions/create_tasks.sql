@@ -99,7 +99,7 @@ begin
                 raise exception '% %', v_holder, v_clash using errcode = 'TK005';
             end if;
 
-            select g.key into v_clash
+            select g.key, k.task_id into v_clash, v_holder
             from unnest(p_id, p_template, p_key, p_digest, p_if_exists)
                  as g (id, template_id, key, digest, if_exists)
             join template t on t.id = g.template_id
@@ -108,7 +108,7 @@ begin
               and g.if_exists = 'return'
             limit 1;
             if v_clash is not null then
-                raise exception '%', v_clash using errcode = 'TK001';
+                raise exception '% %', v_holder, v_clash using errcode = 'TK001';
             end if;
 
             return query

@@ -1,5 +1,7 @@
 """The API's description is true: of every route, every answer, every refusal."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,3 +93,27 @@ def test_bodies_are_closed_and_their_fields_explained() -> None:
     assert (
         "Creating twice" in schemas["NewTaskBody"]["properties"]["idempotency_key"]["description"]
     )
+
+
+def test_response_models_are_built_for_the_description_only() -> None:
+    """Building them takes longer than everything else at the start of a server."""
+    served = [route for group in ROUTES for route in group.router.routes]
+    described = [route for group in ROUTES for route in group.described()]
+
+    assert {None} == {route.response_field for route in served if isinstance(route, APIRoute)}
+    assert len(served) == len(described)
+    assert any(route.response_field for route in described if isinstance(route, APIRoute))
+
+
+def test_a_server_without_tokens_loads_no_cryptography() -> None:
+    code = """
+import sys
+from tasker.api import create_app
+create_app("sqlite::memory:")
+print(sorted({"cryptography", "httpx", "jwt", "rich", "schemathesis"} & {*sys.modules}))
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert "[]" == output.stdout.strip()

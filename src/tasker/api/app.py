@@ -4,6 +4,8 @@ import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -11,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.routing import Match
+from starlette.routing import Match, Route
 
 from tasker.api.auth.authorizer import Authorizer, Rules
 from tasker.api.auth.local import LocalOnly
@@ -40,6 +42,7 @@ from tasker.teams.permissions import METRICS_READ
 if TYPE_CHECKING:
     from tasker.observe.tracing import Tracing
 
+OPENAPI_PATH = "/openapi.json"
 VERSION = importlib.metadata.version("tasker-workflows")
 ROUTES = (
     tasks.routes,
@@ -56,6 +59,7 @@ ROUTES = (
     founding.routes,
     core.routes,
 )
+_DESCRIBING = Lock()  #: requests at once build one description
 
 
 def create_app(
@@ -104,7 +108,7 @@ def create_app(
         lifespan=lifespan,
         docs_url="/docs" if settings.docs else None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=OPENAPI_PATH,
         redirect_slashes=False,
         telemetry={
             "logs": False,
@@ -213,12 +217,26 @@ def _add_middleware(
 
 
 def _describe(app: FastAPI, auth: AuthSettings) -> None:
-    public = [str(METRICS_READ)] if auth.metrics_public else []
+    secured, metrics_public = bool(auth.enabled), auth.metrics_public
 
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            secured = bool(auth.enabled)
-            app.openapi_schema = describe(app, VERSION, secured=secured, public=public)
-        return app.openapi_schema
+        with _DESCRIBING:
+            return _description(secured=secured, metrics_public=metrics_public)
 
     app.openapi = openapi  # type: ignore[method-assign]
+    [served] = [
+        route for route in app.routes if isinstance(route, Route) and route.path == OPENAPI_PATH
+    ]
+
+    async def respond_when_built(request: Request) -> Any:
+        await asyncio.to_thread(openapi)  # the first time this takes a second
+        return await served.endpoint(request)
+
+    app.router.routes.insert(0, Route(OPENAPI_PATH, respond_when_built, include_in_schema=False))
+
+
+@cache
+def _description(*, secured: bool, metrics_public: bool) -> dict[str, Any]:
+    routes = [route for group in ROUTES for route in group.described()]
+    public = [str(METRICS_READ)] if metrics_public else []
+    return describe(routes, VERSION, secured=secured, public=public)

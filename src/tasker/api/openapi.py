@@ -1,13 +1,13 @@
 """The OpenAPI 3.1 description of all routes, responses and problems."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
+from starlette.routing import BaseRoute
 
 from tasker.api.problems import ProblemDetails
 from tasker.api.requests import JSON_TYPES, JsonBody
@@ -33,12 +33,16 @@ SCHEMES = {
 
 
 def describe(
-    app: FastAPI, version: str, *, secured: bool = False, public: Collection[str] = ()
+    routes: Sequence[BaseRoute],
+    version: str,
+    *,
+    secured: bool = False,
+    public: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Describe an application.
+    """Describe the API.
 
     Args:
-        app: The application.
+        routes: Its routes, with the models of their responses.
         version: Of the API.
         secured: Whether callers must authenticate.
         public: Permissions that need no authentication.
@@ -48,13 +52,13 @@ def describe(
         version=version,
         openapi_version="3.1.0",
         description=_ABOUT,
-        routes=app.routes,
+        routes=routes,
     )
     schemas = spec.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas.update(_schema(ProblemDetails))
-    bodies = list(_json_routes(app))
+    bodies = list(_json_routes(routes))
     models = {model.__name__: model for _, body in bodies for model in body.models}
     _, definitions = models_json_schema(
         [(model, "validation") for model in models.values()], ref_template=_REF
@@ -79,9 +83,11 @@ def _schema(shape: Any) -> dict[str, Any]:
     return {**schema.pop("$defs", {}), shape.__name__: schema}
 
 
-def _json_routes(app: FastAPI) -> Iterator[tuple[APIRoute, JsonBody[BaseModel]]]:
+def _json_routes(
+    routes: Iterable[BaseRoute],
+) -> Iterator[tuple[APIRoute, JsonBody[BaseModel]]]:
     """Yield the routes that read a JSON body, with the dependency that reads it."""
-    for route in app.routes:
+    for route in routes:
         if isinstance(route, APIRoute):
             for dependency in route.dependant.dependencies:
                 if isinstance(dependency.call, JsonBody):

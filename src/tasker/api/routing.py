@@ -52,6 +52,7 @@ class Routes:
     def __init__(self, tag: str, prefix: str = "") -> None:
         self._tag = tag
         self._named: set[str] = set()
+        self._described: list[Callable[[APIRouter], None]] = []
         self.router = APIRouter(prefix=prefix, tags=[tag])
 
     def add(
@@ -103,23 +104,38 @@ class Routes:
         dependencies = [Depends(requires(*permissions)), Depends(known)] if permissions else []
 
         def declare(endpoint: F) -> F:
-            self.router.add_api_route(
-                path,
-                endpoint,
-                methods=[method],
-                response_model=response,
-                status_code=status,
-                responses=responses,
-                dependencies=dependencies,
-                openapi_extra=extra,
-                operation_id=self._operation(endpoint.__name__),
-                summary=(endpoint.__doc__ or "").split("\n", 1)[0].rstrip("."),
-                description=inspect.cleandoc(endpoint.__doc__ or ""),
-            )
+            route: dict[str, Any] = {
+                "path": path,
+                "endpoint": endpoint,
+                "methods": [method],
+                "status_code": status,
+                "dependencies": dependencies,
+                "operation_id": self._operation(endpoint.__name__),
+                "openapi_extra": extra,
+            }
+            description: dict[str, Any] = {
+                "response_model": response,
+                "responses": responses,
+                "summary": (endpoint.__doc__ or "").split("\n", 1)[0].rstrip("."),
+                "description": inspect.cleandoc(endpoint.__doc__ or ""),
+            }
+            self.router.add_api_route(**route, response_model=None)
+            self._described.append(lambda router: router.add_api_route(**route, **description))
             known.names = query_names(self.router.routes[-1])
             return endpoint
 
         return declare
+
+    def described(self) -> Sequence[BaseRoute]:
+        """Return the routes with the models of their responses.
+
+        Endpoints return ready responses: only the OpenAPI description reads these models, and
+        building them would take most of the time that a server takes to start.
+        """
+        router = APIRouter(prefix=self.router.prefix, tags=[self._tag])
+        for add in self._described:
+            add(router)
+        return router.routes
 
     def _operation(self, name: str) -> str:
         """Return the name of an operation; an operation at two paths has two names."""

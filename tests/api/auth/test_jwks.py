@@ -14,8 +14,8 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from tests.api.auth.scene import calling, ec_key, rsa_key, token, with_tokens
 from tests.waiting import eventually
 
+from tasker.api.auth.credentials import KeysUnavailable
 from tasker.api.auth.jwks import REFETCH, PublishedKeys, keys_of
-from tasker.api.auth.tokens import KeysUnavailable
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
 

@@ -3,7 +3,7 @@
 import inspect
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasker.api.auth.authenticators import Authenticator, UnusableAnswer, ask
 from tasker.api.auth.claims import principal_of_claims
@@ -12,13 +12,17 @@ from tasker.api.auth.coordinators import (
     PermissionCoordinator,
     Resource,
 )
-from tasker.api.auth.credentials import KEY_PREFIX, Credential, NotAuthenticated, credential_of
-from tasker.api.auth.jwks import PublishedKeys
+from tasker.api.auth.credentials import (
+    KEY_PREFIX,
+    Credential,
+    KeysUnavailable,
+    NotAuthenticated,
+    credential_of,
+)
 from tasker.api.auth.keyring import KeyRing
 from tasker.api.auth.loading import load_class
 from tasker.api.auth.principal import ANONYMOUS, METRICS_ONLY, Principal
 from tasker.api.auth.refusals import auth_unavailable, forbidden, not_found, unauthenticated
-from tasker.api.auth.tokens import KeysUnavailable, Tokens, configured_key
 from tasker.api.headers import correlation_of
 from tasker.errors import InvalidInput, InvalidSettings
 from tasker.settings import AuthSettings
@@ -35,6 +39,9 @@ from tasker.teams.permissions import (
     permissions_of,
 )
 
+if TYPE_CHECKING:
+    from tasker.api.auth.tokens import Tokens
+
 log = logging.getLogger("tasker.auth")
 
 _MAKES = frozenset({TASKS_CREATE, TEMPLATES_REGISTER, NAMESPACES_UPDATE})
@@ -48,7 +55,7 @@ class Rules(NamedTuple):
 
     settings: AuthSettings
     roles: Mapping[str, frozenset[Permission]]
-    tokens: Tokens | None  #: None: tokens are not accepted
+    tokens: "Tokens | None"  #: None: tokens are not accepted
     coordinator: Coordinator
     authenticator: Authenticator | None  #: None: only keys and tokens are credentials
 
@@ -59,10 +66,7 @@ class Rules(NamedTuple):
         Raises:
             InvalidSettings: One cannot be loaded.
         """
-        tokens = None
-        if settings.enabled and settings.tokens:
-            keys = PublishedKeys(settings) if settings.fetches_keys else configured_key(settings)
-            tokens = Tokens(keys, settings)
+        tokens = _tokens(settings) if settings.enabled and settings.tokens else None
         coordinator: Coordinator = PermissionCoordinator()
         if settings.enabled and settings.coordinator is not None:
             coordinator = load_class("auth.coordinator", settings.coordinator, Coordinator)
@@ -70,6 +74,15 @@ class Rules(NamedTuple):
         if settings.enabled and settings.authenticator is not None:
             authenticator = load_class("auth.authenticator", settings.authenticator, Authenticator)
         return cls(settings, roles_of(settings), tokens, coordinator, authenticator)
+
+
+def _tokens(settings: AuthSettings) -> "Tokens":
+    # Imported here: cryptography is slow to load, and most servers accept no tokens.
+    from tasker.api.auth.jwks import PublishedKeys
+    from tasker.api.auth.tokens import Tokens, configured_key
+
+    keys = PublishedKeys(settings) if settings.fetches_keys else configured_key(settings)
+    return Tokens(keys, settings)
 
 
 class Authorizer:

@@ -36,6 +36,10 @@ class NotAuthenticated(Exception):
         self.reason, self.why = reason, why
 
 
+class KeysUnavailable(Exception):
+    """The keys that verify tokens are temporarily unavailable."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """The text of a credential; its `repr` hides it."""

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from tasker import codec
-from tasker.api.auth.tokens import KeysUnavailable, PublicKey, supports
+from tasker.api.auth.credentials import KeysUnavailable
+from tasker.api.auth.tokens import PublicKey, supports
 from tasker.api.auth.ttl_cache import Clock
 from tasker.errors import InvalidInput, TooLarge
 from tasker.settings import AuthSettings, check_key_url

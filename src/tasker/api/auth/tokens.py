@@ -25,10 +25,6 @@ _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 _MIN_BITS, _MAX_BITS = 2048, 16384  #: of an RSA key
 
 
-class KeysUnavailable(Exception):
-    """The keys that verify tokens are temporarily unavailable."""
-
-
 class Keys(Protocol):
     """Finds the keys that verify tokens."""
 

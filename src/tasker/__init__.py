@@ -1,7 +1,7 @@
 """Tasker: durable workflows of steps that survive crashes.
 
-The names below are imported when they are first used, so that `tasker --help` and
-programs that need one of them do not wait for all.
+The names below are imported on first use, so that `tasker --help`, and programs that need only one
+of them, start quickly.
 """
 
 from importlib import import_module

@@ -1,11 +1,11 @@
-"""Time, so that tests can own it."""
+"""Clocks, which tests can replace."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """The time."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
         """Return the current time, aware, in UTC."""
@@ -13,24 +13,24 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The system clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
 
 class ManualClock:
-    """A clock that only moves by `advance`."""
+    """A clock that only `advance` moves."""
 
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
         self._now = start
 
     def now(self) -> datetime:
-        """Return its time, aware, in UTC."""
+        """Return the clock's time, aware, in UTC."""
         return self._now
 
     def advance(self, by: timedelta) -> None:
-        """Move the clock on. Raises ValueError for a negative `by`."""
+        """Move the clock forward. Raises ValueError if `by` is negative."""
         if by < timedelta(0):
             raise ValueError(f"time does not run backwards: {by}")
         self._now += by

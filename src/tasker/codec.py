@@ -1,4 +1,4 @@
-"""JSON text and task ids: the forms in which values cross the store's door."""
+"""JSON text and task ids: the forms in which values are passed to stores."""
 
 import math
 import os
@@ -17,7 +17,7 @@ from tasker.model import Json, JsonText, TaskId
 
 DEFAULT_LIMIT = 1 << 20  #: bytes, of a context, a result, a checkpoint
 
-RESERVED = "$tasker"  #: as the only key of an object: for forms of values that are still to come
+RESERVED = "$tasker"  #: reserved as the only key of an object, for future encodings
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 """Characters that databases refuse: NUL and unpaired surrogates."""
@@ -33,7 +33,7 @@ def _default(value: object) -> object:
     dump = getattr(value, "model_dump", None)  # a pydantic model
     if callable(dump):
         return dump(mode="json")
-    if isinstance(value, tuple):  # a named one
+    if isinstance(value, tuple):  # a named tuple
         return list(value)
     if isinstance(value, set | frozenset):
         return sorted(value, key=repr)
@@ -46,24 +46,24 @@ def _default(value: object) -> object:
 
 
 def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> JsonText:
-    """Write `value` as JSON text.
+    """Return `value` as JSON text.
 
-    Beyond JSON's own types it takes datetimes, dates, UUIDs, enums, dataclasses, named
-    tuples, sets, Decimals and paths (as strings) and pydantic models.
+    Besides JSON's own types, it accepts datetimes, dates, UUIDs, enums, dataclasses, named tuples,
+    sets, Decimals and paths (as strings), and pydantic models.
 
     Args:
         value: The value.
-        what: Its name in the error.
-        limit: The most bytes its text may have.
+        what: The name of the value in errors.
+        limit: Maximum size of the text in bytes.
 
     Raises:
-        InvalidInput: A part of it is not JSON, or reserved; `path` says which.
+        InvalidInput: A part of the value is reserved or has no JSON form; `path` locates it.
         TooLarge: The text exceeds `limit`.
     """
     checked = True
     try:
         text = orjson.dumps(value, _default, _OPTIONS)
-    except (TypeError, RecursionError):  # perhaps only for a key that is not text
+    except (TypeError, RecursionError):  # perhaps only because a key is not a string
         checked = False
         try:
             text = orjson.dumps(value, _default, _ANY_KEYS)
@@ -82,7 +82,7 @@ def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> 
 
 
 def loads(text: str | bytes) -> Any:
-    """Read JSON text that a store or `dumps` wrote."""
+    """Parse JSON text that a store or `dumps` wrote."""
     return orjson.loads(text)
 
 
@@ -90,8 +90,8 @@ def parse(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT)
     """Parse untrusted JSON text.
 
     Raises:
-        InvalidInput: It is not JSON; the message has line and column.
-        TooLarge: It exceeds `limit` bytes.
+        InvalidInput: The text is not JSON; the message gives line and column.
+        TooLarge: The text exceeds `limit` bytes.
     """
     size = len(text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
     if size > limit:
@@ -106,7 +106,7 @@ def parse(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT)
 
 
 def _first_invalid(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
-    """Find the first part of `value` that is not JSON: (path, description)."""
+    """Return the first part of `value` that has no JSON form, as (path, description)."""
     if depth > _DEEPEST:
         return f"{path[:100]}...", "it is nested too deeply, or contains itself"
     if isinstance(value, str | float):
@@ -131,7 +131,7 @@ def _first_invalid(value: object, path: str = "$", depth: int = 0) -> tuple[str,
 
 
 def _first_invalid_within(value: object, path: str, depth: int) -> tuple[str, str]:
-    """Find it in a value that has a JSON form: a model, a set, an enum, an array."""
+    """Return the same for a value that is converted first: a model, a set, an enum, an array."""
     if isinstance(value, Enum):
         return _first_invalid(value.value, path, depth + 1)
     if callable(listed := getattr(value, "tolist", None)):  # numpy's
@@ -144,7 +144,7 @@ def _first_invalid_within(value: object, path: str, depth: int) -> tuple[str, st
 
 
 def _fault(value: str | float) -> str:
-    """Describe why databases or JSON do not accept a text or number; "" if they do."""
+    """Return the reason why a text or number cannot be stored, or "" if it can."""
     if isinstance(value, float):
         return "" if math.isfinite(value) else f"{value} is not a number in JSON"
     if "\0" in value:
@@ -153,7 +153,9 @@ def _fault(value: str | float) -> str:
 
 
 def _fault_of_keys(value: dict[object, object]) -> str:
-    """Describe a key that is impossible in JSON, or two keys with one JSON form; "" if none."""
+    """Return the problem of a key that JSON does not allow or that occurs twice, or "" if all are
+    valid.
+    """
     if fault := next(filter(None, map(_fault_of_key, value)), ""):
         return fault
     written: dict[str, object] = {}
@@ -173,7 +175,7 @@ def _fault_of_key(key: object) -> str:
 
 
 def _refusal(value: object) -> str:
-    """Describe why a leaf cannot be written; "" if it can."""
+    """Return the reason why a leaf cannot be written, or "" if it can."""
     try:
         orjson.dumps(value, _default, _ANY_KEYS)
     except (TypeError, RecursionError) as error:
@@ -184,9 +186,9 @@ def _refusal(value: object) -> str:
 
 
 def new_task_id() -> TaskId:
-    """Make a UUID version 7 (RFC 9562): 48 bits of milliseconds, 12 of their fraction, 62 random.
+    """Create a UUID version 7 (RFC 9562): 48 bits of milliseconds, 12 of their fraction, 62 random.
 
-    With the fraction, those that one process makes sort in the order of their making.
+    Thanks to the fraction, ids created by one process sort in order of creation.
     """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     fraction = (nanoseconds << 12) // 1_000_000
@@ -194,12 +196,12 @@ def new_task_id() -> TaskId:
 
 
 def first_task_id(since: datetime) -> TaskId:
-    """Return the lowest id that `new_task_id` can make at an instant."""
+    """Return the lowest id that `new_task_id` can create at a given time."""
     return _task_id(max(int(since.timestamp() * 1000), 0), 0)
 
 
 def creation_time(task_id: TaskId) -> datetime:
-    """Return when an id was made, to the millisecond."""
+    """Return the time at which an id was created, to the millisecond."""
     milliseconds = int(task_id.replace("-", "")[:12], 16)
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
@@ -213,5 +215,5 @@ def _task_id(milliseconds: int, random: int) -> TaskId:
 
 
 def orjson_text(value: object) -> JsonText:
-    """Write rows of plain values, as statements take them; unchecked."""
+    """Return rows of plain values as JSON text for statements, without checks."""
     return JsonText(orjson.dumps(value, tuple).decode())

@@ -6,7 +6,7 @@ from tasker.model import StepCounts, Task, TaskStatus
 
 
 class Derived(NamedTuple):
-    """How a task stands, in the words that operators and other programs know."""
+    """The derived statuses of a task."""
 
     execution_status: str
     """`blocked_by_failures`, `no_worker`, `has_ready_steps`, `processing`, `all_complete`,
@@ -48,7 +48,7 @@ def derive(task: Task) -> Derived:
 
 
 def execution_status(counts: StepCounts, state: TaskStatus) -> str:
-    """Return the first execution status that applies to a task."""
+    """Return the execution status of a task: the first that applies."""
     if state in _SETTLED:
         return "all_complete"
     if state is TaskStatus.CANCELLED:
@@ -74,7 +74,7 @@ def recommended_action(status: str, state: TaskStatus) -> str:
 
 
 def health_status(counts: StepCounts, state: TaskStatus) -> str:
-    """Return the health status: whether a task needs attention."""
+    """Return the health status, which says whether a task needs attention."""
     if state in _SETTLED:
         return "healthy"
     if state is TaskStatus.CANCELLED or not counts.total:

@@ -1,4 +1,4 @@
-"""Durations as people write them: a number of seconds, a timedelta, or text such as `"1h30m"`."""
+"""Durations in human form: a number of seconds, a timedelta, or text such as `"1h30m"`."""
 
 import math
 import re
@@ -23,12 +23,12 @@ def parse_duration(value: object) -> timedelta:
     """Return `value` as a timedelta.
 
     Args:
-        value: A timedelta, a number of seconds, or text: a number of seconds, or numbers
-            with the units ms, s, m (or min), h, d and w in either case, each at most once.
+        value: A timedelta; a number of seconds, also as text; or text of numbers with the units ms,
+            s, m (or min), h, d and w, in either case, each at most once.
 
     Raises:
-        ValueError: `value` is no duration, negative, or longer than a timedelta can be. The
-            message says what is allowed.
+        ValueError: `value` is not a duration, is negative, or exceeds the maximum of a timedelta.
+            The message says what is allowed.
     """
     if isinstance(value, timedelta):
         length = value
@@ -56,15 +56,15 @@ def format_duration(length: timedelta) -> str:
 def parse_retry_after(
     value: object, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> timedelta | None:
-    """Return the delay of a `Retry-After` header or of a handler; None for None.
+    """Return the delay in a `Retry-After` header or requested by a handler; None for None.
 
     Args:
         value: Seconds as a number or as text, a timedelta, a duration such as `"5m"`, or an
-            HTTP date. An instant or a number in the past means no delay.
-        now: The present time, which an HTTP date is compared with.
+            HTTP date. A past date or a negative number means no delay.
+        now: The current time, with which an HTTP date is compared.
 
     Raises:
-        ValueError: `value` is of another form.
+        ValueError: `value` has none of these forms.
     """
     if value is None:
         return None
@@ -87,7 +87,7 @@ def parse_retry_after(
 
 
 def _read(text: str) -> float | None:
-    """Return a text such as `5m` in seconds, or None if it is not a duration."""
+    """Return the seconds in a text such as `5m`, or None if it is not a duration."""
     if _NUMBER.fullmatch(text):
         return float(text)
     if not _TEXT.fullmatch(text):

@@ -1,4 +1,4 @@
-"""Rows to figures: both stores' statements on performance return the same columns."""
+"""Computes statistics from rows. The SQL of both stores returns the same columns."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ Instant = Callable[[Any], datetime]
 
 
 class Period(NamedTuple):
-    """A window, as a store asks for it."""
+    """A window in the form in which a store queries it."""
 
     window: Window
     now: datetime
@@ -36,16 +36,16 @@ class Period(NamedTuple):
 
     @property
     def since(self) -> str:
-        """The lowest id that belongs to it."""
+        """The lowest task id in the window."""
         return codec.first_task_id(self.now - timedelta(hours=self.window.hours))
 
     @property
     def last_hour(self) -> str:
-        """The lowest id of the last hour."""
+        """The lowest task id of the last hour."""
         return codec.first_task_id(self.now - timedelta(hours=1))
 
     def start(self, oldest: str | None, *, counted: int, most: int) -> datetime:
-        """Return the start of the period covered: later than the window's if rows were left out."""
+        """Return the start of the period covered: later than the window's if rows were omitted."""
         begin = self.now - timedelta(hours=self.window.hours)
         if oldest is None or counted < most:
             return begin
@@ -53,7 +53,7 @@ class Period(NamedTuple):
 
 
 class WindowCounts(NamedTuple):
-    """`task_figures` and `attempt_figures`, and from when on they hold."""
+    """Rows of `task_figures` and `attempt_figures`, and the start of the period they cover."""
 
     tasks: Row
     task_start: datetime
@@ -87,7 +87,7 @@ def performance(period: Period, counted: WindowCounts) -> Performance:
 
 
 class BottleneckParts(NamedTuple):
-    """What else `bottlenecks` reads."""
+    """The other rows that `bottlenecks` reads."""
 
     steps: list[StepFigures]
     slow_tasks: list[TaskFigures]
@@ -197,7 +197,7 @@ def blocking_step(row: Row) -> BlockingStep:
 
 
 def _health_score(tasks: Row) -> float:
-    """Return the share of the tasks of the last hour that ended well."""
+    """Return the share of the last hour's ended tasks that succeeded."""
     done, failed = tasks["lately_done"], tasks["lately_failed"]
     return share(done, done + failed, nothing=1.0)
 

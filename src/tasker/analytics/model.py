@@ -1,8 +1,8 @@
-"""Figures of recent work that stores compute, and recommendations from them. Pure.
+"""Statistics on recent work, computed by stores, and recommendations derived from them. Pure.
 
-A window is bounded twice: by hours, and by numbers of rows. If it has more tasks, only the
-newest are counted, and the figures report the start of the covered period; so figures are
-always correct, and a query takes a few seconds at most.
+A window is bounded twice: by hours and by number of rows. If it has more tasks, only the newest are
+counted, and the result reports the start of the period covered. So the statistics are always
+correct, and a query takes a few seconds at most.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,15 +13,15 @@ from typing import NamedTuple
 from tasker.errors import InvalidInput, StoreUnavailable
 
 MOST_HOURS = 8_760
-MOST_TASKS = 100_000  #: looked at, the newest of a window
-MOST_ATTEMPTS = 100_000  #: likewise
+MOST_TASKS = 100_000  #: tasks examined, the newest of a window
+MOST_ATTEMPTS = 100_000  #: attempts examined, likewise
 MOST_STEP_KINDS = 5_000  #: distinct steps of templates
 TIMEOUT = timedelta(seconds=5)  #: of one statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Which tasks figures are about: those created in the last `hours`.
+    """The tasks that statistics cover: those created in the last `hours`.
 
     Raises:
         InvalidInput: `hours` is not within 0 (excluded) and a year.
@@ -43,14 +43,14 @@ class Window:
 
     @property
     def is_unfiltered(self) -> bool:
-        """All templates are meant."""
+        """Whether the window covers all templates."""
         named = (self.namespace, self.name, self.version, self.visible)
         return all(part is None for part in named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Durations in seconds; zeros without any."""
+    """Durations in seconds, or zeros if nothing was measured."""
 
     average: float = 0.0
     p50: float = 0.0
@@ -64,12 +64,12 @@ class Performance:
 
     total_tasks: int
     active_tasks: int
-    completed_tasks: int  #: those resolved manually included
+    completed_tasks: int  #: including those resolved manually
     failed_tasks: int
     cancelled_tasks: int
     completion_rate: float  #: percent of all tasks
     error_rate: float  #: percent of all tasks
-    task_duration: Spread  #: from creation to completion, waiting included
+    task_duration: Spread  #: from creation to completion, including waits
     step_duration: Spread  #: of attempts that completed, from claim to settlement
     tasks_per_hour: float  #: created
     steps_per_hour: float  #: completed
@@ -97,7 +97,7 @@ class Performance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFigures:
-    """Counts and durations of one step of a template, over all its attempts."""
+    """Counts and durations of one step of a template, over all of its attempts."""
 
     namespace: str
     name: str
@@ -105,16 +105,16 @@ class StepFigures:
     step: str
     average_duration_seconds: float
     max_duration_seconds: float
-    average_parked_seconds: float  #: for each of those attempts, waiting for other tasks
-    execution_count: int  #: attempts that ended by themselves, or with their worker
-    error_count: int  #: of them, those that failed
-    retry_count: int  #: of those, those that another attempt followed
+    average_parked_seconds: float  #: waiting for other tasks, per completed attempt
+    execution_count: int  #: attempts that completed, failed, or were lost with their worker
+    error_count: int  #: those of them that failed
+    retry_count: int  #: those failures that were followed by another attempt
     error_rate: float  #: from 0 to 1
     last_executed_at: datetime
 
     @property
     def average_seconds(self) -> float:
-        """Seconds that a run of the step took, with the time for which it was parked."""
+        """Average duration of the step in seconds, including the time it was parked."""
         return self.average_duration_seconds + self.average_parked_seconds
 
     def __str__(self) -> str:
@@ -147,22 +147,22 @@ class ErrorPattern:
     error_type: str  #: name of the exception's class
     error_code: str | None
     count: int
-    final_count: int  #: of them, those that no attempt followed
+    final_count: int  #: those of them that were not followed by another attempt
     last_seen_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockingStep:
-    """A step that is not done and blocks other steps."""
+    """An unfinished step that blocks other steps."""
 
     namespace: str
     name: str
     version: str
     step: str
-    tasks: int  #: open tasks in which it blocks others
-    failed_tasks: int  #: of these, tasks in which it failed
+    tasks: int  #: open tasks in which it blocks other steps
+    failed_tasks: int  #: those of these tasks in which it failed
     waiting_steps: int  #: steps that depend on it directly
-    average_wait_seconds: float  #: since it could run
+    average_wait_seconds: float  #: since the step became due
 
     def __str__(self) -> str:
         return f"{self.step} of {self.namespace}.{self.name}@{self.version}"
@@ -170,15 +170,15 @@ class BlockingStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """Outcomes of steps that failed and were retried."""
+    """Outcomes of steps that were retried after a failure."""
 
     retried_steps: int = 0
     succeeded: int = 0
-    failed: int = 0  #: for good; the others are in progress
+    failed: int = 0  #: failed permanently; the others are in progress
 
     @property
     def success_rate(self) -> float:
-        """From 0 to 1, of those that ended; 1 without any."""
+        """Share of the ended steps that succeeded, from 0 to 1; 1 if none has ended."""
         return share(self.succeeded, self.succeeded + self.failed, nothing=1.0)
 
 
@@ -190,11 +190,11 @@ class Utilization:
     due_steps: int  #: enqueued, and waiting for a worker
     scheduled_steps: int  #: enqueued for later: retries and delays
     running_steps: int
-    steps_without_worker: int = 0  #: due, and no live worker can run them
+    steps_without_worker: int = 0  #: due, but no live worker can run them
 
 
 class Backlog(NamedTuple):
-    """The steps of a handler in a namespace; of each queue 100,000 are counted."""
+    """The steps of a handler in a namespace; at most 100,000 are counted per queue."""
 
     namespace: str
     handler: str
@@ -209,7 +209,7 @@ class Bottlenecks:
 
     total_tasks: int
     unique_task_types: int
-    tasks_by_status: dict[str, int]  #: `active`, or the status they ended in
+    tasks_by_status: dict[str, int]  #: `active`, or their final status
     task_duration: Spread
     distribution: dict[str, int]  #: completed tasks by `0-10s`, `10-30s`, `30s+`
     slow_steps: tuple[StepFigures, ...]  #: the highest averages first
@@ -220,7 +220,7 @@ class Bottlenecks:
     recent_error_rate: float  #: from 0 to 1, of attempts
     error_patterns: tuple[ErrorPattern, ...]  #: the most frequent first
     retries: Retries
-    blocking_steps: tuple[BlockingStep, ...]  #: those for which the most steps wait first
+    blocking_steps: tuple[BlockingStep, ...]  #: those that block the most steps first
     utilization: Utilization
     recommendations: tuple[str, ...]
     analysis_period_start: datetime
@@ -229,7 +229,7 @@ class Bottlenecks:
 
 
 def analysis_timeout() -> StoreUnavailable:
-    """The error for an analysis that was stopped."""
+    """Return the error for an analysis that exceeded its time limit."""
     return StoreUnavailable(
         f"the analysis took longer than {TIMEOUT.total_seconds():g} s:"
         " ask for fewer hours, or for one namespace"
@@ -237,12 +237,12 @@ def analysis_timeout() -> StoreUnavailable:
 
 
 def share(part: float, whole: float, *, nothing: float = 0.0) -> float:
-    """Return a part's share of a whole to four decimals, or `nothing` if the whole is 0."""
+    """Return `part / whole` rounded to four decimals, or `nothing` if the whole is 0."""
     return round(part / whole, 4) if whole else nothing
 
 
 def per_hour(count: int, start: datetime, end: datetime) -> float:
-    """Return the average number in an hour, to two decimals."""
+    """Return the average number per hour, rounded to two decimals."""
     hours = max((end - start) / timedelta(hours=1), 1 / 3600)
     return round(count / hours, 2)
 
@@ -250,7 +250,7 @@ def per_hour(count: int, start: datetime, end: datetime) -> float:
 def top_by(
     steps: Iterable[StepFigures], by: str, limit: int, *, least: float = 0.0
 ) -> tuple[StepFigures, ...]:
-    """Return the steps whose figure `by` is highest, and above `least`."""
+    """Return the steps with the highest values of `by`, among those above `least`."""
     above = [step for step in steps if getattr(step, by) > least]
     above.sort(key=lambda step: (-getattr(step, by), str(step)))
     return tuple(above[:limit])
@@ -265,7 +265,7 @@ def recommendations(
     blocking_steps: Sequence[BlockingStep],
     utilization: Utilization,
 ) -> tuple[str, ...]:
-    """List recommendations from the figures."""
+    """List recommendations derived from the statistics."""
     return (
         *_advise_on_steps(steps),
         *_advise_on_errors(patterns, total_errors, retries),
@@ -274,7 +274,7 @@ def recommendations(
     )
 
 
-_MOST_STEPS = 3  #: steps that one rule speaks of
+_MOST_STEPS = 3  #: steps named by one recommendation
 
 
 def _advise_on_steps(steps: Sequence[StepFigures]) -> Iterator[str]:

@@ -75,19 +75,19 @@ def create_app(
     """Return the application that serves the API.
 
     Args:
-        store: An open store, or the URL of one, which is opened and closed with the
+        store: An open store, or the URL of a store, which is opened and closed with the
             application.
-        settings: None: the defaults.
-        auth: None: no authentication.
-        worker: A worker in this process over the same open store: it gets the tasks that the
-            application creates at once, and its events end long polls.
-        metrics: None: new ones.
-        tracing: Makes the spans of tasks that end by a request. Spans of requests need none: they
-            are FastAPI's own, made where a provider of OpenTelemetry is set.
-        local_only: Whether to refuse pages of other origins; see `LocalOnly`.
+        settings: Settings of the server; None means the defaults.
+        auth: Settings of authentication; None disables it.
+        worker: A worker in this process on the same open store. It receives new tasks immediately,
+            and its events end long polls.
+        metrics: Metrics to update; None creates new ones.
+        tracing: Creates the spans of tasks that a request ends. Request spans do not need it:
+            FastAPI creates them if an OpenTelemetry provider is set.
+        local_only: Whether to refuse requests from pages of other origins; see `LocalOnly`.
 
     Raises:
-        InvalidSettings: Keys or classes that `auth` names cannot be loaded.
+        InvalidSettings: A key or class named in `auth` cannot be loaded.
     """
     settings = settings or ServerSettings()
     rules = Rules.load(auth or AuthSettings())
@@ -192,7 +192,7 @@ def _add_middleware(
     *,
     local_only: bool,
 ) -> None:
-    """Put the middleware around the routes; the last one added is the outermost."""
+    """Wrap the routes in middleware; the last one added is the outermost."""
     app.add_middleware(Limits, settings=settings)
     if settings.cors_origins:
         app.add_middleware(

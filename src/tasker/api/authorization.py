@@ -1,9 +1,9 @@
-"""Authorization of requests, the only way from routes to `tasker.api.auth`.
+"""Authorization of requests. Routes use this module, never `tasker.api.auth` directly.
 
-A route declares its permissions (`requires`), so that the caller is authenticated before the
-body is read. It passes each object to `authorize`, with namespace, name and version, and narrows
-lists to `visible_namespaces`. Without authentication every caller is `anonymous` and may do
-everything.
+A route declares its permissions (`requires`), so that the caller is authenticated before the body
+is read. It passes each object to `authorize`, with namespace, name and version, and restricts lists
+to `visible_namespaces`. If authentication is disabled, every caller is `anonymous` and may do
+anything.
 """
 
 import re
@@ -33,18 +33,18 @@ async def authorize(
     version: str | None = None,
     missing: str | None = None,
 ) -> Principal:
-    """Return the caller, if it may use `permission` on the named object.
+    """Return the caller if it may use `permission` on the named object.
 
     Args:
         request: The request.
-        permission: Declared by the route.
+        permission: A permission that the route declares.
         namespace: Namespace of the task or template; None if the object has none.
-        name: The template's.
+        name: The template's name.
         version: The template's version, if known.
-        missing: Message of the 404, used both for missing and for invisible objects.
+        missing: Message of the 404 response, the same whether the object is missing or not visible.
 
     Raises:
-        Problem: `forbidden`; or `not_found`, if the caller may not see it.
+        Problem: `forbidden`; or `not_found` if the caller may not see the object.
     """
     principal = principal_of(request)
     if missing is None:
@@ -65,10 +65,10 @@ async def is_allowed(request: Request, permission: Permission, template: Templat
 async def reauthorize(
     request: Request, permission: Permission, template: TemplateName, missing: str
 ) -> None:
-    """Check again, during a wait, that the caller may use `permission` on a task.
+    """Check again, during a wait, that the caller may still use `permission` on a task.
 
     Raises:
-        Problem: Access was revoked. While the check is impossible, the wait continues.
+        Problem: Access was revoked. If the check itself fails, the wait continues.
     """
     try:
         request.state.principal = await api_of(request).authorizer.authenticate(
@@ -85,7 +85,7 @@ async def reauthorize(
 
 
 async def visible_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
-    """Return the namespaces in which the caller may use `permission`; None: all."""
+    """Return the namespaces in which the caller may use `permission`, or None for all."""
     return await api_of(request).authorizer.visible_namespaces(principal_of(request), permission)
 
 
@@ -98,11 +98,11 @@ def principal_of(request: Request) -> Principal:
 def actor_of(request: Request) -> str:
     """Return the name of the caller for the audit of actions on tasks.
 
-    A caller may add for whom it acts (`X-Acting-As`): `deploy key (as ann)`. That changes
-    nothing about its rights.
+    A caller may name the person for whom it acts (`X-Acting-As`): `deploy key (as ann)`. This does
+    not change its permissions.
 
     Raises:
-        Problem: The name is not valid.
+        Problem: The name is invalid.
     """
     name, operator = principal_of(request).name, header(request.scope, ACTING_AS)
     if operator is None:
@@ -114,7 +114,7 @@ def actor_of(request: Request) -> str:
 
 
 def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any, None]]:
-    """Return the dependency that authenticates for a route which may require `permissions`."""
+    """Return the dependency that authenticates a route's callers; it may require `permissions`."""
     if unknown := set(permissions) - PERMISSIONS:
         raise ValueError(f"there is no permission {', '.join(map(str, unknown))}")
 

@@ -21,7 +21,7 @@ async def _if_match(
         str | None, Header(description="The task's ETag; the request is refused if it has changed.")
     ] = None,
 ) -> str | None:
-    """Return the ETag that the task must have; None: any. Raises Problem."""
+    """Return the ETag that the task must have, or None if any will do. Raises Problem."""
     if if_match is None or if_match.strip() == "*":
         return None
     match = _ETAG.fullmatch(if_match)
@@ -37,7 +37,7 @@ async def _if_none_match(
         str | None, Header(description="An ETag; if it is the task's, the response is 304.")
     ] = None,
 ) -> frozenset[str]:
-    """Return the ETags that the caller has."""
+    """Return the ETags that the caller already has."""
     return frozenset(match[1] for match in _ETAG.finditer(if_none_match or ""))
 
 

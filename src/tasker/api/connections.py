@@ -1,8 +1,8 @@
-"""Bounds the connections of a server: how many there are, and how long they stay without a request.
+"""Limits the connections of a server: their number, and how long they stay open without a request.
 
-uvicorn closes a connection that is idle after a response; it bounds neither the time in which a
-request's head arrives, nor its size, nor the number of connections. These bounds need no
-credential to be reached, so nothing here waits for one.
+uvicorn closes a connection that is idle after a response, but it limits neither the time in which a
+request's head must arrive, nor the size of the head, nor the number of connections. A client can
+reach these limits without credentials, so they are enforced before authentication.
 """
 
 import contextlib
@@ -20,11 +20,11 @@ from tasker.settings import ServerSettings
 
 log = logging.getLogger("tasker.api")
 
-MAX_HEAD = 64 << 10  #: bytes of a request besides its body, not counting the first read
+MAX_HEAD = 64 << 10  #: bytes of a request excluding its body, not counting the first read
 MAX_HEADERS = 100  #: of a request
-ACCEPTED_AT_ONCE = 50  #: connections that the event loop accepts before it hands them over
-RESERVED = 200  #: descriptors for the store, files, and connections that are not handed over yet
-LOG_EVERY = 60.0  #: seconds between two records of cut connections
+ACCEPTED_AT_ONCE = 50  #: connections that the event loop accepts before it passes them on
+RESERVED = 200  #: descriptors for the store, files, and connections not yet passed on
+LOG_EVERY = 60.0  #: seconds between two log records of closed connections
 
 _OVERLOADED = b"503 Service Unavailable\r\nretry-after: 1"
 _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
@@ -86,7 +86,7 @@ class Connection(HttpToolsProtocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being handled or a response is not sent completely."""
+        """Whether a request is being handled or a response has not been sent completely."""
         return self._is_under_way or self.transport.get_write_buffer_size() > 0
 
     @property
@@ -95,12 +95,12 @@ class Connection(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def overdue(self, now: float, *, head: float, response: float) -> str | None:
-        """Return why the connection is to be cut, or None.
+        """Return the reason why the connection must be closed, or None if it may stay open.
 
         Args:
-            now: Of the monotonic clock.
-            head: Seconds in which a request's head must arrive.
-            response: Seconds in which the client must take what was sent.
+            now: The time of the monotonic clock.
+            head: Time limit for the arrival of a request's head, in seconds.
+            response: Time limit for the client to read what was sent, in seconds.
         """
         waits_for: object
         if self.flow.write_paused or self.transport.is_closing():
@@ -117,12 +117,12 @@ class Connection(HttpToolsProtocol):
 class Connections(ServerState):
     """The connections of one server.
 
-    Beyond a bound, a new connection takes the place of the oldest one without a request; if all
-    have one, it is refused.
+    When a limit is reached, a new connection replaces the oldest one without a request; if all
+    connections have a request, the new one is refused.
 
     Args:
-        settings: The bounds.
-        clock: Returns seconds.
+        settings: The limits.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Connections(ServerState):
                 del self._open[connection.address]
 
     def sweep(self) -> None:
-        """Cut the connections that are overdue; write a record if any was cut."""
+        """Close the overdue connections, and log how many were closed."""
         now, settings = self._clock(), self._settings
         head, response = settings.header_timeout.total_seconds(), settings.timeout.total_seconds()
         if now >= self._next_sweep:
@@ -188,7 +188,7 @@ class Connections(ServerState):
             self.cut.clear()
 
     def count_cut(self, connection: Connection, reason: str) -> None:
-        """Count a connection that is cut, for the next record."""
+        """Count a closed connection, for the next log record."""
         self.cut[reason] += 1
         self._last_address = connection.address
 
@@ -217,7 +217,7 @@ def _oldest(groups: Iterable[Iterable[Connection]]) -> Iterator[Connection]:
 
 
 def _descriptors(wanted: int) -> int:
-    """Return how many connections the process has descriptors for; raise its soft limit to that."""
+    """Return the number of connections that the descriptors allow; raise the soft limit first."""
     try:
         import resource
     except ImportError:  # Windows

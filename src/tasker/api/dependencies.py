@@ -50,7 +50,7 @@ def api_of(request: Request) -> Api:
 
 
 async def _api_of(request: Request) -> Api:
-    """Return the same as a dependency; FastAPI would call a plain function in a thread."""
+    """Return the same as a dependency: async, since FastAPI calls plain functions in a thread."""
     return api_of(request)
 
 

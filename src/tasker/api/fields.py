@@ -1,4 +1,4 @@
-"""Types of the fields and parameters of requests: names, ids, texts, times."""
+"""Types of request fields and parameters: names, ids, strings, times."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeAlias

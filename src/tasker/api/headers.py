@@ -1,4 +1,4 @@
-"""Headers of requests: correlation ids and trace contexts."""
+"""Request headers: correlation ids and trace contexts."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def is_correlation_id(text: str) -> bool:
 
 
 def header(scope: Mapping[str, Any], name: str) -> str | None:
-    """Return the first header of a (lower case) name, or None if it is absent."""
+    """Return the first header with a (lower-case) name, or None if it is absent."""
     wanted = name.encode()
     for key, value in scope["headers"]:
         if key == wanted:
@@ -31,7 +31,7 @@ def header(scope: Mapping[str, Any], name: str) -> str | None:
 
 
 def sent_correlation(scope: Mapping[str, Any]) -> str | None:
-    """Return the caller's correlation id, or None if it sent no valid one."""
+    """Return the caller's correlation id, or None if it is absent or invalid."""
     sent = header(scope, CORRELATION)
     return sent if sent is not None and is_correlation_id(sent) else None
 
@@ -46,7 +46,7 @@ def correlation_of(scope: Mapping[str, Any]) -> str:
 
 
 def sent_trace(scope: Mapping[str, Any]) -> str | None:
-    """Return the caller's W3C traceparent, or None if it sent no valid one."""
+    """Return the caller's W3C traceparent, or None if it is absent or invalid."""
     sent = header(scope, "traceparent")
     return sent if sent is not None and _TRACEPARENT.fullmatch(sent) else None
 

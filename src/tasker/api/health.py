@@ -1,4 +1,4 @@
-"""Whether the server is ready for requests, and which checks failed if not."""
+"""Checks whether the server is ready for requests."""
 
 import asyncio
 import time
@@ -24,17 +24,17 @@ class Readiness:
     """
 
     def __init__(self, store: Store) -> None:
-        self.stopping = False  #: the server shuts down, or will after its drain
+        self.stopping = False  #: the server is draining or shutting down
         self._store = store
         self._checking = asyncio.Lock()
         self._checked = 0.0
         self._results: dict[str, CheckView] = {}
 
     async def report(self) -> ReadinessView:
-        """Return the results of all checks, if they passed.
+        """Return the results of all checks if they passed.
 
         Raises:
-            Problem: `not_ready`; `failed_checks` names those that failed.
+            Problem: `not_ready`; its `failed_checks` names the checks that failed.
         """
         async with self._checking:
             if not self._results or time.monotonic() - self._checked > _CACHE_SECONDS:
@@ -77,12 +77,12 @@ class Readiness:
 
 
 async def _run_check(check: Callable[[], Coroutine[Any, Any, str]]) -> CheckView:
-    """Run a check, which returns an error message, or an empty string."""
+    """Run a check; return its error message, or an empty string if it passed."""
     began = time.perf_counter()
     try:
         async with asyncio.timeout(_TIMEOUT):
             wrong = await check()
-    except (TaskerError, TimeoutError):  # its text may have addresses
+    except (TaskerError, TimeoutError):  # its text may contain addresses
         wrong = "it cannot be reached"
     took = round((time.perf_counter() - began) * 1000, 3)
     return _failed_check(wrong, took) if wrong else {"status": "healthy", "duration_ms": took}

@@ -1,4 +1,4 @@
-"""Serves the Prometheus metrics of this process and of its store, briefly cached."""
+"""Writes the Prometheus metrics of this process and its store; the latter are cached briefly."""
 
 import asyncio
 import time
@@ -7,15 +7,15 @@ from tasker.errors import TaskerError
 from tasker.observe.metrics import Metrics
 from tasker.store.protocol import Store
 
-_CACHED = 5.0  #: seconds for which the figures of the store are cached
+_CACHED = 5.0  #: seconds for which the store's values are cached
 
 
 class MetricsText:
-    """Writes metrics.
+    """Writes the metrics of a process and its store.
 
     Args:
-        store: For its steps and workers.
-        metrics: Of this process.
+        store: The store whose steps and workers are counted.
+        metrics: The metrics of this process.
     """
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
@@ -25,7 +25,7 @@ class MetricsText:
         self._asked = float("-inf")
 
     async def text(self) -> bytes:
-        """Return all metrics; if the store cannot be reached, its last known ones."""
+        """Return all metrics, with the store's last known values if it cannot be reached."""
         async with self._asking:
             if time.monotonic() - self._asked > _CACHED:
                 self._asked = time.monotonic()

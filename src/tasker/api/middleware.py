@@ -1,4 +1,4 @@
-"""Middleware: correlation ids, headers, and limits of size, time and concurrency.
+"""Middleware: correlation ids, headers, and limits on size, time and concurrency.
 
 Plain ASGI, so that bodies are counted as they arrive and streams are not buffered.
 """
@@ -69,7 +69,7 @@ class ErrorMiddleware:
 
         try:
             await self.app(scope, receive, finish)
-        except ClientDisconnect:  # nobody is there to respond to, and nothing failed
+        except ClientDisconnect:  # the client has gone away; nothing failed
             status = status or _CLIENT_GONE
         except Exception as error:  # the API's outer edge
             facts = {"method": scope["method"], "path": scope["path"]}

@@ -86,7 +86,7 @@ def _schema(shape: Any) -> dict[str, Any]:
 def _json_routes(
     routes: Iterable[BaseRoute],
 ) -> Iterator[tuple[APIRoute, JsonBody[BaseModel]]]:
-    """Yield the routes that read a JSON body, with the dependency that reads it."""
+    """Yield the routes that read a JSON body, each with the dependency that reads it."""
     for route in routes:
         if isinstance(route, APIRoute):
             for dependency in route.dependant.dependencies:
@@ -104,7 +104,7 @@ def _request_body(body: JsonBody[BaseModel]) -> dict[str, Any]:
 
 
 def _finish(operation: dict[str, Any]) -> None:
-    """Remove FastAPI's 422, which is never sent; add headers."""
+    """Remove FastAPI's 422 response, which is never sent, and add headers."""
     operation["responses"].pop("422", None)
     for status, response in operation["responses"].items():
         headers = response.setdefault("headers", {})

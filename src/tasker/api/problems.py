@@ -1,7 +1,7 @@
 """Errors as problem details (RFC 9457), each with a stable code.
 
-Only the content of a `Problem` leaves the server; the text of unexpected errors and addresses of
-databases stay in the log.
+Only the content of a `Problem` leaves the server; the messages of unexpected errors and the
+addresses of databases appear only in the log.
 """
 
 import logging
@@ -79,7 +79,7 @@ _RETRY_AFTER = {
     "schema_mismatch": 30,
     "not_ready": 2,
 }
-_SILENT = frozenset({500, 503})  #: statuses whose cause only the log has
+_SILENT = frozenset({500, 503})  #: statuses whose cause appears only in the log
 _DETAILS = {
     "store_unavailable": "The store cannot be reached at the moment; try again.",
     "store_error": "The store failed; the log has details under the correlation id.",
@@ -162,11 +162,11 @@ class Problem(HTTPException):
 
     Args:
         code: One of `STATUSES`.
-        detail: For people.
+        detail: A message for people.
         errors: Every error in the request.
         headers: Further headers of the response.
         status: If it differs from the code's own.
-        more: Further members of the body.
+        more: Additional members of the body.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ def _problem_of_tasker_error(error: TaskerError) -> Problem:
 
 
 def _members(error: TaskerError) -> dict[str, Any]:
-    """Return the further members that an error has."""
+    """Return the additional members of an error's problem."""
     if isinstance(error, WrongStatus):
         return {
             "current_status": error.status,
@@ -270,7 +270,7 @@ def _fault(problem: TextProblem) -> Fault:
 
 
 def _inherited_code(error: TaskerError) -> str:
-    """Return the code of the base class of an error whose own code has no status."""
+    """Return the code of an error's base class, if the error's own code has no status."""
     if isinstance(error, Misuse):
         return "invalid_request"
     if isinstance(error, Refused):
@@ -297,7 +297,7 @@ def _problem_of_http_exception(error: HTTPException) -> Problem:
 
 
 async def respond(request: Request, error: Exception) -> JsonResponse:
-    """Respond with the problem of an error; log the details that it omits."""
+    """Respond with the problem of an error, and log the details that it omits."""
     problem = problem_of(error)
     if problem.status_code in _SILENT and not isinstance(error, Problem):
         log.error(

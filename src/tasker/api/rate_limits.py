@@ -1,4 +1,4 @@
-"""Limits each caller's request rate by a bucket of tokens, filled at a steady rate."""
+"""Limits each caller's request rate with a token bucket, refilled at a steady rate."""
 
 import math
 import time
@@ -6,15 +6,15 @@ from collections import OrderedDict
 
 from tasker.api.problems import Problem
 
-MOST_CALLERS = 100_000  #: tracked; the least recently active is dropped
+MOST_CALLERS = 100_000  #: callers tracked; the least recently active is dropped
 
 
 class RateLimits:
     """The buckets of all callers.
 
     Args:
-        rate: Tokens per second; None: no limit.
-        burst: Tokens that a full bucket holds.
+        rate: Tokens per second; None means no limit.
+        burst: Tokens in a full bucket.
     """
 
     def __init__(self, rate: float | None, burst: int) -> None:
@@ -26,7 +26,7 @@ class RateLimits:
         """Count a request of a caller.
 
         Raises:
-            Problem: `rate_limited`: its bucket is empty.
+            Problem: `rate_limited`; the caller's bucket is empty.
         """
         if self._rate is None:
             return

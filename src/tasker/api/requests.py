@@ -1,4 +1,4 @@
-"""Reads request bodies, and reports invalid bodies and parameters."""
+"""Reads request bodies, and reports invalid bodies and invalid parameters."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -34,8 +34,8 @@ class JsonBody(Generic[M]):
     """A dependency that reads the body as one model: `Annotated[M, Depends(JsonBody(M))]`.
 
     Args:
-        model: Of the body.
-        optional: Whether the body may be absent, which is read as `{}`.
+        model: The model of the body.
+        optional: Whether the body may be absent; it is then read as `{}`.
     """
 
     def __init__(self, model: type[M], *, optional: bool = False) -> None:
@@ -83,7 +83,7 @@ def require_type(request: Request, allowed: Sequence[str]) -> str:
     """Return the body's media type, which must be one of `allowed` (or end in `+json`).
 
     Raises:
-        Problem: It is absent or another.
+        Problem: It is absent or not allowed.
     """
     sent = (header(request.scope, "content-type") or "").partition(";")[0].strip().lower()
     if sent in allowed or (sent.endswith("+json") and JSON_TYPES[0] in allowed):
@@ -98,10 +98,10 @@ def require_type(request: Request, allowed: Sequence[str]) -> str:
 def invalid_request(
     errors: Iterable[Mapping[str, Any]], schema: Mapping[str, Any] | None = None
 ) -> Problem:
-    """Return the problem of a body or parameters that pydantic refused.
+    """Return the problem for a body or parameters that pydantic rejected.
 
     Args:
-        errors: From `ValidationError.errors()`, or from FastAPI if `schema` is None.
+        errors: The result of `ValidationError.errors()`, or FastAPI's errors if `schema` is None.
         schema: The body's JSON Schema.
     """
     first, *_ = errors = list(errors)
@@ -142,7 +142,7 @@ def _message(error: Mapping[str, Any], location: Sequence[str | int], allowed: l
 
 
 def _allowed_values(error: Mapping[str, Any]) -> list[str]:
-    """Return the allowed words, if the error lists them."""
+    """Return the allowed values, if the error lists them."""
     context = error.get("ctx") or {}
     expected = context.get("expected") or context.get("expected_tags")
     return _QUOTED.findall(expected) if isinstance(expected, str) else []
@@ -170,7 +170,7 @@ def _path(location: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[str
 
 
 def _resolve_schema(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema behind a reference or an optional value."""
+    """Return the schema that a reference or an optional type resolves to."""
     while True:
         if "$ref" in schema:
             schema = root["$defs"][schema["$ref"].rpartition("/")[2]]

@@ -11,7 +11,7 @@ _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
 class JsonResponse(Response):
-    """A value as JSON, dataclasses included; instants are UTC, written with `Z`."""
+    """A value as JSON, including dataclasses; times are in UTC, written with `Z`."""
 
     media_type = "application/json"
 
@@ -24,7 +24,7 @@ class JsonResponse(Response):
         return orjson.dumps(content, option=_OPTIONS)
 
 
-LARGE = 200  #: parts of a response, as steps, that is built off the event loop
+LARGE = 200  #: parts, such as steps, from which a response is built off the event loop
 
 
 async def build_response(
@@ -36,10 +36,10 @@ async def build_response(
     """Return a response, built in a thread if it is large.
 
     Args:
-        parts: How many steps the response has, or is made from.
-        build: Returns the content; must not touch the event loop.
-        status: Of the response.
-        headers: Of the response.
+        parts: Number of steps that the response contains or is built from.
+        build: Returns the content; must not use the event loop.
+        status: The response's HTTP status.
+        headers: The response's headers.
     """
     if parts <= LARGE:
         return JsonResponse(build(), status, headers)

@@ -1,4 +1,4 @@
-"""Declares routes: permissions, responses and problems, beside the function that serves them."""
+"""Declares routes: permissions, responses and problems, next to the function that serves each."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -35,9 +35,9 @@ PROBLEM = {"$ref": "#/components/schemas/ProblemDetails"}
 
 
 class Response(NamedTuple):
-    """A further response of a route."""
+    """An additional response of a route."""
 
-    model: Any  #: of its JSON
+    model: Any  #: the model of its JSON
     description: str
 
 
@@ -45,8 +45,8 @@ class Routes:
     """The routes of one subject.
 
     Args:
-        tag: Their tag in OpenAPI.
-        prefix: Of their paths.
+        tag: The routes' tag in OpenAPI.
+        prefix: The prefix of the routes' paths.
     """
 
     def __init__(self, tag: str, prefix: str = "") -> None:
@@ -72,15 +72,15 @@ class Routes:
 
         Args:
             method: GET, POST, ...
-            path: Below the prefix.
-            permissions: The permissions that it may require; none for a public route.
+            path: The path below the prefix.
+            permissions: The permissions that the route may require; empty for a public route.
             response: The model of its response.
-            status: HTTP status of that response.
-            description: OpenAPI description of that response.
-            also: Further responses by status.
-            refuses: Problem codes, besides those that all routes share.
+            status: HTTP status of `response`.
+            description: OpenAPI description of `response`.
+            also: Additional responses by status.
+            refuses: Problem codes, in addition to those that all routes share.
             media_type: Media type of a response that is not JSON.
-            reads: Media types and schemas of a body that no `JsonBody` reads.
+            reads: Media types and schemas of a body that is not read by a `JsonBody`.
         """
         codes = {*refuses, *ALWAYS, *(PROTECTED if permissions else ())}
         responses: dict[int | str, dict[str, Any]] = {**problems(codes)}
@@ -138,7 +138,7 @@ class Routes:
         return router.routes
 
     def _operation(self, name: str) -> str:
-        """Return the name of an operation; an operation at two paths has two names."""
+        """Return a unique name for an operation; the second path gets a suffix."""
         if name in self._named:
             name += "_too"
         self._named.add(name)
@@ -146,7 +146,7 @@ class Routes:
 
 
 class KnownQuery:
-    """A dependency that refuses query parameters that its route does not have."""
+    """A dependency that refuses query parameters unknown to its route."""
 
     names: Sequence[str] = ()
 

@@ -16,14 +16,14 @@ from tasker.api.connections import ACCEPTED_AT_ONCE, Connection, Connections
 from tasker.errors import InvalidSettings
 from tasker.settings import ServerSettings
 
-_BACKLOG = 2048  #: connections that the kernel keeps until they are accepted
+_BACKLOG = 2048  #: connections that the kernel queues until they are accepted
 
 
 class Server:
     """Serves an application in the running event loop.
 
     Args:
-        app: Of `create_app`.
+        app: The application from `create_app`.
         settings: Address and limits.
     """
 
@@ -34,7 +34,7 @@ class Server:
         self._draining: asyncio.TimerHandle | None = None
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self.connections = Connections(settings)
-        logging.getLogger("uvicorn").setLevel(logging.ERROR)  # the rest is logged here
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)  # other events are logged here
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 app,
@@ -54,25 +54,25 @@ class Server:
         )
 
     async def run(self) -> None:
-        """Serve until `stop` is called; then drain, and give open requests their grace."""
+        """Serve until `stop` is called, then drain, and give open requests their grace period."""
         try:
             await self._uvicorn.serve([self._socket])
         finally:
             self._uvicorn.ended.set()
 
     async def wait_started(self) -> None:
-        """Wait until it accepts requests."""
+        """Wait until the server accepts requests."""
         await self._uvicorn.ready.wait()
 
     async def wait_ended(self) -> None:
-        """Wait until it has stopped."""
+        """Wait until the server has stopped."""
         await self._uvicorn.ended.wait()
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Answer `/ready` with 503, after `drain` accept no more requests, and end.
+        """Fail `/ready` with 503, stop accepting requests after the `drain` time, and end.
 
         Args:
-            at_once: Whether to end without draining, and without open requests.
+            at_once: Whether to end immediately, without draining or waiting for open requests.
         """
         self._uvicorn.announce_stop()
         if at_once or not self._settings.drain:
@@ -88,7 +88,7 @@ class Server:
 
 @asynccontextmanager
 async def run_server(app: FastAPI, settings: ServerSettings) -> AsyncIterator[Server]:
-    """Serve an application beside other code."""
+    """Serve an application while the block runs."""
     server = Server(app, settings)
     running = asyncio.create_task(server.run(), name="tasker-server")
     started = asyncio.create_task(server.wait_started())
@@ -104,7 +104,7 @@ async def run_server(app: FastAPI, settings: ServerSettings) -> AsyncIterator[Se
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address is reachable from this machine only."""
+    """Return whether an address can be reached only from this machine."""
     if host == "localhost":
         return True
     with contextlib.suppress(ValueError):
@@ -113,7 +113,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Open the socket to listen at. Raises InvalidSettings."""
+    """Open the listening socket. Raises InvalidSettings."""
     try:
         candidates = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -143,7 +143,7 @@ class _Uvicorn(uvicorn.Server):
     async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
         await super().startup(list(sockets or ()))
         for listening in sockets or ():
-            listening.listen(_BACKLOG)  # `backlog` above bounds what one event accepts
+            listening.listen(_BACKLOG)  # `backlog` above limits the connections accepted per event
         self.ready.set()
 
     async def on_tick(self, counter: int) -> bool:
@@ -151,7 +151,7 @@ class _Uvicorn(uvicorn.Server):
         return await super().on_tick(counter)
 
     def announce_stop(self) -> None:
-        """Let `/ready` answer 503."""
+        """Make `/ready` respond with 503."""
         if api := getattr(self._app.state, "tasker", None):  # absent before the startup
             api.readiness.stopping = True
 

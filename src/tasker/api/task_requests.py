@@ -39,7 +39,7 @@ Reference = tuple[str, str, str | None]
 
 
 class TaskFields(Body):
-    """A new task's fields, besides its template."""
+    """The fields of a new task, except its template."""
 
     context: dict[str, Any] = Field(default_factory=dict)
     """The task's inputs, as the template's `input_schema` declares them."""
@@ -85,7 +85,7 @@ class TaskFields(Body):
 
 
 class NewTaskBody(TaskFields):
-    """A task to be created."""
+    """A task to create."""
 
     name: TemplateRef
     """The template's name; also as `namespace.name` and `name@version`."""
@@ -111,7 +111,7 @@ def request_of(
     *,
     key: str | None = None,
 ) -> TaskRequest:
-    """Return the client's request for a body."""
+    """Return the client request that a body describes."""
     namespace, name, version = template
     return TaskRequest(
         template=name,
@@ -134,10 +134,11 @@ def request_of(
 
 
 def template_of(name: str, namespace: str | None, version: str | None, at: str = "$") -> Reference:
-    """Return (namespace, name, version) of the template that a body names.
+    """Return the (namespace, name, version) that a body names.
 
     Raises:
-        Problem: Namespace or version are given twice and differ, or the version is invalid.
+        Problem: The namespace or version is given twice with different values, or the version is
+            invalid.
     """
     try:
         reference = split_reference(name, namespace, version)
@@ -148,7 +149,7 @@ def template_of(name: str, namespace: str | None, version: str | None, at: str =
 
 
 def idempotency_key(request: Request, fields: TaskFields) -> str | None:
-    """Return the idempotency key of the header or the body.
+    """Return the idempotency key from the header or the body.
 
     Raises:
         Problem: The two differ, or the header is invalid.
@@ -168,7 +169,7 @@ def idempotency_key(request: Request, fields: TaskFields) -> str | None:
 
 
 async def create_one(api: Api, request: Request, fields: TaskFields, template: Reference) -> Task:
-    """Create the task that a body describes, if the caller may."""
+    """Create the task that a body describes, if the caller is allowed to."""
     namespace, name, version = template
     key = idempotency_key(request, fields)
     who = await authorize(request, TASKS_CREATE, namespace=namespace, name=name, version=version)
@@ -206,24 +207,24 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
 
 
 async def _with_unserved_roots(api: Api, request: TaskRequest, task: Task) -> Task:
-    """Return a new task with the count of its due steps that no live worker can run."""
+    """Return a new task with its number of due steps that no live worker can run."""
     if not task.created or request.run_at or request.delay:
         return task
     unserved = 0
-    with suppress(StoreError):  # the task was created, whatever else is known
+    with suppress(StoreError):  # the task was created; the count is only informative
         unserved = await api.roots_without_worker.get(task.template)
     return replace(task, counts=replace(task.counts, no_worker=unserved)) if unserved else task
 
 
 def _at(place: str, error: InvalidInput) -> Problem:
-    """Return the problem of a field of one of several tasks."""
+    """Return the problem of a field in one of several tasks."""
     path = place + error.path.removeprefix("$")
     fault: Fault = {"path": path, "message": str(error)}
     return Problem("invalid_input", f"{path}: {error}", errors=[fault])
 
 
 async def _check_parent(api: Api, request: Request, fields: TaskFields) -> None:
-    """Raise NotFound or Problem unless the caller may read the parent."""
+    """Raise NotFound or Problem unless the caller may read the parent task."""
     if fields.parent_id is None:
         return
     parent = await api.store.get_task(TaskId(fields.parent_id))
@@ -242,7 +243,7 @@ async def _check_replacement(request: Request, fields: TaskFields, template: Ref
 
 
 async def _authorize(request: Request, template: Reference, path: str) -> Principal:
-    """Return who creates one of several tasks. Raises Problem, with the path of the task."""
+    """Return the creator of one of several tasks. Raises Problem, with the path of the task."""
     namespace, name, version = template
     try:
         return await authorize(
@@ -254,12 +255,12 @@ async def _authorize(request: Request, template: Reference, path: str) -> Princi
 
 
 def invalid_context(error: InvalidInput, *, bulk: bool = False, single: bool = False) -> Problem:
-    """Return the problem of a refused context, with paths from the body.
+    """Return the problem of an invalid context, with paths relative to the body.
 
     Args:
-        error: With paths from the context, or of several requests from their list.
-        bulk: Whether the body has a list of tasks.
-        single: Whether that list has one task, whose error has no index.
+        error: The error, with paths relative to the context, or to the list of several requests.
+        bulk: Whether the body contains a list of tasks.
+        single: Whether the list has a single task, whose error paths have no index.
     """
     faults: list[Fault] = []
     for path, message in error.violations:

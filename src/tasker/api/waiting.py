@@ -1,4 +1,4 @@
-"""Watches tasks that requests wait for: one read of the store serves all who wait for a task."""
+"""Watches tasks that requests wait for; one read of the store serves all waiters of a task."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ class WatchedTask:
         self._looking = asyncio.create_task(self._look(), name=f"watch {task_id}")
 
     async def wait_for_change(self, since: Task | None, timeout: float) -> Task | None:
-        """Wait until the task differs from `since`, at most `timeout` seconds.
+        """Wait up to `timeout` seconds until the task differs from `since`.
 
         Returns:
             The task, or None if it did not change.
@@ -49,7 +49,7 @@ class WatchedTask:
                 return None
 
     def refresh(self) -> None:
-        """Read the task at once."""
+        """Read the task now."""
         self._hurry.set()
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class WatchedTask:
                 self._task, pause = task, _FIRST_PAUSE
                 self._notify()
             if task.ended:
-                pause = _LONGEST_PAUSE  # an operator may bring it back
+                pause = _LONGEST_PAUSE  # an operator may reopen it
             try:
                 async with asyncio.timeout(pause):
                     await self._hurry.wait()
@@ -104,11 +104,11 @@ class Watcher:
                 watched.close()
 
     def waiting_requests(self, task_id: TaskId) -> int:
-        """Return how many requests wait for a task."""
+        """Return the number of requests that wait for a task."""
         watched = self._watched.get(task_id)
         return watched.users if watched else 0
 
     def observe(self, event: Event) -> None:
-        """Read the task of an event at once; for `Worker(observers=...)`."""
+        """Read the task of an event immediately; for `Worker(observers=...)`."""
         if not isinstance(event, LoopBlocked) and (watched := self._watched.get(event.task_id)):
             watched.refresh()

@@ -1,14 +1,14 @@
 """The command line: `tasker`.
 
-__init__   the commands by name, each imported when it runs
-app        what every command has: consoles, the store, its end
+__init__   the commands by name, each imported on use
+app        what all commands share: consoles, the store, exit codes
 options    options that several commands share
 config     options and logs of the commands that read the settings
 exits      exit codes and error messages
 loading    handlers, templates and signals of commands with a worker
-reading    a task found by its id and read as a whole
+reading    finding a task by id and reading all of it
 commands/  the commands, one module per subject
-render/    how tasks, progress and documents look
+render/    rendering of tasks, progress and documents
 """
 
 import os
@@ -25,7 +25,7 @@ _HELP = "Durable workflows: versioned templates, steps that depend on steps, ret
 
 
 class Entry(NamedTuple):
-    """The location of a command and its line in the list of commands."""
+    """The module of a command, and its line in the list of commands."""
 
     module: str
     help: str
@@ -81,7 +81,7 @@ def load_command(name: str) -> Any:
     """Import a command.
 
     Raises:
-        typer.Exit: It needs a package that is not installed; the message names its extra.
+        typer.Exit: The command needs a package that is not installed; the message names the extra.
     """
     try:
         module = import_module(f"tasker.cli.commands.{COMMANDS[name].module}")
@@ -101,7 +101,7 @@ def load_command(name: str) -> Any:
 
 
 def make_app() -> typer.Typer:
-    """Make the command line."""
+    """Create the command line application."""
     app = typer.Typer(
         name="tasker",
         cls=_LazyGroup,
@@ -131,11 +131,11 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Take the options before the command."""
+    """Parse the options that precede the command."""
 
 
 def _open_standard_files() -> None:
-    """Open closed standard files, so that no file opened later takes their descriptor."""
+    """Reopen closed standard streams, so that no file opened later gets their descriptor."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123

@@ -1,7 +1,7 @@
 """The options, output and exit codes that all commands share.
 
-A command is a function whose first parameter is a `Session`; `command` adds the options
-that make one. It may be async, and may return its exit code.
+A command is a function whose first parameter is a `Session`; `command` adds the options from which
+the session is created. A command may be async, and may return its exit code.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _GC_THRESHOLD = 10_000
 
 
 class Format(StrEnum):
-    """How log records are written: for people, or as one JSON object per line."""
+    """Format of log records: for people, or one JSON object per line."""
 
     CONSOLE = "console"
     JSON = "json"
@@ -104,9 +104,9 @@ class Session:
 
     Args:
         store_url: Address of the store or the server.
-        as_json: Whether stdout gets one JSON document.
-        no_color: Whether colours are off even if the terminal supports them.
-        actor: Name for the audit; None: TASKER_ACTOR, or the user of this machine.
+        as_json: Whether stdout receives a single JSON document.
+        no_color: Whether colours are disabled even if the terminal supports them.
+        actor: Name for the audit; None means TASKER_ACTOR, or else the current user.
     """
 
     def __init__(
@@ -124,17 +124,17 @@ class Session:
 
     @cached_property
     def out(self) -> Console:
-        """Stdout: the output."""
+        """The console on stdout, for output."""
         return console_for(stderr=False, no_color=self._no_color)
 
     @cached_property
     def err(self) -> Console:
-        """Stderr: errors and hints."""
+        """The console on stderr, for errors and hints."""
         return console_for(stderr=True, no_color=self._no_color)
 
     @property
     def display(self) -> Console:
-        """The console for people: stdout, or stderr if stdout gets a JSON document."""
+        """The console for people: stdout, or stderr if stdout receives a JSON document."""
         return self.err if self.as_json else self.out
 
     def document(self, value: object) -> None:
@@ -146,8 +146,8 @@ class Session:
         """Open the store.
 
         Args:
-            create: Whether a missing SQLite file is created; else it is an error, since
-                reading from an empty store is hardly intended.
+            create: Whether a missing SQLite file is created. Otherwise it is an error, since nobody
+                means to read from an empty store.
 
         Raises:
             InvalidSettings: The address is a server's.
@@ -162,7 +162,7 @@ class Session:
 
     @property
     def actor(self) -> str | None:
-        """Name for the audit: `--as`, else TASKER_ACTOR; None: the user of this machine."""
+        """Name for the audit: `--as`, or TASKER_ACTOR, or None for the current user."""
         return self._actor or os.environ.get("TASKER_ACTOR")
 
     @property
@@ -174,16 +174,17 @@ class Session:
     async def client(
         self, *, create: bool = False, operates: bool = False
     ) -> AsyncIterator[Client]:
-        """Open the store for a client, or connect to the server.
+        """Open a client of the store or of the server.
 
-        The server knows the caller by TASKER_API_KEY or TASKER_TOKEN.
+        TASKER_API_KEY or TASKER_TOKEN authenticates the caller to a server.
 
         Args:
             create: See `store`.
-            operates: Whether the client only acts on tasks, for which a server takes `--as`.
+            operates: Whether the client only acts on tasks, the case in which a server accepts
+                `--as`.
 
         Raises:
-            InvalidSettings: `--as` was given with a server that does not take it.
+            InvalidSettings: `--as` was given for an action for which a server does not accept it.
         """
         if not self.is_remote:
             async with self.local(create=create) as local:
@@ -205,15 +206,15 @@ class Session:
 
     @asynccontextmanager
     async def local(self, *, create: bool = False) -> AsyncIterator[LocalClient]:
-        """Open the store for a client; see `client`."""
+        """Open a client of the store; see `client`."""
         async with self.store(create=create) as store:
             yield LocalClient(store, actor=self.actor)
 
 
 def group(description: str) -> typer.Typer:
-    """Make a group of commands."""
+    """Create a group of commands."""
     app = typer.Typer(help=description, no_args_is_help=True, add_completion=False)
-    app.callback(help=description)(lambda: None)  # keeps it a group even with a single command
+    app.callback(help=description)(lambda: None)  # keeps the app a group even with a single command
     return app
 
 
@@ -228,17 +229,18 @@ def command(
     fast: bool = False,
     hidden: Collection[str] = (),
 ) -> Callable[[Function], Function]:
-    """Make a function a command of `app`.
+    """Register a function as a command of `app`.
 
     Args:
         app: The application or group.
         name: The command's name.
-        store: The default of `--store`; None: the command has no such option.
-        json: Whether it takes `--json`.
-        acts: Whether it changes something under a name: it takes `--as`.
-        level: The level of log records without `-v`.
-        fast: Whether it runs on uvloop, if that is installed.
-        hidden: Log events that people see in another form, left out on the console without `-v`.
+        store: The default of `--store`, or None for a command without that option.
+        json: Whether the command has the option `--json`.
+        acts: Whether the command makes audited changes, and so has the option `--as`.
+        level: The log level without `-v`.
+        fast: Whether the command runs on uvloop, if installed.
+        hidden: Log events that the command displays in another form; the console omits them without
+            `-v`.
     """
     common: dict[str, tuple[Any, Any]] = {
         **({"store_url": (StoreUrl, None)} if store else {}),
@@ -288,13 +290,13 @@ def command(
 
 
 def _join_paragraphs(docstring: str | None) -> str:
-    """Return a docstring with each paragraph in one line: the terminal breaks the lines."""
+    """Return a docstring with each paragraph on one line; the terminal wraps the lines."""
     paragraphs = inspect.cleandoc(docstring or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _run(work: Coroutine[Any, Any, Any], *, fast: bool) -> Any:
-    """Run a coroutine to its end."""
+    """Run a coroutine until it completes."""
     if fast:
         gc.set_threshold(_GC_THRESHOLD)
     with asyncio.Runner(loop_factory=_fast_loop() if fast else None) as runner:
@@ -302,7 +304,7 @@ def _run(work: Coroutine[Any, Any, Any], *, fast: bool) -> Any:
 
 
 def _fast_loop() -> Callable[[], AbstractEventLoop] | None:
-    """Return uvloop's factory of event loops, or None if it is not installed."""
+    """Return uvloop's event loop factory, or None if it is not installed."""
     try:
         import uvloop
     except ModuleNotFoundError:

@@ -10,7 +10,7 @@ from tasker.cli.app import Session
 from tasker.client import Client
 from tasker.model import TaskStatus
 
-_PATIENCE = 1.0  #: seconds the shell waits
+_PATIENCE = 1.0  #: seconds for which the shell waits
 
 Offers = list[tuple[str, str]]
 """Words, each with its description."""
@@ -50,7 +50,7 @@ def _matching_offers(
     incomplete: str,
     offers: Callable[[Client], Awaitable[Offers]],
 ) -> Offers:
-    """Return the offers that start with the word; none if the store is slow or fails."""
+    """Return the completions that start with the word, or none if the store is slow or fails."""
     url = context.params.get("store_url") or os.environ.get("TASKER_STORE") or "sqlite"
 
     async def ask() -> Offers:

@@ -34,8 +34,8 @@ def load_config(config: Path | None, overrides: Mapping[str, Any]) -> Settings:
     """Return the settings.
 
     Args:
-        config: The settings file; None: tasker.toml, if it exists.
-        overrides: From the command line; None values are ignored.
+        config: The settings file; None means tasker.toml, if it exists.
+        overrides: Settings from the command line; None values are ignored.
     """
     return load_settings(config, _given_options(overrides))
 
@@ -51,7 +51,7 @@ def _given_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def set_up_logs(session: Session, context: typer.Context, settings: Settings) -> None:
-    """Write logs by the settings; the command line takes precedence."""
+    """Configure logging according to the settings; the command line takes precedence."""
     source = context.get_parameter_source("log_format")
     given = source is not None and source.name != "DEFAULT"
     log_format = context.params["log_format"] if given else settings.log_format

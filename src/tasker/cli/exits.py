@@ -1,4 +1,4 @@
-"""How a command ends: exit codes and error messages."""
+"""Exit codes and error messages of commands."""
 
 import os
 import sys
@@ -33,10 +33,10 @@ class Exit(IntEnum):
 
     DONE = 0
     FAILED = 1  #: the task failed or was cancelled; `check` found problems
-    USAGE = 2  #: a wrong flag, file, template or context; something named was not found
+    USAGE = 2  #: an invalid flag, file, template or context, or something named was not found
     STORE = 3  #: the store cannot be reached, or its schema belongs to another release
     TIMEOUT = 4  #: the task did not end in time; it continues
-    REFUSED = 5  #: stored data forbids it: wrong status, version or key taken
+    REFUSED = 5  #: refused because of stored data: wrong status, version or key in use
     BUG = 70
     INTERRUPTED = 130  #: by SIGINT
     TERMINATED = 143  #: by SIGTERM
@@ -67,7 +67,7 @@ def code_of(error: BaseException) -> Exit:
 
 @contextmanager
 def report_errors(console: Console) -> Iterator[None]:
-    """Turn an error into a message on `console`, and the exit code that goes with it."""
+    """Print an error raised in the block on `console`, and exit with its exit code."""
     try:
         yield
     except KeyboardInterrupt:
@@ -90,7 +90,7 @@ def report_errors(console: Console) -> Iterator[None]:
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error, one of Tasker's before any other."""
+    """Return the first of several errors, preferring Tasker's own."""
     ours = group.subgroup(TaskerError)
     error: BaseException = ours if ours is not None else group
     while isinstance(error, BaseExceptionGroup):
@@ -122,7 +122,7 @@ def _bug_report(error: BaseException) -> str:
 
 
 def print_message(console: Console, message: str, *, title: str = "Error") -> None:
-    """Print a message: in a frame on a terminal, else in one line."""
+    """Print a message: in a frame on a terminal, otherwise on one line."""
     if not console.is_terminal:
         console.print(f"{title.lower()}: {message}", soft_wrap=True)
         return
@@ -143,11 +143,11 @@ def print_problems(
     """Print problems of templates and handlers, with the lines they are about.
 
     Args:
-        console: Where to.
+        console: The console to print on.
         problems: The problems.
-        of: The template concerned, if the problems do not name it.
-        kind: What to call them.
-        style: How that is written.
+        of: The template concerned, unless the problems name it.
+        kind: The word for a problem in the heading.
+        style: The style of the heading.
     """
     for problem in problems:
         parts = (relative_path(problem.file) if problem.file else "", problem.line, problem.column)
@@ -164,7 +164,7 @@ def print_problems(
 
 
 def _show_source(console: Console, problem: Problem, style: str) -> None:
-    """Show the line of a file that a problem is about, and where in it."""
+    """Show the line of a file in which a problem is, with a mark at its column."""
     if not problem.file or problem.line is None:
         return
     try:
@@ -180,7 +180,7 @@ def _show_source(console: Console, problem: Problem, style: str) -> None:
 
 
 def relative_path(file: str) -> str:
-    """Return a path relative to the current directory if it is below it."""
+    """Return a path relative to the current directory, if it is below that."""
     path = Path(file)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 

@@ -29,7 +29,7 @@ class Loaded(NamedTuple):
     """Handlers and templates named on the command line."""
 
     handlers: Handlers
-    templates: list[Template]  #: from files, and from workflows among the handlers
+    templates: list[Template]  #: from files, and from workflows in the handler sources
 
 
 def load(
@@ -42,15 +42,15 @@ def load(
     """Import handlers and read templates.
 
     Args:
-        sources: Modules, files and directories with handlers: see `Handlers.of`.
-        paths: Template files, and directories of them.
+        sources: Modules, files and directories with handlers; see `Handlers.of`.
+        paths: Template files, and directories of template files.
         reload: Whether modules are imported again.
-        skip_broken: Whether a wrong file in a directory is logged and left out, so that it
-            does not stop other teams' templates; a file named explicitly raises.
+        skip_broken: Whether an invalid file in a directory is logged and skipped, so that it does
+            not affect other teams' templates. A file named explicitly always raises.
 
     Raises:
         HandlerImportError: A module cannot be imported.
-        InvalidTemplate: It lists all problems.
+        InvalidTemplate: A template is invalid; the error lists all problems.
     """
     handlers = Handlers.of(*sources, reload=reload)
     named = {str(path) for path in paths if not path.is_dir()}
@@ -67,7 +67,7 @@ def load(
 
 
 def is_file(reference: str) -> bool:
-    """Whether a template is given as a file rather than by its name."""
+    """Return whether a template is given as a file rather than by name."""
     return reference.endswith(_SUFFIXES) or "/" in reference or Path(reference).is_file()
 
 
@@ -75,7 +75,7 @@ def name_and_files(reference: str) -> tuple[str, list[Path]]:
     """Return the name of a template given by name or file, and the file to read.
 
     Raises:
-        InvalidTemplate: The file is missing, wrong, or holds several templates.
+        InvalidTemplate: The file is missing or invalid, or contains several templates.
         InvalidInput: It is a Python file.
     """
     if not is_file(reference):
@@ -101,11 +101,11 @@ def require_handlers(template: Template, handlers: Handlers) -> None:
 
 @contextmanager
 def explain_context(template: str, *, given: bool = True) -> Iterator[None]:
-    """Name the template in the error about a context that does not fit it.
+    """Add the template's name to the error for an invalid context.
 
     Args:
         template: Its full name.
-        given: Whether there was a context; if not, the error says how to give one.
+        given: Whether a context was given; if not, the error explains how to give one.
     """
     try:
         yield
@@ -118,9 +118,9 @@ def explain_context(template: str, *, given: bool = True) -> Iterator[None]:
 
 @contextmanager
 def on_signals(callback: Callable[[signal.Signals, int], None]) -> Iterator[None]:
-    """Call `callback` with each SIGINT and SIGTERM and its number from 1, during the block.
+    """Call `callback` for each SIGINT and SIGTERM during the block, with a count from 1.
 
-    If a handler blocks the loop, so that it reports no signal, a later signal ends the process.
+    If a handler blocks the loop, so that signals are not handled, a later signal ends the process.
     """
     loop = asyncio.get_running_loop()
     count = 0

@@ -14,9 +14,9 @@ from tasker.cli.render.style import one_line
 from tasker.engine.logs import AttemptFilter, fields_of
 from tasker.redact import redact
 
-_CHATTY = ("asyncio", "httpx", "httpcore", "watchfiles")  #: quiet below their warnings
+_CHATTY = ("asyncio", "httpx", "httpcore", "watchfiles")  #: only warnings are written
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31", "DEBUG": "2"}
-_QUOTED = re.compile(r'[\s"=]')  #: what a value is quoted for
+_QUOTED = re.compile(r'[\s"=]')  #: characters for which a value is quoted
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
@@ -24,10 +24,10 @@ def set_up(level: int, *, as_json: bool, colours: bool, hidden: Collection[str] 
     """Write the records of all loggers to stderr.
 
     Args:
-        level: The lowest level written, of the module `logging`.
+        level: The lowest level written, as in the module `logging`.
         as_json: Whether each record is a JSON object.
         colours: Whether levels are coloured.
-        hidden: Events that are left out.
+        hidden: Events that are not written.
     """
     handler = _StderrHandler()
     handler.setFormatter(JsonFormatter() if as_json else ConsoleFormatter(colours))
@@ -85,7 +85,7 @@ class JsonFormatter(logging.Formatter):
             document["trace"] = self.formatException(record.exc_info)
         try:
             return orjson.dumps(document, default=str, option=_OPTIONS).decode()
-        except orjson.JSONEncodeError:  # an unpaired surrogate, an integer of 65 bits, a circle
+        except orjson.JSONEncodeError:  # an unpaired surrogate, a 65-bit integer, a cycle
             return json.dumps(document, default=str, skipkeys=True)
 
 

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and how their values are read."""
+"""Options and arguments that several commands share, and the parsing of their values."""
 
 import re
 import sys
@@ -14,12 +14,12 @@ from tasker.errors import InvalidInput, TooLarge
 from tasker.model import TaskStatus
 from tasker.suggest import did_you_mean
 
-CONTEXT_LIMIT = 64 << 20  #: bytes that are read of an @file; the store has its own limit
+CONTEXT_LIMIT = 64 << 20  #: maximum bytes read from an @file; the store has its own limit
 _LONGEST = timedelta(days=36_500)
 
 
 def parse_span(text: str | timedelta) -> timedelta:
-    """Return the duration that an option holds: see `durations.parse_duration`."""
+    """Parse the duration in an option; see `durations.parse_duration`."""
     try:
         span = parse_duration(text)
     except ValueError as error:
@@ -30,7 +30,7 @@ def parse_span(text: str | timedelta) -> timedelta:
 
 
 def parse_instant(text: str | datetime) -> datetime:
-    """Read an instant: ISO 8601, or a length of time that it lies in the past."""
+    """Parse a time: ISO 8601, or a duration before now."""
     if isinstance(text, datetime):
         return text
     try:
@@ -38,7 +38,7 @@ def parse_instant(text: str | datetime) -> datetime:
     except ValueError:
         pass
     else:
-        return instant.astimezone(UTC)  # one without a zone is local
+        return instant.astimezone(UTC)  # a time without a zone is local
     try:
         return datetime.now(UTC) - parse_span(text)
     except typer.BadParameter:
@@ -49,7 +49,7 @@ def parse_instant(text: str | datetime) -> datetime:
 
 
 def parse_json(text: Any) -> Any:
-    """Read JSON: the text itself, or `@file` with `@-` for stdin."""
+    """Parse JSON from the text itself, from `@file`, or from stdin (`@-`)."""
     if not isinstance(text, str):
         return text
     source, content = _read_argument(text)
@@ -62,7 +62,7 @@ def parse_json(text: Any) -> Any:
 
 
 def parse_context(text: Any) -> Any:
-    """Read a task's input: a JSON object."""
+    """Parse a task's input, which is a JSON object."""
     value = parse_json(text)
     if not isinstance(value, dict):
         raise typer.BadParameter(
@@ -79,7 +79,7 @@ def _kind(value: Any) -> str:
 
 
 def _read_argument(text: str) -> tuple[str, bytes]:
-    """Return where JSON comes from, and its bytes."""
+    """Return the source of a JSON value, and its bytes."""
     if not text.startswith("@"):
         return "the text", text.encode("utf-8", "surrogateescape")
     name = text[1:]
@@ -94,12 +94,12 @@ def _read_argument(text: str) -> tuple[str, bytes]:
 
 
 def _suggest_quotes(text: str) -> str:
-    """Suggest a text in JSON's quotes, in the shell's, if one word was given without."""
+    """Suggest JSON quotes inside shell quotes for a single unquoted word."""
     return f"; for a text write '\"{text}\"'" if re.fullmatch(r"[\w .:/@-]+", text) else ""
 
 
 def _point_at(message: str, content: bytes) -> str:
-    """Append the line that a JSON error is about, and a mark below its place."""
+    """Append the line of a JSON error, with a mark below its position."""
     place = re.search(r"line (\d+), column (\d+)", message)
     if place is None:
         return message
@@ -113,7 +113,7 @@ def _point_at(message: str, content: bytes) -> str:
 
 
 def parse_attribute(text: Any) -> tuple[str, str]:
-    """Read `NAME=VALUE`."""
+    """Parse `NAME=VALUE`."""
     name, equals, value = str(text).partition("=")
     if not (name and equals and value):
         raise typer.BadParameter(f"expected NAME=VALUE, as order_id=A-17, not {text!r}")
@@ -121,7 +121,7 @@ def parse_attribute(text: Any) -> tuple[str, str]:
 
 
 def parse_status(text: Any) -> Any:
-    """Read the status of a task."""
+    """Parse the status of a task."""
     try:
         return TaskStatus(text)
     except ValueError:
@@ -133,7 +133,7 @@ def parse_status(text: Any) -> Any:
 
 
 def parse_template(text: str | None) -> tuple[str | None, str | None, str | None]:
-    """Split `name`, `namespace.name`, either with `@version`, into these three parts."""
+    """Split `[namespace.]name[@version]` into namespace, name and version."""
     name, _, version = (text or "").partition("@")
     namespace, _, name = name.rpartition(".")
     return namespace or None, name or None, version or None

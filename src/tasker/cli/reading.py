@@ -1,4 +1,4 @@
-"""Finds a task by its id, reads everything about it, and follows it until it ends."""
+"""Finds a task by its id, reads its details, and follows it until it ends."""
 
 import asyncio
 import re
@@ -16,16 +16,16 @@ LAST = "last"
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PREFIX = re.compile(r"[0-9a-f]{4,31}")
-_CHILDREN = 50  #: tasks that a task created, the newest
+_CHILDREN = 50  #: maximum number of child tasks shown, newest first
 _PAUSE = 0.25  #: seconds between polls
 
 
 async def find_task(client: Client, reference: str) -> TaskId:
-    """Return the task with an id, a unique prefix of one, or the newest for "last".
+    """Return the task with an id or a unique prefix of one; "last" means the newest task.
 
     Raises:
-        InvalidInput: The reference has another form.
-        NotFound: No task matches, or several do.
+        InvalidInput: The reference is malformed.
+        NotFound: No task matches, or more than one.
     """
     reference = reference.strip().lower()
     if _ID.fullmatch(reference):
@@ -48,7 +48,7 @@ async def find_task(client: Client, reference: str) -> TaskId:
 
 
 async def template_of(client: Client, task_id: TaskId) -> Template:
-    """Read a task's template, even if its version was replaced since."""
+    """Read a task's template, even if its version has been replaced since."""
     if not isinstance(client, LocalClient):
         task = await client.get(task_id)
         return (await client.template(str(task.template))).template

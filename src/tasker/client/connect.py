@@ -1,4 +1,4 @@
-"""Opens the client of a URL: of a server, or of a store in this process."""
+"""Opens a client for a URL: of a server, or of a store used directly by this process."""
 
 import asyncio
 import threading
@@ -17,13 +17,13 @@ from tasker.store.open import open_store
 async def connect(
     url: str = "sqlite", *, api_key: str | None = None, token: str | None = None, **options: Any
 ) -> AsyncIterator[Client]:
-    """Open the client of a URL; close it at the end of the block.
+    """Open a client for a URL, and close it at the end of the block.
 
     Args:
-        url: `http://...` or `https://...` of a server, or the URL of a store: see `open_store`.
-        api_key: For a server.
-        token: For a server.
-        options: For `HttpClient` or `LocalClient`.
+        url: `http://...` or `https://...` of a server, or the URL of a store; see `open_store`.
+        api_key: The API key to send to a server.
+        token: The bearer token to send to a server.
+        options: Further arguments of `HttpClient` or `LocalClient`.
     """
     if url.startswith(("http://", "https://")):
         try:

@@ -1,4 +1,4 @@
-"""Reads values of the model from the JSON of the API, and errors from its problems."""
+"""Decodes the API's JSON into values of the model, and its problems into errors."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template import from_document
 from tasker.times import Timeline, Times
 
-JsonObject = Mapping[str, Any]  # an object of a response
+JsonObject = Mapping[str, Any]  # a JSON object in a response
 E = TypeVar("E", bound=TaskerError)
 
 _task, _step, _times = TypeAdapter(Task), TypeAdapter(Step), TypeAdapter(Times)
@@ -63,18 +63,18 @@ bottlenecks = TypeAdapter(Bottlenecks).validate_python
 
 
 def task(view: JsonObject) -> Task:
-    """Read a task, whose view names its template by three fields."""
+    """Decode a task; its view has three fields for the template's name."""
     return _task.validate_python({**view, "template": _name(view)})
 
 
 def step(view: JsonObject) -> Step:
-    """Read a step, whose view has a status that is not stored."""
+    """Decode a step; its view has an additional status that is not stored."""
     status = _STORED.get(view["status"], view["status"])
     return _step.validate_python({**view, "status": status})
 
 
 def timeline(view: JsonObject) -> Timeline:
-    """Read where the time of a task went from its view."""
+    """Decode the timeline of a task."""
     steps = {step["name"]: _times.validate_python(step["times"]) for step in view["steps"]}
     return Timeline(_times.validate_python(view["times"]), steps)
 
@@ -84,12 +84,12 @@ _STORED = {"waiting_for_retry": StepStatus.ENQUEUED}
 
 
 def template(view: JsonObject) -> StoredTemplate:
-    """Read a template from its document."""
+    """Decode a template from its document."""
     return _stored.validate_python({**view, "template": from_document(view["document"])})
 
 
 def version(view: JsonObject) -> TemplateVersion:
-    """Read the review of a template version, whose view names it by three fields."""
+    """Decode the review of a template version; its view has three fields for the name."""
     return _version.validate_python({**view, "name": _name(view)})
 
 
@@ -116,7 +116,7 @@ def _message_only(kind: Callable[[str], TaskerError]) -> Callable[[str, JsonObje
 
 
 def _invalid_input(detail: str, problem: JsonObject) -> TaskerError:
-    """Return the error with paths from the context, in bulk from the list of requests."""
+    """Return the error with paths relative to the context, or to the list of requests in bulk."""
     faults = problem.get("errors") or [{"path": "$", "message": detail}]
     violations = [Violation(_short(fault["path"]), fault["message"]) for fault in faults]
     return InvalidInput(_short(detail), path=violations[0].path, violations=violations)
@@ -149,7 +149,7 @@ def _problem(fault: JsonObject) -> Problem:
 
 
 def _with_message(kind: type[E], detail: str, **facts: Any) -> E:
-    """Return an error with the server's message instead of one composed of its parts."""
+    """Return an error with the server's message instead of a generated one."""
     error = kind.__new__(kind, detail)
     error.args = (detail,)
     for fact, value in facts.items():

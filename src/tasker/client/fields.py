@@ -1,4 +1,4 @@
-"""Checks of a new task's fields, for what every store can keep."""
+"""Checks that all stores can store a new task's fields."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -10,14 +10,14 @@ from tasker.durations import Duration, parse_duration
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import IfExists, UniqueWhile
 
-LONGEST_NAME = 1_000  #: bytes of a key, a tag, ...: the limit of an index
+LONGEST_NAME = 1_000  #: bytes of a key, a tag, ...; the limit of an index
 LONGEST_TEXT = 10_000  #: bytes of a reason
 LONGEST_DELAY = LONGEST_DEADLINE = timedelta(days=3650)
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def check_names(**named: Any) -> None:
-    """Check indexed strings: short and not empty; None passes."""
+    """Check that indexed strings are short and not empty; None is allowed."""
     for name, value in named.items():
         if value is None:
             continue
@@ -27,7 +27,7 @@ def check_names(**named: Any) -> None:
 
 
 def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
-    """Check strings; None passes."""
+    """Check strings; None is allowed."""
     for name, value in named.items():
         if value is None:
             continue
@@ -50,7 +50,7 @@ def check_tags(tags: Any) -> None:
 
 
 def check_times(run_at: Any, delay: Any, deadline: Any) -> None:
-    """Check a start time or delay, and a deadline; None passes."""
+    """Check a start time or delay, and a deadline; None is allowed."""
     if run_at is not None and delay is not None:
         raise _invalid_field("delay", "cannot be combined with run_at: give one of them")
     if run_at is not None:
@@ -69,7 +69,7 @@ def check_times(run_at: Any, delay: Any, deadline: Any) -> None:
 
 
 def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:
-    """Check the rules for an idempotency key, which need a key; None: not given."""
+    """Check the options of an idempotency key, which are only allowed with a key."""
     for name, value, words in (
         ("unique_while", unique_while, UniqueWhile),
         ("if_exists", if_exists, IfExists),
@@ -84,7 +84,7 @@ def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:
 
 
 def duration(name: str, value: Duration | None) -> timedelta | None:
-    """Return a duration; None: not given. Raises InvalidInput."""
+    """Return a duration, or None if none is given. Raises InvalidInput."""
     try:
         return None if value is None else parse_duration(value)
     except ValueError as error:
@@ -92,7 +92,7 @@ def duration(name: str, value: Duration | None) -> timedelta | None:
 
 
 def task_id(name: str, value: Any) -> str:
-    """Return a task's id in its canonical form. Raises InvalidInput."""
+    """Return a task's id in canonical form. Raises InvalidInput."""
     try:
         return str(UUID(value))
     except (ValueError, TypeError, AttributeError):

@@ -1,4 +1,4 @@
-"""The client of a server, over its API."""
+"""The client of a server, based on its API."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -42,7 +42,7 @@ from tasker.template import to_document
 from tasker.times import Timeline
 
 _PAGE = 100
-_LONG_POLL = 25.0  #: seconds; below the idle timeout of common proxies
+_LONG_POLL = 25.0  #: seconds; less than the idle timeout of common proxies
 
 
 class HttpClient(HttpTeams, Client):
@@ -55,11 +55,11 @@ class HttpClient(HttpTeams, Client):
         url: Address of the server, such as `http://127.0.0.1:8080`.
         api_key: Sent as `X-API-Key`.
         token: Sent as a bearer token.
-        acting_as: The operator for whom the owner of the key or token acts, for the audit of
-            actions on tasks; None: nobody.
-        timeout: Time limit of a request; waits are exempt.
-        retries: How often a request is repeated when the server is unreachable or busy.
-        transport: Sends requests; for tests and proxies.
+        acting_as: The person on whose behalf the owner of the key or token acts, recorded in the
+            audit of actions on tasks; None if the owner acts for themselves.
+        timeout: Time limit of a request; does not apply to waits.
+        retries: Maximum number of repetitions of a request if the server is unreachable or busy.
+        transport: The transport that sends requests; for tests and proxies.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class HttpClient(HttpTeams, Client):
         await self.close()
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     # ----------------------------------------------------------------- creating
@@ -342,13 +342,13 @@ def _new_task(request: TaskRequest) -> dict[str, Any]:
 
 
 def _repeatable(requests: Sequence[TaskRequest]) -> bool:
-    """Return whether sending a creation twice leads to the same tasks as sending it once."""
+    """Return whether the request can be sent twice without creating a second task."""
     return all(request.if_exists in (None, IfExists.RETURN) for request in requests)
 
 
 def _read_created(read: Any, request: TaskRequest) -> Task:
-    """Read a created task. With a generated key it is new: if the server had it, a response was
-    lost.
+    """Decode a created task. With a generated key it counts as new even if the server already had
+    it, since then an earlier response was lost.
     """
     task = decode.task(read)
     return task if request.idempotency_key else replace(task, created=True)

@@ -1,4 +1,4 @@
-"""Namespaces and reviews over the API."""
+"""Namespaces and reviews, based on the API."""
 
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +14,7 @@ _PAGE = 1000
 
 
 class HttpTeams(TeamClient):
-    """Implements `TeamClient` over the API."""
+    """Implements `TeamClient` with the API."""
 
     _requests: Requests
 

@@ -1,4 +1,4 @@
-"""The client of a store that this process opened."""
+"""The client of a store that this process has opened."""
 
 import asyncio
 import getpass
@@ -72,8 +72,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("tasker.client")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  #: seconds between reads of an awaited task
-_MOST_ATTEMPTS = 10_000  #: of a task, whose times are added up
-_PATIENCE = 60.0  #: seconds that a store may be unreachable while a task is awaited
+_MOST_ATTEMPTS = 10_000  #: maximum number of attempts of a task whose times are added up
+_PATIENCE = 60.0  #: seconds for which the store may be unreachable while a task is awaited
 
 
 class Origin(NamedTuple):
@@ -86,10 +86,10 @@ class Origin(NamedTuple):
 
 
 class LocalWorker(Protocol):
-    """A worker in this process, which may claim the roots of new tasks at once."""
+    """A worker in this process that may claim the roots of new tasks immediately."""
 
     async def create(self, new: NewTask, roots: int) -> Created:
-        """Create a task in the store, and claim as many of its `roots` as slots are free."""
+        """Create a task in the store, and claim as many of its `roots` as there are free slots."""
         ...
 
 
@@ -98,14 +98,14 @@ class LocalClient(LocalTeams, Client):
 
     Args:
         store: An open store.
-        actor: Name for the audit and `created_by`; None: the user of this process.
-        inputs: Whether a context that violates its schema is refused, logged or accepted.
-        context_limit: Most bytes of a context.
-        claimant: The worker that runs in this process.
-        origin: The attempt on whose behalf this client works: its tasks get the attempt's task
-            as parent, its correlation id, and an idempotency key that later attempts of the
-            step repeat.
-        observers: Called with the end of each task that ends by an action of this client.
+        actor: Name for the audit and `created_by`; None means the user of this process.
+        inputs: Whether a context that violates its schema is rejected, logged or accepted.
+        context_limit: Maximum size of a context in bytes.
+        claimant: The worker in this process, if any.
+        origin: The attempt on whose behalf this client works. New tasks get the attempt's task as
+            their parent, its correlation id, and an idempotency key that is the same in later
+            attempts of the step.
+        observers: Called with a `TaskEnded` event for each task that an action of this client ends.
     """
 
     def __init__(
@@ -127,19 +127,19 @@ class LocalClient(LocalTeams, Client):
         self._origin = origin
         self._observers = observers
         self._templates = TemplateCache(store)
-        self._created: dict[str, int] = {}  #: tasks created for the origin, by template
+        self._created: dict[str, int] = {}  #: number of tasks created for the origin, by template
 
     @property
     def template_cache(self) -> TemplateCache:
-        """Its cached templates, shared with the clients that `acting_as` returns."""
+        """The cached templates, shared with the clients that `acting_as` returns."""
         return self._templates
 
     def on_behalf_of(self, origin: Origin) -> "LocalClient":
-        """Return the client that a handler uses in one attempt."""
+        """Return a client for the handler of one attempt."""
         return self._copy(self.actor, origin)
 
     def acting_as(self, actor: str) -> "LocalClient":
-        """Return a client that acts as `actor`, such as the caller of a server."""
+        """Return a client that acts as `actor`, for example the caller of a server."""
         return self._copy(actor, self._origin)
 
     def _copy(self, actor: str, origin: Origin | None) -> "LocalClient":
@@ -189,9 +189,9 @@ class LocalClient(LocalTeams, Client):
 
         Args:
             template: The name of a template, or a workflow.
-            context: The task's inputs; None: no inputs.
-            connection: A connection to the store's PostgreSQL, inside a transaction: the
-                task exists when that commits, and not if it does not.
+            context: The task's inputs; None means no inputs.
+            connection: A connection to the store's PostgreSQL with an open transaction: the task is
+                created only if that transaction commits.
             options: The other fields of `TaskRequest`.
         """
         tasks = await self._create([request_of(template, context, options)], connection)
@@ -209,7 +209,7 @@ class LocalClient(LocalTeams, Client):
         try:
             return await self._create_with_keys(requests, connection)
         except (NotApproved, IdempotencyConflict):
-            self._templates.forget()  # a version may have been retired a moment ago
+            self._templates.forget()  # the version may just have been retired
             if connection is not None:
                 raise
             return await self._create_with_keys(
@@ -250,10 +250,10 @@ class LocalClient(LocalTeams, Client):
         return tasks
 
     async def _task_of_key(self, task_id: TaskId, requested: Task) -> Task:
-        """Return the existing task of an idempotency key, instead of `requested`."""
+        """Return the existing task with the idempotency key of `requested`."""
         try:
             task = await self.store.get_task(task_id)
-        except NotFound:  # created in the caller's own transaction, not visible to others yet
+        except NotFound:  # created in the caller's own transaction, not yet visible to others
             task = replace(requested, id=task_id)
         return replace(task, created=False)
 
@@ -295,7 +295,7 @@ class LocalClient(LocalTeams, Client):
         )
 
     async def _prepare_context(self, template: Template, context: Json) -> Json:
-        """Fill in defaults and check the context: violations raise InvalidInput, or are logged."""
+        """Fill in defaults and check the context; violations raise InvalidInput or are logged."""
         if self._inputs is SchemaMode.ENFORCE or not isinstance(context, Mapping):
             return await prepare_input(template, context)
         filled, violations = await examine_input(template, context)
@@ -308,12 +308,12 @@ class LocalClient(LocalTeams, Client):
         return filled
 
     def _start_of(self, request: TaskRequest) -> datetime | None:
-        """Return when the first step may start; None: at once."""
+        """Return the earliest start of the first step, or None for immediately."""
         delay = duration("delay", request.delay)
         return self.store.clock.now() + delay if delay else request.run_at
 
     def _with_key_of_attempt(self, request: TaskRequest) -> TaskRequest:
-        """Return the request with a key by which another attempt of the origin finds its task."""
+        """Return the request with an idempotency key that is the same in later attempts."""
         if self._origin is None or request.idempotency_key:
             return request
         namespace, short, _ = split_reference(request.template, request.namespace, request.version)
@@ -323,7 +323,7 @@ class LocalClient(LocalTeams, Client):
         return replace(request, idempotency_key=key)
 
     async def _with_earlier_version(self, request: TaskRequest) -> TaskRequest:
-        """Return the request with the version of the existing task of its key."""
+        """Return the request with the template version of the existing task with its key."""
         namespace, name, version = split_reference(
             request.template, request.namespace, request.version
         )
@@ -342,7 +342,7 @@ class LocalClient(LocalTeams, Client):
     async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
         """Wait until a task is complete: see `Client.wait`.
 
-        In an attempt, a wait without a timeout parks the step: it holds no worker, and its
+        In an attempt, a wait without a timeout parks the step: it occupies no worker, and the
         handler is called again when the task has ended.
         """
         most = duration("timeout", timeout)
@@ -358,7 +358,7 @@ class LocalClient(LocalTeams, Client):
         return require_success(await self._with_outcome(task))
 
     async def _read(self, task_id: TaskId, end: float | None) -> Task:
-        """Read a task, again and again while the store restarts."""
+        """Read a task, retrying while the store is unreachable."""
         patience = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -374,7 +374,7 @@ class LocalClient(LocalTeams, Client):
         return await self._with_outcome(await self.store.get_task(TaskId(task_id)))
 
     async def _with_outcome(self, task: Task) -> Task:
-        """Return the task with its result or failure, if it has either."""
+        """Return the task with its result or failure, if any."""
         if not (task.ended or task.counts.error):
             return task
         loaded, steps = await self._template_of_task(task.id), await self.store.list_steps(task.id)
@@ -495,7 +495,7 @@ class LocalClient(LocalTeams, Client):
         return await self._report_ended(task)
 
     async def _report_ended(self, task: Task) -> Task:
-        """Report that a task ended, if an action ended it; return it with its outcome."""
+        """Report a task that an action ended, and return it with its outcome."""
         if task.ended and self._observers:
             inputs = await self.store.load_tasks([task.id])
             task_input = inputs[0] if inputs else None
@@ -537,7 +537,7 @@ class LocalClient(LocalTeams, Client):
         reason: str = "",
         dry_run: bool = False,
     ) -> BulkOutcome:
-        """Cancel, retry or resolve tasks, or count them in a dry run: see `act_in_bulk`."""
+        """Cancel, retry or resolve tasks, or count them in a dry run; see `act_in_bulk`."""
         changed: list[str] = []
         refused: list[BulkRefusal] = []
         for task in () if dry_run else tasks:
@@ -556,7 +556,7 @@ class LocalClient(LocalTeams, Client):
         )
 
     async def bulk_tasks(self, action: BulkAction, filter: TaskFilter) -> list[Task]:
-        """Return the tasks that a filter finds for an action in bulk.
+        """Return the tasks that match the filter of a bulk action.
 
         Raises:
             InvalidInput: The filter is empty, or matches more than 1,000 tasks.
@@ -624,7 +624,7 @@ class LocalClient(LocalTeams, Client):
 
 
 def _error_of_request(index: int, error: InvalidInput) -> InvalidInput:
-    """Return the error of one of several requests, with paths from their list."""
+    """Return the error of one of several requests, with paths relative to their list."""
     violations = [
         Violation(f"$[{index}]{path.removeprefix('$')}", message)
         for path, message in error.violations

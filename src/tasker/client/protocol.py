@@ -1,4 +1,4 @@
-"""The client's protocol: creating tasks, reading them, and acting on them."""
+"""The protocol of clients, which create tasks, read them and act on them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,10 +40,10 @@ from tasker.workflow import In, Out, Workflow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRequest:
-    """One task to be created.
+    """A task to create.
 
     Raises:
-        InvalidInput: A field has a value that no store can keep; `path` names it.
+        InvalidInput: A field has a value that cannot be stored; `path` names it.
     """
 
     template: str
@@ -124,10 +124,10 @@ class TaskOptions(TypedDict, total=False):
 def request_of(
     template: str | Workflow[Any, Any], context: Any, options: TaskOptions
 ) -> TaskRequest:
-    """Return the request for a task of a template, or of a workflow's own version.
+    """Return the request for a task of a template, or of a workflow in its own version.
 
     Raises:
-        InvalidInput: An option or the workflow's input is not valid.
+        InvalidInput: An option or the workflow's input is invalid.
     """
     if context is None:
         context = {}
@@ -138,16 +138,17 @@ def request_of(
 
 
 def with_attributes(filter: TaskFilter | None, attributes: Mapping[str, str] | None) -> TaskFilter:
-    """Return a filter with other attributes; None: its own."""
+    """Return a filter with its attributes replaced, unless `attributes` is None."""
     filter = filter or TaskFilter()
     return filter if attributes is None else replace(filter, attributes=attributes)
 
 
 class Client(TeamClient, Protocol):
-    """Creates tasks, reads them and acts on them, over a store or a server.
+    """Creates tasks, reads them and acts on them, through a store or a server.
 
-    Actions take `if_match`, the `etag` of a task as it was read: they raise TaskChanged if the
-    task or one of its steps has changed since."""
+    Actions accept `if_match`, the `etag` of a task that was read earlier: they raise TaskChanged if
+    the task or one of its steps has changed since.
+    """
 
     @overload
     async def create_task(
@@ -171,10 +172,10 @@ class Client(TeamClient, Protocol):
         """Create one task.
 
         Args:
-            template: The name of a template, as `TaskRequest.template`; or a workflow, whose
-                own version is taken.
-            context: The task's inputs: a JSON object; for a workflow that declares its `input`,
-                a value of that type. None: no inputs.
+            template: The name of a template, as in `TaskRequest.template`; or a workflow, for a
+                task of its own version.
+            context: The task's inputs: a JSON object, or a value of the type that the workflow
+                declares as `input`; None means no inputs.
             options: The other fields of `TaskRequest`.
 
         Returns:
@@ -182,15 +183,15 @@ class Client(TeamClient, Protocol):
 
         Raises:
             NotFound: The template or version does not exist.
-            NotApproved: It waits for a review, was rejected or retired.
+            NotApproved: The version is pending review, rejected or retired.
             InvalidInput: The context violates the template's schema.
-            IdempotencyConflict: The key was used with another template or context.
+            IdempotencyConflict: The key was used with a different template or context.
             TaskExists: Another task has the key, and `if_exists` is "reject".
         """
         return (await self.create_tasks([request_of(template, context, options)]))[0]
 
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
-        """Create tasks in one transaction. Raises as `create_task`."""
+        """Create tasks in one transaction. Raises the same errors as `create_task`."""
         ...
 
     @overload
@@ -231,7 +232,8 @@ class Client(TeamClient, Protocol):
         timeout: Duration | None = None,
         **options: Unpack[TaskOptions],
     ) -> Any:
-        """Create a task and wait until it is complete. Raises as `create_task` and `wait`.
+        """Create a task and wait until it is complete. Raises the errors of `create_task` and
+        `wait`.
 
         Args:
             template: See `create_task`.
@@ -240,8 +242,8 @@ class Client(TeamClient, Protocol):
             options: The other fields of `TaskRequest`.
 
         Returns:
-            For a name the task, with its `result`; for a workflow the result itself, in the type
-            that the workflow declares as `result`.
+            For a template's name, the task with its `result`; for a workflow, the result itself, in
+            the type that the workflow declares as `result`.
 
         Raises:
             pydantic.ValidationError: The result does not have that type.
@@ -251,15 +253,15 @@ class Client(TeamClient, Protocol):
         return template.result_of(task) if isinstance(template, Workflow) else task
 
     async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
-        """Wait until a task is complete; return it with its `result`.
+        """Wait until a task is complete, and return it with its `result`.
 
         Args:
             task_id: The task.
-            timeout: Longest wait, as seconds, a timedelta or `"5m"`; None: as long as it takes.
+            timeout: Maximum wait, as seconds, a timedelta or `"5m"`; None means no limit.
 
         Raises:
-            TaskFailed: It ended as error or cancelled.
-            WaitTimeout: It did not end in time; it continues.
+            TaskFailed: The task ended in error or was cancelled.
+            WaitTimeout: The task did not end in time; it continues.
             NotFound: The task does not exist.
             InvalidInput: `timeout` is not a duration.
         """
@@ -277,13 +279,13 @@ class Client(TeamClient, Protocol):
         after: str | None = None,
         limit: int = 25,
     ) -> list[Task]:
-        """List tasks, newest first, that are older than `after`.
+        """List tasks older than `after`, newest first.
 
         Args:
-            filter: Which; None: all.
-            attributes: Attributes of the tasks; replaces the filter's.
-            after: The id of a task; None: begin with the newest.
-            limit: Most tasks.
+            filter: Filter of the tasks; None means all tasks.
+            attributes: Attributes that the tasks must have; replaces those of the filter.
+            after: The id of a task; None means to begin with the newest.
+            limit: Maximum number of tasks.
         """
         ...
 
@@ -296,11 +298,11 @@ class Client(TeamClient, Protocol):
         ...
 
     async def timeline(self, task_id: str) -> Timeline:
-        """Return where the time of a task and of its steps went. Raises NotFound."""
+        """Return the time of a task and its steps by phase. Raises NotFound."""
         ...
 
     async def audit(self, task_id: str) -> list[AuditEntry]:
-        """List operators' actions on a task, oldest first. Raises NotFound."""
+        """List operator actions on a task, oldest first. Raises NotFound."""
         ...
 
     async def cancel(self, task_id: str, *, reason: str = "", if_match: str | None = None) -> Task:
@@ -320,8 +322,8 @@ class Client(TeamClient, Protocol):
 
         Args:
             task_id: The task.
-            steps: Names; None: all failed steps.
-            reset_attempts: Whether they get all their attempts again instead of one more.
+            steps: Names of the steps; None means all failed steps.
+            reset_attempts: Whether the steps get all of their attempts again instead of one more.
             reason: For the audit.
 
         Raises:
@@ -339,8 +341,8 @@ class Client(TeamClient, Protocol):
         reason: str = "",
         if_match: str | None = None,
     ) -> Task:
-        """Declare a step done by other means, with a result for the steps after it; or,
-        without a step, a failed task. Raises NotFound, WrongStatus.
+        """Mark a step as done by other means, with a result for its children; without a step, mark
+        a failed task as done. Raises NotFound, WrongStatus.
         """
         ...
 
@@ -361,8 +363,8 @@ class Client(TeamClient, Protocol):
     async def skip(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
-        """Settle a step that is not needed as resolved_manually; its children get None as its
-        result. Raises NotFound, WrongStatus.
+        """Settle an unneeded step as resolved_manually; its children receive None as its result.
+        Raises NotFound, WrongStatus.
         """
         ...
 
@@ -376,40 +378,41 @@ class Client(TeamClient, Protocol):
         reason: str = "",
         dry_run: bool = False,
     ) -> BulkOutcome:
-        """Cancel, retry or resolve at most 1,000 tasks, or count them.
+        """Cancel, retry or resolve up to 1,000 tasks, or count them.
 
-        Each task is changed in a transaction of its own.
+        Each task is changed in its own transaction.
 
         Args:
-            action: "cancel" open tasks, "retry" or "resolve" failed ones.
-            filter: The tasks, of those; instead of `ids`.
-            ids: Exactly these tasks.
-            reset_attempts: Whether retried steps get all their attempts again instead of one more.
+            action: "cancel" for open tasks, "retry" or "resolve" for failed ones.
+            filter: Filter of these tasks; instead of `ids`.
+            ids: The ids of the tasks; instead of `filter`.
+            reset_attempts: Whether retried steps get all of their attempts again instead of one
+                more.
             reason: For the audit.
-            dry_run: Whether to change nothing.
+            dry_run: Whether to count the tasks without changing them.
 
         Raises:
-            InvalidInput: There is neither a filter nor ids, or both; the filter is empty; more
-                than 1,000 tasks match. No task has changed.
-            NotFound: One of `ids` does not exist. No task has changed.
+            InvalidInput: Neither a filter nor ids are given, or both are; the filter is empty; or
+                more than 1,000 tasks match. No task was changed.
+            NotFound: One of `ids` does not exist. No task was changed.
         """
         ...
 
     async def performance(self, window: Window) -> Performance:
-        """Return durations, rates and outcomes of the tasks of a window. Raises StoreUnavailable:
-        it took too long.
+        """Return durations, rates and outcomes of the tasks of a window. Raises StoreUnavailable if
+        the time limit is exceeded.
         """
         ...
 
     async def bottlenecks(
         self, window: Window, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
-        """Return slow and failing steps, errors, and steps that others wait for.
+        """Return slow and failing steps, errors, and steps that block others.
 
         Args:
-            window: Which tasks.
-            limit: The most entries of each list.
-            min_executions: Steps and templates that ran less often are left out.
+            window: The tasks to analyse.
+            limit: Maximum number of entries per list.
+            min_executions: Steps and templates with fewer executions are omitted.
 
         Raises:
             StoreUnavailable: The time limit was exceeded.
@@ -423,13 +426,13 @@ class Client(TeamClient, Protocol):
         ...
 
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
-        """Return a template by `namespace.name[@version]`: an approved version, or a retired one
-        by its exact number. Raises NotFound, NotApproved.
+        """Return a template by `namespace.name[@version]`: an approved version, or a retired one if
+        the version is exact. Raises NotFound, NotApproved.
         """
         ...
 
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
-        """Register a template version; if its namespace requires approval, it waits for a review.
+        """Register a template version, which is pending review if its namespace requires approval.
         Raises TaskRegistrationError.
         """
         ...

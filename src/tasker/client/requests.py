@@ -1,4 +1,4 @@
-"""Sends requests to a server, with retries where they are safe."""
+"""Sends requests to a server, with retries if they are safe."""
 
 import random
 import time
@@ -24,7 +24,7 @@ class Requests:
 
     Args:
         http: A client with the server's URL.
-        retries: How often a request is repeated.
+        retries: Maximum number of repetitions of a request.
     """
 
     def __init__(self, http: httpx.AsyncClient, *, retries: int) -> None:
@@ -50,16 +50,16 @@ class Requests:
 
         Args:
             method: GET, POST, ...
-            path: Below the server's URL.
-            body: Sent as JSON; None: no body.
-            query: Parameters; None values are omitted.
-            headers: Further headers.
-            again: Whether it is safe to repeat. A request that the server did not start is
-                repeated in any case.
-            within: Time limit in seconds; None: the client's timeout.
+            path: The path below the server's URL.
+            body: The body, sent as JSON; None means no body.
+            query: Query parameters; None values are omitted.
+            headers: Additional headers.
+            again: Whether the request is safe to repeat. A request that the server did not begin to
+                handle is repeated in any case.
+            within: Time limit in seconds; None means the client's timeout.
 
         Raises:
-            TaskerError: The server's problem, as the error that a local client raises.
+            TaskerError: The server's problem, as the error that a local client would raise.
             StoreUnavailable: The server cannot be reached.
         """
         content = None if body is None else orjson.dumps(body, default=str)
@@ -85,7 +85,7 @@ class Requests:
                     return _read(response)
                 pause = _retry_after(response)
             await sleep(_pause(self._retries - left) if pause is None else pause)
-        raise AssertionError  # the last round returns or raises
+        raise AssertionError  # the last iteration returns or raises
 
 
 def _read(response: httpx.Response) -> Any:
@@ -106,7 +106,7 @@ def _pause(tried: int) -> float:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Return the seconds of the server's `Retry-After`, or None."""
+    """Return the server's `Retry-After` in seconds, or None."""
     value = response.headers.get("Retry-After", "")
     if value.isdigit():
         return min(float(value), _LONGEST_PAUSE)
@@ -118,13 +118,13 @@ def _retry_after(response: httpx.Response) -> float | None:
 
 
 class Deadline:
-    """The end of a wait, if it has one."""
+    """The deadline of a wait, if it has one."""
 
     def __init__(self, timeout: timedelta | None) -> None:
         self._end = None if timeout is None else time.monotonic() + timeout.total_seconds()
 
     def left(self, most: float) -> float:
-        """Return the remaining seconds, at most `most`, at least 0."""
+        """Return the remaining seconds, between 0 and `most`."""
         if self._end is None:
             return most
         return max(min(most, self._end - time.monotonic()), 0.0)

@@ -1,4 +1,4 @@
-"""The client for blocking code: sync handlers and scripts."""
+"""The client for blocking code, such as sync handlers and scripts."""
 
 import asyncio
 from collections.abc import Collection, Coroutine, Mapping, Sequence
@@ -30,11 +30,11 @@ T = TypeVar("T")
 
 
 class SyncClient:
-    """The methods of a `Client` for threads other than its loop's: they block.
+    """A blocking version of `Client`, for threads other than that of the event loop.
 
     Args:
-        client: Used in `loop`.
-        loop: A running event loop of another thread.
+        client: The client, which is used in `loop`.
+        loop: A running event loop in another thread.
     """
 
     def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
@@ -64,7 +64,7 @@ class SyncClient:
         return self._wait_for(self._client.create_task(template, context, **options))
 
     def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
-        """Create tasks, all or none: see `Client.create_tasks`."""
+        """Create tasks in one transaction: see `Client.create_tasks`."""
         return self._wait_for(self._client.create_tasks(requests))
 
     @overload
@@ -105,8 +105,8 @@ class SyncClient:
         timeout: Duration | None = None,
         **options: Unpack[TaskOptions],
     ) -> Any:
-        """Create a task and wait until it is complete; return a workflow's result, or the task of
-        a named template: see `Client.run`.
+        """Create a task and wait until it is complete. Returns the result of a workflow, or the
+        task of a named template; see `Client.run`.
         """
         return self._wait_for(self._client.run(template, context, timeout=timeout, **options))
 
@@ -126,7 +126,7 @@ class SyncClient:
         after: str | None = None,
         limit: int = 25,
     ) -> list[Task]:
-        """List tasks, newest first, that are older than `after`: see `Client.tasks`."""
+        """List tasks older than `after`, newest first: see `Client.tasks`."""
         tasks = self._client.tasks(filter, attributes=attributes, after=after, limit=limit)
         return self._wait_for(tasks)
 
@@ -139,11 +139,11 @@ class SyncClient:
         return self._wait_for(self._client.history(task_id, step=step))
 
     def timeline(self, task_id: str) -> Timeline:
-        """Return where the time of a task and of its steps went. Raises NotFound."""
+        """Return the time of a task and its steps by phase. Raises NotFound."""
         return self._wait_for(self._client.timeline(task_id))
 
     def audit(self, task_id: str) -> list[AuditEntry]:
-        """List operators' actions on a task, oldest first. Raises NotFound."""
+        """List operator actions on a task, oldest first. Raises NotFound."""
         return self._wait_for(self._client.audit(task_id))
 
     def cancel(self, task_id: str, *, reason: str = "", if_match: str | None = None) -> Task:
@@ -179,7 +179,7 @@ class SyncClient:
         reason: str = "",
         if_match: str | None = None,
     ) -> Task:
-        """Declare a step done by other means, or a failed task: see `Client.resolve`."""
+        """Mark a step as done by other means, or a failed task as done: see `Client.resolve`."""
         return self._wait_for(
             self._client.resolve(task_id, step, result, reason=reason, if_match=if_match)
         )
@@ -201,7 +201,7 @@ class SyncClient:
     def skip(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
-        """Settle a step that is not needed: see `Client.skip`."""
+        """Settle an unneeded step: see `Client.skip`."""
         return self._wait_for(self._client.skip(task_id, step, reason=reason, if_match=if_match))
 
     def act_in_bulk(
@@ -249,7 +249,7 @@ class SyncClient:
     def bottlenecks(
         self, window: Window, *, limit: int = 10, min_executions: int = 1
     ) -> Bottlenecks:
-        """Return slow and failing steps, errors, and steps that others wait for: see
+        """Return slow and failing steps, errors, and steps that block others: see
         `Client.bottlenecks`.
         """
         return self._wait_for(

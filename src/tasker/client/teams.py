@@ -1,4 +1,4 @@
-"""Namespaces and reviews: a part of the `Client` protocol, and of the local client."""
+"""Namespaces and reviews in the `Client` protocol and in the local client."""
 
 from typing import Protocol
 
@@ -17,7 +17,7 @@ class TeamClient(Protocol):
         ...
 
     async def policy(self, namespace: str) -> NamespacePolicy | None:
-        """Return the policy of a namespace, or None if it has none."""
+        """Return the policy of a namespace, or None if it has no policy."""
         ...
 
     async def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
@@ -34,8 +34,8 @@ class TeamClient(Protocol):
         """Approve or reject a version that is pending review.
 
         Args:
-            template: `namespace.name@version`, the version exact.
-            approve: False: reject it; then the reason is required.
+            template: `namespace.name@version`, with an exact version.
+            approve: Whether to approve the version; False rejects it, and requires a reason.
             reason: For the audit.
 
         Raises: NotFound, WrongStatus (it is not pending), NotAnApprover, InvalidInput.
@@ -43,26 +43,26 @@ class TeamClient(Protocol):
         ...
 
     async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
-        """Retire an approved version: it takes no new tasks; existing ones run on.
-        Raises NotFound, WrongStatus.
+        """Retire an approved version: it accepts no new tasks, and existing tasks continue. Raises
+        NotFound, WrongStatus.
         """
         ...
 
     async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
-        """Restore a retired version: it takes tasks again. Raises NotFound, WrongStatus."""
+        """Restore a retired version, which accepts tasks again. Raises NotFound, WrongStatus."""
         ...
 
     async def team_audit(
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
     ) -> list[TeamEvent]:
-        """List changes of policies, template versions and API keys, newest first; only entries
-        older than the entry `after`.
+        """List changes of policies, template versions and API keys that are older than the entry
+        `after`, newest first.
         """
         ...
 
 
 class LocalTeams(TeamClient):
-    """Implements `TeamClient` over a store."""
+    """Implements `TeamClient` with a store."""
 
     store: Store
     _templates: TemplateCache
@@ -107,7 +107,7 @@ class LocalTeams(TeamClient):
 
 
 def exact_name(template: str) -> TemplateName:
-    """Read `namespace.name@version`; without a namespace it is `default`.
+    """Parse `namespace.name@version`; the namespace defaults to `default`.
 
     Raises:
         InvalidInput: The version is missing.

@@ -27,13 +27,13 @@ from tasker.suggest import did_you_mean
 
 DEFAULT_NAMESPACE = "default"
 _FRESH = 1.0  #: seconds for which a name is cached
-_MOST = 1000  #: cached names: callers may send any number of ranges
+_MOST = 1000  #: cached names; limited, since callers may send any number of ranges
 _REPORTED_FIRST = (
     TemplateStatus.APPROVED,
     TemplateStatus.PENDING_REVIEW,
     TemplateStatus.RETIRED,
     TemplateStatus.REJECTED,
-)  #: of several statuses that one version has
+)  #: preference if a version has several statuses
 
 
 class LoadedTemplate:
@@ -54,14 +54,14 @@ class LoadedTemplate:
         return no
 
     def all_but_one_attempt(self) -> dict[int, int]:
-        """Return, by step, the number of attempts to count as used so that one is left."""
+        """Return the attempts to count as used by each step, so that one is left."""
         return {
             no: max(spec.retry.max_attempts - 1, 0)
             for no, spec in enumerate(self.stored.template.steps, start=1)
         }
 
     def with_outcome(self, task: Task, steps: Sequence[Step]) -> Task:
-        """Return a task with its result or its failure, read from all its steps."""
+        """Return a task with its result or its failure, read from all of its steps."""
         if task.status in (TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY):
             return replace(task, result=self._result(steps))
         failed = [step for step in steps if step.status is StepStatus.ERROR]
@@ -75,7 +75,7 @@ class LoadedTemplate:
         return last[0].result if len(last) == 1 else {step.name: step.result for step in last}
 
     def task(self, new: NewTask, created_at: datetime) -> Task:
-        """Return a task in its state right after creation."""
+        """Return a task in its initial state."""
         return Task(
             id=new.id,
             template=self.stored.template.key,
@@ -110,7 +110,7 @@ def _failure_of_step(step: Step) -> Failure:
 
 
 class TemplateCache:
-    """Caches templates: by id, as those never change, and by name for a second."""
+    """Caches templates: indefinitely by id, since those never change, and by name for a second."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -120,19 +120,19 @@ class TemplateCache:
         self._by_name: dict[tuple[str, str, str | None], tuple[float, LoadedTemplate]] = {}
 
     async def find(self, name: str, namespace: str | None, version: str | None) -> LoadedTemplate:
-        """Find the template of a name.
+        """Find a template by name.
 
         Args:
             name: `name` or `namespace.name`, with or without `@version`.
-            namespace: Namespace of a name without one; None: `default`.
-            version: Exact, a range, or None for the latest release.
+            namespace: Namespace of a name without one; None means `default`.
+            version: An exact version, a range, or None for the latest release.
 
         Raises:
             NotFound: The template does not exist; the message lists similar ones.
-            NotApproved: It waits for a review, or was rejected. A retired version is found by
-                its exact number, so that idempotency keys still find its tasks; the store
-                refuses new ones.
-            InvalidInput: Namespace or version are given twice and differ.
+            NotApproved: The version is pending review or rejected. A retired version can be found
+                by its exact number, so that idempotency keys still match its tasks; the store
+                refuses new tasks.
+            InvalidInput: The namespace or version is given twice with different values.
         """
         key = split_reference(name, namespace, version)
         cached = self._by_name.get(key)
@@ -145,7 +145,7 @@ class TemplateCache:
         return loaded
 
     async def load(self, template_id: TemplateId) -> LoadedTemplate:
-        """Return the template of an id."""
+        """Return the template with an id."""
         loaded = self._by_id.get(template_id)
         if loaded is None:
             stored = await self._store.template_by_id(template_id)
@@ -153,7 +153,7 @@ class TemplateCache:
         return loaded
 
     def forget(self) -> None:
-        """Drop cached names."""
+        """Remove names from the cache."""
         self._by_name.clear()
 
     async def _look_up(self, namespace: str, name: str, version: str | None) -> LoadedTemplate:
@@ -191,7 +191,7 @@ class TemplateCache:
         raise NotApproved(str(newest.name), newest.status, approvers)
 
     async def _suggestion(self, namespace: str, name: str) -> str:
-        """Return a suggestion: that name in other namespaces, or a similar one."""
+        """Return a suggestion: the same name in other namespaces, or a similar name."""
         within = namespace if self.discreet else None
         same = await self._store.templates(namespace=within, name=name)
         if spaces := {stored.template.namespace for stored in same}:

@@ -1,12 +1,13 @@
-"""The trace of which a new task becomes part, where the program uses OpenTelemetry."""
+"""The trace that a new task becomes part of, if the program uses OpenTelemetry."""
 
 import sys
 
 
 def current_trace() -> str | None:
-    """Return the W3C traceparent of the current span; None without one.
+    """Return the W3C traceparent of the current span, or None without a span.
 
-    No span is current in a program that has not imported OpenTelemetry, so this does not either.
+    A program that has not imported OpenTelemetry has no current span, so this does not import it
+    either.
     """
     opentelemetry = sys.modules.get("opentelemetry.trace")
     if opentelemetry is None:

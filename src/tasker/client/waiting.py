@@ -19,7 +19,7 @@ def wait_timeout(task: Task, timeout: timedelta) -> WaitTimeout:
 
 
 def parked_step(task: Task, waiting: TaskId) -> BaseException:
-    """Return the exception that parks an attempt of the task `waiting`, which waits for another."""
+    """Return the exception that parks an attempt of the task `waiting` until another task ends."""
     if task.id == waiting:
         return WaitCycle(waiting, waiting, waiting)
     return StepParked(task.id)

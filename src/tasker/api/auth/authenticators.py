@@ -1,6 +1,6 @@
-"""Authenticates callers by credentials of your own, beside API keys and tokens.
+"""Authenticates callers by custom credentials, in addition to API keys and tokens.
 
-`[auth] authenticator = "package.module:Class"` names the class. It gets the requests whose
+`[auth] authenticator = "package.module:Class"` names the class. It receives the requests whose
 credential is neither an API key nor, if tokens are accepted, a bearer token.
 """
 
@@ -23,7 +23,7 @@ TIME_LIMIT = 10.0  #: seconds for one answer
 
 
 class AuthRequest(NamedTuple):
-    """What an authenticator gets of a request; its body is not read yet."""
+    """The part of a request that an authenticator receives; the body has not been read yet."""
 
     method: str
     path: str
@@ -36,9 +36,9 @@ class AuthRequest(NamedTuple):
 class Authenticator:
     """Base class of authenticators; rejects every request.
 
-    The server creates one without arguments and calls `authenticate` for every request that it
-    is to decide, and again every few seconds while a wait or a stream is open: it must not block,
-    and may be a coroutine function. Its answers are not cached.
+    The server creates one instance, without arguments, and calls `authenticate` for every request
+    without a built-in credential, and again every few seconds while a wait or a stream is open. The
+    method must not block, and may be a coroutine function. Its results are not cached.
     """
 
     def authenticate(
@@ -46,11 +46,12 @@ class Authenticator:
     ) -> "Principal | None | Awaitable[Principal | None]":
         """Return the caller, or None if the request has no valid credential (401).
 
-        An exception, an answer after 10 s or anything that is not a `Principal` is answered with
-        503 `auth_unavailable`, and logged.
+        If it raises an exception, takes longer than 10 s, or returns anything but a `Principal`,
+        the response is 503 `auth_unavailable`, and the reason is logged.
 
-        Of the principal count `name`, which must be one that only this caller can have, `roles`,
-        `permissions`, `namespaces` (`*`: all), `team` and `claims`. Roles add their permissions.
+        These fields of the principal are used: `name`, which must be unique to this caller,
+        `roles`, `permissions`, `namespaces` (`*` for all), `team` and `claims`. Roles add their
+        permissions.
         """
         return None
 
@@ -64,11 +65,11 @@ async def ask(
     scope: Mapping[str, Any],
     roles: Mapping[str, frozenset[Permission]],
 ) -> Principal:
-    """Return the principal that an authenticator finds for a request.
+    """Return the principal of a request, as determined by an authenticator.
 
     Args:
-        authenticator: Of the settings.
-        scope: The request's.
+        authenticator: The configured authenticator.
+        scope: The request's ASGI scope.
         roles: The permissions of each role.
 
     Raises:
@@ -92,7 +93,7 @@ async def ask(
 
 
 def request_of(scope: Mapping[str, Any]) -> AuthRequest:
-    """Return what an authenticator gets of a request."""
+    """Return the part of a request that an authenticator receives."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")

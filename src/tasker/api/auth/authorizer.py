@@ -51,7 +51,7 @@ _READING = ("read", "list")
 
 
 class Rules(NamedTuple):
-    """The settings, with keys and classes loaded."""
+    """The auth settings, with keys and classes loaded."""
 
     settings: AuthSettings
     roles: Mapping[str, frozenset[Permission]]
@@ -61,10 +61,10 @@ class Rules(NamedTuple):
 
     @classmethod
     def load(cls, settings: AuthSettings) -> "Rules":
-        """Load the keys and classes that the settings name.
+        """Load the keys and classes named in the settings.
 
         Raises:
-            InvalidSettings: One cannot be loaded.
+            InvalidSettings: A key or class cannot be loaded.
         """
         tokens = _tokens(settings) if settings.enabled and settings.tokens else None
         coordinator: Coordinator = PermissionCoordinator()
@@ -89,7 +89,7 @@ class Authorizer:
     """Authenticates callers and decides what they may do.
 
     Args:
-        store: Has the API keys.
+        store: The store with the API keys.
         rules: The loaded settings.
     """
 
@@ -111,8 +111,8 @@ class Authorizer:
         """Return the caller of a request.
 
         Args:
-            scope: The request's.
-            permissions: The permissions that its route may require.
+            scope: The request's ASGI scope.
+            permissions: The permissions that the route may require.
 
         Raises:
             Problem: `unauthenticated`; `forbidden` if the caller has none of the permissions in
@@ -150,10 +150,10 @@ class Authorizer:
         return principal_of_claims(claims, self._settings, self._roles)
 
     def _credential(self, scope: Mapping[str, Any]) -> Credential | Authenticator:
-        """Return the API key or token of a request, or else what authenticates the request.
+        """Return the API key or token of a request, or the custom authenticator to ask instead.
 
         Raises:
-            NotAuthenticated: It has none, and nothing else authenticates it.
+            NotAuthenticated: It has neither, and there is no custom authenticator.
         """
         try:
             credential = credential_of(scope)
@@ -187,17 +187,17 @@ class Authorizer:
         touched: Resource,
         missing: str,
     ) -> None:
-        """Return if a principal may use a permission on a resource.
+        """Return normally if a principal may use a permission on a resource.
 
-        A resource that the principal may not see is not found, so that refusals do not reveal
-        which exist.
+        A resource that the principal may not see is reported as not found, so that refusals do not
+        reveal which resources exist.
 
         Args:
-            scope: The request's.
+            scope: The request's ASGI scope.
             principal: The caller.
             permission: The permission.
             touched: The resource.
-            missing: Message of the `not_found`.
+            missing: Message of the `not_found` problem.
 
         Raises:
             Problem: `forbidden`, or `not_found`.
@@ -246,7 +246,7 @@ class Authorizer:
     async def visible_namespaces(
         self, principal: Principal, permission: Permission
     ) -> frozenset[str] | None:
-        """Return the namespaces in which a principal may use a permission; None: all."""
+        """Return the namespaces in which a principal may use a permission, or None for all."""
         if principal is ANONYMOUS:
             return None
         if self._plain:
@@ -262,10 +262,11 @@ class Authorizer:
 
 
 def roles_of(settings: AuthSettings) -> Mapping[str, frozenset[Permission]]:
-    """Return the permissions of roles: the built-in ones and those of the settings.
+    """Return the permissions of each role, both built-in and from the settings.
 
     Raises:
-        InvalidSettings: A role is built in, or has an unknown permission.
+        InvalidSettings: A role in the settings has the name of a built-in role, or an unknown
+            permission.
     """
     roles = dict(ROLES)
     for name, permissions in settings.roles.items():

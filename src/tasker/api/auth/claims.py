@@ -20,8 +20,8 @@ def principal_of_claims(
     """Return the principal of a token.
 
     Args:
-        claims: Of a verified token.
-        settings: Name the claims to read.
+        claims: The claims of a verified token.
+        settings: Settings that name the claims to read.
         roles: The permissions of each role.
 
     Raises:
@@ -64,7 +64,7 @@ def claim(claims: Mapping[str, Any], name: str) -> Any:
 
 
 def _read_words(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
-    """Read a list, or a string of words separated by spaces; None if the claim is absent."""
+    """Return the words of a list or a space-separated string, or None if the claim is absent."""
     value = claim(claims, name)
     if value is None:
         return None
@@ -92,9 +92,7 @@ def _permissions(
 def _namespaces(
     claims: Mapping[str, Any], settings: AuthSettings, *, admin: bool
 ) -> frozenset[str] | None:
-    """Return the token's namespaces, or None for all. An admin token without the claim applies to
-    all.
-    """
+    """Return the token's namespaces, or None for all (admin tokens without the claim)."""
     spaces = _read_words(claims, settings.claims.namespaces)
     if spaces is None:
         spaces = frozenset({ALL_NAMESPACES} if admin else settings.default_namespaces)
@@ -102,7 +100,7 @@ def _namespaces(
 
 
 def _name(claims: Mapping[str, Any], settings: AuthSettings) -> str:
-    """Return the verified e-mail address, or else the subject."""
+    """Return the verified e-mail address, or the subject if there is no such address."""
     subject = claim(claims, settings.claims.subject)
     if not isinstance(subject, str) or not is_name(subject):
         raise NotAuthenticated("invalid", f"the claim {settings.claims.subject} is not a name")

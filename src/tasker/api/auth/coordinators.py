@@ -1,7 +1,7 @@
-"""Authorizes callers: by permissions, by teams, or by your own rules.
+"""Authorizes callers by permissions, by teams, or by custom rules.
 
-A coordinator is one class with one method. `[auth] coordinator = "package.module:Class"`
-lets it decide about every request.
+A coordinator is a class with a single method. `[auth] coordinator = "package.module:Class"` makes
+it decide every request.
 """
 
 from collections.abc import Awaitable
@@ -16,18 +16,19 @@ _VIEWING = frozenset({"read", "list", "analytics_read"})
 
 
 class Resource(NamedTuple):
-    """The object that a request acts on; unknown parts are None."""
+    """The object that a request acts on; unknown fields are None."""
 
-    namespace: str | None = None  #: None: several, as in a list of workers
+    namespace: str | None = None  #: None: several namespaces, as in a list of workers
     name: str | None = None  #: the template's
-    version: str | None = None  #: the template's, as requested: possibly a range
+    version: str | None = None  #: the template's, as requested; may be a range
 
 
 class Coordinator:
     """Base class of coordinators; denies everything.
 
-    The server creates one without arguments and calls `authorized` for every request: it must
-    not block, and may be a coroutine function. An exception, or any result but True, denies.
+    The server creates one instance, without arguments, and calls `authorized` for every request.
+    The method must not block, and may be a coroutine function. An exception, or any result but
+    True, denies the request.
     """
 
     def authorized(
@@ -38,14 +39,15 @@ class Coordinator:
         Args:
             principal: The caller.
             resource: `tasks`, `steps`, `templates`, `namespaces`, `workers`, `system`.
-            action: `create`, `read`, `list`, ...: with the resource, a `Permission`.
-            context: The object. Lists call once per namespace, and show the allowed ones.
+            action: `create`, `read`, `list`, ...; together with the resource it is a `Permission`.
+            context: The object. For a list, the method is called once per namespace, and the
+                allowed namespaces are shown.
         """
         return False
 
 
 class PermissionCoordinator(Coordinator):
-    """Allows what the principal's permissions allow, in its namespaces."""
+    """Allows the actions in the principal's permissions, within its namespaces."""
 
     def authorized(
         self, principal: Principal, resource: str, action: str, context: Resource
@@ -56,11 +58,11 @@ class PermissionCoordinator(Coordinator):
 
 
 class TeamCoordinator(Coordinator):
-    """Lets teams manage their own namespace, and see that and `shared`.
+    """Lets each team manage its own namespace, and read it and `shared`.
 
-    A team's namespace has its name: `Customer Success` owns `customer_success`. Namespaces of
-    the principal count as its own too. Admins may do anything. If the credential has
-    permissions, they restrict it further; without permissions, the team alone decides.
+    A team's namespace is named after the team: `Customer Success` owns `customer_success`. The
+    principal's namespaces count as its own too. Admins may do anything. Permissions of the
+    credential, if any, restrict it further; without them, the team alone decides.
     """
 
     def authorized(
@@ -80,7 +82,7 @@ class TeamCoordinator(Coordinator):
     def _holds(self, principal: Principal, resource: str, action: str) -> bool:
         permission = Permission(resource, action)
         if principal.permissions is None:
-            return permission != METRICS_READ  # figures of all teams
+            return permission != METRICS_READ  # statistics of all teams
         return principal.has(permission)
 
     def _owns(self, principal: Principal, namespace: str) -> bool:
@@ -90,5 +92,5 @@ class TeamCoordinator(Coordinator):
 
 
 def normalized(name: str) -> str:
-    """Return the form in which names of teams and namespaces are compared."""
+    """Return the form in which team names and namespaces are compared."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")

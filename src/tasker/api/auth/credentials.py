@@ -27,8 +27,8 @@ class NotAuthenticated(Exception):
     """The request has no valid credential.
 
     Args:
-        reason: For the caller.
-        why: Further details for the log, without secrets.
+        reason: The reason, as shown to the caller.
+        why: Further details for the log; must not contain secrets.
     """
 
     def __init__(self, reason: Reason, why: str = "") -> None:
@@ -50,7 +50,7 @@ class Credential:
 
 
 def credential_of(scope: Mapping[str, Any]) -> Credential:
-    """Return the credential of a request; `Authorization` precedes `X-API-Key`.
+    """Return the credential of a request; `Authorization` takes precedence over `X-API-Key`.
 
     Raises:
         NotAuthenticated: It is absent or malformed.
@@ -70,12 +70,12 @@ def credential_of(scope: Mapping[str, Any]) -> Credential:
 
 
 def is_name(text: str) -> bool:
-    """Return whether a text can be the name of a principal or a team."""
+    """Return whether a string is valid as the name of a principal or a team."""
     return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text == text.strip()
 
 
 def _single_header(scope: Mapping[str, Any], name: str) -> str | None:
-    """Return the only header of a name, or None. Raises NotAuthenticated if there are several."""
+    """Return a header, or None if it is absent. Raises NotAuthenticated if it is repeated."""
     wanted = name.encode()
     values = [value for key, value in scope["headers"] if key == wanted]
     if len(values) > 1:

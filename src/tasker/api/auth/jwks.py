@@ -1,8 +1,8 @@
 """The keys that an identity provider publishes and rotates (JWKS).
 
-They are fetched when a token needs them, again when they are old, and when a token names an
-unknown key; concurrent requests share one fetch. While fetching fails, the cached keys stay in
-use for a bounded time. Without a URL of keys, the discovery document of the issuer has it.
+Keys are fetched when a token first needs them, when they have become old, and when a token names an
+unknown key; concurrent requests share one fetch. If fetching fails, the cached keys stay in use for
+a bounded time. If no key URL is configured, it is read from the issuer's discovery document.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from tasker.settings import AuthSettings, check_key_url
 
 log = logging.getLogger("tasker.auth")
 
-REFETCH = 10.0  #: least seconds between two fetches
+REFETCH = 10.0  #: minimum seconds between two fetches
 _MAX_BYTES = 256 << 10  #: bytes of a response
 _MAX_KEYS = 100  #: keys
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}  #: no decompression bombs
@@ -40,7 +40,7 @@ class PublishedKeys:
 
     Args:
         settings: URL or issuer, lifetimes and timeout.
-        clock: Returns seconds.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, settings: AuthSettings, *, clock: Clock = time.monotonic) -> None:
@@ -57,13 +57,13 @@ class PublishedKeys:
         self._fetching: asyncio.Task[None] | None = None
 
     async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
-        """See `Keys.key`. Tokens must name their key."""
+        """Return the key that a token names; see `Keys.key`. Tokens must name a key."""
         if kid is None:
             return None
         age = self._cache_age()
         if age is not None and age <= self._refresh + self._stale:
             if age > self._refresh:
-                self._fetch()  # the next tokens will find them
+                self._fetch()  # later tokens use the result
         else:
             await self._refetch()
             age = self._cache_age()
@@ -85,7 +85,7 @@ class PublishedKeys:
         return None
 
     async def _refetch(self) -> None:
-        """Fetch the keys, unless that was tried just before."""
+        """Fetch the keys, unless a fetch was attempted a moment ago."""
         fetching = self._fetch()
         if fetching is not None:
             await asyncio.shield(fetching)
@@ -115,7 +115,7 @@ class PublishedKeys:
         log.info("token_keys_fetched", extra={"url": url, "keys": sorted(keys)})
 
     async def _discover(self) -> str:
-        """Return the URL of the keys (OpenID Connect Discovery 1.0, section 4)."""
+        """Return the key URL of a discovery document (OpenID Connect Discovery 1.0, section 4)."""
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
         document = _parse(await fetch(url, self._timeout), "the discovery document")
         if document.get("issuer") != self._issuer:
@@ -151,7 +151,7 @@ async def fetch(url: str, timeout: float) -> bytes:
 
 
 def keys_of(body: bytes) -> KeySet:
-    """Read the signature keys of a JWKS document; others are ignored.
+    """Return the signature keys of a JWKS document; other keys are ignored.
 
     Raises:
         ValueError: The document is not a JWKS.
@@ -175,7 +175,7 @@ def _parse(body: bytes, what: str) -> Mapping[str, Any]:
 
 
 def _parse_key(entry: Mapping[str, Any]) -> tuple[str | None, PublicKey] | None:
-    """Read one key; None if it cannot verify signatures."""
+    """Return one key, or None if it cannot verify signatures."""
     kid, kind, only = entry.get("kid"), entry.get("kty"), entry.get("alg")
     usable = (
         isinstance(kid, str)

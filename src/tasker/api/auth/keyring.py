@@ -16,7 +16,7 @@ from tasker.teams.permissions import ADMIN, Permission, expand
 
 log = logging.getLogger("tasker.auth")
 
-_NO_DIGEST = digest_of("")  #: compared with for unknown keys, so that timing reveals nothing
+_NO_DIGEST = digest_of("")  #: compared with unknown keys, so that timing reveals nothing
 _TOUCH = 60.0  #: seconds between two updates of a key's `last_used_at`
 
 
@@ -27,7 +27,7 @@ class KeyRing:
         store: The store.
         roles: The permissions of each role.
         seconds: How long a key is cached.
-        clock: Returns seconds.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -88,5 +88,5 @@ class KeyRing:
     async def _touch(self, prefix: str) -> None:
         try:
             await self._store.touch_api_key(prefix)
-        except StoreError as error:  # not worth refusing a request
+        except StoreError as error:  # no reason to refuse the request
             log.warning("api_key_touch_failed", extra={"key": prefix, "code": error.code})

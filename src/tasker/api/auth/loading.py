@@ -1,4 +1,4 @@
-"""Creates the classes that settings name."""
+"""Creates instances of the classes named in the settings."""
 
 import importlib
 import sys
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 def load_class(setting: str, path: str, base: type[T]) -> T:
-    """Create an object of the class that a setting names.
+    """Create an instance of the class that a setting names.
 
     Args:
-        setting: The name of the setting, for errors.
-        path: As `package.module:Class`; also searched for in the current directory.
+        setting: The name of the setting, for error messages.
+        path: The class, as `package.module:Class`; the current directory is searched as well.
         base: The class that it must extend.
 
     Raises:

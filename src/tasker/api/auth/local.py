@@ -1,6 +1,6 @@
 """Restricts an unauthenticated server to requests from this machine.
 
-A page opened in a browser here could otherwise call the server: by a DNS name that resolves to
+Otherwise, a page open in a local browser could call the server: through a DNS name that resolves to
 this machine, or with requests that need no CORS preflight.
 """
 

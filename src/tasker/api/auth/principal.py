@@ -37,11 +37,11 @@ class Principal:
     """The claims of its token."""
 
     def has(self, permission: Permission) -> bool:
-        """Return whether it has a permission in some namespace."""
+        """Return whether the principal has a permission in at least one namespace."""
         return self.permissions is not None and permission in self.permissions
 
     def has_access_to(self, namespace: str) -> bool:
-        """Return whether its permissions apply to a namespace."""
+        """Return whether the principal's permissions apply to a namespace."""
         return self.namespaces is None or namespace in self.namespaces
 
 

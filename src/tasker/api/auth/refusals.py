@@ -1,4 +1,4 @@
-"""Problems of authentication and authorization, which reveal nothing about what exists."""
+"""Problems of authentication and authorization, which do not reveal whether an object exists."""
 
 from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.credentials import MESSAGES, Reason
@@ -39,14 +39,14 @@ def forbidden(permission: Permission, principal: Principal, touched: Resource) -
 
 
 def not_found(missing: str) -> Problem:
-    """Return the problem of an invisible object, the same as that of a missing one."""
+    """Return the problem for an object that the caller may not see, as for a missing one."""
     return Problem("not_found", missing)
 
 
 def auth_unavailable(what: str) -> Problem:
-    """Return the problem of callers that cannot be authenticated at the moment.
+    """Return the problem for a caller that cannot be authenticated at the moment.
 
     Args:
-        what: Plural noun of what is unavailable.
+        what: What is unavailable, as a plural noun.
     """
     return Problem("auth_unavailable", f"{what} are temporarily unavailable; try again.")

@@ -1,7 +1,7 @@
 """JSON Web Tokens as credentials, verified with the identity provider's public keys.
 
-Claims count only after signature, issuer, audience and times were checked. Signatures with a
-shared secret, and tokens without a signature, cannot be allowed: see `Algorithm`.
+Claims are used only after the signature, issuer, audience and times have been checked. Signatures
+by a shared secret, and tokens without a signature, cannot be enabled: see `Algorithm`.
 """
 
 import time
@@ -22,7 +22,7 @@ from tasker.settings import AuthSettings
 PublicKey = RSAPublicKey | EllipticCurvePublicKey
 
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
-_MIN_BITS, _MAX_BITS = 2048, 16384  #: of an RSA key
+_MIN_BITS, _MAX_BITS = 2048, 16384  #: minimum size of an RSA key
 
 
 class Keys(Protocol):
@@ -38,7 +38,7 @@ class Keys(Protocol):
 
 
 class OneKey:
-    """The only key of the settings, used for every token."""
+    """The single key from the settings, used for every token."""
 
     def __init__(self, key: PublicKey) -> None:
         self._key = key
@@ -51,7 +51,7 @@ class Tokens:
     """Verifies tokens.
 
     Args:
-        keys: The keys of their signatures.
+        keys: The keys that verify signatures.
         settings: Issuer, audience and algorithms.
     """
 
@@ -66,8 +66,8 @@ class Tokens:
         """Return the claims of a token.
 
         Raises:
-            NotAuthenticated: It is invalid or has expired.
-            KeysUnavailable: It cannot be verified at the moment.
+            NotAuthenticated: The token is invalid or has expired.
+            KeysUnavailable: The token cannot be verified at the moment.
         """
         claims = await self._verified.get(text)
         if int(claims["exp"]) <= time.time() - self._leeway.total_seconds():
@@ -75,7 +75,7 @@ class Tokens:
         return claims
 
     async def _verify(self, text: str) -> Mapping[str, Any]:
-        """Verify a token; return its claims."""
+        """Verify a token and return its claims."""
         algorithm, kid = self._header(text)
         key = await self._keys.key(kid, algorithm)
         if key is None:
@@ -97,7 +97,7 @@ class Tokens:
         return claims
 
     def _header(self, text: str) -> tuple[str, str | None]:
-        """Return the algorithm and key id of a token, which are not verified yet."""
+        """Return the algorithm and key id of a token, before verification."""
         try:
             header = jwt.get_unverified_header(text)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
@@ -116,7 +116,7 @@ def supports(key: PublicKey, algorithm: str) -> bool:
 
 
 def configured_key(settings: AuthSettings) -> OneKey:
-    """Read the key of the settings.
+    """Return the key from the settings.
 
     Raises:
         InvalidSettings: It cannot be read, or is not a suitable key.
@@ -151,7 +151,7 @@ def _reason(error: jwt.PyJWTError) -> Reason:
 
 
 def _log_reason(error: jwt.PyJWTError) -> str:
-    """Return the cause for the log, without the token's content."""
+    """Return the reason for the log, without the token's content."""
     name = type(error).__name__
     if isinstance(error, jwt.MissingRequiredClaimError):
         return f"{name}: {error.claim}"
@@ -159,5 +159,5 @@ def _log_reason(error: jwt.PyJWTError) -> str:
 
 
 def _quoted(text: object) -> str:
-    """Return a caller's text, quoted and cut, for the log."""
+    """Return a string from the caller, quoted and truncated, for the log."""
     return repr(text)[:80]

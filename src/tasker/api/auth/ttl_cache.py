@@ -18,13 +18,13 @@ class _Entry(NamedTuple, Generic[V]):
 
 
 class TTLCache(Generic[K, V]):
-    """Values by key, each loaded when it is first needed.
+    """Caches values by key; each is loaded on first use.
 
     Args:
-        load: Returns the value of a key; its exceptions are not cached.
+        load: Loads the value of a key; exceptions are not cached.
         seconds: How long a value is kept.
-        most: Maximum number of values.
-        clock: Returns seconds.
+        most: Maximum number of cached values.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class TTLCache(Generic[K, V]):
         self._entries: dict[K, _Entry[V]] = {}
 
     async def get(self, key: K) -> V:
-        """Return the value of `key`. Raises what loading it raises."""
+        """Return the value of `key`, loading it if necessary. Raises the exceptions of `load`."""
         entry = self._entries.get(key)
         if entry is None or self._clock() >= entry.until:
             entry = self._start(key)
@@ -65,6 +65,6 @@ class TTLCache(Generic[K, V]):
 
 
 def _retrieve_exception(value: "asyncio.Future[Any]") -> None:
-    """Mark an exception as seen, also if all readers were cancelled."""
+    """Mark an exception as retrieved, even if all readers were cancelled."""
     if not value.cancelled():
         value.exception()

@@ -1,1 +1,1 @@
-"""Routes of the earlier Taskers: those of the founding documents, and the Rust core's."""
+"""Routes for clients of earlier Taskers: the founding documents' and the Rust core's."""

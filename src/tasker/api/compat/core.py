@@ -70,7 +70,7 @@ routes = Routes("core", f"{CORE}/v1")
 _MISSING = ("not_found",)
 _STEPS = "/tasks/{task_id}/workflow_steps"
 _STEP = _STEPS + "/{step_uuid}"
-_MOST = 1000  #: tasks up to the last page
+_MOST = 1000  #: tasks that can be reached by page
 
 StepUuid = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
 
@@ -107,7 +107,7 @@ class ResetForRetry(Body):
 
 
 class ResolveManually(Body):
-    """Declares a step done by other means."""
+    """Marks a step as done by other means."""
 
     action_type: Literal["resolve_manually"]
     reason: Text = ""
@@ -202,7 +202,7 @@ async def cancel_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> J
 
 @routes.add("GET", "/tasks/{task_id}/summary", TASKS_READ, response=CoreSummary, refuses=_MISSING)
 async def get_core_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
-    """Read how a task and its steps stand, without context and results."""
+    """Read the status of a task and its steps, without context and results."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     now = datetime.now(UTC)
@@ -298,7 +298,7 @@ async def _act_on_step(
 
 
 def _actor(name: str | None, caller: Principal) -> str:
-    """Return who acts: the caller if the server knows it, else the name in the body."""
+    """Return the actor: the caller if it is authenticated, otherwise the name in the body."""
     return name if name and not caller.known else caller.name
 
 
@@ -356,7 +356,7 @@ async def get_core_template(
 async def get_core_performance(
     request: Request, api: ApiOf, hours: Annotated[float, Query(gt=0, le=MOST_HOURS)] = 24
 ) -> JsonResponse:
-    """Report durations, rates and outcomes of the last hours' tasks."""
+    """Report durations, rates and outcomes of the tasks of the last hours."""
     await authorize(request, ANALYTICS_READ)
     visible = await visible_namespaces(request, ANALYTICS_READ)
     figures = await api.store.performance(Window(hours=hours, visible=visible))

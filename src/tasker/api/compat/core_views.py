@@ -121,7 +121,7 @@ class CoreTask(CoreTaskHead):
 
 @documented
 class CorePagination(TypedDict):
-    """Which page a list is."""
+    """The position of a page in a list."""
 
     page: int
     per_page: int
@@ -181,7 +181,7 @@ class CoreLinks(TypedDict):
 
 
 class CoreSummary(TypedDict):
-    """How a task and its steps stand, without context and results."""
+    """The status of a task and its steps, without context and results."""
 
     task: CoreTaskHead
     template: CoreSummaryTemplate
@@ -255,7 +255,7 @@ class CoreTemplateDetail(TypedDict):
 
 
 class CorePerformance(TypedDict):
-    """Durations, rates and outcomes of the last hours' tasks."""
+    """Durations, rates and outcomes of the tasks of the last hours."""
 
     total_tasks: int
     active_tasks: int
@@ -278,7 +278,7 @@ class CoreUtilization(TypedDict):
 
 
 class CoreSlowTask(TypedDict):
-    """How the tasks of one template ran."""
+    """Durations and counts of the tasks of one template."""
 
     namespace_name: str
     task_name: str
@@ -293,7 +293,7 @@ class CoreSlowTask(TypedDict):
 
 
 class CoreSlowStep(TypedDict):
-    """How one step of a template ran."""
+    """Durations and counts of one step of a template."""
 
     namespace_name: str
     task_name: str
@@ -383,7 +383,7 @@ def core_step(task: Task, loaded: LoadedTemplate, step: Step, now: datetime) -> 
 def core_head(task: Task, steps: Sequence[Step] = ()) -> CoreTaskHead:
     """Return a task without its context."""
     counts, derived = task.counts, derive(task)
-    unserved = derived.execution_status == "no_worker"  # a word that its clients do not know
+    unserved = derived.execution_status == "no_worker"  # a status that its clients do not know
     return {
         "task_uuid": task.id,
         "name": task.template.name,
@@ -412,7 +412,7 @@ def core_head(task: Task, steps: Sequence[Step] = ()) -> CoreTaskHead:
 def core_task(
     task: Task, now: datetime, loaded: LoadedTemplate | None = None, steps: Sequence[Step] = ()
 ) -> CoreTask:
-    """Return a task; with its steps if its template is given."""
+    """Return a task, with its steps if its template is given."""
     return {
         **core_head(task, steps),
         "context": task.context,
@@ -425,7 +425,7 @@ def core_task(
 
 
 def core_page(tasks: Sequence[Task], page: int, per_page: int, now: datetime) -> CoreTaskList:
-    """Return a page of tasks; `tasks` holds all tasks up to it and one more."""
+    """Return a page of tasks; `tasks` holds all tasks up to the end of the page, and one more."""
     start, end = (page - 1) * per_page, page * per_page
     return {
         "tasks": [core_task(task, now) for task in tasks[start:end]],
@@ -443,7 +443,7 @@ def core_page(tasks: Sequence[Task], page: int, per_page: int, now: datetime) ->
 def core_task_summary(
     task: Task, loaded: LoadedTemplate, steps: Sequence[Step], now: datetime
 ) -> CoreSummary:
-    """Return how a task and its steps stand."""
+    """Return the status of a task and its steps."""
     path = f"{CORE}/v1/tasks/{task.id}"
     return {
         "task": core_head(task, steps),
@@ -612,5 +612,5 @@ _CORE_NAMES = {"namespace": "namespace_name", "name": "task_name", "step": "step
 
 
 def _with_core_names(figures: StepFigures | TaskFigures) -> Any:
-    """Return figures under the field names of the Rust core."""
+    """Return statistics under the field names of the Rust core."""
     return {_CORE_NAMES.get(name, name): value for name, value in asdict(figures).items()}

@@ -1,4 +1,4 @@
-"""Errors in the form that clients of the Rust core read."""
+"""Errors in the form that clients of the Rust core expect."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ _CODES: Mapping[int, str] = {
 
 
 def core_error(path: str, status: int, detail: str) -> dict[str, dict[str, str]]:
-    """Return the further members of a problem about a request to the core's routes."""
+    """Return the additional members of a problem for a request to the core's routes."""
     if not path.startswith(f"{CORE}/"):
         return {}
     default = "INTERNAL_ERROR" if status >= 500 else "BAD_REQUEST"

@@ -1,4 +1,4 @@
-"""Routes of the founding documents: creating tasks, and discovering templates."""
+"""Routes of the founding documents: task creation and template discovery."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -58,7 +58,7 @@ _FOUND = "A task with this idempotency key already existed."
 
 
 class WrappedBody(Body):
-    """A task to be created, wrapped."""
+    """A task to create, wrapped in `task`."""
 
     task: EarlierTaskBody
 
@@ -122,7 +122,7 @@ class FoundingQuery(BaseModel):
 async def create_founding_task(request: Request, api: ApiOf, body: AnyTask) -> JsonResponse:
     """Create a task from a flat body, one wrapped in `task`, or one with `workflow_name`.
 
-    Every error of a request is 400, that of an unknown template too.
+    Every request error is a 400, including an unknown template.
     """
     if isinstance(body, DelegationBody):
         task = await _create(request, api, body, body.workflow_name, body.workflow_version)
@@ -167,7 +167,7 @@ async def _create(
 
 
 def _with_correlation_id(fields: TaskFields) -> TaskFields:
-    """Take the correlation id from the context, unless the body has one."""
+    """Use the context's correlation id, unless the body has one."""
     text = fields.context.get("correlation_id")
     if fields.correlation_id or not (isinstance(text, str) and is_correlation_id(text)):
         return fields
@@ -281,7 +281,7 @@ async def get_handler(
     name: NamePath,
     version: Annotated[Version | None, Query()] = None,
 ) -> JsonResponse:
-    """Read one template version: the latest, or what `version` picks."""
+    """Read one template version: the latest, or the one that `version` selects."""
     await authorize(request, TEMPLATES_READ, namespace=namespace, name=name, version=version)
     loaded = await api.templates.find(name, namespace, version)
     siblings = await api.store.templates(namespace=namespace, name=name)

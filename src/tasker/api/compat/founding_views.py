@@ -173,12 +173,12 @@ def founding_fields(
 
 
 def founding_task(fields: FoundingFields) -> FoundingTask:
-    """Return a task with its fields twice, as earlier clients read one or the other."""
+    """Return a task with its fields in both places where earlier clients look for them."""
     return {**fields, "task": fields}
 
 
 def updated_at(task: Task, steps: Sequence[Step] = ()) -> datetime:
-    """Return the last change of a task or its steps."""
+    """Return the time of the last change to a task or its steps."""
     times = [task.created_at, task.ended_at]
     for step in steps:
         times += [step.claimed_at, step.settled_at]

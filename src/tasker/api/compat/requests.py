@@ -1,4 +1,4 @@
-"""Fields of requests to the earlier Taskers."""
+"""Fields of requests that clients of earlier Taskers send."""
 
 from enum import StrEnum
 
@@ -47,7 +47,7 @@ class EarlierFields(TaskFields):
 
 
 class EarlierTaskBody(EarlierFields, NewTaskBody):
-    """A task to be created."""
+    """A task to create."""
 
 
 class EarlierStatus(StrEnum):
@@ -64,7 +64,7 @@ class EarlierStatus(StrEnum):
 
     @property
     def status(self) -> TaskStatus:
-        """The status as Tasker names it."""
+        """Tasker's name of the status."""
         return _WORDS.get(self) or TaskStatus(self.value)
 
 
@@ -75,7 +75,7 @@ _WORDS = {
 
 
 def source_tag(source_system: str) -> str:
-    """Return the tag that keeps a source system."""
+    """Return the tag that stores a source system."""
     return _SOURCE + source_system
 
 

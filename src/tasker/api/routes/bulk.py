@@ -1,4 +1,4 @@
-"""Operators' actions on many tasks at once."""
+"""Operator actions on many tasks at once."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -114,7 +114,7 @@ async def _tasks(
 
 
 async def _visible(request: Request, permission: Permission) -> frozenset[str] | None:
-    """Return the namespaces in which the caller may both list tasks and act; None: all."""
+    """Return the namespaces in which the caller may both list tasks and act, or None for all."""
     listed = await visible_namespaces(request, TASKS_LIST)
     acted = await visible_namespaces(request, permission)
     if listed is None or acted is None:

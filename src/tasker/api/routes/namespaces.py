@@ -1,4 +1,4 @@
-"""Namespaces with their policies and audit; workers."""
+"""Namespaces with their policies and audit, and workers."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -44,7 +44,7 @@ class PolicyBody(Body):
 
 @routes.add("GET", "", NAMESPACES_READ, response=NamespaceList)
 async def list_namespaces(request: Request, api: ApiOf) -> JsonResponse:
-    """List namespaces, who owns them, and how many template versions they have."""
+    """List namespaces with their owners and numbers of template versions."""
     visible = await visible_namespaces(request, NAMESPACES_READ)
     namespaces = [
         info for info in await api.store.namespaces() if visible is None or info.name in visible
@@ -126,7 +126,7 @@ async def list_audit(
 
 
 def _page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
-    """Respond with at most `limit` events out of `limit + 1`."""
+    """Return a page of at most `limit` events from a list of up to `limit + 1`."""
     shown = events[:limit]
     answer: TeamAudit = {
         "events": [*shown],
@@ -139,7 +139,8 @@ def _page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
 async def list_workers(request: Request, api: ApiOf) -> JsonResponse:
     """List workers, and the handlers they serve.
 
-    Callers that see only some namespaces see the handlers that templates of those name.
+    Callers that see only some namespaces see only the handlers named by those namespaces'
+    templates.
     """
     await authorize(request, WORKERS_READ)
     visible = await visible_namespaces(request, WORKERS_READ)
@@ -154,7 +155,7 @@ async def list_workers(request: Request, api: ApiOf) -> JsonResponse:
 
 
 async def _handlers_of(api: Api, namespaces: Collection[str]) -> frozenset[str]:
-    """Return the handlers that templates of some namespaces name, by all their names."""
+    """Return all names of the handlers that templates of some namespaces use."""
     names = [
         name
         for stored in await api.store.templates()

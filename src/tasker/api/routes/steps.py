@@ -1,4 +1,4 @@
-"""Steps of one task: listing, reading, and operators' actions."""
+"""Steps of one task: listing, reading, and operator actions."""
 
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -42,7 +42,7 @@ class RetryStepBody(Body):
 
 
 class ResolveStepBody(Body):
-    """Declares a step done by other means."""
+    """Marks a step as done by other means."""
 
     result: Any = None
     """For the steps that depend on it."""
@@ -66,7 +66,7 @@ class StepResource(NamedTuple):
     """The step at a route's path, with its task and template."""
 
     api: Api
-    client: LocalClient  #: acts for the caller
+    client: LocalClient  #: acts on behalf of the caller
     task: Task
     loaded: LoadedTemplate
     no: int
@@ -76,7 +76,7 @@ class StepResource(NamedTuple):
         return self.loaded.graph.names[self.no - 1]
 
     async def respond(self, task: Task) -> JsonResponse:
-        """Respond with the step, of a task in its present state."""
+        """Respond with the step in its current state."""
         steps = await self.api.store.list_steps(task.id, after=self.no - 1, limit=1)
         now = datetime.now(UTC)
         times = await timeline_of(self.api, task, steps, now, no=self.no)
@@ -135,7 +135,7 @@ async def retry_step(
     step: RetryableStep,
     if_match: IfMatch,
 ) -> JsonResponse:
-    """Give a failed step another attempt; its task is open again."""
+    """Give a failed step another attempt; its task is reopened."""
     retried = await step.client.retry(
         step.task.id,
         steps=[step.name],
@@ -152,7 +152,7 @@ async def resolve_step(
     step: ResolvableStep,
     if_match: IfMatch,
 ) -> JsonResponse:
-    """Declare a step done by other means; its task continues."""
+    """Mark a step as done by other means; its task continues."""
     return await step.respond(
         await step.client.resolve(
             step.task.id, step.name, body.result, reason=body.reason, if_match=if_match

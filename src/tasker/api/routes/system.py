@@ -31,7 +31,7 @@ Named = Annotated[str | None, Query(max_length=128)]
 
 @health.add("GET", "/health", response=HealthView)
 async def get_health() -> JsonResponse:
-    """Report that the server answers."""
+    """Report that the server responds."""
     return JsonResponse(_health("healthy"))
 
 
@@ -67,7 +67,7 @@ async def get_readiness(api: ApiOf) -> JsonResponse:
     media_type="text/plain",
 )
 async def get_metrics(request: Request, api: ApiOf) -> Response:
-    """Read metrics."""
+    """Read the metrics in Prometheus format."""
     await authorize(request, METRICS_READ)
     return Response(await api.metrics_text.text(), media_type=CONTENT_TYPE)
 
@@ -86,7 +86,7 @@ async def get_performance(
     name: Named = None,
     version: Named = None,
 ) -> JsonResponse:
-    """Report durations, rates and outcomes of the last hours' tasks."""
+    """Report durations, rates and outcomes of the tasks of the last hours."""
     window = await _window(request, hours, namespace, name, version)
     return JsonResponse(await api.store.performance(window))
 
@@ -110,14 +110,14 @@ async def get_bottlenecks(
         Query(ge=1, le=1_000_000, description="Leave out what ran less often."),
     ] = 1,
 ) -> JsonResponse:
-    """Report slow and failing steps, errors, and steps that others wait for."""
+    """Report slow and failing steps, errors, and steps that block others."""
     window = await _window(request, hours, namespace, name, version)
     bottlenecks = await api.store.bottlenecks(window, limit=limit, min_executions=min_executions)
     return JsonResponse(bottlenecks)
 
 
 async def _window(request: Request, hours: float, namespace: str | None, *rest: Any) -> Window:
-    """Return the requested window, of the namespaces that the caller sees."""
+    """Return the requested window, restricted to the namespaces that the caller may see."""
     name, version = rest
     await authorize(request, ANALYTICS_READ, namespace=namespace, name=name, version=version)
     visible = None if namespace else await visible_namespaces(request, ANALYTICS_READ)

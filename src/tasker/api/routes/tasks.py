@@ -1,4 +1,4 @@
-"""Tasks: creating, listing, reading, and operators' actions."""
+"""Tasks: creating, listing, reading, and operator actions."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -52,7 +52,7 @@ CREATES = (
     "task_exists",
     "template_not_approved",
 )
-MOST_ATTEMPTS = 10_000  #: of a task, in one answer
+MOST_ATTEMPTS = 10_000  #: attempts of a task in one response
 _MISSING = ("not_found",)
 _ACTS = (*READS_BODY, "not_found", "task_exists", "wrong_status", "task_changed")
 
@@ -81,7 +81,7 @@ class TaskCriteria(BaseModel):
     """Created earlier."""
 
     def filter(self, visible: frozenset[str] | None, attributes: Mapping[str, str]) -> TaskFilter:
-        """Return the store's filter, for a caller who sees some namespaces, or all."""
+        """Return the store's filter, restricted to the namespaces that the caller may see."""
         fields = {name: getattr(self, name) for name in TaskCriteria.model_fields}
         return TaskFilter(visible=visible, attributes=attributes, **fields)
 
@@ -106,7 +106,7 @@ class TaskQuery(TaskCriteria):
 
     @property
     def attributes(self) -> Mapping[str, str]:
-        """The attributes by their names."""
+        """The attributes by name."""
         return dict(pair.split("=", 1) for pair in self.attribute)
 
 
@@ -127,7 +127,7 @@ class RetryBody(Body):
 
 
 class ResolveBody(Body):
-    """Declares a failed task done."""
+    """Marks a failed task as done."""
 
     reason: Text = ""
 
@@ -179,13 +179,13 @@ async def create_tasks(
 
 
 def created_response(task: Task) -> JsonResponse:
-    """Respond with a task that was created, or found by its key."""
+    """Respond with a task that was created, or that already has the idempotency key."""
     view = task_view(task, now=datetime.now(UTC))
     return JsonResponse(view, 201 if task.created else 200, created_headers(task))
 
 
 def created_headers(task: Task) -> dict[str, str]:
-    """Return the headers that name a task's URL and correlation id."""
+    """Return the headers with a task's URL and correlation id."""
     headers = {"Location": f"/v1/tasks/{task.id}"}
     if is_correlation_id(task.correlation_id):
         headers[CORRELATION] = task.correlation_id
@@ -201,7 +201,7 @@ async def list_tasks(
 ) -> JsonResponse:
     """List tasks, newest first.
 
-    New tasks do not shift the pages.
+    Tasks created in the meantime do not shift later pages.
     """
     visible = await visible_namespaces(request, TASKS_LIST)
     tasks = await api.store.list_tasks(
@@ -213,7 +213,7 @@ async def list_tasks(
 
 
 def page_of(tasks: Sequence[Task], limit: int) -> TaskList:
-    """Return a page of at most `limit` tasks out of `limit + 1`."""
+    """Return a page of at most `limit` tasks from a list of up to `limit + 1`."""
     shown, more, now = tasks[:limit], len(tasks) > limit, datetime.now(UTC)
     return {
         "tasks": [task_view(task, now=now) for task in shown],
@@ -271,7 +271,7 @@ async def get_task_history(
     task_id: TaskPath,
     limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000,
 ) -> JsonResponse:
-    """List the finished attempts of all its steps, oldest first."""
+    """List the finished attempts of all steps of a task, oldest first."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
     return JsonResponse(await api.store.history(task.id, limit=limit))
 
@@ -284,7 +284,7 @@ async def get_task_history(
     refuses=_MISSING,
 )
 async def get_task_audit(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
-    """List operators' actions on a task, oldest first."""
+    """List operator actions on a task, oldest first."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
     return JsonResponse(await api.store.audit(task.id))
 
@@ -328,7 +328,7 @@ async def retry_task(
     body: Annotated[RetryBody, Depends(JsonBody(RetryBody, optional=True))],
     if_match: IfMatch,
 ) -> JsonResponse:
-    """Give failed steps another attempt; a task that failed is open again."""
+    """Give failed steps another attempt; a failed task is reopened."""
     task = await allowed_task(request, api, task_id, TASKS_RETRY)
     retried = await operator_client(request, api).retry(
         task.id,
@@ -354,7 +354,7 @@ async def resolve_task(
     body: Annotated[ResolveBody, Depends(JsonBody(ResolveBody, optional=True))],
     if_match: IfMatch,
 ) -> JsonResponse:
-    """Declare a failed task done."""
+    """Mark a failed task as done."""
     task = await allowed_task(request, api, task_id, TASKS_RESOLVE)
     return await task_response(
         api,
@@ -389,12 +389,14 @@ async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
 
 
 def client_of_caller(request: Request, api: Api) -> LocalClient:
-    """Return the client that acts for the caller, under its own name alone."""
+    """Return the client that acts under the caller's own name."""
     return api.client.acting_as(principal_of(request).name)
 
 
 def operator_client(request: Request, api: Api) -> LocalClient:
-    """Return the client for actions on tasks: its name says for whom the caller acts."""
+    """Return the client for actions on tasks, whose name includes the person for whom the caller
+    acts.
+    """
     return api.client.acting_as(actor_of(request))
 
 
@@ -420,6 +422,6 @@ async def task_response(api: Api, task: Task, status: int = 200) -> JsonResponse
 async def timeline_of(
     api: Api, task: Task, steps: Sequence[Step], now: datetime, *, no: int | None = None
 ) -> Timeline:
-    """Return where the time of steps of a task went; `no` is their number if it is only one."""
+    """Return the time of a task's steps by phase; `no` selects a single step."""
     history = await api.store.history(task.id, no=no, limit=MOST_ATTEMPTS)
     return timeline(task, steps, history, now)

@@ -80,7 +80,7 @@ async def list_templates(
     status: TemplateStatus = TemplateStatus.APPROVED,
     documents: bool = False,
 ) -> JsonResponse:
-    """List template versions of one status, of all templates or some."""
+    """List template versions with one status, optionally filtered by template."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
     if status is TemplateStatus.APPROVED:
         templates = await api.store.templates(namespace=namespace, name=name)
@@ -167,9 +167,9 @@ async def get_template(
     version: VersionPath,
     usable: bool = False,
 ) -> JsonResponse:
-    """Read a template version: exact, the highest of a range (`^2.1`), or `latest`.
+    """Read a template version: an exact one, the highest in a range (`^2.1`), or `latest`.
 
-    With `usable`, a version that is pending review or rejected is refused.
+    With `usable`, the response for a pending or rejected version is an error.
     """
     loaded = await _load(request, api, TEMPLATES_READ, namespace, name, version)
     if usable and loaded.stored.status not in _USABLE:
@@ -187,7 +187,7 @@ _USABLE = (TemplateStatus.APPROVED, TemplateStatus.RETIRED)
 async def _load(
     request: Request, api: Api, permission: Permission, namespace: str, name: str, version: str
 ) -> LoadedTemplate:
-    """Return a version; an exact version in any status."""
+    """Return a template version; an exact version may have any status."""
     await authorize(request, permission, namespace=namespace, name=name, version=version)
     if versions.is_pin(version):
         known = await api.store.template_statuses(namespace=namespace, name=name)
@@ -215,8 +215,8 @@ async def _load(
 async def register_template(request: Request, api: ApiOf, replace: bool = False) -> JsonResponse:
     """Register a template version, written as JSON or YAML in either dialect.
 
-    A version never changes: other content for it is refused unless `replace` is set;
-    existing tasks keep theirs.
+    Versions are immutable: different content is refused unless `replace` is set. Existing tasks
+    keep their content.
     """
     media_type = require_type(request, ("application/json", *YAML_TYPES))
     text = await request.body()
@@ -269,7 +269,7 @@ async def review_template(
     version: VersionPath,
     body: Annotated[ReviewBody, Depends(JsonBody(ReviewBody))],
 ) -> JsonResponse:
-    """Approve or reject a version that is pending review; an approved one takes tasks."""
+    """Approve or reject a version that is pending review. An approved version accepts tasks."""
     await authorize(request, TEMPLATES_APPROVE, namespace=namespace, name=name, version=version)
     reviewed = await client_of_caller(request, api).review(
         f"{namespace}.{name}@{version}", approve=body.approve, reason=body.reason
@@ -292,7 +292,7 @@ async def retire_template(
     version: VersionPath,
     body: OptionalReason,
 ) -> JsonResponse:
-    """Retire a version: it takes no new tasks; existing ones run on."""
+    """Retire a version: it accepts no new tasks, and existing tasks continue."""
     await authorize(request, TEMPLATES_RETIRE, namespace=namespace, name=name, version=version)
     retired = await client_of_caller(request, api).retire(
         f"{namespace}.{name}@{version}", reason=body.reason
@@ -315,7 +315,7 @@ async def restore_template(
     version: VersionPath,
     body: OptionalReason,
 ) -> JsonResponse:
-    """Restore a retired version: it takes tasks again."""
+    """Restore a retired version, which then accepts tasks again."""
     await authorize(request, TEMPLATES_RETIRE, namespace=namespace, name=name, version=version)
     restored = await client_of_caller(request, api).restore(
         f"{namespace}.{name}@{version}", reason=body.reason

@@ -33,7 +33,7 @@ routes = Routes("waiting", "/v1/tasks/{task_id}")
 
 HEARTBEAT = 15.0  #: seconds without an event after which a stream sends a comment
 _SLICE = 1.0  #: seconds after which a wait checks its caller's rights and the server's shutdown
-_STEPS_AGAIN = 2.0  #: seconds after which steps are read again though counts stayed equal
+_STEPS_AGAIN = 2.0  #: seconds after which steps are read again even if their counts are unchanged
 
 
 @routes.add(
@@ -55,7 +55,7 @@ async def wait_for_task(
 ) -> JsonResponse:
     """Wait until a task ends.
 
-    A wait ends with 401, 403 or 404 at most a second after its caller lost access to the task.
+    If the caller loses access to the task, the wait ends with 401, 403 or 404 within a second.
     """
     task = await allowed_task(request, api, task_id, TASKS_READ)
     end = time.monotonic() + min(timeout, api.settings.longest_wait.total_seconds())
@@ -100,8 +100,8 @@ async def stream_task(request: Request, api: ApiOf, task_id: TaskPath) -> Respon
 async def _events(
     request: Request, api: Api, task: Task, loaded: LoadedTemplate, seen: str | None
 ) -> AsyncIterator[bytes]:
-    """Write a task's events until it ends, the stream's time is up, the server stops, or the
-    caller may no longer see it.
+    """Yield a task's events until it ends, the stream's time limit passes, the server stops, or the
+    caller loses access.
     """
     yield b"retry: 1000\n\n"
     stream = _Stream(loaded, seen)
@@ -134,7 +134,7 @@ async def _events(
 
 
 class _Stream:
-    """What one stream has sent."""
+    """The state of one stream: what it has sent."""
 
     def __init__(self, loaded: LoadedTemplate, seen: str | None) -> None:
         self.id = ""
@@ -144,7 +144,7 @@ class _Stream:
         self._steps: dict[int, tuple[object, ...]] = {}
 
     def news(self, task: Task, steps: Sequence[Step]) -> list[bytes]:
-        """Return the events for what changed, and remember them as sent."""
+        """Return the events for all changes, and record them as sent."""
         marks = {step.no: (step.status, step.attempts, step.run_at) for step in steps}
         self.id = hashlib.blake2s(repr((task.status, marks)).encode(), digest_size=9).hexdigest()
         resumed, self._seen = self._seen == self.id, None

@@ -1,4 +1,4 @@
-"""Responses whose JSON differs from the model's dataclasses; all others are those dataclasses."""
+"""Responses whose JSON differs from the model's dataclasses; other responses are dataclasses."""
 
 from pydantic import ConfigDict, with_config
 

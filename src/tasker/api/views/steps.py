@@ -13,7 +13,7 @@ from tasker.times import Timeline, Times
 
 @documented
 class StepSummary(TypedDict):
-    """A step without its data: neither result nor checkpoint nor error."""
+    """A step without its data (result, checkpoint and error)."""
 
     task_id: str
     no: int
@@ -54,7 +54,7 @@ class StepSummary(TypedDict):
 
 @documented
 class StepOverview(StepSummary):
-    """A step and the error of its last attempt, as tasks list it."""
+    """A step in its task's list, with the error of its last attempt."""
 
     error: Any
     """Type, message, code and details; null unless the last attempt failed."""
@@ -100,7 +100,7 @@ def step_summary(loaded: LoadedTemplate, step: Step, now: datetime) -> StepSumma
 def step_overview(
     loaded: LoadedTemplate, step: Step, now: datetime, timeline: Timeline | None = None
 ) -> StepOverview:
-    """Return a step as its task lists it."""
+    """Return a step for its task's list."""
     return {
         **step_summary(loaded, step, now),
         "error": step.error,

@@ -10,7 +10,7 @@ from tasker.api.views import documented
 
 @documented
 class HealthView(TypedDict):
-    """That the server answers."""
+    """The response of a running server."""
 
     status: str
     """`healthy`, or `alive`."""
@@ -21,7 +21,7 @@ class HealthView(TypedDict):
 
 @documented
 class CheckView(TypedDict):
-    """One check of something that the server needs."""
+    """One check of a dependency of the server."""
 
     status: str
     """`healthy` or `unhealthy`."""
@@ -31,7 +31,7 @@ class CheckView(TypedDict):
 
 @documented
 class ReadinessView(TypedDict):
-    """That the server can do its work."""
+    """The response of a server that is ready."""
 
     status: str
     """`ready`."""

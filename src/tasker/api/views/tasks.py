@@ -16,7 +16,7 @@ from tasker.times import Timeline, Times
 
 @documented
 class TaskSummary(TypedDict):
-    """A task without its data: neither context nor result nor error."""
+    """A task without its data (context, result and error)."""
 
     id: str
     """A UUID; ids sort by creation time."""
@@ -78,7 +78,7 @@ class TaskView(TaskSummary):
 
 @documented
 class Pagination(TypedDict):
-    """Position of the next page of a list."""
+    """The position of the next page of a list."""
 
     next_cursor: str | None
     """The `cursor` of the next page; null on the last one."""
@@ -96,7 +96,7 @@ class TaskList(TypedDict):
 
 @documented
 class TasksCreated(TypedDict):
-    """Tasks created in bulk, in the order of the request."""
+    """Tasks created in bulk, in request order."""
 
     tasks: list[TaskView]
     created: int
@@ -104,7 +104,7 @@ class TasksCreated(TypedDict):
 
 
 class SummaryError(TypedDict):
-    """The kind of a step's error; not its message, which may quote data."""
+    """The kind of a step's error, without the message, which may quote data."""
 
     type: str | None
     code: str | None
@@ -163,7 +163,7 @@ def task_view(
     now: datetime,
     timeline: Timeline | None = None,
 ) -> TaskView:
-    """Return a task in full; with its steps if its template is given."""
+    """Return a task in full, with its steps if its template is given."""
     return {
         **task_summary(task),
         "context": task.context,
@@ -179,7 +179,7 @@ def task_view(
 def summary_view(
     task: Task, loaded: LoadedTemplate, steps: Sequence[Step], now: datetime
 ) -> SummaryView:
-    """Return how a task and its steps stand."""
+    """Return the status of a task and its steps."""
     return {
         "task": task_summary(task),
         "steps": [

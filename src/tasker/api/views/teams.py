@@ -23,6 +23,6 @@ class TeamAudit(TypedDict):
 
 
 class WorkerList(TypedDict):
-    """Workers whose lease holds, or expired less than a day ago; newest first."""
+    """Workers whose lease is valid or expired less than a day ago, newest first."""
 
     workers: list[WorkerInfo]

@@ -40,14 +40,14 @@ class TemplateHead(TypedDict):
 
 @documented
 class TemplateList(TypedDict):
-    """Templates by namespace, name and registration."""
+    """Templates by namespace, name and time of registration."""
 
     templates: list[TemplateHead]
 
 
 @documented
 class RetryView(TypedDict):
-    """When a failed step gets another attempt."""
+    """The conditions under which a failed step gets another attempt."""
 
     retryable: bool
     max_attempts: int
@@ -164,7 +164,7 @@ class DifferenceView(TypedDict):
 
 
 def template_head(stored: StoredTemplate, *, document: bool = False) -> TemplateHead:
-    """Return the head of a template version, or, with `document`, all of it."""
+    """Return the head of a template version, or all of it if `document` is given."""
     template = stored.template
     head: TemplateHead = {
         "id": stored.id,

@@ -31,7 +31,7 @@ from tasker.template import digest, load_templates
 app = typer.Typer(add_completion=False)
 
 
-_MOST_TASKS = 10_000  #: open tasks of each status that are counted
+_MOST_TASKS = 10_000  #: maximum number of open tasks counted per status
 _PAGE = 100
 
 
@@ -96,13 +96,13 @@ class _Findings:
     def __init__(self) -> None:
         self.templates: list[str] = []
         self.handlers = 0
-        self.loaded = Loaded(Handlers.of(), [])  #: what could be read
+        self.loaded = Loaded(Handlers.of(), [])  #: the templates that could be read
         self.problems: list[tuple[str, Problem]] = []  #: (template or "", problem)
         self.warnings: list[Problem] = []
 
     @classmethod
     def of(cls, sources: Sequence[str], paths: Sequence[Path]) -> "_Findings":
-        """Check all readable sources; report the others as problems."""
+        """Check all readable sources, and report unreadable ones as problems."""
         findings = cls()
         templates, handlers = [], None
         try:
@@ -158,7 +158,7 @@ class _Findings:
             self.warnings.append(Problem(message))
 
     async def _add_difference(self, client: Client, template: Template) -> None:
-        """Add a problem if the registered template of the same version is another."""
+        """Add a problem if the registered template of the same version differs."""
         try:
             registered = (await client.template(template.full_name)).template
         except NotFound:
@@ -178,7 +178,7 @@ class _Findings:
 
 
 async def _open_tasks(client: Client) -> Counter[TemplateName]:
-    """Count the open tasks of each template version, the newest up to a limit."""
+    """Count the open tasks of each template version, up to a limit, newest first."""
     count: Counter[TemplateName] = Counter()
     for status in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
         after: TaskId | None = None

@@ -28,7 +28,7 @@ def show(session: Session, config: ConfigFile = None) -> None:
 
 
 def _tables(settings: dict[str, Any], parent: str = "") -> list[tuple[str, dict[str, Any]]]:
-    """List the tables of settings, each before its own tables."""
+    """Yield the tables of settings, each before its subtables."""
     tables = []
     for name, value in settings.items():
         if isinstance(value, dict):

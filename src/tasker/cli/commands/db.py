@@ -19,7 +19,7 @@ from tasker.store.open import make_store
 
 log = logging.getLogger("tasker.cli")
 
-_RETRY_S = 1.0  #: between tries to reach the database
+_RETRY_S = 1.0  #: seconds between attempts to reach the database
 _BATCH = 1000  #: tasks deleted per transaction
 
 app = group("The store: its schema, its workers, its old tasks.")

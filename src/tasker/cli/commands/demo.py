@@ -46,10 +46,10 @@ async def demo(
 
 
 def example_folder() -> Path:
-    """Return the example's folder: in the installed package, else in the repository.
+    """Return the example's folder in the installed package, or in the repository.
 
     Raises:
-        NotFound: It is in neither.
+        NotFound: The folder is in neither.
     """
     package = Path(__file__).resolve().parents[2]
     for root in (package, package.parents[1]):

@@ -48,20 +48,20 @@ async def dev(
     return Exit.DONE
 
 
-_GRACE = timedelta(seconds=3)  #: for running steps when handlers are exchanged
+_GRACE = timedelta(seconds=3)  #: grace period of running steps when handlers are reloaded
 _SUFFIXES = (".py", ".yaml", ".yml")
 _SKIPPED = ("__pycache__", ".git", ".venv", "node_modules")
 
 
 class Development:
-    """Loads, runs, and starts again at each change.
+    """Loads handlers and templates, runs a worker, and restarts it after each change.
 
     Args:
-        session: Its consoles.
+        session: The session, with its consoles.
         store: The store to claim from.
-        sources: Of handlers.
-        paths: Of templates.
-        settings: Of the worker.
+        sources: Sources of handlers.
+        paths: Paths of templates.
+        settings: Settings of the worker.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Development:
         self._worker: Worker | None = None
 
     async def run(self) -> None:
-        """Go on until a signal. Raises InvalidSettings where watchfiles is not installed."""
+        """Run until a signal arrives. Raises InvalidSettings if watchfiles is not installed."""
         self._awatch = _import_watcher()
         with on_signals(self._on_signal), self._progress:
             loaded = self._load(reload=False)
@@ -99,7 +99,7 @@ class Development:
     # ------------------------------------------------------------------- loading
 
     def _load(self, *, reload: bool) -> Loaded | None:
-        """Load handlers and templates; on failure print the reason and return None."""
+        """Load handlers and templates; on failure, print the reason and return None."""
         self._modification_times = _modification_times(self._watched_folders(None))
         try:
             loaded = load(self._sources, self._paths, reload=reload)
@@ -116,7 +116,7 @@ class Development:
         return loaded
 
     async def _wait_for_change(self, before: Loaded | None) -> Loaded | None:
-        """Wait for a change that can be loaded, or for the end."""
+        """Wait for a change that can be loaded, or for shutdown."""
         while True:
             changed = await self._next_change()
             if not changed:
@@ -130,7 +130,7 @@ class Development:
                 self._err.print("still running the last good handlers and templates", style="dim")
 
     async def _next_change(self) -> set[Path]:
-        """Wait for changed files; return an empty set on shutdown."""
+        """Wait for changed files and return them, or an empty set on shutdown."""
         stopping = asyncio.create_task(self._stopping.wait())
         change = asyncio.create_task(self._changed.get())
         duties = {self._watch_task}
@@ -149,7 +149,7 @@ class Development:
 
     @asynccontextmanager
     async def _worker_running(self, loaded: Loaded | None) -> AsyncIterator[None]:
-        """Run a worker during the block, unless there is nothing to run."""
+        """Run a worker while the block runs, unless there is nothing to run."""
         async with AsyncExitStack() as stack:
             if loaded is not None:
                 try:
@@ -184,11 +184,11 @@ class Development:
 
     @asynccontextmanager
     async def _changes_noted(self, loaded: Loaded | None) -> AsyncIterator[None]:
-        """Note changes of files during the block, and those since they were loaded."""
+        """Record file changes while the block runs, and those since the files were loaded."""
         self._watch_task = asyncio.create_task(
             self._watch(sorted(set(self._watched_folders(loaded))))
         )
-        await asyncio.sleep(0)  # it watches from its first step on
+        await asyncio.sleep(0)  # watching begins at the generator's first step
         now = _modification_times(self._watched_folders(None))
         if missed := {path for path, _ in self._modification_times.items() ^ now.items()}:
             self._changed.put_nowait(missed)
@@ -205,7 +205,7 @@ class Development:
                 await self._changed.put(wanted)
 
     def _watched_folders(self, loaded: Loaded | None) -> Iterator[Path]:
-        """Return the directories to watch, each for itself."""
+        """Return the directories to watch, each non-recursively."""
         for source in self._sources:
             yield from _source_folders(source)
         for file in loaded.handlers.files() if loaded is not None else ():
@@ -215,7 +215,7 @@ class Development:
 
 
 def _source_folders(source: str) -> Iterator[Path]:
-    """Return the directories of a source of handlers, whether it can be imported or not."""
+    """Return the directories of a handler source, whether or not it can be imported."""
     place = str(split_namespace(source)[1])
     if is_path(place):
         path = Path(place).resolve()
@@ -228,7 +228,7 @@ def _source_folders(source: str) -> Iterator[Path]:
 
 
 def _subfolders(folder: Path) -> Iterator[Path]:
-    """Return a directory and all below it."""
+    """Return a directory and all of its subdirectories."""
     yield folder.resolve()
     for path in folder.rglob("*"):
         if path.is_dir() and not set(_SKIPPED) & set(path.parts):
@@ -236,7 +236,7 @@ def _subfolders(folder: Path) -> Iterator[Path]:
 
 
 def _modification_times(folders: Iterable[Path]) -> dict[Path, int]:
-    """Return when each file of the directories was changed last."""
+    """Return the modification time of each file in the directories."""
     stamps = {}
     for folder in set(folders):
         for path in folder.glob("*"):

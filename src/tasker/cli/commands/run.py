@@ -115,8 +115,8 @@ async def run(
     return code
 
 
-_GRACE = timedelta(seconds=3)  #: for steps that run when this process wants to end
-_HASTE = timedelta(seconds=1)  #: for attempts that still run at the timeout
+_GRACE = timedelta(seconds=3)  #: grace period for running steps when this process ends
+_HASTE = timedelta(seconds=1)  #: grace period for attempts that are still running at the timeout
 _SOON = timedelta(seconds=1)
 
 
@@ -166,7 +166,7 @@ class Embedded:
         return code
 
     async def _template(self, worker: Worker, name: str, options: dict[str, Any]) -> Template:
-        """Return the template that a name means; all its steps can be run here."""
+        """Return the named template. Raises HandlerNotFound if a step has no handler here."""
         space = options["namespace"]
         wanted = f"{space}.{name}" if space and "." not in name.partition("@")[0] else name
         template = (await worker.client.template(wanted, options["version"])).template
@@ -199,7 +199,7 @@ class Embedded:
             limit = None if timeout is None else timeout.total_seconds()
             done, _ = await asyncio.wait(waits, timeout=limit, return_when="FIRST_COMPLETED")
             for one in done:
-                one.result()  # raises what went wrong
+                one.result()  # raises the worker's error
         finally:
             for one in waits:
                 one.cancel()
@@ -208,7 +208,7 @@ class Embedded:
         return Exit(128 + (self._signal or signal.SIGINT)) if done else Exit.TIMEOUT
 
     def _print_left(self, code: Exit, timeout: timedelta | None, *, key: str | None) -> None:
-        """Print why the command stopped waiting for the task."""
+        """Print the reason why the command stopped waiting for the task."""
         again = ", or this command again" if key else ""
         goes_on = f"it continues when a worker runs{again}"
         if code is Exit.TIMEOUT:
@@ -237,7 +237,7 @@ class Embedded:
             await self._wait_for_descendants(worker, child)
 
     async def _runs_here(self, worker: Worker, task: Task) -> bool:
-        """Whether all its steps have handlers here, and it is not scheduled for later."""
+        """Return whether a task has all of its handlers here, and is not scheduled for later."""
         stored = await worker.client.template(str(task.template))
         if any(
             worker.handlers.find(spec.handler, task.template.namespace, spec.handler_version)

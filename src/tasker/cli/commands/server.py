@@ -107,10 +107,10 @@ async def serve(settings: Settings, *, insecure: bool = False) -> None:
 
     Args:
         settings: All settings.
-        insecure: Whether it may listen beyond this machine without authentication.
+        insecure: Whether unauthenticated access from other machines is allowed.
 
     Raises:
-        InvalidSettings: It may not listen there.
+        InvalidSettings: Listening at the address would need `insecure`.
         StoreUnavailable: The store cannot be reached.
     """
     own, auth = settings.server, settings.auth
@@ -143,7 +143,7 @@ async def serve(settings: Settings, *, insecure: bool = False) -> None:
 
 
 async def _until_stopped(server: Server, worker: Worker | None) -> None:
-    """Wait for a signal, or for the end of the worker, which it cannot do without."""
+    """Wait for a signal or for the end of the worker, then stop the server."""
     stopping = asyncio.Event()
 
     def on_signal(which: signal.Signals, count: int) -> None:
@@ -167,7 +167,7 @@ async def _until_stopped(server: Server, worker: Worker | None) -> None:
 
 
 def _load_handlers(settings: Settings) -> Loaded | None:
-    """Import the worker's handlers and read its templates, where there is to be one."""
+    """Import the worker's handlers and read its templates, if a worker is to run."""
     if not settings.worker.embedded:
         if settings.worker.handlers:
             raise InvalidSettings("handlers are for a worker: say --with-worker as well")
@@ -190,7 +190,7 @@ def _make_worker(
 
 
 async def _declare(store: Store, settings: Settings) -> None:
-    """Declare policies of namespaces; register templates where no worker will."""
+    """Store namespace policies, and register templates if no worker does so."""
     client = LocalClient(store, actor=_ACTOR)
     if settings.policies is not None:
         for policy in load_policies(settings.policies):

@@ -117,7 +117,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def with_filter_options(function: Function) -> Callable[..., Any]:
-    """Replace a command's parameter `matching`, a `TaskFilter`, by the options `FILTERS`."""
+    """Replace a command's parameter `matching`, a `TaskFilter`, with the options in `FILTERS`."""
 
     @wraps(function)
     def run(session: Session, **given: Any) -> Any:
@@ -425,7 +425,7 @@ def _make_filter(
     attribute: Sequence[tuple[str, str]] | None,
     **equal: str | None,
 ) -> TaskFilter:
-    """Make a filter of the options."""
+    """Create a filter from the options."""
     space, name, version = parse_template(template)
     return TaskFilter(
         namespace=namespace or space,
@@ -446,7 +446,7 @@ def _require_no_filter(matching: TaskFilter) -> None:
 async def _tasks(
     client: Client, matching: TaskFilter, statuses: Sequence[TaskStatus]
 ) -> list[Task]:
-    """Return the tasks of these statuses that match.
+    """Return the matching tasks with one of these statuses.
 
     Raises:
         BadParameter: No filter is set, or more than 1,000 tasks match.
@@ -475,7 +475,7 @@ async def _act_on_each(
     *,
     dry_run: bool,
 ) -> Exit:
-    """Apply an action to each task; report tasks whose status no longer allows it."""
+    """Apply an action to each task, and report tasks whose status no longer allows it."""
     refused: list[dict[str, str]] = []
     changed: list[Task] = []
     for task in () if dry_run else tasks:

@@ -149,7 +149,7 @@ async def register(
 
 
 async def _register_one(client: Client, template: Template, replace: bool) -> dict[str, str]:
-    """Register one template; return a document of the outcome."""
+    """Register one template, and return a document with the outcome."""
     entry = {"template": template.full_name}
     try:
         registered = await client.register(template, replace=replace)

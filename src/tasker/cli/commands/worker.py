@@ -1,9 +1,9 @@
 """`tasker worker`: runs steps until a signal, in one process or in several.
 
-With `--processes N` each process is the same command again, with `--processes 1`. A socket
-ties it to the supervisor: over it a process reports that it has started, and notices the
-supervisor's end. The others start after the first one has, so that a wrong command is
-reported once.
+With `--processes N`, each process runs the same command with `--processes 1`. A socket connects it
+to the supervisor; through it, a process reports that it has started, and detects that the
+supervisor has ended. The other processes start after the first one has, so that an invalid command
+is reported only once.
 """
 
 import asyncio
@@ -158,9 +158,9 @@ async def _run(
 
     Args:
         settings: All settings.
-        name: The worker's name for operators.
-        replace: Whether templates that exist with other content are replaced.
-        supervisor: The descriptor of the socket to the supervisor.
+        name: The worker's name, as shown to operators.
+        replace: Whether existing templates with different content are replaced.
+        supervisor: File descriptor of the socket to the supervisor.
     """
     loaded = load(settings.worker.handlers, settings.worker.templates, skip_broken=True)
     with _telemetry(settings) as (observers, around, endpoint):
@@ -206,7 +206,7 @@ def _parse_labels(words: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def _linked_to_supervisor(descriptor: int, worker: Worker) -> Iterator[None]:
-    """Report to the supervisor that the worker has started; stop it at the supervisor's end."""
+    """Report to the supervisor that the worker has started; stop it when the supervisor ends."""
     loop = asyncio.get_running_loop()
     link = socket.socket(fileno=descriptor)
     link.set_inheritable(False)
@@ -231,10 +231,10 @@ def _linked_to_supervisor(descriptor: int, worker: Worker) -> Iterator[None]:
 def _telemetry(
     settings: Settings,
 ) -> Iterator[tuple[Sequence[Observer], Around | None, "Endpoint | None"]]:
-    """Export traces, and serve metrics and probes, as the settings say.
+    """Export traces, and serve metrics and probes, according to the settings.
 
     Raises:
-        InvalidSettings: A package is not installed, or the address is invalid or taken.
+        InvalidSettings: A package is not installed, or the address is invalid or in use.
     """
     observers: list[Observer] = []
     around: Around | None = None
@@ -276,13 +276,13 @@ def _process_commands(count: int, metrics: str | None) -> list[list[str]]:
 
 
 async def supervise(commands: Sequence[Sequence[str]]) -> int:
-    """Keep one process per command running until a signal.
+    """Keep one process per command running until a signal arrives.
 
-    Each command gets `--supervisor-fd` appended.
+    `--supervisor-fd` is appended to each command.
 
     Returns:
-        The exit code: the first process's if it did not start, 2 if a later one was refused
-        its settings, else 0.
+        The exit code: that of the first process if it did not start, 2 if the settings of a later
+        one were invalid, otherwise 0.
     """
     supervisor = _Supervisor(commands)
     with on_signals(lambda which, number: supervisor.signalled()):
@@ -297,7 +297,7 @@ class _Supervised:
         self._link = link  # when this end closes, the process takes the supervisor for stop_worker
 
     async def started(self) -> bool:
-        """Wait until it reports that it has started; False if it ends without."""
+        """Wait until the process reports that it has started; return False if it ends before."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.sock_recv(self._link, 1) == b"+"
@@ -305,7 +305,7 @@ class _Supervised:
             return False
 
     async def ended(self) -> int:
-        """Wait for its end; return its exit code."""
+        """Wait for the process to end, and return its exit code."""
         code = await self.process.wait()
         self._link.close()
         return code
@@ -335,7 +335,7 @@ class _Supervisor:
         return self._code
 
     def signalled(self) -> None:
-        """Pass a signal on; the second one reaches processes that are stopping."""
+        """Pass a signal on to the processes; a second one reaches those already stopping."""
         self._stopping.set()
         for running in self._running.values():
             running.stop()
@@ -352,7 +352,7 @@ class _Supervisor:
                 return
             facts = {"no": no + 1, "pid": running.process.pid, "exit_code": code}
             log.error("worker_process_died", extra=facts)
-            if code == Exit.USAGE:  # it would be refused again
+            if code == Exit.USAGE:  # the settings would be invalid again
                 self._code = code
                 self.signalled()
                 return

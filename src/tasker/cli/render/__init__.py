@@ -1,4 +1,4 @@
-"""Tasks, progress and documents as text: all that decides how output looks.
+"""Renders tasks, progress and documents as text.
 
 style      symbols, colours, durations, times
 tables     tables that fit the terminal

@@ -19,10 +19,10 @@ from tasker.cli.render.tables import table
 
 
 def render_analytics(console: Console, performance: Performance, bottlenecks: Bottlenecks) -> None:
-    """Show totals, and the tables that have rows.
+    """Show totals, and all tables that are not empty.
 
     Args:
-        console: Where to.
+        console: The console to print on.
         performance: Totals of a window.
         bottlenecks: Bottlenecks of the same window.
     """

@@ -1,4 +1,4 @@
-"""Draws a graph as text: a line per step, and lanes to the steps after it.
+"""Draws a graph as text: one line per step, and lanes to the steps that depend on it.
 
 ●    create_user_account
 ├─╮
@@ -17,12 +17,12 @@ from tasker.model import TASK_NODE, Template
 MOST_LANES = 12
 
 _UP, _DOWN, _LEFT, _RIGHT = 1, 2, 4, 8
-_BOX = " │││─╯╮┤─╰╭├─┴┬┼"  # by the sum of the directions that meet
+_BOX = " │││─╯╮┤─╰╭├─┴┬┼"  # indexed by the sum of the directions that meet
 _PLAIN = str.maketrans("│╯╮┤╰╭├─┴┬┼", "|'.+'.+-+++")
 
 
 class Line(NamedTuple):
-    """One line of the picture."""
+    """One line of the drawing."""
 
     lanes: str
     no: int | None = None  #: the step on this line; None: lanes only
@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
 
 def lines_of(graph: Graph, *, most: int = MOST_LANES) -> list[Line] | None:
-    """Draw a graph; return None if it needs more than `most` parallel lanes."""
+    """Draw a graph, or return None if it needs more than `most` parallel lanes."""
     drawing = _Drawing(graph)
     lines: list[Line] = []
     for no in _step_order(graph):
@@ -41,12 +41,12 @@ def lines_of(graph: Graph, *, most: int = MOST_LANES) -> list[Line] | None:
 
 
 def to_ascii(lanes: str) -> str:
-    """Write lanes in ASCII."""
+    """Convert lanes to ASCII."""
     return lanes.translate(_PLAIN)
 
 
 def mermaid(template: Template) -> str:
-    """Write a template's graph for Mermaid."""
+    """Return a template's graph as a Mermaid diagram."""
     numbers = {spec.name: no for no, spec in enumerate(template.steps, start=1)}
     lines = ["---", f"title: {template.full_name}", "---", "flowchart TD"]
     lines += [f'    s{no}["{_escape_label(name)}"]' for name, no in numbers.items()]
@@ -59,7 +59,7 @@ def mermaid(template: Template) -> str:
 
 
 class _Drawing:
-    """The lanes while drawing from top to bottom, each with the step that it leads to."""
+    """The lanes of a drawing in progress, each with the step that it leads to."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -78,7 +78,7 @@ class _Drawing:
             self.lanes.pop()
 
     def _open(self, lane: int, children: list[int]) -> set[int]:
-        """Give children lanes, the first its parent's; return those beside that."""
+        """Assign lanes to children, the parent's own to the first; return the other lanes."""
         opened = set()
         for index, child in enumerate(children):
             own = lane if index == 0 else self._free_lane(lane)
@@ -88,7 +88,7 @@ class _Drawing:
         return opened
 
     def _free_lane(self, start: int) -> int:
-        """Find a lane that leads nowhere, from `start` to the right."""
+        """Return the first unused lane at or to the right of `start`."""
         for lane in range(start, len(self.lanes)):
             if self.lanes[lane] is None:
                 return lane
@@ -110,13 +110,13 @@ class _Drawing:
 
 
 def _join_cells(cells: list[str], joined: set[int]) -> str:
-    """Set cells side by side, with a stroke to the right of those in `joined`."""
+    """Join cells into a line, with a stroke to the right of those in `joined`."""
     gaps = ["─" if lane in joined else " " for lane in range(len(cells))]
     return "".join(cell + gap for cell, gap in zip(cells, gaps, strict=True)).rstrip()
 
 
 def _step_order(graph: Graph) -> tuple[int, ...]:
-    """Return the steps in template order if that is topological, else in graph order."""
+    """Return the steps in template order if that is topological, otherwise in graph order."""
     numbers = tuple(range(1, len(graph.parents)))
     sound = all(parent < no for no in numbers for parent in graph.parents[no])
     return numbers if sound else graph.order

@@ -13,7 +13,7 @@ from tasker.model import Task
 
 
 def to_plain(value: Any) -> Any:
-    """Make values plain: dataclasses and named tuples become objects, by their fields."""
+    """Convert values to plain ones; dataclasses and named tuples become objects."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)
@@ -28,9 +28,9 @@ def to_plain(value: Any) -> Any:
 
 
 def task_document(task: Task) -> dict[str, Any]:
-    """Write a task."""
+    """Return a task as a JSON document."""
     document = {**to_plain(task), "template": str(task.template), **task.template._asdict()}
-    del document["created"]  # it describes the call, not the task
+    del document["created"]  # `created` describes the call, not the task
     return document
 
 
@@ -43,7 +43,7 @@ def write_document(value: object) -> None:
 
 @contextmanager
 def stdout_kept(wanted: bool = True) -> Iterator[None]:
-    """Reserve stdout for the document: output of handlers goes to stderr meanwhile."""
+    """Reserve stdout for the document: while the block runs, handlers' output goes to stderr."""
     if not wanted:
         yield
         return

@@ -1,7 +1,7 @@
-"""Progress of tasks, followed from the events of a worker in this process.
+"""Shows the progress of tasks from the events of a worker in this process.
 
-`Progress` is the entrance: it keeps what is known of each task and its steps, and shows
-it: on a terminal as a table that changes in place, elsewhere as a line per event.
+`Progress` is the entry point. It keeps the known state of each task and its steps, and shows it as
+a table that is updated in place on a terminal, and as one line per event elsewhere.
 
     with Progress(console, templates=templates) as progress:
         async with Worker(store, handlers, observers=[progress.observe]) as worker:
@@ -49,21 +49,21 @@ from tasker.model import AttemptOutcome, Step, Task, TaskId, Template, TemplateN
 PROGRESS_EVENTS = frozenset({"attempt_failed", "task_failed"})
 """Log events that repeat what a line of `Progress` says."""
 
-_KEPT = 10_000  #: events of tasks that may be added yet
+_KEPT = 10_000  #: events kept for tasks that may still be added
 
 
 class StepProgress:
-    """What is known of one step."""
+    """The known state of one step."""
 
     def __init__(self, name: str, max_attempts: int | None = None) -> None:
         self.name = name
-        self.max_attempts = max_attempts  #: None: the template is not known here
+        self.max_attempts = max_attempts  #: None: the template is unknown here
         self.status = "pending"
         self.attempt = 0  #: those that count against `max_attempts`
-        self.spent = 0.0  #: seconds inside the handler, of attempts that ended
-        self.since: float | None = None  #: when the attempt that runs began
-        self.due: float | None = None  #: when the next attempt may begin
-        self.error = ""  #: of the last attempt that failed
+        self.spent = 0.0  #: seconds spent in the handler by attempts that ended
+        self.since: float | None = None  #: start of the running attempt
+        self.due: float | None = None  #: earliest start of the next attempt
+        self.error = ""  #: error of the last failed attempt
         self.awaits: TaskId | None = None  #: the task that it waits for
         self._free = 0  #: attempts that did not count
 
@@ -92,7 +92,7 @@ class StepProgress:
                 self.status = event.outcome.value
 
     def refused(self, now: float) -> None:
-        """It belongs to others now, or its task was cancelled."""
+        """Record a refused settlement: another worker holds the step, or its task was cancelled."""
         self._ended(now)
         if self.status == "in_progress":
             self.status = "pending"
@@ -112,7 +112,7 @@ class StepProgress:
             self.due = now + (step.run_at - clock).total_seconds()
 
     def running_for(self, now: float) -> float:
-        """Return the seconds spent in the handler, those of the attempt that runs included."""
+        """Return the seconds spent in the handler, including those of the running attempt."""
         return self.spent + (now - self.since if self.since is not None else 0.0)
 
     def _ended(self, now: float) -> None:
@@ -122,7 +122,7 @@ class StepProgress:
 
 
 class TaskProgress:
-    """What is known of one task."""
+    """The known state of one task."""
 
     def __init__(self, id: TaskId, template: TemplateName, correlation_id: str, now: float) -> None:
         self.id = id
@@ -135,7 +135,7 @@ class TaskProgress:
         self.steps: dict[str, StepProgress] = {}
 
     def add_template(self, template: Template) -> None:
-        """Learn the steps that are to come, in the template's order."""
+        """Add the template's steps, in order, before they start."""
         self.steps = {
             spec.name: StepProgress(
                 spec.name, spec.retry.max_attempts if spec.retry.retryable else 1
@@ -164,12 +164,12 @@ class TaskProgress:
             self.ended = now - (clock - task.ended_at).total_seconds()
 
     def took(self, now: float) -> float:
-        """Return the seconds since it was created, or those it took."""
+        """Return the duration of the task, so far or in total, in seconds."""
         return (now if self.ended is None else self.ended) - self.began
 
     @property
     def done(self) -> int:
-        """Return how many steps are complete."""
+        """Return the number of complete steps."""
         return sum(step.status == "complete" for step in self.steps.values())
 
 
@@ -179,30 +179,30 @@ class Renderer(Protocol):
     def start(self) -> None: ...
 
     def on_task_added(self, task: TaskProgress) -> None:
-        """A task is followed from now on."""
+        """Called when a task begins to be followed."""
 
     def on_event(self, task: TaskProgress | None, event: Event) -> None:
-        """An event was applied; its task and step have their new state."""
+        """Called after an event was applied to its task and step."""
 
     def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
-        """A step's state in the store has changed."""
+        """Called when a step's state in the store has changed."""
 
     def stop(self) -> None: ...
 
 
 class Progress:
-    """Follows tasks, and shows how they come on.
+    """Follows tasks, and shows their progress.
 
-    A task is followed when it was added, when its correlation id is that of one that was,
-    or, with `everything`, whenever it is met. Events that come before their task is added
-    are kept for it.
+    A task is followed if it was added, if it shares the correlation id of an added task, or, with
+    `everything`, as soon as an event names it. Events that arrive before their task is added are
+    kept.
 
     Args:
-        console: Where to show it.
-        templates: Tell the steps of tasks that are to come; of others, steps are shown as
-            they start.
-        everything: Whether all tasks that are met are followed.
-        live: Whether what was shown changes in place; None: on terminals that can.
+        console: The console to show progress on.
+        templates: Templates whose steps are shown before they start; steps of other templates are
+            shown once they start.
+        everything: Whether all tasks are followed.
+        live: Whether the display is updated in place; None means on terminals that support it.
     """
 
     def __init__(
@@ -234,16 +234,16 @@ class Progress:
         self._renderer.stop()
 
     def add_template(self, template: Template) -> None:
-        """Learn of a template that came later."""
+        """Add a template after construction."""
         self._templates[template.key] = template
 
     def add(self, task: Task, template: Template | None = None, *, label: str = "") -> None:
         """Follow a task.
 
         Args:
-            task: As it was created.
-            template: Its template; None: one of those given before.
-            label: What to call it; empty: its template's name.
+            task: The new task.
+            template: The task's template; None means one of those given before.
+            label: Display name of the task; empty means the template's name.
         """
         if template is not None:
             self.add_template(template)
@@ -258,7 +258,7 @@ class Progress:
             self._take(event, at)
 
     def refresh(self, task: Task, steps: Iterable[Step]) -> None:
-        """Take over a task's state in the store, for a task that is polled."""
+        """Update a polled task from its state in the store."""
         now, clock = time.monotonic(), datetime.now(UTC)
         with self.lock:
             followed = self._follow(task.id, task.template, task.correlation_id, now, "")
@@ -274,7 +274,7 @@ class Progress:
                 self._renderer.on_event(followed, TaskEnded(task.id, task.status))
 
     def observe(self, event: Event) -> None:
-        """Take in an event: an observer for `Worker`."""
+        """Apply an event; an observer for `Worker`."""
         self._take(event, time.monotonic())
 
     def _take(self, event: Event, now: float) -> None:
@@ -292,7 +292,7 @@ class Progress:
                 del self.tasks[task.id]
 
     def _task_of_event(self, event: Event, now: float) -> TaskProgress | None:
-        """Follow the task of an event, if that is wanted."""
+        """Return the task of an event, following it if it qualifies."""
         if isinstance(event, TaskEnded | LoopBlocked | AttemptLost):
             return None
         if not self._everything and event.correlation_id not in self._correlations:
@@ -314,12 +314,12 @@ class Progress:
 
 
 def error_of(event: StepSettled) -> str:
-    """Return why an attempt failed, in one line."""
+    """Return the reason why an attempt failed, on one line."""
     return error_line(codec.loads(event.error)) if event.error else ""
 
 
 def _apply(task: TaskProgress, event: Event, now: float) -> None:
-    """Update the progress of a task by an event."""
+    """Update the progress of a task from an event."""
     match event:
         case StepStarted():
             task.start(now)
@@ -399,7 +399,7 @@ class LineRenderer:
 
 
 def name_of(task: TaskProgress) -> str:
-    """Return what to call a task: its label, or its template's name and the end of its id."""
+    """Return a task's display name: its label, or its template's name and the end of its id."""
     return task.label or f"{task.template.name}/{task.id[-6:]}"
 
 
@@ -409,7 +409,7 @@ def blocked_line(event: LoopBlocked) -> str:
 
 
 def _message(step: StepProgress, event: Event) -> str:
-    """Describe an event of a step."""
+    """Return a description of an event of a step."""
     match event:
         case StepStarted():
             return (
@@ -442,7 +442,7 @@ def _outcome(step: StepProgress, event: StepSettled) -> str:
 
 
 def _attempt_suffix(step: StepProgress) -> str:
-    """Return the attempt, where there may be several."""
+    """Return the attempt's number, if there may be several attempts."""
     if step.max_attempts is None or step.attempt > step.max_attempts:  # an operator retried it
         return f" (attempt {step.attempt})"
     return f" (attempt {step.attempt} of {step.max_attempts})" if step.max_attempts > 1 else ""
@@ -453,7 +453,7 @@ _URGENT = ("error", "in_progress", "waiting_for_retry", "waiting", "enqueued")
 
 
 class LiveRenderer:
-    """Implements `Renderer`. A thread draws, so that time passes while nothing happens.
+    """Implements `Renderer`. A thread redraws it, so that elapsed times advance between events.
 
     Args:
         progress: What to draw.
@@ -480,7 +480,7 @@ class LiveRenderer:
         self._display.stop()
 
     def on_task_added(self, task: TaskProgress) -> None:
-        pass  # it is drawn with the next picture
+        pass  # it is drawn with the next frame
 
     def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
         pass
@@ -507,7 +507,7 @@ class LiveRenderer:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
         for justify in ("left", "left", "right", "right"):
             table.add_column(justify=justify, no_wrap=True)
-        table.add_column()  # the note, which gives way where the terminal is narrow
+        table.add_column()  # the note, which is cut first on a narrow terminal
         steps, left_out = _choose_steps(list(task.steps.values()), room)
         for step in steps:
             self._row(table, step, now)
@@ -549,7 +549,7 @@ class LiveRenderer:
 
 
 class Still(LiveRenderer):
-    """Shows the final state of the tasks once, for a console that records a picture."""
+    """Shows the final state of the tasks once, for a console that records an image."""
 
     def start(self) -> None:
         pass
@@ -560,7 +560,7 @@ class Still(LiveRenderer):
 
 
 def _note(step: StepProgress, now: float) -> str:
-    """Return what a step's symbol leaves out."""
+    """Return the details of a step that its symbol does not show."""
     match step.status:
         case "waiting_for_retry":
             left = (step.due or now) - now
@@ -575,7 +575,7 @@ def _note(step: StepProgress, now: float) -> str:
 
 
 def _rows_per_task(rows: int, tasks: int) -> int:
-    """Return how many rows each of several tasks gets for its steps."""
+    """Return the number of rows for the steps of each task."""
     return max(rows // max(tasks, 1) - 3, 1)
 
 
@@ -585,7 +585,7 @@ def _choose_steps(
     """Choose the steps to show: running and failed ones first, then the others in order.
 
     Returns:
-        The steps in the template's order, and by state how many others there are.
+        The steps in the template's order, and the number of other steps by state.
     """
     if len(steps) <= room:
         return steps, Counter()

@@ -14,10 +14,12 @@ from tasker.model import Step
 
 
 class Look(NamedTuple):
-    """How one state looks. The symbols differ, so that they can be read without colours."""
+    """The appearance of one state. The symbols differ, so that they can be told apart without
+    colours.
+    """
 
     symbol: str
-    plain: str  #: where the terminal knows ASCII only
+    plain: str  #: for terminals that only support ASCII
     style: str
 
 
@@ -51,7 +53,7 @@ SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 def console_for(
     *, stderr: bool = False, no_color: bool = False, file: object | None = None
 ) -> Console:
-    """Make a console for stdout or stderr; lines wrap only on terminals."""
+    """Create a console for stdout or stderr; lines wrap only on terminals."""
     console = Console(
         stderr=stderr,
         file=file,  # type: ignore[arg-type]  # rich asks for more than it needs
@@ -75,7 +77,7 @@ def console_for(
 
 
 def is_plain(console: Console) -> bool:
-    """Whether the console's encoding has none of the symbols."""
+    """Return whether the console's encoding lacks the symbols."""
     return console.options.ascii_only
 
 
@@ -85,7 +87,7 @@ def symbol(state: str, *, plain: bool = False) -> Text:
 
 
 def status_text(state: str, *, plain: bool = False) -> Text:
-    """Write a state as its symbol and its name."""
+    """Return a state as styled text: its symbol and name."""
     look = LOOKS[state]
     return Text(f"{look.plain if plain else look.symbol} {state}", style=look.style)
 
@@ -97,12 +99,12 @@ def outcome_text(outcome: str, *, plain: bool = False) -> Text:
 
 
 def shown_status(step: Step, now: datetime) -> str:
-    """Return the state that a step is shown in."""
+    """Return the state in which a step is shown."""
     return "waiting_for_retry" if step.waiting_for_retry(now) else step.status.value
 
 
 def duration(span: timedelta | float | None) -> str:
-    """Write a length of time: `41 ms`, `3.2 s`, `2 min 5 s`, `3 h 12 min`, `4 d 1 h`."""
+    """Format a duration: `41 ms`, `3.2 s`, `2 min 5 s`, `3 h 12 min`, `4 d 1 h`."""
     if span is None:
         return ""
     seconds = max(span.total_seconds() if isinstance(span, timedelta) else span, 0.0)
@@ -123,7 +125,7 @@ def duration(span: timedelta | float | None) -> str:
 
 
 def time_ago(instant: datetime | None, now: datetime | None = None) -> str:
-    """Write how long ago something was, or how soon it will be."""
+    """Format a time relative to now, in the past or the future."""
     if instant is None:
         return ""
     seconds = ((now or datetime.now(UTC)) - instant).total_seconds()
@@ -131,16 +133,16 @@ def time_ago(instant: datetime | None, now: datetime | None = None) -> str:
         return f"in {duration(-seconds)}"
     if seconds < 1:
         return "a moment ago"
-    return f"{' '.join(duration(seconds).split()[:2])} ago"  # the largest unit will do
+    return f"{' '.join(duration(seconds).split()[:2])} ago"  # only the largest unit
 
 
 def local_time(at: datetime | None) -> str:
-    """Write an instant in the local time zone, to the second."""
+    """Format a time in the local time zone, to the second."""
     return "" if at is None else at.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def one_line(text: object) -> str:
-    """Return untrusted text as one line, without terminal control characters."""
+    """Return untrusted text on one line, without terminal control characters."""
     line = " ".join(str(text).split())
     if line.isprintable():
         return line
@@ -148,13 +150,13 @@ def one_line(text: object) -> str:
 
 
 def short_json(value: object, most: int = 100) -> str:
-    """Write a JSON value in one line, cut after `most` characters."""
+    """Format a JSON value on one line, truncated to `most` characters."""
     text = one_line(value if isinstance(value, str) else codec.dumps(value, limit=1 << 30))
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def error_line(error: Mapping[str, object] | None) -> str:
-    """Write a stored error in one line: its type and message."""
+    """Format a stored error on one line: its type and message."""
     if not error:
         return ""
     kind, message = one_line(error.get("type", "")), one_line(error.get("message", ""))
@@ -164,9 +166,9 @@ def error_line(error: Mapping[str, object] | None) -> str:
 
 
 def error_place(error: Mapping[str, object] | None) -> str:
-    """Return file and line of the last code in a stored trace that is not an installed package's.
+    """Return the file and line of the last frame in a stored trace outside installed packages.
 
-    Empty for an error without such a trace.
+    Empty for an error without such a frame.
     """
     frames = _FRAME.findall(str(error.get("trace", ""))) if error else []
     own = [frame for frame in frames if "site-packages" not in frame[0]]
@@ -174,12 +176,12 @@ def error_place(error: Mapping[str, object] | None) -> str:
 
 
 def count_of(word: str, count: int) -> str:
-    """Write a number of things: `1 step`, `2,000 steps`."""
+    """Format a number with its noun: `1 step`, `2,000 steps`."""
     return f"{count:,} {word if count == 1 else f'{word}s'}"
 
 
 def print_table(console: Console, what: RenderableType) -> None:
-    """Print a table; without trailing blanks unless stdout is a terminal."""
+    """Print a table, without trailing blanks unless stdout is a terminal."""
     if console.is_terminal:
         console.print(what)
         return

@@ -1,4 +1,4 @@
-"""Lists as tables: tasks, templates, workers."""
+"""Renders tasks, templates and workers as tables."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
@@ -11,13 +11,13 @@ from rich.text import Text
 from tasker.cli.render.style import duration, is_plain, one_line, short_json, status_text, time_ago
 from tasker.model import StoredTemplate, Task, WorkerInfo
 
-_WIDE = 112  #: columns of a terminal that has room for whole ids
-_TITLE = 6  #: column of a table of tasks
+_WIDE = 112  #: width of a terminal from which whole ids are shown
+_TITLE = 6  #: a column of task tables
 _BEGINNING = 18  #: characters of an id that identify it
 
 
 class Columns(Table):
-    """A table whose flexible columns are cut if it is wider than the terminal."""
+    """A table whose flexible columns are truncated if it is wider than the terminal."""
 
     def __init__(self, flexible: Collection[int]) -> None:
         super().__init__(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -45,12 +45,12 @@ def _shorten(cell: RenderableType | None) -> RenderableType | None:
 def table(
     *columns: str, right: Collection[str] = (), flexible: Collection[str] | None = None
 ) -> Columns:
-    """Make an empty table.
+    """Create an empty table.
 
     Args:
-        columns: Their names.
+        columns: The names of the columns.
         right: Right-aligned columns.
-        flexible: Columns to cut if the terminal is too narrow; None: the last.
+        flexible: Columns to truncate if the terminal is too narrow; None means the last.
     """
     cut = [at for at, name in enumerate(columns) if name in (flexible or ())]
     cut = [len(columns) - 1] if flexible is None else cut

@@ -1,4 +1,4 @@
-"""One task, and one template: their facts and their graphs."""
+"""Renders one task or one template: its fields and its graph."""
 
 import json
 import shlex
@@ -46,7 +46,7 @@ from tasker.model import (
 from tasker.redact import redact
 from tasker.times import Timeline
 
-MOST = 50  #: rows of a table
+MOST = 50  #: maximum rows of a table
 
 _PLAIN_STORY = (AttemptOutcome.COMPLETE,)
 _UNREMARKABLE = ("complete", "pending", "skipped", "cancelled", "resolved_manually")
@@ -70,13 +70,13 @@ class TaskDetail:
 def render_task(
     console: Console, detail: TaskDetail, *, full: bool, timeline: Timeline | None = None
 ) -> None:
-    """Show a task: its fields, its graph with statuses, its attempts, its audit.
+    """Show a task: its fields, its graph with statuses, its attempts and its audit.
 
     Args:
-        console: Where to.
-        detail: What to show.
-        full: Whether to show all fields, uncut.
-        timeline: Times per step, if they are shown as well.
+        console: The console to print on.
+        detail: The task to show.
+        full: Whether to show all fields in full.
+        timeline: The times per step to show as well, if any.
     """
     console.print(_headline(console, detail.task))
     print_table(console, _facts_table(detail))
@@ -107,7 +107,7 @@ def _headline(console: Console, task: Task) -> Text:
 
 
 def _facts_table(detail: TaskDetail) -> Table:
-    """Return the facts about a task that are set."""
+    """Return a table of the fields of a task that are set."""
     task = detail.task
     facts = table("", "")
     facts.show_header = False
@@ -133,7 +133,7 @@ def _facts_table(detail: TaskDetail) -> Table:
 
 
 def why_failed(steps: Sequence[Step]) -> str:
-    """Return the failed step and its error in one line, with the number of further ones."""
+    """Return the failed step and its error on one line, with the number of other failed steps."""
     failed = [step for step in steps if step.status is StepStatus.ERROR]
     if not failed:
         return ""
@@ -215,7 +215,7 @@ def _graph_rows(
     plain: bool,
     only: set[str] | None = None,
 ) -> Table:
-    """Fill a table with a template's steps, their graph in its first column."""
+    """Fill a table with a template's steps, with the graph in the first column."""
     lines = graphs.lines_of(Graph(template)) if only is None else None
     if lines is None:
         for spec in template.steps:
@@ -235,13 +235,13 @@ def _graph_rows(
 
 
 def _steps_to_show(steps: Sequence[Step]) -> list[Step]:
-    """Choose running and failed steps first, then others."""
+    """Return the steps to show, preferring running and failed ones."""
     ranked = sorted(steps, key=lambda step: (step.status.value in _UNREMARKABLE, step.no))
     return sorted(ranked[:MOST], key=lambda step: step.no)
 
 
 def _attempts_of(step: Step, spec: StepSpec) -> Text:
-    """Return the attempts that count, of those allowed."""
+    """Return the number of counted attempts, out of those allowed."""
     attempts = step.counted_attempts
     if not attempts:
         return Text()
@@ -251,7 +251,7 @@ def _attempts_of(step: Step, spec: StepSpec) -> Text:
 
 
 def _made(step: Step) -> int:
-    """Return the attempts that failed, completed or were lost, not those that were parked."""
+    """Return the number of attempts that failed, completed or were lost, but were not parked."""
     return step.counted_attempts + step.lost_attempts
 
 
@@ -391,7 +391,7 @@ def render_graph(console: Console, template: Template) -> None:
 
 
 def _retry_text(spec: StepSpec) -> str:
-    """Return how often a step is tried, and how long an attempt may take."""
+    """Return the number of attempts of a step, and the time limit of each."""
     retry = spec.retry
     parts = []
     if retry.retryable and retry.max_attempts > 1:
@@ -402,22 +402,22 @@ def _retry_text(spec: StepSpec) -> str:
     return ", ".join(parts).replace(".0 s", " s")
 
 
-_RESULTS = 5  #: results of last steps that are shown
+_RESULTS = 5  #: maximum number of results shown
 _FAILURES = 10
 
 
 def render_end(
     console: Console, task: Task, steps: Sequence[Step], template: Template, *, store: str | None
 ) -> None:
-    """Sum up a task.
+    """Show a summary of an ended task.
 
     Args:
-        console: Where to.
+        console: The console to print on.
         task: The task's current state.
         steps: All its steps.
         template: Its template.
-        store: What to append to the commands that look closer, as ` --store sqlite:x.db`;
-            None if no other process can open the store.
+        store: The option to append to suggested commands, such as ` --store sqlite:x.db`; None if
+            no other process can open the store.
     """
     console.print()
     console.print(_summary(console, task, steps))
@@ -456,7 +456,7 @@ def _summary(console: Console, task: Task, steps: Sequence[Step]) -> Text:
 
 
 def _print_results(console: Console, steps: Sequence[Step], template: Template) -> None:
-    """Show the results of the last steps, which form the task's result."""
+    """Show the results of the steps without children, which form the task's result."""
     by_no = {step.no: step for step in steps}
     last = [by_no[no] for no in Graph(template).sinks if no in by_no]
     results = [step for step in last if step.result is not None][:_RESULTS]
@@ -467,7 +467,7 @@ def _print_results(console: Console, steps: Sequence[Step], template: Template) 
 
 
 def _next_commands(task: Task) -> list[tuple[str, str]]:
-    """Return the commands that make sense now."""
+    """Return suggestions for the next command."""
     show = ("show", "shows what happened")
     match task.status:
         case TaskStatus.COMPLETE | TaskStatus.CANCELLED | TaskStatus.RESOLVED_MANUALLY:
@@ -479,7 +479,7 @@ def _next_commands(task: Task) -> list[tuple[str, str]]:
 
 
 def store_flag(url: str) -> str | None:
-    """Return the option that commands need to use the same store, without a password.
+    """Return the option with which other commands use the same store, without a password.
 
     Empty for the default store; None for a store in memory, which other processes cannot open.
     """

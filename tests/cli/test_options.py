@@ -29,7 +29,7 @@ def test_lengths_of_time_have_units(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "1y", "-1d", "1d2", "1e3", "٣d", "9" * 30, "40000d"])
 def test_what_is_no_length_of_time_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match=r'"1h30m"|longer than'):
+    with pytest.raises(typer.BadParameter, match=r'"1h30m"|is too long'):
         parse_span(text)
 
 
@@ -38,5 +38,5 @@ def test_instants_are_absolute_or_in_the_past() -> None:
     assert parse_instant("2026-01-31").tzinfo is not None
     before = datetime.now(UTC)
     assert before - timedelta(hours=1) <= parse_instant("1h") < before
-    with pytest.raises(typer.BadParameter, match="neither an instant"):
+    with pytest.raises(typer.BadParameter, match="neither a date or time"):
         parse_instant("yesterday")

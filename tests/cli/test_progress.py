@@ -135,7 +135,7 @@ def test_attempts_that_do_not_count_are_not_counted() -> None:
         "pay started (attempt 1 of 4)",
         "pay handed back at shutdown",
         "pay started (attempt 1 of 4)",
-        "pay no longer belonged to this worker: its outcome was discarded",
+        "pay was taken over by another worker: its outcome was discarded",
     ] == printed(
         started("pay"),
         waiting,

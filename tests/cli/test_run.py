@@ -124,7 +124,7 @@ def test_an_interrupt_leaves_the_task_in_the_store(project: Project) -> None:
     with project.starting("run", "shop.hang", "-H", "hang.py") as process:
         process.until("hanging")
         process.send(signal.SIGINT)
-        process.until("SIGINT: the task is left")
+        process.until("SIGINT received before the task ended")
         process.send(signal.SIGINT)  # the second one does not wait for the step
         code = process.end()
     shown = project.tasker("task", "show", "last", "--json")
@@ -282,7 +282,7 @@ def test_a_store_in_memory_is_offered_to_no_other_command(tasker: Here) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("shop.py",), "shop.py is a Python file, not a template: name one of its workflows"),
+        (("shop.py",), "shop.py is a Python file, not a template: pass the file with --handlers"),
         (("sell.yml",), "sell.yml: cannot be read: No such file or directory; did you mean"),
         (("sell.yaml",), """pass the inputs as --context '{"NAME": VALUE}'"""),
         (("sell.yaml", "-c", '{"skuu": 1}'), "$.sku: is required; 'skuu' may be a misspelling"),

@@ -105,7 +105,7 @@ def test_it_does_not_listen_to_everybody_unasked(project: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("-H", "shop.py"), "handlers are for a worker"),
+        (("-H", "shop.py"), "--handlers needs a worker"),
         (("--port", "70000"), "less than or equal to 65535"),
         (("--policies", "gone.yaml"), "gone.yaml: cannot be read"),
         (("--config", "gone.toml"), "gone.toml cannot be read"),

@@ -106,7 +106,7 @@ def test_an_unknown_state_is_refused_with_what_is_allowed(tasker: Here) -> None:
     ran = tasker("task", "list", "--status", "complet")
 
     assert 2 == ran.code
-    assert "Invalid value for '--status' / '-s': 'complet' is not a status" in words(ran.err)
+    assert "Invalid value for '--status' / '-s': 'complet' is not a task status" in words(ran.err)
     assert "did you mean 'complete'?" in words(ran.err)
 
 
@@ -156,7 +156,7 @@ def test_a_task_is_meant_by_its_id_its_beginning_or_as_the_last(tasker: Here, do
     ("reference", "message"),
     [
         ("01900000-0000-7000-8000-000000000000", "8000-000000000000 not found"),
-        ("0190", "no task starts with 0190"),
+        ("0190", "no task id starts with '0190'"),
         ("../x", "no task matches '../x'"),
     ],
 )
@@ -173,7 +173,7 @@ def test_several_tasks_that_begin_alike_are_refused(tasker: Here, done: str, fai
     ran = tasker("task", "show", done[:4])
 
     assert 2 == ran.code
-    assert "several tasks start with" in ran.err
+    assert "several task ids start with" in ran.err
 
 
 def test_watching_an_ended_task_ends_with_its_outcome(tasker: Here, done: str, failed: str) -> None:
@@ -216,7 +216,7 @@ def test_a_whole_task_is_resolved(tasker: Here, failed: str) -> None:
 
     ran = tasker("task", "resolve", failed, "--result", "1")
     assert 2 == ran.code
-    assert "name a step" in words(ran.err)
+    assert "name the step" in words(ran.err)
 
 
 def test_a_step_is_completed_with_a_result(tasker: Here, failed: str) -> None:
@@ -292,7 +292,7 @@ def test_a_taken_key_is_rejected_or_its_task_replaced(tasker: Here) -> None:
         ("{]", "not JSON"),
         ("[1]", "the context must be a JSON object"),
         ("@nosuch.json", "cannot read nosuch.json: No such file"),
-        ('{"quantity": 0, "sku": 5}', "the context does not fit shop.sell"),
+        ('{"quantity": 0, "sku": 5}', "the context is not valid for shop.sell"),
         (json.dumps({"sku": "x" * 2_000_000}), "the limit is"),
     ],
     ids=["broken", "array", "absent", "unfit", "huge"],
@@ -389,7 +389,7 @@ def test_a_word_as_json_is_refused_with_the_quotes_it_needs(tasker: Here, failed
     ran = tasker("task", "complete", failed, "charge", "--result", "yes")
 
     assert 2 == ran.code
-    assert """for a text write '"yes"'""" in words(ran.err)
+    assert """to pass a string, write '"yes"'""" in words(ran.err)
 
 
 def test_a_step_that_no_worker_can_run_says_what_is_lacking(tasker: Here) -> None:

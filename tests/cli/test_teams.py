@@ -99,7 +99,7 @@ def test_a_version_waits_until_an_approver_agrees(guarded: Here) -> None:
     assert [(SELL, JAKE)] == [(each["full_name"], each["registered_by"]) for each in waiting]
     assert (0, f"approved: {SELL}\n") == (approved.code, approved.out)
     assert (5, True) == (again.code, "it is approved, not pending_review" in again.err)
-    assert "no such versions" in guarded("template", "status", "--waiting").err
+    assert "no versions match" in guarded("template", "status", "--waiting").err
 
 
 def test_who_acts_may_stand_in_the_environment(

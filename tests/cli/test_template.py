@@ -30,7 +30,7 @@ def test_templates_are_registered_and_listed_in_the_order_of_versions(tasker: He
         (one["name"], one["version"]) for one in listed
     ]
     assert "shop.count" in tasker("template", "list", "--name", "count").out
-    assert "no such templates" in tasker("template", "list", "-n", "none").err
+    assert "no templates match" in tasker("template", "list", "-n", "none").err
 
 
 def test_a_version_with_other_content_is_refused_and_the_others_registered(tasker: Here) -> None:

@@ -33,22 +33,24 @@ class Entry(NamedTuple):
 
 COMMANDS: Mapping[str, Entry] = {
     "run": Entry("run", "Run a task until it ends, with the store and a worker in this process."),
-    "worker": Entry("worker", "Run steps for which it has handlers, until SIGTERM or SIGINT."),
+    "worker": Entry("worker", "Run a worker until SIGTERM or SIGINT."),
     "server": Entry("server", "Serve the API until SIGTERM or SIGINT."),
     "dev": Entry("dev", "Run a worker that reloads changed handlers and templates."),
-    "check": Entry("check", "Check templates and handlers, alone and together."),
-    "task": Entry("task", "List tasks, show them, and act on them."),
-    "template": Entry("template", "Show templates, register and review them."),
+    "check": Entry("check", "Check templates and handlers, and whether they fit together."),
+    "task": Entry("task", "List, show, create, cancel, retry and resolve tasks."),
+    "template": Entry("template", "Show, register and review templates."),
     "analytics": Entry(
         "analytics", "Show durations, error rates, slow and failing steps, and frequent errors."
     ),
-    "namespace": Entry("namespace", "Namespaces: their owners and review policies."),
-    "key": Entry("key", "API keys: create, list and revoke them."),
-    "db": Entry("db", "The store: its schema, its workers, its old tasks."),
-    "config": Entry("config", "The settings of servers and workers."),
+    "namespace": Entry(
+        "namespace", "List and show namespaces, and set their owners and review policies."
+    ),
+    "key": Entry("key", "Create, list and revoke API keys."),
+    "db": Entry("db", "Upgrade and inspect the store, and delete old tasks."),
+    "config": Entry("config", "Show the settings of servers and workers."),
     "demo": Entry(
         "demo",
-        "Watch workflows of four teams run, a worker get killed, and an operator retry a task.",
+        "Run example workflows of four teams, with a worker crash and a retry by an operator.",
     ),
     "version": Entry("version", "Print the versions of Tasker and its dependencies."),
 }

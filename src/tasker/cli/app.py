@@ -51,7 +51,7 @@ StoreUrl = Annotated[
         "--server",
         envvar=["TASKER_STORE", "TASKER_URL"],
         metavar="URL",
-        show_default="a secret file's or tasker.toml's store, or sqlite",
+        show_default="store in a secret file or tasker.toml, else sqlite",
         help="sqlite (the file .tasker/tasker.db), sqlite:FILE, postgresql://..., or a"
         " server's http://...",
         rich_help_panel=_PANEL,
@@ -66,15 +66,17 @@ Actor = Annotated[
     typer.Option(
         "--as",
         metavar="NAME",
-        show_default="TASKER_ACTOR, or this machine's user",
-        help="Who acts, for the audit and for approvals. A server adds it to the name of the key"
-        " or token.",
+        show_default="TASKER_ACTOR, else the current user of this machine",
+        help="Name of the person acting, for the audit and approvals. A server adds it to the name"
+        " of the key or token.",
         rich_help_panel=_PANEL,
     ),
 ]
 NoColor = Annotated[
     bool,
-    typer.Option("--no-color", help="No colours, like NO_COLOR=1.", rich_help_panel=_PANEL),
+    typer.Option(
+        "--no-color", help="Print without colours, like NO_COLOR=1.", rich_help_panel=_PANEL
+    ),
 ]
 Verbose = Annotated[
     int,
@@ -84,7 +86,7 @@ Verbose = Annotated[
         count=True,
         show_default=False,
         metavar="",
-        help="More log records on stderr; -vv for all.",
+        help="Print more log records on stderr; -vv prints all.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -93,7 +95,7 @@ LogFormat = Annotated[
     typer.Option(
         "--log-format",
         envvar="TASKER_LOG_FORMAT",
-        help="How log records are written.",
+        help="Format of log records.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -192,12 +194,11 @@ class Session:
             return
         if self._actor is not None and not operates:
             raise InvalidSettings(
-                "a server takes the actor of this command from the API key or token alone:"
-                " leave --as out"
+                "a server takes the actor of this command from the API key or token only: omit --as"
             )
         acting_as = self.actor if operates else None
         if acting_as is not None and not acting_as.isascii():
-            raise InvalidSettings(f"{acting_as!r}: a server takes only ASCII names with --as")
+            raise InvalidSettings(f"--as {acting_as!r}: a server accepts only ASCII names")
         key, token = os.environ.get("TASKER_API_KEY"), os.environ.get("TASKER_TOKEN")
         async with connect(
             self.store_url, api_key=key, token=token, acting_as=acting_as, retries=2
@@ -319,6 +320,6 @@ def require_existing(url: str) -> None:
     path = Address.parse(url).path
     if path is not None and not path.exists():
         raise StoreMissing(
-            f"no store at {path}: `tasker run`, `tasker worker`, `tasker dev` and"
-            " `tasker db upgrade` create one; --store or TASKER_STORE name another"
+            f"no store at {path}: create one with `tasker run`, `tasker worker`, `tasker dev` or"
+            " `tasker db upgrade`, or name another with --store or TASKER_STORE"
         )

@@ -17,7 +17,7 @@ ConfigFile = Annotated[
         "--config",
         envvar="TASKER_CONFIG",
         metavar="FILE",
-        help="Settings, as TOML; default: tasker.toml, if it exists.",
+        help="TOML file with settings; default: tasker.toml, if it exists.",
     ),
 ]
 StoreOption = Annotated[

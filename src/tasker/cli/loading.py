@@ -83,8 +83,8 @@ def name_and_files(reference: str) -> tuple[str, list[Path]]:
     path = Path(reference)
     if path.suffix == ".py":
         raise InvalidInput(
-            f"{path} is a Python file, not a template: name one of its workflows, as"
-            f" shop.fulfil_order, and pass the file with --handlers"
+            f"{path} is a Python file, not a template: pass the file with --handlers, and name one"
+            " of its workflows, such as shop.fulfil_order"
         )
     return load_template(path).full_name, [path]
 
@@ -110,7 +110,7 @@ def explain_context(template: str, *, given: bool = True) -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
-        message = f"the context does not fit {template}: {error}"
+        message = f"the context is not valid for {template}: {error}"
         if not given:
             message += """; pass the inputs as --context '{"NAME": VALUE}'"""
         raise InvalidInput(message, path=error.path) from None

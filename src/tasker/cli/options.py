@@ -25,7 +25,7 @@ def parse_span(text: str | timedelta) -> timedelta:
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if span > _LONGEST:
-        raise typer.BadParameter(f"{text!r} is longer than {_LONGEST.days:,} days")
+        raise typer.BadParameter(f"{text!r} is too long: the maximum is {_LONGEST.days:,} days")
     return span
 
 
@@ -43,8 +43,8 @@ def parse_instant(text: str | datetime) -> datetime:
         return datetime.now(UTC) - parse_span(text)
     except typer.BadParameter:
         raise typer.BadParameter(
-            f'{text!r} is neither an instant ("2026-01-31", "2026-01-31T12:00:00Z")'
-            ' nor how long ago it was ("2h", "30d")'
+            f'{text!r} is neither a date or time ("2026-01-31", "2026-01-31T12:00:00Z")'
+            ' nor a duration before now ("2h", "30d")'
         ) from None
 
 
@@ -95,7 +95,7 @@ def _read_argument(text: str) -> tuple[str, bytes]:
 
 def _suggest_quotes(text: str) -> str:
     """Suggest JSON quotes inside shell quotes for a single unquoted word."""
-    return f"; for a text write '\"{text}\"'" if re.fullmatch(r"[\w .:/@-]+", text) else ""
+    return f"; to pass a string, write '\"{text}\"'" if re.fullmatch(r"[\w .:/@-]+", text) else ""
 
 
 def _point_at(message: str, content: bytes) -> str:
@@ -116,7 +116,7 @@ def parse_attribute(text: Any) -> tuple[str, str]:
     """Parse `NAME=VALUE`."""
     name, equals, value = str(text).partition("=")
     if not (name and equals and value):
-        raise typer.BadParameter(f"expected NAME=VALUE, as order_id=A-17, not {text!r}")
+        raise typer.BadParameter(f"expected NAME=VALUE, such as order_id=A-17, not {text!r}")
     return name, value
 
 
@@ -127,7 +127,7 @@ def parse_status(text: Any) -> Any:
     except ValueError:
         allowed = [status.value for status in TaskStatus]
         raise typer.BadParameter(
-            f"{text!r} is not a status of a task{did_you_mean(text, allowed)};"
+            f"{text!r} is not a task status{did_you_mean(text, allowed)};"
             f" allowed: {', '.join(allowed)}"
         ) from None
 
@@ -145,7 +145,7 @@ HandlerSources = Annotated[
         "--handlers",
         "-H",
         metavar="MODULE|FILE|DIR",
-        help="Source of handlers and workflows: a module, a file, a directory. Repeatable.",
+        help="Source of handlers and workflows: a module, file or directory. Repeatable.",
     ),
 ]
 Namespaces = Annotated[
@@ -154,8 +154,8 @@ Namespaces = Annotated[
         "--namespace",
         "-n",
         metavar="NAME",
-        help="Namespace whose templates may call the handlers that no template given here"
-        " names; '*' for all. Repeatable.",
+        help="Namespace whose templates may call handlers to which no template given here"
+        " refers; '*' for all. Repeatable.",
     ),
 ]
 TemplatePaths = Annotated[
@@ -164,7 +164,7 @@ TemplatePaths = Annotated[
         "--templates",
         "-T",
         metavar="FILE|DIR",
-        help="YAML files, or directories of them. Repeatable.",
+        help="YAML file of a template, or a directory of them. Repeatable.",
     ),
 ]
 Environment = Annotated[
@@ -173,7 +173,7 @@ Environment = Annotated[
         "--environment",
         envvar="TASKER_ENVIRONMENT",
         metavar="NAME",
-        help="Which of the templates' environments applies.",
+        help="Environment whose overrides apply to the templates.",
     ),
 ]
 Context = Annotated[
@@ -183,13 +183,13 @@ Context = Annotated[
         "-c",
         parser=parse_context,
         metavar="JSON|@FILE",
-        help="The task's input: a JSON object, the file of one, or @- for stdin.",
+        help="Input of the task: a JSON object, @FILE, or @- for stdin.",
     ),
 ]
 Reason = Annotated[
-    str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason, recorded in the audit.")
+    str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason to record in the audit.")
 ]
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of a name without one."),
+    typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of names given without one."),
 ]

@@ -33,7 +33,7 @@ async def find_task(client: Client, reference: str) -> TaskId:
     if reference == LAST:
         newest = await client.tasks(TaskFilter(), limit=1)
         if not newest:
-            raise NotFound("there are no tasks yet")
+            raise NotFound("the store has no tasks yet")
         return newest[0].id
     digits = reference.replace("-", "")
     if not _PREFIX.fullmatch(digits):
@@ -42,8 +42,8 @@ async def find_task(client: Client, reference: str) -> TaskId:
     near = await client.tasks(TaskFilter(), after=beyond, limit=2)
     matches = [task.id for task in near if task.id.replace("-", "").startswith(digits)]
     if len(matches) != 1:
-        problem = "several tasks start" if matches else "no task starts"
-        raise NotFound(f"{problem} with {reference}")
+        problem = "several task ids start" if matches else "no task id starts"
+        raise NotFound(f"{problem} with {reference!r}")
     return matches[0]
 
 

@@ -23,7 +23,7 @@ async def analytics(
             "--last",
             parser=parse_span,
             metavar="TIME",
-            help="Period of the tasks' creation, such as 24h.",
+            help="Include tasks created within this time, such as 24h.",
         ),
     ] = "24h",
     template: Annotated[
@@ -32,18 +32,21 @@ async def analytics(
             "--template",
             "-t",
             metavar="NAME",
-            help="name, namespace.name, either with @version.",
+            help="Template: [NAMESPACE.]NAME[@VERSION].",
             autocompletion=complete_template,
         ),
     ] = None,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-l", min=1, max=100, metavar="N", help="Rows of a table.")
+        int,
+        typer.Option(
+            "--limit", "-l", min=1, max=100, metavar="N", help="Maximum number of rows per table."
+        ),
     ] = 5,
     min_executions: Annotated[
         int,
         typer.Option(
-            "--min-executions", min=1, metavar="N", help="Leave out steps that ran less often."
+            "--min-executions", min=1, metavar="N", help="Omit steps with fewer executions."
         ),
     ] = 1,
 ) -> None:

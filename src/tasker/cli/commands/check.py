@@ -45,7 +45,7 @@ async def check(
             "--handlers",
             "-H",
             metavar="MODULE|FILE|DIR",
-            help="Source of handlers and workflows; without it, only templates are checked.",
+            help="Source of handlers and workflows; if omitted, only templates are checked.",
         ),
     ] = None,
     namespaces: Namespaces = None,
@@ -55,14 +55,14 @@ async def check(
             "--store",
             "--server",
             metavar="URL",
-            help="Check against the templates and open tasks there, before a deploy.",
+            help="Also check against the templates and open tasks of this store, before a deploy.",
         ),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", metavar="", help="Warnings count as problems.")
+        bool, typer.Option("--strict", metavar="", help="Treat warnings as problems.")
     ] = False,
 ) -> Exit:
-    """Check templates and handlers, alone and together.
+    """Check templates and handlers, and whether they fit together.
 
     Templates are well-formed; every step has a handler; every parameter of a handler has
     a source, and results come from steps before; type hints agree with schemas. Handlers
@@ -76,7 +76,9 @@ async def check(
     Exit code: 0 all well, 1 problems found.
     """
     if not templates and not handlers:
-        raise typer.BadParameter("name --templates, --handlers, or both", param_hint="--templates")
+        raise typer.BadParameter(
+            "specify --templates, --handlers, or both", param_hint="--templates"
+        )
     findings = _Findings.of(handlers or (), templates or ())
     if store is not None:
         session.store_url = store
@@ -148,7 +150,9 @@ class _Findings:
             try:
                 template = (await client.template(str(name))).template
             except (NotFound, NotApproved):
-                self.problems.append((str(name), Problem(f"{tasks}: its template is gone")))
+                self.problems.append(
+                    (str(name), Problem(f"{tasks}: the template no longer exists"))
+                )
                 continue
             self.problems += [
                 (str(name), replace(problem, message=f"{tasks}: {problem.message}"))
@@ -164,7 +168,7 @@ class _Findings:
         except NotFound:
             return
         if digest(registered) != digest(template):
-            message = "it differs from the registered template: give it a new version"
+            message = "the template differs from the registered one: give it a new version"
             self.problems.append((template.full_name, Problem(message)))
 
     def document(self) -> dict[str, Any]:

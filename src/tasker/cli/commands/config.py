@@ -7,7 +7,7 @@ import orjson
 from tasker.cli.app import Session, command, group
 from tasker.cli.config import ConfigFile, load_config
 
-app = group("The settings of servers and workers.")
+app = group("Show the settings of servers and workers.")
 
 
 @command(app, "show", store=None)

@@ -22,7 +22,7 @@ log = logging.getLogger("tasker.cli")
 _RETRY_S = 1.0  #: seconds between attempts to reach the database
 _BATCH = 1000  #: tasks deleted per transaction
 
-app = group("The store: its schema, its workers, its old tasks.")
+app = group("Upgrade and inspect the store, and delete old tasks.")
 
 
 @command(app, "upgrade")
@@ -34,11 +34,11 @@ async def upgrade(
             "--wait",
             parser=parse_span,
             metavar="TIME",
-            help="Time to keep trying while the database is unreachable, such as 60s.",
+            help="Time to keep retrying while the database is unreachable, such as 60s.",
         ),
     ] = None,
 ) -> None:
-    """Bring the schema up to date. Safe to repeat, and while workers of this release run."""
+    """Bring the schema up to date. Safe to repeat, also while workers of this release run."""
     deadline = time.monotonic() + (wait.total_seconds() if wait else 0)
     while True:
         try:
@@ -69,7 +69,7 @@ async def _upgrade(session: Session) -> None:
 async def status(session: Session) -> Exit:
     """Show the schema version and the workers.
 
-    Exit code: 0 if the schema is this release's, else 3.
+    Exit code: 0 if the schema is the one this release needs, else 3.
     """
     require_existing(session.store_url)
     async with make_store(session.store_url) as store:
@@ -89,7 +89,11 @@ async def status(session: Session) -> Exit:
         )
         return Exit.DONE if schema.ready else Exit.STORE
     session.out.print(f"store      {url}", soft_wrap=True)
-    hint = "up to date" if schema.ready else f"{schema.wanted} is wanted: run `tasker db upgrade`"
+    hint = (
+        "up to date"
+        if schema.ready
+        else f"this release needs {schema.wanted}: run `tasker db upgrade`"
+    )
     session.out.print(f"schema     {schema.current}, {hint}")
     if schema.ready:
         session.out.print(f"templates  {len(templates)}")
@@ -109,17 +113,17 @@ async def prune(
             "--older-than",
             parser=parse_span,
             metavar="TIME",
-            help="Age of ended tasks, such as 30d, if their template sets no retention."
-            " Absent: they are kept.",
+            help="Delete tasks that ended longer ago than this, such as 30d, if their template"
+            " sets no retention. If omitted, they are kept.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="Only count the tasks.")
+        bool, typer.Option("--dry-run", metavar="", help="Only count the tasks; delete nothing.")
     ] = False,
 ) -> None:
     """Delete tasks that ended long ago, with all their steps, attempts and audit.
 
-    Tasks of a template with a `retention` are deleted when that has passed since their end.
+    Tasks whose template sets a `retention` are deleted once that time has passed since their end.
     """
     before = None if older_than is None else datetime.now(UTC) - _require_positive(older_than)
     async with session.store() as store:

@@ -23,13 +23,13 @@ async def demo(
         typer.Option(
             "--store",
             metavar="URL",
-            help="Store of its tasks. TASKER_STORE is ignored on purpose: it may point at"
-            " production.",
+            help="Store for the tasks of the demo. TASKER_STORE is deliberately ignored: it may"
+            " point at production.",
             rich_help_panel="Common options",
         ),
     ] = "sqlite:.tasker/demo.db",
 ) -> Exit:
-    """Watch workflows of four teams run, a worker get killed, and an operator retry a task.
+    """Run example workflows of four teams, with a worker crash and a retry by an operator.
 
     It takes about 15 seconds and can be repeated. Exit code: 0 if everything came out as
     expected, else 1.
@@ -56,4 +56,4 @@ def example_folder() -> Path:
         folder = root / "examples" / "growthcorp"
         if (folder / "__main__.py").is_file():
             return folder
-    raise NotFound(f"the example growthcorp is not installed with Tasker at {package}")
+    raise NotFound(f"the installation of Tasker at {package} lacks the example growthcorp")

@@ -34,13 +34,16 @@ async def dev(
     session: Session,
     handlers: HandlerSources,
     templates: TemplatePaths = None,
-    slots: Annotated[int, typer.Option(min=1, metavar="N", help="Steps run at once.")] = 100,
+    slots: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Maximum number of steps that run at once.")
+    ] = 100,
     environment: Environment = None,
 ) -> Exit:
     """Run a worker that reloads changed handlers and templates.
 
-    It prints a line per event. A changed template replaces its version; existing tasks keep
-    theirs. If loading fails, it prints why and runs the last good handlers and templates.
+    It prints one line per event. A changed template replaces the registered version; existing
+    tasks keep theirs. If loading fails, it prints the error and keeps running the last handlers
+    and templates that loaded.
     """
     settings = WorkerSettings(slots=slots, environment=environment)
     async with session.store(create=True) as store:
@@ -127,7 +130,9 @@ class Development:
             if loaded is not None:
                 return loaded
             if self._worker is not None:
-                self._err.print("still running the last good handlers and templates", style="dim")
+                self._err.print(
+                    "still running the last handlers and templates that loaded", style="dim"
+                )
 
     async def _next_change(self) -> set[Path]:
         """Wait for changed files and return them, or an empty set on shutdown."""
@@ -175,7 +180,7 @@ class Development:
         self._out.print(
             f"ready: {count_of('handler', len(loaded.handlers))},"
             f" {count_of('template', len(loaded.templates))}{f' ({names})' if names else ''},"
-            f" store {self._store.url}; Ctrl-C ends it",
+            f" store {self._store.url}; press Ctrl-C to stop",
             style="green",
             soft_wrap=True,
         )
@@ -251,6 +256,6 @@ def _import_watcher() -> Callable[..., AsyncIterator[Any]]:
         from watchfiles import awatch
     except ModuleNotFoundError:
         raise InvalidSettings(
-            "tasker dev notices changes with watchfiles: pip install 'tasker-workflows[dev]'"
+            "tasker dev needs the package watchfiles: pip install 'tasker-workflows[dev]'"
         ) from None
     return awatch

@@ -18,14 +18,15 @@ from tasker.teams.api_keys import new_key, parse_key
 from tasker.teams.model import NewApiKey
 from tasker.teams.permissions import ROLES
 
-app = group("API keys: create, list and revoke them.")
+app = group("Create, list and revoke API keys.")
 
 
 @command(app, "create", acts=True)
 async def create(
     session: Session,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Its purpose, such as the name of a program.")
+        str,
+        typer.Argument(metavar="NAME", help="Purpose of the key, such as the name of a program."),
     ],
     scopes: Annotated[
         list[str] | None,
@@ -39,7 +40,9 @@ async def create(
     ] = None,
     roles: Annotated[
         list[str] | None,
-        typer.Option("--role", metavar="ROLE", help="A bundle of permissions. Repeatable."),
+        typer.Option(
+            "--role", metavar="ROLE", help="Role, a named set of permissions. Repeatable."
+        ),
     ] = None,
     namespaces: Annotated[
         list[str] | None,
@@ -47,18 +50,21 @@ async def create(
             "--namespace",
             "-n",
             metavar="NAME",
-            help="Namespace that it is valid in; '*': all. Repeatable.",
+            help="Namespace in which the key is valid; '*' for all. Repeatable.",
         ),
     ] = None,
     expires: Annotated[
         Any,
         typer.Option(
-            "--expires", parser=parse_span, metavar="SPAN", help="When it ends, as 90d; or never."
+            "--expires",
+            parser=parse_span,
+            metavar="SPAN",
+            help="Time until the key expires, such as 90d, or never.",
         ),
     ] = None,
     reason: Reason = "",
 ) -> None:
-    """Make an API key, and print it: this once, as only its hash is stored."""
+    """Create an API key and print it. It cannot be shown again: only its hash is stored."""
     if not (scopes or roles) or not namespaces:
         raise typer.BadParameter("a key needs a --scope or --role, and a --namespace")
     _require_known_roles(roles or ())
@@ -82,7 +88,7 @@ async def create(
     session.out.print(key.text, soft_wrap=True)
     session.err.print(
         "Store it with your other secrets: it is not shown again."
-        f" `tasker key revoke {key.prefix}` ends it.",
+        f" To revoke it, run `tasker key revoke {key.prefix}`.",
         style="dim",
         soft_wrap=True,
     )
@@ -97,7 +103,7 @@ def _require_known_roles(roles: Sequence[str]) -> None:
         if role not in known:
             raise typer.BadParameter(
                 f"unknown role {role!r}{did_you_mean(role, known)}; known: {', '.join(known)}."
-                " Roles of your own go into [auth.roles] of tasker.toml",
+                " Define your own roles in [auth.roles] of tasker.toml",
                 param_hint="--role",
             )
 
@@ -106,7 +112,7 @@ def _require_known_roles(roles: Sequence[str]) -> None:
 async def list_keys(
     session: Session,
     everything: Annotated[
-        bool, typer.Option("--all", metavar="", help="Revoked and expired ones too.")
+        bool, typer.Option("--all", metavar="", help="Include revoked and expired keys.")
     ] = False,
 ) -> None:
     """List API keys, newest first."""
@@ -148,7 +154,7 @@ async def revoke(
     ],
     reason: Reason = "",
 ) -> None:
-    """End an API key, at once and for ever."""
+    """Revoke an API key immediately. This cannot be undone."""
     parts = parse_key(prefix)
     async with session.local() as client:
         act = AuditNote(actor=client.actor, reason=reason)

@@ -20,7 +20,7 @@ from tasker.teams.policies import load_policies
 Name = Annotated[str, typer.Argument(metavar="NAMESPACE")]
 _COUNTS = ("approved", "pending_review", "rejected", "retired")
 
-app = group("Namespaces: their owners and review policies.")
+app = group("List and show namespaces, and set their owners and review policies.")
 
 
 @command(app, "list")
@@ -53,7 +53,9 @@ async def show(session: Session, namespace: Name) -> None:
     async with session.client() as client:
         matches = [one for one in await client.namespaces() if one.name == namespace]
         if not matches:
-            raise NotFound(f"namespace {namespace} not found: it has no policy and no template")
+            raise NotFound(
+                f"namespace {namespace} not found: it has neither a policy nor a template"
+            )
         versions = await client.template_statuses(namespace)
     if session.as_json:
         session.document(matches[0])
@@ -80,7 +82,11 @@ async def put_policy(
     ] = None,
     approvers: Annotated[
         list[str] | None,
-        typer.Option("--approver", metavar="ADDRESS", help="Repeatable; replaces the list."),
+        typer.Option(
+            "--approver",
+            metavar="ADDRESS",
+            help="Approver's e-mail address. Repeatable; replaces the list.",
+        ),
     ] = None,
     reason: Reason = "",
 ) -> None:
@@ -107,11 +113,11 @@ async def put_policy(
 async def apply(
     session: Session,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="YAML or TOML with a section `namespaces`.")
+        Path, typer.Argument(metavar="FILE", help="YAML or TOML file with a section `namespaces`.")
     ],
     reason: Reason = "",
 ) -> None:
-    """Declare the policies of a file. Safe to repeat; namespaces not in it keep theirs."""
+    """Declare the policies in a file. Safe to repeat; other namespaces keep theirs."""
     policies = load_policies(file)
     async with session.client(create=True) as client:
         outcomes = [await _apply_policy(client, policy, reason) for policy in policies]
@@ -128,11 +134,12 @@ async def apply(
 async def audit(
     session: Session,
     namespace: Annotated[
-        str | None, typer.Argument(metavar="[NAMESPACE]", help="Default: all, and API keys.")
+        str | None,
+        typer.Argument(metavar="[NAMESPACE]", help="Default: all namespaces, and API keys."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of entries.")] = 50,
     before: Annotated[
-        int | None, typer.Option(metavar="ID", help="Entries before this one: the next page.")
+        int | None, typer.Option(metavar="ID", help="List entries before this one: the next page.")
     ] = None,
 ) -> None:
     """List changes of policies, template versions and API keys, newest first."""
@@ -187,7 +194,7 @@ def _print_namespace(session: Session, info: NamespaceInfo) -> None:
             ("declared", f"{local_time(policy.updated_at)} by {policy.updated_by}"),
         ]
     else:
-        rows.append(("policy", "none: `tasker namespace put` declares one"))
+        rows.append(("policy", "none: declare one with `tasker namespace put`"))
     session.out.print(Text(info.name, style="bold"))
     for name, value in rows:
         if value:

@@ -47,7 +47,7 @@ async def run(
         str,
         typer.Argument(
             metavar="TEMPLATE",
-            help="A YAML file, or a registered name: payments.process_refund@^2.1",
+            help="A YAML file, or a registered template such as payments.process_refund@^2.1.",
         ),
     ],
     handlers: HandlerSources,
@@ -57,7 +57,8 @@ async def run(
     version: Annotated[
         str | None,
         typer.Option(
-            metavar="RANGE", help="Exact version, or a range such as ^2.1; default: the latest."
+            metavar="RANGE",
+            help="Exact version or a range such as ^2.1; default: the latest version.",
         ),
     ] = None,
     idempotency_key: Annotated[
@@ -76,14 +77,16 @@ async def run(
         typer.Option(
             parser=parse_span,
             metavar="TIME",
-            help="Maximum time to wait, such as 90 or 10m; then exit 4.",
+            help="Maximum time to wait, such as 90 (seconds) or 10m; after it, exit with code 4.",
         ),
     ] = None,
     environment: Environment = None,
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", metavar="", help="Replace versions that differ; for development."
+            "--replace",
+            metavar="",
+            help="Replace registered versions that differ; for development.",
         ),
     ] = False,
 ) -> Exit:
@@ -209,13 +212,13 @@ class Embedded:
 
     def _print_left(self, code: Exit, timeout: timedelta | None, *, key: str | None) -> None:
         """Print the reason why the command stopped waiting for the task."""
-        again = ", or this command again" if key else ""
-        goes_on = f"it continues when a worker runs{again}"
+        again = " or when you repeat this command" if key else ""
+        goes_on = f"it continues when a worker runs it{again}"
         if code is Exit.TIMEOUT:
             message = f"the task did not end within {duration(timeout)}; {goes_on}"
             print_message(self._session.err, message, title="Timeout")
         elif self._signal is not None:
-            message = f"{self._signal.name}: the task is left; {goes_on}"
+            message = f"{self._signal.name} received before the task ended; {goes_on}"
             print_message(self._session.err, message, title="Stopped")
 
     async def _wait_for_end(self, worker: Worker, task: Task) -> Exit:

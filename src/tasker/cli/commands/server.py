@@ -47,11 +47,12 @@ def server(
         typer.Option(metavar="ADDRESS", help="Address to listen on; default: 127.0.0.1."),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, metavar="N", help="Default: 8080.")
+        int | None,
+        typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; default: 8080."),
     ] = None,
     with_worker: Annotated[
         bool,
-        typer.Option("--with-worker", metavar="", help="Run a worker in this process as well."),
+        typer.Option("--with-worker", metavar="", help="Also run a worker in this process."),
     ] = False,
     handlers: Annotated[
         list[str] | None,
@@ -66,7 +67,7 @@ def server(
     namespaces: Namespaces = None,
     policies: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Policies of namespaces, declared at the start."),
+        typer.Option(metavar="FILE", help="File of namespace policies to declare at startup."),
     ] = None,
     environment: Environment = None,
     insecure: Annotated[
@@ -74,7 +75,7 @@ def server(
         typer.Option(
             "--insecure",
             metavar="",
-            help="Listen beyond this machine without authentication.",
+            help="Allow requests from other machines without authentication.",
         ),
     ] = False,
 ) -> Any:
@@ -82,7 +83,7 @@ def server(
 
     The first signal stops it gracefully: it accepts no more requests, running ones get
     their grace time, and so do the steps of its worker. The second signal ends it at once.
-    Exit code: 0 after a stop, 2 wrong input, 3 no store.
+    Exit code: 0 after a stop, 2 invalid input, 3 store unavailable.
     """
     worker: dict[str, Any] = {
         "embedded": with_worker or None,
@@ -116,9 +117,9 @@ async def serve(settings: Settings, *, insecure: bool = False) -> None:
     own, auth = settings.server, settings.auth
     if not (is_loopback(own.host) or auth.enabled or insecure):
         raise InvalidSettings(
-            f"will not listen at {own.host} without authentication, for whoever reaches it could"
-            " do everything: set `enabled = true` in [auth], or say --insecure where another"
-            " server in front asks who calls"
+            f"refusing to listen at {own.host} without authentication, because anyone who can reach"
+            " it could do everything: set `enabled = true` in [auth], or pass --insecure if a"
+            " proxy in front authenticates callers"
         )
     loaded = _load_handlers(settings)
     tracing = _make_tracing(settings)
@@ -170,7 +171,7 @@ def _load_handlers(settings: Settings) -> Loaded | None:
     """Import the worker's handlers and read its templates, if a worker is to run."""
     if not settings.worker.embedded:
         if settings.worker.handlers:
-            raise InvalidSettings("handlers are for a worker: say --with-worker as well")
+            raise InvalidSettings("--handlers needs a worker in this process: add --with-worker")
         return None
     return load(settings.worker.handlers, settings.worker.templates, skip_broken=True)
 

@@ -47,7 +47,7 @@ OptionalTaskRef = Annotated[
     str | None,
     typer.Argument(
         metavar="ID",
-        help='A task: its id, a unique prefix, or "last". Without: the filters choose.',
+        help='A task: its id, a unique prefix, or "last". If omitted, the filters select tasks.',
         autocompletion=complete_task,
     ),
 ]
@@ -58,7 +58,7 @@ FILTERS: Mapping[str, Any] = {
             "--template",
             "-t",
             metavar="NAME",
-            help="name, namespace.name, either with @version.",
+            help="Template: [NAMESPACE.]NAME[@VERSION].",
             autocompletion=complete_template,
         ),
     ],
@@ -73,7 +73,7 @@ FILTERS: Mapping[str, Any] = {
     ],
     "error_code": Annotated[
         str | None,
-        typer.Option("--error-code", metavar="CODE", help="The code of a failed step's error."),
+        typer.Option("--error-code", metavar="CODE", help="Error code of a failed step."),
     ],
     "attribute": Annotated[
         list[Any] | None,
@@ -81,7 +81,7 @@ FILTERS: Mapping[str, Any] = {
             "--attribute",
             parser=parse_attribute,
             metavar="NAME=VALUE",
-            help="Attribute of the tasks; repeatable.",
+            help="Attribute that the tasks have. Repeatable.",
         ),
     ],
     "since": Annotated[
@@ -90,28 +90,35 @@ FILTERS: Mapping[str, Any] = {
             "--since",
             parser=parse_instant,
             metavar="TIME",
-            help='Created since then: "2h" ago, or "2026-01-31".',
+            help='Tasks created since then, such as "2h" (ago) or "2026-01-31".',
         ),
     ],
     "until": Annotated[
         Any,
-        typer.Option("--until", parser=parse_instant, metavar="TIME", help="Created before then."),
+        typer.Option(
+            "--until", parser=parse_instant, metavar="TIME", help="Tasks created before then."
+        ),
     ],
 }
 """The options that choose tasks, by name; all default to None."""
 
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", metavar="", help="Only list and count the tasks that match."),
+    typer.Option(
+        "--dry-run", metavar="", help="Only list and count the tasks that match; change nothing."
+    ),
 ]
 Result = Annotated[
     Any,
     typer.Option(
-        "--result", parser=parse_json, metavar="JSON|@FILE", help="Its result, for later steps."
+        "--result",
+        parser=parse_json,
+        metavar="JSON|@FILE",
+        help="Result of the step, for later steps.",
     ),
 ]
 
-app = group("List tasks, show them, and act on them.")
+app = group("List, show, create, cancel, retry and resolve tasks.")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -154,7 +161,8 @@ async def list_tasks(
         str | None, typer.Option(metavar="ID", help="Only child tasks of this task.")
     ] = None,
     after: Annotated[
-        str | None, typer.Option(metavar="ID", help="Tasks older than this one: the next page.")
+        str | None,
+        typer.Option(metavar="ID", help="List tasks older than this one: the next page."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=1000, metavar="N")] = 25,
 ) -> None:
@@ -184,7 +192,9 @@ async def show(
     task: TaskRef,
     full: Annotated[
         bool,
-        typer.Option("--full", metavar="", help="Contexts, results, errors and attempts, uncut."),
+        typer.Option(
+            "--full", metavar="", help="Show contexts, results, errors and attempts in full."
+        ),
     ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", metavar="", help="Follow the task until it ends.")
@@ -194,13 +204,13 @@ async def show(
         typer.Option(
             "--timeline",
             metavar="",
-            help="Show the time spent queued, running, in backoff and parked, per step.",
+            help="Show how long each step was queued, running, in backoff and parked.",
         ),
     ] = False,
 ) -> Exit:
-    """Show a task: its steps and their graph, attempts, errors, what operators did.
+    """Show a task: its steps and their graph, attempts, errors and operator actions.
 
-    With --watch, the exit code is by the outcome: 0 complete, 1 failed or cancelled.
+    With --watch, the exit code tells the outcome: 0 complete, 1 failed or cancelled.
     """
     async with session.client() as client:
         task_id = await find_task(client, task)
@@ -232,14 +242,14 @@ async def create(
         str,
         typer.Argument(
             metavar="TEMPLATE",
-            help="A registered name, such as payments.process_refund@^2.1, or a YAML file.",
+            help="A registered template such as payments.process_refund@^2.1, or a YAML file.",
             autocompletion=complete_template,
         ),
     ],
     context: Context = None,
     namespace: Namespace = None,
     version: Annotated[
-        str | None, typer.Option(metavar="RANGE", help="Exact, or a range as ^2.1.")
+        str | None, typer.Option(metavar="RANGE", help="Exact version or a range such as ^2.1.")
     ] = None,
     idempotency_key: Annotated[
         str | None,
@@ -250,17 +260,20 @@ async def create(
     unique_while: Annotated[
         UniqueWhile | None,
         typer.Option(
-            help="Time that the key belongs to the task: until it is pruned, or until it ends."
+            help="How long the key belongs to the task: until the task is pruned, or until it ends."
         ),
     ] = None,
     if_exists: Annotated[
         IfExists | None,
-        typer.Option(help="If another task has the key: return, reject, or cancel and replace it."),
+        typer.Option(
+            help="If another task has the key: return it, reject the new one, or replace it."
+        ),
     ] = None,
     correlation_id: Annotated[str | None, typer.Option(metavar="ID")] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeatable.")] = None,
     delay: Annotated[
-        Any, typer.Option(parser=parse_span, metavar="TIME", help="Start after this time.")
+        Any,
+        typer.Option(parser=parse_span, metavar="TIME", help="Delay before the first step starts."),
     ] = None,
     deadline: Annotated[
         Any,
@@ -268,7 +281,7 @@ async def create(
     ] = None,
     reason: Reason = "",
 ) -> None:
-    """Create a task, for workers to run."""
+    """Create a task for workers to run."""
     name, files = name_and_files(template)
     async with session.client(create=bool(files)) as client:
         for one in load_templates(files):
@@ -333,18 +346,24 @@ async def retry(
     task: OptionalTaskRef = None,
     step: Annotated[
         list[str] | None,
-        typer.Option("--step", metavar="NAME", help="Only this step; repeatable. Default: all."),
+        typer.Option(
+            "--step",
+            metavar="NAME",
+            help="Retry only this step. Repeatable; default: all failed steps.",
+        ),
     ] = None,
     reset_attempts: Annotated[
         bool,
         typer.Option(
-            "--reset-attempts", metavar="", help="All attempts of the policy again, not just one."
+            "--reset-attempts",
+            metavar="",
+            help="Allow as many attempts as the retry policy does, not just one.",
         ),
     ] = False,
     dry_run: DryRun = False,
     reason: Reason = "",
 ) -> Exit:
-    """Try the failed steps of a task again, or of all failed tasks that match filters.
+    """Retry the failed steps of a task, or of all failed tasks that match filters.
 
     Each step gets one more attempt. With filters in place of an ID it retries at most 1,000
     tasks; --dry-run counts them first. Exit code: 5 if a task could not be retried.
@@ -369,15 +388,16 @@ async def resolve(
     session: Session,
     task: TaskRef,
     step: Annotated[
-        str | None, typer.Argument(metavar="[STEP]", help="Default: the task as a whole.")
+        str | None,
+        typer.Argument(metavar="[STEP]", help="Step to resolve; default: the whole task."),
     ] = None,
     result: Result = None,
     reason: Reason = "",
 ) -> None:
-    """Mark a failed step as done by other means and continue; or the whole task."""
+    """Mark a failed step, or the whole task, as done by other means."""
     if step is None and result is not None:
         raise typer.BadParameter(
-            "the result of a task comes from its steps; name a step", param_hint="--result"
+            "a result can only be given for a step: name the step", param_hint="--result"
         )
     async with session.client(operates=True) as client:
         changed = await client.resolve(await find_task(client, task), step, result, reason=reason)

@@ -31,7 +31,7 @@ Reference = Annotated[
     str,
     typer.Argument(
         metavar="TEMPLATE",
-        help="A registered name, such as payments.process_refund@^2.1, or a YAML file.",
+        help="A registered template such as payments.process_refund@^2.1, or a YAML file.",
         autocompletion=complete_template,
     ),
 ]
@@ -42,7 +42,7 @@ Workflows = Annotated[
     ),
 ]
 
-app = group("Show templates, register and review them.")
+app = group("Show, register and review templates.")
 
 
 @command(app, "list")
@@ -79,7 +79,7 @@ async def list_templates(
     elif stored:
         print_table(session.out, templates_table(stored))
     else:
-        session.err.print("no such templates")
+        session.err.print("no templates match")
 
 
 @command(app, "show")
@@ -98,7 +98,7 @@ async def draw(
     template: Reference,
     handlers: Workflows = None,
     mermaid: Annotated[
-        bool, typer.Option("--mermaid", metavar="", help="For Mermaid, as in Markdown.")
+        bool, typer.Option("--mermaid", metavar="", help="Print Mermaid source, for Markdown.")
     ] = False,
 ) -> None:
     """Draw a template's graph."""
@@ -123,17 +123,19 @@ async def register(
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", metavar="", help="Replace versions that differ; tasks keep theirs."
+            "--replace",
+            metavar="",
+            help="Replace registered versions that differ; existing tasks keep theirs.",
         ),
     ] = False,
 ) -> Exit:
     """Register templates, so that any process can create their tasks.
 
-    The same content again is fine. Other content under a version that exists is refused,
-    with exit code 5; the other templates are registered nevertheless.
+    Registering the same content again changes nothing. Different content for an existing version
+    is refused, with exit code 5; the other templates are still registered.
     """
     if not paths and not handlers:
-        raise typer.BadParameter("name files, directories, or --handlers", param_hint="FILE")
+        raise typer.BadParameter("specify files, directories, or --handlers", param_hint="FILE")
     loaded = load(handlers or (), paths or ())
     async with session.client(create=True) as client:
         outcomes = [await _register_one(client, template, replace) for template in loaded.templates]
@@ -196,7 +198,9 @@ async def _find(session: Session, reference: str, handlers: list[str] | None) ->
 
 Version = Annotated[
     str,
-    typer.Argument(metavar="TEMPLATE", help="With its version: payments.process_refund@2.1.0"),
+    typer.Argument(
+        metavar="TEMPLATE", help="Template with its version, such as payments.process_refund@2.1.0."
+    ),
 ]
 _STYLES = {
     "approved": "green",
@@ -212,7 +216,7 @@ async def status(
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
     waiting: Annotated[
-        bool, typer.Option("--waiting", metavar="", help="Only versions pending review.")
+        bool, typer.Option("--waiting", metavar="", help="List only versions pending review.")
     ] = False,
 ) -> None:
     """List versions of every status: who registered them, who decided, and why."""
@@ -224,12 +228,12 @@ async def status(
     elif matches:
         print_versions(session.out, matches)
     else:
-        session.err.print("no such versions")
+        session.err.print("no versions match")
 
 
 @command(app, "approve", acts=True)
 async def approve(session: Session, template: Version, reason: Reason = "") -> None:
-    """Let a version that waits for approval take tasks."""
+    """Approve a version that is pending review, so that tasks can be created from it."""
     async with session.client() as client:
         _print(session, await client.review(template, approve=True, reason=reason))
 
@@ -242,21 +246,21 @@ async def reject(
         str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason (required).")
     ],
 ) -> None:
-    """Refuse a version that waits for approval. Changed, it may be registered again."""
+    """Reject a version that is pending review. With changes, it may be registered again."""
     async with session.client() as client:
         _print(session, await client.review(template, approve=False, reason=reason))
 
 
 @command(app, "retire", acts=True)
 async def retire(session: Session, template: Version, reason: Reason = "") -> None:
-    """Let a version take no new tasks. Its open tasks continue."""
+    """Retire a version: no new tasks can be created from it. Its open tasks continue."""
     async with session.client() as client:
         _print(session, await client.retire(template, reason=reason))
 
 
 @command(app, "restore", acts=True)
 async def restore(session: Session, template: Version, reason: Reason = "") -> None:
-    """Let a version that was retired take tasks again."""
+    """Restore a retired version, so that tasks can be created from it again."""
     async with session.client() as client:
         _print(session, await client.restore(template, reason=reason))
 

@@ -53,7 +53,7 @@ def worker(
             "--handlers",
             "-H",
             metavar="MODULE|FILE|DIR",
-            help="Source of handlers and workflows: a module, a file, a directory. Repeatable.",
+            help="Source of handlers and workflows: a module, file or directory. Repeatable.",
         ),
     ] = None,
     templates: TemplatePaths = None,
@@ -61,7 +61,9 @@ def worker(
     labels: Annotated[
         list[str] | None,
         typer.Option(
-            "--label", metavar="NAME=VALUE", help="A label that steps may require. Repeatable."
+            "--label",
+            metavar="NAME=VALUE",
+            help="Label that steps can require of the worker. Repeatable.",
         ),
     ] = None,
     config: ConfigFile = None,
@@ -74,7 +76,9 @@ def worker(
     ] = None,
     processes: Annotated[
         int,
-        typer.Option("--processes", "-p", min=1, max=256, metavar="N", help="Worker processes."),
+        typer.Option(
+            "--processes", "-p", min=1, max=256, metavar="N", help="Number of worker processes."
+        ),
     ] = 1,
     grace: Annotated[
         Any,
@@ -89,7 +93,7 @@ def worker(
         typer.Option(
             parser=parse_span,
             metavar="TIME",
-            help="Time until steps of a dead worker are taken over; default: 30s.",
+            help="Time after which other workers take over a dead worker's steps; default: 30s.",
         ),
     ] = None,
     environment: Environment = None,
@@ -103,21 +107,23 @@ def worker(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Its name for operators; default: the host."),
+        typer.Option(
+            metavar="NAME", help="Name of the worker, shown to operators; default: the host name."
+        ),
     ] = None,
     replace: Annotated[
         bool,
         typer.Option(
             "--replace",
             metavar="",
-            help="Replace versions that differ; for development.",
+            help="Replace registered versions that differ; for development.",
         ),
     ] = False,
     supervisor: Annotated[int | None, typer.Option("--supervisor-fd", hidden=True)] = None,
 ) -> Any:
-    """Run steps for which it has handlers, until SIGTERM or SIGINT.
+    """Run a worker until SIGTERM or SIGINT.
 
-    Templates are registered at the start. Steps without a handler here are left to other
+    It registers its templates at startup. Steps without a handler here are left to other
     workers or to operators; a warning names them.
 
     A handler runs steps of the namespaces whose templates name it, or of --namespace if no
@@ -125,7 +131,7 @@ def worker(
 
     The first signal stops it gracefully: running steps may finish within the grace time,
     others are handed back to other workers. The second signal stops it at once. Exit code:
-    0 after a stop, 2 wrong input, 3 no store.
+    0 after a stop, 2 invalid input, 3 store unavailable.
     """
     overrides = {
         "store": store,
@@ -144,7 +150,7 @@ def worker(
     settings = load_config(config, overrides)
     set_up_logs(session, context, settings)
     if not settings.worker.handlers:
-        raise typer.BadParameter("a worker needs handlers: name them with --handlers")
+        raise typer.BadParameter("a worker needs handlers: pass --handlers")
     if processes > 1:
         commands = _process_commands(processes, settings.worker.metrics)
         return asyncio.run(supervise(commands))

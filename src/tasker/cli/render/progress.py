@@ -420,7 +420,7 @@ def _message(step: StepProgress, event: Event) -> str:
         case StepWaiting():
             return f"waits for task {event.awaits}"
         case SettleRefused():
-            return "no longer belonged to this worker: its outcome was discarded"
+            return "was taken over by another worker: its outcome was discarded"
         case StepSettled():
             return _outcome(step, event)
     return ""

@@ -89,7 +89,7 @@ def render_task(
         print_table(console, timeline_table(timeline))
     if detail.children:
         console.print()
-        console.print(Text("Tasks it created", style="bold"))
+        console.print(Text("Child tasks", style="bold"))
         print_table(console, tasks_table(console, detail.children))
     if full or any(attempt.outcome not in _PLAIN_STORY for attempt in detail.history):
         _print_attempts(console, detail.history, full=full)
@@ -468,14 +468,14 @@ def _print_results(console: Console, steps: Sequence[Step], template: Template) 
 
 def _next_commands(task: Task) -> list[tuple[str, str]]:
     """Return suggestions for the next command."""
-    show = ("show", "shows what happened")
+    show = ("show", "show what happened")
     match task.status:
         case TaskStatus.COMPLETE | TaskStatus.CANCELLED | TaskStatus.RESOLVED_MANUALLY:
             return [show]
         case TaskStatus.ERROR:
-            return [show, ("retry", "tries the failed steps again")]
+            return [show, ("retry", "retry the failed steps")]
         case _:
-            return [show, ("cancel", "ends it")]
+            return [show, ("cancel", "cancel the task")]
 
 
 def store_flag(url: str) -> str | None:

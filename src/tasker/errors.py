@@ -9,26 +9,26 @@ TaskerError                      `code` is stable and part of the API
 │   ├── HandlerNotFound
 │   ├── HandlerImportError
 │   └── TooLarge
-├── Refused                      the stored state forbids it; the caller may look and choose
+├── Refused                      the stored state does not allow it; read it and decide
 │   ├── NotFound
-│   ├── TaskRegistrationError    the version exists with other content
-│   ├── IdempotencyConflict      the key was used with other content
-│   ├── TaskExists               another task has the key, and the caller wants a new one
-│   ├── TaskChanged              the caller acts on a state of the task that is past
+│   ├── TaskRegistrationError    the version exists with different content
+│   ├── IdempotencyConflict      the key was used with different content
+│   ├── TaskExists               another task has the key, and the caller requires a new one
+│   ├── TaskChanged              the task has changed since the caller read it
 │   ├── WrongStatus
-│   ├── NotApproved              the template version takes no new tasks
+│   ├── NotApproved              the template version accepts no new tasks
 │   ├── NotAnApprover            the actor may not review the template version
 │   ├── Unauthenticated          the caller is not authenticated
-│   └── Forbidden                the caller may not do this
+│   └── Forbidden                the caller lacks the permission
 ├── StoreError
 │   ├── StoreUnavailable         try again later
-│   ├── LeaseLost                this worker slept through its lease
+│   ├── LeaseLost                this worker's lease expired
 │   └── SchemaMismatch           run `tasker db upgrade`
-├── AttemptCancelled             this attempt must stop: timed out, task cancelled, lease lost
-├── TaskFailed                   a task that was waited for ended without success
-└── WaitTimeout                  it did not end in time
+├── AttemptCancelled             this attempt must stop: timeout, task cancelled, or lease lost
+├── TaskFailed                   an awaited task failed or was cancelled
+└── WaitTimeout                  an awaited task did not end in time
 
-StepError                        raised by handlers to steer their step
+StepError                        raised by handlers to control the outcome of their step
 ├── PermanentError
 └── RetryableError
 StepParked                       ends an attempt that waits for another task
@@ -61,12 +61,12 @@ class Misuse(TaskerError):
 
 
 class WaitCycle(Misuse):
-    """A step would wait for a task that cannot end before the step does.
+    """A step would wait for a task that in turn waits for the step's task.
 
     Args:
         task_id: The step's task.
         waits_for: The task that it would wait for.
-        link: The task that waits for the step's task: `waits_for`, or one that it waits for.
+        link: The task that waits for the step's task: `waits_for` itself, or one that it waits for.
     """
 
     code = "wait_cycle"
@@ -87,10 +87,10 @@ class WaitCycle(Misuse):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with the text of a template or policy."""
+    """One problem in the text of a template or policy."""
 
     message: str
-    path: str = ""  #: where in the document, as `steps[2].retry.max_attempts`
+    path: str = ""  #: path in the document, such as `steps[2].retry.max_attempts`
     file: str = ""
     line: int | None = None  #: from 1
     column: int | None = None  #: from 1
@@ -122,7 +122,7 @@ class InvalidPolicy(Misuse):
 
 
 class Violation(NamedTuple):
-    """One part of a value that is not allowed."""
+    """One part of a value that is invalid."""
 
     path: str  #: a JSON path: `$.refund_amount`
     message: str
@@ -135,8 +135,8 @@ class InvalidInput(Misuse):
     """A value is not allowed.
 
     Attributes:
-        path: The first part that is wrong, as a JSON path (`$.refund_amount`).
-        violations: All parts that are wrong, the first 10 of a value that has a schema.
+        path: JSON path of the first invalid part (`$.refund_amount`).
+        violations: All invalid parts; for a value with a schema, the first 10.
     """
 
     code = "invalid_input"
@@ -156,7 +156,7 @@ class InvalidSettings(Misuse):
 
 
 class HandlerNotFound(Misuse):
-    """No handler has the name that a template asks for."""
+    """No handler has the name that a template specifies."""
 
     code = "handler_not_found"
 
@@ -168,7 +168,7 @@ class HandlerImportError(Misuse):
 
 
 class TooLarge(Misuse):
-    """A context, result or template exceeds its limit; it is refused, never cut."""
+    """A context, result or template exceeds its size limit; it is refused, never truncated."""
 
     code = "too_large"
 
@@ -181,7 +181,7 @@ class TooLarge(Misuse):
 
 
 class Refused(TaskerError):
-    """The stored state forbids it."""
+    """The stored state does not allow the action."""
 
     code = "refused"
 
@@ -193,13 +193,13 @@ class NotFound(Refused):
 
 
 class TaskRegistrationError(Refused):
-    """The same namespace, name and version is registered with other content."""
+    """The same namespace, name and version is registered with different content."""
 
     code = "template_conflict"
 
 
 class IdempotencyConflict(Refused):
-    """The idempotency key was used before, with another template or context."""
+    """The idempotency key was used before, with a different template or context."""
 
     code = "idempotency_conflict"
 
@@ -208,7 +208,7 @@ class TaskExists(Refused):
     """Another task has the idempotency key, and `if_exists` is `reject`.
 
     Args:
-        key: The idempotency key.
+        key: The idempotency key in use.
         task_id: The task that has it.
     """
 
@@ -220,11 +220,11 @@ class TaskExists(Refused):
 
 
 class TaskChanged(Refused):
-    """The task has another ETag than the action's `if_match`: it changed since it was read.
+    """The task's ETag differs from the action's `if_match`: it has changed since it was read.
 
     Args:
         task_id: The task.
-        etag: Its ETag now.
+        etag: Its current ETag.
     """
 
     code = "task_changed"
@@ -248,12 +248,12 @@ class WrongStatus(Refused):
 
 
 class NotApproved(Refused):
-    """The template version takes no new tasks: it waits for approval, was rejected or retired.
+    """The template version accepts no new tasks: it is pending review, rejected or retired.
 
     Args:
         template: Its full name.
         status: A `TemplateStatus` other than approved.
-        approvers: Who may approve it.
+        approvers: The people who may approve it.
     """
 
     code = "template_not_approved"
@@ -274,19 +274,19 @@ class NotApproved(Refused):
 
 
 class NotAnApprover(Refused):
-    """The namespace's policy lets others decide about the template version."""
+    """The namespace's policy does not allow the actor to review the template version."""
 
     code = "not_an_approver"
 
 
 class Unauthenticated(Refused):
-    """The caller is not authenticated: the key or token is missing or not valid."""
+    """The caller is not authenticated: the key or token is missing or invalid."""
 
     code = "unauthenticated"
 
 
 class Forbidden(Refused):
-    """The caller may not do this."""
+    """The caller lacks the permission for the action."""
 
     code = "forbidden"
 
@@ -322,11 +322,11 @@ class SchemaMismatch(StoreError):
 
 
 class AttemptCancelled(TaskerError):
-    """The attempt must stop: it timed out, its task was cancelled, or its lease was lost.
+    """The attempt must stop: it has timed out, its task was cancelled, or its lease was lost.
 
     Raised inside the handler by `Context.heartbeat` and `Context.checkpoint`.
-    It is an ordinary exception, so `finally` and `with` clean up; a handler that swallows
-    it meets it again at its next question, and what it returns is dropped.
+    It is an ordinary exception, so `finally` and `with` clean up. A handler that suppresses it
+    receives it again at the next call, and its result is discarded.
     """
 
     code = "attempt_cancelled"
@@ -339,9 +339,10 @@ class TaskFailed(TaskerError):
     """A task that was waited for ended in `error` or `cancelled`.
 
     Attributes:
-        task: That task; its `failure` has the step that failed, with type, message and code of
-            its error.
-        details: The same facts as JSON, kept with the error of a step that waited for the task.
+        task: The task; its `failure` has the failed step, with the type, message and code of its
+            error.
+        details: The same information as JSON, stored with the error of a step that waited for the
+            task.
     """
 
     code = "task_failed"
@@ -390,10 +391,10 @@ class StepError(Exception):
     """Base class of exceptions that handlers raise to steer their step.
 
     Args:
-        message: What happened, for people.
-        code: What happened, for programs, e.g. "MISSING_EMAIL".
-        error_code: The same under its older name.
-        details: Facts to keep with the error; JSON.
+        message: A description for people.
+        code: A code for programs, such as "MISSING_EMAIL".
+        error_code: The older name of `code`.
+        details: Additional JSON data to store with the error.
     """
 
     def __init__(
@@ -417,9 +418,9 @@ class RetryableError(StepError):
     """Another attempt may succeed.
 
     Args:
-        retry_after: The delay before it, as a server asked for: seconds as a number or text,
-            a timedelta, or an HTTP date, so that a `Retry-After` header can be passed as it
-            is. At most a day. None: the template's backoff decides.
+        retry_after: The delay before the next attempt: seconds as a number or text, a timedelta, or
+            an HTTP date, so that a `Retry-After` header can be passed unchanged. At most a day.
+            None means the template's backoff.
 
     Raises:
         ValueError: `retry_after` has another type.

@@ -10,7 +10,7 @@ from tasker.model import AttemptOutcome, TaskId, TaskInput, TaskStatus, Template
 
 
 class StepStarted(NamedTuple):
-    """An attempt began to run."""
+    """An attempt started."""
 
     task_id: TaskId
     template: TemplateName
@@ -18,11 +18,11 @@ class StepStarted(NamedTuple):
     attempt: int
     correlation_id: str
     queued_for: timedelta  #: from its due time to its claim
-    parked_for: timedelta  #: before that, if it waited for another task
+    parked_for: timedelta  #: before that, while it waited for another task
 
 
 class StepSettled(NamedTuple):
-    """An attempt ended, and the store knows."""
+    """An attempt ended, and its outcome is stored."""
 
     task_id: TaskId
     template: TemplateName
@@ -31,12 +31,12 @@ class StepSettled(NamedTuple):
     correlation_id: str
     outcome: AttemptOutcome
     ran_for: timedelta
-    error: str | None  #: type and message of the error
-    delay: timedelta  #: until the next attempt, of a retry
+    error: str | None  #: type and message of the error, if any
+    delay: timedelta  #: until the next attempt, if there is one
 
 
 class StepWaiting(NamedTuple):
-    """An attempt ended for now: the step waits for another task, and then starts again."""
+    """An attempt was parked: its step waits for another task, and then runs again."""
 
     task_id: TaskId
     template: TemplateName
@@ -58,10 +58,10 @@ class SettleRefused(NamedTuple):
 
 
 class AttemptStopped(NamedTuple):
-    """An attempt ended without an outcome that this worker knows.
+    """An attempt ended, and its outcome is unknown to this worker.
 
-    Its task was cancelled, its step was settled by an operator, its lease was lost, or the
-    reply to its settlement was.
+    Its task was cancelled, its step was settled by an operator, its lease was lost, or there was no
+    reply to its settlement.
     """
 
     task_id: TaskId
@@ -73,13 +73,13 @@ class AttemptStopped(NamedTuple):
 
 
 class AttemptLost(NamedTuple):
-    """The lease of an attempt's worker had expired, and this worker settled it."""
+    """This worker settled an attempt whose own worker's lease had expired."""
 
     task_id: TaskId
     template: TemplateName
     step: str
     attempt: int
-    outcome: AttemptOutcome  #: LOST: another attempt follows; ERROR: none
+    outcome: AttemptOutcome  #: LOST: another attempt follows; ERROR: no other attempt follows
     delay: timedelta  #: until the next attempt
 
 
@@ -91,7 +91,7 @@ class TaskEnded(NamedTuple):
     template: TemplateName | None = None  #: None: unknown to this process
     took: timedelta | None = None  #: since its creation, including delays and waits
     correlation_id: str = ""
-    trace: str | None = None  #: W3C traceparent of what created it
+    trace: str | None = None  #: W3C traceparent of its creator
 
     @classmethod
     def now(
@@ -116,7 +116,7 @@ class TaskEnded(NamedTuple):
 
 
 class LoopBlocked(NamedTuple):
-    """A handler blocked the event loop, and with it all others."""
+    """A handler blocked the event loop, and with it all other handlers."""
 
     task_id: TaskId | None
     step: str | None  #: None: blocked by other code of this process
@@ -137,16 +137,16 @@ Observer: TypeAlias = Callable[[Event], None]
 
 
 class AttemptSpan(NamedTuple):
-    """An attempt that is about to run, as traces identify it."""
+    """The properties of an attempt that is about to run, for traces."""
 
     task_id: TaskId
     template: TemplateName
     step: str
     attempt: int
     correlation_id: str
-    trace: str | None  #: W3C traceparent of what created the task
+    trace: str | None  #: W3C traceparent of the task's creator
     queued_for: timedelta  #: from the attempt's due time to its claim
-    parked_for: timedelta  #: before that, if its step waited for another task
+    parked_for: timedelta  #: before that, while its step waited for another task
 
 
 Around: TypeAlias = Callable[[AttemptSpan], AbstractContextManager[object]]

@@ -24,7 +24,7 @@ class Graph:
 
     @cached_property
     def children(self) -> list[tuple[int, ...]]:
-        """children[no], ascending; a sink has the task as its child."""
+        """children[no]: the children of step `no`, ascending; the child of a sink is the task."""
         children: list[list[int]] = [[] for _ in self.parents]
         for no, parents in enumerate(self.parents):
             for parent in parents:
@@ -43,7 +43,7 @@ class Graph:
 
     @cached_property
     def order(self) -> tuple[int, ...]:
-        """All steps, each after its parents; equal ones in the template's order."""
+        """All steps in topological order, with ties in the template's order."""
         pending_parents = [len(parents) for parents in self.parents]
         order = list(self.roots)
         for no in order:
@@ -64,14 +64,14 @@ class Graph:
 
     @cached_property
     def levels(self) -> list[int]:
-        """levels[no]: the length of the longest way from a root, 0 for roots."""
+        """levels[no]: the length of the longest path from a root, 0 for roots."""
         levels = [0] * len(self.parents)
         for no in self.order:
             levels[no] = max((levels[parent] + 1 for parent in self.parents[no]), default=0)
         return levels
 
     def ancestor_names(self, step: str) -> tuple[str, ...]:
-        """Names of all steps before `step`, in the template's order."""
+        """Return the names of all ancestors of `step`, in the template's order."""
         return tuple(self.names[no - 1] for no in step_numbers(self.ancestors[self.numbers[step]]))
 
 
@@ -84,17 +84,17 @@ def step_numbers(mask: int) -> Iterator[int]:
 
 
 def find_cycle(dependencies: Mapping[str, Sequence[str]]) -> tuple[str, ...] | None:
-    """Find steps that wait for each other.
+    """Return a cycle of steps that wait for each other.
 
     Args:
-        dependencies: Step name -> the names it waits for. Unknown names are ignored.
+        dependencies: The names that each step waits for. Unknown names are ignored.
 
     Returns:
-        The names along one cycle, its first repeated at the end; None if there is no cycle.
+        The names along one cycle, with the first repeated at the end, or None if there is no cycle.
     """
     done: set[str] = set()
     for start in dependencies:
-        path: dict[str, Iterator[str]] = {}  # the way from start, in order
+        path: dict[str, Iterator[str]] = {}  # the path from the start, in order
         node: str | None = start
         while node is not None:
             if node in path:
@@ -109,7 +109,7 @@ def find_cycle(dependencies: Mapping[str, Sequence[str]]) -> tuple[str, ...] | N
 def _next_unvisited(
     path: dict[str, Iterator[str]], done: set[str], dependencies: Mapping[str, Sequence[str]]
 ) -> str | None:
-    """Return the next name to visit; leave the nodes of `path` that are exhausted."""
+    """Return the next name to visit, after removing exhausted nodes from `path`."""
     while path:
         last = next(reversed(path))
         for name in path[last]:

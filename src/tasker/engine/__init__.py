@@ -4,23 +4,23 @@
        ^                                          |
        +---------- steps that it freed -----------+
 
-- `Worker` owns the parts, registers its templates, and starts and stops the parts.
-- `Claimer` asks the store for as many steps as slots are free, reads what their handlers
-  need into the `TaskCache`, and hands them to the executor.
+- `Worker` owns the other parts, registers its templates, and starts and stops them.
+- `Claimer` claims as many steps as there are free slots, reads what their handlers need into the
+  `TaskCache`, and passes them to the executor.
 - `Executor` calls handlers by one of three `runners` (event loop, threads, processes) and
   decides the outcome of each attempt: a result, or what `failure` makes of an error.
-- `Settler` stores outcomes, as many as have gathered while the last settlement was under
-  way. The store frees the steps that waited for them and claims some for this worker:
-  they go to `Claimer.accept`, the only way back (`Settler.freed_to`).
+- `Settler` stores outcomes, all that have arrived during the previous settlement at once. The store
+  frees the steps that waited for them and claims some for this worker; these are passed to
+  `Claimer.accept`, the only path back (`Settler.freed_to`).
 - `Slots` counts slots used by attempts and reserved by pending claims. All three
   share it.
-- `WorkerLease` renews one lease for all that the executor holds. When the store revokes a
-  claim, or the lease is lost, it has the executor stop those attempts.
+- `WorkerLease` renews one lease for all claims that the executor holds. If the store revokes a
+  claim, or the lease is lost, the executor stops those attempts.
 - `Janitor` performs periodic duties for all workers: expired leases, missed deadlines.
-- `Background` runs the loops of these parts. An unexpected failure of one ends the worker.
-- `Reporter` turns all of it into events for observers, and into log records.
+- `Background` runs the loops of these parts. An unexpected failure of a loop stops the worker.
+- `Reporter` turns these actions into events for observers and into log records.
 
-`Worker` is imported when it is first used: naming log records does not need it.
+`Worker` is imported on first use, since the log filter does not need it.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The asyncio tasks of a worker: its loops, and short work that it must not end without."""
+"""The asyncio tasks of a worker: its loops, and short work that must finish before it ends."""
 
 import asyncio
 import logging
@@ -41,13 +41,13 @@ class Background:
         return self._loops[name]
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Start short work that the worker waits for before it ends."""
+        """Start short work that must finish before the worker ends."""
         task = asyncio.create_task(work, name="tasker-background")
         self.pending.add(task)
         task.add_done_callback(self._spawned_ended)
 
     def cancel(self) -> None:
-        """Cancel all that still runs."""
+        """Cancel everything that is still running."""
         for task in (*self._loops.values(), *self.pending):
             task.cancel()
 

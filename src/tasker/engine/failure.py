@@ -1,4 +1,4 @@
-"""Turns an exception into the error that is stored, and into an outcome."""
+"""Turns an exception into a stored error and an outcome."""
 
 import traceback
 from datetime import timedelta
@@ -13,16 +13,16 @@ from tasker.errors import Misuse, PermanentError, RetryableError, StepError
 from tasker.model import Claim, JsonText, Outcome, StepSpec, failed, retried
 
 _MESSAGE = 4_000  #: maximum characters of a stored message
-_TRACE = 8_000  #: of a stack trace
+_TRACE = 8_000  #: maximum characters of a stack trace
 _PACKAGE = str(Path(tasker.__file__).parent)
 
 
 class AttemptTimeout(StepError):
-    """The attempt took longer than its step allows."""
+    """The attempt exceeded the step's time limit."""
 
 
 class HeartbeatTimeout(StepError):
-    """The attempt gave no heartbeat for longer than its step allows."""
+    """The attempt sent no heartbeat within the step's `heartbeat_timeout`."""
 
 
 class LostLease(StepError):
@@ -32,9 +32,9 @@ class LostLease(StepError):
 def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) -> Outcome:
     """Return the outcome of a failed attempt.
 
-    PermanentError ends the step, and so does what no retry can change: a result that
-    has no JSON form, a handler that cannot be called. Anything else is retried as long
-    as the step's policy allows.
+    PermanentError fails the step, as do errors that a retry cannot fix: a result without a JSON
+    form, a handler that cannot be called. Other errors are retried as long as the step's policy
+    allows.
     """
     final = isinstance(error, PermanentError | Misuse)
     if final or not retry.allows_another(spec.retry, claim.counted_attempts):
@@ -45,7 +45,7 @@ def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) 
 
 
 def error_text(error: BaseException, *, retryable: bool) -> JsonText:
-    """Write an error as stores keep it: type, message, code, retryable, details, trace."""
+    """Return an error as stores keep it: type, message, code, retryable, details, trace."""
     try:
         return codec.dumps(_error_fields(error, retryable), what="error")
     except BaseException as trouble:  # the error's own code raises, or exits
@@ -76,7 +76,7 @@ def _error_fields(error: BaseException, retryable: bool) -> dict[str, Any]:
 
 
 def _trace(error: BaseException) -> traceback.TracebackException:
-    """Return the trace of an error, from the first frame of the handler's code."""
+    """Return the stack trace of an error, starting at the handler's code."""
     trace = traceback.TracebackException.from_exception(error)
     frames = list(trace.stack)
     handlers = list(dropwhile(lambda frame: frame.filename.startswith(_PACKAGE), frames))
@@ -85,17 +85,17 @@ def _trace(error: BaseException) -> traceback.TracebackException:
 
 
 def _requested_delay(error: BaseException) -> timedelta | None:
-    """Return the delay that a handler asked for, or None if it is not a duration."""
+    """Return the delay that a handler requested, or None if it is not a duration."""
     requested = error.retry_after if isinstance(error, RetryableError) else None
     return requested if isinstance(requested, timedelta) else None
 
 
 def lost_text(worker: str) -> JsonText:
-    """Write the error of an attempt whose worker was lost."""
+    """Return the stored error of an attempt whose worker was lost."""
     lost = LostLease(f"worker {worker} stopped renewing its lease", code="lease_lost")
     return error_text(lost, retryable=True)
 
 
 def _storable_text(text: str, most: int) -> str:
-    """Cut a text, and drop what JSON text in a database cannot hold."""
+    """Truncate a text, and remove characters that JSON in a database cannot contain."""
     return text[:most].replace("\0", "").encode("utf-8", "replace").decode()

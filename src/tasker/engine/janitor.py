@@ -1,8 +1,8 @@
-"""The periodic duties of every worker; many may perform them at once.
+"""The periodic duties of every worker; several workers may perform them at the same time.
 
-What a lost worker held is settled as a failed attempt, steps that no worker claimed in
-time fail, tasks past their deadline end, and so do failed tasks whose remaining steps
-cannot run. Tasks are deleted when their time of retention is over.
+Attempts of lost workers are settled as lost, steps that no worker claimed in time fail, and tasks
+end if they are past their deadline, or have failed and have no step left that can run. Ended tasks
+are deleted after their retention period.
 """
 
 import asyncio
@@ -26,23 +26,23 @@ from tasker.store.protocol import Store
 log = logging.getLogger("tasker.worker")
 
 PERIOD = 2.0  #: seconds between runs; at most the lease time
-MOST = 200  #: expired attempts, or unclaimed steps, settled at once
-MOST_LOST = 10  #: attempts of a step lost with their worker; the last one is its failure
+MOST = 200  #: expired attempts, or unclaimed steps, settled per transaction
+MOST_LOST = 10  #: attempts of a step that may be lost with their worker before it fails
 WARNING_PERIOD = 300.0  #: seconds between warnings of steps that no live worker can run
-WAITS_LONG = timedelta(minutes=1)  #: for which such a step has been due
-MOST_QUEUES = 1000  #: that such a look finds, of all namespaces
-MOST_WARNINGS = 20  #: that it logs
-PRUNING = 60.0  #: seconds between looks for tasks to delete
-PRUNED = 100  #: tasks deleted at once
-SWEPT = 100  #: a sweep that ended so many tasks may have left some
-_UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template cannot be read here
+WAITS_LONG = timedelta(minutes=1)  #: time for which such a step must have been due
+MOST_QUEUES = 1000  #: such queues that one query returns, for all namespaces
+MOST_WARNINGS = 20  #: those that are logged
+PRUNING = 60.0  #: seconds between searches for tasks to delete
+PRUNED = 100  #: tasks deleted per transaction
+SWEPT = 100  #: a sweep that ended this many tasks may have left others
+_UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template is unreadable here
 
 
 class Duty(NamedTuple):
-    """Something that is done again and again."""
+    """A periodic duty."""
 
     name: str
-    period: float  #: seconds between two times, give or take a fifth
+    period: float  #: seconds between two executions, varied by up to a fifth
     perform: Callable[[], Awaitable[None]]
 
 
@@ -51,11 +51,11 @@ class Janitor:
 
     Args:
         store: The store.
-        cache: Where templates, and with them retry policies, are read.
-        lease: The lease to settle under.
-        reporter: Reports the tasks that end.
-        lease_time: How long leases are here.
-        retention: How long tasks are kept whose template does not say so; None: for ever.
+        cache: The cache from which templates and their retry policies are read.
+        lease: The lease of this worker.
+        reporter: Reports ended tasks.
+        lease_time: The duration of this worker's lease.
+        retention: Retention of tasks whose template has none; None means unlimited.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Janitor:
         ]
 
     async def repeat(self, duty: Duty) -> None:
-        """Perform a duty whenever its period is over, until cancelled."""
+        """Perform a duty at its interval until cancelled."""
         while True:
             await self._perform(duty)
             await asyncio.sleep(duty.period * (0.8 + 0.4 * self._rng.random()))
@@ -114,7 +114,7 @@ class Janitor:
             await self._report_ended(failed.ended)
 
     async def expire(self) -> None:
-        """Settle attempts whose worker's lease expired, or whose process here is gone."""
+        """Settle attempts whose worker's lease expired, or whose process on this machine ended."""
         await self._retire_dead()
         many = MOST
         while many >= MOST:
@@ -132,7 +132,7 @@ class Janitor:
                 await self._report_ended(settled.ended)
 
     async def _retire_dead(self) -> None:
-        """End the leases of workers of this machine whose process is gone."""
+        """End the leases of workers on this machine whose process has ended."""
         if not (machine := process.machine()):
             return
         for worker in await self._store.neighbour_workers(machine):
@@ -141,7 +141,7 @@ class Janitor:
                 await self._store.retire_worker(worker.id)
 
     async def warn_of_unserved(self) -> None:
-        """Warn of steps in the namespaces of this worker that no live worker can run."""
+        """Log a warning about steps in this worker's namespaces that no live worker can run."""
         queues = await self._store.unserved_queues(WAITS_LONG, MOST_QUEUES)
         ours = [
             unserved for unserved in queues if unserved.queue.namespace in self._lease.namespaces
@@ -152,7 +152,7 @@ class Janitor:
             log.warning("steps_without_worker", extra=extra)
 
     async def prune(self) -> None:
-        """Delete tasks whose time of retention is over, at half the possible speed."""
+        """Delete tasks after their retention period, pausing as long as each deletion takes."""
         kept = self._retention
         before = None if kept is None else datetime.now(UTC) - kept
         many = PRUNED
@@ -166,7 +166,7 @@ class Janitor:
             tasks: Mapping[TaskId, CachedTask] = {}
             try:
                 tasks = await self._cache.tasks(task_id for task_id, _ in ended)
-            except TaskerError as error:  # the tasks did end, and are reported without templates
+            except TaskerError as error:  # the tasks have ended, and are reported without templates
                 log.error("template_unreadable", extra={"error": str(error)})
             for task_id, _ in ended:
                 self._cache.forget(task_id)
@@ -181,12 +181,12 @@ class Janitor:
         return lost(expired.claim, text, retry.delay_after(losses, policy, self._rng))
 
     async def _template_of(self, expired: ExpiredAttempt) -> Template | None:
-        """Return an attempt's template as it runs here; None if it cannot be read."""
+        """Return an attempt's compiled template, or None if it cannot be read."""
         try:
             return (await self._cache.template(expired.template_id)).template
         except StoreUnavailable:
             raise
-        except TaskerError as error:  # a template that only a later release can read
+        except TaskerError as error:  # only a later release can read the template
             facts = {"task_id": expired.claim.task_id, "error": str(error)}
             log.error("template_unreadable", extra=facts)
             return None

@@ -1,4 +1,4 @@
-"""The lease of a worker in the store: its id, its lease, the queues that it serves."""
+"""The registration of a worker in the store: its id, its lease, the queues that it serves."""
 
 import asyncio
 import logging
@@ -15,23 +15,23 @@ from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
 
-RENEWALS = 3  #: in the time of one lease
+RENEWALS = 3  #: renewals per lease duration
 
 
 class Holder(Protocol):
-    """Holds claims under a lease: the executor."""
+    """Holds claims under a lease; implemented by the executor."""
 
     def held(self) -> Sequence[Claim]:
-        """List the claims that are still to be settled."""
+        """List the claims that have not been settled."""
         ...
 
     def revoke(self, claims: Sequence[Claim]) -> None:
-        """Stop attempts that this worker lost."""
+        """Stop attempts whose claims this worker has lost."""
         ...
 
 
 class Wakes(Protocol):
-    """Waits for a lease: the claimer."""
+    """Waits for a lease; implemented by the claimer."""
 
     def wake(self) -> None:
         """End the current wait."""
@@ -39,13 +39,13 @@ class Wakes(Protocol):
 
 
 class WorkerLease:
-    """Announces a worker, and keeps one lease for all that it holds.
+    """Announces a worker, and maintains one lease for all of its claims.
 
     Args:
         store: The store.
-        name: Name shown to operators.
-        settings: The worker's.
-        handlers: Its handlers.
+        name: The worker's name, as shown to operators.
+        settings: The worker's settings.
+        handlers: The worker's handlers.
     """
 
     def __init__(
@@ -58,19 +58,19 @@ class WorkerLease:
         self.id = WorkerId(0)
         self.ids: tuple[WorkerId, ...] = ()  #: the current id and the previous one
         self.queues: Sequence[QueueId] = ()
-        self.namespaces: frozenset[str] = frozenset()  #: of these queues
-        self.holds = False  #: whether the lease is valid, to this worker's knowledge
-        self.looked_at = 0.0  #: when the queues were, by the monotonic clock
+        self.namespaces: frozenset[str] = frozenset()  #: ids of the queues served
+        self.holds = False  #: whether the lease is valid, as far as this worker knows
+        self.looked_at = 0.0  #: monotonic time of the last update of the queues
         self._store = store
         self._name = name
         self._settings = settings
         self._handlers = handlers
         self._labels = set(settings.labels.items())
-        self._served: dict[Queue, bool] = {}  #: neither handlers nor labels ever change
+        self._served: dict[Queue, bool] = {}  #: handlers and labels never change
         self._until = 0.0
 
     async def announce(self) -> None:
-        """Open a lease, and find out which queues this worker serves."""
+        """Open a lease, and determine the queues that this worker serves."""
         began = time.monotonic()
         self.id = await self._store.register_worker(
             self._name,
@@ -86,7 +86,7 @@ class WorkerLease:
         self.holds = True
 
     async def find_queues(self) -> bool:
-        """Update the queues to claim from; return whether there are more than before."""
+        """Update the queues to claim from, and return whether any were added."""
         self.looked_at = time.monotonic()
         queues = await self._store.queues()
         served = [no for queue in queues if self._serves(queue) for no in queue.ids]
@@ -107,11 +107,11 @@ class WorkerLease:
         return served
 
     async def keep(self, holder: Holder, claimer: Wakes) -> None:
-        """Renew the lease until cancelled. When it is lost, revoke all claims and register again.
+        """Renew the lease until cancelled. If it is lost, revoke all claims and register again.
 
         Args:
-            holder: Holder of the claims under this lease.
-            claimer: Woken when a new lease was opened.
+            holder: The holder of the claims under this lease.
+            claimer: Woken after a new lease has been opened.
         """
         while True:
             await self._renew_until_lost(holder)
@@ -138,7 +138,7 @@ class WorkerLease:
                 facts = {"worker": self._name, "left_s": round(left, 1), "error": str(error)}
                 log.warning("lease_renewal_failed", extra=facts)
                 if left <= 0:
-                    return  # others may have taken over by now
+                    return  # other workers may have taken over by now
                 await asyncio.sleep(min(pause, 1.0))
             else:
                 self._until = began + self._settings.lease.total_seconds()
@@ -156,7 +156,7 @@ class WorkerLease:
                 await asyncio.sleep(0.5)
 
     async def retire(self) -> None:
-        """Release what the store lists as still held, and end the lease."""
+        """Release the claims that the store still lists, and end the lease."""
         self.holds = False
         try:
             held = await self._store.held(self.id)

@@ -1,4 +1,4 @@
-"""Log records: the attempt that they belong to, and their fields."""
+"""Adds the attempt to log records, and reads the fields of log records."""
 
 import json
 import logging
@@ -25,10 +25,10 @@ current_attempt: ContextVar["Running | None"] = ContextVar("tasker_attempt", def
 class AttemptFilter(logging.Filter):
     """Adds `task_id`, `template`, `step`, `attempt` and `correlation_id` to log records.
 
-    Put it on a log handler, where the records of all loggers pass, those of libraries too:
-    `handler.addFilter(AttemptFilter())`. It lets everything through, and leaves alone
-    records that are not of an attempt, and what a record has already. A worker does not
-    do it by itself: how a program logs is the program's.
+    Add it to a log handler, which sees the records of all loggers, including those of libraries:
+    `handler.addFilter(AttemptFilter())`. It never drops a record, ignores records outside of an
+    attempt, and never overwrites a field. A worker does not install it, since logging is configured
+    by the program.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -40,9 +40,9 @@ class AttemptFilter(logging.Filter):
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what a record was given as `extra`, without secrets."""
+    """Return the `extra` fields of a record, without secrets."""
     fields: dict[str, Any] = {}
-    for name, value in vars(record).items():  # runs for every record: most values pass as they are
+    for name, value in vars(record).items():  # runs for every record; most values pass unchanged
         if name in _STANDARD:
             continue
         if _is_secret(name):
@@ -58,7 +58,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024)
 def _is_secret(name: str) -> bool:
-    """Whether a field's name says that its value is secret."""
+    """Return whether a field's name indicates a secret value."""
     return _SECRET.search(name) is not None
 
 
@@ -75,7 +75,7 @@ def _safe(name: str, value: Any) -> Any:
 
 
 def _error(text: str) -> str:
-    """Return a stored error as its type and message; any other text as it is."""
+    """Return the type and message of a stored error; any other text is returned unchanged."""
     if not text.startswith("{"):
         return text
     try:
@@ -86,9 +86,9 @@ def _error(text: str) -> str:
 
 
 class FallbackHandler(logging.Handler):
-    """Writes warnings with their facts to stderr in programs that have not configured logging.
+    """Writes warnings with their fields to stderr in programs that have not configured logging.
 
-    Python's own fallback writes the event's name alone.
+    Python's own fallback writes only the event's name.
     """
 
     def __init__(self) -> None:

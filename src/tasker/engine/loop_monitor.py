@@ -1,4 +1,4 @@
-"""Notices when something blocks the event loop, and names the handler that does."""
+"""Detects code that blocks the event loop, and identifies the handler."""
 
 import asyncio
 import threading
@@ -11,20 +11,20 @@ from tasker.engine.running import Running
 
 
 class Current(Protocol):
-    """Knows which attempt holds the loop: the executor."""
+    """Knows which attempt occupies the event loop; implemented by the executor."""
 
     def current(self) -> Running | None:
-        """Return the attempt whose code holds the event loop."""
+        """Return the attempt whose code occupies the event loop."""
         ...
 
 
 class LoopMonitor:
-    """A thread that checks whether the loop still turns.
+    """A thread that checks whether the event loop is still responsive.
 
     Args:
-        limit: Time that the loop may be blocked.
-        executor: Knows which attempt holds the loop.
-        reporter: Reports it, once per standstill.
+        limit: Maximum time for which the loop may be blocked.
+        executor: Knows which attempt occupies the loop.
+        reporter: Reports each blockage once.
     """
 
     def __init__(self, limit: timedelta, executor: Current, reporter: Reporter) -> None:
@@ -33,19 +33,19 @@ class LoopMonitor:
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
-        self._ticked_at = time.monotonic()  #: when the loop last turned
+        self._ticked_at = time.monotonic()  #: time of the loop's last iteration
         self._timer = self._loop.call_soon(self._tick)
         threading.Thread(target=self._watch, name="tasker-loop-monitor", daemon=True).start()
 
     def stalled_for(self) -> timedelta:
-        """Return how long the loop has stood still; from any thread. 0 after `stop`."""
+        """Return how long the loop has been blocked; 0 after `stop`. Callable from any thread."""
         if self._stopped.is_set():
             return timedelta(0)
         behind = time.monotonic() - self._ticked_at - self._limit / 2
         return timedelta(seconds=max(behind, 0.0))
 
     def stop(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._stopped.set()
         self._timer.cancel()
 

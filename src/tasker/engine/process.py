@@ -1,8 +1,8 @@
-"""This process as others on the same machine recognise it, and whether such a process is gone.
+"""Identifies this process to others on the same machine, and detects that a process has ended.
 
-A killed worker keeps its lease until that expires. Another worker on the same machine need
-not wait so long: it sees that the process is gone. This needs Linux's `/proc`; elsewhere no
-machine has a name, and leases decide alone.
+A killed worker keeps its lease until it expires. Other workers on the same machine need not wait
+that long, since they can see that the process has ended. This requires Linux's `/proc`; on other
+systems the machine has no name, and only leases count.
 """
 
 import os
@@ -31,11 +31,11 @@ def this_process(labels: Mapping[str, str]) -> WorkerProcess:
 
 @cache
 def machine() -> str:
-    """Return what processes have in common that see each other's ids; "" if it is not known.
+    """Return an id shared by the processes that can see each other's pids, or "" if unknown.
 
-    The same host, started once, and the same namespace of process ids: two containers on one
-    host have two. The number of a namespace is used again only when all of its processes are
-    gone, so what had it before is recognised rightly.
+    It identifies the host, its boot, and the pid namespace, since containers on one host have
+    separate namespaces. A namespace's number is only reused once all of its processes have ended,
+    so a process of the earlier namespace is correctly taken as ended.
     """
     try:
         if _SELF.readlink().name != str(os.getpid()):
@@ -47,10 +47,10 @@ def machine() -> str:
 
 
 def is_gone(pid: int, started: int) -> bool:
-    """Return whether the process that had this id and start on this machine has ended.
+    """Return whether the process with this id and start time on this machine has ended.
 
-    A later process may have the same id, but no two have the same start as well. A process
-    that cannot be looked at, as one of another user may be, is not gone.
+    A later process may have the same id, but not the same start time. A process that cannot be
+    inspected, for example because it belongs to another user, counts as running.
     """
     try:
         return _started(pid) != started
@@ -61,13 +61,13 @@ def is_gone(pid: int, started: int) -> bool:
 
 
 def _started(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since the boot; None for a dead one.
+    """Return the start time of a process, in clock ticks since boot, or None if it is dead.
 
     Raises:
-        OSError: It does not exist, or its state cannot be read.
+        OSError: The process does not exist, or its state cannot be read.
     """
     stat = Path(f"/proc/{pid}/stat").read_text()
-    fields = stat[stat.rindex(")") + 1 :].split()  # the name before may contain anything
+    fields = stat[stat.rindex(")") + 1 :].split()  # the preceding name may contain anything
     state, started = fields[0], int(fields[19])
     return None if state in "ZX" else started
 

@@ -1,4 +1,4 @@
-"""Reports what happens: to the observers of this process, and to the log."""
+"""Reports a worker's actions to the observers of this process and to the log."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -45,13 +45,13 @@ class Reporter:
         self.observers: list[Observer] = list(observers)
 
     def started(self, running: Running) -> None:
-        """Report an attempt that begins."""
+        """Report the start of an attempt."""
         if self.observers:
             queued, parked = running.claim.waited
             self.emit(StepStarted(**running.facts(), queued_for=queued, parked_for=parked))
 
     def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
-        """Report a settlement; `refused` are the indexes of outcomes that came too late."""
+        """Report a settlement; `refused` contains the indexes of late outcomes."""
         if not (self.observers or refused or log.isEnabledFor(logging.WARNING)):
             return
         for index, finished in enumerate(batch):
@@ -88,12 +88,12 @@ class Reporter:
         self.emit(SettleRefused(**running.facts()))
 
     def stopped(self, running: Running, ran_for: timedelta) -> None:
-        """Report an attempt that ends without an outcome of this worker's."""
+        """Report an attempt that ended without an outcome from this worker."""
         if self.observers:
             self.emit(AttemptStopped(**running.facts(), ran_for=ran_for))
 
     def unsettled(self, finished: Finished) -> None:
-        """Report an attempt whose settlement got no reply and is not repeated."""
+        """Report an attempt whose settlement received no reply and is not repeated."""
         self.stopped(finished.running, timedelta(seconds=finished.ran_for))
 
     def parked(self, running: Running, awaits: TaskId, ran_for: timedelta) -> None:
@@ -101,7 +101,7 @@ class Reporter:
         self.emit(StepWaiting(**running.facts(), awaits=awaits, ran_for=ran_for))
 
     def lost(self, outcome: Outcome, template: Template) -> None:
-        """Report an attempt whose worker's lease had expired."""
+        """Report an attempt whose worker's lease has expired."""
         if self.observers:
             self.emit(
                 AttemptLost(
@@ -115,7 +115,7 @@ class Reporter:
             )
 
     def ended(self, ended: Iterable[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:
-        """Report tasks that ended, with what is known of them."""
+        """Report ended tasks, with their template and input if known."""
         for task_id, status in ended:
             task = tasks.get(task_id)
             template = None if task is None else task.compiled.template.key
@@ -126,14 +126,14 @@ class Reporter:
                 self.emit(TaskEnded.now(task_id, status, template, task_input))
 
     def blocked(self, running: Running | None, blocked_for: timedelta) -> LoopBlocked:
-        """Log the handler that blocks the loop, from any thread; return the event to emit."""
+        """Log the handler that blocks the loop, and return the event. Callable from any thread."""
         which = running.facts() if running else {}
         seconds = round(blocked_for.total_seconds(), 1)
         self._log(logging.WARNING, "loop_blocked", **which, blocked_for_s=seconds)
         return LoopBlocked(which.get("task_id"), which.get("step"), blocked_for)
 
     def emit(self, event: Event) -> None:
-        """Call the observers; an error of one affects neither the work nor other observers."""
+        """Call the observers; an error in one affects neither the worker nor other observers."""
         for observer in self.observers:
             try:
                 observer(event)

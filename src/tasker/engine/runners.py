@@ -1,4 +1,4 @@
-"""How handlers are called: in the event loop, in threads, in processes."""
+"""Run handlers in the event loop, in threads and in processes."""
 
 import asyncio
 import multiprocessing
@@ -37,7 +37,7 @@ class Runner(Protocol):
         ...
 
     def interrupt(self, running: Running) -> None:
-        """Stop the handler, if its kind allows."""
+        """Stop the handler, if its kind supports that."""
         ...
 
 
@@ -67,7 +67,7 @@ class LoopRunner:
                     value = await plan.call(running.attempt)
         except asyncio.CancelledError as cancelled:
             error = _self_cancelled(cancelled)
-        except BaseException as raised:  # KeyboardInterrupt too: it belongs to the attempt
+        except BaseException as raised:  # including KeyboardInterrupt, which belongs to the attempt
             error = raised
         del self._tasks[running]
         self._ended(running, value, error)
@@ -77,7 +77,7 @@ class LoopRunner:
             task.cancel()
 
     def current(self) -> Running | None:
-        """Return the attempt whose code holds the event loop; callable from other threads."""
+        """Return the attempt whose code occupies the event loop. Callable from any thread."""
         current = asyncio.current_task(self._loop)
         for running, task in list(self._tasks.items()):
             if task is current:
@@ -85,7 +85,7 @@ class LoopRunner:
         return None
 
     async def wait_interrupted(self, timeout: float) -> None:
-        """Wait at most `timeout` seconds until handlers have cleaned up."""
+        """Wait up to `timeout` seconds for handlers to clean up."""
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=timeout)
 
@@ -96,7 +96,7 @@ class LoopRunner:
 
 
 class Returned(NamedTuple):
-    """The result or error of a call in a thread."""
+    """The result or error of a handler call in a thread."""
 
     running: Running
     value: Any
@@ -104,15 +104,15 @@ class Returned(NamedTuple):
 
 
 class ThreadRunner:
-    """Runs sync handlers in threads, which are made when needed.
+    """Runs sync handlers in threads, which are created on demand.
 
-    asyncio's own executor wakes the loop once per call, which costs more than a short
-    handler takes; here one wake-up brings back all that has finished.
+    asyncio's own executor wakes the loop once per call, which takes longer than a short handler;
+    here, one wake-up delivers all finished calls.
 
     Args:
-        most: How many threads there may be.
+        most: Maximum number of threads.
         ended: See `Ended`.
-        around: Entered around every handler.
+        around: Context manager entered around every handler.
     """
 
     def __init__(self, most: int, ended: Ended, around: Around | None) -> None:
@@ -136,10 +136,10 @@ class ThreadRunner:
         self._calls.put((running, plan))
 
     def interrupt(self, running: Running) -> None:
-        """Do nothing: a handler in a thread can only stop itself, at a heartbeat."""
+        """Do nothing, since a handler in a thread can only stop itself, at a heartbeat."""
 
     def close(self) -> None:
-        """Let the threads end when their calls have."""
+        """Let each thread end after its current call."""
         for _ in range(self._threads):
             self._calls.put(None)
 
@@ -186,7 +186,7 @@ class ProcessRunner:
         self._pool: ProcessPool | None = None
         self._futures: dict[Running, Future[JsonText]] = {}
         self._heartbeats: MutableSequence[float] = []  #: shared with the processes
-        self._heartbeat_slots: dict[Running, int] = {}  #: in `_heartbeats`
+        self._heartbeat_slots: dict[Running, int] = {}  #: indexes into `_heartbeats`
         self._free_heartbeat_slots = list(range(settings.slots))
 
     def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
@@ -226,12 +226,12 @@ class ProcessRunner:
         )
 
     def last_heartbeat(self, running: Running) -> float | None:
-        """Return when the last one was, by the monotonic clock; None before the handler begins."""
+        """Return the monotonic time of the last heartbeat, or None before the handler starts."""
         slot = self._heartbeat_slots.get(running)
         return None if slot is None else self._heartbeats[slot] or None
 
     def _reserve_heartbeat_slot(self, running: Running) -> int | None:
-        """Return a slot for heartbeats; None if none are required."""
+        """Reserve a slot for heartbeats, or return None if the step requires none."""
         if running.spec.heartbeat_timeout is None:
             return None
         slot = self._heartbeat_slots[running] = self._free_heartbeat_slots.pop()
@@ -250,7 +250,7 @@ class ProcessRunner:
             value = future.result()
         except FutureCancelled as cancelled:
             error = _self_cancelled(cancelled)
-        except BaseException as raised:  # sys.exit there included: it belongs to the attempt
+        except BaseException as raised:  # sys.exit too: it belongs to the attempt
             error = raised
         self._ended(running, value, error)
 
@@ -279,16 +279,18 @@ def _span(running: Running) -> AttemptSpan:
 
 
 def _abandon(task: "asyncio.Task[None]") -> None:
-    """End a handler that ignores its cancellation, which would keep its loop alive."""
-    with suppress(RuntimeError, ValueError):  # it ignores this as well, or runs just now
+    """Close a handler that ignores its cancellation, which would keep the loop alive."""
+    with suppress(RuntimeError, ValueError):  # it ignores this too, or is running at this moment
         if isinstance(coroutine := task.get_coro(), CoroutineType):
             coroutine.close()
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # no one else asks
+    task.add_done_callback(
+        lambda ended: ended.cancelled() or ended.exception()
+    )  # nobody else retrieves it
     task.cancel()
 
 
 def _self_cancelled(error: BaseException) -> BaseException:
-    """A handler cancelled itself, or something that it awaited: a failure like any other."""
+    """Return the error for a handler that cancelled itself or something it awaited."""
     return RetryableError(
         f"the handler was cancelled from within: {str(error) or 'CancelledError'}"
     )

@@ -11,7 +11,7 @@ from tasker.model import AttemptKey, Claim, Outcome, StepSpec
 
 
 class Stop(StrEnum):
-    """Why an attempt is stopped, as its handler reads it."""
+    """Reason for stopping an attempt, as shown to its handler."""
 
     TIMEOUT = "it took too long"
     SILENT = "it gave no heartbeat for too long"
@@ -20,7 +20,7 @@ class Stop(StrEnum):
 
 
 class Running:
-    """One attempt while it runs."""
+    """An attempt while it runs."""
 
     __slots__ = (
         "attempt",
@@ -45,12 +45,12 @@ class Running:
         self.attempt = attempt
         self.began = time.monotonic()
         self.plan: Plan | None = None  #: None: its handler cannot be called
-        self.timer: asyncio.TimerHandle | None = None  #: of its `timeout_seconds`
-        self.watch: asyncio.TimerHandle | None = None  #: of its `heartbeat_timeout`
-        self.over = False  #: its outcome is decided; only its slot is still taken
+        self.timer: asyncio.TimerHandle | None = None  #: timer of the step's `timeout_seconds`
+        self.watch: asyncio.TimerHandle | None = None  #: timer of the step's `heartbeat_timeout`
+        self.over = False  #: the outcome is decided; the attempt only occupies its slot
 
     def facts(self) -> dict[str, Any]:
-        """Return what identifies the attempt in events and log records."""
+        """Return the fields that identify the attempt in events and log records."""
         return {
             "task_id": self.claim.task_id,
             "template": self.task.compiled.template.key,
@@ -61,7 +61,7 @@ class Running:
 
 
 class Finished(NamedTuple):
-    """An attempt that ended, and its outcome."""
+    """An ended attempt and its outcome."""
 
     running: Running
     outcome: Outcome

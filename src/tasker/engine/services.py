@@ -1,4 +1,4 @@
-"""Services of the worker that handlers use through their context."""
+"""Services of a worker that handlers use through their context."""
 
 import asyncio
 from concurrent.futures import Future
@@ -11,11 +11,11 @@ from tasker.store.protocol import Store
 
 
 class HandlerServices:
-    """Implements `tasker.handlers.Services`; called in the loop's thread and in others.
+    """Implements `tasker.handlers.Services`; called from the loop's thread and from others.
 
     Args:
-        store: Where checkpoints go.
-        client: Bound to each attempt that asks for it.
+        store: The store for checkpoints.
+        client: The client, which is bound to each attempt that uses it.
     """
 
     def __init__(self, store: Store, client: LocalClient) -> None:

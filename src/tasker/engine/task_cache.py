@@ -1,4 +1,4 @@
-"""Caches templates, task inputs and results, to save reading them again."""
+"""Caches templates, task inputs and results, to avoid reading them again."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -20,12 +20,12 @@ from tasker.store.protocol import WorkerStore
 
 
 class CompiledTemplate:
-    """A template as this worker runs it: in its environment, with its handlers."""
+    """A template compiled for this worker's environment and handlers."""
 
     def __init__(self, template: Template, handlers: Handlers) -> None:
         self.template = template
         self.graph = Graph(template)
-        #: fan_out[no]: how many steps wait for step `no`
+        #: fan_out[no]: number of steps that wait for step `no`
         self.fan_out = [
             sum(child != TASK_NODE for child in children) for children in self.graph.children
         ]
@@ -36,7 +36,7 @@ class CompiledTemplate:
         return self.template.steps[no - 1]
 
     def plan(self, no: int) -> Plan | Misuse:
-        """Return how a step is called, or the reason why it cannot be."""
+        """Return the plan for calling a step's handler, or the reason why it cannot be called."""
         plan = self._plans[no]
         if plan is None:
             plan = self._plans[no] = self._compile(self.spec(no))
@@ -47,7 +47,7 @@ class CompiledTemplate:
             plan = self._handlers.plan(self.template, self.graph, spec)
         except Misuse as error:
             return error
-        except Exception as error:  # the handler's own: annotations that cannot be read, ...
+        except Exception as error:  # caused by the handler, for example by unreadable annotations
             return Misuse(f"the handler of step {spec.name!r} cannot be called: {error!r}")
         return plan or self._handlers.not_found_error(
             spec.handler, self.template.namespace, spec.handler_version
@@ -63,11 +63,11 @@ class CachedTask:
         self.input = task
         self.compiled = compiled
         self.results: dict[int, JsonText | None] = {}
-        self.known = 0  #: mask of the steps in `results`
+        self.known = 0  #: bit mask of the steps in `results`
         self.size = len(task.context) + 500
 
     def learn(self, no: int, result: JsonText | None) -> int:
-        """Keep a result; return by how many bytes the task grew."""
+        """Store a result, and return by how many bytes the task has grown."""
         self.results[no] = result
         self.known |= 1 << no
         grown = 100 + (len(result) if result else 0)
@@ -76,7 +76,7 @@ class CachedTask:
 
 
 class TaskCache:
-    """Keeps tasks up to a number of bytes."""
+    """Caches tasks, up to a total number of bytes."""
 
     def __init__(
         self, store: WorkerStore, handlers: Handlers, *, environment: str | None, limit: int
@@ -90,7 +90,7 @@ class TaskCache:
         self._tasks: OrderedDict[TaskId, CachedTask] = OrderedDict()
 
     def task(self, claim: Claim) -> CachedTask | None:
-        """Return a claim's task, or None if not all that its handler needs is cached."""
+        """Return a claim's task, or None unless everything that its handler needs is cached."""
         task = self._tasks.get(claim.task_id)
         if task is None:
             return None
@@ -100,9 +100,9 @@ class TaskCache:
         return task
 
     async def fetch(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
-        """Read what is missing for claims, in two statements at most; return their tasks.
+        """Return the tasks of claims, after reading what is missing in at most two statements.
 
-        A task that the store does not have is left out.
+        Tasks that the store does not have are omitted.
         """
         tasks = await self._fetch_tasks({claim.task_id for claim in claims})
         missing: dict[TaskId, int] = {}
@@ -115,7 +115,7 @@ class TaskCache:
         if wanted:
             for row in await self._store.load_results(wanted):
                 self._learn(tasks[row.task_id], row.no, row.result)
-            for task_id, mask in missing.items():  # skipped ones have no row worth asking again
+            for task_id, mask in missing.items():  # skipped steps have no result to read again
                 tasks[task_id].known |= mask
         self._shrink()
         return tasks
@@ -130,13 +130,13 @@ class TaskCache:
         return tasks
 
     async def tasks(self, ids: Iterable[TaskId]) -> dict[TaskId, CachedTask]:
-        """Return tasks, as far as they are cached or stored."""
+        """Return those of the tasks that are cached or stored."""
         tasks = await self._fetch_tasks(set(ids))
         self._shrink()
         return tasks
 
     async def template(self, template_id: TemplateId) -> CompiledTemplate:
-        """Return a template as this worker runs it."""
+        """Return a template compiled for this worker."""
         compiled = self._templates.get(template_id)
         if compiled is None:
             stored = await self._store.template_by_id(template_id)
@@ -145,18 +145,18 @@ class TaskCache:
         return compiled
 
     async def remember(self, task: TaskInput) -> None:
-        """Keep the input of a task that was created here."""
+        """Store the input of a task that was created in this process."""
         self._keep(task, await self.template(task.template_id))
         self._shrink()
 
     def learn(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
-        """Keep a result that later steps may need."""
+        """Store a result that later steps may need."""
         task = self._tasks.get(task_id)
         if task is not None:
             self._learn(task, no, result)
 
     def forget(self, task_id: TaskId) -> None:
-        """Drop a task that ended."""
+        """Remove an ended task."""
         task = self._tasks.pop(task_id, None)
         if task is not None:
             self._size -= task.size
@@ -174,6 +174,6 @@ class TaskCache:
             self._size += grown
 
     def _shrink(self) -> None:
-        """Drop the oldest tasks; running attempts keep their values."""
+        """Remove the oldest tasks; running attempts keep their values."""
         while self._size > self._limit and self._tasks:
             self.forget(next(iter(self._tasks)))

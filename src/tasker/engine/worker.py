@@ -1,4 +1,4 @@
-"""A worker, as programs hold it: started beside other code, or run until it is stopped."""
+"""The worker object of programs: it runs next to other code, or until it is stopped."""
 
 import asyncio
 import logging
@@ -32,8 +32,8 @@ from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
 
-_CLEANUP = 1.0  #: seconds that handlers get to clean up when they are stopped at shutdown
-_MOST_COUNTED = 100_000  #: open tasks that a starting worker counts
+_CLEANUP = 1.0  #: seconds for handlers to clean up when they are stopped at shutdown
+_MOST_COUNTED = 100_000  #: maximum number of open tasks that a starting worker counts
 _BOUND_NOWHERE = (
     "the handlers are bound to no namespace: give the templates that name them (--templates),"
     " or say whose templates may call them (--namespace payments, repeatable, '*' for all; in"
@@ -43,28 +43,27 @@ _FLUSH = 10.0  #: time limit for the final settle and retire at shutdown
 
 
 class Worker:
-    """Runs the steps that its handlers can run.
+    """Runs the steps for which it has handlers.
 
-    `async with Worker(store, handlers=[module]):` runs it beside other code; `await
-    worker.run()` until `stop` is called. A failure that it cannot work with is logged as
-    critical when it happens, and ends the block: the code inside is cancelled, and the
-    failure comes out of it.
+    `async with Worker(store, handlers=[module]):` runs it next to other code; `await worker.run()`
+    runs it until `stop` is called. A fatal failure is logged as critical when it happens, and ends
+    the block: the code inside is cancelled, and the failure is raised from the block.
 
     Args:
         store: An open store.
-        handlers: Modules, functions, workflows, ...: see `Handlers.of`.
-        templates: Registered at the start, and so are those of workflows among the
-            handlers; each of their steps must have a handler, unless `partial`.
-        namespaces: Namespaces whose templates may call handlers that no template given
-            here names; "*" means all.
-        settings: Its settings; default: `WorkerSettings()`.
-        name: Name shown to operators; default: host and process id.
-        observers: Called with every event; they must not block, and may be added later.
-        around: Entered around every handler but those in processes: for traces.
-        replace: Whether templates that exist with other content are replaced, for
-            development.
-        partial: Whether steps without a handler here are left to other workers or to
-            operators, with a warning.
+        handlers: Modules, functions, workflows, ...; see `Handlers.of`.
+        templates: Templates to register at the start, in addition to those of workflows among the
+            handlers. Each of their steps must have a handler, unless `partial` is set.
+        namespaces: Namespaces whose templates may call handlers that are not named by any of the
+            given templates; "*" means all.
+        settings: The worker's settings; the default is `WorkerSettings()`.
+        name: The worker's name, as shown to operators; the default is the host and process id.
+        observers: Functions called with every event; they must not block, and more can be added
+            later.
+        around: Context managers entered around every handler except those in processes, for traces.
+        replace: Whether existing templates with different content are replaced; for development.
+        partial: Whether steps without a handler here are left to other workers or to operators,
+            with a warning, instead of raising HandlerNotFound.
 
     Raises:
         HandlerImportError: A module cannot be imported.
@@ -119,30 +118,32 @@ class Worker:
             lease_time=self.settings.lease,
             retention=self.settings.retention,
         )
-        self._claimer: Claimer | None = None  #: while it runs
+        self._claimer: Claimer | None = None  #: set while the worker runs
         self._monitor: LoopMonitor | None = None
         self._stopping = asyncio.Event()
-        self._changed = asyncio.Event()  #: the grace period was shortened
+        self._changed = asyncio.Event()  #: set when the grace period is shortened
         self._started = asyncio.Event()
         self._grace = self.settings.grace
         self._running: asyncio.Task[None] | None = None
-        self._body: asyncio.Task[Any] | None = None  #: runs the code inside `async with`
+        self._body: asyncio.Task[Any] | None = None  #: the asyncio task inside `async with`
 
     @property
     def id(self) -> WorkerId:
-        """Its number in the store: 0 before it runs, another after a lost lease."""
+        """The worker's id in the store: 0 before it runs, and a new one after a lost lease."""
         return self._lease.id
 
     @property
     def is_ready(self) -> bool:
-        """Whether it claims steps: its lease holds and it is not stopping. For any thread."""
+        """Whether the worker claims steps: its lease is valid and it is not stopping. Callable from
+        any thread.
+        """
         return self._lease.holds and not self._stopping.is_set()
 
     @property
     def is_live(self) -> bool:
-        """Whether the event loop has turned within the time of a lease. For any thread.
+        """Whether the event loop has run within the duration of a lease. Callable from any thread.
 
-        Without it, other workers have taken over its steps: a restart loses nothing.
+        If not, other workers have taken over the steps, so a restart loses nothing.
         """
         return self._monitor is None or self._monitor.stalled_for() <= self.settings.lease
 
@@ -177,19 +178,19 @@ class Worker:
         await self._running
 
     async def ended(self) -> None:
-        """Wait until it has stopped, when it was started by `async with`.
+        """Wait until the worker has stopped, if it was started by `async with`.
 
         Raises:
-            Exception: What ended it before `stop` was called.
+            Exception: The failure that ended it before `stop` was called.
         """
         if self._running is not None:
             await asyncio.shield(self._running)
 
     def stop(self, grace: timedelta | None = None) -> None:
-        """Stop claiming, let running attempts finish, release the rest.
+        """Stop claiming, let running attempts finish, and release the others.
 
         Args:
-            grace: Time limit for running attempts; None: `settings.grace`. A second call may
+            grace: Time limit for running attempts; None means `settings.grace`. A second call may
                 shorten it.
         """
         self._grace = self.settings.grace if grace is None else grace
@@ -199,12 +200,12 @@ class Worker:
             self._claimer.close()
 
     async def run(self) -> None:
-        """Work until `stop` is called. When cancelled, release what runs.
+        """Run until `stop` is called. On cancellation, release the running attempts.
 
         Raises:
             HandlerNotFound: A step of the templates has no handler here.
-            Misuse: A handler's parameters do not fit its step.
-            TaskRegistrationError: A template's version exists with other content.
+            Misuse: A handler's parameters do not match its step.
+            TaskRegistrationError: A template version exists with different content.
             StoreUnavailable: The store cannot be reached at the start.
         """
         await self._register()
@@ -253,7 +254,7 @@ class Worker:
         log.info("worker_stopped", extra={"worker": self.name})
 
     async def _stop_on_failure(self) -> None:
-        """Stop the whole worker when one of its parts fails unexpectedly."""
+        """Stop the whole worker if one of its parts fails unexpectedly."""
         await self._background.failed.wait()
         self.stop(timedelta(0))
         if self._body is not None:
@@ -277,14 +278,14 @@ class Worker:
             end = min(end, time.monotonic() + self._grace.total_seconds())
 
     async def _shut_down(self, executor: Executor, claimer: Claimer) -> None:
-        """Release what still runs, settle what finished, end the lease."""
+        """Release running attempts, settle finished ones, and end the lease."""
         claimer.close()
         executor.shutdown()
         try:
             await executor.wait_interrupted(timeout=_CLEANUP)
             async with asyncio.timeout(_FLUSH):
                 await self._flush()
-        except Exception as error:  # its claims expire with the lease
+        except Exception as error:  # the claims expire with the lease
             facts = {"worker": self.name, "error": str(error) or type(error).__name__}
             log.warning("shutdown_incomplete", extra=facts)
         finally:
@@ -294,7 +295,7 @@ class Worker:
     async def _flush(self) -> None:
         """Settle or release all claims, and end the lease."""
         loops = self._background
-        await asyncio.wait({loops["claim"]}, timeout=1.0)  # it releases what still arrives
+        await asyncio.wait({loops["claim"]}, timeout=1.0)  # it releases claims that still arrive
         drained = asyncio.create_task(self._settler.drain())
         await asyncio.wait({drained, loops["settle"]}, return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
@@ -303,7 +304,7 @@ class Worker:
         await self._lease.retire()
 
     async def _register(self) -> None:
-        """Register the templates; check their steps against their handlers."""
+        """Register the templates, and check that their steps match the handlers."""
         for template in self._templates:
             graph = Graph(template)
             for spec in template.steps:
@@ -321,7 +322,7 @@ class Worker:
                 )
 
     def _report_missing(self, template: Template, spec: StepSpec) -> None:
-        """Warn of a step that has no handler here, or refuse it: see `partial`."""
+        """Raise for a step without a handler here, or log a warning if `partial` is set."""
         missing = self.handlers.not_found_error(
             spec.handler, template.namespace, spec.handler_version
         )
@@ -331,14 +332,14 @@ class Worker:
         log.warning("step_without_handler", extra=facts)
 
     def _warn_of_unbound(self) -> None:
-        """Warn of handlers that are bound to no namespace, and so are never called."""
+        """Log a warning about handlers that are bound to no namespace, and so are never called."""
         if unbound := [handler.name for handler in self.handlers.unbound()]:
             hint = "no template given here names them; --namespace says whose templates may"
             facts = {"worker": self.name, "handlers": unbound, "hint": hint}
             log.warning("handlers_unbound", extra=facts)
 
     async def _warn_of_other_versions(self) -> None:
-        """Warn of open tasks that need other versions of code than this worker has."""
+        """Log a warning about open tasks that require other code versions than this worker has."""
         for template_id, tasks in (await self.store.open_tasks(_MOST_COUNTED)).items():
             template = (await self._cache.template(template_id)).template
             lacking = [
@@ -357,13 +358,13 @@ class Worker:
                 log.warning("open_tasks_need_other_version", extra=facts)
 
     def _has_other_version(self, template: Template, spec: StepSpec) -> bool:
-        """Whether a step's handler is here, but not in the version that the step requires."""
+        """Return whether a step's handler is here, but not in the version that it requires."""
         find, namespace = self.handlers.find, template.namespace
         required = find(spec.handler, namespace, spec.handler_version)
         return required is None and find(spec.handler, namespace) is not None
 
     async def create(self, new: NewTask, roots: int) -> Created:
-        """Create a task, and claim as many of its `roots` as slots are free."""
+        """Create a task, and claim as many of its `roots` as there are free slots."""
         if self._claimer is None:
             return await self.store.create_tasks([new])
         return await self._claimer.create(new, roots)

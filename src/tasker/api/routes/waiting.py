@@ -100,9 +100,7 @@ async def stream_task(request: Request, api: ApiOf, task_id: TaskPath) -> Respon
 async def _events(
     request: Request, api: Api, task: Task, loaded: LoadedTemplate, seen: str | None
 ) -> AsyncIterator[bytes]:
-    """Yield a task's events until it ends, the stream's time limit passes, the server stops, or the
-    caller loses access.
-    """
+    """Yield a task's events until it ends, the time limit passes, or the stream must stop."""
     yield b"retry: 1000\n\n"
     stream = _Stream(loaded, seen)
     over = time.monotonic() + api.settings.longest_stream.total_seconds()

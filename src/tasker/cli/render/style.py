@@ -14,7 +14,7 @@ from tasker.model import Step
 
 
 class Look(NamedTuple):
-    """The appearance of one state. The symbols differ, so that they can be told apart without
+    """The appearance of one state. The symbols differ, so that they can be distinguished without
     colours.
     """
 

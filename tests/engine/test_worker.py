@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from tasker import (
     TaskStatus,
     Worker,
     WorkerSettings,
+    Workflow,
     open_store,
 )
 from tasker.engine import claimer
@@ -38,6 +40,13 @@ from tasker.store.protocol import Store
 pytestmark = pytest.mark.anyio
 
 FLOW = template("flow", "only")
+
+
+@dataclass
+class Order:
+    """What the workflow of a shop declares as its input."""
+
+    sku: str
 
 
 # ----------------------------------------------------------------------------- starting
@@ -77,6 +86,56 @@ async def test_a_version_that_is_taken_stops_the_start(memory: Store) -> None:
 
     async with Worker(memory, [{"only": lambda: 1}], templates=[other], replace=True):
         assert "another" == (await memory.templates())[0].template.description
+
+
+async def test_a_refused_template_shows_no_frames_of_the_store(memory: Store) -> None:
+    await LocalClient(memory, actor="ann").register(FLOW)
+    other = template("flow", "only", description="another")
+    with pytest.raises(TaskRegistrationError) as by_worker:
+        async with Worker(memory, [{"only": lambda: 1}], templates=[other]):
+            pass
+    with pytest.raises(TaskRegistrationError) as by_client:
+        await LocalClient(memory).register(other)
+
+    for refused in (by_worker, by_client):
+        paths = [str(frame.path) for frame in refused.traceback]
+        assert [] == [path for path in paths if "/tasker/store/" in path]
+        assert refused.value.__suppress_context__
+
+
+async def test_a_parameter_that_matches_nothing_declared_stops_the_start(memory: Store) -> None:
+    """
+    Before the broken version is registered.
+    """
+    orders = Workflow("shop.orders", version="1.0.0", input=Order)
+
+    @orders.step
+    def charge(sku: str) -> str:
+        return sku
+
+    @orders.step
+    def ship(chrage: str) -> str:
+        return chrage
+
+    with pytest.raises(Misuse) as refused:
+        async with Worker(memory, [orders]):
+            pass
+
+    assert "shop.orders@1.0.0" in str(refused.value)
+    assert "step 'ship': parameter 'chrage'" in str(refused.value)
+    assert "did you mean 'charge'?" in str(refused.value)
+    assert [] == await memory.templates()
+
+
+async def test_without_a_declared_input_a_parameter_is_an_input_of_the_task(memory: Store) -> None:
+    orders = Workflow("shop.orders", version="1.0.0")
+
+    @orders.step
+    def ship(chrage: str) -> str:
+        return chrage
+
+    async with Worker(memory, [orders]) as worker:
+        assert "now" == await worker.client.run(orders, {"chrage": "now"})
 
 
 async def test_a_schema_that_is_not_there_stops_the_start(postgres_schema_url: str) -> None:

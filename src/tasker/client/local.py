@@ -32,6 +32,7 @@ from tasker.errors import (
     NotFound,
     Refused,
     StoreUnavailable,
+    TaskRegistrationError,
     Violation,
 )
 from tasker.events import Observer, TaskEnded
@@ -604,9 +605,12 @@ class LocalClient(LocalTeams, Client):
         return (await self._templates.find(name, None, version)).stored
 
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
-        registered = await self.store.register_template(
-            template, registered_by=self.actor, replace=replace
-        )
+        try:
+            registered = await self.store.register_template(
+                template, registered_by=self.actor, replace=replace
+            )
+        except TaskRegistrationError as error:
+            raise error.with_traceback(None) from None  # the caller's mistake, not the store's
         self._templates.forget()
         return registered
 

@@ -22,10 +22,11 @@ from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import TaskCache
-from tasker.errors import HandlerNotFound, Misuse
+from tasker.errors import HandlerNotFound, Misuse, TaskRegistrationError
 from tasker.events import Around, Observer
 from tasker.graph import Graph
 from tasker.handlers import Handlers
+from tasker.handlers.check import undeclared_inputs
 from tasker.model import Created, NewTask, StepSpec, Template, TemplateStatus, WorkerId
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
@@ -204,11 +205,15 @@ class Worker:
 
         Raises:
             HandlerNotFound: A step of the templates has no handler here.
-            Misuse: A handler's parameters do not match its step.
+            Misuse: A handler's parameters do not match its step, or a required one is neither a
+                result of a step nor an input that the template declares.
             TaskRegistrationError: A template version exists with different content.
             StoreUnavailable: The store cannot be reached at the start.
         """
-        await self._register()
+        try:
+            await self._register()
+        except (Misuse, TaskRegistrationError) as error:
+            raise error.with_traceback(None) from None  # the caller's mistake, not the store's
         await self._lease.announce()
         self._warn_of_unbound()
         await self._warn_of_other_versions()
@@ -310,6 +315,9 @@ class Worker:
             for spec in template.steps:
                 if self.handlers.plan(template, graph, spec) is None:
                     self._report_missing(template, spec)
+            if problems := undeclared_inputs(template, self.handlers):
+                lines = "\n".join(str(problem) for problem in problems)
+                raise Misuse(f"the handlers do not fit {template.full_name}:\n{lines}")
         for template in self._templates:
             registered = await self.store.register_template(
                 template, registered_by=self.name, replace=self._replace

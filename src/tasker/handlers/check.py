@@ -28,6 +28,18 @@ def check(template: Template, handlers: Handlers) -> list[Problem]:
     return [problem for spec in template.steps for problem in checking.step(spec)]
 
 
+def undeclared_inputs(template: Template, handlers: Handlers) -> list[Problem]:
+    """List the required parameters that are neither a step's result nor a declared input.
+
+    Only where the `input_schema` declares the inputs.
+
+    Raises:
+        Misuse: A handler's parameters cannot be read, or ask for a step that is not an ancestor.
+    """
+    checking = _Checking(template, handlers)
+    return [problem for spec in template.steps for problem in checking.undeclared_inputs(spec)]
+
+
 def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     """Return the parameters taken as inputs of the task although a step has a similar name.
 
@@ -100,6 +112,18 @@ class _Checking:
         for message in self._messages(spec, handler):
             yield _problem(handler, f"step {spec.name!r}: {message}", place)
 
+    def undeclared_inputs(self, spec: StepSpec) -> Iterator[Problem]:
+        """Return the problems of parameters of one step, if it has a handler."""
+        handler = self._handlers.find(spec.handler, self._template.namespace, spec.handler_version)
+        if handler is None:
+            return
+        upstream = Upstream.of_step(self._graph, self._graph.numbers[spec.name])
+        for parameter in handler.parameters(spec.method):
+            message = self._undeclared(bind(parameter, upstream, handler=handler))
+            if message is not None:
+                message = f"step {spec.name!r}: parameter {parameter.name!r}: {message}"
+                yield _problem(handler, message, self._places[spec.name])
+
     def _messages(self, spec: StepSpec, handler: Handler) -> Iterator[str]:
         try:
             parameters = handler.parameters(spec.method)
@@ -140,17 +164,30 @@ class _Checking:
         wanted = schema_of(argument.parameter.annotation, "validation")
         if argument.key is None:
             return _mismatch("the input", schema, wanted)
-        declared = schema.get("properties")
-        if not isinstance(declared, Mapping) or not declared:
+        declared = self._declared()
+        if not declared:
             return self._step_that_is_not_before(argument)
         if argument.key in declared:
             part = declared[argument.key]
             given = {**_definitions(schema), **(part if isinstance(part, Mapping) else {})}
             return _mismatch(f"input {argument.key!r}", given, wanted)
-        if not argument.parameter.required:
+        return self._undeclared(argument)
+
+    def _declared(self) -> Mapping[str, Any]:
+        """Return the schemas of the inputs by name; empty: they are not known."""
+        declared = (self._template.input_schema or {}).get("properties")
+        return declared if isinstance(declared, Mapping) else {}
+
+    def _undeclared(self, argument: Argument) -> str | None:
+        """Return a message if a parameter asks for an input that the schema does not declare."""
+        declared = self._declared()
+        if argument.origin != "input" or not argument.key or not declared:
+            return None
+        if argument.key in declared or not argument.parameter.required:
             return None
         return self._step_that_is_not_before(argument) or (
-            f"input_schema declares no {argument.key!r}{did_you_mean(argument.key, declared)}"
+            f"input_schema declares no {argument.key!r}"
+            + did_you_mean(argument.key, [*self._places, *declared])
         )
 
     def _step_that_is_not_before(self, argument: Argument) -> str | None:

@@ -1,7 +1,7 @@
-"""The values that all modules share: templates, tasks, steps, claims, outcomes.
+"""The values that all modules share: templates, tasks, steps, claims and outcomes.
 
-Standard library only. Values are frozen. The few that are made once per step on
-the hot path are named tuples, which cost a quarter of a frozen dataclass.
+Uses only the standard library. Values are frozen. Those created once per step on the hot path are
+named tuples, which cost a quarter of a frozen dataclass.
 """
 
 import re
@@ -33,7 +33,7 @@ TemplateId = NewType("TemplateId", int)
 WorkerId = NewType("WorkerId", int)
 QueueId = NewType("QueueId", int)
 
-PRIORITIES = 5  #: of tasks, 0 to 4, the most urgent last
+PRIORITIES = 5  #: priorities of tasks, 0 to 4, the most urgent last
 DEFAULT_PRIORITY = 2
 
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=")
@@ -46,7 +46,7 @@ TASK_NODE = 0
 
 
 class Backoff(StrEnum):
-    """How the delay before the next attempt grows with the attempts that failed."""
+    """Growth of the delay before the next attempt with the number of failed attempts."""
 
     NONE = "none"
     FIXED = "fixed"
@@ -61,7 +61,7 @@ BackoffName: TypeAlias = Literal["none", "fixed", "linear", "exponential", "fibo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """When a failed step gets another attempt, and after what delay."""
+    """The retry policy of a step: the number of attempts, and the delays between them."""
 
     retryable: bool
     """False: the first failure is final."""
@@ -87,18 +87,18 @@ class Retry:
         max_delay: Duration = timedelta(seconds=60),
         jitter: float = 0.1,
     ) -> None:
-        """Read words and durations; the template that gets the policy checks its bounds.
+        """Convert the arguments; bounds are checked by the template that the policy is used in.
 
         Args:
-            retryable: False: the first failure is final.
-            max_attempts: All attempts counted, the first included, >= 1.
-            backoff: How the delay grows: none, fixed, linear, exponential or fibonacci.
+            retryable: Whether failed attempts are retried; if False, the first failure is final.
+            max_attempts: Maximum number of attempts, including the first, >= 1.
+            backoff: Growth of the delay: none, fixed, linear, exponential or fibonacci.
             initial_delay: The delay before the second attempt: seconds, a timedelta or `"5m"`.
-            max_delay: Cap of the delay; a delay requested by a handler may be longer.
-            jitter: Share of the delay by which it is spread at random, in [0, 1].
+            max_delay: Maximum delay; a delay requested by a handler may be longer.
+            jitter: Fraction by which the delay is randomly varied, in [0, 1].
 
         Raises:
-            InvalidInput: `backoff` or a delay cannot be read; `path` names it.
+            InvalidInput: `backoff` or a delay is invalid; `path` names it.
         """
         for name, value in (
             ("retryable", retryable),
@@ -132,10 +132,10 @@ def _invalid_argument(name: str, message: str) -> InvalidInput:
 
 
 class Requirement(NamedTuple):
-    """What a worker must provide, besides the handler, to run a step.
+    """Requirements of a step on workers, in addition to the handler.
 
-    Its text is the part of a queue's identity that stores keep: "" for none, otherwise a
-    version or range and labels, separated by spaces: `^2.1 gpu=true zone=eu`.
+    Its string form is the part of a queue's identity that stores keep: "" for no requirement,
+    otherwise a version or range and labels, separated by spaces: `^2.1 gpu=true zone=eu`.
     """
 
     version: str = ""
@@ -150,7 +150,7 @@ class Requirement(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Requirement":
-        """Read what `str` wrote."""
+        """Parse the result of `str`."""
         words = text.split()
         version = words.pop(0) if words and not _LABEL.match(words[0]) else ""
         pairs = (word.partition("=") for word in words)
@@ -194,20 +194,20 @@ class StepSpec:
 
     @property
     def handler(self) -> str:
-        """The name under which this step's handler is looked for."""
+        """The name under which this step's handler is looked up."""
         return self.callable or self.name
 
     @property
     def requirement(self) -> Requirement:
-        """What a worker must provide, besides the handler, to run this step."""
+        """The step's requirements on workers, in addition to the handler."""
         return Requirement(self.handler_version, tuple(sorted(self.requires.items())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOverride:
-    """One environment's overrides of a step. None keeps the step's own value."""
+    """One environment's overrides of a step; None keeps the step's own value."""
 
-    config: JsonObject | None = None  #: merged over the step's own, key by key
+    config: JsonObject | None = None  #: merged into the step's own, key by key
     retry: Retry | None = None
     timeout: timedelta | None = None
 
@@ -265,14 +265,14 @@ class Template:
         return str(self.key)
 
     def step(self, name: str) -> StepSpec:
-        """Return the step spec called `name`. Raises KeyError."""
+        """Return the step spec with a name. Raises KeyError."""
         for spec in self.steps:
             if spec.name == name:
                 return spec
         raise KeyError(name)
 
     def for_environment(self, environment: str | None) -> "Template":
-        """Return the template with the overrides of `environment`, or itself without overrides."""
+        """Return the template with the overrides of `environment`, or unchanged if it has none."""
         overrides = self.environments.get(environment or "", {})
         if not overrides:
             return self
@@ -294,12 +294,14 @@ def _apply_override(spec: StepSpec, override: StepOverride | None) -> StepSpec:
 
 
 class TemplateStatus(StrEnum):
-    """Whether a template version takes new tasks. Tasks that exist run on in any case."""
+    """Status of a template version, which decides whether it accepts new tasks. Existing tasks
+    always continue.
+    """
 
-    APPROVED = "approved"  #: the only status that takes new tasks
-    PENDING_REVIEW = "pending_review"  #: waits for an approver of its namespace
-    REJECTED = "rejected"  #: refused by an approver; may be registered again with changes
-    RETIRED = "retired"  #: was approved; may be restored
+    APPROVED = "approved"  #: the only status that accepts new tasks
+    PENDING_REVIEW = "pending_review"  #: waiting for an approver of its namespace
+    REJECTED = "rejected"  #: rejected by an approver; can be registered again with changes
+    RETIRED = "retired"  #: was approved; can be restored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,7 +317,7 @@ class StoredTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateVersion:
-    """Status and review of a template version; `Store.template_by_id` has its content."""
+    """Status and review of a template version; `Store.template_by_id` returns its content."""
 
     id: TemplateId
     name: TemplateName
@@ -333,23 +335,23 @@ class TemplateVersion:
 
 
 class StepStatus(StrEnum):
-    """The states a step is stored in."""
+    """The stored states of a step."""
 
-    PENDING = "pending"  #: waits for its dependencies
-    ENQUEUED = "enqueued"  #: claimable from its `run_at`
+    PENDING = "pending"  #: waiting for its dependencies
+    ENQUEUED = "enqueued"  #: can be claimed from its `run_at` on
     IN_PROGRESS = "in_progress"  #: leased to a worker
-    WAITING = "waiting"  #: parked; no worker held
+    WAITING = "waiting"  #: parked; occupies no worker
     COMPLETE = "complete"
-    ERROR = "error"  #: failed for good, unless an operator acts
+    ERROR = "error"  #: failed permanently, unless an operator acts
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
     RESOLVED_MANUALLY = "resolved_manually"
 
 
 class TaskStatus(StrEnum):
-    """The states a task is shown in: an open one as `pending` or `in_progress`."""
+    """The displayed states of a task; an open task is `pending` or `in_progress`."""
 
-    PENDING = "pending"  #: open, no step was claimed yet
+    PENDING = "pending"  #: open, no step claimed yet
     IN_PROGRESS = "in_progress"  #: open
     COMPLETE = "complete"
     ERROR = "error"
@@ -358,10 +360,10 @@ class TaskStatus(StrEnum):
 
 
 class Code(IntEnum):
-    """Numbers under which both stores keep the states, of steps and of tasks alike."""
+    """The numbers by which both stores represent states of steps and tasks."""
 
     PENDING = 0
-    OPEN = 0  #: of a task
+    OPEN = 0  #: of a task only
     ENQUEUED = 1
     IN_PROGRESS = 2
     WAITING = 3
@@ -393,18 +395,18 @@ def task_status(code: int, *, started: bool) -> TaskStatus:
 
 
 class UniqueWhile(StrEnum):
-    """How long an idempotency key belongs to its task."""
+    """The time for which an idempotency key belongs to its task."""
 
     ALWAYS = "always"  #: until the task is pruned
     OPEN = "open"  #: until the task ends
 
 
 class IfExists(StrEnum):
-    """Action of a creation if another task has its idempotency key."""
+    """Action if another task already has the idempotency key of a new one."""
 
     RETURN = "return"  #: returns that task, unless its template or context differs
     REJECT = "reject"  #: raises `TaskExists`
-    REPLACE = "replace"  #: cancels that task if it is open, and takes its key
+    REPLACE = "replace"  #: cancels that task if it is open, and takes over its key
 
 
 UniqueWhileName: TypeAlias = Literal["always", "open"]
@@ -413,7 +415,7 @@ IfExistsName: TypeAlias = Literal["return", "reject", "replace"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
-    """A task about to be created. Its context was validated before."""
+    """A task to create, with an already validated context."""
 
     id: TaskId
     template_id: TemplateId
@@ -427,7 +429,7 @@ class NewTask:
     reason: str = ""
     tags: tuple[str, ...] = ()
     title: str | None = None
-    attributes: Mapping[str, str] = field(default_factory=dict)  #: searchable
+    attributes: Mapping[str, str] = field(default_factory=dict)  #: searchable attributes
     trace: str | None = None  #: W3C traceparent of the creating request
     run_at: datetime | None = None  #: earliest start of its steps; None: immediately
     deadline: timedelta | None = None  #: time limit from creation to end
@@ -437,7 +439,7 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCounts:
-    """How many steps of a task are in each state. `enqueued` excludes `waiting_for_retry`."""
+    """Number of steps of a task in each state. `enqueued` excludes `waiting_for_retry`."""
 
     pending: int = 0
     enqueued: int = 0
@@ -455,7 +457,7 @@ class StepCounts:
 
     @property
     def total(self) -> int:
-        """The number of steps of any status."""
+        """The number of steps in any state."""
         return (
             self.pending
             + self.enqueued
@@ -471,13 +473,13 @@ class StepCounts:
 
     @property
     def done(self) -> int:
-        """The number of steps whose result the steps after them can use."""
+        """The number of steps that are done, so that their children can use the results."""
         return self.complete + self.skipped + self.resolved_manually
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """The first step of a task that failed for good, and its error."""
+    """The first permanently failed step of a task, and its error."""
 
     step: str
     type: str  #: name of the exception's class
@@ -487,7 +489,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One submission of a template."""
+    """One execution of a template."""
 
     id: TaskId
     template: TemplateName
@@ -529,15 +531,15 @@ class Task:
 
     @property
     def ended(self) -> bool:
-        """Whether it is complete, failed, cancelled or resolved by hand."""
+        """Whether the task is complete, failed, cancelled or resolved manually."""
         return self.status in TASK_ENDED
 
     def result_as(self, type: type[T]) -> T:  # noqa: A002 - it is the result's type
         """Return the result as a pydantic model, dataclass, typed dict or any other type.
 
         Raises:
-            pydantic.ValidationError: The result does not have that type, as that of a task
-                which is not complete.
+            pydantic.ValidationError: The result does not have that type, for example because the
+                task is not complete.
         """
         from pydantic import TypeAdapter
 
@@ -552,7 +554,7 @@ class Step:
     no: int
     name: str
     status: StepStatus
-    attempts: int  #: attempts made, 0 before the first
+    attempts: int  #: number of attempts made, 0 before the first
     run_at: datetime | None
     claimed_at: datetime | None
     settled_at: datetime | None
@@ -560,8 +562,8 @@ class Step:
     result: Any
     error: JsonObject | None
     checkpoint: Json
-    pending_parents: int  #: dependencies that are not done yet
-    waits_for: TaskId | None = None  #: the task whose end a waiting step awaits
+    pending_parents: int  #: number of dependencies that are not done yet
+    waits_for: TaskId | None = None  #: the task that a waiting step waits for
     enqueued_at: datetime | None = None
     """Since when all its dependencies are done; of an attempt that runs: when it was due."""
 
@@ -569,7 +571,7 @@ class Step:
     """Attempts that count against `max_attempts`: without those that were parked, handed back or
     lost, and those before a reset."""
 
-    lost_attempts: int = 0  #: attempts that ended with their worker, since the last reset
+    lost_attempts: int = 0  #: attempts lost with their worker since the last reset
     no_worker: bool = field(default=False, compare=False)
     """Whether it is due and no live worker can run it: none has its handler, bound to its
     namespace and with what the step requires."""
@@ -592,16 +594,16 @@ class AttemptOutcome(StrEnum):
 
     COMPLETE = "complete"
     RETRY = "retry"  #: failed; another attempt follows
-    ERROR = "error"  #: failed for good
+    ERROR = "error"  #: failed permanently
     LOST = "lost"  #: its worker's lease expired
-    RELEASED = "released"  #: handed back unfinished at shutdown; costs no attempt
+    RELEASED = "released"  #: released unfinished at shutdown; does not count as an attempt
     CANCELLED = "cancelled"
     RESOLVED_MANUALLY = "resolved_manually"
-    PARKED = "parked"  #: waits for another task; costs no attempt
+    PARKED = "parked"  #: waits for another task; does not count as an attempt
 
 
 class OutcomeCode(IntEnum):
-    """Numbers under which both stores keep the outcomes of attempts."""
+    """The numbers by which both stores represent outcomes of attempts."""
 
     COMPLETE = 0
     RETRY = 1
@@ -619,7 +621,7 @@ ATTEMPT_OUTCOMES: tuple[AttemptOutcome, ...] = tuple(AttemptOutcome)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One run of a step, as history keeps it: written when the attempt ended."""
+    """One ended attempt of a step in the history."""
 
     task_id: TaskId
     no: int
@@ -640,13 +642,13 @@ class Attempt:
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float:
-    """Return the seconds from one instant to another, at least 0; 0 if one is not known."""
+    """Return the seconds between two times, at least 0; 0 if one is unknown."""
     return 0.0 if start is None or end is None else max((end - start).total_seconds(), 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One act of an operator."""
+    """One action of an operator."""
 
     task_id: TaskId
     step: str | None
@@ -660,7 +662,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
-    """Filters of a task list, combined with AND. None: no filter."""
+    """Filters of a task list, combined with AND; None means no filter."""
 
     namespace: str | None = None
     name: str | None = None
@@ -671,7 +673,7 @@ class TaskFilter:
     tag: str | None = None
     created_by: str | None = None
     idempotency_key: str | None = None
-    failed_step: str | None = None  #: name of a step that has failed for good
+    failed_step: str | None = None  #: name of a permanently failed step
     error_code: str | None = None  #: the `code` of a failed step's error
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Attributes that it has, all of them."""
@@ -684,11 +686,11 @@ class TaskFilter:
 
 # ------------------------------------------------------------------ actions in bulk
 
-MAX_BULK = 1_000  #: tasks that one action in bulk may change
+MAX_BULK = 1_000  #: maximum number of tasks that one bulk action may change
 
 
 class BulkAction(StrEnum):
-    """An action on many tasks."""
+    """A bulk action on tasks."""
 
     CANCEL = "cancel"  #: of open tasks
     RETRY = "retry"  #: of failed tasks
@@ -707,7 +709,7 @@ BULK_STATUSES: Mapping[BulkAction, tuple[TaskStatus, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkRefusal:
-    """A task that an action in bulk did not change."""
+    """A task that a bulk action did not change."""
 
     id: str
     code: str
@@ -716,7 +718,7 @@ class BulkRefusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkOutcome:
-    """The outcome of an action on many tasks."""
+    """The outcome of a bulk action."""
 
     matches: int
     by_status: Mapping[str, int]
@@ -740,10 +742,10 @@ AttemptKey: TypeAlias = tuple[TaskId, int, int]
 class Claim(NamedTuple):
     """The right to run one attempt of one step.
 
-    `attempt` is the fence: a step settles only for the attempt that holds it, so a
-    worker that slept through its lease cannot overwrite another. It is never reused.
-    `counted_attempts` counts what `Retry.max_attempts` bounds: attempts since the last reset,
-    without those handed back at a shutdown.
+    `attempt` is the fence: only the attempt that holds a step can settle it, so a worker whose
+    lease has expired cannot overwrite another's outcome. The number is never reused.
+    `counted_attempts` is the number that `Retry.max_attempts` limits: attempts since the last
+    reset, without those released at a shutdown.
     """
 
     task_id: TaskId
@@ -761,12 +763,12 @@ class Claim(NamedTuple):
 
     @property
     def waited(self) -> tuple[timedelta, timedelta]:
-        """Return for how long it was queued and, before that, parked."""
+        """Return the times for which the attempt was queued and, before that, parked."""
         return timedelta(seconds=self.queued), timedelta(seconds=self.parked or 0.0)
 
 
 class Outcome(NamedTuple):
-    """Outcome of an attempt to settle: see the constructors below."""
+    """The outcome of an attempt to settle; see the constructors below."""
 
     task_id: TaskId
     no: int
@@ -774,7 +776,7 @@ class Outcome(NamedTuple):
     outcome: OutcomeCode
     result: JsonText | None
     error: JsonText | None
-    delay: float  #: seconds until the next attempt, of a retry
+    delay: float  #: seconds until the next attempt, if there is one
 
     @property
     def key(self) -> AttemptKey:
@@ -782,12 +784,12 @@ class Outcome(NamedTuple):
 
 
 def completed(claim: Claim, result: JsonText) -> Outcome:
-    """The attempt returned `result`."""
+    """Return the outcome of an attempt that returned `result`."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.COMPLETE, result, None, 0.0)
 
 
 def retried(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
-    """The attempt failed; the next may start after `delay`."""
+    """Return the outcome of a failed attempt; the next may start after `delay`."""
     return Outcome(
         claim.task_id,
         claim.no,
@@ -800,61 +802,61 @@ def retried(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
 
 
 def failed(claim: Claim, error: JsonText) -> Outcome:
-    """The attempt failed, and with it the step."""
+    """Return the outcome of an attempt that failed, and with it the step."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.ERROR, None, error, 0.0)
 
 
 def lost(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
-    """The worker's lease expired; the next attempt may start after `delay`."""
+    """Return the outcome of an attempt whose lease expired; the next may start after `delay`."""
     return Outcome(
         claim.task_id, claim.no, claim.attempt, OutcomeCode.LOST, None, error, delay.total_seconds()
     )
 
 
 def released(claim: Claim) -> Outcome:
-    """The attempt was handed back unfinished; another worker may start it at once."""
+    """Return the outcome of an unfinished attempt, which another worker may start immediately."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.RELEASED, None, None, 0.0)
 
 
 class TaskEnd(NamedTuple):
-    """A task that ended in the store call that returns this."""
+    """A task that ended in the current store call."""
 
     task_id: TaskId
     status: TaskStatus
 
 
 class Settled(NamedTuple):
-    """What `Store.settle` did."""
+    """The result of `Store.settle`."""
 
-    refused: Sequence[int]  #: indexes of outcomes that came too late
+    refused: Sequence[int]  #: indexes of late outcomes
     claims: Sequence[Claim]  #: freed steps, claimed for the caller
     ended: Sequence[TaskEnd]
 
 
 class Unclaimed(NamedTuple):
-    """What `Store.fail_unclaimed` did."""
+    """The result of `Store.fail_unclaimed`."""
 
     steps: Sequence[tuple[TaskId, str]]  #: task and name of each step that failed
     ended: Sequence[TaskEnd]
 
 
 class Claimed(NamedTuple):
-    """What `Store.claim` found."""
+    """The result of `Store.claim`."""
 
     claims: Sequence[Claim]
     next_due: float | None  #: seconds until the next step is due; None: none is scheduled
 
 
 class Created(NamedTuple):
-    """What `Store.create_tasks` did."""
+    """The result of `Store.create_tasks`."""
 
-    tasks: Sequence[tuple[TaskId, bool]]  #: in the order asked for: id, and whether it is new
+    tasks: Sequence[tuple[TaskId, bool]]  #: in request order: the id, and whether the task is new
     claims: Sequence[Claim]  #: roots, claimed for the caller
     at: datetime | None = None  #: `created_at` of the new tasks; None without tasks
 
 
 class TaskInput(NamedTuple):
-    """Context and fields of a task that its steps need."""
+    """The context and the fields of a task that its steps need."""
 
     task_id: TaskId
     template_id: TemplateId
@@ -878,13 +880,13 @@ class ExpiredAttempt(NamedTuple):
     claim: Claim
     template_id: TemplateId
     worker: str
-    lost_attempts: int  #: of its step, this one not included
+    lost_attempts: int  #: earlier ones of its step
 
 
 class Queue(NamedTuple):
-    """The waiting steps of one namespace and handler, by priority.
+    """The queue of steps with the same namespace, handler and requirement.
 
-    Served as a whole: a worker claims from all of `ids`.
+    A worker that serves it claims from all of `ids`.
     """
 
     base: QueueId
@@ -900,7 +902,7 @@ class Queue(NamedTuple):
 
     @property
     def ids(self) -> list[QueueId]:
-        """The ids under which its steps wait, one for each priority."""
+        """The ids of the queue, one for each priority."""
         return [QueueId(self.base + priority) for priority in range(PRIORITIES)]
 
 
@@ -919,8 +921,8 @@ class WorkerProcess:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels that requirements of queues can match."""
 
-    build: str = ""  #: version of the code that it offers
-    sdk: str = ""  #: name and version of the library it is written with
+    build: str = ""  #: version of its code
+    sdk: str = ""  #: name and version of its client library
     principal: str = ""  #: principal of a remote worker
 
 
@@ -943,12 +945,12 @@ class UnservedQueue(NamedTuple):
     """A queue with due steps that no live worker serves."""
 
     queue: Queue
-    seconds: float  #: since when its next step is due
+    seconds: float  #: due time of its next step
     reason: str  #: what live workers lack
 
 
 class NeighbourWorker(NamedTuple):
-    """A worker with a lease whose process runs, or ran, on the same machine."""
+    """A worker with a valid lease whose process runs, or ran, on the same machine."""
 
     id: WorkerId
     name: str
@@ -957,7 +959,7 @@ class NeighbourWorker(NamedTuple):
 
 
 class SchemaStatus(NamedTuple):
-    """How far a database's schema is."""
+    """The version of a database's schema."""
 
     current: int  #: number of the last migration applied, 0 for an empty database
     wanted: int  #: number of the last migration this release knows

@@ -1,7 +1,7 @@
 """The inputs and services of an attempt; supplied by a worker, or by tests.
 
-- `StepFacts`, once per step of a template: what never changes (compiling a plan makes them);
-- `LiveAttempt`, once per attempt: the claim, the task's input, the results before it;
+- `StepFacts`, once per step of a template: constant properties, created when a plan is compiled;
+- `LiveAttempt`, once per attempt: the claim, the task's input, the results of earlier steps;
 - `Services`, once per worker: saving checkpoints, and a client to create other tasks.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Services(Protocol):
-    """Services of a worker for its attempts. Handlers call them from any thread."""
+    """Services of a worker for its attempts. Callable from any thread."""
 
     @property
     def clock(self) -> Clock:
@@ -35,27 +35,27 @@ class Services(Protocol):
         ...
 
     def save_checkpoint(self, attempt: "LiveAttempt", value: JsonText) -> "Future[None]":
-        """Begin to store `value`; the future is done when it is durable.
+        """Start storing `value`; the future completes when the value is durable.
 
-        It fails with AttemptCancelled where the attempt no longer holds its claim.
+        It fails with AttemptCancelled if the attempt no longer holds its claim.
         """
         ...
 
 
 class LiveAttempt:
-    """One attempt while it runs.
+    """An attempt while it runs.
 
     Args:
         claim: The right to run it.
         task: The task's context and fields.
-        results: Step number -> result, of the steps in `Plan.needs`; a step that was
-            skipped, or resolved without a result, has None or is missing.
+        results: Results of the steps in `Plan.needs`, by number; a step that was skipped, or
+            resolved without a result, has None or is missing.
         services: Services of the worker.
     """
 
     __slots__ = ("cancelled", "claim", "last_heartbeat", "results", "services", "task")
 
-    last_heartbeat: float  #: by the monotonic clock; unset until the first
+    last_heartbeat: float  #: monotonic time; unset until the first heartbeat
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class LiveAttempt:
 
 
 class Upstream(Mapping[str, int]):
-    """The steps before one step: name -> number, in the template's order."""
+    """The steps before one step: their numbers by name, in the template's order."""
 
     __slots__ = ("_names", "_numbers", "mask")
 
@@ -88,12 +88,12 @@ class Upstream(Mapping[str, int]):
 
     @classmethod
     def of_step(cls, graph: Graph, no: int) -> "Upstream":
-        """Return the steps before step `no` of `graph`."""
+        """Return the ancestors of step `no` of `graph`."""
         return cls(graph.numbers, graph.names, graph.ancestors[no])
 
     @classmethod
     def with_numbers(cls, numbers: Mapping[str, int]) -> "Upstream":
-        """Make one of steps that have these numbers, each >= 1."""
+        """Create an instance for steps with these numbers, each >= 1."""
         names = [""] * max(numbers.values(), default=0)
         for name, no in numbers.items():
             names[no - 1] = name
@@ -101,7 +101,7 @@ class Upstream(Mapping[str, int]):
 
     @classmethod
     def with_names(cls, *names: str) -> "Upstream":
-        """Make one of steps that are called so, and numbered from 1 in this order."""
+        """Create an instance for steps with these names, numbered from 1 in this order."""
         return cls.with_numbers({name: no for no, name in enumerate(names, start=1)})
 
     def __getitem__(self, name: str) -> int:
@@ -129,6 +129,6 @@ class StepFacts(NamedTuple):
 
     @property
     def max_attempts(self) -> int:
-        """All attempts that the step may have, >= 1."""
+        """Maximum number of attempts, >= 1."""
         retry = self.spec.retry
         return max(1, retry.max_attempts) if retry.retryable else 1

@@ -1,4 +1,4 @@
-"""How one handler is called for one step: compiled once, then run for every attempt."""
+"""Compiles the call of a handler for a step once, to be run for every attempt."""
 
 import inspect
 import pickle
@@ -23,19 +23,18 @@ _MISSING: Any = inspect.Parameter.empty
 
 
 class Plan:
-    """How to call one handler for one step.
+    """A compiled call of one handler for one step.
 
-    `call(attempt)` fills the handler's parameters and calls it. What it returns is the
-    step's result or, where `is_async`, an awaitable of it. Both the call and the
-    awaitable raise what the handler raises, and PermanentError where a parameter cannot
-    be filled (`MISSING_INPUT`, `INVALID_RESULT`, ...).
+    `call(attempt)` fills the handler's parameters and calls it. It returns the step's result, or an
+    awaitable of it if `is_async`. Both the call and the awaitable raise the handler's exceptions,
+    and PermanentError if a parameter cannot be filled (`MISSING_INPUT`, `INVALID_RESULT`, ...).
     """
 
     def __init__(self, handler: Handler, facts: StepFacts) -> None:
         """Compile the plan.
 
         Raises:
-            Misuse: The handler's signature asks for something that no step can give.
+            Misuse: The handler's signature has a parameter that no step can fill.
         """
         self.handler = handler
         self.facts = facts
@@ -69,10 +68,10 @@ class Plan:
 
     @cached_property
     def packed(self) -> bytes:
-        """The plan for a child process: see `tasker.handlers.subprocess`.
+        """The plan in a form for a child process; see `tasker.handlers.subprocess`.
 
         Raises:
-            Misuse: Another process could not find the handler.
+            Misuse: Another process could not import the handler.
         """
         spec = self.facts.spec
         before = {name: no for name, no in self.facts.upstream.items() if self.needs >> no & 1}
@@ -91,16 +90,16 @@ class Plan:
 def compile_plan(
     handler: Handler, spec: StepSpec, *, upstream: Upstream, template: TemplateName
 ) -> Plan:
-    """Compile how `handler` is called for the step `spec` of `template`.
+    """Compile the call of `handler` for the step `spec` of `template`.
 
     Args:
-        handler: What `Handlers.find` found.
-        spec: The step, with the overrides of the environment.
+        handler: A handler from `Handlers.find`.
+        spec: The step, including the overrides of the environment.
         upstream: The steps before it.
-        template: The template's name, for contexts and errors.
+        template: The template's name, for contexts and error messages.
 
     Raises:
-        Misuse: The handler's signature asks for something that no step can give.
+        Misuse: The handler's signature has a parameter that no step can fill.
     """
     config = dumps(spec.config, what=f"config of step {spec.name!r}")
     return plan_with(handler, spec, upstream, template, config)
@@ -109,7 +108,7 @@ def compile_plan(
 def plan_with(
     handler: Handler, spec: StepSpec, upstream: Upstream, template: TemplateName, config: JsonText
 ) -> Plan:
-    """Compile a plan whose configuration is text already."""
+    """Compile a plan whose configuration is already JSON text."""
     blocking = not handler.is_async(spec.method)
     return Plan(handler, StepFacts(template, spec, upstream, config, handler.module, blocking))
 
@@ -118,19 +117,19 @@ def plan_with(
 
 
 class Argument(NamedTuple):
-    """Source of one parameter of a step's handler."""
+    """The source of one parameter of a step's handler."""
 
     parameter: Parameter
     origin: str  #: context, input, result or config
-    key: Any  #: of a result: the step's number; of the others: the key; None: the whole input
-    label: str  #: the key or step, for errors
+    key: Any  #: the number of a result's step, or a key; None: the whole input
+    label: str  #: the key or step, for error messages
 
 
 def bind(parameter: Parameter, upstream: Upstream, *, handler: Handler) -> Argument:
-    """Decide where a parameter of `handler` comes from in a step that has `upstream` before it.
+    """Return the source of a parameter of `handler` in a step with the ancestors `upstream`.
 
     Raises:
-        Misuse: It names a step that is not an ancestor.
+        Misuse: The parameter names a step that is not an ancestor.
     """
     match parameter.source:
         case Result(step):
@@ -157,7 +156,7 @@ def bind(parameter: Parameter, upstream: Upstream, *, handler: Handler) -> Argum
 def _make_call(
     entry: Callable[..., Any], facts: StepFacts, arguments: Collection[Argument]
 ) -> Callable[[LiveAttempt], Any]:
-    """Make the fastest call that these arguments allow."""
+    """Return the fastest call function for these arguments."""
     if not arguments:
         return lambda attempt: entry()
     if [argument.origin for argument in arguments] == ["context"]:
@@ -173,7 +172,7 @@ def _context(facts: StepFacts) -> type[AsyncContext | SyncContext]:
 
 
 class _Keyed(NamedTuple):
-    """One parameter that is filled by key, flat for speed."""
+    """A parameter that is filled by key, as a flat tuple for speed."""
 
     name: str
     key: Any
@@ -185,7 +184,7 @@ class _Keyed(NamedTuple):
 def _make_filler(
     facts: StepFacts, arguments: Collection[Argument]
 ) -> Callable[[LiveAttempt], dict[str, Any]]:
-    """Make the function that fills the parameters of one attempt."""
+    """Return the function that fills the parameters of one attempt."""
 
     def of(origin: str) -> list[_Keyed]:
         return [

@@ -1,4 +1,4 @@
-"""Checks that templates and handlers fit together, before anything runs."""
+"""Checks that templates and handlers match, before anything runs."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -18,11 +18,11 @@ from tasker.suggest import closest, did_you_mean
 def check(template: Template, handlers: Handlers) -> list[Problem]:
     """List the problems of running tasks of `template` with `handlers`.
 
-    Every step has a handler; every parameter a source that exists; results come from
-    steps before; and the types that handlers name do not contradict the schemas.
+    Every step must have a handler, and every parameter an existing source; results must come from
+    ancestors; and the handlers' type hints must not contradict the schemas.
 
     Returns:
-        The problems in the order of the steps; empty if there are none.
+        The problems in the order of the steps, or an empty list.
     """
     checking = _Checking(template, handlers)
     return [problem for spec in template.steps for problem in checking.step(spec)]
@@ -41,9 +41,9 @@ def undeclared_inputs(template: Template, handlers: Handlers) -> list[Problem]:
 
 
 def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
-    """Return the parameters taken as inputs of the task although a step has a similar name.
+    """Return the parameters that are read from the input although a step has a similar name.
 
-    Only where no `input_schema` says which inputs exist; each is a warning.
+    Empty if the template has an `input_schema`, which says which inputs exist. Each is a warning.
     """
     if (template.input_schema or {}).get("properties"):
         return []
@@ -66,10 +66,10 @@ def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
 
 
 def _required_inputs(spec: StepSpec, handler: Handler | None, upstream: Upstream) -> Iterator[str]:
-    """Yield the names of the required inputs of a handler that a step calls."""
+    """Yield the names of the inputs that a step's handler requires."""
     if handler is None:
         return
-    with suppress(Misuse):  # `check` reports it
+    with suppress(Misuse):  # reported by `check`
         for parameter in handler.parameters(spec.method):
             argument = bind(parameter, upstream, handler=handler)
             if argument.origin == "input" and argument.key and parameter.required:
@@ -87,13 +87,13 @@ def unused_handlers(templates: Iterable[Template], handlers: Handlers) -> list[P
     problems = []
     for handler in handlers:
         if id(handler.target) not in used:
-            used.add(id(handler.target))  # once, even if it has several names
+            used.add(id(handler.target))  # once, even if the handler has several names
             problems.append(_problem(handler, f"no step uses the handler {handler.name!r}", ""))
     return problems
 
 
 class _Checking:
-    """One template against the handlers."""
+    """The check of one template against the handlers."""
 
     def __init__(self, template: Template, handlers: Handlers) -> None:
         self._template = template
@@ -191,7 +191,7 @@ class _Checking:
         )
 
     def _step_that_is_not_before(self, argument: Argument) -> str | None:
-        """Return a message if a parameter has the name of a step that is not an ancestor."""
+        """Return an error message if a parameter has the name of a step that is not an ancestor."""
         if argument.parameter.source is None and argument.key in self._places:
             return f"step {argument.key!r} is not an ancestor; add it to the dependencies"
         return None

@@ -1,8 +1,8 @@
 """The step context: a handler's view of its attempt.
 
-A `Context` is made of what `attempt.py` lists, and only for handlers that ask for one. It
-decodes nothing until asked, so a step costs what its handler uses. What blocks in a thread
-and is awaited in the loop is in `SyncContext` and `AsyncContext`.
+A `Context` is created from the objects in `attempt.py`, and only for handlers that have a parameter
+for it. It decodes values on first use, so a step only pays for what its handler uses. Calls that
+block in a thread and are awaited in the loop are in `SyncContext` and `AsyncContext`.
 """
 
 import asyncio
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """One attempt of one step, as its handler sees it.
+    """A handler's view of one attempt of one step.
 
-    An `async def` handler gets an `AsyncContext`, any other a `SyncContext`: ask for that class
-    to create tasks or save checkpoints, and for `Context` where facts suffice.
+    An `async def` handler receives an `AsyncContext`, any other a `SyncContext`. Annotate the
+    parameter with that class to create tasks or save checkpoints, or with `Context` if those are
+    not needed.
     """
 
     __slots__ = (
@@ -38,7 +39,7 @@ class Context:
         "_results",
     )
 
-    _input: dict[str, Any]  # these four are unset until asked for
+    _input: dict[str, Any]  # these four are unset until first used
     _config: dict[str, Any]
     _results: "Results"
     _logger: "StepLogger"
@@ -75,25 +76,25 @@ class Context:
 
     @property
     def attempt(self) -> int:
-        """The attempt's number, from 1; never used twice."""
+        """The attempt's number, from 1; never reused."""
         return self._attempt.claim.attempt
 
     @property
     def counted_attempts(self) -> int:
-        """Attempts that count against `max_attempts`, this one included.
+        """Number of attempts that count against `max_attempts`, including this one.
 
-        Less than `attempt` after an operator's reset, or a worker's shutdown.
+        Less than `attempt` after a reset by an operator, or the shutdown of a worker.
         """
         return self._attempt.claim.counted_attempts
 
     @property
     def max_attempts(self) -> int:
-        """All attempts that the step may have, >= 1."""
+        """Maximum number of attempts, >= 1."""
         return self._facts.max_attempts
 
     @property
     def is_retry(self) -> bool:
-        """Whether an earlier attempt began, and may have left effects."""
+        """Whether an earlier attempt started, and may have had effects."""
         return self._attempt.claim.attempt > 1
 
     @property
@@ -103,29 +104,29 @@ class Context:
 
     @property
     def idempotency_key(self) -> str:
-        """The step's own name for its effects: the same in every attempt, in no other step."""
+        """A key for the step's external effects: the same in all attempts, unique to the step."""
         return f"{self._attempt.claim.task_id}:{self._facts.spec.name}"
 
     @property
     def correlation_id(self) -> str:
-        """Ties together tasks of several namespaces that serve one purpose."""
+        """The correlation id, which connects related tasks, also across namespaces."""
         return self._attempt.task.correlation_id
 
     @property
     def trace(self) -> str | None:
-        """The W3C traceparent of the request that created the task; None if it had none."""
+        """The W3C traceparent of the request that created the task, or None if it had none."""
         return self._attempt.task.trace
 
     @property
     def parent_id(self) -> TaskId | None:
-        """The task that created this one."""
+        """The id of the task that created this one, or None."""
         return self._attempt.task.parent_id
 
     # -- inputs
 
     @property
     def input(self) -> Mapping[str, Any]:
-        """The task's input. A copy of this attempt's own."""
+        """The task's input, as this attempt's own copy."""
         try:
             return self._input
         except AttributeError:
@@ -156,7 +157,7 @@ class Context:
 
     @property
     def results(self) -> "Results":
-        """Results of all steps before this one, by name: not only of direct dependencies."""
+        """Results of all ancestors by name, not only of direct dependencies."""
         try:
             return self._results
         except AttributeError:
@@ -172,7 +173,7 @@ class Context:
         return self.results[step]
 
     def get_dependency_field(self, step: str, *path: str) -> Any:
-        """Return a part of a result: `("reserve", "hold", "id")`; None if the part is absent.
+        """Return a part of a result, such as `("reserve", "hold", "id")`, or None if it is absent.
 
         Raises:
             PermanentError: `step` is not an ancestor of this step.
@@ -200,8 +201,8 @@ class Context:
             return self._logger
 
     def now(self) -> datetime:
-        """Return the present time, aware, in UTC: that of the test's clock in a test, else that of
-        this machine.
+        """Return the current time, aware, in UTC: that of the test's clock in a test, otherwise
+        that of this machine.
         """
         return self._attempt.services.clock.now()
 
@@ -213,14 +214,14 @@ class Context:
     def heartbeat(self) -> None:
         """Report that this attempt is alive, and raise if it must stop.
 
-        Under a microsecond, no I/O: call it in every turn of a long loop. A step with a
-        `heartbeat_timeout` fails its attempt when that time passes without a call of this
-        or of `checkpoint`. Without one, async handlers need no heartbeats: they are
-        interrupted where they await.
+        It takes less than a microsecond and does no I/O: call it in every iteration of a long loop.
+        If the step has a `heartbeat_timeout`, the attempt fails when that time passes without a
+        call of this method or of `checkpoint`. Otherwise async handlers need no heartbeats, since
+        they are interrupted at their next `await`.
 
         Raises:
-            AttemptCancelled: The attempt timed out, its task was cancelled, or the worker
-                lost its lease. Never raised in a separate process, which is killed instead.
+            AttemptCancelled: The attempt has timed out, its task was cancelled, or the worker lost
+                its lease. Never raised in a separate process, which is killed instead.
         """
         self._attempt.heartbeat()
         if self._attempt.cancelled:
@@ -228,11 +229,11 @@ class Context:
 
     @property
     def last_checkpoint(self) -> Any:
-        """The value of the last `checkpoint`, of this or an earlier attempt; None at first."""
+        """The value of the last `checkpoint` of this or an earlier attempt, initially None."""
         return None if self._checkpoint is None else loads(self._checkpoint)
 
     def _save(self, value: Any) -> "Future[None]":
-        """Begin to store a checkpoint. Raises AttemptCancelled, InvalidInput, TooLarge."""
+        """Start storing a checkpoint. Raises AttemptCancelled, InvalidInput, TooLarge."""
         self.heartbeat()
         text = dumps(value, what="checkpoint")
         saving = self._attempt.services.save_checkpoint(self._attempt, text)
@@ -241,7 +242,7 @@ class Context:
 
 
 class AsyncContext(Context):
-    """The context of `async def` handlers: calls that take time are awaited."""
+    """The context of `async def` handlers; slow calls are awaited."""
 
     __slots__ = ("_client",)
 
@@ -251,8 +252,8 @@ class AsyncContext(Context):
     def client(self) -> "Client":
         """The client that creates and reads tasks on behalf of this attempt.
 
-        New tasks get this task's correlation id, and another attempt that creates them again
-        finds the existing tasks.
+        New tasks get this task's correlation id. If a later attempt creates the same tasks again,
+        it receives the existing ones.
         """
         try:
             return self._client
@@ -264,18 +265,18 @@ class AsyncContext(Context):
         """Save the progress of this attempt for the next one.
 
         Args:
-            value: Anything that has a JSON form. It replaces the checkpoint before.
+            value: Any value with a JSON form. It replaces the previous checkpoint.
 
         Raises:
             AttemptCancelled: This attempt must stop; nothing was saved.
             InvalidInput: `value` has no JSON form.
-            TooLarge: It is too large.
+            TooLarge: `value` is too large.
         """
         await asyncio.wrap_future(self._save(value))
 
 
 class SyncContext(Context):
-    """The context of handlers that are not async: calls that take time block their thread."""
+    """The context of sync handlers; slow calls block the thread."""
 
     __slots__ = ("_client",)
 
@@ -285,8 +286,8 @@ class SyncContext(Context):
     def client(self) -> "SyncClient":
         """The client that creates and reads tasks on behalf of this attempt.
 
-        New tasks get this task's correlation id, and another attempt that creates them again
-        finds the existing tasks.
+        New tasks get this task's correlation id. If a later attempt creates the same tasks again,
+        it receives the existing ones.
         """
         try:
             return self._client
@@ -295,24 +296,23 @@ class SyncContext(Context):
             return self._client
 
     def checkpoint(self, value: Any) -> None:
-        """Save the progress of this attempt for the next one; return
-        when it is stored.
+        """Save the progress of this attempt for the next one, and return when it is stored.
 
         Args:
-            value: Anything that has a JSON form. It replaces the checkpoint before.
+            value: Any value with a JSON form. It replaces the previous checkpoint.
 
         Raises:
             AttemptCancelled: This attempt must stop; nothing was saved.
             InvalidInput: `value` has no JSON form.
-            TooLarge: It is too large.
+            TooLarge: `value` is too large.
         """
         self._save(value).result()
 
 
 class Results(Mapping[str, Any]):
-    """Results of the steps before one step, by name; decoded when asked for.
+    """Results of the ancestors of a step by name, decoded on first use.
 
-    A step that was skipped, or resolved without a result, has None. Asking for a step
+    The result of a step that was skipped, or resolved without a result, is None. Access to a step
     that is not an ancestor raises PermanentError, since a retry cannot help.
     """
 
@@ -356,7 +356,7 @@ def _not_upstream_error(facts: StepFacts, step: str) -> PermanentError:
 
 
 class StepLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds the facts of an attempt to what each record carries."""
+    """Adds the fields of an attempt to each log record."""
 
     def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
         kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}

@@ -1,4 +1,4 @@
-"""How code says that something is a handler, and where a parameter comes from."""
+"""Marks handlers, and the sources of their parameters."""
 
 import inspect
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """`Annotated[T, Input("key")]`: the task's input of that name; `Input()`: all of it."""
+    """`Annotated[T, Input("key")]`: the task's input of that name; `Input()`: the whole input."""
 
     key: str | None = None
 
@@ -44,10 +44,10 @@ Source = Result | Input | Config
 
 
 class StepHandler:
-    """Base of handlers that are classes.
+    """Base class of handlers.
 
-    Every attempt gets its own instance, made without arguments. A method may have
-    parameters as a handler function has them; `call(self, context)` is the plain case.
+    Every attempt gets its own instance, created without arguments. A method may have the same
+    parameters as a handler function; the simplest case is `call(self, context)`.
     """
 
     handler_name: ClassVar[str] = ""
@@ -56,14 +56,14 @@ class StepHandler:
     def call(self, *args: Any, **parameters: Any) -> Any:
         """Do the step's work and return its result; may be `async def`.
 
-        Write it as `call(self, context)`, or with parameters of your own: this signature
-        is so wide that type checkers accept both.
+        Override it as `call(self, context)` or with other parameters; this signature is wide enough
+        for type checkers to accept both.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define call(self, context)")
 
 
 class Registration(NamedTuple):
-    """A name under which code is offered to templates."""
+    """A name under which code is available to templates."""
 
     name: str
     version: str = ""
@@ -78,20 +78,20 @@ class Registration(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What `@handler` notes on its target."""
+    """The mark that `@handler` leaves on its target."""
 
     registrations: tuple[Registration, ...] = ()
     process: bool = False
 
 
 def mark_of(target: object) -> Mark | None:
-    """Return what `@handler` noted on `target` itself; a class does not inherit it."""
+    """Return the mark of `@handler` on `target` itself; a class does not inherit it."""
     mark = getattr(target, "__dict__", {}).get(_ATTRIBUTE)
     return mark if isinstance(mark, Mark) else None
 
 
 def normalised(name: str) -> str:
-    """Write a handler's name with dots: `A::B`, `::A::B` and `A.B` are one name."""
+    """Return a handler's name with dots: `A::B`, `::A::B` and `A.B` are the same name."""
     return name.strip().replace("::", ".").strip(".")
 
 
@@ -120,24 +120,24 @@ def handler(
     namespace: str = "",
     process: bool = False,
 ) -> Any:  # the overloads have the types
-    """Mark a function, class or method as a handler; it can be called as before.
+    """Mark a function, class or method as a handler; it can still be called directly.
 
-    Use it bare, with a name (`@handler("Payments::StepHandlers::Validate")`), or several
-    times for several names. A marked method can be named by `handler: {method: ...}`.
+    Use it without arguments, with a name (`@handler("Payments::StepHandlers::Validate")`), or
+    several times for several names. Templates refer to a marked method by `handler: {method: ...}`.
 
     Args:
         target: The function or class, or its name.
-        name: The same name, as a keyword. None: the name of the function or class.
-        version: Version of the code, such as "2.1.0", for steps that require one; "": none.
-        namespace: The only namespace whose templates may call it; "": those that the
-            worker's templates or its `namespaces` decide on.
-        process: Run it in a separate process, for long computations. It must be
-            a sync function, or a class, at the top of a module.
+        name: The name as a keyword argument; None means the name of the function or class.
+        version: Version of the code, such as "2.1.0", for steps that require one; "" means none.
+        namespace: The only namespace whose templates may call it; "" means that the worker's
+            templates or its `namespaces` determine them.
+        process: Whether to run it in a separate process, for long computations. It must be a sync
+            function, or a class, at module level.
 
     Raises:
         InvalidInput: `version` is not a version.
-        Misuse: It is neither function nor class, the name is empty, or it is async and
-            marked `process=True`.
+        Misuse: The target is neither a function nor a class, the name is empty, or an async target
+            is marked `process=True`.
     """
     if isinstance(target, str):
         if name is not None:
@@ -167,7 +167,7 @@ def _refuse_unmarkable(target: Any, process: bool) -> None:
 
 
 def own_name(target: Any) -> str:
-    """Return the name of a function or class that was given no other."""
+    """Return the default name of a function or class."""
     if inspect.isclass(target):
         return normalised(str(vars(target).get("handler_name") or target.__name__))
     return str(getattr(target, "__name__", type(target).__name__))

@@ -1,4 +1,4 @@
-"""Gathering handlers from their sources: modules, files, functions, workflows."""
+"""Gathers handlers from their sources: modules, files, functions, workflows."""
 
 import inspect
 import sys
@@ -15,7 +15,7 @@ from tasker.model import Template
 
 
 class WorkflowSource(Protocol):
-    """A template, and the functions that do its steps by their names."""
+    """A template, and the functions of its steps by name."""
 
     @property
     def functions(self) -> Mapping[str, Any]: ...
@@ -80,7 +80,7 @@ class Gathering:
         there.append(handler)
 
     def note(self, handler: Handler) -> None:
-        """Add one handler under its dotted path, which is its name."""
+        """Add one handler under its dotted path."""
         there = self.others.setdefault(handler.name, [])
         there[:] = [other for other in there if _identity(other) != _identity(handler)]
         there.append(handler)
@@ -134,7 +134,9 @@ class Gathering:
                 self._note_target(target)
 
     def _note_target(self, target: object) -> None:
-        """Add a function or class under its dotted path, bound and versioned by its mark."""
+        """Add a function or class under its dotted path, with the namespace and version of its
+        mark.
+        """
         qualname = getattr(target, "__qualname__", None)
         if qualname is None or "<" in qualname:
             return
@@ -146,7 +148,7 @@ class Gathering:
 
 
 def split_namespace(source: str | Path) -> tuple[str, str | Path]:
-    """Split `payments=payments.py` into a namespace and a source; "" without a namespace."""
+    """Split `payments=payments.py` into a namespace and a source; the namespace may be ""."""
     if isinstance(source, str) and not Path(source).exists():
         namespace, separator, place = source.partition("=")
         if separator:
@@ -155,7 +157,7 @@ def split_namespace(source: str | Path) -> tuple[str, str | Path]:
 
 
 def imported_modules(source: object) -> list[ModuleType]:
-    """List the modules of a source that are imported already."""
+    """List the modules of a source that are already imported."""
     if isinstance(source, ModuleType):
         return [source]
     if isinstance(source, str | Path):
@@ -175,7 +177,7 @@ def _version(handler: Handler) -> str:
 
 
 def _is_workflow(target: object) -> TypeGuard[WorkflowSource]:
-    """Whether it is a template with its functions, judged by its class alone."""
+    """Return whether an object is a template with functions, judging by its class alone."""
     return all(
         isinstance(inspect.getattr_static(type(target), name, None), property)
         for name in ("functions", "template", "version", "serves")

@@ -1,4 +1,4 @@
-"""Importing modules that hold handlers: by name, from a file, from a directory."""
+"""Imports modules that contain handlers: by name, from a file, from a directory."""
 
 import importlib
 import importlib.util
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tasker.errors import HandlerImportError, InvalidTemplate
 from tasker.suggest import did_you_mean_file
 
-_SKIPPED = ("test", "tests", "conftest")  #: submodules that hold no handlers
+_SKIPPED = ("test", "tests", "conftest")  #: submodules that contain no handlers
 _TEMPLATES = (".yaml", ".yml", ".json")
 
 
@@ -29,7 +29,7 @@ class Origin(NamedTuple):
     root: str | None = None  #: directory that must be on the import path
 
     def load(self) -> ModuleType:
-        """Import the module. Errors of the module propagate."""
+        """Import the module. Exceptions of the module propagate."""
         if self.root is not None and self.root not in sys.path:
             sys.path.insert(0, self.root)
         importlib.invalidate_caches()
@@ -54,7 +54,7 @@ def _from_file(origin: Origin) -> ModuleType:
 
 
 def origin_of(module: ModuleType) -> Origin:
-    """Return how another process imports `module`, which is imported here."""
+    """Return the origin from which another process can import `module`."""
     name, file = module.__name__, getattr(module, "__file__", None)
     if file is None or name == "__main__":
         return Origin(name)
@@ -69,7 +69,7 @@ def origin_of(module: ModuleType) -> Origin:
 
 
 def is_path(source: str) -> bool:
-    """Whether a source given as text means a file or directory, not a module's name."""
+    """Return whether a source given as text is a file or directory rather than a module name."""
     return bool(source) and (
         source.endswith((".py", *_TEMPLATES))
         or "/" in source
@@ -82,7 +82,7 @@ def locate(source: str | Path) -> list[Origin]:
     """Return the modules of a source.
 
     Args:
-        source: A dotted module name; or the path of a file or directory.
+        source: A dotted module name, or the path of a file or directory.
 
     Raises:
         HandlerImportError: The source does not exist.
@@ -121,7 +121,9 @@ def _by_name(name: str) -> Origin:
 
 
 def _package_origin(file: Path) -> Origin:
-    """A module of a package: named from the topmost directory that has an `__init__.py`."""
+    """Return the origin of a package's module, named from the topmost directory with an
+    `__init__.py`.
+    """
     names = [] if file.name == "__init__.py" else [file.stem]
     folder = file.parent
     while (folder / "__init__.py").exists():
@@ -131,7 +133,7 @@ def _package_origin(file: Path) -> Origin:
 
 
 def _single_file_origin(file: Path) -> Origin:
-    """Return the origin of a file outside packages: named by its stem if that name is free."""
+    """Return the origin of a file outside packages, named by its stem if that name is free."""
     name, root = file.stem.replace("-", "_").replace(".", "_"), str(file.parent)
     taken = sys.modules.get(name)
     same = taken is not None and _file_of(taken) == file
@@ -153,14 +155,14 @@ def _is_skipped(name: str) -> bool:
 
 
 def import_all(origin: Origin, *, source: object) -> list[ModuleType]:
-    """Import a module and, of a package, all its modules but tests and private ones.
+    """Import a module; if it is a package, import all of its modules except tests and private ones.
 
     Args:
         origin: The module.
-        source: The source as given, for errors.
+        source: The source as given, for error messages.
 
     Raises:
-        HandlerImportError: One of them cannot be imported: file, line, and why.
+        HandlerImportError: A module cannot be imported; the message has the file, line and reason.
     """
     module = _import_origin(origin, source)
     return [module, *_submodules(module, source)]
@@ -191,7 +193,7 @@ def _import_origin(origin: Origin, source: object) -> ModuleType:
 
 
 def _expected_files(origin: Origin) -> set[Path] | None:
-    """Return the files that a module found below a root may be; None if any will do."""
+    """Return the files from which a module below a root may be imported, or None for any."""
     if origin.root is None or origin.file is not None:
         return None
     path = Path(origin.root).joinpath(*origin.name.split("."))
@@ -201,11 +203,11 @@ def _expected_files(origin: Origin) -> set[Path] | None:
 
 
 def _reason(origin: Origin, source: object, error: BaseException) -> str:
-    """Return in one line what went wrong, and where in the user's code."""
+    """Return the error on one line, with its place in the user's code."""
     absent = error.name if isinstance(error, ModuleNotFoundError) else None
     if absent is not None and f"{origin.name}.".startswith(f"{absent}."):
         return f"there is no module {absent!r} (wanted for handlers from {source})"
-    if isinstance(error, InvalidTemplate):  # its problems name the place
+    if isinstance(error, InvalidTemplate):  # its problems include the place
         return f"{_problems(error)} (while importing handlers from {source})"
     if isinstance(error, SyntaxError) and error.filename:
         where, what = _position(error.filename, error.lineno, error.offset), error.msg
@@ -231,7 +233,7 @@ def _problems(error: InvalidTemplate) -> str:
 
 
 def _close_coroutines(error: BaseException) -> None:
-    """Close coroutines that a failed `asyncio.run` left, or Python would warn about them."""
+    """Close coroutines left by a failed `asyncio.run`, so that Python does not warn about them."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         for value in list(frame.f_locals.values()):
             if inspect.iscoroutine(value):
@@ -259,7 +261,7 @@ def _position(file: str, line: int | None, column: int | None) -> str:
 
 
 def display_path(path: Path | None) -> str:
-    """Return a path for messages: relative to the current directory if below it."""
+    """Return a path for messages, relative to the current directory if it is below that."""
     if path is None:
         return "code without a file"
     try:
@@ -272,7 +274,7 @@ def display_path(path: Path | None) -> str:
 
 
 def root_of(module: ModuleType) -> set[Path]:
-    """Return the directory whose modules are reloaded with `module`: its package's, or its own."""
+    """Return the directory whose modules are reloaded with `module`: its package's or its own."""
     file = _file_of(module)
     if file is None or module.__name__ == "__main__":
         return set()
@@ -281,9 +283,9 @@ def root_of(module: ModuleType) -> set[Path]:
 
 
 def files_under(roots: set[Path]) -> dict[str, Path]:
-    """Return the imported modules whose files are below `roots`: name -> file.
+    """Return the files of the imported modules below `roots`, by module name.
 
-    Installed packages, Tasker itself and the main program are left out.
+    Installed packages, Tasker itself and the main program are excluded.
     """
     modules = {}
     for name, module in list(sys.modules.items()):
@@ -300,9 +302,9 @@ def files_under(roots: set[Path]) -> dict[str, Path]:
 
 
 class Forgotten:
-    """Modules taken out of `sys.modules`, so that they are imported again; or put back.
+    """Modules removed from `sys.modules`, so that they are imported again.
 
-    Used as a context: where the block fails, the modules from before are back.
+    As a context manager: if the block fails, the previous modules are restored.
     """
 
     def __init__(self, names: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""All the handlers that one process has, found by the names that templates use."""
+"""All handlers of a process, which are looked up by the names that templates use."""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,14 +26,14 @@ _Groups = Mapping[str, Sequence[Handler]]
 class Handlers:
     """A fixed set of handlers.
 
-    A handler is looked for by the names that it is registered under, then by its dotted
-    path, then by the bare name of a function or class, unless several modules have one
-    like it. Only handlers of the sources are ever returned: a template that asks for
-    `os.system` gets nothing, and a lookup imports nothing.
+    A handler is looked up by its registered names, then by its dotted path, then by the bare name
+    of a function or class, unless several modules have that name. Only handlers of the sources are
+    ever returned: a template that names `os.system` gets no handler, and a lookup never imports
+    anything.
 
-    Code belongs to namespaces: `bind` decides to which, and `find` looks among the
-    handlers bound to the template's namespace alone. Until `bind` is called, handlers
-    that name no namespace serve all of them.
+    Handlers are bound to namespaces: `bind` decides to which ones, and `find` only considers
+    handlers bound to the template's namespace. Until `bind` is called, handlers without a namespace
+    serve all namespaces.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Handlers:
         roots: Iterable[Path] = (),
         workflows: Iterable[WorkflowSource] = (),
     ) -> None:
-        """Use `Handlers.of`."""
+        """Create the set; use `Handlers.of` instead."""
         self._registered = _freeze(registered)
         self._others = _freeze(others)  #: by dotted path
         self._roots = frozenset(roots)
@@ -61,18 +61,18 @@ class Handlers:
         """Gather handlers.
 
         Args:
-            sources: Each a module, a dotted module name, the path of a file or directory,
-                one of these two for a namespace (`payments=payments.py`), a function, a
-                class, a mapping of names to these, an object that has such a mapping as
-                `functions`, a workflow, or other `Handlers`. A module gives its workflows
-                as well, and a package all its modules, but tests and private ones.
-            reload: Import modules again, and the modules beside
-                them; if that fails, the modules from before stay.
+            sources: Each is a module, a dotted module name, the path of a file or directory, one of
+                these two for a namespace (`payments=payments.py`), a function, a class, a mapping
+                of names to these, an object that has such a mapping as `functions`, a workflow, or
+                another `Handlers`. A module includes its workflows, and a package all of its
+                modules except tests and private ones.
+            reload: Whether to import the modules, and those in the same directories, again; if that
+                fails, the previous modules remain.
 
         Raises:
-            HandlerImportError: A module cannot be imported (file, line and why); or two
-                handlers have the same name, version and namespace.
-            Misuse: A source is of another kind.
+            HandlerImportError: A module cannot be imported (the message has file, line and reason),
+                or two handlers have the same name, version and namespace.
+            Misuse: A source is of an unsupported kind.
         """
         if reload:
             imported = [module for source in sources for module in imported_modules(source)]
@@ -100,15 +100,15 @@ class Handlers:
     # -- binding
 
     def bind(self, templates: Iterable[Template], namespaces: Iterable[str]) -> "Handlers":
-        """Return these handlers, each bound to the namespaces that it may be called for.
+        """Return these handlers, each bound to the namespaces that may call it.
 
-        A handler that was given a namespace keeps to it. One that a template names is
-        bound to the namespaces of the templates that name it, together with its other
-        versions. All others are bound to `namespaces`.
+        A handler with its own namespace is bound to that. A handler that templates name is bound to
+        the namespaces of those templates, together with its other versions. All others are bound to
+        `namespaces`.
 
         Args:
-            templates: Those given to the same worker.
-            namespaces: The worker's; `*` means all.
+            templates: The templates of the worker.
+            namespaces: The namespaces of the worker; `*` means all.
         """
         general = copy.copy(self)
         general._bound = None
@@ -148,7 +148,7 @@ class Handlers:
         return tuple(handler for handler in self.describe() if not self.namespaces(handler))
 
     def bound_nowhere(self) -> bool:
-        """Whether there are handlers, and none of them is bound to a namespace."""
+        """Whether there are handlers but none is bound to a namespace."""
         handlers = [*_all_handlers(self._registered), *_all_handlers(self._others)]
         return bool(handlers) and not any(map(self.namespaces, handlers))
 
@@ -157,19 +157,20 @@ class Handlers:
     def find(self, name: str, namespace: str | None = None, version: str = "") -> Handler | None:
         """Find the handler that a template calls `name`.
 
-        Handlers bound to the namespace precede general ones, the exact version precedes the
-        highest in a range, and that precedes code that `serves` the version.
+        Handlers bound to the namespace take precedence over general ones; the exact version takes
+        precedence over the highest in a range, which takes precedence over code that `serves` the
+        version.
 
         Args:
             name: A registered name (`::` and `.` are the same), a dotted path, or the bare
                 name of a function or class.
-            namespace: The template's; a handler registered as `namespace.name` goes first.
-                None: any.
-            version: The version or range of versions that the step requires; "": any.
+            namespace: The template's namespace; a handler registered as `namespace.name` takes
+                precedence. None means any.
+            version: The version or range of versions that the step requires; "" means any.
 
         Returns:
-            The handler; None if no handler with such a version is bound to the namespace, or
-            if a bare name is ambiguous.
+            The handler, or None if no handler with such a version is bound to the namespace, or if
+            a bare name is ambiguous.
         """
         name = normalised(name)
         for group in (
@@ -192,15 +193,15 @@ class Handlers:
         return namespace is None or namespace in bound or EVERY_NAMESPACE in bound
 
     def _versions_of_only_match(self, name: str, namespace: str | None) -> Sequence[Handler]:
-        """List the versions of a bare name, if only one function or class has it."""
+        """List the versions of a bare name if it is unambiguous."""
         group = [each for each in self._bare.get(name, ()) if self._serves(each, namespace)]
         return group if len({handler.name for handler in group}) == 1 else ()
 
     def plan(self, template: Template, graph: Graph, spec: StepSpec) -> Plan | None:
-        """Compile how one step is run; None if it has no handler here.
+        """Compile the plan of a step, or return None if it has no handler here.
 
         Raises:
-            Misuse: Its handler asks for something that this step cannot give.
+            Misuse: The handler has a parameter that this step cannot fill.
         """
         handler = self.find(spec.handler, template.namespace, spec.handler_version)
         if handler is None:
@@ -240,7 +241,7 @@ class Handlers:
         return HandlerNotFound(f"there is no handler {name!r}{of}{hint}")
 
     def _callable_as(self, name: str, namespace: str | None = None) -> list[Handler]:
-        """List the handlers that a template could call `name`, wherever they are bound."""
+        """List the handlers that match `name`, regardless of their namespaces."""
         names = {name, f"{namespace}.{name}"}
         groups = (group.get(each, ()) for each in names for group in self._by_name())
         return [handler for group in groups for handler in group]
@@ -269,19 +270,21 @@ class Handlers:
         return tuple(sorted(self._registered))
 
     def describe(self) -> tuple[Handler, ...]:
-        """Return the registered handlers by name; one with two names comes twice."""
+        """Return the registered handlers by name; a handler with two names appears twice."""
         return tuple(handler for name in self.names() for handler in self._registered[name])
 
     def templates(self) -> tuple[Template, ...]:
         """Return the templates of the workflows among the sources.
 
         Raises:
-            InvalidTemplate: One of them is wrong.
+            InvalidTemplate: A template is invalid.
         """
         return tuple(workflow.template for workflow in self._workflows)
 
     def files(self) -> frozenset[Path]:
-        """Return the files whose change asks for a reload: the sources' and their neighbours'."""
+        """Return the files whose change requires a reload: those of the sources and their
+        neighbours.
+        """
         return frozenset(files_under(set(self._roots)).values())
 
     def __len__(self) -> int:
@@ -309,7 +312,7 @@ _EXACT, _IN_RANGE, _SERVES, _UNFIT = 3, 2, 1, 0
 
 
 def _rank(handler: Handler, required: str) -> int:
-    """Return how well a handler's version matches a step's requirement."""
+    """Return the rank of a handler's version for a step's requirement."""
     _, version, _, serves = handler.registration
     if not required:
         return _IN_RANGE
@@ -324,7 +327,7 @@ def _rank(handler: Handler, required: str) -> int:
 
 
 def _preference_key(handler: Handler, required: str) -> tuple[bool, int, bool, object]:
-    """Return the key by which the best of several handlers is the greatest."""
+    """Return a sort key for which the best of several handlers is the greatest."""
     _, version, namespace, _ = handler.registration
     order = versions.sort_key(version or "0.0.0")
     return bool(namespace), _rank(handler, required), bool(version), order

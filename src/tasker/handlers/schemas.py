@@ -1,8 +1,8 @@
 """Checks whether two JSON Schemas contradict each other. Approximate on purpose.
 
-Only contradictions are found: kinds that have nothing in common, and properties that one
-side requires and the other, which lists its own, does not know. What cannot be decided is
-taken to agree.
+It only detects contradictions: types that have nothing in common, and properties that one side
+requires but that the other does not list although it lists its properties. Undecidable cases count
+as compatible.
 """
 
 import warnings
@@ -36,7 +36,7 @@ def schema_of(annotation: Any, mode: Literal["validation", "serialization"]) -> 
 
 
 def disagreement(given: Schema, wanted: Schema) -> str | None:
-    """Return how a value that fits `given` cannot fit `wanted`.
+    """Return the reason why a value that matches `given` cannot match `wanted`.
 
     Returns:
         The first contradiction, as in "$.cents is string, not integer"; None if none is found.
@@ -45,7 +45,7 @@ def disagreement(given: Schema, wanted: Schema) -> str | None:
 
 
 class _Side:
-    """A part of a schema, and the whole that its references point into."""
+    """A part of a schema, and the whole schema that its references point into."""
 
     def __init__(self, whole: Schema, part: Any) -> None:
         self.whole = whole
@@ -60,7 +60,7 @@ class _Side:
         return _Side(self.whole, part)
 
     def kinds(self) -> frozenset[str]:
-        """Return the kinds of value it allows; integers count as numbers."""
+        """Return the types that the schema allows; integers count as numbers."""
         part = self.part
         named = part.get("type")
         if named is not None:
@@ -76,7 +76,7 @@ class _Side:
         return _KINDS
 
     def shown(self) -> str:
-        """Name the kinds for people: "integer", "string or null"."""
+        """Return the types as text: "integer", "string or null"."""
         named = self.part.get("type")
         if isinstance(named, str):
             return named
@@ -89,7 +89,7 @@ class _Side:
 
     @property
     def lists_all(self) -> bool:
-        """Whether a property that is not listed is not there."""
+        """Return whether the schema lists all properties that a value may have."""
         return bool(self.properties) and not (
             self.part.get("additionalProperties") or self.part.get("patternProperties")
         )
@@ -126,7 +126,7 @@ def _arrays_differ(given: _Side, wanted: _Side, path: str, depth: int) -> str | 
 
 
 def _follow_reference(whole: Schema, reference: str) -> Schema:
-    """Follow a reference of the form `#/$defs/Name`; {} for other references."""
+    """Return the target of a reference `#/$defs/Name`, or {} for other references."""
     place: Any = whole
     for part in reference.removeprefix("#/").split("/"):
         place = place.get(part) if isinstance(place, Mapping) else None

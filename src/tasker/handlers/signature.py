@@ -28,8 +28,8 @@ class Parameter:
     """One parameter of a handler."""
 
     name: str
-    annotation: Any  #: without our markers; Any if there is no annotation
-    source: Source | None  #: from its marker; None: its name decides
+    annotation: Any  #: without Tasker's markers; Any if there is no annotation
+    source: Source | None  #: from its marker; None: determined by its name
     takes_context: bool
     validate: Validate | None  #: converts a JSON value; None: values are not converted
     default: Any  #: inspect.Parameter.empty if it is required
@@ -41,7 +41,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Name of a handler's parameter in errors; formatted only when an error occurs."""
+    """The name of a handler's parameter in error messages, formatted only if an error occurs."""
 
     handler: object
     name: str
@@ -51,14 +51,14 @@ class _Place:
 
 
 def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Parameter, ...]:
-    """Return what `function` asks for.
+    """Return the parameters of `function`.
 
     Args:
         function: A function or bound method.
-        what: Its name in errors; formatted only then.
+        what: Its name in error messages, formatted only if an error occurs.
 
     Raises:
-        Misuse: A parameter cannot be filled, and why.
+        Misuse: A parameter cannot be filled; the message has the reason.
     """
     try:
         signature = _signature(function)
@@ -72,7 +72,7 @@ def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Para
 
 
 def return_annotation(function: Callable[..., Any]) -> Any:
-    """Return the return annotation of `function`; Any if it is absent or cannot be resolved."""
+    """Return the return annotation of `function`, or Any if it is absent or cannot be resolved."""
     try:
         annotation = _signature(function).return_annotation
         if annotation is inspect.Signature.empty:
@@ -85,7 +85,7 @@ def return_annotation(function: Callable[..., Any]) -> Any:
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(function)
-    except NameError:  # from Python 3.14 on, annotations are evaluated when asked for
+    except NameError:  # from Python 3.14 on, annotations are evaluated on access
         from annotationlib import Format  # type: ignore[import-not-found,unused-ignore]
 
         how: dict[str, Any] = {"annotation_format": Format.STRING}
@@ -131,7 +131,7 @@ def _refuse_odd_kinds(parameter: inspect.Parameter, what: object) -> None:
 
 
 def _without_markers(annotation: Any, what: object) -> tuple[Any, Source | None]:
-    """Split `Annotated[T, marker, ...]` into the type that remains and the marker."""
+    """Split `Annotated[T, marker, ...]` into the type without the marker, and the marker."""
     if get_origin(annotation) is not Annotated:
         return annotation, None
     kept, *notes = get_args(annotation)
@@ -166,7 +166,7 @@ def _validator(annotation: Any, what: object) -> Validate | None:
 
 
 def adapter_of(annotation: Any) -> TypeAdapter[Any]:
-    """Make the adapter of a type, complete.
+    """Return the fully built adapter of a type.
 
     Raises:
         PydanticUserError: pydantic does not support the type.
@@ -179,7 +179,7 @@ def adapter_of(annotation: Any) -> TypeAdapter[Any]:
 
 
 class _Names:
-    """The names that a function's annotations may use when they are written as text."""
+    """The names that a function's string annotations may use."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         plain: Any = inspect.unwrap(function)
@@ -204,10 +204,10 @@ class _Names:
                 continue
 
     def resolve(self, annotation: Any, what: object) -> Any:
-        """Return the type that an annotation means, also where it is text.
+        """Return the type of an annotation, which may be a string.
 
         Raises:
-            Misuse: It cannot be evaluated.
+            Misuse: The annotation cannot be evaluated.
         """
         for alias, annotated in _ALIASES.values():
             if annotation == alias:

@@ -1,10 +1,10 @@
 """Calls a handler in a separate process, for computations.
 
-The engine submits `run_in_subprocess` to its process pool with what pickles: a plan's
-`packed` form, the claim, the task's input and the results the plan needs. The child
-imports the handler's module once and keeps the plan. Its handlers see the same context,
-but cannot reach the worker: there is no checkpoint and no client, and what stops them is
-the end of their process. Heartbeats go through memory that both processes share.
+The engine submits `run_in_subprocess` to its process pool with picklable arguments: a plan's
+`packed` form, the claim, the task's input and the results that the plan needs. The child imports
+the handler's module once and keeps the plan. Its handlers have the same context, but cannot reach
+the worker: they have no checkpoints and no client, and are stopped by killing the process.
+Heartbeats go through shared memory.
 """
 
 import pickle
@@ -30,12 +30,12 @@ _shared: list[MutableSequence[float]] = []
 
 
 def share_heartbeats(heartbeats: MutableSequence[float]) -> None:
-    """Keep the memory through which the parent sees heartbeats; runs when the child starts."""
+    """Store the shared memory for heartbeats; called when the child process starts."""
     _shared[:] = [heartbeats]
 
 
 class ChildAttempt(LiveAttempt):
-    """An attempt whose heartbeats its parent process sees.
+    """An attempt whose heartbeats are visible to the parent process.
 
     Args:
         heartbeat_slot: Index of its heartbeat in the shared memory.
@@ -61,7 +61,7 @@ class ChildAttempt(LiveAttempt):
 
 
 class NoServices:
-    """Services of an attempt in a separate process: each raises Misuse."""
+    """Services of an attempt in a separate process; each raises Misuse."""
 
     clock = SystemClock()
 
@@ -83,22 +83,21 @@ def run_in_subprocess(
     limit: int = DEFAULT_LIMIT,
     heartbeat_slot: int | None = None,
 ) -> JsonText:
-    """Call a handler and return its result as text; runs in the child.
+    """Call a handler in the child process, and return its result as JSON text.
 
     Args:
-        packed: `Plan.packed`.
+        packed: The plan, as `Plan.packed`.
         claim: The attempt.
         task: The task's context and fields.
-        results: Of the steps in `Plan.needs`, by number.
-        limit: The most bytes the result may have.
+        results: Results of the steps in `Plan.needs`, by number.
+        limit: Maximum size of the result in bytes.
         heartbeat_slot: Index of its heartbeat in the shared memory, or None if heartbeats
             are not observed.
 
     Raises:
         InvalidInput: The result has no JSON form.
-        TooLarge: It exceeds `limit`.
-        BaseException: What the handler raised, or something alike that can travel between
-            processes.
+        TooLarge: The result exceeds `limit`.
+        BaseException: The handler's exception, or a similar one that can be pickled.
     """
     try:
         if heartbeat_slot is None:
@@ -126,7 +125,7 @@ def _unpack_plan(packed: bytes) -> Plan:
 
 
 def _picklable(error: BaseException) -> BaseException:
-    """Return an error that can be pickled; any other would break the whole pool."""
+    """Return the error in a form that can be pickled, since any other would break the pool."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
     except Exception:  # its constructor may do anything

@@ -15,7 +15,7 @@ from tasker.handlers.signature import Parameter, read_parameters, return_annotat
 
 
 class Reference(NamedTuple):
-    """How another process finds a handler."""
+    """A reference by which another process finds a handler."""
 
     origin: Origin
     qualname: str
@@ -26,10 +26,10 @@ class Reference(NamedTuple):
 
 
 class Handler:
-    """A function or class that does a step's work.
+    """A function, class or object that does a step's work.
 
     Args:
-        registration: Its registration, name or dotted path.
+        registration: The handler's registration, name or dotted path.
         target: The function, class, or object with a `call` method.
     """
 
@@ -75,7 +75,7 @@ class Handler:
 
     @property
     def file(self) -> Path | None:
-        """The file that defines it; None if unknown."""
+        """The file that defines it, or None if unknown."""
         try:
             file = inspect.getsourcefile(_source_of(self.target))
         except TypeError:
@@ -84,7 +84,7 @@ class Handler:
 
     @property
     def line(self) -> int | None:
-        """First line of its definition, from 1; None if unknown."""
+        """The first line of its definition, from 1, or None if unknown."""
         definition = _source_of(self.target)
         code = getattr(definition, "__code__", None)
         if code is not None:
@@ -108,10 +108,10 @@ class Handler:
     # -- calling
 
     def entry(self, method: str | None = None) -> Callable[..., Any]:
-        """Return what to call with the parameters as keywords.
+        """Return the callable that takes the parameters as keywords.
 
         Args:
-            method: The method of a class or object; None: `call`.
+            method: The method of a class or object; None means `call`.
 
         Raises:
             Misuse: The method does not exist, or the class needs constructor arguments.
@@ -121,7 +121,7 @@ class Handler:
         return self._entries[method]
 
     def is_async(self, method: str | None = None) -> bool:
-        """Whether it is awaited; else it blocks, and runs in a thread or process."""
+        """Return whether the handler is async; otherwise it runs in a thread or process."""
         if method not in self._async:
             function = self._signature_source(method)
             called = inspect.getattr_static(type(function), "__call__", None)
@@ -132,22 +132,22 @@ class Handler:
         """Return its parameters.
 
         Raises:
-            Misuse: It asks for something that cannot be given.
+            Misuse: A parameter cannot be filled.
         """
         if method not in self._parameters:
             self._parameters[method] = self._read(method)
         return self._parameters[method]
 
     def returns(self, method: str | None = None) -> Any:
-        """Return its return annotation; Any without one."""
+        """Return its return annotation, or Any without one."""
         return return_annotation(self._signature_source(method))
 
     @property
     def reference(self) -> Reference:
-        """How another process finds it.
+        """The reference by which another process finds the handler.
 
         Raises:
-            Misuse: It is not at the top of a module.
+            Misuse: The handler is not at module level.
         """
         qualname = getattr(self.target, "__qualname__", "")
         module = sys.modules.get(self.module)
@@ -243,7 +243,7 @@ _NOBODY = object()
 
 
 def _source_of(target: Any) -> Any:
-    """Return the function or class in the source, without wrappers, partials and instances."""
+    """Return the function or class in the source, behind wrappers, partials and instances."""
     target = inspect.unwrap(target) if callable(target) else target
     while isinstance(target, functools.partial):
         target = inspect.unwrap(target.func)

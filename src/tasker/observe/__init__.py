@@ -1,5 +1,5 @@
-"""Observation of a process: metrics for Prometheus, health, traces.
+"""Observability of a process: Prometheus metrics, health, traces.
 
-Events of attempts come from the worker (`Worker(observers=..., around=...)`), requests from
-the API; neither depends on this package.
+Attempt events come from the worker (`Worker(observers=..., around=...)`), and requests from the
+API; neither depends on this package.
 """

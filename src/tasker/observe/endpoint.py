@@ -1,4 +1,4 @@
-"""The address of a worker: `/metrics` for Prometheus, `/live` and `/ready` for probes."""
+"""The HTTP endpoint of a worker: `/metrics` for Prometheus, `/live` and `/ready` for probes."""
 
 import socket
 from collections.abc import Iterator
@@ -12,43 +12,43 @@ from prometheus_client.exposition import MetricsHandler
 from tasker.errors import InvalidSettings
 from tasker.observe.metrics import Metrics
 
-MAX_CONNECTIONS = 32  #: open at the same time; each has a thread
+MAX_CONNECTIONS = 32  #: maximum number of open connections; each has a thread
 
 
 class Health(Protocol):
-    """The state of a worker. Read from other threads."""
+    """The state of a worker, which other threads read."""
 
     @property
     def is_live(self) -> bool:
-        """Whether its event loop turns."""
+        """Whether the worker's event loop is responsive."""
         ...
 
     @property
     def is_ready(self) -> bool:
-        """Whether it claims steps."""
+        """Whether the worker claims steps."""
         ...
 
 
 class Endpoint:
-    """Answers requests in separate threads, so that a blocked event loop is visible.
+    """Serves requests in separate threads, so that it responds even if the event loop is blocked.
 
     Args:
-        metrics: Of this process.
+        metrics: The metrics of this process.
     """
 
     def __init__(self, metrics: Metrics) -> None:
-        self.worker: Health | None = None  #: None before it is created: live, and not ready
+        self.worker: Health | None = None  #: None until created: live but not ready
         self.metrics = metrics
 
     @contextmanager
     def serving(self, address: str) -> Iterator[str]:
-        """Listen at an address; yield the URL.
+        """Listen on an address while the block runs, and yield the URL.
 
         Args:
             address: `127.0.0.1:9100` or `[::1]:9100`; with port 0, any free one.
 
         Raises:
-            InvalidSettings: It is not an address, or it is in use.
+            InvalidSettings: The address is invalid or in use.
         """
         host, port = host_and_port(address)
         endpoint = self
@@ -94,7 +94,7 @@ class Endpoint:
 
 
 class _BoundedServer(ThreadingHTTPServer):
-    """A server whose oldest connection gives way to a new one beyond the bound."""
+    """A server that closes its oldest connection when a new one exceeds the limit."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._open: dict[Any, None] = {}
@@ -106,7 +106,7 @@ class _BoundedServer(ThreadingHTTPServer):
             if oldest is not None:
                 self._open.pop(oldest, None)
                 with suppress(OSError):
-                    oldest.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and closes it
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread then closes it
         self._open[request] = None
         super().process_request(request, client_address)
 
@@ -116,7 +116,7 @@ class _BoundedServer(ThreadingHTTPServer):
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Read an address such as `127.0.0.1:9100` or `[::1]:9100`. Raises InvalidSettings."""
+    """Parse an address such as `127.0.0.1:9100` or `[::1]:9100`. Raises InvalidSettings."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
         raise InvalidSettings(f"{address!r} is not an address; write it as 127.0.0.1:9100")

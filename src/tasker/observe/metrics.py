@@ -1,7 +1,7 @@
-"""Counters and durations for Prometheus, from events and requests.
+"""Prometheus counters and histograms, fed by events and requests.
 
-Labels are names of namespaces, templates, steps, handlers and routes, never ids; each has at
-most 2,000 values, whatever is registered: any further one is `other`.
+Labels are names of namespaces, templates, steps, handlers and routes, never ids. Each label has at
+most 2,000 values; further values are reported as `other`.
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series `_created` beside each counter and histogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-MOST_VALUES = 2_000  #: of one label
+MOST_VALUES = 2_000  #: maximum number of values of one label
 _OTHER = "other"
 _UNKNOWN = "unknown"
 _TASK = ("namespace", "template")
@@ -176,26 +176,26 @@ class Metrics:
             self.blocked.inc(event.blocked_for.total_seconds())
 
     def tasks_created(self, tasks: Iterable[Task]) -> None:
-        """Count the tasks that are new."""
+        """Count the new ones among tasks."""
         for task in tasks:
             if task.created:
                 self.created.labels(*self._task(task.template)).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an answered request."""
+        """Count a completed request."""
         self.requests.labels(method, route, str(status)).inc()
         self.request_seconds.labels(method, route).observe(seconds)
 
     def set_backlog(self, backlog: Iterable["Backlog"]) -> None:
-        """Set the figures of the store's steps."""
-        self.steps.clear()  # queues may be gone
+        """Set the gauges of the store's steps."""
+        self.steps.clear()  # queues may no longer exist
         for namespace, handler, *counts in backlog:
             labels = self._bounded("namespace", namespace), self._bounded("handler", handler)
             for state, count in zip(("due", "scheduled", "running"), counts, strict=True):
                 self.steps.labels(*labels, state).inc(count)  # `other` is a sum
 
     def set_workers(self, workers: Iterable["WorkerInfo"]) -> None:
-        """Set the figures of the store's workers."""
+        """Set the gauges of the store's workers."""
         alive = [worker for worker in workers if worker.alive]
         self.workers.set(len(alive))
         running = sum(worker.running for worker in alive)
@@ -203,7 +203,7 @@ class Metrics:
         self.slots.labels("free").set(max(sum(worker.slots for worker in alive) - running, 0))
 
     def text(self) -> bytes:
-        """Return all metrics in the format of Prometheus."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
     def _step(self, template: TemplateName, step: str) -> tuple[str, str, str]:

@@ -1,7 +1,7 @@
-"""The spans of tasks, whose ids are derived from the tasks'. Needs the SDK of OpenTelemetry.
+"""Task spans, whose ids are derived from task ids. Requires the OpenTelemetry SDK.
 
-Different processes run the steps of a task, and the one that ends it sends its span. Each of
-them knows the parent of the attempts that it runs, since the span's id follows from the task's.
+Different processes run the steps of a task, and the process that ends the task sends its span. Each
+process knows the parent span of its attempts, since the span id is derived from the task id.
 """
 
 from copy import copy
@@ -22,14 +22,16 @@ from tasker.model import TaskId
 
 
 class Ids(NamedTuple):
-    """The ids of a task's span, and of its trace if nothing created it that has one."""
+    """The id of a task's span, and that of its trace unless its creator has one."""
 
     trace: int
     span: int
 
     @classmethod
     def of(cls, task_id: TaskId) -> "Ids":
-        """Derive ids by a digest: samplers need random bits, and task ids begin alike."""
+        """Derive the ids by a digest, since samplers need random bits and task ids share their
+        prefix.
+        """
         digest = blake2b(UUID(task_id).bytes, digest_size=24, person=b"tasker task").digest()
         return cls(int.from_bytes(digest[:16]), int.from_bytes(digest[16:]))
 
@@ -45,21 +47,21 @@ class _Derived(IdGenerator):
         return self._ids.trace
 
     def is_trace_id_random(self) -> bool:
-        return True  # a digest is as good
+        return True  # a digest is just as random
 
 
 class TaskSpans:
-    """Makes the spans of tasks.
+    """Creates task spans.
 
     Args:
-        tracer: The SDK's.
+        tracer: A tracer of the SDK.
     """
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
     def context(self, task_id: TaskId, creator: Context) -> Context:
-        """Return the context of a task's span, below its creator's, for the spans of attempts."""
+        """Return the context of a task's span, which is the parent of its attempts' spans."""
         ids, above = Ids.of(task_id), trace.get_current_span(creator).get_span_context()
         flags, trace_id = above.trace_flags, above.trace_id
         if not above.is_valid:
@@ -73,7 +75,7 @@ class TaskSpans:
     def end(
         self, task_id: TaskId, creator: Context, name: str, attributes: Attributes
     ) -> trace.Span:
-        """Make the span of a task that ends now; the caller sets its status and ends it."""
+        """Create the span of a task that ends now; the caller sets its status and ends it."""
         tracer = copy(self._tracer)
         tracer.id_generator = _Derived(Ids.of(task_id))
         return tracer.start_span(

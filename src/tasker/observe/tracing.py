@@ -1,10 +1,10 @@
-"""Traces by OpenTelemetry: a span for each task, and below it one for each of its attempts.
+"""OpenTelemetry traces: a span for each task, with a child span for each of its attempts.
 
-The span of a task is below the span of what created it: a request, or an attempt of another
-task. The spans of requests are FastAPI's own.
+The parent of a task's span is the span of its creator: a request, or an attempt of another task.
+Request spans are created by FastAPI.
 
-Only the API of OpenTelemetry is used: without an SDK, spans are dropped. `export` sets up the
-SDK of the extra `tracing`, which sends them where the usual OTEL_* variables say.
+Only the OpenTelemetry API is used; without an SDK, spans are dropped. `export` sets up the SDK of
+the extra `tracing`, which sends spans to the destination in the usual OTEL_* variables.
 """
 
 from collections.abc import Iterator
@@ -28,9 +28,10 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class Tracing:
-    """Makes spans and measurements, with the providers that are set when it is made.
+    """Creates spans and measurements, with the providers that are set at construction.
 
-    Without the SDK's provider, tasks have no spans: attempts are below what created their task.
+    Without the SDK's provider, tasks have no spans, and the parent of an attempt's span is the
+    task's creator.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,7 @@ class Tracing:
 
     @contextmanager
     def around(self, attempt: AttemptSpan) -> Iterator[None]:
-        """Put an attempt into a span; for `Worker(around=...)`."""
+        """Run an attempt inside a span; for `Worker(around=...)`."""
         creator = _parent_context(attempt.trace)
         with self._tracer.start_as_current_span(
             f"{attempt.template.namespace}.{attempt.template.name}/{attempt.step}",
@@ -60,7 +61,7 @@ class Tracing:
             yield
 
     def observe(self, event: Event) -> None:
-        """Measure attempts, and make the spans of tasks that end; for `Worker(observers=...)`."""
+        """Measure attempts, and create the spans of ended tasks; for `Worker(observers=...)`."""
         if isinstance(event, TaskEnded):
             self._ended(event)
         for kind, template, seconds in durations_of(event):
@@ -92,7 +93,7 @@ class Tracing:
 
 
 def _task_spans(tracer: trace.Tracer) -> "TaskSpans | None":
-    """Return what makes the spans of tasks; None for a tracer that is not the SDK's."""
+    """Return the creator of task spans, or None if the tracer is not the SDK's."""
     try:
         from opentelemetry.sdk.trace import Tracer
     except ModuleNotFoundError:
@@ -114,13 +115,13 @@ def _attributes(
 
 
 def _parent_context(traceparent: str | None) -> Context:
-    """Return the context of a traceparent; an empty one without it."""
+    """Return the context of a traceparent, or an empty context without one."""
     carrier = {"traceparent": traceparent} if traceparent else {}
     return _PROPAGATOR.extract(carrier, context=Context())
 
 
 def export(service: str = "tasker") -> None:
-    """Send spans and measurements over OTLP, where the OTEL_* variables say.
+    """Send spans and measurements by OTLP to the destination in the OTEL_* variables.
 
     Raises:
         InvalidSettings: The extra `tracing` is not installed.

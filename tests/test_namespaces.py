@@ -120,7 +120,7 @@ other: 1
         "5:20 'payments' is not an e-mail address; write one as name@example.com",
         "7:24 requires_approval needs approvers: a list of at least one e-mail address",
         "9:24 A@b.c is duplicated",
-        '9:31 must be a text, in quotes: "3", found the number 3',
+        '9:31 must be a string, in quotes: "3", found the number 3',
         "10:11 must be a mapping with the keys of a namespace, found nothing",
         "11:1 unknown key 'other' in a policy file; allowed: namespaces",
     ] == problems(text)
@@ -129,14 +129,14 @@ other: 1
 def test_of_toml_the_path_is_reported() -> None:
     """Only syntax errors of TOML have lines."""
     assert [
-        "namespaces.x.owner_team must be a text, found a list",
+        "namespaces.x.owner_team must be a string, found a list",
         "namespaces.x.contact_email a date is not JSON",
     ] == sorted(
         problems("[namespaces.x]\ncontact_email = 2020-01-01\nowner_team = []", toml=True),
         reverse=True,
     )
     (syntax,) = problems("[x", toml=True)
-    assert "this is not TOML" in syntax
+    assert "invalid TOML" in syntax
 
 
 @pytest.mark.parametrize("text", ["", "# nothing", "{}", "[]", "namespaces:", "namespaces: [1]"])

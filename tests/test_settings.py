@@ -110,7 +110,7 @@ def test_unknown_settings_are_refused_with_a_suggestion(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = [", "tasker.toml is not TOML"),
+        ("x = [", "tasker.toml is not valid TOML"),
         ("[server]\nport = 70000", "server.port: must be at most 65535, not 70000"),
         ('[server]\ntimeout = "soon"', "server.timeout: must be a number of seconds, or text"),
         ('log_level = "loud"', "log_level: input should be 'debug'"),

@@ -163,7 +163,7 @@ def test_what_is_no_range_says_how_to_write_one(spec: str) -> None:
 
     assert str(raised.value) == (
         f"{spec[:128]!r} is neither a version nor a range;"
-        ' write one as in "2.1.0", "^2.1", "~2.1", ">=2,<3", "2.x", "2.1" and "latest"'
+        ' write one such as "2.1.0", "^2.1", "~2.1", ">=2,<3", "2.x", "2.1" or "latest"'
     )
 
 

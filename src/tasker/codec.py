@@ -108,7 +108,7 @@ def parse(text: str | bytes, *, what: str = "value", limit: int = DEFAULT_LIMIT)
 def _first_invalid(value: object, path: str = "$", depth: int = 0) -> tuple[str, str]:
     """Return the first part of `value` that has no JSON form, as (path, description)."""
     if depth > _DEEPEST:
-        return f"{path[:100]}...", "it is nested too deeply, or contains itself"
+        return f"{path[:100]}...", "it is nested too deeply or contains itself"
     if isinstance(value, str | float):
         return path, _fault(value)
     if isinstance(value, dict):
@@ -171,7 +171,7 @@ def _fault_of_key(key: object) -> str:
     if isinstance(key, str | float):
         fault = _fault(key)
         return f"of a key, {fault}" if fault else ""
-    return f"a {type(key).__name__} cannot be a key" if _refusal({key: 0}) else ""
+    return f"type {type(key).__name__} cannot be a key" if _refusal({key: 0}) else ""
 
 
 def _refusal(value: object) -> str:
@@ -181,7 +181,7 @@ def _refusal(value: object) -> str:
     except (TypeError, RecursionError) as error:
         if isinstance(value, int):
             return f"int: {error}"
-        return f"a {type(value).__name__} has no JSON form"
+        return f"type {type(value).__name__} cannot be represented as JSON"
     return ""
 
 

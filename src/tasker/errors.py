@@ -263,11 +263,11 @@ class NotApproved(Refused):
         super().__init__(
             {
                 "pending_review": f"template {template} is pending_review:"
-                f" it takes tasks when {who} has approved it",
+                f" no tasks can be created from it until {who} approves it",
                 "rejected": f"template {template} is rejected:"
                 " change it and register it again, or use another version",
                 "retired": f"template {template} is retired:"
-                " it takes no new tasks; use another version, or restore it",
+                " no tasks can be created from it; use another version, or restore it",
             }.get(status, f"template {template} is {status}: it takes no new tasks")
         )
         self.template, self.status, self.approvers = template, status, tuple(approvers)

@@ -374,7 +374,9 @@ class AuthSettings(Section):
     @classmethod
     def _check_public_key(cls, key: str | None) -> str | None:
         if key is not None and "PRIVATE KEY" in key:
-            raise ValueError("this is a private key, which no server needs; give its public part")
+            raise ValueError(
+                "must be a public key, but this is a private key, which the server does not need"
+            )
         return key
 
     @model_validator(mode="after")
@@ -386,7 +388,7 @@ class AuthSettings(Section):
             ),
             (
                 sum(map(bool, (self.jwt_public_key, self.jwt_public_key_file, self.jwks_url))) <= 1,
-                "jwt_public_key, jwt_public_key_file and jwks_url exclude each other",
+                "only one of jwt_public_key, jwt_public_key_file and jwks_url can be set",
             ),
             (
                 bool(self.issuer and self.audience) or not self.tokens,
@@ -412,9 +414,11 @@ def check_key_url(url: str, name: str, *, allow_http: bool) -> None:
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError(f"{name} must be a URL such as https://id.example.com/jwks.json")
     if parts.username is not None or parts.password is not None:
-        raise ValueError(f"{name} must have no user and password: published keys are public")
+        raise ValueError(f"{name} must not contain a user or password: published keys are public")
     if parts.scheme == "http" and not allow_http and parts.hostname not in _LOOPBACK:
-        raise ValueError(f"{name} must be https: anyone on the way could forge tokens")
+        raise ValueError(
+            f"{name} must use https, because over http anyone in between could forge tokens"
+        )
 
 
 class TelemetrySection(Section):
@@ -583,7 +587,7 @@ def _read_file(given: Path | None) -> tuple[Path, Mapping[str, Any]]:
     except OSError as error:
         raise InvalidSettings(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"{path} is not TOML: {error}") from None
+        raise InvalidSettings(f"{path} is not valid TOML: {error}") from None
 
 
 def _read_secrets() -> dict[str, str]:
@@ -654,7 +658,7 @@ def _problem(error: Mapping[str, Any], places: _Places | None = None) -> str:
     if error["type"] == "extra_forbidden":
         known = _names(path[:-1]) if places else list(WorkerSettings.model_fields)
         guess = did_you_mean(path[-1], known)
-        return f"{place} is not a setting{guess}; there are {', '.join(sorted(known))}"
+        return f"{place} is not a setting{guess}; allowed: {', '.join(sorted(known))}"
     context = error.get("ctx") or {}
     for bound, words in _BOUNDS.items():
         if bound in context and error["type"] in _OUT_OF_BOUNDS:

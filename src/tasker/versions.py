@@ -32,8 +32,8 @@ _TERM = re.compile(
     r"(?P<pre>-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?",
     re.ASCII,
 )
-_ALLOWED = 'three numbers, as "2.1.0", with an optional pre-release ("2.1.0-beta.1")'
-_RANGES = '"2.1.0", "^2.1", "~2.1", ">=2,<3", "2.x", "2.1" and "latest"'
+_ALLOWED = 'three numbers such as "2.1.0", with an optional pre-release ("2.1.0-beta.1")'
+_RANGES = '"2.1.0", "^2.1", "~2.1", ">=2,<3", "2.x", "2.1" or "latest"'
 
 
 class _Bound(NamedTuple):
@@ -221,5 +221,5 @@ def _pre_release(low: Version, suffix: str, spec: str) -> Version:
 
 def _invalid_range(spec: str) -> InvalidInput:
     return InvalidInput(
-        f"{spec[:_LONGEST]!r} is neither a version nor a range; write one as in {_RANGES}"
+        f"{spec[:_LONGEST]!r} is neither a version nor a range; write one such as {_RANGES}"
     )

@@ -95,7 +95,7 @@ def test_a_parameter_named_nearly_like_a_step_is_reported(tasker: Here) -> None:
     checked = tasker("check", "-T", "two.yaml", "-H", "typo.py")
     ran = tasker("run", "two.yaml", "-H", "typo.py", "-c", '{"sku": "mug", "reserv": {}}')
 
-    warning = "parameter 'reserv' is taken as an input of the task; did you mean step 'reserve'?"
+    warning = "parameter 'reserv' is treated as an input of the task; did you mean step 'reserve'?"
     assert (0, 0) == (checked.code, ran.code)
     assert warning in checked.out
     assert warning in ran.err

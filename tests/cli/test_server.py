@@ -110,7 +110,7 @@ def test_it_does_not_listen_to_everybody_unasked(project: Project) -> None:
         (("--policies", "gone.yaml"), "gone.yaml: cannot be read"),
         (("--config", "gone.toml"), "gone.toml cannot be read"),
         (("--with-worker", "-H", "gone.py"), "gone.py"),
-        (("--store", "mysql://x"), "a store URL starts with"),
+        (("--store", "mysql://x"), "a store URL must start with"),
     ],
 )
 def test_what_is_wrong_is_reported_at_the_start(

@@ -85,7 +85,10 @@ async def test_a_reference_picks_the_latest_version_that_fits(
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("hello.greeting@^3", r"no version of hello\.greeting is \^3; there are 1\.0\.0, .*10\.0"),
+        (
+            "hello.greeting@^3",
+            r"no version of .* matches \^3; available: 1\.0\.0, .*10\.0",
+        ),
         ("greeting", r"no template default\.greeting; did you mean .*hello\.greeting"),
         ("hello.greting", r"no template hello\.greting; did you mean .*hello\.greeting"),
         ("nowhere.nothing", r"there is no template nowhere\.nothing$"),

@@ -77,7 +77,7 @@ async def test_the_latest_approved_version_is_the_latest(
     for version, status in (("1.1.0", "retired"), ("1.2.0", "rejected"), ("1.3.0", "pending")):
         with pytest.raises(NotApproved, match=status):
             await jake.create_task(f"shared.t@{version}")
-    with pytest.raises(NotFound, match=r"no version of shared\.t is \^2; there are 1\.0\.0"):
+    with pytest.raises(NotFound, match=r"no version of shared\.t matches \^2; available: 1\.0\.0"):
         await jake.create_task("shared.t@^2")
 
 

@@ -347,7 +347,10 @@ async def test_a_result_that_is_not_json_fails_for_good_and_tells_where(store: S
 
     assert TaskStatus.ERROR == task.status
     assert (StepStatus.ERROR, 1) == (ended.status, ended.attempts)
-    assert "the result is not JSON at $.rows[1].when: a object has no JSON form" == message(ended)
+    assert (
+        "the result is not JSON at $.rows[1].when: type object cannot be represented as JSON"
+        == message(ended)
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), "a\0b", {"a\0": 1}, "\ud800", 1 << 70])
@@ -387,7 +390,7 @@ async def test_results_that_do_not_fit_are_an_error_where_that_is_asked_for(memo
     _, ended, _ = await run(memory, lambda: {}, settings=settings, result_schema=SCHEMA)
 
     assert (StepStatus.ERROR, 1) == (ended.status, ended.attempts)
-    assert message(ended).startswith("the result does not fit its schema: ")
+    assert message(ended).startswith("the result does not match the step's result_schema: ")
     assert "id" in message(ended)
 
 

@@ -248,10 +248,10 @@ async def test_an_attempt_without_heartbeats_is_stopped_and_tried_again(
 
     assert 2 == task.result
     assert [AttemptOutcome.RETRY, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
-    assert ("heartbeat_timeout", "attempt 1 gave no heartbeat for 0.2 s", True) == tuple(
+    assert ("heartbeat_timeout", "attempt 1 sent no heartbeat for 0.2 s", True) == tuple(
         (history[0].error or {})[name] for name in ("code", "message", "retryable")
     )
-    assert "it gave no heartbeat for too long" in hanging.stopped[0]
+    assert "it sent no heartbeat for too long" in hanging.stopped[0]
 
 
 async def test_a_process_without_heartbeats_is_killed(memory: Store) -> None:
@@ -344,7 +344,7 @@ async def test_cancelling_a_task_reaches_its_running_handlers_at_once(
         ended = await only_step(store, task)
 
     assert took < 3
-    assert "the step was taken from this worker" in obstinate.stopped[0]
+    assert "another worker took over the step" in obstinate.stopped[0]
     assert (TaskStatus.CANCELLED, StepStatus.CANCELLED) == (cancelled.status, ended.status)
     assert [] == of_kind(SettleRefused, events)
 
@@ -493,7 +493,7 @@ async def test_what_does_not_finish_in_time_is_handed_back_at_no_cost(
         ended = await only_step(store, task)
         history = await worker.client.history(task.id)
 
-    assert "the worker shuts down" in obstinate.stopped[0]
+    assert "the worker is shutting down" in obstinate.stopped[0]
     assert (StepStatus.ENQUEUED, 1) == (handed_back.status, handed_back.attempts)
     assert (2, 1) == (ended.attempts, ended.result)  # the second attempt is the first try
     assert [AttemptOutcome.RELEASED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
@@ -531,7 +531,7 @@ async def test_a_worker_that_is_cancelled_hands_back_what_it_runs(store: Store) 
     with pytest.raises(asyncio.CancelledError):
         await running
 
-    assert ["the worker shuts down"] == [why.rpartition(": ")[2] for why in obstinate.stopped]
+    assert ["the worker is shutting down"] == [why.rpartition(": ")[2] for why in obstinate.stopped]
     assert StepStatus.ENQUEUED == (await only_step(store, task)).status
     assert [AttemptOutcome.RELEASED] == [row.outcome for row in await client.history(task.id)]
     assert not any(info.alive for info in await store.list_workers())

@@ -99,7 +99,7 @@ async def test_code_that_serves_earlier_versions_runs_their_tasks(store: Store) 
         assert "2.0.0" == step.result
         (step,) = await store.list_steps(later.id)
         assert (StepStatus.ENQUEUED, True) == (step.status, step.no_worker)
-        assert "no live worker has handler 'up.ship.a' in version 3.0.0" == step.no_worker_reason
+        assert "no live worker has handler 'up.ship.a' at version 3.0.0" == step.no_worker_reason
 
 
 async def test_a_step_of_yaml_runs_on_the_version_that_it_requires(store: Store) -> None:

@@ -198,7 +198,7 @@ async def test_a_version_that_does_not_exist_is_refused_with_those_that_do(
     company: Company,
 ) -> None:
     """No other version is used instead."""
-    with pytest.raises(NotFound, match=r"no version .* is 2\.2\.0; there are 2\.0\.0, 2\.1\.0"):
+    with pytest.raises(NotFound, match=r"matches 2\.2\.0; available: 2\.0\.0, 2\.1\.0"):
         await company.client.create_task("payments.process_refund", REFUND, version="2.2.0")
 
 

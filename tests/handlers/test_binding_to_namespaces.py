@@ -164,7 +164,7 @@ def test_a_handler_of_the_namespace_goes_before_a_general_one() -> None:
 
 
 def test_one_name_version_and_namespace_has_one_handler() -> None:
-    with pytest.raises(HandlerImportError, match="two handlers are called 'x' at version 1"):
+    with pytest.raises(HandlerImportError, match="two handlers are named 'x' at version 1"):
         Handlers.of(*versions_of("1.0.0"), *versions_of("1.0.0"))
     assert 2 == len(Handlers.of(*versions_of("1.0.0"), *versions_of("1.0.0", namespace="a")))
 
@@ -222,5 +222,5 @@ def test_only_call_and_marked_methods_can_be_named() -> None:
     gateway = Handlers.of({"gateway": Gateway}).find("gateway")
     assert gateway is not None
     assert ["charged", "refunded"] == [gateway.entry(method)() for method in (None, "refund")]
-    with pytest.raises(Misuse, match="'helper', but steps may not call it: mark it"):
+    with pytest.raises(Misuse, match="'helper', but steps cannot call it: mark it"):
         gateway.entry("helper")

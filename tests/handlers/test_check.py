@@ -142,10 +142,10 @@ def test_types_that_contradict_the_schemas_are_reported() -> None:
         return {}
 
     assert [
-        "parameter 'cents': input 'cents' does not match its type: $ is integer, not string",
-        "parameter 'reserve': the result_schema of 'reserve' does not match its type:"
+        "parameter 'cents': its type does not match input 'cents': $ is integer, not string",
+        "parameter 'reserve': its type does not match the result_schema of 'reserve':"
         " $ has no 'cents', which is required",
-        "parameter 'everything': the input does not match its type: $ is object, not array",
+        "parameter 'everything': its type does not match the input: $ is object, not array",
         "its return type does not match result_schema: $ is object, not string",
     ] == problems_of(
         charge,
@@ -161,7 +161,7 @@ def test_what_a_step_before_returns_must_fit_the_parameter() -> None:
     def charge(reserve: Hold) -> None: ...
 
     assert [
-        "parameter 'reserve': what step 'reserve' returns does not match its type:"
+        "parameter 'reserve': its type does not match the return type of step 'reserve':"
         " $ is string, not object"
     ] == problems_of(charge, reserve=reserve)
 

@@ -125,7 +125,7 @@ def test_a_step_that_does_not_come_before_is_a_permanent_error() -> None:
         ctx.get_dependency_result("resrve")
     assert "NOT_UPSTREAM" == caught.value.code
     assert (
-        "step 'charge' cannot have the result of 'resrve', which is not an ancestor;"
+        "step 'charge' cannot read the result of 'resrve', which is not an ancestor;"
         " its ancestors: reserve, pick"
     ) == str(caught.value)
     with pytest.raises(PermanentError):

@@ -92,10 +92,10 @@ def test_a_subclass_does_not_inherit_the_mark() -> None:
 @pytest.mark.parametrize(
     ("misuse", "message"),
     [
-        (lambda: handler(7), "not a int"),  # type: ignore[call-overload]
+        (lambda: handler(7), "not type int"),  # type: ignore[call-overload]
         (lambda: handler("  "), "not empty"),
         (lambda: handler("::"), "not empty"),
-        (lambda: handler("a", name="b"), "names it twice"),
+        (lambda: handler("a", name="b"), "has two names"),
         (lambda: handler(process=True)(_async), "is async"),
     ],
 )

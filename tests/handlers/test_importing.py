@@ -121,7 +121,7 @@ def test_an_error_in_a_submodule_stops_the_whole_package(write: Write) -> None:
 
 def test_a_module_that_ends_the_program_is_reported_so(write: Write) -> None:
     file = write("broken.py", "import sys\nsys.exit(3)")
-    assert f"{file}:2: SystemExit: it ends the program when imported" in error_of(file)
+    assert f"{file}:2: SystemExit: importing it exits the program" in error_of(file)
 
 
 def test_the_cause_is_kept_and_the_module_is_not(write: Write) -> None:
@@ -136,7 +136,7 @@ def test_the_cause_is_kept_and_the_module_is_not(write: Write) -> None:
     [
         (
             "nowhere.at.all",
-            "there is no module 'nowhere' (wanted for handlers from nowhere.at.all)",
+            "there is no module 'nowhere' (needed by the handlers from nowhere.at.all)",
         ),
         ("tasker.nowhere", "there is no module 'tasker.nowhere'"),
         ("nowhere.py", "nowhere.py does not exist"),

@@ -397,7 +397,7 @@ def _odd(odd: Odd) -> None: ...
         (_bare_marker, "marker that was not called"),
         (_default_marker, r"write `cents: Annotated\[type, Input\(key='a'\)\]`"),
         (_not_upstream, r'Result\("resrve"\).*is not an ancestor.*did you mean \'reserve\''),
-        (_odd, "'odd' has a type that no JSON value can become"),
+        (_odd, "'odd' has a type to which no JSON value can be converted"),
         (_undefined, "'thing' has an annotation that cannot be evaluated .*'Undefined'"),
         (_generator, "is a generator"),
         (_async_generator, "is a generator"),
@@ -508,13 +508,13 @@ class WithoutCall(StepHandler):
 @pytest.mark.parametrize(
     ("target", "method", "message"),
     [
-        (NeedsMore, None, "cannot be made without arguments .*'gateway'"),
+        (NeedsMore, None, "cannot be instantiated without arguments .*'gateway'"),
         (WithoutCall, None, r"does not define call\(self, context\)"),
         (Odd, None, "has no method 'call'"),
         (Charge, "refund", "has no method 'refund'"),
         (Charge, "__init__", "has no method '__init__'"),
         (Charge, "made", "has no method 'made'"),
-        (Charge, "label", "'label', but steps may not call it: mark it with @handler"),
+        (Charge, "label", "'label', but steps cannot call it: mark it with @handler"),
         (_odd, "refund", "is a function and has no method 'refund'"),
     ],
 )

@@ -128,7 +128,7 @@ def test_a_module_is_a_source_given_by_object_name_file_or_directory(write: Writ
 
 @pytest.mark.parametrize("source", [7, None, b"bytes", ["a"]])
 def test_other_things_are_no_sources(source: object) -> None:
-    with pytest.raises(Misuse, match="there are no handlers in"):
+    with pytest.raises(Misuse, match="contains no handlers"):
         Handlers.of(source)
 
 
@@ -202,7 +202,8 @@ def test_a_bare_name_that_fits_several_finds_none_and_says_so(write: Write) -> N
     handlers = Handlers.of(write("team/__init__.py").parent)
     assert handlers.find("validate") is None
     assert (
-        "handler 'validate' could be team.a.validate and team.b.validate; use the dotted path,"
+        "handler 'validate' is ambiguous: team.a.validate and team.b.validate match; use the"
+        " dotted path,"
         ' or register one with @handler("validate")'
     ) == str(handlers.not_found_error("validate"))
     assert handlers.find("team.b.validate") is not None
@@ -228,7 +229,7 @@ def test_one_name_for_two_handlers_is_refused_with_both_places() -> None:
     with pytest.raises(HandlerImportError) as caught:
         Handlers.of({"a": plain}, {"a": other})
     assert (
-        f"two handlers are called 'a': at {THIS}:{plain.__code__.co_firstlineno} and at"
+        f"two handlers are named 'a': at {THIS}:{plain.__code__.co_firstlineno} and at"
         f' {THIS}:{line}; give one another name with @handler("...")'
     ) == str(caught.value)
 

@@ -166,7 +166,7 @@ def test_an_async_handler_cannot_have_a_process() -> None:
     class Async(StepHandler):
         async def call(self, context: Context) -> None: ...
 
-    with pytest.raises(Misuse, match="is async; process=True is for functions that compute"):
+    with pytest.raises(Misuse, match="is async; process=True is only for synchronous functions"):
         plan(Async)
 
 

@@ -178,11 +178,11 @@ def test_documents_of_the_older_dialect_are_read() -> None:
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": "a\0b"}},
-            "a text contains a NUL character or an unpaired surrogate (at metadata.x)",
+            "a string contains a NUL character or an unpaired surrogate (at metadata.x)",
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": "\ud800"}},
-            "a text contains a NUL character or an unpaired surrogate (at metadata.x)",
+            "a string contains a NUL character or an unpaired surrogate (at metadata.x)",
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": {1, 2}}},
@@ -190,11 +190,11 @@ def test_documents_of_the_older_dialect_are_read() -> None:
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {1: "x"}},
-            "the key 1 is not a text (at metadata)",
+            "the key 1 is not a string (at metadata)",
         ),
         (
             {"name": "a", "steps": [{"name": "b"}], "metadata": {"x": 2**70}},
-            "an integer needs more than 64 bits; write it as a text (at metadata.x)",
+            "an integer needs more than 64 bits; write it as a string (at metadata.x)",
         ),
         ([], "must be a template, a mapping with 'name' and 'steps', found a list"),
     ],

@@ -86,9 +86,9 @@ def test_large_files_are_refused_unread(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (b"name: a\nsteps: \xff", "2:8 the file is not UTF-8: byte 0xff has no meaning here"),
-        ("é: a".encode("latin-1"), "1:1 the file is not UTF-8: byte 0xe9 has no meaning here"),
-        ("name: a".encode("utf-16"), "1:1 the file is not UTF-8: byte 0xff has no meaning here"),
+        (b"name: a\nsteps: \xff", "2:8 the file is not UTF-8: byte 0xff is not valid here"),
+        ("é: a".encode("latin-1"), "1:1 the file is not UTF-8: byte 0xe9 is not valid here"),
+        ("name: a".encode("utf-16"), "1:1 the file is not UTF-8: byte 0xff is not valid here"),
         (
             "name: a\ndescription: \x07",
             "2:14 the character U+0007 is not allowed in YAML; write it as an escape in double"

@@ -32,7 +32,7 @@ def test_a_long_cycle_is_reported_in_part() -> None:
     steps = "".join(f"- {{name: s{no}, dependencies: [s{(no + 1) % 60}]}}\n" for no in range(60))
 
     assert problems(f"name: a\nsteps:\n{steps}") == [
-        "3:29 these steps wait for each other: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> s6 -> s7 -> s8"
+        "3:29 the dependencies form a cycle: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> s6 -> s7 -> s8"
         " -> s9 -> ... 41 more ... -> s51 -> s52 -> s53 -> s54 -> s55 -> s56 -> s57 -> s58 -> s59"
         " -> s0"
     ]
@@ -81,11 +81,11 @@ def test_more_than_ten_thousand_steps_are_refused() -> None:
     steps = "".join(f"- {{name: s{no}}}\n" for no in range(10_001))
 
     assert problems(f"name: a\nsteps:\n{steps}") == [
-        "3:1 a template has at most 10,000 steps, found 10,001"
+        "3:1 a template may have at most 10,000 steps, found 10,001"
     ]
 
 
 def test_an_empty_text_is_no_template() -> None:
     """Nor is one of comments."""
-    assert problems("") == ["there is no template here: the file is empty"]
-    assert problems("# soon\n") == ["there is no template here: the file is empty"]
+    assert problems("") == ["the file is empty: it must contain a template"]
+    assert problems("# soon\n") == ["the file is empty: it must contain a template"]

@@ -116,7 +116,7 @@ def test_a_refusal_names_the_place_of_the_schema() -> None:
         "      allOf: [{$ref: '#/$defs/circle'}]\n"
     )
 
-    assert problem == ("7:7 not a JSON Schema: its references lead back to it for the same value")
+    assert problem == ("7:7 not a JSON Schema: its references form a cycle for the same value")
 
 
 @pytest.mark.parametrize("length", [101, 15_000])
@@ -129,7 +129,8 @@ def test_identifiers_below_the_top_are_refused() -> None:
     schema: JsonObject = {"properties": {"a": {"$id": "https://x.test/y", "type": "string"}}}
 
     assert refusal(schema) == (
-        "input_schema.properties.a['$id']: not a JSON Schema: '$id' is allowed at the top only"
+        "input_schema.properties.a['$id']: not a JSON Schema: '$id' is allowed only at the top"
+        " level"
     )
 
 

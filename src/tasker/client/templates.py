@@ -179,8 +179,8 @@ class TemplateCache:
         chosen = versions.latest({one.name.version for one in known}, spec=version)
         if chosen is None:
             usable = ", ".join(sorted(approved, key=versions.sort_key))
-            hint = f"; there are {usable}" if usable else ""
-            raise NotFound(f"no version of {namespace}.{name} is {version}{hint}")
+            hint = f"; available: {usable}" if usable else ""
+            raise NotFound(f"no version of {namespace}.{name} matches {version}{hint}")
         matches = [one for one in known if one.name.version == chosen]
         for one in matches:
             if one.status is TemplateStatus.RETIRED and version == chosen:

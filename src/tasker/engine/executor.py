@@ -150,7 +150,7 @@ class Executor:
         """Log a result that does not match its schema, or raise InvalidInput if enforced."""
         if not problems:
             return
-        message = f"the result does not fit its schema: {'; '.join(problems)}"
+        message = f"the result does not match the step's result_schema: {'; '.join(problems)}"
         if self._settings.results is SchemaMode.ENFORCE:
             raise InvalidInput(message)
         facts = {"task_id": running.claim.task_id, "step": running.spec.name}
@@ -199,7 +199,7 @@ class Executor:
             self._watch(running, left)
             return
         error = HeartbeatTimeout(
-            f"attempt {running.claim.attempt} gave no heartbeat for {seconds:g} s",
+            f"attempt {running.claim.attempt} sent no heartbeat for {seconds:g} s",
             code="heartbeat_timeout",
         )
         self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))

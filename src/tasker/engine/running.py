@@ -14,9 +14,9 @@ class Stop(StrEnum):
     """Reason for stopping an attempt, as shown to its handler."""
 
     TIMEOUT = "it took too long"
-    SILENT = "it gave no heartbeat for too long"
-    REVOKED = "the step was taken from this worker"
-    SHUTDOWN = "the worker shuts down"
+    SILENT = "it sent no heartbeat for too long"
+    REVOKED = "another worker took over the step"
+    SHUTDOWN = "the worker is shutting down"
 
 
 class Running:

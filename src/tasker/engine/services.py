@@ -38,4 +38,6 @@ class HandlerServices:
 
     async def _save(self, attempt: LiveAttempt, value: JsonText) -> None:
         if not await self._store.checkpoint(attempt.claim, value):
-            raise AttemptCancelled("the checkpoint was refused: another attempt holds the step")
+            raise AttemptCancelled(
+                "the checkpoint was rejected: another attempt has taken over the step"
+            )

@@ -36,9 +36,9 @@ log = logging.getLogger("tasker.worker")
 _CLEANUP = 1.0  #: seconds for handlers to clean up when they are stopped at shutdown
 _MOST_COUNTED = 100_000  #: maximum number of open tasks that a starting worker counts
 _BOUND_NOWHERE = (
-    "the handlers are bound to no namespace: give the templates that name them (--templates),"
-    " or say whose templates may call them (--namespace payments, repeatable, '*' for all; in"
-    ' Python: Worker(..., namespaces=["payments"]))'
+    "the handlers are bound to no namespace: pass the templates that call them (--templates),"
+    " or the namespaces whose templates may call them (--namespace payments, repeatable, '*'"
+    ' for all; in Python: Worker(..., namespaces=["payments"]))'
 )
 _FLUSH = 10.0  #: time limit for the final settle and retire at shutdown
 
@@ -342,7 +342,9 @@ class Worker:
     def _warn_of_unbound(self) -> None:
         """Log a warning about handlers that are bound to no namespace, and so are never called."""
         if unbound := [handler.name for handler in self.handlers.unbound()]:
-            hint = "no template given here names them; --namespace says whose templates may"
+            hint = (
+                "no template given here calls them; --namespace allows a namespace's templates to"
+            )
             facts = {"worker": self.name, "handlers": unbound, "hint": hint}
             log.warning("handlers_unbound", extra=facts)
 

@@ -58,7 +58,7 @@ def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
             similar = closest(name, [other for other in names if other != spec.name])
             if handler is not None and similar is not None and similar != name:
                 message = (
-                    f"step {spec.name!r}: parameter {name!r} is taken as an input of the task;"
+                    f"step {spec.name!r}: parameter {name!r} is treated as an input of the task;"
                     f" did you mean step {similar!r}?"
                 )
                 problems.append(_problem(handler, message, f"steps[{no}]"))
@@ -219,12 +219,12 @@ class _Checking:
             given = schema_of(maker.returns(before.method), "serialization")
         except Misuse:  # reported with that step
             return None
-        return _mismatch(f"what step {before.name!r} returns", given, wanted)
+        return _mismatch(f"the return type of step {before.name!r}", given, wanted)
 
 
 def _mismatch(what: str, given: Schema, wanted: Schema) -> str | None:
     difference = disagreement(given, wanted)
-    return f"{what} does not match its type: {difference}" if difference else None
+    return f"its type does not match {what}: {difference}" if difference else None
 
 
 def _definitions(schema: Mapping[str, Any]) -> dict[str, Any]:

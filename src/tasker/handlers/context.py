@@ -349,7 +349,7 @@ def _not_upstream_error(facts: StepFacts, step: str) -> PermanentError:
     before = list(facts.upstream)
     shown = ", ".join(before[:10]) + (", ..." if len(before) > 10 else "")
     return PermanentError(
-        f"step {facts.spec.name!r} cannot have the result of {step!r}, which is not an"
+        f"step {facts.spec.name!r} cannot read the result of {step!r}, which is not an"
         f" ancestor; its ancestors: {shown or 'none'}",
         code="NOT_UPSTREAM",
     )

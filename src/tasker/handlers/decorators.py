@@ -141,7 +141,7 @@ def handler(
     """
     if isinstance(target, str):
         if name is not None:
-            raise Misuse(f'@handler("{target}", name="{name}") names it twice; give one name')
+            raise Misuse(f'@handler("{target}", name="{name}") has two names; give only one')
         target, name = None, target
     if name is not None and not normalised(name):
         raise Misuse("@handler needs a name that is not empty")
@@ -161,9 +161,13 @@ def handler(
 
 def _refuse_unmarkable(target: Any, process: bool) -> None:
     if not (inspect.isfunction(target) or inspect.isclass(target)):
-        raise Misuse(f"@handler marks functions and classes, not a {type(target).__name__}")
+        raise Misuse(
+            f"@handler can only mark functions and classes, not type {type(target).__name__}"
+        )
     if process and inspect.iscoroutinefunction(target):
-        raise Misuse(f"{target.__qualname__} is async; process=True is for functions that compute")
+        raise Misuse(
+            f"{target.__qualname__} is async; process=True is only for synchronous functions"
+        )
 
 
 def own_name(target: Any) -> str:

@@ -57,7 +57,7 @@ class Gathering:
             self._add_target(source)
         else:
             raise Misuse(
-                f"there are no handlers in {source!r}; give modules, their names, paths,"
+                f"{source!r} contains no handlers; pass modules, module names, paths,"
                 " functions, classes or workflows"
             )
 
@@ -74,7 +74,7 @@ class Gathering:
             if other.target is handler.target:
                 return
             raise HandlerImportError(
-                f"two handlers are called {handler.name!r}{_version(handler)}: at {other.location}"
+                f"two handlers are named {handler.name!r}{_version(handler)}: at {other.location}"
                 f' and at {handler.location}; give one another name with @handler("...")'
             )
         there.append(handler)
@@ -109,7 +109,7 @@ class Gathering:
             if not isinstance(name, str) or not normalised(name):
                 raise Misuse(f"{name!r} cannot be the name of a handler")
             if not callable(target) and not callable(getattr(target, "call", None)):
-                raise Misuse(f"{name!r} cannot be a handler: {target!r} cannot be called")
+                raise Misuse(f"{name!r} cannot be a handler: {target!r} is not callable")
             self.register(Handler(normalised(name), target))
 
     def _add_target(self, target: Any) -> None:

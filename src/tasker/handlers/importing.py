@@ -206,7 +206,7 @@ def _reason(origin: Origin, source: object, error: BaseException) -> str:
     """Return the error on one line, with its place in the user's code."""
     absent = error.name if isinstance(error, ModuleNotFoundError) else None
     if absent is not None and f"{origin.name}.".startswith(f"{absent}."):
-        return f"there is no module {absent!r} (wanted for handlers from {source})"
+        return f"there is no module {absent!r} (needed by the handlers from {source})"
     if isinstance(error, InvalidTemplate):  # its problems include the place
         return f"{_problems(error)} (while importing handlers from {source})"
     if isinstance(error, SyntaxError) and error.filename:
@@ -219,9 +219,9 @@ def _reason(origin: Origin, source: object, error: BaseException) -> str:
 
 def _what(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return "it ends the program when imported"
+        return "importing it exits the program"
     if isinstance(error, RuntimeError) and "running event loop" in str(error):
-        return f'{error}: put the call below `if __name__ == "__main__":`, where imports skip it'
+        return f'{error}: move the call below `if __name__ == "__main__":`, so that imports skip it'
     return str(error)
 
 

@@ -136,10 +136,12 @@ def _without_markers(annotation: Any, what: object) -> tuple[Any, Source | None]
         return annotation, None
     kept, *notes = get_args(annotation)
     if any(note in (Result, Input, Config) for note in notes if isinstance(note, type)):
-        raise Misuse(f'{what} has a marker that was not called; write e.g. Input() or Result("a")')
+        raise Misuse(
+            f'{what} has a marker that was not called; write, for example, Input() or Result("a")'
+        )
     sources = [note for note in notes if isinstance(note, Source)]
     if len(sources) > 1:
-        raise Misuse(f"{what} has {len(sources)} markers; it can come from one place only")
+        raise Misuse(f"{what} has {len(sources)} markers; a parameter can have only one source")
     rest = tuple(note for note in notes if not isinstance(note, Source))
     return (Annotated[(kept, *rest)] if rest else kept), (sources[0] if sources else None)
 
@@ -160,7 +162,8 @@ def _validator(annotation: Any, what: object) -> Validate | None:
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         reason = str(error).split("\n", 1)[0]
         raise Misuse(
-            f"{what} has a type that no JSON value can become: {reason}. Dataclasses, pydantic"
+            f"{what} has a type to which no JSON value can be converted: {reason}. Dataclasses,"
+            " pydantic"
             " models, typed dicts and the standard library's types can"
         ) from error
 
@@ -218,7 +221,7 @@ class _Names:
         except Exception as error:  # an annotation is code, and may raise anything
             raise Misuse(
                 f"{what} has an annotation that cannot be evaluated ({annotation!r}):"
-                f" {type(error).__name__}: {error}; what it names must be importable when the"
+                f" {type(error).__name__}: {error}; the names in it must be importable when the"
                 " worker runs, not only under TYPE_CHECKING"
             ) from error
         return hints["it"]

@@ -180,9 +180,9 @@ class Handler:
     def _read(self, method: str | None) -> tuple[Parameter, ...]:
         function = self._signature_source(method)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise Misuse(f"{self!r} is a generator; a handler returns its result")
+            raise Misuse(f"{self!r} is a generator; a handler must return its result")
         if self.process and self.is_async(method):
-            raise Misuse(f"{self!r} is async; process=True is for functions that compute")
+            raise Misuse(f"{self!r} is async; process=True is only for synchronous functions")
         parameters = read_parameters(function, what=self)
         for parameter in parameters:
             self._refuse_other_context(parameter, self.is_async(method))
@@ -221,8 +221,8 @@ class Handler:
             raise Misuse(f"{self!r} has no method {method!r}")
         if method != "call" and mark_of(getattr(plain, "__func__", plain)) is None:
             raise Misuse(
-                f"{self!r} has a method {method!r}, but steps may not call it:"
-                " mark it with @handler if they should"
+                f"{self!r} has a method {method!r}, but steps cannot call it:"
+                " mark it with @handler to allow that"
             )
         if cls is self.target:
             self._refuse_constructor(cls)
@@ -232,7 +232,8 @@ class Handler:
             inspect.signature(cls).bind()
         except TypeError as error:
             raise Misuse(
-                f"{self!r} cannot be made without arguments ({error}); every attempt makes one"
+                f"{self!r} cannot be instantiated without arguments ({error}), which every"
+                " attempt does"
             ) from None
         except ValueError:  # a class without a signature: fails at its first attempt
             return

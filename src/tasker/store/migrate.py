@@ -50,7 +50,7 @@ def require(status: SchemaStatus, url: str) -> None:
     if not status.ready:
         age = f"is at {status.current}" if status.current else "is empty"
         raise SchemaMismatch(
-            f"the schema of {url} {age}, this release needs {status.wanted}:"
+            f"the schema of {url} {age}, but this release needs {status.wanted}:"
             " run `tasker db upgrade`"
         )
 
@@ -59,8 +59,8 @@ def require_known(status: SchemaStatus, url: str) -> None:
     """Raise SchemaMismatch for a schema that another development version made."""
     if not status.known:
         raise SchemaMismatch(
-            f"the schema of {url} was made by another development version of Tasker, and there"
-            " are no migrations between those: use an empty database"
+            f"the schema of {url} was created by another development version of Tasker, and there"
+            " are no migrations between development versions: use an empty database"
         )
 
 

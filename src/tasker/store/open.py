@@ -38,7 +38,9 @@ def make_store(url: str = DEFAULT_URL, *, clock: Clock | None = None) -> Store:
             ) from None
         return PostgresStore(url)
     hint = "" if ":" in url or not url else f"; for a SQLite file write sqlite:{url}"
-    raise InvalidSettings(f"a store URL starts with sqlite or postgresql://, not {scheme}:{hint}")
+    raise InvalidSettings(
+        f"a store URL must start with sqlite or postgresql://, not {scheme}:{hint}"
+    )
 
 
 @asynccontextmanager

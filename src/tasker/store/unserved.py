@@ -22,7 +22,7 @@ def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
         what = "label" if len(labels) == 1 else "labels"
         return f"no live worker with handler {queue.handler!r} has the required {what} {shown}"
     if requirement.version:
-        return f"no live worker has handler {queue.handler!r} in version {requirement.version}"
+        return f"no live worker has handler {queue.handler!r} at version {requirement.version}"
     return (
         f"handler {queue.handler!r} of the live workers is not bound to namespace"
         f" {queue.namespace!r}"

@@ -88,7 +88,7 @@ def _yaml(source: str | bytes, problems: Problems) -> Node:
     if len(roots) > 1:
         problems.add(f"one document was expected, found {len(roots)}", roots[1].mark)
     if not roots:
-        problems.add("there are no policies here: the file is empty")
+        problems.add("the file is empty: it must contain policies")
         _check(problems)
     return roots[0]
 
@@ -99,7 +99,7 @@ def _toml(raw: bytes, problems: Problems) -> Node:
     except UnicodeDecodeError:
         raise InvalidPolicy(Problem("the file is not UTF-8", file=problems.file)) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidPolicy(Problem(f"this is not TOML: {error}", file=problems.file)) from None
+        raise InvalidPolicy(Problem(f"invalid TOML: {error}", file=problems.file)) from None
     return node_of(document, "", 0, problems)
 
 

@@ -65,7 +65,7 @@ def _steps(top: Fields, dialect: Dialect) -> list[ReadStep]:
     if not items and isinstance(value.node, Items):
         value.refuse("a template needs at least one step")
     if len(items) > MAX_STEPS:
-        value.refuse(f"a template has at most {MAX_STEPS:,} steps, found {len(items):,}")
+        value.refuse(f"a template may have at most {MAX_STEPS:,} steps, found {len(items):,}")
         return []
     read = [step for item in items if (step := dialect.step(item)) is not None]
     steps = dialect.finish(top, read)

@@ -57,4 +57,4 @@ def _check_cycles(known: dict[str, ReadStep]) -> None:
     if len(cycle) > _SHOWN:
         half = _SHOWN // 2
         shown = (*cycle[:half], f"... {len(cycle) - _SHOWN:,} more ...", *cycle[-half:])
-    value.refuse(f"these steps wait for each other: {' -> '.join(shown)}")
+    value.refuse(f"the dependencies form a cycle: {' -> '.join(shown)}")

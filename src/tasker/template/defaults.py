@@ -64,7 +64,9 @@ class _Filler:
             return
         self._visits += 1
         if self._visits > MAX_VISITS:
-            raise InvalidInput("it takes too much work to fill in the schema's defaults")
+            raise InvalidInput(
+                "filling in the schema's defaults takes too much work; simplify the schema"
+            )
         target = schema.get("$ref")
         if isinstance(target, str) and target not in way.seen:
             self.fill(value, self._follow_reference(target), way.follow(target))
@@ -92,7 +94,7 @@ class _Filler:
         text = orjson.dumps(default)
         self._added += len(text)
         if self._added > MAX_ADDED:
-            raise InvalidInput(f"the schema's defaults add over {MAX_ADDED:,} bytes")
+            raise InvalidInput(f"the schema's defaults add more than {MAX_ADDED:,} bytes")
         return orjson.loads(text)
 
     def _follow_reference(self, target: str) -> Any:

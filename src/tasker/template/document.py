@@ -169,7 +169,7 @@ def _leaf(value: object, path: str, problems: Problems) -> Scalar:
         _is_text(value, path, problems)
         return Scalar(value, value, None)
     if isinstance(value, int) and value not in INTEGERS:
-        problems.add("an integer needs more than 64 bits; write it as a text", path=path)
+        problems.add("an integer needs more than 64 bits; write it as a string", path=path)
         return Scalar(None, "", None)
     if isinstance(value, float) and not math.isfinite(value):
         problems.add(f"{value} is not a number in JSON", path=path)
@@ -183,10 +183,10 @@ def _leaf(value: object, path: str, problems: Problems) -> Scalar:
 def _is_text(text: object, path: str, problems: Problems) -> bool:
     """Return whether a key or value is a text that JSON can write; note a problem if not."""
     if not isinstance(text, str):
-        problems.add(f"the key {text!r} is not a text", path=path)
+        problems.add(f"the key {text!r} is not a string", path=path)
         return False
     if "\0" in text or _HALVES.search(text):
-        problems.add("a text contains a NUL character or an unpaired surrogate", path=path)
+        problems.add("a string contains a NUL character or an unpaired surrogate", path=path)
     return True
 
 

@@ -82,7 +82,7 @@ def _read(
         raise TooLarge(f"template {problems.file}", size, limit)
     roots = documents(source, problems)
     if not roots:
-        problems.add("there is no template here: the file is empty")
+        problems.add("the file is empty: it must contain a template")
     if single and len(roots) > 1:
         problems.add(f"one template was expected, found {len(roots)}", roots[1].mark)
     templates = [assemble(root, problems) for root in roots]

@@ -124,7 +124,7 @@ def step_name(value: Value) -> str | None:
     """Read the name of a step."""
     step = plain_name(value)
     if step == ALL:
-        value.refuse(f"no step can be named {ALL!r}: environments mean every step by it")
+        value.refuse(f"no step can be named {ALL!r}: in environments it stands for every step")
         return None
     return step
 
@@ -163,7 +163,9 @@ def version_range(value: Value) -> str | None:
     """Read a version or a range of versions, written without spaces."""
     node = value.node
     if isinstance(node, Scalar) and type(node.value) in (int, float):
-        value.refuse(f'{node.text} without quotes is a number; write a range, as in "^{node.text}"')
+        value.refuse(
+            f'{node.text} without quotes is a number; write a range such as "^{node.text}"'
+        )
         return None
     written = text(value)
     if written is None:
@@ -189,11 +191,13 @@ def labels(value: Value) -> dict[str, str]:
         if not _LABEL.fullmatch(label):
             part.refuse(f"{label[:60]!r} is not the name of a label: {_LABEL_RULE}")
         elif wanted is not None and not _LABEL_VALUE.fullmatch(wanted):
-            part.refuse("the value of a label has letters, digits, _, . and -, at most 63 of them")
+            part.refuse(
+                "a label's value must be at most 63 characters: letters, digits, _, . and -"
+            )
         elif wanted is not None:
             labels[label] = wanted
     if len(labels) > _MOST_LABELS:
-        value.refuse(f"a step requires at most {_MOST_LABELS} labels, found {len(labels)}")
+        value.refuse(f"a step may require at most {_MOST_LABELS} labels, found {len(labels)}")
     return labels
 
 
@@ -205,11 +209,13 @@ def attributes(value: Value) -> dict[str, str]:
         if not _LABEL.fullmatch(key):
             part.refuse(f"{key[:60]!r} is not the name of an attribute: {_LABEL_RULE}")
         elif path is not None and not INPUT_PATH.fullmatch(path):
-            part.refuse(f"{path[:60]!r} is not an input: write input.NAME, as in input.order_id")
+            part.refuse(f"{path[:60]!r} is not an input: write input.NAME, such as input.order_id")
         elif path is not None:
             attributes[key] = path
     if len(attributes) > MOST_ATTRIBUTES:
-        value.refuse(f"a task has at most {MOST_ATTRIBUTES} attributes, found {len(attributes)}")
+        value.refuse(
+            f"a task may have at most {MOST_ATTRIBUTES} attributes, found {len(attributes)}"
+        )
     return attributes
 
 
@@ -219,12 +225,12 @@ def title(value: Value) -> str | None:
     if written is None:
         return None
     if len(written) > LONGEST_TITLE:
-        value.refuse(f"a title has at most {LONGEST_TITLE} characters, found {len(written)}")
+        value.refuse(f"a title may have at most {LONGEST_TITLE} characters, found {len(written)}")
     for placeholder in PLACEHOLDER.findall(written):
         if not INPUT_PATH.fullmatch(placeholder):
             value.refuse(
                 f"{placeholder[:60]!r} is not an input: write {{input.NAME}},"
-                " as in {input.order_id}"
+                " such as {input.order_id}"
             )
     return written
 
@@ -298,5 +304,7 @@ def input_schema(value: Value | None) -> JsonObject | None:
     types = document.get("type") if document else None
     allowed = [types] if isinstance(types, str) else types
     if value is not None and isinstance(allowed, list) and "object" not in allowed:
-        descend(value, iter(["type"])).refuse("a task's context is an object: its type is 'object'")
+        descend(value, iter(["type"])).refuse(
+            "a task's context must be an object: set the schema's type to 'object'"
+        )
     return document

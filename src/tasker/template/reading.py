@@ -150,7 +150,7 @@ def text(value: Value) -> str | None:
     hint = ""
     if isinstance(node, Scalar) and node.value is not None:
         hint = f', in quotes: "{_excerpt(node.text)}"'
-    value.refuse_kind(f"a text{hint}")
+    value.refuse_kind(f"a string{hint}")
     return None
 
 
@@ -284,7 +284,7 @@ def _describe(node: Node) -> str:
     if node.value is None:
         return "nothing"
     if isinstance(node.value, str):
-        return f"the text {_excerpt(node.value)!r}"
+        return f"the string {_excerpt(node.value)!r}"
     if isinstance(node.value, bool):
         return str(node.value).lower()
     return f"the number {_excerpt(node.text)}"

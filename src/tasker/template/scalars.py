@@ -38,7 +38,11 @@ def read_plain(text: str) -> Plain:
         return Plain(_WORDS[text])
     if text.lower() in _EITHER:
         word = "true" if _EITHER[text.lower()] else "false"
-        return Plain(text, f"{text} may mean {word} or a text; write {word}, or {text!r} in quotes")
+        return Plain(
+            text,
+            f"{text} is ambiguous: write {word} for the boolean, or {text!r} in quotes for the"
+            " string",
+        )
     if text[0] in "+-.0123456789":
         return _number(text)
     return Plain(text)
@@ -47,12 +51,12 @@ def read_plain(text: str) -> Plain:
 def _number(text: str) -> Plain:
     """Read text that begins like a number; dates, times and three-part versions are text."""
     if _LEADING_ZERO.fullmatch(text):
-        return Plain(text, f"{text} begins with a zero; quote it, or leave the zero out")
+        return Plain(text, f"{text} begins with a zero; quote it, or remove the zero")
     if _UNDERSCORED.fullmatch(text):
-        return Plain(text, f"{text} has underscores; quote it, or leave them out")
+        return Plain(text, f"{text} has underscores; quote it, or remove them")
     if _NOT_FINITE.fullmatch(text):
-        return Plain(text, f"{text} is not a number in JSON; quote it as a text")
-    too_large = Plain(text, f"the number {text[:40]} is too large; quote it as a text")
+        return Plain(text, f"{text} is not a number in JSON; to write a string, quote it")
+    too_large = Plain(text, f"the number {text[:40]} is too large; to write a string, quote it")
     if _INT.fullmatch(text):
         number = int(text, 0) if len(text) <= 25 else None
         return Plain(number) if number is not None and number in INTEGERS else too_large

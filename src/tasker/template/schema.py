@@ -180,7 +180,7 @@ def _broken_reference(schema: JsonObject, message: str) -> Fault:
     for way, target in _references(schema, ()):
         if target.removeprefix("#") in message:
             outside = "" if target.startswith("#") else "; references must stay in the schema"
-            return Fault((*way, "$ref"), f"the reference {target!r} leads nowhere{outside}")
+            return Fault((*way, "$ref"), f"the reference {target!r} does not resolve{outside}")
     return Fault((), _shorten(message))
 
 

@@ -117,7 +117,7 @@ class _Weighing:
             self._patterns += "pattern" in schema
             identity = _text(schema.get("$id"))
             if way and identity and not identity.startswith("#"):
-                raise _Unbounded((*way, "$id"), "'$id' is allowed at the top only")
+                raise _Unbounded((*way, "$id"), "'$id' is allowed only at the top level")
             for target, at, same_value, reference in self._targets(schema, way):
                 edges.append(_Edge(id(target), same_value, reference))
                 if id(target) not in self._ways:
@@ -191,7 +191,7 @@ class _Weighing:
 
         back = self._fold(lambda edge: edge.same_value, finish)
         if back is not None:
-            raise _Unbounded(self._ways[back], "its references lead back to it for the same value")
+            raise _Unbounded(self._ways[back], "its references form a cycle for the same value")
 
     def _expansion(self) -> tuple[int, bool]:
         """Return how many schemas there are with references followed, and whether they recur."""

@@ -142,7 +142,7 @@ def documents(source: str | bytes, problems: Problems) -> list[Node]:
     except _TooMuch:
         problems.check()
     except yaml.YAMLError as error:
-        problems.add(f"this is not YAML: {error}")
+        problems.add(f"invalid YAML: {error}")
         problems.check()
     return builder.roots
 
@@ -166,7 +166,7 @@ def _decode(source: str | bytes, problems: Problems) -> str:
         except UnicodeDecodeError as error:
             before = source[: error.start].decode("utf-8", "replace")
             problems.add(
-                f"the file is not UTF-8: byte 0x{source[error.start]:02x} has no meaning here",
+                f"the file is not UTF-8: byte 0x{source[error.start]:02x} is not valid here",
                 _mark_at(before, len(before)),
             )
             raise InvalidTemplate(*problems.in_file_order()) from None
@@ -205,10 +205,10 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, mark: Mark | None) -> str:
         message += f" (begun on line {begun.line + 1})"
     line = text.split("\n")[mark.line - 1] if mark and mark.line <= text.count("\n") + 1 else ""
     if line.startswith("\t") or line[: mark.column if mark else 0].strip(" ").startswith("\t"):
-        return f"{message}: YAML is indented with spaces, this line with a tab"
+        return f"{message}: indent this line with spaces, not a tab"
     if error.problem and "mapping values are not allowed" in error.problem:
-        return f"{message}: a text with ': ' in it needs quotes, and a new key its own line"
-    return f"this is not YAML: {message}"
+        return f"{message}: quote a string that contains ': ', and put each key on its own line"
+    return f"invalid YAML: {message}"
 
 
 class _TooMuch(Exception):
@@ -259,7 +259,7 @@ class _Builder:
         plain = event.implicit[0]
         broken = "\0" in text
         if broken:
-            self._problems.add("a text contains a NUL character (\\0)", mark)
+            self._problems.add("a string contains a NUL character (\\0)", mark)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and isinstance(frame.node, Table) and frame.key is None:
             return Scalar(None if plain and text == "<<" else text, text, mark)
@@ -295,9 +295,9 @@ class _Builder:
         node = self._anchors.get(anchor)
         if node is None:
             self._stop(
-                f"the alias '*{anchor}' is used inside its own anchor"
+                f"the alias '*{anchor}' refers to the anchor that contains it"
                 if anchor in self._anchors
-                else f"the alias '*{anchor}' names no anchor above it",
+                else f"the alias '*{anchor}' has no anchor of that name above it",
                 mark,
             )
             return
@@ -331,7 +331,7 @@ class _Builder:
     def _key(self, node: Node, mark: Mark | None) -> Scalar:
         if isinstance(node, Scalar):
             return Scalar(node.text, node.text, mark) if mark else node  # mark: of an alias
-        self._problems.add("a key must be text, not a list or a mapping", mark or node.mark)
+        self._problems.add("a key must be a string, not a list or a mapping", mark or node.mark)
         return Scalar(value=None, text="", mark=None)
 
     def _put_entry(self, frame: _Frame, table: Table, key: Scalar, node: Node) -> None:
@@ -353,7 +353,9 @@ class _Builder:
             if isinstance(table, Table):
                 frame.merged.append(table)
             else:
-                self._problems.add("'<<' takes a mapping, or a list of mappings", key.mark)
+                self._problems.add(
+                    "the value of '<<' must be a mapping or a list of mappings", key.mark
+                )
 
     def _stop(self, message: str, mark: Mark) -> None:
         self._problems.add(message, mark)

@@ -250,7 +250,7 @@ async def test_a_server_that_has_no_keys_says_that_it_cannot_tell(store: Store) 
 @pytest.mark.parametrize(
     ("status", "headers", "body", "why"),
     [
-        ("302 Found", ["Location: http://127.0.0.1:1/"], b"", "redirects elsewhere"),
+        ("302 Found", ["Location: http://127.0.0.1:1/"], b"", "it redirects"),
         ("200 OK", [], b"<html>", "the key set is not JSON"),
         ("200 OK", [], b"[]", "it has no list `keys`"),
         ("200 OK", [], b'{"keys": {}}', "it has no list `keys`"),

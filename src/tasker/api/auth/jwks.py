@@ -139,7 +139,7 @@ async def fetch(url: str, timeout: float) -> bytes:
         client.stream("GET", url, headers=_HEADERS) as response,
     ):
         if response.is_redirect:
-            raise ValueError("it redirects elsewhere, which is not followed")
+            raise ValueError("it redirects, and redirects are not followed")
         if response.status_code != httpx.codes.OK:
             raise ValueError(f"the status is {response.status_code}")
         body = b""

@@ -129,7 +129,7 @@ def configured_key(settings: AuthSettings) -> OneKey:
         except OSError as error:
             raise InvalidSettings(f"{name}: cannot read {path}: {error.strerror}") from None
     if "PRIVATE KEY" in pem:
-        raise InvalidSettings(f"{name}: this is a private key; give the public key")
+        raise InvalidSettings(f"{name} contains a private key; give the public key")
     try:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm):
@@ -140,7 +140,7 @@ def configured_key(settings: AuthSettings) -> OneKey:
         raise InvalidSettings(f"{name} is neither an RSA nor an EC key")
     if not any(supports(key, algorithm) for algorithm in settings.algorithms):
         raise InvalidSettings(
-            f"{name} suits none of auth.algorithms, {', '.join(settings.algorithms)};"
+            f"{name} cannot be used with any of auth.algorithms ({', '.join(settings.algorithms)});"
             f" an RSA key needs {_MIN_BITS} bits or more"
         )
     return OneKey(key)

@@ -38,11 +38,12 @@ class Address(NamedTuple):
         schema = query.pop("schema", "tasker")
         if parts.scheme not in ("postgresql", "postgres"):
             raise InvalidSettings(
-                f"a PostgreSQL URL starts with postgresql://, not {parts.scheme}://"
+                f"a PostgreSQL URL must start with postgresql://, not {parts.scheme}://"
             )
         if not _SCHEMA.fullmatch(schema):
             raise InvalidSettings(
-                f"schema={schema} in the store URL: a schema is lower-case letters, digits and _"
+                f"schema={schema} in the store URL: a schema name may contain only lower-case"
+                " letters, digits and _"
             )
         try:
             port = parts.port

@@ -36,14 +36,15 @@ class Address(NamedTuple):
         synchronous = options.pop("synchronous", "full").lower()
         if options:
             raise InvalidSettings(
-                f"{', '.join(options)} in the store URL {url}: only synchronous is known for SQLite"
+                f"{', '.join(options)} in the store URL {url}: the only option for SQLite is"
+                " synchronous"
             )
         if synchronous not in _SYNCHRONOUS:
-            raise InvalidSettings(f"synchronous={synchronous} in {url}: it is full or normal")
+            raise InvalidSettings(f"synchronous={synchronous} in {url}: must be full or normal")
         place = unquote(parts.netloc + parts.path) if parts.scheme else ""
         if parts.scheme not in ("", "sqlite") or (not parts.scheme and parts.path != "sqlite"):
             raise InvalidSettings(
-                f"a SQLite URL is sqlite, sqlite:FILE or sqlite::memory:, not {url}"
+                f"a SQLite URL must be sqlite, sqlite:FILE or sqlite::memory:, not {url}"
             )
         if place in (":memory:", "/:memory:"):
             return cls(None, synchronous)

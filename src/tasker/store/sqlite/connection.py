@@ -25,7 +25,7 @@ def connect(address: Address, memory: str) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < OLDEST:
         raise SchemaMismatch(
             f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or later is needed"
-            " (use PostgreSQL, or a Python that brings a newer one)"
+            " (use PostgreSQL, or a Python with a newer SQLite)"
         )
     if address.path is not None:
         address.path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,8 +21,8 @@ from tasker.template.reading import (
 )
 from tasker.template.source import Scalar
 
-_RAILS = "it belongs to the rails dialect (with 'step_templates'); here write "
-_RAILS_ONLY = "it belongs to the rails dialect (with 'step_templates'); leave it out: "
+_RAILS = "it belongs to the rails dialect (with 'step_templates'); in this dialect, write "
+_RAILS_ONLY = "it belongs to the rails dialect (with 'step_templates'); remove it: "
 _NO_EVENTS = "events are not supported"
 _KEPT = ("task_handler", "identity_strategy")  #: of Tasker Core, kept in the metadata
 _STALENESS = (
@@ -61,9 +61,9 @@ _TOP = Keys(
         "task_handler_class": f"{_RAILS_ONLY}a template needs no class",
         "module_namespace": f"{_RAILS}the whole name in 'handler.callable'",
         "default_dependent_system": f"{_RAILS}'system_dependency' in each step",
-        "named_steps": f"{_RAILS_ONLY}the steps are known",
+        "named_steps": f"{_RAILS_ONLY}the list of steps names them",
         "handler_config": f"{_RAILS}'metadata', or 'handler.initialization' in a step",
-        "concurrent": f"{_RAILS_ONLY}steps run as their dependencies allow",
+        "concurrent": f"{_RAILS_ONLY}the dependencies define the order of steps",
     },
 )
 
@@ -87,7 +87,7 @@ _STEP = Keys(
     aliases={"depends_on": "dependencies", "step_type": "type"},
     refused={
         "custom_events": _NO_EVENTS,
-        "timeout": "write 'timeout_seconds', the most time of one attempt",
+        "timeout": "write 'timeout_seconds', the time limit of one attempt",
         "batch_config": "batches are not supported",
         "composition": "composed handlers are not supported",
         "handler_class": f"{_RAILS}'handler: {{callable: ...}}'",
@@ -104,7 +104,7 @@ _STEP = Keys(
 _HANDLER = Keys(
     what="a handler",
     allowed=("callable", "method", "version", "initialization"),
-    refused={"resolver": "handlers are found by their names; there are no resolvers"},
+    refused={"resolver": "handlers are found by name, not by resolvers"},
 )
 
 _RETRY = Keys(
@@ -293,7 +293,7 @@ def _delay(fields: Fields, in_seconds: str, in_ms: str) -> timedelta | None:
     first = duration(seconds, DAYS_30, zero=True) if seconds else None
     second = duration(ms, DAYS_30, unit=_MS, zero=True) if ms else None
     if ms and first is not None and second is not None and first != second:
-        ms.refuse(f"{in_seconds!r} and {in_ms!r} say different things; keep one")
+        ms.refuse(f"{in_seconds!r} and {in_ms!r} differ; keep one")
     return second if first is None else first
 
 

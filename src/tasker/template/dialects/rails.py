@@ -20,8 +20,8 @@ from tasker.template.reading import (
 )
 from tasker.template.source import Items, Table
 
-_CORE = "it belongs to the core dialect (with 'steps'); here write "
-_CORE_ONLY = "it belongs to the core dialect (with 'steps'); leave it out: "
+_CORE = "it belongs to the core dialect (with 'steps'); in this dialect, write "
+_CORE_ONLY = "it belongs to the core dialect (with 'steps'); remove it: "
 _NO_EVENTS = "events are not supported"
 
 _TOP = Keys(
@@ -82,8 +82,8 @@ _STEP = Keys(
         "retry": f"{_CORE}'default_retryable', 'default_retry_limit' and 'handler_config'",
         "timeout_seconds": f"{_CORE}'handler_config: {{timeout_seconds: ...}}'",
         "system_dependency": f"{_CORE}'dependent_system'",
-        "result_schema": f"{_CORE_ONLY}results have no schema there",
-        "type": f"{_CORE_ONLY}steps have no type there",
+        "result_schema": f"{_CORE_ONLY}that dialect has no schemas for results",
+        "type": f"{_CORE_ONLY}that dialect has no types of steps",
     },
 )
 

@@ -370,7 +370,7 @@ class TestWorkerList(StoreTests):
             "no live worker with handler 'only' has the required labels gpu=true, zone=eu",
             unbound,
         ] == without_label
-        assert ["no live worker has handler 'only' in version ^2", unbound] == without_version
+        assert ["no live worker has handler 'only' at version ^2", unbound] == without_version
         assert [None, None] == await reasons()
 
     async def test_queues_that_no_live_worker_serves_are_listed_the_longest_due_first(

@@ -57,8 +57,10 @@ async def _working(
     async with open_store(order["url"]) as store:
         counting = CountingStore(store, count)
         counting.gate.set()
+        called = {spec.handler for template in templates for spec in template.steps}
+        handlers = {name: HANDLERS[name] for name in HANDLERS if name in called}
         worker = Worker(
-            cast(Store, counting), handlers=[HANDLERS], templates=templates, settings=settings
+            cast(Store, counting), handlers=[handlers], templates=templates, settings=settings
         )
         async with worker:
             for _ in range(20):

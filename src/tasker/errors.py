@@ -423,7 +423,7 @@ class RetryableError(StepError):
             None means the template's backoff.
 
     Raises:
-        ValueError: `retry_after` has another type.
+        ValueError: `retry_after` has another type or form; the error's message contains `message`.
     """
 
     def __init__(
@@ -436,4 +436,7 @@ class RetryableError(StepError):
         details: "JsonObject | None" = None,
     ) -> None:
         super().__init__(message, code=code, error_code=error_code, details=details)
-        self.retry_after = parse_retry_after(retry_after)
+        try:
+            self.retry_after = parse_retry_after(retry_after)
+        except ValueError as error:
+            raise ValueError(f"{error}; the message was: {message}" if message else error) from None

@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.request
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Here, Project, command
@@ -273,6 +274,19 @@ def test_handlers_are_bound_on_the_command_line(
         worker.send(signal.SIGTERM)
         assert 0 == worker.end()
     assert [("complete", 1)] == _states(project)
+
+
+def test_the_worker_that_readme_starts_warns_of_nothing(project: Project) -> None:
+    root = Path(__file__).parents[2]
+    lines = (root / "README.md").read_text().splitlines()
+    (command,) = [line for line in lines if line.strip().startswith("tasker worker ")]
+    arguments = shlex.split(command.replace("examples/", f"{root}/examples/").rstrip(" &"))[1:]
+
+    with project.starting(*arguments) as worker:
+        worker.until("worker_started")
+        worker.send(signal.SIGTERM)
+        assert 0 == worker.end()
+    assert [] == [line for line in worker.output if "WARNING" in line]
 
 
 def test_a_label_without_a_value_is_refused(project: Project, tasker: Here) -> None:

@@ -113,6 +113,17 @@ async def test_a_handler_left_unbound_is_warned_of(
     assert "--namespace" in vars(warning)["hint"]
 
 
+async def test_a_second_name_of_a_bound_handler_is_not_warned_of(
+    memory: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    def greet() -> str:
+        return "hello"
+
+    async with Worker(memory, [{"greet": greet, "salute": greet}], templates=[GREET]):
+        pass
+    assert [] == [record.msg for record in caplog.records if record.msg == "handlers_unbound"]
+
+
 async def test_one_worker_runs_all_printed_templates(memory: Store) -> None:
     """For any first segment of their handlers' names."""
     files = sorted(path for path in SEEDS.glob("*.yaml") if re.search(r"\d\.yaml$", path.name))

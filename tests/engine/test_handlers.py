@@ -333,7 +333,9 @@ async def test_a_retry_after_that_is_no_delay_is_an_error_that_is_retried(memory
     _, ended, history = await run(memory, only)
 
     assert (2, "done") == (ended.attempts, ended.result)
-    assert "retry_after must be a number of seconds" in str((history[0].error or {})["message"])
+    message = str((history[0].error or {})["message"])
+    assert "retry_after must be a number of seconds" in message
+    assert "busy" in message
 
 
 # ---------------------------------------------------------------------------- results

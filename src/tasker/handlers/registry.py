@@ -144,8 +144,9 @@ class Handlers:
         return self._bound.get(handler, frozenset())
 
     def unbound(self) -> tuple[Handler, ...]:
-        """List the registered handlers that are bound to no namespace."""
-        return tuple(handler for handler in self.describe() if not self.namespaces(handler))
+        """List the registered handlers that are bound to no namespace under any of their names."""
+        bound = {id(handler.target) for handler in self.describe() if self.namespaces(handler)}
+        return tuple(handler for handler in self.describe() if id(handler.target) not in bound)
 
     def bound_nowhere(self) -> bool:
         """Whether there are handlers but none is bound to a namespace."""

@@ -1,4 +1,4 @@
-"""Hides passwords in addresses: for logs, messages and command lines."""
+"""Hides passwords in addresses, for logs, messages and command lines."""
 
 import re
 
@@ -17,7 +17,7 @@ def redact(text: str, mask: str = MASK) -> str:
 
     Args:
         text: An address, or a text with addresses in it.
-        mask: Written in place of the password; empty: the colon goes as well.
+        mask: Replacement for the password; if empty, the colon is removed as well.
     """
     if "://" not in text:
         return text

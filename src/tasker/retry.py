@@ -1,4 +1,4 @@
-"""When a failed step is tried again. Pure."""
+"""Decides when a failed step is retried. Pure."""
 
 from datetime import timedelta
 from random import Random
@@ -27,7 +27,7 @@ def delay_after(
     Args:
         counted_attempts: Number of failed attempts, >= 1.
         policy: The step's retry policy.
-        rng: Source of the spread; a seeded one makes it repeatable.
+        rng: Source of randomness; a seeded one makes the delay reproducible.
         requested: The delay that the failed attempt asked for, >= 0.
 
     Returns:

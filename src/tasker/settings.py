@@ -88,7 +88,7 @@ class SchemaMode(StrEnum):
 
 
 class _WorkerBehaviour(Section):
-    """Settings that the file and `WorkerSettings` have in common."""
+    """Settings that the file and `WorkerSettings` share."""
 
     slots: Annotated[int, Field(ge=1)] = 100
     """Attempts that run at the same time, >= 1. Each running sync handler takes a thread."""
@@ -130,7 +130,7 @@ class _WorkerBehaviour(Section):
 
 
 class WorkerSettings(_WorkerBehaviour):
-    """How one worker behaves. Raises InvalidSettings for a value that is out of bounds."""
+    """Settings of one worker. Raises InvalidSettings for a value that is out of bounds."""
 
     environment: str | None = None
     """The environment whose overrides apply to templates; absent: none."""
@@ -176,7 +176,7 @@ class WorkerSection(_WorkerBehaviour):
 
 
 class ServerSettings(Section):
-    """How the server behaves."""
+    """Settings of the server."""
 
     host: str = "127.0.0.1"
     """Address to listen on. Authentication is required unless it is a loopback address."""
@@ -255,7 +255,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class ClaimNames(Section):
-    """Which claims of a token hold what: names of claims, or paths (`realm_access.roles`)."""
+    """Names of the token claims to read, or paths to them (`realm_access.roles`)."""
 
     subject: str = "sub"
     """The caller's name, used in the audit unless the token has a verified email address."""
@@ -358,7 +358,7 @@ class AuthSettings(Section):
 
     @property
     def fetches_keys(self) -> bool:
-        """Whether the keys that verify tokens are fetched from the identity provider."""
+        """Whether the keys for tokens are fetched from the identity provider."""
         return self.tokens and not self._has_fixed_key
 
     @property
@@ -463,7 +463,7 @@ class Settings(Section):
 
 
 class _Inputs(NamedTuple):
-    """What `load_settings` read before the settings are validated."""
+    """The unvalidated input of `load_settings`."""
 
     file: Mapping[str, Any]
     secrets: Mapping[str, str]  #: lower-case name of a variable -> text
@@ -635,7 +635,7 @@ class _Places(NamedTuple):
     secrets: Mapping[str, str]
 
     def of(self, path: list[str]) -> str:
-        """Return where a setting was made: a variable, the file, or else the command line."""
+        """Return the source of a setting: a variable, the file, or the command line."""
         given: Any = self.overrides
         for part in path:
             given = given.get(part) if isinstance(given, Mapping) else None
@@ -652,7 +652,7 @@ class _Places(NamedTuple):
 
 
 def _problem(error: Mapping[str, Any], places: _Places | None = None) -> str:
-    """Return a line with the problem of a setting and its source."""
+    """Return a line that describes the problem of a setting and its source."""
     path = [str(part) for part in error["loc"]]
     place = places.of(path) if places else ".".join(path)
     if error["type"] == "extra_forbidden":

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-_MOST = 1_000  #: candidates looked at; comparing is slow and a guess is a courtesy
+_MOST = 1_000  #: candidates compared; comparisons are slow
 _LONGEST = 100  #: characters of a word worth comparing
 
 

@@ -1,11 +1,11 @@
 """Computes the times of a task and its steps by phase. Pure.
 
-The one definition of these four, for the API, the command line, metrics and analytics:
+The API, the command line, metrics and analytics share these definitions:
 
-- queued: it could run, and no worker had claimed it: from its due time to its claim
+- queued: due but not claimed by a worker: from its due time to its claim
 - ran: in its handler: from claim to settlement
 - backoff: between an attempt that failed, or was lost, and the due time of the next
-- parked: it waited for another task, without a worker, from the end of its attempt until then
+- parked: waiting for another task, without a worker
 
 Time before a step is first due (its dependencies, a delay of the task) belongs to none of them,
 nor does the time between a final failure and an operator's retry.
@@ -30,7 +30,7 @@ from tasker.model import Attempt, AttemptOutcome, Step, StepStatus, Task, Templa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Seconds by what a step or a task did in them."""
+    """The seconds of a step or a task by phase."""
 
     started_after: float | None
     """From the task's creation to the first claim; null: not yet."""
@@ -60,7 +60,7 @@ class Timeline(NamedTuple):
 
 
 class Kind(IntEnum):
-    """What a step does at a time; of several, the lowest is that of the task."""
+    """The phase of a step at a time; the lowest of its steps' phases is that of the task."""
 
     RAN = 0
     QUEUED = 1
@@ -122,7 +122,7 @@ def _intervals(step: Step, attempts: Sequence[Attempt], now: datetime) -> Iterat
 
 
 def _due(step: Step, now: datetime) -> datetime | None:
-    """Return when the attempt that runs or comes next was or is due; None without one."""
+    """Return the due time of the running or next attempt, or None without one."""
     if step.status is StepStatus.WAITING:
         return now
     if step.status is StepStatus.IN_PROGRESS:
@@ -140,7 +140,7 @@ def _sums(intervals: Iterable[Interval]) -> list[float]:
 
 
 def _shares(intervals: Iterable[Interval]) -> list[float]:
-    """Return the seconds of each kind, where a moment of several kinds counts as the first."""
+    """Return the seconds of each kind; a time of several kinds counts as the first of them."""
     seconds = [0.0] * len(Kind)
     changes = [
         (at, kind, by) for kind, *ends in intervals for at, by in zip(ends, (1, -1), strict=True)
@@ -168,7 +168,7 @@ def _times(started_after: float | None, seconds: Sequence[float]) -> Times:
 
 
 def durations_of(event: Event) -> Iterator[tuple[Kind, TemplateName, float]]:
-    """Yield the seconds that an event adds to the times of a step, of whatever kinds."""
+    """Yield the durations that an event adds to the times of a step, with their kinds."""
     if isinstance(event, StepStarted):
         yield Kind.QUEUED, event.template, event.queued_for.total_seconds()
         if event.parked_for:

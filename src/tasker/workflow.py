@@ -1,4 +1,4 @@
-"""Templates written in Python: functions are the steps, their parameters are the edges."""
+"""Templates written in Python: functions are the steps, and their parameters the edges."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -34,13 +34,13 @@ _STEP = re.compile(r"steps\[(\d+)\]")
 
 
 class Workflow(Generic[In, Out]):
-    """A template in the making, and the functions that do its steps.
+    """A template under construction, and the functions of its steps.
 
-    A parameter named like a step that is already there, or marked `Result("step")`, makes
-    the new step wait for that one. The functions are not changed.
+    A parameter with the name of an existing step, or marked `Result("step")`, makes the new step
+    depend on that step. The functions are not changed.
 
-    `In` is the type of a task's input and `Out` that of its result, as `input` and `result`
-    give them: `client.run(workflow, ...)` takes the one and returns the other.
+    `In` is the type of a task's input and `Out` the type of its result, as declared by `input` and
+    `result`: `client.run(workflow, ...)` takes the former and returns the latter.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Workflow(Generic[In, Out]):
         metadata: JsonObject | None = None,
         serves: str = "",
     ) -> None:
-        """Begin a workflow.
+        """Create a workflow without steps.
 
         Args:
             name: `namespace.name`, or a name alone in the namespace "default".
@@ -123,7 +123,8 @@ class Workflow(Generic[In, Out]):
     ) -> Any:  # see the overloads for types
         """Make a function a step, bare or with options; the function is returned unchanged.
 
-        The step requires code of the workflow's version, or code that serves it.
+        Only a worker whose code has the workflow's version, or is declared to serve it, runs the
+        step.
 
         Args:
             function: The function, sync or async.
@@ -137,8 +138,8 @@ class Workflow(Generic[In, Out]):
             config: Values of parameters marked `Config("key")`.
 
         Raises:
-            InvalidTemplate: There is a step of that name.
-            Misuse: The function asks for something that no step can give.
+            InvalidTemplate: A step with that name exists.
+            Misuse: The function has a parameter that no step can fill.
         """
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -187,7 +188,7 @@ class Workflow(Generic[In, Out]):
 
         Raises:
             InvalidInput: `version` is neither a version nor a range.
-            InvalidTemplate: There is a step of that name.
+            InvalidTemplate: A step with that name exists.
         """
         self._add_spec(
             StepSpec(
@@ -207,7 +208,7 @@ class Workflow(Generic[In, Out]):
 
     @property
     def template(self) -> Template:
-        """The finished template.
+        """The complete template.
 
         Raises:
             InvalidTemplate: Has all problems, with the functions concerned.
@@ -296,7 +297,7 @@ class Workflow(Generic[In, Out]):
         )
 
     def _without_self(self, function: Callable[..., Any], step: str) -> list[str]:
-        """Return the steps whose results the parameters ask for."""
+        """Return the steps whose results are parameters, except the step itself."""
         names = []
         for parameter in read_parameters(function, what=f"step {step!r}"):
             if isinstance(parameter.source, Result):

@@ -1,4 +1,4 @@
-"""The migrations of a dialect, and whether a database was made by them."""
+"""The migrations of a dialect, and checks that a database was created by them."""
 
 import re
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from tasker.store.statements import scripts
 class Migrations:
     """The numbered scripts of one dialect, forward only.
 
-    Until 0.1.0 there is one, edited in place. Each database therefore keeps the digests of
-    the scripts that made it, and one made by others is rejected.
+    Until 0.1.0 there is a single script, edited in place. Each database therefore stores the
+    digests of the scripts that created it, and a database created by other scripts is rejected.
     """
 
     def __init__(self, package: str) -> None:
@@ -31,7 +31,7 @@ class Migrations:
         return SchemaStatus(current, self.wanted, known and (None not in dict(applied).values()))
 
     def pending(self, current: int) -> list[tuple[int, str, str]]:
-        """List (number, digest, script) of those to apply, in order."""
+        """List the migrations to apply as (number, digest, script), in order."""
         return [
             (number, self.digests[number], text)
             for number, text in self.scripts.items()
@@ -56,7 +56,7 @@ def require(status: SchemaStatus, url: str) -> None:
 
 
 def require_known(status: SchemaStatus, url: str) -> None:
-    """Raise SchemaMismatch for a schema that another development version made."""
+    """Raise SchemaMismatch for a schema created by another development version."""
     if not status.known:
         raise SchemaMismatch(
             f"the schema of {url} was created by another development version of Tasker, and there"

@@ -1,4 +1,4 @@
-"""From a URL to a store."""
+"""Opens the store of a URL."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,15 +12,15 @@ DEFAULT_URL = "sqlite"
 
 
 def make_store(url: str = DEFAULT_URL, *, clock: Clock | None = None) -> Store:
-    """Make the store of a URL, not opened yet.
+    """Create the store of a URL without opening it.
 
     Args:
         url: `sqlite` (the file `.tasker/tasker.db`), `sqlite:FILE`, `sqlite::memory:` or
             `postgresql://user@host/database?schema=tasker`.
-        clock: For SQLite, whose clock is this process's; PostgreSQL uses its own.
+        clock: The clock of a SQLite store; PostgreSQL uses its own.
 
     Raises:
-        InvalidSettings: The URL is of no known kind, or its driver is not installed.
+        InvalidSettings: The URL's scheme is unknown, or the driver is not installed.
     """
     scheme = url.split(":", 1)[0].split("?", 1)[0]
     if scheme == "sqlite":
@@ -51,13 +51,13 @@ async def open_store(
 
     Args:
         url: See `make_store`.
-        upgrade: Whether to bring the schema up to date. None: of SQLite only, so that a
-            PostgreSQL that others use is changed by `tasker db upgrade` and not in passing.
+        upgrade: Whether to upgrade the schema. None upgrades SQLite only, so that a shared
+            PostgreSQL database is only changed by `tasker db upgrade`.
         clock: See `make_store`.
 
     Raises:
-        SchemaMismatch: The schema is not this release's.
-        StoreUnavailable: It cannot be reached.
+        SchemaMismatch: The schema does not match this release.
+        StoreUnavailable: The store cannot be reached.
     """
     async with make_store(url, clock=clock) as store:
         if upgrade if upgrade is not None else url.startswith("sqlite"):

@@ -1,4 +1,4 @@
-"""The statuses in which operators may act."""
+"""The statuses in which operator actions are allowed."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -30,7 +30,7 @@ RESOLVABLE = frozenset(
 
 
 def not_claimed(seconds: float) -> JsonText:
-    """Return the error of a step that was not claimed within its `queue_timeout`."""
+    """Return the error for a step that was not claimed within its `queue_timeout`."""
     return codec.dumps(
         {
             "type": "QueueTimeout",
@@ -56,7 +56,7 @@ def unknown_task(task_id: str) -> NotFound:
 def require_task(
     task_id: TaskId, row: Row | None, action: str, allowed: frozenset[TaskStatus]
 ) -> TaskStatus:
-    """Return the status of a locked task; raise if it forbids the action."""
+    """Return the status of a locked task, or raise if the status does not allow the action."""
     if row is None:
         raise unknown_task(task_id)
     state = task_status(row["state"], started=bool(row["started"]))
@@ -66,7 +66,7 @@ def require_task(
 
 
 def require_step(name: str, code: int, action: str, allowed: frozenset[StepStatus]) -> StepStatus:
-    """Return the status of a locked step; raise if it forbids the action."""
+    """Return the status of a locked step, or raise if the status does not allow the action."""
     state = STEP_STATUSES[code]
     if state not in allowed:
         raise WrongStatus(f"step {name}", state, action, allowed)
@@ -89,7 +89,7 @@ def require_steps(
 
 
 def resolution(action: StepAction) -> tuple[StepStatus, OutcomeCode]:
-    """Return (status afterwards, outcome)."""
+    """Return the new status and the outcome of a resolution."""
     if action is StepAction.COMPLETE:
         return StepStatus.COMPLETE, OutcomeCode.COMPLETE
     return StepStatus.RESOLVED_MANUALLY, OutcomeCode.RESOLVED_MANUALLY

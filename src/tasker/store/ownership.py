@@ -1,4 +1,4 @@
-"""Who deletes the rows of each table, and when."""
+"""States which code deletes the rows of each table, and when."""
 
 OF_TASK = ("task_key", "task_attribute", "attempt", "audit", "step", "task")
 """Tables whose rows belong to a task, deleted with it by `Store.prune`, which the janitor and

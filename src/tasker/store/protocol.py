@@ -71,11 +71,11 @@ class Registered(NamedTuple):
 
 
 class StepAction(StrEnum):
-    """How an operator settles a step. The value is the action in the audit."""
+    """An operator's way of settling a step. The value is the action in the audit."""
 
     RESOLVE = "resolve_step"  #: done by other means
     COMPLETE = "complete_step"  #: as if its handler had returned the result
-    SKIP = "skip"  #: not needed: its children run without its result
+    SKIP = "skip"  #: not needed; its children run without its result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +116,11 @@ class WorkerStore(Protocol):
         ...
 
     async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
-        """Read the inputs of tasks for workers, in no particular order."""
+        """Return the inputs of tasks for workers, in no particular order."""
         ...
 
     async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
-        """Read the results of done steps; others are left out."""
+        """Return the results of steps that are done; others are omitted."""
         ...
 
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
@@ -159,14 +159,14 @@ class WorkerStore(Protocol):
         ...
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
-        """Keep progress of an attempt for the next one; False when the claim is lost."""
+        """Store the progress of an attempt for the next one; return False if the claim is lost."""
         ...
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
-        """Let a step wait for another task, without a worker; False when the claim is lost.
+        """Park a step until another task ends; return False if the claim is lost.
 
-        The attempt ends and does not count. When that task ends, or if it has ended
-        already, the step is enqueued again.
+        The attempt ends and does not count. The step is enqueued again when that task ends, or
+        immediately if it has already ended.
 
         Raises:
             WaitCycle: That task waits for the claim's task, directly or through others.
@@ -196,19 +196,19 @@ class WorkerStore(Protocol):
     async def renew(
         self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
     ) -> list[Claim]:
-        """Extend the worker's lease over all it holds.
+        """Extend the worker's lease, which covers all of its claims.
 
         Returns:
-            The claims among `held` that the worker lost: its task was
-            cancelled, an operator acted on the step.
+            The claims among `held` that the worker has lost because the task was cancelled or an
+            operator acted on the step.
 
         Raises:
-            LeaseLost: It had expired; all claims are lost. Register again.
+            LeaseLost: The lease has expired and all claims are lost; register again.
         """
         ...
 
     async def held(self, worker: WorkerId) -> list[Claim]:
-        """List the claims that a worker holds, to compare after a lost reply."""
+        """List the claims that a worker holds, for comparison after a lost reply."""
         ...
 
     async def retire_worker(self, worker: WorkerId) -> None:
@@ -220,7 +220,7 @@ class WorkerStore(Protocol):
         ...
 
     async def wait_for_work(self, timeout: float) -> None:
-        """Wait until work may have come for this process, at most `timeout` seconds.
+        """Wait up to `timeout` seconds until there may be work for this process.
 
         Only a hint: it may return early, and may miss the work of other processes.
         """
@@ -240,8 +240,8 @@ class WorkerStore(Protocol):
     async def fail_unclaimed(self, limit: int) -> Unclaimed:
         """Fail up to `limit` steps that were due for their `queue_timeout` without being claimed.
 
-        For good: such a step gets an attempt without a worker, whose error has the code
-        `queue_timeout`. Each retry starts the time again.
+        The failure is final: such a step gets an attempt without a worker, whose error has the code
+        `queue_timeout`. Each retry restarts the time limit.
         """
         ...
 
@@ -268,11 +268,10 @@ class TaskStore(Protocol):
     ) -> Registered:
         """Keep a template under its namespace, name and version.
 
-        The same content again is a no-op, and keeps its status. With `replace`, other
-        content takes the version over for tasks created from now on; existing tasks keep
-        theirs. If the namespace's policy requires reviews, new content is stored as
-        pending_review, and takes tasks (and the place of what it replaces) when it was
-        approved. Rejected content is ignored.
+        Registering the same content again is a no-op, and keeps its status. With `replace`,
+        different content replaces the version for new tasks; existing tasks keep their content. If
+        the namespace's policy requires reviews, new content is stored as pending_review, and takes
+        tasks (and the place of what it replaces) when it was approved. Rejected content is ignored.
 
         Raises:
             InvalidTemplate: It is invalid, which only templates made in Python can be.
@@ -334,7 +333,7 @@ class TaskStore(Protocol):
         ...
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
-        """Read the task that holds a key; None if the key is free."""
+        """Return the task that holds a key, or None if the key is free."""
         ...
 
     async def list_tasks(
@@ -360,7 +359,7 @@ class TaskStore(Protocol):
 
 
 class OperatorStore(Protocol):
-    """Operators' actions on tasks, audit, workers and pruning.
+    """Operator actions on tasks, audit, workers and pruning.
 
     With `if_match`, the ETag of a task as it was read, an action raises TaskChanged if the
     task or one of its steps has changed since.
@@ -391,7 +390,7 @@ class OperatorStore(Protocol):
 
         Args:
             task_id: The task.
-            act: Who and why.
+            act: The actor and the reason.
             steps: Step numbers; None: all failed steps.
             counted_attempts: By step number, the attempts that count as used; absent: 0,
                 so that the step starts over.
@@ -432,7 +431,7 @@ class OperatorStore(Protocol):
         ...
 
     async def audit(self, task_id: TaskId) -> list[AuditEntry]:
-        """List the operators' actions on a task, oldest first. Raises NotFound."""
+        """List operator actions on a task, oldest first. Raises NotFound."""
         ...
 
     async def list_workers(self) -> list[WorkerInfo]:
@@ -467,9 +466,9 @@ class TeamStore(Protocol):
     async def put_policy(self, policy: NamespacePolicy, act: AuditNote) -> NamespacePolicy:
         """Insert or replace the policy of a namespace.
 
-        The same policy again is a no-op, and no entry of the audit. Template versions
-        keep the status they have: a new requirement of approval applies to versions
-        registered from now on, and pending versions stay pending.
+        Storing the same policy again is a no-op, without an audit entry. Template versions keep
+        their status: a new approval requirement only applies to versions registered later, and
+        pending versions stay pending.
 
         Raises:
             InvalidInput: A name or an address is malformed, or an approval is required without
@@ -480,7 +479,7 @@ class TeamStore(Protocol):
     async def decide_template(
         self, name: TemplateName, *, approve: bool, act: AuditNote
     ) -> TemplateVersion:
-        """Approve or reject the version that waits for approval.
+        """Approve or reject the version that is pending review.
 
         Once approved, it takes new tasks, in place of the version's former content. Nobody
         approves their own registration; rejecting it withdraws it. If the namespace's policy
@@ -495,14 +494,14 @@ class TeamStore(Protocol):
         ...
 
     async def retire_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
-        """Take an approved version out of use: it gets no new tasks, and its tasks run on.
+        """Retire an approved version: it accepts no new tasks, and its existing tasks continue.
 
         Raises: NotFound, WrongStatus.
         """
         ...
 
     async def restore_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
-        """Take a retired version into use again. Raises: NotFound, WrongStatus."""
+        """Restore a retired version: it accepts tasks again. Raises: NotFound, WrongStatus."""
         ...
 
     async def template_statuses(
@@ -529,7 +528,7 @@ class TeamStore(Protocol):
             namespace: Only its entries; None: all, including those of API keys.
             visible: Only entries of these namespaces; None: all.
             after: Only entries older than this id.
-            limit: The most entries.
+            limit: Maximum number of entries.
 
         Returns:
             Newest first.
@@ -537,7 +536,7 @@ class TeamStore(Protocol):
         ...
 
     async def add_api_key(self, key: NewApiKey, act: AuditNote) -> ApiKey:
-        """Keep an API key. A store never gets its secret, only the hash.
+        """Store an API key. A store never receives the secret, only its hash.
 
         Raises:
             InvalidInput: A field cannot be stored, or a namespace is malformed.
@@ -545,7 +544,7 @@ class TeamStore(Protocol):
         ...
 
     async def find_api_key(self, prefix: str) -> ApiKeyDigest | None:
-        """Read the key of a prefix and its digest, also if revoked or expired."""
+        """Return the key with a prefix and its digest, even if revoked or expired."""
         ...
 
     async def list_api_keys(self) -> list[ApiKey]:
@@ -562,10 +561,10 @@ class TeamStore(Protocol):
 
 
 class AnalyticsStore(Protocol):
-    """How work went lately."""
+    """Statistics on recent work."""
 
     async def performance(self, window: Window) -> Performance:
-        """Return how the tasks of a window fared.
+        """Return durations, rates and outcomes of the tasks of a window.
 
         At most the newest tasks and attempts within the bounds of `tasker.analytics.model` are
         read. It never blocks workers: one analysis at a time reads from a snapshot, with a
@@ -582,9 +581,9 @@ class AnalyticsStore(Protocol):
         """Return the bottlenecks of a window's tasks; bounded as `performance`.
 
         Args:
-            window: Which tasks.
-            limit: The most entries of each list.
-            min_executions: Steps and templates that ran less often are left out.
+            window: The tasks to analyse.
+            limit: Maximum number of entries per list.
+            min_executions: Steps and templates with fewer executions are omitted.
         """
         ...
 
@@ -598,14 +597,14 @@ class AnalyticsStore(Protocol):
 
 
 class Store(WorkerStore, TaskStore, OperatorStore, TeamStore, AnalyticsStore, Protocol):
-    """Holds all truth. Used from one event loop; open it with `tasker.store.open_store`."""
+    """The store of all state. Used from one event loop; open it with `tasker.store.open_store`."""
 
     url: str
 
     @property
     def clock(self) -> Clock:
-        """What `Context.now` and delays go by: the clock of the store, where that is a clock of
-        this process, else the clock of this machine.
+        """The clock of `Context.now` and of delays: the store's clock if it runs in this process,
+        otherwise this machine's clock.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Rows of templates, and digests of submissions, as every store keeps them."""
+"""Rows of templates and digests of submissions, in the form that all stores use."""
 
 import json
 from hashlib import sha256
@@ -71,7 +71,7 @@ class TemplateRow(NamedTuple):
 def conflict(
     name: TemplateName, registered_by: str, *, waiting: bool = False
 ) -> TaskRegistrationError:
-    """Return the error for other content under a version that exists, or waits for approval."""
+    """Return the error for different content under a version that exists or is pending review."""
     waits = ", pending review" if waiting else ""
     return TaskRegistrationError(
         f"Handler for task '{name.name}' already exists in namespace '{name.namespace}' with"
@@ -86,7 +86,7 @@ def unknown(name: TemplateName) -> NotFound:
 
 
 def submission_digest(task: NewTask) -> str:
-    """Return what two submissions under one idempotency key must have in common.
+    """Return a digest that two submissions with the same idempotency key must share.
 
     The order of keys in the context does not matter, nor whether a number is written `1` or
     `1.0`.
@@ -96,7 +96,7 @@ def submission_digest(task: NewTask) -> str:
 
 
 def _normalized(value: Any) -> Any:
-    """Return a JSON value with whole numbers as integers."""
+    """Return a JSON value in which whole numbers are integers."""
     if isinstance(value, dict):
         return {key: _normalized(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Rows to values: both stores' statements return the same columns."""
+"""Converts rows to values; the statements of both stores return the same columns."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -36,7 +36,7 @@ class Row(Protocol):
 
 
 class Reader(NamedTuple):
-    """How one driver's columns are read."""
+    """Reads the columns of one driver."""
 
     instant: Callable[[Any], datetime]
     strings: Callable[[Any], tuple[str, ...]]

@@ -1,4 +1,4 @@
-"""Why no live worker can run a step."""
+"""Explains why no live worker can run a step."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from tasker.model import Queue, Requirement, WorkerInfo
 
 
 def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
-    """Name what live workers lack to serve a queue: the handler, its version, a label, a binding.
+    """Return what live workers lack to serve a queue: the handler, its version, a label, a binding.
 
     Args:
         queue: One that none of them serves.

@@ -16,7 +16,7 @@ _KEY = re.compile(r"tsk_([0-9a-f]{12})_([0-9a-f]{64})")
 
 
 class NewKey(NamedTuple):
-    """A key that was just made. Its text is shown once, and kept nowhere."""
+    """A newly created key. Its text is shown once and never stored."""
 
     text: str
     prefix: str
@@ -31,7 +31,7 @@ class KeyParts(NamedTuple):
 
 
 def new_key() -> NewKey:
-    """Make a key from the system's source of randomness."""
+    """Create a key from the system's source of randomness."""
     prefix, secret = secrets.token_hex(6), secrets.token_hex(32)
     return NewKey(f"tsk_{prefix}_{secret}", prefix, digest_of(secret))
 

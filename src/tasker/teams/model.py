@@ -1,4 +1,4 @@
-"""The values that teams speak of: namespaces and their policies, the audit, API keys.
+"""The values for teams: namespaces and their policies, the audit, API keys.
 
 Standard library only; frozen, as those of `tasker.model`.
 """
@@ -17,7 +17,7 @@ ALL_NAMESPACES = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamespacePolicy:
-    """Who owns a namespace, and whether its template versions need an approval."""
+    """The owner of a namespace, and whether its template versions require approval."""
 
     namespace: str
     owner_team: str = ""
@@ -33,7 +33,7 @@ class NamespacePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamespaceInfo:
-    """A namespace, its policy, and how many template versions it has of each status."""
+    """A namespace, its policy, and its number of template versions by status."""
 
     name: str
     policy: NamespacePolicy | None = None  #: None: not declared

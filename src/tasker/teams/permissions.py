@@ -1,7 +1,7 @@
 """Permissions, one for each resource and action; roles bundle permissions. Pure.
 
-Rights are written as `tasks:create`; `tasks:*` means all of a resource, and `*` all there are,
-those of later releases too.
+Permissions are written as `tasks:create`; `tasks:*` means all permissions on a resource, and `*`
+all permissions, including those of later releases.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ ALL = "*"
 
 
 class Permission(NamedTuple):
-    """One right: to do `action` to `resource`."""
+    """The permission to perform `action` on `resource`."""
 
     resource: str
     action: str

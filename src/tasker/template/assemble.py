@@ -1,4 +1,4 @@
-"""From the nodes of one document to a `Template`: what both dialects share."""
+"""Builds a `Template` from the nodes of one document: the part that both dialects share."""
 
 from tasker.model import Template
 from tasker.template import parts
@@ -11,7 +11,7 @@ from tasker.template.source import Items, Node, Problems, Table
 
 
 def assemble(root: Node, problems: Problems) -> Template | None:
-    """Read a document; where problems were noted, the template is not to be used."""
+    """Read a document; if problems were reported, the template must not be used."""
     value = Value(root, "", problems)
     if not isinstance(root, Table):
         value.refuse_kind("a template, a mapping with 'name' and 'steps'")

@@ -26,7 +26,7 @@ def fill_defaults(schema: JsonObject, value: Json) -> None:
     there is only made where it has a default itself.
 
     Raises:
-        InvalidInput: The defaults are without end, or nearly so.
+        InvalidInput: The defaults are infinite or exceed the limits.
     """
     _Filler(schema).fill(value, schema, _Way(inserted=False, seen=frozenset()))
 

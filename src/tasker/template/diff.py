@@ -1,4 +1,4 @@
-"""What two templates differ in. Pure."""
+"""Compares two templates. Pure."""
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -10,7 +10,7 @@ from tasker.template.schema import json_path
 
 
 class Kind(StrEnum):
-    """What became of a part."""
+    """The kind of a change."""
 
     ADDED = "added"
     REMOVED = "removed"
@@ -27,7 +27,7 @@ class Change(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What two templates differ in, besides their names and versions."""
+    """The differences between two templates, except for their names and versions."""
 
     steps_added: tuple[str, ...]
     steps_removed: tuple[str, ...]
@@ -40,7 +40,7 @@ class Difference(NamedTuple):
 
 
 def compare(before: Template, after: Template) -> Difference:
-    """Return what changed from one template to another."""
+    """Return the differences between two templates."""
     old, new = _by_step(before), _by_step(after)
     old_steps = {spec.name: spec for spec in before.steps}
     new_steps = {spec.name: spec for spec in after.steps}

@@ -1,4 +1,4 @@
-"""What both dialects are made of: names, versions, retries, schemas, dependencies."""
+"""Readers that both dialects share: names, versions, retries, schemas, dependencies."""
 
 import re
 from collections.abc import Callable
@@ -76,7 +76,7 @@ class RetryChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadStep:
-    """A step as read, with the places that later checks complain about."""
+    """A step as read, with its places in the text for later checks."""
 
     spec: StepSpec
     name: Value
@@ -96,7 +96,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How one dialect writes a template."""
+    """The syntax of one dialect."""
 
     steps: str  #: the key of the steps, of an environment's too
     schema: str  #: the key of the schema of contexts
@@ -130,7 +130,7 @@ def step_name(value: Value) -> str | None:
 
 
 def check_environment_name(environment: str, value: Value, mark: Mark | None) -> None:
-    """Note a problem where an environment has no proper name."""
+    """Report a problem if the name of an environment is invalid."""
     if not _NAME.fullmatch(environment):
         value.refuse(f"{environment[:60]!r} is not the name of an environment: {_NAME_RULE}", mark)
 
@@ -264,7 +264,7 @@ def handler(value: Value) -> str | None:
 
 
 def dependencies(values: list[Value]) -> tuple[tuple[str, Value], ...]:
-    """Read the names of the steps that one waits for."""
+    """Read the names of a step's dependencies."""
     dependencies_read: dict[str, Value] = {}
     for value in values:
         step = plain_name(value)

@@ -46,7 +46,7 @@ class Value:
         self.problems.add(message, mark or self.node.mark, self.path)
 
     def refuse_kind(self, what: str) -> None:
-        """Note that something of another kind was wanted here."""
+        """Report that the value is of the wrong kind."""
         self.refuse(f"must be {what}, found {_describe(self.node)}")
 
     @property

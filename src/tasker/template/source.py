@@ -212,7 +212,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, mark: Mark | None) -> str:
 
 
 class _TooMuch(Exception):
-    """The text holds more than is worth reading; the problem is noted."""
+    """The text exceeds a limit; the problem has been reported."""
 
 
 class _Frame:

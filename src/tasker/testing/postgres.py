@@ -61,7 +61,7 @@ def temporary_postgres(
 
     Args:
         settings: Server settings by name, over `DEFAULTS`.
-        bindir: Where `initdb` and `postgres` are; None: `find_postgres()`.
+        bindir: The directory of `initdb` and `postgres`; None means `find_postgres()`.
         directory: Parent of its directory; None: the directory for temporary files.
 
     Yields:
@@ -158,7 +158,7 @@ def _newest_first(bindirs: Iterable[Path]) -> list[Path]:
 
 
 class _User(NamedTuple):
-    """Whom the server runs as, in root's stead."""
+    """The user that the server runs as instead of root."""
 
     uid: int
     gid: int

@@ -1,4 +1,4 @@
-"""A client that creates nothing, and remembers what was to be created."""
+"""A client that creates no tasks, and records the requests to create them."""
 
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -15,10 +15,9 @@ from tasker.workflow import Workflow
 
 
 class RecordingClient:
-    """What `context.client` is in `run_step`: the part of `Client` that handlers use.
+    """The `context.client` in `run_step`: the part of `Client` that handlers use.
 
-    Nothing runs, so whoever waits for a task without a timeout parks its step, as it does
-    in a worker.
+    No task runs, so waiting for a task parks the step, as in a worker.
     """
 
     def __init__(self) -> None:
@@ -31,7 +30,7 @@ class RecordingClient:
         context: Any = None,
         **options: Unpack[TaskOptions],
     ) -> Task:
-        """Record a request; return the task that it would create."""
+        """Record a request, and return the task that it would create."""
         request = request_of(template, context, options)
         task = _pending_task(request)
         self.requests.append(request)
@@ -46,7 +45,7 @@ class RecordingClient:
         timeout: Duration | None = None,
         **options: Unpack[TaskOptions],
     ) -> Task:
-        """Remember a request, and park the step."""
+        """Record a request, and park the step."""
         task = await self.create_task(template, context, **options)
         raise StepParked(task.id)
 
@@ -62,7 +61,7 @@ class RecordingClient:
 
 
 class BlockingRecordingClient:
-    """The same for handlers that are not async."""
+    """A blocking version of `RecordingClient` for sync handlers."""
 
     def __init__(self, client: RecordingClient) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""One step without an engine: its handler, called the way a worker calls it."""
+"""Runs one step without an engine, calling its handler as a worker does."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +46,7 @@ TASK_ID = TaskId("01890a5d-ac96-774b-bcce-b302099a8057")
 
 
 class Given(TypedDict, total=False):
-    """What an attempt is given; all of it may be left out."""
+    """The inputs of an attempt; all are optional."""
 
     input: Mapping[str, Any]
     """The task's input."""
@@ -87,7 +87,7 @@ class Given(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRun:
-    """What one attempt led to."""
+    """The result of one attempt."""
 
     outcome: AttemptOutcome
     """`complete`; `retry`, another attempt would follow; `error`, none would; or `parked`."""
@@ -126,7 +126,7 @@ def run_step(handler: Any, **given: Unpack[Given]) -> StepRun:  # anything may b
         given: See `Given`.
 
     Raises:
-        Misuse: No step could call this handler: it asks for what there is not.
+        Misuse: No step could call this handler, since a parameter cannot be filled.
     """
     scene = _Scene(given)
     target = Handler(scene.spec.handler, handler)
@@ -147,7 +147,7 @@ def make_context(*, blocking: Literal[True], **given: Unpack[Given]) -> SyncCont
 
 
 def make_context(*, blocking: bool = False, **given: Unpack[Given]) -> AsyncContext | SyncContext:
-    """Make a context to call a handler with.
+    """Create a context for calling a handler.
 
     Args:
         blocking: False: an `AsyncContext`; True: the `SyncContext` of handlers that are not
@@ -161,7 +161,7 @@ def make_context(*, blocking: bool = False, **given: Unpack[Given]) -> AsyncCont
 
 
 class _Services:
-    """What a worker offers to attempts, without a worker."""
+    """The services of a worker for attempts, without a worker."""
 
     def __init__(self, client: Any, clock: Clock) -> None:
         self._client = client
@@ -185,7 +185,7 @@ class _Services:
 
 
 class _Scene:
-    """An attempt, and all around it."""
+    """An attempt and its surroundings."""
 
     def __init__(self, given: Given) -> None:
         spec = given.get("spec") or StepSpec(name="step")

@@ -1,4 +1,4 @@
-"""Handlers of which some are replaced, or fail at first."""
+"""Handlers, some of which are replaced or fail at first."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,8 +16,7 @@ class StubbedHandlers(Handlers):
     Args:
         handlers: The real ones.
         template: The template.
-        stubs: By step, what does its work instead: a handler, a result, or an exception
-            to be raised.
+        stubs: Replacements by step: a handler, a result, or an exception to raise.
         failures: By step, exceptions that its first attempts raise, one each.
 
     Raises:

@@ -92,7 +92,7 @@ def _not_before(seconds: float) -> datetime:
 
 
 class _Ahead(NamedTuple):
-    """What decides over the next instant; seconds since 1970."""
+    """The times that determine the next skip, in seconds since 1970."""
 
     running: int
     due: float | None

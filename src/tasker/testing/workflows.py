@@ -1,4 +1,4 @@
-"""A whole workflow, on the production engine, in milliseconds."""
+"""Runs a whole workflow on the production engine, in milliseconds."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,7 +41,7 @@ Source: TypeAlias = Template | Workflow[Any, Any] | str | Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowRun(Generic[Out]):
-    """How a task went."""
+    """The result of running a task."""
 
     task: Task
     """As it was at the end."""
@@ -142,28 +142,28 @@ async def run_workflow(
     timeout: Duration = 10.0,
     **options: Unpack[TaskOptions],
 ) -> WorkflowRun[Any]:
-    """Run a task to its end, and those that it creates: on the engine of production.
+    """Run a task, and those that it creates, to the end on the production engine.
 
-    The store is SQLite in memory. Its clock stops while handlers run, and skips
-    to the next instant at which something is due when none does, so that hours of backoff
-    take no time. Timeouts of attempts are real time.
+    The store is SQLite in memory. Its clock stops while handlers run, and otherwise skips to the
+    next time at which something is due, so that hours of backoff take no time. Timeouts of attempts
+    are real time.
 
     Args:
         workflow: See `Source`.
         context: The task's inputs, as `Client.create_task` takes them.
-        handlers: What `Handlers.of` takes, or a list of such; a workflow brings its own.
-        stubs: By step, what does its work instead: a handler, which gets its parameters
-            like any other; a result; or an exception to be raised.
+        handlers: A source for `Handlers.of`, or a list of sources; a workflow has its own handlers.
+        stubs: Replacements by step: a handler, with parameters like any other; a result; or an
+            exception to raise.
         failures: By step, exceptions that its first attempts raise, one each.
-        templates: Others, of which steps create tasks.
-        settings: The worker's; its lease never lapses.
-        clock: Begins in 2030 unless it says otherwise.
-        timeout: The longest real time that it may take, as seconds, a timedelta or `"5m"`.
+        templates: Further templates, of which steps create tasks.
+        settings: Settings of the worker; its lease never expires.
+        clock: The clock; by default it starts in 2030.
+        timeout: Time limit in real time, as seconds, a timedelta or `"5m"`.
         options: See `TaskRequest`.
 
     Raises:
-        WaitTimeout: It takes too long; or nothing is left that could happen, and the task
-            has not ended. The message lists the statuses of the steps.
+        WaitTimeout: The time limit was exceeded, or nothing is left to do and the task has not
+            ended. The message lists the statuses of the steps.
         HandlerNotFound: A step has neither a handler nor a stub.
         Misuse: `stubs` or `failures` names an unknown step.
     """

@@ -1,4 +1,4 @@
-"""How work went lately: read from a snapshot, in bounds."""
+"""Statistics on recent work, read from a snapshot with a bounded number of rows."""
 
 from abc import abstractmethod
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from tasker.store.session import Session, Sessions, T, Transaction
 
 
 class Bounds(NamedTuple):
-    """How many rows one analysis reads at most."""
+    """Maximum numbers of rows that one analysis reads."""
 
     tasks: int
     attempts: int
@@ -69,14 +69,14 @@ class Analytics(Sessions):
 
     @abstractmethod
     async def _analyse(self, transaction: Transaction[T]) -> T:
-        """Read from one snapshot, stopped after a time limit; one analysis at a time.
+        """Run one analysis at a time on a snapshot, with a time limit.
 
-        Raises: StoreUnavailable (it took too long).
+        Raises: StoreUnavailable (the time limit was exceeded).
         """
 
     @abstractmethod
     def _pool_utilization(self) -> float:
-        """Return the share of the connections in use, without the caller's."""
+        """Return the share of connections in use, excluding the caller's."""
 
     def _bounds(self) -> Bounds:
         return Bounds(MOST_TASKS, MOST_ATTEMPTS)

@@ -1,4 +1,4 @@
-"""Keys that new tasks take from others."""
+"""Idempotency keys that new tasks take over from existing tasks."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from tasker.store.session import Session
 
 
 async def free_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
-    """Free the keys of the tasks that replace others; cancel the holders that are open."""
+    """Free the keys of tasks that replace others, and cancel open holders of these keys."""
     replacing = [task for task in tasks if task.if_exists is IfExists.REPLACE]
     held = await tx.all(
         "lock_keys",
@@ -25,10 +25,10 @@ async def free_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
 
 
 def lost_keys(tasks: Sequence[NewTask], created: Created) -> bool:
-    """Return whether keys were taken after `free_keys`, so that the creation must start over.
+    """Return whether other tasks took keys after `free_keys`, so that the creation must be retried.
 
     Raises:
-        Misuse: One creation uses a key twice, and replaces the task that has it.
+        Misuse: One creation uses a key twice with `if_exists` replace.
     """
     new = {task_id for task_id, is_new in created.tasks if is_new}
     lost = False

@@ -1,4 +1,4 @@
-"""Operators' actions on tasks and steps."""
+"""Operator actions on tasks and steps."""
 
 from collections.abc import Collection, Mapping
 
@@ -156,14 +156,14 @@ async def _lock_task(
 
 
 async def _require_key(tx: Session, task_id: TaskId) -> None:
-    """Raise TaskExists if another open task has the key of a task that is to be open."""
+    """Raise TaskExists if another open task has the key of a task to reopen."""
     holder = await tx.one("key_holder", task_id=task_id)
     if holder is not None:
         raise TaskExists(holder["key"], holder["task_id"])
 
 
 async def _reopen(tx: Session, task_id: TaskId) -> int:
-    """Open a task again; return how many steps cancelled for its deadline were revived."""
+    """Reopen a task; return how many steps cancelled by its deadline were revived."""
     revived = await tx.all("revive_steps", task_id=task_id)
     await tx.all("reopen_task", task_id=task_id)
     return len(revived)

@@ -135,7 +135,7 @@ async def read_task(tx: Session, task_id: TaskId) -> Task:
 async def _rarest(
     tx: Session, attributes: Mapping[str, str]
 ) -> tuple[str | None, Mapping[str, str]]:
-    """Return the attribute by which tasks are looked up, and the others."""
+    """Return the most selective attribute, by which tasks are looked up, and the others."""
     name = next(iter(attributes), None)
     if len(attributes) > 1:
         row = await tx.one("rarest_attribute", attributes=codec.dumps(attributes))
@@ -146,7 +146,7 @@ async def _rarest(
 async def _with_reasons(
     tx: Session, steps: Sequence[Step], queues: Mapping[int, int]
 ) -> list[Step]:
-    """Return steps with the reason why no live worker can run those that have a queue here."""
+    """Return steps, with the reason why no live worker can run those in one of the queues."""
     by_id = {no: queue for queue in await all_queues(tx) for no in queue.ids}
     workers = [tx.read.worker(row) for row in await tx.all("list_workers")]
     reasons = {no: unserved.reason(by_id[QueueId(no)], workers) for no in set(queues.values())}
@@ -157,7 +157,7 @@ async def _with_reasons(
 
 
 async def _templates(tx: Session, filter: TaskFilter) -> list[int] | None:
-    """List the ids of the templates that a filter selects; None for all."""
+    """List the ids of the templates that a filter selects, or return None for all."""
     if not (filter.namespace or filter.name or filter.version) and filter.visible is None:
         return None
     return await template_ids(

@@ -177,7 +177,7 @@ async def add_event(
     *,
     namespace: str | None = None,
 ) -> None:
-    """Put an act into the audit of teams; a template's belongs to its namespace."""
+    """Add an action to the team audit; that on a template belongs to its namespace."""
     await tx.all(
         "add_event",
         namespace=subject.namespace if isinstance(subject, TemplateName) else namespace,

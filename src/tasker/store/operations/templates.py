@@ -25,7 +25,7 @@ _LARGE_DOCUMENT = 32 << 10  #: characters of templates that are parsed off the e
 
 
 class _TemplateRows(NamedTuple):
-    """Rows of templates that were read in a transaction, and are parsed after it."""
+    """Rows of templates that are read in a transaction and parsed after it."""
 
     reader: Reader
     rows: Sequence[Row]
@@ -58,7 +58,7 @@ class Templates(Sessions):
         row = await asyncio.to_thread(make, template) if large else make(template)
         act = AuditNote(actor=registered_by)
         registered = None
-        while registered is None:  # another process was first: compare with what it stored
+        while registered is None:  # another process was faster: compare with its content
             registered = await self._write(lambda tx: _register(tx, row, act, replace=replace))
         (stored,) = await registered.rows.parse()
         return Registered(stored, created=registered.created)
@@ -120,7 +120,7 @@ async def template_ids(
 
 
 async def refusal_of_creation(tx: Session, templates: Collection[TemplateId]) -> TaskerError:
-    """Return the error for creating tasks if one of the templates takes no tasks."""
+    """Return the error for creating tasks if one of the templates accepts no tasks."""
     for template_id in sorted(templates):
         row = await tx.one("template_status", id=template_id)
         if row is None:
@@ -134,7 +134,7 @@ async def refusal_of_creation(tx: Session, templates: Collection[TemplateId]) ->
 async def _register(
     tx: Session, row: registry.TemplateRow, act: AuditNote, *, replace: bool
 ) -> _Written | None:
-    """Register a template; None if another process registered the version meanwhile."""
+    """Register a template; return None if another process has just registered the version."""
     versions = await lock_versions(tx, row.name)
     policy = await policy_of(tx, row.name.namespace)
     plan = rules.plan_registration(row.name, row.digest, versions, policy, replace=replace)

@@ -1,4 +1,4 @@
-"""Hearing that another process wrote to the database."""
+"""Detects that another process has written to the database."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ class ChangeWatcher:
         self._task: asyncio.Task[None] | None = None
 
     def listen(self) -> None:
-        """Begin to listen, unless it is done already."""
+        """Start listening, unless already started."""
         if self._task is None:
             self._task = asyncio.create_task(self._listen(), name="tasker-bell")
 

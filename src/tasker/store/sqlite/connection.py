@@ -1,4 +1,4 @@
-"""Opening the database: pragmas, migrations, the tables that settlements are worked out in."""
+"""Opens the database: pragmas, migrations, and temporary tables for settlements."""
 
 import sqlite3
 import uuid
@@ -58,7 +58,7 @@ def memory_name() -> str:
 
 
 def status(connection: sqlite3.Connection) -> SchemaStatus:
-    """Return how far the schema is, without changing it."""
+    """Return the version of the schema, without changing it."""
     number: int = connection.execute("pragma user_version").fetchone()[0]
     if not number:
         return MIGRATIONS.status([])

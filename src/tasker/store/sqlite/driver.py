@@ -1,4 +1,4 @@
-"""How the store's methods reach the database."""
+"""Connects the store's methods to the database."""
 
 import asyncio
 import contextlib

@@ -19,7 +19,7 @@ class SqliteSession:
     """Implements `tasker.store.session.Session`.
 
     Attributes:
-        notifications: What waiting workers are to learn of: `wake`, `revoke`.
+        notifications: Notifications to send to waiting workers: `wake`, `revoke`.
     """
 
     read = READ

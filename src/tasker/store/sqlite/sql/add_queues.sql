@@ -1,5 +1,5 @@
--- Make the queues that are missing. :namespace text, :steps text: see add_template_steps.sql
--- Ids go up in fives, one for each priority, and no id is given out twice.
+-- Create the missing queues. :namespace text, :steps text: see add_template_steps.sql
+-- Ids increase by five, one for each priority, and are never reused.
 insert into queue (id, namespace, handler, requirement)
 select 5 * row_number() over (order by g.handler, g.requirement)
        + coalesce((select seq from sqlite_sequence where name = 'queue'), 0),

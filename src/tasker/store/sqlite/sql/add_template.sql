@@ -1,4 +1,4 @@
--- Keep a template; no row when another process was first.
+-- Store a template; no row if another process was faster.
 -- :namespace, :name, :version, :digest, :document, :registered_by, :status text, :sinks int,
 -- :retention real (seconds), :now real
 insert into template (namespace, name, version, digest, document, sinks, retention, registered_by, status, registered_at)

@@ -1,4 +1,4 @@
--- Keep a template's graph. :template_id int, :namespace text,
+-- Store a template's graph. :template_id int, :namespace text,
 -- :steps text (JSON list of {no, name, handler, requirement, pending_parents, children: [no, ...], queue_timeout})
 -- `cross` keeps the order of the join: each step finds its queue by the index, and the list
 -- is read once, not once for each queue.

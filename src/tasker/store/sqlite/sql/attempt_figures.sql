@@ -1,4 +1,4 @@
--- How the newest attempts of a window fared: one row.
+-- Statistics on the newest attempts of a window, in one row.
 -- :templates text (JSON list) or null (all), :since text, :most int, :most_attempts int
 with {include recent_attempts}, ranked as materialized (
     select seconds, cume_dist() over (order by seconds) as share

@@ -1,4 +1,4 @@
--- Operators' actions on a task, oldest first. :task_id text
+-- Operator actions on a task, oldest first. :task_id text
 select a.task_id, s.name as step, a.at, a.actor, a.action, a.reason, a.before, a.after
 from audit a
 left join step s on s.task_id = a.task_id and s.no = a.no

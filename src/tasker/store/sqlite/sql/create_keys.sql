@@ -1,4 +1,4 @@
--- Take the keys that are free, the first asker of each. :tasks text: see create_tasks.sql
+-- Take the free keys; of several new tasks with one key, the first gets it. :tasks text: see create_tasks.sql
 insert into task_key (namespace, key, task_id, digest, unique_while)
 select p.namespace, json_extract(g.value, '$[5]'), json_extract(g.value, '$[0]'), json_extract(g.value, '$[6]'),
        json_extract(g.value, '$[16]')

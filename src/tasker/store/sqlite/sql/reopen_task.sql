@@ -1,4 +1,4 @@
--- Open a task again, without a deadline that has passed; has_failed_step stays set while any of its
+-- Reopen a task, without a deadline that has passed; has_failed_step stays set while any of its
 -- steps is in error. :task_id text, :now real
 update task
 set state = {OPEN}, ended_at = null, error = null, updated_at = max(:now, coalesce(updated_at + 1e-6, 0)),

@@ -1,4 +1,4 @@
--- What became of steps that were tried again, by the newest attempts of a window: one row.
+-- Outcomes of retried steps, from the newest attempts of a window, in one row.
 -- :templates text (JSON list) or null (all), :since text, :most int, :most_attempts int
 with {include recent_attempts}
 select count(*) as retried, count(*) filter (where done = 1) as succeeded,

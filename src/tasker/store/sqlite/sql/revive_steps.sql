@@ -1,4 +1,4 @@
--- Let the steps run, or wait, that the deadline of their task cancelled. :task_id text, :now real
+-- Reactivate the steps that the deadline of their task cancelled. :task_id text, :now real
 update step
 set state = case when pending_parents = 0 then {ENQUEUED} else {PENDING} end,
     run_at = case when pending_parents = 0 then :now end,

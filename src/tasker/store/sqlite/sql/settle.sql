@@ -1,4 +1,4 @@
--- Match outcomes with running attempts; the others came too late.
+-- Match outcomes with running attempts; the other outcomes are late.
 -- :outcomes text (JSON list of [task_id, no, attempt, outcome, result, error, delay])
 insert into temp.settled (ord, task_id, no, attempt, outcome, result, error, delay, run_at, children)
 select g.key, s.task_id, s.no, s.attempt, json_extract(g.value, '$[3]'), json_extract(g.value, '$[4]'),

@@ -1,2 +1,2 @@
--- Indexes of the outcomes that were in time.
+-- Indexes of the accepted outcomes.
 select ord from temp.settled

@@ -1,4 +1,4 @@
--- Find the children of the steps that are done now, and how many of their parents are.
+-- Find the children of newly done steps, with the number of their newly done parents.
 insert into temp.child (task_id, no, parents, run_at)
 select g.task_id, c.value, count(*), min(g.run_at)
 from temp.settled g, json_each(g.children) c

@@ -1,4 +1,4 @@
--- Keep a row of history for each attempt. :now real
+-- Store a history row for each attempt. :now real
 insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at, error)
 select s.task_id, s.no, s.attempt, g.outcome, s.worker, s.enqueued_at, s.claimed_at, :now, g.error
 from temp.settled g

@@ -1,4 +1,4 @@
--- How each step of each template fared, by the newest attempts of a window.
+-- Statistics on each step of each template, from the newest attempts of a window.
 -- :templates text (JSON list) or null (all), :since text, :most int, :most_attempts int, :min_executions int, :most_kinds int, :now real
 with {include recent_attempts}, parked as materialized (
     select r.template_id, a.no, a.settled_at, case when n.attempt is not null then n.enqueued_at when s.state = {WAITING} then :now when s.state in ({ENQUEUED}, {IN_PROGRESS}) then s.enqueued_at else s.settled_at end - a.settled_at as seconds

@@ -1,4 +1,4 @@
--- Keep the history of the attempts that stop_steps.sql is about to end. :task_id text, :now real
+-- Store the history of the attempts that stop_steps.sql is about to end. :task_id text, :now real
 insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
 select task_id, no, attempt, {OUTCOME.CANCELLED}, worker, enqueued_at, claimed_at, :now
 from step where task_id = :task_id and state = {IN_PROGRESS}

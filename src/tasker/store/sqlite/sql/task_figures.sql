@@ -1,4 +1,4 @@
--- How the newest tasks of a window fared: one row.
+-- Statistics on the newest tasks of a window, in one row.
 -- :templates text (JSON list) or null (all), :since text, :most int, :last_hour text (ids from then on)
 with {include recent_tasks}, ranked as materialized (
     select seconds, cume_dist() over (order by seconds) as share

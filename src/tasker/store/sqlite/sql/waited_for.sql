@@ -1,5 +1,5 @@
--- Steps that could run or failed, and for which others wait, by how many those are;
--- of the newest open tasks of a window.
+-- Due or failed steps that block others, by the number of blocked steps,
+-- in the newest open tasks of a window.
 -- :templates text (JSON list) or null (all), :since text, :most int, :most_steps int, :limit int, :now real
 with open as materialized (
     select id, template_id

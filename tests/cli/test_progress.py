@@ -107,10 +107,10 @@ def printed(*events: Event, add: bool = True, **options: Any) -> list[str]:
 
 def test_attempts_and_retries_are_reported_line_by_line() -> None:
     assert [
-        "pay started (attempt 1 of 4)",
-        "pay failed after 2.0 s (attempt 1 of 4), again in 1 min 30 s: ValueError: no money",
-        "pay started again (attempt 2 of 4)",
-        "pay complete in 2.0 s (attempt 2 of 4)",
+        "pay started (attempt 1)",
+        "pay failed after 2.0 s (attempt 1), again in 1 min 30 s: ValueError: no money",
+        "pay started again (attempt 2)",
+        "pay complete in 2.0 s (attempt 2)",
         "ship started",
         "ship failed for good after 2.0 s: ValueError: no lorry",
     ] == printed(
@@ -123,18 +123,18 @@ def test_attempts_and_retries_are_reported_line_by_line() -> None:
     )
 
 
-def test_attempts_that_do_not_count_are_not_counted() -> None:
+def test_every_attempt_has_a_number_of_its_own() -> None:
     """
-    A step that waited, or was handed back, begins its first attempt again.
+    Those that were parked or handed back too, as in the list of attempts.
     """
     waiting = StepWaiting(**_facts("pay", 1), awaits=TaskId("the-child"), ran_for=NO_TIME)
 
     assert [
-        "pay started (attempt 1 of 4)",
+        "pay started (attempt 1)",
         "pay waits for task the-child",
-        "pay started (attempt 1 of 4)",
+        "pay started again (attempt 2)",
         "pay handed back at shutdown",
-        "pay started (attempt 1 of 4)",
+        "pay started again (attempt 3)",
         "pay was taken over by another worker: its outcome was discarded",
     ] == printed(
         started("pay"),
@@ -155,7 +155,7 @@ def test_events_that_come_before_their_task_is_added_are_kept() -> None:
         progress.add(TASK, label="the order")
 
     assert "" == before
-    assert ["○ the order shop.sell@1.0.0 is task " + ID, "● the order pay started (attempt 1 of 4)"
+    assert ["○ the order shop.sell@1.0.0 is task " + ID, "● the order pay started (attempt 1)"
             ] == file.getvalue().splitlines()[:2]  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def test_tasks_of_the_same_correlation_are_followed_and_others_are_not() -> None
         started("pay", task_id="a-stranger", correlation="order-8"),
     )
 
-    assert ["shop.sell@1.0.0 is task a-child", "pay started (attempt 1 of 4)"] == lines
+    assert ["shop.sell@1.0.0 is task a-child", "pay started (attempt 1)"] == lines
 
 
 def test_with_everything_all_tasks_are_followed_until_they_end() -> None:
@@ -213,7 +213,7 @@ def test_what_a_store_tells_is_shown_as_it_changes() -> None:
         progress.refresh(replace(TASK, status=TaskStatus.ERROR, ended_at=now), failed)
 
     lines = file.getvalue().splitlines()
-    assert ["in_progress (attempt 1 of 4)", "error (attempt 1 of 4): ValueError: no"] == [
+    assert ["in_progress (attempt 1)", "error (attempt 1): ValueError: no"] == [
         line.partition(" pay ")[2] for line in lines[1:3]
     ]
     assert "error after" in lines[3]

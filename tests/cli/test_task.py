@@ -181,7 +181,7 @@ def test_watching_an_ended_task_ends_with_its_outcome(tasker: Here, done: str, f
     ran = tasker("task", "show", failed, "--watch")
 
     assert 1 == ran.code
-    assert "charge error (attempt 1 of 3): the card is expired" in ran.out
+    assert "charge error (attempt 1): the card is expired" in ran.out
 
 
 def _acted(ran: Ran) -> str:

@@ -59,22 +59,20 @@ class StepProgress:
         self.name = name
         self.max_attempts = max_attempts  #: None: the template is unknown here
         self.status = "pending"
-        self.attempt = 0  #: those that count against `max_attempts`
+        self.attempt = 0  #: number of the last attempt, parked and lost ones included
         self.spent = 0.0  #: seconds spent in the handler by attempts that ended
         self.since: float | None = None  #: start of the running attempt
         self.due: float | None = None  #: earliest start of the next attempt
         self.error = ""  #: error of the last failed attempt
         self.awaits: TaskId | None = None  #: the task that it waits for
-        self._free = 0  #: attempts that did not count
 
     def started(self, event: StepStarted, now: float) -> None:
         self.status, self.since, self.due, self.awaits = "in_progress", now, None, None
-        self.attempt = max(event.attempt - self._free, 1)
+        self.attempt = event.attempt
 
     def waits(self, event: StepWaiting, now: float) -> None:
         self._ended(now)
         self.status, self.awaits = "waiting", event.awaits
-        self._free += 1
 
     def settled(self, event: StepSettled, now: float) -> None:
         self._ended(now)
@@ -87,7 +85,6 @@ class StepProgress:
                 self.due = now + event.delay.total_seconds()
             case AttemptOutcome.RELEASED:
                 self.status = "enqueued"
-                self._free += 1
             case _:
                 self.status = event.outcome.value
 
@@ -99,7 +96,7 @@ class StepProgress:
 
     def read(self, step: Step, now: float, clock: datetime) -> None:
         """Take over the state in the store."""
-        self.status, self.attempt = shown_status(step, clock), step.counted_attempts
+        self.status, self.attempt = shown_status(step, clock), step.attempts
         self.error = error_line(step.error)
         self.since = self.due = None
         if step.claimed_at is not None:
@@ -443,9 +440,8 @@ def _outcome(step: StepProgress, event: StepSettled) -> str:
 
 def _attempt_suffix(step: StepProgress) -> str:
     """Return the attempt's number, if there may be several attempts."""
-    if step.max_attempts is None or step.attempt > step.max_attempts:  # an operator retried it
-        return f" (attempt {step.attempt})"
-    return f" (attempt {step.attempt} of {step.max_attempts})" if step.max_attempts > 1 else ""
+    once = step.max_attempts == 1 and step.attempt == 1
+    return "" if once else f" (attempt {step.attempt})"
 
 
 _MOST = 40  #: rows of one task that stay on the screen at the end
@@ -530,9 +526,8 @@ class LiveRenderer:
     def _row(self, table: Table, step: StepProgress, now: float) -> None:
         look = LOOKS[step.status]
         attempts = ""
-        if step.attempt and step.max_attempts != 1:
-            most = max(step.max_attempts or 0, step.attempt) if step.max_attempts else "?"
-            attempts = f"{step.attempt}/{most}"
+        if step.attempt and (step.max_attempts != 1 or step.attempt > 1):
+            attempts = f"attempt {step.attempt}"
         started = step.attempt > 0
         table.add_row(
             Text("  ").append_text(self._symbol(step.status, now)),

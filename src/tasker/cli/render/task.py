@@ -191,7 +191,7 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
             _note(step, now),
         ]
 
-    columns = table("", "step", "status", "attempts", "took", "", right=("attempts", "took"))
+    columns = table("", "step", "status", "counted", "took", "", right=("counted", "took"))
     print_table(
         console,
         _graph_rows(

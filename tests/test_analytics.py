@@ -121,9 +121,9 @@ def test_steps_that_fail_or_take_long_are_named() -> None:
 
 def test_one_error_behind_most_is_named() -> None:
     """There is no recommendation unless one kind causes more than half."""
-    assert ["GatewayError makes 75% of all 8 errors: one cause may be behind most of them"] == (
-        advice(patterns=(pattern("GatewayError", 6), pattern("E", 2)))
-    )
+    assert [
+        "GatewayError accounts for 75% of all 8 errors: one cause may be behind most of them"
+    ] == (advice(patterns=(pattern("GatewayError", 6), pattern("E", 2))))
     assert [] == advice(patterns=(pattern("A", 4), pattern("B", 4)))
 
 
@@ -169,5 +169,5 @@ def test_a_store_that_is_short_of_workers_or_connections_is_reported() -> None:
     assert [
         "25,000 steps are due and wait for a worker: start more workers, or give them more slots",
         "90% of the store's connections are in use:"
-        " allow more of them, or spread the load over more processes",
+        " raise the limit, or spread the load over more processes",
     ] == advice(utilization=busy)

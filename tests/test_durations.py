@@ -146,7 +146,7 @@ def test_a_workflow_takes_durations_as_text() -> None:
     [
         ({"timeout": "soon"}, "timeout must be a number of seconds, or text such as"),
         ({"timeout": [5]}, r"timeout must be a number of seconds.* not \[5\]"),
-        ({"retry": 3}, r"retry must be a Retry, as Retry\(max_attempts=3\), not 3"),
+        ({"retry": 3}, r"retry must be a Retry such as Retry\(max_attempts=3\), not 3"),
         ({"retry": "often"}, r"retry must be a Retry"),
     ],
 )

@@ -307,7 +307,8 @@ def test_the_last_step_must_return_the_workflows_result() -> None:
         _ = workflow.template
     (problem,) = refused.value.problems
     assert (
-        "what the last step returns does not fit the workflow's result: $ is string, not integer"
+        "the return type of the last step does not match the workflow's result: $ is string, not"
+        " integer"
     ) == problem.message
     assert (__file__, last.__code__.co_firstlineno) == (problem.file, problem.line)
 

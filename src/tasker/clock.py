@@ -32,5 +32,5 @@ class ManualClock:
     def advance(self, by: timedelta) -> None:
         """Move the clock forward. Raises ValueError if `by` is negative."""
         if by < timedelta(0):
-            raise ValueError(f"time does not run backwards: {by}")
+            raise ValueError(f"time cannot go backwards: {by}")
         self._now += by

@@ -182,7 +182,7 @@ class ServerSettings(Section):
     """Address to listen on. Authentication is required unless it is a loopback address."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """Port to listen at; 0: any free one."""
+    """Port to listen on; 0: any free port."""
 
     docs: bool = False
     """Whether `/docs` shows the API in a browser. The page loads scripts from another host."""
@@ -270,7 +270,7 @@ class ClaimNames(Section):
     """Names of roles, as a list or separated by spaces."""
 
     namespaces: str = "namespaces"
-    """Namespaces to which they apply, as a list or separated by spaces; `*`: all."""
+    """Namespaces where permissions and roles apply, as a list or separated by spaces; `*`: all."""
 
     team: str = "team"
     """The caller's team, for coordinators."""
@@ -293,7 +293,7 @@ class AuthSettings(Section):
     """The public key that verifies tokens, as PEM."""
 
     jwt_public_key_file: Path | None = None
-    """The file that holds that key."""
+    """The PEM file with the public key that verifies tokens."""
 
     jwks_url: str | None = None
     """Where the identity provider publishes its keys, which may change. HTTPS. Absent, without a
@@ -307,10 +307,10 @@ class AuthSettings(Section):
     """Age at which the published keys are fetched again."""
 
     jwks_stale: Seconds = timedelta(hours=1)
-    """How much longer they are used while they cannot be fetched."""
+    """How much longer the published keys are used while they cannot be fetched."""
 
     jwks_timeout: Annotated[Seconds, _at_least("1ms", "30s")] = timedelta(seconds=5)
-    """Time limit for fetching them."""
+    """Time limit for fetching the published keys."""
 
     issuer: str | None = None
     """The `iss` that tokens must have."""
@@ -349,7 +349,7 @@ class AuthSettings(Section):
     token, written `package.module:Class`; absent: they are refused."""
 
     metrics_public: bool = False
-    """Whether `/metrics` needs no credentials."""
+    """Whether `/metrics` is served without credentials."""
 
     @property
     def tokens(self) -> bool:
@@ -425,7 +425,7 @@ class TelemetrySection(Section):
     """Export of traces and metrics to collectors."""
 
     traces: bool = False
-    """Whether spans and metrics are sent over OTLP. The OTEL_* variables say where to."""
+    """Whether spans and metrics are sent over OTLP. The OTEL_* variables set the destination."""
 
     service: str = "tasker"
     """The name of this service in traces."""

@@ -237,7 +237,9 @@ class Workflow(Generic[In, Out]):
         )
         if difference is None:
             return
-        message = f"what the last step returns does not fit the workflow's result: {difference}"
+        message = (
+            f"the return type of the last step does not match the workflow's result: {difference}"
+        )
         raise InvalidTemplate(last.located(Problem(message, path=last.spec.name)))
 
     def context_of(self, input: In) -> Mapping[str, Any]:  # noqa: A002 - it is a task's input
@@ -368,7 +370,7 @@ def _policy(retry: object, function: Callable[..., Any] | None = None) -> Retry:
     if isinstance(retry, Retry):
         return retry
     example = f"max_attempts={retry}" if isinstance(retry, int) else "max_attempts=3"
-    message = f"retry must be a Retry, as Retry({example}), not {retry!r:.100}"
+    message = f"retry must be a Retry such as Retry({example}), not {retry!r:.100}"
     raise _invalid(message, "retry", function)
 
 

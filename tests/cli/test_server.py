@@ -75,7 +75,7 @@ def test_a_server_takes_the_operators_name_for_actions_on_tasks(url: str, tasker
     assert 0 == cancelled.code, cancelled.err
     assert "anonymous (as ann)" == get(f"{url}/v1/tasks/{task}/audit")[0]["actor"]
     assert 2 == refused.code
-    assert "leave --as out" in refused.err
+    assert "omit --as" in refused.err
 
 
 def test_what_needs_a_store_says_so_to_a_server(url: str, tasker: Here) -> None:

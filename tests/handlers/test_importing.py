@@ -266,5 +266,7 @@ def test_a_wrong_workflow_is_reported_with_its_place_once(write: Write) -> None:
         Handlers.of(file)
 
     place = f"{file}:4: "
-    assert str(raised.value).startswith(f"{place}retry must be a Retry, as Retry(max_attempts=3)")
+    assert str(raised.value).startswith(
+        f"{place}retry must be a Retry such as Retry(max_attempts=3)"
+    )
     assert 1 == str(raised.value).count(place)

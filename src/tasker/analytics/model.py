@@ -297,7 +297,8 @@ def _advise_on_errors(
         for pattern in patterns[:1]:
             if pattern.count * 2 > total_errors:
                 yield (
-                    f"{pattern.error_type} makes {share(pattern.count, total_errors):.0%} of all"
+                    f"{pattern.error_type} accounts for {share(pattern.count, total_errors):.0%}"
+                    " of all"
                     f" {total_errors} errors: one cause may be behind most of them"
                 )
     ended = retries.succeeded + retries.failed
@@ -325,5 +326,5 @@ def _advise_on_store(utilization: Utilization) -> Iterator[str]:
     if utilization.database_pool_utilization > 0.8:
         yield (
             f"{utilization.database_pool_utilization:.0%} of the store's connections are in use:"
-            " allow more of them, or spread the load over more processes"
+            " raise the limit, or spread the load over more processes"
         )

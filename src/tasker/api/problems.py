@@ -66,7 +66,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "overloaded": (503, "The server is overloaded"),
     "store_unavailable": (503, "The store is unavailable"),
     "auth_unavailable": (503, "Authentication is temporarily unavailable"),
-    "schema_mismatch": (503, "The database schema is of another release"),
+    "schema_mismatch": (503, "The database schema belongs to another release"),
     "not_ready": (503, "The server is not ready"),
     "request_timeout": (504, "The request took too long"),
 }
@@ -82,9 +82,9 @@ _RETRY_AFTER = {
 _SILENT = frozenset({500, 503})  #: statuses whose cause appears only in the log
 _DETAILS = {
     "store_unavailable": "The store cannot be reached at the moment; try again.",
-    "store_error": "The store failed; the log has details under the correlation id.",
+    "store_error": "The store failed; search the log for the correlation id.",
     "schema_mismatch": "The database must be upgraded first.",
-    "internal_error": "An unexpected error; the log has it under the correlation id.",
+    "internal_error": "An unexpected error occurred; search the log for the correlation id.",
 }
 
 

@@ -32,7 +32,7 @@ async def connect(
             if error.name != "httpx":
                 raise
             raise InvalidSettings(
-                "a client of a server needs: pip install 'tasker-workflows[client]'"
+                "connecting to a server needs an extra: pip install 'tasker-workflows[client]'"
             ) from None
         async with HttpClient(url, api_key=api_key, token=token, **options) as client:
             yield client

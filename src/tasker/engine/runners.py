@@ -214,7 +214,8 @@ class ProcessRunner:
             from pebble import ProcessPool
         except ModuleNotFoundError:
             raise InvalidSettings(
-                "handlers marked process=True need: pip install 'tasker-workflows[processes]'"
+                "handlers marked process=True need an extra: pip install"
+                " 'tasker-workflows[processes]'"
             ) from None
         context = multiprocessing.get_context("spawn")
         self._heartbeats = context.RawArray("d", self._settings.slots)

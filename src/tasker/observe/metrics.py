@@ -76,7 +76,7 @@ class Metrics:
         )
         self.attempts = Counter(
             "tasker_attempts_total",
-            "Attempts that this process ran to their end, or whose worker's loss it settled.",
+            "Attempts that ended in this process, or that it settled after their worker was lost.",
             (*_STEP, "outcome"),
             registry=on,
         )
@@ -96,7 +96,7 @@ class Metrics:
         )
         self.step_seconds = Counter(
             "tasker_step_seconds_total",
-            "Time of steps by what they did in it: queued, ran, backoff, parked.",
+            "Time that steps spent queued, running, in backoff and parked.",
             (*_TASK, "kind"),
             registry=on,
         )
@@ -115,13 +115,13 @@ class Metrics:
         )
         self.requests = Counter(
             "tasker_http_requests_total",
-            "Requests answered.",
+            "Answered requests.",
             ("method", "route", "status"),
             registry=on,
         )
         self.request_seconds = Histogram(
             "tasker_http_request_duration_seconds",
-            "Time from request to answer.",
+            "Time from request to response.",
             ("method", "route"),
             buckets=_HTTP_SECONDS,
             registry=on,
@@ -137,7 +137,7 @@ class Metrics:
             "Due steps that no live worker can run.",
             registry=on,
         )
-        self.workers = Gauge("tasker_workers", "Workers whose lease holds.", registry=on)
+        self.workers = Gauge("tasker_workers", "Workers whose lease has not expired.", registry=on)
         self.slots = Gauge(
             "tasker_worker_slots", "Slots of all workers, by use.", ("use",), registry=on
         )

@@ -136,7 +136,7 @@ def export(service: str = "tasker") -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError:
         raise InvalidSettings(
-            "exporting traces needs: pip install 'tasker-workflows[tracing]'"
+            "exporting traces needs an extra: pip install 'tasker-workflows[tracing]'"
         ) from None
     resource = Resource.create({"service.name": service})
     spans = TracerProvider(resource=resource)

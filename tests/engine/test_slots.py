@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tasker.engine import slots as slots_module
 from tasker.engine.slots import Slots
 
 
@@ -49,6 +50,51 @@ def test_with_a_backlog_every_fourth_call_reserves_none() -> None:
             reserved.append(count)
 
     assert [2, 2, 2, 0, 2, 2, 2, 0] == reserved
+
+
+def test_what_ended_within_the_last_20_ms_is_claimed_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(slots_module, "monotonic", lambda: now)
+    slots = Slots(5)
+    for _ in range(30):
+        slots.take()
+        slots.give_back()
+    now += 0.015
+    early = slots.capacity
+    now += 0.015
+    fast = slots.capacity
+    now += 1.0
+    idle = slots.capacity
+
+    assert (5, 25, 5) == (early, fast, idle)
+
+
+def test_no_more_than_500_are_claimed_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(slots_module, "monotonic", lambda: now)
+    slots = Slots(5)
+    for _ in range(10_000):
+        slots.take()
+        slots.give_back()
+    now += 0.03
+
+    assert 505 == slots.capacity
+
+
+def test_claims_that_wait_for_a_slot_leave_less_to_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(slots_module, "monotonic", lambda: now)
+    slots = Slots(2)
+    for _ in range(6):
+        slots.take()
+        slots.give_back()
+    now += 0.04
+    slots.take()
+    slots.waiting = 2
+
+    assert 2 == slots.free
 
 
 def test_a_closed_worker_has_no_free_slot() -> None:

@@ -47,6 +47,8 @@ from tasker.model import (
     released,
     retried,
 )
+from tasker.store.postgres import claim_cursor
+from tasker.store.postgres.hotpath import HotPath
 from tasker.store.protocol import AuditNote, StepAction, Store
 
 T = TypeVar("T")
@@ -550,18 +552,29 @@ def test_sqlite_does_as_the_model() -> None:
     )
 
 
-def test_postgresql_does_as_the_model(postgres_schema_url: str) -> None:
-    class Shared(Engine):
-        """Three store objects on one PostgreSQL, whose clock is its own."""
+@pytest.mark.parametrize("alone", [False, True], ids=["shared", "alone"])
+def test_postgresql_does_as_the_model(
+    postgres_schema_url: str, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    """
+    Three processes whose claims begin at the beginning; and one whose claims never return
+    to it, and that settles everything in batches.
+    """
+    monkeypatch.setattr(HotPath, "SCALAR", not alone)
+    monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", 1e9 if alone else 0.0)
+    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 1e9)
+
+    class OnPostgres(Engine):
+        """Store objects on one PostgreSQL, whose clock is its own."""
 
         url = postgres_schema_url
-        objects = 3
+        objects = 1 if alone else 3
 
         def make_clock(self) -> ManualClock | None:
             return None
 
     run_state_machine_as_test(
-        Shared,
+        OnPostgres,
         settings=settings(
             max_examples=25,
             stateful_step_count=40,

@@ -39,6 +39,7 @@ log = logging.getLogger("tasker.worker")
 _NEW_QUEUES = 0.5  #: seconds between checks for new queues, when idle
 _NEW_QUEUES_BUSY = 5.0  #: the same when there is enough to do
 _FEW = 0.02  #: seconds that a few free slots wait for more, when more work is known to wait
+_PATIENCE = 0.2  #: seconds that a claim may wait here for a slot
 _POSTPONED = timedelta(seconds=30)  #: until a task that cannot be read here is tried again
 
 
@@ -75,6 +76,8 @@ class Claimer:
         self._executor = executor
         self._settler = settler
         self._background = background
+        self._loop = asyncio.get_running_loop()
+        self._overdue: asyncio.TimerHandle | None = None  #: set while claims wait for a slot
         self._closed = False
         self._fetching: set[AttemptKey] = set()
         self._creating: set[TaskId] = set()
@@ -98,6 +101,10 @@ class Claimer:
         """Stop claiming; release claims that still arrive."""
         self._closed = True
         self._slots.close()
+        if self._overdue is not None:
+            self._overdue.cancel()
+        if withdrawn := self._executor.withdraw():
+            self._background.spawn(self._release(withdrawn))
         self.wake()
 
     def _slots_to_fill(self) -> int:
@@ -126,7 +133,7 @@ class Claimer:
         With a backlog, wait briefly for more free slots so that claims are batched; but
         no longer, since attempts in other slots may run for hours.
         """
-        enough = max(1, self._settings.slots // 4)
+        enough = max(1, self._slots.capacity // 4)
         patience = time.monotonic() + _FEW
         while not self._closed:
             free = self._slots_to_fill() if self._lease.holds else 0
@@ -236,7 +243,7 @@ class Claimer:
             )
 
     def _known_keys(self) -> set[AttemptKey]:
-        return {*self._executor.running, *self._settler.keys(), *self._fetching}
+        return {*self._executor.keys(), *self._settler.keys(), *self._fetching}
 
     # ---------------------------------------------------------------- accepting
 
@@ -257,6 +264,19 @@ class Claimer:
             self._slots.hold(len(unknown))
             self._fetching.update(claim.key for claim in unknown)
             self._background.spawn(self._fetch(unknown))
+        self._watch_waiting()
+
+    def _watch_waiting(self) -> None:
+        if self._executor.waiting and self._overdue is None:
+            self._overdue = self._loop.call_later(_PATIENCE, self._withdraw, self._slots.begun)
+
+    def _withdraw(self, begun: int) -> None:
+        """Release the claims that would wait for a slot for long, since attempts got slower."""
+        self._overdue = None
+        pace = self._slots.begun - begun  # as many began within _PATIENCE
+        if withdrawn := self._executor.withdraw(pace):
+            self._background.spawn(self._release(withdrawn))
+        self._watch_waiting()
 
     async def _fetch(self, claims: Sequence[Claim]) -> None:
         try:
@@ -272,6 +292,7 @@ class Claimer:
             task = tasks.get(claim.task_id)
             if task is not None:  # None: pruned meanwhile
                 self._executor.start(claim, task)
+        self._watch_waiting()
 
     async def _fetch_known(self, claims: Sequence[Claim]) -> Mapping[TaskId, CachedTask]:
         while True:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -53,6 +54,8 @@ class Executor:
         around: Around | None = None,
     ) -> None:
         self.running: dict[AttemptKey, Running] = {}
+        self._waiting: deque[tuple[Claim, CachedTask]] = deque()
+        self._starting = False
         self._settings = settings
         self._services = services
         self._slots = slots
@@ -67,7 +70,41 @@ class Executor:
     # -------------------------------------------------------------------- starts
 
     def start(self, claim: Claim, task: CachedTask) -> None:
-        """Start an attempt whose task and needed results are known."""
+        """Start an attempt whose task and needed results are known, once a slot is free."""
+        if self._slots.taken < self._slots.total:
+            self._start(claim, task)
+        else:
+            self._waiting.append((claim, task))
+            self._slots.waiting += 1
+
+    def _start_waiting(self) -> None:
+        """Start attempts in the slots that were given back."""
+        if self._starting:  # it is this loop whose attempt ended while it was started
+            return
+        self._starting = True
+        while self._waiting and self._slots.taken < self._slots.total:
+            self._slots.waiting -= 1
+            self._start(*self._waiting.popleft())
+        self._starting = False
+
+    def withdraw(self, most: int = 0) -> list[Claim]:
+        """Return the claims that wait for a slot, and run them no more; the first `most` stay."""
+        claims = []
+        while len(self._waiting) > most:
+            claims.append(self._waiting.pop()[0])
+        self._slots.waiting -= len(claims)
+        return claims
+
+    @property
+    def waiting(self) -> int:
+        """How many claims wait for a slot."""
+        return len(self._waiting)
+
+    def keys(self) -> set[AttemptKey]:
+        """Return the attempts that run or wait for a slot here."""
+        return {*self.running, *(claim.key for claim, _ in self._waiting)}
+
+    def _start(self, claim: Claim, task: CachedTask) -> None:
         spec = task.compiled.spec(claim.no)
         attempt = LiveAttempt(claim, task.input, task.results, self._services)
         running = Running(claim, task, spec, attempt)
@@ -139,6 +176,8 @@ class Executor:
                 self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
         self.running.pop(running.key, None)
         self._slots.give_back()
+        if self._waiting:
+            self._start_waiting()
 
     def _text(self, running: Running, value: Any) -> JsonText:
         if running.plan is not None and running.plan.in_process:
@@ -213,6 +252,8 @@ class Executor:
 
     def revoke(self, claims: Sequence[Claim]) -> None:
         """Stop attempts that this worker lost; they are not settled."""
+        if self._waiting:
+            self._forget({claim.key for claim in claims})
         for claim in claims:
             running = self.running.get(claim.key)
             if running is None or running.over:
@@ -221,6 +262,12 @@ class Executor:
             ran_for = timedelta(seconds=time.monotonic() - running.began)
             self._reporter.stopped(running, ran_for)
             self._interrupt(running, Stop.REVOKED)
+
+    def _forget(self, keys: set[AttemptKey]) -> None:
+        """Drop claims that wait for a slot."""
+        kept = [entry for entry in self._waiting if entry[0].key not in keys]
+        self._slots.waiting -= len(self._waiting) - len(kept)
+        self._waiting = deque(kept)
 
     def shutdown(self) -> None:
         """Stop all attempts, and release their steps to other workers."""
@@ -246,7 +293,8 @@ class Executor:
 
     def held(self) -> list[Claim]:
         """List the claims that are still to be settled."""
-        return [running.claim for running in self.running.values() if not running.over]
+        running = [running.claim for running in self.running.values() if not running.over]
+        return [*running, *(claim for claim, _ in self._waiting)]
 
     def current(self) -> Running | None:
         """Return the attempt whose code holds the event loop; callable from other threads."""

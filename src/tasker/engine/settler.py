@@ -102,7 +102,7 @@ class Settler:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                count = _batch_size(self._pending)
+                count = _batch_size(self._pending, self._slots.capacity // 2)
                 self._batch, self._pending = self._pending[:count], self._pending[count:]
                 await self._settle(self._batch)
                 self._batch = []
@@ -229,14 +229,19 @@ class Settler:
                 return parked or uncertain
 
 
-def _batch_size(waiting: Sequence[Finished]) -> int:
-    """Return how many of the outcomes that wait to settle at once."""
+def _batch_size(waiting: Sequence[Finished], most: int) -> int:
+    """Return how many of the outcomes that wait to settle at once, `most` or fewer.
+
+    With `most` at half of what is claimed, the other half runs meanwhile: the database
+    and the handlers work at the same time.
+    """
+    most = max(1, min(most, MOST))
     size = 0
-    for count, finished in enumerate(waiting[:MOST]):
+    for count, finished in enumerate(waiting[:most]):
         size += len(finished.outcome.result or "")
         if size > BYTES and count:
             return count
-    return min(len(waiting), MOST)
+    return min(len(waiting), most)
 
 
 def _steps_to_free(batch: Sequence[Finished]) -> int:

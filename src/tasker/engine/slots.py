@@ -3,15 +3,23 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 _FAIR = 4  #: under load, every fourth call that could claim reserves no slot
+_AHEAD = 0.02  #: seconds of work that are claimed beyond what runs
+_MOST_AHEAD = 500  #: steps that are claimed beyond what runs
 
 
 class Slots:
     """Counts slots: used by attempts, reserved for pending claims, free.
 
-    Every store call that may return claims reserves slots for its duration, so that
-    never more attempts run than there are slots.
+    Attempts that run take slots, `total` at most. Claims may run ahead of them: as many
+    steps more as ended within the last 20 ms are claimed before there is a slot to run
+    them in, and wait in this process. So attempts run while the store settles others, and
+    a slot that is given back is taken at once. Where attempts take long, none are claimed
+    ahead.
+
+    Every store call that may return claims reserves room for them for its duration.
 
     Args:
         total: How many attempts may run at once.
@@ -20,6 +28,8 @@ class Slots:
     def __init__(self, total: int) -> None:
         self.total = total
         self.taken = 0
+        self.begun = 0  #: attempts that ever took a slot
+        self.waiting = 0  #: claimed steps without a slot
         self.backlog = False  #: the last claim returned all that it asked for
         self.changed = asyncio.Event()
         """Set when there may be more free slots, or no more work to wait for."""
@@ -30,18 +40,36 @@ class Slots:
         self._reserved = 0
         self._closed = False
         self._calls = 0
+        self._ahead = 0
+        self._ended = 0  #: attempts since `_since`
+        self._since = monotonic()
+
+    @property
+    def capacity(self) -> int:
+        """How many steps may be claimed: those that run and those that are claimed ahead."""
+        elapsed = monotonic() - self._since
+        if elapsed >= _AHEAD:
+            self._ahead = min(round(self._ended / elapsed * _AHEAD), _MOST_AHEAD)
+            self._ended = 0
+            self._since += elapsed
+        return self.total + self._ahead
 
     @property
     def free(self) -> int:
-        return 0 if self._closed else self.total - self.taken - self._reserved
+        """How many more steps may be claimed."""
+        if self._closed:
+            return 0
+        return self.capacity - self.taken - self.waiting - self._reserved
 
     def take(self) -> None:
         """Occupy a slot; an attempt starts."""
         self.taken += 1
+        self.begun += 1
 
     def give_back(self) -> None:
         """Free the slot of an attempt that ended."""
         self.taken -= 1
+        self._ended += 1
         self.changed.set()
         self.given_back.set()
 

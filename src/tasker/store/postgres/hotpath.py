@@ -1,7 +1,9 @@
 """Claiming and settling: the statements that run for every step."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from tasker.errors import LeaseLost, WaitCycle
 from tasker.model import (
@@ -9,6 +11,7 @@ from tasker.model import (
     Claimed,
     JsonText,
     Outcome,
+    OutcomeCode,
     QueueId,
     Settled,
     StepResult,
@@ -16,6 +19,7 @@ from tasker.model import (
     TaskInput,
     WorkerId,
 )
+from tasker.store.postgres.claim_cursor import RETURN_AT_MOST, ClaimCursor, Place
 from tasker.store.postgres.driver import Driver
 from tasker.store.postgres.session import settled, settlement
 from tasker.store.session import Session
@@ -24,12 +28,40 @@ from tasker.store.session import Session
 class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
+    SCALAR = True  #: a success that comes alone has a statement of its own; tests turn it off
+
+    def __init__(self, url: str, *, connections: int = 10) -> None:
+        super().__init__(url, connections=connections)
+        self._cursors: dict[WorkerId, ClaimCursor] = {}
+
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
-        rows = await self._at_once("claim", worker=worker, queues=list(queues), limit=limit)
+        cursor = self._cursors.setdefault(worker, ClaimCursor())
+        places = cursor.places()
+        began = time.monotonic()
+        rows = await self._at_once(
+            "claim",
+            worker=worker,
+            queues=list(queues),
+            limit=limit,
+            from_queues=list(places),
+            from_run_at=[place.run_at for place in places.values()],
+            from_tasks=[place.task_id for place in places.values()],
+            from_nos=[place.no for place in places.values()],
+        )
+        if not places:
+            cursor.returned(time.monotonic() - began)
         next_due = None
         if rows and rows[-1][0] is None:
             next_due = rows.pop()[7]
-        return Claimed([Claim(*row[:7]) for row in rows], next_due)
+            if places:
+                next_due = min(cursor.due(), next_due or RETURN_AT_MOST)
+        claims = []
+        for row in rows:
+            if row[2] is None:
+                cursor.claimed(row[3], Place(row[7], row[0], row[1]))
+            else:
+                claims.append(Claim(*row[:7]))
+        return Claimed(claims, next_due)
 
     async def settle(
         self,
@@ -41,8 +73,34 @@ class HotPath(Driver):
     ) -> Settled:
         if not outcomes:
             return Settled((), (), ())
+        if self.SCALAR and len(outcomes) == 1 and outcomes[0].outcome is OutcomeCode.COMPLETE:
+            return await self._settle_one(worker, outcomes[0], queues, claim_up_to)
         given = settlement(worker, outcomes, queues=queues, claim_up_to=claim_up_to)
-        return settled(await self._at_once("settle", **given))
+        return self._settled(await self._at_once("settle", **given))
+
+    async def _settle_one(
+        self, worker: WorkerId, success: Outcome, queues: Collection[QueueId], claim_up_to: int
+    ) -> Settled:
+        task_id, no, attempt, _, result, _, _ = success
+        rows = await self._at_once(
+            "settle_one",
+            worker=worker,
+            task=task_id,
+            no=no,
+            attempt=attempt,
+            result=result,
+            queues=list(queues),
+            claim_up_to=claim_up_to,
+        )
+        return self._settled(rows)
+
+    def _settled(self, rows: Sequence[Any]) -> Settled:
+        for kind, task_id, no, queue, run_at in reversed(rows):
+            if kind != 3:
+                break
+            for cursor in self._cursors.values():
+                cursor.enqueued(queue, Place(run_at, task_id, no))
+        return settled(rows)
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
         task_id, no, attempt = claim.key

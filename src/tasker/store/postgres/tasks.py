@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import asyncpg
 
 from tasker import codec
-from tasker.errors import Misuse, StoreError, TaskerError, TaskExists
+from tasker.errors import Misuse, StoreError, StoreUnavailable, TaskerError, TaskExists
 from tasker.model import (
     Claim,
     Created,
@@ -19,6 +20,7 @@ from tasker.model import (
     WorkerId,
 )
 from tasker.store import operator_rules, registry
+from tasker.store.creations import Busy, Creation, Creations
 from tasker.store.operations.creation import free_keys, lost_keys
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.postgres.driver import Driver, driver_errors
@@ -47,18 +49,34 @@ class Tasks(Driver):
         replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
         if replacing and connection is not None:
             raise Misuse("a creation with if_exists='replace' cannot join another transaction")
-        arguments = _creation_columns(tasks)
-        arguments.update(worker=worker, queues=list(queues), claim_up_to=claim_up_to)
+        if connection is None and not replacing:
+            return await self._creations.add(Creation(tasks, worker, queues, claim_up_to))
+        arguments = _creation_columns(tasks, worker, queues, claim_up_to)
         try:
             if replacing:
                 return await self._replacing(tasks, arguments)
-            if connection is None:
-                rows = await self._at_once("create_tasks", **arguments)
-            else:
-                rows = await self._create_within(connection, arguments)
+            rows = await self._create_within(connection, arguments)
         except asyncpg.PostgresError as error:
             raise await self._refusal_of_creation(error, tasks) from None
         return _created(tasks, rows)
+
+    @cached_property
+    def _creations(self) -> Creations:
+        return Creations(self._create)
+
+    async def _create(self, creation: Creation, impatient: bool) -> Created:
+        """Create tasks in a transaction of their own."""
+        arguments = _creation_columns(*creation)
+        arguments["lock_timeout"] = "50ms" if impatient else None
+        try:
+            rows = await self._at_once("create_tasks", **arguments)
+        except asyncpg.PostgresError as error:
+            raise await self._refusal_of_creation(error, creation.tasks) from None
+        except StoreUnavailable as error:
+            if impatient and isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                raise Busy(str(error)) from None
+            raise
+        return _created(creation.tasks, rows)
 
     async def _replacing(self, tasks: Sequence[NewTask], arguments: Mapping[str, Any]) -> Created:
         """Create tasks in one transaction; some replace the holders of their keys."""
@@ -115,7 +133,12 @@ def _created(tasks: Sequence[NewTask], rows: Sequence[Any]) -> Created:
     )
 
 
-def _creation_columns(tasks: Sequence[NewTask]) -> dict[str, Any]:
+def _creation_columns(
+    tasks: Sequence[NewTask],
+    worker: WorkerId | None,
+    queues: Collection[QueueId],
+    claim_up_to: int,
+) -> dict[str, Any]:
     """Columns for create_tasks.sql."""
     keyed = any(task.idempotency_key for task in tasks)
     children = any(task.parent_id for task in tasks)
@@ -140,4 +163,8 @@ def _creation_columns(tasks: Sequence[NewTask]) -> dict[str, Any]:
         "unique_whiles": [task.unique_while for task in tasks] if keyed else None,
         "if_exists": [task.if_exists for task in tasks] if keyed else None,
         "deadlines": [task.deadline.total_seconds() if task.deadline else None for task in tasks],
+        "worker": worker,
+        "queues": list(queues),
+        "claim_up_to": claim_up_to,
+        "lock_timeout": None,
     }

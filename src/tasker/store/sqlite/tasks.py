@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from tasker.errors import Misuse, TaskExists
@@ -16,6 +17,7 @@ from tasker.model import (
     WorkerId,
 )
 from tasker.store import operator_rules, registry
+from tasker.store.creations import Creation, Creations
 from tasker.store.operations.creation import free_keys, lost_keys
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.ownership import OF_TASK
@@ -40,6 +42,18 @@ class Tasks(Driver):
             raise Misuse("a SQLite store cannot take part in a caller's transaction")
         if not tasks:
             return Created([], [])
+        creation = Creation(tasks, worker, queues, claim_up_to)
+        if any(task.if_exists is IfExists.REPLACE for task in tasks):
+            return await self._create(creation)
+        return await self._creations.add(creation)
+
+    @cached_property
+    def _creations(self) -> Creations:
+        return Creations(self._create)
+
+    async def _create(self, creation: Creation, _impatient: bool = False) -> Created:
+        """Create tasks in a transaction of their own; nothing in it waits for others."""
+        tasks, worker, queues, claim_up_to = creation
         rows = [_creation_row(task) for task in tasks]
         keyed = any(task.idempotency_key for task in tasks)
         children = any(task.parent_id for task in tasks)

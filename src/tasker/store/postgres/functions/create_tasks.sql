@@ -10,7 +10,7 @@ create or replace function create_tasks(
     p_key text[], p_digest text[], p_created_by text[], p_reason text[], p_tags text[],
     p_trace text[], p_run_at timestamptz[], p_deadline float8[], p_priority smallint[],
     p_title text[], p_attributes text[], p_unique_while text[], p_if_exists text[],
-    p_worker bigint, p_queues int[], p_claim int
+    p_worker bigint, p_queues int[], p_claim int, p_lock_timeout text
 )
 returns table (kind int, task_id uuid, no int, found uuid)
 language plpgsql
@@ -31,6 +31,9 @@ declare
     v_unapproved int;
     v_unusable int[];                        -- templates that are unknown (null) or not approved
 begin
+    if p_lock_timeout is not null then
+        perform set_config('lock_timeout', p_lock_timeout, true);
+    end if;
     select array_agg(t.id) into v_unusable
     from unnest(p_template) as g (id)
     left join template t on t.id = g.id

@@ -1,6 +1,7 @@
 -- Record outcomes and all that follows, in one transaction.
 -- One row per thing to know: kind 0, an outcome was refused (no = its index, from 1);
--- kind 1, a freed step was claimed for the caller; kind 2, a task ended (no = its state).
+-- kind 1, a freed step was claimed for the caller; kind 2, a task ended (no = its state);
+-- kind 3, the first step enqueued in a queue (attempt = the queue, at = its run_at in us).
 -- Settlements cannot deadlock: each locks the attempts under way, then the children, both in
 -- the order (task, step), then all the tasks that it may write, in the order of their ids.
 --
@@ -11,7 +12,7 @@ create or replace function settle(
     p_worker bigint, p_task uuid[], p_no int[], p_attempt int[], p_outcome smallint[],
     p_result text[], p_error text[], p_delay float8[], p_queues int[], p_claim int
 )
-returns table (kind int, task_id uuid, no int, attempt int)
+returns table (kind int, task_id uuid, no int, attempt int, at float8)
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
@@ -28,7 +29,10 @@ declare
     v_run_at timestamptz[];
     v_claimed_task uuid[];
     v_claimed_no int[];
-    v_left int;
+    v_queue int[];
+    v_first_run_at timestamptz[];
+    v_first_task uuid[];
+    v_first_no int[];
     v_ended uuid[];
 begin
     with given as materialized (
@@ -86,13 +90,19 @@ begin
             from unnest(v_child_task, v_child_no, v_parents, v_run_at)
                  with ordinality as c (task_id, no, parents, run_at, rank)
             where c.no > 0 and s.task_id = c.task_id and s.no = c.no and s.state::int = {PENDING}
-            returning s.task_id, s.no, s.state
+            returning s.task_id, s.no, s.state, s.queue_id, s.run_at
+        ), enqueued as (
+            select distinct on (queue_id) queue_id, run_at, task_id, no from freed
+            where state = {ENQUEUED}
+            order by queue_id, {include claim_order step=freed}
         )
-        select array_agg(f.task_id) filter (where f.state = {IN_PROGRESS}),
-               array_agg(f.no) filter (where f.state = {IN_PROGRESS}),
-               count(*) filter (where f.state = {ENQUEUED})
-        into v_claimed_task, v_claimed_no, v_left
-        from freed f;
+        select c.*, e.*
+        into v_claimed_task, v_claimed_no, v_queue, v_first_run_at, v_first_task, v_first_no
+        from (
+            select array_agg(task_id), array_agg(no) from freed where state = {IN_PROGRESS}
+        ) c, (
+            select array_agg(queue_id), array_agg(run_at), array_agg(task_id), array_agg(no) from enqueued
+        ) e;
     end if;
 
     if v_failed is not null or exists (select from task where has_failed_step and state = {PENDING}) then
@@ -128,18 +138,23 @@ begin
         where t.id = any (v_failed) and t.state::int = {OPEN} and not t.has_failed_step;
     end if;
     if cardinality(v_failed_tasks) > 0 then
-        return query select 2, e, {ERROR}, 0 from end_failed(v_failed_tasks) as e;
+        return query select 2, e, {ERROR}, 0, null::float8 from end_failed(v_failed_tasks) as e;
     end if;
-    if v_left > 0 or p_outcome && array[{OUTCOME.LOST}, {OUTCOME.RELEASED}]::smallint[] then   -- lost and released: for others
+    if v_queue is not null or p_outcome && array[{OUTCOME.LOST}, {OUTCOME.RELEASED}]::smallint[] then   -- lost and released: for others
         perform wake();
     end if;
     if coalesce(cardinality(v_accepted), 0) < cardinality(p_task) then
         return query
-            select 0, p_task[i], i, 0 from generate_subscripts(p_task, 1) as i
+            select 0, p_task[i], i, 0, null::float8 from generate_subscripts(p_task, 1) as i
             where i <> all (coalesce(v_accepted, '{}'));
     end if;
     return query
-        select 1, c.task_id, c.no, 1 from unnest(v_claimed_task, v_claimed_no) as c (task_id, no)
+        select 1, c.task_id, c.no, 1, null::float8 from unnest(v_claimed_task, v_claimed_no) as c (task_id, no)
         union all
-        select 2, e, {COMPLETE}, 0 from unnest(v_ended) as e;
+        select 2, e, {COMPLETE}, 0, null::float8 from unnest(v_ended) as e;
+    if v_queue is not null then
+        return query
+            select 3, e.task_id, e.no, e.queue, (extract(epoch from e.run_at) * 1000000)::float8
+            from unnest(v_queue, v_first_run_at, v_first_task, v_first_no) as e (queue, run_at, task_id, no);
+    end if;
 end $$;

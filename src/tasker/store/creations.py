@@ -1,0 +1,142 @@
+"""Creations that arrive while another is under way, stored together in the next."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import NamedTuple, TypeAlias
+
+from tasker.errors import StoreUnavailable, TaskerError
+from tasker.model import Claim, Created, NewTask, QueueId, TaskId, WorkerId
+
+MOST = 500  #: tasks stored together
+LARGE = 50  #: tasks of one request from which on it is stored alone
+
+
+class Creation(NamedTuple):
+    """What one call of `Store.create_tasks` asks for."""
+
+    tasks: Sequence[NewTask]
+    worker: WorkerId | None
+    queues: Collection[QueueId]
+    claim_up_to: int
+
+
+Part: TypeAlias = tuple[Creation, "asyncio.Future[Created]"]
+"""A creation, and the caller that waits for its reply."""
+
+Create: TypeAlias = Callable[[Creation, bool], Awaitable[Created]]
+"""Stores tasks, all or none. With True it raises `Busy` where it would wait for others."""
+
+
+class Busy(TaskerError):
+    """Another transaction holds what a creation needs, such as an idempotency key."""
+
+
+class Creations:
+    """Stores tasks, one creation at a time; what arrives meanwhile goes into the next.
+
+    A creation of many costs little more than one of one task. Where it is refused, or would
+    wait for another transaction, its parts are stored apart: each gets its own refusal, and
+    waits by itself. A caller that is cancelled does not disturb the others; its tasks exist
+    if they were under way.
+
+    Args:
+        create: Stores tasks in one transaction.
+    """
+
+    def __init__(self, create: Create) -> None:
+        self._create = create
+        self._waiting: deque[Part] = deque()
+        self._storing: asyncio.Task[None] | None = None
+        self._apart: set[asyncio.Task[None]] = set()
+
+    async def add(self, creation: Creation) -> Created:
+        """Store tasks, all or none; raise what `create` raises for them."""
+        if len(creation.tasks) >= LARGE:
+            return await self._create(creation, False)
+        reply: asyncio.Future[Created] = asyncio.get_running_loop().create_future()
+        self._waiting.append((creation, reply))
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_waiting(), name="tasker-creations")
+        return await reply
+
+    async def _store_waiting(self) -> None:
+        try:
+            while self._waiting:
+                await self._store_together(self._next())
+        finally:
+            self._storing = None
+
+    def _next(self) -> list[Part]:
+        """Take creations for one worker from the front, but for those given up."""
+        parts, size = [], 0
+        worker = self._waiting[0][0].worker
+        while self._waiting and self._waiting[0][0].worker == worker and size < MOST:
+            creation, reply = self._waiting.popleft()
+            if not reply.done():
+                parts.append((creation, reply))
+                size += len(creation.tasks)
+        return parts
+
+    async def _store_together(self, parts: Sequence[Part]) -> None:
+        if not parts:
+            return
+        creations = [creation for creation, _ in parts]
+        together = Creation(
+            [task for creation in creations for task in creation.tasks],
+            creations[0].worker,
+            creations[-1].queues,
+            sum(creation.claim_up_to for creation in creations),
+        )
+        try:
+            created = await self._create(together, True)
+        except TaskerError as error:
+            if isinstance(error, Busy) or (
+                len(parts) > 1 and not isinstance(error, StoreUnavailable)
+            ):
+                self._store_apart(parts)
+            else:
+                _refuse([reply for _, reply in parts], error)
+        except BaseException as error:
+            _refuse([reply for _, reply in parts], error)
+            raise
+        else:
+            _reply(parts, created)
+
+    def _store_apart(self, parts: Sequence[Part]) -> None:
+        for creation, reply in parts:
+            task = asyncio.create_task(self._store_alone(creation, reply))
+            self._apart.add(task)
+            task.add_done_callback(self._apart.discard)
+
+    async def _store_alone(self, creation: Creation, reply: "asyncio.Future[Created]") -> None:
+        if reply.done():
+            return
+        try:
+            created = await self._create(creation, False)
+        except BaseException as error:
+            _refuse([reply], error)
+            if not isinstance(error, TaskerError):
+                raise
+        else:
+            _reply([(creation, reply)], created)
+
+
+def _refuse(replies: Sequence["asyncio.Future[Created]"], error: BaseException) -> None:
+    for reply in replies:
+        if not reply.done():
+            reply.set_exception(error)
+
+
+def _reply(parts: Sequence[Part], created: Created) -> None:
+    """Give each caller its part of what was created together."""
+    claims: dict[TaskId, list[Claim]] = {}
+    for claim in created.claims:
+        claims.setdefault(claim.task_id, []).append(claim)
+    begin = 0
+    for creation, reply in parts:
+        end = begin + len(creation.tasks)
+        if not reply.done():
+            own = [claim for task in creation.tasks for claim in claims.get(task.id, ())]
+            reply.set_result(Created(created.tasks[begin:end], own, created.at))
+        begin = end

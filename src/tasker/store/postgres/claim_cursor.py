@@ -1,0 +1,55 @@
+"""Where the next claim of a worker begins."""
+
+from time import monotonic
+from typing import NamedTuple
+
+from tasker.model import QueueId, TaskId
+
+RETURN_AFTER = 0.2  #: seconds, the least between claims that begin at the beginning
+RETURN_COST = 20  #: times what the last of those cost, when that is more
+RETURN_AT_MOST = 10.0  #: seconds, the longest time that a due step is left out
+
+
+class Place(NamedTuple):
+    """A place in the order of a queue's steps."""
+
+    run_at: float  #: microseconds since 1970
+    task_id: TaskId
+    no: int
+
+
+class ClaimCursor:
+    """Lets the claims of one worker begin where the last one ended.
+
+    What was claimed leaves dead rows at the head of its queue. They stay for as long as any
+    transaction of the database is older (a dump, a forgotten session), and a claim that
+    begins at the beginning walks all of them. So it begins there only now and then: steps
+    that others enqueue behind the cursor wait until then, 10 s at most.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[QueueId, Place] = {}
+        self._return_at = 0.0
+
+    def places(self) -> dict[QueueId, Place]:
+        """Return where to begin, by queue; nothing when it is time to return to the beginning."""
+        return {} if monotonic() >= self._return_at else self._places
+
+    def returned(self, seconds: float) -> None:
+        """Take note of a claim from the beginning, which took so long."""
+        pause = min(max(RETURN_AFTER, RETURN_COST * seconds), RETURN_AT_MOST)
+        self._return_at = monotonic() + pause
+        self._places.clear()
+
+    def claimed(self, queue: QueueId, last: Place) -> None:
+        """Take note of the last step that was claimed from a queue."""
+        self._places[queue] = last
+
+    def enqueued(self, queue: QueueId, first: Place) -> None:
+        """Take note of the first of the steps that this process enqueued in a queue."""
+        if (place := self._places.get(queue)) is not None:
+            self._places[queue] = min(place, first)
+
+    def due(self) -> float:
+        """Return the seconds until claims return to the beginning."""
+        return max(self._return_at - monotonic(), 0.0)

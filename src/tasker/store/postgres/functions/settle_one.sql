@@ -1,0 +1,87 @@
+-- Record one success and all that follows: what settle does, for a success that comes alone.
+-- Starting the plans that take arrays costs more than they do for one row; here each
+-- statement finds one row by its primary key. Rows as those of settle, locks in its order.
+create or replace function settle_one(
+    p_worker bigint, p_task uuid, p_no int, p_attempt int, p_result text, p_queues int[], p_claim int
+)
+returns table (kind int, task_id uuid, no int, attempt int, at float8)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_children int[];
+    v_run_at timestamptz;
+    v_worker bigint;
+    v_enqueued_at timestamptz;
+    v_claimed_at timestamptz;
+    v_child int;
+    v_rank int := 0;
+    v_state smallint;
+    v_queue int;
+    v_left_no int[] := '{}';
+    v_left_queue int[] := '{}';
+begin
+    update step s
+    set state = {COMPLETE}, settled_at = now(), result = p_result::json, error = null
+    where s.task_id = p_task
+      and s.no = p_no
+      and s.attempt = p_attempt          -- the fence
+      and s.state::int = {IN_PROGRESS}
+    returning s.children, s.run_at, s.worker, s.enqueued_at, s.claimed_at
+    into v_children, v_run_at, v_worker, v_enqueued_at, v_claimed_at;
+    if not found then
+        return query select 0, p_task, 1, 0, null::float8;
+        return;
+    end if;
+    insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
+    values (p_task, p_no, p_attempt, {OUTCOME.COMPLETE}, v_worker, v_enqueued_at, v_claimed_at, now());
+
+    if v_children[1] = 0 then
+        update task t
+        set open_sinks = t.open_sinks - 1,
+            state = case when t.open_sinks = 1 then {COMPLETE} else t.state end,
+            ended_at = case when t.open_sinks = 1 then clock_timestamp() end   -- after all its attempts
+        where t.id = p_task and t.state::int = {OPEN}
+        returning t.state into v_state;
+        if v_state = {COMPLETE} then
+            if exists (select from step where state = {WAITING} and waits_for = p_task) then
+                perform wake_parents(array[p_task]);
+            end if;
+            return query select 2, p_task, {COMPLETE}, 0, null::float8;
+        end if;
+    else
+        foreach v_child in array v_children loop
+            v_rank := v_rank + 1;
+            update step s
+            set pending_parents = s.pending_parents - 1,
+                state = case when s.pending_parents > 1 then {PENDING}
+                             when {include freed_for_caller} then {IN_PROGRESS} else {ENQUEUED} end,
+                attempt = s.attempt + ({include freed_for_caller})::int,
+                worker = case when {include freed_for_caller} then p_worker end,
+                run_at = v_run_at,
+                enqueued_at = now(),
+                claimed_at = case when {include freed_for_caller} then now() end
+            from (select 1 as parents, v_rank as rank, v_run_at as run_at) c
+            where s.task_id = p_task and s.no = v_child and s.state::int = {PENDING}
+            returning s.state, s.queue_id into v_state, v_queue;
+            if v_state = {IN_PROGRESS} then
+                return query select 1, p_task, v_child, 1, null::float8;
+            elsif v_state = {ENQUEUED} then
+                v_left_no := v_left_no || v_child;
+                v_left_queue := v_left_queue || v_queue;
+            end if;
+        end loop;
+    end if;
+
+    if exists (select from task where id = p_task and has_failed_step and state = {OPEN}) then
+        return query select 2, e, {ERROR}, 0, null::float8 from end_failed(array[p_task]) as e;
+    end if;
+    if v_left_no <> '{}' then
+        perform wake();
+        return query
+            select 3, p_task, e.no, e.queue, (extract(epoch from v_run_at) * 1000000)::float8
+            from unnest(v_left_no, v_left_queue) as e (no, queue);
+    end if;
+end $$;

@@ -1,0 +1,174 @@
+"""Claims begin where the last one ended, and lose no step by it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasker.model import JsonText, QueueId, TaskId, Template, completed
+from tasker.store.open import make_store
+from tasker.store.postgres import claim_cursor
+from tasker.store.postgres.address import Address
+from tasker.store.postgres.claim_cursor import ClaimCursor, Place
+from tasker.store.postgres.session import STATEMENTS
+from tasker.testing.store_suite.factories import ManualWorker, chain, create, new_task, one, put
+
+pytestmark = pytest.mark.anyio
+
+NEVER = 1e9  #: seconds until claims return to the beginning
+
+
+def one_queue() -> Template:
+    """A chain whose steps all have one handler, and so one queue."""
+    template = chain()
+    return replace(template, steps=tuple(replace(spec, callable="x") for spec in template.steps))
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    connection = await Address.parse(url).connect()
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def buffers(connection: Any, hand: ManualWorker, place: dict[Any, Place]) -> int:
+    """Count the pages that a claim of one step reads, and roll it back."""
+    text, names = STATEMENTS["claim"]
+    values = {
+        "worker": hand.id,
+        "queues": list(hand.queues),
+        "limit": 1,
+        "from_queues": list(place),
+        "from_run_at": [one.run_at for one in place.values()],
+        "from_tasks": [one.task_id for one in place.values()],
+        "from_nos": [one.no for one in place.values()],
+    }
+    undone = connection.transaction()
+    await undone.start()
+    [(plan,)] = await connection.fetch(
+        f"explain (analyze, buffers, costs off, format json) {text}",
+        *[values[name] for name in names],
+    )
+    await undone.rollback()
+    node = json.loads(plan)[0]["Plan"]
+    return int(node["Shared Hit Blocks"] + node["Shared Read Blocks"])
+
+
+async def test_what_was_claimed_is_not_walked_again_while_a_snapshot_is_open(
+    postgres_schema_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Dead rows stay for as long as a transaction is older; from the beginning all are read.
+    """
+    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", NEVER)
+    monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
+    async with make_store(postgres_schema_url) as store:
+        await store.upgrade()
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        async with connected(postgres_schema_url) as forgotten:
+            await forgotten.execute("begin isolation level repeatable read")
+            await forgotten.fetchval("select count(*) from task")
+            await store.create_tasks([new_task(template) for _ in range(2000)])
+            await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
+            for _ in range(19):
+                await hand.complete(*await hand.claim(100))
+            places = store._cursors[hand.id].places()  # type: ignore[attr-defined]
+            async with connected(postgres_schema_url) as connection:
+                again = await buffers(connection, hand, {})
+                onward = await buffers(connection, hand, places)
+
+    assert 1 == len(places)
+    assert onward < 100
+    assert again > 1000
+
+
+async def test_a_step_that_this_process_frees_behind_its_cursor_is_claimed_next(
+    postgres_schema_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Freed steps inherit the time of their task, which is before that of the last claim.
+    """
+    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", NEVER)
+    monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
+    async with make_store(postgres_schema_url) as store:
+        await store.upgrade()
+        template = await put(store, one_queue())
+        for _ in range(4):
+            await create(store, template)
+        hand = await ManualWorker.hire(store)
+        first, second, third = await hand.claim(1), await hand.claim(1), await hand.claim(1)
+        await hand.complete(*first)
+        await hand.complete(*second, *third)
+
+        freed = await hand.claim(3)
+
+    assert {(claim.task_id, 2) for claim in (*first, *second, *third)} == {
+        (claim.task_id, claim.no) for claim in freed
+    }
+
+
+async def test_a_step_that_another_process_frees_behind_the_cursor_is_claimed_within_the_bound(
+    postgres_schema_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Until then the claim says when to look again.
+    """
+    now = 1000.0
+    monkeypatch.setattr(claim_cursor, "monotonic", lambda: now)
+    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 0.25)
+    monkeypatch.setattr(claim_cursor, "RETURN_COST", 0)
+    async with make_store(postgres_schema_url) as store, make_store(postgres_schema_url) as other:
+        await store.upgrade()
+        template = await put(store, one_queue())
+        for _ in range(2):
+            await create(store, template)
+        await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
+        hand = await ManualWorker.hire(store)
+        [first] = await hand.claim(1)
+        await hand.claim(1)
+        await other.settle(hand.id, [completed(first, JsonText("null"))])
+
+        early = await store.claim(hand.id, hand.queues, 10)
+        now += 0.25
+        late = await store.claim(hand.id, hand.queues, 10)
+
+    assert ([], 0.25) == (early.claims, early.next_due)
+    assert [(first.task_id, 2)] == [(claim.task_id, claim.no) for claim in late.claims]
+
+
+def test_returns_cost_a_twentieth_of_the_time_and_come_every_ten_seconds_at_least() -> None:
+    """
+    However long the walk over dead rows takes.
+    """
+    pauses = []
+    for cost in (0.001, 0.1, 30.0):
+        cursor = ClaimCursor()
+        cursor.returned(cost)
+        pauses.append(cursor.due())
+
+    assert [0.2, 2.0, 10.0] == [round(pause, 1) for pause in pauses]
+
+
+def test_a_cursor_moves_back_and_never_forward_for_what_was_enqueued() -> None:
+    """
+    A queue that nothing was claimed from has no cursor, so nothing is behind it.
+    """
+    used, unused = QueueId(10), QueueId(20)
+    first, second = TaskId("a"), TaskId("b")
+    cursor = ClaimCursor()
+    cursor.returned(0.0)
+    cursor.claimed(used, Place(5.0, second, 1))
+    cursor.enqueued(used, Place(7.0, first, 1))
+    cursor.enqueued(unused, Place(1.0, first, 1))
+    ahead = dict(cursor.places())
+    cursor.enqueued(used, Place(5.0, first, 3))
+
+    assert {used: Place(5.0, second, 1)} == ahead
+    assert {used: Place(5.0, first, 3)} == cursor.places()

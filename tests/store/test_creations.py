@@ -1,0 +1,183 @@
+"""Creations that arrive while another is under way are stored together."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from tests.waiting import eventually
+
+from tasker.errors import IdempotencyConflict, NotFound, StoreUnavailable
+from tasker.model import Claim, Created, NewTask, TaskId, TemplateId
+from tasker.store.creations import Busy, Creation, Creations
+from tasker.store.open import make_store
+from tasker.store.postgres.address import Address
+from tasker.testing.store_suite.factories import ManualWorker, new_task, one, put
+
+pytestmark = pytest.mark.anyio
+
+TEMPLATE = TemplateId(1)
+
+
+class Recording:
+    """A store that holds creations up until its gate is opened, and records them."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.calls: list[list[TaskId]] = []
+        self.refused: dict[TaskId, Exception] = {}
+
+    async def __call__(self, creation: Creation, impatient: bool) -> Created:
+        ids = [task.id for task in creation.tasks]
+        self.calls.append(ids)
+        await self.gate.wait()
+        for task_id in ids:
+            error = self.refused.get(task_id)
+            if error is not None and (impatient or not isinstance(error, Busy)):
+                raise error
+        claims = [Claim(task_id, 1, 1, 1) for task_id in ids[: creation.claim_up_to]]
+        return Created([(task_id, True) for task_id in ids], claims)
+
+
+def creation(*tasks: NewTask, claim_up_to: int = 0) -> Creation:
+    return Creation(tasks, None, (), claim_up_to)
+
+
+async def under_way(
+    creations: Creations, store: Recording, *waiting: Creation
+) -> list["asyncio.Task[Created]"]:
+    """Let one creation be under way while others arrive."""
+    calls = [asyncio.create_task(creations.add(creation(new_task(TEMPLATE))))]
+    await eventually(lambda: store.calls)
+    calls += [asyncio.create_task(creations.add(one)) for one in waiting]
+    await asyncio.sleep(0)
+    return calls
+
+
+def ids(parts: Sequence[Creation]) -> list[TaskId]:
+    return [task.id for part in parts for task in part.tasks]
+
+
+async def test_what_arrives_while_one_is_under_way_is_stored_together() -> None:
+    store = Recording()
+    waiting = [creation(new_task(TEMPLATE), new_task(TEMPLATE)), creation(new_task(TEMPLATE))]
+    calls = await under_way(Creations(store), store, *waiting)
+    store.gate.set()
+    _, *replies = await asyncio.gather(*calls)
+
+    assert [1, 3] == [len(call) for call in store.calls]
+    assert [ids([part]) for part in waiting] == [
+        [task_id for task_id, _ in reply.tasks] for reply in replies
+    ]
+
+
+async def test_each_caller_gets_the_claims_of_its_own_tasks() -> None:
+    store = Recording()
+    waiting = [creation(new_task(TEMPLATE), claim_up_to=1) for _ in range(3)]
+    calls = await under_way(Creations(store), store, *waiting)
+    store.gate.set()
+    _, *replies = await asyncio.gather(*calls)
+
+    assert [ids([part]) for part in waiting] == [
+        [claim.task_id for claim in reply.claims] for reply in replies
+    ]
+
+
+async def test_each_refused_creation_gets_its_own_refusal() -> None:
+    store = Recording()
+    waiting = [creation(new_task(TEMPLATE)) for _ in range(4)]
+    first, second = ids(waiting)[1:3]
+    store.refused = {first: IdempotencyConflict("one"), second: NotFound("two")}
+    calls = await under_way(Creations(store), store, *waiting)
+    store.gate.set()
+    _, *replies = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [Created, IdempotencyConflict, NotFound, Created] == [type(reply) for reply in replies]
+
+
+async def test_a_lost_reply_reaches_all_and_nothing_is_stored_again() -> None:
+    """
+    Whether the tasks exist is not known; callers that try again use the same ids.
+    """
+    store = Recording()
+    waiting = [creation(new_task(TEMPLATE)) for _ in range(2)]
+    store.refused = {ids(waiting)[0]: StoreUnavailable("lost")}
+    calls = await under_way(Creations(store), store, *waiting)
+    store.gate.set()
+    _, *replies = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [StoreUnavailable, StoreUnavailable] == [type(reply) for reply in replies]
+    assert [1, 2] == [len(call) for call in store.calls]
+
+
+async def test_a_caller_that_is_cancelled_does_not_disturb_the_others() -> None:
+    store = Recording()
+    waiting = [creation(new_task(TEMPLATE)) for _ in range(3)]
+    calls = await under_way(Creations(store), store, *waiting)
+    calls[0].cancel()
+    calls[2].cancel()
+    await asyncio.sleep(0)
+    store.gate.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+
+    assert ids([waiting[0], waiting[2]]) == store.calls[1]
+    assert [True, False, True, False] == [call.cancelled() for call in calls]
+
+
+async def test_creations_that_would_wait_for_others_are_stored_apart() -> None:
+    store = Recording()
+    waiting = [creation(new_task(TEMPLATE)) for _ in range(2)]
+    store.refused = {ids(waiting)[0]: Busy("the key is taken by another transaction")}
+    calls = await under_way(Creations(store), store, *waiting)
+    store.gate.set()
+    replies = await asyncio.gather(*calls)
+
+    assert 3 == len(replies)
+    assert [1, 2, 1, 1] == [len(call) for call in store.calls]
+
+
+async def test_a_key_that_another_transaction_holds_holds_up_no_other_creation(
+    postgres_schema_url: str,
+) -> None:
+    async with make_store(postgres_schema_url) as store:
+        await store.upgrade()
+        template = await put(store, one())
+        connection = await Address.parse(postgres_schema_url).connect()
+        transaction = connection.transaction()
+        await transaction.start()
+        holder = new_task(template, idempotency_key="k")
+        await store.create_tasks([holder], connection=connection)
+
+        same = asyncio.create_task(store.create_tasks([new_task(template, idempotency_key="k")]))
+        others = await asyncio.gather(
+            *(store.create_tasks([new_task(template)]) for _ in range(20))
+        )
+        waits = not same.done()
+        await transaction.commit()
+        await connection.close()
+        (found,) = (await same).tasks
+
+    assert [True] * 20 == [created.tasks[0][1] for created in others]
+    assert waits
+    assert (holder.id, False) == found
+
+
+async def test_tasks_that_are_created_at_once_all_exist_and_run(store_url: str) -> None:
+    async with make_store(store_url) as store:
+        await store.upgrade()
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        made = await asyncio.gather(
+            *(
+                store.create_tasks(
+                    [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=n % 2
+                )
+                for n in range(60)
+            )
+        )
+        claimed = [claim.task_id for created in made for claim in created.claims]
+        rest = [claim.task_id for claim in await hand.claim()]
+
+    tasks = {task_id for created in made for task_id, _ in created.tasks}
+    assert 60 == len(tasks)
+    assert 30 == len(claimed)
+    assert sorted(tasks) == sorted([*claimed, *rest])

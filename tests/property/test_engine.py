@@ -78,6 +78,7 @@ class Engine(RuleBasedStateMachine):
 
     url = "sqlite::memory:"
     objects = 1
+    has_cursor = False  #: claims say when they return to the beginning
     clock: ManualClock | None = None
 
     def __init__(self) -> None:
@@ -249,7 +250,8 @@ class Engine(RuleBasedStateMachine):
         assert min(limit, len(due)) == len(claimed.claims)
         self.took(hand, claimed.claims, due)
         if len(claimed.claims) < limit:
-            assert self.model.next_due(hand.handlers) == claimed.next_due
+            next_due = self.model.next_due(hand.handlers)
+            assert next_due == claimed.next_due or (self.has_cursor and next_due is None)
 
     @precondition(lambda self: self.claims)
     @rule(
@@ -569,6 +571,7 @@ def test_postgresql_does_as_the_model(
 
         url = postgres_schema_url
         objects = 1 if alone else 3
+        has_cursor = alone
 
         def make_clock(self) -> ManualClock | None:
             return None

@@ -15,7 +15,15 @@ from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.address import Address
 from tasker.store.postgres.claim_cursor import ClaimCursor, Place
 from tasker.store.postgres.session import STATEMENTS
-from tasker.testing.store_suite.factories import ManualWorker, chain, create, new_task, one, put
+from tasker.testing.store_suite.factories import (
+    ACT,
+    ManualWorker,
+    chain,
+    create,
+    new_task,
+    one,
+    put,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -172,3 +180,26 @@ def test_a_cursor_moves_back_and_never_forward_for_what_was_enqueued() -> None:
 
     assert {used: Place(5.0, second, 1)} == ahead
     assert {used: Place(5.0, first, 3)} == cursor.places()
+
+
+async def test_a_step_that_an_operator_frees_behind_the_cursor_is_claimed_next(
+    postgres_schema_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    In the process of the operator's action; in others within the bound.
+    """
+    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", NEVER)
+    monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", NEVER)
+    async with make_store(postgres_schema_url) as store:
+        await store.upgrade()
+        template = await put(store, one_queue())
+        first, _ = [await create(store, template) for _ in range(2)]
+        await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
+        hand = await ManualWorker.hire(store)
+        await hand.claim(1)
+        await hand.claim(1)
+        await store.resolve_step(first, 1, JsonText("1"), ACT)
+
+        freed = await hand.claim()
+
+    assert [(first, 2)] == [(claim.task_id, claim.no) for claim in freed]

@@ -90,15 +90,16 @@ class Creations:
         )
         try:
             created = await self._create(together, True)
-        except TaskerError as error:
+        except Exception as error:  # of whichever part: a value that the driver refuses, too
             if isinstance(error, Busy) or (
                 len(parts) > 1 and not isinstance(error, StoreUnavailable)
             ):
                 self._store_apart(parts)
             else:
                 _refuse([reply for _, reply in parts], error)
-        except BaseException as error:
-            _refuse([reply for _, reply in parts], error)
+        except asyncio.CancelledError:
+            for _, reply in parts:
+                reply.cancel()
             raise
         else:
             _reply(parts, created)
@@ -114,15 +115,16 @@ class Creations:
             return
         try:
             created = await self._create(creation, False)
-        except BaseException as error:
+        except Exception as error:
             _refuse([reply], error)
-            if not isinstance(error, TaskerError):
-                raise
+        except asyncio.CancelledError:
+            reply.cancel()
+            raise
         else:
             _reply([(creation, reply)], created)
 
 
-def _refuse(replies: Sequence["asyncio.Future[Created]"], error: BaseException) -> None:
+def _refuse(replies: Sequence["asyncio.Future[Created]"], error: Exception) -> None:
     for reply in replies:
         if not reply.done():
             reply.set_exception(error)

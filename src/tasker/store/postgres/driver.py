@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import TracebackType
@@ -12,9 +12,10 @@ import asyncpg
 
 from tasker.clock import SystemClock
 from tasker.errors import SchemaMismatch, StoreError, StoreUnavailable
-from tasker.model import SchemaStatus
+from tasker.model import QueueId, SchemaStatus, WorkerId
 from tasker.store.postgres import schema
 from tasker.store.postgres.address import Address, Connection
+from tasker.store.postgres.claim_cursor import ClaimCursor, Place
 from tasker.store.postgres.lane import DedicatedConnection
 from tasker.store.postgres.listen import Listener
 from tasker.store.postgres.session import STATEMENTS, PostgresSession
@@ -65,6 +66,7 @@ class Driver(Sessions):
         self.clock = SystemClock()
         self.url = self.address.without_password
         self._connections = connections
+        self._cursors: dict[WorkerId, ClaimCursor] = {}
         self._listener = Listener(self.address.connect, self.address.schema)
         self._lane = DedicatedConnection(
             partial(self.address.connect, plan_cache_mode="force_generic_plan")
@@ -119,8 +121,18 @@ class Driver(Sessions):
             return await transaction(PostgresSession(connection))
 
     async def _write(self, transaction: Transaction[T]) -> T:
-        async with self._connection() as connection, connection.transaction():
-            return await transaction(PostgresSession(connection))
+        async with self._connection() as connection:
+            session = PostgresSession(connection)
+            async with connection.transaction():
+                result = await transaction(session)
+        self._move_back(session.enqueued)
+        return result
+
+    def _move_back(self, enqueued: Iterable[tuple[QueueId, Place]]) -> None:
+        """Let claims of this process find steps that it enqueued behind its cursors."""
+        for queue, place in enqueued:
+            for cursor in self._cursors.values():
+                cursor.enqueued(queue, place)
 
     async def _yielding(self, transaction: Transaction[T]) -> T:
         """Run a transaction on one task that yields to settlements of the same task.
@@ -132,9 +144,13 @@ class Driver(Sessions):
         async with self._errors():
             for left in reversed(range(_TRIES)):
                 try:
-                    async with self._pool.acquire() as connection, connection.transaction():
-                        await connection.execute(_WAIT_BRIEFLY)
-                        return await transaction(PostgresSession(connection))
+                    async with self._pool.acquire() as connection:
+                        session = PostgresSession(connection)
+                        async with connection.transaction():
+                            await connection.execute(_WAIT_BRIEFLY)
+                            result = await transaction(session)
+                    self._move_back(session.enqueued)
+                    return result
                 except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
                     if not left:
                         raise

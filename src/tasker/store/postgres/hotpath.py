@@ -19,9 +19,9 @@ from tasker.model import (
     TaskInput,
     WorkerId,
 )
-from tasker.store.postgres.claim_cursor import RETURN_AT_MOST, ClaimCursor, Place
+from tasker.store.postgres.claim_cursor import ClaimCursor, Place
 from tasker.store.postgres.driver import Driver
-from tasker.store.postgres.session import settled, settlement
+from tasker.store.postgres.session import enqueued, settled, settlement
 from tasker.store.session import Session
 
 
@@ -29,10 +29,6 @@ class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
     SCALAR = True  #: a success that comes alone has a statement of its own; tests turn it off
-
-    def __init__(self, url: str, *, connections: int = 10) -> None:
-        super().__init__(url, connections=connections)
-        self._cursors: dict[WorkerId, ClaimCursor] = {}
 
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
         cursor = self._cursors.setdefault(worker, ClaimCursor())
@@ -54,7 +50,7 @@ class HotPath(Driver):
         if rows and rows[-1][0] is None:
             next_due = rows.pop()[7]
             if places:
-                next_due = min(cursor.due(), next_due or RETURN_AT_MOST)
+                next_due = cursor.due() if next_due is None else min(next_due, cursor.due())
         claims = []
         for row in rows:
             if row[2] is None:
@@ -95,11 +91,7 @@ class HotPath(Driver):
         return self._settled(rows)
 
     def _settled(self, rows: Sequence[Any]) -> Settled:
-        for kind, task_id, no, queue, run_at in reversed(rows):
-            if kind != 3:
-                break
-            for cursor in self._cursors.values():
-                cursor.enqueued(queue, Place(run_at, task_id, no))
+        self._move_back(enqueued(rows))
         return settled(rows)
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:

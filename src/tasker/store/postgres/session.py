@@ -1,6 +1,6 @@
 """A session on PostgreSQL."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,7 @@ from tasker.model import (
 )
 from tasker.store import statements
 from tasker.store.postgres.address import Connection
+from tasker.store.postgres.claim_cursor import Place
 from tasker.store.rows import Reader, Row
 from tasker.store.session import require_storable
 
@@ -33,6 +34,7 @@ class PostgresSession:
 
     def __init__(self, connection: Connection) -> None:
         self.now = datetime.now(UTC)
+        self.enqueued: list[tuple[QueueId, Place]] = []  #: the first step of each queue
         self._connection = connection
 
     async def all(self, statement: str, /, **values: object) -> Sequence[Row]:
@@ -56,7 +58,9 @@ class PostgresSession:
 
     async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
         given = settlement(None, outcomes, queues=(), claim_up_to=0)
-        return settled(await self.all("settle", **given))
+        rows = await self.all("settle", **given)
+        self.enqueued += enqueued(rows)
+        return settled(rows)
 
 
 def settlement(
@@ -80,6 +84,14 @@ def settlement(
         "queues": list(queues),
         "claim_up_to": claim_up_to,
     }
+
+
+def enqueued(rows: Sequence[Any]) -> Iterator[tuple[QueueId, Place]]:
+    """Yield the first step that a settlement enqueued in each queue, from its rows."""
+    for kind, task_id, no, queue, run_at in reversed(rows):
+        if kind != 3:
+            return
+        yield queue, Place(run_at, task_id, no)
 
 
 def settled(rows: Sequence[Any]) -> Settled:

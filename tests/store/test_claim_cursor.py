@@ -93,7 +93,7 @@ async def test_what_was_claimed_is_not_walked_again_while_a_snapshot_is_open(
                 onward = await buffers(connection, hand, places)
 
     assert 1 == len(places)
-    assert onward < 100
+    assert onward < 50
     assert again > 1000
 
 

@@ -28,7 +28,7 @@ def main() -> int:
     for finding in findings:
         print(finding)
     if findings:
-        print(f"{len(findings)} findings; CONTRIBUTING.md, 'Voice', says what to write instead")
+        print(f"{len(findings)} findings; CONTRIBUTING.md, 'Write', says what to write instead")
     return 1 if findings else 0
 
 

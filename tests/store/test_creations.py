@@ -154,11 +154,11 @@ async def test_a_key_that_another_transaction_holds_holds_up_no_other_creation(
         waits = not same.done()
         await transaction.commit()
         await connection.close()
-        (found,) = (await same).tasks
+        (holder_of_key,) = (await same).tasks
 
     assert [True] * 20 == [created.tasks[0][1] for created in others]
     assert waits
-    assert (holder.id, False) == found
+    assert (holder.id, False) == holder_of_key
 
 
 async def test_tasks_that_are_created_at_once_all_exist_and_run(store_url: str) -> None:

@@ -188,7 +188,7 @@ async def test_a_taken_key_is_rejected_or_its_task_replaced(scene: Scene) -> Non
         getattr(rejected, "key", None),
         getattr(rejected, "task_id", None),
     )
-    assert f"the idempotency key 'k' belongs to task {first.id}" == str(rejected)
+    assert f"the idempotency key 'k' already belongs to task {first.id}" == str(rejected)
     assert (True, {"name": "Bob", "polite": True}) == (second.created, second.context)
     assert TaskStatus.CANCELLED is (await client.get(first.id)).status
 

@@ -29,7 +29,7 @@ from tasker.model import (
     lost,
     released,
     retried,
-    task_status,
+    task_status_of_code,
 )
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -119,11 +119,13 @@ def test_codes_are_the_numbers_of_the_states() -> None:
 
 def test_an_open_task_is_pending_until_it_started() -> None:
     """Other states are shown as stored."""
-    assert TaskStatus.PENDING == task_status(0, started=False)
-    assert TaskStatus.IN_PROGRESS == task_status(0, started=True)
+    assert TaskStatus.PENDING == task_status_of_code(0, started=False)
+    assert TaskStatus.IN_PROGRESS == task_status_of_code(0, started=True)
     for code in (Code.COMPLETE, Code.ERROR, Code.CANCELLED, Code.RESOLVED_MANUALLY):
         assert (
-            code.name.lower() == task_status(code, started=True) == task_status(code, started=False)
+            code.name.lower()
+            == task_status_of_code(code, started=True)
+            == task_status_of_code(code, started=False)
         )
 
 

@@ -384,7 +384,7 @@ TASK_ENDED = frozenset(
 )
 
 
-def task_status(code: int, *, started: bool) -> TaskStatus:
+def task_status_of_code(code: int, *, started: bool) -> TaskStatus:
     """Return a task's status from its stored code."""
     if code == Code.PENDING:
         return TaskStatus.IN_PROGRESS if started else TaskStatus.PENDING

@@ -134,8 +134,8 @@ async def test_numbers_that_json_does_not_have_are_refused(one: ApiClient) -> No
     [
         ("shop.refnd", None, "did you mean 'shop.refund'?"),
         ("refund", None, "shop.refund"),
-        ("shop.refund", "2.0.0", "there are 1.0.0"),
-        ("shop.refund", "^2", "there are 1.0.0"),
+        ("shop.refund", "2.0.0", "available: 1.0.0"),
+        ("shop.refund", "^2", "available: 1.0.0"),
     ],
 )
 async def test_an_unknown_template_is_not_found(

@@ -46,7 +46,7 @@ def test_a_sqlite_url_says_where(url: str, path: Path | None, synchronous: str) 
         ("sqlitee:a.db", "sqlite or postgresql://, not sqlitee"),
         ("mysql://x", "not mysql"),
         ("tasker.db", "not tasker.db:; for a SQLite file write sqlite:tasker.db"),
-        ("", "starts with sqlite"),
+        ("", "must start with sqlite or postgresql://, not ''"),
         ("postgresql://u:secret@h/d?schema=A-b", "schema=A-b"),
         ("postgresql://u:sec:ret@h:port/d", "port"),
         ("postgresql://u:secret/x@h/d", "port"),

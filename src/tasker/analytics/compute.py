@@ -141,7 +141,7 @@ def bottlenecks(
     )
 
 
-def step_figures(row: Row, instant: Instant) -> StepFigures:
+def step_figures(row: Row, to_instant: Instant) -> StepFigures:
     return StepFigures(
         namespace=row["namespace"],
         name=row["name"],
@@ -154,11 +154,11 @@ def step_figures(row: Row, instant: Instant) -> StepFigures:
         error_count=row["errors"],
         retry_count=row["retries"],
         error_rate=share(row["errors"], row["executions"]),
-        last_executed_at=instant(row["last_executed_at"]),
+        last_executed_at=to_instant(row["last_executed_at"]),
     )
 
 
-def task_figures(row: Row, instant: Instant) -> TaskFigures:
+def task_figures(row: Row, to_instant: Instant) -> TaskFigures:
     return TaskFigures(
         namespace=row["namespace"],
         name=row["name"],
@@ -169,17 +169,17 @@ def task_figures(row: Row, instant: Instant) -> TaskFigures:
         average_step_count=round(float(row["steps"]), 2),
         error_count=row["errors"],
         error_rate=share(row["errors"], row["executions"]),
-        last_executed_at=instant(row["last_executed_at"]),
+        last_executed_at=to_instant(row["last_executed_at"]),
     )
 
 
-def error_pattern(row: Row, instant: Instant) -> ErrorPattern:
+def error_pattern(row: Row, to_instant: Instant) -> ErrorPattern:
     return ErrorPattern(
         error_type=str(row["type"]),
         error_code=None if row["code"] is None else str(row["code"]),
         count=row["count"],
         final_count=row["final"],
-        last_seen_at=instant(row["last_seen_at"]),
+        last_seen_at=to_instant(row["last_seen_at"]),
     )
 
 

@@ -114,7 +114,7 @@ def actor_of(request: Request) -> str:
 
 
 def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any, None]]:
-    """Return the dependency that authenticates a route's callers; it may require `permissions`."""
+    """Return the dependency that authenticates callers and requires `permissions`, if any."""
     if unknown := set(permissions) - PERMISSIONS:
         raise ValueError(f"there is no permission {', '.join(map(str, unknown))}")
 

@@ -35,10 +35,10 @@ class Executor:
     """Runs attempts and passes their outcomes to the settler.
 
     Args:
-        settings: The worker's.
+        settings: Settings of the worker.
         services: Services that handlers use through their context.
-        slots: Where each attempt takes one.
-        settler: Takes outcomes, and attempts that wait for a task.
+        slots: The worker's slots; each attempt occupies one.
+        settler: Receives the outcomes of attempts, and the attempts that must wait for a task.
         reporter: Reports started and revoked attempts.
         around: Entered around every handler that runs in this process.
     """

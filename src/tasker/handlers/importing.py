@@ -213,11 +213,11 @@ def _reason(origin: Origin, source: object, error: BaseException) -> str:
         where, what = _position(error.filename, error.lineno, error.offset), error.msg
     else:
         where = _last_user_line(error, origin)
-        what = _what(error)
+        what = _describe_error(error)
     return f"{where}{type(error).__name__}: {what} (while importing handlers from {source})"
 
 
-def _what(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "importing it exits the program"
     if isinstance(error, RuntimeError) and "running event loop" in str(error):

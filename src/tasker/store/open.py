@@ -37,10 +37,9 @@ def make_store(url: str = DEFAULT_URL, *, clock: Clock | None = None) -> Store:
                 "PostgreSQL needs its driver: pip install 'tasker-workflows[postgres]'"
             ) from None
         return PostgresStore(url)
+    given = f"{scheme}:" if url else "''"
     hint = "" if ":" in url or not url else f"; for a SQLite file write sqlite:{url}"
-    raise InvalidSettings(
-        f"a store URL must start with sqlite or postgresql://, not {scheme}:{hint}"
-    )
+    raise InvalidSettings(f"a store URL must start with sqlite or postgresql://, not {given}{hint}")
 
 
 @asynccontextmanager

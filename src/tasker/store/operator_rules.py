@@ -12,7 +12,7 @@ from tasker.model import (
     StepStatus,
     TaskId,
     TaskStatus,
-    task_status,
+    task_status_of_code,
 )
 from tasker.store.protocol import StepAction
 from tasker.store.rows import Row
@@ -59,7 +59,7 @@ def require_task(
     """Return the status of a locked task, or raise if the status does not allow the action."""
     if row is None:
         raise unknown_task(task_id)
-    state = task_status(row["state"], started=bool(row["started"]))
+    state = task_status_of_code(row["state"], started=bool(row["started"]))
     if state not in allowed:
         raise WrongStatus(f"task {task_id}", state, action, allowed)
     return state

@@ -261,7 +261,7 @@ class WorkerStore(Protocol):
 
 
 class TaskStore(Protocol):
-    """Templates, and creating and reading tasks."""
+    """Registers and reads templates; creates and reads tasks."""
 
     async def register_template(
         self, template: Template, *, registered_by: str, replace: bool = False

@@ -23,7 +23,7 @@ from tasker.model import (
     WorkerId,
     WorkerInfo,
     WorkerProcess,
-    task_status,
+    task_status_of_code,
 )
 from tasker.teams.model import ApiKey, ApiKeyId, NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template import from_stored
@@ -48,7 +48,7 @@ class Reader(NamedTuple):
         return Task(
             id=row["id"],
             template=_template_name(row),
-            status=task_status(row["state"], started=bool(row["started"])),
+            status=task_status_of_code(row["state"], started=bool(row["started"])),
             context=codec.loads(row["context"]),
             correlation_id=row["correlation_id"],
             parent_id=row["parent_id"],

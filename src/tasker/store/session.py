@@ -83,7 +83,7 @@ class Sessions(ABC):
         """Run a transaction, completely or not at all."""
 
     @abstractmethod
-    async def _yielding(self, transaction: Transaction[T]) -> T:
+    async def _in_yielding_transaction(self, transaction: Transaction[T]) -> T:
         """Run a transaction on one task that yields to settlements of the same task."""
 
     @abstractmethod

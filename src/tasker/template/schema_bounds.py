@@ -175,7 +175,7 @@ class _Weighing:
         sizes: dict[int, int] = {}
         depths: dict[int, int] = {}
 
-        def finish(node: int, edges: list[_Edge]) -> None:
+        def weigh(node: int, edges: list[_Edge]) -> None:
             way = self._ways[node]
             size = 1 + self._extra.get(node, 0) + sum(sizes[edge.target] for edge in edges)
             if size > MAX_AT_ONE_VALUE:
@@ -189,7 +189,7 @@ class _Weighing:
                 raise _Unbounded(way, f"more than {MAX_REFERENCES} references form a chain")
             sizes[node], depths[node] = size, depth
 
-        back = self._fold(lambda edge: edge.same_value, finish)
+        back = self._visit_targets_first(lambda edge: edge.same_value, weigh)
         if back is not None:
             raise _Unbounded(self._ways[back], "its references form a cycle for the same value")
 
@@ -197,16 +197,16 @@ class _Weighing:
         """Return how many schemas there are with references followed, and whether they recur."""
         sizes: dict[int, int] = {}
 
-        def finish(node: int, edges: list[_Edge]) -> None:
+        def weigh(node: int, edges: list[_Edge]) -> None:
             size = 1 + self._extra.get(node, 0)
             size += sum(sizes.get(edge.target, 0) for edge in edges)
             sizes[node] = min(size, MAX_SCHEMAS)
 
-        recursive = self._fold(lambda edge: True, finish) is not None
+        recursive = self._visit_targets_first(lambda edge: True, weigh) is not None
         return sizes.get(id(self._root), 0), recursive
 
-    def _fold(
-        self, wanted: Callable[[_Edge], bool], finish: Callable[[int, list[_Edge]], None]
+    def _visit_targets_first(
+        self, wanted: Callable[[_Edge], bool], weigh: Callable[[int, list[_Edge]], None]
     ) -> int | None:
         """Finish each schema after those that it references; stop at a cycle."""
         done: set[int] = set()
@@ -223,7 +223,7 @@ class _Weighing:
                     stack.pop()
                     open_nodes.discard(node)
                     done.add(node)
-                    finish(node, edges)
+                    weigh(node, edges)
                 elif target in open_nodes:
                     return target
                 else:

@@ -10,7 +10,7 @@ import pytest
 from tests.api.auth.scene import ACT, ISSUER, calling, key, rsa_key, token, with_tokens
 
 from tasker.api import create_app
-from tasker.api.auth.credentials import credential_of
+from tasker.api.auth.credentials import NOT_A_NAME, credential_of
 from tasker.api.server import run_server
 from tasker.cli.logs import JsonFormatter
 from tasker.settings import ServerSettings
@@ -118,7 +118,7 @@ async def test_the_log_tells_who_it_was_and_why_not(
         ("invalid", "InvalidSignatureError"),
         ("expired", "ExpiredSignatureError"),
         ("invalid", "InvalidAudienceError"),
-        ("invalid", "the claim sub is not a name"),
+        ("invalid", f"the claim sub is missing or is {NOT_A_NAME}"),
     ] == [(facts["reason"], facts["why"]) for facts in refused]
     assert ("a key", f"key {prefix}", 200) == (
         served[0]["principal"],

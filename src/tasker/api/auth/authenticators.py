@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tasker.api.auth.credentials import NotAuthenticated, is_name
+from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_name
 from tasker.api.auth.principal import ANONYMOUS_NAME, Principal
 from tasker.api.headers import correlation_of
 from tasker.teams.model import ALL_NAMESPACES
@@ -116,7 +116,7 @@ def checked(answer: object, roles: Mapping[str, frozenset[Permission]]) -> Princ
         if text is None and field == "team":
             continue
         if not (isinstance(text, str) and is_name(text)) or text == ANONYMOUS_NAME:
-            raise ValueError(f"unusable {field}: {text!r:.100}")
+            raise ValueError(f"the {field} of the principal is {NOT_A_NAME}: {text!r:.100}")
     held = _words("roles", answer.roles)
     spaces = None if answer.namespaces is None else _words("namespaces", answer.namespaces)
     if spaces is not None and ALL_NAMESPACES in spaces:

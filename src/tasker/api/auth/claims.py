@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tasker.api.auth.credentials import NotAuthenticated, is_name
+from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_name
 from tasker.api.auth.principal import Principal
 from tasker.settings import AuthSettings
 from tasker.teams.model import ALL_NAMESPACES
@@ -38,7 +38,7 @@ def principal_of_claims(
     spaces = _namespaces(claims, settings, admin=ADMIN in held)
     team = claim(claims, named.team)
     if team is not None and not (isinstance(team, str) and is_name(team)):
-        raise NotAuthenticated("invalid", f"the claim {named.team} is not a team name")
+        raise NotAuthenticated("invalid", f"the claim {named.team} is {NOT_A_NAME}")
     return Principal(
         name=_name(claims, settings),
         permissions=None if unspecified else _permissions(scopes, held, roles),
@@ -103,7 +103,9 @@ def _name(claims: Mapping[str, Any], settings: AuthSettings) -> str:
     """Return the verified e-mail address, or the subject if there is no such address."""
     subject = claim(claims, settings.claims.subject)
     if not isinstance(subject, str) or not is_name(subject):
-        raise NotAuthenticated("invalid", f"the claim {settings.claims.subject} is not a name")
+        raise NotAuthenticated(
+            "invalid", f"the claim {settings.claims.subject} is missing or is {NOT_A_NAME}"
+        )
     email = claim(claims, settings.claims.email)
     verified = claims.get("email_verified")
     trusted = verified is True or (verified is None and settings.trust_email)

@@ -18,6 +18,7 @@ MESSAGES: Mapping[Reason, str] = {
 
 KEY_PREFIX = "tsk_"
 _LONGEST_NAME = 255
+NOT_A_NAME = f"not a name of 1 to {_LONGEST_NAME} printable characters without spaces at its ends"
 _MOST = 16 << 10  #: characters of a credential
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.ASCII | re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)

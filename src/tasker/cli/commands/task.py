@@ -162,7 +162,10 @@ async def list_tasks(
     ] = None,
     after: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="List tasks older than this one: the next page."),
+        typer.Option(
+            metavar="ID",
+            help="List only tasks older than this one; for the next page, the last ID shown.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=1000, metavar="N")] = 25,
 ) -> None:

@@ -31,7 +31,7 @@ class Operators(Tasks):
             await stop_task(tx, task_id, Code.CANCELLED)
             await _audit(tx, task_id, None, "cancel", act, before, TaskStatus.CANCELLED)
 
-        await self._yielding(cancel)
+        await self._in_yielding_transaction(cancel)
         return await self.get_task(task_id)
 
     async def retry_steps(
@@ -66,7 +66,7 @@ class Operators(Tasks):
                 await _audit(tx, task_id, None, "retry", act, state, TaskStatus.IN_PROGRESS)
             await tx.call("wake")
 
-        await self._yielding(retry)
+        await self._in_yielding_transaction(retry)
         return await self.get_task(task_id)
 
     async def resolve_step(
@@ -97,7 +97,7 @@ class Operators(Tasks):
             await _audit(tx, task_id, no, action, act, before, after)
             await tx.call("revoke")
 
-        await self._yielding(resolve)
+        await self._in_yielding_transaction(resolve)
         return await self.get_task(task_id)
 
     async def resolve_task(
@@ -112,7 +112,7 @@ class Operators(Tasks):
             after = TaskStatus.RESOLVED_MANUALLY
             await _audit(tx, task_id, None, "resolve_task", act, before, after)
 
-        await self._yielding(resolve)
+        await self._in_yielding_transaction(resolve)
         return await self.get_task(task_id)
 
 

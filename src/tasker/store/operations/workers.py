@@ -117,7 +117,7 @@ class Workers(Sessions):
         if await self._one("failed_tasks"):
             ended += await self._write(_end_failed)
         if await self._one("overdue", limit=1):
-            ended += await self._yielding(_end_overdue)
+            ended += await self._in_yielding_transaction(_end_overdue)
         return [TaskEnd(task_id, TaskStatus.ERROR) for task_id in ended]
 
 

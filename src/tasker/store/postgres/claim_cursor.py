@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from tasker.model import QueueId, TaskId
 
-RETURN_AFTER = 0.2  #: seconds, the least between claims that begin at the beginning
-RETURN_COST = 20  #: times what the last of those cost, when that is more
-RETURN_AT_MOST = 10.0  #: seconds, the longest time that a due step is left out
+RETURN_AFTER = 0.2  #: minimum seconds between claims from the beginning
+RETURN_COST = 20  #: a return waits for at least this many times the duration of the last one
+RETURN_AT_MOST = 10.0  #: maximum seconds between claims from the beginning
 
 
 class Place(NamedTuple):

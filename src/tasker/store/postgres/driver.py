@@ -134,7 +134,7 @@ class Driver(Sessions):
             for cursor in self._cursors.values():
                 cursor.enqueued(queue, place)
 
-    async def _yielding(self, transaction: Transaction[T]) -> T:
+    async def _in_yielding_transaction(self, transaction: Transaction[T]) -> T:
         """Run a transaction on one task that yields to settlements of the same task.
 
         Settlements lock steps before their task; an operator's transaction does the opposite.

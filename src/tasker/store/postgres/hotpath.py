@@ -113,7 +113,7 @@ class HotPath(Driver):
             await tx.call("wake")
             return bool(parked)
 
-        return await self._yielding(park)
+        return await self._in_yielding_transaction(park)
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.key

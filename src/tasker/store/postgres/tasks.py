@@ -90,7 +90,7 @@ class Tasks(Driver):
 
         while True:
             with suppress(_KeysLost):
-                return await self._yielding(create)
+                return await self._in_yielding_transaction(create)
 
     async def _create_within(self, connection: Any, arguments: Mapping[str, Any]) -> list[Any]:
         """Create tasks in the transaction of a caller, whose session may look elsewhere."""

@@ -89,7 +89,7 @@ class Driver(Sessions):
     async def _write(self, transaction: Transaction[T]) -> T:
         return await self._run(transaction, writes=True)
 
-    _yielding = _write  # transactions are serial, so none waits for locks
+    _in_yielding_transaction = _write  # transactions are serial, so none waits for locks
 
     async def _change(self, statement: str, /, **values: object) -> Sequence[Row]:
         return await self._write(lambda tx: tx.all(statement, **values))

@@ -222,7 +222,7 @@ class TestApproval(StoreTests):
         await guard(store)
         await propose(store, one())
 
-        with pytest.raises(TaskRegistrationError, match="waits for approval"):
+        with pytest.raises(TaskRegistrationError, match="pending review"):
             await propose(store, CHANGED)
 
         replaced = await store.register_template(CHANGED, registered_by=JAKE, replace=True)

@@ -1,9 +1,10 @@
 -- Lease up to `p_limit` due steps to a worker: queue by queue, that with the oldest
 -- step first, and within a queue the oldest first. Rows that others lock are skipped.
--- Of the queues in `p_from_queue`, steps before (`p_from_run_at`, `p_from_task`, `p_from_no`)
--- are left out; see ClaimCursor. One row per claim; one without an attempt for each queue that
--- was claimed from: where it goes on, as task_id, no, and run_at in `at`, the queue in
--- counted_attempts; then one without a task with the seconds until the next step is due in `at`.
+-- In the queues of `p_from_queue`, claims begin at (`p_from_run_at`, `p_from_task`, `p_from_no`),
+-- run_at in microseconds since 1970; see claim_cursor.py. Three kinds of rows:
+--   a claim;
+--   attempt null: where the next claim from queue `counted_attempts` begins, at (at, task_id, no);
+--   task_id null, the last row: `at` seconds until the next step is due.
 create or replace function claim(
     p_worker bigint, p_queues int[], p_limit int,
     p_from_queue int[], p_from_run_at float8[], p_from_task uuid[], p_from_no int[]

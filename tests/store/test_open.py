@@ -3,9 +3,11 @@
 import threading
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tasker.errors import InvalidSettings, SchemaMismatch, StoreUnavailable
+from tasker.model import WorkerId
 from tasker.store.open import make_store, open_store
 from tasker.store.postgres import PostgresStore
 from tasker.store.postgres.address import Address as PostgresAddress
@@ -150,3 +152,15 @@ def test_an_unquoted_password_is_refused_and_no_part_of_it_is_shown(password: st
         PostgresAddress.parse(f"postgresql://tasker:{password}@postgres/tasker")
     message = str(caught.value).replace("special characters", "")
     assert [] == [part for part in ("ca", "rp", "fish", "w#rd") if part in message]
+
+
+async def test_a_store_closes_after_its_connection_broke(
+    postgres_schema_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: object, *, timeout: float | None = None) -> None:
+        raise BrokenPipeError("the server is gone")
+
+    async with make_store(postgres_schema_url) as store:
+        await store.upgrade()
+        await store.claim(WorkerId(1), [], 1)
+        monkeypatch.setattr(asyncpg.Connection, "close", broken)

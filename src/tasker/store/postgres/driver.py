@@ -95,7 +95,8 @@ class Driver(Sessions):
             async with asyncio.timeout(5):
                 await self._lane.close()
                 await self._pool.close()
-        except TimeoutError:
+        except _UNREACHABLE:  # nothing is left to do but to let go of the connections
+            self._lane.terminate()
             self._pool.terminate()
 
     async def schema_status(self) -> SchemaStatus:

@@ -38,6 +38,11 @@ class DedicatedConnection:
         """Replace the connection before the next statement."""
         self._expired = True
 
+    def terminate(self) -> None:
+        """Drop the connection without a word to the server."""
+        if self._connection is not None:
+            self._connection.terminate()
+
     async def close(self) -> None:
         """Close the connection when its statement has ended."""
         async with self._taken:

@@ -82,10 +82,12 @@ class Executor:
         if self._starting:  # it is this loop whose attempt ended while it was started
             return
         self._starting = True
-        while self._waiting and self._slots.taken < self._slots.total:
-            self._slots.waiting -= 1
-            self._start(*self._waiting.popleft())
-        self._starting = False
+        try:
+            while self._waiting and self._slots.taken < self._slots.total:
+                self._slots.waiting -= 1
+                self._start(*self._waiting.popleft())
+        finally:
+            self._starting = False
 
     def withdraw(self, most: int = 0) -> list[Claim]:
         """Return the claims that wait for a slot, and run them no more; the first `most` stay."""

@@ -52,15 +52,20 @@ def test_with_a_backlog_every_fourth_call_reserves_none() -> None:
     assert [2, 2, 2, 0, 2, 2, 2, 0] == reserved
 
 
+def _end(slots: Slots, attempts: int) -> None:
+    """Start attempts and end them."""
+    for _ in range(attempts):
+        slots.take()
+        slots.give_back()
+
+
 def test_what_ended_within_the_last_20_ms_is_claimed_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 100.0
     monkeypatch.setattr(slots_module, "monotonic", lambda: now)
     slots = Slots(5)
-    for _ in range(30):
-        slots.take()
-        slots.give_back()
+    _end(slots, 30)
     now += 0.015
     early = slots.capacity
     now += 0.015
@@ -75,9 +80,7 @@ def test_no_more_than_500_are_claimed_ahead(monkeypatch: pytest.MonkeyPatch) -> 
     now = 100.0
     monkeypatch.setattr(slots_module, "monotonic", lambda: now)
     slots = Slots(5)
-    for _ in range(10_000):
-        slots.take()
-        slots.give_back()
+    _end(slots, 10_000)
     now += 0.03
 
     assert 505 == slots.capacity
@@ -87,9 +90,7 @@ def test_claims_that_wait_for_a_slot_leave_less_to_claim(monkeypatch: pytest.Mon
     now = 100.0
     monkeypatch.setattr(slots_module, "monotonic", lambda: now)
     slots = Slots(2)
-    for _ in range(6):
-        slots.take()
-        slots.give_back()
+    _end(slots, 6)
     now += 0.04
     slots.take()
     slots.waiting = 2

@@ -63,22 +63,23 @@ class Creations:
     async def _store_waiting(self) -> None:
         try:
             while self._waiting:
-                await self._store_together(self._next())
+                await self._store(self._next(), impatient=True)
         finally:
             self._storing = None
 
     def _next(self) -> list[Part]:
-        """Take creations for one worker from the front, but for those given up."""
-        parts, size = [], 0
+        """Take creations for one worker from the front."""
+        parts: list[Part] = []
+        size = 0
         worker = self._waiting[0][0].worker
         while self._waiting and self._waiting[0][0].worker == worker and size < MOST:
-            creation, reply = self._waiting.popleft()
-            if not reply.done():
-                parts.append((creation, reply))
-                size += len(creation.tasks)
+            parts.append(self._waiting.popleft())
+            size += len(parts[-1][0].tasks)
         return parts
 
-    async def _store_together(self, parts: Sequence[Part]) -> None:
+    async def _store(self, parts: Sequence[Part], *, impatient: bool) -> None:
+        """Store creations together, but for those given up."""
+        parts = [part for part in parts if not part[1].done()]
         if not parts:
             return
         creations = [creation for creation, _ in parts]
@@ -89,7 +90,7 @@ class Creations:
             sum(creation.claim_up_to for creation in creations),
         )
         try:
-            created = await self._create(together, True)
+            created = await self._create(together, impatient)
         except Exception as error:  # of whichever part: a value that the driver refuses, too
             if isinstance(error, Busy) or (
                 len(parts) > 1 and not isinstance(error, StoreUnavailable)
@@ -105,23 +106,10 @@ class Creations:
             _reply(parts, created)
 
     def _store_apart(self, parts: Sequence[Part]) -> None:
-        for creation, reply in parts:
-            task = asyncio.create_task(self._store_alone(creation, reply))
+        for part in parts:
+            task = asyncio.create_task(self._store([part], impatient=False))
             self._apart.add(task)
             task.add_done_callback(self._apart.discard)
-
-    async def _store_alone(self, creation: Creation, reply: "asyncio.Future[Created]") -> None:
-        if reply.done():
-            return
-        try:
-            created = await self._create(creation, False)
-        except Exception as error:
-            _refuse([reply], error)
-        except asyncio.CancelledError:
-            reply.cancel()
-            raise
-        else:
-            _reply([(creation, reply)], created)
 
 
 def _refuse(replies: Sequence["asyncio.Future[Created]"], error: Exception) -> None:

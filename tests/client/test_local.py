@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+import traceback
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from tests.engine.factories import SOON, Unreliable
@@ -429,3 +431,46 @@ async def test_another_attempt_finds_what_the_one_before_made(store: Store) -> N
     [step] = await client.steps(task.id)
     assert "False" == step.result
     assert 1 == len(await client.tasks(TaskFilter(parent_id=task.id)))
+
+
+# --------------------------------------------------------------------------- refusals
+
+
+async def test_refusals_show_the_call_and_nothing_below_the_client(any_store: Store) -> None:
+    """No frames of the store or its driver, and no earlier error; with both kinds of client."""
+    client = LocalClient(any_store)
+    await client.register(template())
+    task = await client.create_task("hello.greeting", idempotency_key="k")
+    sync = SyncClient(client, asyncio.get_running_loop())
+
+    async def conflict() -> object:
+        return await client.run("hello.greeting", {"n": 1}, idempotency_key="k")
+
+    async def sync_conflict() -> object:
+        return await asyncio.to_thread(sync.run, "hello.greeting", {"n": 1}, idempotency_key="k")
+
+    async def retry() -> object:
+        return await client.retry(task.id, steps=["nothing"])
+
+    async def complete() -> object:
+        await client.cancel(task.id)
+        return await client.complete(task.id, "greet", 1)
+
+    async def missing() -> object:
+        return await client.get(str(uuid4()))
+
+    for call, error in (
+        (conflict, IdempotencyConflict),
+        (sync_conflict, IdempotencyConflict),
+        (retry, NotFound),
+        (complete, WrongStatus),
+        (missing, NotFound),
+    ):
+        with pytest.raises(error) as refused:
+            await call()
+
+        text = "".join(traceback.format_exception(refused.value))
+        assert 1 == text.count("Traceback")
+        assert call.__name__ in text
+        assert "/store/" not in text
+        assert "asyncpg" not in text

@@ -20,6 +20,7 @@ from tasker.client.protocol import (
     request_of,
     with_attributes,
 )
+from tasker.client.refusals import brief_refusals
 from tasker.client.teams import LocalTeams
 from tasker.client.templates import LoadedTemplate, TemplateCache, split_reference
 from tasker.client.trace import current_trace
@@ -32,7 +33,6 @@ from tasker.errors import (
     NotFound,
     Refused,
     StoreUnavailable,
-    TaskRegistrationError,
     Violation,
 )
 from tasker.events import Observer, TaskEnded
@@ -201,6 +201,7 @@ class LocalClient(LocalTeams, Client):
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         return await self._create(requests, None)
 
+    @brief_refusals
     async def _create(
         self,
         requests: Sequence[TaskRequest],
@@ -358,6 +359,7 @@ class LocalClient(LocalTeams, Client):
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return require_success(await self._with_outcome(task))
 
+    @brief_refusals
     async def _read(self, task_id: TaskId, end: float | None) -> Task:
         """Read a task, retrying while the store is unreachable."""
         patience = time.monotonic() + _PATIENCE
@@ -371,6 +373,7 @@ class LocalClient(LocalTeams, Client):
 
     # ------------------------------------------------------------------ reading
 
+    @brief_refusals
     async def get(self, task_id: str) -> Task:
         return await self._with_outcome(await self.store.get_task(TaskId(task_id)))
 
@@ -393,30 +396,36 @@ class LocalClient(LocalTeams, Client):
         filter = with_attributes(filter, attributes)
         return await self.store.list_tasks(filter, after=cursor, limit=limit)
 
+    @brief_refusals
     async def steps(self, task_id: str) -> list[Step]:
         return await self.store.list_steps(TaskId(task_id))
 
+    @brief_refusals
     async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         no = None if step is None else (await self._template_of_task(TaskId(task_id))).number(step)
         return await self.store.history(TaskId(task_id), no=no)
 
+    @brief_refusals
     async def timeline(self, task_id: str) -> Timeline:
         task = await self.store.get_task(TaskId(task_id))
         steps = await self.store.list_steps(task.id)
         history = await self.store.history(task.id, limit=_MOST_ATTEMPTS)
         return timeline(task, steps, history, self.store.clock.now())
 
+    @brief_refusals
     async def audit(self, task_id: str) -> list[AuditEntry]:
         return await self.store.audit(TaskId(task_id))
 
     # ------------------------------------------------------------------- acting
 
+    @brief_refusals
     async def cancel(self, task_id: str, *, reason: str = "", if_match: str | None = None) -> Task:
         task = await self.store.cancel_task(
             TaskId(task_id), self._audit_note(reason), if_match=if_match
         )
         return await self._report_ended(task)
 
+    @brief_refusals
     async def retry(
         self,
         task_id: str,
@@ -438,6 +447,7 @@ class LocalClient(LocalTeams, Client):
         )
         return await self._with_outcome(task)
 
+    @brief_refusals
     async def resolve(
         self,
         task_id: str,
@@ -458,6 +468,7 @@ class LocalClient(LocalTeams, Client):
             task_id, no, text, self._audit_note(reason), StepAction.RESOLVE, if_match
         )
 
+    @brief_refusals
     async def complete(
         self,
         task_id: str,
@@ -473,6 +484,7 @@ class LocalClient(LocalTeams, Client):
             task_id, no, text, self._audit_note(reason), StepAction.COMPLETE, if_match
         )
 
+    @brief_refusals
     async def skip(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
@@ -505,6 +517,7 @@ class LocalClient(LocalTeams, Client):
                 observe(event)
         return await self._with_outcome(task)
 
+    @brief_refusals
     async def act_in_bulk(
         self,
         action: BulkAction | BulkActionName,
@@ -601,16 +614,15 @@ class LocalClient(LocalTeams, Client):
     ) -> list[StoredTemplate]:
         return await self.store.templates(namespace=namespace, name=name)
 
+    @brief_refusals
     async def template(self, name: str, version: str | None = None) -> StoredTemplate:
         return (await self._templates.find(name, None, version)).stored
 
+    @brief_refusals
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
-        try:
-            registered = await self.store.register_template(
-                template, registered_by=self.actor, replace=replace
-            )
-        except TaskRegistrationError as error:
-            raise error.with_traceback(None) from None  # the caller's mistake, not the store's
+        registered = await self.store.register_template(
+            template, registered_by=self.actor, replace=replace
+        )
         self._templates.forget()
         return registered
 

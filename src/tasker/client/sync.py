@@ -7,6 +7,7 @@ from typing import Any, TypeVar, Unpack, overload
 from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client.protocol import Client, TaskOptions, TaskRequest
 from tasker.durations import Duration
+from tasker.errors import Misuse, Refused
 from tasker.model import (
     Attempt,
     AuditEntry,
@@ -295,4 +296,7 @@ class SyncClient:
         return self._wait_for(self._client.team_audit(namespace, after=after, limit=limit))
 
     def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except (Refused, Misuse) as error:
+            raise error.with_traceback(None) from None

@@ -1,0 +1,25 @@
+"""Short tracebacks for errors that concern the call, not the code of the store or its driver."""
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from tasker.errors import Misuse, Refused
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def brief_refusals(
+    method: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Remove the frames below a client's method from the traceback of `Refused` and `Misuse`."""
+
+    @wraps(method)
+    async def call(*args: P.args, **options: P.kwargs) -> T:
+        try:
+            return await method(*args, **options)
+        except (Refused, Misuse) as error:
+            raise error.with_traceback(None) from None
+
+    return call

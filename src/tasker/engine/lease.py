@@ -57,8 +57,8 @@ class WorkerLease:
     ) -> None:
         self.id = WorkerId(0)
         self.ids: tuple[WorkerId, ...] = ()  #: the current id and the previous one
-        self.queues: Sequence[QueueId] = ()
-        self.namespaces: frozenset[str] = frozenset()  #: ids of the queues served
+        self.queues: Sequence[QueueId] = ()  #: the ids of the queues served, one per priority
+        self.served: Sequence[Queue] = ()
         self.holds = False  #: whether the lease is valid, as far as this worker knows
         self.looked_at = 0.0  #: monotonic time of the last update of the queues
         self._store = store
@@ -66,7 +66,7 @@ class WorkerLease:
         self._settings = settings
         self._handlers = handlers
         self._labels = set(settings.labels.items())
-        self._served: dict[Queue, bool] = {}  #: handlers and labels never change
+        self._known: dict[Queue, bool] = {}  #: whether served; this never changes
         self._until = 0.0
 
     async def announce(self) -> None:
@@ -85,25 +85,30 @@ class WorkerLease:
         await self.find_queues()
         self.holds = True
 
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """The namespaces of the queues served."""
+        return frozenset(queue.namespace for queue in self.served)
+
     async def find_queues(self) -> bool:
         """Update the queues to claim from, and return whether any were added."""
         self.looked_at = time.monotonic()
         queues = await self._store.queues()
-        served = [no for queue in queues if self._serves(queue) for no in queue.ids]
-        grown = len(served) > len(self.queues)
-        if served != list(self.queues):
-            await self._store.serve_queues(self.id, served)
-        self.queues = served
-        self.namespaces = frozenset(queue.namespace for queue in queues if self._serves(queue))
+        self.served = [queue for queue in queues if self._serves(queue)]
+        ids = [no for queue in self.served for no in queue.ids]
+        grown = len(ids) > len(self.queues)
+        if ids != list(self.queues):
+            await self._store.serve_queues(self.id, ids)
+        self.queues = ids
         return grown
 
     def _serves(self, queue: Queue) -> bool:
-        served = self._served.get(queue)
+        served = self._known.get(queue)
         if served is None:
             requirement = Requirement.parse(queue.requirement)
             handler = self._handlers.find(queue.handler, queue.namespace, requirement.version)
             served = handler is not None and set(requirement.labels) <= self._labels
-            self._served[queue] = served
+            self._known[queue] = served
         return served
 
     async def keep(self, holder: Holder, claimer: Wakes) -> None:

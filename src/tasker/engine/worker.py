@@ -247,7 +247,7 @@ class Worker:
             self._background.start(name, loop)
         self._started.set()
         facts = {"worker": self.name, "slots": self.settings.slots}
-        log.info("worker_started", extra={**facts, "queues": len(self._lease.queues)})
+        log.info("worker_started", extra={**facts, "queues": len(self._lease.served)})
         try:
             await self._stopping.wait()
             await self._finish()

@@ -5,7 +5,7 @@ OF_TASK = ("task_key", "task_attribute", "attempt", "audit", "step", "task")
 `tasker db prune` call; the task itself last."""
 
 KEPT = {
-    "worker": "`Store.prune`, when the lease expired before the instant and nothing is held",
+    "worker": "`Store.prune`, without claims and 30 days after its lease, or at the given instant",
     "template": "never: tasks name their template for as long as they are kept",
     "template_step": "never: with its template",
     "queue": "never: templates name it",

@@ -443,7 +443,8 @@ class OperatorStore(Protocol):
 
         Tasks of a template with a `retention` are deleted when it has passed since their
         end, others when they ended before `ended_before`; None: others are kept. Workers
-        whose leases expired before then are deleted as well.
+        that hold nothing are deleted as well, if their lease expired before then or more than
+        30 days ago.
         """
         ...
 

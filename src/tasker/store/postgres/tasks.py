@@ -118,8 +118,7 @@ class Tasks(Driver):
         return await self._read(lambda tx: refusal_of_creation(tx, templates))
 
     async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
-        if ended_before is not None:
-            await self._change("prune_worker", ended_before=ended_before)
+        await self._change("prune_worker", ended_before=ended_before)
         (row,) = await self._change("prune", ended_before=ended_before, limit=limit)
         return int(row["tasks"])
 

@@ -112,8 +112,7 @@ class Tasks(Driver):
             ids = [row[0] for row in rows]
             for table in OF_TASK:
                 execute(on, f"prune_{table}", ids=json_text(ids))
-            if before is not None:
-                execute(on, "prune_worker", ended_before=before, now=now)
+            execute(on, "prune_worker", ended_before=before, now=now)
             return len(ids)
 
         return await self._in_transaction(prune)

@@ -81,6 +81,32 @@ class TestPruning(StoreTests):
         assert [holding.id] == [worker.id for worker in await store.list_workers()]
         assert 1 == len(await store.expired(10))
 
+    async def test_workers_that_left_30_days_ago_go_at_any_pruning(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """Without an instant, too, but for those that hold a step; history then shows the id."""
+        template = await put(store, one())
+        done = await create(store, template)
+        gone = await ManualWorker.hire(store, "gone")
+        await gone.work_off()
+        held = await create(store, template)
+        holding = await ManualWorker.hire(store, "holding")
+        await holding.claim_one()
+        await store.retire_worker(gone.id)
+        await store.retire_worker(holding.id)
+
+        async def shown() -> tuple[str | None, str | None]:
+            await store.prune()
+            (attempt,), (step,) = await store.history(done), await store.list_steps(held)
+            return attempt.worker, step.worker
+
+        await subject.advance(timedelta(days=29))
+        early = await shown()
+        await subject.advance(timedelta(days=2))
+        late = await shown()
+
+        assert [("gone", "holding"), (str(gone.id), "holding")] == [early, late]
+
     async def test_only_what_ended_before_is_pruned(self, store: Store, subject: Subject) -> None:
         """For every outcome."""
         old = [

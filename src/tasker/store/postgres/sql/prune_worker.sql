@@ -1,4 +1,6 @@
--- Delete workers without claims whose lease expired before an instant. :ended_before timestamptz
+-- Delete workers without claims whose lease expired before an instant, or more than 30 days ago.
+-- :ended_before timestamptz or null (only the latter)
 delete from worker
-where lease_until < least(:ended_before::timestamptz, now())
+where lease_until < now()
+  and (lease_until < :ended_before::timestamptz or lease_until < now() - interval '30 days')
   and not exists (select from step where step.worker = worker.id and step.state = {IN_PROGRESS})

@@ -25,6 +25,18 @@ class Forbidden(Exception):
     """The state forbids it: what a store refuses with WrongStatus."""
 
 
+class Taken(Exception):
+    """Another open task has the key: what a store refuses with TaskExists."""
+
+
+@dataclass
+class ModelKey:
+    """An idempotency key, and the task that has it."""
+
+    holder: TaskId
+    while_open: bool
+
+
 @dataclass
 class ModelStep:
     """One step."""
@@ -52,6 +64,7 @@ class ModelTask:
     id: TaskId
     shape: LoadedTemplate
     steps: dict[int, ModelStep]
+    key: str | None = None
     deadline: float | None = None
     state: TaskStatus = OPEN
     failing: bool = False
@@ -84,14 +97,32 @@ class Model:
     def __init__(self) -> None:
         self.now = 0.0
         self.tasks: dict[TaskId, ModelTask] = {}
-        self.keys: dict[str, TaskId] = {}
+        self.keys: dict[str, ModelKey] = {}
         self.alive: set[WorkerId] = set()
 
     # ------------------------------------------------------------------- creating
 
+    def holder_of(self, key: str | None) -> ModelTask | None:
+        """Return the task that has a key; a key of open tasks is free when its task has ended."""
+        kept = self.keys.get(key or "")
+        if kept is None:
+            return None
+        task = self.tasks[kept.holder]
+        return None if kept.while_open and task.state is not OPEN else task
+
     def create(
-        self, task_id: TaskId, shape: LoadedTemplate, key: str | None, deadline: float | None
+        self,
+        task_id: TaskId,
+        shape: LoadedTemplate,
+        key: str | None,
+        deadline: float | None,
+        *,
+        while_open: bool = False,
     ) -> ModelTask:
+        """Create a task, in place of the one that has its key."""
+        holder = self.holder_of(key)
+        if holder is not None and holder.state is OPEN:
+            self.cancel(holder.id)
         steps = {}
         for no, (parents, handler) in enumerate(shape, start=1):
             children = [child for child, (before, _) in enumerate(shape, start=1) if no in before]
@@ -100,7 +131,7 @@ class Model:
         task = self.tasks[task_id] = ModelTask(task_id, shape, steps)
         task.deadline = None if deadline is None else self.now + deadline
         if key is not None:
-            self.keys[key] = task_id
+            task.key, self.keys[key] = key, ModelKey(task_id, while_open)
         return task
 
     # ------------------------------------------------------------------- claiming
@@ -278,6 +309,7 @@ class Model:
 
     def retry(self, task_id: TaskId, nos: Collection[int] | None, counted_attempts: int) -> None:
         task = self._open_to(task_id, OPEN, TaskStatus.ERROR)
+        self._require_key(task)
         errors = [no for no, step in task.steps.items() if step.state is StepStatus.ERROR]
         chosen = errors if nos is None else list(nos)
         given_up = any(step.state is StepStatus.CANCELLED for step in task.steps.values())
@@ -292,6 +324,7 @@ class Model:
 
     def resolve_step(self, task_id: TaskId, no: int, *, action: StepAction) -> None:
         task = self._open_to(task_id, OPEN, TaskStatus.ERROR)
+        self._require_key(task)
         step = task.steps[no]
         if step.state not in RUNNABLE | {StepStatus.ERROR}:
             raise Forbidden
@@ -319,8 +352,15 @@ class Model:
             raise Forbidden
         return task
 
+    def _require_key(self, task: ModelTask) -> None:
+        holder = self.holder_of(task.key)
+        if holder is not None and holder is not task and holder.state is OPEN:
+            raise Taken
+
     def _reopen(self, task: ModelTask) -> None:
-        """Bring a task back to life, with the steps that its deadline had cancelled."""
+        """Bring a task back to life, with its key and the steps that its deadline had cancelled."""
+        if task.key is not None and self.keys[task.key].while_open:
+            self.keys[task.key].holder = task.id
         task.state = OPEN
         task.failing = any(step.state is StepStatus.ERROR for step in task.steps.values())
         if task.deadline is not None and task.deadline <= self.now:

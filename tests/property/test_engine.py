@@ -24,15 +24,16 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.property.model import OPEN, Forbidden, Key, Model, ModelTask
+from tests.property.model import OPEN, Forbidden, Key, Model, ModelTask, Taken
 from tests.property.shapes import HANDLERS, LoadedTemplate, shapes, template_of
 
 from tasker import codec, open_store
 from tasker.clock import ManualClock
-from tasker.errors import IdempotencyConflict, LeaseLost, WrongStatus
+from tasker.errors import IdempotencyConflict, LeaseLost, TaskExists, WrongStatus
 from tasker.model import (
     AttemptOutcome,
     Claim,
+    IfExists,
     NewTask,
     Outcome,
     QueueId,
@@ -40,6 +41,7 @@ from tasker.model import (
     StepStatus,
     TaskId,
     TemplateId,
+    UniqueWhile,
     WorkerId,
     completed,
     failed,
@@ -192,15 +194,31 @@ class Engine(RuleBasedStateMachine):
         shape=shapes(),
         which=some,
         room=st.integers(0, 5),
-        key=st.sampled_from([None, None, "k1", "k2"]),
         deadline=st.sampled_from([None, None, 30.0]),
     )
-    def create(
-        self, shape: LoadedTemplate, which: int, room: int, key: str | None, deadline: float | None
-    ) -> None:
+    def create(self, shape: LoadedTemplate, which: int, room: int, deadline: float | None) -> None:
         if self.clock is None:
             deadline = None
-        self.run(self._create(shape, self.hand(which), room, key, deadline))
+        self.run(self._create(shape, self.hand(which), room, None, deadline))
+
+    @rule(
+        shape=shapes(2) | shapes(),
+        which=some,
+        room=st.integers(0, 5),
+        key=st.sampled_from(["k1", "k2"]),
+        unique_while=st.sampled_from(UniqueWhile),
+        if_exists=st.sampled_from(IfExists),
+    )
+    def create_with_key(
+        self,
+        shape: LoadedTemplate,
+        which: int,
+        room: int,
+        key: str,
+        unique_while: UniqueWhile,
+        if_exists: IfExists,
+    ) -> None:
+        self.run(self._create(shape, self.hand(which), room, key, None, unique_while, if_exists))
 
     async def _create(
         self,
@@ -209,6 +227,8 @@ class Engine(RuleBasedStateMachine):
         room: int,
         key: str | None,
         deadline: float | None,
+        unique_while: UniqueWhile = UniqueWhile.ALWAYS,
+        if_exists: IfExists = IfExists.RETURN,
     ) -> None:
         task_id = codec.new_task_id()
         new = NewTask(
@@ -217,23 +237,30 @@ class Engine(RuleBasedStateMachine):
             context=codec.dumps({}),
             correlation_id=task_id,
             idempotency_key=key,
+            unique_while=unique_while,
+            if_exists=if_exists,
             deadline=None if deadline is None else timedelta(seconds=deadline),
         )
         making = hand.store.create_tasks(
             [new], worker=hand.id, queues=self.served(hand), claim_up_to=room
         )
-        holder = self.model.tasks.get(self.model.keys.get(key or "", TaskId("")))
-        if holder is not None and holder.shape != shape:
+        holder = self.model.holder_of(key)
+        if holder is not None and if_exists is IfExists.REJECT:
+            with pytest.raises(TaskExists):
+                await making
+            return
+        if holder is not None and if_exists is IfExists.RETURN and holder.shape != shape:
             with pytest.raises(IdempotencyConflict):
                 await making
             return
         created = await making
-        if holder is not None:
+        if holder is not None and if_exists is IfExists.RETURN:
             assert ([(holder.id, False)], []) == (list(created.tasks), list(created.claims))
             return
         assert [(task_id, True)] == list(created.tasks)
-        task = self.model.create(task_id, shape, key, deadline)
-        self.touched.add(task_id)
+        while_open = unique_while is UniqueWhile.OPEN
+        task = self.model.create(task_id, shape, key, deadline, while_open=while_open)
+        self.touched |= {task_id} | ({holder.id} if holder else set())
         roots = [
             (task_id, no)
             for no, step in task.steps.items()
@@ -456,6 +483,9 @@ class Engine(RuleBasedStateMachine):
             play()
         except Forbidden:
             with pytest.raises(WrongStatus):
+                self.run(work)
+        except Taken:
+            with pytest.raises(TaskExists):
                 self.run(work)
         else:
             assert task.shown == self.run(work).status

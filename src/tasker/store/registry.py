@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from tasker import codec
 from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
 from tasker.graph import Graph
-from tasker.model import JsonText, NewTask, Template, TemplateName
+from tasker.model import JsonText, Template, TemplateId, TemplateName
 from tasker.template import digest, from_document, to_document
 
 TEMPLATE_LIMIT = 16 << 20  #: bytes of a stored template
@@ -85,14 +85,14 @@ def unknown(name: TemplateName) -> NotFound:
     return NotFound(f"there is no template {name}")
 
 
-def submission_digest(task: NewTask) -> str:
+def submission_digest(template_id: TemplateId, context: JsonText) -> str:
     """Return a digest that two submissions with the same idempotency key must share.
 
     The order of keys in the context does not matter, nor whether a number is written `1` or
     `1.0`.
     """
-    context = json.dumps(_normalized(codec.loads(task.context)), sort_keys=True)
-    return sha256(f"{task.template_id}\n{context}".encode()).hexdigest()
+    text = json.dumps(_normalized(codec.loads(context)), sort_keys=True)
+    return sha256(f"{template_id}\n{text}".encode()).hexdigest()
 
 
 def _normalized(value: Any) -> Any:

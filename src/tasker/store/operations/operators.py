@@ -12,7 +12,7 @@ from tasker.model import (
     TaskId,
     TaskStatus,
 )
-from tasker.store import operator_rules
+from tasker.store import operator_rules, registry
 from tasker.store.operations.tasks import Tasks, read_task
 from tasker.store.protocol import AuditNote, StepAction
 from tasker.store.session import Session
@@ -48,7 +48,7 @@ class Operators(Tasks):
 
         async def retry(tx: Session) -> None:
             state = await _lock_task(tx, task_id, "retry", operator_rules.RETRYABLE, if_match)
-            await _require_key(tx, task_id)
+            await _regain_key(tx, task_id)
             nos = None if steps is None else list(steps)
             failed = await tx.lock("chosen_steps", task_id=task_id, nos=nos)
             operator_rules.require_steps(task_id, steps, [row["no"] for row in failed])
@@ -84,7 +84,7 @@ class Operators(Tasks):
 
         async def resolve(tx: Session) -> None:
             await _lock_task(tx, task_id, action, operator_rules.RETRYABLE, if_match)
-            await _require_key(tx, task_id)
+            await _regain_key(tx, task_id)
             steps = await tx.lock("chosen_steps", task_id=task_id, nos=[no])
             operator_rules.require_steps(task_id, [no], [row["no"] for row in steps])
             before = operator_rules.require_step(
@@ -155,8 +155,14 @@ async def _lock_task(
     return operator_rules.require_task(task_id, rows[0] if rows else None, action, allowed)
 
 
-async def _require_key(tx: Session, task_id: TaskId) -> None:
-    """Raise TaskExists if another open task has the key of a task to reopen."""
+async def _regain_key(tx: Session, task_id: TaskId) -> None:
+    """Give a task to reopen its key back. Raise TaskExists if another open task has it."""
+    lost = await tx.one("lost_key", task_id=task_id)
+    if lost is None:
+        return
+    digest = registry.submission_digest(lost["template_id"], lost["context"])
+    key, namespace = lost["key"], lost["namespace"]
+    await tx.all("regain_key", task_id=task_id, namespace=namespace, key=key, digest=digest)
     holder = await tx.one("key_holder", task_id=task_id)
     if holder is not None:
         raise TaskExists(holder["key"], holder["task_id"])

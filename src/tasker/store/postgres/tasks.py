@@ -150,7 +150,9 @@ def _creation_columns(
         "correlations": [task.correlation_id for task in tasks],
         "parents": [task.parent_id for task in tasks] if children else None,
         "keys": [task.idempotency_key for task in tasks] if keyed else None,
-        "digests": [registry.submission_digest(task) for task in tasks] if keyed else None,
+        "digests": [registry.submission_digest(task.template_id, task.context) for task in tasks]
+        if keyed
+        else None,
         "actors": [task.created_by for task in tasks],
         "reasons": [task.reason for task in tasks],
         "tags": [codec.dumps(task.tags) if task.tags else None for task in tasks],

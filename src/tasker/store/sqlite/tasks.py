@@ -141,7 +141,9 @@ def _creation_row(task: NewTask) -> tuple[Any, ...]:
         task.correlation_id,
         task.parent_id,
         task.idempotency_key,
-        registry.submission_digest(task) if task.idempotency_key else None,
+        registry.submission_digest(task.template_id, task.context)
+        if task.idempotency_key
+        else None,
         task.created_by,
         task.reason,
         json_text(list(task.tags)),

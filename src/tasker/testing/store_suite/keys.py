@@ -320,7 +320,8 @@ class TestKeysOfOpenTasks(StoreTests):
         self, store: Store
     ) -> None:
         """
-        Two open tasks never have one key; when the other has ended, the task may be retried.
+        Two open tasks never have one key. When the other has ended, the task may be retried, and
+        has its key again.
         """
         template = await put(store, one())
         first = await create(store, template, idempotency_key="k", unique_while=UniqueWhile.OPEN)
@@ -334,8 +335,12 @@ class TestKeysOfOpenTasks(StoreTests):
             await store.resolve_step(first, 1, None, ACT)
         await hand.work_off()
         reopened = await store.retry_steps(first, ACT)
+        again = await store.create_tasks(
+            [new_task(template, idempotency_key="k", unique_while=UniqueWhile.OPEN)]
+        )
 
         assert not reopened.ended
+        assert [(first, False)] == list(again.tasks)
 
 
 class TestReplacing(StoreTests):

@@ -8,11 +8,19 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tasker.cli.render.style import duration, is_plain, one_line, short_json, status_text, time_ago
+from tasker.cli.render.style import (
+    duration,
+    error_line,
+    is_plain,
+    one_line,
+    short_json,
+    status_text,
+    time_ago,
+)
 from tasker.model import StoredTemplate, Task, WorkerInfo
 
 _WIDE = 112  #: width of a terminal from which whole ids are shown
-_TITLE = 6  #: a column of task tables
+_ERROR, _TITLE, _TAGS = 6, 7, 8  #: columns of task tables that are omitted where empty
 _BEGINNING = 18  #: characters of an id that identify it
 
 
@@ -71,8 +79,8 @@ def tasks_table(console: Console, tasks: Sequence[Task]) -> Table:
     plain, now = is_plain(console), datetime.now(UTC)
     narrow = is_narrow(console)
     rows = table(
-        "id", "template", "status", "steps", "created", "took", "title", "tags",
-        right=("steps",), flexible=("template", "title", "tags"),
+        "id", "template", "status", "steps", "created", "took", "error", "title", "tags",
+        right=("steps",), flexible=("template", "error", "title", "tags"),
     )  # fmt: skip
     for task in tasks:
         rows.add_row(
@@ -82,13 +90,17 @@ def tasks_table(console: Console, tasks: Sequence[Task]) -> Table:
             f"{task.counts.done}/{task.counts.total}",
             Text(time_ago(task.created_at, now), style="dim"),
             duration((task.ended_at or now) - task.created_at),
+            Text(error_line(task.error), style="red"),
             Text(one_line(task.title or "")),
             Text(one_line(", ".join(task.tags)), style="dim"),
         )
-    if not any(task.tags for task in tasks):
-        rows.columns.pop()
-    if not any(task.title for task in tasks):
-        del rows.columns[_TITLE]
+    for column, used in (
+        (_TAGS, any(task.tags for task in tasks)),
+        (_TITLE, any(task.title for task in tasks)),
+        (_ERROR, any(task.error for task in tasks)),
+    ):
+        if not used:
+            del rows.columns[column]
     return rows
 
 

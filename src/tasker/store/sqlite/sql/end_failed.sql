@@ -4,10 +4,15 @@ set state = {ERROR},
     ended_at = :now,
     error = (
         select json_object(
-            'message', count(*) || ' step' || case when count(*) > 1 then 's' else '' end || ' failed',
+            'message', 'step ' || first.name || case when count(*) > 1 then ' and ' || (count(*) - 1) || ' more' else '' end
+                || ' failed: ' || first.reason,
             'steps', json_group_array(step.name)
         )
-        from step where step.task_id = task.id and step.state = {ERROR}
+        from step, (
+            select s.name, {include reason step=s} as reason
+            from step s where s.task_id = task.id and s.state = {ERROR} order by s.settled_at, s.no limit 1
+        ) first
+        where step.task_id = task.id and step.state = {ERROR}
     )
 where id in (select value from json_each(:tasks)) and has_failed_step = 1 and state = {OPEN}
   and not exists (

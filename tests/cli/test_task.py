@@ -28,10 +28,11 @@ def _steps(tasker: Here, task: str) -> dict[str, str]:
 def test_a_list_is_a_table_newest_first(tasker: Here, done: str, failed: str) -> None:
     lines = tasker("task", "list").out.splitlines()
 
-    assert ["id", "template", "status", "steps", "created", "took"] == lines[0].split()
+    assert ["id", "template", "status", "steps", "created", "took", "error"] == lines[0].split()
     assert [failed, done] == [line.split()[0] for line in lines[1:]]
     assert "✗ error" in lines[1]
     assert "2/4" in lines[1]
+    assert lines[1].endswith("step charge failed: the card is expired")
     assert "✓ complete" in lines[2]
 
 
@@ -398,3 +399,19 @@ def test_a_step_that_no_worker_can_run_says_what_is_lacking(tasker: Here) -> Non
     shown = tasker("task", "show", created["id"])
 
     assert "no live worker has handler 'reserve'" in words(shown.out)
+
+
+def test_an_action_with_an_old_etag_is_refused(tasker: Here, failed: str) -> None:
+    """With the etag of `show --json` it is not; filters take none."""
+    etag = tasker("task", "show", failed, "--json").document["etag"]
+    tasker("task", "retry", failed)
+
+    old = tasker("task", "cancel", failed, "--if-match", etag)
+    step = tasker("task", "complete", failed, "charge", "--result", "1", "--if-match", etag)
+    now = tasker("task", "show", failed, "--json").document["etag"]
+    current = tasker("task", "cancel", failed, "--if-match", now)
+    many = tasker("task", "retry", "--template", "sell", "--if-match", now)
+
+    assert (5, 5, 0, 2) == (old.code, step.code, current.code, many.code)
+    assert "changed since it was read" in words(old.err)
+    assert "an etag is of one task: give its ID" in words(many.err)

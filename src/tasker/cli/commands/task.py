@@ -118,6 +118,15 @@ Result = Annotated[
     ),
 ]
 
+IfMatch = Annotated[
+    str | None,
+    typer.Option(
+        "--if-match",
+        metavar="ETAG",
+        help="Refuse the action if the task has changed: its etag, as `show --json` prints it.",
+    ),
+]
+
 app = group("List, show, create, cancel, retry and resolve tasks.")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -320,6 +329,7 @@ async def cancel(
     task: OptionalTaskRef = None,
     dry_run: DryRun = False,
     reason: Reason = "",
+    if_match: IfMatch = None,
 ) -> Exit:
     """Cancel an open task, or all open tasks that match filters.
 
@@ -331,8 +341,10 @@ async def cancel(
     async with session.client(operates=True) as client:
         if task is not None:
             _require_no_filter(matching)
-            _print(session, await client.cancel(await find_task(client, task), reason=reason))
+            task_id = await find_task(client, task)
+            _print(session, await client.cancel(task_id, reason=reason, if_match=if_match))
             return Exit.DONE
+        _require_id(if_match)
         tasks = await _tasks(client, matching, statuses)
 
         async def act(one: Task) -> Task:
@@ -365,6 +377,7 @@ async def retry(
     ] = False,
     dry_run: DryRun = False,
     reason: Reason = "",
+    if_match: IfMatch = None,
 ) -> Exit:
     """Retry the failed steps of a task, or of all failed tasks that match filters.
 
@@ -375,13 +388,18 @@ async def retry(
 
         async def act(task_id: TaskId) -> Task:
             return await client.retry(
-                task_id, steps=step, reset_attempts=reset_attempts, reason=reason
+                task_id,
+                steps=step,
+                reset_attempts=reset_attempts,
+                reason=reason,
+                if_match=if_match,
             )
 
         if task is not None:
             _require_no_filter(matching)
             _print(session, await act(await find_task(client, task)))
             return Exit.DONE
+        _require_id(if_match)
         tasks = await _tasks(client, matching, (TaskStatus.ERROR,))
         return await _act_on_each(session, "retry", tasks, lambda one: act(one.id), dry_run=dry_run)
 
@@ -396,6 +414,7 @@ async def resolve(
     ] = None,
     result: Result = None,
     reason: Reason = "",
+    if_match: IfMatch = None,
 ) -> None:
     """Mark a failed step, or the whole task, as done by other means."""
     if step is None and result is not None:
@@ -403,7 +422,8 @@ async def resolve(
             "a result can only be given for a step: name the step", param_hint="--result"
         )
     async with session.client(operates=True) as client:
-        changed = await client.resolve(await find_task(client, task), step, result, reason=reason)
+        task_id = await find_task(client, task)
+        changed = await client.resolve(task_id, step, result, reason=reason, if_match=if_match)
     _print(session, changed)
 
 
@@ -416,10 +436,12 @@ async def complete(
         Any, typer.Option(parser=parse_json, metavar="JSON|@FILE", help="The step's result.")
     ],
     reason: Reason = "",
+    if_match: IfMatch = None,
 ) -> None:
     """Complete a step with a result, as if its handler had returned it."""
     async with session.client(operates=True) as client:
-        changed = await client.complete(await find_task(client, task), step, result, reason=reason)
+        task_id = await find_task(client, task)
+        changed = await client.complete(task_id, step, result, reason=reason, if_match=if_match)
     _print(session, changed)
 
 
@@ -429,13 +451,15 @@ async def skip(
     task: TaskRef,
     step: Annotated[str, typer.Argument(metavar="STEP")],
     reason: Reason = "",
+    if_match: IfMatch = None,
 ) -> None:
     """Skip a step that is not needed; later steps run without its result.
 
     The step ends as resolved_manually.
     """
     async with session.client(operates=True) as client:
-        changed = await client.skip(await find_task(client, task), step, reason=reason)
+        task_id = await find_task(client, task)
+        changed = await client.skip(task_id, step, reason=reason, if_match=if_match)
     _print(session, changed)
 
 
@@ -464,6 +488,11 @@ def _make_filter(
 def _require_no_filter(matching: TaskFilter) -> None:
     if matching != TaskFilter():
         raise typer.BadParameter("give an ID or filters, not both", param_hint="ID")
+
+
+def _require_id(if_match: str | None) -> None:
+    if if_match is not None:
+        raise typer.BadParameter("an etag is of one task: give its ID", param_hint="--if-match")
 
 
 async def _tasks(

@@ -76,6 +76,7 @@ class _Weighing:
     def __init__(self, root: JsonObject) -> None:
         self._root = root
         self._base = _text(root.get("$id"))
+        self._document = urldefrag(self._base)[0]
         self._ways: dict[int, Way] = {id(root): ()}
         self._edges: dict[int, list[_Edge]] = {}
         self._anchors: dict[str, list[tuple[JsonObject, Way]]] = {}
@@ -150,8 +151,10 @@ class _Weighing:
                     yield target, at, True, True
 
     def _resolve(self, reference: str, source: int) -> list[tuple[JsonObject, Way]]:
-        url, fragment = urldefrag(urljoin(self._base, reference))
-        if url != urldefrag(self._base)[0]:
+        url, fragment = self._document, reference[1:]
+        if not reference.startswith("#"):
+            url, fragment = urldefrag(urljoin(self._base, reference))
+        if url != self._document:
             self._extra[source] = _META_SIZE if _META in url else 0
             return []
         if fragment and not fragment.startswith("/"):

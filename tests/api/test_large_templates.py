@@ -9,10 +9,13 @@ import pytest
 from tests.api.conftest import client_of
 
 from tasker.api.responses import JsonResponse
+from tasker.model import JsonObject
 from tasker.store import registry
 from tasker.store.operations.tasks import STEPS_AT_ONCE
 from tasker.store.protocol import Store
 from tasker.store.rows import Reader
+from tasker.template import parts
+from tasker.template.schema import Fault
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +97,36 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
     assert {"render", "template", "of"} == {name for name, _ in threads.called}
     assert 10 == sum(name == "render" for name, _ in threads.called)
     assert [] == [name for name, thread in threads.called if thread == loop]
+
+
+async def test_schemas_are_checked_off_the_event_loop(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    At registration, and again where a template with environments is read.
+    """
+    checked: list[int] = []
+    real = parts.check_schema
+
+    def recorded(schema: JsonObject) -> Fault | None:
+        checked.append(threading.get_ident())
+        return real(schema)
+
+    monkeypatch.setattr(parts, "check_schema", recorded)
+    small = {
+        "name": "small",
+        "namespace": "shop",
+        "input_schema": {"properties": {"kids": {"items": {"$ref": "#"}}}},
+        "steps": [{"name": "only"}],
+        "environments": {"production": {"steps": [{"name": "only", "timeout_seconds": 5}]}},
+    }
+    async with client_of(store) as api:
+        await api.call("/v1/templates", small, 201)
+        await api.read("/v1/templates/shop/small/1.0.0")
+        await api.call("/v1/tasks", {"name": "shop.small", "context": {"kids": [{}]}}, 201)
+
+    assert len(checked) >= 3
+    assert threading.get_ident() not in checked
 
 
 def _recorded_of(threads: Threads) -> Any:

@@ -15,6 +15,7 @@ from tasker.codec import dumps
 from tasker.errors import InvalidInput, InvalidTemplate, TaskFailed
 from tasker.model import JsonObject, StepSpec
 from tasker.template import check_result, from_document, prepare_input
+from tasker.template.schema_bounds import LIGHT_EXPANSION, LIGHT_NODES, is_light
 
 pytestmark = pytest.mark.anyio
 
@@ -147,6 +148,27 @@ def test_ordinary_recursion_and_shared_definitions_are_accepted() -> None:
     }
 
     from_document({"name": "t", "steps": [{"name": "s"}], "input_schema": tree})
+
+
+def test_a_large_schema_is_known_to_be_heavy_without_reading_all_of_it() -> None:
+    """So that the event loop may ask."""
+    read = 0
+
+    class Counted(dict[str, Any]):
+        def items(self) -> Any:
+            nonlocal read
+            read += 1
+            return super().items()
+
+    parts = {f"p{no}": Counted(enum=[1, 2, 3]) for no in range(LIGHT_EXPANSION - 1)}
+
+    assert is_light({"properties": parts})
+    assert LIGHT_EXPANSION - 1 == read
+    assert not is_light({"properties": parts | {"more": {}}})
+    read = 0
+    assert not is_light({"$defs": {f"p{no}": Counted() for no in range(2 * LIGHT_NODES)}})
+    assert not is_light({"enum": list(range(LIGHT_NODES)), "$defs": {"rest": Counted()}})
+    assert read <= LIGHT_NODES
 
 
 async def test_a_context_that_takes_long_to_check_is_refused_and_leaves_the_loop_free() -> None:

@@ -15,7 +15,7 @@ from tasker.model import Json, JsonObject, JsonText, StepSpec, Template
 from tasker.suggest import closest, or_else
 from tasker.template import schema_process
 from tasker.template.defaults import declares_defaults, fill_defaults
-from tasker.template.schema_bounds import Excess, weigh
+from tasker.template.schema_bounds import Excess, is_light, weigh
 from tasker.template.schema_process import CheckTookTooLong
 
 MAX_VIOLATIONS = 10  #: reported of one value
@@ -278,8 +278,7 @@ class _Same:
 
 @lru_cache(maxsize=1024)
 def _is_light(same: _Same) -> bool:
-    weight = weigh(same.schema)
-    return not isinstance(weight, Excess) and weight.light
+    return is_light(same.schema)
 
 
 @lru_cache(maxsize=1024)

@@ -1,5 +1,6 @@
 """How much work a JSON Schema can cause, through its references, for one value."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin
@@ -11,6 +12,7 @@ MAX_PATTERNS = 1_000  #: regular expressions in one schema
 MAX_AT_ONE_VALUE = 1_000  #: schemas that apply to one and the same value
 MAX_REFERENCES = 100  #: references in a chain
 LIGHT_EXPANSION = 1_000  #: schemas with references followed; more are checked in a process
+LIGHT_NODES = 10_000  #: objects, lists and values in a schema, as written
 LIGHT_PATTERNS = 10
 
 _META = "json-schema.org/"  #: published meta-schemas, which the library knows
@@ -59,6 +61,17 @@ class _Unbounded(Exception):
         self.excess = Excess(way, message)
 
 
+def is_light(schema: JsonObject) -> bool:
+    """Return whether the checks of a schema that was accepted are quick: see `Weight.light`.
+
+    Gives up at the bounds of light schemas, so that it is quick for every schema.
+    """
+    try:
+        return _Weighing(schema, most=LIGHT_EXPANSION, most_nodes=LIGHT_NODES).weight().light
+    except _Unbounded:
+        return False
+
+
 def weigh(schema: JsonObject) -> Weight | Excess:
     """Measure a schema, or return its first excess over the bounds.
 
@@ -73,8 +86,13 @@ def weigh(schema: JsonObject) -> Weight | Excess:
 class _Weighing:
     """Collects the schemas within one, and the edges between them."""
 
-    def __init__(self, root: JsonObject) -> None:
+    def __init__(
+        self, root: JsonObject, *, most: int = MAX_SCHEMAS, most_nodes: float = math.inf
+    ) -> None:
         self._root = root
+        self._most = most
+        self._most_nodes = most_nodes
+        self._nodes = 0
         self._base = _text(root.get("$id"))
         self._document = urldefrag(self._base)[0]
         self._ways: dict[int, Way] = {id(root): ()}
@@ -89,10 +107,16 @@ class _Weighing:
         self._bound_one_value()
         expansion, recursive = self._expansion()
         return Weight(
-            not recursive and expansion <= LIGHT_EXPANSION and self._patterns <= LIGHT_PATTERNS
+            not recursive
+            and expansion <= LIGHT_EXPANSION
+            and self._patterns <= LIGHT_PATTERNS
+            and self._nodes <= LIGHT_NODES
         )
 
     def _find_anchors(self, node: Json, way: Way) -> None:
+        self._nodes += 1
+        if self._nodes > self._most_nodes:
+            raise _Unbounded((), "it has too many parts")
         if isinstance(node, dict):
             identity = _text(node.get("$id"))
             for name in (
@@ -124,8 +148,8 @@ class _Weighing:
                 if id(target) not in self._ways:
                     self._ways[id(target)] = at
                     waiting.append(target)
-            if len(self._ways) > MAX_SCHEMAS:
-                raise _Unbounded((), f"it has more than {MAX_SCHEMAS:,} schemas within it")
+            if len(self._ways) > self._most:
+                raise _Unbounded((), f"it has more than {self._most:,} schemas within it")
             if self._patterns > MAX_PATTERNS:
                 raise _Unbounded((), f"it has more than {MAX_PATTERNS:,} patterns")
 

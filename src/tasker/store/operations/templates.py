@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tasker.errors import NotFound, TaskerError
 from tasker.model import (
+    JsonText,
     Queue,
     StoredTemplate,
     Template,
@@ -20,7 +21,6 @@ from tasker.store.rows import Reader, Row
 from tasker.store.session import Session, Sessions
 from tasker.teams import rules
 
-_LARGE = 200  #: steps of a template that is prepared off the event loop
 _LARGE_DOCUMENT = 32 << 10  #: characters of templates that are parsed off the event loop
 
 
@@ -31,13 +31,19 @@ class _TemplateRows(NamedTuple):
     rows: Sequence[Row]
 
     async def parse(self) -> list[StoredTemplate]:
-        """Return the templates; many steps are parsed off the event loop."""
-        if sum(len(row["document"]) for row in self.rows) <= _LARGE_DOCUMENT:
-            return self._parse()
-        return await asyncio.to_thread(self._parse)
+        """Return the templates; many steps, and schemas to check, are read off the event loop."""
+        documents = [row["document"] for row in self.rows]
+        if sum(map(len, documents)) > _LARGE_DOCUMENT or any(map(_is_checked, documents)):
+            return await asyncio.to_thread(self._parse)
+        return self._parse()
 
     def _parse(self) -> list[StoredTemplate]:
         return [self.reader.template(row) for row in self.rows]
+
+
+def _is_checked(document: JsonText) -> bool:
+    """Return whether reading a document checks its schemas: see `from_stored`."""
+    return '"environments"' in document
 
 
 class _Written(NamedTuple):
@@ -53,9 +59,7 @@ class Templates(Sessions):
     async def register_template(
         self, template: Template, *, registered_by: str, replace: bool = False
     ) -> Registered:
-        make = registry.TemplateRow.of
-        large = len(template.steps) > _LARGE
-        row = await asyncio.to_thread(make, template) if large else make(template)
+        row = await asyncio.to_thread(registry.TemplateRow.of, template)
         act = AuditNote(actor=registered_by)
         registered = None
         while registered is None:  # another process was faster: compare with its content

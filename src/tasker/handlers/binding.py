@@ -135,7 +135,7 @@ def bind(parameter: Parameter, upstream: Upstream, *, handler: Handler) -> Argum
         case Result(step):
             if step not in upstream:
                 raise Misuse(
-                    f'{handler!r}: parameter {parameter.name!r} asks for Result("{step}"), but that'
+                    f'{handler}: parameter {parameter.name!r} asks for Result("{step}"), but that'
                     f" step is not an ancestor of this one{did_you_mean(step, upstream)}"
                 )
             return Argument(parameter, "result", upstream[step], step)

@@ -47,7 +47,10 @@ class Handler:
         self._async: dict[str | None, bool] = {}
 
     def __repr__(self) -> str:
-        return f"<Handler {self.name} at {self.location}>"
+        return f"<{self}>"
+
+    def __str__(self) -> str:
+        return f"handler {self.name!r} at {self.location}"
 
     # -- identity
 
@@ -156,7 +159,7 @@ class Handler:
         )
         if module is None or at_top is not self.target:
             raise Misuse(
-                f"{self!r} is marked `process=True`, but a separate process could not import it:"
+                f"{self} is marked `process=True`, but a separate process could not import it:"
                 " define it at the top of a module"
             )
         return Reference(origin_of(module), qualname)
@@ -164,7 +167,7 @@ class Handler:
     def _find_entry(self, method: str | None) -> Callable[..., Any]:
         if self.kind == "function":
             if method not in (None, "call"):
-                raise Misuse(f"{self!r} is a function and has no method {method!r}")
+                raise Misuse(f"{self} is a function and has no method {method!r}")
             return self.target  # type: ignore[no-any-return]  # handlers return what they like
         name = method or "call"
         self._refuse_unusable(name)
@@ -180,9 +183,9 @@ class Handler:
     def _read(self, method: str | None) -> tuple[Parameter, ...]:
         function = self._signature_source(method)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise Misuse(f"{self!r} is a generator; a handler must return its result")
+            raise Misuse(f"{self} is a generator; a handler must return its result")
         if self.process and self.is_async(method):
-            raise Misuse(f"{self!r} is async; process=True is only for synchronous functions")
+            raise Misuse(f"{self} is async; process=True is only for synchronous functions")
         parameters = read_parameters(function, what=self)
         for parameter in parameters:
             self._refuse_other_context(parameter, self.is_async(method))
@@ -197,7 +200,7 @@ class Handler:
         wanted = parameter.annotation
         if parameter.takes_context and wanted in (AsyncContext, SyncContext) and wanted is not gets:
             raise Misuse(
-                f"{self!r}: the type of parameter {parameter.name!r} is {wanted.__name__},"
+                f"{self}: the type of parameter {parameter.name!r} is {wanted.__name__},"
                 f" but {kind} gets {gets.__name__}"
             )
 
@@ -216,12 +219,12 @@ class Handler:
         cls = self.target if isinstance(self.target, type) else type(self.target)
         plain = next((vars(base)[method] for base in cls.__mro__ if method in vars(base)), None)
         if plain is StepHandler.call:
-            raise Misuse(f"{self!r} does not define call(self, context)")
+            raise Misuse(f"{self} does not define call(self, context)")
         if method.startswith("_") or not (callable(plain) or hasattr(plain, "__func__")):
-            raise Misuse(f"{self!r} has no method {method!r}")
+            raise Misuse(f"{self} has no method {method!r}")
         if method != "call" and mark_of(getattr(plain, "__func__", plain)) is None:
             raise Misuse(
-                f"{self!r} has a method {method!r}, but steps cannot call it:"
+                f"{self} has a method {method!r}, but steps cannot call it:"
                 " mark it with @handler to allow that"
             )
         if cls is self.target:
@@ -232,7 +235,7 @@ class Handler:
             inspect.signature(cls).bind()
         except TypeError as error:
             raise Misuse(
-                f"{self!r} cannot be instantiated without arguments ({error}), which every"
+                f"{self} cannot be instantiated without arguments ({error}), which every"
                 " attempt does"
             ) from None
         except ValueError:  # a class without a signature: fails at its first attempt

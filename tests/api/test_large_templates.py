@@ -115,6 +115,7 @@ async def test_schemas_are_checked_off_the_event_loop(
     monkeypatch.setattr(parts, "check_schema", recorded)
     small = {
         "name": "small",
+        "version": "1.0.0",
         "namespace": "shop",
         "input_schema": {"properties": {"kids": {"items": {"$ref": "#"}}}},
         "steps": [{"name": "only"}],

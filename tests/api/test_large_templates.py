@@ -14,8 +14,7 @@ from tasker.store import registry
 from tasker.store.operations.tasks import STEPS_AT_ONCE
 from tasker.store.protocol import Store
 from tasker.store.rows import Reader
-from tasker.template import parts
-from tasker.template.schema import Fault
+from tasker.template import parts, schema
 
 pytestmark = pytest.mark.anyio
 
@@ -106,11 +105,11 @@ async def test_schemas_are_checked_off_the_event_loop(
     At registration, and again where a template with environments is read.
     """
     checked: list[int] = []
-    real = parts.check_schema
+    real = schema.check_schema
 
-    def recorded(schema: JsonObject) -> Fault | None:
+    def recorded(document: JsonObject) -> schema.Fault | None:
         checked.append(threading.get_ident())
-        return real(schema)
+        return real(document)
 
     monkeypatch.setattr(parts, "check_schema", recorded)
     small = {

@@ -302,7 +302,7 @@ class TestFailedTasks(StoreTests):
             error = (await stores[0].get_task(task_id)).error
             assert error is not None
             assert [f"s{n}" for n in range(6)] == error["steps"]
-            assert error["message"].endswith(" and 5 more failed: it broke")
+            assert str(error["message"]).endswith(" and 5 more failed: it broke")
 
     async def test_sweeping_leaves_healthy_tasks_alone(self, store: Store) -> None:
         template = await put(store, chain())

@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import compare, proc
+from bench import compare, compared, proc
 from bench.ceiling import ceiling
+from bench.compared import Scale
 from bench.databases import DISK, STORES, postgres_server
 from bench.fleet import Settings, best_loop
 from bench.measurements import all_measurements, select
@@ -32,32 +33,33 @@ def main(
     store: Annotated[str | None, typer.Option(help=f"One of {', '.join(STORES)}.")] = None,
     processes: Annotated[int | None, typer.Option(help="Only with this many workers.")] = None,
     quick: Annotated[bool, typer.Option(help="About two minutes; also QUICK=1.")] = False,
-    long: Annotated[bool, typer.Option(help="Also five minutes under load; also LONG=1.")] = False,
+    long: Annotated[bool, typer.Option(help="Also what takes minutes; also LONG=1.")] = False,
     runs: Annotated[int, typer.Option(help="Runs of each. 0: 3, or 1 if quick.")] = 0,
     loop: Annotated[str, typer.Option(help="uvloop or asyncio.")] = best_loop(),
     slots: Annotated[int, typer.Option(help="Slots of each worker.")] = 100,
     write_docs: Annotated[bool, typer.Option(help="Write docs/benchmarks.md too.")] = False,
-    against: Annotated[str, typer.Option(help="Compare CPU per step with this revision.")] = "",
+    against: Annotated[str, typer.Option(help="Compare with this revision.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not tables.")] = False,
 ) -> None:
     """Measure how fast Tasker is on this machine, or compare two revisions."""
     quick = quick or os.environ.get("QUICK", "0") not in ("", "0")
     long = long or os.environ.get("LONG", "0") not in ("", "0")
+    scale: Scale = "quick" if quick else "long" if long else "normal"
     names = workloads or []
     if against:
-        if processes or long or write_docs or slots != 100:
+        if processes or write_docs or slots != 100:
             raise typer.BadParameter(
-                "--against allows only workloads, --store, --runs, --loop, --quick and --json"
+                "--against allows only workloads, --store, --runs, --loop, --quick, --long, --json"
             )
-        _compare(against, names, store, loop, runs, quick=quick, as_json=as_json)
+        _compare(against, names, store, loop, runs, scale=scale, as_json=as_json)
         return
     known = sorted({one.workload for one in all_measurements()} | {"ceiling"})
     if unknown := set(names) - set(known):
         raise typer.BadParameter(f"unknown workload {', '.join(unknown)}: use {', '.join(known)}")
     if store not in (None, *STORES):
         raise typer.BadParameter(f"unknown store {store}: use {', '.join(STORES)}")
-    settings = Settings(quick=quick, runs=runs or (1 if quick else 3), loop=loop, slots=slots)
-    report = _measure(settings, names, store, processes, long=long)
+    settings = Settings(scale=scale, runs=runs or (1 if quick else 3), loop=loop, slots=slots)
+    report = _measure(settings, names, store, processes)
     if as_json:
         print(report.as_json().decode(), end="")
     else:
@@ -67,10 +69,10 @@ def main(
 
 
 def _measure(
-    settings: Settings, names: list[str], store: str | None, processes: int | None, *, long: bool
+    settings: Settings, names: list[str], store: str | None, processes: int | None
 ) -> Report:
     """Make the selected measurements."""
-    selected = select(names, store, processes, quick=settings.quick, long=long)
+    selected = select(names, store, processes, scale=settings.scale)
     with_ceiling = "ceiling" in names or (not names and store in (None, "postgres"))
     report = Report(_facts(settings))
     start = time.monotonic()
@@ -97,23 +99,23 @@ def _compare(
     loop: str,
     rounds: int,
     *,
-    quick: bool,
+    scale: Scale,
     as_json: bool,
 ) -> None:
     """Print how the working tree compares with a revision."""
-    if unknown := set(workloads) - set(compare.TASKS):
-        allowed = ", ".join(compare.TASKS)
+    if unknown := set(workloads) - set(compared.names()):
+        allowed = ", ".join(compared.names())
         raise typer.BadParameter(f"{', '.join(unknown)}: --against compares {allowed}")
-    if store not in (None, *compare.STORES):
-        raise typer.BadParameter(f"--against compares --store {' or '.join(compare.STORES)}")
+    if store not in (None, *compared.STORES):
+        raise typer.BadParameter(f"--against compares --store {' or '.join(compared.STORES)}")
     if rounds and rounds < MIN_ROUNDS:
         raise typer.BadParameter(f"--against needs --runs {MIN_ROUNDS} or more")
     plan = compare.Plan(
         revision=revision,
-        workloads=workloads or tuple(compare.TASKS),
-        stores=(store,) if store else compare.STORES,
-        rounds=rounds or (compare.QUICK_ROUNDS if quick else compare.ROUNDS),
-        tasks=compare.QUICK_TASKS if quick else compare.TASKS,
+        workloads=compared.named(workloads),
+        stores=(store,) if store else compared.STORES,
+        rounds=rounds or (compare.QUICK_ROUNDS if scale == "quick" else compare.ROUNDS),
+        scale=scale,
         loop=loop,
     )
     try:
@@ -127,6 +129,8 @@ def _compare(
         print(json.dumps(result.as_json(), indent=2))
     else:
         console.print(result.table())
+        for reason in result.omitted:
+            console.print(reason, markup=False)
 
 
 def _facts(settings: Settings) -> dict[str, str | float | None]:
@@ -137,7 +141,7 @@ def _facts(settings: Settings) -> dict[str, str | float | None]:
         "loop": settings.loop,
         "slots": settings.slots,
         "runs": settings.runs,
-        "sizes": "quick" if settings.quick else "default",
+        "sizes": {"quick": "quick", "normal": "default", "long": "long"}[settings.scale],
         "measured_at": time.strftime("%Y-%m-%d", time.gmtime()),
     }
 

@@ -1,9 +1,10 @@
-"""`--against REV`: the CPU per step of the working tree, as a ratio to that of a revision.
+"""`--against REV`: what the working tree costs, as a ratio to a revision.
 
 Three checkouts take turns: the working tree, REV, and a second copy of REV, the control. What
 separates the control from REV is noise, and only a difference beyond it counts.
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -17,26 +18,21 @@ from io import BytesIO
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
 from bench import proc
-from bench.databases import Server, new_database, postgres_server
+from bench.compared import STORES, Compared, Sample, Scale, named
+from bench.databases import Server, execute, new_database, postgres_server
 from bench.fleet import ROOT
 from bench.ratios import LEVEL, MIN_ROUNDS, Ratio
+from bench.side.order import UNSUPPORTED
 
-STORES = ("postgres", "sqlite")
-TASKS: Mapping[str, int] = {"chain": 8_000, "fan50": 600}
-QUICK_TASKS: Mapping[str, int] = {"chain": 2_000, "fan50": 150}
 ROUNDS, QUICK_ROUNDS = 11, MIN_ROUNDS
-LIMIT = 300  #: seconds until a run is given up
 
-# Background work of the server would fall into one side's run by chance, not by its doing.
-_QUIET = {"autovacuum": "off", "checkpoint_timeout": "1h"}
-
-Sample: TypeAlias = Mapping[str, Mapping[str, float]]
-"""What one run cost: `create` or `run` -> `process` or `postgres` -> us per step."""
+# A checkpoint would fall into one side's run by chance, not by its doing.
+_QUIET = {"checkpoint_timeout": "1h"}
 
 
 class UnknownRevision(Exception):
@@ -47,15 +43,19 @@ class SideFailed(Exception):
     """A run failed; the message has its error output."""
 
 
+class Unsupported(Exception):
+    """The revision lacks what a workload needs; the message names it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is compared, and how often."""
 
     revision: str
-    workloads: Sequence[str] = tuple(TASKS)
+    workloads: Sequence[Compared] = field(default_factory=lambda: named(()))
     stores: Sequence[str] = STORES
     rounds: int = ROUNDS
-    tasks: Mapping[str, int] = field(default_factory=lambda: TASKS)  #: of each workload, per run
+    scale: Scale = "normal"
     loop: str = "asyncio"
 
 
@@ -66,31 +66,6 @@ class Checkout(NamedTuple):
     source: Path  #: the directory that contains `tasker`
 
 
-class Measure(NamedTuple):
-    """A cost that is compared: the sum of some parts of one phase."""
-
-    title: str
-    phase: str
-    parts: Sequence[str]
-
-    def of(self, sample: Sample) -> float:
-        return sum(sample[self.phase][part] for part in self.parts)
-
-
-_MEASURES = {
-    "postgres": (
-        Measure("run: worker", "run", ["process"]),
-        Measure("run: PostgreSQL", "run", ["postgres"]),
-        Measure("run: both", "run", ["process", "postgres"]),
-        Measure("create: both", "create", ["process", "postgres"]),
-    ),
-    "sqlite": (
-        Measure("run: worker", "run", ["process"]),
-        Measure("create: client", "create", ["process"]),
-    ),
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One measure of one workload on one store, with its values in the order of the rounds."""
@@ -98,6 +73,7 @@ class Line:
     store: str
     workload: str
     measure: str
+    unit: str
     tree: Sequence[float]
     base: Sequence[float]
     control: Sequence[float]
@@ -112,18 +88,19 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """`slower`, `faster`, or `no difference` where the ratio does not count."""
+        """`worse`, `better`, or `no difference` where the ratio does not count."""
         if not self.ratio.counts(self.control_ratio):
             return "no difference"
-        return "slower" if self.ratio.median > self.control_ratio.median else "faster"
+        return "worse" if self.ratio.median > self.control_ratio.median else "better"
 
     def as_json(self) -> dict[str, Any]:
         return {
             "store": self.store,
             "workload": self.workload,
             "measure": self.measure,
-            "base_us_per_step": round(median(self.base), 2),
-            "tree_us_per_step": round(median(self.tree), 2),
+            "unit": self.unit,
+            "base": round(median(self.base), 2),
+            "tree": round(median(self.tree), 2),
             "ratio": round(self.ratio.median, 4),
             "interval": [round(bound, 4) for bound in self.ratio.interval],
             "control_ratio": round(self.control_ratio.median, 4),
@@ -149,6 +126,7 @@ class Comparison:
     base: str
     rounds: int
     lines: Sequence[Line]
+    omitted: Sequence[str] = ()  #: why a workload was not compared
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -158,20 +136,21 @@ class Comparison:
             "rounds": self.rounds,
             "level": LEVEL,
             "rows": [line.as_json() for line in self.lines],
+            "omitted": self.omitted,
         }
 
     def table(self) -> Table:
-        title = f"CPU us per step: {self.tree} against {self.base}, {self.rounds} rounds"
+        title = f"{self.tree} against {self.base}, {self.rounds} rounds"
         table = Table(title=title, header_style="bold", title_justify="left")
-        for name in ("store", "workload", "measure"):
+        for name in ("store", "workload", "measure", "unit"):
             table.add_column(name)
         for name in (self.base, "tree", "ratio", "90 % interval", "control/REV", "90 % interval"):
             table.add_column(name, justify="right")
         table.add_column("verdict")
         for line in self.lines:
             table.add_row(
-                *(line.store, line.workload, line.measure),
-                *(f"{median(values):.1f}" for values in (line.base, line.tree)),
+                *(line.store, line.workload, line.measure, line.unit),
+                *(f"{median(values):.4g}" for values in (line.base, line.tree)),
                 *_cells(line.ratio),
                 *_cells(line.control_ratio),
                 line.verdict,
@@ -202,13 +181,25 @@ def compare(plan: Plan, progress: Callable[[str], None]) -> Comparison:
         if "postgres" in plan.stores:
             server = stack.enter_context(postgres_server(_QUIET))
         lines: list[Line] = []
+        omitted: list[str] = []
         for store in plan.stores:
             for workload in plan.workloads:
-                progress(f"{workload} on {store}: {plan.rounds} rounds")
-                samples = _rounds(plan, sides, store, workload, server, progress)
+                if store not in workload.measures:
+                    continue
+                progress(f"{workload.name} on {store}: {plan.rounds} rounds")
+                try:
+                    samples = _rounds(plan, sides, store, workload, server, progress)
+                except Unsupported as error:
+                    omitted.append(str(error))
+                    progress(f"  omitted: {error}")
+                    continue
                 lines += _lines(store, workload, samples)
     return Comparison(
-        tree=sides["tree"].label, base=sides["base"].label, rounds=plan.rounds, lines=lines
+        tree=sides["tree"].label,
+        base=sides["base"].label,
+        rounds=plan.rounds,
+        lines=lines,
+        omitted=omitted,
     )
 
 
@@ -216,43 +207,72 @@ def _rounds(
     plan: Plan,
     sides: Mapping[str, Checkout],
     store: str,
-    workload: str,
+    workload: Compared,
     server: Server | None,
     progress: Callable[[str], None],
 ) -> dict[str, list[Sample]]:
     """Run every side once per round; each round begins with another side."""
     samples: dict[str, list[Sample]] = {name: [] for name in sides}
     names = list(sides)
+    first = workload.measures[store][0]
     for no in range(plan.rounds):
         for name in names[no % 3 :] + names[: no % 3]:
-            samples[name].append(run_side(plan, sides[name], store, workload, server))
-        totals = (f"{name} {sum(samples[name][-1]['run'].values()):.1f}" for name in samples)
-        progress(f"  {no + 1}: {', '.join(totals)} us/step")
+            amount = workload.amounts.at(plan.scale)
+            sample = run_side(sides[name], workload, store, server, amount=amount, loop=plan.loop)
+            samples[name].append(sample)
+        values = (f"{name} {first.of(samples[name][-1]):.4g}" for name in samples)
+        progress(f"  {no + 1}: {first.title}: {', '.join(values)} {first.unit}")
     return samples
 
 
-def _lines(store: str, workload: str, samples: Mapping[str, Sequence[Sample]]) -> Iterator[Line]:
-    for measure in _MEASURES[store]:
+def _lines(
+    store: str, workload: Compared, samples: Mapping[str, Sequence[Sample]]
+) -> Iterator[Line]:
+    for measure in workload.measures[store]:
         values = {name: [measure.of(sample) for sample in some] for name, some in samples.items()}
-        yield Line(store=store, workload=workload, measure=measure.title, **values)
+        yield Line(
+            store=store,
+            workload=workload.name,
+            measure=measure.title,
+            unit=measure.unit,
+            **values,
+        )
 
 
 def run_side(
-    plan: Plan, checkout: Checkout, store: str, workload: str, server: Server | None
+    checkout: Checkout,
+    workload: Compared,
+    store: str,
+    server: Server | None,
+    *,
+    amount: int,
+    loop: str = "asyncio",
 ) -> Sample:
-    """Measure one checkout once, in a process and a database of its own.
+    """Measure one checkout once, in processes and a database of its own.
 
     Raises:
+        Unsupported: The checkout lacks what the workload needs.
         SideFailed: The run failed.
     """
     with new_database(store, server) as url:
+        if server is not None:
+            # Background work of the server would fall into one side's run by chance.
+            autovacuum = "on" if workload.autovacuum else "off"
+            asyncio.run(
+                execute(
+                    server.url,
+                    f"alter system set autovacuum = {autovacuum}",
+                    "select pg_reload_conf()",
+                )
+            )
         order = {
             "source": str(checkout.source),
             "url": url,
-            "workload": workload,
-            "tasks": plan.tasks[workload],
+            "program": workload.program,
+            "size": workload.size,
+            "amount": amount,
             "postmaster": server.pid if server and store == "postgres" else None,
-            "loop": plan.loop,
+            "loop": loop,
         }
         done = subprocess.run(
             # -P: no directory but those of PYTHONPATH and the installed packages is searched
@@ -261,12 +281,16 @@ def run_side(
             env=_environment(checkout),
             capture_output=True,
             text=True,
-            timeout=LIMIT,
+            timeout=workload.limit,
             check=False,
         )
+    name = f"{workload.name} on {store}"
+    if done.returncode == UNSUPPORTED:
+        reason = done.stderr.strip().splitlines()[-1]
+        raise Unsupported(f"{name} cannot be measured for {checkout.label}: {reason}")
     if done.returncode != 0:
         raise SideFailed(
-            f"{workload} on {store} failed for {checkout.label} (exit code {done.returncode}):\n"
+            f"{name} failed for {checkout.label} (exit code {done.returncode}):\n"
             f"{done.stderr[-3000:]}"
         )
     sample: Sample = json.loads(done.stdout.splitlines()[-1])

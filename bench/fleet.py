@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench.compared import Scale
 from bench.counters import Count, Counters
 from bench.databases import Database
 from bench.rows import Percentiles, Row
@@ -24,10 +25,14 @@ TIME_LIMIT = 600.0  #: seconds until a run is given up
 class Settings:
     """What all runs of a benchmark have in common."""
 
-    quick: bool
+    scale: Scale
     runs: int  #: of each measurement; the median is reported
     loop: str  #: uvloop or asyncio
     slots: int  #: of each worker
+
+    @property
+    def quick(self) -> bool:
+        return self.scale == "quick"
 
 
 def best_loop() -> str:

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from bench import api, history, latencies, peer
+from bench.compared import COMPARED, Compared, Scale
 from bench.databases import STORES, Server
 from bench.fleet import Settings
 from bench.rows import Row
+from bench.scale import scale_rows
 from bench.throughput import throughput
 from bench.workloads import THROUGHPUT, Workload
 
@@ -45,9 +47,14 @@ def all_measurements() -> Iterator[Measurement]:
         yield _single(store, "api-wait", api.wait)
         yield Measurement(store, "history", 1, _history(store))
         yield Measurement(store, "sustained", 1, _sustained(store))
+        for workload in COMPARED:
+            if workload.program in _SCALES and store in workload.measures:
+                yield _scale(store, workload)
     yield Measurement("postgres", "peer", 1, peer.peer)
 
 
+_SCALES = ("queues", "processes", "snapshot", "backlog", "memory")
+_SLOW_SCALES = ("snapshot", "backlog", "memory")
 _QUICK_SQLITE = ("chain", "fan50", "lattice", "latency", "create-bulk", "create-single", "wake")
 _QUICK_NORMAL = ("chain", "latency")
 
@@ -57,8 +64,7 @@ def select(
     store: str | None,
     processes: int | None,
     *,
-    quick: bool,
-    long: bool,
+    scale: Scale,
 ) -> list[Measurement]:
     """List the named measurements, or else those that this kind of run includes."""
     return [
@@ -66,16 +72,16 @@ def select(
         for one in all_measurements()
         if store in (None, one.store)
         and processes in (None, one.processes)
-        and (one.workload in names if names else _included(one, quick=quick, long=long))
+        and (one.workload in names if names else _included(one, scale))
     ]
 
 
-def _included(one: Measurement, *, quick: bool, long: bool) -> bool:
-    if one.workload == "sustained":
-        return long and one.store != "sqlite-normal"
-    if one.workload == "history":
-        return not quick and one.store != "sqlite-normal"
-    if not quick or one.store == "postgres":
+def _included(one: Measurement, scale: Scale) -> bool:
+    if one.workload in ("sustained", *_SLOW_SCALES):
+        return scale == "long" and one.store != "sqlite-normal"
+    if one.workload in ("history", *_SCALES):
+        return scale != "quick" and one.store != "sqlite-normal"
+    if scale != "quick" or one.store == "postgres":
         return True
     if one.processes > 1 and one.workload != "wake":
         return False
@@ -99,6 +105,13 @@ def _single(
         return [run(settings, store, server)]
 
     return Measurement(store, name, processes, measure)
+
+
+def _scale(store: str, workload: Compared) -> Measurement:
+    def measure(settings: Settings, server: Server | None, _: Progress) -> list[Row]:
+        return scale_rows(settings, store, server, workload)
+
+    return Measurement(store, workload.program, workload.processes, measure)
 
 
 def _history(store: str) -> Measure:

@@ -34,16 +34,17 @@ class Row:
     postgres_us_per_step: float | None = None
     rss_mb: float | None = None
     idle_cpu_percent: float | None = None
+    start_s: float | None = None  #: until a worker has started
+    start_cpu_s: float | None = None
     spread: tuple[float, float] | None = None
     """The lowest and the highest of all runs, of the figure that `figure` returns."""
 
     @property
     def figure(self) -> float:
-        """The figure whose median counts: steps/s, else tasks/s, else p50 ms, else idle %."""
-        for value in (self.steps_per_s, self.tasks_per_s):
-            if value is not None:
-                return value
-        return self.latency_ms.p50 if self.latency_ms else self.idle_cpu_percent or 0.0
+        """The first of these whose median counts: steps/s, tasks/s, p50 ms, idle %, start, MB."""
+        p50 = self.latency_ms.p50 if self.latency_ms else None
+        figures = (self.steps_per_s, self.tasks_per_s, p50, self.idle_cpu_percent, self.start_s)
+        return next((value for value in figures if value is not None), self.rss_mb or 0.0)
 
     def summary(self) -> str:
         """Return the most important figures in one line."""
@@ -55,7 +56,11 @@ class Row:
         if self.latency_ms is not None:
             parts.append("p50 {:.2f}, p95 {:.2f}, p99 {:.2f} ms".format(*self.latency_ms))
         if self.idle_cpu_percent is not None:
-            parts.append(f"{self.idle_cpu_percent:.2f} % of a core, {self.rss_mb} MB")
+            parts.append(f"{self.idle_cpu_percent:.2f} % of a core")
+        if self.start_s is not None:
+            parts.append(f"started in {self.start_s:.2f} s, {self.start_cpu_s:.2f} s of CPU")
+        if self.rss_mb is not None and (not parts or self.idle_cpu_percent is not None):
+            parts.append(f"{self.rss_mb} MB")
         return ", ".join(parts)
 
     def as_json(self) -> dict[str, Any]:

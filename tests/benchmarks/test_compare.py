@@ -3,22 +3,51 @@
 from pathlib import Path
 
 import pytest
-from bench.compare import Checkout, Plan, SideFailed, UnknownRevision, compare, run_side
+from bench.compare import (
+    Checkout,
+    Plan,
+    SideFailed,
+    UnknownRevision,
+    Unsupported,
+    compare,
+    run_side,
+)
+from bench.compared import COMPARED, Compared, named
 from bench.fleet import ROOT
+
+TREE = Checkout("tree", ROOT / "src")
+LARGE = ("queues-1000", "queues-5000", "processes-2", "processes-4")
+CHAIN = named(["chain"])[0]
 
 
 def test_a_side_runs_all_steps_of_a_checkout_and_returns_its_cost() -> None:
-    plan = Plan(revision="HEAD", tasks={"chain": 10})
-    sample = run_side(plan, Checkout("tree", ROOT / "src"), "sqlite", "chain", None)
+    sample = run_side(TREE, CHAIN, "sqlite", None, amount=10)
     assert sample["create"]["process"] > 0.0
     assert sample["run"]["process"] > 0.0
     assert 0.0 == sample["run"]["postgres"]
 
 
+@pytest.mark.parametrize(
+    "workload",
+    [one for one in COMPARED if one.name not in LARGE and "sqlite" in one.measures],
+    ids=lambda one: one.name,
+)
+def test_each_workload_reports_every_cost_that_is_compared(workload: Compared) -> None:
+    amount = 200 if workload.program == "memory" else 40
+    sample = run_side(TREE, workload, "sqlite", None, amount=amount)
+    assert all(measure.of(sample) > 0.0 for measure in workload.measures["sqlite"])
+
+
 def test_a_side_that_would_measure_other_code_fails(tmp_path: Path) -> None:
-    plan = Plan(revision="HEAD", tasks={"chain": 10})
     with pytest.raises(SideFailed, match="tasker was imported from"):
-        run_side(plan, Checkout("empty", tmp_path), "sqlite", "chain", None)
+        run_side(Checkout("empty", tmp_path), CHAIN, "sqlite", None, amount=10)
+
+
+def test_a_revision_without_what_a_workload_needs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tasker").mkdir()
+    (tmp_path / "tasker" / "__init__.py").touch()
+    with pytest.raises(Unsupported, match=r"chain on sqlite cannot be measured for old: .*import"):
+        run_side(Checkout("old", tmp_path), CHAIN, "sqlite", None, amount=10)
 
 
 def test_an_unknown_revision_is_named() -> None:

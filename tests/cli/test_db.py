@@ -1,10 +1,25 @@
 """`tasker db ...`"""
 
+import asyncio
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from tests.cli.conftest import Here, words
+
+from tasker.store.postgres.address import Address
+
+
+@contextmanager
+def open_snapshot(url: str) -> Iterator[int]:
+    """Keep a session named `forgotten` with an open snapshot, and yield its pid."""
+    with asyncio.Runner() as runner:
+        connection = runner.run(Address.parse(url).connect(application_name="forgotten"))
+        runner.run(connection.execute("begin isolation level repeatable read"))
+        yield runner.run(connection.fetchval("select pg_backend_pid() as secret_of_a_query"))
+        runner.run(connection.close())
 
 
 def test_a_store_is_created_and_its_state_shown(tasker: Here) -> None:
@@ -36,6 +51,22 @@ def test_a_postgres_schema_is_changed_by_upgrade_alone(
     assert 3 == refused.code
     assert "run `tasker db upgrade`" in refused.err
     assert (0, 0) == (upgraded.code, ran.code)
+
+
+def test_the_status_shows_who_holds_the_oldest_snapshot(
+    tasker: Here, postgres_schema_url: str
+) -> None:
+    tasker("db", "upgrade", "--store", postgres_schema_url)
+    with open_snapshot(postgres_schema_url) as pid:
+        shown = tasker("db", "status", "--store", postgres_schema_url)
+        oldest = tasker("db", "status", "--store", postgres_schema_url, "--json").document[
+            "oldest_snapshot"
+        ]
+    assert f"session forgotten, user {oldest['user']}, pid {pid}, idle in transaction" in shown.out
+    assert ("session", "forgotten", pid, "idle in transaction") == tuple(
+        oldest[name] for name in ("kind", "name", "pid", "state")
+    )
+    assert "secret_of_a_query" not in shown.out + str(oldest)
 
 
 def test_what_ended_long_ago_is_pruned(tasker: Here) -> None:

@@ -20,7 +20,7 @@ from tasker import (
     Workflow,
     open_store,
 )
-from tasker.analytics.model import Backlog
+from tasker.analytics.model import Backlog, OldestSnapshot
 from tasker.observe.metrics import MOST_VALUES, Metrics
 from tasker.store.protocol import Store
 
@@ -40,6 +40,12 @@ def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
         for family in text_string_to_metric_families(metrics.text().decode())
         for sample in family.samples
     }
+
+
+def snapshot(name: str, age: timedelta | None) -> OldestSnapshot:
+    return OldestSnapshot(
+        kind="session", name=name, user="alice", pid=1, state="", age=age, transactions=7
+    )
 
 
 def child_workflow() -> Workflow:
@@ -229,3 +235,21 @@ def test_further_values_of_a_label_are_added_up_as_other() -> None:
     values = samples(metrics)
     assert 1 == values["tasker_queue_steps", "h0", "n", "due"]
     assert 10 == values["tasker_queue_steps", "other", "n", "due"]
+
+
+async def test_the_oldest_snapshot_has_one_series() -> None:
+    """That of the present holder; the age is absent where it is hidden."""
+    metrics = Metrics()
+    metrics.set_oldest_snapshot(snapshot("psql", timedelta(seconds=90)))
+    known = samples(metrics)
+    metrics.set_oldest_snapshot(snapshot("pg_dump", None))
+    hidden = samples(metrics)
+    metrics.set_oldest_snapshot(None)
+
+    holder = ("session", "psql", "alice")
+    assert 90.0 == known["tasker_oldest_snapshot_seconds", *holder]
+    assert 7.0 == known["tasker_oldest_snapshot_transactions", *holder]
+    assert [("tasker_oldest_snapshot_transactions", "session", "pg_dump", "alice")] == [
+        key for key in hidden if key[0].startswith("tasker_oldest")
+    ]
+    assert [] == [key for key in samples(metrics) if key[0].startswith("tasker_oldest")]

@@ -15,6 +15,7 @@ from tasker.model import NewTask, StepSpec, TaskId, Template
 from tasker.store.open import open_store
 from tasker.store.operations import analytics as operations
 from tasker.store.postgres import analytics as of_postgres
+from tasker.store.postgres.address import Address
 from tasker.store.protocol import Store
 from tasker.store.sqlite import analytics as of_sqlite
 
@@ -123,3 +124,41 @@ async def test_an_analysis_reads_beside_a_writer(tmp_path: Path) -> None:
         writer.execute("rollback")
         writer.close()
     assert 3 == performance.total_tasks
+
+
+async def test_the_oldest_snapshot_is_named_with_its_holder(
+    postgres_schema_url: str,
+) -> None:
+    async with open_store(postgres_schema_url, upgrade=True) as store:
+        address = Address.parse(postgres_schema_url)
+        older = await address.connect(application_name="older")
+        younger = await address.connect(application_name="younger")
+        try:
+            await older.execute("begin isolation level repeatable read")
+            pid = await older.fetchval("select pg_backend_pid()")
+            await create(store, 3)
+            await younger.execute("begin isolation level repeatable read")
+            await younger.fetchval("select 1")
+            oldest = await store.oldest_snapshot()
+            await older.execute("commit")
+            next_oldest = await store.oldest_snapshot()
+        finally:
+            await older.close()
+            await younger.close()
+
+    assert oldest is not None
+    assert ("session", "older", pid, "idle in transaction") == (
+        oldest.kind,
+        oldest.name,
+        oldest.pid,
+        oldest.state,
+    )
+    assert oldest.transactions >= 2  # a template and tasks
+    assert oldest.age is not None
+    assert next_oldest is not None
+    assert "younger" == next_oldest.name
+
+
+async def test_sqlite_has_no_oldest_snapshot() -> None:
+    async with open_store("sqlite::memory:") as store:
+        assert await store.oldest_snapshot() is None

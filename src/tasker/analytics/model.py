@@ -204,6 +204,26 @@ class Backlog(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OldestSnapshot:
+    """The oldest open snapshot of a PostgreSQL database, and its holder.
+
+    No vacuum removes rows that were deleted or updated since, so claims and settlements read past
+    more and more of them.
+    """
+
+    kind: str  #: session, prepared transaction, replication slot
+    name: str  #: the session's application name, the transaction's identifier, the slot's name
+    user: str  #: the database role; "" for a replication slot
+    pid: int | None  #: of the server's process; None for a prepared transaction
+    state: str  #: of the session, such as `idle in transaction`; "" if it is unknown
+    age: timedelta | None
+    """Time since its transaction began; None if it is unknown. Roles without `pg_read_all_stats`
+    do not see the age and the state of sessions of other roles."""
+
+    transactions: int  #: transactions with an id that were begun since it was taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bottlenecks:
     """Bottlenecks of the tasks of a window."""
 

@@ -35,9 +35,13 @@ class MetricsText:
     async def _refresh(self) -> None:
         try:
             backlog, utilization = await self._store.queue_backlog(), await self._store.backlog()
-            workers = await self._store.list_workers()
+            workers, snapshot = (
+                await self._store.list_workers(),
+                await self._store.oldest_snapshot(),
+            )
         except TaskerError:
             return
         self._metrics.steps_without_worker.set(utilization.steps_without_worker)
         self._metrics.set_backlog(backlog)
         self._metrics.set_workers(workers)
+        self._metrics.set_oldest_snapshot(snapshot)

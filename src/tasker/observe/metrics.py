@@ -32,7 +32,7 @@ from tasker.model import AttemptOutcome, Task, TemplateName
 from tasker.times import durations_of
 
 if TYPE_CHECKING:
-    from tasker.analytics.model import Backlog
+    from tasker.analytics.model import Backlog, OldestSnapshot
     from tasker.model import WorkerInfo
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series `_created` beside each counter and histogram
@@ -43,6 +43,7 @@ _OTHER = "other"
 _UNKNOWN = "unknown"
 _TASK = ("namespace", "template")
 _STEP = (*_TASK, "step")
+_SNAPSHOT = ("kind", "name", "user")
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800)
 _TASK_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 3600, 21_600, 86_400, 604_800)
 _HTTP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -141,6 +142,18 @@ class Metrics:
         self.slots = Gauge(
             "tasker_worker_slots", "Slots of all workers, by use.", ("use",), registry=on
         )
+        self.snapshot_seconds = Gauge(
+            "tasker_oldest_snapshot_seconds",
+            "Age of the oldest open snapshot in PostgreSQL, by holder; absent: none or unknown.",
+            _SNAPSHOT,
+            registry=on,
+        )
+        self.snapshot_transactions = Gauge(
+            "tasker_oldest_snapshot_transactions",
+            "Transactions begun since the oldest open snapshot in PostgreSQL, by holder.",
+            _SNAPSHOT,
+            registry=on,
+        )
 
     def observe(self, event: Event) -> None:
         """Count an event; for `Worker(observers=...)`."""
@@ -201,6 +214,17 @@ class Metrics:
         running = sum(worker.running for worker in alive)
         self.slots.labels("busy").set(running)
         self.slots.labels("free").set(max(sum(worker.slots for worker in alive) - running, 0))
+
+    def set_oldest_snapshot(self, oldest: "OldestSnapshot | None") -> None:
+        """Set the gauges of the store's oldest snapshot."""
+        self.snapshot_seconds.clear()
+        self.snapshot_transactions.clear()
+        if oldest is None:
+            return
+        holder = oldest.kind, oldest.name, oldest.user
+        self.snapshot_transactions.labels(*holder).set(oldest.transactions)
+        if oldest.age is not None:
+            self.snapshot_seconds.labels(*holder).set(oldest.age.total_seconds())
 
     def text(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

@@ -13,7 +13,14 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
-from tasker.analytics.model import Backlog, Bottlenecks, Performance, Utilization, Window
+from tasker.analytics.model import (
+    Backlog,
+    Bottlenecks,
+    OldestSnapshot,
+    Performance,
+    Utilization,
+    Window,
+)
 from tasker.clock import Clock
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput, TooLarge
@@ -594,6 +601,13 @@ class AnalyticsStore(Protocol):
 
     async def queue_backlog(self) -> Sequence[Backlog]:
         """Count the steps of each namespace and handler that are due, due later, and running."""
+        ...
+
+    async def oldest_snapshot(self) -> OldestSnapshot | None:
+        """Return the oldest open snapshot besides that of this call, or None if there is none.
+
+        SQLite does not show its readers: it always returns None.
+        """
         ...
 
 

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from tasker.analytics.model import OldestSnapshot
 from tasker.cli.app import Session, command, group, require_existing
 from tasker.cli.exits import Exit
 from tasker.cli.options import parse_span
 from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import print_table
+from tasker.cli.render.style import duration, print_table
 from tasker.cli.render.tables import workers_table
 from tasker.errors import StoreUnavailable
 from tasker.store.open import make_store
@@ -67,7 +68,7 @@ async def _upgrade(session: Session) -> None:
 
 @command(app, "status")
 async def status(session: Session) -> Exit:
-    """Show the schema version and the workers.
+    """Show the schema version, the workers and, on PostgreSQL, the oldest open snapshot.
 
     Exit code: 0 if the schema is the one this release needs, else 3.
     """
@@ -76,6 +77,7 @@ async def status(session: Session) -> Exit:
         schema = await store.schema_status()
         workers = await store.list_workers() if schema.ready else []
         templates = await store.templates() if schema.ready else []
+        oldest = await store.oldest_snapshot()
         url = store.url
     alive = [worker for worker in workers if worker.alive]
     if session.as_json:
@@ -85,6 +87,7 @@ async def status(session: Session) -> Exit:
                 "schema": {**schema._asdict(), "ready": schema.ready},
                 "templates": len(templates),
                 "workers": [to_plain(worker) for worker in workers],
+                "oldest_snapshot": None if oldest is None else to_plain(oldest),
             }
         )
         return Exit.DONE if schema.ready else Exit.STORE
@@ -98,10 +101,23 @@ async def status(session: Session) -> Exit:
     if schema.ready:
         session.out.print(f"templates  {len(templates)}")
         session.out.print(f"workers    {len(alive)}")
+    if oldest is not None:
+        session.out.print(f"snapshot   {_describe(oldest)}", markup=False, soft_wrap=True)
     if alive:
         session.out.print()
         print_table(session.out, workers_table(alive))
     return Exit.DONE if schema.ready else Exit.STORE
+
+
+def _describe(oldest: OldestSnapshot) -> str:
+    age = "for an unknown time" if oldest.age is None else f"for {duration(oldest.age)}"
+    facts = [
+        oldest.name,
+        f"user {oldest.user}" if oldest.user else "",
+        f"pid {oldest.pid}" if oldest.pid else "",
+        oldest.state,
+    ]
+    return f"open {age} by {oldest.kind} {', '.join(filter(None, facts))}"
 
 
 @command(app, "prune")

@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 
-from tasker.analytics.model import TIMEOUT, analysis_timeout
+from tasker.analytics.model import TIMEOUT, OldestSnapshot, analysis_timeout
 from tasker.store.operations import analytics
 from tasker.store.postgres.driver import Driver
 from tasker.store.postgres.session import PostgresSession
@@ -21,6 +21,20 @@ class Analytics(analytics.Analytics, Driver):
     def _pool_utilization(self) -> float:
         busy = self._pool.get_size() - self._pool.get_idle_size() - 1
         return round(max(busy, 0) / self._pool.get_max_size(), 4)
+
+    async def oldest_snapshot(self) -> OldestSnapshot | None:
+        row = await self._one("oldest_snapshot")
+        if row is None:
+            return None
+        return OldestSnapshot(
+            kind=row["kind"],
+            name=row["name"],
+            user=row["role"],
+            pid=row["pid"],
+            state=row["state"],
+            age=row["age"],
+            transactions=row["transactions"],
+        )
 
     async def _analyse(self, transaction: Transaction[T]) -> T:
         async with (

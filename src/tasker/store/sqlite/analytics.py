@@ -34,6 +34,9 @@ class Analytics(analytics.Analytics, Driver):
     def _pool_utilization(self) -> float:
         return 0.0
 
+    async def oldest_snapshot(self) -> None:
+        """Return None: SQLite does not show who reads a file."""
+
     async def _analyse(self, transaction: Transaction[T]) -> T:
         def analyse(on: sqlite3.Connection) -> T:
             session = SqliteSession(on, self._clock.now())

@@ -61,8 +61,8 @@ def test_sides_with_different_numbers_of_rounds_are_refused() -> None:
 @pytest.mark.parametrize(
     ("tree", "control", "expected"),
     [
-        ([1.05, 1.06, 1.07, 1.08, 1.09], [0.98, 0.99, 1.0, 1.01, 1.02], "slower"),
-        ([0.90, 0.91, 0.92, 0.93, 0.94], [0.98, 0.99, 1.0, 1.01, 1.02], "faster"),
+        ([1.05, 1.06, 1.07, 1.08, 1.09], [0.98, 0.99, 1.0, 1.01, 1.02], "worse"),
+        ([0.90, 0.91, 0.92, 0.93, 0.94], [0.98, 0.99, 1.0, 1.01, 1.02], "better"),
         ([1.01, 1.04, 1.05, 1.06, 1.07], [0.98, 0.99, 1.0, 1.01, 1.02], "no difference"),
         # Beyond 1, but not beyond what two copies of the same code differ by:
         ([1.03, 1.04, 1.05, 1.06, 1.07], [1.02, 1.03, 1.04, 1.05, 1.06], "no difference"),
@@ -77,6 +77,7 @@ def test_a_ratio_counts_only_outside_the_interval_of_the_control(
         store="sqlite",
         workload="chain",
         measure="run: worker",
+        unit="us/step",
         tree=tree,
         base=[1.0] * 5,
         control=control,

@@ -47,9 +47,9 @@ def all_measurements() -> Iterator[Measurement]:
         yield _single(store, "api-wait", api.wait)
         yield Measurement(store, "history", 1, _history(store))
         yield Measurement(store, "sustained", 1, _sustained(store))
-        for workload in COMPARED:
-            if workload.program in _SCALES and store in workload.measures:
-                yield _scale(store, workload)
+        for one in COMPARED:
+            if one.program in _SCALES and store in one.measures:
+                yield _scale(store, one)
     yield Measurement("postgres", "peer", 1, peer.peer)
 
 

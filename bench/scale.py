@@ -1,5 +1,7 @@
 """The workloads of `bench.side` as measurements of the working tree alone."""
 
+from collections.abc import Mapping
+
 from bench.compare import Checkout, run_side
 from bench.compared import Compared
 from bench.databases import Server
@@ -23,7 +25,7 @@ def scale_rows(
     ]
 
 
-def _row(workload: Compared, store: str, phase: str, cost: dict[str, float]) -> Row:
+def _row(workload: Compared, store: str, phase: str, cost: Mapping[str, float]) -> Row:
     name = workload.name if phase == "run" else f"{workload.name}-{phase}"
     if "rss" in cost:
         return Row(store=store, workload=name, rss_mb=cost["rss"])

@@ -18,8 +18,10 @@ def open_snapshot(url: str) -> Iterator[int]:
     with asyncio.Runner() as runner:
         connection = runner.run(Address.parse(url).connect(application_name="forgotten"))
         runner.run(connection.execute("begin isolation level repeatable read"))
-        yield runner.run(connection.fetchval("select pg_backend_pid() as secret_of_a_query"))
-        runner.run(connection.close())
+        try:
+            yield runner.run(connection.fetchval("select pg_backend_pid() as secret_of_a_query"))
+        finally:
+            runner.run(connection.close())
 
 
 def test_a_store_is_created_and_its_state_shown(tasker: Here) -> None:

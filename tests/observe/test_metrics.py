@@ -42,9 +42,9 @@ def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
     }
 
 
-def snapshot(name: str, age: timedelta | None) -> OldestSnapshot:
+def snapshot(name: str, age: float | None) -> OldestSnapshot:
     return OldestSnapshot(
-        kind="session", name=name, user="alice", pid=1, state="", age=age, transactions=7
+        kind="session", name=name, user="alice", pid=1, state="", age_seconds=age, transactions=7
     )
 
 
@@ -240,7 +240,7 @@ def test_further_values_of_a_label_are_added_up_as_other() -> None:
 async def test_the_oldest_snapshot_has_one_series() -> None:
     """That of the present holder; the age is absent where it is hidden."""
     metrics = Metrics()
-    metrics.set_oldest_snapshot(snapshot("psql", timedelta(seconds=90)))
+    metrics.set_oldest_snapshot(snapshot("psql", 90.0))
     known = samples(metrics)
     metrics.set_oldest_snapshot(snapshot("pg_dump", None))
     hidden = samples(metrics)

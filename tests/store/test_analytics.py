@@ -154,7 +154,7 @@ async def test_the_oldest_snapshot_is_named_with_its_holder(
         oldest.state,
     )
     assert oldest.transactions >= 2  # a template and tasks
-    assert oldest.age is not None
+    assert oldest.age_seconds is not None
     assert next_oldest is not None
     assert "younger" == next_oldest.name
 

@@ -216,9 +216,9 @@ class OldestSnapshot:
     user: str  #: the database role; "" for a replication slot
     pid: int | None  #: of the server's process; None for a prepared transaction
     state: str  #: of the session, such as `idle in transaction`; "" if it is unknown
-    age: timedelta | None
-    """Time since its transaction began; None if it is unknown. Roles without `pg_read_all_stats`
-    do not see the age and the state of sessions of other roles."""
+    age_seconds: float | None
+    """Seconds since its transaction began; None if they are unknown: roles without
+    `pg_read_all_stats` do not see the age and the state of sessions of other roles."""
 
     transactions: int  #: transactions with an id that were begun since it was taken
 

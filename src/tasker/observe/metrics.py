@@ -223,8 +223,8 @@ class Metrics:
             return
         holder = oldest.kind, oldest.name, oldest.user
         self.snapshot_transactions.labels(*holder).set(oldest.transactions)
-        if oldest.age is not None:
-            self.snapshot_seconds.labels(*holder).set(oldest.age.total_seconds())
+        if oldest.age_seconds is not None:
+            self.snapshot_seconds.labels(*holder).set(oldest.age_seconds)
 
     def text(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

@@ -110,7 +110,8 @@ async def status(session: Session) -> Exit:
 
 
 def _describe(oldest: OldestSnapshot) -> str:
-    age = "for an unknown time" if oldest.age is None else f"for {duration(oldest.age)}"
+    seconds = oldest.age_seconds
+    age = "for an unknown time" if seconds is None else f"for {duration(seconds)}"
     facts = [
         oldest.name,
         f"user {oldest.user}" if oldest.user else "",

@@ -32,7 +32,7 @@ class Analytics(analytics.Analytics, Driver):
             user=row["role"],
             pid=row["pid"],
             state=row["state"],
-            age=row["age"],
+            age_seconds=row["age_seconds"],
             transactions=row["transactions"],
         )
 

@@ -1,5 +1,5 @@
 -- What keeps vacuum from removing dead rows the longest; without the texts of queries.
-select kind, name, role, pid, state, age, transactions
+select kind, name, role, pid, state, extract(epoch from age)::float8 as age_seconds, transactions
 from (
     select 'session' as kind, coalesce(a.application_name, '') as name, coalesce(a.usename, '')::text as role, a.pid,
            coalesce(a.state, '') as state, (clock_timestamp() - a.xact_start) as age,

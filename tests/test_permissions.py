@@ -52,6 +52,7 @@ def test_what_roles_may_do() -> None:
         "templates:read",
         "templates:list",
         "namespaces:read",
+        "queues:read",
         "workers:read",
         "system:analytics_read",
     }
@@ -62,6 +63,10 @@ def test_what_roles_may_do() -> None:
         "tasks:resolve",
         "steps:retry",
         "steps:resolve",
+        "tasks:pause",
+        "templates:pause",
+        "queues:pause",
+        "namespaces:pause",
     }
 
     assert {

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasker.analytics.model import Bottlenecks, Performance, Window
+    from tasker.analytics.model import Backlog, Bottlenecks, Performance, Window
     from tasker.client import Client, LocalClient, SyncClient, TaskOptions, TaskRequest
     from tasker.client.connect import connect, connect_sync
     from tasker.durations import Duration
@@ -66,6 +66,9 @@ if TYPE_CHECKING:
         BulkRefusal,
         Failure,
         IfExists,
+        Pause,
+        PauseKind,
+        PauseTarget,
         Retry,
         Step,
         StepCounts,
@@ -96,6 +99,7 @@ __all__ = [
     "AttemptCancelled",
     "AttemptOutcome",
     "AuditEntry",
+    "Backlog",
     "Backoff",
     "Bottlenecks",
     "BulkAction",
@@ -124,6 +128,9 @@ __all__ = [
     "NotAnApprover",
     "NotApproved",
     "NotFound",
+    "Pause",
+    "PauseKind",
+    "PauseTarget",
     "Performance",
     "PermanentError",
     "Refused",
@@ -181,6 +188,7 @@ __all__ = [
 
 _HOMES = {
     "analytics.model": (
+        "Backlog",
         "Bottlenecks",
         "Performance",
         "Window",
@@ -251,6 +259,9 @@ _HOMES = {
         "BulkRefusal",
         "Failure",
         "IfExists",
+        "Pause",
+        "PauseKind",
+        "PauseTarget",
         "Retry",
         "Step",
         "StepCounts",

@@ -9,12 +9,12 @@ class Derived(NamedTuple):
     """The derived statuses of a task."""
 
     execution_status: str
-    """`blocked_by_failures`, `no_worker`, `has_ready_steps`, `processing`, `all_complete`,
-    `waiting_for_retry`, `waiting_for_dependencies` or `cancelled`."""
+    """`blocked_by_failures`, `paused`, `no_worker`, `has_ready_steps`, `processing`,
+    `all_complete`, `waiting_for_retry`, `waiting_for_dependencies` or `cancelled`."""
 
     recommended_action: str
     """What follows: of the engine by itself, or of an operator (`handle_failures`,
-    `start_worker`)."""
+    `resume`, `start_worker`)."""
 
     health_status: str
     """`healthy`, `recovering` (a step waits for a retry), `blocked` or `unknown`."""
@@ -25,6 +25,7 @@ class Derived(NamedTuple):
 
 _ACTIONS = {
     "blocked_by_failures": "handle_failures",
+    "paused": "resume",
     "no_worker": "start_worker",
     "has_ready_steps": "execute_ready_steps",
     "processing": "wait_for_completion",
@@ -38,7 +39,7 @@ _SETTLED = frozenset({TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY})
 
 def derive(task: Task) -> Derived:
     """Return a task's derived status."""
-    status = execution_status(task.counts, task.status)
+    status = execution_status(task.counts, task.status, paused=bool(task.pauses))
     return Derived(
         status,
         recommended_action(status, task.status),
@@ -47,7 +48,7 @@ def derive(task: Task) -> Derived:
     )
 
 
-def execution_status(counts: StepCounts, state: TaskStatus) -> str:
+def execution_status(counts: StepCounts, state: TaskStatus, *, paused: bool = False) -> str:
     """Return the execution status of a task: the first that applies."""
     if state in _SETTLED:
         return "all_complete"
@@ -55,6 +56,8 @@ def execution_status(counts: StepCounts, state: TaskStatus) -> str:
         return "cancelled"
     if counts.error:
         return "blocked_by_failures"
+    if paused:
+        return "paused"
     if counts.no_worker:
         return "no_worker"
     if counts.enqueued:

@@ -513,6 +513,9 @@ class Task:
     """Differs whenever the task or one of its steps changed; an action's `if_match` takes it.
     None where the task was just created."""
 
+    pauses: tuple["Pause", ...] = ()
+    """Its own pause, that of its template and that of its namespace."""
+
     title: str | None = None
     """As its template's `title` says, with the inputs in place."""
 
@@ -578,6 +581,9 @@ class Step:
 
     no_worker_reason: str | None = field(default=None, compare=False)
     """What live workers lack to run it; None unless `no_worker`."""
+
+    pause: "Pause | None" = None
+    """A pause that holds it up: of its namespace, its handler's queue, its task or its template."""
 
     def waiting_for_retry(self, now: datetime) -> bool:
         """Return whether an attempt failed and the next may start only after `now`."""
@@ -658,6 +664,57 @@ class AuditEntry:
     reason: str
     before: str
     after: str
+
+
+class PauseKind(StrEnum):
+    """What can be paused."""
+
+    NAMESPACE = "namespace"
+    QUEUE = "queue"  #: the steps of one handler in a namespace
+    TASK = "task"
+    TEMPLATE = "template"  #: the tasks of all its versions
+
+
+class PauseTarget(NamedTuple):
+    """What to pause or resume; see the constructors."""
+
+    kind: PauseKind
+    namespace: str  #: '' for a task
+    name: str  #: the task's id, the template's name, or the handler; '' for a namespace
+
+    @classmethod
+    def of_task(cls, task_id: str) -> "PauseTarget":
+        """Return the target for one task."""
+        return cls(PauseKind.TASK, "", task_id)
+
+    @classmethod
+    def of_template(cls, namespace: str, name: str) -> "PauseTarget":
+        """Return the target for all tasks of a template, of all versions."""
+        return cls(PauseKind.TEMPLATE, namespace, name)
+
+    @classmethod
+    def of_queue(cls, namespace: str, handler: str) -> "PauseTarget":
+        """Return the target for all steps of a handler in a namespace."""
+        return cls(PauseKind.QUEUE, namespace, handler)
+
+    @classmethod
+    def of_namespace(cls, namespace: str) -> "PauseTarget":
+        """Return the target for all steps of a namespace."""
+        return cls(PauseKind.NAMESPACE, namespace, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A pause: no step of its target starts until it is resumed; running attempts end normally."""
+
+    kind: PauseKind
+    namespace: str
+    name: str
+    """The task's id, the template's name or the handler; '' for a namespace."""
+
+    paused_at: datetime
+    paused_by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -215,13 +215,14 @@ def test_the_backlog_is_replaced_each_time() -> None:
     A queue that is gone leaves no series behind.
     """
     metrics = Metrics()
-    metrics.set_backlog([Backlog("n", "old", 5, 0, 0)])
-    metrics.set_backlog([Backlog("n", "new", 1, 2, 3)])
+    metrics.set_backlog([Backlog("n", "old", 5, 0, 0, 0, 1.0)])
+    metrics.set_backlog([Backlog("n", "new", 1, 2, 3, 4, 1.0)])
 
     assert {
         ("new", "n", "due"): 1,
         ("new", "n", "scheduled"): 2,
         ("new", "n", "running"): 3,
+        ("new", "n", "paused"): 4,
     } == {name[1:]: value for name, value in samples(metrics).items() if "queue" in name[0]}
 
 
@@ -230,7 +231,7 @@ def test_further_values_of_a_label_are_added_up_as_other() -> None:
     Templates registered without end make no endless metrics, and no step is missing in the sum.
     """
     metrics = Metrics()
-    metrics.set_backlog([Backlog("n", f"h{no}", 1, 0, 0) for no in range(MOST_VALUES + 10)])
+    metrics.set_backlog([Backlog("n", f"h{no}", 1, 0, 0, 0, 1.0) for no in range(MOST_VALUES + 10)])
 
     values = samples(metrics)
     assert 1 == values["tasker_queue_steps", "h0", "n", "due"]

@@ -36,7 +36,7 @@ POSTGRES = statements.load("tasker.store.postgres", "sql")
 # SQLite has no functions: what is one function on PostgreSQL is several statements there.
 # PostgreSQL takes a list apart, where SQLite is given JSON.
 PARTS = {
-    "claim": {"claim_heads", "next_due"},
+    "claim": {"claim_heads", "next_due", "paused_queues"},
     "create_tasks": {
         "create_attributes",
         "create_keys",
@@ -49,6 +49,7 @@ PARTS = {
     "prune": {
         "prune_attempt",
         "prune_audit",
+        "prune_pause",
         "prune_step",
         "prune_task",
         "prune_task_attribute",
@@ -404,7 +405,7 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
 
     lines = [row[0] for row in rows]
     lines = lines[: lines.index("Planning:")]
-    (scan,) = [line for line in lines if "Scan" in line]
+    (scan,) = [line for line in lines if " on step " in line]
     assert "Index Scan using step_queue_timeout on step" in scan
     assert "rows=2 " in scan.split("actual")[1]
     assert max(int(hit) for hit in re.findall(r"shared hit=(\d+)", "".join(lines))) <= 12
@@ -423,8 +424,9 @@ async def test_a_queue_is_counted_by_one_range_of_its_index_on_postgres(
     rows = await connection.fetch(f"explain (analyze, buffers) {text}")
 
     lines = [row[0] for row in rows]
-    (scan,) = [line for line in lines if "using step_due on step" in line]
+    scan, of_paused_tasks = [line for line in lines if "using step_due on step" in line]
     assert "rows=500 loops=1" in scan
+    assert "rows=0 loops=1" in of_paused_tasks
     assert [] == [line for line in lines if re.search(r"Seq Scan on step\b", line)]
     buffers = next(line for line in lines if "Buffers" in line)
     assert sum(int(count) for count in re.findall(r"(?:hit|read)=(\d+)", buffers)) < 550

@@ -201,6 +201,8 @@ class Backlog(NamedTuple):
     due: int  #: enqueued, and waiting for a worker
     scheduled: int  #: enqueued for later: retries and delays
     running: int
+    paused: int  #: enqueued, in a paused queue or of a paused task; not in `due` or `scheduled`
+    weight: float  #: share of claims beside other queues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from tasker.api.problems import respond
 from tasker.api.rate_limits import RateLimits
 from tasker.api.requests import invalid_request
 from tasker.api.responses import JsonResponse
-from tasker.api.routes import bulk, namespaces, steps, system, tasks, templates, waiting
+from tasker.api.routes import bulk, namespaces, queues, steps, system, tasks, templates, waiting
 from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
 from tasker.engine import Worker
@@ -51,7 +51,11 @@ ROUTES = (
     steps.routes,
     templates.routes,
     templates.statuses,
+    queues.templates,
+    queues.routes,
+    queues.pauses,
     namespaces.routes,
+    queues.namespaces,
     namespaces.audit,
     namespaces.workers,
     system.analytics,

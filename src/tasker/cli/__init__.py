@@ -37,13 +37,14 @@ COMMANDS: Mapping[str, Entry] = {
     "server": Entry("server", "Serve the API until SIGTERM or SIGINT."),
     "dev": Entry("dev", "Run a worker that reloads changed handlers and templates."),
     "check": Entry("check", "Check templates and handlers, and whether they fit together."),
-    "task": Entry("task", "List, show, create, cancel, retry and resolve tasks."),
-    "template": Entry("template", "Show, register and review templates."),
+    "task": Entry("task", "List, show, create, cancel, retry, resolve and pause tasks."),
+    "template": Entry("template", "Show, register, review and pause templates."),
+    "queue": Entry("queue", "List, pause and resume the queues of handlers."),
     "analytics": Entry(
         "analytics", "Show durations, error rates, slow and failing steps, and frequent errors."
     ),
     "namespace": Entry(
-        "namespace", "List and show namespaces, and set their owners and review policies."
+        "namespace", "List, show and pause namespaces, and set their owners and review policies."
     ),
     "key": Entry("key", "Create, list and revoke API keys."),
     "db": Entry("db", "Upgrade and inspect the store, and delete old tasks."),

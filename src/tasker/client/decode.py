@@ -35,6 +35,7 @@ from tasker.model import (
     Attempt,
     AuditEntry,
     BulkOutcome,
+    Pause,
     Step,
     StepStatus,
     StoredTemplate,
@@ -56,6 +57,8 @@ audit = TypeAdapter(list[AuditEntry]).validate_python
 namespaces = TypeAdapter(list[NamespaceInfo]).validate_python
 namespace = TypeAdapter(NamespaceInfo).validate_python
 policy = TypeAdapter(NamespacePolicy).validate_python
+pause = TypeAdapter(Pause).validate_python
+pauses = TypeAdapter(list[Pause]).validate_python
 team_events = TypeAdapter(list[TeamEvent]).validate_python
 performance = TypeAdapter(Performance).validate_python
 bulk_outcome = TypeAdapter(BulkOutcome).validate_python

@@ -3,11 +3,12 @@
 from typing import Any
 from urllib.parse import quote
 
+from tasker.analytics.model import Backlog
 from tasker.client import decode
 from tasker.client.requests import Requests
-from tasker.client.teams import TeamClient, exact_name
+from tasker.client.teams import TeamClient, exact_name, target_of
 from tasker.errors import NotFound
-from tasker.model import TemplateVersion
+from tasker.model import Pause, PauseKind, PauseTarget, TemplateVersion
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 
 _PAGE = 1000
@@ -40,6 +41,44 @@ class HttpTeams(TeamClient):
         }
         path = f"/v1/namespaces/{quote(policy.namespace, safe='')}/policy"
         return decode.policy(await self._requests.send("PUT", path, body=body))
+
+    async def pause(
+        self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
+    ) -> Pause:
+        read = await self._change_pause(target_of(target), "pause", reason, if_match)
+        if "pauses" in read:
+            (read,) = (one for one in read["pauses"] if one["kind"] == PauseKind.TASK)
+        return decode.pause(read)
+
+    async def resume(
+        self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
+    ) -> bool:
+        target = target_of(target)
+        if target.kind is PauseKind.TASK:
+            task = await self._requests.get(f"/v1/tasks/{quote(target.name, safe='')}")
+            paused = any(one["kind"] == PauseKind.TASK for one in task["pauses"])
+            await self._change_pause(target, "resume", reason, if_match)
+            return paused
+        read = await self._change_pause(target, "resume", reason, None)
+        return bool(read["resumed"])
+
+    async def _change_pause(
+        self, target: PauseTarget, verb: str, reason: str, if_match: str | None
+    ) -> Any:
+        resource = "tasks" if target.kind is PauseKind.TASK else f"{target.kind}s"
+        parts = "/".join(quote(part, safe="") for part in target[1:] if part)
+        headers = None if if_match is None else {"If-Match": f'"{if_match}"'}
+        return await self._requests.send(
+            "POST", f"/v1/{resource}/{parts}/{verb}", body={"reason": reason}, headers=headers
+        )
+
+    async def pauses(self, namespace: str | None = None) -> list[Pause]:
+        read = await self._requests.get("/v1/pauses", namespace=namespace)
+        return decode.pauses(read["pauses"])
+
+    async def queues(self, namespace: str | None = None) -> list[Backlog]:
+        read = await self._requests.get("/v1/queues", namespace=namespace)
+        return [Backlog(*(one[field] for field in Backlog._fields)) for one in read["queues"]]
 
     async def template_statuses(
         self, namespace: str | None = None, name: str | None = None

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, Unpack, overload
 
-from tasker.analytics.model import Bottlenecks, Performance, Window
+from tasker.analytics.model import Backlog, Bottlenecks, Performance, Window
 from tasker.client.protocol import Client, TaskOptions, TaskRequest
 from tasker.durations import Duration
 from tasker.errors import Misuse, Refused
@@ -15,6 +15,8 @@ from tasker.model import (
     BulkActionName,
     BulkOutcome,
     Json,
+    Pause,
+    PauseTarget,
     Step,
     StoredTemplate,
     Task,
@@ -268,6 +270,26 @@ class SyncClient:
     def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
         """Replace the policy of a namespace. Raises InvalidInput."""
         return self._wait_for(self._client.put_policy(policy, reason=reason))
+
+    def pause(
+        self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
+    ) -> Pause:
+        """Pause a task, a template, a handler's queue or a namespace: see `Client.pause`."""
+        return self._wait_for(self._client.pause(target, reason=reason, if_match=if_match))
+
+    def resume(
+        self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
+    ) -> bool:
+        """End a pause; return False if the target was not paused: see `Client.resume`."""
+        return self._wait_for(self._client.resume(target, reason=reason, if_match=if_match))
+
+    def pauses(self, namespace: str | None = None) -> list[Pause]:
+        """List the pauses in force, the newest first."""
+        return self._wait_for(self._client.pauses(namespace))
+
+    def queues(self, namespace: str | None = None) -> list[Backlog]:
+        """List the queues of handlers with their numbers of steps, by namespace and handler."""
+        return self._wait_for(self._client.queues(namespace))
 
     def template_statuses(
         self, namespace: str | None = None, name: str | None = None

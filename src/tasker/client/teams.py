@@ -2,9 +2,10 @@
 
 from typing import Protocol
 
+from tasker.analytics.model import Backlog
 from tasker.client.templates import TemplateCache, split_reference
 from tasker.errors import InvalidInput
-from tasker.model import TemplateName, TemplateVersion
+from tasker.model import Pause, PauseTarget, TemplateName, TemplateVersion
 from tasker.store.protocol import AuditNote, Store
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 
@@ -22,6 +23,40 @@ class TeamClient(Protocol):
 
     async def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
         """Replace the policy of a namespace. Raises InvalidInput."""
+        ...
+
+    async def pause(
+        self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
+    ) -> Pause:
+        """Pause a task, a template, a handler's queue or a namespace.
+
+        No further step of it starts, and running attempts end normally. Nothing changes if it is
+        paused already.
+
+        Args:
+            target: The id of a task, or a `PauseTarget`.
+            reason: For the audit, and shown with the pause.
+            if_match: The ETag that a task must have.
+
+        Returns:
+            The pause; an existing one with its own reason.
+
+        Raises: NotFound, WrongStatus (the task has ended), TaskChanged.
+        """
+        ...
+
+    async def resume(
+        self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
+    ) -> bool:
+        """End a pause; return False if the target was not paused. Raises NotFound, TaskChanged."""
+        ...
+
+    async def pauses(self, namespace: str | None = None) -> list[Pause]:
+        """List the pauses in force, the newest first; None: those of all namespaces."""
+        ...
+
+    async def queues(self, namespace: str | None = None) -> list[Backlog]:
+        """List the queues of handlers with their numbers of steps, by namespace and handler."""
         ...
 
     async def template_statuses(
@@ -79,6 +114,28 @@ class LocalTeams(TeamClient):
     async def put_policy(self, policy: NamespacePolicy, *, reason: str = "") -> NamespacePolicy:
         return await self.store.put_policy(policy, self._audit_note(reason))
 
+    async def pause(
+        self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
+    ) -> Pause:
+        return await self.store.pause(
+            target_of(target), self._audit_note(reason), if_match=if_match
+        )
+
+    async def resume(
+        self, target: str | PauseTarget, *, reason: str = "", if_match: str | None = None
+    ) -> bool:
+        return await self.store.resume(
+            target_of(target), self._audit_note(reason), if_match=if_match
+        )
+
+    async def pauses(self, namespace: str | None = None) -> list[Pause]:
+        return await self.store.pauses(namespace=namespace)
+
+    async def queues(self, namespace: str | None = None) -> list[Backlog]:
+        return [
+            one for one in await self.store.queue_backlog() if namespace in (None, one.namespace)
+        ]
+
     async def template_statuses(
         self, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
@@ -104,6 +161,11 @@ class LocalTeams(TeamClient):
         self, namespace: str | None = None, *, after: int | None = None, limit: int = 100
     ) -> list[TeamEvent]:
         return await self.store.team_audit(namespace=namespace, after=after, limit=limit)
+
+
+def target_of(target: str | PauseTarget) -> PauseTarget:
+    """Return what is to be paused or resumed: a string is the id of a task."""
+    return target if isinstance(target, PauseTarget) else PauseTarget.of_task(target)
 
 
 def exact_name(template: str) -> TemplateName:

@@ -129,7 +129,7 @@ class Metrics:
         )
         self.steps = Gauge(
             "tasker_queue_steps",
-            "Steps in the store that are due, scheduled or running; counted up to 100,000 each.",
+            "Steps in the store that are due, scheduled, running or paused; at most 100,000 each.",
             ("namespace", "handler", "state"),
             registry=on,
         )
@@ -202,10 +202,13 @@ class Metrics:
     def set_backlog(self, backlog: Iterable["Backlog"]) -> None:
         """Set the gauges of the store's steps."""
         self.steps.clear()  # queues may no longer exist
-        for namespace, handler, *counts in backlog:
-            labels = self._bounded("namespace", namespace), self._bounded("handler", handler)
-            for state, count in zip(("due", "scheduled", "running"), counts, strict=True):
-                self.steps.labels(*labels, state).inc(count)  # `other` is a sum
+        for one in backlog:
+            labels = (
+                self._bounded("namespace", one.namespace),
+                self._bounded("handler", one.handler),
+            )
+            for state in ("due", "scheduled", "running", "paused"):
+                self.steps.labels(*labels, state).inc(getattr(one, state))  # `other` is a sum
 
     def set_workers(self, workers: Iterable["WorkerInfo"]) -> None:
         """Set the gauges of the store's workers."""

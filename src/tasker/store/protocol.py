@@ -35,6 +35,8 @@ from tasker.model import (
     NeighbourWorker,
     NewTask,
     Outcome,
+    Pause,
+    PauseTarget,
     Queue,
     QueueId,
     SchemaStatus,
@@ -460,6 +462,47 @@ class OperatorStore(Protocol):
         ...
 
 
+class PauseStore(Protocol):
+    """Pauses of tasks, templates, queues and namespaces.
+
+    While something is paused, none of its steps is claimed. Running attempts end normally and
+    settle; steps that they free wait. Deadlines run on; a `queue_timeout` starts over at the
+    end of the pause.
+    """
+
+    async def pause(
+        self, target: PauseTarget, act: AuditNote, *, if_match: str | None = None
+    ) -> Pause:
+        """Pause a target; return its pause, or the existing one if it is paused already.
+
+        Pausing a template also pauses tasks of later versions. Its open tasks are paused in
+        transactions of 100; repeating an interrupted call completes it.
+
+        Args:
+            target: What to pause.
+            act: The actor and the reason.
+            if_match: The ETag that a task must have.
+
+        Raises: NotFound, WrongStatus (the task has ended), TaskChanged.
+        """
+        ...
+
+    async def resume(
+        self, target: PauseTarget, act: AuditNote, *, if_match: str | None = None
+    ) -> bool:
+        """End a pause; return False if the target was not paused.
+
+        Other pauses that hold up the same steps remain in force.
+
+        Raises: NotFound, TaskChanged.
+        """
+        ...
+
+    async def pauses(self, *, namespace: str | None = None) -> list[Pause]:
+        """List the pauses in force, the newest first; None: those of all namespaces."""
+        ...
+
+
 class TeamStore(Protocol):
     """Namespaces and their policies, decisions about template versions, API keys, their audit."""
 
@@ -611,7 +654,7 @@ class AnalyticsStore(Protocol):
         ...
 
 
-class Store(WorkerStore, TaskStore, OperatorStore, TeamStore, AnalyticsStore, Protocol):
+class Store(WorkerStore, TaskStore, OperatorStore, PauseStore, TeamStore, AnalyticsStore, Protocol):
     """The store of all state. Used from one event loop; open it with `tasker.store.open_store`."""
 
     url: str

@@ -1,7 +1,7 @@
 """Converts rows to values; the statements of both stores return the same columns."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
@@ -11,6 +11,8 @@ from tasker.model import (
     STEP_STATUSES,
     Attempt,
     AuditEntry,
+    Pause,
+    PauseKind,
     Step,
     StepCounts,
     StoredTemplate,
@@ -73,6 +75,7 @@ class Reader(NamedTuple):
                 skipped=row["skipped_steps"],
                 resolved_manually=row["resolved_steps"],
             ),
+            pauses=tuple(_pause(pause) for pause in _json(row["pauses"]) or ()),
             title=row["title"],
             attributes=codec.loads(row["attributes"]),
             updated_at=self.instant(row["updated_at"]),
@@ -100,6 +103,7 @@ class Reader(NamedTuple):
             counted_attempts=row["counted_attempts"],
             lost_attempts=row["lost_attempts"],
             no_worker=bool(row["no_worker"]),
+            pause=None if row["pause"] is None else _pause(_json(row["pause"])),
         )
 
     def attempt(self, row: Row) -> Attempt:
@@ -126,6 +130,16 @@ class Reader(NamedTuple):
             reason=row["reason"],
             before=row["before"],
             after=row["after"],
+        )
+
+    def pause(self, row: Row) -> Pause:
+        return Pause(
+            kind=PauseKind(row["kind"]),
+            namespace=row["namespace"],
+            name=row["name"],
+            paused_at=self.instant(row["paused_at"]),
+            paused_by=row["paused_by"],
+            reason=row["reason"],
         )
 
     def template(self, row: Row) -> StoredTemplate:
@@ -239,7 +253,13 @@ def _etag(row: Row) -> str:
     An attempt raises the sum of attempts, its end moves a step to another count, and each
     action of an operator moves `updated_at` forward: no two states of a task have one text.
     """
-    facts = (row["id"], row["state"], str(row["updated_at"]), *(row[count] for count in _COUNTS))
+    facts = (
+        row["id"],
+        row["state"],
+        str(row["updated_at"]),
+        row["pauses"],
+        *(row[count] for count in _COUNTS),
+    )
     return sha256(repr(facts).encode()).hexdigest()[:20]
 
 
@@ -258,6 +278,12 @@ _COUNTS = (
     "skipped_steps",
     "resolved_steps",
 )
+
+
+def _pause(document: Mapping[str, Any]) -> Pause:
+    """Read a pause from the JSON of pause_document.sql."""
+    at = datetime.fromtimestamp(document["paused_at"], UTC)
+    return Pause(**{**document, "kind": PauseKind(document["kind"]), "paused_at": at})
 
 
 def _template_name(row: Row) -> TemplateName:

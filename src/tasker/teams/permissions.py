@@ -29,6 +29,7 @@ TASKS_LIST = Permission("tasks", "list")
 TASKS_CANCEL = Permission("tasks", "cancel")
 TASKS_RETRY = Permission("tasks", "retry")
 TASKS_RESOLVE = Permission("tasks", "resolve")
+TASKS_PAUSE = Permission("tasks", "pause")
 STEPS_READ = Permission("steps", "read")
 STEPS_RETRY = Permission("steps", "retry")
 STEPS_RESOLVE = Permission("steps", "resolve")
@@ -37,8 +38,13 @@ TEMPLATES_LIST = Permission("templates", "list")
 TEMPLATES_REGISTER = Permission("templates", "register")
 TEMPLATES_RETIRE = Permission("templates", "retire")
 TEMPLATES_APPROVE = Permission("templates", "approve")
+TEMPLATES_PAUSE = Permission("templates", "pause")
+QUEUES_READ = Permission("queues", "read")
+QUEUES_PAUSE = Permission("queues", "pause")
+QUEUES_UPDATE = Permission("queues", "update")
 NAMESPACES_READ = Permission("namespaces", "read")
 NAMESPACES_UPDATE = Permission("namespaces", "update")
+NAMESPACES_PAUSE = Permission("namespaces", "pause")
 WORKERS_READ = Permission("workers", "read")
 ANALYTICS_READ = Permission("system", "analytics_read")
 METRICS_READ = Permission("system", "metrics_read")
@@ -56,6 +62,7 @@ _VIEWER = frozenset(
         TEMPLATES_READ,
         TEMPLATES_LIST,
         NAMESPACES_READ,
+        QUEUES_READ,
         WORKERS_READ,
         ANALYTICS_READ,
     }
@@ -65,8 +72,12 @@ _OPERATOR = _VIEWER | {
     TASKS_CANCEL,
     TASKS_RETRY,
     TASKS_RESOLVE,
+    TASKS_PAUSE,
     STEPS_RETRY,
     STEPS_RESOLVE,
+    TEMPLATES_PAUSE,
+    QUEUES_PAUSE,
+    NAMESPACES_PAUSE,
 }
 
 ADMIN = "admin"

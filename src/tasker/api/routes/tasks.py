@@ -35,6 +35,7 @@ from tasker.teams.permissions import (
     TASKS_CANCEL,
     TASKS_CREATE,
     TASKS_LIST,
+    TASKS_PAUSE,
     TASKS_READ,
     TASKS_RESOLVE,
     TASKS_RETRY,
@@ -124,6 +125,15 @@ class RetryBody(Body):
     reset_attempts: bool = False
     """Whether they get all their attempts again instead of one more."""
     reason: Text = ""
+
+
+class PauseBody(Body):
+    """Pauses or resumes something."""
+
+    reason: Text = ""
+
+
+PauseReason = Annotated[PauseBody, Depends(JsonBody(PauseBody, optional=True))]
 
 
 class ResolveBody(Body):
@@ -360,6 +370,28 @@ async def resolve_task(
         api,
         await operator_client(request, api).resolve(task.id, reason=body.reason, if_match=if_match),
     )
+
+
+@routes.add("POST", "/{task_id}/pause", TASKS_PAUSE, response=TaskView, refuses=_ACTS)
+async def pause_task(
+    request: Request, api: ApiOf, task_id: TaskPath, body: PauseReason, if_match: IfMatch
+) -> JsonResponse:
+    """Pause a task: no further step starts; running attempts end normally."""
+    task = await allowed_task(request, api, task_id, TASKS_PAUSE)
+    client = operator_client(request, api)
+    await client.pause(task.id, reason=body.reason, if_match=if_match)
+    return await task_response(api, await api.store.get_task(task.id))
+
+
+@routes.add("POST", "/{task_id}/resume", TASKS_PAUSE, response=TaskView, refuses=_ACTS)
+async def resume_task(
+    request: Request, api: ApiOf, task_id: TaskPath, body: PauseReason, if_match: IfMatch
+) -> JsonResponse:
+    """Resume a task. It stays paused while its template, a queue or its namespace is."""
+    task = await allowed_task(request, api, task_id, TASKS_PAUSE)
+    client = operator_client(request, api)
+    await client.resume(task.id, reason=body.reason, if_match=if_match)
+    return await task_response(api, await api.store.get_task(task.id))
 
 
 # ----------------------------------------------------------------------- shared

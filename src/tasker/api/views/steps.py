@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from tasker.api.views import documented
 from tasker.client.templates import LoadedTemplate
-from tasker.model import Step, StepStatus, TaskId
+from tasker.model import Pause, Step, StepStatus, TaskId
 from tasker.times import Timeline, Times
 
 
@@ -30,6 +30,8 @@ class StepSummary(TypedDict):
     no_worker_reason: str | None
     """What live workers lack to run it: the handler, its version, a label, or the binding to the
     namespace; null unless `no_worker`."""
+    pause: Pause | None
+    """A pause that holds it up: of its namespace, its handler's queue, its task or its template."""
     dependencies: list[str]
     pending_parents: int
     """Dependencies that are not done yet."""
@@ -82,6 +84,7 @@ def step_summary(loaded: LoadedTemplate, step: Step, now: datetime) -> StepSumma
         "ready": is_ready(step, now),
         "no_worker": step.no_worker,
         "no_worker_reason": step.no_worker_reason,
+        "pause": step.pause,
         "dependencies": list(spec.dependencies),
         "pending_parents": step.pending_parents,
         "waits_for": step.waits_for,
@@ -119,7 +122,8 @@ def step_view(loaded: LoadedTemplate, step: Step, now: datetime, timeline: Timel
 
 def is_ready(step: Step, now: datetime) -> bool:
     """Return whether a worker may claim a step."""
-    return step.status is StepStatus.ENQUEUED and (step.run_at is None or step.run_at <= now)
+    due = step.run_at is None or step.run_at <= now
+    return step.status is StepStatus.ENQUEUED and due and step.pause is None
 
 
 def max_attempts(loaded: LoadedTemplate, step: Step) -> int:

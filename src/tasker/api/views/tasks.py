@@ -10,7 +10,7 @@ from tasker.api.views import documented
 from tasker.api.views.steps import StepOverview, StepSummary, step_overview, step_summary
 from tasker.client.templates import LoadedTemplate
 from tasker.derive import derive
-from tasker.model import Failure, Step, StepCounts, Task
+from tasker.model import Failure, Pause, Step, StepCounts, Task
 from tasker.times import Timeline, Times
 
 
@@ -48,6 +48,8 @@ class TaskSummary(TypedDict):
     deadline: datetime | None
     """It ends as `error` unless it has ended by then."""
     counts: StepCounts
+    pauses: list[Pause]
+    """The pauses of the task, its template and its namespace; empty if it is not paused."""
     execution_status: str
     recommended_action: str
     health_status: str
@@ -148,6 +150,7 @@ def task_summary(task: Task) -> TaskSummary:
         "ended_at": task.ended_at,
         "deadline": task.deadline,
         "counts": task.counts,
+        "pauses": list(task.pauses),
         "execution_status": derived.execution_status,
         "recommended_action": derived.recommended_action,
         "health_status": derived.health_status,

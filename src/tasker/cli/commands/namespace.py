@@ -10,17 +10,19 @@ from rich.text import Text
 from tasker.cli.app import Session, command, group
 from tasker.cli.commands.template import print_versions
 from tasker.cli.options import Reason
+from tasker.cli.pausing import pause, resume
 from tasker.cli.render.style import local_time, one_line, print_table, short_json
 from tasker.cli.render.tables import table
 from tasker.client import Client
 from tasker.errors import NotFound
+from tasker.model import PauseTarget
 from tasker.teams.model import NamespaceInfo, NamespacePolicy
 from tasker.teams.policies import load_policies
 
 Name = Annotated[str, typer.Argument(metavar="NAMESPACE")]
 _COUNTS = ("approved", "pending_review", "rejected", "retired")
 
-app = group("List and show namespaces, and set their owners and review policies.")
+app = group("List, show and pause namespaces, and set their owners and review policies.")
 
 
 @command(app, "list")
@@ -128,6 +130,20 @@ async def apply(
     else:
         for name, outcome in outcomes:
             session.out.print(f"{outcome}: {name}")
+
+
+@command(app, "pause", acts=True)
+async def pause_namespace(session: Session, namespace: Name, reason: Reason = "") -> None:
+    """Pause a namespace: none of its steps starts; running attempts end normally."""
+    async with session.client(operates=True) as client:
+        await pause(session, client, PauseTarget.of_namespace(namespace), reason)
+
+
+@command(app, "resume", acts=True)
+async def resume_namespace(session: Session, namespace: Name, reason: Reason = "") -> None:
+    """Resume a paused namespace."""
+    async with session.client(operates=True) as client:
+        await resume(session, client, PauseTarget.of_namespace(namespace), reason)
 
 
 @command(app, "audit")

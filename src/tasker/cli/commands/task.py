@@ -24,6 +24,7 @@ from tasker.cli.options import (
     parse_status,
     parse_template,
 )
+from tasker.cli.pausing import pause, resume
 from tasker.cli.reading import find_task, follow, read_detail
 from tasker.cli.render.json import task_document, to_plain
 from tasker.cli.render.style import count_of, is_plain, print_table, status_text
@@ -32,7 +33,16 @@ from tasker.cli.render.task import render_task
 from tasker.cli.render.timeline import timeline_document
 from tasker.client import Client
 from tasker.errors import Refused
-from tasker.model import MAX_BULK, IfExists, Task, TaskFilter, TaskId, TaskStatus, UniqueWhile
+from tasker.model import (
+    MAX_BULK,
+    IfExists,
+    PauseTarget,
+    Task,
+    TaskFilter,
+    TaskId,
+    TaskStatus,
+    UniqueWhile,
+)
 from tasker.template import load_templates
 
 TaskRef = Annotated[
@@ -127,7 +137,7 @@ IfMatch = Annotated[
     ),
 ]
 
-app = group("List, show, create, cancel, retry and resolve tasks.")
+app = group("List, show, create, cancel, retry, resolve and pause tasks.")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -461,6 +471,22 @@ async def skip(
         task_id = await find_task(client, task)
         changed = await client.skip(task_id, step, reason=reason, if_match=if_match)
     _print(session, changed)
+
+
+@command(app, "pause", acts=True)
+async def pause_task(session: Session, task: TaskRef, reason: Reason = "") -> None:
+    """Pause a task: none of its steps starts; running attempts end normally."""
+    async with session.client(operates=True) as client:
+        target = PauseTarget.of_task(await find_task(client, task))
+        await pause(session, client, target, reason)
+
+
+@command(app, "resume", acts=True)
+async def resume_task(session: Session, task: TaskRef, reason: Reason = "") -> None:
+    """Resume a paused task."""
+    async with session.client(operates=True) as client:
+        target = PauseTarget.of_task(await find_task(client, task))
+        await resume(session, client, target, reason)
 
 
 def _make_filter(

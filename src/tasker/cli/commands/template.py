@@ -15,15 +15,16 @@ from tasker.cli.completion import complete_template
 from tasker.cli.exits import Exit
 from tasker.cli.loading import is_file, load
 from tasker.cli.options import Reason
+from tasker.cli.pausing import pause, resume
 from tasker.cli.render import graphs
 from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import one_line, print_table, short_json, time_ago
 from tasker.cli.render.tables import table, templates_table
 from tasker.cli.render.task import render_graph, render_template
 from tasker.client import Client
-from tasker.client.templates import DEFAULT_NAMESPACE
+from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
 from tasker.errors import TaskRegistrationError
-from tasker.model import Template, TemplateVersion
+from tasker.model import PauseTarget, Template, TemplateVersion
 from tasker.template import dump_yaml, load_template, to_document
 from tasker.template.diff import compare
 
@@ -35,6 +36,14 @@ Reference = Annotated[
         autocompletion=complete_template,
     ),
 ]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="TEMPLATE",
+        help="A registered template such as payments.process_refund.",
+        autocompletion=complete_template,
+    ),
+]
 Workflows = Annotated[
     list[str] | None,
     typer.Option(
@@ -42,7 +51,25 @@ Workflows = Annotated[
     ),
 ]
 
-app = group("Show, register and review templates.")
+app = group("Show, register, review and pause templates.")
+
+
+@command(app, "pause", acts=True)
+async def pause_template(session: Session, template: Name, reason: Reason = "") -> None:
+    """Pause the tasks of all versions of a template: no step starts; running attempts end
+    normally.
+    """
+    namespace, name, _ = split_reference(template, None, None)
+    async with session.client(operates=True) as client:
+        await pause(session, client, PauseTarget.of_template(namespace, name), reason)
+
+
+@command(app, "resume", acts=True)
+async def resume_template(session: Session, template: Name, reason: Reason = "") -> None:
+    """Resume the tasks of a template, except those that were paused by themselves."""
+    namespace, name, _ = split_reference(template, None, None)
+    async with session.client(operates=True) as client:
+        await resume(session, client, PauseTarget.of_template(namespace, name), reason)
 
 
 @command(app, "list")

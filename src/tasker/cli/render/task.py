@@ -11,6 +11,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from tasker.cli.pausing import describe
 from tasker.cli.render import graphs
 from tasker.cli.render.style import (
     LOOKS,
@@ -118,6 +119,7 @@ def _facts_table(detail: TaskDetail) -> Table:
         ("id", task.id),
         ("title", one_line(task.title or "")),
         ("created", f"{local_time(task.created_at)}, {time_ago(task.created_at)}{by}{why}"),
+        ("paused", "; ".join(describe(pause) for pause in task.pauses)),
         ("ended", f"{local_time(task.ended_at)}, took {took}" if task.ended_at else ""),
         ("deadline", f"{local_time(task.deadline)}" if task.deadline else ""),
         ("parent", task.parent_id or ""),
@@ -273,6 +275,8 @@ def _note(step: Step, now: datetime) -> Text:
         return Text(f"waits for task {step.waits_for}", style=style)
     if step.status is StepStatus.IN_PROGRESS:
         return Text(f"on {one_line(step.worker)}" if step.worker else "", style="dim")
+    if step.pause is not None:
+        return Text(f"paused: {describe(step.pause)}", style="yellow")
     if step.no_worker:
         return Text(step.no_worker_reason or "no live worker can run it", style="yellow")
     if step.run_at is not None and step.run_at > now:

@@ -58,12 +58,7 @@ class Analytics(Sessions):
     async def queue_backlog(self) -> list[Backlog]:
         async def count(tx: Session) -> list[Backlog]:
             rows = await tx.all("queue_backlog", most=self._bounds().attempts)
-            return [
-                Backlog(
-                    row["namespace"], row["handler"], row["due"], row["scheduled"], row["running"]
-                )
-                for row in rows
-            ]
+            return [Backlog(*(row[field] for field in Backlog._fields)) for row in rows]
 
         return await self._analyse(count)
 

@@ -1,6 +1,6 @@
 """Operator actions on tasks and steps."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from tasker.errors import NotFound, TaskChanged, TaskExists, WrongStatus
 from tasker.model import (
@@ -27,9 +27,9 @@ class Operators(Tasks):
         task_id = operator_rules.canonical(task_id)
 
         async def cancel(tx: Session) -> None:
-            before = await _lock_task(tx, task_id, "cancel", operator_rules.OPEN, if_match)
+            before = await lock_task(tx, task_id, "cancel", operator_rules.OPEN, if_match)
             await stop_task(tx, task_id, Code.CANCELLED)
-            await _audit(tx, task_id, None, "cancel", act, before, TaskStatus.CANCELLED)
+            await audit(tx, task_id, None, "cancel", act, before, TaskStatus.CANCELLED)
 
         await self._in_yielding_transaction(cancel)
         return await self.get_task(task_id)
@@ -47,7 +47,7 @@ class Operators(Tasks):
         counted = counted_attempts or {}
 
         async def retry(tx: Session) -> None:
-            state = await _lock_task(tx, task_id, "retry", operator_rules.RETRYABLE, if_match)
+            state = await lock_task(tx, task_id, "retry", operator_rules.RETRYABLE, if_match)
             await _regain_key(tx, task_id)
             nos = None if steps is None else list(steps)
             failed = await tx.lock("chosen_steps", task_id=task_id, nos=nos)
@@ -59,11 +59,11 @@ class Operators(Tasks):
                 )
                 used = counted.get(no, 0)
                 await tx.all("retry_step", task_id=task_id, no=no, counted_attempts=used)
-                await _audit(tx, task_id, no, "retry", act, before, StepStatus.ENQUEUED)
+                await audit(tx, task_id, no, "retry", act, before, StepStatus.ENQUEUED)
             revived = await _reopen(tx, task_id)
             if not failed:
                 operator_rules.require_revived(task_id, state, revived)
-                await _audit(tx, task_id, None, "retry", act, state, TaskStatus.IN_PROGRESS)
+                await audit(tx, task_id, None, "retry", act, state, TaskStatus.IN_PROGRESS)
             await tx.call("wake")
 
         await self._in_yielding_transaction(retry)
@@ -83,7 +83,7 @@ class Operators(Tasks):
         after, outcome = operator_rules.resolution(action)
 
         async def resolve(tx: Session) -> None:
-            await _lock_task(tx, task_id, action, operator_rules.RETRYABLE, if_match)
+            await lock_task(tx, task_id, action, operator_rules.RETRYABLE, if_match)
             await _regain_key(tx, task_id)
             steps = await tx.lock("chosen_steps", task_id=task_id, nos=[no])
             operator_rules.require_steps(task_id, [no], [row["no"] for row in steps])
@@ -94,7 +94,7 @@ class Operators(Tasks):
             (taken,) = await tx.all("take_step", task_id=task_id, no=no)
             await _reopen(tx, task_id)
             await tx.settle([Outcome(task_id, no, taken["attempt"], outcome, result, None, 0.0)])
-            await _audit(tx, task_id, no, action, act, before, after)
+            await audit(tx, task_id, no, action, act, before, after)
             await tx.call("revoke")
 
         await self._in_yielding_transaction(resolve)
@@ -107,10 +107,10 @@ class Operators(Tasks):
 
         async def resolve(tx: Session) -> None:
             allowed = operator_rules.FAILED_TASK
-            before = await _lock_task(tx, task_id, "resolve", allowed, if_match)
+            before = await lock_task(tx, task_id, "resolve", allowed, if_match)
             await stop_task(tx, task_id, Code.RESOLVED_MANUALLY)
             after = TaskStatus.RESOLVED_MANUALLY
-            await _audit(tx, task_id, None, "resolve_task", act, before, after)
+            await audit(tx, task_id, None, "resolve_task", act, before, after)
 
         await self._in_yielding_transaction(resolve)
         return await self.get_task(task_id)
@@ -131,14 +131,14 @@ async def stop_task(
 async def cancel_if_open(tx: Session, task_id: TaskId, act: AuditNote) -> None:
     """Cancel a task, unless it has ended or was pruned."""
     try:
-        before = await _lock_task(tx, task_id, "cancel", operator_rules.OPEN)
+        before = await lock_task(tx, task_id, "cancel", operator_rules.OPEN)
     except (NotFound, WrongStatus):
         return
     await stop_task(tx, task_id, Code.CANCELLED)
-    await _audit(tx, task_id, None, "cancel", act, before, TaskStatus.CANCELLED)
+    await audit(tx, task_id, None, "cancel", act, before, TaskStatus.CANCELLED)
 
 
-async def _lock_task(
+async def lock_task(
     tx: Session,
     task_id: TaskId,
     action: str,
@@ -172,10 +172,23 @@ async def _reopen(tx: Session, task_id: TaskId) -> int:
     """Reopen a task; return how many steps cancelled by its deadline were revived."""
     revived = await tx.all("revive_steps", task_id=task_id)
     await tx.all("reopen_task", task_id=task_id)
+    if await tx.all("pause_reopened_task", task_id=task_id):
+        await set_paused(tx, [task_id], paused=True)
     return len(revived)
 
 
-async def _audit(
+async def set_paused(tx: Session, tasks: Sequence[str], *, paused: bool) -> None:
+    """Take the steps of locked tasks out of their queues, or put them back."""
+    if not tasks:
+        return
+    await tx.lock("steps_of_tasks", tasks=list(tasks))  # so that none is enqueued meanwhile
+    await tx.all("mark_tasks", tasks=list(tasks), paused=paused)
+    await tx.all("pause_steps" if paused else "resume_steps", tasks=list(tasks))
+    if not paused:
+        await tx.call("wake")
+
+
+async def audit(
     tx: Session,
     task_id: TaskId,
     no: int | None,

@@ -25,12 +25,13 @@ from tasker.model import (
 )
 from tasker.store import operator_rules, unserved
 from tasker.store.operations.operators import stop_task
+from tasker.store.operations.pauses import Pauses
 from tasker.store.protocol import UNKNOWN_PROCESS
 from tasker.store.rows import Row
-from tasker.store.session import Session, Sessions
+from tasker.store.session import Session
 
 
-class Workers(Sessions):
+class Workers(Pauses):
     """Announcing and listing workers, and the janitor's duties."""
 
     async def register_worker(
@@ -118,6 +119,7 @@ class Workers(Sessions):
             ended += await self._write(_end_failed)
         if await self._one("overdue", limit=1):
             ended += await self._in_yielding_transaction(_end_overdue)
+        await self.complete_pauses()
         return [TaskEnd(task_id, TaskStatus.ERROR) for task_id in ended]
 
 

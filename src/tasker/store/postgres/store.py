@@ -1,6 +1,5 @@
 """The store on PostgreSQL: the operations of all stores, and the hot path in its own SQL."""
 
-from tasker.store.operations.operators import Operators
 from tasker.store.operations.teams import Teams
 from tasker.store.operations.templates import Templates
 from tasker.store.operations.workers import Workers
@@ -9,5 +8,5 @@ from tasker.store.postgres.hotpath import HotPath
 from tasker.store.postgres.tasks import Tasks
 
 
-class PostgresStore(Templates, Operators, Workers, Teams, Analytics, Tasks, HotPath):
+class PostgresStore(Templates, Workers, Teams, Analytics, Tasks, HotPath):
     """Implements `tasker.store.protocol.Store`."""

@@ -18,7 +18,7 @@ from tasker.model import (
     WorkerId,
 )
 from tasker.store.sqlite.driver import Driver
-from tasker.store.sqlite.settlement import settle
+from tasker.store.sqlite.settlement import settle, without_paused
 from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
 
 
@@ -26,10 +26,9 @@ class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
-        served = json_text(list(queues))
-
         def claim(on: sqlite3.Connection) -> Claimed:
             now = self._now()
+            served = json_text(without_paused(on, queues))
             claims: list[Claim] = []
             for queue, _ in fetch(on, "claim_heads", queues=served, now=now):
                 left = limit - len(claims)

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 
 from tasker.model import (
+    PRIORITIES,
     TASK_NODE,
     Claim,
     Code,
@@ -61,6 +62,12 @@ def settle(
     return Settled(refused, claims, ended), left
 
 
+def without_paused(on: sqlite3.Connection, queues: Collection[QueueId]) -> list[QueueId]:
+    """Return the queues that are not paused: steps are claimed from those only."""
+    paused = {row[0] for row in fetch(on, "paused_queues")}
+    return [no for no in queues if no // PRIORITIES * PRIORITIES not in paused]
+
+
 def _follow(
     on: sqlite3.Connection,
     worker: WorkerId | None,
@@ -76,7 +83,8 @@ def _follow(
     least, greatest = fetch_one(on, "settle_nodes")
     freed, ended = [], []
     if greatest:
-        served = f",{','.join(map(str, queues))},"
+        unpaused = without_paused(on, queues) if claim_up_to else ()
+        served = f",{','.join(map(str, unpaused))},"
         freed = fetch(
             on, "settle_free", worker=worker, queues=served, claim_up_to=claim_up_to, now=now
         )

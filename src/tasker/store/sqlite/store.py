@@ -1,6 +1,5 @@
 """The store on SQLite: the operations of all stores, and the hot path in its own SQL."""
 
-from tasker.store.operations.operators import Operators
 from tasker.store.operations.teams import Teams
 from tasker.store.operations.templates import Templates
 from tasker.store.operations.workers import Workers
@@ -9,5 +8,5 @@ from tasker.store.sqlite.hotpath import HotPath
 from tasker.store.sqlite.tasks import Tasks
 
 
-class SqliteStore(Templates, Operators, Workers, Teams, Analytics, Tasks, HotPath):
+class SqliteStore(Templates, Workers, Teams, Analytics, Tasks, HotPath):
     """Implements `tasker.store.protocol.Store`."""

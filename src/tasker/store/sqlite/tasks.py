@@ -23,6 +23,7 @@ from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.ownership import OF_TASK
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.session import SqliteSession, run_to_end
+from tasker.store.sqlite.settlement import without_paused
 from tasker.store.sqlite.statements import execute, fetch, json_text, seconds
 
 
@@ -85,7 +86,7 @@ class Tasks(Driver):
                     on,
                     "claim_roots",
                     worker=worker,
-                    queues=json_text(list(queues)),
+                    queues=json_text(without_paused(on, queues)),
                     claim_up_to=claim_up_to,
                     now=now,
                     tasks=new,

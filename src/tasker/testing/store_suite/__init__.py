@@ -40,6 +40,11 @@ from tasker.testing.store_suite.operators import (
     TestRetrying,
 )
 from tasker.testing.store_suite.parking import TestParking
+from tasker.testing.store_suite.pausing import (
+    TestPausedTasks,
+    TestPausedTemplates,
+    TestPausing,
+)
 from tasker.testing.store_suite.pruning import TestPruning
 from tasker.testing.store_suite.queue_timeouts import TestQueueTimeouts
 from tasker.testing.store_suite.reading import TestListing, TestReadingSteps, TestReadingTasks
@@ -76,6 +81,9 @@ __all__ = [
     "TestListing",
     "TestMixedEffects",
     "TestParking",
+    "TestPausedTasks",
+    "TestPausedTemplates",
+    "TestPausing",
     "TestPerformance",
     "TestPolicies",
     "TestPruning",

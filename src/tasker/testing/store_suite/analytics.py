@@ -422,7 +422,9 @@ class TestBottlenecks(StoreTests):
 
         backlog = await store.queue_backlog()
 
-        assert [("other", handler, 1, 0, 0), ("suite", handler, 2, 1, 1)] == list(backlog)
+        assert [("other", handler, 1, 0, 0), ("suite", handler, 2, 1, 1)] == [
+            (row.namespace, row.handler, row.due, row.scheduled, row.running) for row in backlog
+        ]
 
     async def test_bottlenecks_may_be_of_one_namespace(self, store: Store) -> None:
         await create_ago(store, await put(store, replace(chain(), namespace="theirs")))

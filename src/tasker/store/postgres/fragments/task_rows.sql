@@ -4,6 +4,8 @@ select chosen.id::text as id, p.namespace, p.name, p.version, chosen.state, chos
        chosen.created_by, chosen.reason, chosen.tags, chosen.created_at, chosen.ended_at,
        chosen.deadline, chosen.error, chosen.title,
        coalesce((select json_object_agg(a.name, a.value order by a.name) from task_attribute a where a.task_id = chosen.id)::text, '{}') as attributes,
+       (select json_agg({include pause_document} order by pause.kind) from pause
+        where {include pauses_of_task task=chosen.id template=p})::text as pauses,
        greatest(chosen.created_at, chosen.updated_at, chosen.ended_at, c.changed_at) as updated_at,
        c.*
 from chosen

@@ -21,6 +21,7 @@ declare
     v_steps tid[];
     v_left int := p_limit;
 begin
+    {include without_paused_queues}
     for v_from in
         select q.id as queue, q.run_at, q.task_id, q.no
         from (

@@ -30,14 +30,17 @@ declare
     v_due int;
     v_unapproved int;
     v_unusable int[];                        -- templates that are unknown (null) or not approved
+    v_paused int[];                          -- templates whose tasks are born paused
 begin
     if p_lock_timeout is not null then
         perform set_config('lock_timeout', p_lock_timeout, true);
     end if;
-    select array_agg(t.id) into v_unusable
+    select array_agg(t.id) filter (where t.id is null or t.status <> 'approved'),
+           coalesce(array_agg(t.id) filter (where t.paused), '{}')
+    into v_unusable, v_paused
     from unnest(p_template) as g (id)
     left join template t on t.id = g.id
-    where t.id is null or t.status <> 'approved';
+    where t.id is null or t.status <> 'approved' or t.paused;
     if array_position(v_unusable, null) is not null then
         raise exception 'unknown template' using errcode = 'TK002';
     end if;
@@ -145,9 +148,9 @@ begin
         end if;
     end if;
 
-    insert into task (id, template_id, priority, open_sinks, deadline, correlation_id, parent_id,
+    insert into task (id, template_id, priority, paused, open_sinks, deadline, correlation_id, parent_id,
                       idempotency_key, created_by, reason, tags, trace, title, context)
-    select g.id, g.template_id, g.priority, t.sinks, now() + g.deadline * interval '1 s', g.correlation_id,
+    select g.id, g.template_id, g.priority, g.template_id = any (v_paused), t.sinks, now() + g.deadline * interval '1 s', g.correlation_id,
            g.parent_id, g.key, g.created_by, g.reason,
            case when g.tags is null then '{}' else array(select json_array_elements_text(g.tags::json)) end,
            g.trace, g.title, g.context::json
@@ -168,19 +171,20 @@ begin
     end if;
 
     if p_claim > 0 then
+        {include without_paused_queues}
         return query
         with root as materialized (
             select g.id, s.no, row_number() over (order by g.id, s.no) as rank
             from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
             join template_step s on s.template_id = g.template_id
             where s.pending_parents = 0 and g.id <> all (v_taken)
-              and s.queue_id + g.priority = any (p_queues) and {include claimable run_at=coalesce(g.run_at,now())}
+              and {include queue_of_new_step} = any (p_queues) and {include claimable run_at=coalesce(g.run_at,now())}
         ), mine as materialized (
             select root.id, root.no from root where root.rank <= p_claim
         ), stored as (
             insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at,
                               enqueued_at, queue_timeout, attempt, worker, claimed_at)
-            select g.id, s.no, s.name, s.queue_id + g.priority, s.pending_parents, s.children,
+            select g.id, s.no, s.name, {include queue_of_new_step}, s.pending_parents, s.children,
                    case when m.no is not null then {IN_PROGRESS} when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
                    case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
                    case when s.pending_parents = 0 then now() end,
@@ -198,7 +202,7 @@ begin
     else
         insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at,
                           queue_timeout)
-        select g.id, s.no, s.name, s.queue_id + g.priority, s.pending_parents, s.children,
+        select g.id, s.no, s.name, {include queue_of_new_step}, s.pending_parents, s.children,
                case when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
                case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
                case when s.pending_parents = 0 then now() end,

@@ -77,6 +77,7 @@ begin
     ) c;
 
     if 0 < any (v_child_no) then
+        {include without_paused_queues}
         with freed as (
             update step s
             set pending_parents = s.pending_parents - c.parents,

@@ -52,6 +52,7 @@ begin
             return query select 2, p_task, {COMPLETE}, 0, null::float8;
         end if;
     else
+        {include without_paused_queues}
         foreach v_child in array v_children loop
             v_rank := v_rank + 1;
             update step s

@@ -25,12 +25,15 @@
 -- A queue is (namespace, handler, requirement, gated) and stands for five ids, `id` to
 -- `id + 4`, one for each priority: `step.queue_id` is the queue's id plus the task's
 -- priority. Priority is thus part of where a step waits, and claims need no further index.
+-- The steps of a paused task have the negative of that id, which no worker serves: whatever
+-- enqueues one of them leaves it out of its queue.
 --
 -- Columns that no statement writes yet belong to features to come, and are here because the
 -- schema is made once. All of those in `step` are nullable without a default: a row that does
 -- not use them grows by nothing but its null bitmap.
 
 -- retention: seconds for which tasks are kept after their end; null: as the setting says.
+-- paused: its new tasks are paused.
 create table template (
     id            int generated always as identity primary key,
     namespace     text not null,
@@ -46,7 +49,8 @@ create table template (
     replaced_at   timestamptz,
     decided_by    text,
     decided_at    timestamptz,
-    reason        text not null default ''
+    reason        text not null default '',
+    paused        boolean not null default false
 );
 -- A version may have several rows that were not replaced: one that is in force (approved or
 -- retired), one that waits to take its place, and any number that were rejected. The unique
@@ -66,14 +70,13 @@ where replaced_at is null;
 
 -- requirement: what a worker must offer besides the handler: '' (nothing), a version range of
 -- its code, labels. gated: its steps are under a concurrency limit and are claimed apart.
--- weight: its share of claims beside other queues. paused: nothing of it is claimed.
+-- weight: its share of claims beside other queues.
 create table queue (
     id          int generated always as identity (start with 5 increment by 5) primary key,
     namespace   text not null,
     handler     text not null,
     requirement text not null default '',
     gated       boolean not null default false,
-    paused      boolean not null default false,
     weight      real not null default 1,
     unique (namespace, handler, requirement, gated)
 );
@@ -118,7 +121,7 @@ create table worker (
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 
 -- priority: 0 to 4, the most urgent last; here for display, and inherited by child tasks.
--- paused: its steps wait. last_no: the greatest number of a step, where more were made than
+-- paused: its steps are out of their queues. last_no: the greatest number of a step, where more were made than
 -- the template has. ending: the state that it will end in, once its compensation has run.
 -- revision: grows with each rewrite of its steps. forked_from: the task that it repeats.
 -- updated_at: the last action of an operator; each moves it forward.
@@ -154,6 +157,7 @@ create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
 create index task_parent on task (parent_id) where parent_id is not null;
 create index task_has_failed_step on task (id) where has_failed_step and state = {OPEN};
+create index task_paused on task (template_id, id) where paused;
 create index task_overdue on task (deadline) where state = {OPEN} and deadline is not null;
 
 -- unique_while: 'always', until the task is pruned; 'open', until it ends.
@@ -237,6 +241,19 @@ create table attempt (
     error       json,
     primary key (task_id, no, attempt)
 );
+
+-- What is paused: a task (name: its id), a template, the queues of a handler, or a namespace
+-- (name: '').
+create table pause (
+    name      text not null,
+    kind      text not null check (kind in ('namespace', 'queue', 'task', 'template')),
+    namespace text not null,
+    paused_at timestamptz not null default now(),
+    paused_by text not null,
+    reason    text not null,
+    primary key (name, kind, namespace)
+);
+create index pause_queue on pause (namespace, name) where kind in ('namespace', 'queue');
 
 -- Operators' actions on tasks.
 create table audit (

@@ -18,6 +18,8 @@ with template_kept as materialized (
     delete from task_key using doomed where task_id = doomed.id
 ), attributes as (
     delete from task_attribute using doomed where task_id = doomed.id
+), pauses as (
+    delete from pause using doomed where pause.name = doomed.id::text and pause.kind = 'task'
 ), audits as (
     delete from audit using doomed where task_id = doomed.id
 ), attempts as (

@@ -1,4 +1,4 @@
--- Queues from which no live worker claims, and whose next step has been due for a while, the longest
+-- Queues that are not paused, from which no live worker claims, and whose next step has been due for a while, the longest
 -- due first. :longer_than float8 (seconds), :limit int
 select q.id as base, q.namespace, q.handler, q.requirement, q.gated,
        extract(epoch from now() - min(h.due))::float8 as seconds
@@ -11,7 +11,8 @@ cross join lateral (
     order by {include claim_order step=s}
     limit 1
 ) h
-where not exists (select from worker w where w.lease_until > now() and own.id = any (w.queues))
+where not {include paused_queue queue=q}
+  and not exists (select from worker w where w.lease_until > now() and own.id = any (w.queues))
 group by q.id
 having min(h.due) < now() - :longer_than::float8 * interval '1 s'
 order by seconds desc

@@ -4,6 +4,8 @@ select chosen.id, p.namespace, p.name, p.version, chosen.state, chosen.context,
        chosen.created_by, chosen.reason, chosen.tags, chosen.created_at, chosen.ended_at,
        chosen.deadline, chosen.error, chosen.title,
        (select json_group_object(a.name, a.value) from task_attribute a where a.task_id = chosen.id) as attributes,
+       (select json_group_array({include pause_document}) from pause
+        where {include pauses_of_task task=chosen.id template=p}) as pauses,
        max(chosen.created_at, coalesce(chosen.updated_at, 0), coalesce(chosen.ended_at, 0), c.changed_at) as updated_at,
        c.*
 from chosen

@@ -18,7 +18,8 @@ create table template (
     replaced_at   real,
     decided_by    text,
     decided_at    real,
-    reason        text not null default ''
+    reason        text not null default '',
+    paused        integer not null default 0
 );
 create index template_name on template (namespace, name, version);
 create unique index template_in_force on template (namespace, name, version)
@@ -39,7 +40,6 @@ create table queue (
     handler     text not null,
     requirement text not null default '',
     gated       integer not null default 0,
-    paused      integer not null default 0,
     weight      real not null default 1,
     unique (namespace, handler, requirement, gated)
 );
@@ -108,6 +108,7 @@ create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
 create index task_parent on task (parent_id) where parent_id is not null;
 create index task_has_failed_step on task (id) where has_failed_step = 1 and state = {OPEN};
+create index task_paused on task (template_id, id) where paused = 1;
 create index task_overdue on task (deadline) where state = {OPEN} and deadline is not null;
 
 create table task_key (
@@ -182,6 +183,17 @@ create table attempt (
     error       text,
     primary key (task_id, no, attempt)
 ) without rowid;
+
+create table pause (
+    name      text not null,
+    kind      text not null check (kind in ('namespace', 'queue', 'task', 'template')),
+    namespace text not null,
+    paused_at real not null,
+    paused_by text not null,
+    reason    text not null,
+    primary key (name, kind, namespace)
+) without rowid;
+create index pause_queue on pause (namespace, name) where kind in ('namespace', 'queue');
 
 create table audit (
     id      integer primary key,

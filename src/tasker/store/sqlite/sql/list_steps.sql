@@ -3,8 +3,18 @@ select s.task_id, s.no, s.name, s.state, s.attempt,
        s.attempt - s.uncounted_attempts as counted_attempts, s.lost_attempts, s.enqueued_at, s.run_at, s.claimed_at, s.settled_at,
        coalesce(w.name, cast(s.worker as text)) as worker, s.result, s.error, s.checkpoint, s.pending_parents,
        {include no_worker step=s} as no_worker, s.queue_id,
+       case when s.state in ({PENDING}, {ENQUEUED}, {WAITING}) then (
+           select {include pause_document} from pause
+           where {include pauses_of_task task=s.task_id template=p}
+              or pause.name = q.handler and pause.kind = 'queue' and pause.namespace = q.namespace
+           order by pause.kind
+           limit 1
+       ) end as pause,
        s.waits_for
 from step s
+join task t on t.id = s.task_id
+join template p on p.id = t.template_id
+left join queue q on q.id = abs(s.queue_id) / 5 * 5
 left join worker w on w.id = s.worker
 where s.task_id = :task_id and s.no > :after
 order by s.no

@@ -1,5 +1,8 @@
--- Steps that were due for longer than their `queue_timeout` without being claimed. :now real, :limit int
+-- Steps that were due for longer than their `queue_timeout` without being claimed, pauses not
+-- counted. :now real, :limit int
 select task_id, no, name, queue_timeout from step indexed by step_queue_timeout
 where state = {ENQUEUED} and queue_timeout is not null and {include latest_claim} <= :now
+  and queue_id > 0
+  and queue_id / 5 * 5 not in ({include paused_queues})
 order by {include latest_claim}
 limit :limit

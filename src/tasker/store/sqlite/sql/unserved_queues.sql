@@ -1,4 +1,4 @@
--- Queues from which no live worker claims, and whose next step has been due for a while, the longest
+-- Queues that are not paused, from which no live worker claims, and whose next step has been due for a while, the longest
 -- due first. :now, :longer_than real (seconds), :limit int
 with recursive priority (no) as (select 0 union all select no + 1 from priority where no < 4),
 head as (
@@ -10,7 +10,7 @@ head as (
         limit 1
     ) as due
     from queue q cross join priority p
-    where not exists (
+    where not {include paused_queue queue=q} and not exists (
         select 1 from worker w, json_each(w.queues) own
         where w.lease_until > :now and own.value = q.id + p.no
     )

@@ -1,0 +1,149 @@
+"""Queues, and pauses of templates, queues and namespaces."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import Path
+from starlette.requests import Request
+
+from tasker.analytics.model import Backlog
+from tasker.api.authorization import authorize, visible_namespaces
+from tasker.api.dependencies import Api, ApiOf
+from tasker.api.fields import NamePath, Namespace, NamespacePath
+from tasker.api.responses import JsonResponse
+from tasker.api.routes.tasks import PauseReason, client_of_caller
+from tasker.api.routing import READS_BODY, Routes
+from tasker.api.views.queues import PauseList, QueueList, QueueView, Resumed
+from tasker.model import Pause, PauseKind, PauseTarget
+from tasker.teams.permissions import (
+    NAMESPACES_PAUSE,
+    QUEUES_PAUSE,
+    QUEUES_READ,
+    TEMPLATES_PAUSE,
+)
+
+routes = Routes("queues", "/v1/queues")
+pauses = Routes("queues", "/v1/pauses")
+templates = Routes("templates", "/v1/templates")
+namespaces = Routes("namespaces", "/v1/namespaces")
+
+HandlerPath = Annotated[
+    str, Path(min_length=1, max_length=1000, description="The handler of its steps.")
+]
+_ACTS = (*READS_BODY, "not_found")
+_QUEUE = "/{namespace}/{handler}"
+_TEMPLATE = "/{namespace}/{name}"
+
+
+@routes.add("GET", "", QUEUES_READ, response=QueueList)
+async def list_queues(
+    request: Request, api: ApiOf, namespace: Namespace | None = None
+) -> JsonResponse:
+    """List the queues of handlers: how many steps wait and run, and what is paused."""
+    visible = await visible_namespaces(request, QUEUES_READ)
+    paused = {(one.kind, one.namespace, one.name): one for one in await api.store.pauses()}
+    listed = [
+        _view(one, paused.values())
+        for one in await api.store.queue_backlog()
+        if namespace in (None, one.namespace) and (visible is None or one.namespace in visible)
+    ]
+    return JsonResponse(QueueList(queues=listed))
+
+
+def _view(queue: Backlog, pauses: Iterable[Pause]) -> QueueView:
+    holding = [
+        one
+        for one in pauses
+        if one.namespace == queue.namespace
+        and (
+            one.kind is PauseKind.NAMESPACE
+            or (one.kind is PauseKind.QUEUE and one.name == queue.handler)
+        )
+    ]
+    return {
+        "namespace": queue.namespace,
+        "handler": queue.handler,
+        "weight": queue.weight,
+        "due": queue.due,
+        "scheduled": queue.scheduled,
+        "running": queue.running,
+        "paused": queue.paused,
+        "pauses": holding,
+    }
+
+
+@pauses.add("GET", "", QUEUES_READ, response=PauseList)
+async def list_pauses(
+    request: Request, api: ApiOf, namespace: Namespace | None = None
+) -> JsonResponse:
+    """List the pauses in force, the newest first."""
+    visible = await visible_namespaces(request, QUEUES_READ)
+    listed = [
+        one
+        for one in await api.store.pauses(namespace=namespace)
+        if visible is None or one.namespace in visible
+    ]
+    return JsonResponse(PauseList(pauses=listed))
+
+
+async def _pause(request: Request, api: Api, target: PauseTarget, reason: str) -> JsonResponse:
+    return JsonResponse(await client_of_caller(request, api).pause(target, reason=reason))
+
+
+async def _resume(request: Request, api: Api, target: PauseTarget, reason: str) -> JsonResponse:
+    resumed = await client_of_caller(request, api).resume(target, reason=reason)
+    return JsonResponse(Resumed(resumed=resumed))
+
+
+@routes.add("POST", _QUEUE + "/pause", QUEUES_PAUSE, response=Pause, refuses=_ACTS)
+async def pause_queue(
+    request: Request, api: ApiOf, namespace: NamespacePath, handler: HandlerPath, body: PauseReason
+) -> JsonResponse:
+    """Pause the steps of a handler in a namespace; running attempts end normally."""
+    await authorize(request, QUEUES_PAUSE, namespace=namespace)
+    return await _pause(request, api, PauseTarget.of_queue(namespace, handler), body.reason)
+
+
+@routes.add("POST", _QUEUE + "/resume", QUEUES_PAUSE, response=Resumed, refuses=_ACTS)
+async def resume_queue(
+    request: Request, api: ApiOf, namespace: NamespacePath, handler: HandlerPath, body: PauseReason
+) -> JsonResponse:
+    """Resume the steps of a handler in a namespace."""
+    await authorize(request, QUEUES_PAUSE, namespace=namespace)
+    return await _resume(request, api, PauseTarget.of_queue(namespace, handler), body.reason)
+
+
+@templates.add("POST", _TEMPLATE + "/pause", TEMPLATES_PAUSE, response=Pause, refuses=_ACTS)
+async def pause_template(
+    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, body: PauseReason
+) -> JsonResponse:
+    """Pause all tasks of a template, of all versions; running attempts end normally."""
+    await authorize(request, TEMPLATES_PAUSE, namespace=namespace, name=name)
+    return await _pause(request, api, PauseTarget.of_template(namespace, name), body.reason)
+
+
+@templates.add("POST", _TEMPLATE + "/resume", TEMPLATES_PAUSE, response=Resumed, refuses=_ACTS)
+async def resume_template(
+    request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, body: PauseReason
+) -> JsonResponse:
+    """Resume the tasks of a template that were not paused by themselves."""
+    await authorize(request, TEMPLATES_PAUSE, namespace=namespace, name=name)
+    return await _resume(request, api, PauseTarget.of_template(namespace, name), body.reason)
+
+
+@namespaces.add("POST", "/{namespace}/pause", NAMESPACES_PAUSE, response=Pause, refuses=_ACTS)
+async def pause_namespace(
+    request: Request, api: ApiOf, namespace: NamespacePath, body: PauseReason
+) -> JsonResponse:
+    """Pause all steps of a namespace; running attempts end normally."""
+    await authorize(request, NAMESPACES_PAUSE, namespace=namespace)
+    return await _pause(request, api, PauseTarget.of_namespace(namespace), body.reason)
+
+
+@namespaces.add("POST", "/{namespace}/resume", NAMESPACES_PAUSE, response=Resumed, refuses=_ACTS)
+async def resume_namespace(
+    request: Request, api: ApiOf, namespace: NamespacePath, body: PauseReason
+) -> JsonResponse:
+    """Resume a namespace."""
+    await authorize(request, NAMESPACES_PAUSE, namespace=namespace)
+    return await _resume(request, api, PauseTarget.of_namespace(namespace), body.reason)

@@ -1,0 +1,83 @@
+"""`tasker queue ...`: lists the queues of handlers, pauses and resumes them."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tasker.cli.app import Session, command, group
+from tasker.cli.options import Reason
+from tasker.cli.pausing import describe, pause, resume
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import one_line, print_table
+from tasker.cli.render.tables import table
+from tasker.client.templates import DEFAULT_NAMESPACE
+from tasker.model import PauseKind, PauseTarget
+
+Handler = Annotated[
+    str, typer.Argument(metavar="HANDLER", help="Handler of the steps, as templates name it.")
+]
+Space = Annotated[str, typer.Option("--namespace", "-n", metavar="NAME", help="Its namespace.")]
+OnlySpace = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")]
+
+app = group("List, pause and resume the queues of handlers.")
+
+
+@command(app, "list")
+async def list_queues(session: Session, namespace: OnlySpace = None) -> None:
+    """List queues: how many steps of each handler are due, scheduled, running and paused."""
+    async with session.client() as client:
+        queues = await client.queues(namespace)
+        pauses = await client.pauses(namespace)
+    if session.as_json:
+        session.document({"queues": [one._asdict() for one in queues], "pauses": to_plain(pauses)})
+        return
+    counts = ("due", "scheduled", "running", "paused")
+    rows = table("namespace", "handler", *counts, "", right=counts)
+    holding = {(one.kind, one.namespace, one.name): one for one in pauses}
+    for one in queues:
+        holder = holding.get((PauseKind.QUEUE, one.namespace, one.handler)) or holding.get(
+            (PauseKind.NAMESPACE, one.namespace, "")
+        )
+        rows.add_row(
+            Text(one.namespace, style="dim"),
+            Text(one_line(one.handler), style="bold"),
+            *(f"{getattr(one, count):,}" for count in counts),
+            Text(f"paused: {describe(holder)}" if holder else "", style="yellow"),
+        )
+    if queues:
+        print_table(session.out, rows)
+    else:
+        session.err.print("no queues")
+
+
+@command(app, "pauses")
+async def list_pauses(session: Session, namespace: OnlySpace = None) -> None:
+    """List paused tasks, templates, queues and namespaces, the newest first."""
+    async with session.client() as client:
+        pauses = await client.pauses(namespace)
+    if session.as_json:
+        session.document({"pauses": to_plain(pauses)})
+        return
+    for one in pauses:
+        session.out.print(describe(one), soft_wrap=True, highlight=False)
+    if not pauses:
+        session.err.print("nothing is paused")
+
+
+@command(app, "pause", acts=True)
+async def pause_queue(
+    session: Session, handler: Handler, namespace: Space = DEFAULT_NAMESPACE, reason: Reason = ""
+) -> None:
+    """Pause the steps of a handler: none of them starts; running attempts end normally."""
+    async with session.client(operates=True) as client:
+        await pause(session, client, PauseTarget.of_queue(namespace, handler), reason)
+
+
+@command(app, "resume", acts=True)
+async def resume_queue(
+    session: Session, handler: Handler, namespace: Space = DEFAULT_NAMESPACE, reason: Reason = ""
+) -> None:
+    """Resume the steps of a handler."""
+    async with session.client(operates=True) as client:
+        await resume(session, client, PauseTarget.of_queue(namespace, handler), reason)

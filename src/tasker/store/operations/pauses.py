@@ -1,0 +1,160 @@
+"""Pausing and resuming tasks, templates, queues and namespaces."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from tasker.errors import NotFound
+from tasker.model import Pause, PauseKind, PauseTarget, TaskStatus
+from tasker.store import operator_rules
+from tasker.store.operations.operators import Operators, audit, lock_task, set_paused
+from tasker.store.operations.teams import add_event
+from tasker.store.protocol import AuditNote
+from tasker.store.session import Session
+
+_PAGE = 100  #: tasks of a template that are paused or resumed in one transaction
+_FIRST = "00000000-0000-0000-0000-000000000000"
+_RECENT = 60.0  #: seconds for which `complete_pauses` looks for tasks created during a pause
+
+
+class Pauses(Operators):
+    """Implements `tasker.store.protocol.PauseStore`."""
+
+    async def pause(
+        self, target: PauseTarget, act: AuditNote, *, if_match: str | None = None
+    ) -> Pause:
+        if target.kind is PauseKind.TASK:
+            return await self._in_yielding_transaction(
+                lambda tx: _pause_task(tx, target, act, if_match)
+            )
+        pause = await self._write(lambda tx: _pause(tx, target, act))
+        if target.kind is PauseKind.TEMPLATE:
+            await self._change_tasks(target, paused=True)
+        return pause
+
+    async def resume(
+        self, target: PauseTarget, act: AuditNote, *, if_match: str | None = None
+    ) -> bool:
+        if target.kind is PauseKind.TASK:
+            return await self._in_yielding_transaction(
+                lambda tx: _resume_task(tx, target, act, if_match)
+            )
+        resumed = await self._write(lambda tx: _resume(tx, target, act))
+        if target.kind is PauseKind.TEMPLATE:
+            await self._change_tasks(target, paused=False)
+        return resumed
+
+    async def pauses(self, *, namespace: str | None = None) -> list[Pause]:
+        async def read(tx: Session) -> list[Pause]:
+            return [tx.read.pause(row) for row in await tx.all("pauses", namespace=namespace)]
+
+        return await self._read(read)
+
+    async def complete_pauses(self) -> None:
+        """Pause tasks and versions that were being created while their template was paused."""
+        for row in await self._all("recent_template_pauses", seconds=_RECENT):
+            target = PauseTarget.of_template(row["namespace"], row["name"])
+            await self._change_tasks(target, paused=True)
+
+    async def _change_tasks(self, target: PauseTarget, *, paused: bool) -> None:
+        """Pause or resume the tasks of a template, in pages."""
+        names = {"namespace": target.namespace, "name": target.name}
+        statement = "tasks_to_pause" if paused else "tasks_to_resume"
+
+        async def change(tx: Session, after: str) -> Sequence[str]:
+            await tx.all("mark_templates", **names)
+            rows = await tx.all(statement, **names, after=after, limit=_PAGE)
+            tasks = [row["id"] for row in rows]
+            await set_paused(tx, tasks, paused=paused)
+            return tasks
+
+        tasks: Sequence[str] = [_FIRST]
+        while tasks:
+            tasks = await self._in_yielding_transaction(partial(change, after=tasks[-1]))
+
+
+async def _pause_task(
+    tx: Session, target: PauseTarget, act: AuditNote, if_match: str | None
+) -> Pause:
+    task_id = operator_rules.canonical(target.name)
+    status = await lock_task(tx, task_id, "pause", operator_rules.OPEN, if_match)
+    (task,) = await tx.all("template_of_task", task_id=task_id)
+    pause, new = await _add(tx, PauseTarget(target.kind, task["namespace"], task_id), act)
+    if new:
+        await audit(tx, task_id, None, "pause", act, status, "paused")
+        if not task["paused"]:
+            await set_paused(tx, [task_id], paused=True)
+    return pause
+
+
+async def _resume_task(
+    tx: Session, target: PauseTarget, act: AuditNote, if_match: str | None
+) -> bool:
+    task_id = operator_rules.canonical(target.name)
+    status = await lock_task(tx, task_id, "resume", frozenset(TaskStatus), if_match)
+    (task,) = await tx.all("template_of_task", task_id=task_id)
+    ended = await tx.all("end_pause", kind="task", namespace=task["namespace"], name=task_id)
+    if not ended:
+        return False
+    await audit(tx, task_id, None, "resume", act, "paused", status)
+    if not task["template_paused"]:
+        await set_paused(tx, [task_id], paused=False)
+    return True
+
+
+async def _pause(tx: Session, target: PauseTarget, act: AuditNote) -> Pause:
+    await _require_known(tx, target)
+    pause, new = await _add(tx, target, act)
+    if new:
+        await _record(tx, target, act, "pause", "running", "paused")
+        if target.kind is PauseKind.TEMPLATE:
+            await tx.all("mark_templates", namespace=target.namespace, name=target.name)
+    return pause
+
+
+async def _resume(tx: Session, target: PauseTarget, act: AuditNote) -> bool:
+    await _require_known(tx, target)
+    if not await tx.all("end_pause", **target._asdict()):
+        return False
+    await _record(tx, target, act, "resume", "paused", "running")
+    if target.kind is PauseKind.TEMPLATE:
+        await tx.all("mark_templates", namespace=target.namespace, name=target.name)
+    else:
+        handler = target.name or None
+        await tx.all("restart_queue_timeouts", namespace=target.namespace, handler=handler)
+        await tx.call("wake")
+    return True
+
+
+async def _add(tx: Session, target: PauseTarget, act: AuditNote) -> tuple[Pause, bool]:
+    """Add a pause; return it, or the existing one, and whether it is new."""
+    added = await tx.one("add_pause", **target._asdict(), actor=act.actor, reason=act.reason)
+    row = added or await tx.one("find_pause", **target._asdict())
+    if row is None:  # ended by another transaction meanwhile
+        return await _add(tx, target, act)
+    return tx.read.pause(row), added is not None
+
+
+async def _record(
+    tx: Session, target: PauseTarget, act: AuditNote, verb: str, before: str, after: str
+) -> None:
+    """Add a pause or its end to the team audit."""
+    space, name = target.namespace, target.name
+    subject = {
+        PauseKind.TEMPLATE: f"{space}.{name}",
+        PauseKind.QUEUE: f"queue {name}",
+        PauseKind.NAMESPACE: space,
+    }[target.kind]
+    await add_event(tx, act, f"{verb}_{target.kind}", subject, before, after, namespace=space)
+
+
+async def _require_known(tx: Session, target: PauseTarget) -> None:
+    """Raise NotFound unless the template, the queue or the namespace exists."""
+    space, name = target.namespace, target.name
+    if target.kind is PauseKind.TEMPLATE:
+        if await tx.one("known_template", namespace=space, name=name) is None:
+            raise NotFound(f"template {space}.{name} not found")
+    elif target.kind is PauseKind.QUEUE:
+        if await tx.one("known_queue", namespace=space, handler=name) is None:
+            raise NotFound(f"no template of namespace {space} uses a handler {name!r}")
+    elif space not in {row["namespace"] for row in await tx.all("namespaces")}:
+        raise NotFound(f"namespace {space} not found: it has neither a policy nor a template")

@@ -1,0 +1,5 @@
+-- Pauses, the newest first. :namespace text or null (of all)
+select * from pause
+where true
+  and (:namespace::text is null or namespace = :namespace)
+order by paused_at desc, kind, namespace, name

@@ -1,0 +1,2 @@
+-- Queues from which nothing is claimed.
+{include paused_queues}

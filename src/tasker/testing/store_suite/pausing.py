@@ -1,0 +1,366 @@
+"""Pauses of tasks, templates, queues and namespaces."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tasker.errors import NotFound, TaskChanged, WrongStatus
+from tasker.model import (
+    JsonText,
+    PauseKind,
+    PauseTarget,
+    StepStatus,
+    TaskId,
+    TaskStatus,
+    completed,
+    lost,
+    released,
+)
+from tasker.store.protocol import AuditNote, Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    ERROR,
+    NOBODY,
+    SECOND,
+    ManualWorker,
+    StoreTests,
+    begin,
+    chain,
+    create,
+    graph,
+    new_task,
+    one,
+    only_state,
+    put,
+    states_of,
+    steps_of,
+)
+from tasker.testing.store_suite.queue_timeouts import impatient
+from tasker.testing.store_suite.subject import Subject
+
+TARGETS: dict[PauseKind, Callable[[TaskId], PauseTarget]] = {
+    PauseKind.TASK: PauseTarget.of_task,
+    PauseKind.TEMPLATE: lambda task_id: PauseTarget.of_template("suite", "chain"),
+    PauseKind.QUEUE: lambda task_id: PauseTarget.of_queue("suite", "a"),
+    PauseKind.NAMESPACE: lambda task_id: PauseTarget.of_namespace("suite"),
+}
+DONE = JsonText("1")
+KINDS = pytest.mark.parametrize("kind", TARGETS, ids=str)
+
+
+class TestPausing(StoreTests):
+    @KINDS
+    async def test_no_step_is_claimed_during_a_pause(self, store: Store, kind: PauseKind) -> None:
+        """After it, its steps are claimed as if they had been there all the time."""
+        task_id = await begin(store, chain())
+        hand = await ManualWorker.hire(store)
+        target = TARGETS[kind](task_id)
+
+        pause = await store.pause(target, ACT)
+        during = await hand.claim()
+        resumed = await store.resume(target, ACT)
+        after = await hand.claim()
+
+        assert (kind, "suite", "alice", "because") == (
+            pause.kind,
+            pause.namespace,
+            pause.paused_by,
+            pause.reason,
+        )
+        assert [] == during
+        assert resumed
+        assert [(task_id, 1)] == [claim[:2] for claim in after]
+
+    @KINDS
+    async def test_a_running_attempt_ends_normally(self, store: Store, kind: PauseKind) -> None:
+        """What it frees waits, and is not handed to the worker that settles it."""
+        task_id = await begin(store, graph("chain", a="", b="a"))
+        hand = await ManualWorker.hire(store)
+        target = TARGETS[kind](task_id)
+        if kind is PauseKind.QUEUE:
+            target = PauseTarget.of_queue("suite", "b")
+        claim = await hand.claim_one()
+        await store.pause(target, ACT)
+
+        settled = await hand.settle(completed(claim, DONE), claim_up_to=1)
+
+        assert ([], []) == (list(settled.refused), list(settled.claims))
+        assert [] == await hand.claim()
+        assert {"a": "complete", "b": "enqueued"} == await states_of(store, task_id)
+        await store.resume(target, ACT)
+        assert [(task_id, 2)] == [claim[:2] for claim in await hand.claim()]
+
+    @KINDS
+    async def test_pausing_and_resuming_twice_change_nothing(
+        self, store: Store, kind: PauseKind
+    ) -> None:
+        """The first pause stays, with its reason; the second resumption says so."""
+        task_id = await begin(store, chain())
+        target = TARGETS[kind](task_id)
+        first = await store.pause(target, ACT)
+
+        second = await store.pause(target, AuditNote(actor="bob", reason="other"))
+
+        assert first == second
+        assert [first] == await store.pauses()
+        assert [first] == await store.pauses(namespace="suite")
+        assert [] == await store.pauses(namespace="other")
+        assert (True, False) == (
+            await store.resume(target, ACT),
+            await store.resume(target, ACT),
+        )
+        assert [] == await store.pauses()
+
+    @KINDS
+    async def test_a_pause_is_shown_as_what_holds_a_step_up(
+        self, store: Store, kind: PauseKind
+    ) -> None:
+        """On the steps that it holds up, and on the task where it holds up all of them."""
+        task_id = await begin(store, chain())
+
+        pause = await store.pause(TARGETS[kind](task_id), ACT)
+
+        task, steps = await store.get_task(task_id), await steps_of(store, task_id)
+        assert pause == steps["a"].pause
+        assert (pause if kind is not PauseKind.QUEUE else None) == steps["b"].pause
+        assert ((pause,) if kind is not PauseKind.QUEUE else ()) == task.pauses
+        assert (0, False) == (task.counts.no_worker, steps["a"].no_worker) or (
+            kind in (PauseKind.QUEUE, PauseKind.NAMESPACE)  # whose steps no worker serves either
+        )
+
+    @KINDS
+    async def test_paused_steps_are_counted_as_paused(self, store: Store, kind: PauseKind) -> None:
+        """Not as due, nor as steps without a worker."""
+        task_id = await begin(store, chain())
+        target = TARGETS[kind](task_id)
+
+        await store.pause(target, ACT)
+
+        counted = {
+            row.handler: (row.due, row.scheduled, row.running, row.paused)
+            for row in await store.queue_backlog()
+        }
+        assert {"a": (0, 0, 0, 1), "b": (0, 0, 0, 0), "c": (0, 0, 0, 0)} == counted
+        await store.resume(target, ACT)
+        assert [(1, 0)] == [
+            (row.due, row.paused) for row in await store.queue_backlog() if row.handler == "a"
+        ]
+
+    async def test_what_no_one_knows_cannot_be_paused(self, store: Store) -> None:
+        """Nor resumed."""
+        await put(store, chain())
+        for target in (
+            PauseTarget.of_task(NOBODY),
+            PauseTarget.of_task("no id"),
+            PauseTarget.of_template("suite", "other"),
+            PauseTarget.of_queue("suite", "other"),
+            PauseTarget.of_namespace("other"),
+        ):
+            with pytest.raises(NotFound):
+                await store.pause(target, ACT)
+            with pytest.raises(NotFound):
+                await store.resume(target, ACT)
+
+    async def test_other_steps_go_on(self, store: Store) -> None:
+        """A queue's pause holds up one handler in one namespace."""
+        await begin(store, graph("pair", a="", b=""))
+        other = await put(store, replace(graph("pair", a="", b=""), namespace="other"))
+        await create(store, other)
+        hand = await ManualWorker.hire(store)
+
+        await store.pause(PauseTarget.of_queue("suite", "a"), ACT)
+
+        assert 3 == len(await hand.claim())
+
+
+class TestPausedTasks(StoreTests):
+    async def test_a_pause_is_in_the_audit_of_its_task(self, store: Store) -> None:
+        """Once, however often it was asked for."""
+        task_id = await begin(store, one())
+        for _ in range(2):
+            await store.pause(PauseTarget.of_task(task_id), ACT)
+        for _ in range(2):
+            await store.resume(PauseTarget.of_task(task_id), ACT)
+
+        entries = [(row.action, row.before, row.after) for row in await store.audit(task_id)]
+
+        assert [("pause", "pending", "paused"), ("resume", "paused", "pending")] == entries
+
+    async def test_an_ended_task_cannot_be_paused(self, store: Store) -> None:
+        task_id = await begin(store, one())
+        await (await ManualWorker.hire(store)).work_off()
+
+        with pytest.raises(WrongStatus):
+            await store.pause(PauseTarget.of_task(task_id), ACT)
+
+    async def test_a_pause_changes_the_etag(self, store: Store) -> None:
+        """And is refused if the task has changed."""
+        task_id = await begin(store, one())
+        target = PauseTarget.of_task(task_id)
+        before = (await store.get_task(task_id)).etag
+
+        await store.pause(target, ACT, if_match=before)
+
+        assert before != (await store.get_task(task_id)).etag
+        with pytest.raises(TaskChanged):
+            await store.resume(target, ACT, if_match=before)
+
+    @pytest.mark.parametrize("way", ["retry", "released", "lost", "parked", "failed"])
+    async def test_whatever_enqueues_a_step_leaves_it_paused(self, store: Store, way: str) -> None:
+        """Retries, lost and released attempts, ended waits, and retries by operators."""
+        task_id = await begin(store, one())
+        awaited = await begin(store, graph("awaited", x=""))
+        hand = await ManualWorker.hire(store, handlers={"only"})
+        other = await ManualWorker.hire(store, handlers={"x"})
+        claim = await hand.claim_one()
+        await store.pause(PauseTarget.of_task(task_id), ACT)
+        if way == "retry":
+            await hand.retry(claim)
+        elif way == "released":
+            await hand.settle(released(claim))
+        elif way == "lost":
+            await hand.settle(lost(claim, ERROR, timedelta(0)))
+        elif way == "parked":
+            await store.park(claim, awaited)
+            await other.complete(await other.claim_one())
+        else:
+            await hand.fail(claim)
+            await store.retry_steps(task_id, ACT)
+
+        assert StepStatus.ENQUEUED is await only_state(store, task_id)
+        assert [] == await hand.claim()
+        await store.resume(PauseTarget.of_task(task_id), ACT)
+        assert [(task_id, 1)] == [claim[:2] for claim in await hand.claim()]
+
+    async def test_a_paused_task_can_be_cancelled_and_pruned(self, store: Store) -> None:
+        """Its pause goes with it."""
+        task_id = await begin(store, chain())
+        await store.pause(PauseTarget.of_task(task_id), ACT)
+
+        task = await store.cancel_task(task_id, ACT)
+
+        assert TaskStatus.CANCELLED is task.status
+        assert task.ended_at is not None
+        assert 1 == await store.prune(ended_before=task.ended_at + SECOND)
+        assert [] == await store.pauses()
+
+    async def test_a_queue_timeout_does_not_run_during_a_pause(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """It starts over when the pause ends."""
+        task_id = await begin(store, impatient(one(), "only"))
+        for target in (PauseTarget.of_task(task_id), PauseTarget.of_queue("suite", "only")):
+            await store.pause(target, ACT)
+            await subject.advance(SECOND * 61)
+            during = await store.fail_unclaimed(10)
+            await store.resume(target, ACT)
+            soon = await store.fail_unclaimed(10)
+            assert ([], []) == (list(during.steps), list(soon.steps))
+        await subject.advance(SECOND * 61)
+
+        late = await store.fail_unclaimed(10)
+
+        assert [(task_id, "only")] == list(late.steps)
+
+
+class TestPausedTemplates(StoreTests):
+    async def test_tasks_and_versions_of_a_paused_template_are_born_paused(
+        self, store: Store
+    ) -> None:
+        """They run when it is resumed."""
+        await put(store, one())
+        target = PauseTarget.of_template("suite", "one")
+        await store.pause(target, ACT)
+        later = await put(store, graph("one", "2.0.0", only=""))
+        hand = await ManualWorker.hire(store)
+
+        created = await store.create_tasks(
+            [new_task(later)], worker=hand.id, queues=hand.queues, claim_up_to=1
+        )
+
+        assert [] == list(created.claims)
+        assert [] == await hand.claim()
+        await store.resume(target, ACT)
+        assert [created.tasks[0][0]] == [claim.task_id for claim in await hand.claim()]
+
+    async def test_a_task_paused_by_itself_stays_paused(self, store: Store) -> None:
+        """When its template is resumed; and the other way round."""
+        template = await put(store, one())
+        tasks = [await create(store, template) for _ in range(2)]
+        hand = await ManualWorker.hire(store)
+        itself, whole = PauseTarget.of_task(tasks[0]), PauseTarget.of_template("suite", "one")
+        for ends_first in (itself, whole):
+            await store.pause(itself, ACT)
+            await store.pause(whole, ACT)
+            await store.resume(ends_first, ACT)
+            claimed = [claim.task_id for claim in await hand.claim(1)]
+            assert ([] if ends_first is itself else tasks[1:]) == claimed
+            await store.resume(itself, ACT)
+            await store.resume(whole, ACT)
+
+        assert [tasks[0]] == [claim.task_id for claim in await hand.claim()]
+
+    async def test_more_tasks_than_one_transaction_takes_are_paused(self, store: Store) -> None:
+        """And resumed."""
+        template = await put(store, one())
+        await store.create_tasks([new_task(template) for _ in range(250)])
+        hand = await ManualWorker.hire(store)
+        target = PauseTarget.of_template("suite", "one")
+
+        await store.pause(target, ACT)
+        during = await hand.claim()
+        await store.resume(target, ACT)
+
+        assert [] == during
+        assert 250 == len(await hand.claim())
+
+    async def test_a_reopened_task_of_a_paused_template_is_paused(self, store: Store) -> None:
+        template = await put(store, one())
+        task_id = await create(store, template)
+        hand = await ManualWorker.hire(store)
+        await hand.fail(await hand.claim_one())
+        target = PauseTarget.of_template("suite", "one")
+        await store.pause(target, ACT)
+
+        await store.retry_steps(task_id, ACT)
+
+        assert [] == await hand.claim()
+        await store.resume(target, ACT)
+        assert [task_id] == [claim.task_id for claim in await hand.claim()]
+
+    async def test_pauses_are_in_the_audit_of_teams(self, store: Store) -> None:
+        await put(store, one())
+        for target in (
+            PauseTarget.of_template("suite", "one"),
+            PauseTarget.of_queue("suite", "only"),
+            PauseTarget.of_namespace("suite"),
+        ):
+            for _ in range(2):
+                await store.pause(target, ACT)
+            await store.resume(target, ACT)
+
+        events = [
+            (row.action, row.subject, row.actor, row.reason, row.before, row.after)
+            for row in await store.team_audit(namespace="suite", limit=6)
+        ]
+
+        expected = []
+        for kind, subject in (
+            ("template", "suite.one"),
+            ("queue", "queue only"),
+            ("namespace", "suite"),
+        ):
+            facts = (subject, "alice", "because")
+            expected.append((f"pause_{kind}", *facts, "running", "paused"))
+            expected.append((f"resume_{kind}", *facts, "paused", "running"))
+        assert expected[::-1] == events
+
+    async def test_a_new_queue_of_a_paused_namespace_is_paused(self, store: Store) -> None:
+        await put(store, one())
+        await store.pause(PauseTarget.of_namespace("suite"), ACT)
+        await begin(store, chain())
+        hand = await ManualWorker.hire(store)
+
+        assert [] == await hand.claim()

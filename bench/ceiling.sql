@@ -9,10 +9,7 @@ begin
     with settled as materialized (
         update step set state = 4, settled_at = now(), result = '{"data": "RESULT"}'
         where worker = p_client and state = 2
-        returning task_id, no, attempt, children, run_at, enqueued_at, claimed_at
-    ), history as (
-        insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
-        select task_id, no, attempt, 0, p_client, enqueued_at, claimed_at, now() from settled
+        returning task_id, children, run_at
     ), freed as (
         update step s set pending_parents = 0, state = 1, run_at = d.run_at, enqueued_at = now()
         from settled d

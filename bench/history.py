@@ -122,8 +122,6 @@ def _statements(how: _Dialect, template: int, first: int, last: int) -> list[str
         " enqueued_at, claimed_at, settled_at, name, children, result)"
         f" select {how.id}, s.no, 4, s.queue_id, 1, 0, {how.at}, {how.at}, {how.at}, {how.at},"
         f" s.name, s.children, '{result}' from {steps}",
-        "insert into attempt (task_id, no, attempt, outcome, enqueued_at, claimed_at, settled_at)"
-        f" select {how.id}, s.no, 1, 0, {how.at}, {how.at}, {how.at} from {steps}",
     ]
 
 

@@ -61,7 +61,7 @@ def _step_latency(database: Database) -> Percentiles:
     if database.server is None:
         connection = sqlite3.connect(sqlite_file(database.url))
         rows = connection.execute(
-            "select settled_at - claimed_at from attempt where worker is not null"
+            "select settled_at - claimed_at from attempt_history where worker is not null"
         ).fetchall()
         connection.close()
         return Percentiles.of([row[0] for row in rows])
@@ -76,7 +76,7 @@ async def _step_latency_in_postgres(url: str) -> Percentiles:
         percentiles = await connection.fetchval(
             "select percentile_disc(array[0.5, 0.95, 0.99]) within group (order by"
             " extract(epoch from settled_at - claimed_at)::float8)"
-            " from attempt where worker is not null"
+            " from attempt_history where worker is not null"
         )
     finally:
         await connection.close()

@@ -177,6 +177,7 @@ HOT = (
     *("load_tasks", "load_results", "checkpoint", "held", "expired", "failed_tasks", "overdue"),
     "unclaimed",
     *("renew", "lost_claims", "end_failed", "park", "wake_parents", "get_task"),
+    *("history", "attempt_figures", "error_patterns", "retry_figures", "step_figures"),
 )
 
 

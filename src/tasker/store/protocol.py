@@ -156,7 +156,7 @@ class WorkerStore(Protocol):
         """Record outcomes and their consequences.
 
         For each outcome whose (task, step, attempt) is in progress: the result or
-        error and a row of history are stored; children without unmet parents are
+        error and the attempt's history are stored; children without unmet parents are
         enqueued; the task ends when all its sinks are done, or when a step failed for
         good and no further step can run. Up to `claim_up_to` of the freed steps in
         `queues` are claimed for `worker`. Other outcomes are refused without effect,

@@ -60,6 +60,7 @@ begin
         insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at, error)
         select task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, now(), error::json
         from settled
+        where outcome <> {OUTCOME.COMPLETE} or attempt > 1   -- see attempt_history
     ), child as (
         select d.task_id, c.no, count(*)::int as parents, min(d.run_at) as run_at
         from settled d cross join lateral unnest(d.children) as c (no)

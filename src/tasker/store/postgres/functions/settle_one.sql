@@ -35,8 +35,10 @@ begin
         return query select 0, p_task, 1, 0, null::float8;
         return;
     end if;
-    insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
-    values (p_task, p_no, p_attempt, {OUTCOME.COMPLETE}, v_worker, v_enqueued_at, v_claimed_at, now());
+    if p_attempt > 1 then   -- see attempt_history
+        insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
+        values (p_task, p_no, p_attempt, {OUTCOME.COMPLETE}, v_worker, v_enqueued_at, v_claimed_at, now());
+    end if;
 
     if v_children[1] = 0 then
         update task t

@@ -228,7 +228,7 @@ create index step_gated on step (gate_id, state, queue_id, run_at)
 create index step_queue_timeout on step (({include latest_claim}))
     where state = {ENQUEUED} and queue_timeout is not null;
 
--- History: one row for each attempt that ended.
+-- History: one row for each attempt that ended, but for first ones that succeeded; see attempt_history.
 create table attempt (
     task_id     uuid not null,
     no          int not null,
@@ -241,6 +241,21 @@ create table attempt (
     error       json,
     primary key (task_id, no, attempt)
 );
+
+-- All attempts that ended; nothing else reads `attempt`. A step that is complete at its first attempt
+-- has no row there, as its own row has all of it. Whatever reopens or overwrites such a step inserts
+-- the row first, in the same transaction.
+create view attempt_history as
+select s.task_id, s.no, coalesce(a.attempt, s.attempt) as attempt,
+       coalesce(a.outcome, {OUTCOME.COMPLETE}) as outcome,
+       case when a.no is null then s.worker else a.worker end as worker,
+       case when a.no is null then s.enqueued_at else a.enqueued_at end as enqueued_at,
+       case when a.no is null then s.claimed_at else a.claimed_at end as claimed_at,
+       coalesce(a.settled_at, s.settled_at) as settled_at,
+       a.error
+from step s
+left join attempt a on a.task_id = s.task_id and a.no = s.no
+where a.no is not null or ({include first_success step=s});
 
 -- What is paused: a task (name: its id), a template, the queues of a handler, or a namespace
 -- (name: '').

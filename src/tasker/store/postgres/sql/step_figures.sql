@@ -1,11 +1,14 @@
 -- How each step of each template fared, by the newest attempts of a window.
 -- :templates int[] or null (all), :since uuid, :most int, :most_attempts int, :min_executions int, :most_kinds int
 with {include recent_attempts}, parked as materialized (
-    select r.template_id, a.no, a.settled_at, extract(epoch from case when n.attempt is not null then n.enqueued_at when s.state = {WAITING} then now() when s.state in ({ENQUEUED}, {IN_PROGRESS}) then s.enqueued_at else s.settled_at end - a.settled_at)::float8 as seconds
+    select r.template_id, a.no, a.settled_at,
+           extract(epoch from coalesce(
+               (select n.enqueued_at from attempt_history n where n.task_id = a.task_id and n.no = a.no and n.attempt = a.attempt + 1),
+               case when s.state = {WAITING} then now() when s.state in ({ENQUEUED}, {IN_PROGRESS}) then s.enqueued_at else s.settled_at end
+           ) - a.settled_at)::float8 as seconds
     from recent r
-    cross join lateral (select * from attempt where attempt.task_id = r.id) a
+    cross join lateral (select * from attempt_history h where h.task_id = r.id) a
     join step s on s.task_id = a.task_id and s.no = a.no
-    left join attempt n on n.task_id = a.task_id and n.no = a.no and n.attempt = a.attempt + 1
     where a.outcome = {OUTCOME.PARKED}
     limit :most_attempts::int
 ), everything as (

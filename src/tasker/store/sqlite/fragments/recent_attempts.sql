@@ -4,7 +4,7 @@
     select a.task_id, r.template_id, a.no, a.outcome, a.error, a.settled_at,
            a.settled_at - a.claimed_at as seconds
     from recent r
-    cross join attempt a on a.task_id = r.id
-    where a.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})
+    cross join attempt_history a
+    where a.task_id = r.id and a.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})
     limit :most_attempts
 )

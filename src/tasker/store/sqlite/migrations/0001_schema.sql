@@ -184,6 +184,19 @@ create table attempt (
     primary key (task_id, no, attempt)
 ) without rowid;
 
+-- All attempts that ended; nothing else reads `attempt`.
+create view attempt_history as
+select s.task_id, s.no, coalesce(a.attempt, s.attempt) as attempt,
+       coalesce(a.outcome, {OUTCOME.COMPLETE}) as outcome,
+       case when a.no is null then s.worker else a.worker end as worker,
+       case when a.no is null then s.enqueued_at else a.enqueued_at end as enqueued_at,
+       case when a.no is null then s.claimed_at else a.claimed_at end as claimed_at,
+       coalesce(a.settled_at, s.settled_at) as settled_at,
+       a.error
+from step s
+left join attempt a on a.task_id = s.task_id and a.no = s.no
+where a.no is not null or ({include first_success step=s});
+
 create table pause (
     name      text not null,
     kind      text not null check (kind in ('namespace', 'queue', 'task', 'template')),

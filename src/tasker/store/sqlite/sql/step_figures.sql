@@ -1,12 +1,15 @@
 -- Statistics on each step of each template, from the newest attempts of a window.
 -- :templates text (JSON list) or null (all), :since text, :most int, :most_attempts int, :min_executions int, :most_kinds int, :now real
 with {include recent_attempts}, parked as materialized (
-    select r.template_id, a.no, a.settled_at, case when n.attempt is not null then n.enqueued_at when s.state = {WAITING} then :now when s.state in ({ENQUEUED}, {IN_PROGRESS}) then s.enqueued_at else s.settled_at end - a.settled_at as seconds
+    select r.template_id, a.no, a.settled_at,
+           coalesce(
+               (select n.enqueued_at from attempt_history n where n.task_id = a.task_id and n.no = a.no and n.attempt = a.attempt + 1),
+               case when s.state = {WAITING} then :now when s.state in ({ENQUEUED}, {IN_PROGRESS}) then s.enqueued_at else s.settled_at end
+           ) - a.settled_at as seconds
     from recent r
-    cross join attempt a on a.task_id = r.id
+    cross join attempt_history a
     join step s on s.task_id = a.task_id and s.no = a.no
-    left join attempt n on n.task_id = a.task_id and n.no = a.no and n.attempt = a.attempt + 1
-    where a.outcome = {OUTCOME.PARKED}
+    where a.task_id = r.id and a.outcome = {OUTCOME.PARKED}
     limit :most_attempts
 ), everything as (
     select template_id, no, outcome, settled_at, seconds, null as parked from ran

@@ -50,7 +50,7 @@ from tasker.model import (
     retried,
 )
 from tasker.store.postgres import claim_cursor
-from tasker.store.postgres.hotpath import HotPath
+from tasker.store.postgres.driver import Driver
 from tasker.store.protocol import AuditNote, StepAction, Store
 
 T = TypeVar("T")
@@ -592,7 +592,7 @@ def test_postgresql_does_as_the_model(
     Three processes whose claims begin at the beginning; and one whose claims never return
     to it, and that settles everything in batches.
     """
-    monkeypatch.setattr(HotPath, "SCALAR", not alone)
+    monkeypatch.setattr(Driver, "SCALAR", not alone)
     monkeypatch.setattr(claim_cursor, "RETURN_AT_MOST", 1e9 if alone else 0.0)
     monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 1e9)
 

@@ -18,7 +18,7 @@ from tasker.model import AttemptOutcome, JsonText, StepStatus, TaskFilter, lost,
 from tasker.store import operator_rules, statements
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
-from tasker.store.postgres.hotpath import HotPath
+from tasker.store.postgres.driver import Driver
 from tasker.store.postgres.store import PostgresStore
 from tasker.store.protocol import StepAction, Store
 from tasker.store.sqlite.store import SqliteStore
@@ -135,7 +135,7 @@ async def test_only_first_successes_have_no_row(
     store: Store, monkeypatch: pytest.MonkeyPatch, alone: bool
 ) -> None:
     """Whether a success is settled by the statement for one alone, or by that for all."""
-    monkeypatch.setattr(HotPath, "SCALAR", alone)
+    monkeypatch.setattr(Driver, "SCALAR", alone)
     await begin(store, chain())
     hand = await ManualWorker.hire(store)
     await hand.complete(await hand.claim_one())

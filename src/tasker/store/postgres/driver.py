@@ -61,6 +61,8 @@ class Driver(Sessions):
             one for its claims and settlements.
     """
 
+    SCALAR = True  #: one task or success alone has a statement of its own; tests turn it off
+
     def __init__(self, url: str, *, connections: int = 10) -> None:
         self.address = Address.parse(url)
         self.clock = SystemClock()

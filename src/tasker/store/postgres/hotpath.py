@@ -28,8 +28,6 @@ from tasker.store.session import Session
 class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
-    SCALAR = True  #: a success that comes alone has a statement of its own; tests turn it off
-
     async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
         cursor = self._cursors.setdefault(worker, ClaimCursor())
         places = cursor.places()

@@ -1,6 +1,6 @@
 """Creating and pruning tasks."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
@@ -51,7 +51,7 @@ class Tasks(Driver):
             raise Misuse("a creation with if_exists='replace' cannot join another transaction")
         if connection is None and not replacing:
             return await self._creations.add(Creation(tasks, worker, queues, claim_up_to))
-        arguments = _creation_columns(tasks, worker, queues, claim_up_to)
+        arguments = _columns(Creation(tasks, worker, queues, claim_up_to))
         try:
             if replacing:
                 return await self._replacing(tasks, arguments)
@@ -66,10 +66,12 @@ class Tasks(Driver):
 
     async def _create(self, creation: Creation, impatient: bool) -> Created:
         """Create tasks in a transaction of their own."""
-        arguments = _creation_columns(*creation)
-        arguments["lock_timeout"] = "50ms" if impatient else None
+        lock_timeout = "50ms" if impatient else None
         try:
-            rows = await self._at_once("create_tasks", **arguments)
+            rows = await self._create_one(creation, lock_timeout)
+            if not rows:
+                arguments = _columns(creation) | {"lock_timeout": lock_timeout}
+                rows = await self._at_once("create_tasks", **arguments)
         except asyncpg.PostgresError as error:
             raise await self._refusal_of_creation(error, creation.tasks) from None
         except StoreUnavailable as error:
@@ -77,6 +79,13 @@ class Tasks(Driver):
                 raise Busy(str(error)) from None
             raise
         return _created(creation.tasks, rows)
+
+    async def _create_one(self, creation: Creation, lock_timeout: str | None) -> list[Any]:
+        """Create a task that comes alone; return no rows where `create_tasks` has to."""
+        if not self.SCALAR or len(creation.tasks) != 1:
+            return []
+        arguments = _arguments(creation, _creation_values(creation.tasks[0]))
+        return await self._at_once("create_one", **arguments | {"lock_timeout": lock_timeout})
 
     async def _replacing(self, tasks: Sequence[NewTask], arguments: Mapping[str, Any]) -> Created:
         """Create tasks in one transaction; some replace the holders of their keys."""
@@ -132,40 +141,68 @@ def _created(tasks: Sequence[NewTask], rows: Sequence[Any]) -> Created:
     )
 
 
-def _creation_columns(
-    tasks: Sequence[NewTask],
-    worker: WorkerId | None,
-    queues: Collection[QueueId],
-    claim_up_to: int,
-) -> dict[str, Any]:
-    """Columns for create_tasks.sql."""
-    keyed = any(task.idempotency_key for task in tasks)
-    children = any(task.parent_id for task in tasks)
-    titled = any(task.title for task in tasks)
-    attributes = any(task.attributes for task in tasks)
+def _creation_values(task: NewTask) -> tuple[object, ...]:
+    """Return the values of `_COLUMNS`."""
+    key = task.idempotency_key
+    return (
+        task.id,
+        task.template_id,
+        task.context,
+        task.correlation_id,
+        task.parent_id,
+        key,
+        registry.submission_digest(task.template_id, task.context) if key else None,
+        task.unique_while if key else None,
+        task.if_exists if key else None,
+        task.created_by,
+        task.reason,
+        codec.dumps(task.tags) if task.tags else None,
+        task.trace,
+        task.run_at,
+        task.deadline.total_seconds() if task.deadline else None,
+        task.priority,
+        task.title,
+        codec.dumps(task.attributes) if task.attributes else None,
+    )
+
+
+_COLUMNS = (
+    "id",
+    "template",
+    "context",
+    "correlation",
+    "parent",
+    "key",
+    "digest",
+    "unique_while",
+    "if_exists",
+    "actor",
+    "reason",
+    "tags",
+    "trace",
+    "run_at",
+    "deadline",
+    "priority",
+    "title",
+    "attributes",
+)
+"""Parameters of create_tasks.sql and create_one.sql that describe tasks."""
+
+
+def _arguments(creation: Creation, described: Iterable[object]) -> dict[str, object]:
+    """Return the parameters of create_tasks.sql or create_one.sql, given those of `_COLUMNS`."""
     return {
-        "ids": [task.id for task in tasks],
-        "templates": [task.template_id for task in tasks],
-        "contexts": [task.context for task in tasks],
-        "correlations": [task.correlation_id for task in tasks],
-        "parents": [task.parent_id for task in tasks] if children else None,
-        "keys": [task.idempotency_key for task in tasks] if keyed else None,
-        "digests": [registry.submission_digest(task.template_id, task.context) for task in tasks]
-        if keyed
-        else None,
-        "actors": [task.created_by for task in tasks],
-        "reasons": [task.reason for task in tasks],
-        "tags": [codec.dumps(task.tags) if task.tags else None for task in tasks],
-        "traces": [task.trace for task in tasks],
-        "run_ats": [task.run_at for task in tasks],
-        "priorities": [task.priority for task in tasks],
-        "titles": [task.title for task in tasks] if titled else None,
-        "attributes": [codec.dumps(task.attributes) for task in tasks] if attributes else None,
-        "unique_whiles": [task.unique_while for task in tasks] if keyed else None,
-        "if_exists": [task.if_exists for task in tasks] if keyed else None,
-        "deadlines": [task.deadline.total_seconds() if task.deadline else None for task in tasks],
-        "worker": worker,
-        "queues": list(queues),
-        "claim_up_to": claim_up_to,
+        **dict(zip(_COLUMNS, described, strict=True)),
+        "worker": creation.worker,
+        "queues": list(creation.queues),
+        "claim_up_to": creation.claim_up_to,
         "lock_timeout": None,
     }
+
+
+def _columns(creation: Creation) -> dict[str, object]:
+    """Return the parameters of create_tasks.sql; of what no task has there is no list."""
+    columns = zip(*map(_creation_values, creation.tasks), strict=True)
+    return _arguments(
+        creation, (None if column.count(None) == len(column) else column for column in columns)
+    )

@@ -7,9 +7,9 @@
 -- is to be rejected; TK003 and TK004 not for tasks whose key is taken.
 create or replace function create_tasks(
     p_id uuid[], p_template int[], p_context text[], p_correlation text[], p_parent uuid[],
-    p_key text[], p_digest text[], p_created_by text[], p_reason text[], p_tags text[],
-    p_trace text[], p_run_at timestamptz[], p_deadline float8[], p_priority smallint[],
-    p_title text[], p_attributes text[], p_unique_while text[], p_if_exists text[],
+    p_key text[], p_digest text[], p_unique_while text[], p_if_exists text[],
+    p_created_by text[], p_reason text[], p_tags text[], p_trace text[], p_run_at timestamptz[],
+    p_deadline float8[], p_priority smallint[], p_title text[], p_attributes text[],
     p_worker bigint, p_queues int[], p_claim int, p_lock_timeout text
 )
 returns table (kind int, task_id uuid, no int, found uuid)

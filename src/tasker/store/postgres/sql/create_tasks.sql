@@ -1,6 +1,5 @@
 -- See functions/create_tasks.sql.
 select kind, task_id::text, no, found::text, now()
-from create_tasks(:ids::uuid[], :templates, :contexts, :correlations, :parents::uuid[], :keys,
-                  :digests, :actors, :reasons, :tags, :traces, :run_ats, :deadlines, :priorities,
-                  :titles, :attributes, :unique_whiles, :if_exists,
+from create_tasks(:id, :template, :context, :correlation, :parent, :key, :digest, :unique_while, :if_exists,
+                  :actor, :reason, :tags, :trace, :run_at, :deadline, :priority, :title, :attributes,
                   :worker, :queues, :claim_up_to, :lock_timeout)

@@ -1,0 +1,46 @@
+"""PostgreSQL keeps the laws of creating and settling where everything is batched.
+
+Elsewhere a task or a success that comes alone has a statement of its own.
+"""
+
+import pytest
+
+from tasker.store.postgres.driver import Driver
+from tasker.testing.store_suite import (
+    PostgresSubject,
+    Subject,
+    TestClaims,
+    TestCreation,
+    TestCreationWithClaims,
+    TestDeadlines,
+    TestFence,
+    TestIdempotencyKeys,
+    TestKeysOfOpenTasks,
+    TestMixedEffects,
+    TestReadingTasks,
+    TestSettling,
+    TestStickyClaims,
+    TestWaking,
+)
+
+__all__ = [
+    "TestClaims",
+    "TestCreation",
+    "TestCreationWithClaims",
+    "TestDeadlines",
+    "TestFence",
+    "TestIdempotencyKeys",
+    "TestKeysOfOpenTasks",
+    "TestMixedEffects",
+    "TestReadingTasks",
+    "TestSettling",
+    "TestStickyClaims",
+    "TestWaking",
+]
+
+
+@pytest.fixture
+def subject(postgres_store_url: str, monkeypatch: pytest.MonkeyPatch) -> Subject:
+    """An empty database, in which nothing is stored by the statements for one alone."""
+    monkeypatch.setattr(Driver, "SCALAR", False)
+    return PostgresSubject(postgres_store_url)

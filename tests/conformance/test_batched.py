@@ -5,6 +5,7 @@ Elsewhere a task or a success that comes alone has a statement of its own.
 
 import pytest
 
+from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.driver import Driver
 from tasker.testing.store_suite import (
     PostgresSubject,
@@ -43,4 +44,6 @@ __all__ = [
 def subject(postgres_store_url: str, monkeypatch: pytest.MonkeyPatch) -> Subject:
     """An empty database, in which nothing is stored by the statements for one alone."""
     monkeypatch.setattr(Driver, "SCALAR", False)
+    monkeypatch.setattr(claim_cursor, "RETURN_AFTER", 0.0)
+    monkeypatch.setattr(claim_cursor, "RETURN_COST", 0.0)
     return PostgresSubject(postgres_store_url)

@@ -88,6 +88,8 @@ class PostgresSubject(Subject):
 _INSTANTS = """
     select table_name, array_agg(column_name::text)
     from information_schema.columns
-    where table_schema = current_schema() and data_type = 'timestamp with time zone'
+    join information_schema.tables using (table_schema, table_name)
+    where table_schema = current_schema() and table_type = 'BASE TABLE'
+      and data_type = 'timestamp with time zone'
     group by table_name
 """

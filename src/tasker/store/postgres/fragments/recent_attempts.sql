@@ -4,7 +4,7 @@
     select a.task_id, r.template_id, a.no, a.outcome, a.error, a.settled_at,
            extract(epoch from a.settled_at - a.claimed_at)::float8 as seconds
     from recent r
-    cross join lateral (select * from attempt_history h where h.task_id = r.id) a
+    cross join lateral (select * from attempt_history h where h.task_id = r.id offset 0) a   -- task by task, the newest first
     where a.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RETRY}, {OUTCOME.ERROR}, {OUTCOME.LOST})
     limit :most_attempts::int
 )

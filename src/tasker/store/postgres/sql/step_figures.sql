@@ -7,7 +7,7 @@ with {include recent_attempts}, parked as materialized (
                case when s.state = {WAITING} then now() when s.state in ({ENQUEUED}, {IN_PROGRESS}) then s.enqueued_at else s.settled_at end
            ) - a.settled_at)::float8 as seconds
     from recent r
-    cross join lateral (select * from attempt_history h where h.task_id = r.id) a
+    cross join lateral (select * from attempt_history h where h.task_id = r.id offset 0) a   -- task by task, the newest first
     join step s on s.task_id = a.task_id and s.no = a.no
     where a.outcome = {OUTCOME.PARKED}
     limit :most_attempts::int

@@ -150,7 +150,8 @@ def wait(settings: Settings, store: str, server: Server | None) -> Row:
     for _ in range(settings.runs):
         with empty_database(store, server) as database:
             asyncio.run(_register(database))
-            with _serving(database, "--with-worker", "--handlers", "bench.workloads") as port:
+            worker = ("--with-worker", "--handlers", "bench.workloads", "--namespace", "*")
+            with _serving(database, *worker) as port:
                 rows.append(asyncio.run(run(port)))
     return median_row(rows)
 

@@ -242,7 +242,8 @@ async def test_no_tasks_are_created_from_no_requests(client: LocalClient) -> Non
 async def test_a_wait_outlasts_a_restart_of_the_store(store: Store, client: LocalClient) -> None:
     unreliable = Unreliable(store)
     task = await client.create_task("hello.greeting")
-    unreliable.refuse("get_task", 3)
+    unreliable.refuse("ended_tasks", 1)
+    unreliable.refuse("get_task", 1)
     waiting = asyncio.create_task(LocalClient(unreliable).wait(task.id, timeout=SOON))
     await client.complete(task.id, "greet", "hi")
 
@@ -254,9 +255,46 @@ async def test_a_wait_ends_in_time_though_the_store_is_away(
 ) -> None:
     unreliable = Unreliable(store)
     task = await client.create_task("hello.greeting")
+    unreliable.refuse("ended_tasks", 10**6)
     unreliable.refuse("get_task", 10**6)
     with pytest.raises(StoreUnavailable):
         await LocalClient(unreliable).wait(task.id, timeout=timedelta(seconds=0.1))
+
+
+async def test_tasks_awaited_together_are_read_together(store: Store, client: LocalClient) -> None:
+    counting = Unreliable(store)
+    tasks = await client.create_tasks([TaskRequest(template="hello.greeting")] * 200)
+    together = LocalClient(counting)
+    waiting = asyncio.gather(*(together.wait(task.id, timeout=SOON) for task in tasks))
+    for task in tasks:
+        await client.complete(task.id, "greet", "hi")
+
+    assert {TaskStatus.COMPLETE} == {task.status for task in await waiting}
+    assert 200 == counting.calls.count("get_task")
+    assert counting.calls.count("ended_tasks") < 200
+
+
+async def test_a_wait_ends_with_the_workers_settlement_without_another_read(store: Store) -> None:
+    """
+    The worker of this process reports the end; the store is read for the task only.
+    """
+    reading = Unreliable(store)
+    started = asyncio.Event()
+    goes_on = asyncio.Event()
+
+    async def greet(_: AsyncContext) -> str:
+        started.set()
+        await goes_on.wait()
+        return "hi"
+
+    async with Worker(reading, [greet], templates=[template()]) as worker:
+        running = asyncio.create_task(worker.client.run("hello.greeting"))
+        await started.wait()
+        reading.refuse("ended_tasks", 10**6)
+        goes_on.set()
+        task = await running
+
+    assert "hi" == task.result
 
 
 # ------------------------------------------------------------------ threads and scripts

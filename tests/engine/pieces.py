@@ -52,7 +52,7 @@ async def assembled(
     background = Background("pieces")
     slots = Slots(settings.slots)
     cache = TaskCache(store, bound, environment=None, limit=settings.memory)
-    reporter = Reporter("pieces", observers)
+    reporter = Reporter("pieces", observers, client.task_ends)
     lease = WorkerLease(store, "pieces", settings, bound)
     await lease.announce()
     settler = Settler(store, lease, slots, cache, reporter, background)

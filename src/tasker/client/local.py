@@ -24,7 +24,14 @@ from tasker.client.refusals import brief_refusals
 from tasker.client.teams import LocalTeams
 from tasker.client.templates import LoadedTemplate, TemplateCache, split_reference
 from tasker.client.trace import current_trace
-from tasker.client.waiting import parked_step, require_success, wait_timeout
+from tasker.client.waiting import (
+    LONGEST_PAUSE,
+    PATIENCE,
+    TaskEnds,
+    parked_step,
+    require_success,
+    wait_timeout,
+)
 from tasker.durations import Duration
 from tasker.errors import (
     IdempotencyConflict,
@@ -72,9 +79,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tasker.client")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  #: seconds between reads of an awaited task
 _MOST_ATTEMPTS = 10_000  #: maximum number of attempts of a task whose times are added up
-_PATIENCE = 60.0  #: seconds for which the store may be unreachable while a task is awaited
 
 
 class Origin(NamedTuple):
@@ -128,12 +133,18 @@ class LocalClient(LocalTeams, Client):
         self._origin = origin
         self._observers = observers
         self._templates = TemplateCache(store)
+        self._ends = TaskEnds(store)
         self._created: dict[str, int] = {}  #: number of tasks created for the origin, by template
 
     @property
     def template_cache(self) -> TemplateCache:
         """The cached templates, shared with the clients that `acting_as` returns."""
         return self._templates
+
+    @property
+    def task_ends(self) -> TaskEnds:
+        """The ends of tasks that callers of this client, or of its copies, wait for."""
+        return self._ends
 
     def on_behalf_of(self, origin: Origin) -> "LocalClient":
         """Return a client for the handler of one attempt."""
@@ -153,7 +164,7 @@ class LocalClient(LocalTeams, Client):
             origin=origin,
             observers=self._observers,
         )
-        client._templates = self._templates
+        client._templates, client._ends = self._templates, self._ends
         return client
 
     # ----------------------------------------------------------------- creating
@@ -348,28 +359,41 @@ class LocalClient(LocalTeams, Client):
         handler is called again when the task has ended.
         """
         most = duration("timeout", timeout)
-        end = time.monotonic() + most.total_seconds() if most is not None else None
-        pause = _FIRST_PAUSE
-        while not (task := await self._read(TaskId(task_id), end)).ended:
-            if self._origin is not None and end is None:
+        if self._origin is not None and most is None:
+            task = await self._read(TaskId(task_id), None)
+            if not task.ended:
                 raise parked_step(task, self._origin.task_id)
-            if end is not None and time.monotonic() >= end:
-                raise wait_timeout(task, most or timedelta(0))
-            await asyncio.sleep(min(pause, end - time.monotonic()) if end is not None else pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+        else:
+            task = await self._ended(TaskId(task_id), most)
         return require_success(await self._with_outcome(task))
+
+    @brief_refusals
+    async def _ended(self, task_id: TaskId, timeout: timedelta | None) -> Task:
+        """Return a task when it has ended. Raises WaitTimeout."""
+        end = None if timeout is None else time.monotonic() + timeout.total_seconds()
+        while True:
+            try:
+                async with asyncio.timeout(None if end is None else end - time.monotonic()):
+                    await self._ends.wait(operator_rules.canonical(task_id))
+            except TimeoutError:
+                pass
+            task = await self._read(task_id, end)
+            if task.ended:
+                return task
+            if timeout is not None and end is not None and time.monotonic() >= end:
+                raise wait_timeout(task, timeout)
 
     @brief_refusals
     async def _read(self, task_id: TaskId, end: float | None) -> Task:
         """Read a task, retrying while the store is unreachable."""
-        patience = time.monotonic() + _PATIENCE
+        patience = time.monotonic() + PATIENCE
         while True:
             try:
                 return await self.store.get_task(task_id)
             except StoreUnavailable:
                 if time.monotonic() >= min(patience, end or patience):
                     raise
-            await asyncio.sleep(_LONGEST_PAUSE)
+            await asyncio.sleep(LONGEST_PAUSE)
 
     # ------------------------------------------------------------------ reading
 

@@ -1,9 +1,120 @@
-"""Outcomes of waiting for a task."""
+"""Waiting for tasks, and the outcomes of waiting."""
 
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tasker.errors import StepParked, TaskFailed, WaitCycle, WaitTimeout
+from tasker.errors import StepParked, StoreUnavailable, TaskFailed, WaitCycle, WaitTimeout
 from tasker.model import Task, TaskId, TaskStatus
+from tasker.store.protocol import Store
+
+PATIENCE = 60.0  #: seconds for which the store may be unreachable while a task is awaited
+LONGEST_PAUSE = 0.25  #: seconds between two reads of an awaited task
+_FIRST_PAUSE = 0.005  #: the same at first; also the shortest time between two reads of any task
+
+
+class TaskEnds:
+    """Waits for the ends of tasks; one read of the store serves all callers."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._awaited: dict[TaskId, _Awaited] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    async def wait(self, task_id: TaskId) -> None:
+        """Wait until a task has ended or does not exist.
+
+        Raises:
+            StoreUnavailable: The store was unreachable for `PATIENCE` seconds.
+        """
+        loop = asyncio.get_running_loop()
+        awaited = self._awaited.setdefault(task_id, _Awaited())
+        awaited.next_read, awaited.pause = loop.time(), _FIRST_PAUSE
+        end: asyncio.Future[None] = loop.create_future()
+        awaited.callers.append(end)
+        self._changed.set()
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_until_ended(), name="tasker-wait")
+        try:
+            await end
+        finally:
+            awaited.callers.remove(end)
+            if not awaited.callers:
+                self._awaited.pop(task_id, None)
+                self._changed.set()
+
+    def report(self, task_id: TaskId) -> None:
+        """Wake the callers that wait for a task, which has ended."""
+        if awaited := self._awaited.get(task_id):
+            awaited.wake()
+
+    async def _read_until_ended(self) -> None:
+        self._changed = asyncio.Event()  # bound to the running loop
+        clock = asyncio.get_running_loop().time
+        while self._awaited:
+            if due := [key for key, each in self._awaited.items() if each.next_read <= clock()]:
+                await self._read(due)
+                await asyncio.sleep(_FIRST_PAUSE)
+            self._changed.clear()
+            pause = min((each.next_read for each in self._awaited.values()), default=0) - clock()
+            if pause > 0:
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+
+    async def _read(self, due: Collection[TaskId]) -> None:
+        """Read once whether tasks have ended, and wake the callers of those that have."""
+        error: Exception | None = None
+        ended: Collection[TaskId] = ()
+        try:
+            ended = await self._store.ended_tasks(due)
+        except Exception as raised:  # each caller gets it
+            error = raised
+        now = asyncio.get_running_loop().time()
+        for task_id in due:
+            if awaited := self._awaited.get(task_id):
+                if error is not None:
+                    awaited.fail(error, now)
+                elif task_id in ended:
+                    awaited.wake()
+                else:
+                    awaited.back_off(now)
+
+
+@dataclass(slots=True)
+class _Awaited:
+    """A task that callers wait for."""
+
+    callers: list[asyncio.Future[None]] = field(default_factory=list)
+    next_read: float = 0.0  #: time of the loop
+    pause: float = _FIRST_PAUSE
+    unreachable_since: float | None = None
+
+    def wake(self) -> None:
+        for caller in self.callers:
+            if not caller.done():
+                caller.set_result(None)
+
+    def back_off(self, now: float) -> None:
+        """Plan the next read after a pause, which grows."""
+        self.unreachable_since = None
+        self.next_read = now + self.pause
+        self.pause = min(self.pause * 1.5, LONGEST_PAUSE)
+
+    def fail(self, error: Exception, now: float) -> None:
+        """Raise an error in the callers, unless the store may be reachable again soon."""
+        if self.unreachable_since is None:
+            self.unreachable_since = now
+        if isinstance(error, StoreUnavailable) and now < self.unreachable_since + PATIENCE:
+            self.next_read = now + LONGEST_PAUSE
+            return
+        for caller in self.callers:
+            if not caller.done():
+                caller.set_exception(error)
 
 
 def require_success(task: Task) -> Task:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from tasker.client.waiting import TaskEnds
 from tasker.engine.running import Finished, Running
 from tasker.engine.task_cache import CachedTask
 from tasker.events import (
@@ -38,10 +39,12 @@ class Reporter:
     Args:
         worker: The worker's name, for the log.
         observers: Called with every event.
+        task_ends: Where callers in this process wait for tasks.
     """
 
-    def __init__(self, worker: str, observers: Iterable[Observer]) -> None:
+    def __init__(self, worker: str, observers: Iterable[Observer], task_ends: TaskEnds) -> None:
         self._worker = worker
+        self._task_ends = task_ends
         self.observers: list[Observer] = list(observers)
 
     def started(self, running: Running) -> None:
@@ -117,6 +120,7 @@ class Reporter:
     def ended(self, ended: Iterable[TaskEnd], tasks: Mapping[TaskId, CachedTask]) -> None:
         """Report ended tasks, with their template and input if known."""
         for task_id, status in ended:
+            self._task_ends.report(task_id)
             task = tasks.get(task_id)
             template = None if task is None else task.compiled.template.key
             if status is TaskStatus.ERROR:

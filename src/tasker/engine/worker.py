@@ -88,14 +88,14 @@ class Worker:
         self.store = store
         self.settings = settings or WorkerSettings()
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
-        self._reporter = Reporter(self.name, observers)
+        self.client = LocalClient(store, claimant=self)
+        self._reporter = Reporter(self.name, observers, self.client.task_ends)
         self.observers = self._reporter.observers
         given = Handlers.of(*handlers)
         self._templates = (*templates, *given.templates())
         self.handlers = given.bind(self._templates, namespaces)
         if not self._templates and self.handlers.bound_nowhere():
             raise Misuse(_BOUND_NOWHERE)
-        self.client = LocalClient(store, claimant=self)
         self._replace = replace
         self._partial = partial
         self._around = around

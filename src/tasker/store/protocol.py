@@ -341,6 +341,10 @@ class TaskStore(Protocol):
         """Read a task. Raises NotFound."""
         ...
 
+    async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
+        """Return those of `ids` that have ended or do not exist."""
+        ...
+
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
         """Return the task that holds a key, or None if the key is free."""
         ...

@@ -1,6 +1,6 @@
 """Reading tasks, their steps and their history."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -29,6 +29,10 @@ class Tasks(Sessions):
 
     async def get_task(self, task_id: TaskId) -> Task:
         return await self._read(lambda tx: read_task(tx, operator_rules.canonical(task_id)))
+
+    async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
+        rows = await self._all("ended_tasks", ids=list(ids))
+        return {TaskId(row["id"]) for row in rows}
 
     async def roots_without_worker(self, name: TemplateName) -> int:
         values = name._asdict()

@@ -55,8 +55,24 @@ class TestReadingTasks(StoreTests):
             for read in (store.get_task, store.list_steps, store.history, store.audit):
                 with pytest.raises(NotFound, match=re.escape(task_id)):
                     await read(task_id)
+        assert {NOBODY} == await store.ended_tasks([NOBODY])
         assert [] == await store.load_tasks([NOBODY])
         assert [] == await store.load_results({NOBODY: [1]})
+
+    async def test_ended_tasks_are_selected_from_ids(self, store: Store) -> None:
+        """
+        Complete, failed, cancelled and unknown ones; not those that are open or reopened.
+        """
+        complete = (await run_down(store, one())).id
+        broken = (await run_down(store, one(), failing=("only",))).id
+        cancelled, still_open = await begin(store, one()), await begin(store, one())
+        await store.cancel_task(cancelled, ACT)
+        ids = [complete, broken, cancelled, still_open, NOBODY]
+
+        assert {complete, broken, cancelled, NOBODY} == await store.ended_tasks(ids)
+        assert set() == await store.ended_tasks([])
+        await store.retry_steps(broken, ACT)
+        assert {complete, cancelled, NOBODY} == await store.ended_tasks(ids)
 
     async def test_an_id_may_be_written_in_any_case(self, store: Store) -> None:
         """

@@ -365,7 +365,7 @@ class LocalClient(LocalTeams, Client):
                 raise parked_step(task, self._origin.task_id)
         else:
             task = await self._ended(TaskId(task_id), most)
-        return require_success(await self._with_outcome(task))
+        return require_success(task)
 
     @brief_refusals
     async def _ended(self, task_id: TaskId, timeout: timedelta | None) -> Task:
@@ -399,14 +399,7 @@ class LocalClient(LocalTeams, Client):
 
     @brief_refusals
     async def get(self, task_id: str) -> Task:
-        return await self._with_outcome(await self.store.get_task(TaskId(task_id)))
-
-    async def _with_outcome(self, task: Task) -> Task:
-        """Return the task with its result or failure, if any."""
-        if not (task.ended or task.counts.error):
-            return task
-        loaded, steps = await self._template_of_task(task.id), await self.store.list_steps(task.id)
-        return loaded.with_outcome(task, steps)
+        return await self.store.get_task(TaskId(task_id))
 
     async def tasks(
         self,
@@ -462,14 +455,13 @@ class LocalClient(LocalTeams, Client):
         loaded = await self._template_of_task(TaskId(task_id))
         nos = None if steps is None else [loaded.number(step) for step in steps]
         counted_attempts = {} if reset_attempts else loaded.all_but_one_attempt()
-        task = await self.store.retry_steps(
+        return await self.store.retry_steps(
             TaskId(task_id),
             self._audit_note(reason),
             steps=nos,
             counted_attempts=counted_attempts,
             if_match=if_match,
         )
-        return await self._with_outcome(task)
 
     @brief_refusals
     async def resolve(
@@ -532,14 +524,14 @@ class LocalClient(LocalTeams, Client):
         return await self._report_ended(task)
 
     async def _report_ended(self, task: Task) -> Task:
-        """Report a task that an action ended, and return it with its outcome."""
+        """Report a task that an action ended, and return it."""
         if task.ended and self._observers:
             inputs = await self.store.load_tasks([task.id])
             task_input = inputs[0] if inputs else None
             event = TaskEnded.now(task.id, task.status, task.template, task_input)
             for observe in self._observers:
                 observe(event)
-        return await self._with_outcome(task)
+        return task
 
     @brief_refusals
     async def act_in_bulk(

@@ -1,20 +1,14 @@
 """Finds templates by name and version, with a cache in front of the store."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from tasker import codec, versions
 from tasker.errors import InvalidInput, NotApproved, NotFound
 from tasker.graph import Graph
 from tasker.model import (
-    Failure,
-    Json,
     NewTask,
-    Step,
     StepCounts,
-    StepStatus,
     StoredTemplate,
     Task,
     TaskStatus,
@@ -60,20 +54,6 @@ class LoadedTemplate:
             for no, spec in enumerate(self.stored.template.steps, start=1)
         }
 
-    def with_outcome(self, task: Task, steps: Sequence[Step]) -> Task:
-        """Return a task with its result or its failure, read from all of its steps."""
-        if task.status in (TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY):
-            return replace(task, result=self._result(steps))
-        failed = [step for step in steps if step.status is StepStatus.ERROR]
-        if not failed:
-            return task
-        first = min(failed, key=lambda step: step.settled_at or task.created_at)
-        return replace(task, failure=_failure_of_step(first))
-
-    def _result(self, steps: Sequence[Step]) -> Json:
-        last = [step for step in steps if step.no in self.graph.sinks]
-        return last[0].result if len(last) == 1 else {step.name: step.result for step in last}
-
     def task(self, new: NewTask, created_at: datetime) -> Task:
         """Return a task in its initial state."""
         return Task(
@@ -96,17 +76,6 @@ class LoadedTemplate:
             title=new.title,
             attributes=new.attributes,
         )
-
-
-def _failure_of_step(step: Step) -> Failure:
-    error = step.error or {}
-    code = error.get("code")
-    return Failure(
-        step=step.name,
-        type=str(error.get("type", "")),
-        message=str(error.get("message", "")),
-        code=None if code is None else str(code),
-    )
 
 
 class TemplateCache:

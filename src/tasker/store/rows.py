@@ -1,6 +1,7 @@
 """Converts rows to values; the statements of both stores return the same columns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
@@ -11,10 +12,13 @@ from tasker.model import (
     STEP_STATUSES,
     Attempt,
     AuditEntry,
+    Failure,
+    JsonObject,
     Pause,
     PauseKind,
     Step,
     StepCounts,
+    StepStatus,
     StoredTemplate,
     Task,
     TaskStatus,
@@ -82,6 +86,18 @@ class Reader(NamedTuple):
             etag=_etag(row),
             created=created,
         )
+
+    def outcome(self, task: Task, rows: Sequence[Row]) -> Task:
+        """Return a task with its result or failure, read from its last and failed steps."""
+        if task.status in (TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY):
+            results = {row["name"]: _json(row["result"]) for row in rows if row["is_last"]}
+            [result] = results.values() if len(results) == 1 else [results]
+            return replace(task, result=result)
+        failed = [row for row in rows if STEP_STATUSES[row["state"]] is StepStatus.ERROR]
+        if not failed:
+            return task
+        first = min(failed, key=lambda row: self.instant(row["settled_at"]))
+        return replace(task, failure=_failure(first["name"], _json(first["error"]) or {}))
 
     def step(self, row: Row) -> Step:
         return Step(
@@ -284,6 +300,16 @@ def _pause(document: Mapping[str, Any]) -> Pause:
     """Read a pause from the JSON of pause_document.sql."""
     at = datetime.fromtimestamp(document["paused_at"], UTC)
     return Pause(**{**document, "kind": PauseKind(document["kind"]), "paused_at": at})
+
+
+def _failure(step: str, error: JsonObject) -> Failure:
+    code = error.get("code")
+    return Failure(
+        step=step,
+        type=str(error.get("type", "")),
+        message=str(error.get("message", "")),
+        code=None if code is None else str(code),
+    )
 
 
 def _template_name(row: Row) -> TemplateName:

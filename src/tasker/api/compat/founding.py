@@ -37,7 +37,7 @@ from tasker.api.headers import is_correlation_id
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse, build_response
-from tasker.api.routes.tasks import CREATES, allowed_task, created_headers, read_with_steps
+from tasker.api.routes.tasks import CREATES, allowed_task, created_headers, template_and_steps
 from tasker.api.routing import Response, Routes
 from tasker.api.task_requests import TaskFields, create_one, template_of
 from tasker.errors import NotFound
@@ -206,7 +206,7 @@ async def list_founding_tasks(
 async def get_founding_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
-    task, loaded, steps = await read_with_steps(api, task)
+    loaded, steps = await template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
         len(steps), lambda: founding_task(founding_fields(task, now, loaded, steps))

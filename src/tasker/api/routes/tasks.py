@@ -263,7 +263,7 @@ async def get_task(
 async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Return the statuses of a task and its steps, without their data."""
     task = await allowed_task(request, api, task_id, TASKS_READ)
-    task, loaded, steps = await read_with_steps(api, task)
+    loaded, steps = await template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(len(steps), lambda: summary_view(task, loaded, steps, now))
 
@@ -432,15 +432,14 @@ def operator_client(request: Request, api: Api) -> LocalClient:
     return api.client.acting_as(actor_of(request))
 
 
-async def read_with_steps(api: Api, task: Task) -> tuple[Task, LoadedTemplate, list[Step]]:
-    """Return a task with its result or failure, its template and its steps."""
-    loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
-    return loaded.with_outcome(task, steps), loaded, steps
+async def template_and_steps(api: Api, task: Task) -> tuple[LoadedTemplate, list[Step]]:
+    """Return a task's template and its steps."""
+    return await template_of_task(api, task.id), await api.store.list_steps(task.id)
 
 
 async def task_response(api: Api, task: Task, status: int = 200) -> JsonResponse:
     """Respond with a task and its steps."""
-    task, loaded, steps = await read_with_steps(api, task)
+    loaded, steps = await template_and_steps(api, task)
     history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
 
     def build() -> TaskView:

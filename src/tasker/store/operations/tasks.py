@@ -129,11 +129,14 @@ class Tasks(Sessions):
 
 
 async def read_task(tx: Session, task_id: TaskId) -> Task:
-    """Read a task. Raises NotFound."""
+    """Read a task with its result or failure. Raises NotFound."""
     row = await tx.one("get_task", task_id=task_id)
     if row is None:
         raise operator_rules.unknown_task(task_id)
-    return tx.read.task(row)
+    task = tx.read.task(row)
+    if not (task.ended or task.counts.error):
+        return task
+    return tx.read.outcome(task, await tx.all("task_outcome", task_id=task_id))
 
 
 async def _rarest(

@@ -149,6 +149,23 @@ COMPARED: Sequence[Compared] = (
         },
         program="create-single",
     ),
+    Compared(
+        "api-create",
+        Amounts(4_000, 10_000, 20_000),
+        {
+            "postgres": (
+                _cost("create: server", "create", "process", unit=_CREATION),
+                _cost("create: PostgreSQL", "create", "postgres", unit=_CREATION),
+                _cost("create: both", "create", "process", "postgres", unit=_CREATION),
+                _cost("create: time", "create", "wall", unit=_CREATION),
+            ),
+            "sqlite": (
+                _cost("create: server", "create", "process", unit=_CREATION),
+                _cost("create: time", "create", "wall", unit=_CREATION),
+            ),
+        },
+        program="api-create",
+    ),
     *map(_processes, (1, 2, 4)),
     Compared(
         "backlog",

@@ -112,9 +112,18 @@ _SECTIONS = (
     ),
     _Section(
         "Creating tasks of four steps",
-        ("workload", "store", "tasks/s", "min-max", "p50 ms", "p95 ms", "p99 ms"),
+        (
+            *("workload", "store", "tasks/s", "min-max", "Python µs/task", "PostgreSQL µs/task"),
+            *("p50 ms", "p95 ms", "p99 ms"),
+        ),
         lambda row: row.workload in _CREATIONS,
-        lambda row: (_number(row.tasks_per_s), _range(row.spread), *_latency(row)),
+        lambda row: (
+            _number(row.tasks_per_s),
+            _range(row.spread),
+            _per_task(row.python_us_per_step),
+            _per_task(row.postgres_us_per_step),
+            *_latency(row),
+        ),
     ),
     _Section(
         "Starting a worker",
@@ -201,6 +210,11 @@ def _place(row: Row) -> tuple[int, int, int]:
     """Return the sort key of a row: by store, then in the order of `_TITLES`."""
     store, title = list(_STORES).index(row.store), list(_TITLES).index(row.workload)
     return store, title, row.processes
+
+
+def _per_task(us_per_step: float | None) -> str:
+    """Return a figure per chain."""
+    return _number(None if us_per_step is None else us_per_step * THROUGHPUT["chain"].steps)
 
 
 def _latency(row: Row) -> list[str]:

@@ -17,6 +17,7 @@ _PROGRAMS = {
     "fan50": ("shapes", "shape"),
     "create-single": ("shapes", "create_single"),
     "backlog": ("shapes", "backlog"),
+    "api-create": ("api", "create"),
     "queues": ("queues", "queues"),
     "snapshot": ("snapshot", "snapshot"),
     "feed": ("snapshot", "feed"),

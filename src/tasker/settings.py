@@ -84,6 +84,14 @@ class SchemaMode(StrEnum):
     OFF = "off"  #: schemas are not checked
 
 
+class AccessLog(StrEnum):
+    """Requests that a server logs."""
+
+    ALL = "all"
+    ERRORS = "errors"  #: those answered with a status of 400 or more
+    OFF = "off"
+
+
 # -------------------------------------------------------------------- workers
 
 
@@ -237,8 +245,9 @@ class ServerSettings(Section):
     inputs: SchemaMode = SchemaMode.ENFORCE
     """Action for a context that does not match its template's `input_schema`."""
 
-    access_log: bool = True
-    """Whether every request is logged."""
+    access_log: AccessLog = AccessLog.ERRORS
+    """Requests that are logged: `all`, `errors` (those answered with a status of 400 or more), or
+    `off`."""
 
     drain: Seconds = timedelta(0)
     """Time at shutdown in which requests are still accepted while `/ready` answers 503, so that

@@ -1,19 +1,20 @@
 """What every request passes: limits of size, time and number, headers, and the outer edge."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from tests.api.api_client import ApiClient
+from tests.api.api_client import NOBODY, ApiClient
 from tests.api.conftest import client_of
 from tests.waiting import eventually
 
 from tasker.api import create_app
 from tasker.errors import StoreUnavailable
-from tasker.settings import ServerSettings
+from tasker.settings import AccessLog, ServerSettings
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -211,6 +212,32 @@ async def test_what_nobody_foresaw_is_logged_and_not_told(
         (getattr(record, "correlation_id", ""), record.exc_info and record.exc_info[0])
         for record in records
     ]
+
+
+@pytest.mark.parametrize(
+    ("logged", "statuses"),
+    [(AccessLog.ALL, [200, 404]), (AccessLog.ERRORS, [404]), (AccessLog.OFF, [])],
+)
+async def test_the_access_log_has_the_requests_that_the_settings_select(
+    memory: Store, caplog: pytest.LogCaptureFixture, logged: AccessLog, statuses: list[int]
+) -> None:
+    """Requests of probes are never logged."""
+    caplog.set_level(logging.INFO, "tasker.access")
+    async with client_of(memory, ServerSettings(access_log=logged)) as one:
+        for path in ("/v1/tasks", f"/v1/tasks/{NOBODY}", "/live"):
+            await one.get(path)
+
+    records = [record for record in caplog.records if record.name == "tasker.access"]
+    assert statuses == [vars(record)["status"] for record in records]
+
+
+async def test_an_access_record_that_is_not_written_is_not_built(
+    memory: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.WARNING, "tasker.access")
+    monkeypatch.setattr("tasker.api.middleware.access_log.info", pytest.fail)
+    async with client_of(memory, ServerSettings(access_log=AccessLog.ALL)) as one:
+        assert 404 == (await one.get(f"/v1/tasks/{NOBODY}")).status_code
 
 
 async def test_a_store_that_is_away_is_reported_without_its_address(

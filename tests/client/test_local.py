@@ -23,6 +23,7 @@ from tasker import (
     open_store,
 )
 from tasker.client import SyncClient
+from tasker.client.templates import TemplateCache
 from tasker.errors import (
     IdempotencyConflict,
     InvalidInput,
@@ -121,7 +122,7 @@ async def test_a_name_is_believed_for_a_second(
 ) -> None:
     """Then it sees registrations of others; its own it sees at once."""
     now = time.monotonic()
-    monkeypatch.setattr("tasker.client.templates.time.monotonic", lambda: now)
+    monkeypatch.setattr(client, "_templates", TemplateCache(store, clock=lambda: now))
 
     async def latest() -> str:
         return (await client.create_task("hello.greeting")).template.version
@@ -140,13 +141,43 @@ async def test_a_name_is_believed_for_a_second(
 
 
 async def test_names_asked_for_are_not_remembered_without_end(
-    client: LocalClient, monkeypatch: pytest.MonkeyPatch
+    store: Store, client: LocalClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasker.client.templates._MOST", 20)
+    cache = TemplateCache(store)
     for patch in range(50):
-        await client.create_task(f"hello.greeting@>=1.0.{patch},<2")
+        await cache.find(f"hello.greeting@>=1.0.{patch},<2", None, None)
 
-    assert len(client.template_cache._by_name) <= 20
+    assert 20 == len(cache._by_name)
+
+
+async def test_callers_that_need_a_template_at_once_share_one_look_up(
+    store: Store, client: LocalClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when one of them is cancelled, and when the template does not exist."""
+    look_ups = 0
+    real = store.versions
+
+    async def counted(namespace: str, name: str) -> list[str]:
+        nonlocal look_ups
+        look_ups += 1
+        return await real(namespace, name)
+
+    monkeypatch.setattr(store, "versions", counted)
+    cache = TemplateCache(store)
+    first, *others = [
+        asyncio.create_task(cache.find("hello.greeting", None, None)) for _ in range(50)
+    ]
+    await asyncio.sleep(0)
+    first.cancel()
+    loaded = await asyncio.gather(*others)
+    missing = await asyncio.gather(
+        *(cache.find("hello.nothing", None, None) for _ in range(50)), return_exceptions=True
+    )
+
+    assert {"hello.greeting@10.0.0"} == {each.stored.template.full_name for each in loaded}
+    assert {NotFound} == {type(each) for each in missing}
+    assert 2 == look_ups
 
 
 # ----------------------------------------------------------------------------- inputs

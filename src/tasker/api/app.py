@@ -17,7 +17,6 @@ from starlette.routing import Match, Route
 
 from tasker.api.auth.authorizer import Authorizer, Rules
 from tasker.api.auth.local import LocalOnly
-from tasker.api.auth.ttl_cache import TTLCache
 from tasker.api.compat import core, founding
 from tasker.api.dependencies import Api
 from tasker.api.health import Readiness
@@ -38,6 +37,7 @@ from tasker.settings import AuthSettings, ServerSettings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 from tasker.teams.permissions import METRICS_READ
+from tasker.ttl_cache import TTLCache
 
 if TYPE_CHECKING:
     from tasker.observe.tracing import Tracing

@@ -8,7 +8,6 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from tasker.api.auth.authorizer import Authorizer
-from tasker.api.auth.ttl_cache import TTLCache
 from tasker.api.health import Readiness
 from tasker.api.metrics import MetricsText
 from tasker.api.rate_limits import RateLimits
@@ -19,6 +18,7 @@ from tasker.model import TemplateName
 from tasker.observe.metrics import Metrics
 from tasker.settings import ServerSettings
 from tasker.store.protocol import Store
+from tasker.ttl_cache import TTLCache
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasker.api.headers import CORRELATION, correlation_of, header
 from tasker.api.problems import Problem, problem_of
-from tasker.settings import ServerSettings
+from tasker.settings import AccessLog, ServerSettings
 
 log = logging.getLogger("tasker.api")
 access_log = logging.getLogger("tasker.access")
@@ -84,7 +84,7 @@ class ErrorMiddleware:
     def _record(self, scope: Scope, status: int, took: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.seen(method, route_of(scope), status, took)
-        if self.access_log and scope["path"] not in EXEMPT:
+        if self._is_logged(scope, status):
             principal = scope["state"].get("principal")
             access_log.info(
                 "request",
@@ -99,6 +99,14 @@ class ErrorMiddleware:
                     "correlation_id": correlation_of(scope),
                 },
             )
+
+    def _is_logged(self, scope: Scope, status: int) -> bool:
+        """Return whether the access log has a request; asked before its record is built."""
+        if self.access_log is AccessLog.OFF or scope["path"] in EXEMPT:
+            return False
+        if self.access_log is AccessLog.ERRORS and 0 < status < 400:
+            return False
+        return access_log.isEnabledFor(logging.INFO)
 
 
 def route_of(scope: Scope) -> str:

@@ -18,6 +18,7 @@ from tasker.model import (
 )
 from tasker.store.protocol import Store
 from tasker.suggest import did_you_mean
+from tasker.ttl_cache import Clock, TTLCache
 
 DEFAULT_NAMESPACE = "default"
 _FRESH = 1.0  #: seconds for which a name is cached
@@ -79,14 +80,21 @@ class LoadedTemplate:
 
 
 class TemplateCache:
-    """Caches templates: indefinitely by id, since those never change, and by name for a second."""
+    """Caches templates: indefinitely by id, since those never change, and by name for a second.
 
-    def __init__(self, store: Store) -> None:
+    Callers that need the same name at once share one look-up.
+
+    Args:
+        store: The store.
+        clock: A monotonic clock, in seconds.
+    """
+
+    def __init__(self, store: Store, *, clock: Clock = time.monotonic) -> None:
         self._store = store
         self.discreet = False
         """Whether errors suggest only templates of the requested namespace."""
         self._by_id: dict[TemplateId, LoadedTemplate] = {}
-        self._by_name: dict[tuple[str, str, str | None], tuple[float, LoadedTemplate]] = {}
+        self._by_name = TTLCache(self._look_up, seconds=_FRESH, most=_MOST, clock=clock)
 
     async def find(self, name: str, namespace: str | None, version: str | None) -> LoadedTemplate:
         """Find a template by name.
@@ -103,15 +111,7 @@ class TemplateCache:
                 refuses new tasks.
             InvalidInput: The namespace or version is given twice with different values.
         """
-        key = split_reference(name, namespace, version)
-        cached = self._by_name.get(key)
-        if cached is not None and time.monotonic() - cached[0] < _FRESH:
-            return cached[1]
-        loaded = await self._look_up(*key)
-        if len(self._by_name) >= _MOST:
-            self._by_name.clear()
-        self._by_name[key] = (time.monotonic(), loaded)
-        return loaded
+        return await self._by_name.get(split_reference(name, namespace, version))
 
     async def load(self, template_id: TemplateId) -> LoadedTemplate:
         """Return the template with an id."""
@@ -125,7 +125,8 @@ class TemplateCache:
         """Remove names from the cache."""
         self._by_name.clear()
 
-    async def _look_up(self, namespace: str, name: str, version: str | None) -> LoadedTemplate:
+    async def _look_up(self, reference: tuple[str, str, str | None]) -> LoadedTemplate:
+        namespace, name, version = reference
         approved = await self._store.versions(namespace, name)
         chosen = versions.latest(approved, spec=version)
         if chosen is not None:

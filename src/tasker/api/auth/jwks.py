@@ -20,9 +20,9 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from tasker import codec
 from tasker.api.auth.credentials import KeysUnavailable
 from tasker.api.auth.tokens import PublicKey, supports
-from tasker.api.auth.ttl_cache import Clock
 from tasker.errors import InvalidInput, TooLarge
 from tasker.settings import AuthSettings, check_key_url
+from tasker.ttl_cache import Clock
 
 log = logging.getLogger("tasker.auth")
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
-from tasker.api.auth.ttl_cache import Clock, TTLCache
 from tasker.errors import StoreError
 from tasker.store.protocol import TeamStore
 from tasker.teams.api_keys import digest_of, parse_key, verify
 from tasker.teams.model import ALL_NAMESPACES, ApiKey, ApiKeyDigest
 from tasker.teams.permissions import ADMIN, Permission, expand
+from tasker.ttl_cache import Clock, TTLCache
 
 log = logging.getLogger("tasker.auth")
 

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tasker.api.auth.credentials import NotAuthenticated, Reason
-from tasker.api.auth.ttl_cache import TTLCache
 from tasker.errors import InvalidSettings
 from tasker.settings import AuthSettings
+from tasker.ttl_cache import TTLCache
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey
 

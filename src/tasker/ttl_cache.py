@@ -53,6 +53,13 @@ class TTLCache(Generic[K, V]):
                 del self._entries[key]
             raise
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def clear(self) -> None:
+        """Forget all values; loads under way still reach their readers."""
+        self._entries.clear()
+
     def _start(self, key: K) -> _Entry[V]:
         value = asyncio.ensure_future(self._load(key))
         value.add_done_callback(_retrieve_exception)

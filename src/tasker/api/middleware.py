@@ -7,9 +7,8 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,13 +24,17 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _BULK = "/v1/tasks/bulk"
 EXEMPT = frozenset({"/health", "/health/live", "/health/ready", "/live", "/ready", "/metrics"})
 _DOCS = "/docs"
-_NOTHING = "default-src 'none'; frame-ancestors 'none'"
-_SECURITY = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+_CORRELATION = CORRELATION.encode()
+_SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+_WITHOUT_SCRIPTS = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    *_SECURITY,
+)
 
 _CLIENT_GONE = 499  #: status of a request whose client went away, in logs and metrics
 
@@ -58,13 +61,7 @@ class ErrorMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers.setdefault(CORRELATION, correlation_of(scope))
-                scope["state"]["correlation_id"] = headers[CORRELATION]
-                if scope["path"] != _DOCS:  # its page loads scripts; off by default
-                    headers.setdefault("Content-Security-Policy", _NOTHING)
-                for name, value in _SECURITY.items():
-                    headers.setdefault(name, value)
+                message["headers"] = _add_headers(scope, message.get("headers", ()))
             await send(message)
 
         try:
@@ -107,6 +104,21 @@ class ErrorMiddleware:
         if self.access_log is AccessLog.ERRORS and 0 < status < 400:
             return False
         return access_log.isEnabledFor(logging.INFO)
+
+
+def _add_headers(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return a response's headers with the correlation id, and those for browsers."""
+    complete = list(headers)
+    present = {name.lower(): value for name, value in complete}
+    correlation = present.get(_CORRELATION)
+    if correlation is None:
+        complete.append((_CORRELATION, correlation_of(scope).encode("latin-1")))
+    else:
+        scope["state"]["correlation_id"] = correlation.decode("latin-1")
+    # The page of the documentation loads scripts; it is off by default.
+    added = _SECURITY if scope["path"] == _DOCS else _WITHOUT_SCRIPTS
+    complete += [header for header in added if header[0] not in present]
+    return complete
 
 
 def route_of(scope: Scope) -> str:

@@ -55,6 +55,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._values: dict[str, set[str]] = {}
+        self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         on = self.registry
         self.created = Counter(
             "tasker_tasks_created_total",
@@ -196,8 +197,13 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a completed request."""
-        self.requests.labels(method, route, str(status)).inc()
-        self.request_seconds.labels(method, route).observe(seconds)
+        key = (method, route, status)
+        series = self._requests.get(key)
+        if series is None:  # looking them up takes longer than counting
+            count = self.requests.labels(method, route, str(status))
+            series = self._requests[key] = (count, self.request_seconds.labels(method, route))
+        series[0].inc()
+        series[1].observe(seconds)
 
     def set_backlog(self, backlog: Iterable["Backlog"]) -> None:
         """Set the gauges of the store's steps."""

@@ -25,11 +25,12 @@ class Server:
     Args:
         app: The application from `create_app`.
         settings: Address and limits.
+        shared: Whether other processes listen at the same address: see `free_port`.
     """
 
-    def __init__(self, app: FastAPI, settings: ServerSettings) -> None:
+    def __init__(self, app: FastAPI, settings: ServerSettings, *, shared: bool = False) -> None:
         self._settings = settings
-        self._socket = _listen(settings.host, settings.port)
+        self._socket = _listen(settings.host, settings.port, shared=shared)
         host, port = self._socket.getsockname()[:2]
         self._draining: asyncio.TimerHandle | None = None
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -87,9 +88,11 @@ class Server:
 
 
 @asynccontextmanager
-async def run_server(app: FastAPI, settings: ServerSettings) -> AsyncIterator[Server]:
-    """Serve an application while the block runs."""
-    server = Server(app, settings)
+async def run_server(
+    app: FastAPI, settings: ServerSettings, *, shared: bool = False
+) -> AsyncIterator[Server]:
+    """Serve an application while the block runs; see `Server`."""
+    server = Server(app, settings, shared=shared)
     running = asyncio.create_task(server.run(), name="tasker-server")
     started = asyncio.create_task(server.wait_started())
     try:
@@ -112,14 +115,29 @@ def is_loopback(host: str) -> bool:
     return False
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def free_port(settings: ServerSettings) -> int:
+    """Return the port of the settings, or any free one if that is 0, for several processes.
+
+    The system spreads new connections over the processes that listen there with `shared=True`.
+
+    Raises:
+        InvalidSettings: The address is in use, or the system cannot share it.
+    """
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise InvalidSettings("this system cannot share a port among processes: use one process")
+    with _listen(settings.host, settings.port) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """Open the listening socket. Raises InvalidSettings."""
     try:
         candidates = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, _, _, _, address = candidates[0]
-        return socket.create_server(address[:2], family=family)
+        return socket.create_server(address[:2], family=family, reuse_port=shared)
     except OSError as error:
         raise InvalidSettings(
             f"cannot listen at {host}:{port}: {error.strerror or error}"

@@ -4,7 +4,9 @@ Labels are names of namespaces, templates, steps, handlers and routes, never ids
 most 2,000 values; further values are reported as `other`.
 """
 
-from collections.abc import Iterable
+import os
+from collections import Counter as Counts
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -16,6 +18,9 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from tasker.events import (
     AttemptLost,
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series `_created` beside each counter and histogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+SHARED = "PROMETHEUS_MULTIPROC_DIR"  #: variable that names the directory of merged metrics
 MOST_VALUES = 2_000  #: maximum number of values of one label
 _OTHER = "other"
 _UNKNOWN = "unknown"
@@ -47,6 +53,47 @@ _SNAPSHOT = ("kind", "name", "user")
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800)
 _TASK_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 3600, 21_600, 86_400, 604_800)
 _HTTP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+def forget_process(pid: int, directory: str) -> None:
+    """Remove the gauges of a process that has ended from merged metrics; its counts stay.
+
+    Args:
+        pid: The id of the process.
+        directory: The directory of the merged metrics.
+    """
+    mark_process_dead(pid, directory)  # type: ignore[no-untyped-call]
+
+
+class StoreGauge(Collector):
+    """A gauge of the store, set as a whole.
+
+    It is never merged with those of other processes: all read the same store, and the one that
+    read it last is right.
+    """
+
+    def __init__(
+        self, name: str, text: str, labels: Sequence[str] = (), *, registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._text = text
+        self._labels = labels
+        self._values: Mapping[tuple[str, ...], float] = {}
+        registry.register(self)
+
+    def set(self, value: float) -> None:
+        """Set the value of a gauge without labels."""
+        self._values = {(): value}
+
+    def set_all(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """Set the values by labels; other labels have none from now on."""
+        self._values = values
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        yield family
 
 
 class Metrics:
@@ -103,7 +150,10 @@ class Metrics:
             registry=on,
         )
         self.running = Gauge(
-            "tasker_attempts_running", "Attempts that are running in this process.", registry=on
+            "tasker_attempts_running",
+            "Attempts that are running in this process.",
+            registry=on,
+            multiprocess_mode="livesum",
         )
         self.refused = Counter(
             "tasker_settlements_refused_total",
@@ -128,20 +178,23 @@ class Metrics:
             buckets=_HTTP_SECONDS,
             registry=on,
         )
-        self.steps = Gauge(
+        self._store = CollectorRegistry()
+        self.steps = StoreGauge(
             "tasker_queue_steps",
             "Steps in the store that are due, scheduled, running or paused; at most 100,000 each.",
             ("namespace", "handler", "state"),
-            registry=on,
+            registry=self._store,
         )
-        self.steps_without_worker = Gauge(
+        self.steps_without_worker = StoreGauge(
             "tasker_steps_without_worker",
             "Due steps that no live worker can run.",
-            registry=on,
+            registry=self._store,
         )
-        self.workers = Gauge("tasker_workers", "Workers whose lease has not expired.", registry=on)
-        self.slots = Gauge(
-            "tasker_worker_slots", "Slots of all workers, by use.", ("use",), registry=on
+        self.workers = StoreGauge(
+            "tasker_workers", "Workers whose lease has not expired.", registry=self._store
+        )
+        self.slots = StoreGauge(
+            "tasker_worker_slots", "Slots of all workers, by use.", ("use",), registry=self._store
         )
         self.snapshot_seconds = Gauge(
             "tasker_oldest_snapshot_seconds",
@@ -207,22 +260,23 @@ class Metrics:
 
     def set_backlog(self, backlog: Iterable["Backlog"]) -> None:
         """Set the gauges of the store's steps."""
-        self.steps.clear()  # queues may no longer exist
+        steps: Counts[tuple[str, ...]] = Counts()
         for one in backlog:
             labels = (
                 self._bounded("namespace", one.namespace),
                 self._bounded("handler", one.handler),
             )
             for state in ("due", "scheduled", "running", "paused"):
-                self.steps.labels(*labels, state).inc(getattr(one, state))  # `other` is a sum
+                steps[*labels, state] += getattr(one, state)  # `other` is a sum
+        self.steps.set_all(steps)
 
     def set_workers(self, workers: Iterable["WorkerInfo"]) -> None:
         """Set the gauges of the store's workers."""
         alive = [worker for worker in workers if worker.alive]
-        self.workers.set(len(alive))
         running = sum(worker.running for worker in alive)
-        self.slots.labels("busy").set(running)
-        self.slots.labels("free").set(max(sum(worker.slots for worker in alive) - running, 0))
+        free = max(sum(worker.slots for worker in alive) - running, 0)
+        self.workers.set(len(alive))
+        self.slots.set_all({("busy",): running, ("free",): free})
 
     def set_oldest_snapshot(self, oldest: "OldestSnapshot | None") -> None:
         """Set the gauges of the store's oldest snapshot."""
@@ -236,8 +290,20 @@ class Metrics:
             self.snapshot_seconds.labels(*holder).set(oldest.age_seconds)
 
     def text(self) -> bytes:
-        """Return all metrics in the Prometheus text format."""
-        return generate_latest(self.registry)
+        """Return all metrics in the Prometheus text format.
+
+        If `PROMETHEUS_MULTIPROC_DIR` is set, those of all processes that share this directory are
+        added up.
+        """
+        return generate_latest(self._of_processes()) + generate_latest(self._store)
+
+    def _of_processes(self) -> CollectorRegistry:
+        directory = os.environ.get(SHARED)
+        if directory is None:
+            return self.registry
+        merged = CollectorRegistry()
+        MultiProcessCollector(merged, directory)  # type: ignore[no-untyped-call]
+        return merged
 
     def _step(self, template: TemplateName, step: str) -> tuple[str, str, str]:
         return (*self._task(template), self._bounded("step", step))

@@ -2,23 +2,27 @@
 
 import asyncio
 import logging
+import os
 import signal
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tasker.api import create_app
-from tasker.api.server import Server, is_loopback, run_server
+from tasker.api.server import Server, free_port, is_loopback, run_server
 from tasker.cli.app import Session, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.loading import Loaded, load, on_signals
 from tasker.cli.options import Environment, Namespaces, TemplatePaths
+from tasker.cli.processes import linked_to_supervisor, same_command, supervise
 from tasker.client import LocalClient
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
+from tasker.observe.metrics import SHARED, forget_process
 from tasker.settings import Settings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
@@ -78,12 +82,27 @@ def server(
             help="Allow requests from other machines without authentication.",
         ),
     ] = False,
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--processes",
+            "-p",
+            min=1,
+            max=256,
+            metavar="N",
+            help="Number of server processes, which share the port; needs PostgreSQL.",
+        ),
+    ] = 1,
+    supervisor: Annotated[int | None, typer.Option("--supervisor-fd", hidden=True)] = None,
 ) -> Any:
     """Serve the API until SIGTERM or SIGINT.
 
     The first signal stops it gracefully: it accepts no more requests, running ones get
     their grace time, and so do the steps of its worker. The second signal ends it at once.
     Exit code: 0 after a stop, 2 invalid input, 3 store unavailable.
+
+    With --processes, a supervisor restarts processes that die. Limits and caches are those
+    of each process, and --with-worker runs a worker in each.
     """
     worker: dict[str, Any] = {
         "embedded": with_worker or None,
@@ -100,15 +119,44 @@ def server(
     }
     settings = load_config(config, overrides)
     set_up_logs(session, context, settings)
-    return serve(settings, insecure=insecure)
+    if processes > 1:
+        return serve_in_processes(settings, processes)
+    return serve(settings, insecure=insecure, supervisor=supervisor)
 
 
-async def serve(settings: Settings, *, insecure: bool = False) -> None:
+def serve_in_processes(settings: Settings, count: int) -> int:
+    """Serve the API in several processes until a signal; return the exit code.
+
+    Raises:
+        InvalidSettings: The store is not PostgreSQL, or the address is in use.
+    """
+    if not settings.store.get_secret_value().startswith("postgres"):
+        raise InvalidSettings(
+            f"--processes {count} needs PostgreSQL, because processes on one SQLite file would wait"
+            " for each other: use one process, or a store such as postgresql://user@host/database"
+        )
+    command = same_command("--port", str(free_port(settings.server)))
+    with TemporaryDirectory(prefix="tasker-metrics-") as metrics:
+        return asyncio.run(
+            supervise(
+                "server",
+                [command] * count,
+                environment={**os.environ, SHARED: metrics},
+                ended=lambda pid: forget_process(pid, metrics),
+            )
+        )
+
+
+async def serve(
+    settings: Settings, *, insecure: bool = False, supervisor: int | None = None
+) -> None:
     """Serve the API until a signal, optionally with a worker.
 
     Args:
         settings: All settings.
         insecure: Whether unauthenticated access from other machines is allowed.
+        supervisor: File descriptor of the socket to the supervisor of several processes, which
+            share the port.
 
     Raises:
         InvalidSettings: Listening at the address would need `insecure`.
@@ -137,9 +185,11 @@ async def serve(settings: Settings, *, insecure: bool = False) -> None:
         )
         if worker is not None:
             await stack.enter_async_context(worker)
-        server = await stack.enter_async_context(run_server(app, own))
+        shared = supervisor is not None
+        server = await stack.enter_async_context(run_server(app, own, shared=shared))
         log.info("server_started", extra={"url": server.url, "auth": auth.enabled})
-        await _until_stopped(server, worker)
+        with linked_to_supervisor(supervisor, server.stop):
+            await _until_stopped(server, worker)
     log.info("server_stopped")
 
 

@@ -1,20 +1,11 @@
-"""`tasker worker`: runs steps until a signal, in one process or in several.
-
-With `--processes N`, each process runs the same command with `--processes 1`. A socket connects it
-to the supervisor; through it, a process reports that it has started, and detects that the
-supervisor has ended. The other processes start after the first one has, so that an invalid command
-is reported only once.
-"""
+"""`tasker worker`: runs steps until a signal, in one process or in several."""
 
 import asyncio
 import logging
 import os
 import signal
-import socket
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +16,7 @@ from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.exits import Exit
 from tasker.cli.loading import load, on_signals
 from tasker.cli.options import Environment, Namespaces, TemplatePaths, parse_span
+from tasker.cli.processes import linked_to_supervisor, same_command, supervise
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
 from tasker.events import Around, Observer
@@ -38,9 +30,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 log = logging.getLogger("tasker.cli")
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  #: seconds before a process is started again
-_STABLE = 60.0  #: seconds after which a process counts as stable
 
 
 @command(app, "worker", store=None, json=False, level=logging.INFO, fast=True)
@@ -153,7 +142,7 @@ def worker(
         raise typer.BadParameter("a worker needs handlers: pass --handlers")
     if processes > 1:
         commands = _process_commands(processes, settings.worker.metrics)
-        return asyncio.run(supervise(commands))
+        return asyncio.run(supervise("worker", commands))
     return _run(settings, name=name, replace=replace, supervisor=supervisor)
 
 
@@ -192,11 +181,7 @@ async def _run(
 
             with on_signals(stop):
                 async with worker:
-                    with (
-                        nullcontext()
-                        if supervisor is None
-                        else _linked_to_supervisor(supervisor, worker)
-                    ):
+                    with linked_to_supervisor(supervisor, worker.stop):
                         await worker.ended()
     return Exit.DONE
 
@@ -208,29 +193,6 @@ def _parse_labels(words: Sequence[str]) -> dict[str, str]:
         if not (name and value):
             raise typer.BadParameter(f"{name!r} is not a label; write NAME=VALUE, such as gpu=true")
     return {name: value for name, _, value in pairs}
-
-
-@contextmanager
-def _linked_to_supervisor(descriptor: int, worker: Worker) -> Iterator[None]:
-    """Report to the supervisor that the worker has started; stop it when the supervisor ends."""
-    loop = asyncio.get_running_loop()
-    link = socket.socket(fileno=descriptor)
-    link.set_inheritable(False)
-    link.setblocking(False)
-
-    def stop_worker() -> None:
-        loop.remove_reader(link)
-        log.warning("supervisor_gone")
-        worker.stop()
-
-    loop.add_reader(link, stop_worker)
-    with suppress(OSError):  # the supervisor is stop_worker already: the reader notices
-        link.send(b"+")
-    try:
-        yield
-    finally:
-        loop.remove_reader(link)
-        link.close()
 
 
 @contextmanager
@@ -268,9 +230,8 @@ def _telemetry(
 
 def _process_commands(count: int, metrics: str | None) -> list[list[str]]:
     """Return the command line of each process, each with its own metrics port."""
-    base = [sys.executable, "-P", "-m", "tasker", *sys.argv[1:], "--processes", "1"]
     if metrics is None:
-        return [base] * count
+        return [same_command()] * count
     from tasker.observe.endpoint import host_and_port
 
     host, port = host_and_port(metrics)
@@ -278,110 +239,4 @@ def _process_commands(count: int, metrics: str | None) -> list[list[str]]:
     if port and port + count - 1 > 65535:
         raise InvalidSettings(f"--metrics {metrics}: {count} processes need ports up to 65535")
     ports = [port + no if port else 0 for no in range(count)]
-    return [[*base, "--metrics", f"{host}:{own}"] for own in ports]
-
-
-async def supervise(commands: Sequence[Sequence[str]]) -> int:
-    """Keep one process per command running until a signal arrives.
-
-    `--supervisor-fd` is appended to each command.
-
-    Returns:
-        The exit code: that of the first process if it did not start, 2 if the settings of a later
-        one were invalid, otherwise 0.
-    """
-    supervisor = _Supervisor(commands)
-    with on_signals(lambda which, number: supervisor.signalled()):
-        return await supervisor.run()
-
-
-class _Supervised:
-    """One process, and the socket to it."""
-
-    def __init__(self, process: asyncio.subprocess.Process, link: socket.socket) -> None:
-        self.process = process
-        self._link = link  # when this end closes, the process takes the supervisor for stop_worker
-
-    async def started(self) -> bool:
-        """Wait until the process reports that it has started; return False if it ends before."""
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.sock_recv(self._link, 1) == b"+"
-        except OSError:
-            return False
-
-    async def ended(self) -> int:
-        """Wait for the process to end, and return its exit code."""
-        code = await self.process.wait()
-        self._link.close()
-        return code
-
-    def stop(self) -> None:
-        if self.process.returncode is None:
-            self.process.terminate()
-
-
-class _Supervisor:
-    def __init__(self, commands: Sequence[Sequence[str]]) -> None:
-        self._process_commands = commands
-        self._running: dict[int, _Supervised] = {}
-        self._stopping = asyncio.Event()
-        self._code: int = Exit.DONE
-
-    async def run(self) -> int:
-        first = await self._start(0)
-        if not await first.started():
-            code = await first.ended()
-            return Exit.DONE if self._stopping.is_set() else code
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._keep_running(0, first))
-            for no in range(1, len(self._process_commands)):
-                group.create_task(self._keep_running(no))
-        log.info("supervisor_stopped")
-        return self._code
-
-    def signalled(self) -> None:
-        """Pass a signal on to the processes; a second one reaches those already stopping."""
-        self._stopping.set()
-        for running in self._running.values():
-            running.stop()
-
-    async def _keep_running(self, no: int, running: _Supervised | None = None) -> None:
-        """Keep one process running; pause before a restart if it died soon after its start."""
-        pause = _FIRST_PAUSE
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            running = running or await self._start(no)
-            code = await running.ended()
-            del self._running[no]
-            if self._stopping.is_set():
-                return
-            facts = {"no": no + 1, "pid": running.process.pid, "exit_code": code}
-            log.error("worker_process_died", extra=facts)
-            if code == Exit.USAGE:  # the settings would be invalid again
-                self._code = code
-                self.signalled()
-                return
-            pause = _FIRST_PAUSE if time.monotonic() - began > _STABLE else pause
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._stopping.wait()
-            pause, running = min(pause * 2, _LONGEST_PAUSE), None
-
-    async def _start(self, no: int) -> _Supervised:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                *self._process_commands[no],
-                "--supervisor-fd",
-                str(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                process_group=0,  # a terminal's Ctrl-C reaches the supervisor only
-            )
-        running = self._running[no] = _Supervised(process, ours)
-        log.info("worker_process_started", extra={"no": no + 1, "pid": process.pid})
-        if self._stopping.is_set():
-            running.stop()
-        return running
+    return [same_command("--metrics", f"{host}:{own}") for own in ports]

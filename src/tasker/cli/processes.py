@@ -1,0 +1,188 @@
+"""Runs a command in several processes.
+
+Each process runs the same command with `--processes 1`. A socket connects it to the supervisor;
+through it, a process reports that it has started, and detects that the supervisor has ended. The
+other processes start after the first one has, so that an invalid command is reported only once.
+"""
+
+import asyncio
+import logging
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+from tasker.cli.exits import Exit
+from tasker.cli.loading import on_signals
+
+log = logging.getLogger("tasker.cli")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  #: seconds before a process is started again
+_STABLE = 60.0  #: seconds after which a process counts as stable
+
+
+def same_command(*options: str) -> list[str]:
+    """Return the command line of this process, for one process and with further options."""
+    return [sys.executable, "-P", "-m", "tasker", *sys.argv[1:], "--processes", "1", *options]
+
+
+@contextmanager
+def linked_to_supervisor(descriptor: int | None, stop: Callable[[], None]) -> Iterator[None]:
+    """Report to the supervisor that this process has started; call `stop` when the supervisor ends.
+
+    Args:
+        descriptor: File descriptor of the socket to the supervisor; None means there is none.
+        stop: Stops this process gracefully.
+    """
+    if descriptor is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    link = socket.socket(fileno=descriptor)
+    link.set_inheritable(False)
+    link.setblocking(False)
+
+    def supervisor_ended() -> None:
+        loop.remove_reader(link)
+        log.warning("supervisor_gone")
+        stop()
+
+    loop.add_reader(link, supervisor_ended)
+    with suppress(OSError):  # the supervisor is gone already: the reader notices
+        link.send(b"+")
+    try:
+        yield
+    finally:
+        loop.remove_reader(link)
+        link.close()
+
+
+async def supervise(
+    kind: str,
+    commands: Sequence[Sequence[str]],
+    *,
+    environment: Mapping[str, str] | None = None,
+    ended: Callable[[int], None] | None = None,
+) -> int:
+    """Keep one process per command running until a signal arrives.
+
+    `--supervisor-fd` is appended to each command.
+
+    Args:
+        kind: What the processes are, for events such as `worker_process_started`.
+        commands: The command line of each process.
+        environment: Variables of the processes; None means those of this one.
+        ended: Called with the id of each process that has ended.
+
+    Returns:
+        The exit code: that of the first process if it did not start, 2 if the settings of a later
+        one were invalid, otherwise 0.
+    """
+    supervisor = _Supervisor(kind, commands, environment, ended)
+    with on_signals(lambda which, number: supervisor.signalled()):
+        return await supervisor.run()
+
+
+class _Supervised:
+    """One process, and the socket to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, link: socket.socket) -> None:
+        self.process = process
+        self._link = link  # when this end closes, the process takes the supervisor for ended
+
+    async def started(self) -> bool:
+        """Wait until the process reports that it has started; return False if it ends before."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.sock_recv(self._link, 1) == b"+"
+        except OSError:
+            return False
+
+    async def ended(self) -> int:
+        """Wait for the process to end, and return its exit code."""
+        code = await self.process.wait()
+        self._link.close()
+        return code
+
+    def stop(self) -> None:
+        if self.process.returncode is None:
+            self.process.terminate()
+
+
+class _Supervisor:
+    def __init__(
+        self,
+        kind: str,
+        commands: Sequence[Sequence[str]],
+        environment: Mapping[str, str] | None,
+        ended: Callable[[int], None] | None,
+    ) -> None:
+        self._kind = kind
+        self._process_commands = commands
+        self._environment = environment
+        self._ended = ended
+        self._running: dict[int, _Supervised] = {}
+        self._stopping = asyncio.Event()
+        self._code: int = Exit.DONE
+
+    async def run(self) -> int:
+        first = await self._start(0)
+        if not await first.started():
+            code = await first.ended()
+            return Exit.DONE if self._stopping.is_set() else code
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_running(0, first))
+            for no in range(1, len(self._process_commands)):
+                group.create_task(self._keep_running(no))
+        log.info("supervisor_stopped")
+        return self._code
+
+    def signalled(self) -> None:
+        """Pass a signal on to the processes; a second one reaches those already stopping."""
+        self._stopping.set()
+        for running in self._running.values():
+            running.stop()
+
+    async def _keep_running(self, no: int, running: _Supervised | None = None) -> None:
+        """Keep one process running; pause before a restart if it died soon after its start."""
+        pause = _FIRST_PAUSE
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            running = running or await self._start(no)
+            code = await running.ended()
+            del self._running[no]
+            if self._ended is not None:
+                self._ended(running.process.pid)
+            if self._stopping.is_set():
+                return
+            facts = {"no": no + 1, "pid": running.process.pid, "exit_code": code}
+            log.error(f"{self._kind}_process_died", extra=facts)
+            if code == Exit.USAGE:  # the settings would be invalid again
+                self._code = code
+                self.signalled()
+                return
+            pause = _FIRST_PAUSE if time.monotonic() - began > _STABLE else pause
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
+            pause, running = min(pause * 2, _LONGEST_PAUSE), None
+
+    async def _start(self, no: int) -> _Supervised:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                *self._process_commands[no],
+                "--supervisor-fd",
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                env=self._environment,
+                process_group=0,  # a terminal's Ctrl-C reaches the supervisor only
+            )
+        running = self._running[no] = _Supervised(process, ours)
+        log.info(f"{self._kind}_process_started", extra={"no": no + 1, "pid": process.pid})
+        if self._stopping.is_set():
+            running.stop()
+        return running

@@ -218,7 +218,7 @@ async def test_keys_that_there_are_not_do_not_pile_up(store: Store) -> None:
         with pytest.raises(NotAuthenticated):
             await ring.principal(new_key().text)
 
-    assert 1024 == len(ring._digests._entries)
+    assert 1024 == len(ring._known._entries)
 
 
 class Down:
@@ -238,7 +238,7 @@ async def test_a_store_that_is_down_refuses_nobody_for_good(store: Store) -> Non
         with pytest.raises(StoreUnavailable):
             await ring.principal(text)
 
-    assert {} == ring._digests._entries
+    assert {} == ring._known._entries
 
 
 async def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse(store: Store) -> None:

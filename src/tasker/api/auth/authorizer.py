@@ -232,7 +232,7 @@ class Authorizer:
         resource, action = permission
         try:
             answer: Any = self._coordinator.authorized(principal, resource, action, touched)
-            if inspect.isawaitable(answer):
+            if not isinstance(answer, bool) and inspect.isawaitable(answer):
                 answer = await answer
         except Exception:  # a coordinator that raises denies
             log.exception("coordinator_failed", extra={"permission": str(permission)})

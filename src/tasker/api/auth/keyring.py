@@ -4,13 +4,14 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
 from tasker.errors import StoreError
 from tasker.store.protocol import TeamStore
 from tasker.teams.api_keys import digest_of, parse_key, verify
-from tasker.teams.model import ALL_NAMESPACES, ApiKey, ApiKeyDigest
+from tasker.teams.model import ALL_NAMESPACES, ApiKey
 from tasker.teams.permissions import ADMIN, Permission, expand
 from tasker.ttl_cache import Clock, TTLCache
 
@@ -18,6 +19,14 @@ log = logging.getLogger("tasker.auth")
 
 _NO_DIGEST = digest_of("")  #: compared with unknown keys, so that timing reveals nothing
 _TOUCH = 60.0  #: seconds between two updates of a key's `last_used_at`
+
+
+class _KnownKey(NamedTuple):
+    """A key of the store, and the principal of its callers."""
+
+    key: ApiKey
+    digest: str
+    principal: Principal
 
 
 class KeyRing:
@@ -40,8 +49,8 @@ class KeyRing:
     ) -> None:
         self._store = store
         self._roles = roles
-        self._digests: TTLCache[str, ApiKeyDigest | None] = TTLCache(
-            store.find_api_key, seconds=seconds, clock=clock
+        self._known: TTLCache[str, _KnownKey | None] = TTLCache(
+            self._find, seconds=seconds, clock=clock
         )
         self._touched: TTLCache[str, None] = TTLCache(
             self._touch, seconds=max(_TOUCH, seconds), clock=clock
@@ -57,18 +66,24 @@ class KeyRing:
         parts = parse_key(text)
         if parts is None:
             raise NotAuthenticated("invalid", "malformed key")
-        stored = await self._digests.get(parts.prefix)
-        right = verify(parts.secret, _NO_DIGEST if stored is None else stored.digest)
-        if stored is None or not right:
-            why = "the key does not exist" if stored is None else "the secret is wrong"
+        known = await self._known.get(parts.prefix)
+        right = verify(parts.secret, _NO_DIGEST if known is None else known.digest)
+        if known is None or not right:
+            why = "the key does not exist" if known is None else "the secret is wrong"
             raise NotAuthenticated("invalid", f"key {parts.prefix}: {why}")
-        key = stored.key
+        key = known.key
         if not key.active(datetime.now(UTC)):
             raise NotAuthenticated(
                 "expired" if key.revoked_at is None else "revoked", f"key {key.prefix}"
             )
         await self._touched.get(key.prefix)
-        return self._principal_of(key)
+        return known.principal
+
+    async def _find(self, prefix: str) -> "_KnownKey | None":
+        stored = await self._store.find_api_key(prefix)
+        if stored is None:
+            return None
+        return _KnownKey(stored.key, stored.digest, self._principal_of(stored.key))
 
     def _principal_of(self, key: ApiKey) -> Principal:
         permissions = [

@@ -160,7 +160,8 @@ class DirectRoute(APIRoute):
 
     def __init__(self, *args: Any, **options: Any) -> None:  # FastAPI's
         super().__init__(*args, **options)
-        if _needs_only_request(self.dependant):
+        self.is_direct = _needs_only_request(self.dependant)
+        if self.is_direct:
             self.app = self._respond
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:

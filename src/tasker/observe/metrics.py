@@ -196,17 +196,17 @@ class Metrics:
         self.slots = StoreGauge(
             "tasker_worker_slots", "Slots of all workers, by use.", ("use",), registry=self._store
         )
-        self.snapshot_seconds = Gauge(
+        self.snapshot_seconds = StoreGauge(
             "tasker_oldest_snapshot_seconds",
             "Age of the oldest open snapshot in PostgreSQL, by holder; absent: none or unknown.",
             _SNAPSHOT,
-            registry=on,
+            registry=self._store,
         )
-        self.snapshot_transactions = Gauge(
+        self.snapshot_transactions = StoreGauge(
             "tasker_oldest_snapshot_transactions",
             "Transactions begun since the oldest open snapshot in PostgreSQL, by holder.",
             _SNAPSHOT,
-            registry=on,
+            registry=self._store,
         )
 
     def observe(self, event: Event) -> None:
@@ -280,14 +280,15 @@ class Metrics:
 
     def set_oldest_snapshot(self, oldest: "OldestSnapshot | None") -> None:
         """Set the gauges of the store's oldest snapshot."""
-        self.snapshot_seconds.clear()
-        self.snapshot_transactions.clear()
-        if oldest is None:
-            return
-        holder = oldest.kind, oldest.name, oldest.user
-        self.snapshot_transactions.labels(*holder).set(oldest.transactions)
-        if oldest.age_seconds is not None:
-            self.snapshot_seconds.labels(*holder).set(oldest.age_seconds)
+        seconds: dict[tuple[str, ...], float] = {}
+        transactions: dict[tuple[str, ...], float] = {}
+        if oldest is not None:
+            holder = oldest.kind, oldest.name, oldest.user
+            transactions[holder] = oldest.transactions
+            if oldest.age_seconds is not None:
+                seconds[holder] = oldest.age_seconds
+        self.snapshot_seconds.set_all(seconds)
+        self.snapshot_transactions.set_all(transactions)
 
     def text(self) -> bytes:
         """Return all metrics in the Prometheus text format.

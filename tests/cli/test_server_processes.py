@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -93,13 +94,14 @@ def test_processes_share_a_port_and_their_metrics(serving: Process) -> None:
 
 def test_each_process_answers_what_it_has_begun_before_it_stops(serving: Process) -> None:
     url, _ = started(serving)
-    begun = [begin(url) for _ in range(10)]
-    serving.send(signal.SIGTERM)
-    for _ in range(2):
-        serving.until("stopping")
-    for connection in begun:
-        connection.sendall(json.dumps(TASK).encode())
-    answers = [connection.makefile("rb").readline() for connection in begun]
+    with ExitStack() as stack:
+        begun = [stack.enter_context(begin(url)) for _ in range(10)]
+        serving.send(signal.SIGTERM)
+        for _ in range(2):
+            serving.until("stopping")
+        for connection in begun:
+            connection.sendall(json.dumps(TASK).encode())
+        answers = [connection.recv(22) for connection in begun]
 
     assert [b"HTTP/1.1 201 Created\r\n"] * 10 == answers
     assert 0 == serving.end()

@@ -59,9 +59,9 @@ def test_a_period_begins_where_its_rows_do() -> None:
     period = Period(Window(hours=2), NOW, None)
     oldest = codec.first_task_id(NOW - timedelta(minutes=5))
 
-    assert NOW - timedelta(hours=2) == period.start(oldest, counted=9, most=10)
-    assert NOW - timedelta(minutes=5) == period.start(oldest, counted=10, most=10)
-    assert NOW - timedelta(hours=2) == period.start(None, counted=0, most=10)
+    assert NOW - timedelta(hours=2) == period.covered_start(oldest, counted=9, most=10)
+    assert NOW - timedelta(minutes=5) == period.covered_start(oldest, counted=10, most=10)
+    assert NOW - timedelta(hours=2) == period.covered_start(None, counted=0, most=10)
 
 
 def test_an_id_tells_when_it_was_made() -> None:

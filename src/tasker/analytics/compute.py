@@ -35,16 +35,16 @@ class Period(NamedTuple):
     templates: Sequence[int] | None  #: None: all
 
     @property
-    def since(self) -> str:
+    def lowest_task_id(self) -> str:
         """The lowest task id in the window."""
         return codec.first_task_id(self.now - timedelta(hours=self.window.hours))
 
     @property
-    def last_hour(self) -> str:
+    def lowest_task_id_of_last_hour(self) -> str:
         """The lowest task id of the last hour."""
         return codec.first_task_id(self.now - timedelta(hours=1))
 
-    def start(self, oldest: str | None, *, counted: int, most: int) -> datetime:
+    def covered_start(self, oldest: str | None, *, counted: int, most: int) -> datetime:
         """Return the start of the period covered: later than the window's if rows were omitted."""
         begin = self.now - timedelta(hours=self.window.hours)
         if oldest is None or counted < most:
@@ -61,7 +61,7 @@ class WindowCounts(NamedTuple):
     attempt_start: datetime
 
 
-def performance(period: Period, counted: WindowCounts) -> Performance:
+def compute_performance(period: Period, counted: WindowCounts) -> Performance:
     tasks, attempts = counted.tasks, counted.attempts
     total, failed = tasks["total"], tasks["failed"]
     completed = tasks["complete"] + tasks["resolved"]
@@ -86,8 +86,8 @@ def performance(period: Period, counted: WindowCounts) -> Performance:
     )
 
 
-class BottleneckParts(NamedTuple):
-    """The other rows that `bottlenecks` reads."""
+class BottleneckRows(NamedTuple):
+    """The other rows that `compute_bottlenecks` reads."""
 
     steps: list[StepFigures]
     slow_tasks: list[TaskFigures]
@@ -97,8 +97,8 @@ class BottleneckParts(NamedTuple):
     utilization: Utilization
 
 
-def bottlenecks(
-    period: Period, counted: WindowCounts, findings: BottleneckParts, limit: int
+def compute_bottlenecks(
+    period: Period, counted: WindowCounts, findings: BottleneckRows, limit: int
 ) -> Bottlenecks:
     tasks, attempts = counted.tasks, counted.attempts
     return Bottlenecks(

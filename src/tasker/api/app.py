@@ -15,8 +15,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Match, Route
 
-from tasker.api.auth.authorizer import Authorizer, Rules
-from tasker.api.auth.local import LocalOnly
+from tasker.api.auth.authorizer import Authorizer, AuthRules
+from tasker.api.auth.local import LocalOnlyMiddleware
 from tasker.api.compat import core, founding
 from tasker.api.dependencies import Api
 from tasker.api.health import Readiness
@@ -88,13 +88,14 @@ def create_app(
         metrics: Metrics to update; None creates new ones.
         tracing: Creates the spans of tasks that a request ends. Request spans do not need it:
             FastAPI creates them if an OpenTelemetry provider is set.
-        local_only: Whether to refuse requests from pages of other origins; see `LocalOnly`.
+        local_only: Whether to refuse requests from pages of other origins: see
+            `LocalOnlyMiddleware`.
 
     Raises:
         InvalidSettings: A key or class named in `auth` cannot be loaded.
     """
     settings = settings or ServerSettings()
-    rules = Rules.load(auth or AuthSettings())
+    rules = AuthRules.load(auth or AuthSettings())
     metrics = metrics or Metrics()
 
     @asynccontextmanager
@@ -103,7 +104,7 @@ def create_app(
             yield
             return
         async with open_store(store) as opened:
-            app.state.tasker = _api(opened, settings, rules, metrics, tracing, None)
+            app.state.tasker = _make_api(opened, settings, rules, metrics, tracing, None)
             yield
 
     app = FastAPI(
@@ -122,19 +123,19 @@ def create_app(
         },
     )
     if not isinstance(store, str):
-        app.state.tasker = _api(store, settings, rules, metrics, tracing, worker)
+        app.state.tasker = _make_api(store, settings, rules, metrics, tracing, worker)
     for group in ROUTES:
         app.router.routes.extend(group.router.routes)
-    _handle_errors(app)
+    _add_error_handlers(app)
     _add_middleware(app, settings, metrics, local_only=local_only)
-    _describe(app, rules.settings)
+    _set_up_openapi(app, rules.settings)
     return app
 
 
-def _api(
+def _make_api(
     store: Store,
     settings: ServerSettings,
-    rules: Rules,
+    rules: AuthRules,
     metrics: Metrics,
     tracing: "Tracing | None",
     worker: Worker | None,
@@ -166,21 +167,21 @@ def _api(
     )
 
 
-def _handle_errors(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI) -> None:
     """Respond to every error with a problem."""
 
     async def handle(request: Request, error: Exception) -> JsonResponse:
         if isinstance(error, RequestValidationError):
             error = invalid_request(error.errors())
         if isinstance(error, HTTPException) and error.status_code == 405:
-            error.headers = {"Allow": ", ".join(_methods(app, request))}
+            error.headers = {"Allow": ", ".join(_allowed_methods(app, request))}
         return await respond(request, error)
 
     for kind in (HTTPException, RequestValidationError, TaskerError):
         app.add_exception_handler(kind, handle)
 
 
-def _methods(app: FastAPI, request: Request) -> list[str]:
+def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
     """Return the methods of all routes at a request's path."""
     methods: set[str] = set()
     for route in app.routes:
@@ -216,16 +217,16 @@ def _add_middleware(
             expose_headers=["Location", "Retry-After", "X-Correlation-Id"],
         )
     if local_only:
-        app.add_middleware(LocalOnly, origins=settings.cors_origins)
+        app.add_middleware(LocalOnlyMiddleware, origins=settings.cors_origins)
     app.add_middleware(ErrorMiddleware, settings=settings, seen=metrics.request)
 
 
-def _describe(app: FastAPI, auth: AuthSettings) -> None:
+def _set_up_openapi(app: FastAPI, auth: AuthSettings) -> None:
     secured, metrics_public = bool(auth.enabled), auth.metrics_public
 
     def openapi() -> dict[str, Any]:
         with _DESCRIBING:
-            return _description(secured=secured, metrics_public=metrics_public)
+            return _openapi_document(secured=secured, metrics_public=metrics_public)
 
     app.openapi = openapi  # type: ignore[method-assign]
     [served] = [
@@ -240,7 +241,7 @@ def _describe(app: FastAPI, auth: AuthSettings) -> None:
 
 
 @cache
-def _description(*, secured: bool, metrics_public: bool) -> dict[str, Any]:
+def _openapi_document(*, secured: bool, metrics_public: bool) -> dict[str, Any]:
     routes = [route for group in ROUTES for route in group.described()]
     public = [str(METRICS_READ)] if metrics_public else []
     return describe(routes, VERSION, secured=secured, public=public)

@@ -175,14 +175,14 @@ async def test_a_revocation_takes_effect_within_the_time_that_a_key_is_believed(
     """
     clock, text = Seconds(), await key(store, "viewer")
     ring = KeyRing(store, ROLES, seconds=5, clock=clock)
-    assert "a key" == (await ring.principal(text)).name
+    assert "a key" == (await ring.principal_of_key(text)).name
 
     await store.revoke_api_key(prefix(text), ACT)
     clock.now += 4.9
-    assert "a key" == (await ring.principal(text)).name
+    assert "a key" == (await ring.principal_of_key(text)).name
     clock.now += 0.2
     with pytest.raises(NotAuthenticated) as refusal:
-        await ring.principal(text)
+        await ring.principal_of_key(text)
 
     assert "revoked" == refusal.value.reason
 
@@ -205,7 +205,7 @@ async def test_who_ask_at_once_share_one_look(store: Store) -> None:
             await store.touch_api_key(prefix)
 
     ring = KeyRing(Counting(), ROLES, seconds=5)  # type: ignore[arg-type]
-    await asyncio.gather(*(ring.principal(text) for _ in range(100)))
+    await asyncio.gather(*(ring.principal_of_key(text) for _ in range(100)))
 
     assert ["find", "touch"] == calls
     assert (await store.list_api_keys())[0].last_used_at is not None
@@ -216,7 +216,7 @@ async def test_keys_that_there_are_not_do_not_pile_up(store: Store) -> None:
     ring = KeyRing(store, ROLES, seconds=5)
     for _ in range(1500):
         with pytest.raises(NotAuthenticated):
-            await ring.principal(new_key().text)
+            await ring.principal_of_key(new_key().text)
 
     assert 1024 == len(ring._known._entries)
 
@@ -236,7 +236,7 @@ async def test_a_store_that_is_down_refuses_nobody_for_good(store: Store) -> Non
     ring = KeyRing(Down(), ROLES, seconds=5)  # type: ignore[arg-type]
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
-            await ring.principal(text)
+            await ring.principal_of_key(text)
 
     assert {} == ring._known._entries
 
@@ -254,7 +254,7 @@ async def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse(store: Store) -
 
     ring = KeyRing(ReadOnly(), ROLES, seconds=5)  # type: ignore[arg-type]
 
-    assert "a key" == (await ring.principal(await key(store, "viewer"))).name
+    assert "a key" == (await ring.principal_of_key(await key(store, "viewer"))).name
 
 
 async def test_secrets_are_compared_in_constant_time(
@@ -304,7 +304,7 @@ async def test_scopes_and_roles_of_other_releases_give_nothing(store: Store) -> 
             scopes, roles = ("tasks:launch", "moon:*"), ("viewer", "astronaut")
             return stored._replace(key=replace(stored.key, scopes=scopes, roles=roles))
 
-    principal = await KeyRing(Later(), ROLES, seconds=5).principal(text)  # type: ignore[arg-type]
+    principal = await KeyRing(Later(), ROLES, seconds=5).principal_of_key(text)  # type: ignore[arg-type]
 
     assert ROLES["viewer"] == principal.permissions
 

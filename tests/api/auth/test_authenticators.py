@@ -194,7 +194,7 @@ async def test_a_header_that_was_sent_twice_is_both(store: Store) -> None:
         "client": ("10.0.0.7", 1),
     }
 
-    request = authenticators.request_of(scope)
+    request = authenticators.auth_request_of(scope)
 
     assert ("ann, eve", "10.0.0.7") == (request.headers["x-user"], request.address)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasker.api.auth.authorizer import roles_of
+from tasker.api.auth.authorizer import permissions_by_role
 from tasker.settings import load_settings
 from tasker.teams.permissions import ROLES
 
@@ -23,7 +23,7 @@ def test_its_settings_are_settings(
 
     auth = load_settings(file).auth
     assert auth.enabled
-    assert set(ROLES) <= set(roles_of(auth))
+    assert set(ROLES) <= set(permissions_by_role(auth))
 
 
 def test_its_table_tells_what_roles_may_do() -> None:

@@ -15,7 +15,7 @@ from tests.api.auth.scene import calling, ec_key, rsa_key, token, with_tokens
 from tests.waiting import eventually
 
 from tasker.api.auth.credentials import KeysUnavailable
-from tasker.api.auth.jwks import REFETCH, PublishedKeys, keys_of
+from tasker.api.auth.jwks import REFETCH, PublishedKeys, signature_keys_of
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
 
@@ -333,7 +333,7 @@ def test_keys_that_verify_nothing_of_ours_are_passed_over() -> None:
         7,
         None,
     ]
-    results = keys_of(json.dumps({"keys": entries}).encode())
+    results = signature_keys_of(json.dumps({"keys": entries}).encode())
 
     assert {"right"} == set(results)
 

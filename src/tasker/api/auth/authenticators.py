@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_name
+from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_valid_name
 from tasker.api.auth.principal import ANONYMOUS_NAME, Principal
 from tasker.api.headers import correlation_of
 from tasker.teams.model import ALL_NAMESPACES
@@ -56,11 +56,11 @@ class Authenticator:
         return None
 
 
-class UnusableAnswer(Exception):
+class AuthenticatorError(Exception):
     """An authenticator failed, or did not return a principal."""
 
 
-async def ask(
+async def authenticate_with(
     authenticator: Authenticator,
     scope: Mapping[str, Any],
     roles: Mapping[str, frozenset[Permission]],
@@ -74,25 +74,25 @@ async def ask(
 
     Raises:
         NotAuthenticated: It returned None.
-        UnusableAnswer: It failed; the log has the reason.
+        AuthenticatorError: It failed; the log has the reason.
     """
-    request = request_of(scope)
+    request = auth_request_of(scope)
     try:
         answer: Any = authenticator.authenticate(request)
         if inspect.isawaitable(answer):
             async with asyncio.timeout(TIME_LIMIT):
                 answer = await answer
-        principal = None if answer is None else checked(answer, roles)
+        principal = None if answer is None else check_principal(answer, roles)
     except Exception as error:
         log.exception("authenticator_failed", extra={"correlation_id": correlation_of(scope)})
-        raise UnusableAnswer from error
+        raise AuthenticatorError from error
     if principal is None:
         missing = "authorization" not in request.headers and "x-api-key" not in request.headers
         raise NotAuthenticated("missing" if missing else "invalid", "the authenticator refused it")
     return principal
 
 
-def request_of(scope: Mapping[str, Any]) -> AuthRequest:
+def auth_request_of(scope: Mapping[str, Any]) -> AuthRequest:
     """Return the part of a request that an authenticator receives."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
@@ -102,7 +102,7 @@ def request_of(scope: Mapping[str, Any]) -> AuthRequest:
     return AuthRequest(scope["method"], scope["path"], headers, address)
 
 
-def checked(answer: object, roles: Mapping[str, frozenset[Permission]]) -> Principal:
+def check_principal(answer: object, roles: Mapping[str, frozenset[Permission]]) -> Principal:
     """Return a principal with the permissions of its roles.
 
     Raises:
@@ -115,10 +115,10 @@ def checked(answer: object, roles: Mapping[str, frozenset[Permission]]) -> Princ
         text = getattr(answer, field)
         if text is None and field == "team":
             continue
-        if not (isinstance(text, str) and is_name(text)) or text == ANONYMOUS_NAME:
+        if not (isinstance(text, str) and is_valid_name(text)) or text == ANONYMOUS_NAME:
             raise ValueError(f"the {field} of the principal is {NOT_A_NAME}: {text!r:.100}")
-    held = _words("roles", answer.roles)
-    spaces = None if answer.namespaces is None else _words("namespaces", answer.namespaces)
+    held = _check_strings("roles", answer.roles)
+    spaces = None if answer.namespaces is None else _check_strings("namespaces", answer.namespaces)
     if spaces is not None and ALL_NAMESPACES in spaces:
         spaces = None
     permissions = None
@@ -139,7 +139,7 @@ def checked(answer: object, roles: Mapping[str, frozenset[Permission]]) -> Princ
     )
 
 
-def _words(field: str, words: object) -> frozenset[str]:
+def _check_strings(field: str, words: object) -> frozenset[str]:
     if isinstance(words, str | bytes) or not isinstance(words, Collection):
         raise TypeError(f"{field} are not a collection: {type(words).__name__}")
     if not all(isinstance(word, str) for word in words):

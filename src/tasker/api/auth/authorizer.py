@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasker.api.auth.authenticators import Authenticator, UnusableAnswer, ask
+from tasker.api.auth.authenticators import Authenticator, AuthenticatorError, authenticate_with
 from tasker.api.auth.claims import principal_of_claims
 from tasker.api.auth.coordinators import (
     Coordinator,
@@ -50,7 +50,7 @@ _MAKES = frozenset({TASKS_CREATE, TEMPLATES_REGISTER, NAMESPACES_UPDATE})
 _READING = ("read", "list")
 
 
-class Rules(NamedTuple):
+class AuthRules(NamedTuple):
     """The auth settings, with keys and classes loaded."""
 
     settings: AuthSettings
@@ -60,23 +60,23 @@ class Rules(NamedTuple):
     authenticator: Authenticator | None  #: None: only keys and tokens are credentials
 
     @classmethod
-    def load(cls, settings: AuthSettings) -> "Rules":
+    def load(cls, settings: AuthSettings) -> "AuthRules":
         """Load the keys and classes named in the settings.
 
         Raises:
             InvalidSettings: A key or class cannot be loaded.
         """
-        tokens = _tokens(settings) if settings.enabled and settings.tokens else None
+        tokens = _make_token_verifier(settings) if settings.enabled and settings.tokens else None
         coordinator: Coordinator = PermissionCoordinator()
         if settings.enabled and settings.coordinator is not None:
             coordinator = load_class("auth.coordinator", settings.coordinator, Coordinator)
         authenticator = None
         if settings.enabled and settings.authenticator is not None:
             authenticator = load_class("auth.authenticator", settings.authenticator, Authenticator)
-        return cls(settings, roles_of(settings), tokens, coordinator, authenticator)
+        return cls(settings, permissions_by_role(settings), tokens, coordinator, authenticator)
 
 
-def _tokens(settings: AuthSettings) -> "Tokens":
+def _make_token_verifier(settings: AuthSettings) -> "Tokens":
     # Imported here: cryptography is slow to load, and most servers accept no tokens.
     from tasker.api.auth.jwks import PublishedKeys
     from tasker.api.auth.tokens import Tokens, configured_key
@@ -93,7 +93,7 @@ class Authorizer:
         rules: The loaded settings.
     """
 
-    def __init__(self, store: Store, rules: Rules) -> None:
+    def __init__(self, store: Store, rules: AuthRules) -> None:
         self._store = store
         self._settings = rules.settings
         self._roles = rules.roles
@@ -123,33 +123,33 @@ class Authorizer:
         if self._settings.metrics_public and set(permissions) == {METRICS_READ}:
             return METRICS_ONLY
         try:
-            principal = await self._principal(scope)
+            principal = await self._identify_caller(scope)
         except NotAuthenticated as refusal:
             self._log_refusal(scope, refusal)
             raise unauthenticated(refusal.reason) from None
         except KeysUnavailable:
             raise auth_unavailable("The keys that verify tokens") from None
-        except UnusableAnswer:
+        except AuthenticatorError:
             raise auth_unavailable("Credentials of this kind") from None
         if self._plain and permissions and not any(map(principal.has, permissions)):
             where = Resource(scope.get("path_params", {}).get("namespace"))
             raise forbidden(permissions[0], principal, where)
         return principal
 
-    async def _principal(self, scope: Mapping[str, Any]) -> Principal:
-        credential = self._credential(scope)
+    async def _identify_caller(self, scope: Mapping[str, Any]) -> Principal:
+        credential = self._credential_or_authenticator(scope)
         if isinstance(credential, Authenticator):
-            return await ask(credential, scope, self._roles)
+            return await authenticate_with(credential, scope, self._roles)
         if credential.is_key:
             if not self._settings.api_keys:
                 raise NotAuthenticated("invalid", "API keys are not accepted")
-            return await self._keys.principal(credential.text)
+            return await self._keys.principal_of_key(credential.text)
         if self._tokens is None:
             raise NotAuthenticated("invalid", "tokens are not accepted")
         claims = await self._tokens.claims(credential.text)
         return principal_of_claims(claims, self._settings, self._roles)
 
-    def _credential(self, scope: Mapping[str, Any]) -> Credential | Authenticator:
+    def _credential_or_authenticator(self, scope: Mapping[str, Any]) -> Credential | Authenticator:
         """Return the API key or token of a request, or the custom authenticator to ask instead.
 
         Raises:
@@ -214,11 +214,11 @@ class Authorizer:
         log.info("not_authorized", extra=facts)
         if permission in _MAKES or touched.namespace is None:
             raise forbidden(permission, principal, touched)
-        if await self._sees(principal, permission.resource, touched):
+        if await self._may_read(principal, permission.resource, touched):
             raise forbidden(permission, principal, touched)
         raise not_found(missing)
 
-    async def _sees(self, principal: Principal, resource: str, touched: Resource) -> bool:
+    async def _may_read(self, principal: Principal, resource: str, touched: Resource) -> bool:
         for action in _READING:
             reading = Permission(resource, action)
             if reading in PERMISSIONS and await self.allows(principal, reading, touched):
@@ -261,7 +261,7 @@ class Authorizer:
         )
 
 
-def roles_of(settings: AuthSettings) -> Mapping[str, frozenset[Permission]]:
+def permissions_by_role(settings: AuthSettings) -> Mapping[str, frozenset[Permission]]:
     """Return the permissions of each role, both built-in and from the settings.
 
     Raises:

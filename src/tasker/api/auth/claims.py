@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_name
+from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_valid_name
 from tasker.api.auth.principal import Principal
 from tasker.settings import AuthSettings
 from tasker.teams.model import ALL_NAMESPACES
@@ -35,13 +35,13 @@ def principal_of_claims(
         claimed = frozenset(settings.default_roles)
     unspecified = claimed is None and not has_scopes
     held = claimed or frozenset()
-    spaces = _namespaces(claims, settings, admin=ADMIN in held)
-    team = claim(claims, named.team)
-    if team is not None and not (isinstance(team, str) and is_name(team)):
+    spaces = _token_namespaces(claims, settings, admin=ADMIN in held)
+    team = find_claim(claims, named.team)
+    if team is not None and not (isinstance(team, str) and is_valid_name(team)):
         raise NotAuthenticated("invalid", f"the claim {named.team} is {NOT_A_NAME}")
     return Principal(
-        name=_name(claims, settings),
-        permissions=None if unspecified else _permissions(scopes, held, roles),
+        name=_principal_name(claims, settings),
+        permissions=None if unspecified else _granted_permissions(scopes, held, roles),
         namespaces=spaces,
         roles=held,
         team=team,
@@ -51,7 +51,7 @@ def principal_of_claims(
     )
 
 
-def claim(claims: Mapping[str, Any], name: str) -> Any:
+def find_claim(claims: Mapping[str, Any], name: str) -> Any:
     """Return a claim by its name or its dotted path, or None if it is absent."""
     if name in claims:
         return claims[name]
@@ -65,7 +65,7 @@ def claim(claims: Mapping[str, Any], name: str) -> Any:
 
 def _read_words(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
     """Return the words of a list or a space-separated string, or None if the claim is absent."""
-    value = claim(claims, name)
+    value = find_claim(claims, name)
     if value is None:
         return None
     words = value.split() if isinstance(value, str) else value
@@ -78,7 +78,7 @@ def _read_words(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
     return frozenset(words)
 
 
-def _permissions(
+def _granted_permissions(
     scopes: Iterable[frozenset[str] | None],
     held: Iterable[str],
     roles: Mapping[str, frozenset[Permission]],
@@ -89,7 +89,7 @@ def _permissions(
     return frozenset().union(*granted, *bundled)
 
 
-def _namespaces(
+def _token_namespaces(
     claims: Mapping[str, Any], settings: AuthSettings, *, admin: bool
 ) -> frozenset[str] | None:
     """Return the token's namespaces, or None for all (admin tokens without the claim)."""
@@ -99,16 +99,16 @@ def _namespaces(
     return None if ALL_NAMESPACES in spaces else spaces
 
 
-def _name(claims: Mapping[str, Any], settings: AuthSettings) -> str:
+def _principal_name(claims: Mapping[str, Any], settings: AuthSettings) -> str:
     """Return the verified e-mail address, or the subject if there is no such address."""
-    subject = claim(claims, settings.claims.subject)
-    if not isinstance(subject, str) or not is_name(subject):
+    subject = find_claim(claims, settings.claims.subject)
+    if not isinstance(subject, str) or not is_valid_name(subject):
         raise NotAuthenticated(
             "invalid", f"the claim {settings.claims.subject} is missing or is {NOT_A_NAME}"
         )
-    email = claim(claims, settings.claims.email)
+    email = find_claim(claims, settings.claims.email)
     verified = claims.get("email_verified")
     trusted = verified is True or (verified is None and settings.trust_email)
-    if trusted and isinstance(email, str) and "@" in email and is_name(email):
+    if trusted and isinstance(email, str) and "@" in email and is_valid_name(email):
         return email
     return subject

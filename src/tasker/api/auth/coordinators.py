@@ -70,27 +70,29 @@ class TeamCoordinator(Coordinator):
     ) -> bool:
         if principal.admin:
             return True
-        if not self._holds(principal, resource, action):
+        if not self._has_permission(principal, resource, action):
             return False
         if context.namespace is None:
             return True  # the response is narrowed to visible namespaces
-        if self._owns(principal, context.namespace):
+        if self._may_access(principal, context.namespace):
             return True
         belongs = principal.team is not None or bool(principal.namespaces)
         return belongs and action in _VIEWING and context.namespace == SHARED
 
-    def _holds(self, principal: Principal, resource: str, action: str) -> bool:
+    def _has_permission(self, principal: Principal, resource: str, action: str) -> bool:
         permission = Permission(resource, action)
         if principal.permissions is None:
             return permission != METRICS_READ  # statistics of all teams
         return principal.has(permission)
 
-    def _owns(self, principal: Principal, namespace: str) -> bool:
-        if principal.team is not None and normalized(principal.team) == normalized(namespace):
+    def _may_access(self, principal: Principal, namespace: str) -> bool:
+        if principal.team is not None and normalize_name(principal.team) == normalize_name(
+            namespace
+        ):
             return True
         return principal.has_access_to(namespace)
 
 
-def normalized(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return the form in which team names and namespaces are compared."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")

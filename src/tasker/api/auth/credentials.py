@@ -70,7 +70,7 @@ def credential_of(scope: Mapping[str, Any]) -> Credential:
     return Credential(key, True)
 
 
-def is_name(text: str) -> bool:
+def is_valid_name(text: str) -> bool:
     """Return whether a string is valid as the name of a principal or a team."""
     return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text == text.strip()
 

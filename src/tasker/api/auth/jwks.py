@@ -63,34 +63,34 @@ class PublishedKeys:
         age = self._cache_age()
         if age is not None and age <= self._refresh + self._stale:
             if age > self._refresh:
-                self._fetch()  # later tokens use the result
+                self._start_fetch()  # later tokens use the result
         else:
-            await self._refetch()
+            await self._refetch_keys()
             age = self._cache_age()
             if age is None or age > self._refresh + self._stale:
                 raise KeysUnavailable("the keys that verify tokens cannot be fetched")
-        key = self._find(kid, algorithm)
+        key = self._find_key(kid, algorithm)
         if key is None:
-            await self._refetch()
-            key = self._find(kid, algorithm)
+            await self._refetch_keys()
+            key = self._find_key(kid, algorithm)
         return key
 
     def _cache_age(self) -> float | None:
         return None if self._fetched is None else self._clock() - self._fetched
 
-    def _find(self, kid: str, algorithm: str) -> PublicKey | None:
+    def _find_key(self, kid: str, algorithm: str) -> PublicKey | None:
         for only, key in self._keys.get(kid, ()):
             if only in (None, algorithm) and supports(key, algorithm):
                 return key
         return None
 
-    async def _refetch(self) -> None:
+    async def _refetch_keys(self) -> None:
         """Fetch the keys, unless a fetch was attempted a moment ago."""
-        fetching = self._fetch()
+        fetching = self._start_fetch()
         if fetching is not None:
             await asyncio.shield(fetching)
 
-    def _fetch(self) -> "asyncio.Task[None] | None":
+    def _start_fetch(self) -> "asyncio.Task[None] | None":
         """Start fetching the keys; return the running fetch, or None if it is too early."""
         if self._fetching is not None and not self._fetching.done():
             return self._fetching
@@ -106,7 +106,7 @@ class PublishedKeys:
         try:
             async with asyncio.timeout(self._timeout):
                 url = self._url or await self._discover()
-                keys = keys_of(await fetch(url, self._timeout))
+                keys = signature_keys_of(await fetch_document(url, self._timeout))
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             why = f"{type(error).__name__}: {error}"[:200]
             log.warning("token_keys_not_fetched", extra={"url": url, "why": why})
@@ -117,7 +117,7 @@ class PublishedKeys:
     async def _discover(self) -> str:
         """Return the key URL of a discovery document (OpenID Connect Discovery 1.0, section 4)."""
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = _parse(await fetch(url, self._timeout), "the discovery document")
+        document = _parse_object(await fetch_document(url, self._timeout), "the discovery document")
         if document.get("issuer") != self._issuer:
             raise ValueError("the discovery document has another issuer")
         keys = document.get("jwks_uri")
@@ -127,7 +127,7 @@ class PublishedKeys:
         return keys
 
 
-async def fetch(url: str, timeout: float) -> bytes:
+async def fetch_document(url: str, timeout: float) -> bytes:
     """Fetch a document of bounded size; redirects are not followed.
 
     Raises:
@@ -150,13 +150,13 @@ async def fetch(url: str, timeout: float) -> bytes:
         return body
 
 
-def keys_of(body: bytes) -> KeySet:
+def signature_keys_of(body: bytes) -> KeySet:
     """Return the signature keys of a JWKS document; other keys are ignored.
 
     Raises:
         ValueError: The document is not a JWKS.
     """
-    listed = _parse(body, "the key set").get("keys")
+    listed = _parse_object(body, "the key set").get("keys")
     if not isinstance(listed, list) or len(listed) > _MAX_KEYS:
         raise ValueError(f"it has no list `keys` of at most {_MAX_KEYS}")
     keys: dict[str, list[tuple[str | None, PublicKey]]] = {}
@@ -166,7 +166,7 @@ def keys_of(body: bytes) -> KeySet:
     return keys
 
 
-def _parse(body: bytes, what: str) -> Mapping[str, Any]:
+def _parse_object(body: bytes, what: str) -> Mapping[str, Any]:
     try:
         document = codec.parse(body, what=what, limit=_MAX_BYTES)
     except (InvalidInput, TooLarge) as error:

@@ -53,10 +53,10 @@ class KeyRing:
             self._find, seconds=seconds, clock=clock
         )
         self._touched: TTLCache[str, None] = TTLCache(
-            self._touch, seconds=max(_TOUCH, seconds), clock=clock
+            self._record_use, seconds=max(_TOUCH, seconds), clock=clock
         )
 
-    async def principal(self, text: str) -> Principal:
+    async def principal_of_key(self, text: str) -> Principal:
         """Return the principal of a key.
 
         Raises:
@@ -83,9 +83,9 @@ class KeyRing:
         stored = await self._store.find_api_key(prefix)
         if stored is None:
             return None
-        return _KnownKey(stored.key, stored.digest, self._principal_of(stored.key))
+        return _KnownKey(stored.key, stored.digest, self._make_principal(stored.key))
 
-    def _principal_of(self, key: ApiKey) -> Principal:
+    def _make_principal(self, key: ApiKey) -> Principal:
         permissions = [
             *(expand(scope) for scope in key.scopes),
             *(self._roles.get(role, frozenset()) for role in key.roles),
@@ -100,7 +100,7 @@ class KeyRing:
             credential=f"key {key.prefix}",
         )
 
-    async def _touch(self, prefix: str) -> None:
+    async def _record_use(self, prefix: str) -> None:
         try:
             await self._store.touch_api_key(prefix)
         except StoreError as error:  # no reason to refuse the request

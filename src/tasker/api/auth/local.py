@@ -14,7 +14,7 @@ from tasker.api.problems import Problem
 from tasker.api.server import is_loopback
 
 
-class LocalOnly:
+class LocalOnlyMiddleware:
     """Refuses requests with a foreign `Host`, or from pages of foreign origins.
 
     Args:
@@ -39,11 +39,11 @@ class LocalOnly:
 
     def _is_allowed(self, scope: Scope) -> bool:
         origin = header(scope, "origin")
-        own_page = origin is None or origin in self._origins or _is_local(origin)
-        return own_page and _is_local(f"//{header(scope, 'host') or ''}")
+        own_page = origin is None or origin in self._origins or _is_local_url(origin)
+        return own_page and _is_local_url(f"//{header(scope, 'host') or ''}")
 
 
-def _is_local(url: str) -> bool:
+def _is_local_url(url: str) -> bool:
     try:
         host = urlsplit(url).hostname
     except ValueError:

@@ -25,7 +25,7 @@ _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 _MIN_BITS, _MAX_BITS = 2048, 16384  #: minimum size of an RSA key
 
 
-class Keys(Protocol):
+class KeySource(Protocol):
     """Finds the keys that verify tokens."""
 
     async def key(self, kid: str | None, algorithm: str) -> PublicKey | None:
@@ -37,7 +37,7 @@ class Keys(Protocol):
         ...
 
 
-class OneKey:
+class SingleKey:
     """The single key from the settings, used for every token."""
 
     def __init__(self, key: PublicKey) -> None:
@@ -55,7 +55,7 @@ class Tokens:
         settings: Issuer, audience and algorithms.
     """
 
-    def __init__(self, keys: Keys, settings: AuthSettings) -> None:
+    def __init__(self, keys: KeySource, settings: AuthSettings) -> None:
         self._keys = keys
         self._algorithms = frozenset(settings.algorithms)
         self._issuer, self._audience = settings.issuer, settings.audience
@@ -115,7 +115,7 @@ def supports(key: PublicKey, algorithm: str) -> bool:
     return algorithm.startswith(("RS", "PS")) and _MIN_BITS <= key.key_size <= _MAX_BITS
 
 
-def configured_key(settings: AuthSettings) -> OneKey:
+def configured_key(settings: AuthSettings) -> SingleKey:
     """Return the key from the settings.
 
     Raises:
@@ -143,7 +143,7 @@ def configured_key(settings: AuthSettings) -> OneKey:
             f"{name} cannot be used with any of auth.algorithms ({', '.join(settings.algorithms)});"
             f" an RSA key needs {_MIN_BITS} bits or more"
         )
-    return OneKey(key)
+    return SingleKey(key)
 
 
 def _reason(error: jwt.PyJWTError) -> Reason:

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Any, NamedTuple
 
 from tasker.analytics import compute
-from tasker.analytics.compute import BottleneckParts, Period, WindowCounts
+from tasker.analytics.compute import BottleneckRows, Period, WindowCounts
 from tasker.analytics.model import (
     MOST_ATTEMPTS,
     MOST_STEP_KINDS,
@@ -35,7 +35,7 @@ class Analytics(Sessions):
 
         async def measure(tx: Session) -> Performance:
             period = await _period(tx, window)
-            return compute.performance(period, await _window_counts(tx, period, bounds))
+            return compute.compute_performance(period, await _window_counts(tx, period, bounds))
 
         return await self._analyse(measure)
 
@@ -48,7 +48,7 @@ class Analytics(Sessions):
             period = await _period(tx, window)
             counted = await _window_counts(tx, period, bounds)
             findings = await self._bottleneck_parts(tx, period, limit, min_executions)
-            return compute.bottlenecks(period, counted, findings, limit)
+            return compute.compute_bottlenecks(period, counted, findings, limit)
 
         return await self._analyse(search)
 
@@ -78,7 +78,7 @@ class Analytics(Sessions):
 
     async def _bottleneck_parts(
         self, tx: Session, period: Period, limit: int, min_executions: int
-    ) -> BottleneckParts:
+    ) -> BottleneckRows:
         bounds = self._bounds()
         tasks = _sample_parameters(period, bounds)
         attempts = {**tasks, "most_attempts": bounds.attempts}
@@ -89,7 +89,7 @@ class Analytics(Sessions):
         patterns = await tx.all("error_patterns", limit=limit, **attempts)
         (retries,) = await tx.all("retry_figures", **attempts)
         waited = await tx.all("waited_for", most_steps=bounds.attempts, limit=limit, **tasks)
-        return BottleneckParts(
+        return BottleneckRows(
             [compute.step_figures(row, tx.read.instant) for row in steps],
             [compute.task_figures(row, tx.read.instant) for row in slow],
             [compute.error_pattern(row, tx.read.instant) for row in patterns],
@@ -123,15 +123,15 @@ async def _period(tx: Session, window: Window) -> Period:
 
 
 def _sample_parameters(period: Period, bounds: Bounds) -> dict[str, Any]:
-    return {"since": period.since, "templates": period.templates, "most": bounds.tasks}
+    return {"since": period.lowest_task_id, "templates": period.templates, "most": bounds.tasks}
 
 
 async def _window_counts(tx: Session, period: Period, bounds: Bounds) -> WindowCounts:
     sample = _sample_parameters(period, bounds)
-    (tasks,) = await tx.all("task_figures", last_hour=period.last_hour, **sample)
+    (tasks,) = await tx.all("task_figures", last_hour=period.lowest_task_id_of_last_hour, **sample)
     (attempts,) = await tx.all("attempt_figures", most_attempts=bounds.attempts, **sample)
-    start = period.start(tasks["oldest"], counted=tasks["total"], most=bounds.tasks)
-    attempt_start = period.start(
+    start = period.covered_start(tasks["oldest"], counted=tasks["total"], most=bounds.tasks)
+    attempt_start = period.covered_start(
         attempts["oldest"], counted=attempts["total"], most=bounds.attempts
     )
     return WindowCounts(tasks, start, attempts, max(start, attempt_start))

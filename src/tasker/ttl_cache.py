@@ -45,7 +45,7 @@ class TTLCache(Generic[K, V]):
         """Return the value of `key`, loading it if necessary. Raises the exceptions of `load`."""
         entry = self._entries.get(key)
         if entry is None or self._clock() >= entry.until:
-            entry = self._start(key)
+            entry = self._start_loading(key)
         try:
             return await asyncio.shield(entry.value)
         except Exception:
@@ -60,9 +60,9 @@ class TTLCache(Generic[K, V]):
         """Forget all values; loads under way still reach their readers."""
         self._entries.clear()
 
-    def _start(self, key: K) -> _Entry[V]:
+    def _start_loading(self, key: K) -> _Entry[V]:
         value = asyncio.ensure_future(self._load(key))
-        value.add_done_callback(_retrieve_exception)
+        value.add_done_callback(_mark_exception_retrieved)
         entry = _Entry(value, self._clock() + self._seconds)
         self._entries.pop(key, None)
         while len(self._entries) >= self._most:
@@ -71,7 +71,7 @@ class TTLCache(Generic[K, V]):
         return entry
 
 
-def _retrieve_exception(value: "asyncio.Future[Any]") -> None:
+def _mark_exception_retrieved(value: "asyncio.Future[Any]") -> None:
     """Mark an exception as retrieved, even if all readers were cancelled."""
     if not value.cancelled():
         value.exception()

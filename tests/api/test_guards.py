@@ -122,7 +122,7 @@ async def test_waits_have_a_limit_of_their_own(memory: Store) -> None:
         task = await one.create()
         place = f"/v1/tasks/{task['id']}/wait"
         first = asyncio.create_task(one.read(place, 202, params={"timeout": 1}))
-        await eventually(lambda: app.state.tasker.watcher.waiting_requests(task["id"]))
+        await eventually(lambda: app.state.tasker.watcher.waiting_request_count(task["id"]))
         refused = await one.read(place, 503)
         await first
 

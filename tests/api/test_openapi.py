@@ -98,7 +98,7 @@ def test_bodies_are_closed_and_their_fields_explained() -> None:
 def test_response_models_are_built_for_the_description_only() -> None:
     """Building them takes longer than everything else at the start of a server."""
     served = [route for group in ROUTES for route in group.router.routes]
-    described = [route for group in ROUTES for route in group.described()]
+    described = [route for group in ROUTES for route in group.documented_routes()]
 
     assert {None} == {route.response_field for route in served if isinstance(route, APIRoute)}
     assert len(served) == len(described)

@@ -104,7 +104,7 @@ async def test_all_who_wait_for_one_task_share_the_looks_at_it(memory: Store) ->
         await asyncio.gather(*(one.read(place, 202, params={"timeout": 0.3}) for _ in range(50)))
 
         assert 50 <= looks < 50 + 30
-        assert 0 == app.state.tasker.watcher.waiting_requests(task["id"])
+        assert 0 == app.state.tasker.watcher.waiting_request_count(task["id"])
 
 
 # ---------------------------------------------------------------------- streams
@@ -181,7 +181,7 @@ async def test_a_server_that_stops_ends_streams_and_waits(
             following = events(response)
             await anext(following)
             waits = asyncio.create_task(one.read(f"{place}/wait", 202, params={"timeout": 60}))
-            await eventually(lambda: 2 == watch.waiting_requests(task["id"]))
+            await eventually(lambda: 2 == watch.waiting_request_count(task["id"]))
             server.stop()
 
             assert {"step"} == {event.name async for event in following}

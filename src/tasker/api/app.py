@@ -21,8 +21,8 @@ from tasker.api.compat import core, founding
 from tasker.api.dependencies import Api
 from tasker.api.health import Readiness
 from tasker.api.metrics import MetricsText
-from tasker.api.middleware import EXEMPT, ErrorMiddleware, Limits
-from tasker.api.openapi import describe
+from tasker.api.middleware import EXEMPT, ErrorMiddleware, LimitsMiddleware
+from tasker.api.openapi import build_openapi
 from tasker.api.problems import respond
 from tasker.api.rate_limits import RateLimits
 from tasker.api.requests import invalid_request
@@ -198,7 +198,7 @@ def _add_middleware(
     local_only: bool,
 ) -> None:
     """Wrap the routes in middleware; the last one added is the outermost."""
-    app.add_middleware(Limits, settings=settings)
+    app.add_middleware(LimitsMiddleware, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -242,6 +242,6 @@ def _set_up_openapi(app: FastAPI, auth: AuthSettings) -> None:
 
 @cache
 def _openapi_document(*, secured: bool, metrics_public: bool) -> dict[str, Any]:
-    routes = [route for group in ROUTES for route in group.described()]
+    routes = [route for group in ROUTES for route in group.documented_routes()]
     public = [str(METRICS_READ)] if metrics_public else []
-    return describe(routes, VERSION, secured=secured, public=public)
+    return build_openapi(routes, VERSION, secured=secured, public=public)

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from tasker.api.auth.coordinators import Resource
 from tasker.api.auth.principal import Principal
 from tasker.api.dependencies import api_of
-from tasker.api.headers import header
+from tasker.api.headers import first_header
 from tasker.api.problems import Problem
 from tasker.model import TemplateName
 from tasker.teams.permissions import PERMISSIONS, Permission
@@ -104,7 +104,7 @@ def actor_of(request: Request) -> str:
     Raises:
         Problem: The name is invalid.
     """
-    name, operator = principal_of(request).name, header(request.scope, ACTING_AS)
+    name, operator = principal_of(request).name, first_header(request.scope, ACTING_AS)
     if operator is None:
         return name
     if not _OPERATOR.fullmatch(operator):
@@ -124,9 +124,9 @@ def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any
         try:
             principal = await api.authorizer.authenticate(request.scope, permissions)
         except Problem:
-            api.rate_limits.take(f"address {address}")
+            api.rate_limits.take_token(f"address {address}")
             raise
-        api.rate_limits.take(principal.name if principal.known else f"address {address}")
+        api.rate_limits.take_token(principal.name if principal.known else f"address {address}")
         request.state.principal = principal
 
     return authenticate

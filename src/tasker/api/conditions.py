@@ -16,7 +16,7 @@ def etag_headers(task: Task) -> dict[str, str]:
     return {"ETag": f'"{task.etag}"'} if task.etag else {}
 
 
-async def _if_match(
+async def _parse_if_match(
     if_match: Annotated[
         str | None, Header(description="The task's ETag; the request is refused if it has changed.")
     ] = None,
@@ -32,7 +32,7 @@ async def _if_match(
     return match[1]
 
 
-async def _if_none_match(
+async def _parse_if_none_match(
     if_none_match: Annotated[
         str | None, Header(description="An ETag; if it is the task's, the response is 304.")
     ] = None,
@@ -41,5 +41,5 @@ async def _if_none_match(
     return frozenset(match[1] for match in _ETAG.finditer(if_none_match or ""))
 
 
-IfMatch: TypeAlias = Annotated[str | None, Depends(_if_match)]
-IfNoneMatch: TypeAlias = Annotated[frozenset[str], Depends(_if_none_match)]
+IfMatch: TypeAlias = Annotated[str | None, Depends(_parse_if_match)]
+IfNoneMatch: TypeAlias = Annotated[frozenset[str], Depends(_parse_if_none_match)]

@@ -41,7 +41,7 @@ class Connection(HttpToolsProtocol):
         self.headers = []
         self.address = ""
         self._unparsed = 0  # bytes since the request began, or since the last part of its body
-        self._waits_for: object = None  # see `overdue`
+        self._waits_for: object = None  # see `overdue_reason`
         self._since = 0.0
 
     def connection_made(self, transport: Any) -> None:  # of asyncio or uvloop
@@ -58,7 +58,7 @@ class Connection(HttpToolsProtocol):
         self._unparsed += len(data)
         super().data_received(data)
         if self._unparsed > MAX_HEAD and not self.transport.is_closing():
-            self.server_state.count_cut(self, "head_too_large")
+            self.server_state.count_closed(self, "head_too_large")
             self._refuse(_HEAD_TOO_LARGE)
 
     def on_message_begin(self) -> None:
@@ -76,7 +76,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         too_many = len(self.headers) > MAX_HEADERS
-        self.server_state.count_cut(self, "head_too_large" if too_many else "invalid_request")
+        self.server_state.count_closed(self, "head_too_large" if too_many else "invalid_request")
         self._refuse(_HEAD_TOO_LARGE if too_many else _INVALID)
 
     def _refuse(self, status: bytes) -> None:
@@ -87,14 +87,14 @@ class Connection(HttpToolsProtocol):
     @property
     def is_busy(self) -> bool:
         """Whether a request is being handled or a response has not been sent completely."""
-        return self._is_under_way or self.transport.get_write_buffer_size() > 0
+        return self._is_responding or self.transport.get_write_buffer_size() > 0
 
     @property
-    def _is_under_way(self) -> bool:
+    def _is_responding(self) -> bool:
         cycle: Any = self.cycle  # None until the first request, whatever its annotation says
         return cycle is not None and not cycle.response_complete
 
-    def overdue(self, now: float, *, head: float, response: float) -> str | None:
+    def overdue_reason(self, now: float, *, head: float, response: float) -> str | None:
         """Return the reason why the connection must be closed, or None if it may stay open.
 
         Args:
@@ -105,7 +105,7 @@ class Connection(HttpToolsProtocol):
         waits_for: object
         if self.flow.write_paused or self.transport.is_closing():
             waits_for, limit, reason = "reader", response, "slow_reader"
-        elif self._is_under_way or self.timeout_keep_alive_task is not None:
+        elif self._is_responding or self.timeout_keep_alive_task is not None:
             waits_for, limit, reason = None, 0.0, ""
         else:
             waits_for, limit, reason = (self.cycle, "head"), head, "slow_head"
@@ -131,9 +131,9 @@ class Connections(ServerState):
         super().__init__()
         self.cut: Counter[str] = Counter()
         self._settings = settings
-        self._proxies = set(_networks(settings.proxies))
+        self._proxies = set(_parse_networks(settings.proxies))
         self._clock = clock
-        self._most = min(settings.connections, max(_descriptors(settings.connections), 1))
+        self._most = min(settings.connections, max(_connection_limit(settings.connections), 1))
         self._open: dict[str, dict[Connection, None]] = {}  # by address, oldest first
         self.count = 0  #: open connections
         self._next_sweep = self._next_record = 0.0
@@ -154,12 +154,12 @@ class Connections(ServerState):
             groups = (own,)
         if not groups:
             return True
-        for each in _oldest(groups):
+        for each in _flatten(groups):
             if each is not connection and not each.is_busy:
-                self._cut(each, "displaced")
+                self._count_and_forget(each, "displaced")
                 each.transport.abort()
                 return True
-        self._cut(connection, "refused")
+        self._count_and_forget(connection, "refused")
         return False
 
     def forget(self, connection: Connection) -> None:
@@ -171,15 +171,15 @@ class Connections(ServerState):
             if not own:
                 del self._open[connection.address]
 
-    def sweep(self) -> None:
+    def close_overdue(self) -> None:
         """Close the overdue connections, and log how many were closed."""
         now, settings = self._clock(), self._settings
         head, response = settings.header_timeout.total_seconds(), settings.timeout.total_seconds()
         if now >= self._next_sweep:
             self._next_sweep = now + head / 10
-            for connection in list(_oldest(self._open.values())):
-                if reason := connection.overdue(now, head=head, response=response):
-                    self._cut(connection, reason)
+            for connection in list(_flatten(self._open.values())):
+                if reason := connection.overdue_reason(now, head=head, response=response):
+                    self._count_and_forget(connection, reason)
                     connection.transport.abort()
         if self.cut and now >= self._next_record:
             self._next_record = now + LOG_EVERY
@@ -187,13 +187,13 @@ class Connections(ServerState):
             log.warning("connections_cut", extra={**self.cut, **facts})
             self.cut.clear()
 
-    def count_cut(self, connection: Connection, reason: str) -> None:
+    def count_closed(self, connection: Connection, reason: str) -> None:
         """Count a closed connection, for the next log record."""
         self.cut[reason] += 1
         self._last_address = connection.address
 
-    def _cut(self, connection: Connection, reason: str) -> None:
-        self.count_cut(connection, reason)
+    def _count_and_forget(self, connection: Connection, reason: str) -> None:
+        self.count_closed(connection, reason)
         self.forget(connection)
 
     def _is_proxy(self, connection: Connection) -> bool:
@@ -205,18 +205,18 @@ class Connections(ServerState):
         return False
 
 
-def _networks(proxies: Iterable[str]) -> Iterator[IPv4Network | IPv6Network]:
+def _parse_networks(proxies: Iterable[str]) -> Iterator[IPv4Network | IPv6Network]:
     for proxy in proxies:
         with contextlib.suppress(ValueError):  # "*", or a name, which uvicorn compares as text
             yield ip_network(proxy, strict=False)
 
 
-def _oldest(groups: Iterable[Iterable[Connection]]) -> Iterator[Connection]:
+def _flatten(groups: Iterable[Iterable[Connection]]) -> Iterator[Connection]:
     for group in groups:
         yield from group
 
 
-def _descriptors(wanted: int) -> int:
+def _connection_limit(wanted: int) -> int:
     """Return the number of connections that the descriptors allow; raise the soft limit first."""
     try:
         import resource

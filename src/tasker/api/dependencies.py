@@ -49,9 +49,9 @@ def api_of(request: Request) -> Api:
     return api
 
 
-async def _api_of(request: Request) -> Api:
+async def _api_dependency(request: Request) -> Api:
     """Return the same as a dependency: async, since FastAPI calls plain functions in a thread."""
     return api_of(request)
 
 
-ApiOf: TypeAlias = Annotated[Api, Depends(_api_of)]
+ApiOf: TypeAlias = Annotated[Api, Depends(_api_dependency)]

@@ -73,7 +73,7 @@ StepPath: TypeAlias = Annotated[
 ]
 
 
-def seconds(length: float | None) -> timedelta | None:
+def to_timedelta(length: float | None) -> timedelta | None:
     return None if length is None else timedelta(seconds=length)
 
 

@@ -20,7 +20,7 @@ def is_correlation_id(text: str) -> bool:
     return _CORRELATION_ID.fullmatch(text) is not None
 
 
-def header(scope: Mapping[str, Any], name: str) -> str | None:
+def first_header(scope: Mapping[str, Any], name: str) -> str | None:
     """Return the first header with a (lower-case) name, or None if it is absent."""
     wanted = name.encode()
     for key, value in scope["headers"]:
@@ -30,27 +30,27 @@ def header(scope: Mapping[str, Any], name: str) -> str | None:
     return None
 
 
-def sent_correlation(scope: Mapping[str, Any]) -> str | None:
+def sent_correlation_id(scope: Mapping[str, Any]) -> str | None:
     """Return the caller's correlation id, or None if it is absent or invalid."""
-    sent = header(scope, CORRELATION)
+    sent = first_header(scope, CORRELATION)
     return sent if sent is not None and is_correlation_id(sent) else None
 
 
-def correlation_of(scope: Mapping[str, Any]) -> str:
+def correlation_id_of(scope: Mapping[str, Any]) -> str:
     """Return the request's correlation id: the caller's, or a new one."""
     state = scope["state"]
     known: str | None = state.get("correlation_id")
     if known is None:
-        known = state["correlation_id"] = sent_correlation(scope) or codec.new_task_id()
+        known = state["correlation_id"] = sent_correlation_id(scope) or codec.new_task_id()
     return known
 
 
-def sent_trace(scope: Mapping[str, Any]) -> str | None:
+def sent_traceparent(scope: Mapping[str, Any]) -> str | None:
     """Return the caller's W3C traceparent, or None if it is absent or invalid."""
-    sent = header(scope, "traceparent")
+    sent = first_header(scope, "traceparent")
     return sent if sent is not None and _TRACEPARENT.fullmatch(sent) else None
 
 
-def trace_of(scope: Mapping[str, Any]) -> str | None:
+def traceparent_of(scope: Mapping[str, Any]) -> str | None:
     """Return the traceparent for new tasks: that of the request's span, or the caller's."""
-    return current_trace() or sent_trace(scope)
+    return current_trace() or sent_traceparent(scope)

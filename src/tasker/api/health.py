@@ -38,7 +38,7 @@ class Readiness:
         """
         async with self._checking:
             if not self._results or time.monotonic() - self._checked > _CACHE_SECONDS:
-                self._results = await self._check()
+                self._results = await self._run_checks()
                 self._checked = time.monotonic()
         checks = dict(self._results)
         if self.stopping:
@@ -60,7 +60,7 @@ class Readiness:
             "failed_checks": [],
         }
 
-    async def _check(self) -> dict[str, CheckView]:
+    async def _run_checks(self) -> dict[str, CheckView]:
         schema: SchemaStatus | None = None
 
         async def reach() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tasker.api.headers import CORRELATION, correlation_of, header
+from tasker.api.headers import CORRELATION, correlation_id_of, first_header
 from tasker.api.problems import Problem, problem_of
 from tasker.settings import AccessLog, ServerSettings
 
@@ -71,14 +71,14 @@ class ErrorMiddleware:
         except Exception as error:  # the API's outer edge
             facts = {"method": scope["method"], "path": scope["path"]}
             log.exception(
-                "request_failed", extra={**facts, "correlation_id": correlation_of(scope)}
+                "request_failed", extra={**facts, "correlation_id": correlation_id_of(scope)}
             )
             if not status:
                 await problem_of(error).reply(scope)(scope, receive, finish)
         finally:
-            self._record(scope, status, time.perf_counter() - began)
+            self._record_request(scope, status, time.perf_counter() - began)
 
-    def _record(self, scope: Scope, status: int, took: float) -> None:
+    def _record_request(self, scope: Scope, status: int, took: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self.seen(method, route_of(scope), status, took)
         if self._is_logged(scope, status):
@@ -93,7 +93,7 @@ class ErrorMiddleware:
                     "client": (scope.get("client") or ("",))[0],
                     "principal": principal and principal.name,
                     "by": principal and principal.credential,
-                    "correlation_id": correlation_of(scope),
+                    "correlation_id": correlation_id_of(scope),
                 },
             )
 
@@ -112,7 +112,7 @@ def _add_headers(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> list[t
     present = {name.lower(): value for name, value in complete}
     correlation = present.get(_CORRELATION)
     if correlation is None:
-        complete.append((_CORRELATION, correlation_of(scope).encode("latin-1")))
+        complete.append((_CORRELATION, correlation_id_of(scope).encode("latin-1")))
     else:
         scope["state"]["correlation_id"] = correlation.decode("latin-1")
     # The page of the documentation loads scripts; it is off by default.
@@ -126,7 +126,7 @@ def route_of(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", None) or "unmatched"
 
 
-class Limits:
+class LimitsMiddleware:
     """Limits the size, duration and concurrency of requests."""
 
     def __init__(self, app: ASGIApp, *, settings: ServerSettings) -> None:
@@ -197,7 +197,7 @@ class _LimitedBody:
 
     def check_length(self, scope: Scope) -> None:
         """Refuse a body whose `Content-Length` exceeds the limit. Raises Problem."""
-        length = header(scope, "content-length") or ""
+        length = first_header(scope, "content-length") or ""
         if length.isascii() and length.isdigit() and int(length[:20]) > self._limit:
             raise self._too_large(int(length[:20]))
 

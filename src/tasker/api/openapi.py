@@ -32,7 +32,7 @@ SCHEMES = {
 """How callers authenticate."""
 
 
-def describe(
+def build_openapi(
     routes: Sequence[BaseRoute],
     version: str,
     *,
@@ -57,7 +57,7 @@ def describe(
     schemas = spec.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas.update(_schema(ProblemDetails))
+    schemas.update(_schemas_of(ProblemDetails))
     bodies = list(_json_routes(routes))
     models = {model.__name__: model for _, body in bodies for model in body.models}
     _, definitions = models_json_schema(
@@ -70,7 +70,7 @@ def describe(
             operation["requestBody"] = _request_body(body)
     for path in spec["paths"].values():
         for operation in path.values():
-            _finish(operation)
+            _finish_operation(operation)
             if secured and set(operation.get("x-permissions", ())).difference(public):
                 operation["security"] = [{name: []} for name in SCHEMES]
     if secured:
@@ -78,7 +78,7 @@ def describe(
     return spec
 
 
-def _schema(shape: Any) -> dict[str, Any]:
+def _schemas_of(shape: Any) -> dict[str, Any]:
     schema = TypeAdapter(shape).json_schema(ref_template=_REF)
     return {**schema.pop("$defs", {}), shape.__name__: schema}
 
@@ -103,20 +103,22 @@ def _request_body(body: JsonBody[BaseModel]) -> dict[str, Any]:
     }
 
 
-def _finish(operation: dict[str, Any]) -> None:
+def _finish_operation(operation: dict[str, Any]) -> None:
     """Remove FastAPI's 422 response, which is never sent, and add headers."""
     operation["responses"].pop("422", None)
     for status, response in operation["responses"].items():
         headers = response.setdefault("headers", {})
-        headers["X-Correlation-Id"] = _header("The request's correlation id, or the new task's.")
+        headers["X-Correlation-Id"] = _response_header(
+            "The request's correlation id, or the new task's."
+        )
         if status == "201":
-            headers["Location"] = _header("The URL of the created object.")
+            headers["Location"] = _response_header("The URL of the created object.")
         if status in ("429", "503"):
-            headers["Retry-After"] = _header("Seconds to wait before the next request.")
-    operation.setdefault("parameters", []).extend(_request_headers(operation))
+            headers["Retry-After"] = _response_header("Seconds to wait before the next request.")
+    operation.setdefault("parameters", []).extend(_header_parameters(operation))
 
 
-def _request_headers(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _header_parameters(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Describe the headers that a request may have."""
     name = operation["operationId"].partition(".")[2]
     yield _parameter(
@@ -130,9 +132,9 @@ def _request_headers(operation: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield _parameter("Last-Event-ID", "The last id received from the interrupted stream.")
 
 
-def _header(description: str) -> dict[str, Any]:
+def _response_header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
 
 def _parameter(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, **_header(description)}
+    return {"name": name, "in": "header", "required": False, **_response_header(description)}

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from typing_extensions import TypedDict
 
 from tasker.api.compat.errors import core_error
-from tasker.api.headers import correlation_of
+from tasker.api.headers import correlation_id_of
 from tasker.api.responses import JsonResponse
 from tasker.api.views import documented
 from tasker.errors import (
@@ -205,7 +205,7 @@ class Problem(HTTPException):
 
     def reply(self, scope: Mapping[str, Any]) -> JsonResponse:
         """Return the response to a request."""
-        body = self.body(scope["path"], correlation_of(scope))
+        body = self.body(scope["path"], correlation_id_of(scope))
         reply = JsonResponse(body, self.status_code, self.headers)
         reply.headers["Content-Type"] = MEDIA_TYPE
         return reply
@@ -224,10 +224,12 @@ def problem_of(error: Exception) -> Problem:
 
 def _problem_of_tasker_error(error: TaskerError) -> Problem:
     code = error.code if error.code in STATUSES else _inherited_code(error)
-    return Problem(code, _DETAILS.get(code) or str(error), errors=_faults(error), **_members(error))
+    return Problem(
+        code, _DETAILS.get(code) or str(error), errors=_faults(error), **_additional_members(error)
+    )
 
 
-def _members(error: TaskerError) -> dict[str, Any]:
+def _additional_members(error: TaskerError) -> dict[str, Any]:
     """Return the additional members of an error's problem."""
     if isinstance(error, WrongStatus):
         return {
@@ -306,7 +308,7 @@ async def respond(request: Request, error: Exception) -> JsonResponse:
                 "code": problem.code,
                 "method": request.method,
                 "path": request.url.path,
-                "correlation_id": correlation_of(request.scope),
+                "correlation_id": correlation_id_of(request.scope),
             },
             exc_info=None if isinstance(error, StoreUnavailable) else error,
         )

@@ -22,7 +22,7 @@ class RateLimits:
         self._burst = burst
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, when
 
-    def take(self, caller: str) -> None:
+    def take_token(self, caller: str) -> None:
         """Count a request of a caller.
 
         Raises:
@@ -34,9 +34,9 @@ class RateLimits:
         tokens, at = self._buckets.pop(caller, (float(self._burst), now))
         tokens = min(tokens + (now - at) * self._rate, float(self._burst))
         if tokens >= 1:
-            self._keep(caller, tokens - 1, now)
+            self._store_bucket(caller, tokens - 1, now)
             return
-        self._keep(caller, tokens, now)
+        self._store_bucket(caller, tokens, now)
         wait = max(math.ceil((1 - tokens) / self._rate), 1)
         raise Problem(
             "rate_limited",
@@ -44,7 +44,7 @@ class RateLimits:
             headers={"Retry-After": str(wait)},
         )
 
-    def _keep(self, caller: str, tokens: float, now: float) -> None:
+    def _store_bucket(self, caller: str, tokens: float, now: float) -> None:
         self._buckets[caller] = (tokens, now)
         if len(self._buckets) > MOST_CALLERS:
             self._buckets.popitem(last=False)

@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from tasker.api.fields import UUID_PATTERN
-from tasker.api.headers import header
+from tasker.api.headers import first_header
 from tasker.api.problems import Fault, Problem
 from tasker.suggest import did_you_mean
 from tasker.template.schema import json_path
@@ -47,7 +47,7 @@ class JsonBody(Generic[M]):
         if not text and self.optional:
             text = b"{}"
         else:
-            require_type(request, JSON_TYPES)
+            require_media_type(request, JSON_TYPES)
         return self.read(text)
 
     @property
@@ -79,13 +79,13 @@ def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
     return model.model_json_schema()
 
 
-def require_type(request: Request, allowed: Sequence[str]) -> str:
+def require_media_type(request: Request, allowed: Sequence[str]) -> str:
     """Return the body's media type, which must be one of `allowed` (or end in `+json`).
 
     Raises:
         Problem: It is absent or not allowed.
     """
-    sent = (header(request.scope, "content-type") or "").partition(";")[0].strip().lower()
+    sent = (first_header(request.scope, "content-type") or "").partition(";")[0].strip().lower()
     if sent in allowed or (sent.endswith("+json") and JSON_TYPES[0] in allowed):
         return sent
     raise Problem(
@@ -118,7 +118,7 @@ def _fault(error: Mapping[str, Any], schema: Mapping[str, Any] | None) -> Fault:
         path = ".".join(map(str, location))
         names: list[str] = []
     else:
-        path, names = _path(location, schema)
+        path, names = _locate_error(location, schema)
     allowed = names if error["type"] == "extra_forbidden" else _allowed_values(error)
     fault: Fault = {"path": path, "message": _message(error, location, allowed)}
     if allowed:
@@ -148,7 +148,9 @@ def _allowed_values(error: Mapping[str, Any]) -> list[str]:
     return _QUOTED.findall(expected) if isinstance(expected, str) else []
 
 
-def _path(location: Sequence[str | int], schema: Mapping[str, Any]) -> tuple[str, list[str]]:
+def _locate_error(
+    location: Sequence[str | int], schema: Mapping[str, Any]
+) -> tuple[str, list[str]]:
     """Return the JSON path of an error, and the names that its parent object may have."""
     steps: list[str | int] = []
     here: Mapping[str, Any] = schema

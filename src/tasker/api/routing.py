@@ -39,7 +39,7 @@ READS_BODY = (
 PROBLEM = {"$ref": "#/components/schemas/ProblemDetails"}
 
 
-class Response(NamedTuple):
+class ExtraResponse(NamedTuple):
     """An additional response of a route."""
 
     model: Any  #: the model of its JSON
@@ -68,7 +68,7 @@ class Routes:
         response: Any,
         status: int = 200,
         description: str = "",
-        also: Mapping[int, Response] | None = None,
+        also: Mapping[int, ExtraResponse] | None = None,
         refuses: Collection[str] = (),
         media_type: str = "application/json",
         reads: Mapping[str, Any] | None = None,
@@ -88,7 +88,7 @@ class Routes:
             reads: Media types and schemas of a body that is not read by a `JsonBody`.
         """
         codes = {*refuses, *ALWAYS, *(PROTECTED if permissions else ())}
-        responses: dict[int | str, dict[str, Any]] = {**problems(codes)}
+        responses: dict[int | str, dict[str, Any]] = {**problem_responses(codes)}
         for other, further in (also or {}).items():
             responses[other] = {"model": further.model, "description": further.description}
         if description:
@@ -105,7 +105,7 @@ class Routes:
             content = {kind: {"schema": schema} for kind, schema in reads.items()}
             extra["requestBody"] = {"required": True, "content": content}
 
-        known = KnownQuery()
+        known = QueryNameCheck()
         dependencies = [Depends(requires(*permissions)), Depends(known)] if permissions else []
 
         def declare(endpoint: F) -> F:
@@ -115,7 +115,7 @@ class Routes:
                 "methods": [method],
                 "status_code": status,
                 "dependencies": dependencies,
-                "operation_id": self._operation(endpoint.__name__),
+                "operation_id": self._operation_name(endpoint.__name__),
                 "openapi_extra": extra,
             }
             description: dict[str, Any] = {
@@ -131,7 +131,7 @@ class Routes:
 
         return declare
 
-    def described(self) -> Sequence[BaseRoute]:
+    def documented_routes(self) -> Sequence[BaseRoute]:
         """Return the routes with the models of their responses.
 
         Endpoints return ready responses: only the OpenAPI description reads these models, and
@@ -142,7 +142,7 @@ class Routes:
             add(router)
         return router.routes
 
-    def _operation(self, name: str) -> str:
+    def _operation_name(self, name: str) -> str:
         """Return a unique name for an operation; the second path gets a suffix."""
         if name in self._named:
             name += "_too"
@@ -197,7 +197,7 @@ def _parameters(dependant: Dependant) -> Sequence[object]:
     )
 
 
-class KnownQuery:
+class QueryNameCheck:
     """A dependency that refuses query parameters unknown to its route."""
 
     names: Sequence[str] = ()
@@ -231,7 +231,7 @@ def query_names(route: BaseRoute) -> list[str]:
     return names
 
 
-def problems(codes: Collection[str]) -> dict[int | str, dict[str, Any]]:
+def problem_responses(codes: Collection[str]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses of problems, by status."""
     by_status: dict[int, list[str]] = {}
     for code in sorted(codes):

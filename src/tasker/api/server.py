@@ -165,7 +165,7 @@ class _Uvicorn(uvicorn.Server):
         self.ready.set()
 
     async def on_tick(self, counter: int) -> bool:
-        self._connections.sweep()
+        self._connections.close_overdue()
         return await super().on_tick(counter)
 
     def announce_stop(self) -> None:

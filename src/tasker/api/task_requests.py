@@ -22,9 +22,9 @@ from tasker.api.fields import (
     Text,
     Uuid,
     Version,
-    seconds,
+    to_timedelta,
 )
-from tasker.api.headers import header, sent_correlation, trace_of
+from tasker.api.headers import first_header, sent_correlation_id, traceparent_of
 from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body
 from tasker.client import TaskRequest
@@ -78,7 +78,7 @@ class TaskFields(Body):
 
     @field_validator("delay_seconds")
     @classmethod
-    def _one_start(cls, delay: float | None, info: ValidationInfo) -> float | None:
+    def _refuse_two_starts(cls, delay: float | None, info: ValidationInfo) -> float | None:
         if delay is not None and info.data.get("run_at") is not None:
             raise ValueError("cannot be combined with run_at: give one of them")
         return delay
@@ -103,7 +103,7 @@ class BulkBody(Body):
     tasks: list[NewTaskBody] = Field(min_length=1)
 
 
-def request_of(
+def task_request_of(
     fields: TaskFields,
     request: Request,
     template: Reference,
@@ -121,19 +121,21 @@ def request_of(
         idempotency_key=fields.idempotency_key or key,
         unique_while=fields.unique_while,
         if_exists=fields.if_exists,
-        correlation_id=fields.correlation_id or sent_correlation(request.scope),
+        correlation_id=fields.correlation_id or sent_correlation_id(request.scope),
         parent_id=TaskId(fields.parent_id) if fields.parent_id else None,
         created_by=creator.name if creator.known else fields.created_by or creator.name,
         reason=fields.reason,
         tags=tuple(dict.fromkeys(fields.tags)),
-        trace=trace_of(request.scope),
+        trace=traceparent_of(request.scope),
         run_at=fields.run_at,
         delay=fields.delay_seconds,
-        deadline=seconds(fields.deadline_seconds),
+        deadline=to_timedelta(fields.deadline_seconds),
     )
 
 
-def template_of(name: str, namespace: str | None, version: str | None, at: str = "$") -> Reference:
+def template_reference_of(
+    name: str, namespace: str | None, version: str | None, at: str = "$"
+) -> Reference:
     """Return the (namespace, name, version) that a body names.
 
     Raises:
@@ -144,7 +146,7 @@ def template_of(name: str, namespace: str | None, version: str | None, at: str =
         reference = split_reference(name, namespace, version)
         versions.latest((), spec=reference[2])
     except InvalidInput as error:
-        raise _at(at if error.path != "$" else f"{at}.version", error) from None
+        raise _problem_at(at if error.path != "$" else f"{at}.version", error) from None
     return reference
 
 
@@ -154,7 +156,7 @@ def idempotency_key(request: Request, fields: TaskFields) -> str | None:
     Raises:
         Problem: The two differ, or the header is invalid.
     """
-    sent = header(request.scope, "idempotency-key")
+    sent = first_header(request.scope, "idempotency-key")
     if sent is None:
         return fields.idempotency_key
     key = sent[1:-1] if len(sent) > 1 and sent[0] == sent[-1] == '"' else sent
@@ -175,7 +177,7 @@ async def create_one(api: Api, request: Request, fields: TaskFields, template: R
     who = await authorize(request, TASKS_CREATE, namespace=namespace, name=name, version=version)
     await _check_parent(api, request, fields)
     await _check_replacement(request, fields, template)
-    task = request_of(fields, request, template, who, key=key)
+    task = task_request_of(fields, request, template, who, key=key)
     try:
         tasks = await api.client.create_tasks([task])
     except InvalidInput as error:
@@ -189,15 +191,17 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
     requests = []
     allowed: dict[Reference, Principal] = {}
     for index, body in enumerate(bodies):
-        template = template_of(body.name, body.namespace, body.version, f"$.tasks[{index}]")
+        template = template_reference_of(
+            body.name, body.namespace, body.version, f"$.tasks[{index}]"
+        )
         if template not in allowed:
-            allowed[template] = await _authorize(request, template, f"$.tasks[{index}]")
+            allowed[template] = await _authorize_creation(request, template, f"$.tasks[{index}]")
         await _check_parent(api, request, body)
         await _check_replacement(request, body, template)
         try:
-            requests.append(request_of(body, request, template, allowed[template]))
+            requests.append(task_request_of(body, request, template, allowed[template]))
         except InvalidInput as error:
-            raise _at(f"$.tasks[{index}]", error) from None
+            raise _problem_at(f"$.tasks[{index}]", error) from None
     try:
         tasks = await api.client.create_tasks(requests)
     except InvalidInput as error:
@@ -216,7 +220,7 @@ async def _with_unserved_roots(api: Api, request: TaskRequest, task: Task) -> Ta
     return replace(task, counts=replace(task.counts, no_worker=unserved)) if unserved else task
 
 
-def _at(place: str, error: InvalidInput) -> Problem:
+def _problem_at(place: str, error: InvalidInput) -> Problem:
     """Return the problem of a field in one of several tasks."""
     path = place + error.path.removeprefix("$")
     fault: Fault = {"path": path, "message": str(error)}
@@ -242,7 +246,7 @@ async def _check_replacement(request: Request, fields: TaskFields, template: Ref
         await authorize(request, TASKS_CANCEL, namespace=namespace, name=name, version=version)
 
 
-async def _authorize(request: Request, template: Reference, path: str) -> Principal:
+async def _authorize_creation(request: Request, template: Reference, path: str) -> Principal:
     """Return the creator of one of several tasks. Raises Problem, with the path of the task."""
     namespace, name, version = template
     try:

@@ -24,7 +24,7 @@ class WatchedTask:
         self._error: TaskerError | None = None
         self._looked = asyncio.Event()  #: set and replaced at each change
         self._hurry = asyncio.Event()
-        self._looking = asyncio.create_task(self._look(), name=f"watch {task_id}")
+        self._looking = asyncio.create_task(self._poll(), name=f"watch {task_id}")
 
     async def wait_for_change(self, since: Task | None, timeout: float) -> Task | None:
         """Wait up to `timeout` seconds until the task differs from `since`.
@@ -55,7 +55,7 @@ class WatchedTask:
     def close(self) -> None:
         self._looking.cancel()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -103,7 +103,7 @@ class Watcher:
                 del self._watched[task_id]
                 watched.close()
 
-    def waiting_requests(self, task_id: TaskId) -> int:
+    def waiting_request_count(self, task_id: TaskId) -> int:
         """Return the number of requests that wait for a task."""
         watched = self._watched.get(task_id)
         return watched.users if watched else 0

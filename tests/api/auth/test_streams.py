@@ -119,7 +119,7 @@ async def test_a_wait_ends_with_its_callers_key(
     )
     async with asyncio.timeout(15), caller:
         waits = asyncio.create_task(caller.get(f"/v1/tasks/{task}/wait?timeout=3600"))
-        await eventually(lambda: app.state.tasker.watcher.waiting_requests(task))
+        await eventually(lambda: app.state.tasker.watcher.waiting_request_count(task))
         await either.revoke_api_key(parts.prefix, ACT)
         answer = await waits
 

@@ -27,7 +27,7 @@ from tests.api.auth.scene import (
 )
 
 from tasker.api.auth.credentials import NotAuthenticated
-from tasker.api.auth.tokens import Tokens, configured_key
+from tasker.api.auth.tokens import TokenVerifier, configured_key
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -229,7 +229,7 @@ async def test_a_token_is_checked_once_in_a_while_and_still_expires(
         return decode(text, *args, **options)
 
     monkeypatch.setattr(jwt, "decode", spy)
-    tokens, text, other = Tokens(configured_key(auth), auth), token(), token(sub="priya")
+    tokens, text, other = TokenVerifier(configured_key(auth), auth), token(), token(sub="priya")
     for each in (text, text, other, text):
         await tokens.claims(each)
     assert [text, other] == decoded
@@ -246,7 +246,7 @@ async def test_a_token_is_checked_once_in_a_while_and_still_expires(
 async def test_no_text_brings_a_server_down(text: str) -> None:
     """With any content between the dots."""
     auth = with_tokens()
-    tokens = Tokens(configured_key(auth), auth)
+    tokens = TokenVerifier(configured_key(auth), auth)
     head, body, signature = token().split(".")
     for written in (text, f"{text}.{body}.{signature}", f"{head}.{text}.{signature}"):
         with pytest.raises(NotAuthenticated):

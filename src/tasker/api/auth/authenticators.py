@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_valid_name
 from tasker.api.auth.principal import ANONYMOUS_NAME, Principal
-from tasker.api.headers import correlation_of
+from tasker.api.headers import correlation_id_of
 from tasker.teams.model import ALL_NAMESPACES
 from tasker.teams.permissions import ADMIN, Permission, expand
 
@@ -84,7 +84,7 @@ async def authenticate_with(
                 answer = await answer
         principal = None if answer is None else check_principal(answer, roles)
     except Exception as error:
-        log.exception("authenticator_failed", extra={"correlation_id": correlation_of(scope)})
+        log.exception("authenticator_failed", extra={"correlation_id": correlation_id_of(scope)})
         raise AuthenticatorError from error
     if principal is None:
         missing = "authorization" not in request.headers and "x-api-key" not in request.headers

@@ -23,7 +23,7 @@ from tasker.api.auth.keyring import KeyRing
 from tasker.api.auth.loading import load_class
 from tasker.api.auth.principal import ANONYMOUS, METRICS_ONLY, Principal
 from tasker.api.auth.refusals import auth_unavailable, forbidden, not_found, unauthenticated
-from tasker.api.headers import correlation_of
+from tasker.api.headers import correlation_id_of
 from tasker.errors import InvalidInput, InvalidSettings
 from tasker.settings import AuthSettings
 from tasker.store.protocol import Store
@@ -40,7 +40,7 @@ from tasker.teams.permissions import (
 )
 
 if TYPE_CHECKING:
-    from tasker.api.auth.tokens import Tokens
+    from tasker.api.auth.tokens import TokenVerifier
 
 log = logging.getLogger("tasker.auth")
 
@@ -55,7 +55,7 @@ class AuthRules(NamedTuple):
 
     settings: AuthSettings
     roles: Mapping[str, frozenset[Permission]]
-    tokens: "Tokens | None"  #: None: tokens are not accepted
+    tokens: "TokenVerifier | None"  #: None: tokens are not accepted
     coordinator: Coordinator
     authenticator: Authenticator | None  #: None: only keys and tokens are credentials
 
@@ -76,13 +76,13 @@ class AuthRules(NamedTuple):
         return cls(settings, permissions_by_role(settings), tokens, coordinator, authenticator)
 
 
-def _make_token_verifier(settings: AuthSettings) -> "Tokens":
+def _make_token_verifier(settings: AuthSettings) -> "TokenVerifier":
     # Imported here: cryptography is slow to load, and most servers accept no tokens.
     from tasker.api.auth.jwks import PublishedKeys
-    from tasker.api.auth.tokens import Tokens, configured_key
+    from tasker.api.auth.tokens import TokenVerifier, configured_key
 
     keys = PublishedKeys(settings) if settings.fetches_keys else configured_key(settings)
-    return Tokens(keys, settings)
+    return TokenVerifier(keys, settings)
 
 
 class Authorizer:
@@ -173,7 +173,7 @@ class Authorizer:
             "why": refusal.why,
             "path": scope["path"],
             "client": (scope.get("client") or ("",))[0],
-            "correlation_id": correlation_of(scope),
+            "correlation_id": correlation_id_of(scope),
         }
         log.log(level, "not_authenticated", extra=facts)
 
@@ -209,7 +209,7 @@ class Authorizer:
             "by": principal.credential,
             "permission": str(permission),
             "namespace": touched.namespace,
-            "correlation_id": correlation_of(scope),
+            "correlation_id": correlation_id_of(scope),
         }
         log.info("not_authorized", extra=facts)
         if permission in _MAKES or touched.namespace is None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tasker.api.headers import header
+from tasker.api.headers import first_header
 from tasker.api.problems import Problem
 from tasker.api.server import is_loopback
 
@@ -38,9 +38,9 @@ class LocalOnlyMiddleware:
         await problem.reply(scope)(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
-        origin = header(scope, "origin")
+        origin = first_header(scope, "origin")
         own_page = origin is None or origin in self._origins or _is_local_url(origin)
-        return own_page and _is_local_url(f"//{header(scope, 'host') or ''}")
+        return own_page and _is_local_url(f"//{first_header(scope, 'host') or ''}")
 
 
 def _is_local_url(url: str) -> bool:

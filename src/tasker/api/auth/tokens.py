@@ -47,7 +47,7 @@ class SingleKey:
         return self._key if supports(self._key, algorithm) else None
 
 
-class Tokens:
+class TokenVerifier:
     """Verifies tokens.
 
     Args:
@@ -76,10 +76,12 @@ class Tokens:
 
     async def _verify(self, text: str) -> Mapping[str, Any]:
         """Verify a token and return its claims."""
-        algorithm, kid = self._header(text)
+        algorithm, kid = self._read_header(text)
         key = await self._keys.key(kid, algorithm)
         if key is None:
-            raise NotAuthenticated("invalid", f"no key for {algorithm} has the id {_quoted(kid)}")
+            raise NotAuthenticated(
+                "invalid", f"no key for {algorithm} has the id {_quote_for_log(kid)}"
+            )
         try:
             claims: dict[str, Any] = jwt.decode(
                 text,
@@ -91,12 +93,12 @@ class Tokens:
                 options={"require": ["exp", "iss", "aud"]},
             )
         except jwt.PyJWTError as error:
-            raise NotAuthenticated(_reason(error), _log_reason(error)) from None
+            raise NotAuthenticated(_refusal_reason(error), _reason_for_log(error)) from None
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise NotAuthenticated("invalid", f"unreadable: {type(error).__name__}") from None
         return claims
 
-    def _header(self, text: str) -> tuple[str, str | None]:
+    def _read_header(self, text: str) -> tuple[str, str | None]:
         """Return the algorithm and key id of a token, before verification."""
         try:
             header = jwt.get_unverified_header(text)
@@ -104,7 +106,9 @@ class Tokens:
             raise NotAuthenticated("invalid", "malformed token") from None
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm not in self._algorithms:
-            raise NotAuthenticated("invalid", f"the algorithm {_quoted(algorithm)} is not allowed")
+            raise NotAuthenticated(
+                "invalid", f"the algorithm {_quote_for_log(algorithm)} is not allowed"
+            )
         return algorithm, kid if isinstance(kid, str) else None
 
 
@@ -146,11 +150,11 @@ def configured_key(settings: AuthSettings) -> SingleKey:
     return SingleKey(key)
 
 
-def _reason(error: jwt.PyJWTError) -> Reason:
+def _refusal_reason(error: jwt.PyJWTError) -> Reason:
     return "expired" if isinstance(error, jwt.ExpiredSignatureError) else "invalid"
 
 
-def _log_reason(error: jwt.PyJWTError) -> str:
+def _reason_for_log(error: jwt.PyJWTError) -> str:
     """Return the reason for the log, without the token's content."""
     name = type(error).__name__
     if isinstance(error, jwt.MissingRequiredClaimError):
@@ -158,6 +162,6 @@ def _log_reason(error: jwt.PyJWTError) -> str:
     return name
 
 
-def _quoted(text: object) -> str:
+def _quote_for_log(text: object) -> str:
     """Return a string from the caller, quoted and truncated, for the log."""
     return repr(text)[:80]

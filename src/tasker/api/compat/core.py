@@ -39,16 +39,16 @@ from tasker.api.fields import Line, NamePath, Namespace, NamespacePath, TaskPath
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse, build_response
-from tasker.api.routes.steps import number_of
+from tasker.api.routes.steps import step_number_of
 from tasker.api.routes.tasks import (
     CREATES,
-    allowed_task,
     created_headers,
     operator_client,
+    read_authorized_task,
     template_of_task,
 )
-from tasker.api.routing import READS_BODY, Response, Routes
-from tasker.api.task_requests import create_one, template_of
+from tasker.api.routing import READS_BODY, ExtraResponse, Routes
+from tasker.api.task_requests import create_one, template_reference_of
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import NotFound
 from tasker.model import Task, TaskFilter, TaskId
@@ -145,7 +145,7 @@ class StepAction(
     response=CoreTask,
     status=201,
     description="The task was created.",
-    also={200: Response(CoreTask, "A task with this idempotency key already existed.")},
+    also={200: ExtraResponse(CoreTask, "A task with this idempotency key already existed.")},
     refuses=CREATES,
 )
 async def create_core_task(
@@ -154,8 +154,8 @@ async def create_core_task(
     body: Annotated[EarlierTaskBody, Depends(JsonBody(EarlierTaskBody))],
 ) -> JsonResponse:
     """Create a task."""
-    template = template_of(body.name, body.namespace, body.version)
-    task = await create_one(api, request, body.fields(), template)
+    template = template_reference_of(body.name, body.namespace, body.version)
+    task = await create_one(api, request, body.task_fields(), template)
     view = core_task(task, datetime.now(UTC))
     return JsonResponse(view, 201 if task.created else 200, created_headers(task))
 
@@ -184,7 +184,7 @@ async def list_core_tasks(
 @routes.add("GET", "/tasks/{task_id}", TASKS_READ, response=CoreTask, refuses=_MISSING)
 async def get_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
-    return await _task(api, await allowed_task(request, api, task_id, TASKS_READ))
+    return await _task_response(api, await read_authorized_task(request, api, task_id, TASKS_READ))
 
 
 @routes.add(
@@ -196,20 +196,20 @@ async def get_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> Json
 )
 async def cancel_core_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Cancel a task."""
-    task = await allowed_task(request, api, task_id, TASKS_CANCEL)
-    return await _task(api, await operator_client(request, api).cancel(task.id))
+    task = await read_authorized_task(request, api, task_id, TASKS_CANCEL)
+    return await _task_response(api, await operator_client(request, api).cancel(task.id))
 
 
 @routes.add("GET", "/tasks/{task_id}/summary", TASKS_READ, response=CoreSummary, refuses=_MISSING)
 async def get_core_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read the status of a task and its steps, without context and results."""
-    task = await allowed_task(request, api, task_id, TASKS_READ)
+    task = await read_authorized_task(request, api, task_id, TASKS_READ)
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     now = datetime.now(UTC)
     return await build_response(len(steps), lambda: core_task_summary(task, loaded, steps, now))
 
 
-async def _task(api: Api, task: Task) -> JsonResponse:
+async def _task_response(api: Api, task: Task) -> JsonResponse:
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     now = datetime.now(UTC)
     return await build_response(len(steps), lambda: core_task(task, now, loaded, steps))
@@ -221,7 +221,7 @@ async def _task(api: Api, task: Task) -> JsonResponse:
 @routes.add("GET", _STEPS, STEPS_READ, response=list[CoreStep], refuses=_MISSING)
 async def list_core_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """List a task's steps."""
-    task = await allowed_task(request, api, task_id, STEPS_READ)
+    task = await read_authorized_task(request, api, task_id, STEPS_READ)
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     now = datetime.now(UTC)
     return await build_response(
@@ -234,9 +234,9 @@ async def get_core_step(
     request: Request, api: ApiOf, task_id: TaskPath, step_uuid: StepUuid
 ) -> JsonResponse:
     """Read a step."""
-    task = await allowed_task(request, api, task_id, STEPS_READ)
+    task = await read_authorized_task(request, api, task_id, STEPS_READ)
     loaded = await template_of_task(api, task.id)
-    return await _step(api, task, loaded, _step_number(loaded, task.id, step_uuid))
+    return await _step_response(api, task, loaded, _step_number(loaded, task.id, step_uuid))
 
 
 @routes.add("GET", _STEP + "/audit", STEPS_READ, response=list[CoreStepAudit], refuses=_MISSING)
@@ -244,7 +244,7 @@ async def get_core_audit(
     request: Request, api: ApiOf, task_id: TaskPath, step_uuid: StepUuid
 ) -> JsonResponse:
     """List a step's finished attempts, newest first."""
-    task = await allowed_task(request, api, task_id, STEPS_READ)
+    task = await read_authorized_task(request, api, task_id, STEPS_READ)
     no = _step_number(await template_of_task(api, task.id), task.id, step_uuid)
     attempts = await api.store.history(task.id, no=no)
     step = (await api.store.list_steps(task.id, after=no - 1, limit=1))[0]
@@ -269,11 +269,11 @@ async def act_on_core_step(
     """Retry, resolve or complete a step by hand; its task continues."""
     action = body.root
     permission = STEPS_RETRY if isinstance(action, ResetForRetry) else STEPS_RESOLVE
-    task = await allowed_task(request, api, task_id, permission)
+    task = await read_authorized_task(request, api, task_id, permission)
     loaded = await template_of_task(api, task.id)
     no = _step_number(loaded, task.id, step_uuid)
     changed = await _act_on_step(request, api, task.id, loaded.graph.names[no - 1], action)
-    return await _step(api, changed, loaded, no)
+    return await _step_response(api, changed, loaded, no)
 
 
 async def _act_on_step(
@@ -305,14 +305,14 @@ def _actor(name: str | None, caller: Principal) -> str:
 def _step_number(loaded: LoadedTemplate, task_id: TaskId, step: str) -> int:
     """Return a step's number from its UUID, name or number. Raises NotFound."""
     if len(step) != 36:
-        return number_of(loaded, step)
+        return step_number_of(loaded, step)
     for no, name in enumerate(loaded.graph.names, start=1):
         if step_uuid(task_id, name) == step.lower():
             return no
     raise NotFound(f"task {task_id} has no step {step}")
 
 
-async def _step(api: Api, task: Task, loaded: LoadedTemplate, no: int) -> JsonResponse:
+async def _step_response(api: Api, task: Task, loaded: LoadedTemplate, no: int) -> JsonResponse:
     steps = await api.store.list_steps(task.id, after=no - 1, limit=1)
     return JsonResponse(core_step(task, loaded, steps[0], datetime.now(UTC)))
 

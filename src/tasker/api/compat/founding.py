@@ -37,9 +37,14 @@ from tasker.api.headers import is_correlation_id
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse, build_response
-from tasker.api.routes.tasks import CREATES, allowed_task, created_headers, template_and_steps
-from tasker.api.routing import Response, Routes
-from tasker.api.task_requests import TaskFields, create_one, template_of
+from tasker.api.routes.tasks import (
+    CREATES,
+    created_headers,
+    read_authorized_task,
+    template_and_steps,
+)
+from tasker.api.routing import ExtraResponse, Routes
+from tasker.api.task_requests import TaskFields, create_one, template_reference_of
 from tasker.errors import NotFound
 from tasker.model import Task, TaskFilter, TaskId
 from tasker.teams.model import NamespaceInfo
@@ -71,7 +76,7 @@ class DelegationBody(EarlierFields):
     workflow_version: Version | None = None
 
 
-class AnyBody(JsonBody[BaseModel]):
+class AnyTaskBody(JsonBody[BaseModel]):
     """Reads the three forms of a body that creates a task."""
 
     def __init__(self) -> None:
@@ -87,7 +92,7 @@ class AnyBody(JsonBody[BaseModel]):
         return DelegationBody if "workflow_name" in keys else EarlierTaskBody
 
 
-AnyTask = Annotated[EarlierTaskBody | WrappedBody | DelegationBody, Depends(AnyBody())]
+AnyTask = Annotated[EarlierTaskBody | WrappedBody | DelegationBody, Depends(AnyTaskBody())]
 
 
 class FoundingQuery(BaseModel):
@@ -116,7 +121,7 @@ class FoundingQuery(BaseModel):
     response=FoundingTask | Delegated,
     status=201,
     description="The task was created; the response to a `workflow_name` is a `Delegated`.",
-    also={200: Response(FoundingTask | Delegated, _FOUND)},
+    also={200: ExtraResponse(FoundingTask | Delegated, _FOUND)},
     refuses=CREATES,
 )
 async def create_founding_task(request: Request, api: ApiOf, body: AnyTask) -> JsonResponse:
@@ -139,7 +144,7 @@ async def create_founding_task(request: Request, api: ApiOf, body: AnyTask) -> J
     response=FoundingTask,
     status=201,
     description="The task was created; workers run it.",
-    also={200: Response(FoundingTask, _FOUND)},
+    also={200: ExtraResponse(FoundingTask, _FOUND)},
     refuses=CREATES,
 )
 async def execute_workflow(
@@ -159,9 +164,9 @@ async def _create(
     name: str,
     version: str | None,
 ) -> Task:
-    template = template_of(name, body.namespace, version)
+    template = template_reference_of(name, body.namespace, version)
     try:
-        return await create_one(api, request, _with_correlation_id(body.fields()), template)
+        return await create_one(api, request, _with_correlation_id(body.task_fields()), template)
     except NotFound as error:
         raise Problem("not_found", str(error), status=400) from None
 
@@ -205,7 +210,7 @@ async def list_founding_tasks(
 @routes.add("GET", "/tasker/tasks/{task_id}", TASKS_READ, response=FoundingTask, refuses=_MISSING)
 async def get_founding_task(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Read a task."""
-    task = await allowed_task(request, api, task_id, TASKS_READ)
+    task = await read_authorized_task(request, api, task_id, TASKS_READ)
     loaded, steps = await template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
@@ -247,7 +252,7 @@ async def list_namespace_handlers(
     """List the templates of one namespace."""
     await authorize(request, TEMPLATES_LIST, namespace=namespace)
     templates = await api.store.templates(namespace=namespace)
-    listed = handler_namespace(await _namespace(api, namespace), templates)
+    listed = handler_namespace(await _get_namespace_info(api, namespace), templates)
     answer: HandlersOfNamespace = {
         "namespace": namespace,
         "description": listed["description"],
@@ -260,7 +265,7 @@ async def list_namespace_handlers(
     return JsonResponse(answer)
 
 
-async def _namespace(api: Api, namespace: str) -> NamespaceInfo:
+async def _get_namespace_info(api: Api, namespace: str) -> NamespaceInfo:
     for info in await api.store.namespaces():
         if info.name == namespace:
             return info

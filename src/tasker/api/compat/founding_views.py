@@ -228,10 +228,10 @@ def handler_entries(templates: Sequence[StoredTemplate]) -> list[HandlerEntry]:
     chosen = sorted(
         templates, key=lambda one: (one.template.name, versions.sort_key(one.template.version))
     )
-    return [_entry(stored, ordered) for stored in chosen]
+    return [_handler_entry(stored, ordered) for stored in chosen]
 
 
-def _entry(stored: StoredTemplate, known: Mapping[str, list[str]]) -> HandlerEntry:
+def _handler_entry(stored: StoredTemplate, known: Mapping[str, list[str]]) -> HandlerEntry:
     template, numbers = stored.template, known[stored.template.name]
     return {
         "id": template.name,
@@ -254,7 +254,7 @@ def handler_detail(
     """Return one template version in full."""
     stored = loaded.stored
     numbers = sorted({one.template.version for one in siblings}, key=versions.sort_key)
-    entry = _entry(stored, {stored.template.name: numbers or [stored.template.version]})
+    entry = _handler_entry(stored, {stored.template.name: numbers or [stored.template.version]})
     facts: HandlerFacts = {
         **entry,
         "class_name": stored.template.full_name,

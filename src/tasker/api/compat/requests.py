@@ -31,7 +31,7 @@ class EarlierFields(TaskFields):
     requested_at: str | None = None
     """Accepted and ignored: the server's clock counts."""
 
-    def fields(self) -> TaskFields:
+    def task_fields(self) -> TaskFields:
         """Return the task's fields as Tasker names them."""
         tags = list(self.tags)
         if self.source_system:

@@ -12,7 +12,7 @@ from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import AttributeName, Line, Text, Uuid
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import TaskCriteria, allowed_task, operator_client
+from tasker.api.routes.tasks import TaskCriteria, operator_client, read_authorized_task
 from tasker.api.routing import READS_BODY, Routes
 from tasker.client import LocalClient
 from tasker.model import MAX_BULK, BulkAction, BulkOutcome, Task, TaskId
@@ -41,7 +41,7 @@ class BulkFilter(Body, TaskCriteria):
     )
 
     @model_validator(mode="after")
-    def _not_empty(self) -> "BulkFilter":
+    def _require_any_field(self) -> "BulkFilter":
         if not self.model_dump(exclude_none=True):
             raise ValueError("needs at least one field")
         return self
@@ -61,7 +61,7 @@ class BulkActionBody(Body):
     """Whether to count the tasks without changing any."""
 
     @model_validator(mode="after")
-    def _one_source(self) -> "BulkActionBody":
+    def _require_one_source(self) -> "BulkActionBody":
         if (self.filter is None) == (self.ids is None):
             raise ValueError("needs either filter or ids")
         return self
@@ -83,7 +83,7 @@ async def act_in_bulk(
 ) -> JsonResponse:
     """Cancel, retry or resolve at most 1,000 tasks, or count them in a dry run."""
     client = operator_client(request, api)
-    tasks = await _tasks(request, api, client, body)
+    tasks = await _requested_tasks(request, api, client, body)
     outcome = await client.act_on(
         body.action,
         tasks,
@@ -94,17 +94,17 @@ async def act_in_bulk(
     return JsonResponse(outcome)
 
 
-async def _tasks(
+async def _requested_tasks(
     request: Request, api: Api, client: LocalClient, body: BulkActionBody
 ) -> Sequence[Task]:
     """Return the tasks of a request. Raises Problem, InvalidInput, NotFound."""
     permission = _PERMISSIONS[body.action]
     if body.filter is None:
         ids = dict.fromkeys(body.ids or ())
-        return [await allowed_task(request, api, TaskId(one), permission) for one in ids]
+        return [await read_authorized_task(request, api, TaskId(one), permission) for one in ids]
     await authorize(request, permission)
-    visible = await _visible(request, permission)
-    filter = body.filter.filter(visible, body.filter.attributes or {})
+    visible = await _actionable_namespaces(request, permission)
+    filter = body.filter.to_task_filter(visible, body.filter.attributes or {})
     tasks = await client.bulk_tasks(body.action, filter)
     allowed = {
         template: await is_allowed(request, permission, template)
@@ -113,7 +113,7 @@ async def _tasks(
     return [task for task in tasks if allowed[task.template]]
 
 
-async def _visible(request: Request, permission: Permission) -> frozenset[str] | None:
+async def _actionable_namespaces(request: Request, permission: Permission) -> frozenset[str] | None:
     """Return the namespaces in which the caller may both list tasks and act, or None for all."""
     listed = await visible_namespaces(request, TASKS_LIST)
     acted = await visible_namespaces(request, permission)

@@ -106,7 +106,7 @@ async def get_namespace_audit(
     """List changes of a namespace's policy and template versions, newest first."""
     await authorize(request, NAMESPACES_READ, namespace=namespace)
     events = await api.store.team_audit(namespace=namespace, after=cursor, limit=limit + 1)
-    return _page(events, limit)
+    return _audit_page(events, limit)
 
 
 @audit.add("GET", "", NAMESPACES_READ, response=TeamAudit)
@@ -122,10 +122,10 @@ async def list_audit(
     events = await api.store.team_audit(
         namespace=namespace, visible=visible, after=cursor, limit=limit + 1
     )
-    return _page(events, limit)
+    return _audit_page(events, limit)
 
 
-def _page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
+def _audit_page(events: Sequence[TeamEvent], limit: int) -> JsonResponse:
     """Return a page of at most `limit` events from a list of up to `limit + 1`."""
     shown = events[:limit]
     answer: TeamAudit = {
@@ -146,7 +146,7 @@ async def list_workers(request: Request, api: ApiOf) -> JsonResponse:
     visible = await visible_namespaces(request, WORKERS_READ)
     known = await api.store.list_workers()
     if visible is not None:
-        shown = await _handlers_of(api, visible)
+        shown = await _handler_names_of(api, visible)
         known = [
             replace(one, handlers=tuple(name for name in one.handlers if name in shown))
             for one in known
@@ -154,7 +154,7 @@ async def list_workers(request: Request, api: ApiOf) -> JsonResponse:
     return JsonResponse(WorkerList(workers=known))
 
 
-async def _handlers_of(api: Api, namespaces: Collection[str]) -> frozenset[str]:
+async def _handler_names_of(api: Api, namespaces: Collection[str]) -> frozenset[str]:
     """Return all names of the handlers that templates of some namespaces use."""
     names = [
         name

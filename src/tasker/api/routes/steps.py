@@ -14,8 +14,8 @@ from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import (
     MOST_ATTEMPTS,
-    allowed_task,
     operator_client,
+    read_authorized_task,
     template_of_task,
     timeline_of,
 )
@@ -87,10 +87,10 @@ def step_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, St
     """Return the dependency that reads a step on which the caller may use `permission`."""
 
     async def read(request: Request, api: ApiOf, task_id: TaskPath, step: StepPath) -> StepResource:
-        task = await allowed_task(request, api, task_id, permission)
+        task = await read_authorized_task(request, api, task_id, permission)
         loaded = await template_of_task(api, task.id)
         client = operator_client(request, api)
-        return StepResource(api, client, task, loaded, number_of(loaded, step))
+        return StepResource(api, client, task, loaded, step_number_of(loaded, step))
 
     return read
 
@@ -103,7 +103,7 @@ RetryableStep: TypeAlias = Annotated[StepResource, Depends(step_at_path(STEPS_RE
 @routes.add("GET", "", STEPS_READ, response=list[StepView], refuses=_MISSING)
 async def list_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """List a task's steps, in the template's order."""
-    task = await allowed_task(request, api, task_id, STEPS_READ)
+    task = await read_authorized_task(request, api, task_id, STEPS_READ)
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
 
@@ -186,7 +186,7 @@ async def skip_step(
     )
 
 
-def number_of(loaded: LoadedTemplate, step: str) -> int:
+def step_number_of(loaded: LoadedTemplate, step: str) -> int:
     """Return a step's number from its name or number. Raises NotFound."""
     if step in loaded.graph.numbers:
         return loaded.graph.numbers[step]

@@ -32,17 +32,17 @@ Named = Annotated[str | None, Query(max_length=128)]
 @health.add("GET", "/health", response=HealthView)
 async def get_health() -> JsonResponse:
     """Report that the server responds."""
-    return JsonResponse(_health("healthy"))
+    return JsonResponse(_health_view("healthy"))
 
 
 @health.add("GET", "/live", response=HealthView)
 @health.add("GET", "/health/live", response=HealthView)
 async def get_liveness() -> JsonResponse:
     """Report that the process is alive, even if the store is unreachable."""
-    return JsonResponse(_health("alive"))
+    return JsonResponse(_health_view("alive"))
 
 
-def _health(status: str) -> HealthView:
+def _health_view(status: str) -> HealthView:
     return {
         "status": status,
         "timestamp": datetime.now(UTC),
@@ -87,7 +87,7 @@ async def get_performance(
     version: Named = None,
 ) -> JsonResponse:
     """Report durations, rates and outcomes of the tasks of the last hours."""
-    window = await _window(request, hours, namespace, name, version)
+    window = await _requested_window(request, hours, namespace, name, version)
     return JsonResponse(await api.store.performance(window))
 
 
@@ -111,12 +111,14 @@ async def get_bottlenecks(
     ] = 1,
 ) -> JsonResponse:
     """Report slow and failing steps, errors, and steps that block others."""
-    window = await _window(request, hours, namespace, name, version)
+    window = await _requested_window(request, hours, namespace, name, version)
     bottlenecks = await api.store.bottlenecks(window, limit=limit, min_executions=min_executions)
     return JsonResponse(bottlenecks)
 
 
-async def _window(request: Request, hours: float, namespace: str | None, *rest: Any) -> Window:
+async def _requested_window(
+    request: Request, hours: float, namespace: str | None, *rest: Any
+) -> Window:
     """Return the requested window, restricted to the namespaces that the caller may see."""
     name, version = rest
     await authorize(request, ANALYTICS_READ, namespace=namespace, name=name, version=version)

@@ -17,8 +17,14 @@ from tasker.api.headers import CORRELATION, is_correlation_id
 from tasker.api.problems import Fault, Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse, build_response
-from tasker.api.routing import READS_BODY, Response, Routes
-from tasker.api.task_requests import BulkBody, NewTaskBody, create_many, create_one, template_of
+from tasker.api.routing import READS_BODY, ExtraResponse, Routes
+from tasker.api.task_requests import (
+    BulkBody,
+    NewTaskBody,
+    create_many,
+    create_one,
+    template_reference_of,
+)
 from tasker.api.views.tasks import (
     SummaryView,
     TaskList,
@@ -81,7 +87,9 @@ class TaskCriteria(BaseModel):
     created_before: Instant | None = None
     """Created earlier."""
 
-    def filter(self, visible: frozenset[str] | None, attributes: Mapping[str, str]) -> TaskFilter:
+    def to_task_filter(
+        self, visible: frozenset[str] | None, attributes: Mapping[str, str]
+    ) -> TaskFilter:
         """Return the store's filter, restricted to the namespaces that the caller may see."""
         fields = {name: getattr(self, name) for name in TaskCriteria.model_fields}
         return TaskFilter(visible=visible, attributes=attributes, **fields)
@@ -99,7 +107,7 @@ class TaskQuery(TaskCriteria):
 
     @field_validator("attribute")
     @classmethod
-    def _each_once(cls, attribute: list[str]) -> list[str]:
+    def _refuse_duplicates(cls, attribute: list[str]) -> list[str]:
         names = [pair.partition("=")[0] for pair in attribute]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"has {sorted(twice)[0]} twice")
@@ -152,14 +160,14 @@ class ResolveBody(Body):
     response=TaskView,
     status=201,
     description="The task was created; `Location` is its URL.",
-    also={200: Response(TaskView, "A task with this idempotency key already existed.")},
+    also={200: ExtraResponse(TaskView, "A task with this idempotency key already existed.")},
     refuses=CREATES,
 )
 async def create_task(
     request: Request, api: ApiOf, body: Annotated[NewTaskBody, Depends(JsonBody(NewTaskBody))]
 ) -> JsonResponse:
     """Create a task."""
-    template = template_of(body.name, body.namespace, body.version)
+    template = template_reference_of(body.name, body.namespace, body.version)
     return created_response(await create_one(api, request, body, template))
 
 
@@ -170,7 +178,9 @@ async def create_task(
     response=TasksCreated,
     status=201,
     description="All were created, or found by their idempotency keys.",
-    also={200: Response(TasksCreated, "Tasks with all these idempotency keys already existed.")},
+    also={
+        200: ExtraResponse(TasksCreated, "Tasks with all these idempotency keys already existed.")
+    },
     refuses=CREATES,
 )
 async def create_tasks(
@@ -215,7 +225,7 @@ async def list_tasks(
     """
     visible = await visible_namespaces(request, TASKS_LIST)
     tasks = await api.store.list_tasks(
-        query.filter(visible, query.attributes),
+        query.to_task_filter(visible, query.attributes),
         after=TaskId(query.cursor) if query.cursor else None,
         limit=query.limit + 1,
     )
@@ -240,14 +250,14 @@ def page_of(tasks: Sequence[Task], limit: int) -> TaskList:
     "/{task_id}",
     TASKS_READ,
     response=TaskView,
-    also={304: Response(None, "The task has the ETag that the request names.")},
+    also={304: ExtraResponse(None, "The task has the ETag that the request names.")},
     refuses=_MISSING,
 )
 async def get_task(
     request: Request, api: ApiOf, task_id: TaskPath, if_none_match: IfNoneMatch
 ) -> StarletteResponse:
     """Read a task."""
-    task = await allowed_task(request, api, task_id, TASKS_READ)
+    task = await read_authorized_task(request, api, task_id, TASKS_READ)
     if task.etag in if_none_match:
         return StarletteResponse(status_code=304, headers=etag_headers(task))
     return await task_response(api, task)
@@ -262,7 +272,7 @@ async def get_task(
 )
 async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """Return the statuses of a task and its steps, without their data."""
-    task = await allowed_task(request, api, task_id, TASKS_READ)
+    task = await read_authorized_task(request, api, task_id, TASKS_READ)
     loaded, steps = await template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(len(steps), lambda: summary_view(task, loaded, steps, now))
@@ -282,7 +292,7 @@ async def get_task_history(
     limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000,
 ) -> JsonResponse:
     """List the finished attempts of all steps of a task, oldest first."""
-    task = await allowed_task(request, api, task_id, TASKS_READ)
+    task = await read_authorized_task(request, api, task_id, TASKS_READ)
     return JsonResponse(await api.store.history(task.id, limit=limit))
 
 
@@ -295,7 +305,7 @@ async def get_task_history(
 )
 async def get_task_audit(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """List operator actions on a task, oldest first."""
-    task = await allowed_task(request, api, task_id, TASKS_READ)
+    task = await read_authorized_task(request, api, task_id, TASKS_READ)
     return JsonResponse(await api.store.audit(task.id))
 
 
@@ -317,7 +327,7 @@ async def cancel_task(
     if_match: IfMatch,
 ) -> JsonResponse:
     """Cancel a task: no further step starts; running attempts are discarded."""
-    task = await allowed_task(request, api, task_id, TASKS_CANCEL)
+    task = await read_authorized_task(request, api, task_id, TASKS_CANCEL)
     return await task_response(
         api,
         await operator_client(request, api).cancel(task.id, reason=body.reason, if_match=if_match),
@@ -339,7 +349,7 @@ async def retry_task(
     if_match: IfMatch,
 ) -> JsonResponse:
     """Give failed steps another attempt; a failed task is reopened."""
-    task = await allowed_task(request, api, task_id, TASKS_RETRY)
+    task = await read_authorized_task(request, api, task_id, TASKS_RETRY)
     retried = await operator_client(request, api).retry(
         task.id,
         steps=body.steps,
@@ -365,7 +375,7 @@ async def resolve_task(
     if_match: IfMatch,
 ) -> JsonResponse:
     """Mark a failed task as done."""
-    task = await allowed_task(request, api, task_id, TASKS_RESOLVE)
+    task = await read_authorized_task(request, api, task_id, TASKS_RESOLVE)
     return await task_response(
         api,
         await operator_client(request, api).resolve(task.id, reason=body.reason, if_match=if_match),
@@ -377,7 +387,7 @@ async def pause_task(
     request: Request, api: ApiOf, task_id: TaskPath, body: PauseReason, if_match: IfMatch
 ) -> JsonResponse:
     """Pause a task: no further step starts; running attempts end normally."""
-    task = await allowed_task(request, api, task_id, TASKS_PAUSE)
+    task = await read_authorized_task(request, api, task_id, TASKS_PAUSE)
     client = operator_client(request, api)
     await client.pause(task.id, reason=body.reason, if_match=if_match)
     return await task_response(api, await api.store.get_task(task.id))
@@ -388,7 +398,7 @@ async def resume_task(
     request: Request, api: ApiOf, task_id: TaskPath, body: PauseReason, if_match: IfMatch
 ) -> JsonResponse:
     """Resume a task. It stays paused while its template, a queue or its namespace is."""
-    task = await allowed_task(request, api, task_id, TASKS_PAUSE)
+    task = await read_authorized_task(request, api, task_id, TASKS_PAUSE)
     client = operator_client(request, api)
     await client.resume(task.id, reason=body.reason, if_match=if_match)
     return await task_response(api, await api.store.get_task(task.id))
@@ -397,7 +407,9 @@ async def resume_task(
 # ----------------------------------------------------------------------- shared
 
 
-async def allowed_task(request: Request, api: Api, task_id: TaskId, permission: Permission) -> Task:
+async def read_authorized_task(
+    request: Request, api: Api, task_id: TaskId, permission: Permission
+) -> Task:
     """Read a task on which the caller may use `permission`. Raises NotFound, Problem."""
     task = await api.store.get_task(TaskId(task_id.lower()))
     namespace, name, version = task.template

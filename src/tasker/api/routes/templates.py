@@ -11,10 +11,10 @@ from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import NamePath, Namespace, NamespacePath, Text, VersionPath
 from tasker.api.problems import Problem
-from tasker.api.requests import Body, JsonBody, require_type
+from tasker.api.requests import Body, JsonBody, require_media_type
 from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import client_of_caller
-from tasker.api.routing import READS_BODY, Response, Routes
+from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.views.templates import (
     DifferenceView,
     StatusList,
@@ -92,7 +92,7 @@ async def list_templates(
     def build() -> TemplateList:
         return TemplateList(templates=[template_head(one, document=documents) for one in shown])
 
-    return await build_response(_size(*shown), build)
+    return await build_response(_step_count(*shown), build)
 
 
 @statuses.add("GET", "", TEMPLATES_LIST, response=StatusList)
@@ -151,10 +151,11 @@ async def compare_versions(
     after: Annotated[str, Query(alias="to", max_length=128)] = versions.LATEST,
 ) -> JsonResponse:
     """Compare two versions."""
-    old = (await _load(request, api, TEMPLATES_READ, namespace, name, before)).stored
-    new = (await _load(request, api, TEMPLATES_READ, namespace, name, after)).stored
+    old = (await _load_version(request, api, TEMPLATES_READ, namespace, name, before)).stored
+    new = (await _load_version(request, api, TEMPLATES_READ, namespace, name, after)).stored
     return await build_response(
-        _size(old, new), lambda: difference_view(old, new, compare(old.template, new.template))
+        _step_count(old, new),
+        lambda: difference_view(old, new, compare(old.template, new.template)),
     )
 
 
@@ -171,20 +172,20 @@ async def get_template(
 
     With `usable`, the response for a pending or rejected version is an error.
     """
-    loaded = await _load(request, api, TEMPLATES_READ, namespace, name, version)
+    loaded = await _load_version(request, api, TEMPLATES_READ, namespace, name, version)
     if usable and loaded.stored.status not in _USABLE:
         loaded = await api.templates.find(name, namespace, version)
-    return await build_response(_size(loaded.stored), lambda: template_view(loaded))
+    return await build_response(_step_count(loaded.stored), lambda: template_view(loaded))
 
 
-def _size(*templates: StoredTemplate) -> int:
+def _step_count(*templates: StoredTemplate) -> int:
     return sum(len(stored.template.steps) for stored in templates)
 
 
 _USABLE = (TemplateStatus.APPROVED, TemplateStatus.RETIRED)
 
 
-async def _load(
+async def _load_version(
     request: Request, api: Api, permission: Permission, namespace: str, name: str, version: str
 ) -> LoadedTemplate:
     """Return a template version; an exact version may have any status."""
@@ -208,7 +209,7 @@ async def _load(
     response=TemplateView,
     status=201,
     description="It was registered; in a namespace that requires approval it waits for a review.",
-    also={200: Response(TemplateView, "The same content was registered before.")},
+    also={200: ExtraResponse(TemplateView, "The same content was registered before.")},
     refuses=(*READS_BODY, "invalid_template", "template_conflict"),
     reads={"application/json": {"type": "object"}, YAML_TYPES[0]: {"type": "string"}},
 )
@@ -218,10 +219,10 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
     Versions are immutable: different content is refused unless `replace` is set. Existing tasks
     keep their content.
     """
-    media_type = require_type(request, ("application/json", *YAML_TYPES))
+    media_type = require_media_type(request, ("application/json", *YAML_TYPES))
     text = await request.body()
     yaml = media_type in YAML_TYPES
-    template = await asyncio.to_thread(_read, text, yaml, api.settings.body_bytes)
+    template = await asyncio.to_thread(_parse_body, text, yaml, api.settings.body_bytes)
     await authorize(
         request,
         TEMPLATES_REGISTER,
@@ -232,14 +233,14 @@ async def register_template(request: Request, api: ApiOf, replace: bool = False)
     stored, new = await client_of_caller(request, api).register(template, replace=replace)
     location = f"/v1/templates/{template.namespace}/{template.name}/{template.version}"
     return await build_response(
-        _size(stored),
+        _step_count(stored),
         lambda: template_view(LoadedTemplate(stored), created=new),
         201 if new else 200,
         {"Location": location},
     )
 
 
-def _read(text: bytes, yaml: bool, limit: int) -> Template:
+def _parse_body(text: bytes, yaml: bool, limit: int) -> Template:
     if yaml:
         return parse_template(text, file="body", limit=limit)
     try:

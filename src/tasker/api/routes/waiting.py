@@ -15,11 +15,11 @@ from starlette.responses import Response, StreamingResponse
 from tasker.api.authorization import reauthorize
 from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import TaskPath
-from tasker.api.headers import header
+from tasker.api.headers import first_header
 from tasker.api.problems import Problem, problem_of
 from tasker.api.responses import JsonResponse
-from tasker.api.routes.tasks import allowed_task, task_response, template_of_task
-from tasker.api.routing import Response as Described
+from tasker.api.routes.tasks import read_authorized_task, task_response, template_of_task
+from tasker.api.routing import ExtraResponse as Described
 from tasker.api.routing import Routes
 from tasker.api.views.steps import step_summary
 from tasker.api.views.tasks import TaskView, task_summary
@@ -57,7 +57,7 @@ async def wait_for_task(
 
     If the caller loses access to the task, the wait ends with 401, 403 or 404 within a second.
     """
-    task = await allowed_task(request, api, task_id, TASKS_READ)
+    task = await read_authorized_task(request, api, task_id, TASKS_READ)
     end = time.monotonic() + min(timeout, api.settings.longest_wait.total_seconds())
     async with api.watcher.watch(task.id) as watched:
         while not task.ended and (left := end - time.monotonic()) > 0:
@@ -87,17 +87,17 @@ A comment every 15 seconds keeps it alive. If the caller may no longer see the t
 )
 async def stream_task(request: Request, api: ApiOf, task_id: TaskPath) -> Response:
     """Follow a task and its steps."""
-    task = await allowed_task(request, api, task_id, TASKS_READ)
+    task = await read_authorized_task(request, api, task_id, TASKS_READ)
     loaded = await template_of_task(api, task.id)
-    seen = header(request.scope, "last-event-id")
+    seen = first_header(request.scope, "last-event-id")
     return StreamingResponse(
-        _events(request, api, task, loaded, seen),
+        _stream_events(request, api, task, loaded, seen),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
-async def _events(
+async def _stream_events(
     request: Request, api: Api, task: Task, loaded: LoadedTemplate, seen: str | None
 ) -> AsyncIterator[bytes]:
     """Yield a task's events until it ends, the time limit passes, or the stream must stop."""
@@ -112,11 +112,11 @@ async def _events(
             try:
                 if changed is not None or now - read > _STEPS_AGAIN:
                     task, read = changed or task, now
-                    for event in stream.news(task, await api.store.list_steps(task.id)):
+                    for event in stream.new_events(task, await api.store.list_steps(task.id)):
                         spoke = now
                         yield event
                 if task.ended:
-                    yield _event("end", {"status": task.status.value}, stream.id)
+                    yield _format_event("end", {"status": task.status.value}, stream.id)
                     return
                 if now > over or api.closing.is_set():
                     return
@@ -126,7 +126,7 @@ async def _events(
                 changed = await watched.wait_for_change(task, _SLICE)
                 await reauthorize(request, TASKS_READ, task.template, str(unknown_task(task.id)))
             except (TaskerError, Problem) as error:
-                yield _event("problem", {"code": problem_of(error).code}, None)
+                yield _format_event("problem", {"code": problem_of(error).code}, None)
                 return
             await asyncio.sleep(0)
 
@@ -141,18 +141,18 @@ class _Stream:
         self._task: Task | None = None
         self._steps: dict[int, tuple[object, ...]] = {}
 
-    def news(self, task: Task, steps: Sequence[Step]) -> list[bytes]:
+    def new_events(self, task: Task, steps: Sequence[Step]) -> list[bytes]:
         """Return the events for all changes, and record them as sent."""
         marks = {step.no: (step.status, step.attempts, step.run_at) for step in steps}
         self.id = hashlib.blake2s(repr((task.status, marks)).encode(), digest_size=9).hexdigest()
         resumed, self._seen = self._seen == self.id, None
         events = []
         if task != self._task and not resumed:
-            events.append(_event("task", task_summary(task), self.id))
+            events.append(_format_event("task", task_summary(task), self.id))
         if not resumed:
             now = datetime.now(UTC)
             events += [
-                _event("step", step_summary(self._loaded, step, now), self.id)
+                _format_event("step", step_summary(self._loaded, step, now), self.id)
                 for step in steps
                 if self._steps.get(step.no) != marks[step.no]
             ]
@@ -160,7 +160,7 @@ class _Stream:
         return events
 
 
-def _event(name: str, data: object, id: str | None) -> bytes:
+def _format_event(name: str, data: object, id: str | None) -> bytes:
     text = orjson.dumps(data, option=orjson.OPT_UTC_Z)
     mark = f"id: {id}\n".encode() if id else b""
     return b"event: %s\n%sdata: %s\n\n" % (name.encode(), mark, text)

@@ -192,13 +192,13 @@ def template_view(loaded: LoadedTemplate, *, created: bool = False) -> TemplateV
         "metadata": template.metadata,
         "input_schema": template.input_schema,
         "deadline_seconds": template.deadline.total_seconds() if template.deadline else None,
-        "steps": [_spec(no, spec) for no, spec in enumerate(template.steps, start=1)],
+        "steps": [_spec_view(no, spec) for no, spec in enumerate(template.steps, start=1)],
         "graph": graph_view(loaded),
         "created": created,
     }
 
 
-def _spec(no: int, spec: StepSpec) -> SpecView:
+def _spec_view(no: int, spec: StepSpec) -> SpecView:
     return {
         "no": no,
         "name": spec.name,

@@ -54,13 +54,9 @@ class Graph:
         return tuple(order)
 
     @cached_property
-    def ancestors(self) -> list[int]:
+    def ancestors(self) -> "Ancestors":
         """ancestors[no]: the bit mask of all ancestors of step `no`."""
-        masks = [0] * len(self.parents)
-        for no in self.order:
-            for parent in self.parents[no]:
-                masks[no] |= masks[parent] | 1 << parent
-        return masks
+        return Ancestors(self.parents)
 
     @cached_property
     def levels(self) -> list[int]:
@@ -73,6 +69,55 @@ class Graph:
     def ancestor_names(self, step: str) -> tuple[str, ...]:
         """Return the names of all ancestors of `step`, in the template's order."""
         return tuple(self.names[no - 1] for no in step_numbers(self.ancestors[self.numbers[step]]))
+
+
+class Ancestors:
+    """The ancestors of each step of a graph, as bit masks.
+
+    Those of 50,000 steps in layers would take 150 MB, so only masks of a total size are kept.
+    With the masks of its parents at hand, that of a step takes one operation per parent.
+
+    Args:
+        parents: The parents of each step, by number.
+        limit: Bytes of masks to keep.
+    """
+
+    def __init__(self, parents: Sequence[Sequence[int]], limit: int = 4 << 20) -> None:
+        self._parents = parents
+        self._limit = limit
+        self._kept: dict[int, int] = {}
+        self.size = 0  #: bytes kept
+
+    def __getitem__(self, no: int) -> int:
+        mask = self._kept.get(no)
+        if mask is None:
+            mask = self._search(no)
+            self._keep(no, mask)
+        return mask
+
+    def _search(self, no: int) -> int:
+        mask, stack = 0, list(self._parents[no])
+        while stack:
+            parent = stack.pop()
+            if mask >> parent & 1:
+                continue
+            mask |= 1 << parent
+            known = self._kept.get(parent)
+            if known is None:
+                stack += self._parents[parent]
+            else:
+                mask |= known
+        return mask
+
+    def _keep(self, no: int, mask: int) -> None:
+        self._kept[no] = mask
+        self.size += _bytes(mask)
+        while self.size > self._limit:
+            self.size -= _bytes(self._kept.pop(next(iter(self._kept))))
+
+
+def _bytes(mask: int) -> int:
+    return mask.bit_length() // 8 + 32
 
 
 def step_numbers(mask: int) -> Iterator[int]:

@@ -1,9 +1,14 @@
 """What a worker keeps of tasks, and how much."""
 
-import pytest
-from tests.engine.factories import template
+from collections.abc import Callable
+from typing import Annotated, Any, cast
 
-from tasker import LocalClient
+import pytest
+from tests.engine.factories import SOON, Unreliable, step, template
+from tests.engine.pieces import assembled
+
+from tasker import LocalClient, Result, Template, WorkerSettings
+from tasker.engine import task_cache
 from tasker.engine.task_cache import TaskCache
 from tasker.handlers import Handlers
 from tasker.model import Claim, JsonText, TaskId, TaskInput, TemplateId
@@ -58,3 +63,105 @@ async def test_results_count_towards_the_memory_of_tasks(memory: Store) -> None:
 
     assert cache.task(Claim(first.task_id, 1, 1, 1)) is None
     assert cache.task(Claim(second.task_id, 1, 1, 1)) is not None
+
+
+async def test_templates_are_kept_up_to_a_number_of_steps(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    One with more steps is kept for as long as a task of it is.
+    """
+    monkeypatch.setattr(task_cache, "TEMPLATE_STEPS", 3)
+    store = Unreliable(memory)
+    client = LocalClient(memory)
+    ids = {}
+    for name, steps in (("one", 1), ("two", 2), ("large", 4)):
+        registered = await client.register(template(name, *[f"s{no}" for no in range(steps)]))
+        ids[name] = registered.stored.id
+    cache = TaskCache(cast(Store, store), Handlers.of(), environment=None, limit=5_000)
+
+    async def loads(*names: str) -> int:
+        before = len(store.calls)
+        for name in names:
+            await cache.template(ids[name])
+        return len(store.calls) - before
+
+    assert 3 == await loads("one", "two", "large")
+    assert 0 == await loads("one", "two")
+    assert 2 == await loads("large", "large")
+    await cache.remember(task_input(ids["large"], 1))
+    assert 0 == await loads("large", "one", "two")
+    cache.forget(task_input(ids["large"], 1).task_id)
+    assert 1 == await loads("large")
+
+
+async def test_compiled_calls_are_kept_up_to_a_number(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_cache, "MOST_PLANS", 2)
+    await LocalClient(memory).register(template("three", "a", "b", "c"))
+    [stored] = await memory.templates()
+    cache = TaskCache(memory, Handlers.of({"a": int, "b": int}), environment=None, limit=5_000)
+    compiled = await cache.template(stored.id)
+    first = compiled.plan(1)
+
+    assert first is compiled.plan(1)
+    compiled.plan(2)
+    compiled.plan(3)
+    assert first is not compiled.plan(1)
+
+
+def growing_chain(length: int) -> tuple[Template, dict[str, Callable[..., Any]]]:
+    """Return a chain whose steps read the result before them and return 20 kB, and its handlers."""
+
+    def handler(no: int) -> Callable[..., Any]:
+        async def grow(before: Any) -> str:
+            assert "x" * 20_000 == before
+            return "x" * 20_000
+
+        grow.__annotations__["before"] = Annotated[str, Result(f"s{no - 1}")]
+        return grow
+
+    async def first() -> str:
+        return "x" * 20_000
+
+    steps = [step(f"s{no}", *([f"s{no - 1}"] if no else [])) for no in range(length)]
+    return template("chain", *steps), {
+        f"s{no}": handler(no) if no else first for no in range(length)
+    }
+
+
+@pytest.mark.parametrize("limit", [0, 5_000, 60_000])
+async def test_a_chain_whose_results_do_not_fit_is_not_read_again(
+    memory: Store, limit: int
+) -> None:
+    """
+    Each step reads the result before it, which the attempt that wrote it still has.
+    """
+    store = Unreliable(memory)
+    chain, handlers = growing_chain(9)
+    settings = WorkerSettings(memory=limit)
+    client = LocalClient(memory)
+    async with assembled(cast(Store, store), [handlers], [chain], settings) as pieces:
+        task = await client.create_task("n.chain")
+        [root] = (await memory.claim(pieces.lease.id, pieces.lease.queues, 1)).claims
+        pieces.background.start("settle", pieces.settler.run())
+        pieces.claimer.accept([root])
+        await client.wait(task.id, timeout=SOON)
+
+    assert ["load_tasks"] == [call for call in store.calls if call.startswith("load_")]
+
+
+async def test_a_large_result_does_not_remove_other_tasks(memory: Store) -> None:
+    await LocalClient(memory).register(FLOW)
+    [stored] = await memory.templates()
+    cache = TaskCache(memory, Handlers.of({"only": lambda: 1}), environment=None, limit=5_000)
+    first, second = task_input(stored.id, 1), task_input(stored.id, 2)
+    await cache.remember(first)
+    await cache.remember(second)
+    running = cache.task(Claim(second.task_id, 1, 1, 1))
+    cache.learn(second.task_id, 1, JsonText("1" * 6_000))
+
+    assert cache.task(Claim(first.task_id, 1, 1, 1)) is not None
+    assert running is not None
+    assert "1" * 6_000 == running.results[1]

@@ -4,6 +4,7 @@ import time
 from datetime import datetime
 
 from tasker import codec, versions
+from tasker.bounded_cache import BoundedCache
 from tasker.errors import InvalidInput, NotApproved, NotFound
 from tasker.graph import Graph
 from tasker.model import (
@@ -22,6 +23,7 @@ from tasker.ttl_cache import Clock, TTLCache
 
 DEFAULT_NAMESPACE = "default"
 _FRESH = 1.0  #: seconds for which a name is cached
+_STEPS = 20_000  #: steps of the cached templates
 _MOST = 1000  #: cached names; limited, since callers may send any number of ranges
 _REPORTED_FIRST = (
     TemplateStatus.APPROVED,
@@ -80,7 +82,7 @@ class LoadedTemplate:
 
 
 class TemplateCache:
-    """Caches templates: indefinitely by id, since those never change, and by name for a second.
+    """Caches templates: by id, since those never change, and by name for a second.
 
     Callers that need the same name at once share one look-up.
 
@@ -93,7 +95,7 @@ class TemplateCache:
         self._store = store
         self.discreet = False
         """Whether errors suggest only templates of the requested namespace."""
-        self._by_id: dict[TemplateId, LoadedTemplate] = {}
+        self._by_id: BoundedCache[TemplateId, LoadedTemplate] = BoundedCache(_STEPS)
         self._by_name = TTLCache(self._look_up, seconds=_FRESH, most=_MOST, clock=clock)
 
     async def find(self, name: str, namespace: str | None, version: str | None) -> LoadedTemplate:
@@ -111,21 +113,22 @@ class TemplateCache:
                 refuses new tasks.
             InvalidInput: The namespace or version is given twice with different values.
         """
-        return await self._by_name.get(split_reference(name, namespace, version))
+        template_id = await self._by_name.get(split_reference(name, namespace, version))
+        return await self.load(template_id)
 
     async def load(self, template_id: TemplateId) -> LoadedTemplate:
         """Return the template with an id."""
         loaded = self._by_id.get(template_id)
         if loaded is None:
             stored = await self._store.template_by_id(template_id)
-            loaded = self._by_id[template_id] = LoadedTemplate(stored)
+            loaded = self._keep(stored)
         return loaded
 
     def forget(self) -> None:
         """Remove names from the cache."""
         self._by_name.clear()
 
-    async def _look_up(self, reference: tuple[str, str, str | None]) -> LoadedTemplate:
+    async def _look_up(self, reference: tuple[str, str, str | None]) -> TemplateId:
         namespace, name, version = reference
         approved = await self._store.versions(namespace, name)
         chosen = versions.latest(approved, spec=version)
@@ -135,7 +138,12 @@ class TemplateCache:
             stored = await self._find_retired(namespace, name, version, approved)
         loaded = self._by_id.get(stored.id)
         if loaded is None or loaded.stored.status is not stored.status:
-            loaded = self._by_id[stored.id] = LoadedTemplate(stored)
+            self._keep(stored)
+        return stored.id
+
+    def _keep(self, stored: StoredTemplate) -> LoadedTemplate:
+        loaded = LoadedTemplate(stored)
+        self._by_id.put(stored.id, loaded, len(stored.template.steps))
         return loaded
 
     async def _find_retired(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from tasker import retry
 from tasker.engine import process
 from tasker.engine.failure import lost_text
+from tasker.engine.heap import HeapTrimmer
 from tasker.engine.lease import WorkerLease
 from tasker.engine.reporting import Reporter
 from tasker.engine.task_cache import CachedTask, TaskCache
@@ -33,6 +34,7 @@ WAITS_LONG = timedelta(minutes=1)  #: time for which such a step must have been 
 MOST_QUEUES = 1000  #: such queues that one query returns, for all namespaces
 MOST_WARNINGS = 20  #: those that are logged
 PRUNING = 60.0  #: seconds between searches for tasks to delete
+TRIMMING = 15.0  #: seconds between checks of the free heap
 PRUNED = 100  #: tasks deleted per transaction
 SWEPT = 100  #: a sweep that ended this many tasks may have left others
 _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template is unreadable here
@@ -74,6 +76,7 @@ class Janitor:
         self._reporter = reporter
         self._retention = retention
         self._rng = Random()
+        self._heap = HeapTrimmer()
         period = min(PERIOD, lease_time.total_seconds())
         self.duties = [
             Duty("expire", period, self.expire),
@@ -81,6 +84,7 @@ class Janitor:
             Duty("sweep", period, self.sweep),
             Duty("prune", PRUNING, self.prune),
             Duty("warn_of_unserved", WARNING_PERIOD, self.warn_of_unserved),
+            Duty("trim_heap", TRIMMING, self.trim_heap),
         ]
 
     async def repeat(self, duty: Duty) -> None:
@@ -139,6 +143,11 @@ class Janitor:
             if process.is_gone(worker.pid, worker.pid_started):
                 log.warning("worker_gone", extra={"worker": worker.name, "pid": worker.pid})
                 await self._store.retire_worker(worker.id)
+
+    async def trim_heap(self) -> None:
+        """Return memory that large tasks left behind to the system."""
+        if self._heap.due:
+            await asyncio.to_thread(self._heap.trim)
 
     async def warn_of_unserved(self) -> None:
         """Log a warning about steps in this worker's namespaces that no live worker can run."""

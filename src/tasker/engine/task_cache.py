@@ -2,7 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from weakref import WeakValueDictionary
 
+from tasker.bounded_cache import BoundedCache
 from tasker.errors import Misuse
 from tasker.graph import Graph, step_numbers
 from tasker.handlers import Handlers, Plan
@@ -18,6 +20,10 @@ from tasker.model import (
 )
 from tasker.store.protocol import WorkerStore
 
+TEMPLATE_STEPS = 20_000  #: steps of the templates that are kept without a task here
+_SHARE = 8  #: a result that takes more than this part of the cache is not kept
+MOST_PLANS = 10_000  #: compiled calls that are kept of one template
+
 
 class CompiledTemplate:
     """A template compiled for this worker's environment and handlers."""
@@ -30,15 +36,17 @@ class CompiledTemplate:
             sum(child != TASK_NODE for child in children) for children in self.graph.children
         ]
         self._handlers = handlers
-        self._plans: list[Plan | Misuse | None] = [None] * (len(template.steps) + 1)
+        self._plans: dict[int, Plan | Misuse] = {}
 
     def spec(self, no: int) -> StepSpec:
         return self.template.steps[no - 1]
 
     def plan(self, no: int) -> Plan | Misuse:
         """Return the plan for calling a step's handler, or the reason why it cannot be called."""
-        plan = self._plans[no]
+        plan = self._plans.get(no)
         if plan is None:
+            if len(self._plans) >= MOST_PLANS:
+                del self._plans[next(iter(self._plans))]
             plan = self._plans[no] = self._compile(self.spec(no))
         return plan
 
@@ -46,7 +54,7 @@ class CompiledTemplate:
         try:
             plan = self._handlers.plan(self.template, self.graph, spec)
         except Misuse as error:
-            return error
+            return error.with_traceback(None)  # whose frames would keep this template
         except Exception as error:  # caused by the handler, for example by unreadable annotations
             return Misuse(f"the handler of step {spec.name!r} cannot be called: {error!r}")
         return plan or self._handlers.not_found_error(
@@ -57,7 +65,7 @@ class CompiledTemplate:
 class CachedTask:
     """A task's context and the cached results of its steps."""
 
-    __slots__ = ("compiled", "input", "known", "results", "size")
+    __slots__ = ("__weakref__", "compiled", "input", "known", "results", "size")
 
     def __init__(self, task: TaskInput, compiled: CompiledTemplate) -> None:
         self.input = task
@@ -74,9 +82,27 @@ class CachedTask:
         self.size += grown
         return grown
 
+    def needs(self, no: int) -> int:
+        """Return the mask of the steps whose results the handler of step `no` reads."""
+        plan = self.compiled.plan(no)
+        return plan.needs if isinstance(plan, Plan) else 0
+
+    def with_results(self, mask: int) -> "CachedTask":
+        """Return a copy with no other results than those of a mask of steps."""
+        copy = CachedTask(self.input, self.compiled)
+        for no in step_numbers(mask & self.known):
+            copy.learn(no, self.results.get(no))
+        return copy
+
 
 class TaskCache:
-    """Caches tasks, up to a total number of bytes."""
+    """Caches tasks, up to a total number of bytes.
+
+    The oldest tasks are removed first. Attempts that run or wait for a slot keep their task and
+    its results. A step that such an attempt frees finds them too, and continues with a copy that
+    has only the results which that step reads; so a task whose results do not fit goes on without
+    being read again, and does not grow.
+    """
 
     def __init__(
         self, store: WorkerStore, handlers: Handlers, *, environment: str | None, limit: int
@@ -86,17 +112,31 @@ class TaskCache:
         self._environment = environment
         self._limit = limit
         self._size = 0
-        self._templates: dict[TemplateId, CompiledTemplate] = {}
+        self._templates: BoundedCache[TemplateId, CompiledTemplate] = BoundedCache(TEMPLATE_STEPS)
         self._tasks: OrderedDict[TaskId, CachedTask] = OrderedDict()
+        #: the tasks of `_tasks`, and removed ones that attempts still refer to
+        self._alive: WeakValueDictionary[TaskId, CachedTask] = WeakValueDictionary()
 
     def task(self, claim: Claim) -> CachedTask | None:
         """Return a claim's task, or None unless everything that its handler needs is cached."""
         task = self._tasks.get(claim.task_id)
         if task is None:
-            return None
+            task = self._keep_part(claim)
+            if task is None:
+                return None
         plan = task.compiled.plan(claim.no)
         if isinstance(plan, Plan) and plan.needs & ~task.known:
             return None
+        return task
+
+    def _keep_part(self, claim: Claim) -> CachedTask | None:
+        """Cache what a claim needs of a task that was removed and is still referred to."""
+        alive = self._alive.get(claim.task_id)
+        if alive is None:
+            return None
+        task = alive.with_results(alive.needs(claim.no))
+        self._add(task)
+        self._shrink()
         return task
 
     async def fetch(self, claims: Sequence[Claim]) -> dict[TaskId, CachedTask]:
@@ -108,8 +148,8 @@ class TaskCache:
         missing: dict[TaskId, int] = {}
         for claim in claims:
             task = tasks.get(claim.task_id)
-            if task is not None and isinstance(plan := task.compiled.plan(claim.no), Plan):
-                mask = plan.needs & ~task.known
+            if task is not None:
+                mask = task.needs(claim.no) & ~task.known
                 missing[claim.task_id] = missing.get(claim.task_id, 0) | mask
         wanted = {task_id: list(step_numbers(mask)) for task_id, mask in missing.items() if mask}
         if wanted:
@@ -121,7 +161,7 @@ class TaskCache:
         return tasks
 
     async def _fetch_tasks(self, ids: set[TaskId]) -> dict[TaskId, CachedTask]:
-        tasks = {task_id: self._tasks[task_id] for task_id in ids if task_id in self._tasks}
+        tasks = {task_id: task for task_id in ids if (task := self._alive.get(task_id))}
         unknown = sorted(ids - tasks.keys())
         if unknown:
             for given in await self._store.load_tasks(unknown):
@@ -141,7 +181,8 @@ class TaskCache:
         if compiled is None:
             stored = await self._store.template_by_id(template_id)
             template = stored.template.for_environment(self._environment)
-            compiled = self._templates[template_id] = CompiledTemplate(template, self._handlers)
+            compiled = CompiledTemplate(template, self._handlers)
+            self._templates.put(template_id, compiled, len(template.steps))
         return compiled
 
     async def remember(self, task: TaskInput) -> None:
@@ -151,22 +192,33 @@ class TaskCache:
 
     def learn(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
         """Store a result that later steps may need."""
-        task = self._tasks.get(task_id)
-        if task is not None:
-            self._learn(task, no, result)
+        task = self._tasks.get(task_id) or self._alive.get(task_id)
+        if task is None:
+            return
+        self._learn(task, no, result)
+        if result is not None and len(result) > self._limit // _SHARE:
+            self.forget(task_id)  # else it would push out all other tasks
+            self._alive[task_id] = task
+        else:
+            self._shrink()
 
     def forget(self, task_id: TaskId) -> None:
         """Remove an ended task."""
         task = self._tasks.pop(task_id, None)
+        self._alive.pop(task_id, None)
         if task is not None:
             self._size -= task.size
 
     def _keep(self, task: TaskInput, compiled: CompiledTemplate) -> CachedTask:
         kept = self._tasks.get(task.task_id)
         if kept is None:
-            kept = self._tasks[task.task_id] = CachedTask(task, compiled)
-            self._size += kept.size
+            kept = CachedTask(task, compiled)
+            self._add(kept)
         return kept
+
+    def _add(self, task: CachedTask) -> None:
+        self._tasks[task.input.task_id] = self._alive[task.input.task_id] = task
+        self._size += task.size
 
     def _learn(self, task: CachedTask, no: int, result: JsonText | None) -> None:
         grown = task.learn(no, result)
@@ -174,6 +226,7 @@ class TaskCache:
             self._size += grown
 
     def _shrink(self) -> None:
-        """Remove the oldest tasks; running attempts keep their values."""
+        """Remove the oldest tasks; attempts keep their values."""
         while self._size > self._limit and self._tasks:
-            self.forget(next(iter(self._tasks)))
+            _, oldest = self._tasks.popitem(last=False)
+            self._size -= oldest.size

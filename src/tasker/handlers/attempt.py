@@ -76,20 +76,30 @@ class LiveAttempt:
         self.last_heartbeat = time.monotonic()
 
 
+class MaskOfStep(Protocol):
+    """The ancestors of steps by number: `tasker.graph.Ancestors`, or a dictionary."""
+
+    def __getitem__(self, no: int, /) -> int: ...
+
+
 class Upstream(Mapping[str, int]):
     """The steps before one step: their numbers by name, in the template's order."""
 
-    __slots__ = ("_names", "_numbers", "mask")
+    __slots__ = ("_ancestors", "_mask", "_names", "_no", "_numbers")
 
-    def __init__(self, numbers: Mapping[str, int], names: tuple[str, ...], mask: int) -> None:
+    def __init__(
+        self, numbers: Mapping[str, int], names: tuple[str, ...], ancestors: MaskOfStep, no: int
+    ) -> None:
         self._numbers = numbers  #: of all steps
         self._names = names  #: of all steps: number n is at n - 1
-        self.mask = mask  #: bit n is set if step n is an ancestor
+        self._ancestors = ancestors
+        self._no = no
+        self._mask: int | None = None
 
     @classmethod
     def of_step(cls, graph: Graph, no: int) -> "Upstream":
         """Return the ancestors of step `no` of `graph`."""
-        return cls(graph.numbers, graph.names, graph.ancestors[no])
+        return cls(graph.numbers, graph.names, graph.ancestors, no)
 
     @classmethod
     def with_numbers(cls, numbers: Mapping[str, int]) -> "Upstream":
@@ -97,12 +107,19 @@ class Upstream(Mapping[str, int]):
         names = [""] * max(numbers.values(), default=0)
         for name, no in numbers.items():
             names[no - 1] = name
-        return cls(numbers, tuple(names), sum(1 << no for no in numbers.values()))
+        return cls(numbers, tuple(names), {0: sum(1 << no for no in numbers.values())}, 0)
 
     @classmethod
     def with_names(cls, *names: str) -> "Upstream":
         """Create an instance for steps with these names, numbered from 1 in this order."""
         return cls.with_numbers({name: no for no, name in enumerate(names, start=1)})
+
+    @property
+    def mask(self) -> int:
+        """Bit n is set if step n is an ancestor. Determined on first use: few handlers need it."""
+        if self._mask is None:
+            self._mask = self._ancestors[self._no]
+        return self._mask
 
     def __getitem__(self, name: str) -> int:
         no = self._numbers[name]

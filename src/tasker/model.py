@@ -227,6 +227,15 @@ class TemplateName(NamedTuple):
         return f"{self.namespace}.{self.name}@{self.version}"
 
 
+class Durability(StrEnum):
+    """What a settlement that ends no task waits for."""
+
+    FULL = "full"  #: until it is durable
+    RELAXED = "relaxed"
+    """On PostgreSQL for nothing: a crash of the database server may undo the last moments, and the
+    steps then run again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
     """An immutable, versioned graph of step specs."""
@@ -248,6 +257,8 @@ class Template:
 
     retention: timedelta | None = None
     """Time that ended tasks are kept; None: until they are pruned by hand."""
+
+    durability: Durability = Durability.FULL
 
     environments: Mapping[str, Mapping[str, StepOverride]] = field(default_factory=dict)
     """Environment -> step name -> override."""

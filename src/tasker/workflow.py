@@ -6,7 +6,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Generic, TypeAlias, cast, overload
+from typing import Any, Generic, Literal, TypeAlias, cast, overload
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
@@ -20,7 +20,7 @@ from tasker.graph import Graph
 from tasker.handlers.decorators import Result
 from tasker.handlers.schemas import disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
-from tasker.model import JsonObject, Retry, StepSpec, Task, Template
+from tasker.model import Durability, JsonObject, Retry, StepSpec, Task, Template
 from tasker.template import from_document, to_document
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -54,6 +54,7 @@ class Workflow(Generic[In, Out]):
         deadline: Duration | None = None,
         metadata: JsonObject | None = None,
         serves: str = "",
+        durability: Literal["full", "relaxed"] = "full",
     ) -> None:
         """Create a workflow without steps.
 
@@ -70,6 +71,8 @@ class Workflow(Generic[In, Out]):
             metadata: Anything worth keeping with the template.
             serves: Range of versions, as "^2.0": this code also runs the steps of tasks of
                 earlier versions in it, unless a worker has their own code; "": none.
+            durability: "relaxed": settlements that end no task are not awaited to be durable
+                on PostgreSQL; see "Durability" in docs/templates.md.
 
         Raises:
             InvalidInput: `serves` is neither a version nor a range.
@@ -84,6 +87,7 @@ class Workflow(Generic[In, Out]):
             steps=(),
             input_schema=None if input is None else _input_schema(input, name),
             deadline=_duration(deadline, "deadline"),
+            durability=Durability(durability),
             metadata=metadata or {},
         )
         self._input: Any = None if isinstance(input, Mapping) else input

@@ -177,6 +177,51 @@ async def test_claims_whose_task_is_read_at_the_stop_are_released(memory: Store)
         assert [AttemptOutcome.RELEASED] == [row.outcome for row in await memory.history(task.id)]
 
 
+async def test_after_a_crash_void_claims_stop_and_undone_steps_run_again(memory: Store) -> None:
+    """
+    The store lists the step before: its settlement, which had freed the running one, is undone.
+    """
+    stopped = asyncio.Event()
+
+    async def only() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    async with assembled(memory, [{"only": only}], [FLOW]) as pieces:
+        void, undone = [
+            await LocalClient(memory).create_task("n.flow", idempotency_key=key) for key in "ab"
+        ]
+        claims = {claim.task_id: claim for claim in await claimed(pieces, memory, 2)}
+        await pieces.cache.fetch([claims[void.id]])
+        pieces.claimer.accept([claims[void.id]])
+        await LocalClient(memory).cancel(void.id)
+        pieces.background.start("claim", pieces.claimer.run())
+        pieces.claimer.verify_claims(1)
+
+        await stopped.wait()
+        await eventually(lambda: [claims[undone.id]] == pieces.executor.held())
+
+
+async def test_claims_are_verified_once_for_the_settlements_that_may_be_undone(
+    memory: Store,
+) -> None:
+    store = Unreliable(memory)
+    async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
+        pieces.background.start("claim", pieces.claimer.run())
+        await eventually(lambda: "wait_for_work" in store.calls)
+        pieces.claimer.verify_claims(0)
+        pieces.claimer.verify_claims(2)
+        await eventually(lambda: "held" in store.calls)
+        pieces.claimer.verify_claims(2)
+        before = store.calls.count("claim")
+        pieces.claimer.wake()
+        await eventually(lambda: store.calls.count("claim") > before)
+
+    assert 1 == store.calls.count("held")
+
+
 class Limits(Unreliable):
     """A store that records how many steps each claim asks for, and whose settlements wait."""
 

@@ -53,6 +53,15 @@ class Holding:
         self.calls.append("wake")
         self.woken.set()
 
+    def forget_tasks(self) -> None:
+        self.calls.append("forget_tasks")
+
+    relaxed_settlements = 3
+
+    def verify_claims(self, relaxed_settlements: int) -> None:
+        assert 3 == relaxed_settlements
+        self.calls.append("verify_claims")
+
 
 async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
     memory: Store,
@@ -69,7 +78,7 @@ async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
         async with asyncio.timeout(SOON.total_seconds()):
             await holding.woken.wait()
 
-        assert ["revoke", "wake"] == holding.calls
+        assert ["revoke", "forget_tasks", "wake"] == holding.calls
         assert lease.holds
         assert before != lease.id
 
@@ -93,3 +102,16 @@ async def test_the_store_knows_which_queues_a_worker_serves(memory: Store) -> No
 
     assert grown
     assert [False, True, False] == [step.no_worker for step in (early, unserved, served)]
+
+
+async def test_each_renewal_lets_claims_be_verified(memory: Store) -> None:
+    """
+    A renewal makes durable what was settled before it, unless a crash has undone that.
+    """
+    brief = WorkerSettings(lease=timedelta(seconds=1))
+    async with assembled(memory, [{"only": lambda: 1}], [FLOW], brief) as pieces:
+        await LocalClient(memory).create_task("n.flow")
+        [claim] = (await memory.claim(pieces.lease.id, pieces.lease.queues, 1)).claims
+        holding = Holding(claim)
+        pieces.background.start("lease", pieces.lease.keep(holding, holding))
+        await eventually(lambda: "verify_claims" in holding.calls)

@@ -6,7 +6,16 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
-from tasker.model import Backoff, Json, JsonObject, Retry, StepOverride, StepSpec, Template
+from tasker.model import (
+    Backoff,
+    Durability,
+    Json,
+    JsonObject,
+    Retry,
+    StepOverride,
+    StepSpec,
+    Template,
+)
 
 FIRST = string.ascii_letters + "_"
 names = st.builds(
@@ -122,6 +131,7 @@ def templates(draw: st.DrawFn) -> Template:
             st.dictionaries(names, st.sampled_from(["input.a", "input.b.c"]), max_size=2)
         ),
         retention=draw(st.none() | lengths),
+        durability=draw(st.sampled_from(Durability)),
         environments=environments,
         metadata=draw(objects.filter(lambda metadata: "system_dependencies" not in metadata)),
     )

@@ -82,6 +82,7 @@ class Claimer:
         self._fetching: set[AttemptKey] = set()
         self._creating: set[TaskId] = set()
         self._uncertain = False  #: a reply was lost: the store may hold claims for us
+        self._verified = 0  #: relaxed settlements that the last comparison with the store covers
         self._woken = asyncio.Event()  #: set to end the current wait early
         self._retry_due = float("inf")  #: when a step that failed here is due again
         self._wake_at = float("inf")  #: when the present wait ends
@@ -96,6 +97,22 @@ class Claimer:
         self._retry_due = min(self._retry_due, time.monotonic() + seconds)
         if self._retry_due < self._wake_at:
             self._woken.set()
+
+    @property
+    def relaxed_settlements(self) -> int:
+        """Number of settlements so far that a crash of the database server may have undone."""
+        return self._settler.relaxed
+
+    def verify_claims(self, relaxed_settlements: int) -> None:
+        """Compare the claims with the store's, if there were as many such settlements."""
+        if relaxed_settlements > self._verified:
+            self._verified = relaxed_settlements
+            self._uncertain = True
+            self.wake()
+
+    def forget_tasks(self) -> None:
+        """Forget results that other workers may replace."""
+        self._cache.clear()
 
     def close(self) -> None:
         """Stop claiming; release claims that still arrive."""
@@ -227,20 +244,27 @@ class Claimer:
         self.wake()
 
     async def _recover_claims(self) -> None:
-        """Run claims that the store lists for this worker and that it does not know of."""
+        """Run claims that the store lists for this worker and that it does not know of.
+
+        Claims that the store does not list are void: after a crash of the database server, steps
+        that were settled are in progress again, and those that they freed are not claimed.
+        """
         async with self._settler.lock:
             known, creating = self._known_keys(), set(self._creating)
+            mine, fetching = self._executor.held(), set(self._fetching)
             self._uncertain = False  # before the look: replies may be lost during it
             held = await self._store.held(self._lease.id)
+            listed = {claim.key for claim in held}
+            self._executor.revoke([claim for claim in mine if claim.key not in listed])
+            self._fetching -= fetching - listed
             known |= self._known_keys()
             creating |= self._creating
-            self.accept(
-                [
-                    claim
-                    for claim in held
-                    if claim.key not in known and claim.task_id not in creating
-                ]
-            )
+            recovered = [
+                claim for claim in held if claim.key not in known and claim.task_id not in creating
+            ]
+            for claim in recovered:  # its result, and those of later steps, may become others
+                self._cache.forget(claim.task_id)
+            self.accept(recovered)
 
     def _known_keys(self) -> set[AttemptKey]:
         return {*self._executor.keys(), *self._settler.keys(), *self._fetching}
@@ -283,14 +307,15 @@ class Claimer:
             tasks = await self._fetch_known(claims)
         finally:
             self._slots.drop(len(claims))
-            self._fetching.difference_update(claim.key for claim in claims)
+            valid = {claim.key for claim in claims} & self._fetching  # others became void
+            self._fetching -= valid
             self._slots.changed.set()
         if self._closed:
             await self._release(claims)
             return
         for claim in claims:
             task = tasks.get(claim.task_id)
-            if task is not None:  # None: pruned meanwhile
+            if task is not None and claim.key in valid:  # None: pruned meanwhile
                 self._executor.start(claim, task)
         self._watch_waiting()
 

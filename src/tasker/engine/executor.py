@@ -176,7 +176,8 @@ class Executor:
                 self._settle(running, completed(running.claim, text))
             else:
                 self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
-        self.running.pop(running.key, None)
+        if self.running.get(running.key) is running:  # else its step runs again, after a crash
+            del self.running[running.key]
         self._slots.give_back()
         if self._waiting:
             self._start_waiting()

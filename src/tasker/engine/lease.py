@@ -30,11 +30,24 @@ class Holder(Protocol):
         ...
 
 
-class Wakes(Protocol):
-    """Waits for a lease; implemented by the claimer."""
+class Claims(Protocol):
+    """Claims under a lease; implemented by the claimer."""
 
     def wake(self) -> None:
         """End the current wait."""
+        ...
+
+    def forget_tasks(self) -> None:
+        """Forget results that other workers may replace."""
+        ...
+
+    @property
+    def relaxed_settlements(self) -> int:
+        """Number of settlements so far that a crash of the database server may have undone."""
+        ...
+
+    def verify_claims(self, relaxed_settlements: int) -> None:
+        """Compare the claims with the store's, if there were as many such settlements."""
         ...
 
 
@@ -111,7 +124,7 @@ class WorkerLease:
             self._known[queue] = served
         return served
 
-    async def keep(self, holder: Holder, claimer: Wakes) -> None:
+    async def keep(self, holder: Holder, claimer: Claims) -> None:
         """Renew the lease until cancelled. If it is lost, revoke all claims and register again.
 
         Args:
@@ -119,19 +132,20 @@ class WorkerLease:
             claimer: Woken after a new lease has been opened.
         """
         while True:
-            await self._renew_until_lost(holder)
+            await self._renew_until_lost(holder, claimer)
             self.holds = False
             held = holder.held()
             log.error("lease_lost", extra={"worker": self._name, "held": len(held)})
             holder.revoke(held)
+            claimer.forget_tasks()
             await self._announce_again()
             claimer.wake()
 
-    async def _renew_until_lost(self, holder: Holder) -> None:
+    async def _renew_until_lost(self, holder: Holder, claimer: Claims) -> None:
         pause = self._settings.lease.total_seconds() / RENEWALS
         while True:
             await self._store.wait_for_revocation(pause)
-            began = time.monotonic()
+            began, relaxed = time.monotonic(), claimer.relaxed_settlements
             try:
                 revoked = await self._store.renew(
                     self.id, holder.held(), lease=self._settings.lease
@@ -149,6 +163,7 @@ class WorkerLease:
                 self._until = began + self._settings.lease.total_seconds()
                 if revoked:
                     holder.revoke(revoked)
+                claimer.verify_claims(relaxed)  # those that were not undone by now are durable
 
     async def _announce_again(self) -> None:
         while True:

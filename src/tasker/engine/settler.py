@@ -71,6 +71,9 @@ class Settler:
         self.lock = asyncio.Lock()
         """Held during a settlement."""
 
+        self.relaxed = 0
+        """Number of settlements so far that a crash of the database server may have undone."""
+
         self._store = store
         self._lease = lease
         self._slots = slots
@@ -129,13 +132,16 @@ class Settler:
             try:
                 async with self.lock:
                     most = _steps_to_free(batch) if self._lease.holds else 0
+                    relaxed = all(finished.running.task.compiled.relaxed for finished in batch)
                     with self._slots.reserve(most) as reserved:
                         settled = await self._store.settle(
                             self._lease.id,
                             [finished.outcome for finished in batch],
                             queues=self._lease.queues,
                             claim_up_to=reserved,
+                            relaxed=relaxed,
                         )
+                    self.relaxed += relaxed
                     self._settled(batch, settled)
                     return
             except StoreUnavailable:

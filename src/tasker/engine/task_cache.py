@@ -11,6 +11,7 @@ from tasker.handlers import Handlers, Plan
 from tasker.model import (
     TASK_NODE,
     Claim,
+    Durability,
     JsonText,
     StepSpec,
     TaskId,
@@ -31,6 +32,7 @@ class CompiledTemplate:
     def __init__(self, template: Template, handlers: Handlers) -> None:
         self.template = template
         self.graph = Graph(template)
+        self.relaxed = template.durability is Durability.RELAXED
         #: fan_out[no]: number of steps that wait for step `no`
         self.fan_out = [
             sum(child != TASK_NODE for child in children) for children in self.graph.children
@@ -208,6 +210,12 @@ class TaskCache:
         self._alive.pop(task_id, None)
         if task is not None:
             self._size -= task.size
+
+    def clear(self) -> None:
+        """Remove all tasks."""
+        self._tasks.clear()
+        self._alive.clear()
+        self._size = 0
 
     def _keep(self, task: TaskInput, compiled: CompiledTemplate) -> CachedTask:
         kept = self._tasks.get(task.task_id)

@@ -152,6 +152,7 @@ class WorkerStore(Protocol):
         *,
         queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
+        relaxed: bool = False,
     ) -> Settled:
         """Record outcomes and their consequences.
 
@@ -161,6 +162,10 @@ class WorkerStore(Protocol):
         good and no further step can run. Up to `claim_up_to` of the freed steps in
         `queues` are claimed for `worker`. Other outcomes are refused without effect,
         so that sending one twice is harmless.
+
+        With `relaxed`, a settlement that ends no task may be undone by a crash of the database
+        server within the next second: its steps are then in progress again, as `held` lists
+        them, and the claims that it returned are void. Only PostgreSQL makes use of that.
 
         Raises:
             StoreUnavailable: It is unknown whether it took effect; call `held`.
@@ -651,7 +656,7 @@ class AnalyticsStore(Protocol):
         ...
 
     async def oldest_snapshot(self) -> OldestSnapshot | None:
-        """Return the oldest open snapshot besides that of this call, or None if there is none.
+        """Return the oldest open snapshot besides that of this call, or None.
 
         SQLite does not show its readers: it always returns None.
         """

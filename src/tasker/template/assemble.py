@@ -1,12 +1,12 @@
 """Builds a `Template` from the nodes of one document: the part that both dialects share."""
 
-from tasker.model import Template
+from tasker.model import Durability, Template
 from tasker.template import parts
 from tasker.template.checks import MAX_STEPS, check_graph
 from tasker.template.dialects import core, rails
 from tasker.template.environments import environments
 from tasker.template.parts import Dialect, ReadStep
-from tasker.template.reading import YEARS_10, Fields, Value, duration
+from tasker.template.reading import YEARS_10, Fields, Value, choice, duration
 from tasker.template.source import Items, Node, Problems, Table
 
 
@@ -36,9 +36,16 @@ def assemble(root: Node, problems: Problems) -> Template | None:
         title=(parts.title(title) if title else None) or "",
         attributes=parts.attributes(attributes) if attributes else {},
         retention=duration(retention, YEARS_10) if retention else None,
+        durability=_durability(top),
         environments=environments(changed, dialect, specs) if changed else {},
         metadata=dialect.metadata(top),
     )
+
+
+def _durability(top: Fields) -> Durability:
+    value = top.get("durability")
+    chosen = choice(value, tuple(Durability)) if value else None
+    return Durability(chosen) if chosen else Durability.FULL
 
 
 def _dialect(root: Table, value: Value) -> Dialect | None:

@@ -11,7 +11,7 @@ import orjson
 import yaml
 
 from tasker.errors import InvalidTemplate, Problem
-from tasker.model import Json, JsonObject, Retry, StepOverride, StepSpec, Template
+from tasker.model import Durability, Json, JsonObject, Retry, StepOverride, StepSpec, Template
 from tasker.template.assemble import assemble
 from tasker.template.reading import path_below
 from tasker.template.scalars import INTEGERS, reads_as_text
@@ -41,6 +41,7 @@ def to_document(template: Template) -> JsonObject:
         title=template.title or None,
         attributes=template.attributes or None,
         retention=_seconds(template.retention),
+        durability=None if template.durability is Durability.FULL else template.durability.value,
         deadline_seconds=_seconds(template.deadline),
         input_schema=template.input_schema,
         steps=steps,

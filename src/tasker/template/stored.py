@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from tasker.model import Backoff, Retry, StepSpec, Template
+from tasker.model import Backoff, Durability, Retry, StepSpec, Template
 from tasker.template.document import from_document
 
 _TOP = {
     *("name", "namespace_name", "version", "description", "title", "attributes", "retention"),
-    *("deadline_seconds", "input_schema", "steps", "metadata"),
+    *("durability", "deadline_seconds", "input_schema", "steps", "metadata"),
 }
 _STEP = {
     *("name", "description", "handler", "dependencies"),
@@ -44,6 +44,7 @@ def from_stored(document: Mapping[str, Any]) -> Template:
         title=document.get("title", ""),
         attributes=document.get("attributes", {}),
         retention=_timedelta(document.get("retention")),
+        durability=Durability(document.get("durability", Durability.FULL)),
         metadata=document.get("metadata", {}),
     )
 

@@ -53,8 +53,11 @@ class VirtualTimeStore(SqliteStore):
         *,
         queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
+        relaxed: bool = False,
     ) -> Settled:
-        settled = await super().settle(worker, outcomes, queues=queues, claim_up_to=claim_up_to)
+        settled = await super().settle(
+            worker, outcomes, queues=queues, claim_up_to=claim_up_to, relaxed=relaxed
+        )
         self._work.set()  # waiting callers compute the next time again
         return settled
 

@@ -64,20 +64,29 @@ class HotPath(Driver):
         *,
         queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
+        relaxed: bool = False,
     ) -> Settled:
         if not outcomes:
             return Settled((), (), ())
         if self.SCALAR and len(outcomes) == 1 and outcomes[0].outcome is OutcomeCode.COMPLETE:
-            return await self._settle_one(worker, outcomes[0], queues, claim_up_to)
+            return await self._settle_one(worker, outcomes[0], queues, claim_up_to, relaxed=relaxed)
         given = settlement(worker, outcomes, queues=queues, claim_up_to=claim_up_to)
-        return self._settled(await self._at_once("settle", **given))
+        return self._settled(
+            await self._at_once(_settlement_statement("settle", relaxed=relaxed), **given)
+        )
 
     async def _settle_one(
-        self, worker: WorkerId, success: Outcome, queues: Collection[QueueId], claim_up_to: int
+        self,
+        worker: WorkerId,
+        success: Outcome,
+        queues: Collection[QueueId],
+        claim_up_to: int,
+        *,
+        relaxed: bool,
     ) -> Settled:
         task_id, no, attempt, _, result, _, _ = success
         rows = await self._at_once(
-            "settle_one",
+            _settlement_statement("settle_one", relaxed=relaxed),
             worker=worker,
             task=task_id,
             no=no,
@@ -152,3 +161,7 @@ class HotPath(Driver):
 
     async def wait_for_revocation(self, timeout: float) -> None:
         await self._listener.wait(self._listener.revocation, timeout)
+
+
+def _settlement_statement(name: str, *, relaxed: bool) -> str:
+    return f"{name}_relaxed" if relaxed else name

@@ -47,6 +47,7 @@ class HotPath(Driver):
         *,
         queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
+        relaxed: bool = False,
     ) -> Settled:
         given = json_text(outcomes)
         settled, left = await self._in_transaction(

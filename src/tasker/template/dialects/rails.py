@@ -44,6 +44,7 @@ _TOP = Keys(
         "title",
         "attributes",
         "retention",
+        "durability",
         "deadline_seconds",
         "domain_events",
     ),

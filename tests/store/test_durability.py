@@ -1,0 +1,83 @@
+"""Which commits wait for the disk."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tasker.model import JsonText, Outcome, completed, failed, retried
+from tasker.store.postgres.session import STATEMENTS, settlement
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import ERROR, ManualWorker, begin, graph
+
+pytestmark = pytest.mark.anyio
+
+PAIR = graph("pair", a="", b="a")
+LATER = timedelta(seconds=1)
+ALL_RELAXED = ("settle_relaxed", "settle_one_relaxed")
+
+
+async def commit_of(
+    connection: Any, statement: str, hand: ManualWorker, outcomes: Sequence[Outcome]
+) -> str:
+    """Settle in a transaction that is rolled back; return its `synchronous_commit` at the end."""
+    text, names = STATEMENTS[statement]
+    values = settlement(hand.id, outcomes, queues=hand.queues, claim_up_to=1)
+    if "one" in statement:
+        task_id, no, attempt, _, result, _, _ = outcomes[0]
+        values |= {"task": task_id, "no": no, "attempt": attempt, "result": result}
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.fetch(text, *[values[name] for name in names])
+    shown = str(await connection.fetchval("show synchronous_commit"))
+    await transaction.rollback()
+    return shown
+
+
+@pytest.mark.parametrize("statement", ["settle", "settle_one", *ALL_RELAXED])
+async def test_a_settlement_that_ends_a_task_waits_for_the_disk(
+    store: Store, connection: Any, statement: str
+) -> None:
+    """The one before it, which only frees a step, waits unless it is relaxed."""
+    await begin(store, PAIR)
+    hand = await ManualWorker.hire(store)
+    first = await hand.claim_one()
+    of_first = await commit_of(connection, statement, hand, [completed(first, JsonText("1"))])
+    await hand.complete(first)
+    last = await hand.claim_one()
+    of_last = await commit_of(connection, statement, hand, [completed(last, JsonText("1"))])
+
+    assert ("off" if statement in ALL_RELAXED else "on", "on") == (of_first, of_last)
+    assert "on" == await connection.fetchval("show synchronous_commit")
+
+
+async def test_a_relaxed_settlement_of_many_outcomes_waits_if_one_ends_a_task(
+    store: Store, connection: Any
+) -> None:
+    for _ in range(3):
+        await begin(store, PAIR)
+    hand = await ManualWorker.hire(store)
+    first, second, third = await hand.claim()
+    await hand.complete(third)
+    last = await hand.claim_one()
+
+    async def settled(*outcomes: Outcome) -> str:
+        return await commit_of(connection, "settle_relaxed", hand, outcomes)
+
+    done = completed(first, JsonText("1"))
+    assert "off" == await settled(done, retried(second, ERROR, LATER))
+    assert "on" == await settled(done, completed(last, JsonText("1")))
+    assert "on" == await settled(done, failed(second, ERROR))
+
+
+async def test_a_relaxed_settlement_with_only_refused_outcomes_writes_nothing(
+    store: Store, connection: Any
+) -> None:
+    await begin(store, PAIR)
+    hand = await ManualWorker.hire(store)
+    first = await hand.claim_one()
+    await hand.complete(first)
+    again = await store.settle(hand.id, [completed(first, JsonText("2"))], relaxed=True)
+
+    assert [0] == list(again.refused)

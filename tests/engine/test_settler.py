@@ -11,7 +11,7 @@ from tests.engine.pieces import assembled
 from tests.waiting import eventually
 
 from tasker import Context, LocalClient, Worker, WorkerSettings
-from tasker.model import AttemptOutcome
+from tasker.model import AttemptOutcome, Durability
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -28,10 +28,12 @@ class Recording(Unreliable):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.claim_up_to: list[int] = []
+        self.relaxed: list[bool] = []
 
     async def settle(self, worker: Any, outcomes: Any, **options: Any) -> Any:
         reply = await Unreliable.__getattr__(self, "settle")(worker, outcomes, **options)
         self.claim_up_to.append(options.get("claim_up_to", 0))
+        self.relaxed.append(options.get("relaxed", False))
         return reply
 
 
@@ -55,6 +57,36 @@ async def test_an_outcome_is_settled_under_the_former_lease(memory: Store) -> No
         history = await memory.history(task.id)
 
     assert [AttemptOutcome.COMPLETE] == [row.outcome for row in history]
+
+
+async def test_a_settlement_is_relaxed_if_all_its_templates_are(memory: Store) -> None:
+    """
+    And counted when it is confirmed, so that a renewal lets the claims be verified.
+    """
+    store = Recording(memory)
+    relaxed = template("relaxed", "only", durability=Durability.RELAXED)
+    async with assembled(store, [{"only": lambda: 1}], [FLOW, relaxed]) as pieces:
+        client = LocalClient(memory)
+
+        async def settle(*names: str) -> bool:
+            """Run a task of each template, and settle all in one batch."""
+            tasks = [await client.create_task(name) for name in names]
+            queues = pieces.lease.queues
+            pieces.claimer.accept((await memory.claim(pieces.lease.id, queues, len(tasks))).claims)
+            await eventually(lambda: pieces.settler.waiting_count == len(tasks))
+            run = asyncio.create_task(pieces.settler.run())
+            for task in tasks:
+                await client.wait(task.id, timeout=SOON)
+            await pieces.settler.drain()
+            run.cancel()
+            return store.relaxed[-1]
+
+        assert [True, False, False] == [
+            await settle("n.relaxed", "n.relaxed"),
+            await settle("n.relaxed", "n.flow"),
+            await settle("n.flow"),
+        ]
+        assert 1 == pieces.claimer.relaxed_settlements
 
 
 async def test_a_settlement_without_a_lease_claims_nothing(

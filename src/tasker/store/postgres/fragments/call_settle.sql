@@ -1,3 +1,3 @@
--- See functions/settle.sql.
+-- Call the function settle.
 select kind, task_id::text, no, attempt, at
 from settle(:worker, :tasks::uuid[], :nos, :attempts, :outcomes, :results, :errors, :delays, :queues, :claim_up_to)

@@ -1,1 +1,2 @@
+-- See functions/settle.sql.
 {include call_settle}

@@ -1,1 +1,2 @@
+-- See functions/settle_one.sql.
 {include call_settle_one}

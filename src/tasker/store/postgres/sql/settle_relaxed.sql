@@ -1,4 +1,4 @@
--- settle, whose commit does not wait for the disk unless a task ended (kind 2).
+-- Settle without waiting for the disk, unless a task ended (kind 2). See functions/settle.sql.
 -- A condition without columns is evaluated once, even if there are no rows.
 with settled as materialized (
     {include call_settle}

@@ -13,7 +13,9 @@ from tests.waiting import eventually
 
 from tasker import LocalClient, Retry, TaskRequest, TaskStatus, Template
 from tasker.model import AttemptOutcome, StepSpec, StepStatus, Task
+from tasker.store.postgres.store import PostgresStore
 from tasker.store.protocol import Store
+from tasker.testing.store_suite.contradictions import contradictions
 
 PROGRAM = Path(__file__).with_name("worker.py")
 WORKERS = 3
@@ -150,6 +152,8 @@ async def prove(store: Store, tasks: Sequence[Task], effects: Path) -> None:
             ended = [row.attempt for row in history if row.step == step.name]
             assert list(range(1, step.attempts + 1)) == sorted(ended)
     assert [] == await store.expired(10)
+    if isinstance(store, PostgresStore):
+        assert [] == list(await contradictions(store.address))
     assert not any(info.running for info in await store.list_workers())
 
     async def all_gone() -> bool:  # the leases of the killed lapse

@@ -7,7 +7,7 @@ In the end everything that can run is run, and every task must have ended.
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,8 +50,10 @@ from tasker.model import (
     retried,
 )
 from tasker.store.postgres import claim_cursor
+from tasker.store.postgres.address import Address
 from tasker.store.postgres.driver import Driver
 from tasker.store.protocol import AuditNote, StepAction, Store
+from tasker.testing.store_suite.contradictions import contradictions
 
 T = TypeVar("T")
 
@@ -120,6 +122,9 @@ class Engine(RuleBasedStateMachine):
 
     def make_clock(self) -> ManualClock | None:
         return ManualClock()
+
+    async def contradictions(self) -> Sequence[Any]:
+        return ()
 
     async def _put(self, shape: LoadedTemplate) -> TemplateId:
         if shape not in self.templates:
@@ -523,7 +528,9 @@ class Engine(RuleBasedStateMachine):
 
     async def _finish(self) -> None:
         """Let everything end that can, and see that everything has."""
+        assert [] == list(await self.contradictions())
         await self._settle_all()
+        assert [] == list(await self.contradictions())
         await self._compare(set(self.model.tasks))
         for task in self.model.tasks.values():
             assert task.state is not OPEN, "it can neither run nor end"
@@ -605,6 +612,9 @@ def test_postgresql_does_as_the_model(
 
         def make_clock(self) -> ManualClock | None:
             return None
+
+        async def contradictions(self) -> Sequence[Any]:
+            return await contradictions(Address.parse(self.url))
 
     run_state_machine_as_test(
         OnPostgres,

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tasker.store.postgres import claim_cursor
 from tasker.store.postgres.address import Address
 from tasker.store.postgres.claim_cursor import ClaimCursor, Place
 from tasker.store.postgres.session import STATEMENTS
+from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
     ManualWorker,
@@ -203,3 +205,25 @@ async def test_a_step_that_an_operator_frees_behind_the_cursor_is_claimed_next(
         freed = await hand.claim()
 
     assert [(first, 2)] == [(claim.task_id, claim.no) for claim in freed]
+
+
+async def test_a_claim_among_many_steps_reads_only_what_it_takes(
+    connection: Any, store: Store
+) -> None:
+    """
+    With plans that were made while the tables were empty: not those of other queues, nor those
+    that are not due.
+    """
+    await connection.execute("analyze")
+    template, other = await put(store, one()), await put(store, one("other"))
+    hand = await ManualWorker.hire(store)
+    await create(store, template)
+    await buffers(connection, hand, {})  # which makes the plans
+    late = datetime.now(UTC) + timedelta(hours=1)
+    await store.create_tasks([new_task(template) for _ in range(3000)])
+    await store.create_tasks([new_task(template, run_at=late) for _ in range(3000)])
+    await store.create_tasks([new_task(other) for _ in range(3000)])
+
+    read = await buffers(connection, hand, {})
+
+    assert read < 60

@@ -1,5 +1,6 @@
 """The SQL files of both stores: the same names, documented, valid, and served by indexes."""
 
+import json
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -11,13 +12,15 @@ from typing import Any
 import pytest
 
 import tasker.store
-from tasker.model import JsonText, StepSpec, Template, completed, failed
+from tasker.model import Claim, JsonText, StepSpec, Template, completed, failed
 from tasker.store import statements
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address as PostgresAddress
+from tasker.store.postgres.session import settlement
 from tasker.store.sqlite import connection as sqlite
 from tasker.store.sqlite.address import Address
 from tasker.testing.store_suite.factories import (
+    NOBODY,
     SECOND,
     ManualWorker,
     chain,
@@ -300,10 +303,10 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
     after = await scans(connection)
 
     grown = {name: after[name] - before.get(name, 0) for name in after}
-    assert {"seq step": 0, "seq task": 0, "seq attempt": 0, "seq task_key": 0} == {
+    assert {"seq step": 0, "seq due": 0, "seq task": 0, "seq attempt": 0, "seq task_key": 0} == {
         name: grown[name] for name in grown if name.startswith("seq ")
     }
-    assert grown["index step_due"] > 0
+    assert grown["index due_pkey"] > 0
     assert grown["index step_pkey"] > 0
     assert grown["index task_pkey"] + grown["index task_status"] > 0
 
@@ -382,14 +385,16 @@ async def test_what_is_asked_all_the_time_has_an_index_on_postgres(
     call = f"execute asked ({nulls})" if nulls else "execute asked"
     lines = [row[0] for row in await connection.fetch(f"explain {call}")]
 
-    assert [] == [line for line in lines if re.search(r"Seq Scan on (step|task|attempt)\b", line)]
+    assert [] == [
+        line for line in lines if re.search(r"Seq Scan on (step|due|task|attempt)\b", line)
+    ]
 
 
 async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
     connection: Any, postgres_schema_url: str
 ) -> None:
     """
-    The index has only steps with a `queue_timeout`, ordered by time: of 200 waiting steps only the
+    The index has only steps with a `queue_timeout`, ordered by time: of 200 enqueued steps only the
     few late ones are read.
     """
     hour = timedelta(hours=1)
@@ -403,36 +408,38 @@ async def test_unclaimed_steps_are_found_by_their_index_on_postgres(
             template = Template(namespace="suite", name=name, version="1.0.0", steps=steps)
             template_id = await put(store, template)
             await store.create_tasks([new_task(template_id) for _ in range(number)])
-    await connection.execute("analyze step")
+    await connection.execute("analyze")
+    await connection.execute("set enable_seqscan = off")  # as the planner decides for many
     text = POSTGRES["unclaimed"].text.replace(":limit", "100")
 
     rows = await connection.fetch(f"explain (analyze, buffers) {text}")
 
     lines = [row[0] for row in rows]
     lines = lines[: lines.index("Planning:")]
-    (scan,) = [line for line in lines if " on step " in line]
-    assert "Index Scan using step_queue_timeout on step" in scan
-    assert "rows=2 " in scan.split("actual")[1]
-    assert max(int(hit) for hit in re.findall(r"shared hit=(\d+)", "".join(lines))) <= 12
+    (late,) = [line for line in lines if re.search("Index Scan.* due_latest_claim", line)]
+    assert "rows=2 " in late.split("actual")[1]
+    assert any("Index Scan using step_pkey on step" in line for line in lines)
+    assert max(int(hit) for hit in re.findall(r"shared hit=(\d+)", "".join(lines))) <= 20
 
 
-async def test_a_queue_is_counted_by_one_range_of_its_index_on_postgres(
+async def test_a_queue_is_counted_by_its_index_on_postgres(
     connection: Any, postgres_schema_url: str
 ) -> None:
-    """Its five priorities lie side by side; of many steps no more than the bound are read."""
+    """In all five priorities; of many steps no more than the bound are read."""
     async with make_store(postgres_schema_url) as store:
         template_id = await put(store, one())
         await store.create_tasks([new_task(template_id) for _ in range(2000)])
     await connection.execute("analyze")
+    await connection.execute("set enable_seqscan = off")  # as the planner decides for many
     text = POSTGRES["queue_backlog"].text.replace(":most", "500")
 
     rows = await connection.fetch(f"explain (analyze, buffers) {text}")
 
     lines = [row[0] for row in rows]
-    scan, of_paused_tasks = [line for line in lines if "using step_due on step" in line]
+    scan, of_paused_tasks = [line for line in lines if re.search("Index.* Scan using due_pkey", line)]
     assert "rows=500 loops=1" in scan
     assert "rows=0 loops=1" in of_paused_tasks
-    assert [] == [line for line in lines if re.search(r"Seq Scan on step\b", line)]
+    assert [] == [line for line in lines if re.search(r"Seq Scan on (step|due)\b", line)]
     buffers = next(line for line in lines if "Buffers" in line)
     assert sum(int(count) for count in re.findall(r"(?:hit|read)=(\d+)", buffers)) < 550
 
@@ -461,6 +468,70 @@ async def test_tasks_to_prune_are_found_by_their_index_on_postgres(
     assert int(re.findall(r"shared hit=(\d+)", hits)[0]) <= 12
 
 
+@pytest.mark.parametrize("name", ["held", "expired"])
+async def test_what_a_worker_holds_is_found_by_its_claims_on_postgres(
+    connection: Any, postgres_schema_url: str, name: str
+) -> None:
+    """Among 200 claims of other workers, and steps that are enqueued or ended."""
+    async with make_store(postgres_schema_url) as store:
+        template_id = await put(store, one())
+        await store.create_tasks([new_task(template_id) for _ in range(2000)])
+        gone = await ManualWorker.hire(store)
+        claims = await gone.claim(3)
+        hand = await ManualWorker.hire(store)
+        for _ in range(200):
+            await hand.claim(5)
+        await hand.complete(*await hand.claim(500))
+        await store.retire_worker(gone.id)
+    await connection.execute("analyze")
+    await connection.execute("set enable_seqscan = off")  # as the planner decides for many
+    text = POSTGRES[name].text.replace(":worker", str(gone.id)).replace(":limit", "100")
+
+    rows = await connection.fetch(f"explain (analyze, buffers) {text}")
+
+    lines = [row[0] for row in rows]
+    lines = lines[: lines.index("Planning:")]
+    assert any(re.search("Index Scan.* claim_batch_pkey", line) for line in lines)
+    assert any("using step_pkey on step" in line for line in lines)
+    assert f"rows={len(claims)} " in lines[0].split("actual")[1]
+    assert max(int(hit) for hit in re.findall(r"shared hit=(\d+)", "".join(lines))) <= 40
+
+
+@pytest.mark.parametrize("many", [1, 2])
+async def test_a_settlement_finds_the_claims_that_it_ends_by_their_index_on_postgres(
+    connection: Any, postgres_schema_url: str, many: int
+) -> None:
+    """Among 300 claims of the same worker, with plans made while the tables were empty."""
+    async with make_store(postgres_schema_url) as store:
+        template_id = await put(store, one())
+        await connection.execute("analyze")
+        hand = await ManualWorker.hire(store)
+        counts = []
+        for claiming in (1, 300):
+            await store.create_tasks([new_task(template_id) for _ in range(2 * claiming)])
+            for _ in range(claiming):
+                claims = await hand.claim(2)
+            outcomes = [completed(claim, JsonText("1")) for claim in claims[:many]]
+            values = settlement(hand.id, outcomes, queues=(), claim_up_to=0)
+            counts.append(await buffers(connection, "settle", values))  # the first makes the plans
+
+    assert counts[1] < 80
+
+
+async def buffers(connection: Any, name: str, values: dict[str, object]) -> int:
+    """Count the pages that a statement reads, and roll it back."""
+    statement = POSTGRES[name].numbered()
+    undone = connection.transaction()
+    await undone.start()
+    [(plan,)] = await connection.fetch(
+        f"explain (analyze, buffers, costs off, format json) {statement.text}",
+        *[values[parameter] for parameter in statement.names],
+    )
+    await undone.rollback()
+    node = json.loads(plan)[0]["Plan"]
+    return int(node["Shared Hit Blocks"] + node["Shared Read Blocks"])
+
+
 async def scans(connection: Any) -> dict[str, int]:
     """Count scans of tables and indexes, as far as sessions that have ended reported them."""
     await connection.execute("select pg_stat_force_next_flush()")
@@ -468,7 +539,7 @@ async def scans(connection: Any) -> dict[str, int]:
     tables = await connection.fetch(
         "select 'seq ' || relname, coalesce(seq_scan, 0) from pg_stat_user_tables"
         " where schemaname = current_schema()"
-        " and relname in ('step', 'task', 'attempt', 'task_key')"
+        " and relname in ('step', 'due', 'task', 'attempt', 'task_key')"
     )
     indexes = await connection.fetch(
         "select 'index ' || indexrelname, coalesce(idx_scan, 0) from pg_stat_user_indexes"

@@ -15,3 +15,9 @@ KEPT = {
     "schema_version": "never: one row for each migration",
 }
 """The other tables: who deletes their rows, and when."""
+
+OF_OPEN_TASKS = {
+    "due": "whatever takes an enqueued step: a claim, an operator, a `queue_timeout`, a deadline",
+    "claim_batch": "the end of the last of its claims",
+}
+"""Tables of PostgreSQL alone, with rows of open tasks only: who deletes them, and when."""

@@ -47,11 +47,12 @@ class StoreTests:
 
     @pytest.fixture
     async def store(self, subject: Subject) -> AsyncIterator[Store]:
-        """A store with nothing in it."""
+        """A store with nothing in it; after the test its tables must agree with each other."""
         async with subject.connect() as store:
             if not (await store.schema_status()).ready:
                 await store.upgrade()
             yield store
+        assert [] == list(await subject.contradictions())
 
     @pytest.fixture
     async def stores(self, subject: Subject, store: Store) -> AsyncIterator[Sequence[Store]]:

@@ -1,7 +1,7 @@
 """What the suite must know of the database that it tests a store on."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -27,6 +27,10 @@ class Subject(ABC):
 
     async def listen(self, store: Store) -> None:  # noqa: B027
         """Return once a store that was just opened hears the wake-ups of others."""
+
+    async def contradictions(self) -> Sequence[Any]:
+        """Return rows of different tables that contradict each other."""
+        return ()
 
     def transaction(self) -> AbstractAsyncContextManager[Any] | None:
         """Begin a caller's own transaction, whose connection `Store.create_tasks` takes.
@@ -68,6 +72,12 @@ class PostgresSubject(Subject):
             for table, columns in await connection.fetch(_INSTANTS):
                 moved = ", ".join(f'"{column}" = "{column}" - $1::interval' for column in columns)
                 await connection.execute(f'update "{table}" set {moved}', by)  # noqa: S608
+
+    async def contradictions(self) -> Sequence[Any]:
+        from tasker.store.postgres.address import Address
+        from tasker.testing.store_suite.contradictions import contradictions
+
+        return await contradictions(Address.parse(self.url))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:

@@ -14,12 +14,18 @@ returns table (task_id uuid, no int, attempt int, counted_attempts int, checkpoi
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off set jit = off
+set enable_bitmapscan = off set enable_sort = off
 as $$
 #variable_conflict use_column
 declare
     v_from record;
-    v_steps tid[];
+    v_found record;
+    v_entries tid[] := '{}';                 -- claimed rows of `due`
+    v_steps tid[] := '{}';                   -- and of `step`
+    v_tasks uuid[] := '{}';
+    v_nos int[] := '{}';
     v_left int := p_limit;
+    v_now timestamptz;
 begin
     {include without_paused_queues}
     for v_from in
@@ -36,40 +42,64 @@ begin
             ) f on f.queue = p.id
         ) q
         cross join lateral (
-            select s.run_at from step s
-            where s.queue_id = q.id and s.state = {ENQUEUED} and ({include claim_order step=s}) >= (q.run_at, q.task_id, q.no)
-            order by {include claim_order step=s}
+            select d.run_at from due d
+            where d.queue_id = q.id and ({include claim_order step=d}) >= (q.run_at, q.task_id, q.no)
+            order by {include claim_order step=d}
             limit 1
         ) as head
         where {include claimable run_at=head.run_at}
         order by head.run_at - (q.id % 5) * interval '1 min'
     loop
-        v_steps := array(
-            select d.ctid from step d
-            where d.queue_id = v_from.queue and d.state = {ENQUEUED} and {include claimable run_at=d.run_at}
-              and ({include claim_order step=d}) >= (v_from.run_at, v_from.task_id, v_from.no)
-            order by {include claim_order step=d}
+        select array_agg(c.entry) as entries, array_agg(c.step) as steps, count(*)::int as steps_found,
+               array_agg(c.run_at) as run_at, array_agg(c.task_id) as tasks, array_agg(c.no) as nos
+        into v_found
+        from (
+            select d.*, s.ctid as step
+            from (
+                select e.*, e.ctid as entry from due e
+                where e.queue_id = v_from.queue and {include claimable run_at=e.run_at}
+                  and ({include claim_order step=e}) >= (v_from.run_at, v_from.task_id, v_from.no)
+                order by {include claim_order step=e}
+            ) d
+            cross join lateral (
+                select s.ctid from step s
+                where {include due_entry entry=d step=s}
+                for update skip locked
+            ) s
             limit v_left
-            for update skip locked
-        );
-        continue when cardinality(v_steps) = 0;
+        ) c;
+        continue when v_found.steps_found = 0;
+        v_entries := v_entries || v_found.entries;
+        v_steps := v_steps || v_found.steps;
+        v_tasks := v_tasks || v_found.tasks;
+        v_nos := v_nos || v_found.nos;
+        v_left := v_left - v_found.steps_found;
+        task_id := v_found.tasks[v_found.steps_found];
+        no := v_found.nos[v_found.steps_found];
+        counted_attempts := v_from.queue;
+        at := extract(epoch from least(v_found.run_at[v_found.steps_found], now() - interval '50 ms')) * 1000000;
+        return next;
+        exit when v_left <= 0;
+    end loop;
+
+    if cardinality(v_steps) > 0 then
+        v_now := clock_timestamp();           -- some may have been freed since this transaction began
         return query
-            select s.task_id, s.no, null::int, v_from.queue, null::text, null::float8, null::float8,
-                   (extract(epoch from least(s.run_at, now() - interval '50 ms')) * 1000000)::float8
-            from step s where s.ctid = v_steps[cardinality(v_steps)];
-        return query
+            with claimed as (
+                delete from due where ctid = any (v_entries)
+            ), held as (
+                {include hold_claims at=v_now tasks=v_tasks nos=v_nos}
+            )
             update step s
-            set state = {IN_PROGRESS}, worker = p_worker, attempt = s.attempt + 1,
-                claimed_at = greatest(now(), s.enqueued_at),      -- freed since this transaction began
+            set state = {IN_PROGRESS}, worker = p_worker, attempt = s.attempt + 1, claimed_at = v_now,
                 enqueued_at = greatest(s.enqueued_at, s.run_at)   -- of a retry: when it was due
-            where s.ctid = any (v_steps)
+            from unnest(v_steps) as c (step)
+            where s.ctid = c.step
             returning s.task_id, s.no, s.attempt, s.attempt - s.uncounted_attempts,
                       s.checkpoint::text,
                       {include waited step=s},
                       null::float8;
-        v_left := v_left - cardinality(v_steps);
-        exit when v_left <= 0;
-    end loop;
+    end if;
 
     update worker w set idle = v_left > 0
     where w.id = p_worker and w.idle <> (v_left > 0);
@@ -79,9 +109,9 @@ begin
                    extract(epoch from min(head.run_at) - now())::float8
             from unnest(p_queues) as q (id)
             cross join lateral (
-                select s.run_at from step s
-                where s.queue_id = q.id and s.state = {ENQUEUED} and s.run_at > now()
-                order by s.run_at
+                select d.run_at from due d
+                where d.queue_id = q.id and d.run_at > now()
+                order by d.run_at
                 limit 1
             ) as head;
     end if;

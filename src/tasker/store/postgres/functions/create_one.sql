@@ -70,7 +70,15 @@ begin
            case when s.no = any (v_claimed) then now() end
     from template_step s
     where s.template_id = p_template;
+    if v_claimed <> '{}' then
+        {include hold_claims at=now() tasks=array_fill(p_id,array[cardinality(v_claimed)]) nos=v_claimed};
+    end if;
     if v_roots > cardinality(v_claimed) then
+        insert into due (queue_id, run_at, task_id, no, latest_claim)
+        select s.queue_id + p_priority, coalesce(p_run_at, now()), p_id, s.no,
+               greatest(p_run_at, now()) + s.queue_timeout * interval '1 s'
+        from template_step s
+        where s.template_id = p_template and s.pending_parents = 0 and s.no <> all (v_claimed);
         perform wake();
     end if;
     return query select 2, p_id, c, null::uuid from unnest(v_claimed) as c;

@@ -26,8 +26,9 @@ declare
     v_clash text;                            -- the key or the parent that is refused
     v_holder uuid;                           -- the task that has it
     v_ended uuid[];                          -- tasks whose keys are free since they ended
-    v_claimed int := 0;
-    v_due int;
+    v_claimed_task uuid[];
+    v_claimed_no int[];
+    v_enqueued int;
     v_unapproved int;
     v_unusable int[];                        -- templates that are unknown (null) or not approved
     v_paused int[];                          -- templates whose tasks are born paused
@@ -172,33 +173,36 @@ begin
 
     if p_claim > 0 then
         {include without_paused_queues}
-        return query
-        with root as materialized (
-            select g.id, s.no, row_number() over (order by g.id, s.no) as rank
+        select array_agg(r.id), array_agg(r.no) into v_claimed_task, v_claimed_no
+        from (
+            select g.id, s.no
             from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
             join template_step s on s.template_id = g.template_id
             where s.pending_parents = 0 and g.id <> all (v_taken)
               and {include queue_of_new_step} = any (p_queues) and {include claimable run_at=coalesce(g.run_at,now())}
-        ), mine as materialized (
-            select root.id, root.no from root where root.rank <= p_claim
-        ), stored as (
-            insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at,
-                              enqueued_at, queue_timeout, attempt, worker, claimed_at)
-            select g.id, s.no, s.name, {include queue_of_new_step}, s.pending_parents, s.children,
-                   case when m.no is not null then {IN_PROGRESS} when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
-                   case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
-                   case when s.pending_parents = 0 then now() end,
-                   s.queue_timeout,
-                   case when m.no is not null then 1 else 0 end,
-                   case when m.no is not null then p_worker end,
-                   case when m.no is not null then now() end
-            from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
-            join template_step s on s.template_id = g.template_id
-            left join mine m on m.id = g.id and m.no = s.no
-            where g.id <> all (v_taken)
-        )
-        select 2, mine.id, mine.no, null::uuid from mine;
-        get diagnostics v_claimed = row_count;
+            order by g.id, s.no
+            limit p_claim
+        ) r;
+        insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at,
+                          enqueued_at, queue_timeout, attempt, worker, claimed_at)
+        select g.id, s.no, s.name, {include queue_of_new_step}, s.pending_parents, s.children,
+               case when m.no is not null then {IN_PROGRESS} when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
+               case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
+               case when s.pending_parents = 0 then now() end,
+               s.queue_timeout,
+               case when m.no is not null then 1 else 0 end,
+               case when m.no is not null then p_worker end,
+               case when m.no is not null then now() end
+        from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
+        join template_step s on s.template_id = g.template_id
+        left join unnest(v_claimed_task, v_claimed_no) as m (id, no) on m.id = g.id and m.no = s.no
+        where g.id <> all (v_taken);
+        if v_claimed_no is not null then
+            {include hold_claims at=now() tasks=v_claimed_task nos=v_claimed_no};
+            return query
+                select 2, m.id, m.no, null::uuid
+                from unnest(v_claimed_task, v_claimed_no) as m (id, no);
+        end if;
     else
         insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at,
                           queue_timeout)
@@ -212,11 +216,16 @@ begin
         where g.id <> all (v_taken);
     end if;
 
-    select count(*) into v_due
-    from unnest(p_id, p_template) as g (id, template_id)
+    insert into due (queue_id, run_at, task_id, no, latest_claim)
+    select {include queue_of_new_step}, coalesce(g.run_at, now()), g.id, s.no,
+           greatest(g.run_at, now()) + s.queue_timeout * interval '1 s'
+    from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
     join template_step s on s.template_id = g.template_id
-    where s.pending_parents = 0 and g.id <> all (v_taken);
-    if v_due > v_claimed then
+    where s.pending_parents = 0 and g.id <> all (v_taken) and (v_claimed_no is null or exists (
+        select from step c where c.task_id = g.id and c.no = s.no and c.state = {ENQUEUED}
+    ));
+    get diagnostics v_enqueued = row_count;
+    if v_enqueued > 0 then
         perform wake();
     end if;
     return query select 1, n, 0, null::uuid from unnest(p_id) as n where n <> all (v_taken);

@@ -27,6 +27,8 @@ declare
     v_child_no int[];
     v_parents int[];
     v_run_at timestamptz[];
+    v_worker bigint[];                       -- of the settled attempts
+    v_claimed_at timestamptz[];
     v_claimed_task uuid[];
     v_claimed_no int[];
     v_queue int[];
@@ -68,15 +70,25 @@ begin
         group by d.task_id, c.no
         order by d.task_id, c.no
     )
-    select d.accepted, d.failed, c.*
-    into v_accepted, v_failed, v_child_task, v_child_no, v_parents, v_run_at
+    select d.*, c.*
+    into v_accepted, v_failed, v_worker, v_claimed_at, v_child_task, v_child_no, v_parents, v_run_at
     from (
-        select array_agg(ord) as accepted, array_agg(task_id) filter (where outcome = {OUTCOME.ERROR}) as failed
+        select array_agg(ord), array_agg(task_id) filter (where outcome = {OUTCOME.ERROR}),
+               array_agg(worker), array_agg(claimed_at)
         from settled
     ) d, (
         select array_agg(task_id), array_agg(no), array_agg(parents), array_agg(run_at) from child
     ) c;
 
+    if p_outcome && array[{OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}]::smallint[] then
+        with again as materialized (
+            select s.*
+            from unnest(v_accepted) as a (ord)
+            join step s on s.task_id = p_task[a.ord] and s.no = p_no[a.ord]
+            where p_outcome[a.ord] in ({OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED})
+        )
+        {include enqueue steps=again};
+    end if;
     if 0 < any (v_child_no) then
         {include without_paused_queues}
         with freed as (
@@ -92,7 +104,9 @@ begin
             from unnest(v_child_task, v_child_no, v_parents, v_run_at)
                  with ordinality as c (task_id, no, parents, run_at, rank)
             where c.no > 0 and s.task_id = c.task_id and s.no = c.no and s.state::int = {PENDING}
-            returning s.task_id, s.no, s.state, s.queue_id, s.run_at
+            returning s.task_id, s.no, s.state, s.queue_id, s.run_at, s.enqueued_at, s.queue_timeout
+        ), entries as (
+            {include enqueue steps=freed}
         ), enqueued as (
             select distinct on (queue_id) queue_id, run_at, task_id, no from freed
             where state = {ENQUEUED}
@@ -105,6 +119,10 @@ begin
         ) c, (
             select array_agg(queue_id), array_agg(run_at), array_agg(task_id), array_agg(no) from enqueued
         ) e;
+    end if;
+
+    if v_claimed_no is not null then
+        {include hold_claims at=now() tasks=v_claimed_task nos=v_claimed_no};
     end if;
 
     if v_failed is not null or exists (select from task where has_failed_step and state = {PENDING}) then
@@ -141,6 +159,9 @@ begin
     end if;
     if cardinality(v_failed_tasks) > 0 then
         return query select 2, e, {ERROR}, 0, null::float8 from end_failed(v_failed_tasks) as e;
+    end if;
+    if v_worker is not null then
+        perform end_claims(v_worker, v_claimed_at);
     end if;
     if v_queue is not null or p_outcome && array[{OUTCOME.LOST}, {OUTCOME.RELEASED}]::smallint[] then   -- lost and released: for others
         perform wake();

@@ -20,6 +20,7 @@ declare
     v_rank int := 0;
     v_state smallint;
     v_queue int;
+    v_claimed_no int[] := '{}';
     v_left_no int[] := '{}';
     v_left_queue int[] := '{}';
 begin
@@ -48,7 +49,7 @@ begin
         where t.id = p_task and t.state::int = {OPEN}
         returning t.state into v_state;
         if v_state = {COMPLETE} then
-            if exists (select from step where state = {WAITING} and waits_for = p_task) then
+            if exists (select from step where waits_for = p_task) then
                 perform wake_parents(array[p_task]);
             end if;
             return query select 2, p_task, {COMPLETE}, 0, null::float8;
@@ -70,18 +71,28 @@ begin
             where s.task_id = p_task and s.no = v_child and s.state::int = {PENDING}
             returning s.state, s.queue_id into v_state, v_queue;
             if v_state = {IN_PROGRESS} then
+                v_claimed_no := v_claimed_no || v_child;
                 return query select 1, p_task, v_child, 1, null::float8;
             elsif v_state = {ENQUEUED} then
                 v_left_no := v_left_no || v_child;
                 v_left_queue := v_left_queue || v_queue;
             end if;
         end loop;
+        if v_claimed_no <> '{}' then
+            {include hold_claims at=now() tasks=array_fill(p_task,array[cardinality(v_claimed_no)]) nos=v_claimed_no};
+        end if;
     end if;
 
     if exists (select from task where id = p_task and has_failed_step and state = {OPEN}) then
         return query select 2, e, {ERROR}, 0, null::float8 from end_failed(array[p_task]) as e;
     end if;
+    delete from claim_batch b
+    where b.worker = v_worker and b.claimed_at = v_claimed_at and b.open = 1;
+    if not found then
+        perform end_claims(array[v_worker], array[v_claimed_at]);
+    end if;
     if v_left_no <> '{}' then
+        {include enqueue steps=step} and task_id = p_task and no = any (v_left_no);
         perform wake();
         return query
             select 3, p_task, e.no, e.queue, (extract(epoch from v_run_at) * 1000000)::float8

@@ -16,11 +16,11 @@ begin
         v_last := v_next;
         select array_agg(distinct s.waits_for) into v_next
         from step s
-        where s.task_id = any (v_last) and s.state = {WAITING} and s.waits_for <> all (v_walked);
+        where s.task_id = any (v_last) and s.waits_for is not null and s.waits_for <> all (v_walked);
         exit when v_next is null;
         if p_task = any (v_next) then
             return query select s.task_id from step s
-                where s.task_id = any (v_last) and s.state = {WAITING} and s.waits_for = p_task limit 1;
+                where s.task_id = any (v_last) and s.waits_for = p_task limit 1;
             return;
         end if;
     end loop;

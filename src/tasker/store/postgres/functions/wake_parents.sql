@@ -5,9 +5,13 @@ set enable_hashjoin = off set enable_mergejoin = off set enable_seqscan = off se
 set enable_indexscan = off set enable_indexonlyscan = off
 as $$
 begin
-    update step
-    set state = {ENQUEUED}, run_at = now(), enqueued_at = now(), waits_for = null
-    where state = {WAITING} and waits_for = any (p_ended);
+    with woken as (
+        update step
+        set state = {ENQUEUED}, run_at = now(), enqueued_at = now(), waits_for = null
+        where waits_for = any (p_ended)
+        returning *
+    )
+    {include enqueue steps=woken};
     if found then
         perform wake();
     end if;

@@ -7,13 +7,14 @@
 -- children is the task itself: `task.open_sinks` counts the steps without children that are
 -- not done, so the task row is written when a sink is settled, and at the end.
 --
--- Claims walk `step_due`, a partial index over enqueued steps only, oldest first. A freed
+-- Claims walk `due`, which has one row for each enqueued step, oldest first. A freed
 -- step inherits the `run_at` of its parent, so "oldest" means the oldest task: work that has
--- begun is finished before new work begins.
+-- begun is finished before new work begins. Whoever locks a step's row may delete its row in
+-- `due`, nobody else.
 --
 -- A claim carries (task, step, attempt), and `attempt` grows by one with each claim. Every
 -- statement that settles compares it: that is the fence. The lease is one row per worker
--- process; what it holds is found through `step_held`.
+-- process; what it holds is found through `claim_batch`.
 --
 -- `Retry.max_attempts` bounds `attempt - uncounted_attempts`: attempts that were released or
 -- parked are not counted, nor those that were lost with their worker. Losses have a count and
@@ -186,6 +187,10 @@ create index task_attribute_task on task_attribute (task_id);
 -- number. spawned_by: the step that made it. instance: which of that step's instances, from 0.
 -- item: what this instance is given. missed_parents: parents that ended without success.
 -- on_error, queue_timeout: as in template_step. gate_id: the limit that it is under.
+--
+-- No index, in its columns or its predicate, names what every step changes (state, worker, run_at, ...),
+-- and pages have room for new versions of their rows. So the claim and the settlement of a step are
+-- heap-only updates: they write no index. What changes with each step has tables of its own below.
 create table step (
     task_id            uuid not null,
     no                 int not null,
@@ -215,18 +220,38 @@ create table step (
     on_error           int[],
     item               json,
     primary key (task_id, no)
-) with (fillfactor = 80, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_scale_factor = 0,
+) with (fillfactor = 60, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_scale_factor = 0,
         autovacuum_vacuum_cost_delay = 0);
-create index step_due on step (queue_id, run_at, task_id, no) where state = {ENQUEUED};
-create index step_held on step (worker) where state = {IN_PROGRESS};
-create index step_waiting on step (waits_for) where state = {WAITING};
-create index step_failed on step (name, task_id) where state = {ERROR};
-create index step_error_code on step ((left(error ->> 'code', 200)), task_id) where state = {ERROR};
-create index step_waits on step (task_id) where state = {WAITING};
-create index step_gated on step (gate_id, state, queue_id, run_at)
-    where gate_id is not null and state in ({ENQUEUED}, {IN_PROGRESS});
-create index step_queue_timeout on step (({include latest_claim}))
-    where state = {ENQUEUED} and queue_timeout is not null;
+create index step_waiting on step (waits_for) where waits_for is not null;
+create index step_waits on step (task_id) where waits_for is not null;
+create index step_failed on step (name, task_id) where error is not null;
+create index step_error_code on step ((left(error ->> 'code', 200)), task_id) where error is not null;
+
+-- Enqueued steps, by when they may be claimed. latest_claim: the time at which it will have waited for as
+-- long as its `queue_timeout` says.
+create table due (
+    run_at       timestamptz not null,
+    task_id      uuid not null,
+    queue_id     int not null,
+    no           int not null,
+    latest_claim timestamptz,
+    primary key (queue_id, run_at, task_id, no)
+) with (autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_scale_factor = 0,
+        autovacuum_vacuum_cost_delay = 0);
+create index due_latest_claim on due (latest_claim) where latest_claim is not null;
+
+-- Steps in progress, by the worker and the time of their claim: those that one statement claimed
+-- share a row. open: how many of them are still in progress under that claim; at 0 the row goes.
+create table claim_batch (
+    worker     bigint not null,
+    claimed_at timestamptz not null,
+    open       int not null,
+    tasks      uuid[] not null,
+    nos        int[] not null,
+    primary key (worker, claimed_at)
+) with (fillfactor = 50, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_scale_factor = 0,
+        autovacuum_vacuum_cost_delay = 0);
+alter table claim_batch alter tasks set storage external, alter nos set storage external;
 
 -- History: one row for each attempt that ended, but for first ones that succeeded; see attempt_history.
 create table attempt (

@@ -1,7 +1,9 @@
 -- Steps that are due, due later, and running now, each counted up to :most. :most int
-select (select count(*) from (select from step where state = {ENQUEUED} and run_at <= now() limit :most::int) s) as due,
-       (select count(*) from (select from step where state = {ENQUEUED} and run_at > now() limit :most::int) s) as scheduled,
-       (select count(*) from (select from step where state = {IN_PROGRESS} limit :most::int) s) as running,
+select (select count(*) from (select from due where run_at <= now() limit :most::int) d) as due,
+       (select count(*) from (select from due where run_at > now() limit :most::int) d) as scheduled,
+       (select least(coalesce(sum(open), 0), :most::int) from claim_batch) as running,
        (select count(*) from (
             select from queue q cross join generate_series(q.id, q.id + 4) as own (id)
-            join step s on s.queue_id = own.id and {include no_worker step=s} limit :most::int) s) as without_worker
+            join due d on d.queue_id = own.id and d.run_at <= now()
+            where not exists (select from worker w where w.lease_until > now() and own.id = any (w.queues))
+            limit :most::int) s) as without_worker

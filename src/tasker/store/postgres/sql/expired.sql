@@ -3,7 +3,8 @@ select s.task_id::text, s.no, s.attempt, s.attempt - s.uncounted_attempts as cou
        {include waited step=s},
        t.template_id, w.name as worker_name, s.lost_attempts
 from worker w
-join step s on s.worker = w.id and s.state = {IN_PROGRESS}
+join claim_batch b on b.worker = w.id
+{include held_steps batch=b step=s}
 join task t on t.id = s.task_id
 where w.lease_until <= now()
 limit :limit::int

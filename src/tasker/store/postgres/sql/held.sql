@@ -1,4 +1,6 @@
 -- Claims that a worker holds. :worker bigint
-select task_id::text, no, attempt, attempt - uncounted_attempts as counted_attempts, checkpoint::text,
-       {include waited step=step}
-from step where worker = :worker and state = {IN_PROGRESS}
+select s.task_id::text, s.no, s.attempt, s.attempt - s.uncounted_attempts as counted_attempts, s.checkpoint::text,
+       {include waited step=s}
+from claim_batch b
+{include held_steps batch=b step=s}
+where b.worker = :worker

@@ -1,6 +1,6 @@
 -- Workers alive, or gone for less than a day.
 select w.id, w.name, w.started_at, w.lease_until, w.lease_until > now() as alive,
-       (select count(*) from step s where s.worker = w.id and s.state = {IN_PROGRESS}) as running, w.slots, w.handlers,
+       (select coalesce(sum(b.open), 0) from claim_batch b where b.worker = w.id) as running, w.slots, w.handlers,
        w.labels, w.build, w.sdk, w.principal, w.host, w.machine, w.pid, w.pid_started
 from worker w
 where w.lease_until > now() - interval '1 day'

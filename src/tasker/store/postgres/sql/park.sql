@@ -11,7 +11,11 @@ with held as (
         run_at = now(), enqueued_at = now(), settled_at = now(), error = null,
         uncounted_attempts = step.uncounted_attempts + 1
     from held where step.task_id = held.task_id and step.no = held.no
+    returning step.*
+), entries as (
+    {include enqueue steps=parked}
+), kept as (
+    insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
+    select task_id, no, attempt, {OUTCOME.PARKED}, worker, enqueued_at, claimed_at, now() from held
 )
-insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
-select task_id, no, attempt, {OUTCOME.PARKED}, worker, enqueued_at, claimed_at, now() from held
-returning no
+select no, end_claims(array[worker], array[claimed_at]) from held

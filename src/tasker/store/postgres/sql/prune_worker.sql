@@ -3,4 +3,4 @@
 delete from worker
 where lease_until < now()
   and (lease_until < :ended_before::timestamptz or lease_until < now() - interval '30 days')
-  and not exists (select from step where step.worker = worker.id and step.state = {IN_PROGRESS})
+  and not exists (select from claim_batch b where b.worker = worker.id)

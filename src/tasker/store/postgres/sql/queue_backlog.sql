@@ -11,15 +11,23 @@ from (
     cross join lateral (select {include paused_queue queue=q} as queue_paused) p
     cross join lateral (
         select count(*) filter (where s.run_at <= now()) as due, count(*) filter (where s.run_at > now()) as scheduled
-        from (select run_at from step where queue_id >= q.id and queue_id < q.id + 5 and state = {ENQUEUED} limit :most::int) s
+        from (
+            select run_at from due
+            where queue_id = any (array[q.id, q.id + 1, q.id + 2, q.id + 3, q.id + 4])   -- its priorities
+            limit :most::int
+        ) s
     ) c
     cross join lateral (
         select count(*) as paused
-        from (select from step where queue_id <= -q.id and queue_id > -q.id - 5 and state = {ENQUEUED} limit :most::int) s
+        from (
+            select from due
+            where queue_id = any (array[-q.id, -q.id - 1, -q.id - 2, -q.id - 3, -q.id - 4])
+            limit :most::int
+        ) s
     ) t
     union all
     select namespace, handler, weight, running.steps, 0, 0, 0
-    from (select abs(queue_id) / 5 * 5 as id, count(*) as steps from (select queue_id from step where state = {IN_PROGRESS} limit :most::int) s group by 1) running
+    from (select abs(queue_id) / 5 * 5 as id, count(*) as steps from (select s.queue_id from claim_batch b {include held_steps batch=b step=s} limit :most::int) s group by 1) running
     join queue using (id)
 ) q
 group by q.namespace, q.handler

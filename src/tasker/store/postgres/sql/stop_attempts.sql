@@ -6,8 +6,10 @@ with open as (
     where task_id = :task_id::uuid and state in ({PENDING}, {ENQUEUED}, {IN_PROGRESS}, {WAITING})
     order by no
     for update
+), kept as (
+    insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
+    select task_id, no, attempt, {OUTCOME.CANCELLED}, worker, enqueued_at, claimed_at, clock_timestamp()
+    from open
+    where state = {IN_PROGRESS}
 )
-insert into attempt (task_id, no, attempt, outcome, worker, enqueued_at, claimed_at, settled_at)
-select task_id, no, attempt, {OUTCOME.CANCELLED}, worker, enqueued_at, claimed_at, clock_timestamp()
-from open
-where state = {IN_PROGRESS}
+select end_claims(array_agg(worker), array_agg(claimed_at)) from open where state = {IN_PROGRESS}

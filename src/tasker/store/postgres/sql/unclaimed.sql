@@ -1,10 +1,11 @@
 -- Lock steps that were due for longer than their `queue_timeout` without being claimed, pauses not
 -- counted. :limit int
-select task_id::text as task_id, no, name, queue_timeout from step
-where state = {ENQUEUED} and queue_timeout is not null
-  and {include latest_claim} <= now() at time zone 'UTC'
-  and queue_id > 0
-  and queue_id / 5 * 5 <> all (array({include paused_queues}))
-order by {include latest_claim}
+select s.task_id::text as task_id, s.no, s.name, s.queue_timeout
+from due d
+join step s on {include due_entry entry=d step=s}
+where d.latest_claim <= now()
+  and d.queue_id > 0
+  and d.queue_id / 5 * 5 <> all (array({include paused_queues}))
+order by d.latest_claim
 limit :limit::int
-for update skip locked
+for update of s skip locked

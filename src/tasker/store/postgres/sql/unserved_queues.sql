@@ -6,10 +6,13 @@ from queue q
 cross join generate_series(q.id, q.id + 4) as own (id)
 cross join lateral (
     select greatest(s.enqueued_at, s.run_at) as due
-    from step s
-    where s.queue_id = own.id and s.state = {ENQUEUED} and s.run_at <= now()
-    order by {include claim_order step=s}
-    limit 1
+    from (
+        select d.task_id, d.no from due d
+        where d.queue_id = own.id and d.run_at <= now()
+        order by {include claim_order step=d}
+        limit 1
+    ) d
+    join step s on s.task_id = d.task_id and s.no = d.no
 ) h
 where not {include paused_queue queue=q}
   and not exists (select from worker w where w.lease_until > now() and own.id = any (w.queues))

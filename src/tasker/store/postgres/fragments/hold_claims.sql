@@ -1,0 +1,6 @@
+-- Note the steps {tasks}, {nos} as claimed for p_worker at {at}. The worker may have claimed others at
+-- the same microsecond.
+insert into claim_batch as b (worker, claimed_at, open, tasks, nos)
+values (p_worker, {at}, cardinality({tasks}), {tasks}, {nos})
+on conflict (worker, claimed_at) do update
+set open = b.open + excluded.open, tasks = b.tasks || excluded.tasks, nos = b.nos || excluded.nos

@@ -1,0 +1,52 @@
+"""What must hold between the tables of a PostgreSQL store whenever no transaction is open."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tasker.store.postgres.address import Address
+from tasker.store.statements import with_codes
+
+_ENQUEUED = """
+    select task_id, no, queue_id, run_at,
+           greatest(enqueued_at, run_at) + queue_timeout * interval '1 s'
+    from step where state = {ENQUEUED}
+"""
+_DUE = "select task_id, no, queue_id, run_at, latest_claim from due"
+_CLAIMED = """
+    select worker, claimed_at, count(*)::int from step
+    where state = {IN_PROGRESS} and worker is not null group by worker, claimed_at
+"""
+_BATCH = "select worker, claimed_at, open from claim_batch"
+
+_CONTRADICTIONS = with_codes(f"""
+    select 'enqueued but not in due' as what, c::text as row from ({_ENQUEUED} except {_DUE}) c
+    union all
+    select 'in due but not enqueued', c::text from ({_DUE} except {_ENQUEUED}) c
+    union all
+    select 'more or less claimed than in its batch', c::text from ({_CLAIMED} except {_BATCH}) c
+    union all
+    select 'more or less in a batch than claimed', c::text from ({_BATCH} except {_CLAIMED}) c
+    union all
+    select 'claimed but not in its batch', c::text
+    from (select task_id, no, worker, claimed_at from step
+          where state = {{IN_PROGRESS}} and worker is not null
+          except
+          select u.task_id, u.no, worker, claimed_at
+          from claim_batch cross join unnest(tasks, nos) as u (task_id, no)) c
+    union all
+    select 'waiting for no task, or not waiting for one', c::text
+    from (select task_id, no, state, waits_for from step
+          where (state = {{WAITING}}) <> (waits_for is not null)) c
+    union all
+    select 'failed without an error', c::text
+    from (select task_id, no from step where state = {{ERROR}} and error is null) c
+""")  # noqa: S608
+
+
+async def contradictions(address: Address) -> Sequence[Any]:
+    """Return the rows that contradict others, each with what is wrong with it."""
+    connection = await address.connect()
+    try:
+        return list(await connection.fetch(_CONTRADICTIONS))
+    finally:
+        await connection.close()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import tasker.store
-from tasker.model import Claim, JsonText, StepSpec, Template, completed, failed
+from tasker.model import JsonText, StepSpec, Template, completed, failed
 from tasker.store import statements
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address as PostgresAddress
@@ -20,7 +20,6 @@ from tasker.store.postgres.session import settlement
 from tasker.store.sqlite import connection as sqlite
 from tasker.store.sqlite.address import Address
 from tasker.testing.store_suite.factories import (
-    NOBODY,
     SECOND,
     ManualWorker,
     chain,
@@ -436,7 +435,9 @@ async def test_a_queue_is_counted_by_its_index_on_postgres(
     rows = await connection.fetch(f"explain (analyze, buffers) {text}")
 
     lines = [row[0] for row in rows]
-    scan, of_paused_tasks = [line for line in lines if re.search("Index.* Scan using due_pkey", line)]
+    scan, of_paused_tasks = [
+        line for line in lines if re.search("Index.* Scan using due_pkey", line)
+    ]
     assert "rows=500 loops=1" in scan
     assert "rows=0 loops=1" in of_paused_tasks
     assert [] == [line for line in lines if re.search(r"Seq Scan on (step|due)\b", line)]

@@ -46,8 +46,11 @@ class TTLCache(Generic[K, V]):
         entry = self._entries.get(key)
         if entry is None or self._clock() >= entry.until:
             entry = self._start_loading(key)
+        value = entry.value
+        if value.done() and not value.cancelled() and value.exception() is None:
+            return value.result()  # most often; a shield would take longer than all the rest
         try:
-            return await asyncio.shield(entry.value)
+            return await asyncio.shield(value)
         except Exception:
             if self._entries.get(key) is entry:
                 del self._entries[key]

@@ -124,8 +124,8 @@ def create_app(
     )
     if not isinstance(store, str):
         app.state.tasker = _make_api(store, settings, rules, metrics, tracing, worker)
-    for group in ROUTES:
-        app.router.routes.extend(group.router.routes)
+    own = [route for group in ROUTES for route in group.router.routes]
+    app.router.routes[:0] = own  # the first are found soonest
     _add_error_handlers(app)
     _add_middleware(app, settings, metrics, local_only=local_only)
     _set_up_openapi(app, rules.settings)
@@ -237,7 +237,8 @@ def _set_up_openapi(app: FastAPI, auth: AuthSettings) -> None:
         await asyncio.to_thread(openapi)  # the first time this takes a second
         return await served.endpoint(request)
 
-    app.router.routes.insert(0, Route(OPENAPI_PATH, respond_when_built, include_in_schema=False))
+    built = Route(OPENAPI_PATH, respond_when_built, include_in_schema=False)
+    app.router.routes.insert(app.routes.index(served), built)
 
 
 @cache

@@ -102,7 +102,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._values: dict[str, set[str]] = {}
+        # The series of frequent labels: looking them up takes longer than counting.
         self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._created: dict[TemplateName, Counter] = {}
         on = self.registry
         self.created = Counter(
             "tasker_tasks_created_total",
@@ -246,13 +248,21 @@ class Metrics:
         """Count the new ones among tasks."""
         for task in tasks:
             if task.created:
-                self.created.labels(*self._task(task.template)).inc()
+                self._created_of(task.template).inc()
+
+    def _created_of(self, template: TemplateName) -> Counter:
+        series = self._created.get(template)
+        if series is None:
+            series = self.created.labels(*self._task(template))
+            if len(self._created) < MOST_VALUES:
+                self._created[template] = series
+        return series
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a completed request."""
         key = (method, route, status)
         series = self._requests.get(key)
-        if series is None:  # looking them up takes longer than counting
+        if series is None:
             count = self.requests.labels(method, route, str(status))
             series = self._requests[key] = (count, self.request_seconds.labels(method, route))
         series[0].inc()

@@ -32,7 +32,7 @@ def test_a_list_is_a_table_newest_first(tasker: Here, done: str, failed: str) ->
     assert [failed, done] == [line.split()[0] for line in lines[1:]]
     assert "✗ error" in lines[1]
     assert "2/4" in lines[1]
-    assert lines[1].endswith("step charge failed: the card is expired")
+    assert lines[1].endswith("step 'charge' failed: the card is expired")
     assert "✓ complete" in lines[2]
 
 

@@ -42,13 +42,14 @@ async def assembled(
     templates: Iterable[Template],
     settings: WorkerSettings | None = None,
     observers: Iterable[Observer] = (),
+    namespaces: Iterable[str] = (),
 ) -> AsyncIterator[Pieces]:
     """Register templates, open a lease, and connect the pieces of a worker."""
     settings = settings or WorkerSettings()
     client = LocalClient(store)
     for template in templates:
         await client.register(template)
-    bound = Handlers.of(*handlers).bind(templates, ())
+    bound = Handlers.of(*handlers).bind(templates, namespaces)
     background = Background("pieces")
     slots = Slots(settings.slots)
     cache = TaskCache(store, bound, environment=None, limit=settings.memory)

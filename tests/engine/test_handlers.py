@@ -255,7 +255,7 @@ async def test_a_permanent_error_is_final(store: Store) -> None:
         "code": "NO_ORDER",
         "details": {"order": 7},
     } == ended.error
-    assert {"message": "step only failed: no such order", "steps": ["only"]} == task.error
+    assert {"message": "step 'only' failed: no such order", "steps": ["only"]} == task.error
 
 
 async def test_the_delay_that_a_handler_asks_for_is_kept(store: Store) -> None:

@@ -297,3 +297,20 @@ async def test_steps_that_no_worker_can_run_are_warned_of_in_its_namespaces(
         90,
         "no live worker with handler 'render' has the required label gpu=true",
     ) == tuple(vars(warning)[name] for name in ("namespace", "handler", "due_s", "reason"))
+
+
+async def test_a_worker_for_a_namespace_warns_of_its_steps_even_if_it_can_run_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = ManualClock()
+    async with open_store("sqlite::memory:", clock=clock) as memory:
+        client = LocalClient(memory)
+        await client.register(template("flow", "nobody"))
+        await client.create_task("n.flow")
+        clock.advance(timedelta(seconds=90))
+        long = WorkerSettings(lease=timedelta(hours=1))
+        async with assembled(memory, [{"x": lambda: 1}], [], long, namespaces=["n"]) as pieces:
+            await pieces.janitor.warn_of_unserved()
+
+    [warning] = [record for record in caplog.records if record.msg == "steps_without_worker"]
+    assert ("n", "nobody") == (vars(warning)["namespace"], vars(warning)["handler"])

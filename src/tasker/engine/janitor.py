@@ -153,7 +153,9 @@ class Janitor:
         """Log a warning about steps in this worker's namespaces that no live worker can run."""
         queues = await self._store.unserved_queues(WAITS_LONG, MOST_QUEUES)
         ours = [
-            unserved for unserved in queues if unserved.queue.namespace in self._lease.namespaces
+            unserved
+            for unserved in queues
+            if self._lease.serves_namespace(unserved.queue.namespace)
         ]
         for queue, seconds, reason in ours[:MOST_WARNINGS]:
             facts = {"namespace": queue.namespace, "handler": queue.handler}

@@ -98,10 +98,9 @@ class WorkerLease:
         await self.find_queues()
         self.holds = True
 
-    @property
-    def namespaces(self) -> frozenset[str]:
-        """The namespaces of the queues served."""
-        return frozenset(queue.namespace for queue in self.served)
+    def serves_namespace(self, namespace: str) -> bool:
+        """Return whether this worker is one for a namespace, though perhaps not for its queues."""
+        return self._handlers.serve_namespace(namespace)
 
     async def find_queues(self) -> bool:
         """Update the queues to claim from, and return whether any were added."""

@@ -196,7 +196,7 @@ class TestFailedTasks(StoreTests):
         task = await store.get_task(task_id)
         assert (TaskStatus.ERROR, True) == (task.status, task.ended)
         assert task.ended_at is not None
-        assert {"message": "step a failed: it broke", "steps": ["a"]} == task.error
+        assert {"message": "step 'a' failed: it broke", "steps": ["a"]} == task.error
         assert [AttemptOutcome.ERROR] == [row.outcome for row in await store.history(task_id)]
         assert [] == await hand.claim()
 
@@ -247,7 +247,7 @@ class TestFailedTasks(StoreTests):
         task = await store.get_task(task_id)
 
         assert {
-            "message": "step a and 1 more failed: it broke",
+            "message": "step 'a' and 1 more failed: it broke",
             "steps": ["z", "a"],
         } == task.error
 

@@ -139,7 +139,7 @@ class TestRetrying(StoreTests):
         assert [(task.id, TaskStatus.ERROR)] == list(settled.ended)
         assert {"a": "error", "b": "complete"} == await states_of(store, task.id)
         error = (await store.get_task(task.id)).error
-        assert {"message": "step a failed: it broke", "steps": ["a"]} == error
+        assert {"message": "step 'a' failed: it broke", "steps": ["a"]} == error
 
     async def test_tries_may_be_kept(self, store: Store) -> None:
         """
@@ -291,7 +291,7 @@ class TestResolving(StoreTests):
         resolved = await store.resolve_step(task.id, 1, DONE, ACT)
 
         assert TaskStatus.ERROR == resolved.status
-        assert {"message": "step b failed: it broke", "steps": ["b"]} == resolved.error
+        assert {"message": "step 'b' failed: it broke", "steps": ["b"]} == resolved.error
 
     async def test_a_running_step_is_taken_from_its_worker(self, store: Store) -> None:
         """Its attempt can no longer settle, and is in the history as cancelled."""

@@ -4,7 +4,7 @@ set state = {ERROR},
     ended_at = :now,
     error = (
         select json_object(
-            'message', 'step ' || first.name || case when count(*) > 1 then ' and ' || (count(*) - 1) || ' more' else '' end
+            'message', 'step ''' || first.name || '''' || case when count(*) > 1 then ' and ' || (count(*) - 1) || ' more' else '' end
                 || ' failed: ' || first.reason,
             'steps', json_group_array(step.name)
         )

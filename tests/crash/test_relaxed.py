@@ -1,0 +1,109 @@
+"""A database server that crashes right after a relaxed settlement."""
+
+import asyncio
+import os
+import signal
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from tasker import LocalClient, Task, TaskStatus, Template, Worker, WorkerSettings, open_store
+from tasker.model import AttemptOutcome, Durability, StepSpec
+from tasker.store.protocol import Store
+from tasker.testing.postgres import temporary_postgres
+
+pytestmark = pytest.mark.anyio
+
+TRIES = 20  #: since the server may have written the settlement for another reason
+WITHIN = 60.0  #: seconds
+SETTINGS = WorkerSettings(lease=timedelta(seconds=30))  #: renewed every 10 s
+CHAIN = Template(
+    namespace="crash",
+    name="relaxed",
+    version="1.0.0",
+    durability=Durability.RELAXED,
+    steps=(
+        StepSpec(name="first"),
+        StepSpec(name="second", dependencies=("first",)),
+        StepSpec(name="third", dependencies=("second",)),
+    ),
+)
+
+
+class Handlers:
+    """The first step returns how often it ran; the second is stuck until the first ran again."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.stuck = asyncio.Event()
+        self.stopped = asyncio.Event()
+
+    async def first(self) -> int:
+        self.runs += 1
+        return self.runs
+
+    async def second(self, first: int) -> int:
+        if first == 1:
+            self.stuck.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.stopped.set()
+        return first
+
+    async def third(self, second: int) -> int:
+        return second
+
+
+async def crash(url: str) -> bool:
+    """Kill a process of the server, so that all restart; return False if its log is on the disk.
+
+    What is only in the server's memory is lost, as in a power cut.
+    """
+    connection = await asyncpg.connect(url)
+    try:
+        pid = await connection.fetchval(
+            "select pg_backend_pid() where pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()"
+        )
+    finally:
+        connection.terminate()
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+    return pid is not None
+
+
+async def crash_after_the_first_step(store: Store, url: str) -> tuple[Handlers, Task] | None:
+    """Run a task over a crash; None if the first step's settlement was on the disk by then."""
+    handlers = Handlers()
+    given = {name: getattr(handlers, name) for name in ("first", "second", "third")}
+    async with Worker(store, [given], templates=[CHAIN], settings=SETTINGS) as worker:
+        task = await worker.client.create_task("crash.relaxed")
+        await handlers.stuck.wait()
+        if not await crash(url):
+            worker.stop(timedelta(0))
+            return None
+        await handlers.stopped.wait()
+        return handlers, await LocalClient(store).wait(task.id, timeout=WITHIN)
+
+
+async def test_a_crash_repeats_relaxed_steps_and_those_that_used_their_results() -> None:
+    """
+    The attempt whose claim was lost with the settlement stops, and never settles: the task's result
+    is that of the repeated steps, and the history knows one attempt of each.
+    """
+    settings = {"wal_writer_delay": "10s", "shared_buffers": "16MB"}
+    async with asyncio.timeout(WITHIN * 2):
+        with temporary_postgres(settings=settings) as url:
+            async with open_store(url, upgrade=True) as store:
+                for _ in range(TRIES):
+                    if (ran := await crash_after_the_first_step(store, url)) is not None:
+                        break
+                assert ran is not None
+                handlers, task = ran
+                history = await store.history(task.id)
+
+    assert (TaskStatus.COMPLETE, 2, 2) == (task.status, task.result, handlers.runs)
+    assert [(name, 1, AttemptOutcome.COMPLETE) for name in ("first", "second", "third")] == [
+        (row.step, row.attempt, row.outcome) for row in history
+    ]

@@ -27,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasker.cli.render.progress import Progress
-from tasker.cli.render.style import console_for, duration, is_plain, status_text
+from tasker.cli.render.style import console_for, human_duration, is_plain, status_text
 from tasker.client import Client, LocalClient
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskFailed, WaitTimeout
@@ -315,7 +315,7 @@ def render(console: Console, played: Played) -> None:
     for line in played.wrong:
         console.print(Text(f"Not as expected: {line}", style="bold red"))
     if not played.wrong:
-        message = f"All as expected, in {duration(played.took)}."
+        message = f"All as expected, in {human_duration(played.took)}."
         console.print(Text(message, style="green"))
     console.print()
     console.print(Text("Look closer:", style="bold"))
@@ -342,7 +342,7 @@ def _table(console: Console, played: Played) -> Table:
             outcome,
             f"{entry.done}/{total}",
             Text(str(entry.attempts), style="yellow" if entry.attempts > total else ""),
-            duration(entry.took),
+            human_duration(entry.took),
         )
     return table
 

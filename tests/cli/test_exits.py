@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from tests.cli.conftest import uncoded
 
-from tasker.cli.exits import Exit, code_of, report_errors
+from tasker.cli.exits import Exit, exit_code_of, report_errors
 from tasker.cli.render.style import console_for
 from tasker.errors import (
     HandlerNotFound,
@@ -42,7 +42,7 @@ from tasker.errors import (
     ],
 )
 def test_each_kind_of_error_has_its_exit_code(error: Exception, code: int) -> None:
-    assert code == code_of(error)
+    assert code == exit_code_of(error)
 
 
 def _printed(error: BaseException, *, terminal: bool = False) -> tuple[int, str]:

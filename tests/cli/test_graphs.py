@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker.cli.render.graphs import Line, lines_of, mermaid, to_ascii
+from tasker.cli.render.graphs import GraphLine, draw_lines, to_ascii, to_mermaid
 from tasker.graph import Graph
 from tasker.model import StepSpec, Template
 
@@ -17,12 +17,12 @@ def _template(edges: dict[str, str]) -> Template:
 
 def _drawn(edges: dict[str, str]) -> list[str]:
     template = _template(edges)
-    lines = lines_of(Graph(template), most=100)
+    lines = draw_lines(Graph(template), most=100)
     assert lines is not None
     return [_with_name(line, template) for line in lines]
 
 
-def _with_name(line: Line, template: Template) -> str:
+def _with_name(line: GraphLine, template: Template) -> str:
     if line.no is None:
         return line.lanes
     lanes = line.lanes.ljust(line.at + 1)
@@ -56,7 +56,7 @@ def test_lanes_lead_from_each_step_to_those_that_wait_for_it(
 def test_a_graph_that_is_too_wide_is_not_drawn() -> None:
     wide = {"a": "", **dict.fromkeys("bcdefghijklmnop", "a")}
 
-    assert lines_of(Graph(_template(wide))) is None
+    assert draw_lines(Graph(_template(wide))) is None
 
 
 @given(st.lists(st.sets(st.integers(0, 11)), min_size=1, max_size=12))
@@ -66,7 +66,7 @@ def test_every_step_is_drawn_once_and_after_what_it_waits_for(parents: list[set[
         letters[no]: "".join(letters[parent] for parent in sorted(before) if parent < no)
         for no, before in enumerate(parents)
     }
-    lines = lines_of(Graph(_template(edges)), most=1000)
+    lines = draw_lines(Graph(_template(edges)), most=1000)
 
     assert lines is not None
     nodes = [line for line in lines if line.no is not None]
@@ -83,4 +83,4 @@ def test_lanes_have_an_ascii_form() -> None:
 def test_mermaid_gets_no_broken_labels() -> None:
     template = _template({'say "hi" <b>': "", "b": ""})
 
-    assert '    s1["say #quot;hi#quot; #lt;b>"]' in mermaid(template).splitlines()
+    assert '    s1["say #quot;hi#quot; #lt;b>"]' in to_mermaid(template).splitlines()

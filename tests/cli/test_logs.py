@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasker import Template, Worker, open_store
-from tasker.cli.logs import ConsoleFormatter, JsonFormatter, set_up
+from tasker.cli.logs import ConsoleFormatter, JsonFormatter, set_up_logging
 from tasker.model import StepSpec, TemplateName
 
 
@@ -83,7 +83,7 @@ async def test_records_of_handlers_tell_their_attempt(capsys: pytest.CaptureFixt
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:
-        set_up(logging.WARNING, as_json=True, colours=False)
+        set_up_logging(logging.WARNING, as_json=True, colours=False)
         async with (
             open_store("sqlite::memory:") as store,
             Worker(store, [{"greet": greet}], templates=[template]) as worker,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import typer
 
-from tasker.cli.options import parse_instant, parse_span
+from tasker.cli.options import parse_duration_option, parse_time
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,19 @@ from tasker.cli.options import parse_instant, parse_span
     ],
 )
 def test_lengths_of_time_have_units(text: str, seconds: float) -> None:
-    assert timedelta(seconds=seconds) == parse_span(text)
+    assert timedelta(seconds=seconds) == parse_duration_option(text)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "1y", "-1d", "1d2", "1e3", "٣d", "9" * 30, "40000d"])
 def test_what_is_no_length_of_time_is_refused_with_examples(text: str) -> None:
     with pytest.raises(typer.BadParameter, match=r'"1h30m"|is too long'):
-        parse_span(text)
+        parse_duration_option(text)
 
 
 def test_instants_are_absolute_or_in_the_past() -> None:
-    assert datetime(2026, 1, 31, 12, tzinfo=UTC) == parse_instant("2026-01-31T12:00:00Z")
-    assert parse_instant("2026-01-31").tzinfo is not None
+    assert datetime(2026, 1, 31, 12, tzinfo=UTC) == parse_time("2026-01-31T12:00:00Z")
+    assert parse_time("2026-01-31").tzinfo is not None
     before = datetime.now(UTC)
-    assert before - timedelta(hours=1) <= parse_instant("1h") < before
+    assert before - timedelta(hours=1) <= parse_time("1h") < before
     with pytest.raises(typer.BadParameter, match="neither a date or time"):
-        parse_instant("yesterday")
+        parse_time("yesterday")

@@ -10,8 +10,8 @@ from tasker.cli.render.style import (
     LOOKS,
     OUTCOMES,
     console_for,
-    duration,
     error_line,
+    human_duration,
     one_line,
     outcome_text,
     print_table,
@@ -53,9 +53,9 @@ def test_every_state_and_outcome_has_a_look_of_its_own() -> None:
     ],
 )
 def test_lengths_of_time_read_well(seconds: float | None, text: str) -> None:
-    assert text == duration(seconds)
+    assert text == human_duration(seconds)
     if seconds is not None:
-        assert text == duration(timedelta(seconds=seconds))
+        assert text == human_duration(timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize(

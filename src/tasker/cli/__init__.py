@@ -24,36 +24,38 @@ from typer.main import get_command
 _HELP = "Durable workflows: versioned templates, steps that depend on steps, retries."
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """The module of a command, and its line in the list of commands."""
 
     module: str
     help: str
 
 
-COMMANDS: Mapping[str, Entry] = {
-    "run": Entry("run", "Run a task until it ends, with the store and a worker in this process."),
-    "worker": Entry("worker", "Run a worker until SIGTERM or SIGINT."),
-    "server": Entry("server", "Serve the API until SIGTERM or SIGINT."),
-    "dev": Entry("dev", "Run a worker that reloads changed handlers and templates."),
-    "check": Entry("check", "Check templates and handlers, and whether they fit together."),
-    "task": Entry("task", "List, show, create, cancel, retry, resolve and pause tasks."),
-    "template": Entry("template", "Show, register, review and pause templates."),
-    "queue": Entry("queue", "List, pause and resume the queues of handlers."),
-    "analytics": Entry(
+COMMANDS: Mapping[str, CommandEntry] = {
+    "run": CommandEntry(
+        "run", "Run a task until it ends, with the store and a worker in this process."
+    ),
+    "worker": CommandEntry("worker", "Run a worker until SIGTERM or SIGINT."),
+    "server": CommandEntry("server", "Serve the API until SIGTERM or SIGINT."),
+    "dev": CommandEntry("dev", "Run a worker that reloads changed handlers and templates."),
+    "check": CommandEntry("check", "Check templates and handlers, and whether they fit together."),
+    "task": CommandEntry("task", "List, show, create, cancel, retry, resolve and pause tasks."),
+    "template": CommandEntry("template", "Show, register, review and pause templates."),
+    "queue": CommandEntry("queue", "List, pause and resume the queues of handlers."),
+    "analytics": CommandEntry(
         "analytics", "Show durations, error rates, slow and failing steps, and frequent errors."
     ),
-    "namespace": Entry(
+    "namespace": CommandEntry(
         "namespace", "List, show and pause namespaces, and set their owners and review policies."
     ),
-    "key": Entry("key", "Create, list and revoke API keys."),
-    "db": Entry("db", "Upgrade and inspect the store, and delete old tasks."),
-    "config": Entry("config", "Show the settings of servers and workers."),
-    "demo": Entry(
+    "key": CommandEntry("key", "Create, list and revoke API keys."),
+    "db": CommandEntry("db", "Upgrade and inspect the store, and delete old tasks."),
+    "config": CommandEntry("config", "Show the settings of servers and workers."),
+    "demo": CommandEntry(
         "demo",
         "Run example workflows of four teams, with a worker crash and a retry by an operator.",
     ),
-    "version": Entry("version", "Print the versions of Tasker and its dependencies."),
+    "version": CommandEntry("version", "Print the versions of Tasker and its dependencies."),
 }
 
 _EXTRAS: Mapping[str, str] = {
@@ -114,7 +116,7 @@ def make_app() -> typer.Typer:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    app.callback(help=_HELP)(_options)
+    app.callback(help=_HELP)(_global_options)
     return app
 
 
@@ -126,7 +128,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _options(
+def _global_options(
     version: Annotated[
         bool,
         typer.Option(

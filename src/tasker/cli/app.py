@@ -37,7 +37,7 @@ _GC_THRESHOLD = 10_000
 """New objects before a garbage collection; Python's 700 cost a worker a tenth of its time."""
 
 
-class Format(StrEnum):
+class LogStyle(StrEnum):
     """Format of log records: for people, or one JSON object per line."""
 
     CONSOLE = "console"
@@ -91,7 +91,7 @@ Verbose = Annotated[
     ),
 ]
 LogFormat = Annotated[
-    Format,
+    LogStyle,
     typer.Option(
         "--log-format",
         envvar="TASKER_LOG_FORMAT",
@@ -139,7 +139,7 @@ class Session:
         """The console for people: stdout, or stderr if stdout receives a JSON document."""
         return self.err if self.as_json else self.out
 
-    def document(self, value: object) -> None:
+    def print_document(self, value: object) -> None:
         """Print the JSON document of a command."""
         write_document(value)
 
@@ -189,7 +189,7 @@ class Session:
             InvalidSettings: `--as` was given for an action for which a server does not accept it.
         """
         if not self.is_remote:
-            async with self.local(create=create) as local:
+            async with self.local_client(create=create) as local:
                 yield local
             return
         if self._actor is not None and not operates:
@@ -206,7 +206,7 @@ class Session:
             yield client
 
     @asynccontextmanager
-    async def local(self, *, create: bool = False) -> AsyncIterator[LocalClient]:
+    async def local_client(self, *, create: bool = False) -> AsyncIterator[LocalClient]:
         """Open a client of the store; see `client`."""
         async with self.store(create=create) as store:
             yield LocalClient(store, actor=self.actor)
@@ -249,7 +249,7 @@ def command(
         **({"as_json": (Json, False)} if json else {}),
         "no_color": (NoColor, False),
         "verbose": (Verbose, 0),
-        "log_format": (LogFormat, Format.CONSOLE),
+        "log_format": (LogFormat, LogStyle.CONSOLE),
     }
 
     def decorate(function: Function) -> Function:
@@ -259,14 +259,16 @@ def command(
             session = Session(**{key: value for key, value in chosen.items() if value is not None})
             colours = session.err.is_terminal and not session.err.no_color
             log_level = max(level - 10 * verbose, logging.DEBUG)
-            as_json = log_format is Format.JSON
+            as_json = log_format is LogStyle.JSON
             shown = as_json or verbose
-            logs.set_up(log_level, as_json=as_json, colours=colours, hidden=() if shown else hidden)
+            logs.set_up_logging(
+                log_level, as_json=as_json, colours=colours, hidden=() if shown else hidden
+            )
             with report_errors(session.err):
                 if store is not None and chosen.get("store_url") is None:
                     session.store_url = configured_store() or store
                 result = function(session, **given)
-                code = _run(result, fast=fast) if inspect.iscoroutine(result) else result
+                code = _run_coroutine(result, fast=fast) if inspect.iscoroutine(result) else result
                 if code:
                     raise typer.Exit(code)
 
@@ -296,7 +298,7 @@ def _join_paragraphs(docstring: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def _run(work: Coroutine[Any, Any, Any], *, fast: bool) -> Any:
+def _run_coroutine(work: Coroutine[Any, Any, Any], *, fast: bool) -> Any:
     """Run a coroutine until it completes."""
     if fast:
         gc.set_threshold(_GC_THRESHOLD)

@@ -58,4 +58,4 @@ def set_up_logs(session: Session, context: typer.Context, settings: Settings) ->
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     level = max(level - 10 * int(context.params.get("verbose") or 0), logging.DEBUG)
     colours = session.err.is_terminal and not session.err.no_color
-    logs.set_up(level, as_json=log_format == "json", colours=colours)
+    logs.set_up_logging(level, as_json=log_format == "json", colours=colours)

@@ -60,7 +60,7 @@ _CODES: tuple[tuple[type[BaseException], Exit], ...] = (
 )
 
 
-def code_of(error: BaseException) -> Exit:
+def exit_code_of(error: BaseException) -> Exit:
     """Return the exit code of an error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.BUG)
 
@@ -73,15 +73,15 @@ def report_errors(console: Console) -> Iterator[None]:
     except KeyboardInterrupt:
         raise typer.Exit(Exit.INTERRUPTED) from None
     except BrokenPipeError:
-        _forget_stdout()
+        _silence_closed_stdout()
         raise typer.Exit(Exit.FAILED) from None
     except TaskerError as error:
         print_error(console, error)
-        raise typer.Exit(code_of(error)) from None
+        raise typer.Exit(exit_code_of(error)) from None
     except ExceptionGroup as group:
         first = _first_error(group)
         print_error(console, first)
-        raise typer.Exit(code_of(first)) from None
+        raise typer.Exit(exit_code_of(first)) from None
     except (typer.Exit, typer.Abort, typer.TyperException):
         raise
     except Exception as error:
@@ -185,6 +185,6 @@ def relative_path(file: str) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
 
 
-def _forget_stdout() -> None:
+def _silence_closed_stdout() -> None:
     """Suppress the interpreter's message about a closed pipe at exit."""
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123

@@ -25,20 +25,20 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 _BLOCKED = 0.5  #: seconds after which a loop that has not reported a signal counts as blocked
 
 
-class Loaded(NamedTuple):
+class LoadedSources(NamedTuple):
     """Handlers and templates named on the command line."""
 
     handlers: Handlers
     templates: list[Template]  #: from files, and from workflows in the handler sources
 
 
-def load(
+def load_sources(
     sources: Iterable[str],
     paths: Sequence[Path],
     *,
     reload: bool = False,
     skip_broken: bool = False,
-) -> Loaded:
+) -> LoadedSources:
     """Import handlers and read templates.
 
     Args:
@@ -63,10 +63,12 @@ def load(
 
     files = load_templates(paths, on_broken=skip if skip_broken else None)
     templates = [*files, *handlers.templates()]
-    return Loaded(handlers, list({template.key: template for template in templates}.values()))
+    return LoadedSources(
+        handlers, list({template.key: template for template in templates}.values())
+    )
 
 
-def is_file(reference: str) -> bool:
+def is_template_file(reference: str) -> bool:
     """Return whether a template is given as a file rather than by name."""
     return reference.endswith(_SUFFIXES) or "/" in reference or Path(reference).is_file()
 
@@ -78,7 +80,7 @@ def name_and_files(reference: str) -> tuple[str, list[Path]]:
         InvalidTemplate: The file is missing or invalid, or contains several templates.
         InvalidInput: It is a Python file.
     """
-    if not is_file(reference):
+    if not is_template_file(reference):
         return reference, []
     path = Path(reference)
     if path.suffix == ".py":

@@ -20,7 +20,9 @@ _QUOTED = re.compile(r'[\s"=]')  #: characters for which a value is quoted
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
-def set_up(level: int, *, as_json: bool, colours: bool, hidden: Collection[str] = ()) -> None:
+def set_up_logging(
+    level: int, *, as_json: bool, colours: bool, hidden: Collection[str] = ()
+) -> None:
     """Write the records of all loggers to stderr.
 
     Args:

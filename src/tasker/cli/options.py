@@ -18,7 +18,7 @@ CONTEXT_LIMIT = 64 << 20  #: maximum bytes read from an @file; the store has its
 _LONGEST = timedelta(days=36_500)
 
 
-def parse_span(text: str | timedelta) -> timedelta:
+def parse_duration_option(text: str | timedelta) -> timedelta:
     """Parse the duration in an option; see `durations.parse_duration`."""
     try:
         span = parse_duration(text)
@@ -29,7 +29,7 @@ def parse_span(text: str | timedelta) -> timedelta:
     return span
 
 
-def parse_instant(text: str | datetime) -> datetime:
+def parse_time(text: str | datetime) -> datetime:
     """Parse a time: ISO 8601, or a duration before now."""
     if isinstance(text, datetime):
         return text
@@ -40,7 +40,7 @@ def parse_instant(text: str | datetime) -> datetime:
     else:
         return instant.astimezone(UTC)  # a time without a zone is local
     try:
-        return datetime.now(UTC) - parse_span(text)
+        return datetime.now(UTC) - parse_duration_option(text)
     except typer.BadParameter:
         raise typer.BadParameter(
             f'{text!r} is neither a date or time ("2026-01-31", "2026-01-31T12:00:00Z")'
@@ -56,7 +56,9 @@ def parse_json(text: Any) -> Any:
     try:
         return codec.parse(content, what=source, limit=CONTEXT_LIMIT)
     except InvalidInput as error:
-        raise typer.BadParameter(_point_at(f"{error}{_suggest_quotes(text)}", content)) from None
+        raise typer.BadParameter(
+            _append_error_line(f"{error}{_suggest_quotes(text)}", content)
+        ) from None
     except TooLarge as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -66,12 +68,13 @@ def parse_context(text: Any) -> Any:
     value = parse_json(text)
     if not isinstance(value, dict):
         raise typer.BadParameter(
-            f"""the context must be a JSON object such as '{{"order_id": 7}}', not {_kind(value)}"""
+            """the context must be a JSON object such as '{"order_id": 7}', not """
+            + _json_kind(value)
         )
     return value
 
 
-def _kind(value: Any) -> str:
+def _json_kind(value: Any) -> str:
     """Name the kind of a JSON value that is not an object."""
     return {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}.get(
         type(value), "a number"
@@ -98,7 +101,7 @@ def _suggest_quotes(text: str) -> str:
     return f"; to pass a string, write '\"{text}\"'" if re.fullmatch(r"[\w .:/@-]+", text) else ""
 
 
-def _point_at(message: str, content: bytes) -> str:
+def _append_error_line(message: str, content: bytes) -> str:
     """Append the line of a JSON error, with a mark below its position."""
     place = re.search(r"line (\d+), column (\d+)", message)
     if place is None:
@@ -132,7 +135,7 @@ def parse_status(text: Any) -> Any:
         ) from None
 
 
-def parse_template(text: str | None) -> tuple[str | None, str | None, str | None]:
+def parse_template_reference(text: str | None) -> tuple[str | None, str | None, str | None]:
     """Split `[namespace.]name[@version]` into namespace, name and version."""
     name, _, version = (text or "").partition("@")
     namespace, _, name = name.rpartition(".")

@@ -13,7 +13,7 @@ async def pause(session: Session, client: Client, target: PauseTarget, reason: s
     """Pause a target and print its pause."""
     paused = await client.pause(target, reason=reason)
     if session.as_json:
-        session.document(to_plain(paused))
+        session.print_document(to_plain(paused))
     else:
         session.out.print(f"paused: {describe(paused)}", soft_wrap=True, highlight=False)
 
@@ -22,7 +22,7 @@ async def resume(session: Session, client: Client, target: PauseTarget, reason: 
     """Resume a target and print whether it was paused."""
     resumed = await client.resume(target, reason=reason)
     if session.as_json:
-        session.document({"resumed": resumed})
+        session.print_document({"resumed": resumed})
     else:
         word = "resumed" if resumed else "not paused"
         text = f"{word}: {name_of(target.kind, target.namespace, target.name)}"

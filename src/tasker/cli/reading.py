@@ -70,7 +70,7 @@ async def read_detail(client: Client, task_id: TaskId) -> TaskDetail:
     )
 
 
-async def follow(client: Client, task_id: TaskId, console: Console) -> None:
+async def follow_task(client: Client, task_id: TaskId, console: Console) -> None:
     """Show a task until it has ended."""
     task = await client.get(task_id)
     template = await template_of(client, task_id)

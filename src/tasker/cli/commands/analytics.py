@@ -8,7 +8,7 @@ import typer
 from tasker.analytics.model import Window
 from tasker.cli.app import Session, command
 from tasker.cli.completion import complete_template
-from tasker.cli.options import parse_span, parse_template
+from tasker.cli.options import parse_duration_option, parse_template_reference
 from tasker.cli.render.analytics import render_analytics
 
 app = typer.Typer(add_completion=False)
@@ -21,7 +21,7 @@ async def analytics(
         Any,
         typer.Option(
             "--last",
-            parser=parse_span,
+            parser=parse_duration_option,
             metavar="TIME",
             help="Include tasks created within this time, such as 24h.",
         ),
@@ -51,7 +51,7 @@ async def analytics(
     ] = 1,
 ) -> None:
     """Show durations, error rates, slow and failing steps, and frequent errors."""
-    space, name, version = parse_template(template)
+    space, name, version = parse_template_reference(template)
     window = Window(
         hours=last / timedelta(hours=1),
         namespace=namespace or space,
@@ -62,6 +62,6 @@ async def analytics(
         performance = await client.performance(window)
         bottlenecks = await client.bottlenecks(window, limit=limit, min_executions=min_executions)
     if session.as_json:
-        session.document({"performance": performance, "bottlenecks": bottlenecks})
+        session.print_document({"performance": performance, "bottlenecks": bottlenecks})
     else:
         render_analytics(session.out, performance, bottlenecks)

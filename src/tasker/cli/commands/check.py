@@ -10,9 +10,9 @@ import typer
 
 from tasker.cli.app import Session, command
 from tasker.cli.exits import Exit, print_problems
-from tasker.cli.loading import Loaded
+from tasker.cli.loading import LoadedSources
 from tasker.cli.options import Namespaces, TemplatePaths
-from tasker.cli.render.style import count_of
+from tasker.cli.render.style import format_count
 from tasker.client import Client
 from tasker.errors import (
     HandlerImportError,
@@ -79,15 +79,15 @@ async def check(
         raise typer.BadParameter(
             "specify --templates, --handlers, or both", param_hint="--templates"
         )
-    findings = _Findings.of(handlers or (), templates or ())
+    findings = _Findings.check_sources(handlers or (), templates or ())
     if store is not None:
         session.store_url = store
         async with session.client() as client:
             await findings.add_deployed(client, namespaces or ())
     if session.as_json:
-        session.document(findings.document())
+        session.print_document(findings.document())
     else:
-        _print(session, findings)
+        _print_findings(session, findings)
     failed = bool(findings.problems or (strict and findings.warnings))
     return Exit.FAILED if failed else Exit.DONE
 
@@ -98,12 +98,12 @@ class _Findings:
     def __init__(self) -> None:
         self.templates: list[str] = []
         self.handlers = 0
-        self.loaded = Loaded(Handlers.of(), [])  #: the templates that could be read
+        self.loaded = LoadedSources(Handlers.of(), [])  #: the templates that could be read
         self.problems: list[tuple[str, Problem]] = []  #: (template or "", problem)
         self.warnings: list[Problem] = []
 
     @classmethod
-    def of(cls, sources: Sequence[str], paths: Sequence[Path]) -> "_Findings":
+    def check_sources(cls, sources: Sequence[str], paths: Sequence[Path]) -> "_Findings":
         """Check all readable sources, and report unreadable ones as problems."""
         findings = cls()
         templates, handlers = [], None
@@ -122,7 +122,7 @@ class _Findings:
             findings.problems += [("", problem) for problem in error.problems]
         findings.templates = [template.full_name for template in templates]
         if handlers is not None:
-            findings.loaded = Loaded(handlers, templates)
+            findings.loaded = LoadedSources(handlers, templates)
             findings.handlers = len(handlers)
             for template in templates:
                 findings.problems += [
@@ -140,13 +140,13 @@ class _Findings:
             await self._add_difference(client, template)
         bound = handlers.bind(templates, namespaces or [EVERY_NAMESPACE])
         scope = {*namespaces, *(template.namespace for template in templates)}
-        open_tasks = await _open_tasks(client)
+        open_tasks = await _count_open_tasks(client)
         here = {template.key for template in templates}
         for name, count in sorted(open_tasks.items()):
             outside = scope and EVERY_NAMESPACE not in scope and name.namespace not in scope
             if outside or name in here:
                 continue
-            tasks = count_of("open task", count)
+            tasks = format_count("open task", count)
             try:
                 template = (await client.template(str(name))).template
             except (NotFound, NotApproved):
@@ -176,12 +176,14 @@ class _Findings:
             "ok": not self.problems,
             "templates": self.templates,
             "handlers": self.handlers,
-            "problems": [_document(problem, template) for template, problem in self.problems],
-            "warnings": [_document(problem, "") for problem in self.warnings],
+            "problems": [
+                _problem_document(problem, template) for template, problem in self.problems
+            ],
+            "warnings": [_problem_document(problem, "") for problem in self.warnings],
         }
 
 
-async def _open_tasks(client: Client) -> Counter[TemplateName]:
+async def _count_open_tasks(client: Client) -> Counter[TemplateName]:
     """Count the open tasks of each template version, up to a limit, newest first."""
     count: Counter[TemplateName] = Counter()
     for status in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
@@ -195,7 +197,7 @@ async def _open_tasks(client: Client) -> Counter[TemplateName]:
     return count
 
 
-def _document(problem: Problem, template: str) -> dict[str, Any]:
+def _problem_document(problem: Problem, template: str) -> dict[str, Any]:
     return {
         "template": template or None,
         "message": problem.message,
@@ -206,17 +208,16 @@ def _document(problem: Problem, template: str) -> dict[str, Any]:
     }
 
 
-def _print(session: Session, findings: _Findings) -> None:
+def _print_findings(session: Session, findings: _Findings) -> None:
 
     for template, problem in findings.problems:
         print_problems(session.out, [problem], of=template)
     print_problems(session.out, findings.warnings, kind="warning", style="yellow")
-    checked = (
-        f"{count_of('template', len(findings.templates))}, {count_of('handler', findings.handlers)}"
-    )
+    templates = format_count("template", len(findings.templates))
+    checked = f"{templates}, {format_count('handler', findings.handlers)}"
     if findings.problems:
         session.out.print(
-            f"{checked}: {count_of('problem', len(findings.problems))}", style="bold red"
+            f"{checked}: {format_count('problem', len(findings.problems))}", style="bold red"
         )
     else:
         session.out.print(f"{checked}: no problems", style="green")

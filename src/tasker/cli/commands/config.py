@@ -15,10 +15,10 @@ def show(session: Session, config: ConfigFile = None) -> None:
     """Show all settings in effect, with secrets hidden."""
     settings = load_config(config, {}).to_plain()
     if session.as_json:
-        session.document(settings)
+        session.print_document(settings)
         return
     top = {name: value for name, value in settings.items() if not isinstance(value, dict)}
-    for table, values in (("", top), *_tables(settings)):
+    for table, values in (("", top), *_flatten_tables(settings)):
         if table:
             session.out.print(f"\n[{table}]")
         for name, value in values.items():
@@ -27,11 +27,11 @@ def show(session: Session, config: ConfigFile = None) -> None:
                 session.out.print(f"# {name}" if value is None else line, soft_wrap=True)
 
 
-def _tables(settings: dict[str, Any], parent: str = "") -> list[tuple[str, dict[str, Any]]]:
+def _flatten_tables(settings: dict[str, Any], parent: str = "") -> list[tuple[str, dict[str, Any]]]:
     """Yield the tables of settings, each before its subtables."""
     tables = []
     for name, value in settings.items():
         if isinstance(value, dict):
             path = f"{parent}{name}"
-            tables += [(path, value), *_tables(value, f"{path}.")]
+            tables += [(path, value), *_flatten_tables(value, f"{path}.")]
     return tables

@@ -11,9 +11,9 @@ import typer
 from tasker.analytics.model import OldestSnapshot
 from tasker.cli.app import Session, command, group, require_existing
 from tasker.cli.exits import Exit
-from tasker.cli.options import parse_span
+from tasker.cli.options import parse_duration_option
 from tasker.cli.render.json import to_plain
-from tasker.cli.render.style import duration, print_table
+from tasker.cli.render.style import human_duration, print_table
 from tasker.cli.render.tables import workers_table
 from tasker.errors import StoreUnavailable
 from tasker.store.open import make_store
@@ -33,7 +33,7 @@ async def upgrade(
         Any,
         typer.Option(
             "--wait",
-            parser=parse_span,
+            parser=parse_duration_option,
             metavar="TIME",
             help="Time to keep retrying while the database is unreachable, such as 60s.",
         ),
@@ -59,7 +59,7 @@ async def _upgrade(session: Session) -> None:
         after = before if before.ready else await store.upgrade()
         url = store.url
     if session.as_json:
-        session.document({"store": url, "before": before.current, "current": after.current})
+        session.print_document({"store": url, "before": before.current, "current": after.current})
     elif before.current == after.current:
         session.out.print(f"{url} is up to date: schema {after.current}")
     else:
@@ -81,7 +81,7 @@ async def status(session: Session) -> Exit:
         url = store.url
     alive = [worker for worker in workers if worker.alive]
     if session.as_json:
-        session.document(
+        session.print_document(
             {
                 "store": url,
                 "schema": {**schema._asdict(), "ready": schema.ready},
@@ -111,7 +111,7 @@ async def status(session: Session) -> Exit:
 
 def _describe(oldest: OldestSnapshot) -> str:
     seconds = oldest.age_seconds
-    age = "for an unknown time" if seconds is None else f"for {duration(seconds)}"
+    age = "for an unknown time" if seconds is None else f"for {human_duration(seconds)}"
     facts = [
         oldest.name,
         f"user {oldest.user}" if oldest.user else "",
@@ -128,7 +128,7 @@ async def prune(
         Any,
         typer.Option(
             "--older-than",
-            parser=parse_span,
+            parser=parse_duration_option,
             metavar="TIME",
             help="Delete tasks that ended longer ago than this, such as 30d, if their template"
             " sets no retention. If omitted, they are kept.",
@@ -151,7 +151,7 @@ async def prune(
             while deleted := await store.prune(ended_before=before, limit=_BATCH):
                 count += deleted
     if session.as_json:
-        session.document({"ended_before": before, "tasks": count, "deleted": not dry_run})
+        session.print_document({"ended_before": before, "tasks": count, "deleted": not dry_run})
         return
     outcome = "would be deleted" if dry_run else "deleted"
     session.out.print(f"{count:,} {'task' if count == 1 else 'tasks'} {outcome}")

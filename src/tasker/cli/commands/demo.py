@@ -8,7 +8,7 @@ import typer
 
 from tasker.cli.app import Session, command
 from tasker.cli.exits import Exit
-from tasker.cli.render.json import stdout_kept
+from tasker.cli.render.json import reserve_stdout
 from tasker.errors import NotFound
 from tasker.handlers.importing import Origin
 
@@ -36,10 +36,10 @@ async def demo(
     """
     folder = example_folder()
     story = Origin("growthcorp.__main__", root=str(folder.parent)).load()
-    with stdout_kept(session.as_json):
+    with reserve_stdout(session.as_json):
         played = await story.play(store_url, session.display)
     if session.as_json:
-        session.document(story.as_json(played))
+        session.print_document(story.as_json(played))
     else:
         story.render(session.out, played)
     return Exit.FAILED if played.wrong else Exit.DONE

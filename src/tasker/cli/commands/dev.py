@@ -14,10 +14,10 @@ import typer
 
 from tasker.cli.app import Session, command
 from tasker.cli.exits import Exit, print_error, print_problems, relative_path
-from tasker.cli.loading import Loaded, load, on_signals
+from tasker.cli.loading import LoadedSources, load_sources, on_signals
 from tasker.cli.options import Environment, HandlerSources, TemplatePaths
 from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
-from tasker.cli.render.style import count_of
+from tasker.cli.render.style import format_count
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskerError
 from tasker.handlers import assumed_inputs, check
@@ -89,9 +89,9 @@ class Development:
         """Run until a signal arrives. Raises InvalidSettings if watchfiles is not installed."""
         self._awatch = _import_watcher()
         with on_signals(self._on_signal), self._progress:
-            loaded = self._load(reload=False)
+            loaded = self._load_sources(reload=False)
             while not self._stopping.is_set():
-                async with self._changes_noted(loaded), self._worker_running(loaded):
+                async with self._record_changes(loaded), self._worker_running(loaded):
                     loaded = await self._wait_for_change(loaded)
 
     def _on_signal(self, which: signal.Signals, count: int) -> None:
@@ -101,11 +101,11 @@ class Development:
 
     # ------------------------------------------------------------------- loading
 
-    def _load(self, *, reload: bool) -> Loaded | None:
+    def _load_sources(self, *, reload: bool) -> LoadedSources | None:
         """Load handlers and templates; on failure, print the reason and return None."""
         self._modification_times = _modification_times(self._watched_folders(None))
         try:
-            loaded = load(self._sources, self._paths, reload=reload)
+            loaded = load_sources(self._sources, self._paths, reload=reload)
         except TaskerError as error:
             print_error(self._err, error)
             return None
@@ -118,7 +118,7 @@ class Development:
             )
         return loaded
 
-    async def _wait_for_change(self, before: Loaded | None) -> Loaded | None:
+    async def _wait_for_change(self, before: LoadedSources | None) -> LoadedSources | None:
         """Wait for a change that can be loaded, or for shutdown."""
         while True:
             changed = await self._next_change()
@@ -126,7 +126,7 @@ class Development:
                 return before
             names = ", ".join(sorted(relative_path(str(path)) for path in changed)[:5])
             self._out.print(f"changed: {names}", style="cyan", soft_wrap=True)
-            loaded = self._load(reload=True)
+            loaded = self._load_sources(reload=True)
             if loaded is not None:
                 return loaded
             if self._worker is not None:
@@ -153,7 +153,7 @@ class Development:
     # ------------------------------------------------------------------- working
 
     @asynccontextmanager
-    async def _worker_running(self, loaded: Loaded | None) -> AsyncIterator[None]:
+    async def _worker_running(self, loaded: LoadedSources | None) -> AsyncIterator[None]:
         """Run a worker while the block runs, unless there is nothing to run."""
         async with AsyncExitStack() as stack:
             if loaded is not None:
@@ -175,11 +175,11 @@ class Development:
             yield
         self._worker = None
 
-    def _print_ready(self, loaded: Loaded) -> None:
+    def _print_ready(self, loaded: LoadedSources) -> None:
         names = ", ".join(sorted(template.full_name for template in loaded.templates)[:5])
         self._out.print(
-            f"ready: {count_of('handler', len(loaded.handlers))},"
-            f" {count_of('template', len(loaded.templates))}{f' ({names})' if names else ''},"
+            f"ready: {format_count('handler', len(loaded.handlers))},"
+            f" {format_count('template', len(loaded.templates))}{f' ({names})' if names else ''},"
             f" store {self._store.url}; press Ctrl-C to stop",
             style="green",
             soft_wrap=True,
@@ -188,7 +188,7 @@ class Development:
     # ------------------------------------------------------------------ watching
 
     @asynccontextmanager
-    async def _changes_noted(self, loaded: Loaded | None) -> AsyncIterator[None]:
+    async def _record_changes(self, loaded: LoadedSources | None) -> AsyncIterator[None]:
         """Record file changes while the block runs, and those since the files were loaded."""
         self._watch_task = asyncio.create_task(
             self._watch(sorted(set(self._watched_folders(loaded))))
@@ -209,7 +209,7 @@ class Development:
             if wanted := {path for path in paths if path.suffix in _SUFFIXES}:
                 await self._changed.put(wanted)
 
-    def _watched_folders(self, loaded: Loaded | None) -> Iterator[Path]:
+    def _watched_folders(self, loaded: LoadedSources | None) -> Iterator[Path]:
         """Return the directories to watch, each non-recursively."""
         for source in self._sources:
             yield from _source_folders(source)

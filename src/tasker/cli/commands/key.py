@@ -9,9 +9,9 @@ from rich.text import Text
 
 from tasker.cli.app import Session, command, group
 from tasker.cli.config import load_config
-from tasker.cli.options import Reason, parse_span
+from tasker.cli.options import Reason, parse_duration_option
 from tasker.cli.render.style import one_line, print_table, time_ago
-from tasker.cli.render.tables import table
+from tasker.cli.render.tables import make_table
 from tasker.store.protocol import AuditNote
 from tasker.suggest import did_you_mean
 from tasker.teams.api_keys import new_key, parse_key
@@ -57,7 +57,7 @@ async def create(
         Any,
         typer.Option(
             "--expires",
-            parser=parse_span,
+            parser=parse_duration_option,
             metavar="SPAN",
             help="Time until the key expires, such as 90d, or never.",
         ),
@@ -79,11 +79,11 @@ async def create(
         namespaces=tuple(namespaces),
         expires_at=None if span is None else datetime.now(UTC) + span,
     )
-    async with session.local(create=True) as client:
+    async with session.local_client(create=True) as client:
         act = AuditNote(actor=client.actor, reason=reason)
         stored = await client.store.add_api_key(new, act)
     if session.as_json:
-        session.document({"key": stored, "text": key.text})
+        session.print_document({"key": stored, "text": key.text})
         return
     session.out.print(key.text, soft_wrap=True)
     session.err.print(
@@ -120,12 +120,14 @@ async def list_keys(
     async with session.store() as store:
         keys = [key for key in await store.list_api_keys() if everything or key.active(now)]
     if session.as_json:
-        session.document({"keys": keys})
+        session.print_document({"keys": keys})
         return
     if not keys:
         session.err.print("no keys")
         return
-    rows = table("prefix", "name", "scopes", "roles", "namespaces", "created", "by", "used", "ends")
+    rows = make_table(
+        "prefix", "name", "scopes", "roles", "namespaces", "created", "by", "used", "ends"
+    )
     for key in keys:
         ends = (
             f"revoked {time_ago(key.revoked_at, now)}"
@@ -156,10 +158,10 @@ async def revoke(
 ) -> None:
     """Revoke an API key immediately. This cannot be undone."""
     parts = parse_key(prefix)
-    async with session.local() as client:
+    async with session.local_client() as client:
         act = AuditNote(actor=client.actor, reason=reason)
         key = await client.store.revoke_api_key(parts.prefix if parts else prefix, act)
     if session.as_json:
-        session.document(key)
+        session.print_document(key)
     else:
         session.out.print(f"revoked: {key.prefix} ({key.name})")

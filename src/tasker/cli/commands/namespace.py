@@ -12,7 +12,7 @@ from tasker.cli.commands.template import print_versions
 from tasker.cli.options import Reason
 from tasker.cli.pausing import pause, resume
 from tasker.cli.render.style import local_time, one_line, print_table, short_json
-from tasker.cli.render.tables import table
+from tasker.cli.render.tables import make_table
 from tasker.client import Client
 from tasker.errors import NotFound
 from tasker.model import PauseTarget
@@ -31,10 +31,12 @@ async def list_namespaces(session: Session) -> None:
     async with session.client() as client:
         namespaces = await client.namespaces()
     if session.as_json:
-        session.document({"namespaces": namespaces})
+        session.print_document({"namespaces": namespaces})
         return
-    rows = table("namespace", "owner", "contact", "versions", "waiting", "approval", "description",
-                 right=("versions", "waiting"))  # fmt: skip
+    rows = make_table(
+        *("namespace", "owner", "contact", "versions", "waiting", "approval", "description"),
+        right=("versions", "waiting"),
+    )
     for one in namespaces:
         policy = one.policy
         rows.add_row(
@@ -60,7 +62,7 @@ async def show(session: Session, namespace: Name) -> None:
             )
         versions = await client.template_statuses(namespace)
     if session.as_json:
-        session.document(matches[0])
+        session.print_document(matches[0])
         return
     _print_namespace(session, matches[0])
     if versions:
@@ -106,7 +108,7 @@ async def put_policy(
         policy = replace(before, **changes)  # type: ignore[arg-type]
         stored = await client.put_policy(policy, reason=reason)
     if session.as_json:
-        session.document(stored)
+        session.print_document(stored)
     else:
         session.out.print(f"{_describe_change(before, stored)}: {namespace}")
 
@@ -124,7 +126,7 @@ async def apply(
     async with session.client(create=True) as client:
         outcomes = [await _apply_policy(client, policy, reason) for policy in policies]
     if session.as_json:
-        session.document(
+        session.print_document(
             {"namespaces": [{"namespace": name, "outcome": outcome} for name, outcome in outcomes]}
         )
     else:
@@ -162,12 +164,14 @@ async def audit(
     async with session.client() as client:
         events = await client.team_audit(namespace, after=before, limit=limit)
     if session.as_json:
-        session.document({"events": events})
+        session.print_document({"events": events})
         return
     if not events:
         session.err.print("no changes recorded")
         return
-    rows = table("id", "at", "who", "action", "subject", "before", "after", "reason", right=("id",))
+    rows = make_table(
+        "id", "at", "who", "action", "subject", "before", "after", "reason", right=("id",)
+    )
     for one in events:
         rows.add_row(
             str(one.id),
@@ -197,7 +201,7 @@ def _describe_change(before: NamespacePolicy | None, stored: NamespacePolicy) ->
 def _print_namespace(session: Session, info: NamespaceInfo) -> None:
 
     policy = info.policy
-    facts = table("", "")
+    facts = make_table("", "")
     facts.show_header = False
     rows = [("versions", ", ".join(f"{getattr(info, name)} {name}" for name in _COUNTS))]
     if policy is not None:

@@ -10,7 +10,7 @@ from tasker.cli.options import Reason
 from tasker.cli.pausing import describe, pause, resume
 from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import one_line, print_table
-from tasker.cli.render.tables import table
+from tasker.cli.render.tables import make_table
 from tasker.client.templates import DEFAULT_NAMESPACE
 from tasker.model import PauseKind, PauseTarget
 
@@ -30,10 +30,12 @@ async def list_queues(session: Session, namespace: OnlySpace = None) -> None:
         queues = await client.queues(namespace)
         pauses = await client.pauses(namespace)
     if session.as_json:
-        session.document({"queues": [one._asdict() for one in queues], "pauses": to_plain(pauses)})
+        session.print_document(
+            {"queues": [one._asdict() for one in queues], "pauses": to_plain(pauses)}
+        )
         return
     counts = ("due", "scheduled", "running", "paused")
-    rows = table("namespace", "handler", *counts, "", right=counts)
+    rows = make_table("namespace", "handler", *counts, "", right=counts)
     holding = {(one.kind, one.namespace, one.name): one for one in pauses}
     for one in queues:
         holder = holding.get((PauseKind.QUEUE, one.namespace, one.handler)) or holding.get(
@@ -57,7 +59,7 @@ async def list_pauses(session: Session, namespace: OnlySpace = None) -> None:
     async with session.client() as client:
         pauses = await client.pauses(namespace)
     if session.as_json:
-        session.document({"pauses": to_plain(pauses)})
+        session.print_document({"pauses": to_plain(pauses)})
         return
     for one in pauses:
         session.out.print(describe(one), soft_wrap=True, highlight=False)

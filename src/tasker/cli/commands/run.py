@@ -11,9 +11,9 @@ import typer
 from tasker.cli.app import Session, command
 from tasker.cli.exits import Exit, print_message, print_problems
 from tasker.cli.loading import (
-    Loaded,
+    LoadedSources,
     explain_context,
-    load,
+    load_sources,
     name_and_files,
     on_signals,
     require_handlers,
@@ -24,11 +24,11 @@ from tasker.cli.options import (
     HandlerSources,
     Namespace,
     TemplatePaths,
-    parse_span,
+    parse_duration_option,
 )
-from tasker.cli.render.json import stdout_kept, task_document, to_plain
+from tasker.cli.render.json import reserve_stdout, task_document, to_plain
 from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
-from tasker.cli.render.style import duration
+from tasker.cli.render.style import human_duration
 from tasker.cli.render.task import render_end, store_flag
 from tasker.client.templates import split_reference
 from tasker.engine import Worker
@@ -75,7 +75,7 @@ async def run(
     timeout: Annotated[
         Any,
         typer.Option(
-            parser=parse_span,
+            parser=parse_duration_option,
             metavar="TIME",
             help="Maximum time to wait, such as 90 (seconds) or 10m; after it, exit with code 4.",
         ),
@@ -99,9 +99,9 @@ async def run(
     continues it.
     """
     name, files = name_and_files(template)
-    with stdout_kept(session.as_json):
-        loaded = load(handlers, [*(templates or ()), *files])
-        embedded = Embedded(session, loaded, environment=environment, replace=replace)
+    with reserve_stdout(session.as_json):
+        loaded = load_sources(handlers, [*(templates or ()), *files])
+        embedded = EmbeddedTask(session, loaded, environment=environment, replace=replace)
         code = await embedded.run(
             name,
             context or {},
@@ -114,7 +114,7 @@ async def run(
             created_by=session.actor,
         )
     if session.as_json and embedded.document is not None:
-        session.document(embedded.document)
+        session.print_document(embedded.document)
     return code
 
 
@@ -123,11 +123,11 @@ _HASTE = timedelta(seconds=1)  #: grace period for attempts that are still runni
 _SOON = timedelta(seconds=1)
 
 
-class Embedded:
+class EmbeddedTask:
     """One task, its worker and its display."""
 
     def __init__(
-        self, session: Session, loaded: Loaded, *, environment: str | None, replace: bool
+        self, session: Session, loaded: LoadedSources, *, environment: str | None, replace: bool
     ) -> None:
         self._session = session
         self._loaded = loaded
@@ -152,15 +152,15 @@ class Embedded:
             signals = on_signals(lambda which, count: self._on_signal(worker, which, count))
             with signals:
                 async with worker:
-                    template = await self._template(worker, name, options)
-                    with self._progress(worker, template) as progress:
+                    template = await self._find_template(worker, name, options)
+                    with self._attach_progress(worker, template) as progress:
                         with explain_context(template.full_name, given=bool(context)):
                             task = await worker.client.create_task(name, context, **options)
                         progress.add(task)
                         if not task.created:
                             progress.refresh(task, await worker.client.steps(task.id))
                         code = await self._wait(worker, task, timeout)
-                    self._print_left(code, timeout, key=options["idempotency_key"])
+                    self._print_stop_reason(code, timeout, key=options["idempotency_key"])
                     if code is Exit.TIMEOUT:
                         worker.stop(_HASTE)
                 client = worker.client
@@ -168,7 +168,7 @@ class Embedded:
                 self._print_end(task, steps, template)
         return code
 
-    async def _template(self, worker: Worker, name: str, options: dict[str, Any]) -> Template:
+    async def _find_template(self, worker: Worker, name: str, options: dict[str, Any]) -> Template:
         """Return the named template. Raises HandlerNotFound if a step has no handler here."""
         space = options["namespace"]
         wanted = f"{space}.{name}" if space and "." not in name.partition("@")[0] else name
@@ -180,7 +180,7 @@ class Embedded:
         )
         return template
 
-    def _progress(self, worker: Worker, template: Template) -> Progress:
+    def _attach_progress(self, worker: Worker, template: Template) -> Progress:
         progress = Progress(self._session.display, templates=[*self._loaded.templates, template])
         worker.observers.append(progress.observe)
         return progress
@@ -210,12 +210,12 @@ class Embedded:
             return ended.result()
         return Exit(128 + (self._signal or signal.SIGINT)) if done else Exit.TIMEOUT
 
-    def _print_left(self, code: Exit, timeout: timedelta | None, *, key: str | None) -> None:
+    def _print_stop_reason(self, code: Exit, timeout: timedelta | None, *, key: str | None) -> None:
         """Print the reason why the command stopped waiting for the task."""
         again = " or when you repeat this command" if key else ""
         goes_on = f"it continues when a worker runs it{again}"
         if code is Exit.TIMEOUT:
-            message = f"the task did not end within {duration(timeout)}; {goes_on}"
+            message = f"the task did not end within {human_duration(timeout)}; {goes_on}"
             print_message(self._session.err, message, title="Timeout")
         elif self._signal is not None:
             message = f"{self._signal.name} received before the task ended; {goes_on}"

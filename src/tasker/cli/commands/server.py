@@ -16,7 +16,7 @@ from tasker.api import create_app
 from tasker.api.server import Server, free_port, is_loopback, run_server
 from tasker.cli.app import Session, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
-from tasker.cli.loading import Loaded, load, on_signals
+from tasker.cli.loading import LoadedSources, load_sources, on_signals
 from tasker.cli.options import Environment, Namespaces, TemplatePaths
 from tasker.cli.processes import linked_to_supervisor, same_command, supervise
 from tasker.client import LocalClient
@@ -173,7 +173,7 @@ async def serve(
     tracing = _make_tracing(settings)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store.get_secret_value()))
-        await _declare(store, settings)
+        await _store_policies_and_templates(store, settings)
         worker = None if loaded is None else _make_worker(store, settings, loaded, tracing)
         app = create_app(
             store,
@@ -189,11 +189,11 @@ async def serve(
         server = await stack.enter_async_context(run_server(app, own, shared=shared))
         log.info("server_started", extra={"url": server.url, "auth": auth.enabled})
         with linked_to_supervisor(supervisor, server.stop):
-            await _until_stopped(server, worker)
+            await _wait_until_stopped(server, worker)
     log.info("server_stopped")
 
 
-async def _until_stopped(server: Server, worker: Worker | None) -> None:
+async def _wait_until_stopped(server: Server, worker: Worker | None) -> None:
     """Wait for a signal or for the end of the worker, then stop the server."""
     stopping = asyncio.Event()
 
@@ -217,17 +217,17 @@ async def _until_stopped(server: Server, worker: Worker | None) -> None:
                 wait.cancel()
 
 
-def _load_handlers(settings: Settings) -> Loaded | None:
+def _load_handlers(settings: Settings) -> LoadedSources | None:
     """Import the worker's handlers and read its templates, if a worker is to run."""
     if not settings.worker.embedded:
         if settings.worker.handlers:
             raise InvalidSettings("--handlers needs a worker in this process: add --with-worker")
         return None
-    return load(settings.worker.handlers, settings.worker.templates, skip_broken=True)
+    return load_sources(settings.worker.handlers, settings.worker.templates, skip_broken=True)
 
 
 def _make_worker(
-    store: Store, settings: Settings, loaded: Loaded, tracing: "Tracing | None"
+    store: Store, settings: Settings, loaded: LoadedSources, tracing: "Tracing | None"
 ) -> Worker:
     return Worker(
         store,
@@ -240,7 +240,7 @@ def _make_worker(
     )
 
 
-async def _declare(store: Store, settings: Settings) -> None:
+async def _store_policies_and_templates(store: Store, settings: Settings) -> None:
     """Store namespace policies, and register templates if no worker does so."""
     client = LocalClient(store, actor=_ACTOR)
     if settings.policies is not None:

@@ -18,16 +18,16 @@ from tasker.cli.options import (
     Namespace,
     Reason,
     parse_attribute,
-    parse_instant,
+    parse_duration_option,
     parse_json,
-    parse_span,
     parse_status,
-    parse_template,
+    parse_template_reference,
+    parse_time,
 )
 from tasker.cli.pausing import pause, resume
-from tasker.cli.reading import find_task, follow, read_detail
+from tasker.cli.reading import find_task, follow_task, read_detail
 from tasker.cli.render.json import task_document, to_plain
-from tasker.cli.render.style import count_of, is_plain, print_table, status_text
+from tasker.cli.render.style import format_count, is_plain, print_table, status_text
 from tasker.cli.render.tables import tasks_table
 from tasker.cli.render.task import render_task
 from tasker.cli.render.timeline import timeline_document
@@ -98,7 +98,7 @@ FILTERS: Mapping[str, Any] = {
         Any,
         typer.Option(
             "--since",
-            parser=parse_instant,
+            parser=parse_time,
             metavar="TIME",
             help='Tasks created since then, such as "2h" (ago) or "2026-01-31".',
         ),
@@ -106,7 +106,7 @@ FILTERS: Mapping[str, Any] = {
     "until": Annotated[
         Any,
         typer.Option(
-            "--until", parser=parse_instant, metavar="TIME", help="Tasks created before then."
+            "--until", parser=parse_time, metavar="TIME", help="Tasks created before then."
         ),
     ],
 }
@@ -198,7 +198,9 @@ async def list_tasks(
     following = tasks[limit - 1].id if len(tasks) > limit else None
     tasks = tasks[:limit]
     if session.as_json:
-        session.document({"tasks": [task_document(task) for task in tasks], "next": following})
+        session.print_document(
+            {"tasks": [task_document(task) for task in tasks], "next": following}
+        )
         return
     if tasks:
         print_table(session.out, tasks_table(session.out, tasks))
@@ -237,11 +239,11 @@ async def show(
     async with session.client() as client:
         task_id = await find_task(client, task)
         if watch:
-            await follow(client, task_id, session.display)
+            await follow_task(client, task_id, session.display)
         detail = await read_detail(client, task_id)
         times = await client.timeline(task_id) if timeline else None
     if session.as_json:
-        session.document(
+        session.print_document(
             {
                 **task_document(detail.task),
                 "steps": to_plain(detail.steps),
@@ -295,11 +297,15 @@ async def create(
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeatable.")] = None,
     delay: Annotated[
         Any,
-        typer.Option(parser=parse_span, metavar="TIME", help="Delay before the first step starts."),
+        typer.Option(
+            parser=parse_duration_option, metavar="TIME", help="Delay before the first step starts."
+        ),
     ] = None,
     deadline: Annotated[
         Any,
-        typer.Option(parser=parse_span, metavar="TIME", help="Time limit from creation to end."),
+        typer.Option(
+            parser=parse_duration_option, metavar="TIME", help="Time limit from creation to end."
+        ),
     ] = None,
     reason: Reason = "",
 ) -> None:
@@ -324,7 +330,7 @@ async def create(
                 reason=reason,
             )
     if session.as_json:
-        session.document({**task_document(task), "created": task.created})
+        session.print_document({**task_document(task), "created": task.created})
         return
     session.out.print(task.id)
     if not task.created:
@@ -352,10 +358,10 @@ async def cancel(
         if task is not None:
             _require_no_filter(matching)
             task_id = await find_task(client, task)
-            _print(session, await client.cancel(task_id, reason=reason, if_match=if_match))
+            _print_status(session, await client.cancel(task_id, reason=reason, if_match=if_match))
             return Exit.DONE
         _require_id(if_match)
-        tasks = await _tasks(client, matching, statuses)
+        tasks = await _matching_tasks(client, matching, statuses)
 
         async def act(one: Task) -> Task:
             return await client.cancel(one.id, reason=reason)
@@ -407,10 +413,10 @@ async def retry(
 
         if task is not None:
             _require_no_filter(matching)
-            _print(session, await act(await find_task(client, task)))
+            _print_status(session, await act(await find_task(client, task)))
             return Exit.DONE
         _require_id(if_match)
-        tasks = await _tasks(client, matching, (TaskStatus.ERROR,))
+        tasks = await _matching_tasks(client, matching, (TaskStatus.ERROR,))
         return await _act_on_each(session, "retry", tasks, lambda one: act(one.id), dry_run=dry_run)
 
 
@@ -434,7 +440,7 @@ async def resolve(
     async with session.client(operates=True) as client:
         task_id = await find_task(client, task)
         changed = await client.resolve(task_id, step, result, reason=reason, if_match=if_match)
-    _print(session, changed)
+    _print_status(session, changed)
 
 
 @command(app, "complete", acts=True)
@@ -452,7 +458,7 @@ async def complete(
     async with session.client(operates=True) as client:
         task_id = await find_task(client, task)
         changed = await client.complete(task_id, step, result, reason=reason, if_match=if_match)
-    _print(session, changed)
+    _print_status(session, changed)
 
 
 @command(app, "skip", acts=True)
@@ -470,7 +476,7 @@ async def skip(
     async with session.client(operates=True) as client:
         task_id = await find_task(client, task)
         changed = await client.skip(task_id, step, reason=reason, if_match=if_match)
-    _print(session, changed)
+    _print_status(session, changed)
 
 
 @command(app, "pause", acts=True)
@@ -499,7 +505,7 @@ def _make_filter(
     **equal: str | None,
 ) -> TaskFilter:
     """Create a filter from the options."""
-    space, name, version = parse_template(template)
+    space, name, version = parse_template_reference(template)
     return TaskFilter(
         namespace=namespace or space,
         name=name,
@@ -521,7 +527,7 @@ def _require_id(if_match: str | None) -> None:
         raise typer.BadParameter("an etag is of one task: give its ID", param_hint="--if-match")
 
 
-async def _tasks(
+async def _matching_tasks(
     client: Client, matching: TaskFilter, statuses: Sequence[TaskStatus]
 ) -> list[Task]:
     """Return the matching tasks with one of these statuses.
@@ -562,7 +568,7 @@ async def _act_on_each(
         except Refused as error:
             refused.append({"id": task.id, "error": str(error)})
     if session.as_json:
-        session.document(
+        session.print_document(
             {
                 "matches": len(tasks),
                 "dry_run": dry_run,
@@ -573,19 +579,19 @@ async def _act_on_each(
     elif dry_run:
         if tasks:
             print_table(session.out, tasks_table(session.out, tasks))
-        session.out.print(f"would {verb} {count_of('task', len(tasks))}")
+        session.out.print(f"would {verb} {format_count('task', len(tasks))}")
     else:
         for one in refused:
             session.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
         done = {"cancel": "cancelled", "retry": "retried"}[verb]
-        session.out.print(f"{done} {count_of('task', len(changed))} of {len(tasks):,}")
+        session.out.print(f"{done} {format_count('task', len(changed))} of {len(tasks):,}")
     return Exit.REFUSED if refused else Exit.DONE
 
 
-def _print(session: Session, task: Task) -> None:
+def _print_status(session: Session, task: Task) -> None:
     """Print a task's new status."""
     if session.as_json:
-        session.document(task_document(task))
+        session.print_document(task_document(task))
         return
     line = status_text(task.status.value, plain=is_plain(session.out))
     session.out.print(line.append(f"  {task.template}  {task.id}", style="none"))

@@ -13,13 +13,13 @@ from tasker import versions
 from tasker.cli.app import Session, command, group
 from tasker.cli.completion import complete_template
 from tasker.cli.exits import Exit
-from tasker.cli.loading import is_file, load
+from tasker.cli.loading import is_template_file, load_sources
 from tasker.cli.options import Reason
 from tasker.cli.pausing import pause, resume
 from tasker.cli.render import graphs
 from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import one_line, print_table, short_json, time_ago
-from tasker.cli.render.tables import table, templates_table
+from tasker.cli.render.tables import make_table, templates_table
 from tasker.cli.render.task import render_graph, render_template
 from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
@@ -88,7 +88,7 @@ async def list_templates(
 
     stored = sorted(stored, key=order)
     if session.as_json:
-        session.document(
+        session.print_document(
             {
                 "templates": [
                     {
@@ -112,9 +112,9 @@ async def list_templates(
 @command(app, "show")
 async def show(session: Session, template: Reference, handlers: Workflows = None) -> None:
     """Print a template's definition: YAML, or JSON with --json."""
-    definition = await _find(session, template, handlers)
+    definition = await _find_template(session, template, handlers)
     if session.as_json:
-        session.document(to_document(definition))
+        session.print_document(to_document(definition))
     else:
         render_template(session.out, dump_yaml(definition))
 
@@ -129,12 +129,12 @@ async def draw(
     ] = False,
 ) -> None:
     """Draw a template's graph."""
-    definition = await _find(session, template, handlers)
+    definition = await _find_template(session, template, handlers)
     if session.as_json:
         graph = {spec.name: list(spec.dependencies) for spec in definition.steps}
-        session.document({"template": definition.full_name, "dependencies": graph})
+        session.print_document({"template": definition.full_name, "dependencies": graph})
     elif mermaid:
-        session.out.print(graphs.mermaid(definition), soft_wrap=True)
+        session.out.print(graphs.to_mermaid(definition), soft_wrap=True)
     else:
         render_graph(session.out, definition)
 
@@ -163,11 +163,11 @@ async def register(
     """
     if not paths and not handlers:
         raise typer.BadParameter("specify files, directories, or --handlers", param_hint="FILE")
-    loaded = load(handlers or (), paths or ())
+    loaded = load_sources(handlers or (), paths or ())
     async with session.client(create=True) as client:
         outcomes = [await _register_one(client, template, replace) for template in loaded.templates]
     if session.as_json:
-        session.document({"templates": outcomes})
+        session.print_document({"templates": outcomes})
     for one in outcomes:
         if "error" in one:
             session.err.print(f"refused: {one['error']}", style="red", soft_wrap=True)
@@ -186,14 +186,14 @@ async def _register_one(client: Client, template: Template, replace: bool) -> di
         return {
             **entry,
             "outcome": "refused",
-            "error": f"{error}{await _differences(client, template)}",
+            "error": f"{error}{await _describe_differences(client, template)}",
         }
     status = registered.stored.status
     outcome = "registered" if registered.created else "unchanged"
     return {**entry, "outcome": outcome, "status": status.value}
 
 
-async def _differences(client: Client, template: Template) -> str:
+async def _describe_differences(client: Client, template: Template) -> str:
     """Describe how a template differs from the registered version."""
     stored = (await client.template(template.full_name)).template
     changes = compare(stored, template).changes
@@ -205,12 +205,12 @@ async def _differences(client: Client, template: Template) -> str:
     return f"; template {template.full_name} differs in {', '.join(shown[:5])}{more}"
 
 
-async def _find(session: Session, reference: str, handlers: list[str] | None) -> Template:
+async def _find_template(session: Session, reference: str, handlers: list[str] | None) -> Template:
     """Find a template in a file, among workflows, or in the store."""
-    if is_file(reference):
+    if is_template_file(reference):
         return load_template(reference)
     if handlers:
-        loaded = load(handlers, ())
+        loaded = load_sources(handlers, ())
         name, _, version = reference.partition("@")
         name = name if "." in name else f"{DEFAULT_NAMESPACE}.{name}"
         for template in loaded.templates:
@@ -251,7 +251,7 @@ async def status(
         matches = await client.template_statuses(namespace, name)
     matches = [one for one in matches if not waiting or one.status == "pending_review"]
     if session.as_json:
-        session.document({"versions": [_document(one) for one in matches]})
+        session.print_document({"versions": [_version_document(one) for one in matches]})
     elif matches:
         print_versions(session.out, matches)
     else:
@@ -262,7 +262,7 @@ async def status(
 async def approve(session: Session, template: Version, reason: Reason = "") -> None:
     """Approve a version that is pending review, so that tasks can be created from it."""
     async with session.client() as client:
-        _print(session, await client.review(template, approve=True, reason=reason))
+        _print_version(session, await client.review(template, approve=True, reason=reason))
 
 
 @command(app, "reject", acts=True)
@@ -275,27 +275,29 @@ async def reject(
 ) -> None:
     """Reject a version that is pending review. With changes, it may be registered again."""
     async with session.client() as client:
-        _print(session, await client.review(template, approve=False, reason=reason))
+        _print_version(session, await client.review(template, approve=False, reason=reason))
 
 
 @command(app, "retire", acts=True)
 async def retire(session: Session, template: Version, reason: Reason = "") -> None:
     """Retire a version: no new tasks can be created from it. Its open tasks continue."""
     async with session.client() as client:
-        _print(session, await client.retire(template, reason=reason))
+        _print_version(session, await client.retire(template, reason=reason))
 
 
 @command(app, "restore", acts=True)
 async def restore(session: Session, template: Version, reason: Reason = "") -> None:
     """Restore a retired version, so that tasks can be created from it again."""
     async with session.client() as client:
-        _print(session, await client.restore(template, reason=reason))
+        _print_version(session, await client.restore(template, reason=reason))
 
 
 def print_versions(console: Console, versions: Sequence[TemplateVersion]) -> None:
     """Show versions as a table."""
     now = datetime.now(UTC)
-    rows = table("template", "version", "status", "registered", "by", "decided", "by", "reason")
+    rows = make_table(
+        "template", "version", "status", "registered", "by", "decided", "by", "reason"
+    )
     for one in versions:
         rows.add_row(
             Text(f"{one.name.namespace}.{one.name.name}", style="bold"),
@@ -310,14 +312,14 @@ def print_versions(console: Console, versions: Sequence[TemplateVersion]) -> Non
     print_table(console, rows)
 
 
-def _document(version: TemplateVersion) -> dict[str, object]:
+def _version_document(version: TemplateVersion) -> dict[str, object]:
 
     document = to_plain(version)
     return {**document, **version.name._asdict(), "full_name": str(version.name)}
 
 
-def _print(session: Session, version: TemplateVersion) -> None:
+def _print_version(session: Session, version: TemplateVersion) -> None:
     if session.as_json:
-        session.document(_document(version))
+        session.print_document(_version_document(version))
     else:
         session.out.print(f"{version.status}: {version.name}")

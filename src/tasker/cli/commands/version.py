@@ -23,7 +23,7 @@ def version(session: Session) -> None:
         **{package: _installed_version(package) for package in _OPTIONAL},
     }
     if session.as_json:
-        session.document(versions)
+        session.print_document(versions)
         return
     for name, value in versions.items():
         session.out.print(f"{name} {value or '(not installed)'}")

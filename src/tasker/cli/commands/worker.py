@@ -14,8 +14,8 @@ import typer
 from tasker.cli.app import Session, command
 from tasker.cli.config import ConfigFile, StoreOption, load_config, set_up_logs
 from tasker.cli.exits import Exit
-from tasker.cli.loading import load, on_signals
-from tasker.cli.options import Environment, Namespaces, TemplatePaths, parse_span
+from tasker.cli.loading import load_sources, on_signals
+from tasker.cli.options import Environment, Namespaces, TemplatePaths, parse_duration_option
 from tasker.cli.processes import linked_to_supervisor, same_command, supervise
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
@@ -72,7 +72,7 @@ def worker(
     grace: Annotated[
         Any,
         typer.Option(
-            parser=parse_span,
+            parser=parse_duration_option,
             metavar="TIME",
             help="Time for running steps to finish at shutdown; default: 20s.",
         ),
@@ -80,7 +80,7 @@ def worker(
     lease: Annotated[
         Any,
         typer.Option(
-            parser=parse_span,
+            parser=parse_duration_option,
             metavar="TIME",
             help="Time after which other workers take over a dead worker's steps; default: 30s.",
         ),
@@ -143,10 +143,10 @@ def worker(
     if processes > 1:
         commands = _process_commands(processes, settings.worker.metrics)
         return asyncio.run(supervise("worker", commands))
-    return _run(settings, name=name, replace=replace, supervisor=supervisor)
+    return _run_worker(settings, name=name, replace=replace, supervisor=supervisor)
 
 
-async def _run(
+async def _run_worker(
     settings: Settings, *, name: str | None, replace: bool, supervisor: int | None
 ) -> Exit:
     """Run a worker until a signal.
@@ -157,8 +157,8 @@ async def _run(
         replace: Whether existing templates with different content are replaced.
         supervisor: File descriptor of the socket to the supervisor.
     """
-    loaded = load(settings.worker.handlers, settings.worker.templates, skip_broken=True)
-    with _telemetry(settings) as (observers, around, endpoint):
+    loaded = load_sources(settings.worker.handlers, settings.worker.templates, skip_broken=True)
+    with _set_up_telemetry(settings) as (observers, around, endpoint):
         async with open_store(settings.store.get_secret_value()) as store:
             worker = Worker(
                 store,
@@ -196,7 +196,7 @@ def _parse_labels(words: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _telemetry(
+def _set_up_telemetry(
     settings: Settings,
 ) -> Iterator[tuple[Sequence[Observer], Around | None, "Endpoint | None"]]:
     """Export traces, and serve metrics and probes, according to the settings.

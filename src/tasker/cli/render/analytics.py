@@ -14,8 +14,8 @@ from tasker.analytics.model import (
     Spread,
     StepFigures,
 )
-from tasker.cli.render.style import count_of, duration, one_line, print_table, time_ago
-from tasker.cli.render.tables import table
+from tasker.cli.render.style import format_count, human_duration, one_line, print_table, time_ago
+from tasker.cli.render.tables import make_table
 
 
 def render_analytics(console: Console, performance: Performance, bottlenecks: Bottlenecks) -> None:
@@ -26,12 +26,12 @@ def render_analytics(console: Console, performance: Performance, bottlenecks: Bo
         performance: Totals of a window.
         bottlenecks: Bottlenecks of the same window.
     """
-    print_table(console, _totals(performance, bottlenecks))
+    print_table(console, _totals_table(performance, bottlenecks))
     for title, rows in (
-        ("Slowest steps", _steps(bottlenecks.slow_steps)),
-        ("Failing steps", _steps(bottlenecks.failing_steps)),
-        ("Most frequent errors", _errors(bottlenecks.error_patterns)),
-        ("Steps that others wait for", _blocking_steps(bottlenecks.blocking_steps)),
+        ("Slowest steps", _steps_table(bottlenecks.slow_steps)),
+        ("Failing steps", _steps_table(bottlenecks.failing_steps)),
+        ("Most frequent errors", _errors_table(bottlenecks.error_patterns)),
+        ("Steps that others wait for", _blocking_steps_table(bottlenecks.blocking_steps)),
     ):
         if rows.row_count:
             console.print()
@@ -43,8 +43,8 @@ def render_analytics(console: Console, performance: Performance, bottlenecks: Bo
             console.print(Text(one_line(recommendation)), soft_wrap=True)
 
 
-def _totals(performance: Performance, bottlenecks: Bottlenecks) -> Table:
-    facts = table("", "")
+def _totals_table(performance: Performance, bottlenecks: Bottlenecks) -> Table:
+    facts = make_table("", "")
     facts.show_header = False
     busy = bottlenecks.utilization
     ended = (
@@ -56,30 +56,30 @@ def _totals(performance: Performance, bottlenecks: Bottlenecks) -> Table:
         ("tasks", f"{performance.total_tasks:,}: {ended}, {performance.active_tasks:,} open"),
         ("per hour", f"{performance.tasks_per_hour:,.1f} tasks, "
                      f"{performance.steps_per_hour:,.1f} steps"),
-        ("tasks took", _spread(performance.task_duration)),
-        ("steps took", _spread(performance.step_duration)),
-        ("now", f"{count_of('step', busy.running_steps)} running, {busy.due_steps:,} due,"
+        ("tasks took", _format_spread(performance.task_duration)),
+        ("steps took", _format_spread(performance.step_duration)),
+        ("now", f"{format_count('step', busy.running_steps)} running, {busy.due_steps:,} due,"
                 f" {busy.scheduled_steps:,} due later"),
     ):  # fmt: skip
         facts.add_row(Text(name, style="dim"), Text(value))
     return facts
 
 
-def _spread(spread: Spread) -> str:
+def _format_spread(spread: Spread) -> str:
     parts = (("average", spread.average), ("p50", spread.p50), ("p95", spread.p95),
              ("p99", spread.p99))  # fmt: skip
-    return ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts)
+    return ", ".join(f"{name} {human_duration(seconds)}" for name, seconds in parts)
 
 
-def _steps(steps: Sequence[StepFigures]) -> Table:
+def _steps_table(steps: Sequence[StepFigures]) -> Table:
     numbers = ("average", "longest", "parked", "attempts", "failed", "retried")
-    rows = table("step", *numbers, right=numbers, flexible=("step",))
+    rows = make_table("step", *numbers, right=numbers, flexible=("step",))
     for one in steps:
         rows.add_row(
             Text(one_line(one)),
-            duration(one.average_duration_seconds),
-            duration(one.max_duration_seconds),
-            duration(one.average_parked_seconds) if one.average_parked_seconds else "",
+            human_duration(one.average_duration_seconds),
+            human_duration(one.max_duration_seconds),
+            human_duration(one.average_parked_seconds) if one.average_parked_seconds else "",
             f"{one.execution_count:,}",
             f"{one.error_count:,} ({100 * one.error_rate:.0f} %)",
             f"{one.retry_count:,}",
@@ -87,8 +87,8 @@ def _steps(steps: Sequence[StepFigures]) -> Table:
     return rows
 
 
-def _errors(patterns: Sequence[ErrorPattern]) -> Table:
-    rows = table("error", "code", "attempts", "final", "last", right=("attempts", "final"))
+def _errors_table(patterns: Sequence[ErrorPattern]) -> Table:
+    rows = make_table("error", "code", "attempts", "final", "last", right=("attempts", "final"))
     for one in patterns:
         rows.add_row(
             Text(one_line(one.error_type)),
@@ -100,15 +100,15 @@ def _errors(patterns: Sequence[ErrorPattern]) -> Table:
     return rows
 
 
-def _blocking_steps(steps: Sequence[BlockingStep]) -> Table:
+def _blocking_steps_table(steps: Sequence[BlockingStep]) -> Table:
     numbers = ("tasks", "failed in", "waiting steps", "average wait")
-    rows = table("step", *numbers, right=numbers, flexible=("step",))
+    rows = make_table("step", *numbers, right=numbers, flexible=("step",))
     for one in steps:
         rows.add_row(
             Text(one_line(one)),
             f"{one.tasks:,}",
             f"{one.failed_tasks:,}",
             f"{one.waiting_steps:,}",
-            duration(one.average_wait_seconds),
+            human_duration(one.average_wait_seconds),
         )
     return rows

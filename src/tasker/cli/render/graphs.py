@@ -21,7 +21,7 @@ _BOX = " │││─╯╮┤─╰╭├─┴┬┼"  # indexed by the sum of
 _PLAIN = str.maketrans("│╯╮┤╰╭├─┴┬┼", "|'.+'.+-+++")
 
 
-class Line(NamedTuple):
+class GraphLine(NamedTuple):
     """One line of the drawing."""
 
     lanes: str
@@ -29,12 +29,12 @@ class Line(NamedTuple):
     at: int = 0  #: the column of its symbol
 
 
-def lines_of(graph: Graph, *, most: int = MOST_LANES) -> list[Line] | None:
+def draw_lines(graph: Graph, *, most: int = MOST_LANES) -> list[GraphLine] | None:
     """Draw a graph, or return None if it needs more than `most` parallel lanes."""
     drawing = _Drawing(graph)
-    lines: list[Line] = []
+    lines: list[GraphLine] = []
     for no in _step_order(graph):
-        lines += drawing.step(no)
+        lines += drawing.draw_step(no)
         if len(drawing.lanes) > most:
             return None
     return lines
@@ -45,7 +45,7 @@ def to_ascii(lanes: str) -> str:
     return lanes.translate(_PLAIN)
 
 
-def mermaid(template: Template) -> str:
+def to_mermaid(template: Template) -> str:
     """Return a template's graph as a Mermaid diagram."""
     numbers = {spec.name: no for no, spec in enumerate(template.steps, start=1)}
     lines = ["---", f"title: {template.full_name}", "---", "flowchart TD"]
@@ -65,19 +65,19 @@ class _Drawing:
         self._graph = graph
         self.lanes: list[int | None] = []
 
-    def step(self, no: int) -> Iterator[Line]:
+    def draw_step(self, no: int) -> Iterator[GraphLine]:
         lane = self.lanes.index(no) if no in self.lanes else self._free_lane(0)
         self.lanes[lane] = None
-        yield Line(_join_cells(["│" if to else " " for to in self.lanes], set()), no, 2 * lane)
+        yield GraphLine(_join_cells(["│" if to else " " for to in self.lanes], set()), no, 2 * lane)
         children = [child for child in self._graph.children[no] if child != TASK_NODE]
         met = {self.lanes.index(child) for child in children if child in self.lanes}
-        opened = self._open(lane, [child for child in children if child not in self.lanes])
+        opened = self._assign_lanes(lane, [child for child in children if child not in self.lanes])
         if met or opened:
-            yield self._connection(lane, met, opened)
+            yield self._connecting_line(lane, met, opened)
         while self.lanes and self.lanes[-1] is None:
             self.lanes.pop()
 
-    def _open(self, lane: int, children: list[int]) -> set[int]:
+    def _assign_lanes(self, lane: int, children: list[int]) -> set[int]:
         """Assign lanes to children, the parent's own to the first; return the other lanes."""
         opened = set()
         for index, child in enumerate(children):
@@ -95,7 +95,7 @@ class _Drawing:
         self.lanes.append(None)
         return len(self.lanes) - 1
 
-    def _connection(self, lane: int, met: set[int], opened: set[int]) -> Line:
+    def _connecting_line(self, lane: int, met: set[int], opened: set[int]) -> GraphLine:
         ends = met | opened | {lane}
         low, high = min(ends), max(ends)
         cells = []
@@ -106,7 +106,7 @@ class _Drawing:
                 cells.append(_BOX[across | up | (_DOWN if to else 0)])
             else:
                 cells.append("│" if to else _BOX[across])
-        return Line(_join_cells(cells, set(range(low, high))))
+        return GraphLine(_join_cells(cells, set(range(low, high))))
 
 
 def _join_cells(cells: list[str], joined: set[int]) -> str:

@@ -42,7 +42,7 @@ def write_document(value: object) -> None:
 
 
 @contextmanager
-def stdout_kept(wanted: bool = True) -> Iterator[None]:
+def reserve_stdout(wanted: bool = True) -> Iterator[None]:
     """Reserve stdout for the document: while the block runs, handlers' output goes to stderr."""
     if not wanted:
         yield

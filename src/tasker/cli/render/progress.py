@@ -28,10 +28,10 @@ from tasker import codec
 from tasker.cli.render.style import (
     LOOKS,
     SPINNER,
-    duration,
+    display_status,
     error_line,
+    human_duration,
     is_plain,
-    shown_status,
     symbol,
 )
 from tasker.events import (
@@ -70,13 +70,13 @@ class StepProgress:
         self.status, self.since, self.due, self.awaits = "in_progress", now, None, None
         self.attempt = event.attempt
 
-    def waits(self, event: StepWaiting, now: float) -> None:
-        self._ended(now)
+    def parked(self, event: StepWaiting, now: float) -> None:
+        self._stop_timer(now)
         self.status, self.awaits = "waiting", event.awaits
 
     def settled(self, event: StepSettled, now: float) -> None:
-        self._ended(now)
-        self.error = error_of(event) or self.error
+        self._stop_timer(now)
+        self.error = failure_reason(event) or self.error
         match event.outcome:
             case AttemptOutcome.COMPLETE:
                 self.status, self.error = "complete", ""
@@ -90,13 +90,13 @@ class StepProgress:
 
     def refused(self, now: float) -> None:
         """Record a refused settlement: another worker holds the step, or its task was cancelled."""
-        self._ended(now)
+        self._stop_timer(now)
         if self.status == "in_progress":
             self.status = "pending"
 
-    def read(self, step: Step, now: float, clock: datetime) -> None:
+    def update_from_store(self, step: Step, now: float, clock: datetime) -> None:
         """Take over the state in the store."""
-        self.status, self.attempt = shown_status(step, clock), step.attempts
+        self.status, self.attempt = display_status(step, clock), step.attempts
         self.error = error_line(step.error)
         self.since = self.due = None
         if step.claimed_at is not None:
@@ -112,7 +112,7 @@ class StepProgress:
         """Return the seconds spent in the handler, including those of the running attempt."""
         return self.spent + (now - self.since if self.since is not None else 0.0)
 
-    def _ended(self, now: float) -> None:
+    def _stop_timer(self, now: float) -> None:
         if self.since is not None:
             self.spent += now - self.since
         self.since = None
@@ -153,19 +153,19 @@ class TaskProgress:
             if step.status in ("pending", "enqueued", "in_progress", "waiting_for_retry"):
                 step.status = "cancelled" if status == "cancelled" else step.status
 
-    def read(self, task: Task, now: float, clock: datetime) -> None:
+    def update_from_store(self, task: Task, now: float, clock: datetime) -> None:
         """Take over the state in the store."""
         self.status = task.status.value
         self.began = now - (clock - task.created_at).total_seconds()
         if task.ended_at is not None:
             self.ended = now - (clock - task.ended_at).total_seconds()
 
-    def took(self, now: float) -> float:
+    def elapsed(self, now: float) -> float:
         """Return the duration of the task, so far or in total, in seconds."""
         return (now if self.ended is None else self.ended) - self.began
 
     @property
-    def done(self) -> int:
+    def done_count(self) -> int:
         """Return the number of complete steps."""
         return sum(step.status == "complete" for step in self.steps.values())
 
@@ -216,7 +216,7 @@ class Progress:
         self._everything = everything
         self._correlations: set[str] = set()
         self._early: deque[tuple[Event, float]] = deque(maxlen=_KEPT)
-        self._renderer = _renderer(self, console, live)
+        self._renderer = _make_renderer(self, console, live)
 
     def __enter__(self) -> Self:
         self._renderer.start()
@@ -252,7 +252,7 @@ class Progress:
             early = list(self._early)
             self._early.clear()
         for event, at in early:
-            self._take(event, at)
+            self._handle_event(event, at)
 
     def refresh(self, task: Task, steps: Iterable[Step]) -> None:
         """Update a polled task from its state in the store."""
@@ -262,19 +262,19 @@ class Progress:
             for step in steps:
                 seen = followed.step(step.name)
                 before = (seen.status, seen.attempt)
-                seen.read(step, now, clock)
+                seen.update_from_store(step, now, clock)
                 if before != (seen.status, seen.attempt):
                     self._renderer.on_step_changed(followed, seen)
             before_end = followed.ended
-            followed.read(task, now, clock)
+            followed.update_from_store(task, now, clock)
             if before_end is None and followed.ended is not None:
                 self._renderer.on_event(followed, TaskEnded(task.id, task.status))
 
     def observe(self, event: Event) -> None:
         """Apply an event; an observer for `Worker`."""
-        self._take(event, time.monotonic())
+        self._handle_event(event, time.monotonic())
 
-    def _take(self, event: Event, now: float) -> None:
+    def _handle_event(self, event: Event, now: float) -> None:
         with self.lock:
             if isinstance(event, LoopBlocked):
                 self._renderer.on_event(None, event)
@@ -283,7 +283,7 @@ class Progress:
             if task is None:
                 self._early.append((event, now))
                 return
-            _apply(task, event, now)
+            _apply_event(task, event, now)
             self._renderer.on_event(task, event)
             if self._everything and task.ended is not None:
                 del self.tasks[task.id]
@@ -310,12 +310,12 @@ class Progress:
         return task
 
 
-def error_of(event: StepSettled) -> str:
+def failure_reason(event: StepSettled) -> str:
     """Return the reason why an attempt failed, on one line."""
     return error_line(codec.loads(event.error)) if event.error else ""
 
 
-def _apply(task: TaskProgress, event: Event, now: float) -> None:
+def _apply_event(task: TaskProgress, event: Event, now: float) -> None:
     """Update the progress of a task from an event."""
     match event:
         case StepStarted():
@@ -324,18 +324,18 @@ def _apply(task: TaskProgress, event: Event, now: float) -> None:
         case StepSettled():
             task.step(event.step).settled(event, now)
         case StepWaiting():
-            task.step(event.step).waits(event, now)
+            task.step(event.step).parked(event, now)
         case SettleRefused():
             task.step(event.step).refused(now)
         case TaskEnded():
             task.end(event.status.value, now)
 
 
-def _renderer(progress: Progress, console: Console, live: bool | None) -> Renderer:
+def _make_renderer(progress: Progress, console: Console, live: bool | None) -> Renderer:
     if live is None:
         live = console.is_terminal and not console.is_dumb_terminal
     if console.record:
-        return Still(progress, console)
+        return StillRenderer(progress, console)
     if live:
         return LiveRenderer(progress, console)
 
@@ -357,35 +357,39 @@ class LineRenderer:
 
     def on_task_added(self, task: TaskProgress) -> None:
         name = f"{task.template}"
-        self._line(task, "pending", f"{name} is task {task.id}")
+        self._write_message(task, "pending", f"{name} is task {task.id}")
 
     def on_event(self, task: TaskProgress | None, event: Event) -> None:
         if isinstance(event, LoopBlocked):
-            self._write(Text(blocked_line(event), style="yellow"))
+            self._write(Text(describe_blocked_loop(event), style="yellow"))
             return
         if task is None:
             return
         if isinstance(event, TaskEnded):
-            self._line(
-                task, task.status, f"{task.status} after {duration(task.took(task.ended or 0))}"
+            self._write_message(
+                task,
+                task.status,
+                f"{task.status} after {human_duration(task.elapsed(task.ended or 0))}",
             )
             return
         step = task.step(event.step)
-        message = _message(step, event)
+        message = _describe_event(step, event)
         if message:
-            self._line(task, step.status, message, step=step.name)
+            self._write_message(task, step.status, message, step=step.name)
 
     def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
         message = step.status + (_attempt_suffix(step) if step.attempt else "")
-        self._line(
+        self._write_message(
             task, step.status, f"{message}: {step.error}" if step.error else message, step=step.name
         )
 
-    def _line(self, task: TaskProgress, state: str, message: str, *, step: str = "") -> None:
+    def _write_message(
+        self, task: TaskProgress, state: str, message: str, *, step: str = ""
+    ) -> None:
         look = LOOKS[state]
         line = Text()
         line.append(look.plain if self._plain else look.symbol, style=look.style)
-        line.append(f" {name_of(task)} ", style="dim")
+        line.append(f" {display_name(task)} ", style="dim")
         if step:
             line.append(f"{step} ")
         line.append(message, style="" if state in ("pending", "in_progress") else look.style)
@@ -395,17 +399,17 @@ class LineRenderer:
         self._console.print(line, soft_wrap=True)
 
 
-def name_of(task: TaskProgress) -> str:
+def display_name(task: TaskProgress) -> str:
     """Return a task's display name: its label, or its template's name and the end of its id."""
     return task.label or f"{task.template.name}/{task.id[-6:]}"
 
 
-def blocked_line(event: LoopBlocked) -> str:
+def describe_blocked_loop(event: LoopBlocked) -> str:
     who = f"the handler of step {event.step}" if event.step else "something"
-    return f"{who} blocks the event loop, for {duration(event.blocked_for)} so far"
+    return f"{who} blocks the event loop, for {human_duration(event.blocked_for)} so far"
 
 
-def _message(step: StepProgress, event: Event) -> str:
+def _describe_event(step: StepProgress, event: Event) -> str:
     """Return a description of an event of a step."""
     match event:
         case StepStarted():
@@ -419,17 +423,17 @@ def _message(step: StepProgress, event: Event) -> str:
         case SettleRefused():
             return "was taken over by another worker: its outcome was discarded"
         case StepSettled():
-            return _outcome(step, event)
+            return _describe_outcome(step, event)
     return ""
 
 
-def _outcome(step: StepProgress, event: StepSettled) -> str:
-    took = duration(event.ran_for)
+def _describe_outcome(step: StepProgress, event: StepSettled) -> str:
+    took = human_duration(event.ran_for)
     match step.status:
         case "complete":
             return f"complete in {took}{_attempt_suffix(step) if step.attempt > 1 else ''}"
         case "waiting_for_retry":
-            again = duration(event.delay)
+            again = human_duration(event.delay)
             return f"failed after {took}{_attempt_suffix(step)}, again in {again}: {step.error}"
         case "error":
             return f"failed for good after {took}{_attempt_suffix(step)}: {step.error}"
@@ -483,30 +487,30 @@ class LiveRenderer:
 
     def on_event(self, task: TaskProgress | None, event: Event) -> None:
         if isinstance(event, LoopBlocked):
-            self._console.print(Text(blocked_line(event), style="yellow"))
+            self._console.print(Text(describe_blocked_loop(event), style="yellow"))
 
     def _draw(self) -> RenderableType:
         with self._progress.lock:
             tasks = list(self._progress.tasks.values())
-            return Group(*self._pictures(tasks, time.monotonic()))
+            return Group(*self._render_tasks(tasks, time.monotonic()))
 
-    def _pictures(self, tasks: Sequence[TaskProgress], now: float) -> list[RenderableType]:
+    def _render_tasks(self, tasks: Sequence[TaskProgress], now: float) -> list[RenderableType]:
         room = _MOST if self._over else _rows_per_task(self._console.height - 2, len(tasks))
         pictures: list[RenderableType] = []
         for task in tasks:
             if pictures:
                 pictures.append(Text())
-            pictures.append(self._picture(task, room, now))
+            pictures.append(self._render_task(task, room, now))
         return pictures
 
-    def _picture(self, task: TaskProgress, room: int, now: float) -> RenderableType:
+    def _render_task(self, task: TaskProgress, room: int, now: float) -> RenderableType:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
         for justify in ("left", "left", "right", "right"):
             table.add_column(justify=justify, no_wrap=True)
         table.add_column()  # the note, which is cut first on a narrow terminal
         steps, left_out = _choose_steps(list(task.steps.values()), room)
         for step in steps:
-            self._row(table, step, now)
+            self._add_row(table, step, now)
         parts: list[RenderableType] = [self._heading(task, now), table]
         if left_out:
             counts = ", ".join(f"{count:,} {state}" for state, count in left_out.items())
@@ -520,10 +524,10 @@ class LiveRenderer:
         name = task.template
         heading.append(f"{name.namespace}.{name.name}", style="bold" if not task.label else "none")
         heading.append(f" {name.version}", style="none")
-        heading.append(f"  {task.done}/{len(task.steps)}", style=LOOKS[task.status].style)
-        return heading.append(f"  {duration(task.took(now))}  {task.id}", style="dim")
+        heading.append(f"  {task.done_count}/{len(task.steps)}", style=LOOKS[task.status].style)
+        return heading.append(f"  {human_duration(task.elapsed(now))}  {task.id}", style="dim")
 
-    def _row(self, table: Table, step: StepProgress, now: float) -> None:
+    def _add_row(self, table: Table, step: StepProgress, now: float) -> None:
         look = LOOKS[step.status]
         attempts = ""
         if step.attempt and (step.max_attempts != 1 or step.attempt > 1):
@@ -533,8 +537,8 @@ class LiveRenderer:
             Text("  ").append_text(self._symbol(step.status, now)),
             Text(step.name, style="dim" if step.status == "pending" else "none"),
             Text(attempts, style="yellow" if step.attempt > 1 else "dim"),
-            Text(duration(step.running_for(now)) if started else "", style="dim"),
-            Text(_note(step, now), style=look.style, no_wrap=True, overflow="ellipsis"),
+            Text(human_duration(step.running_for(now)) if started else "", style="dim"),
+            Text(_step_details(step, now), style=look.style, no_wrap=True, overflow="ellipsis"),
         )
 
     def _symbol(self, state: str, now: float) -> Text:
@@ -543,7 +547,7 @@ class LiveRenderer:
         return symbol(state, plain=self._plain)
 
 
-class Still(LiveRenderer):
+class StillRenderer(LiveRenderer):
     """Shows the final state of the tasks once, for a console that records an image."""
 
     def start(self) -> None:
@@ -554,12 +558,12 @@ class Still(LiveRenderer):
         self._console.print(self._draw())
 
 
-def _note(step: StepProgress, now: float) -> str:
+def _step_details(step: StepProgress, now: float) -> str:
     """Return the details of a step that its symbol does not show."""
     match step.status:
         case "waiting_for_retry":
             left = (step.due or now) - now
-            return f"again {f'in {duration(left)}' if left > 0 else 'now'}: {step.error}"
+            return f"again {f'in {human_duration(left)}' if left > 0 else 'now'}: {step.error}"
         case "waiting":
             return f"waits for task {step.awaits}"
         case "error":
@@ -584,11 +588,11 @@ def _choose_steps(
     """
     if len(steps) <= room:
         return steps, Counter()
-    ranked = sorted(range(len(steps)), key=lambda at: _rank(steps[at]))
+    ranked = sorted(range(len(steps)), key=lambda at: _urgency_rank(steps[at]))
     shown = sorted(ranked[: room - 1])
     rest = Counter(steps[at].status for at in ranked[room - 1 :])
     return [steps[at] for at in shown], rest
 
 
-def _rank(step: StepProgress) -> int:
+def _urgency_rank(step: StepProgress) -> int:
     return _URGENT.index(step.status) if step.status in _URGENT else len(_URGENT)

@@ -13,7 +13,7 @@ from tasker.cli.exits import relative_path
 from tasker.model import Step
 
 
-class Look(NamedTuple):
+class Appearance(NamedTuple):
     """The appearance of one state. The symbols differ, so that they can be distinguished without
     colours.
     """
@@ -23,17 +23,17 @@ class Look(NamedTuple):
     style: str
 
 
-LOOKS: Mapping[str, Look] = {
-    "pending": Look("○", ".", "dim"),
-    "enqueued": Look("◎", "o", "cyan"),
-    "in_progress": Look("●", ">", "bold blue"),
-    "waiting": Look("◇", "=", "magenta"),
-    "waiting_for_retry": Look("↻", "~", "yellow"),
-    "complete": Look("✓", "+", "green"),
-    "error": Look("✗", "x", "bold red"),
-    "cancelled": Look("⊘", "-", "magenta"),
-    "skipped": Look("»", ",", "dim"),
-    "resolved_manually": Look("◆", "*", "green"),
+LOOKS: Mapping[str, Appearance] = {
+    "pending": Appearance("○", ".", "dim"),
+    "enqueued": Appearance("◎", "o", "cyan"),
+    "in_progress": Appearance("●", ">", "bold blue"),
+    "waiting": Appearance("◇", "=", "magenta"),
+    "waiting_for_retry": Appearance("↻", "~", "yellow"),
+    "complete": Appearance("✓", "+", "green"),
+    "error": Appearance("✗", "x", "bold red"),
+    "cancelled": Appearance("⊘", "-", "magenta"),
+    "skipped": Appearance("»", ",", "dim"),
+    "resolved_manually": Appearance("◆", "*", "green"),
 }
 """By the states that steps and tasks are shown in."""
 
@@ -98,12 +98,12 @@ def outcome_text(outcome: str, *, plain: bool = False) -> Text:
     return Text(f"{look.plain if plain else look.symbol} {outcome}", style=look.style)
 
 
-def shown_status(step: Step, now: datetime) -> str:
+def display_status(step: Step, now: datetime) -> str:
     """Return the state in which a step is shown."""
     return "waiting_for_retry" if step.waiting_for_retry(now) else step.status.value
 
 
-def duration(span: timedelta | float | None) -> str:
+def human_duration(span: timedelta | float | None) -> str:
     """Format a duration: `41 ms`, `3.2 s`, `2 min 5 s`, `3 h 12 min`, `4 d 1 h`."""
     if span is None:
         return ""
@@ -130,10 +130,10 @@ def time_ago(instant: datetime | None, now: datetime | None = None) -> str:
         return ""
     seconds = ((now or datetime.now(UTC)) - instant).total_seconds()
     if seconds < -0.5:
-        return f"in {duration(-seconds)}"
+        return f"in {human_duration(-seconds)}"
     if seconds < 1:
         return "a moment ago"
-    return f"{' '.join(duration(seconds).split()[:2])} ago"  # only the largest unit
+    return f"{' '.join(human_duration(seconds).split()[:2])} ago"  # only the largest unit
 
 
 def local_time(at: datetime | None) -> str:
@@ -165,7 +165,7 @@ def error_line(error: Mapping[str, object] | None) -> str:
     return f"{kind}: {message}" if message else kind
 
 
-def error_place(error: Mapping[str, object] | None) -> str:
+def error_location(error: Mapping[str, object] | None) -> str:
     """Return the file and line of the last frame in a stored trace outside installed packages.
 
     Empty for an error without such a frame.
@@ -175,7 +175,7 @@ def error_place(error: Mapping[str, object] | None) -> str:
     return f"{relative_path(own[-1][0])}:{own[-1][1]}" if own else ""
 
 
-def count_of(word: str, count: int) -> str:
+def format_count(word: str, count: int) -> str:
     """Format a number with its noun: `1 step`, `2,000 steps`."""
     return f"{count:,} {word if count == 1 else f'{word}s'}"
 

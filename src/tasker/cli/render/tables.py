@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tasker.cli.render.style import (
-    duration,
     error_line,
+    human_duration,
     is_plain,
     one_line,
     short_json,
@@ -24,7 +24,7 @@ _ERROR, _TITLE, _TAGS = 6, 7, 8  #: columns of task tables that are omitted wher
 _BEGINNING = 18  #: characters of an id that identify it
 
 
-class Columns(Table):
+class TruncatingTable(Table):
     """A table whose flexible columns are truncated if it is wider than the terminal."""
 
     def __init__(self, flexible: Collection[int]) -> None:
@@ -33,7 +33,10 @@ class Columns(Table):
 
     def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
         super().add_row(
-            *(_shorten(cell) if at in self._flexible else cell for at, cell in enumerate(cells)),
+            *(
+                _shorten_cell(cell) if at in self._flexible else cell
+                for at, cell in enumerate(cells)
+            ),
             **options,
         )
 
@@ -42,7 +45,7 @@ def is_narrow(console: Console) -> bool:
     return console.is_terminal and console.width < _WIDE
 
 
-def _shorten(cell: RenderableType | None) -> RenderableType | None:
+def _shorten_cell(cell: RenderableType | None) -> RenderableType | None:
     if isinstance(cell, str):
         cell = Text(cell)
     if isinstance(cell, Text):
@@ -50,9 +53,9 @@ def _shorten(cell: RenderableType | None) -> RenderableType | None:
     return cell
 
 
-def table(
+def make_table(
     *columns: str, right: Collection[str] = (), flexible: Collection[str] | None = None
-) -> Columns:
+) -> TruncatingTable:
     """Create an empty table.
 
     Args:
@@ -62,7 +65,7 @@ def table(
     """
     cut = [at for at, name in enumerate(columns) if name in (flexible or ())]
     cut = [len(columns) - 1] if flexible is None else cut
-    rows = Columns(cut)
+    rows = TruncatingTable(cut)
     for at, name in enumerate(columns):
         justify: Literal["left", "right"] = "right" if name in right else "left"
         rows.add_column(
@@ -78,7 +81,7 @@ def table(
 def tasks_table(console: Console, tasks: Sequence[Task]) -> Table:
     plain, now = is_plain(console), datetime.now(UTC)
     narrow = is_narrow(console)
-    rows = table(
+    rows = make_table(
         "id", "template", "status", "steps", "created", "took", "error", "title", "tags",
         right=("steps",), flexible=("template", "error", "title", "tags"),
     )  # fmt: skip
@@ -89,7 +92,7 @@ def tasks_table(console: Console, tasks: Sequence[Task]) -> Table:
             status_text(task.status.value, plain=plain),
             f"{task.counts.done}/{task.counts.total}",
             Text(time_ago(task.created_at, now), style="dim"),
-            duration((task.ended_at or now) - task.created_at),
+            human_duration((task.ended_at or now) - task.created_at),
             Text(error_line(task.error), style="red"),
             Text(one_line(task.title or "")),
             Text(one_line(", ".join(task.tags)), style="dim"),
@@ -105,7 +108,7 @@ def tasks_table(console: Console, tasks: Sequence[Task]) -> Table:
 
 
 def templates_table(stored: Sequence[StoredTemplate]) -> Table:
-    rows = table("template", "version", "steps", "status", "registered", "by", "description",
+    rows = make_table("template", "version", "steps", "status", "registered", "by", "description",
                  right=("steps",))  # fmt: skip
     for one in stored:
         template = one.template
@@ -122,7 +125,9 @@ def templates_table(stored: Sequence[StoredTemplate]) -> Table:
 
 
 def workers_table(workers: Sequence[WorkerInfo]) -> Table:
-    rows = table("worker", "started", "running", "slots", "handlers", right=("running", "slots"))
+    rows = make_table(
+        "worker", "started", "running", "slots", "handlers", right=("running", "slots")
+    )
     for one in workers:
         rows.add_row(
             Text(one_line(one.name), style="bold"),

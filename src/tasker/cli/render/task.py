@@ -15,22 +15,22 @@ from tasker.cli.pausing import describe
 from tasker.cli.render import graphs
 from tasker.cli.render.style import (
     LOOKS,
-    count_of,
-    duration,
+    display_status,
     error_line,
-    error_place,
+    error_location,
+    format_count,
+    human_duration,
     is_plain,
     local_time,
     one_line,
     outcome_text,
     print_table,
     short_json,
-    shown_status,
     status_text,
     symbol,
     time_ago,
 )
-from tasker.cli.render.tables import is_narrow, table, tasks_table
+from tasker.cli.render.tables import is_narrow, make_table, tasks_table
 from tasker.cli.render.timeline import timeline_table
 from tasker.graph import Graph
 from tasker.model import (
@@ -80,7 +80,7 @@ def render_task(
         timeline: The times per step to show as well, if any.
     """
     console.print(_headline(console, detail.task))
-    print_table(console, _facts_table(detail))
+    print_table(console, _fields_table(detail))
     _show_json(console, "context", detail.task.context, full=full)
     console.print()
     _print_steps(console, detail, full=full)
@@ -97,7 +97,7 @@ def render_task(
     if detail.audit:
         console.print()
         console.print(Text("Operators", style="bold"))
-        print_table(console, _audit(detail.audit))
+        print_table(console, _audit_table(detail.audit))
     if full:
         _print_details(console, detail)
 
@@ -107,12 +107,12 @@ def _headline(console: Console, task: Task) -> Text:
     return line.append(f"  {task.template}", style="bold")
 
 
-def _facts_table(detail: TaskDetail) -> Table:
+def _fields_table(detail: TaskDetail) -> Table:
     """Return a table of the fields of a task that are set."""
     task = detail.task
-    facts = table("", "")
+    facts = make_table("", "")
     facts.show_header = False
-    took = duration((task.ended_at or datetime.now(UTC)) - task.created_at)
+    took = human_duration((task.ended_at or datetime.now(UTC)) - task.created_at)
     by = f" by {one_line(task.created_by)}" if task.created_by else ""
     why = f": {one_line(task.reason)}" if task.reason else ""
     for name, value in (
@@ -127,14 +127,14 @@ def _facts_table(detail: TaskDetail) -> Table:
         ("idempotency key", one_line(task.idempotency_key or "")),
         ("tags", one_line(", ".join(task.tags))),
         ("attributes", one_line(", ".join(f"{k}={v}" for k, v in task.attributes.items()))),
-        ("error", why_failed(detail.steps) or error_line(task.error)),
+        ("error", failure_summary(detail.steps) or error_line(task.error)),
     ):
         if value:
             facts.add_row(Text(f"  {name}", style="dim"), Text(value))
     return facts
 
 
-def why_failed(steps: Sequence[Step]) -> str:
+def failure_summary(steps: Sequence[Step]) -> str:
     """Return the failed step and its error on one line, with the number of other failed steps."""
     failed = [step for step in steps if step.status is StepStatus.ERROR]
     if not failed:
@@ -142,9 +142,9 @@ def why_failed(steps: Sequence[Step]) -> str:
     first, code = failed[0], (failed[0].error or {}).get("code")
     reason = f"step {first.name!r} failed: {error_line(first.error)}"
     reason += f" ({one_line(code)})" if code else ""
-    place = error_place(first.error)
+    place = error_location(first.error)
     reason += f" (at {place})" if place else ""
-    return reason + (f", and {count_of('other step', len(failed) - 1)}" if failed[1:] else "")
+    return reason + (f", and {format_count('other step', len(failed) - 1)}" if failed[1:] else "")
 
 
 def _show_json(console: Console, name: str, value: object, *, full: bool) -> None:
@@ -187,28 +187,28 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
     def row(spec: StepSpec) -> list[Text | str]:
         step = steps[spec.name]
         return [
-            status_text(shown_status(step, now), plain=plain)[2:],
-            _attempts_of(step, spec),
-            Text(duration(_attempt_duration(step, now)), style="dim"),
-            _note(step, now),
+            status_text(display_status(step, now), plain=plain)[2:],
+            _attempts_text(step, spec),
+            Text(human_duration(_attempt_duration(step, now)), style="dim"),
+            _step_details(step, now),
         ]
 
-    columns = table("", "step", "status", "counted", "took", "", right=("counted", "took"))
+    columns = make_table("", "step", "status", "counted", "took", "", right=("counted", "took"))
     print_table(
         console,
-        _graph_rows(
+        _add_graph_rows(
             columns,
             detail.template,
             row,
-            lambda spec: symbol(shown_status(steps[spec.name], now), plain=plain),
+            lambda spec: symbol(display_status(steps[spec.name], now), plain=plain),
             plain=plain,
             only=set(steps) if left_out else None,
         ),
     )
-    _print_left_out(console, len(left_out))
+    _print_omitted_count(console, len(left_out))
 
 
-def _graph_rows(
+def _add_graph_rows(
     rows: Table,
     template: Template,
     row: Callable[[StepSpec], list[Text | str]],
@@ -218,7 +218,7 @@ def _graph_rows(
     only: set[str] | None = None,
 ) -> Table:
     """Fill a table with a template's steps, with the graph in the first column."""
-    lines = graphs.lines_of(Graph(template)) if only is None else None
+    lines = graphs.draw_lines(Graph(template)) if only is None else None
     if lines is None:
         for spec in template.steps:
             if only is None or spec.name in only:
@@ -242,7 +242,7 @@ def _steps_to_show(steps: Sequence[Step]) -> list[Step]:
     return sorted(ranked[:MOST], key=lambda step: step.no)
 
 
-def _attempts_of(step: Step, spec: StepSpec) -> Text:
+def _attempts_text(step: Step, spec: StepSpec) -> Text:
     """Return the number of counted attempts, out of those allowed."""
     attempts = step.counted_attempts
     if not attempts:
@@ -252,7 +252,7 @@ def _attempts_of(step: Step, spec: StepSpec) -> Text:
     return Text(text, style="yellow" if attempts > 1 else "dim")
 
 
-def _made(step: Step) -> int:
+def _attempts_made(step: Step) -> int:
     """Return the number of attempts that failed, completed or were lost, but were not parked."""
     return step.counted_attempts + step.lost_attempts
 
@@ -264,9 +264,9 @@ def _attempt_duration(step: Step, now: datetime) -> timedelta | None:
     return max((step.settled_at or now) - step.claimed_at, timedelta(0))
 
 
-def _note(step: Step, now: datetime) -> Text:
+def _step_details(step: Step, now: datetime) -> Text:
     """Return a step's result, its error, or when it runs next."""
-    style = LOOKS[shown_status(step, now)].style
+    style = LOOKS[display_status(step, now)].style
     if step.waiting_for_retry(now):
         return Text(f"again {time_ago(step.run_at, now)}: {error_line(step.error)}", style=style)
     if step.error:
@@ -290,21 +290,21 @@ def _print_attempts(console: Console, attempts: Sequence[Attempt], *, full: bool
         shown = [one for one in attempts if one.outcome not in _PLAIN_STORY][-MOST:]
     console.print()
     console.print(Text("Attempts", style="bold"))
-    print_table(console, _attempts(console, shown))
-    _print_left_out(console, len(attempts) - len(shown))
+    print_table(console, _attempts_table(console, shown))
+    _print_omitted_count(console, len(attempts) - len(shown))
 
 
-def _print_left_out(console: Console, count: int) -> None:
+def _print_omitted_count(console: Console, count: int) -> None:
     if count:
         console.print(Text(f"and {count:,} more; --full shows all", style="dim"))
 
 
-def _attempts(console: Console, attempts: Sequence[Attempt]) -> Table:
+def _attempts_table(console: Console, attempts: Sequence[Attempt]) -> Table:
     plain, narrow = is_plain(console), is_narrow(console)
     columns = ["ended", "step", "attempt", "outcome", "waited", "took", "worker", "error"]
     if narrow:
         columns.remove("worker")
-    rows = table(*columns, right=("attempt", "waited", "took"), flexible=("worker", "error"))
+    rows = make_table(*columns, right=("attempt", "waited", "took"), flexible=("worker", "error"))
     for one in attempts:
         waited = one.claimed_at and one.enqueued_at and one.claimed_at - one.enqueued_at
         rows.add_row(
@@ -312,16 +312,16 @@ def _attempts(console: Console, attempts: Sequence[Attempt]) -> Table:
             Text(one.step),
             str(one.attempt),
             outcome_text(one.outcome.value, plain=plain),
-            Text(duration(waited) if waited else "", style="dim"),
-            duration(one.settled_at - one.claimed_at) if one.claimed_at else "",
+            Text(human_duration(waited) if waited else "", style="dim"),
+            human_duration(one.settled_at - one.claimed_at) if one.claimed_at else "",
             *([] if narrow else [Text(one_line(one.worker or ""), style="dim")]),
             Text(error_line(one.error), style="red"),
         )
     return rows
 
 
-def _audit(entries: Sequence[AuditEntry]) -> Table:
-    rows = table("at", "who", "action", "step", "before", "after", "reason")
+def _audit_table(entries: Sequence[AuditEntry]) -> Table:
+    rows = make_table("at", "who", "action", "step", "before", "after", "reason")
     for entry in entries:
         rows.add_row(
             Text(local_time(entry.at), style="dim"),
@@ -370,7 +370,7 @@ def render_graph(console: Console, template: Template) -> None:
     if template.description:
         console.print(Text(one_line(template.description), style="dim"), soft_wrap=True)
     console.print()
-    wide = graphs.lines_of(Graph(template)) is None
+    wide = graphs.draw_lines(Graph(template)) is None
 
     def row(spec: StepSpec) -> list[Text | str]:
         after = f"after {short_json(', '.join(spec.dependencies), 60)}" if wide else ""
@@ -380,11 +380,11 @@ def render_graph(console: Console, template: Template) -> None:
             Text(after if spec.dependencies else "", style="dim"),
         ]
 
-    rows = table("", "step", "handler", "attempts", "")
+    rows = make_table("", "step", "handler", "attempts", "")
     rows.show_header = False
     print_table(
         console,
-        _graph_rows(
+        _add_graph_rows(
             rows,
             template,
             row,
@@ -399,10 +399,10 @@ def _retry_text(spec: StepSpec) -> str:
     retry = spec.retry
     parts = []
     if retry.retryable and retry.max_attempts > 1:
-        delay = duration(retry.initial_delay)
+        delay = human_duration(retry.initial_delay)
         parts.append(f"{retry.max_attempts} attempts, {retry.backoff} from {delay}")
     if spec.timeout is not None:
-        parts.append(f"timeout {duration(spec.timeout)}")
+        parts.append(f"timeout {human_duration(spec.timeout)}")
     return ", ".join(parts).replace(".0 s", " s")
 
 
@@ -427,10 +427,10 @@ def render_end(
     console.print(_summary(console, task, steps))
     for step in [step for step in steps if step.status is StepStatus.ERROR][:_FAILURES]:
         line = Text(f"  {step.name} ", style="bold").append(
-            f"failed after {count_of('attempt', _made(step))}: ", style="none"
+            f"failed after {format_count('attempt', _attempts_made(step))}: ", style="none"
         )
         line.append(error_line(step.error), style="red")
-        if place := error_place(step.error):
+        if place := error_location(step.error):
             line.append(f" (at {place})", style="dim")
         console.print(line, soft_wrap=True)
     if task.status is TaskStatus.COMPLETE:
@@ -438,7 +438,7 @@ def render_end(
     if store is None:
         return
     console.print()
-    for command, what in _next_commands(task):
+    for command, what in _suggested_commands(task):
         console.print(
             Text(f"  tasker task {command} {task.id}{store}").append(f"   {what}", style="dim"),
             soft_wrap=True,
@@ -446,14 +446,14 @@ def render_end(
 
 
 def _summary(console: Console, task: Task, steps: Sequence[Step]) -> Text:
-    attempts = sum(map(_made, steps))
+    attempts = sum(map(_attempts_made, steps))
     line = status_text(task.status.value, plain=is_plain(console))
     line.append(f"  {task.template}", style="bold")
-    facts = [f"{task.counts.done}/{count_of('step', len(steps))}"]
+    facts = [f"{task.counts.done}/{format_count('step', len(steps))}"]
     if attempts > task.counts.done:
-        facts.append(count_of("attempt", attempts))
+        facts.append(format_count("attempt", attempts))
     if task.ended_at is not None:
-        facts.append(duration(task.ended_at - task.created_at))
+        facts.append(human_duration(task.ended_at - task.created_at))
     else:
         facts.append(f"created {time_ago(task.created_at)}")
     return line.append("  " + ", ".join(facts), style="none")
@@ -470,7 +470,7 @@ def _print_results(console: Console, steps: Sequence[Step], template: Template) 
         console.print(line.append(short_json(step.result, most), style="none"), soft_wrap=True)
 
 
-def _next_commands(task: Task) -> list[tuple[str, str]]:
+def _suggested_commands(task: Task) -> list[tuple[str, str]]:
     """Return suggestions for the next command."""
     show = ("show", "show what happened")
     match task.status:

@@ -6,26 +6,26 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from tasker.cli.render.style import duration
-from tasker.cli.render.tables import table
+from tasker.cli.render.style import human_duration
+from tasker.cli.render.tables import make_table
 from tasker.times import Timeline, Times
 
 
 def timeline_table(timeline: Timeline) -> Table:
     """Return a table of the steps' times, and of the task's in its last row."""
     columns = ("started after", "queued", "ran", "backoff", "parked")
-    rows = table("step", *columns, right=columns, flexible=())
+    rows = make_table("step", *columns, right=columns, flexible=())
     for name, times in timeline.steps.items():
-        rows.add_row(Text(name), *_cells(times))
+        rows.add_row(Text(name), *_time_cells(times))
     rows.add_section()
-    rows.add_row(Text("task", style="bold"), *_cells(timeline.task))
+    rows.add_row(Text("task", style="bold"), *_time_cells(timeline.task))
     return rows
 
 
-def _cells(times: Times) -> list[str]:
-    started = "" if times.started_after is None else f"+{duration(times.started_after)}"
+def _time_cells(times: Times) -> list[str]:
+    started = "" if times.started_after is None else f"+{human_duration(times.started_after)}"
     seconds = (times.queued, times.ran, times.backoff, times.parked)
-    return [started, *(duration(each) if each else "" for each in seconds)]
+    return [started, *(human_duration(each) if each else "" for each in seconds)]
 
 
 def timeline_document(timeline: Timeline) -> dict[str, Any]:

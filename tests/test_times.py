@@ -13,9 +13,9 @@ from tasker.model import (
     Task,
     TaskId,
     TaskStatus,
-    TemplateName,
+    Times,
 )
-from tasker.times import Timeline, Times, timeline
+from tasker.times import Timeline, timeline
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ID = TaskId("00000000-0000-7000-8000-000000000000")
@@ -27,7 +27,9 @@ def _at(seconds: float) -> datetime:
 
 TASK = Task(
     id=ID,
-    template=TemplateName("shop", "sell", "1.0.0"),
+    namespace="shop",
+    name="sell",
+    version="1.0.0",
     status=TaskStatus.IN_PROGRESS,
     context={},
     correlation_id=ID,

@@ -1,11 +1,12 @@
 """Derives statuses from a task's step counts, for the API and the UI. Pure."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from tasker.model import StepCounts, Task, TaskStatus
 
 
-class Derived(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Derived:
     """The derived statuses of a task."""
 
     execution_status: str
@@ -41,10 +42,10 @@ def derive(task: Task) -> Derived:
     """Return a task's derived status."""
     status = execution_status(task.counts, task.status, paused=bool(task.pauses))
     return Derived(
-        status,
-        recommended_action(status, task.status),
-        health_status(task.counts, task.status),
-        completion_percentage(task.counts),
+        execution_status=status,
+        recommended_action=recommended_action(status, task.status),
+        health_status=health_status(task.counts, task.status),
+        completion_percentage=completion_percentage(task.counts),
     )
 
 
@@ -89,4 +90,5 @@ def health_status(counts: StepCounts, state: TaskStatus) -> str:
 
 def completion_percentage(counts: StepCounts) -> float:
     """Return the percentage of steps that are done, or 0 for a task without steps."""
-    return round(100 * counts.done / counts.total, 2) if counts.total else 0.0
+    total = counts.total
+    return round(100 * counts.done / total, 2) if total else 0.0

@@ -77,6 +77,11 @@ class Retry:
     jitter: float
     """Share of the delay by which it is spread at random, in [0, 1]."""
 
+    @property
+    def attempt_limit(self) -> int:
+        """The maximum number of attempts: 1 if failed attempts are not retried."""
+        return max(1, self.max_attempts) if self.retryable else 1
+
     def __init__(
         self,
         *,
@@ -331,8 +336,15 @@ class TemplateVersion:
     """Status and review of a template version; `Store.template_by_id` returns its content."""
 
     id: TemplateId
-    name: TemplateName
+    namespace: str
+    name: str
+    version: str
+    full_name: str = field(init=False, default="")
+    """`namespace.name@version`."""
+
     status: TemplateStatus
+    """`approved` (takes tasks), `pending_review`, `rejected` or `retired`."""
+
     registered_by: str
     registered_at: datetime
     decided_by: str | None = None
@@ -341,12 +353,20 @@ class TemplateVersion:
     decided_at: datetime | None = None
     reason: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "full_name", str(self.key))
+
+    @property
+    def key(self) -> TemplateName:
+        """Its full name: namespace, name and version."""
+        return TemplateName(self.namespace, self.name, self.version)
+
 
 # --------------------------------------------------------------------- states
 
 
 class StepStatus(StrEnum):
-    """The stored states of a step."""
+    """The states of a step: those that stores keep, and last one that clients show."""
 
     PENDING = "pending"  #: waiting for its dependencies
     ENQUEUED = "enqueued"  #: can be claimed from its `run_at` on
@@ -357,6 +377,7 @@ class StepStatus(StrEnum):
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
     RESOLVED_MANUALLY = "resolved_manually"
+    WAITING_FOR_RETRY = "waiting_for_retry"  #: shown of an enqueued step whose attempt failed
 
 
 class TaskStatus(StrEnum):
@@ -385,7 +406,7 @@ class Code(IntEnum):
     RESOLVED_MANUALLY = 8
 
 
-STEP_STATUSES: tuple[StepStatus, ...] = tuple(StepStatus)
+STEP_STATUSES: tuple[StepStatus, ...] = tuple(StepStatus)[: len(Code)]
 """Step state by its `Code`."""
 
 STEP_DONE = frozenset({StepStatus.COMPLETE, StepStatus.RESOLVED_MANUALLY, StepStatus.SKIPPED})
@@ -454,7 +475,9 @@ class StepCounts:
 
     pending: int = 0
     enqueued: int = 0
-    waiting_for_retry: int = 0  #: enqueued after a failed attempt, `run_at` in the future
+    waiting_for_retry: int = 0
+    """Enqueued after a failed attempt, with a `run_at` in the future."""
+
     no_worker: int = field(default=0, compare=False)
     """Enqueued steps that no live worker can run."""
 
@@ -493,30 +516,45 @@ class Failure:
     """The first permanently failed step of a task, and its error."""
 
     step: str
-    type: str  #: name of the exception's class
+    type: str
+    """Name of the exception's class."""
+
     message: str
-    code: str | None  #: set by the handler
+    code: str | None
+    """Set by the handler."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One execution of a template."""
+@dataclass(frozen=True, kw_only=True)
+class TaskSummary:
+    """A task without its data: context, result and errors."""
 
     id: TaskId
-    template: TemplateName
+    """A UUID; ids sort by creation time."""
+
+    namespace: str
+    name: str
+    """The template's name."""
+
+    version: str
+    full_name: str = field(init=False, repr=False, default="")
+    """`namespace.name@version`."""
+
     status: TaskStatus
-    context: Mapping[str, Any]
     correlation_id: str
     parent_id: TaskId | None
+    """The task whose step created this one."""
+
     idempotency_key: str | None
     created_by: str
     reason: str
     tags: tuple[str, ...]
+    title: str | None = None
+    """As its template's `title` says, with the inputs in place."""
+
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Searchable attributes, declared by its template."""
+
     created_at: datetime
-    ended_at: datetime | None
-    deadline: datetime | None
-    error: JsonObject | None
-    counts: StepCounts
     updated_at: datetime
     """When it or one of its steps last changed."""
 
@@ -524,29 +562,47 @@ class Task:
     """Differs whenever the task or one of its steps changed; an action's `if_match` takes it.
     None where the task was just created."""
 
+    ended_at: datetime | None
+    deadline: datetime | None
+    """It ends as `error` unless it has ended by then."""
+
+    counts: StepCounts
     pauses: tuple["Pause", ...] = ()
-    """Its own pause, that of its template and that of its namespace."""
+    """The pauses of the task, its template and its namespace; empty if it is not paused."""
 
-    title: str | None = None
-    """As its template's `title` says, with the inputs in place."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "full_name", f"{self.namespace}.{self.name}@{self.version}")
 
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    """Searchable attributes, declared by its template."""
-
-    created: bool = True
-    """False if the idempotency key matched an existing task."""
-
-    result: Any = None
-    """The result of its only last step, or several results by step name; None until it
-    is complete, and in lists."""
-
-    failure: Failure | None = None
-    """None unless a step failed for good, and in lists."""
+    @property
+    def template(self) -> TemplateName:
+        """The full name of its template version."""
+        return TemplateName(self.namespace, self.name, self.version)
 
     @property
     def ended(self) -> bool:
         """Whether the task is complete, failed, cancelled or resolved manually."""
         return self.status in TASK_ENDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(TaskSummary):
+    """One execution of a template."""
+
+    context: Mapping[str, Any]
+    """Its inputs."""
+
+    result: Any = None
+    """The result of its only last step, or several results by step name; None until it
+    is complete, and in lists."""
+
+    error: JsonObject | None
+    """Why it ended as `error`, and the names of the failed steps; None unless it did."""
+
+    failure: Failure | None = None
+    """The first step that failed for good, and its error; None in lists."""
+
+    created: bool = True
+    """False if the idempotency key matched an existing task."""
 
     def result_as(self, type: type[T]) -> T:  # noqa: A002 - it is the result's type
         """Return the result as a pydantic model, dataclass, typed dict or any other type.
@@ -561,45 +617,105 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One node of one task, as read from a store."""
+class Times:
+    """The seconds of a step or a task by phase."""
+
+    started_after: float | None
+    """From the task's creation to the first claim; None: not yet."""
+
+    queued: float
+    """Due, and not claimed by a worker."""
+
+    ran: float
+    """In handlers."""
+
+    backoff: float
+    """Between failed attempts and the next ones."""
+
+    parked: float
+    """Waiting for other tasks, without a worker."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSummary:
+    """A step without its data: result, checkpoint and error.
+
+    Stores return steps without what their template says and what depends on the time: handler,
+    dependencies, `max_attempts`, `ready`, `waiting_for_retry` and `times` are added by clients.
+    """
 
     task_id: TaskId
     no: int
+    """Its number in the template's order, from 1."""
+
     name: str
+    handler: str = ""
     status: StepStatus
-    attempts: int  #: number of attempts made, 0 before the first
-    run_at: datetime | None
-    claimed_at: datetime | None
-    settled_at: datetime | None
-    worker: str | None
-    result: Any
-    error: JsonObject | None
-    checkpoint: Json
-    pending_parents: int  #: number of dependencies that are not done yet
-    waits_for: TaskId | None = None  #: the task that a waiting step waits for
-    enqueued_at: datetime | None = None
-    """Since when all its dependencies are done; of an attempt that runs: when it was due."""
+    ready: bool = False
+    """Whether a worker may claim it now."""
 
-    counted_attempts: int = 0
-    """Attempts that count against `max_attempts`: without those that were parked, handed back or
-    lost, and those before a reset."""
-
-    lost_attempts: int = 0  #: attempts lost with their worker since the last reset
     no_worker: bool = field(default=False, compare=False)
     """Whether it is due and no live worker can run it: none has its handler, bound to its
     namespace and with what the step requires."""
 
     no_worker_reason: str | None = field(default=None, compare=False)
-    """What live workers lack to run it; None unless `no_worker`."""
+    """What live workers lack to run it: the handler, its version, a label, or the binding to the
+    namespace; None unless `no_worker`."""
 
     pause: "Pause | None" = None
     """A pause that holds it up: of its namespace, its handler's queue, its task or its template."""
 
+    dependencies: tuple[str, ...] = ()
+    pending_parents: int
+    """Dependencies that are not done yet."""
+
+    waits_for: TaskId | None = None
+    """The task whose end it awaits while `waiting`."""
+
+    attempts: int
+    """Attempts made, 0 before the first."""
+
+    counted_attempts: int = 0
+    """Attempts that count against `max_attempts`: without those that were parked, handed back or
+    lost, and those before a reset."""
+
+    lost_attempts: int = 0
+    """Attempts that ended with their worker, since the last reset."""
+
+    max_attempts: int = 0
+    enqueued_at: datetime | None = None
+    """Since when all its dependencies are done; of an attempt that runs: when it was due."""
+
+    run_at: datetime | None
+    """Not claimable before then: a delay, or the next attempt."""
+
+    claimed_at: datetime | None
+    settled_at: datetime | None
+    worker: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOverview(StepSummary):
+    """A step without its result and checkpoint."""
+
+    error: JsonObject | None
+    """Type, message, code and details; None unless the last attempt failed."""
+
+    times: Times | None = field(default=None, compare=False)
+    """Times by phase."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(StepOverview):
+    """One node of one task."""
+
+    result: Any
+    checkpoint: Json
+
     def waiting_for_retry(self, now: datetime) -> bool:
         """Return whether an attempt failed and the next may start only after `now`."""
         return (
-            self.status is StepStatus.ENQUEUED
+            self.status in (StepStatus.ENQUEUED, StepStatus.WAITING_FOR_RETRY)
             and self.attempts > 0
             and self.run_at is not None
             and self.run_at > now
@@ -650,8 +766,11 @@ class Attempt:
     claimed_at: datetime | None
     settled_at: datetime
     error: JsonObject | None
-    queued: float = field(init=False)  #: seconds from its due time to its claim
-    ran: float = field(init=False)  #: seconds from its claim to its end
+    queued: float = field(init=False, default=0.0)
+    """Seconds from its due time to its claim."""
+
+    ran: float = field(init=False, default=0.0)
+    """Seconds from its claim to its end."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "queued", _seconds(self.enqueued_at, self.claimed_at))

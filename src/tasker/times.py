@@ -12,7 +12,6 @@ nor does the time between a final failure and an operator's retry.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
@@ -25,27 +24,7 @@ from tasker.events import (
     StepStarted,
     StepWaiting,
 )
-from tasker.model import Attempt, AttemptOutcome, Step, StepStatus, Task, TemplateName
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """The seconds of a step or a task by phase."""
-
-    started_after: float | None
-    """From the task's creation to the first claim; null: not yet."""
-
-    queued: float
-    """Due, and not claimed by a worker."""
-
-    ran: float
-    """In handlers."""
-
-    backoff: float
-    """Between failed attempts and the next ones."""
-
-    parked: float
-    """Waiting for other tasks, without a worker."""
+from tasker.model import Attempt, AttemptOutcome, Step, StepStatus, Task, TemplateName, Times
 
 
 class Timeline(NamedTuple):
@@ -127,7 +106,7 @@ def _due(step: Step, now: datetime) -> datetime | None:
         return now
     if step.status is StepStatus.IN_PROGRESS:
         return step.enqueued_at
-    if step.status is StepStatus.ENQUEUED:
+    if step.status in (StepStatus.ENQUEUED, StepStatus.WAITING_FOR_RETRY):
         return max(filter(None, (step.enqueued_at, step.run_at)), default=None)
     return None
 

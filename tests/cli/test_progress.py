@@ -46,7 +46,7 @@ TEMPLATE = Template(
 ID = TaskId("01900000-0000-7000-8000-00000000abcd")
 TASK = Task(
     id=ID,
-    template=TEMPLATE.key,
+    **TEMPLATE.key._asdict(),
     status=TaskStatus.PENDING,
     context={},
     correlation_id="order-7",

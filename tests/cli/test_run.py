@@ -38,7 +38,7 @@ def test_json_is_one_document_whatever_handlers_print(project: Project) -> None:
     ran = project.sell("--json", "--handlers", "noisy.py")
 
     assert 0 == ran.code
-    assert ("shop.sell@1.0.0", "complete") == (ran.document["template"], ran.document["status"])
+    assert ("shop.sell@1.0.0", "complete") == (ran.document["full_name"], ran.document["status"])
     assert ["reserve", "charge", "pack", "ship"] == [step["name"] for step in ran.document["steps"]]
     assert "parcel shipped" == ran.document["steps"][3]["result"]
     assert "printed by a handler" in ran.err

@@ -76,7 +76,13 @@ async def test_a_due_step_that_no_live_worker_can_run_is_shown(store: Store) -> 
         waiting.counts.no_worker,
         backlog.steps_without_worker,
     )
-    assert ("no_worker", "start_worker", "blocked", 0.0) == derive(waiting)
+    derived = derive(waiting)
+    assert ("no_worker", "start_worker", "blocked", 0.0) == (
+        derived.execution_status,
+        derived.recommended_action,
+        derived.health_status,
+        derived.completion_percentage,
+    )
 
     async with Worker(store, [{"greet": lambda: "hello"}], namespaces=["b"]) as worker:
         await worker.client.wait(task.id, timeout=SOON)

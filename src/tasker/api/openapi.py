@@ -1,16 +1,28 @@
 """The OpenAPI 3.1 description of all routes, responses and problems."""
 
+import ast
+import inspect
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
+from dataclasses import is_dataclass
+from functools import partial
+from itertools import pairwise
+from textwrap import dedent
+from typing import Any, cast
 
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, with_config
 from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
+from tasker import model
+from tasker.analytics import model as analytics
+from tasker.api.compat import founding_views
 from tasker.api.problems import ProblemDetails
 from tasker.api.requests import JSON_TYPES, JsonBody
+from tasker.api.views import tasks
+from tasker.teams import model as teams
+from tasker.template import diff
 
 _REF = "#/components/schemas/{model}"
 _ABOUT = """\
@@ -20,6 +32,9 @@ Every refusal is `application/problem+json` with a `code` that never changes its
 Every response has the header `X-Correlation-Id`: that of the request, or a new one.
 """
 
+
+_DATACLASSES = (model, teams, analytics, diff, tasks, founding_views)
+"""Modules of dataclasses that are responses."""
 
 SCHEMES = {
     "bearer": {
@@ -47,6 +62,10 @@ def build_openapi(
         secured: Whether callers must authenticate.
         public: Permissions that need no authentication.
     """
+    for module in _DATACLASSES:
+        for kind in vars(module).values():
+            if isinstance(kind, type) and is_dataclass(kind):
+                _document(kind)
     spec = get_openapi(
         title="Tasker",
         version=version,
@@ -76,6 +95,30 @@ def build_openapi(
     if secured:
         spec["components"]["securitySchemes"] = SCHEMES
     return spec
+
+
+def _document(kind: type) -> None:
+    """Describe a dataclass as a response: by its attributes' docstrings, inherited ones included,
+    and with all of its fields required.
+    """
+    config = ConfigDict(
+        json_schema_extra=partial(_describe_fields, kind),
+        json_schema_serialization_defaults_required=True,
+    )
+    with_config(config)(kind)
+
+
+def _describe_fields(kind: type, schema: dict[str, Any]) -> None:
+    described = schema["properties"]
+    for field in described.values():
+        field.pop("default", None)
+    for base in kind.__mro__[:-1]:
+        (definition,) = ast.parse(dedent(inspect.getsource(base))).body
+        for attribute, following in pairwise(cast("ast.ClassDef", definition).body):
+            match attribute, following:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                    text = inspect.cleandoc(text).replace("None", "null")
+                    described[name].setdefault("description", text)
 
 
 def _schemas_of(shape: Any) -> dict[str, Any]:

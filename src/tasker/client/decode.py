@@ -37,21 +37,23 @@ from tasker.model import (
     BulkOutcome,
     Pause,
     Step,
-    StepStatus,
     StoredTemplate,
     Task,
-    TemplateName,
     TemplateVersion,
+    Times,
 )
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template import from_document
-from tasker.times import Timeline, Times
+from tasker.times import Timeline
 
 JsonObject = Mapping[str, Any]  # a JSON object in a response
 E = TypeVar("E", bound=TaskerError)
 
-_task, _step, _times = TypeAdapter(Task), TypeAdapter(Step), TypeAdapter(Times)
-_version, _stored = TypeAdapter(TemplateVersion), TypeAdapter(StoredTemplate)
+_times, _stored = TypeAdapter(Times), TypeAdapter(StoredTemplate)
+task = TypeAdapter(Task).validate_python
+steps = TypeAdapter(list[Step]).validate_python
+version = TypeAdapter(TemplateVersion).validate_python
+versions = TypeAdapter(list[TemplateVersion]).validate_python
 attempts = TypeAdapter(list[Attempt]).validate_python
 audit = TypeAdapter(list[AuditEntry]).validate_python
 namespaces = TypeAdapter(list[NamespaceInfo]).validate_python
@@ -65,39 +67,15 @@ bulk_outcome = TypeAdapter(BulkOutcome).validate_python
 bottlenecks = TypeAdapter(Bottlenecks).validate_python
 
 
-def task(view: JsonObject) -> Task:
-    """Decode a task; its view has three fields for the template's name."""
-    return _task.validate_python({**view, "template": _name(view)})
-
-
-def step(view: JsonObject) -> Step:
-    """Decode a step; its view has an additional status that is not stored."""
-    status = _STORED.get(view["status"], view["status"])
-    return _step.validate_python({**view, "status": status})
-
-
 def timeline(view: JsonObject) -> Timeline:
     """Decode the timeline of a task."""
     steps = {step["name"]: _times.validate_python(step["times"]) for step in view["steps"]}
     return Timeline(_times.validate_python(view["times"]), steps)
 
 
-_STORED = {"waiting_for_retry": StepStatus.ENQUEUED}
-"""Statuses of views -> the status that stores keep."""
-
-
 def template(view: JsonObject) -> StoredTemplate:
     """Decode a template from its document."""
     return _stored.validate_python({**view, "template": from_document(view["document"])})
-
-
-def version(view: JsonObject) -> TemplateVersion:
-    """Decode the review of a template version; its view has three fields for the name."""
-    return _version.validate_python({**view, "name": _name(view)})
-
-
-def _name(view: JsonObject) -> TemplateName:
-    return TemplateName(view["namespace"], view["name"], view["version"])
 
 
 # ----------------------------------------------------------------------- errors

@@ -161,10 +161,7 @@ class HttpClient(HttpTeams, Client):
         return tasks
 
     async def steps(self, task_id: str) -> list[Step]:
-        return [
-            decode.step(one)
-            for one in await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}/steps")
-        ]
+        return decode.steps(await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}/steps"))
 
     async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         within = "" if step is None else f"/steps/{_path_segment(step)}"

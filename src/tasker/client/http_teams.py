@@ -84,7 +84,7 @@ class HttpTeams(TeamClient):
         self, namespace: str | None = None, name: str | None = None
     ) -> list[TemplateVersion]:
         read = await self._requests.get("/v1/template_versions", namespace=namespace, name=name)
-        return [decode.version(one) for one in read["versions"]]
+        return decode.versions(read["versions"])
 
     async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
         body = {"approve": approve, "reason": reason}

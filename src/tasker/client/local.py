@@ -343,9 +343,9 @@ class LocalClient(LocalTeams, Client):
         if not request.idempotency_key or request.if_exists not in (None, IfExists.RETURN):
             return request
         task = await self.store.find_task(namespace, request.idempotency_key)
-        if task is None or task.template.name != name:
+        if task is None or task.name != name:
             return request
-        before = task.template.version
+        before = task.version
         if versions.latest([before], spec=version) is None:
             return request
         return replace(request, template=f"{namespace}.{name}", namespace=None, version=before)
@@ -415,7 +415,7 @@ class LocalClient(LocalTeams, Client):
 
     @brief_refusals
     async def steps(self, task_id: str) -> list[Step]:
-        return await self.store.list_steps(TaskId(task_id))
+        return (await self._read_with_times(TaskId(task_id)))[0]
 
     @brief_refusals
     async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
@@ -424,10 +424,16 @@ class LocalClient(LocalTeams, Client):
 
     @brief_refusals
     async def timeline(self, task_id: str) -> Timeline:
-        task = await self.store.get_task(TaskId(task_id))
-        steps = await self.store.list_steps(task.id)
+        return (await self._read_with_times(TaskId(task_id)))[1]
+
+    async def _read_with_times(self, task_id: TaskId) -> tuple[list[Step], Timeline]:
+        """Return a task's steps, described, and the times of the task and its steps."""
+        task = await self.store.get_task(task_id)
+        loaded, steps = await self._template_of_task(task.id), await self.store.list_steps(task.id)
         history = await self.store.history(task.id, limit=_MOST_ATTEMPTS)
-        return timeline(task, steps, history, self.store.clock.now())
+        now = self.store.clock.now()
+        times = timeline(task, steps, history, now)
+        return loaded.described(steps, now, times), times
 
     @brief_refusals
     async def audit(self, task_id: str) -> list[AuditEntry]:

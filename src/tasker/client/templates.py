@@ -1,6 +1,8 @@
 """Finds templates by name and version, with a cache in front of the store."""
 
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from tasker import codec, versions
@@ -9,16 +11,21 @@ from tasker.errors import InvalidInput, NotApproved, NotFound
 from tasker.graph import Graph
 from tasker.model import (
     NewTask,
+    Step,
     StepCounts,
+    StepSpec,
+    StepStatus,
     StoredTemplate,
     Task,
     TaskStatus,
     TemplateId,
     TemplateName,
     TemplateStatus,
+    Times,
 )
 from tasker.store.protocol import Store
 from tasker.suggest import did_you_mean
+from tasker.times import Timeline
 from tasker.ttl_cache import Clock, TTLCache
 
 DEFAULT_NAMESPACE = "default"
@@ -57,11 +64,21 @@ class LoadedTemplate:
             for no, spec in enumerate(self.stored.template.steps, start=1)
         }
 
+    def described(
+        self, steps: Iterable[Step], now: datetime, timeline: Timeline | None = None
+    ) -> list[Step]:
+        """Return steps with the fields that depend on their template and on the time."""
+        specs = self.stored.template.steps
+        return [
+            _described(step, specs[step.no - 1], now, timeline and timeline.steps[step.name])
+            for step in steps
+        ]
+
     def task(self, new: NewTask, created_at: datetime) -> Task:
         """Return a task in its initial state."""
         return Task(
             id=new.id,
-            template=self.stored.template.key,
+            **self.stored.template.key._asdict(),
             status=TaskStatus.PENDING,
             context=codec.loads(new.context),
             correlation_id=new.correlation_id,
@@ -79,6 +96,19 @@ class LoadedTemplate:
             title=new.title,
             attributes=new.attributes,
         )
+
+
+def _described(step: Step, spec: StepSpec, now: datetime, times: Times | None) -> Step:
+    due = step.run_at is None or step.run_at <= now
+    return replace(
+        step,
+        handler=spec.handler,
+        dependencies=spec.dependencies,
+        max_attempts=spec.retry.attempt_limit,
+        ready=step.status is StepStatus.ENQUEUED and due and step.pause is None,
+        status=StepStatus.WAITING_FOR_RETRY if step.waiting_for_retry(now) else step.status,
+        times=times,
+    )
 
 
 class TemplateCache:
@@ -154,19 +184,19 @@ class TemplateCache:
         if not known:
             suggestion = await self._suggestion(namespace, name)
             raise NotFound(f"there is no template {namespace}.{name}{suggestion}")
-        chosen = versions.latest({one.name.version for one in known}, spec=version)
+        chosen = versions.latest({one.version for one in known}, spec=version)
         if chosen is None:
             usable = ", ".join(sorted(approved, key=versions.sort_key))
             hint = f"; available: {usable}" if usable else ""
             raise NotFound(f"no version of {namespace}.{name} matches {version}{hint}")
-        matches = [one for one in known if one.name.version == chosen]
+        matches = [one for one in known if one.version == chosen]
         for one in matches:
             if one.status is TemplateStatus.RETIRED and version == chosen:
                 return await self._store.template_by_id(one.id)
         policy = await self._store.policy(namespace)
         approvers = policy.approvers if policy else ()
         newest = min(reversed(matches), key=lambda one: _REPORTED_FIRST.index(one.status))
-        raise NotApproved(str(newest.name), newest.status, approvers)
+        raise NotApproved(newest.full_name, newest.status, approvers)
 
     async def _suggestion(self, namespace: str, name: str) -> str:
         """Return a suggestion: the same name in other namespaces, or a similar name."""

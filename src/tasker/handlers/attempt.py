@@ -147,5 +147,4 @@ class StepFacts(NamedTuple):
     @property
     def max_attempts(self) -> int:
         """Maximum number of attempts, >= 1."""
-        retry = self.spec.retry
-        return max(1, retry.max_attempts) if retry.retryable else 1
+        return self.spec.retry.attempt_limit

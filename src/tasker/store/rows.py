@@ -23,7 +23,6 @@ from tasker.model import (
     Task,
     TaskStatus,
     TemplateId,
-    TemplateName,
     TemplateStatus,
     TemplateVersion,
     WorkerId,
@@ -53,7 +52,9 @@ class Reader(NamedTuple):
     def task(self, row: Row, *, created: bool = True) -> Task:
         return Task(
             id=row["id"],
-            template=_template_name(row),
+            namespace=row["namespace"],
+            name=row["name"],
+            version=row["version"],
             status=task_status_of_code(row["state"], started=bool(row["started"])),
             context=codec.loads(row["context"]),
             correlation_id=row["correlation_id"],
@@ -170,7 +171,9 @@ class Reader(NamedTuple):
     def template_version(self, row: Row) -> TemplateVersion:
         return TemplateVersion(
             id=TemplateId(row["id"]),
-            name=_template_name(row),
+            namespace=row["namespace"],
+            name=row["name"],
+            version=row["version"],
             status=TemplateStatus(row["status"]),
             registered_by=row["registered_by"],
             registered_at=self.instant(row["registered_at"]),
@@ -310,10 +313,6 @@ def _failure(step: str, error: JsonObject) -> Failure:
         message=str(error.get("message", "")),
         code=None if code is None else str(code),
     )
-
-
-def _template_name(row: Row) -> TemplateName:
-    return TemplateName(row["namespace"], row["name"], row["version"])
 
 
 def _json(text: str | None) -> Any:

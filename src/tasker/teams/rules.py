@@ -143,7 +143,7 @@ def check_retirement(
 
 def not_approved_error(version: TemplateVersion, policy: NamespacePolicy | None) -> NotApproved:
     """Return the error for creating a task of a version that takes no tasks."""
-    return NotApproved(str(version.name), version.status, policy.approvers if policy else ())
+    return NotApproved(version.full_name, version.status, policy.approvers if policy else ())
 
 
 # ----------------------------------------------------------- policies and API keys

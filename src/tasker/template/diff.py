@@ -1,15 +1,15 @@
 """Compares two templates. Pure."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
 
 from tasker.model import Json, Template
 from tasker.template.document import to_document
 from tasker.template.schema import json_path
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """The kind of a change."""
 
     ADDED = "added"
@@ -17,26 +17,36 @@ class Kind(StrEnum):
     CHANGED = "changed"
 
 
-class Change(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Change:
     """One difference; steps are named in the path (`$.steps.charge.retry.max_attempts`)."""
 
     path: str
-    kind: Kind
+    kind: ChangeKind
     before: Json
     after: Json
 
 
-class Difference(NamedTuple):
-    """The differences between two templates, except for their names and versions."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """The differences of two versions of a template."""
+
+    namespace: str
+    name: str
+    from_version: str
+    to_version: str
+    identical: bool = field(init=False, default=False)
+    """Whether only the names and versions differ."""
 
     steps_added: tuple[str, ...]
     steps_removed: tuple[str, ...]
     steps_changed: tuple[str, ...]
-    changes: tuple[Change, ...]  #: in the order of the documents
+    changes: tuple[Change, ...]
+    """`added`, `removed` or `changed`, in the order of the documents; steps by name
+    (`$.steps.charge.timeout_seconds`)."""
 
-    @property
-    def identical(self) -> bool:
-        return not self.changes
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "identical", not self.changes)
 
 
 def compare(before: Template, after: Template) -> Difference:
@@ -45,12 +55,16 @@ def compare(before: Template, after: Template) -> Difference:
     old_steps = {spec.name: spec for spec in before.steps}
     new_steps = {spec.name: spec for spec in after.steps}
     return Difference(
-        tuple(name for name in new_steps if name not in old_steps),
-        tuple(name for name in old_steps if name not in new_steps),
-        tuple(
+        namespace=after.namespace,
+        name=after.name,
+        from_version=before.version,
+        to_version=after.version,
+        steps_added=tuple(name for name in new_steps if name not in old_steps),
+        steps_removed=tuple(name for name in old_steps if name not in new_steps),
+        steps_changed=tuple(
             name for name in new_steps if old_steps.get(name, new_steps[name]) != new_steps[name]
         ),
-        tuple(_changes((), old, new)),
+        changes=tuple(_changes((), old, new)),
     )
 
 
@@ -77,10 +91,10 @@ def _changes(way: tuple[str, ...], before: Json, after: Json) -> Iterator[Change
         for key in [*before, *(key for key in after if key not in before)]:
             here = (*way, key)
             if key not in after:
-                yield Change(json_path(here), Kind.REMOVED, before[key], None)
+                yield Change(json_path(here), ChangeKind.REMOVED, before[key], None)
             elif key not in before:
-                yield Change(json_path(here), Kind.ADDED, None, after[key])
+                yield Change(json_path(here), ChangeKind.ADDED, None, after[key])
             else:
                 yield from _changes(here, before[key], after[key])
     elif before != after:
-        yield Change(json_path(way), Kind.CHANGED, before, after)
+        yield Change(json_path(way), ChangeKind.CHANGED, before, after)

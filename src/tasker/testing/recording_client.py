@@ -10,7 +10,7 @@ from tasker.client.fields import duration
 from tasker.client.protocol import request_of
 from tasker.durations import Duration
 from tasker.errors import NotFound, StepParked
-from tasker.model import StepCounts, Task, TaskId, TaskStatus, TemplateName
+from tasker.model import StepCounts, Task, TaskId, TaskStatus
 from tasker.workflow import Workflow
 
 
@@ -87,9 +87,9 @@ def _pending_task(request: TaskRequest) -> Task:
     now, deadline = datetime.now(UTC), duration("deadline", request.deadline)
     return Task(
         id=task_id,
-        template=TemplateName(
-            namespace or request.namespace or "default", name, version or request.version or ""
-        ),
+        namespace=namespace or request.namespace or "default",
+        name=name,
+        version=version or request.version or "",
         status=TaskStatus.PENDING,
         context=request.context,
         correlation_id=request.correlation_id or task_id,

@@ -156,7 +156,7 @@ async def create_core_task(
     """Create a task."""
     template = template_reference_of(body.name, body.namespace, body.version)
     task = await create_one(api, request, body.task_fields(), template)
-    view = core_task(task, datetime.now(UTC))
+    view = core_task(task)
     return JsonResponse(view, 201 if task.created else 200, created_headers(task))
 
 
@@ -178,7 +178,7 @@ async def list_core_tasks(
         ),
         limit=last + 1,
     )
-    return JsonResponse(core_page(tasks, query.page, query.per_page, datetime.now(UTC)))
+    return JsonResponse(core_page(tasks, query.page, query.per_page))
 
 
 @routes.add("GET", "/tasks/{task_id}", TASKS_READ, response=CoreTask, refuses=_MISSING)
@@ -206,13 +206,15 @@ async def get_core_summary(request: Request, api: ApiOf, task_id: TaskPath) -> J
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     now = datetime.now(UTC)
-    return await build_response(len(steps), lambda: core_task_summary(task, loaded, steps, now))
+    return await build_response(
+        len(steps), lambda: core_task_summary(task, loaded, loaded.described(steps, now))
+    )
 
 
 async def _task_response(api: Api, task: Task) -> JsonResponse:
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     now = datetime.now(UTC)
-    return await build_response(len(steps), lambda: core_task(task, now, loaded, steps))
+    return await build_response(len(steps), lambda: core_task(task, loaded.described(steps, now)))
 
 
 # ------------------------------------------------------------------------ steps
@@ -225,7 +227,7 @@ async def list_core_steps(request: Request, api: ApiOf, task_id: TaskPath) -> Js
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     now = datetime.now(UTC)
     return await build_response(
-        len(steps), lambda: [core_step(task, loaded, step, now) for step in steps]
+        len(steps), lambda: [core_step(task, step) for step in loaded.described(steps, now)]
     )
 
 
@@ -314,7 +316,8 @@ def _step_number(loaded: LoadedTemplate, task_id: TaskId, step: str) -> int:
 
 async def _step_response(api: Api, task: Task, loaded: LoadedTemplate, no: int) -> JsonResponse:
     steps = await api.store.list_steps(task.id, after=no - 1, limit=1)
-    return JsonResponse(core_step(task, loaded, steps[0], datetime.now(UTC)))
+    (step,) = loaded.described(steps, datetime.now(UTC))
+    return JsonResponse(core_step(task, step))
 
 
 # -------------------------------------------------------- templates and analytics

@@ -11,10 +11,8 @@ from typing_extensions import TypedDict
 
 from tasker.analytics.model import Bottlenecks, Performance, StepFigures, TaskFigures
 from tasker.api.compat.errors import CORE
-from tasker.api.compat.founding_views import updated_at
 from tasker.api.compat.requests import parent_correlation_id, source_system
 from tasker.api.views import documented
-from tasker.api.views.steps import is_ready, max_attempts
 from tasker.client.templates import LoadedTemplate
 from tasker.derive import derive
 from tasker.model import (
@@ -24,6 +22,7 @@ from tasker.model import (
     Json,
     Step,
     StepSpec,
+    StepStatus,
     StoredTemplate,
     Task,
     TaskId,
@@ -31,8 +30,25 @@ from tasker.model import (
 )
 
 
+class CoreReadiness(TypedDict):
+    """The state of a step, and whether it can run."""
+
+    name: str
+    current_state: str
+    dependencies_satisfied: bool
+    retry_eligible: bool
+    ready_for_execution: bool
+    last_failure_at: datetime | None
+    next_retry_at: datetime | None
+    total_parents: int
+    completed_parents: int
+    attempts: int
+    max_attempts: int
+    last_attempted_at: datetime | None
+
+
 @documented
-class CoreStepReadiness(TypedDict):
+class CoreStepReadiness(CoreReadiness):
     """A step, and whether it can run."""
 
     workflow_step_uuid: str
@@ -40,43 +56,19 @@ class CoreStepReadiness(TypedDict):
     task_uuid: str
     named_step_uuid: str
     """The same for this step in all tasks of one template version."""
-    name: str
-    current_state: str
-    dependencies_satisfied: bool
-    retry_eligible: bool
-    ready_for_execution: bool
-    last_failure_at: datetime | None
-    next_retry_at: datetime | None
-    total_parents: int
-    completed_parents: int
-    attempts: int
-    max_attempts: int
     backoff_request_seconds: int | None
     """Always null."""
-    last_attempted_at: datetime | None
 
 
-class CoreStep(TypedDict):
+class CoreStep(CoreReadiness):
     """One step of one task."""
 
     step_uuid: str
     task_uuid: str
-    name: str
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None
     results: Any
-    current_state: str
-    dependencies_satisfied: bool
-    retry_eligible: bool
-    ready_for_execution: bool
-    total_parents: int
-    completed_parents: int
-    attempts: int
-    max_attempts: int
-    last_failure_at: datetime | None
-    next_retry_at: datetime | None
-    last_attempted_at: datetime | None
 
 
 class CoreTaskHead(TypedDict):
@@ -327,71 +319,62 @@ def _named_step_uuid(template: TemplateName, step: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"tasker:{template}/{step}"))
 
 
-def core_readiness(
-    task: Task, loaded: LoadedTemplate, step: Step, now: datetime
-) -> CoreStepReadiness:
+def core_readiness(task: Task, step: Step) -> CoreStepReadiness:
     """Return whether a step can run."""
-    parents = len(loaded.stored.template.steps[step.no - 1].dependencies)
-    waiting, most = step.waiting_for_retry(now), max_attempts(loaded, step)
     return {
+        **_readiness(step),
         "workflow_step_uuid": step_uuid(task.id, step.name),
         "task_uuid": task.id,
         "named_step_uuid": _named_step_uuid(task.template, step.name),
-        "name": step.name,
-        "current_state": "waiting_for_retry" if waiting else step.status.value,
-        "dependencies_satisfied": step.pending_parents == 0,
-        "retry_eligible": step.status not in STEP_ENDED and step.attempts < most,
-        "ready_for_execution": is_ready(step, now),
-        "last_failure_at": None if step.error is None else step.settled_at,
-        "next_retry_at": step.run_at if waiting else None,
-        "total_parents": parents,
-        "completed_parents": max(parents - step.pending_parents, 0),
-        "attempts": step.attempts,
-        "max_attempts": most,
         "backoff_request_seconds": None,
-        "last_attempted_at": step.claimed_at,
     }
 
 
-def core_step(task: Task, loaded: LoadedTemplate, step: Step, now: datetime) -> CoreStep:
+def core_step(task: Task, step: Step) -> CoreStep:
     """Return a step."""
-    ready = core_readiness(task, loaded, step, now)
     return {
-        "step_uuid": ready["workflow_step_uuid"],
+        **_readiness(step),
+        "step_uuid": step_uuid(task.id, step.name),
         "task_uuid": task.id,
-        "name": step.name,
         "created_at": task.created_at,
         "updated_at": max(
             at for at in (task.created_at, step.claimed_at, step.settled_at) if at is not None
         ),
         "completed_at": step.settled_at if step.status in STEP_ENDED else None,
         "results": step.result,
-        "current_state": ready["current_state"],
-        "dependencies_satisfied": ready["dependencies_satisfied"],
-        "retry_eligible": ready["retry_eligible"],
-        "ready_for_execution": ready["ready_for_execution"],
-        "total_parents": ready["total_parents"],
-        "completed_parents": ready["completed_parents"],
-        "attempts": ready["attempts"],
-        "max_attempts": ready["max_attempts"],
-        "last_failure_at": ready["last_failure_at"],
-        "next_retry_at": ready["next_retry_at"],
-        "last_attempted_at": ready["last_attempted_at"],
     }
 
 
-def core_head(task: Task, steps: Sequence[Step] = ()) -> CoreTaskHead:
+def _readiness(step: Step) -> CoreReadiness:
+    parents = len(step.dependencies)
+    return {
+        "name": step.name,
+        "current_state": step.status.value,
+        "dependencies_satisfied": step.pending_parents == 0,
+        "retry_eligible": step.status not in STEP_ENDED and step.attempts < step.max_attempts,
+        "ready_for_execution": step.ready,
+        "last_failure_at": None if step.error is None else step.settled_at,
+        "next_retry_at": step.run_at if step.status is StepStatus.WAITING_FOR_RETRY else None,
+        "total_parents": parents,
+        "completed_parents": max(parents - step.pending_parents, 0),
+        "attempts": step.attempts,
+        "max_attempts": step.max_attempts,
+        "last_attempted_at": step.claimed_at,
+    }
+
+
+def core_head(task: Task) -> CoreTaskHead:
     """Return a task without its context."""
     counts, derived = task.counts, derive(task)
     unserved = derived.execution_status == "no_worker"  # a status that its clients do not know
     return {
         "task_uuid": task.id,
-        "name": task.template.name,
-        "namespace": task.template.namespace,
-        "version": task.template.version,
+        "name": task.name,
+        "namespace": task.namespace,
+        "version": task.version,
         "status": task.status.value,
         "created_at": task.created_at,
-        "updated_at": updated_at(task, steps),
+        "updated_at": task.updated_at,
         "completed_at": task.ended_at,
         "initiator": task.created_by or "unknown",
         "source_system": source_system(task),
@@ -409,26 +392,24 @@ def core_head(task: Task, steps: Sequence[Step] = ()) -> CoreTaskHead:
     }
 
 
-def core_task(
-    task: Task, now: datetime, loaded: LoadedTemplate | None = None, steps: Sequence[Step] = ()
-) -> CoreTask:
-    """Return a task, with its steps if its template is given."""
+def core_task(task: Task, steps: Sequence[Step] = ()) -> CoreTask:
+    """Return a task, with its steps if they are given."""
     return {
-        **core_head(task, steps),
+        **core_head(task),
         "context": task.context,
         "priority": None,
         "tags": list(task.tags),
         "parent_correlation_id": parent_correlation_id(task),
         "ready_steps": task.counts.enqueued,
-        "steps": [core_readiness(task, loaded, step, now) for step in steps] if loaded else [],
+        "steps": [core_readiness(task, step) for step in steps],
     }
 
 
-def core_page(tasks: Sequence[Task], page: int, per_page: int, now: datetime) -> CoreTaskList:
+def core_page(tasks: Sequence[Task], page: int, per_page: int) -> CoreTaskList:
     """Return a page of tasks; `tasks` holds all tasks up to the end of the page, and one more."""
     start, end = (page - 1) * per_page, page * per_page
     return {
-        "tasks": [core_task(task, now) for task in tasks[start:end]],
+        "tasks": [core_task(task) for task in tasks[start:end]],
         "pagination": {
             "page": page,
             "per_page": per_page,
@@ -440,15 +421,13 @@ def core_page(tasks: Sequence[Task], page: int, per_page: int, now: datetime) ->
     }
 
 
-def core_task_summary(
-    task: Task, loaded: LoadedTemplate, steps: Sequence[Step], now: datetime
-) -> CoreSummary:
+def core_task_summary(task: Task, loaded: LoadedTemplate, steps: Sequence[Step]) -> CoreSummary:
     """Return the status of a task and its steps."""
     path = f"{CORE}/v1/tasks/{task.id}"
     return {
-        "task": core_head(task, steps),
+        "task": core_head(task),
         "template": {"steps": [_summary_spec(spec) for spec in loaded.stored.template.steps]},
-        "steps": [_summary_step(core_step(task, loaded, step, now), step) for step in steps],
+        "steps": [_summary_step(core_step(task, step), step) for step in steps],
         "links": {"task": path, "steps": f"{path}/workflow_steps"},
     }
 

@@ -131,10 +131,10 @@ async def create_founding_task(request: Request, api: ApiOf, body: AnyTask) -> J
     """
     if isinstance(body, DelegationBody):
         task = await _create(request, api, body, body.workflow_name, body.workflow_version)
-        return _created_response(task, delegation_view(founding_fields(task, datetime.now(UTC))))
+        return _created_response(task, delegation_view(founding_fields(task)))
     flat = body.task if isinstance(body, WrappedBody) else body
     task = await _create(request, api, flat, flat.name, flat.version)
-    return _created_response(task, founding_task(founding_fields(task, datetime.now(UTC))))
+    return _created_response(task, founding_task(founding_fields(task)))
 
 
 @routes.add(
@@ -154,7 +154,7 @@ async def execute_workflow(
 ) -> JsonResponse:
     """Create a task."""
     task = await _create(request, api, body, body.name, body.version)
-    return _created_response(task, founding_task(founding_fields(task, datetime.now(UTC))))
+    return _created_response(task, founding_task(founding_fields(task)))
 
 
 async def _create(
@@ -199,9 +199,9 @@ async def list_founding_tasks(
         after=TaskId(query.cursor) if query.cursor else None,
         limit=query.limit + 1,
     )
-    shown, now = tasks[: query.limit], datetime.now(UTC)
+    shown = tasks[: query.limit]
     view: FoundingTaskList = {
-        "tasks": [founding_fields(task, now) for task in shown],
+        "tasks": [founding_fields(task) for task in shown],
         "next_cursor": shown[-1].id if len(tasks) > len(shown) else None,
     }
     return JsonResponse(view)
@@ -214,7 +214,7 @@ async def get_founding_task(request: Request, api: ApiOf, task_id: TaskPath) -> 
     loaded, steps = await template_and_steps(api, task)
     now = datetime.now(UTC)
     return await build_response(
-        len(steps), lambda: founding_task(founding_fields(task, now, loaded, steps))
+        len(steps), lambda: founding_task(founding_fields(task, loaded.described(steps, now)))
     )
 
 

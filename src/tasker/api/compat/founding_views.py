@@ -1,6 +1,7 @@
 """Responses in the forms of the founding documents."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ from typing_extensions import TypedDict
 
 from tasker import versions
 from tasker.api.compat.requests import parent_correlation_id, source_system
-from tasker.api.views import documented
+from tasker.api.views import convert, documented
 from tasker.api.views.tasks import TaskView, task_view
 from tasker.api.views.templates import GraphView, graph_view
 from tasker.client.templates import LoadedTemplate
@@ -16,7 +17,7 @@ from tasker.model import Step, StepSpec, StoredTemplate, Task
 from tasker.teams.model import NamespaceInfo
 
 
-@documented
+@dataclass(frozen=True, kw_only=True)
 class FoundingFields(TaskView):
     """A task's fields, plus those that only earlier clients read."""
 
@@ -27,13 +28,11 @@ class FoundingFields(TaskView):
     source_system: str
     """`unknown` if the task has none."""
     parent_correlation_id: str | None
-    updated_at: datetime
-    """The last change of the task or its steps that the response knows."""
     completed_at: datetime | None
     """The same as `ended_at`."""
 
 
-@documented
+@dataclass(frozen=True, kw_only=True)
 class FoundingTask(FoundingFields):
     """A task: its fields, repeated under `task`."""
 
@@ -157,49 +156,39 @@ class HandlerDetail(HandlerFacts):
     generated_at: datetime
 
 
-def founding_fields(
-    task: Task, now: datetime, loaded: LoadedTemplate | None = None, steps: Sequence[Step] = ()
-) -> FoundingFields:
+def founding_fields(task: Task, steps: Sequence[Step] = ()) -> FoundingFields:
     """Return a task's fields."""
-    return {
-        **task_view(task, loaded, steps, now=now),
-        "task_id": task.id,
-        "initiator": task.created_by or "unknown",
-        "source_system": source_system(task),
-        "parent_correlation_id": parent_correlation_id(task),
-        "updated_at": updated_at(task, steps),
-        "completed_at": task.ended_at,
-    }
+    return convert(
+        task_view(task, steps),
+        FoundingFields,
+        task_id=task.id,
+        initiator=task.created_by or "unknown",
+        source_system=source_system(task),
+        parent_correlation_id=parent_correlation_id(task),
+        completed_at=task.ended_at,
+    )
 
 
 def founding_task(fields: FoundingFields) -> FoundingTask:
     """Return a task with its fields in both places where earlier clients look for them."""
-    return {**fields, "task": fields}
-
-
-def updated_at(task: Task, steps: Sequence[Step] = ()) -> datetime:
-    """Return the time of the last change to a task or its steps."""
-    times = [task.created_at, task.ended_at]
-    for step in steps:
-        times += [step.claimed_at, step.settled_at]
-    return max(at for at in times if at is not None)
+    return convert(fields, FoundingTask, task=fields)
 
 
 def delegation_view(task: FoundingFields) -> Delegated:
     """Return the response to a team that delegated to another team's workflow."""
     return {
-        "task_id": task["id"],
+        "task_id": task.id,
         "status": "created",
-        "correlation_id": task["correlation_id"],
-        "id": task["id"],
-        "namespace": task["namespace"],
-        "name": task["name"],
-        "version": task["version"],
-        "full_name": task["full_name"],
-        "workflow_name": task["name"],
-        "workflow_version": task["version"],
-        "task_status": task["status"],
-        "created_at": task["created_at"],
+        "correlation_id": task.correlation_id,
+        "id": task.id,
+        "namespace": task.namespace,
+        "name": task.name,
+        "version": task.version,
+        "full_name": task.full_name,
+        "workflow_name": task.name,
+        "workflow_version": task.version,
+        "task_status": task.status,
+        "created_at": task.created_at,
         "task": task,
     }
 

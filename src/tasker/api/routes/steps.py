@@ -20,10 +20,9 @@ from tasker.api.routes.tasks import (
     timeline_of,
 )
 from tasker.api.routing import READS_BODY, Routes
-from tasker.api.views.steps import StepView, step_view
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
-from tasker.model import Attempt, Task
+from tasker.model import Attempt, Step, Task
 from tasker.teams.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY, Permission
 from tasker.times import timeline
 
@@ -80,7 +79,7 @@ class StepResource(NamedTuple):
         steps = await self.api.store.list_steps(task.id, after=self.no - 1, limit=1)
         now = datetime.now(UTC)
         times = await timeline_of(self.api, task, steps, now, no=self.no)
-        return JsonResponse(step_view(self.loaded, steps[0], now, times))
+        return JsonResponse(self.loaded.described(steps, now, times)[0])
 
 
 def step_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, StepResource]]:
@@ -100,22 +99,21 @@ ResolvableStep: TypeAlias = Annotated[StepResource, Depends(step_at_path(STEPS_R
 RetryableStep: TypeAlias = Annotated[StepResource, Depends(step_at_path(STEPS_RETRY))]
 
 
-@routes.add("GET", "", STEPS_READ, response=list[StepView], refuses=_MISSING)
+@routes.add("GET", "", STEPS_READ, response=list[Step], refuses=_MISSING)
 async def list_steps(request: Request, api: ApiOf, task_id: TaskPath) -> JsonResponse:
     """List a task's steps, in the template's order."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
     loaded, steps = await template_of_task(api, task.id), await api.store.list_steps(task.id)
     history = await api.store.history(task.id, limit=MOST_ATTEMPTS)
 
-    def build() -> list[StepView]:
+    def build() -> list[Step]:
         now = datetime.now(UTC)
-        times = timeline(task, steps, history, now)
-        return [step_view(loaded, step, now, times) for step in steps]
+        return loaded.described(steps, now, timeline(task, steps, history, now))
 
     return await build_response(len(steps), build)
 
 
-@routes.add("GET", "/{step}", STEPS_READ, response=StepView, refuses=_MISSING)
+@routes.add("GET", "/{step}", STEPS_READ, response=Step, refuses=_MISSING)
 async def get_step(step: ReadableStep) -> JsonResponse:
     """Read a step."""
     return await step.respond(step.task)
@@ -129,7 +127,7 @@ async def get_step_history(
     return JsonResponse(await step.api.store.history(step.task.id, no=step.no, limit=limit))
 
 
-@routes.add("POST", "/{step}/retry", STEPS_RETRY, response=StepView, refuses=_ACTS)
+@routes.add("POST", "/{step}/retry", STEPS_RETRY, response=Step, refuses=_ACTS)
 async def retry_step(
     body: Annotated[RetryStepBody, Depends(JsonBody(RetryStepBody, optional=True))],
     step: RetryableStep,
@@ -146,7 +144,7 @@ async def retry_step(
     return await step.respond(retried)
 
 
-@routes.add("POST", "/{step}/resolve", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
+@routes.add("POST", "/{step}/resolve", STEPS_RESOLVE, response=Step, refuses=_ACTS)
 async def resolve_step(
     body: Annotated[ResolveStepBody, Depends(JsonBody(ResolveStepBody, optional=True))],
     step: ResolvableStep,
@@ -160,7 +158,7 @@ async def resolve_step(
     )
 
 
-@routes.add("POST", "/{step}/complete", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
+@routes.add("POST", "/{step}/complete", STEPS_RESOLVE, response=Step, refuses=_ACTS)
 async def complete_step(
     body: Annotated[CompleteStepBody, Depends(JsonBody(CompleteStepBody))],
     step: ResolvableStep,
@@ -174,7 +172,7 @@ async def complete_step(
     )
 
 
-@routes.add("POST", "/{step}/skip", STEPS_RESOLVE, response=StepView, refuses=_ACTS)
+@routes.add("POST", "/{step}/skip", STEPS_RESOLVE, response=Step, refuses=_ACTS)
 async def skip_step(
     body: Annotated[SkipStepBody, Depends(JsonBody(SkipStepBody, optional=True))],
     step: ResolvableStep,

@@ -193,15 +193,14 @@ async def create_tasks(
         fault: Fault = {"path": "$.tasks", "message": message}
         raise Problem("invalid_request", f"$.tasks {message}", errors=[fault])
     tasks = await create_many(api, request, body.tasks)
-    new, now = sum(task.created for task in tasks), datetime.now(UTC)
-    answer: TasksCreated = {"tasks": [task_view(task, now=now) for task in tasks], "created": new}
+    new = sum(task.created for task in tasks)
+    answer: TasksCreated = {"tasks": [task_view(task) for task in tasks], "created": new}
     return JsonResponse(answer, 201 if new else 200)
 
 
 def created_response(task: Task) -> JsonResponse:
     """Respond with a task that was created, or that already has the idempotency key."""
-    view = task_view(task, now=datetime.now(UTC))
-    return JsonResponse(view, 201 if task.created else 200, created_headers(task))
+    return JsonResponse(task_view(task), 201 if task.created else 200, created_headers(task))
 
 
 def created_headers(task: Task) -> dict[str, str]:
@@ -234,9 +233,9 @@ async def list_tasks(
 
 def page_of(tasks: Sequence[Task], limit: int) -> TaskList:
     """Return a page of at most `limit` tasks from a list of up to `limit + 1`."""
-    shown, more, now = tasks[:limit], len(tasks) > limit, datetime.now(UTC)
+    shown, more = tasks[:limit], len(tasks) > limit
     return {
-        "tasks": [task_view(task, now=now) for task in shown],
+        "tasks": [task_view(task) for task in shown],
         "pagination": {
             "next_cursor": shown[-1].id if more else None,
             "has_next": more,
@@ -275,7 +274,9 @@ async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> J
     task = await read_authorized_task(request, api, task_id, TASKS_READ)
     loaded, steps = await template_and_steps(api, task)
     now = datetime.now(UTC)
-    return await build_response(len(steps), lambda: summary_view(task, loaded, steps, now))
+    return await build_response(
+        len(steps), lambda: summary_view(task, loaded.described(steps, now))
+    )
 
 
 @routes.add(
@@ -457,7 +458,7 @@ async def task_response(api: Api, task: Task, status: int = 200) -> JsonResponse
     def build() -> TaskView:
         now = datetime.now(UTC)
         times = timeline(task, steps, history, now)
-        return task_view(task, loaded, steps, now=now, timeline=times)
+        return task_view(task, loaded.described(steps, now, times), times.task)
 
     return await build_response(len(steps), build, status, etag_headers(task))
 

@@ -16,16 +16,12 @@ from tasker.api.responses import JsonResponse, build_response
 from tasker.api.routes.tasks import client_of_caller
 from tasker.api.routing import READS_BODY, ExtraResponse, Routes
 from tasker.api.views.templates import (
-    DifferenceView,
     StatusList,
     TemplateList,
     TemplateView,
     VersionList,
-    VersionView,
-    difference_view,
     template_head,
     template_view,
-    version_view,
 )
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import InvalidInput, NotFound
@@ -39,7 +35,7 @@ from tasker.teams.permissions import (
     Permission,
 )
 from tasker.template import from_document, parse_template
-from tasker.template.diff import compare
+from tasker.template.diff import Difference, compare
 
 routes = Routes("templates", "/v1/templates")
 statuses = Routes("templates", "/v1/template_versions")
@@ -105,9 +101,9 @@ async def list_template_versions(
     """List template versions of every status, with their reviews."""
     visible = await visible_namespaces(request, TEMPLATES_LIST)
     listed = [
-        version_view(one)
+        one
         for one in await api.store.template_statuses(namespace=namespace, name=name)
-        if visible is None or one.name.namespace in visible
+        if visible is None or one.namespace in visible
     ]
     return JsonResponse(StatusList(versions=listed))
 
@@ -125,12 +121,12 @@ async def list_versions(
     listed = await api.store.template_statuses(namespace=namespace, name=name)
     if not listed:
         raise NotFound(f"there is no template {namespace}.{name}")
-    approved = [one.name.version for one in listed if one.status is TemplateStatus.APPROVED]
+    approved = [one.version for one in listed if one.status is TemplateStatus.APPROVED]
     answer: VersionList = {
         "namespace": namespace,
         "name": name,
         "latest_version": versions.latest(approved),
-        "versions": [version_view(one) for one in listed],
+        "versions": listed,
     }
     return JsonResponse(answer)
 
@@ -139,7 +135,7 @@ async def list_versions(
     "GET",
     "/{namespace}/{name}/diff",
     TEMPLATES_READ,
-    response=DifferenceView,
+    response=Difference,
     refuses=_VERSION_MISSING,
 )
 async def compare_versions(
@@ -153,10 +149,7 @@ async def compare_versions(
     """Compare two versions."""
     old = (await _load_version(request, api, TEMPLATES_READ, namespace, name, before)).stored
     new = (await _load_version(request, api, TEMPLATES_READ, namespace, name, after)).stored
-    return await build_response(
-        _step_count(old, new),
-        lambda: difference_view(old, new, compare(old.template, new.template)),
-    )
+    return await build_response(_step_count(old, new), lambda: compare(old.template, new.template))
 
 
 @routes.add("GET", ONE, TEMPLATES_READ, response=TemplateView, refuses=_VERSION_MISSING)
@@ -192,7 +185,7 @@ async def _load_version(
     await authorize(request, permission, namespace=namespace, name=name, version=version)
     if versions.is_pin(version):
         known = await api.store.template_statuses(namespace=namespace, name=name)
-        matches = [one for one in known if one.name.version == version]
+        matches = [one for one in known if one.version == version]
         if matches:
             approved = [one for one in matches if one.status is TemplateStatus.APPROVED]
             return LoadedTemplate(await _get_stored(api, (approved or matches)[-1]))
@@ -259,7 +252,7 @@ def _parse_body(text: bytes, yaml: bool, limit: int) -> Template:
     "POST",
     ONE + "/review",
     TEMPLATES_APPROVE,
-    response=VersionView,
+    response=TemplateVersion,
     refuses=(*READS_BODY, "not_found", "wrong_status", "not_an_approver", "invalid_input"),
 )
 async def review_template(
@@ -275,14 +268,14 @@ async def review_template(
     reviewed = await client_of_caller(request, api).review(
         f"{namespace}.{name}@{version}", approve=body.approve, reason=body.reason
     )
-    return JsonResponse(version_view(reviewed))
+    return JsonResponse(reviewed)
 
 
 @routes.add(
     "POST",
     ONE + "/retire",
     TEMPLATES_RETIRE,
-    response=VersionView,
+    response=TemplateVersion,
     refuses=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def retire_template(
@@ -298,14 +291,14 @@ async def retire_template(
     retired = await client_of_caller(request, api).retire(
         f"{namespace}.{name}@{version}", reason=body.reason
     )
-    return JsonResponse(version_view(retired))
+    return JsonResponse(retired)
 
 
 @routes.add(
     "POST",
     ONE + "/restore",
     TEMPLATES_RETIRE,
-    response=VersionView,
+    response=TemplateVersion,
     refuses=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def restore_template(
@@ -321,4 +314,4 @@ async def restore_template(
     restored = await client_of_caller(request, api).restore(
         f"{namespace}.{name}@{version}", reason=body.reason
     )
-    return JsonResponse(version_view(restored))
+    return JsonResponse(restored)

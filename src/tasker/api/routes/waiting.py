@@ -21,11 +21,11 @@ from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import read_authorized_task, task_response, template_of_task
 from tasker.api.routing import ExtraResponse as Described
 from tasker.api.routing import Routes
-from tasker.api.views.steps import step_summary
-from tasker.api.views.tasks import TaskView, task_summary
+from tasker.api.views import convert
+from tasker.api.views.tasks import TaskView, task_summary_view
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import TaskerError
-from tasker.model import Step, Task
+from tasker.model import Step, StepSummary, Task
 from tasker.store.operator_rules import unknown_task
 from tasker.teams.permissions import TASKS_READ
 
@@ -148,13 +148,12 @@ class _Stream:
         resumed, self._seen = self._seen == self.id, None
         events = []
         if task != self._task and not resumed:
-            events.append(_format_event("task", task_summary(task), self.id))
+            events.append(_format_event("task", task_summary_view(task), self.id))
         if not resumed:
-            now = datetime.now(UTC)
+            changed = [step for step in steps if self._steps.get(step.no) != marks[step.no]]
             events += [
-                _format_event("step", step_summary(self._loaded, step, now), self.id)
-                for step in steps
-                if self._steps.get(step.no) != marks[step.no]
+                _format_event("step", convert(step, StepSummary), self.id)
+                for step in self._loaded.described(changed, datetime.now(UTC))
             ]
         self._task, self._steps = task, dict(marks)
         return events

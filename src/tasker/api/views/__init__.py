@@ -1,6 +1,31 @@
-"""Responses whose JSON differs from the model's dataclasses; other responses are dataclasses."""
+"""Responses that are no dataclass of the model."""
+
+from dataclasses import fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ConfigDict, with_config
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+D = TypeVar("D", bound="DataclassInstance")
+
 documented = with_config(ConfigDict(use_attribute_docstrings=True))
 """Adds the docstrings of a view's attributes to the OpenAPI description."""
+
+
+def convert(value: "DataclassInstance", kind: type[D], **more: Any) -> D:
+    """Return a view with the fields of a value of a base or derived class, and `more` fields.
+
+    Its constructor is not called, which would take most of the time of a small response.
+    """
+    known = {**vars(value), **more}
+    view = object.__new__(kind)
+    vars(view).update({name: known[name] for name in _field_names(kind)})
+    return view
+
+
+@cache
+def _field_names(kind: "type[DataclassInstance]") -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))

@@ -14,7 +14,6 @@ from tasker.model import (
     TemplateVersion,
 )
 from tasker.template import to_document
-from tasker.template.diff import Difference
 
 
 @documented
@@ -112,24 +111,6 @@ class TemplateView(TemplateHead):
 
 
 @documented
-class VersionView(TypedDict):
-    """The review of one template version."""
-
-    id: int
-    namespace: str
-    name: str
-    version: str
-    full_name: str
-    status: str
-    registered_by: str
-    registered_at: datetime
-    decided_by: str | None
-    """Who last approved, rejected, retired or restored it; null if it was never reviewed."""
-    decided_at: datetime | None
-    reason: str
-
-
-@documented
 class VersionList(TypedDict):
     """The versions of one template."""
 
@@ -137,30 +118,14 @@ class VersionList(TypedDict):
     name: str
     latest_version: str | None
     """The highest approved release: that of tasks that name no version."""
-    versions: list[VersionView]
-
-
-class ChangeView(TypedDict):
-    path: str
-    kind: str
-    before: Any
-    after: Any
+    versions: list[TemplateVersion]
 
 
 @documented
-class DifferenceView(TypedDict):
-    """The differences of two versions of a template."""
+class StatusList(TypedDict):
+    """Template versions of every status, with their reviews."""
 
-    namespace: str
-    name: str
-    from_version: str
-    to_version: str
-    identical: bool
-    steps_added: list[str]
-    steps_removed: list[str]
-    steps_changed: list[str]
-    changes: list[ChangeView]
-    """`added`, `removed` or `changed`; steps by name (`$.steps.charge.timeout_seconds`)."""
+    versions: list[TemplateVersion]
 
 
 def template_head(stored: StoredTemplate, *, document: bool = False) -> TemplateHead:
@@ -250,52 +215,5 @@ def graph_view(loaded: LoadedTemplate) -> GraphView:
             name
             for no, name in enumerate(graph.names, start=1)
             if graph.children[no] == (TASK_NODE,)
-        ],
-    }
-
-
-@documented
-class StatusList(TypedDict):
-    """Template versions of every status, with their reviews."""
-
-    versions: list[VersionView]
-
-
-def version_view(version: TemplateVersion) -> VersionView:
-    return {
-        "id": version.id,
-        "namespace": version.name.namespace,
-        "name": version.name.name,
-        "version": version.name.version,
-        "full_name": str(version.name),
-        "status": version.status.value,
-        "registered_by": version.registered_by,
-        "registered_at": version.registered_at,
-        "decided_by": version.decided_by,
-        "decided_at": version.decided_at,
-        "reason": version.reason,
-    }
-
-
-def difference_view(
-    before: StoredTemplate, after: StoredTemplate, difference: Difference
-) -> DifferenceView:
-    return {
-        "namespace": after.template.namespace,
-        "name": after.template.name,
-        "from_version": before.template.version,
-        "to_version": after.template.version,
-        "identical": difference.identical,
-        "steps_added": list(difference.steps_added),
-        "steps_removed": list(difference.steps_removed),
-        "steps_changed": list(difference.steps_changed),
-        "changes": [
-            {
-                "path": change.path,
-                "kind": change.kind.value,
-                "before": change.before,
-                "after": change.after,
-            }
-            for change in difference.changes
         ],
     }

@@ -17,7 +17,6 @@ from tasker.cli.loading import is_template_file, load_sources
 from tasker.cli.options import Reason
 from tasker.cli.pausing import pause, resume
 from tasker.cli.render import graphs
-from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import one_line, print_table, short_json, time_ago
 from tasker.cli.render.tables import make_table, templates_table
 from tasker.cli.render.task import render_graph, render_template
@@ -251,7 +250,7 @@ async def status(
         matches = await client.template_statuses(namespace, name)
     matches = [one for one in matches if not waiting or one.status == "pending_review"]
     if session.as_json:
-        session.print_document({"versions": [_version_document(one) for one in matches]})
+        session.print_document({"versions": matches})
     elif matches:
         print_versions(session.out, matches)
     else:
@@ -300,8 +299,8 @@ def print_versions(console: Console, versions: Sequence[TemplateVersion]) -> Non
     )
     for one in versions:
         rows.add_row(
-            Text(f"{one.name.namespace}.{one.name.name}", style="bold"),
-            one.name.version,
+            Text(f"{one.namespace}.{one.name}", style="bold"),
+            one.version,
             Text(one.status.value, style=_STYLES[one.status]),
             Text(time_ago(one.registered_at, now), style="dim"),
             Text(one_line(one.registered_by)),
@@ -312,14 +311,8 @@ def print_versions(console: Console, versions: Sequence[TemplateVersion]) -> Non
     print_table(console, rows)
 
 
-def _version_document(version: TemplateVersion) -> dict[str, object]:
-
-    document = to_plain(version)
-    return {**document, **version.name._asdict(), "full_name": str(version.name)}
-
-
 def _print_version(session: Session, version: TemplateVersion) -> None:
     if session.as_json:
-        session.print_document(_version_document(version))
+        session.print_document(version)
     else:
-        session.out.print(f"{version.status}: {version.name}")
+        session.out.print(f"{version.status}: {version.full_name}")

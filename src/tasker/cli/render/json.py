@@ -29,7 +29,7 @@ def to_plain(value: Any) -> Any:
 
 def task_document(task: Task) -> dict[str, Any]:
     """Return a task as a JSON document."""
-    document = {**to_plain(task), "template": str(task.template), **task.template._asdict()}
+    document: dict[str, Any] = to_plain(task)
     del document["created"]  # `created` describes the call, not the task
     return document
 

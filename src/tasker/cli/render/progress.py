@@ -28,7 +28,6 @@ from tasker import codec
 from tasker.cli.render.style import (
     LOOKS,
     SPINNER,
-    display_status,
     error_line,
     human_duration,
     is_plain,
@@ -96,7 +95,7 @@ class StepProgress:
 
     def update_from_store(self, step: Step, now: float, clock: datetime) -> None:
         """Take over the state in the store."""
-        self.status, self.attempt = display_status(step, clock), step.attempts
+        self.status, self.attempt = step.status.value, step.attempts
         self.error = error_line(step.error)
         self.since = self.due = None
         if step.claimed_at is not None:
@@ -134,10 +133,7 @@ class TaskProgress:
     def add_template(self, template: Template) -> None:
         """Add the template's steps, in order, before they start."""
         self.steps = {
-            spec.name: StepProgress(
-                spec.name, spec.retry.max_attempts if spec.retry.retryable else 1
-            )
-            for spec in template.steps
+            spec.name: StepProgress(spec.name, spec.retry.attempt_limit) for spec in template.steps
         }
 
     def step(self, name: str) -> StepProgress:

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from tasker import codec
 from tasker.cli.exits import relative_path
-from tasker.model import Step
 
 
 class Appearance(NamedTuple):
@@ -96,11 +95,6 @@ def outcome_text(outcome: str, *, plain: bool = False) -> Text:
     """Return an attempt's outcome as styled text."""
     look = LOOKS[OUTCOMES.get(outcome, outcome)]
     return Text(f"{look.plain if plain else look.symbol} {outcome}", style=look.style)
-
-
-def display_status(step: Step, now: datetime) -> str:
-    """Return the state in which a step is shown."""
-    return "waiting_for_retry" if step.waiting_for_retry(now) else step.status.value
 
 
 def human_duration(span: timedelta | float | None) -> str:

@@ -15,7 +15,6 @@ from tasker.cli.pausing import describe
 from tasker.cli.render import graphs
 from tasker.cli.render.style import (
     LOOKS,
-    display_status,
     error_line,
     error_location,
     format_count,
@@ -187,8 +186,8 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
     def row(spec: StepSpec) -> list[Text | str]:
         step = steps[spec.name]
         return [
-            status_text(display_status(step, now), plain=plain)[2:],
-            _attempts_text(step, spec),
+            status_text(step.status, plain=plain)[2:],
+            _attempts_text(step),
             Text(human_duration(_attempt_duration(step, now)), style="dim"),
             _step_details(step, now),
         ]
@@ -200,7 +199,7 @@ def _print_steps(console: Console, detail: TaskDetail, *, full: bool) -> None:
             columns,
             detail.template,
             row,
-            lambda spec: symbol(display_status(steps[spec.name], now), plain=plain),
+            lambda spec: symbol(steps[spec.name].status, plain=plain),
             plain=plain,
             only=set(steps) if left_out else None,
         ),
@@ -242,12 +241,12 @@ def _steps_to_show(steps: Sequence[Step]) -> list[Step]:
     return sorted(ranked[:MOST], key=lambda step: step.no)
 
 
-def _attempts_text(step: Step, spec: StepSpec) -> Text:
+def _attempts_text(step: Step) -> Text:
     """Return the number of counted attempts, out of those allowed."""
     attempts = step.counted_attempts
     if not attempts:
         return Text()
-    most = spec.retry.max_attempts if spec.retry.retryable else 1
+    most = step.max_attempts
     text = f"{attempts}/{most}" if attempts <= most else str(attempts)
     return Text(text, style="yellow" if attempts > 1 else "dim")
 
@@ -266,8 +265,8 @@ def _attempt_duration(step: Step, now: datetime) -> timedelta | None:
 
 def _step_details(step: Step, now: datetime) -> Text:
     """Return a step's result, its error, or when it runs next."""
-    style = LOOKS[display_status(step, now)].style
-    if step.waiting_for_retry(now):
+    style = LOOKS[step.status].style
+    if step.status is StepStatus.WAITING_FOR_RETRY:
         return Text(f"again {time_ago(step.run_at, now)}: {error_line(step.error)}", style=style)
     if step.error:
         return Text(error_line(step.error), style=style)

@@ -8,7 +8,8 @@ from rich.text import Text
 
 from tasker.cli.render.style import human_duration
 from tasker.cli.render.tables import make_table
-from tasker.times import Timeline, Times
+from tasker.model import Times
+from tasker.times import Timeline
 
 
 def timeline_table(timeline: Timeline) -> Table:

@@ -196,5 +196,5 @@ async def _decide(
     (row,) = await tx.all(
         "decide_template", id=version.id, status=status, actor=act.actor, reason=act.reason
     )
-    await add_event(tx, act, action, version.name, version.status, status)
+    await add_event(tx, act, action, version.key, version.status, status)
     return tx.read.template_version(row)

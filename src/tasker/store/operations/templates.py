@@ -131,7 +131,7 @@ async def refusal_of_creation(tx: Session, templates: Collection[TemplateId]) ->
             break
         version = tx.read.template_version(row)
         if version.status is not rules.APPROVED:
-            return rules.not_approved_error(version, await policy_of(tx, version.name.namespace))
+            return rules.not_approved_error(version, await policy_of(tx, version.namespace))
     return NotFound("one of the tasks names a template id that is not registered")
 
 

@@ -134,7 +134,7 @@ class TestApproval(StoreTests):
 
         (version,) = await store.template_statuses(namespace="suite", name="one")
 
-        assert (registered.id, one().key, REJECTED) == (version.id, version.name, version.status)
+        assert (registered.id, one().key, REJECTED) == (version.id, version.key, version.status)
         assert (JAKE, registered.registered_at) == (version.registered_by, version.registered_at)
         assert (MARCUS, "no fraud check") == (version.decided_by, version.reason)
         assert version.decided_at is not None

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from tasker.errors import InvalidTemplate, Misuse
 from tasker.handlers import Config, Context, Handlers, Input, Result
 from tasker.model import Retry
-from tasker.template import parse_template
+from tasker.template.load import parse_template
 from tasker.testing import run_workflow_sync
 from tasker.workflow import Workflow
 

@@ -36,7 +36,7 @@ from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter
 from tasker.redact import redact
 from tasker.settings import WorkerSettings
 from tasker.store.open import open_store
-from tasker.template import load_templates
+from tasker.template.load import load_templates
 
 from .gateways import Gateways
 from .story import EFFECTS, SCENES, Scene, Submission, gateways

@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from tasker.store.open import open_store
     from tasker.store.protocol import Registered, Store
     from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
-    from tasker.template import load_template, load_templates, parse_template
+    from tasker.template.load import load_template, load_templates, parse_template
     from tasker.times import Timeline
     from tasker.workflow import Workflow
 
@@ -290,7 +290,7 @@ _HOMES = {
         "NamespacePolicy",
         "TeamEvent",
     ),
-    "template": (
+    "template.load": (
         "load_template",
         "load_templates",
         "parse_template",

@@ -21,7 +21,7 @@ from tasker.handlers.decorators import Result
 from tasker.handlers.schemas import disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
 from tasker.model import Durability, JsonObject, Retry, StepSpec, Task, Template
-from tasker.template import from_document, to_document
+from tasker.template.load import check_template
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 In = TypeVar("In", default=Mapping[str, Any])
@@ -220,7 +220,7 @@ class Workflow(Generic[In, Out]):
         if self._template is None:
             made = replace(self._head, steps=tuple(step.spec for step in self._steps.values()))
             try:
-                template = from_document(to_document(made))
+                template = check_template(made)
             except InvalidTemplate as error:
                 raise InvalidTemplate(*map(self._with_location, error.problems)) from None
             self._check_result(template)

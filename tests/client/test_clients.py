@@ -30,6 +30,7 @@ from tasker.model import (
     AttemptOutcome,
     Failure,
     StepCounts,
+    StepOverride,
     StepSpec,
     StepStatus,
     TaskFilter,
@@ -616,19 +617,36 @@ async def test_templates_are_registered_once_and_read_back(scene: Scene) -> None
     assert replaced.stored == await client.template("hello.greeting", "^1.2")
 
 
-async def test_what_is_no_template_is_reported_in_full(scene: Scene) -> None:
-    cyclic = Template(
-        namespace="hello",
-        name="round",
-        version="1.0.0",
-        steps=(
-            StepSpec(name="a", dependencies=("b",)),
-            StepSpec(name="b", dependencies=("a",)),
-        ),
-    )
+def _after(name: str, dependency: str) -> StepSpec:
+    return StepSpec(name=name, dependencies=(dependency,))
 
-    with pytest.raises(InvalidTemplate, match="a"):
-        await scene.client.register(cyclic)
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        (
+            {
+                "steps": (
+                    StepSpec(name="a", dependencies=("b",)),
+                    StepSpec(name="b", dependencies=("a",)),
+                )
+            },
+            "a -> b -> a",
+        ),
+        ({"steps": (_after("a", "b"),)}, "'b', which is not a step"),
+        ({"steps": (_after("a", "a"),)}, "depends on itself"),
+        ({"environments": {"test": {"nowhere": StepOverride(config={})}}}, "'nowhere' is not"),
+        ({"version": "two"}, "two"),
+    ],
+)
+async def test_an_invalid_template_is_refused_and_not_kept(
+    scene: Scene, wrong: dict[str, Any], problem: str
+) -> None:
+    """Templates made in Python are checked like texts."""
+    with pytest.raises(InvalidTemplate, match=problem):
+        await scene.client.register(replace(GREETING, **wrong))
+
+    assert [] == await scene.client.templates("hello")
 
 
 async def test_a_version_that_waits_for_approval_takes_no_tasks(scene: Scene) -> None:

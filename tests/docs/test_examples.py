@@ -6,7 +6,7 @@ import pytest
 from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
-from tasker.template import parse_template
+from tasker.template.load import parse_template
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "docs" / "quickstart.md"  #: its files import each other: see test_quickstart.py

@@ -9,7 +9,7 @@ from tests.engine.factories import SOON, step, template
 from tasker import Worker
 from tasker.engine import executor
 from tasker.store.protocol import Store
-from tasker.template import check_result
+from tasker.template.schema import check_result
 
 pytestmark = pytest.mark.anyio
 

@@ -28,6 +28,7 @@ from tasker.engine import claimer
 from tasker.errors import (
     HandlerNotFound,
     InvalidSettings,
+    InvalidTemplate,
     Misuse,
     SchemaMismatch,
     TaskFailed,
@@ -101,6 +102,16 @@ async def test_a_refused_template_shows_no_frames_of_the_store(memory: Store) ->
         paths = [str(frame.path) for frame in refused.traceback]
         assert [] == [path for path in paths if "/tasker/store/" in path]
         assert refused.value.__suppress_context__
+
+
+async def test_an_invalid_template_stops_the_start(memory: Store) -> None:
+    """A template made in Python is checked like a text, and not kept."""
+    invalid = template("flow", "only", version="two")
+    with pytest.raises(InvalidTemplate, match="two"):
+        async with Worker(memory, [{"only": lambda: 1}], templates=[invalid]):
+            pass
+
+    assert [] == await memory.templates()
 
 
 async def test_a_parameter_that_matches_nothing_declared_stops_the_start(memory: Store) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from tasker.errors import InvalidTemplate, Problem
 from tasker.model import Json, JsonObject, Template
-from tasker.template import parse_template, prepare_input
+from tasker.template.load import parse_template
+from tasker.template.schema import prepare_input
 
 
 def found(text: str | bytes) -> tuple[Problem, ...]:

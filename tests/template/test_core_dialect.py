@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from tasker.model import Backoff, Requirement, Retry, StepSpec
-from tasker.template import from_document, parse_template, to_document
+from tasker.template.document import to_document
+from tasker.template.load import from_document, parse_template
 
 EVERYTHING = """
 name: everything

@@ -10,14 +10,10 @@ from tests.template.templates import templates
 
 from tasker.errors import InvalidTemplate
 from tasker.model import Json, Retry, StepOverride, StepSpec, Template
-from tasker.template import (
-    digest,
-    dump_yaml,
-    from_document,
-    from_stored,
-    parse_template,
-    to_document,
-)
+from tasker.template.document import digest, to_document
+from tasker.template.dump import dump_yaml
+from tasker.template.load import from_document, parse_template
+from tasker.template.stored import from_stored
 
 SMALL = Template(namespace="default", name="a", version="0.1.0", steps=(StepSpec(name="b"),))
 
@@ -141,14 +137,17 @@ step_templates:
     template = parse_template(newer)
     swapped = replace(template, steps=tuple(reversed(template.steps)))
 
-    assert digest(parse_template(older)) == digest(template)
-    assert digest(swapped) != digest(template)
-    assert digest(replace(template, version="1.0.1")) != digest(template)
+    assert digest(to_document(parse_template(older))) == digest(to_document(template))
+    assert digest(to_document(swapped)) != digest(to_document(template))
+    assert digest(to_document(replace(template, version="1.0.1"))) != digest(to_document(template))
 
 
 def test_a_digest_is_the_same_on_every_machine() -> None:
     """It is stored, and compared by later releases."""
-    assert digest(SMALL) == "00df871082e74c14c01adc528e4f398276855e79ec149fb71083d90fcc4cd9aa"
+    assert (
+        digest(to_document(SMALL))
+        == "00df871082e74c14c01adc528e4f398276855e79ec149fb71083d90fcc4cd9aa"
+    )
 
 
 def test_documents_of_the_older_dialect_are_read() -> None:

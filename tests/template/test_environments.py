@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tasker.model import Backoff, Retry, StepOverride
-from tasker.template import parse_template
+from tasker.template.load import parse_template
 
 TEXT = """
 name: a

@@ -9,8 +9,10 @@ from tests.template.templates import words
 
 from tasker.errors import InvalidTemplate, Problem
 from tasker.model import Json
-from tasker.template import dump_yaml, from_document, parse_template, to_document
 from tasker.template.dialects import core, rails
+from tasker.template.document import to_document
+from tasker.template.dump import dump_yaml
+from tasker.template.load import from_document, parse_template
 from tasker.template.reading import Keys
 
 SEEDS = [

@@ -6,7 +6,7 @@ import pytest
 from tests.template.problems import problems
 
 from tasker.errors import InvalidTemplate, TooLarge
-from tasker.template import load_template, load_templates, parse_template
+from tasker.template.load import load_template, load_templates, parse_template
 
 TEXT = "name: {}\nsteps: [{{name: b}}]\n"
 

@@ -11,7 +11,7 @@ from tests.template.problems import prepared
 
 from tasker.errors import InvalidInput, Violation
 from tasker.model import Json, JsonObject, JsonText, StepSpec, Template
-from tasker.template import check_result, examine_input
+from tasker.template.schema import check_result, examine_input
 
 ORDER: JsonObject = {
     "type": "object",

@@ -14,7 +14,8 @@ from tasker import LocalClient, Retry, SchemaMode, Template, Worker, WorkerSetti
 from tasker.codec import dumps
 from tasker.errors import InvalidInput, InvalidTemplate, TaskFailed
 from tasker.model import JsonObject, StepSpec
-from tasker.template import check_result, from_document, prepare_input
+from tasker.template.load import from_document
+from tasker.template.schema import check_result, prepare_input
 from tasker.template.schema_bounds import LIGHT_EXPANSION, LIGHT_NODES, is_light
 
 pytestmark = pytest.mark.anyio

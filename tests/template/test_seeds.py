@@ -9,7 +9,7 @@ from tests.template.problems import prepared
 from tasker.errors import InvalidTemplate
 from tasker.graph import Graph
 from tasker.model import Backoff, Retry, Template
-from tasker.template import load_template
+from tasker.template.load import load_template
 
 SEEDS = Path(__file__).parent.parent / "seeds"
 

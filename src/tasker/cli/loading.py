@@ -16,7 +16,7 @@ from tasker.errors import (
 )
 from tasker.handlers import Handlers
 from tasker.model import Template
-from tasker.template import load_template, load_templates
+from tasker.template.load import load_template, load_templates
 
 log = logging.getLogger("tasker.cli")
 

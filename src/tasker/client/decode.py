@@ -43,7 +43,7 @@ from tasker.model import (
     Times,
 )
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
-from tasker.template import from_document
+from tasker.template.load import from_document
 from tasker.times import Timeline
 
 JsonObject = Mapping[str, Any]  # a JSON object in a response

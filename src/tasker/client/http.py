@@ -38,7 +38,7 @@ from tasker.model import (
     Template,
 )
 from tasker.store.protocol import Registered
-from tasker.template import to_document
+from tasker.template.document import to_document
 from tasker.times import Timeline
 
 _PAGE = 100

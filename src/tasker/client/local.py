@@ -68,7 +68,9 @@ from tasker.model import (
 from tasker.settings import SchemaMode
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, Registered, StepAction, Store
-from tasker.template import attributes_of, examine_input, prepare_input, title_of
+from tasker.template.attributes import attributes_of, title_of
+from tasker.template.load import check_template
+from tasker.template.schema import examine_input, prepare_input
 from tasker.times import Timeline, timeline
 from tasker.workflow import In, Workflow
 
@@ -642,8 +644,9 @@ class LocalClient(LocalTeams, Client):
 
     @brief_refusals
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
+        checked = await asyncio.to_thread(check_template, template)
         registered = await self.store.register_template(
-            template, registered_by=self.actor, replace=replace
+            checked, registered_by=self.actor, replace=replace
         )
         self._templates.forget()
         return registered

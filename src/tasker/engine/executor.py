@@ -23,7 +23,7 @@ from tasker.events import Around
 from tasker.handlers import LiveAttempt, Plan, Services
 from tasker.model import AttemptKey, Claim, JsonText, Outcome, StepSpec, completed, released
 from tasker.settings import SchemaMode, WorkerSettings
-from tasker.template import check_result, is_quick
+from tasker.template.schema import check_result, is_quick
 
 log = logging.getLogger("tasker.worker")
 

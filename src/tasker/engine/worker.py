@@ -319,9 +319,8 @@ class Worker:
                 lines = "\n".join(str(problem) for problem in problems)
                 raise Misuse(f"the handlers do not fit {template.full_name}:\n{lines}")
         for template in self._templates:
-            registered = await self.store.register_template(
-                template, registered_by=self.name, replace=self._replace
-            )
+            client = self.client.acting_as(self.name)
+            registered = await client.register(template, replace=self._replace)
             status = registered.stored.status
             if status is not TemplateStatus.APPROVED:
                 log.warning(

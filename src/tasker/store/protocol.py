@@ -280,7 +280,9 @@ class TaskStore(Protocol):
     async def register_template(
         self, template: Template, *, registered_by: str, replace: bool = False
     ) -> Registered:
-        """Keep a template under its namespace, name and version.
+        """Keep a valid template under its namespace, name and version.
+
+        Stores do not check templates: those made in Python must pass `check_template` before.
 
         Registering the same content again is a no-op, and keeps its status. With `replace`,
         different content replaces the version for new tasks; existing tasks keep their content. If
@@ -288,7 +290,6 @@ class TaskStore(Protocol):
         tasks (and the place of what it replaces) when it was approved. Rejected content is ignored.
 
         Raises:
-            InvalidTemplate: It is invalid, which only templates made in Python can be.
             TaskRegistrationError: The version exists with other content; the message
                 names namespace, name, version and who registered it.
         """

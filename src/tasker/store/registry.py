@@ -8,7 +8,7 @@ from tasker import codec
 from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
 from tasker.graph import Graph
 from tasker.model import JsonText, Template, TemplateId, TemplateName
-from tasker.template import digest, from_document, to_document
+from tasker.template.document import digest, to_document
 
 TEMPLATE_LIMIT = 16 << 20  #: bytes of a stored template
 
@@ -37,17 +37,12 @@ class TemplateRow(NamedTuple):
 
     @classmethod
     def of(cls, template: Template) -> "TemplateRow":
-        """Make the rows of a template.
-
-        Raises:
-            InvalidTemplate: It is invalid, which only templates made in Python can be.
-        """
+        """Make the rows of a valid template."""
         document = to_document(template)
-        from_document(document)
         graph = Graph(template)
         return cls(
             template.key,
-            digest(template),
+            digest(document),
             codec.dumps(document, what=f"template {template.key}", limit=TEMPLATE_LIMIT),
             len(graph.sinks),
             template.retention.total_seconds() if template.retention else None,

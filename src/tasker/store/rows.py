@@ -31,7 +31,7 @@ from tasker.model import (
     task_status_of_code,
 )
 from tasker.teams.model import ApiKey, ApiKeyId, NamespaceInfo, NamespacePolicy, TeamEvent
-from tasker.template import from_stored
+from tasker.template.stored import from_stored
 
 
 class Row(Protocol):

@@ -21,7 +21,7 @@ from tasker.errors import InvalidPolicy, InvalidTemplate, Problem, TooLarge
 from tasker.model import Json, JsonObject
 from tasker.teams.checks import policy_problems
 from tasker.teams.model import NamespacePolicy
-from tasker.template.document import node_of
+from tasker.template.json_nodes import node_of
 from tasker.template.reading import Keys, Value, text
 from tasker.template.source import Node, Problems, documents
 

@@ -1,29 +1,11 @@
 """Templates as JSON documents: the form in which they are stored, compared and shown."""
 
 import hashlib
-import math
-import re
-from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 import orjson
-import yaml
 
-from tasker.errors import InvalidTemplate, Problem
 from tasker.model import Durability, Json, JsonObject, Retry, StepOverride, StepSpec, Template
-from tasker.template.assemble import assemble
-from tasker.template.reading import path_below
-from tasker.template.scalars import INTEGERS, reads_as_text
-from tasker.template.source import MAX_DEPTH, Entry, Items, Node, Problems, Scalar, Table
-
-try:
-    from yaml import CSafeDumper as Dumper
-except ImportError:  # PyYAML built without libyaml; slower, and otherwise the same
-    from yaml import SafeDumper as Dumper  # type: ignore[assignment]
-
-
-_HALVES = re.compile("[\ud800-\udfff]")  #: surrogates, which UTF-8 cannot write
 
 
 def to_document(template: Template) -> JsonObject:
@@ -59,31 +41,9 @@ def to_document(template: Template) -> JsonObject:
     )
 
 
-def from_document(document: JsonObject) -> Template:
-    """Read what `to_document` wrote: exactly the same template. Either dialect is read.
-
-    Raises:
-        InvalidTemplate: Has all problems, with paths but without lines.
-    """
-    problems = Problems("")
-    template = assemble(node_of(document, "", 0, problems), problems)
-    problems.check()
-    if template is None:
-        raise InvalidTemplate(Problem("the document is not a template"))
-    return template
-
-
-def digest(template: Template) -> str:
+def digest(document: JsonObject) -> str:
     """Return the SHA-256 of a template's document in hexadecimal: equal for equal content."""
-    text = orjson.dumps(to_document(template), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(text).hexdigest()
-
-
-def dump_yaml(template: Template) -> str:
-    """Write a template as YAML that reads back as the same template."""
-    return yaml.dump(
-        to_document(template), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=100
-    )
+    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _step(spec: StepSpec) -> JsonObject:
@@ -142,65 +102,3 @@ def _seconds(length: timedelta | None) -> int | float | None:
         return None
     seconds = length.total_seconds()
     return int(seconds) if seconds.is_integer() else seconds
-
-
-def node_of(value: Json, path: str, depth: int, problems: Problems) -> Node:
-    """Make the nodes of a JSON value; they have no marks."""
-    if depth > MAX_DEPTH:
-        problems.add(f"nested more than {MAX_DEPTH} levels deep", path=path)
-        return Scalar(None, "", None)
-    if isinstance(value, Mapping):
-        table = Table(None)
-        for key, part in value.items():
-            if _is_text(key, path, problems):
-                table.entries[key] = Entry(
-                    None, node_of(part, path_below(path, key), depth + 1, problems)
-                )
-        return table
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
-        return Items(
-            None,
-            [node_of(part, f"{path}[{at}]", depth + 1, problems) for at, part in enumerate(value)],
-        )
-    return _leaf(value, path, problems)
-
-
-def _leaf(value: object, path: str, problems: Problems) -> Scalar:
-    if isinstance(value, str):
-        _is_text(value, path, problems)
-        return Scalar(value, value, None)
-    if isinstance(value, int) and value not in INTEGERS:
-        problems.add("an integer needs more than 64 bits; write it as a string", path=path)
-        return Scalar(None, "", None)
-    if isinstance(value, float) and not math.isfinite(value):
-        problems.add(f"{value} is not a number in JSON", path=path)
-        return Scalar(None, "", None)
-    if value is None or isinstance(value, int | float):
-        return Scalar(value, str(value), None)
-    problems.add(f"a {type(value).__name__} is not JSON", path=path)
-    return Scalar(None, "", None)
-
-
-def _is_text(text: object, path: str, problems: Problems) -> bool:
-    """Return whether a key or value is a text that JSON can write; note a problem if not."""
-    if not isinstance(text, str):
-        problems.add(f"the key {text!r} is not a string", path=path)
-        return False
-    if "\0" in text or _HALVES.search(text):
-        problems.add("a string contains a NUL character or an unpaired surrogate", path=path)
-    return True
-
-
-class _Plain(Dumper):
-    """Writes values in full, and quotes every text that would be read as something else."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: Any, text: str) -> Any:
-    style = None if reads_as_text(text) else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Plain.add_representer(str, _text)

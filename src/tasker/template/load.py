@@ -1,13 +1,15 @@
-"""Templates from files and texts."""
+"""Templates from files, texts and JSON documents."""
 
 from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 
 from tasker.errors import InvalidTemplate, Problem, TooLarge
-from tasker.model import Template
+from tasker.model import JsonObject, Template
 from tasker.suggest import did_you_mean_file
 from tasker.template.assemble import assemble
+from tasker.template.document import to_document
+from tasker.template.json_nodes import node_of
 from tasker.template.source import Problems, documents
 
 MAX_BYTES = 1 << 20  #: of one file, unless the caller says otherwise
@@ -71,6 +73,29 @@ def load_templates(
     if wrong:
         raise InvalidTemplate(*wrong)
     return templates
+
+
+def from_document(document: JsonObject) -> Template:
+    """Read a template from a JSON object, in either dialect.
+
+    Raises:
+        InvalidTemplate: Has all problems, with paths but without lines.
+    """
+    problems = Problems("")
+    template = assemble(node_of(document, "", 0, problems), problems)
+    problems.check()
+    if template is None:
+        raise InvalidTemplate(Problem("the document is not a template"))
+    return template
+
+
+def check_template(template: Template) -> Template:
+    """Return a template made in Python as it is read from its document.
+
+    Raises:
+        InvalidTemplate: Has all problems, with paths but without lines.
+    """
+    return from_document(to_document(template))
 
 
 def _read(

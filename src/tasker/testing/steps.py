@@ -37,7 +37,7 @@ from tasker.model import (
     TemplateId,
     TemplateName,
 )
-from tasker.template import check_result
+from tasker.template.schema import check_result
 from tasker.testing.recording_client import BlockingRecordingClient, RecordingClient
 
 T = TypeVar("T")

@@ -30,7 +30,7 @@ from tasker.model import (
 )
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
-from tasker.template import load_template
+from tasker.template.load import load_template
 from tasker.testing.stubs import StubbedHandlers
 from tasker.testing.virtual_time import FOR_EVER, VirtualTimeStore
 from tasker.workflow import In, Out, Workflow

@@ -34,8 +34,8 @@ from tasker.teams.permissions import (
     TEMPLATES_RETIRE,
     Permission,
 )
-from tasker.template import from_document, parse_template
 from tasker.template.diff import Difference, compare
+from tasker.template.load import from_document, parse_template
 
 routes = Routes("templates", "/v1/templates")
 statuses = Routes("templates", "/v1/template_versions")

@@ -13,7 +13,7 @@ from tasker.model import (
     StoredTemplate,
     TemplateVersion,
 )
-from tasker.template import to_document
+from tasker.template.document import to_document
 
 
 @documented

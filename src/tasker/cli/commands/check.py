@@ -26,7 +26,8 @@ from tasker.handlers import Handlers, assumed_inputs, unused_handlers
 from tasker.handlers import check as problems_of
 from tasker.handlers.registry import EVERY_NAMESPACE
 from tasker.model import TaskFilter, TaskId, TaskStatus, Template, TemplateName
-from tasker.template import digest, load_templates
+from tasker.template.document import digest, to_document
+from tasker.template.load import load_templates
 
 app = typer.Typer(add_completion=False)
 
@@ -167,7 +168,7 @@ class _Findings:
             registered = (await client.template(template.full_name)).template
         except NotFound:
             return
-        if digest(registered) != digest(template):
+        if digest(to_document(registered)) != digest(to_document(template)):
             message = "the template differs from the registered one: give it a new version"
             self.problems.append((template.full_name, Problem(message)))
 

@@ -27,7 +27,7 @@ from tasker.settings import Settings
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 from tasker.teams.policies import load_policies
-from tasker.template import load_templates
+from tasker.template.load import load_templates
 
 if TYPE_CHECKING:
     from tasker.observe.tracing import Tracing

@@ -43,7 +43,7 @@ from tasker.model import (
     TaskStatus,
     UniqueWhile,
 )
-from tasker.template import load_templates
+from tasker.template.load import load_templates
 
 TaskRef = Annotated[
     str,

@@ -24,8 +24,10 @@ from tasker.client import Client
 from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
 from tasker.errors import TaskRegistrationError
 from tasker.model import PauseTarget, Template, TemplateVersion
-from tasker.template import dump_yaml, load_template, to_document
 from tasker.template.diff import compare
+from tasker.template.document import to_document
+from tasker.template.dump import dump_yaml
+from tasker.template.load import load_template
 
 Reference = Annotated[
     str,

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from tasker.errors import NotFound, TaskerError
 from tasker.model import (
-    JsonText,
     Queue,
     StoredTemplate,
     Template,
@@ -31,19 +30,13 @@ class _TemplateRows(NamedTuple):
     rows: Sequence[Row]
 
     async def parse(self) -> list[StoredTemplate]:
-        """Return the templates; many steps, and schemas to check, are read off the event loop."""
-        documents = [row["document"] for row in self.rows]
-        if sum(map(len, documents)) > _LARGE_DOCUMENT or any(map(_is_checked, documents)):
-            return await asyncio.to_thread(self._parse)
-        return self._parse()
+        """Return the templates; many steps are parsed off the event loop."""
+        if sum(len(row["document"]) for row in self.rows) <= _LARGE_DOCUMENT:
+            return self._parse()
+        return await asyncio.to_thread(self._parse)
 
     def _parse(self) -> list[StoredTemplate]:
         return [self.reader.template(row) for row in self.rows]
-
-
-def _is_checked(document: JsonText) -> bool:
-    """Return whether reading a document checks its schemas: see `from_stored`."""
-    return '"environments"' in document
 
 
 class _Written(NamedTuple):

@@ -1,0 +1,59 @@
+"""Makes nodes of JSON values, so that they are read like texts."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from tasker.model import Json
+from tasker.template.reading import path_below
+from tasker.template.scalars import INTEGERS
+from tasker.template.source import MAX_DEPTH, Entry, Items, Node, Problems, Scalar, Table
+
+_HALVES = re.compile("[\ud800-\udfff]")  #: surrogates, which UTF-8 cannot write
+
+
+def node_of(value: Json, path: str, depth: int, problems: Problems) -> Node:
+    """Make the nodes of a JSON value; they have no marks."""
+    if depth > MAX_DEPTH:
+        problems.add(f"nested more than {MAX_DEPTH} levels deep", path=path)
+        return Scalar(None, "", None)
+    if isinstance(value, Mapping):
+        table = Table(None)
+        for key, part in value.items():
+            if _is_text(key, path, problems):
+                table.entries[key] = Entry(
+                    None, node_of(part, path_below(path, key), depth + 1, problems)
+                )
+        return table
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        return Items(
+            None,
+            [node_of(part, f"{path}[{at}]", depth + 1, problems) for at, part in enumerate(value)],
+        )
+    return _leaf(value, path, problems)
+
+
+def _leaf(value: object, path: str, problems: Problems) -> Scalar:
+    if isinstance(value, str):
+        _is_text(value, path, problems)
+        return Scalar(value, value, None)
+    if isinstance(value, int) and value not in INTEGERS:
+        problems.add("an integer needs more than 64 bits; write it as a string", path=path)
+        return Scalar(None, "", None)
+    if isinstance(value, float) and not math.isfinite(value):
+        problems.add(f"{value} is not a number in JSON", path=path)
+        return Scalar(None, "", None)
+    if value is None or isinstance(value, int | float):
+        return Scalar(value, str(value), None)
+    problems.add(f"a {type(value).__name__} is not JSON", path=path)
+    return Scalar(None, "", None)
+
+
+def _is_text(text: object, path: str, problems: Problems) -> bool:
+    """Return whether a key or value is a text that JSON can write; note a problem if not."""
+    if not isinstance(text, str):
+        problems.add(f"the key {text!r} is not a string", path=path)
+        return False
+    if "\0" in text or _HALVES.search(text):
+        problems.add("a string contains a NUL character or an unpaired surrogate", path=path)
+    return True

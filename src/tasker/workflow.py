@@ -6,12 +6,11 @@ from dataclasses import dataclass, is_dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Generic, Literal, TypeAlias, cast, overload
+from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 from pydantic_core import PydanticSerializationError
-from typing_extensions import TypeVar
 
 from tasker import versions
 from tasker.durations import Duration, parse_duration
@@ -22,18 +21,16 @@ from tasker.handlers.schemas import disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
 from tasker.model import Durability, JsonObject, Retry, StepSpec, Task, Template
 from tasker.template.load import check_template
+from tasker.typed_template import In, Out, TypedTemplate
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-In = TypeVar("In", default=Mapping[str, Any])
-Out = TypeVar("Out", default=Any, covariant=True)  # noqa: PLC0105, as users read it
-
 After: TypeAlias = str | Callable[..., Any] | Iterable[str | Callable[..., Any]]
 """Steps to wait for, each given by its name or its function."""
 
 _STEP = re.compile(r"steps\[(\d+)\]")
 
 
-class Workflow(Generic[In, Out]):
+class Workflow(TypedTemplate[In, Out]):
     """A template under construction, and the functions of its steps.
 
     A parameter with the name of an existing step, or marked `Result("step")`, makes the new step

@@ -72,7 +72,7 @@ from tasker.template.attributes import attributes_of, title_of
 from tasker.template.load import check_template
 from tasker.template.schema import examine_input, prepare_input
 from tasker.times import Timeline, timeline
-from tasker.workflow import In, Workflow
+from tasker.typed_template import In, TypedTemplate
 
 if TYPE_CHECKING:
     import asyncpg
@@ -174,7 +174,7 @@ class LocalClient(LocalTeams, Client):
     @overload
     async def create_task(
         self,
-        template: Workflow[In, Any],
+        template: TypedTemplate[In, Any],
         context: In,
         *,
         connection: "Connection | None" = None,
@@ -184,7 +184,7 @@ class LocalClient(LocalTeams, Client):
     @overload
     async def create_task(
         self,
-        template: str | Workflow[Mapping[str, Any], Any],
+        template: str | TypedTemplate[Mapping[str, Any], Any],
         context: Mapping[str, Any] | None = None,
         *,
         connection: "Connection | None" = None,
@@ -193,7 +193,7 @@ class LocalClient(LocalTeams, Client):
 
     async def create_task(
         self,
-        template: str | Workflow[Any, Any],
+        template: str | TypedTemplate[Any, Any],
         context: Any = None,
         *,
         connection: "Connection | None" = None,

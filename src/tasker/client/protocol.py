@@ -35,7 +35,7 @@ from tasker.model import (
 )
 from tasker.store.protocol import Registered
 from tasker.times import Timeline
-from tasker.workflow import In, Out, Workflow
+from tasker.typed_template import In, Out, TypedTemplate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ class TaskOptions(TypedDict, total=False):
 
 
 def request_of(
-    template: str | Workflow[Any, Any], context: Any, options: TaskOptions
+    template: str | TypedTemplate[Any, Any], context: Any, options: TaskOptions
 ) -> TaskRequest:
     """Return the request for a task of a template, or of a workflow in its own version.
 
@@ -131,8 +131,8 @@ def request_of(
     """
     if context is None:
         context = {}
-    if isinstance(template, Workflow):
-        name, context = str(template.template.key), template.context_of(context)
+    if isinstance(template, TypedTemplate):
+        name, context = template.template.full_name, template.context_of(context)
         return TaskRequest(template=name, context=context, **options)
     return TaskRequest(template=template, context=context, **options)
 
@@ -152,20 +152,20 @@ class Client(TeamClient, Protocol):
 
     @overload
     async def create_task(
-        self, template: Workflow[In, Any], context: In, **options: Unpack[TaskOptions]
+        self, template: TypedTemplate[In, Any], context: In, **options: Unpack[TaskOptions]
     ) -> Task: ...
 
     @overload
     async def create_task(
         self,
-        template: str | Workflow[Mapping[str, Any], Any],
+        template: str | TypedTemplate[Mapping[str, Any], Any],
         context: Mapping[str, Any] | None = None,
         **options: Unpack[TaskOptions],
     ) -> Task: ...
 
     async def create_task(
         self,
-        template: str | Workflow[Any, Any],
+        template: str | TypedTemplate[Any, Any],
         context: Any = None,
         **options: Unpack[TaskOptions],
     ) -> Task:
@@ -197,7 +197,7 @@ class Client(TeamClient, Protocol):
     @overload
     async def run(
         self,
-        template: Workflow[In, Out],
+        template: TypedTemplate[In, Out],
         context: In,
         *,
         timeout: Duration | None = None,
@@ -207,7 +207,7 @@ class Client(TeamClient, Protocol):
     @overload
     async def run(
         self,
-        template: Workflow[Mapping[str, Any], Out],
+        template: TypedTemplate[Mapping[str, Any], Out],
         context: None = None,
         *,
         timeout: Duration | None = None,
@@ -226,7 +226,7 @@ class Client(TeamClient, Protocol):
 
     async def run(
         self,
-        template: str | Workflow[Any, Any],
+        template: str | TypedTemplate[Any, Any],
         context: Any = None,
         *,
         timeout: Duration | None = None,
@@ -250,7 +250,7 @@ class Client(TeamClient, Protocol):
         """
         task = await self.create_task(template, context, **options)
         task = await self.wait(task.id, timeout=timeout)
-        return template.result_of(task) if isinstance(template, Workflow) else task
+        return template.result_of(task) if isinstance(template, TypedTemplate) else task
 
     async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
         """Wait until a task is complete, and return it with its `result`.

@@ -27,7 +27,7 @@ from tasker.model import (
 from tasker.store.protocol import Registered
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.times import Timeline
-from tasker.workflow import In, Out, Workflow
+from tasker.typed_template import In, Out, TypedTemplate
 
 T = TypeVar("T")
 
@@ -46,20 +46,20 @@ class SyncClient:
 
     @overload
     def create_task(
-        self, template: Workflow[In, Any], context: In, **options: Unpack[TaskOptions]
+        self, template: TypedTemplate[In, Any], context: In, **options: Unpack[TaskOptions]
     ) -> Task: ...
 
     @overload
     def create_task(
         self,
-        template: str | Workflow[Mapping[str, Any], Any],
+        template: str | TypedTemplate[Mapping[str, Any], Any],
         context: Mapping[str, Any] | None = None,
         **options: Unpack[TaskOptions],
     ) -> Task: ...
 
     def create_task(
         self,
-        template: str | Workflow[Any, Any],
+        template: str | TypedTemplate[Any, Any],
         context: Any = None,
         **options: Unpack[TaskOptions],
     ) -> Task:
@@ -73,7 +73,7 @@ class SyncClient:
     @overload
     def run(
         self,
-        template: Workflow[In, Out],
+        template: TypedTemplate[In, Out],
         context: In,
         *,
         timeout: Duration | None = None,
@@ -83,7 +83,7 @@ class SyncClient:
     @overload
     def run(
         self,
-        template: Workflow[Mapping[str, Any], Out],
+        template: TypedTemplate[Mapping[str, Any], Out],
         context: None = None,
         *,
         timeout: Duration | None = None,

@@ -11,7 +11,7 @@ from tasker.client.protocol import request_of
 from tasker.durations import Duration
 from tasker.errors import NotFound, StepParked
 from tasker.model import StepCounts, Task, TaskId, TaskStatus
-from tasker.workflow import Workflow
+from tasker.typed_template import TypedTemplate
 
 
 class RecordingClient:
@@ -26,7 +26,7 @@ class RecordingClient:
 
     async def create_task(
         self,
-        template: str | Workflow[Any, Any],
+        template: str | TypedTemplate[Any, Any],
         context: Any = None,
         **options: Unpack[TaskOptions],
     ) -> Task:
@@ -39,7 +39,7 @@ class RecordingClient:
 
     async def run(
         self,
-        template: str | Workflow[Any, Any],
+        template: str | TypedTemplate[Any, Any],
         context: Any = None,
         *,
         timeout: Duration | None = None,

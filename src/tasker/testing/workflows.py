@@ -33,7 +33,8 @@ from tasker.store.protocol import Store
 from tasker.template.load import load_template
 from tasker.testing.stubs import StubbedHandlers
 from tasker.testing.virtual_time import FOR_EVER, VirtualTimeStore
-from tasker.workflow import In, Out, Workflow
+from tasker.typed_template import In, Out
+from tasker.workflow import Workflow
 
 Source: TypeAlias = Template | Workflow[Any, Any] | str | Path
 """A template, a workflow, or the path of a template's file."""

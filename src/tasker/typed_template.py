@@ -1,0 +1,29 @@
+"""Templates with Python types for the inputs and the result of their tasks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
+
+from tasker.model import Task, Template
+
+In = TypeVar("In", default=Mapping[str, Any])
+Out = TypeVar("Out", default=Any, covariant=True)  # noqa: PLC0105, as users read it
+
+
+class TypedTemplate(ABC, Generic[In, Out]):
+    """A template that clients create typed tasks of, such as a `Workflow`."""
+
+    @property
+    @abstractmethod
+    def template(self) -> Template:
+        """The complete template. Raises InvalidTemplate."""
+
+    @abstractmethod
+    def context_of(self, input: In) -> Mapping[str, Any]:  # noqa: A002 - it is a task's input
+        """Return the context of a task with this input. Raises InvalidInput."""
+
+    @abstractmethod
+    def result_of(self, task: Task) -> Out:
+        """Return the result of a complete task. Raises pydantic.ValidationError."""

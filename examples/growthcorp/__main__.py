@@ -267,7 +267,7 @@ class _Stage:
     async def _remember(self, label: str, task: Task, expected: str, about: str = "") -> None:
         """Note how a task ended, and the tasks that it created."""
         client = self._worker.client
-        history = await client.history(task.id)
+        history = await client.attempts(task.id)
         self._entries.append(
             PlayedTask(
                 label=label,

@@ -196,7 +196,7 @@ async def test_an_invalid_id_is_refused(one: ApiClient, id: str) -> None:
     """
     As a problem, before any statement.
     """
-    for path in ("", "/summary", "/wait", "/stream", "/steps", "/history", "/audit"):
+    for path in ("", "/summary", "/wait", "/stream", "/steps", "/attempts", "/audit"):
         response = await one.get(f"/v1/tasks/{id}{path}")
 
         assert response.status_code in (400, 404)
@@ -213,7 +213,7 @@ async def test_missing_objects_are_not_found(one: ApiClient) -> None:
         ("GET", f"{place}/summary"),
         ("GET", f"{place}/steps"),
         ("GET", f"{place}/steps/1"),
-        ("GET", f"{place}/history"),
+        ("GET", f"{place}/attempts"),
         ("GET", f"{place}/audit"),
         ("GET", f"{place}/stream"),
         ("POST", f"{place}/cancel"),

@@ -66,7 +66,7 @@ async def test_a_step_is_found_by_name_and_number(api: ApiClient) -> None:
 async def test_a_missing_step_is_not_found(one: ApiClient, step: str) -> None:
     task = await one.create()
 
-    for path in (f"/steps/{step}", f"/steps/{step}/history"):
+    for path in (f"/steps/{step}", f"/steps/{step}/attempts"):
         refused = await one.read(f"/v1/tasks/{task['id']}{path}", 404)
         assert "not_found" == refused["code"]
 
@@ -78,7 +78,7 @@ async def test_a_failed_step_has_its_error(api: ApiClient) -> None:
         await api.read(f"{place}/wait", params={"timeout": 20})
 
     step = await api.read(f"{place}/steps/fail")
-    history = await api.read(f"{place}/steps/fail/history")
+    history = await api.read(f"{place}/steps/fail/attempts")
 
     assert ("error", "LOCKED", False) == (step["status"], step["error"]["code"], step["ready"])
     assert [(1, "error", "LOCKED", step["settled_at"])] == [

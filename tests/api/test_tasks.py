@@ -414,7 +414,7 @@ async def test_a_task_that_ran_has_a_history(api: ApiClient) -> None:
     async with api.worker():
         ended = await api.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})
 
-    history = await api.read(f"/v1/tasks/{task['id']}/history")
+    history = await api.read(f"/v1/tasks/{task['id']}/attempts")
     assert ("complete", "all_complete", "none", 100.0) == (
         ended["status"],
         ended["execution_status"],
@@ -435,7 +435,7 @@ async def test_a_task_says_where_its_time_went(api: ApiClient) -> None:
         ended = await api.read(f"/v1/tasks/{task['id']}/wait", params={"timeout": 20})
     place = f"/v1/tasks/{task['id']}"
     read, listed = await api.read(place), await api.read("/v1/tasks")
-    steps, history = await api.read(f"{place}/steps"), await api.read(f"{place}/history")
+    steps, history = await api.read(f"{place}/steps"), await api.read(f"{place}/attempts")
 
     ran = {attempt["step"]: attempt["ran"] for attempt in history}
     assert ran == {step["name"]: step["times"]["ran"] for step in steps}

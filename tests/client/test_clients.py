@@ -397,7 +397,7 @@ async def test_a_task_runs_to_its_end(scene: Scene) -> None:
     async with scene.worker():
         task = await client.run("hello.greeting", {"name": "Ann"}, timeout=SOON)
 
-    steps, history = await client.steps(task.id), await client.history(task.id)
+    steps, history = await client.steps(task.id), await client.attempts(task.id)
     assert (TaskStatus.COMPLETE, 2, "HELLO ANN") == (
         task.status,
         task.counts.complete,
@@ -409,7 +409,7 @@ async def test_a_task_runs_to_its_end(scene: Scene) -> None:
     assert [("greet", 1, AttemptOutcome.COMPLETE), ("shout", 1, AttemptOutcome.COMPLETE)] == [
         (attempt.step, attempt.attempt, attempt.outcome) for attempt in history
     ]
-    assert history[1:] == await client.history(task.id, step="shout")
+    assert history[1:] == await client.attempts(task.id, step="shout")
     timeline = await client.timeline(task.id)
     assert {attempt.step: attempt.ran for attempt in history} == {
         name: times.ran for name, times in timeline.steps.items()
@@ -553,13 +553,13 @@ async def test_what_is_not_there_is_not_found(scene: Scene) -> None:
     for asked in (
         client.get(NOBODY),
         client.steps(NOBODY),
-        client.history(NOBODY),
+        client.attempts(NOBODY),
         client.timeline(NOBODY),
         client.audit(NOBODY),
         client.cancel(NOBODY),
         client.retry(NOBODY),
         client.wait(NOBODY, timeout=SOON),
-        client.history(task.id, step="nope"),
+        client.attempts(task.id, step="nope"),
         client.resolve(task.id, "nope"),
         client.template("hello.nothing"),
     ):

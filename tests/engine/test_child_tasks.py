@@ -67,7 +67,7 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
         task = await worker.client.run("n.parent", timeout=SOON)
         children = await worker.client.tasks(TaskFilter(parent_id=task.id))
         steps = await worker.client.steps(task.id)
-        history = await worker.client.history(task.id)
+        history = await worker.client.attempts(task.id)
 
     assert TaskStatus.COMPLETE == task.status
     assert 1 == len(children)

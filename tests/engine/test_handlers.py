@@ -47,7 +47,7 @@ async def run(
         except TaskFailed as failed:
             task = failed.task
         [only] = await worker.client.steps(task.id)
-        return task, only, await worker.client.history(task.id)
+        return task, only, await worker.client.attempts(task.id)
 
 
 def message(of: Step | Attempt) -> str:

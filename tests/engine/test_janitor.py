@@ -71,7 +71,7 @@ async def test_released_attempts_do_not_count_when_the_last_is_lost(store: Store
     async with Worker(store, [{"only": lambda: 1}], namespaces=["n"]):
         await client.wait(task.id, timeout=SOON)
         [step_] = await client.steps(task.id)
-        outcomes = [row.outcome for row in await client.history(task.id)]
+        outcomes = [row.outcome for row in await client.attempts(task.id)]
 
     assert (StepStatus.COMPLETE, MOST_LOST + 2) == (step_.status, step_.attempts)
     assert [AttemptOutcome.RELEASED] * MOST_LOST + [

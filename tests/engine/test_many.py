@@ -122,7 +122,7 @@ async def test_operators_may_act_on_whatever_runs(store: Store) -> None:
             assert 5 == states[StepStatus.COMPLETE] + states[StepStatus.RESOLVED_MANUALLY]
         elif ended_task.status is TaskStatus.ERROR:
             assert states[StepStatus.ERROR]
-        numbers = [(row.no, row.attempt) for row in await client.history(task.id)]
+        numbers = [(row.no, row.attempt) for row in await client.attempts(task.id)]
         assert len(numbers) == len(set(numbers))
 
 

@@ -170,7 +170,7 @@ async def test_a_step_parks_once_through_a_lost_reply(memory: Store, how: str) -
     ) as worker:
         getattr(store, how)("park")
         task = await worker.client.run("n.parent", timeout=SOON)
-        history = await worker.client.history(task.id)
+        history = await worker.client.attempts(task.id)
 
     assert [AttemptOutcome.PARKED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
     assert 1 == len(of_kind(StepWaiting, events))
@@ -298,7 +298,7 @@ async def test_connections_that_break_lose_and_repeat_nothing(postgres_schema_ur
                        where pid <> pg_backend_pid() and application_name = 'tasker'"""
                 )
             task = await worker.client.wait(task.id, timeout=SOON)
-            history = await worker.client.history(task.id)
+            history = await worker.client.attempts(task.id)
     finally:
         await other.close()
 

@@ -140,7 +140,7 @@ async def test_the_steps_of_a_killed_worker_are_taken_over_at_once(
             async with Worker(store, [handlers], namespaces=["n"]):
                 task = await client.wait(task.id, timeout=SOON)
             took = time.monotonic() - killed
-        history = await client.history(task.id)
+        history = await client.attempts(task.id)
 
     assert 2 == task.result
     assert took < 10

@@ -242,7 +242,7 @@ async def test_an_attempt_without_heartbeats_is_stopped_and_tried_again(
     handlers = {name: getattr(hanging, name)}
     async with Worker(store, [handlers], templates=[flow]) as worker:
         task = await worker.client.run("n.flow", timeout=SOON)
-        history = await worker.client.history(task.id)
+        history = await worker.client.attempts(task.id)
         hanging.released.set()
         await eventually(lambda: hanging.stopped)
 
@@ -419,7 +419,7 @@ async def test_a_worker_that_lost_its_lease_gives_up_and_begins_again(store: Sto
         await eventually(lambda: obstinate.stopped)
         obstinate.released.set()
         task = await worker.client.wait(task.id, timeout=SOON)
-        history = await worker.client.history(task.id)
+        history = await worker.client.attempts(task.id)
 
     assert before != worker.id
     assert TaskStatus.COMPLETE == task.status
@@ -448,7 +448,7 @@ async def test_what_was_claimed_under_a_lost_lease_is_handed_back(memory: Store)
         await eventually(lambda: worker.id != before and worker.is_ready)
         store.held_up.pop("claim").set()
         await worker.client.wait(task.id, timeout=SOON)
-        history = await worker.client.history(task.id)
+        history = await worker.client.attempts(task.id)
         ended = await only_step(memory, task)
 
     assert [AttemptOutcome.RELEASED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
@@ -491,7 +491,7 @@ async def test_what_does_not_finish_in_time_is_handed_back_at_no_cost(
     async with Worker(store, [{"only": obstinate.only}], namespaces=["n"]) as worker:
         await worker.client.wait(task.id, timeout=SOON)
         ended = await only_step(store, task)
-        history = await worker.client.history(task.id)
+        history = await worker.client.attempts(task.id)
 
     assert "the worker is shutting down" in obstinate.stopped[0]
     assert (StepStatus.ENQUEUED, 1) == (handed_back.status, handed_back.attempts)
@@ -533,7 +533,7 @@ async def test_a_worker_that_is_cancelled_hands_back_what_it_runs(store: Store) 
 
     assert ["the worker is shutting down"] == [why.rpartition(": ")[2] for why in obstinate.stopped]
     assert StepStatus.ENQUEUED == (await only_step(store, task)).status
-    assert [AttemptOutcome.RELEASED] == [row.outcome for row in await client.history(task.id)]
+    assert [AttemptOutcome.RELEASED] == [row.outcome for row in await client.attempts(task.id)]
     assert not any(info.alive for info in await store.list_workers())
 
 

@@ -102,7 +102,7 @@ class Company:
         except TaskFailed as failure:
             task = failure.task
         steps = {step.name: step for step in await self.client.steps(task_id)}
-        return Ended(task, steps, await self.client.history(task_id))
+        return Ended(task, steps, await self.client.attempts(task_id))
 
 
 @asynccontextmanager

@@ -75,7 +75,7 @@ async def test_the_demo_runs_again_and_again_on_both_stores(
             client = LocalClient(store)
             tasks = await client.tasks(TaskFilter(), limit=100)
             (killed,) = await client.tasks(TaskFilter(name="process_return"), limit=1)
-            outcomes = {entry.outcome for entry in await client.history(killed.id)}
+            outcomes = {entry.outcome for entry in await client.attempts(killed.id)}
             (retried,) = await client.tasks(TaskFilter(name="user_registration"), limit=1)
             (act,) = {entry.action: entry for entry in await client.audit(retried.id)}.values()
         assert 16 == len(tasks)

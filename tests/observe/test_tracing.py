@@ -142,7 +142,7 @@ async def test_a_task_is_a_span_of_the_creators_trace_and_its_attempts_are_below
         "tasker.template": f"n.{name}@1.0.0",
         "tasker.correlation_id": task.correlation_id,
     }
-    (attempt,) = await client.history(task.id)
+    (attempt,) = await client.attempts(task.id)
     assert {
         **facts,
         "tasker.step": name,

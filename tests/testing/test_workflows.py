@@ -80,7 +80,7 @@ def test_a_workflow_runs_to_its_end() -> None:
         "ship": "shipped hold-7",
     } == run.results
     assert [1, 1, 1] == [step.attempts for step in run.steps.values()]
-    assert ["reserve", "charge", "ship"] == [attempt.step for attempt in run.history]
+    assert ["reserve", "charge", "ship"] == [attempt.step for attempt in run.attempts]
     assert 3 == sum(isinstance(event, StepStarted) for event in run.events)
     assert 1 == sum(isinstance(event, TaskEnded) for event in run.events)
     assert timedelta(0) == run.slept
@@ -119,7 +119,7 @@ def test_hours_of_backoff_take_no_time() -> None:
     assert 4 == run.steps["charge"].attempts
     assert timedelta(hours=1 + 2 + 20) == run.slept
     assert [AttemptOutcome.RETRY] * 3 + [AttemptOutcome.COMPLETE] == [
-        attempt.outcome for attempt in run.history if attempt.step == "charge"
+        attempt.outcome for attempt in run.attempts if attempt.step == "charge"
     ]
     assert time.monotonic() - began < 5
 
@@ -405,7 +405,7 @@ def test_many_steps_take_no_long_time() -> None:
     )
 
     assert run.ok
-    assert 301 + 30 == len(run.history)
+    assert 301 + 30 == len(run.attempts)
     assert timedelta(hours=1) == run.slept
 
 

@@ -64,7 +64,7 @@ async def read_detail(client: Client, task_id: TaskId) -> TaskDetail:
         task=await client.get(task_id),
         template=await template_of(client, task_id),
         steps=await client.steps(task_id),
-        history=await client.history(task_id),
+        attempts=await client.attempts(task_id),
         audit=await client.audit(task_id),
         children=await client.tasks(TaskFilter(parent_id=task_id), limit=_CHILDREN),
     )

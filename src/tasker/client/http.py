@@ -163,9 +163,9 @@ class HttpClient(HttpTeams, Client):
     async def steps(self, task_id: str) -> list[Step]:
         return decode.steps(await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}/steps"))
 
-    async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
+    async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         within = "" if step is None else f"/steps/{_path_segment(step)}"
-        read = await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}{within}/history")
+        read = await self._requests.get(f"/v1/tasks/{_path_segment(task_id)}{within}/attempts")
         return decode.attempts(read)
 
     async def timeline(self, task_id: str) -> Timeline:

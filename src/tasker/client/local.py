@@ -420,7 +420,7 @@ class LocalClient(LocalTeams, Client):
         return (await self._read_with_times(TaskId(task_id)))[0]
 
     @brief_refusals
-    async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
+    async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
         no = None if step is None else (await self._template_of_task(TaskId(task_id))).number(step)
         return await self.store.history(TaskId(task_id), no=no)
 

@@ -293,8 +293,8 @@ class Client(TeamClient, Protocol):
         """List a task's steps in the template's order. Raises NotFound."""
         ...
 
-    async def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
-        """List finished attempts, oldest first. Raises NotFound."""
+    async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
+        """List the ended attempts of a task or of one step, oldest first. Raises NotFound."""
         ...
 
     async def timeline(self, task_id: str) -> Timeline:

@@ -137,9 +137,9 @@ class SyncClient:
         """List a task's steps in the template's order. Raises NotFound."""
         return self._wait_for(self._client.steps(task_id))
 
-    def history(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
-        """List finished attempts, oldest first. Raises NotFound."""
-        return self._wait_for(self._client.history(task_id, step=step))
+    def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
+        """List the ended attempts of a task or of one step, oldest first. Raises NotFound."""
+        return self._wait_for(self._client.attempts(task_id, step=step))
 
     def timeline(self, task_id: str) -> Timeline:
         """Return the time of a task and its steps by phase. Raises NotFound."""

@@ -415,8 +415,10 @@ class OperatorStore(Protocol):
                 so that the step starts over.
             if_match: The ETag that the task must have.
 
-        Raises: NotFound, WrongStatus (the task was cancelled, or a step did not fail),
-            TaskExists (its idempotency key belongs to another open task meanwhile).
+        Raises:
+            NotFound: The task or a step does not exist.
+            WrongStatus: The task was cancelled, or a step did not fail.
+            TaskExists: Its idempotency key belongs to another open task meanwhile.
         """
         ...
 
@@ -432,11 +434,13 @@ class OperatorStore(Protocol):
     ) -> Task:
         """Declare a step done, with `result`: complete, or else resolved_manually.
 
-        Its children are freed as if it had run, a failed task is reopened, and an
+        Its children are freed as if it had run, a failed task is reopened, and a
         running attempt can no longer settle.
 
-        Raises: NotFound, WrongStatus (it is done or cancelled, or waits for dependencies),
-            TaskExists (its task's idempotency key belongs to another open task meanwhile).
+        Raises:
+            NotFound: The task or the step does not exist.
+            WrongStatus: It is done or cancelled, or waits for dependencies.
+            TaskExists: Its task's idempotency key belongs to another open task meanwhile.
         """
         ...
 

@@ -50,7 +50,7 @@ class WorkflowRun(Generic[Out]):
     steps: Mapping[str, Step]
     """By name: `state`, `result`, `error`, and `attempt`, the number of attempts."""
 
-    history: tuple[Attempt, ...]
+    attempts: tuple[Attempt, ...]
     """All attempts, in the order in which they ended."""
 
     events: tuple[Event, ...]
@@ -198,7 +198,7 @@ async def run_workflow(
         return WorkflowRun(
             task=await worker.client.get(task.id),
             steps={step.name: step for step in await store.list_steps(task.id)},
-            history=tuple(await store.history(task.id, limit=100_000)),
+            attempts=tuple(await store.history(task.id, limit=100_000)),
             events=tuple(events),
             children=tuple(
                 reversed(await store.list_tasks(TaskFilter(parent_id=task.id), limit=1000))

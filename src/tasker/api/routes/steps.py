@@ -119,8 +119,8 @@ async def get_step(step: ReadableStep) -> JsonResponse:
     return await step.respond(step.task)
 
 
-@routes.add("GET", "/{step}/history", STEPS_READ, response=list[Attempt], refuses=_MISSING)
-async def get_step_history(
+@routes.add("GET", "/{step}/attempts", STEPS_READ, response=list[Attempt], refuses=_MISSING)
+async def list_step_attempts(
     step: ReadableStep, limit: Annotated[int, Query(ge=1, le=MOST_ATTEMPTS)] = 1000
 ) -> JsonResponse:
     """List a step's finished attempts, oldest first."""

@@ -281,12 +281,12 @@ async def get_task_summary(request: Request, api: ApiOf, task_id: TaskPath) -> J
 
 @routes.add(
     "GET",
-    "/{task_id}/history",
+    "/{task_id}/attempts",
     TASKS_READ,
     response=list[Attempt],
     refuses=_MISSING,
 )
-async def get_task_history(
+async def list_task_attempts(
     request: Request,
     api: ApiOf,
     task_id: TaskPath,

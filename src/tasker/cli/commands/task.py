@@ -247,7 +247,7 @@ async def show(
             {
                 **task_document(detail.task),
                 "steps": to_plain(detail.steps),
-                "attempts": to_plain(detail.history),
+                "attempts": to_plain(detail.attempts),
                 "audit": to_plain(detail.audit),
                 "children": [task_document(child) for child in detail.children],
                 **({"timeline": timeline_document(times)} if times else {}),

@@ -62,7 +62,7 @@ class TaskDetail:
     task: Task
     template: Template
     steps: Sequence[Step]
-    history: Sequence[Attempt]
+    attempts: Sequence[Attempt]
     audit: Sequence[AuditEntry]
     children: Sequence[Task] = ()
 
@@ -91,8 +91,8 @@ def render_task(
         console.print()
         console.print(Text("Child tasks", style="bold"))
         print_table(console, tasks_table(console, detail.children))
-    if full or any(attempt.outcome not in _PLAIN_STORY for attempt in detail.history):
-        _print_attempts(console, detail.history, full=full)
+    if full or any(attempt.outcome not in _PLAIN_STORY for attempt in detail.attempts):
+        _print_attempts(console, detail.attempts, full=full)
     if detail.audit:
         console.print()
         console.print(Text("Operators", style="bold"))

@@ -22,7 +22,7 @@ from tasker.model import Json, JsonObject
 from tasker.teams.checks import policy_problems
 from tasker.teams.model import NamespacePolicy
 from tasker.template.json_nodes import node_of
-from tasker.template.reading import Keys, Value, text
+from tasker.template.reading import Keys, Value, flag, text
 from tasker.template.source import Node, Problems, documents
 
 MAX_BYTES = 1 << 20  #: of one file
@@ -120,10 +120,10 @@ def _policy(namespace: str, value: Value) -> NamespacePolicy:
     approvers = [(item, address) for item in items if (address := text(item)) is not None]
     policy = NamespacePolicy(
         namespace=namespace,
-        owner_team=fields.text("owner_team") or "",
-        contact_email=fields.text("contact_email") or "",
-        description=fields.text("description") or "",
-        requires_approval=fields.flag("requires_approval") or False,
+        owner_team=fields.read("owner_team", text) or "",
+        contact_email=fields.read("contact_email", text) or "",
+        description=fields.read("description", text) or "",
+        requires_approval=fields.read("requires_approval", flag) or False,
         approvers=tuple(address for _, address in approvers),
     )
     for field, message, item in policy_problems(policy):

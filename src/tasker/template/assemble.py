@@ -6,7 +6,7 @@ from tasker.template.checks import MAX_STEPS, check_graph
 from tasker.template.dialects import core, rails
 from tasker.template.environments import environments
 from tasker.template.parts import Dialect, ReadStep
-from tasker.template.reading import YEARS_10, Fields, Value, choice, duration
+from tasker.template.reading import YEARS_10, Fields, Value, choice, duration, optional, text
 from tasker.template.source import Items, Node, Problems, Table
 
 
@@ -22,22 +22,19 @@ def assemble(root: Node, problems: Problems) -> Template | None:
     top = value.fields(dialect.top)
     steps = _steps(top, dialect)
     specs = {read.spec.name: read.spec for read in steps}
-    changed = top.get("environments")
-    title, attributes, retention = (top.get(k) for k in ("title", "attributes", "retention"))
-    named, space, version = top.required("name"), top.get("namespace_name"), top.get("version")
     return Template(
-        name=(parts.plain_name(named) if named else None) or "",
-        namespace=(parts.namespace(space) if space else None) or parts.DEFAULT_NAMESPACE,
-        version=(parts.version(version) if version else None) or parts.DEFAULT_VERSION,
-        description=top.text("description") or "",
+        name=optional(top.required("name"), parts.plain_name) or "",
+        namespace=top.read("namespace_name", parts.namespace) or parts.DEFAULT_NAMESPACE,
+        version=top.read("version", parts.version) or parts.DEFAULT_VERSION,
+        description=top.read("description", text) or "",
         steps=tuple(read.spec for read in steps),
-        input_schema=parts.input_schema(top.get(dialect.schema)),
+        input_schema=top.read(dialect.schema, parts.input_schema),
         deadline=dialect.deadline(top),
-        title=(parts.title(title) if title else None) or "",
-        attributes=parts.attributes(attributes) if attributes else {},
-        retention=duration(retention, YEARS_10) if retention else None,
+        title=top.read("title", parts.title) or "",
+        attributes=top.read("attributes", parts.attributes) or {},
+        retention=top.read("retention", duration, YEARS_10),
         durability=_durability(top),
-        environments=environments(changed, dialect, specs) if changed else {},
+        environments=top.read("environments", environments, dialect, specs) or {},
         metadata=dialect.metadata(top),
     )
 

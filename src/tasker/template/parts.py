@@ -177,9 +177,9 @@ def version_range(value: Value) -> str | None:
         return None
 
 
-def attempts(value: Value | None) -> int | None:
+def attempts(value: Value) -> int | None:
     """Read how many attempts a step has; 0 means 1, as in the earlier Taskers."""
-    count = integer(value, 0, MAX_ATTEMPTS) if value else None
+    count = integer(value, 0, MAX_ATTEMPTS)
     return None if count is None else max(count, 1)
 
 
@@ -242,9 +242,9 @@ def keep_in_metadata(value: Value, key: str, metadata: dict[str, Json]) -> None:
     metadata[key] = plain(value.node)
 
 
-def refuse_events(value: Value | None) -> None:
+def refuse_events(value: Value) -> None:
     """Refuse a list of events, unless it is empty."""
-    if value is not None and value.items("a list"):
+    if value.items("a list"):
         value.refuse("events are not supported; only the empty list is allowed")
 
 
@@ -286,10 +286,8 @@ def delays_in_order(value: Value, change: RetryChange) -> RetryChange:
     return change
 
 
-def schema(value: Value | None) -> JsonObject | None:
+def schema(value: Value) -> JsonObject | None:
     """Read a JSON Schema; report a problem at its invalid part."""
-    if value is None:
-        return None
     document = json_object(value)
     wrong = None if document is None else check_schema(document)
     if wrong is not None:
@@ -298,12 +296,12 @@ def schema(value: Value | None) -> JsonObject | None:
     return document
 
 
-def input_schema(value: Value | None) -> JsonObject | None:
+def input_schema(value: Value) -> JsonObject | None:
     """Read the schema of a task's context, which is always an object."""
     document = schema(value)
     types = document.get("type") if document else None
     allowed = [types] if isinstance(types, str) else types
-    if value is not None and isinstance(allowed, list) and "object" not in allowed:
+    if isinstance(allowed, list) and "object" not in allowed:
         descend(value, iter(["type"])).refuse(
             "a task's context must be an object: set the schema's type to 'object'"
         )

@@ -5,15 +5,19 @@ so that one pass finds all problems.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Concatenate, ParamSpec, TypeVar
 
 from tasker.durations import TEXT_EXAMPLES, parse_duration
 from tasker.model import Json, JsonObject
 from tasker.suggest import or_else
 from tasker.template.source import Items, Mark, Node, Problems, Scalar, Table
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SHOWN = 60  #: characters of a wrong value shown in a message
 _SECOND = timedelta(seconds=1)
@@ -121,25 +125,30 @@ class Fields:
             self.value.refuse(f"{key!r} is missing{hint}")
         return value
 
-    def text(self, key: str) -> str | None:
-        """Return a string, or None if it is absent."""
-        value = self._values.get(key)
-        return None if value is None else text(value)
-
-    def flag(self, key: str) -> bool | None:
-        """Return a boolean, or None if it is absent."""
-        value = self._values.get(key)
-        return None if value is None else flag(value)
-
-    def json_object(self, key: str) -> JsonObject | None:
-        """Return a mapping with arbitrary keys, or None if it is absent."""
-        value = self._values.get(key)
-        return None if value is None else json_object(value)
+    def read(
+        self,
+        key: str,
+        reader: Callable[Concatenate[Value, P], T | None],
+        *args: P.args,
+        **options: P.kwargs,
+    ) -> T | None:
+        """Return what `reader` reads from the value of `key`, or None if it is absent."""
+        return optional(self._values.get(key), reader, *args, **options)
 
     def items(self, key: str, what: str = "a list") -> list[Value]:
         """Return the items of a list; none if absent."""
         value = self._values.get(key)
         return [] if value is None else value.items(what)
+
+
+def optional(
+    value: Value | None,
+    reader: Callable[Concatenate[Value, P], T | None],
+    *args: P.args,
+    **options: P.kwargs,
+) -> T | None:
+    """Return what `reader` reads from a value, or None if there is no value."""
+    return None if value is None else reader(value, *args, **options)
 
 
 def text(value: Value) -> str | None:

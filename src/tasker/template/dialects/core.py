@@ -15,7 +15,9 @@ from tasker.template.reading import (
     choice,
     duration,
     flag,
+    json_object,
     number,
+    optional,
     plain,
     text,
 )
@@ -155,12 +157,12 @@ _MS = timedelta(milliseconds=1)
 
 def _metadata(top: Fields) -> JsonObject:
     """Read the informational part of a template."""
-    metadata = dict(top.json_object("metadata") or {})
+    metadata = dict(top.read("metadata", json_object) or {})
     systems = top.get("system_dependencies")
     if systems is not None:
         if "system_dependencies" in metadata:
             systems.refuse("'metadata' has 'system_dependencies' too; keep one")
-        metadata["system_dependencies"] = top.json_object("system_dependencies")
+        metadata["system_dependencies"] = json_object(systems)
     for key in _KEPT:
         value = top.get(key)
         if value is not None:
@@ -168,7 +170,7 @@ def _metadata(top: Fields) -> JsonObject:
     limits = _staleness_limits(top)
     if limits:
         metadata.setdefault("lifecycle", limits)
-    parts.refuse_events(top.get("domain_events"))
+    top.read("domain_events", parts.refuse_events)
     return metadata
 
 
@@ -181,10 +183,10 @@ def _staleness_limits(top: Fields) -> JsonObject:
 
 def _deadline(top: Fields) -> timedelta | None:
     """Read the longest time a task may take, also from where Tasker Core kept it."""
-    seconds, lifecycle = top.get("deadline_seconds"), top.get("lifecycle")
+    lifecycle = top.get("lifecycle")
     minutes = lifecycle.fields(_LIFECYCLE).get("max_duration_minutes") if lifecycle else None
-    first = duration(seconds, YEARS_10) if seconds else None
-    second = duration(minutes, YEARS_10, unit=timedelta(minutes=1)) if minutes else None
+    first = top.read("deadline_seconds", duration, YEARS_10)
+    second = optional(minutes, duration, YEARS_10, unit=timedelta(minutes=1))
     if minutes and first is not None and second is not None and first != second:
         minutes.refuse("'deadline_seconds' and 'max_duration_minutes' differ; keep one")
     return second if first is None else first
@@ -193,30 +195,27 @@ def _deadline(top: Fields) -> timedelta | None:
 def _step(value: Value) -> ReadStep | None:
     fields = value.fields(_STEP)
     named = fields.required("name")
-    name = parts.step_name(named) if named else None
-    handler = _handler(fields.get("handler"))
-    waits = fields.get("dependencies")
-    dependencies = parts.dependencies(waits.items("a list of step names")) if waits else ()
-    retry, timeout = fields.get("retry"), fields.get("timeout_seconds")
-    queue_timeout, heartbeat = fields.get("queue_timeout"), fields.get("heartbeat_timeout")
-    requires = fields.get("requires")
-    _check_type(fields.get("type"))
-    parts.refuse_events(fields.get("publishes_events"))
+    name = optional(named, parts.step_name)
+    handler = fields.read("handler", _handler) or _Handler()
+    dependencies = parts.dependencies(fields.items("dependencies", "a list of step names"))
+    retry = fields.read("retry", _retry) or RetryChange()
+    fields.read("type", _check_type)
+    fields.read("publishes_events", parts.refuse_events)
     spec = StepSpec(
         name=name or "",
-        description=fields.text("description") or "",
+        description=fields.read("description", text) or "",
         callable=handler.callable,
         method=handler.method,
         handler_version=handler.version or "",
         config=handler.config or {},
         dependencies=tuple(name for name, _ in dependencies),
-        retry=_retry(retry).applied_to(Retry()) if retry else Retry(),
-        timeout=duration(timeout, YEARS_10) if timeout else None,
-        queue_timeout=duration(queue_timeout, YEARS_10) if queue_timeout else None,
-        heartbeat_timeout=duration(heartbeat, DAYS_30) if heartbeat else None,
-        requires=parts.labels(requires) if requires else {},
-        result_schema=parts.schema(fields.get("result_schema")),
-        dependent_system=fields.text("system_dependency"),
+        retry=retry.applied_to(Retry()),
+        timeout=fields.read("timeout_seconds", duration, YEARS_10),
+        queue_timeout=fields.read("queue_timeout", duration, YEARS_10),
+        heartbeat_timeout=fields.read("heartbeat_timeout", duration, DAYS_30),
+        requires=fields.read("requires", parts.labels) or {},
+        result_schema=fields.read("result_schema", parts.schema),
+        dependent_system=fields.read("system_dependency", text),
     )
     if named is None or name is None:
         return None
@@ -226,14 +225,17 @@ def _step(value: Value) -> ReadStep | None:
 def _change(value: Value) -> Change | None:
     fields = value.fields(_OVERRIDE)
     named = fields.required("name", f": the name of a step, or {parts.ALL}")
-    name = text(named) if named else None
-    handler, retry, timeout = (fields.get(key) for key in ("handler", "retry", "timeout_seconds"))
-    config = handler.fields(_OVERRIDE_HANDLER).json_object("initialization") if handler else None
-    written = _retry(retry) if retry else None
-    limit = duration(timeout, YEARS_10) if timeout else None
+    name = optional(named, text)
+    config = fields.read("handler", _override_config)
+    retry = fields.read("retry", _retry)
+    timeout = fields.read("timeout_seconds", duration, YEARS_10)
     if named is None or name is None:
         return None
-    return Change(name=named, step=name, config=config, retry=written, timeout=limit)
+    return Change(name=named, step=name, config=config, retry=retry, timeout=timeout)
+
+
+def _override_config(value: Value) -> JsonObject | None:
+    return value.fields(_OVERRIDE_HANDLER).read("initialization", json_object)
 
 
 class _Handler(NamedTuple):
@@ -245,54 +247,47 @@ class _Handler(NamedTuple):
     config: JsonObject | None = None
 
 
-def _handler(value: Value | None) -> _Handler:
+def _handler(value: Value) -> _Handler:
     """Read a step's handler; a text alone is the callable."""
-    if value is None:
-        return _Handler()
     if isinstance(value.node, Scalar):
         return _Handler(parts.handler(value))
     fields = value.fields(_HANDLER)
-    callable_, method, version = (fields.get(key) for key in ("callable", "method", "version"))
     return _Handler(
-        parts.handler(callable_) if callable_ else None,
-        parts.method(method) if method else None,
-        parts.version_range(version) if version else None,
-        fields.json_object("initialization"),
+        fields.read("callable", parts.handler),
+        fields.read("method", parts.method),
+        fields.read("version", parts.version_range),
+        fields.read("initialization", json_object),
     )
 
 
-def _check_type(value: Value | None) -> None:
-    written = text(value) if value else None
-    if value and written in _NOT_BUILT:
+def _check_type(value: Value) -> None:
+    written = text(value)
+    if written in _NOT_BUILT:
         value.refuse(f"steps of type {written!r} are not supported; only 'standard' steps are")
-    elif value and written is not None:
+    elif written is not None:
         choice(value, ("standard",))
 
 
 def _retry(value: Value) -> RetryChange:
     """Read a retry block; absent settings stay None."""
     fields = value.fields(_RETRY)
-    attempts, backoff, jitter = (fields.get(key) for key in ("max_attempts", "backoff", "jitter"))
-    retryable = fields.get("retryable")
-    kind = choice(backoff, _BACKOFFS) if backoff else None
-    initial = _delay(fields, "initial_delay", "backoff_base_ms")
-    most = _delay(fields, "max_delay", "max_backoff_ms")
+    kind = fields.read("backoff", choice, _BACKOFFS)
     change = RetryChange(
-        retryable=flag(retryable) if retryable else None,
-        max_attempts=parts.attempts(attempts),
+        retryable=fields.read("retryable", flag),
+        max_attempts=fields.read("max_attempts", parts.attempts),
         backoff=Backoff(kind) if kind else None,
-        initial_delay=initial,
-        max_delay=most,
-        jitter=number(jitter, 0, 1) if jitter else None,
+        initial_delay=_delay(fields, "initial_delay", "backoff_base_ms"),
+        max_delay=_delay(fields, "max_delay", "max_backoff_ms"),
+        jitter=fields.read("jitter", number, 0, 1),
     )
     return parts.delays_in_order(value, change)
 
 
 def _delay(fields: Fields, in_seconds: str, in_ms: str) -> timedelta | None:
     """Read a delay that may be written in seconds, in milliseconds, or the same in both."""
-    seconds, ms = fields.get(in_seconds), fields.get(in_ms)
-    first = duration(seconds, DAYS_30, zero=True) if seconds else None
-    second = duration(ms, DAYS_30, unit=_MS, zero=True) if ms else None
+    ms = fields.get(in_ms)
+    first = fields.read(in_seconds, duration, DAYS_30, zero=True)
+    second = optional(ms, duration, DAYS_30, unit=_MS, zero=True)
     if ms and first is not None and second is not None and first != second:
         ms.refuse(f"{in_seconds!r} and {in_ms!r} differ; keep one")
     return second if first is None else first

@@ -16,6 +16,7 @@ from tasker.template.reading import (
     flag,
     json_object,
     number,
+    optional,
     text,
 )
 from tasker.template.source import Items, Table
@@ -107,45 +108,41 @@ _KEPT = ("task_handler_class", "module_namespace", "handler_config", "concurrent
 
 def _metadata(top: Fields) -> JsonObject:
     """Read the informational part of a template that no other field keeps."""
-    metadata = dict(top.json_object("metadata") or {})
+    metadata = dict(top.read("metadata", json_object) or {})
     for key in ("task_handler_class", "module_namespace"):
-        top.text(key)
-    top.json_object("handler_config")
-    top.flag("concurrent")
+        top.read(key, text)
+    top.read("handler_config", json_object)
+    top.read("concurrent", flag)
     for key in _KEPT:
         value = top.get(key)
         if value is not None:
             parts.keep_in_metadata(value, key, metadata)
-    parts.refuse_events(top.get("domain_events"))
+    top.read("domain_events", parts.refuse_events)
     return metadata
 
 
 def _step(value: Value) -> ReadStep | None:
     fields = value.fields(_STEP)
     named = fields.required("name")
-    name = parts.step_name(named) if named else None
-    handler, config = fields.get("handler_class"), fields.get("handler_config")
+    name = optional(named, parts.step_name)
     dependencies = _dependencies(fields)
-    settings = _settings(config)
-    timeout = settings.get("timeout_seconds")
-    queue_timeout, heartbeat = fields.get("queue_timeout"), fields.get("heartbeat_timeout")
-    requires = fields.get("requires")
-    parts.refuse_events(fields.get("publishes_events"))
+    settings = _settings(fields)
+    fields.read("publishes_events", parts.refuse_events)
     skippable = fields.get("skippable")
     if skippable and flag(skippable):
         skippable.refuse("steps cannot be skipped; only 'skippable: false' is allowed")
     spec = StepSpec(
         name=name or "",
-        description=fields.text("description") or "",
-        callable=parts.handler(handler) if handler else None,
-        config=(json_object(config) if config else None) or {},
+        description=fields.read("description", text) or "",
+        callable=fields.read("handler_class", parts.handler),
+        config=fields.read("handler_config", json_object) or {},
         dependencies=tuple(name for name, _ in dependencies),
         retry=_retry(value, fields, settings).applied_to(Retry()),
-        timeout=duration(timeout, YEARS_10) if timeout else None,
-        queue_timeout=duration(queue_timeout, YEARS_10) if queue_timeout else None,
-        heartbeat_timeout=duration(heartbeat, DAYS_30) if heartbeat else None,
-        requires=parts.labels(requires) if requires else {},
-        dependent_system=fields.text("dependent_system"),
+        timeout=optional(settings.get("timeout_seconds"), duration, YEARS_10),
+        queue_timeout=fields.read("queue_timeout", duration, YEARS_10),
+        heartbeat_timeout=fields.read("heartbeat_timeout", duration, DAYS_30),
+        requires=fields.read("requires", parts.labels) or {},
+        dependent_system=fields.read("dependent_system", text),
     )
     if named is None or name is None:
         return None
@@ -155,26 +152,24 @@ def _step(value: Value) -> ReadStep | None:
 def _change(value: Value) -> Change | None:
     fields = value.fields(_OVERRIDE)
     named = fields.required("name", f": the name of a step, or {parts.ALL}")
-    name = text(named) if named else None
-    config = fields.get("handler_config")
-    settings = _settings(config)
-    timeout = settings.get("timeout_seconds")
+    name = optional(named, text)
+    config = fields.read("handler_config", json_object)
+    settings = _settings(fields)
+    timeout = optional(settings.get("timeout_seconds"), duration, YEARS_10)
     retry = _retry(value, fields, settings)
-    limit = duration(timeout, YEARS_10) if timeout else None
     if named is None or name is None:
         return None
     return Change(
         name=named,
         step=name,
-        config=json_object(config) if config else None,
+        config=config,
         retry=None if retry == RetryChange() else retry,
-        timeout=limit,
+        timeout=timeout,
     )
 
 
 def _deadline(top: Fields) -> timedelta | None:
-    seconds = top.get("deadline_seconds")
-    return duration(seconds, YEARS_10) if seconds else None
+    return top.read("deadline_seconds", duration, YEARS_10)
 
 
 def _finish(top: Fields, steps: list[ReadStep]) -> list[ReadStep]:
@@ -185,7 +180,7 @@ def _finish(top: Fields, steps: list[ReadStep]) -> list[ReadStep]:
         for read in steps:
             if isinstance(named_steps.node, Items) and read.spec.name not in named:
                 named_steps.refuse(f"'named_steps' does not name the step {read.spec.name!r}")
-    system = top.text("default_dependent_system")
+    system = top.read("default_dependent_system", text)
     if system is None:
         return steps
     return [
@@ -204,26 +199,24 @@ def _dependencies(fields: Fields) -> tuple[tuple[str, Value], ...]:
     return tuple((first | dict(parts.dependencies(others))).items())
 
 
-def _settings(config: Value | None) -> dict[str, Value]:
-    """Return the handler's settings that have a meaning here."""
+def _settings(fields: Fields) -> dict[str, Value]:
+    """Return the handler's settings."""
+    config = fields.get("handler_config")
     table = config.table() if config and isinstance(config.node, Table) else {}
     return {key: value for key, value in table.items() if not value.is_missing}
 
 
 def _retry(value: Value, fields: Fields, settings: dict[str, Value]) -> RetryChange:
     """Read the retry settings of a step; the delays are kept with the handler's settings."""
-    limit, retryable = fields.get("default_retry_limit"), fields.get("default_retryable")
-    grows, jitter = settings.get("enable_exponential_backoff"), settings.get("jitter_factor")
-    initial, most = settings.get("retry_delay"), settings.get("max_delay")
-    exponential = flag(grows) if grows else None
+    exponential = optional(settings.get("enable_exponential_backoff"), flag)
     kinds = {True: Backoff.EXPONENTIAL, False: Backoff.FIXED}
     change = RetryChange(
-        retryable=flag(retryable) if retryable else None,
-        max_attempts=parts.attempts(limit),
+        retryable=fields.read("default_retryable", flag),
+        max_attempts=fields.read("default_retry_limit", parts.attempts),
         backoff=None if exponential is None else kinds[exponential],
-        initial_delay=duration(initial, DAYS_30, zero=True) if initial else None,
-        max_delay=duration(most, DAYS_30, zero=True) if most else None,
-        jitter=number(jitter, 0, 1) if jitter else None,
+        initial_delay=optional(settings.get("retry_delay"), duration, DAYS_30, zero=True),
+        max_delay=optional(settings.get("max_delay"), duration, DAYS_30, zero=True),
+        jitter=optional(settings.get("jitter_factor"), number, 0, 1),
     )
     return parts.delays_in_order(value, change)
 

@@ -1,7 +1,8 @@
 """Templates: listing, reading, comparing, registering, and reviewing."""
 
 import asyncio
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import Depends, Query
 from starlette.requests import Request
@@ -248,6 +249,21 @@ def _parse_body(text: bytes, yaml: bool, limit: int) -> Template:
 # ------------------------------------------------------------------------ reviewing
 
 
+def template_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, str]]:
+    """Return the dependency that names a version on which the caller may use `permission`."""
+
+    async def read(
+        request: Request, namespace: NamespacePath, name: NamePath, version: VersionPath
+    ) -> str:
+        await authorize(request, permission, namespace=namespace, name=name, version=version)
+        return f"{namespace}.{name}@{version}"
+
+    return read
+
+
+RetirableTemplate: TypeAlias = Annotated[str, Depends(template_at_path(TEMPLATES_RETIRE))]
+
+
 @statuses.add(
     "POST",
     ONE + "/review",
@@ -258,17 +274,12 @@ def _parse_body(text: bytes, yaml: bool, limit: int) -> Template:
 async def review_template(
     request: Request,
     api: ApiOf,
-    namespace: NamespacePath,
-    name: NamePath,
-    version: VersionPath,
+    template: Annotated[str, Depends(template_at_path(TEMPLATES_APPROVE))],
     body: Annotated[ReviewBody, Depends(JsonBody(ReviewBody))],
 ) -> JsonResponse:
     """Approve or reject a version that is pending review. An approved version accepts tasks."""
-    await authorize(request, TEMPLATES_APPROVE, namespace=namespace, name=name, version=version)
-    reviewed = await client_of_caller(request, api).review(
-        f"{namespace}.{name}@{version}", approve=body.approve, reason=body.reason
-    )
-    return JsonResponse(reviewed)
+    client = client_of_caller(request, api)
+    return JsonResponse(await client.review(template, approve=body.approve, reason=body.reason))
 
 
 @routes.add(
@@ -279,19 +290,11 @@ async def review_template(
     refuses=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def retire_template(
-    request: Request,
-    api: ApiOf,
-    namespace: NamespacePath,
-    name: NamePath,
-    version: VersionPath,
-    body: OptionalReason,
+    request: Request, api: ApiOf, template: RetirableTemplate, body: OptionalReason
 ) -> JsonResponse:
     """Retire a version: it accepts no new tasks, and existing tasks continue."""
-    await authorize(request, TEMPLATES_RETIRE, namespace=namespace, name=name, version=version)
-    retired = await client_of_caller(request, api).retire(
-        f"{namespace}.{name}@{version}", reason=body.reason
-    )
-    return JsonResponse(retired)
+    client = client_of_caller(request, api)
+    return JsonResponse(await client.retire(template, reason=body.reason))
 
 
 @routes.add(
@@ -302,16 +305,8 @@ async def retire_template(
     refuses=(*READS_BODY, "not_found", "wrong_status"),
 )
 async def restore_template(
-    request: Request,
-    api: ApiOf,
-    namespace: NamespacePath,
-    name: NamePath,
-    version: VersionPath,
-    body: OptionalReason,
+    request: Request, api: ApiOf, template: RetirableTemplate, body: OptionalReason
 ) -> JsonResponse:
     """Restore a retired version, which then accepts tasks again."""
-    await authorize(request, TEMPLATES_RETIRE, namespace=namespace, name=name, version=version)
-    restored = await client_of_caller(request, api).restore(
-        f"{namespace}.{name}@{version}", reason=body.reason
-    )
-    return JsonResponse(restored)
+    client = client_of_caller(request, api)
+    return JsonResponse(await client.restore(template, reason=body.reason))

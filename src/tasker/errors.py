@@ -34,10 +34,10 @@ StepError                        raised by handlers to control the outcome of th
 StepParked                       ends an attempt that waits for another task
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from tasker.durations import parse_retry_after
 
@@ -49,6 +49,8 @@ class TaskerError(Exception):
     """Base class of Tasker's exceptions."""
 
     code = "tasker_error"
+    members: ClassVar[Mapping[str, str]] = {}
+    """Additional members of its problem details, and the attributes that they hold."""
 
 
 # --------------------------------------------------------------------- misuse
@@ -171,6 +173,7 @@ class TooLarge(Misuse):
     """A context, result or template exceeds its size limit; it is refused, never truncated."""
 
     code = "too_large"
+    members: ClassVar[Mapping[str, str]] = {"size": "size", "limit": "limit"}
 
     def __init__(self, what: str, size: int, limit: int) -> None:
         super().__init__(f"{what} has {size:,} bytes; the limit is {limit:,}")
@@ -213,6 +216,7 @@ class TaskExists(Refused):
     """
 
     code = "task_exists"
+    members: ClassVar[Mapping[str, str]] = {"key": "key", "task_id": "task_id"}
 
     def __init__(self, key: str, task_id: str) -> None:
         super().__init__(f"the idempotency key {key!r} already belongs to task {task_id}")
@@ -228,6 +232,7 @@ class TaskChanged(Refused):
     """
 
     code = "task_changed"
+    members: ClassVar[Mapping[str, str]] = {"task_id": "task_id", "etag": "etag"}
 
     def __init__(self, task_id: str, etag: str) -> None:
         super().__init__(
@@ -240,11 +245,16 @@ class WrongStatus(Refused):
     """The task, step, template version or key has a status that does not allow the action."""
 
     code = "wrong_status"
+    members: ClassVar[Mapping[str, str]] = {
+        "current_status": "status",
+        "action": "action",
+        "allowed": "allowed",
+    }
 
     def __init__(self, what: str, status: str, action: str, allowed: Collection[str]) -> None:
-        act, others = action.removesuffix("_step"), " or ".join(sorted(allowed))
+        self.status, self.action, self.allowed = status, action, tuple(sorted(allowed))
+        act, others = action.removesuffix("_step"), " or ".join(self.allowed)
         super().__init__(f"cannot {act} {what}: it is {status}, not {others}")
-        self.status, self.action, self.allowed = status, action, frozenset(allowed)
 
 
 class NotApproved(Refused):
@@ -257,6 +267,11 @@ class NotApproved(Refused):
     """
 
     code = "template_not_approved"
+    members: ClassVar[Mapping[str, str]] = {
+        "current_status": "status",
+        "template": "template",
+        "allowed": "approvers",
+    }
 
     def __init__(self, template: str, status: str, approvers: Collection[str] = ()) -> None:
         who = " or ".join(approvers) or "a principal with the permission templates:approve"

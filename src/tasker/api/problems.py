@@ -22,15 +22,10 @@ from tasker.errors import (
     InvalidPolicy,
     InvalidTemplate,
     Misuse,
-    NotApproved,
     Refused,
     StoreError,
     StoreUnavailable,
-    TaskChanged,
     TaskerError,
-    TaskExists,
-    TooLarge,
-    WrongStatus,
 )
 from tasker.errors import Problem as TextProblem
 
@@ -224,29 +219,8 @@ def problem_of(error: Exception) -> Problem:
 
 def _problem_of_tasker_error(error: TaskerError) -> Problem:
     code = error.code if error.code in STATUSES else _inherited_code(error)
-    return Problem(
-        code, _DETAILS.get(code) or str(error), errors=_faults(error), **_additional_members(error)
-    )
-
-
-def _additional_members(error: TaskerError) -> dict[str, Any]:
-    """Return the additional members of an error's problem."""
-    if isinstance(error, WrongStatus):
-        return {
-            "current_status": error.status,
-            "action": error.action,
-            "allowed": sorted(error.allowed),
-        }
-    if isinstance(error, NotApproved):
-        allowed = list(error.approvers)
-        return {"current_status": error.status, "template": error.template, "allowed": allowed}
-    if isinstance(error, TaskExists):
-        return {"key": error.key, "task_id": error.task_id}
-    if isinstance(error, TaskChanged):
-        return {"task_id": error.task_id, "etag": error.etag}
-    if isinstance(error, TooLarge):
-        return {"size": error.size, "limit": error.limit}
-    return {}
+    members = {member: getattr(error, name) for member, name in error.members.items()}
+    return Problem(code, _DETAILS.get(code) or str(error), errors=_faults(error), **members)
 
 
 def _faults(error: TaskerError) -> list[Fault]:

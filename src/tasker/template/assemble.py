@@ -40,8 +40,7 @@ def assemble(root: Node, problems: Problems) -> Template | None:
 
 
 def _durability(top: Fields) -> Durability:
-    value = top.get("durability")
-    chosen = choice(value, tuple(Durability)) if value else None
+    chosen = top.read("durability", choice, tuple(Durability))
     return Durability(chosen) if chosen else Durability.FULL
 
 

@@ -1,5 +1,6 @@
 """Code belongs to a version: which worker runs the steps of which template version."""
 
+import threading
 from collections import Counter
 
 import pytest
@@ -8,6 +9,7 @@ from tests.engine.factories import step as step_of
 
 from tasker import LocalClient, StepStatus, Template, Worker, Workflow, handler
 from tasker.errors import HandlerNotFound
+from tasker.model import StepSpec
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -65,8 +67,17 @@ async def test_one_worker_holds_several_versions(store: Store) -> None:
 
 
 async def test_a_worker_warns_of_open_tasks_that_need_another_version_of_its_code(
-    store: Store, caplog: pytest.LogCaptureFixture
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The steps of their templates, which may be many, are compared off the event loop."""
+    threads = set()
+    real = Worker._has_other_version
+
+    def recorded(worker: Worker, template: Template, spec: StepSpec) -> bool:
+        threads.add(threading.get_ident())
+        return real(worker, template, spec)
+
+    monkeypatch.setattr(Worker, "_has_other_version", recorded)
     async with Worker(store, [ship("1.0.0")]) as first:
         first.stop()
         for _ in range(3):
@@ -79,6 +90,8 @@ async def test_a_worker_warns_of_open_tasks_that_need_another_version_of_its_cod
     facts = vars(warning)
     assert ("up.ship@1.0.0", 3, ["a"]) == (facts["template"], facts["tasks"], facts["steps"])
     assert 'Workflow("up.ship", ..., serves=">=1.0.0")' in facts["hint"]
+    assert threads
+    assert threading.get_ident() not in threads
 
     caplog.clear()
     async with Worker(store, [ship("2.0.0", serves=">=1.0.0")]):

@@ -351,9 +351,7 @@ class Worker:
         """Log a warning about open tasks that require other code versions than this worker has."""
         for template_id, tasks in (await self.store.open_tasks(_MOST_COUNTED)).items():
             template = (await self._cache.template(template_id)).template
-            lacking = [
-                spec.name for spec in template.steps if self._has_other_version(template, spec)
-            ]
+            lacking = await asyncio.to_thread(self._steps_of_other_versions, template)
             if lacking:
                 facts = {
                     "worker": self.name,
@@ -365,6 +363,9 @@ class Worker:
                     " worker with the code that they require",
                 }
                 log.warning("open_tasks_need_other_version", extra=facts)
+
+    def _steps_of_other_versions(self, template: Template) -> list[str]:
+        return [spec.name for spec in template.steps if self._has_other_version(template, spec)]
 
     def _has_other_version(self, template: Template, spec: StepSpec) -> bool:
         """Return whether a step's handler is here, but not in the version that it requires."""

@@ -9,6 +9,7 @@ import pytest
 from tests.api.conftest import client_of
 
 from tasker.api.responses import JsonResponse
+from tasker.api.routes import waiting
 from tasker.model import JsonObject
 from tasker.store import registry
 from tasker.store.operations.tasks import STEPS_AT_ONCE
@@ -34,7 +35,7 @@ class Threads:
         self.called: list[tuple[str, int]] = []
         self._monkeypatch = monkeypatch
 
-    def watch(self, owner: type, name: str, *, least: int = 0) -> None:
+    def watch(self, owner: object, name: str, *, least: int = 0) -> None:
         """Record calls of a method whose result has at least `least` parts."""
         real = getattr(owner, name)
 
@@ -72,6 +73,7 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
     monkeypatch.setattr(Reader, "step", counted)
     threads.watch(JsonResponse, "render", least=50_000)
     threads.watch(Reader, "template")
+    threads.watch(waiting, "step_summary")
     monkeypatch.setattr(registry.TemplateRow, "of", _recorded_of(threads))
     async with client_of(store) as api:
         await api.call("/v1/templates", LARGE, 201)
@@ -88,12 +90,14 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
             await api.read(path)
         steps = await api.read(f"/v1/tasks/{task}/steps")
         cancelled = await api.call(f"/v1/tasks/{task}/cancel", {})
+        stream = await api.get(f"/v1/tasks/{task}/stream")
     turns.cancel()
 
     assert [f"step_{no}" for no in range(STEPS)] == [step["name"] for step in steps]
     assert STEPS == len(cancelled["steps"])
     assert STEPS_AT_ONCE >= max(parsed.values(), default=0)
-    assert {"render", "template", "of"} == {name for name, _ in threads.called}
+    assert STEPS == stream.text.count("event: step")
+    assert {"render", "template", "of", "step_summary"} == {name for name, _ in threads.called}
     assert 10 == sum(name == "render" for name, _ in threads.called)
     assert [] == [name for name, thread in threads.called if thread == loop]
 

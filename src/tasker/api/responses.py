@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from starlette.responses import Response
+
+T = TypeVar("T")
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
@@ -41,6 +43,9 @@ async def build_response(
         status: The response's HTTP status.
         headers: The response's headers.
     """
-    if parts <= LARGE:
-        return JsonResponse(build(), status, headers)
-    return await asyncio.to_thread(lambda: JsonResponse(build(), status, headers))
+    return await in_thread_if_large(parts, lambda: JsonResponse(build(), status, headers))
+
+
+async def in_thread_if_large(parts: int, build: Callable[[], T]) -> T:
+    """Return what `build` makes of so many parts, off the event loop if they are many."""
+    return build() if parts <= LARGE else await asyncio.to_thread(build)

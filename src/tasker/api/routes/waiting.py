@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import orjson
@@ -17,7 +18,7 @@ from tasker.api.dependencies import Api, ApiOf
 from tasker.api.fields import TaskPath
 from tasker.api.headers import first_header
 from tasker.api.problems import Problem, problem_of
-from tasker.api.responses import JsonResponse
+from tasker.api.responses import JsonResponse, in_thread_if_large
 from tasker.api.routes.tasks import read_authorized_task, task_response, template_of_task
 from tasker.api.routing import ExtraResponse as Described
 from tasker.api.routing import Routes
@@ -112,9 +113,12 @@ async def _stream_events(
             try:
                 if changed is not None or now - read > _STEPS_AGAIN:
                     task, read = changed or task, now
-                    for event in stream.new_events(task, await api.store.list_steps(task.id)):
+                    steps = await api.store.list_steps(task.id)
+                    if events := await in_thread_if_large(
+                        len(steps), partial(stream.new_events, task, steps)
+                    ):
                         spoke = now
-                        yield event
+                        yield events
                 if task.ended:
                     yield _format_event("end", {"status": task.status.value}, stream.id)
                     return
@@ -141,8 +145,8 @@ class _Stream:
         self._task: Task | None = None
         self._steps: dict[int, tuple[object, ...]] = {}
 
-    def new_events(self, task: Task, steps: Sequence[Step]) -> list[bytes]:
-        """Return the events for all changes, and record them as sent."""
+    def new_events(self, task: Task, steps: Sequence[Step]) -> bytes:
+        """Return the events for all changes in one piece, and record them as sent."""
         marks = {step.no: (step.status, step.attempts, step.run_at) for step in steps}
         self.id = hashlib.blake2s(repr((task.status, marks)).encode(), digest_size=9).hexdigest()
         resumed, self._seen = self._seen == self.id, None
@@ -156,7 +160,7 @@ class _Stream:
                 for step in self._loaded.described(changed, datetime.now(UTC))
             ]
         self._task, self._steps = task, dict(marks)
-        return events
+        return b"".join(events)
 
 
 def _format_event(name: str, data: object, id: str | None) -> bytes:

@@ -19,7 +19,7 @@ from bench.counters import Count, Counters
 from bench.proc import cpu_of_family, memory
 from bench.workloads import CHAIN, HANDLERS, WAKE, wake_delays
 from tasker import LocalClient, TaskRequest, Worker, WorkerSettings
-from tasker.model import Claimed, Outcome, QueueId, Settled, Template, WorkerId
+from tasker.model import Claimed, Outcome, Settled, Template, WorkerId
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 
@@ -38,9 +38,9 @@ class CountingStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def claim(self, worker: WorkerId, queues: Sequence[QueueId], limit: int) -> Claimed:
+    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
         await self.gate.wait()
-        return await self._store.claim(worker, queues, limit)
+        return await self._store.claim(worker, limit)
 
     async def settle(self, worker: WorkerId, outcomes: Sequence[Outcome], **more: Any) -> Settled:
         settled = await self._store.settle(worker, outcomes, **more)

@@ -32,6 +32,7 @@ TaskId = NewType("TaskId", str)
 TemplateId = NewType("TemplateId", int)
 WorkerId = NewType("WorkerId", int)
 QueueId = NewType("QueueId", int)
+NO_QUEUE = QueueId(0)  #: all queues have greater ids
 
 PRIORITIES = 5  #: priorities of tasks, 0 to 4, the most urgent last
 DEFAULT_PRIORITY = 2

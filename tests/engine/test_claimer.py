@@ -136,7 +136,7 @@ async def test_a_worker_without_slots_to_spare_claims_nothing(memory: Store) -> 
 
 async def claimed(pieces: Pieces, store: Store, most: int = 1) -> list[Claim]:
     """Claim steps for pieces whose claimer does not run."""
-    claims = (await store.claim(pieces.lease.id, pieces.lease.queues, most)).claims
+    claims = (await store.claim(pieces.lease.id, most)).claims
     return list(claims)
 
 
@@ -231,9 +231,9 @@ class Limits(Unreliable):
         self.settling = asyncio.Event()
         self.gate = asyncio.Event()
 
-    async def claim(self, worker: Any, queues: Any, limit: int) -> Any:
+    async def claim(self, worker: Any, limit: int) -> Any:
         self.limits.append(limit)
-        return await self._store.claim(worker, queues, limit)
+        return await self._store.claim(worker, limit)
 
     async def settle(self, *args: Any, **options: Any) -> Any:
         self.settling.set()

@@ -26,7 +26,7 @@ from tasker import (
 from tasker.clock import ManualClock
 from tasker.errors import IdempotencyConflict, StoreError, TaskFailed
 from tasker.events import Event, SettleRefused, StepSettled
-from tasker.model import Backoff, JsonText, QueueId, Step, Task, completed
+from tasker.model import Backoff, JsonText, Step, Task, WorkerId, completed
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -38,8 +38,11 @@ async def steps_of(store: Store, task: Task) -> dict[str, Step]:
     return {step.name: step for step in await store.list_steps(task.id)}
 
 
-async def queues_of(store: Store) -> list[QueueId]:
-    return [no for queue in await store.queues() for no in queue.ids]
+async def hire(store: Store, name: str) -> WorkerId:
+    """Register a worker that serves all queues."""
+    worker = await store.register_worker(name, lease=SOON, slots=1, handlers=[])
+    await store.serve_queues(worker, [queue.base for queue in await store.queues()])
+    return worker
 
 
 def broken() -> None:
@@ -56,8 +59,8 @@ async def test_a_step_outlives_the_worker_that_took_it(store: Store) -> None:
     client = LocalClient(store)
     await client.register(FLOW)
     task = await client.create_task("n.flow")
-    dead = await store.register_worker("dead", lease=SOON, slots=1, handlers=[])
-    assert 1 == len((await store.claim(dead, await queues_of(store), 1)).claims)
+    dead = await hire(store, "dead")
+    assert 1 == len((await store.claim(dead, 1)).claims)
     await store.retire_worker(dead)  # as if its lease had expired
 
     async with Worker(store, [{"only": lambda: "done"}], namespaces=["n"]):
@@ -74,8 +77,8 @@ async def test_what_nobody_was_told_of_is_found(store: Store) -> None:
     client = LocalClient(store)
     await client.register(template("chain", "first", step("second", "first")))
     task = await client.create_task("n.chain")
-    hand = await store.register_worker("hand", lease=timedelta(seconds=9), slots=1, handlers=[])
-    [claim] = (await store.claim(hand, await queues_of(store), 1)).claims
+    hand = await hire(store, "hand")
+    [claim] = (await store.claim(hand, 1)).claims
     await store.settle(hand, [completed(claim, JsonText("1"))])  # and dies before it tells anybody
 
     async with Worker(
@@ -110,8 +113,8 @@ async def test_a_call_of_the_store_happens_wholly_or_not_at_all(tmp_path: Path) 
         client = LocalClient(store)
         await client.register(template("chain", "first", step("second", "first")))
         task = await client.create_task("n.chain")
-        hand = await store.register_worker("hand", lease=SOON, slots=1, handlers=[])
-        [claim] = (await store.claim(hand, await queues_of(store), 1)).claims
+        hand = await hire(store, "hand")
+        [claim] = (await store.claim(hand, 1)).claims
         before = await store.list_steps(task.id)
         with sqlite3.connect(file) as other:
             other.execute(
@@ -133,8 +136,8 @@ async def test_a_late_result_does_not_overwrite_a_newer_one(store: Store) -> Non
     client = LocalClient(store)
     await client.register(FLOW)
     task = await client.create_task("n.flow")
-    slow = await store.register_worker("slow", lease=SOON, slots=1, handlers=[])
-    [late] = (await store.claim(slow, await queues_of(store), 1)).claims
+    slow = await hire(store, "slow")
+    [late] = (await store.claim(slow, 1)).claims
     await store.retire_worker(slow)  # as if its lease had expired
     async with Worker(store, [{"only": lambda: "in time"}], namespaces=["n"]):
         await client.wait(task.id, timeout=SOON)

@@ -1,6 +1,5 @@
 """Periodic duties: expired leases, unclaimed steps, deadlines, tasks that cannot go on."""
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -40,11 +39,11 @@ async def test_losses_have_a_bound_of_their_own(
     await client.register(template("flow", step("only", retry=once)))
     task = await client.create_task("n.flow")
     dying = await store.register_worker("dying", lease=SOON, slots=1, handlers=[])
-    queues = [no for queue in await store.queues() for no in queue.ids]
+    await store.serve_queues(dying, [queue.base for queue in await store.queues()])
     for _ in range(losses):
-        [claim] = (await store.claim(dying, queues, 1)).claims
+        [claim] = (await store.claim(dying, 1)).claims
         await store.settle(dying, [lost(claim, JsonText('{"code":"lost"}'), timedelta(0))])
-    await store.claim(dying, queues, 1)
+    await store.claim(dying, 1)
     await store.retire_worker(dying)
 
     async with Worker(store, [{"only": lambda: 1}], namespaces=["n"]):
@@ -61,11 +60,11 @@ async def test_released_attempts_do_not_count_when_the_last_is_lost(store: Store
     await client.register(template("flow", step("only", retry=AT_ONCE)))
     task = await client.create_task("n.flow")
     worker = await store.register_worker("other", lease=SOON, slots=1, handlers=[])
-    queues = [no for queue in await store.queues() for no in queue.ids]
+    await store.serve_queues(worker, [queue.base for queue in await store.queues()])
     for _ in range(MOST_LOST):
-        [claim] = (await store.claim(worker, queues, 1)).claims
+        [claim] = (await store.claim(worker, 1)).claims
         await store.settle(worker, [released(claim)])
-    [claim] = (await store.claim(worker, queues, 1)).claims
+    [claim] = (await store.claim(worker, 1)).claims
     await store.retire_worker(worker)
 
     async with Worker(store, [{"only": lambda: 1}], namespaces=["n"]):
@@ -80,10 +79,11 @@ async def test_released_attempts_do_not_count_when_the_last_is_lost(store: Store
     ] == outcomes
 
 
-async def lose(store: Store, queues: Sequence[Any], most: int) -> None:
+async def lose(store: Store, most: int) -> None:
     """Claim steps for a worker whose lease then ends."""
     dying = await store.register_worker("dying", lease=SOON, slots=most, handlers=[])
-    await store.claim(dying, queues, most)
+    await store.serve_queues(dying, [queue.base for queue in await store.queues()])
+    await store.claim(dying, most)
     await store.retire_worker(dying)
 
 
@@ -91,7 +91,7 @@ async def test_a_lost_step_that_must_not_be_retried_fails(memory: Store) -> None
     flow = template("flow", step("only", retry=NEVER))
     async with assembled(memory, [{"only": lambda: 1}], [flow]) as pieces:
         task = await LocalClient(memory).create_task("n.flow")
-        await lose(memory, pieces.lease.queues, 1)
+        await lose(memory, 1)
 
         await pieces.janitor.expire()
 
@@ -105,14 +105,15 @@ async def test_the_delay_after_a_loss_grows_with_the_losses(memory: Store) -> No
     async with assembled(memory, [{"only": lambda: 1}], [flow]) as pieces:
         await LocalClient(memory).create_task("n.flow")
         hand = await memory.register_worker("hand", lease=SOON, slots=1, handlers=[])
+        await memory.serve_queues(hand, [queue.base for queue in pieces.lease.served])
         for _ in range(2):
-            [claim] = (await memory.claim(hand, pieces.lease.queues, 1)).claims
+            [claim] = (await memory.claim(hand, 1)).claims
             await memory.settle(hand, [lost(claim, JsonText('{"code":"lost"}'), timedelta(0))])
-        await lose(memory, pieces.lease.queues, 1)
+        await lose(memory, 1)
 
         await pieces.janitor.expire()
 
-        due = (await memory.claim(hand, pieces.lease.queues, 1)).next_due
+        due = (await memory.claim(hand, 1)).next_due
         assert due is not None
         assert 29 * 60 < due <= 30 * 60
 
@@ -127,7 +128,7 @@ class Unreadable(Unreliable):
 async def test_a_lost_step_of_an_unreadable_template_is_left_to_others(memory: Store) -> None:
     async with assembled(Unreadable(memory), [{"only": lambda: 1}], [FLOW]) as pieces:
         task = await LocalClient(memory).create_task("n.flow")
-        await lose(memory, pieces.lease.queues, 1)
+        await lose(memory, 1)
 
         await pieces.janitor.expire()
 
@@ -141,7 +142,7 @@ async def test_all_expired_attempts_are_settled_at_once(memory: Store) -> None:
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
         requests = [TaskRequest(template="n.flow") for _ in range(2 * MOST + 1)]
         await LocalClient(memory).create_tasks(requests)
-        await lose(memory, pieces.lease.queues, len(requests))
+        await lose(memory, len(requests))
 
         await pieces.janitor.expire()
 

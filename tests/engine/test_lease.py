@@ -71,7 +71,7 @@ async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
     async with assembled(memory, [{"only": lambda: 1}], [FLOW], brief) as pieces:
         lease, before = pieces.lease, pieces.lease.id
         await LocalClient(memory).create_task("n.flow")
-        [claim] = (await memory.claim(before, lease.queues, 1)).claims
+        [claim] = (await memory.claim(before, 1)).claims
         holding = Holding(claim)
         pieces.background.start("lease", lease.keep(holding, holding))
         await memory.retire_worker(before)
@@ -111,7 +111,7 @@ async def test_each_renewal_lets_claims_be_verified(memory: Store) -> None:
     brief = WorkerSettings(lease=timedelta(seconds=1))
     async with assembled(memory, [{"only": lambda: 1}], [FLOW], brief) as pieces:
         await LocalClient(memory).create_task("n.flow")
-        [claim] = (await memory.claim(pieces.lease.id, pieces.lease.queues, 1)).claims
+        [claim] = (await memory.claim(pieces.lease.id, 1)).claims
         holding = Holding(claim)
         pieces.background.start("lease", pieces.lease.keep(holding, holding))
         await eventually(lambda: "verify_claims" in holding.calls)

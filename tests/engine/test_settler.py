@@ -71,8 +71,7 @@ async def test_a_settlement_is_relaxed_if_all_its_templates_are(memory: Store) -
         async def settle(*names: str) -> bool:
             """Run a task of each template, and settle all in one batch."""
             tasks = [await client.create_task(name) for name in names]
-            queues = pieces.lease.queues
-            pieces.claimer.accept((await memory.claim(pieces.lease.id, queues, len(tasks))).claims)
+            pieces.claimer.accept((await memory.claim(pieces.lease.id, len(tasks))).claims)
             await eventually(lambda: pieces.settler.waiting_count == len(tasks))
             run = asyncio.create_task(pieces.settler.run())
             for task in tasks:
@@ -153,7 +152,7 @@ async def test_draining_waits_for_what_ends_during_the_last_settlement(memory: S
         pieces.background.start("settle", pieces.settler.run())
         for _ in range(2):
             await LocalClient(memory).create_task("n.flow")
-        claims = (await memory.claim(pieces.lease.id, pieces.lease.queues, 2)).claims
+        claims = (await memory.claim(pieces.lease.id, 2)).claims
         pieces.claimer.accept(claims[:1])
         first = await store.gates.get()
         pieces.claimer.accept(claims[1:])
@@ -177,7 +176,7 @@ async def test_a_task_that_ended_is_dropped_from_the_cache(memory: Store) -> Non
     async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
         pieces.background.start("settle", pieces.settler.run())
         await LocalClient(memory).create_task("n.flow")
-        [claim] = (await memory.claim(pieces.lease.id, pieces.lease.queues, 1)).claims
+        [claim] = (await memory.claim(pieces.lease.id, 1)).claims
         pieces.claimer.accept([claim])
         gate = await store.gates.get()
         before = pieces.cache.task(claim)

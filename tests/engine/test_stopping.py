@@ -160,7 +160,7 @@ async def test_a_slot_is_not_free_while_a_timed_out_handler_runs(memory: Store) 
     flow = template("flow", step("only", timeout=BRIEF))
     async with assembled(memory, [{"only": only}], [flow], ONE_SLOT) as pieces:
         await LocalClient(memory).create_task("n.flow")
-        claimed = await memory.claim(pieces.lease.id, pieces.lease.queues, 1)
+        claimed = await memory.claim(pieces.lease.id, 1)
         pieces.claimer.accept(claimed.claims)
         await eventually(pieces.settler.keys)  # its outcome is decided
 

@@ -144,7 +144,7 @@ async def test_a_chain_whose_results_do_not_fit_is_not_read_again(
     client = LocalClient(memory)
     async with assembled(cast(Store, store), [handlers], [chain], settings) as pieces:
         task = await client.create_task("n.chain")
-        [root] = (await memory.claim(pieces.lease.id, pieces.lease.queues, 1)).claims
+        [root] = (await memory.claim(pieces.lease.id, 1)).claims
         pieces.background.start("settle", pieces.settler.run())
         pieces.claimer.accept([root])
         await client.wait(task.id, timeout=SOON)

@@ -112,8 +112,8 @@ class Engine(RuleBasedStateMachine):
             for _ in range(self.objects)
         ]
         await self._put(tuple(((), handler) for handler in HANDLERS))  # so that queues exist
-        self.queues: dict[str, list[QueueId]] = {
-            queue.handler: queue.ids
+        self.queues: dict[str, QueueId] = {
+            queue.handler: queue.base
             for queue in await self.stores[0].queues()
             if queue.namespace == self.namespace
         }
@@ -136,6 +136,7 @@ class Engine(RuleBasedStateMachine):
     async def _hire(self, handlers: tuple[str, ...]) -> ManualWorker:
         store = self.stores[len(self.hands) % len(self.stores)]
         worker = await store.register_worker("hand", lease=LEASE, slots=9, handlers=handlers)
+        await store.serve_queues(worker, [self.queues[handler] for handler in handlers])
         hand = ManualWorker(worker, store, handlers)
         self.hands.append(hand)
         self.model.alive.add(worker)
@@ -174,9 +175,6 @@ class Engine(RuleBasedStateMachine):
         late = [claim for claim in recent if self.model.superseded(claim[:3])]
         chosen = (recent[-12:], late, held, held)[which % 4] or recent
         return chosen[which // 4 % len(chosen)]
-
-    def served(self, hand: ManualWorker) -> list[QueueId]:
-        return [queue for handler in hand.handlers for queue in self.queues[handler]]
 
     def took(self, hand: ManualWorker, claims: Any, allowed: Any) -> None:
         """Take claims that the store made, all of which must be allowed, into the model."""
@@ -246,9 +244,7 @@ class Engine(RuleBasedStateMachine):
             if_exists=if_exists,
             deadline=None if deadline is None else timedelta(seconds=deadline),
         )
-        making = hand.store.create_tasks(
-            [new], worker=hand.id, queues=self.served(hand), claim_up_to=room
-        )
+        making = hand.store.create_tasks([new], worker=hand.id, claim_up_to=room)
         holder = self.model.holder_of(key)
         if holder is not None and if_exists is IfExists.REJECT:
             with pytest.raises(TaskExists):
@@ -278,7 +274,7 @@ class Engine(RuleBasedStateMachine):
     def claim(self, which: int, limit: int) -> None:
         hand = self.hand(which)
         due = self.model.due(hand.handlers)
-        claimed = self.run(hand.store.claim(hand.id, self.served(hand), limit))
+        claimed = self.run(hand.store.claim(hand.id, limit))
         assert min(limit, len(due)) == len(claimed.claims)
         self.took(hand, claimed.claims, due)
         if len(claimed.claims) < limit:
@@ -328,9 +324,7 @@ class Engine(RuleBasedStateMachine):
     async def _settle(self, hand: ManualWorker, outcomes: list[Outcome], room: int) -> None:
         open_before = {task.id for task in self.model.tasks.values() if task.state is OPEN}
         accepted, freed = self.model.settle(outcomes)
-        settled = await hand.store.settle(
-            hand.id, outcomes, queues=self.served(hand), claim_up_to=room
-        )
+        settled = await hand.store.settle(hand.id, outcomes, claim_up_to=room)
         keys = [outcome[:3] for outcome in outcomes]
         refused = sorted(settled.refused)
         assert len(keys) - len(accepted) == len(refused)
@@ -543,7 +537,7 @@ class Engine(RuleBasedStateMachine):
         hand = await self._hire(HANDLERS)
         for _ in range(200):
             await self._expire(hand, 1000, False, 0)
-            claimed = await hand.store.claim(hand.id, self.served(hand), 1000)
+            claimed = await hand.store.claim(hand.id, 1000)
             due = self.model.due(HANDLERS)
             assert len(due) == len(claimed.claims)
             self.took(hand, claimed.claims, due)

@@ -52,8 +52,8 @@ async def buffers(connection: Any, hand: ManualWorker, place: dict[Any, Place]) 
     text, names = STATEMENTS["claim"]
     values = {
         "worker": hand.id,
-        "queues": list(hand.queues),
         "limit": 1,
+        "after": 0,
         "from_queues": list(place),
         "from_run_at": [one.run_at for one in place.values()],
         "from_tasks": [one.task_id for one in place.values()],
@@ -145,9 +145,9 @@ async def test_a_step_that_another_process_frees_behind_the_cursor_is_claimed_wi
         await hand.claim(1)
         await other.settle(hand.id, [completed(first, JsonText("null"))])
 
-        early = await store.claim(hand.id, hand.queues, 10)
+        early = await store.claim(hand.id, 10)
         now += 0.25
-        late = await store.claim(hand.id, hand.queues, 10)
+        late = await store.claim(hand.id, 10)
 
     assert ([], 0.25) == (early.claims, early.next_due)
     assert [(first.task_id, 2)] == [(claim.task_id, claim.no) for claim in late.claims]

@@ -39,7 +39,7 @@ class Recording:
 
 
 def creation(*tasks: NewTask, claim_up_to: int = 0) -> Creation:
-    return Creation(tasks, None, (), claim_up_to)
+    return Creation(tasks, None, claim_up_to)
 
 
 async def under_way(
@@ -168,9 +168,7 @@ async def test_tasks_that_are_created_at_once_all_exist_and_run(store_url: str) 
         hand = await ManualWorker.hire(store)
         made = await asyncio.gather(
             *(
-                store.create_tasks(
-                    [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=n % 2
-                )
+                store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=n % 2)
                 for n in range(60)
             )
         )

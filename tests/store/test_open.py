@@ -162,5 +162,5 @@ async def test_a_store_closes_after_its_connection_broke(
 
     async with make_store(postgres_schema_url) as store:
         await store.upgrade()
-        await store.claim(WorkerId(1), [], 1)
+        await store.claim(WorkerId(1), 1)
         monkeypatch.setattr(asyncpg.Connection, "close", broken)

@@ -29,8 +29,7 @@ async def test_a_step_is_claimed_after_its_parent_was_settled(
     await connection.execute("begin; select now()")
     await worker.complete(claim)
 
-    queues = [id for queue in await store.queues() for id in queue.ids]
-    await connection.fetch("select claim($1, $2, 1, '{}', '{}', '{}', '{}')", worker.id, queues)
+    await connection.fetch("select claim($1, 1, 0, '{}', '{}', '{}', '{}')", worker.id)
     await connection.execute("commit")
 
     parent, child, *_ = await store.list_steps(task_id)

@@ -38,7 +38,7 @@ POSTGRES = statements.load("tasker.store.postgres", "sql")
 # SQLite has no functions: what is one function on PostgreSQL is several statements there.
 # PostgreSQL takes a list apart, where SQLite is given JSON.
 PARTS = {
-    "claim": {"claim_heads", "next_due", "paused_queues"},
+    "claim": {"claim_heads", "next_due"},
     "create_tasks": {
         "create_attributes",
         "create_keys",
@@ -513,7 +513,7 @@ async def test_a_settlement_finds_the_claims_that_it_ends_by_their_index_on_post
             for _ in range(claiming):
                 claims = await hand.claim(2)
             outcomes = [completed(claim, JsonText("1")) for claim in claims[:many]]
-            values = settlement(hand.id, outcomes, queues=(), claim_up_to=0)
+            values = settlement(hand.id, outcomes, claim_up_to=0)
             counts.append(await buffers(connection, "settle", values))  # the first makes the plans
 
     assert counts[1] < 80

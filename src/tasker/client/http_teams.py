@@ -76,6 +76,12 @@ class HttpTeams(TeamClient):
         read = await self._requests.get("/v1/pauses", namespace=namespace)
         return decode.pauses(read["pauses"])
 
+    async def set_queue_weight(
+        self, namespace: str, handler: str, weight: float, *, reason: str = ""
+    ) -> None:
+        path = f"/v1/queues/{quote(namespace, safe='')}/{quote(handler, safe='')}/weight"
+        await self._requests.send("PUT", path, body={"weight": weight, "reason": reason})
+
     async def queues(self, namespace: str | None = None) -> list[Backlog]:
         read = await self._requests.get("/v1/queues", namespace=namespace)
         return [Backlog(*(one[field] for field in Backlog._fields)) for one in read["queues"]]

@@ -287,6 +287,12 @@ class SyncClient:
         """List the pauses in force, the newest first."""
         return self._wait_for(self._client.pauses(namespace))
 
+    def set_queue_weight(
+        self, namespace: str, handler: str, weight: float, *, reason: str = ""
+    ) -> None:
+        """Set the share of claims of a handler's queues: see `Client.set_queue_weight`."""
+        self._wait_for(self._client.set_queue_weight(namespace, handler, weight, reason=reason))
+
     def queues(self, namespace: str | None = None) -> list[Backlog]:
         """List the queues of handlers with their numbers of steps, by namespace and handler."""
         return self._wait_for(self._client.queues(namespace))

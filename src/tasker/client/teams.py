@@ -55,6 +55,14 @@ class TeamClient(Protocol):
         """List the pauses in force, the newest first; None: those of all namespaces."""
         ...
 
+    async def set_queue_weight(
+        self, namespace: str, handler: str, weight: float, *, reason: str = ""
+    ) -> None:
+        """Set the share of claims that a handler's queues get beside others: 0.01 to 100, 1 for a
+        new queue. Raises NotFound, InvalidInput.
+        """
+        ...
+
     async def queues(self, namespace: str | None = None) -> list[Backlog]:
         """List the queues of handlers with their numbers of steps, by namespace and handler."""
         ...
@@ -130,6 +138,12 @@ class LocalTeams(TeamClient):
 
     async def pauses(self, namespace: str | None = None) -> list[Pause]:
         return await self.store.pauses(namespace=namespace)
+
+    async def set_queue_weight(
+        self, namespace: str, handler: str, weight: float, *, reason: str = ""
+    ) -> None:
+        act = self._audit_note(reason)
+        await self.store.set_queue_weight(namespace, handler, weight, act)
 
     async def queues(self, namespace: str | None = None) -> list[Backlog]:
         return [

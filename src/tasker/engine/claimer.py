@@ -170,7 +170,7 @@ class Claimer:
         worker = self._lease.id
         self._slots.hold(limit)
         try:
-            claims, next_due = await self._store.claim(worker, self._lease.queues, limit)
+            claims, next_due = await self._store.claim(worker, limit)
         finally:
             self._slots.drop(limit)
         self._slots.backlog = len(claims) == limit
@@ -223,7 +223,6 @@ class Claimer:
                 created = await self._store.create_tasks(
                     [new],
                     worker=self._lease.id,
-                    queues=self._lease.queues,
                     claim_up_to=reserved,
                 )
             if created.claims:

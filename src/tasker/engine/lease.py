@@ -9,7 +9,7 @@ from typing import Protocol
 from tasker.engine.process import this_process
 from tasker.errors import LeaseLost, StoreUnavailable
 from tasker.handlers import Handlers
-from tasker.model import Claim, Queue, QueueId, Requirement, WorkerId, released
+from tasker.model import NO_QUEUE, Claim, Queue, Requirement, WorkerId, released
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
@@ -70,8 +70,7 @@ class WorkerLease:
     ) -> None:
         self.id = WorkerId(0)
         self.ids: tuple[WorkerId, ...] = ()  #: the current id and the previous one
-        self.queues: Sequence[QueueId] = ()  #: the ids of the queues served, one per priority
-        self.served: Sequence[Queue] = ()
+        self.served: list[Queue] = []
         self.holds = False  #: whether the lease is valid, as far as this worker knows
         self.looked_at = 0.0  #: monotonic time of the last update of the queues
         self._store = store
@@ -79,7 +78,7 @@ class WorkerLease:
         self._settings = settings
         self._handlers = handlers
         self._labels = set(settings.labels.items())
-        self._known: dict[Queue, bool] = {}  #: whether served; this never changes
+        self._newest = NO_QUEUE  #: of all queues, served or not
         self._until = 0.0
 
     async def announce(self) -> None:
@@ -94,7 +93,7 @@ class WorkerLease:
         )
         self.ids = (self.id, *self.ids[:1])
         self._until = began + self._settings.lease.total_seconds()
-        self.queues = ()
+        self.served, self._newest = [], NO_QUEUE
         await self.find_queues()
         self.holds = True
 
@@ -103,25 +102,21 @@ class WorkerLease:
         return self._handlers.serve_namespace(namespace)
 
     async def find_queues(self) -> bool:
-        """Update the queues to claim from, and return whether any were added."""
+        """Serve new queues, and return whether there were any."""
         self.looked_at = time.monotonic()
-        queues = await self._store.queues()
-        self.served = [queue for queue in queues if self._serves(queue)]
-        ids = [no for queue in self.served for no in queue.ids]
-        grown = len(ids) > len(self.queues)
-        if ids != list(self.queues):
-            await self._store.serve_queues(self.id, ids)
-        self.queues = ids
-        return grown
+        new = await self._store.queues(after=self._newest)
+        served = [queue for queue in new if self._serves(queue)]
+        if served:
+            await self._store.serve_queues(self.id, [queue.base for queue in served])
+            self.served += served
+        if new:
+            self._newest = new[-1].base
+        return bool(served)
 
     def _serves(self, queue: Queue) -> bool:
-        served = self._known.get(queue)
-        if served is None:
-            requirement = Requirement.parse(queue.requirement)
-            handler = self._handlers.find(queue.handler, queue.namespace, requirement.version)
-            served = handler is not None and set(requirement.labels) <= self._labels
-            self._known[queue] = served
-        return served
+        requirement = Requirement.parse(queue.requirement)
+        handler = self._handlers.find(queue.handler, queue.namespace, requirement.version)
+        return handler is not None and set(requirement.labels) <= self._labels
 
     async def keep(self, holder: Holder, claimer: Claims) -> None:
         """Renew the lease until cancelled. If it is lost, revoke all claims and register again.

@@ -137,7 +137,6 @@ class Settler:
                         settled = await self._store.settle(
                             self._lease.id,
                             [finished.outcome for finished in batch],
-                            queues=self._lease.queues,
                             claim_up_to=reserved,
                             relaxed=relaxed,
                         )

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from tasker.errors import StoreUnavailable, TaskerError
-from tasker.model import Claim, Created, NewTask, QueueId, TaskId, WorkerId
+from tasker.model import Claim, Created, NewTask, TaskId, WorkerId
 
 MOST = 500  #: tasks stored together
 LARGE = 50  #: tasks of one request from which on it is stored alone
@@ -17,7 +17,6 @@ class Creation(NamedTuple):
 
     tasks: Sequence[NewTask]
     worker: WorkerId | None
-    queues: Collection[QueueId]
     claim_up_to: int
 
 
@@ -86,7 +85,6 @@ class Creations:
         together = Creation(
             [task for creation in creations for task in creation.tasks],
             creations[0].worker,
-            creations[-1].queues,
             sum(creation.claim_up_to for creation in creations),
         )
         try:

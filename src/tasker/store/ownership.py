@@ -6,6 +6,7 @@ OF_TASK = ("task_key", "task_attribute", "attempt", "audit", "pause", "step", "t
 
 KEPT = {
     "worker": "`Store.prune`, without claims and 30 days after its lease, or at the given instant",
+    "worker_queue": "`Store.retire_worker`; else `serve_queues` of others, an hour after the lease",
     "template": "never: tasks name their template for as long as they are kept",
     "template_step": "never: with its template",
     "queue": "never: templates name it",

@@ -25,6 +25,7 @@ from tasker.clock import Clock
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import (
+    NO_QUEUE,
     Attempt,
     AuditEntry,
     Claim,
@@ -117,10 +118,11 @@ class WorkerStore(Protocol):
         """Read a template of any status, replaced ones included. Raises NotFound."""
         ...
 
-    async def queues(self) -> list[Queue]:
-        """List all queues: each namespace, handler and requirement that templates ever named.
+    async def queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
+        """List queues: each namespace, handler and requirement that templates ever named.
 
-        A worker decides which it serves, and claims from all ids of those.
+        A queue is never removed and later ones have greater ids, so that `after`, the last id
+        that is known, leads to the new ones.
         """
         ...
 
@@ -132,12 +134,14 @@ class WorkerStore(Protocol):
         """Return the results of steps that are done; others are omitted."""
         ...
 
-    async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
+    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
         """Lease up to `limit` due steps to a worker.
 
-        A step is due when it is enqueued and its `run_at` is reached. Queues are ordered by
-        their longest due step, and so are the steps in a queue; each level of priority
-        counts as a minute. Claiming
+        A step is due when it is enqueued and its `run_at` is reached. It is claimed from the
+        queues that the worker serves and that are not paused. Each queue with due steps gets a
+        share by its weight, up to five of them in one claim, drawn at random by weight; what
+        is left goes to those that have more. In a queue, the longest due come first; each level
+        of priority counts as a minute. Claiming
         makes a step in_progress and adds one to its attempt; no two claims ever carry the
         same (task, step, attempt). Never waits for rows that another claim holds. A worker
         that finds less than it asked for is marked idle: until its next full claim,
@@ -150,7 +154,6 @@ class WorkerStore(Protocol):
         worker: WorkerId,
         outcomes: Sequence[Outcome],
         *,
-        queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
         relaxed: bool = False,
     ) -> Settled:
@@ -159,8 +162,8 @@ class WorkerStore(Protocol):
         For each outcome whose (task, step, attempt) is in progress: the result or
         error and the attempt's history are stored; children without unmet parents are
         enqueued; the task ends when all its sinks are done, or when a step failed for
-        good and no further step can run. Up to `claim_up_to` of the freed steps in
-        `queues` are claimed for `worker`. Other outcomes are refused without effect,
+        good and no further step can run. Up to `claim_up_to` of the freed steps that
+        `worker` serves are claimed for it. Other outcomes are refused without effect,
         so that sending one twice is harmless.
 
         With `relaxed`, a settlement that ends no task may be undone by a crash of the database
@@ -200,7 +203,7 @@ class WorkerStore(Protocol):
         ...
 
     async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
-        """Record the queues that a worker serves, so that unserved queues are known."""
+        """Let a worker claim from queues, given by `Queue.base`, in addition to those before."""
         ...
 
     async def open_tasks(self, most: int) -> dict[TemplateId, int]:
@@ -318,14 +321,13 @@ class TaskStore(Protocol):
         tasks: Sequence[NewTask],
         *,
         worker: WorkerId | None = None,
-        queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
         connection: Any = None,  # a driver's; its type is known to its store only
     ) -> Created:
         """Store tasks with all their steps, in one transaction.
 
-        Roots are enqueued; up to `claim_up_to` of them that wait in `queues` are
-        claimed for `worker` in the same transaction. A task whose idempotency key is
+        Roots are enqueued; up to `claim_up_to` of them that `worker` serves are
+        claimed for it in the same transaction. A task whose idempotency key is
         taken in its namespace is not created: the holder of the key is returned. A key that
         was taken with `unique_while` open is free when its task has ended. With `if_exists`
         replace, the holder is cancelled if it is open, and the new task gets its key. With
@@ -476,8 +478,8 @@ class OperatorStore(Protocol):
         ...
 
 
-class PauseStore(Protocol):
-    """Pauses of tasks, templates, queues and namespaces.
+class QueueStore(Protocol):
+    """Pauses of tasks, templates, queues and namespaces, and the weights of queues.
 
     While something is paused, none of its steps is claimed. Running attempts end normally and
     settle; steps that they free wait. Deadlines run on; a `queue_timeout` starts over at the
@@ -514,6 +516,21 @@ class PauseStore(Protocol):
 
     async def pauses(self, *, namespace: str | None = None) -> list[Pause]:
         """List the pauses in force, the newest first; None: those of all namespaces."""
+        ...
+
+    async def set_queue_weight(
+        self, namespace: str, handler: str, weight: float, act: AuditNote
+    ) -> None:
+        """Set the share of claims that a handler's queues get beside others.
+
+        Args:
+            namespace: The namespace.
+            handler: The handler, as templates name it.
+            weight: 0.01 to 100; a new queue has 1.
+            act: The actor and the reason.
+
+        Raises: NotFound, InvalidInput.
+        """
         ...
 
 
@@ -668,7 +685,7 @@ class AnalyticsStore(Protocol):
         ...
 
 
-class Store(WorkerStore, TaskStore, OperatorStore, PauseStore, TeamStore, AnalyticsStore, Protocol):
+class Store(WorkerStore, TaskStore, OperatorStore, QueueStore, TeamStore, AnalyticsStore, Protocol):
     """The store of all state. Used from one event loop; open it with `tasker.store.open_store`."""
 
     url: str

@@ -2,13 +2,12 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from tasker import codec
 from tasker.clock import ManualClock
-from tasker.model import Claimed, Outcome, QueueId, Settled, WorkerId
+from tasker.model import Outcome, Settled, WorkerId
 from tasker.store.sqlite import SqliteStore
 
 FOR_EVER = timedelta(days=36_500)  #: a lease that no skipped time outlasts
@@ -16,7 +15,7 @@ FOR_EVER = timedelta(days=36_500)  #: a lease that no skipped time outlasts
 _AHEAD = """
     select exists (select 1 from step where state = 2),
            (select min(run_at) from step
-            where state = 1 and queue_id in (select value from json_each(:queues))),
+            where state = 1 and queue_id / 5 * 5 in (select queue_id from worker_queue)),
            (select min(deadline) from task where state = 0)
 """
 
@@ -35,29 +34,20 @@ class VirtualTimeStore(SqliteStore):
         self.still = asyncio.Event()
         """Set when the worker waits and no timer is pending."""
 
-        self._queues: set[QueueId] = set()
-
     @property
     def clock(self) -> ManualClock:
         """The clock that skips."""
         return self._manual_clock
-
-    async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
-        self._queues.update(queues)
-        return await super().claim(worker, queues, limit)
 
     async def settle(
         self,
         worker: WorkerId,
         outcomes: Sequence[Outcome],
         *,
-        queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
         relaxed: bool = False,
     ) -> Settled:
-        settled = await super().settle(
-            worker, outcomes, queues=queues, claim_up_to=claim_up_to, relaxed=relaxed
-        )
+        settled = await super().settle(worker, outcomes, claim_up_to=claim_up_to, relaxed=relaxed)
         self._work.set()  # waiting callers compute the next time again
         return settled
 
@@ -67,10 +57,8 @@ class VirtualTimeStore(SqliteStore):
         await super().wait_for_work(timeout)
 
     async def _skip(self) -> None:
-        queues = codec.orjson_text(sorted(self._queues))
-
         def look(on: sqlite3.Connection) -> _Ahead:
-            return _Ahead(*on.execute(_AHEAD, {"queues": queues}).fetchone())
+            return _Ahead(*on.execute(_AHEAD).fetchone())
 
         ahead = await self._thread.run(look, writes=False)
         instants = [instant for instant in (ahead.due, ahead.deadline) if instant is not None]

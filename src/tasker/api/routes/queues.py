@@ -3,22 +3,25 @@
 from collections.abc import Iterable
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Depends, Path
+from pydantic import Field
 from starlette.requests import Request
 
 from tasker.analytics.model import Backlog
 from tasker.api.authorization import authorize, visible_namespaces
 from tasker.api.dependencies import Api, ApiOf
-from tasker.api.fields import NamePath, Namespace, NamespacePath
+from tasker.api.fields import NamePath, Namespace, NamespacePath, Text
+from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import PauseReason, client_of_caller
 from tasker.api.routing import READS_BODY, Routes
-from tasker.api.views.queues import PauseList, QueueList, QueueView, Resumed
+from tasker.api.views.queues import PauseList, QueueList, QueueView, Resumed, WeightView
 from tasker.model import Pause, PauseKind, PauseTarget
 from tasker.teams.permissions import (
     NAMESPACES_PAUSE,
     QUEUES_PAUSE,
     QUEUES_READ,
+    QUEUES_UPDATE,
     TEMPLATES_PAUSE,
 )
 
@@ -111,6 +114,29 @@ async def resume_queue(
     """Resume the steps of a handler in a namespace."""
     await authorize(request, QUEUES_PAUSE, namespace=namespace)
     return await _resume(request, api, PauseTarget.of_queue(namespace, handler), body.reason)
+
+
+class WeightBody(Body):
+    """Sets the weight of a queue."""
+
+    weight: Annotated[float, Field(ge=0.01, le=100)]
+    """Its share of claims beside other queues; 1 for a new one."""
+    reason: Text = ""
+
+
+@routes.add("PUT", _QUEUE + "/weight", QUEUES_UPDATE, response=WeightView, refuses=_ACTS)
+async def set_queue_weight(
+    request: Request,
+    api: ApiOf,
+    namespace: NamespacePath,
+    handler: HandlerPath,
+    body: Annotated[WeightBody, Depends(JsonBody(WeightBody))],
+) -> JsonResponse:
+    """Set the share of claims that a handler's queues get beside others."""
+    await authorize(request, QUEUES_UPDATE, namespace=namespace)
+    client = client_of_caller(request, api)
+    await client.set_queue_weight(namespace, handler, body.weight, reason=body.reason)
+    return JsonResponse(WeightView(weight=body.weight))
 
 
 @templates.add("POST", _TEMPLATE + "/pause", TEMPLATES_PAUSE, response=Pause, refuses=_ACTS)

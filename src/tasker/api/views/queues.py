@@ -43,3 +43,9 @@ class Resumed(TypedDict):
 
     resumed: bool
     """False if it was not paused."""
+
+
+class WeightView(TypedDict):
+    """The weight of a queue."""
+
+    weight: float

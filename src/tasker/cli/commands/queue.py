@@ -20,7 +20,7 @@ Handler = Annotated[
 Space = Annotated[str, typer.Option("--namespace", "-n", metavar="NAME", help="Its namespace.")]
 OnlySpace = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")]
 
-app = group("List, pause and resume the queues of handlers.")
+app = group("List, pause, resume and weigh the queues of handlers.")
 
 
 @command(app, "list")
@@ -35,7 +35,7 @@ async def list_queues(session: Session, namespace: OnlySpace = None) -> None:
         )
         return
     counts = ("due", "scheduled", "running", "paused")
-    rows = make_table("namespace", "handler", *counts, "", right=counts)
+    rows = make_table("namespace", "handler", "weight", *counts, "", right=("weight", *counts))
     holding = {(one.kind, one.namespace, one.name): one for one in pauses}
     for one in queues:
         holder = holding.get((PauseKind.QUEUE, one.namespace, one.handler)) or holding.get(
@@ -44,6 +44,7 @@ async def list_queues(session: Session, namespace: OnlySpace = None) -> None:
         rows.add_row(
             Text(one.namespace, style="dim"),
             Text(one_line(one.handler), style="bold"),
+            f"{one.weight:g}",
             *(f"{getattr(one, count):,}" for count in counts),
             Text(f"paused: {describe(holder)}" if holder else "", style="yellow"),
         )
@@ -83,3 +84,23 @@ async def resume_queue(
     """Resume the steps of a handler."""
     async with session.client(operates=True) as client:
         await resume(session, client, PauseTarget.of_queue(namespace, handler), reason)
+
+
+@command(app, "weight", acts=True)
+async def set_weight(
+    session: Session,
+    handler: Handler,
+    weight: Annotated[
+        float,
+        typer.Argument(metavar="WEIGHT", min=0.01, max=100, help="A new queue has weight 1."),
+    ],
+    namespace: Space = DEFAULT_NAMESPACE,
+    reason: Reason = "",
+) -> None:
+    """Set the share of claims that a handler's queue gets beside other queues."""
+    async with session.client(operates=True) as client:
+        await client.set_queue_weight(namespace, handler, weight, reason=reason)
+    if session.as_json:
+        session.print_document({"weight": weight})
+    else:
+        session.out.print(f"weight {weight:g}: queue {handler} of namespace {namespace}")

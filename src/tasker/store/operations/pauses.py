@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from tasker.errors import NotFound
+from tasker.errors import InvalidInput, NotFound
 from tasker.model import Pause, PauseKind, PauseTarget, TaskStatus
 from tasker.store import operator_rules
 from tasker.store.operations.operators import Operators, audit, lock_task, set_paused
@@ -11,13 +11,14 @@ from tasker.store.operations.teams import add_event
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
 
+LEAST_WEIGHT, GREATEST_WEIGHT = 0.01, 100.0
 _PAGE = 100  #: tasks of a template that are paused or resumed in one transaction
 _FIRST = "00000000-0000-0000-0000-000000000000"
 _RECENT = 60.0  #: seconds for which `complete_pauses` looks for tasks created during a pause
 
 
 class Pauses(Operators):
-    """Implements `tasker.store.protocol.PauseStore`."""
+    """Implements `tasker.store.protocol.QueueStore`."""
 
     async def pause(
         self, target: PauseTarget, act: AuditNote, *, if_match: str | None = None
@@ -48,6 +49,28 @@ class Pauses(Operators):
             return [tx.read.pause(row) for row in await tx.all("pauses", namespace=namespace)]
 
         return await self._read(read)
+
+    async def set_queue_weight(
+        self, namespace: str, handler: str, weight: float, act: AuditNote
+    ) -> None:
+        if not LEAST_WEIGHT <= weight <= GREATEST_WEIGHT:
+            raise InvalidInput(
+                f"a weight is {LEAST_WEIGHT} to {GREATEST_WEIGHT}, not {weight}", path="$.weight"
+            )
+        queue = {"namespace": namespace, "handler": handler}
+
+        async def change(tx: Session) -> None:
+            rows = await tx.lock("queue_weight", **queue)
+            if not rows:
+                raise _unknown_queue(namespace, handler)
+            if (before := rows[0]["weight"]) == weight:
+                return
+            await tx.all("set_queue_weight", **queue, weight=weight)
+            subject = f"queue {handler}"
+            facts = before, weight
+            await add_event(tx, act, "set_queue_weight", subject, *facts, namespace=namespace)
+
+        await self._write(change)
 
     async def complete_pauses(self) -> None:
         """Pause tasks and versions that were being created while their template was paused."""
@@ -154,7 +177,11 @@ async def _require_known(tx: Session, target: PauseTarget) -> None:
         if await tx.one("known_template", namespace=space, name=name) is None:
             raise NotFound(f"template {space}.{name} not found")
     elif target.kind is PauseKind.QUEUE:
-        if await tx.one("known_queue", namespace=space, handler=name) is None:
-            raise NotFound(f"no template of namespace {space} uses a handler {name!r}")
+        if await tx.one("queue_weight", namespace=space, handler=name) is None:
+            raise _unknown_queue(space, name)
     elif space not in {row["namespace"] for row in await tx.all("namespaces")}:
         raise NotFound(f"namespace {space} not found: it has neither a policy nor a template")
+
+
+def _unknown_queue(namespace: str, handler: str) -> NotFound:
+    return NotFound(f"no template of namespace {namespace} uses a handler {handler!r}")

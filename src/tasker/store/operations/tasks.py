@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tasker import codec
 from tasker.model import (
-    DEFAULT_PRIORITY,
+    NO_QUEUE,
     Attempt,
     AuditEntry,
     QueueId,
@@ -17,7 +17,7 @@ from tasker.model import (
     TemplateName,
 )
 from tasker.store import operator_rules, unserved
-from tasker.store.operations.templates import all_queues, template_ids
+from tasker.store.operations.templates import queues_after, template_ids
 from tasker.store.rows import state_filter
 from tasker.store.session import Session, Sessions
 
@@ -35,8 +35,7 @@ class Tasks(Sessions):
         return {TaskId(row["id"]) for row in rows}
 
     async def roots_without_worker(self, name: TemplateName) -> int:
-        values = name._asdict()
-        row = await self._one("roots_without_worker", **values, priority=DEFAULT_PRIORITY)
+        row = await self._one("roots_without_worker", **name._asdict())
         return int(row["roots"]) if row else 0
 
     async def find_task(self, namespace: str, idempotency_key: str) -> Task | None:
@@ -154,7 +153,7 @@ async def _with_reasons(
     tx: Session, steps: Sequence[Step], queues: Mapping[int, int]
 ) -> list[Step]:
     """Return steps, with the reason why no live worker can run those in one of the queues."""
-    by_id = {no: queue for queue in await all_queues(tx) for no in queue.ids}
+    by_id = {no: queue for queue in await queues_after(tx, NO_QUEUE) for no in queue.ids}
     workers = [tx.read.worker(row) for row in await tx.all("list_workers")]
     reasons = {no: unserved.reason(by_id[QueueId(no)], workers) for no in set(queues.values())}
     return [

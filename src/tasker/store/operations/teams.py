@@ -172,8 +172,8 @@ async def add_event(
     act: AuditNote,
     action: str,
     subject: TemplateName | str,
-    before: Mapping[str, Any] | str | None,
-    after: Mapping[str, Any] | str | None,
+    before: Mapping[str, Any] | str | float | None,
+    after: Mapping[str, Any] | str | float | None,
     *,
     namespace: str | None = None,
 ) -> None:

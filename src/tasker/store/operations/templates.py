@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from tasker.errors import NotFound, TaskerError
 from tasker.model import (
+    NO_QUEUE,
     Queue,
+    QueueId,
     StoredTemplate,
     Template,
     TemplateId,
@@ -87,13 +89,13 @@ class Templates(Sessions):
         rows = await self._all("versions", namespace=namespace, name=name)
         return [row["version"] for row in rows]
 
-    async def queues(self) -> list[Queue]:
-        return await self._read(all_queues)
+    async def queues(self, *, after: QueueId = NO_QUEUE) -> list[Queue]:
+        return await self._read(lambda tx: queues_after(tx, after))
 
 
-async def all_queues(tx: Session) -> list[Queue]:
-    """List all queues."""
-    rows = await tx.all("queues")
+async def queues_after(tx: Session, after: QueueId) -> list[Queue]:
+    """List queues by id, beyond `after`."""
+    rows = await tx.all("queues", after=after)
     return [Queue(*(row[field] for field in Queue._fields)) for row in rows]
 
 
@@ -132,6 +134,7 @@ async def _register(
     tx: Session, row: registry.TemplateRow, act: AuditNote, *, replace: bool
 ) -> _Written | None:
     """Register a template; return None if another process has just registered the version."""
+    await tx.all("lock_queues")
     versions = await lock_versions(tx, row.name)
     policy = await policy_of(tx, row.name.namespace)
     plan = rules.plan_registration(row.name, row.digest, versions, policy, replace=replace)

@@ -61,7 +61,11 @@ class Workers(Pauses):
         return WorkerId(row["id"])
 
     async def serve_queues(self, worker: WorkerId, queues: Sequence[QueueId]) -> None:
-        await self._change("serve_queues", worker=worker, queues=list(queues))
+        async def serve(tx: Session) -> None:
+            await tx.all("leave_queues_of_dead")
+            await tx.all("serve_queues", worker=worker, queues=list(queues))
+
+        await self._write(serve)
 
     async def open_tasks(self, most: int) -> dict[TemplateId, int]:
         rows = await self._all("open_tasks", most=most)
@@ -71,7 +75,11 @@ class Workers(Pauses):
         return [_claim(row) for row in await self._all("held", worker=worker)]
 
     async def retire_worker(self, worker: WorkerId) -> None:
-        await self._change("retire_worker", worker=worker)
+        async def retire(tx: Session) -> None:
+            await tx.all("retire_worker", worker=worker)
+            await tx.all("leave_queues", worker=worker)
+
+        await self._write(retire)
 
     async def neighbour_workers(self, machine: str) -> list[NeighbourWorker]:
         rows = await self._all("neighbour_workers", machine=machine)

@@ -3,10 +3,11 @@
 from time import monotonic
 from typing import NamedTuple
 
-from tasker.model import QueueId, TaskId
+from tasker.model import NO_QUEUE, QueueId, TaskId
 
 RETURN_AFTER = 0.2  #: minimum seconds between claims from the beginning
 RETURN_COST = 20  #: a return waits for at least this many times the duration of the last one
+MOST_PLACES = 100  #: places that one claim is given
 RETURN_AT_MOST = 10.0  #: maximum seconds between claims from the beginning
 
 
@@ -28,12 +29,18 @@ class ClaimCursor:
     """
 
     def __init__(self) -> None:
+        self.after = NO_QUEUE
+        """The next claim looks at queues with a greater id."""
+
         self._places: dict[QueueId, Place] = {}
         self._return_at = 0.0
 
     def places(self) -> dict[QueueId, Place]:
-        """Return where to begin, by queue; nothing when it is time to return to the beginning."""
-        return {} if monotonic() >= self._return_at else self._places
+        """Return where to begin in the next queues, by id; nothing when it is time to return."""
+        if monotonic() >= self._return_at:
+            return {}
+        following = sorted(queue for queue in self._places if queue > self.after)
+        return {queue: self._places[queue] for queue in following[:MOST_PLACES]}
 
     def returned(self, seconds: float) -> None:
         """Take note of a claim from the beginning, which took so long."""

@@ -1,7 +1,7 @@
 """Claiming and settling: the statements that run for every step."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,6 @@ from tasker.model import (
     JsonText,
     Outcome,
     OutcomeCode,
-    QueueId,
     Settled,
     StepResult,
     TaskId,
@@ -28,15 +27,15 @@ from tasker.store.session import Session
 class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
-    async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
+    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
         cursor = self._cursors.setdefault(worker, ClaimCursor())
         places = cursor.places()
         began = time.monotonic()
         rows = await self._at_once(
             "claim",
             worker=worker,
-            queues=list(queues),
             limit=limit,
+            after=cursor.after,
             from_queues=list(places),
             from_run_at=[place.run_at for place in places.values()],
             from_tasks=[place.task_id for place in places.values()],
@@ -45,10 +44,12 @@ class HotPath(Driver):
         if not places:
             cursor.returned(time.monotonic() - began)
         next_due = None
-        if rows and rows[-1][0] is None:
+        if rows and rows[-1][0] is rows[-1][1] is None:
             next_due = rows.pop()[7]
             if places:
                 next_due = cursor.due() if next_due is None else min(next_due, cursor.due())
+        if rows and rows[-1][0] is None:
+            cursor.after = rows.pop()[1]
         claims = []
         for row in rows:
             if row[2] is None:
@@ -62,15 +63,14 @@ class HotPath(Driver):
         worker: WorkerId,
         outcomes: Sequence[Outcome],
         *,
-        queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
         relaxed: bool = False,
     ) -> Settled:
         if not outcomes:
             return Settled((), (), ())
         if self.SCALAR and len(outcomes) == 1 and outcomes[0].outcome is OutcomeCode.COMPLETE:
-            return await self._settle_one(worker, outcomes[0], queues, claim_up_to, relaxed=relaxed)
-        given = settlement(worker, outcomes, queues=queues, claim_up_to=claim_up_to)
+            return await self._settle_one(worker, outcomes[0], claim_up_to, relaxed=relaxed)
+        given = settlement(worker, outcomes, claim_up_to=claim_up_to)
         return self._settled(
             await self._at_once(_settlement_statement("settle", relaxed=relaxed), **given)
         )
@@ -79,7 +79,6 @@ class HotPath(Driver):
         self,
         worker: WorkerId,
         success: Outcome,
-        queues: Collection[QueueId],
         claim_up_to: int,
         *,
         relaxed: bool,
@@ -92,7 +91,6 @@ class HotPath(Driver):
             no=no,
             attempt=attempt,
             result=result,
-            queues=list(queues),
             claim_up_to=claim_up_to,
         )
         return self._settled(rows)

@@ -1,6 +1,6 @@
 """A session on PostgreSQL."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -57,7 +57,7 @@ class PostgresSession:
         return await self._connection.fetch(text, *values.values())
 
     async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
-        given = settlement(None, outcomes, queues=(), claim_up_to=0)
+        given = settlement(None, outcomes, claim_up_to=0)
         rows = await self.all("settle", **given)
         self.enqueued += enqueued(rows)
         return settled(rows)
@@ -67,7 +67,6 @@ def settlement(
     worker: WorkerId | None,
     outcomes: Sequence[Outcome],
     *,
-    queues: Collection[QueueId],
     claim_up_to: int,
 ) -> dict[str, object]:
     """Return the parameters of settle.sql; there is at least one outcome."""
@@ -81,7 +80,6 @@ def settlement(
         "results": results,
         "errors": errors,
         "delays": delays,
-        "queues": list(queues),
         "claim_up_to": claim_up_to,
     }
 

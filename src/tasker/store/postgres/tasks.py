@@ -1,6 +1,6 @@
 """Creating and pruning tasks."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +15,6 @@ from tasker.model import (
     Created,
     IfExists,
     NewTask,
-    QueueId,
     TaskId,
     WorkerId,
 )
@@ -40,7 +39,6 @@ class Tasks(Driver):
         tasks: Sequence[NewTask],
         *,
         worker: WorkerId | None = None,
-        queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
         connection: Any = None,  # an asyncpg connection; the protocol must not depend on its type
     ) -> Created:
@@ -50,8 +48,8 @@ class Tasks(Driver):
         if replacing and connection is not None:
             raise Misuse("a creation with if_exists='replace' cannot join another transaction")
         if connection is None and not replacing:
-            return await self._creations.add(Creation(tasks, worker, queues, claim_up_to))
-        arguments = _columns(Creation(tasks, worker, queues, claim_up_to))
+            return await self._creations.add(Creation(tasks, worker, claim_up_to))
+        arguments = _columns(Creation(tasks, worker, claim_up_to))
         try:
             if replacing:
                 return await self._replacing(tasks, arguments)
@@ -194,7 +192,6 @@ def _arguments(creation: Creation, described: Iterable[object]) -> dict[str, obj
     return {
         **dict(zip(_COLUMNS, described, strict=True)),
         "worker": creation.worker,
-        "queues": list(creation.queues),
         "claim_up_to": creation.claim_up_to,
         "lock_timeout": None,
     }

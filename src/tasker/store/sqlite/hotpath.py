@@ -1,7 +1,7 @@
 """Claiming and settling: the statements that run for every step."""
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from tasker.errors import LeaseLost, WaitCycle
@@ -10,33 +10,33 @@ from tasker.model import (
     Claimed,
     JsonText,
     Outcome,
-    QueueId,
     Settled,
     StepResult,
     TaskId,
     TaskInput,
     WorkerId,
 )
+from tasker.store.fair_share import DueQueue, shares
 from tasker.store.sqlite.driver import Driver
-from tasker.store.sqlite.settlement import settle, without_paused
+from tasker.store.sqlite.settlement import settle
 from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
 
 
 class HotPath(Driver):
     """Claiming and settling: the statements that run for every step."""
 
-    async def claim(self, worker: WorkerId, queues: Collection[QueueId], limit: int) -> Claimed:
+    async def claim(self, worker: WorkerId, limit: int) -> Claimed:
         def claim(on: sqlite3.Connection) -> Claimed:
             now = self._now()
-            served = json_text(without_paused(on, queues))
             claims: list[Claim] = []
-            for queue, _ in fetch(on, "claim_heads", queues=served, now=now):
-                left = limit - len(claims)
-                rows = fetch(on, "claim", worker=worker, queue=queue, limit=left, now=now)
+            due = [DueQueue(*row) for row in fetch(on, "claim_heads", worker=worker, now=now)]
+            for queue, share in shares(due, limit):
+                most = min(share, limit - len(claims))
+                rows = fetch(on, "claim", worker=worker, queue=queue, limit=most, now=now)
                 claims += (Claim(*row) for row in rows)
                 if len(claims) == limit:
                     return Claimed(claims, None)
-            return Claimed(claims, fetch(on, "next_due", queues=served, now=now)[0][0])
+            return Claimed(claims, fetch(on, "next_due", worker=worker, now=now)[0][0])
 
         return await self._in_transaction(claim)
 
@@ -45,13 +45,12 @@ class HotPath(Driver):
         worker: WorkerId,
         outcomes: Sequence[Outcome],
         *,
-        queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
         relaxed: bool = False,
     ) -> Settled:
         given = json_text(outcomes)
         settled, left = await self._in_transaction(
-            lambda on: settle(on, worker, outcomes, given, queues, claim_up_to, self._now())
+            lambda on: settle(on, worker, outcomes, given, claim_up_to, self._now())
         )
         if left:
             self._work.set()

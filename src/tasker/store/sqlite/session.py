@@ -50,7 +50,7 @@ class SqliteSession:
 
     async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
         connection, given, now = self._cursor.connection, json_text(outcomes), self.now.timestamp()
-        settled, _ = settlement.settle(connection, None, outcomes, given, (), 0, now)
+        settled, _ = settlement.settle(connection, None, outcomes, given, 0, now)
         self.notifications.add("wake")
         return settled
 

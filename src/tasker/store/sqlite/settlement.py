@@ -1,17 +1,15 @@
 """Settling outcomes within a transaction."""
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from tasker.model import (
-    PRIORITIES,
     TASK_NODE,
     Claim,
     Code,
     JsonText,
     Outcome,
     OutcomeCode,
-    QueueId,
     Settled,
     TaskEnd,
     TaskId,
@@ -28,7 +26,6 @@ def settle(
     worker: WorkerId | None,
     outcomes: Sequence[Outcome],
     given: JsonText,
-    queues: Collection[QueueId],
     claim_up_to: int,
     now: float,
 ) -> tuple[Settled, bool]:
@@ -43,7 +40,7 @@ def settle(
     execute(on, "settle_history", now=now)
     execute(on, "settle_steps", now=now)
     execute(on, "settle_children")
-    freed, ended = _follow(on, worker, queues, claim_up_to, now)
+    freed, ended = _follow(on, worker, claim_up_to, now)
     kinds = {outcome.outcome for outcome in outcomes}
     if OutcomeCode.ERROR in kinds:
         execute(on, "settle_failures")
@@ -62,16 +59,9 @@ def settle(
     return Settled(refused, claims, ended), left
 
 
-def without_paused(on: sqlite3.Connection, queues: Collection[QueueId]) -> list[QueueId]:
-    """Return the queues that are not paused: steps are claimed from those only."""
-    paused = {row[0] for row in fetch(on, "paused_queues")}
-    return [no for no in queues if no // PRIORITIES * PRIORITIES not in paused]
-
-
 def _follow(
     on: sqlite3.Connection,
     worker: WorkerId | None,
-    queues: Collection[QueueId],
     claim_up_to: int,
     now: float,
 ) -> tuple[list[tuple[TaskId, int, int]], list[TaskEnd]]:
@@ -83,11 +73,7 @@ def _follow(
     least, greatest = fetch_one(on, "settle_nodes")
     freed, ended = [], []
     if greatest:
-        unpaused = without_paused(on, queues) if claim_up_to else ()
-        served = f",{','.join(map(str, unpaused))},"
-        freed = fetch(
-            on, "settle_free", worker=worker, queues=served, claim_up_to=claim_up_to, now=now
-        )
+        freed = fetch(on, "settle_free", worker=worker, claim_up_to=claim_up_to, now=now)
     if least == TASK_NODE:
         for task_id, state in fetch(on, "settle_ends", now=now):
             if state == Code.COMPLETE:

@@ -1,7 +1,7 @@
 """Creating and pruning tasks."""
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,6 @@ from tasker.model import (
     Created,
     IfExists,
     NewTask,
-    QueueId,
     TaskId,
     WorkerId,
 )
@@ -23,7 +22,6 @@ from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.ownership import OF_TASK
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.session import SqliteSession, run_to_end
-from tasker.store.sqlite.settlement import without_paused
 from tasker.store.sqlite.statements import execute, fetch, json_text, seconds
 
 
@@ -35,7 +33,6 @@ class Tasks(Driver):
         tasks: Sequence[NewTask],
         *,
         worker: WorkerId | None = None,
-        queues: Collection[QueueId] = (),
         claim_up_to: int = 0,
         connection: object = None,
     ) -> Created:
@@ -43,7 +40,7 @@ class Tasks(Driver):
             raise Misuse("a SQLite store cannot take part in a caller's transaction")
         if not tasks:
             return Created([], [])
-        creation = Creation(tasks, worker, queues, claim_up_to)
+        creation = Creation(tasks, worker, claim_up_to)
         if any(task.if_exists is IfExists.REPLACE for task in tasks):
             return await self._create(creation)
         return await self._creations.add(creation)
@@ -54,7 +51,7 @@ class Tasks(Driver):
 
     async def _create(self, creation: Creation, _impatient: bool = False) -> Created:
         """Create tasks in a transaction of their own; nothing in it waits for others."""
-        tasks, worker, queues, claim_up_to = creation
+        tasks, worker, claim_up_to = creation
         rows = [_creation_row(task) for task in tasks]
         keyed = any(task.idempotency_key for task in tasks)
         children = any(task.parent_id for task in tasks)
@@ -86,7 +83,6 @@ class Tasks(Driver):
                     on,
                     "claim_roots",
                     worker=worker,
-                    queues=json_text(without_paused(on, queues)),
                     claim_up_to=claim_up_to,
                     now=now,
                     tasks=new,

@@ -12,7 +12,7 @@ Needs pytest and anyio. A law that needs what a store cannot do is skipped by wh
 
 from tasker.testing.store_suite.analytics import TestBottlenecks, TestPerformance
 from tasker.testing.store_suite.approvals import TestApproval, TestRetirement
-from tasker.testing.store_suite.claims import TestClaims
+from tasker.testing.store_suite.claims import TestClaims, TestFairShares
 from tasker.testing.store_suite.creation import (
     TestCallersTransaction,
     TestCreation,
@@ -73,6 +73,7 @@ __all__ = [
     "TestCreationWithClaims",
     "TestDeadlines",
     "TestFailedTasks",
+    "TestFairShares",
     "TestFence",
     "TestIdempotencyKeys",
     "TestJoins",

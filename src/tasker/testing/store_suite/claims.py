@@ -5,7 +5,19 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
-from tasker.model import Claim, JsonText, StepStatus, TaskStatus, completed, lost, released
+import pytest
+
+from tasker.errors import InvalidInput, NotFound
+from tasker.model import (
+    Claim,
+    JsonText,
+    StepSpec,
+    StepStatus,
+    TaskStatus,
+    completed,
+    lost,
+    released,
+)
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -79,33 +91,16 @@ class TestClaims(StoreTests):
         assert {order[2].id, order[3].id, order[4].id} == {claim.task_id for claim in second}
         assert {order[5].id} == {claim.task_id for claim in third}
 
-    async def test_the_queue_with_the_oldest_goes_first(
-        self, store: Store, subject: Subject
-    ) -> None:
-        """
-        No queue starves while another is full.
-        """
-        full, other = await put(store, one("full")), await put(store, graph("other", solo=""))
-        for _ in range(3):
-            await create(store, full)
-            await subject.advance(SECOND)
-        old = await create(store, other)
-        await subject.advance(SECOND)
-        for _ in range(3):
-            await create(store, full)
-        hand = await ManualWorker.hire(store)
-
-        await hand.claim(3)
-
-        assert [old] == [claim.task_id for claim in await hand.claim(1)]
-
     async def test_what_has_begun_goes_before_what_is_new(
         self, store: Store, subject: Subject
     ) -> None:
         """
-        A freed step is as old as the step that freed it.
+        A freed step is as old as the step that freed it. Both are of one handler: between handlers
+        shares decide.
         """
-        template = await put(store, graph("chain", only="", then="only"))
+        steps = graph("chain", only="", then="only").steps
+        same = tuple(replace(spec, callable="x") for spec in steps)
+        template = await put(store, replace(one("chain"), steps=same))
         begun = await create(store, template)
         await subject.advance(SECOND)
         hand = await ManualWorker.hire(store)
@@ -117,7 +112,7 @@ class TestClaims(StoreTests):
 
         assert [(begun, 2)] == [(claim.task_id, claim.no) for claim in await hand.claim(1)]
 
-    async def test_only_the_queues_asked_for_are_claimed(self, store: Store) -> None:
+    async def test_only_the_queues_served_are_claimed(self, store: Store) -> None:
         await begin(store, graph("three", a="", b="", c=""))
         hand = await ManualWorker.hire(store, handlers={"a", "c"})
 
@@ -172,12 +167,11 @@ class TestClaims(StoreTests):
         foreign = await put(store, replace(one(), namespace="other"))
         await create(store, template)
         theirs = await create(store, foreign)
-        queues = [
-            no for queue in await store.queues() if queue.namespace == "other" for no in queue.ids
-        ]
-        hand = await ManualWorker.hire(store)
+        queues = [queue.base for queue in await store.queues() if queue.namespace == "other"]
+        hand = await ManualWorker.hire(store, handlers=())
+        await store.serve_queues(hand.id, queues)
 
-        claimed = await store.claim(hand.id, queues, 10)
+        claimed = await store.claim(hand.id, 10)
 
         assert [theirs] == [claim.task_id for claim in claimed.claims]
 
@@ -195,16 +189,16 @@ class TestClaims(StoreTests):
         """The claim returns the seconds until the next one; None if none is scheduled."""
         template, other = await put(store, one()), await put(store, graph("other", solo=""))
         hand = await ManualWorker.hire(store)
-        nothing = await store.claim(hand.id, hand.queues, 10)
+        nothing = await store.claim(hand.id, 10)
         now = (await store.get_task(await create(store, template))).created_at
         await create(store, template, run_at=now + SECOND * 600)
         await create(store, template, run_at=now + SECOND * 60)
         await create(store, other, run_at=now + SECOND * 900)
         await hand.work_off()
 
-        early = await store.claim(hand.id, hand.queues, 10)
+        early = await store.claim(hand.id, 10)
         await subject.advance(SECOND * 61)
-        due = await store.claim(hand.id, hand.queues, 10)
+        due = await store.claim(hand.id, 10)
 
         assert (0, None) == (len(nothing.claims), nothing.next_due)
         assert 0 == len(early.claims)
@@ -224,8 +218,8 @@ class TestClaims(StoreTests):
         stranger = await ManualWorker.hire(store, handlers={"none"})
         await hand.work_off()
 
-        assert (await store.claim(hand.id, hand.queues, 10)).next_due is not None
-        assert (await store.claim(stranger.id, stranger.queues, 10)).next_due is None
+        assert (await store.claim(hand.id, 10)).next_due is not None
+        assert (await store.claim(stranger.id, 10)).next_due is None
 
     async def test_an_attempt_number_is_never_used_twice(
         self, store: Store, subject: Subject
@@ -334,3 +328,128 @@ class TestClaims(StoreTests):
         assert {1} == {claim.attempt for claim in done}
         states = {(await stores[0].get_task(new.id)).status for new in news[::10]}
         assert {TaskStatus.COMPLETE} == states
+
+
+async def backlog(store: Store, handler: str, tasks: int, namespace: str = "suite") -> None:
+    """Create tasks of a template with a single step for a handler."""
+    template = await put(store, replace(graph(handler, **{handler: ""}), namespace=namespace))
+    await store.create_tasks([new_task(template) for _ in range(tasks)])
+
+
+class TestFairShares(StoreTests):
+    async def claimed(self, store: Store, hand: ManualWorker, limit: int) -> Counter[str]:
+        """Claim once; count the claims by the names of their steps."""
+        names: Counter[str] = Counter()
+        for claim in await hand.claim(limit):
+            (step,) = await store.list_steps(claim.task_id)
+            names[step.name] += 1
+        return names
+
+    async def test_a_backlog_leaves_other_queues_their_share(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """Of two queues each gets half of a claim, however much older the steps of one are."""
+        await backlog(store, "full", 100)
+        await subject.advance(SECOND * 7200)
+        await backlog(store, "few", 6)
+        hand = await ManualWorker.hire(store)
+
+        shares = [await self.claimed(store, hand, 10) for _ in range(3)]
+
+        assert [{"full": 5, "few": 5}, {"full": 9, "few": 1}, {"full": 10}] == shares
+
+    async def test_a_backlog_in_a_namespace_leaves_others_their_share(self, store: Store) -> None:
+        await backlog(store, "same", 100)
+        await backlog(store, "same", 3, namespace="other")
+        hand = await ManualWorker.hire(store)
+
+        claims = await hand.claim(10)
+
+        spaces = [(await store.get_task(claim.task_id)).template.namespace for claim in claims]
+        assert {"suite": 7, "other": 3} == Counter(spaces)
+
+    async def test_shares_are_by_weight(self, store: Store) -> None:
+        for handler in ("heavy", "light"):
+            await backlog(store, handler, 60)
+        await store.set_queue_weight("suite", "heavy", 4.0, ACT)
+        hand = await ManualWorker.hire(store)
+
+        shares = [await self.claimed(store, hand, 10) for _ in range(3)]
+
+        assert [{"heavy": 8, "light": 2}] * 3 == shares
+        assert {"heavy": 4.0, "light": 1.0} == {
+            row.handler: row.weight for row in await store.queue_backlog()
+        }
+
+    async def test_claims_of_single_steps_go_round_all_queues(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """
+        Drawn at random: of 200 claims from ten queues each gets 20 on average. None gets fewer
+        than 2 or more than 60 by chance, in billions of such tests.
+        """
+        await backlog(store, "oldest", 200)
+        await subject.advance(SECOND * 7200)
+        others = [f"other_{number}" for number in range(9)]
+        for handler in others:
+            await backlog(store, handler, 200)
+        hand = await ManualWorker.hire(store)
+        steps: Counter[str] = Counter()
+
+        for _ in range(200):
+            steps += await self.claimed(store, hand, 1)
+
+        assert {"oldest", *others} == set(steps)
+        assert 2 <= min(steps.values()) <= max(steps.values()) <= 60
+
+    async def test_claims_go_round_more_queues_than_one_claim_looks_at(self, store: Store) -> None:
+        """Nothing is left behind: a claim that is short for this reason is repeated at once."""
+        handlers = [f"handler_{number}" for number in range(70)]
+        template = await put(store, graph("seventy", **dict.fromkeys(handlers, "")))
+        await store.create_tasks([new_task(template) for _ in range(10)])
+        hand = await ManualWorker.hire(store)
+        claimed: Counter[int] = Counter()
+
+        for _ in range(100):
+            claims, next_due = await store.claim(hand.id, 10)
+            claimed += Counter(claim.no for claim in claims)
+            if len(claims) < 10 and next_due != 0:
+                break
+
+        assert dict.fromkeys(range(1, 71), 10) == claimed
+        assert next_due is None
+
+    async def test_priorities_order_the_steps_of_a_queue(self, store: Store) -> None:
+        """Between queues shares decide: a priority takes nothing from another queue."""
+        urgent = await put(store, graph("urgent", urgent=""))
+        await store.create_tasks([new_task(urgent, priority=4) for _ in range(50)])
+        await backlog(store, "normal", 50)
+        hand = await ManualWorker.hire(store)
+
+        assert {"urgent": 5, "normal": 5} == await self.claimed(store, hand, 10)
+
+    async def test_a_weight_is_positive_and_of_a_known_queue(self, store: Store) -> None:
+        await backlog(store, "known", 1)
+
+        for weight in (0.0, -1.0, 101.0, float("nan"), float("inf")):
+            with pytest.raises(InvalidInput):
+                await store.set_queue_weight("suite", "known", weight, ACT)
+        with pytest.raises(NotFound):
+            await store.set_queue_weight("suite", "unknown", 2.0, ACT)
+
+    async def test_a_change_of_weight_is_in_the_audit_of_teams(self, store: Store) -> None:
+        """Once; a version that names the handler later keeps the weight."""
+        await backlog(store, "known", 1)
+        for _ in range(2):
+            await store.set_queue_weight("suite", "known", 2.5, ACT)
+        demanding = StepSpec(name="known", requires={"gpu": "true"})
+        await put(store, replace(one("later"), steps=(demanding,)))
+
+        events = [
+            (row.subject, row.before, row.after)
+            for row in await store.team_audit(namespace="suite")
+            if row.action == "set_queue_weight"
+        ]
+
+        assert [("queue known", 1.0, 2.5)] == events
+        assert [2.5] == [row.weight for row in await store.queue_backlog()]

@@ -210,9 +210,7 @@ class TestCreationWithClaims(StoreTests):
         template = await put(store, graph("roots", a="", b="", c="", d="a"))
         hand = await ManualWorker.hire(store)
 
-        created = await store.create_tasks(
-            [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=2
-        )
+        created = await store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=2)
         task_id = created.tasks[0][0]
 
         assert 2 == len(created.claims)
@@ -229,9 +227,7 @@ class TestCreationWithClaims(StoreTests):
         template = await put(store, graph("roots", a="", b="", c=""))
         hand = await ManualWorker.hire(store, handlers={"b"})
 
-        created = await store.create_tasks(
-            [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=10
-        )
+        created = await store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=10)
 
         assert [2] == [claim.no for claim in created.claims]
 
@@ -249,7 +245,6 @@ class TestCreationWithClaims(StoreTests):
         created = await store.create_tasks(
             [new_task(template, run_at=now + SECOND * 60)],
             worker=hand.id,
-            queues=hand.queues,
             claim_up_to=10,
         )
 
@@ -264,9 +259,7 @@ class TestCreationWithClaims(StoreTests):
         """
         template = await put(store, one())
         hand = await ManualWorker.hire(store, "creator")
-        created = await store.create_tasks(
-            [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=1
-        )
+        created = await store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=1)
 
         settled = await hand.complete(*created.claims)
 
@@ -283,7 +276,7 @@ class TestCreationWithClaims(StoreTests):
         """
         template = graph("two_roots", a="", b="", c="a b")
         await put(store, template)
-        hand = await ManualWorker.hire(store, handlers={"a", "c"})
+        hand = await ManualWorker.hire(store, handlers={"a", "c"}, serves=False)
 
         alone = await store.roots_without_worker(template.key)
         await store.serve_queues(hand.id, hand.queues)

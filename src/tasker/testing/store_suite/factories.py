@@ -167,22 +167,27 @@ class ManualWorker:
         *,
         lease: timedelta = LEASE,
         handlers: Collection[str] | None = None,
+        serves: bool = True,
     ) -> Self:
-        """Register a worker for the queues of `handlers` that there are by now; None: for all."""
+        """Register a worker for the queues of `handlers` that there are by now; None: for all.
+
+        Without `serves`, the store does not know of them yet.
+        """
         queues = [
-            no
+            queue.base
             for queue in await store.queues()
             if handlers is None or queue.handler in handlers
-            for no in queue.ids
         ]
         worker = await store.register_worker(
             name, lease=lease, slots=100, handlers=sorted(handlers or ())
         )
+        if serves:
+            await store.serve_queues(worker, queues)
         return cls(store, worker, queues)
 
     async def claim(self, limit: int = 1000) -> list[Claim]:
         """Claim what is due."""
-        return list((await self.store.claim(self.id, self.queues, limit)).claims)
+        return list((await self.store.claim(self.id, limit)).claims)
 
     async def claim_one(self) -> Claim:
         """Claim the one step that is due, and no other."""
@@ -191,9 +196,7 @@ class ManualWorker:
 
     async def settle(self, *outcomes: Outcome, claim_up_to: int = 0) -> Settled:
         """Settle outcomes."""
-        return await self.store.settle(
-            self.id, outcomes, queues=self.queues, claim_up_to=claim_up_to
-        )
+        return await self.store.settle(self.id, outcomes, claim_up_to=claim_up_to)
 
     async def complete(self, *claims: Claim, result: object = None) -> Settled:
         """Complete steps, all with the same result."""

@@ -42,7 +42,7 @@ class TestRetries(StoreTests):
         hand = await ManualWorker.hire(store)
         await hand.retry(await hand.claim_one(), SECOND * 60)
 
-        early = await store.claim(hand.id, hand.queues, 10)
+        early = await store.claim(hand.id, 10)
         await subject.advance(SECOND * 50)
         still_early = await hand.claim()
         await subject.advance(SECOND * 11)

@@ -130,7 +130,6 @@ class TestIdempotencyKeys(StoreTests):
         created = await store.create_tasks(
             [new_task(template, idempotency_key="k"), new],
             worker=hand.id,
-            queues=hand.queues,
             claim_up_to=10,
         )
 
@@ -394,7 +393,7 @@ class TestReplacing(StoreTests):
         hand = await ManualWorker.hire(store)
         new = new_task(template, idempotency_key="k", if_exists=IfExists.REPLACE)
 
-        created = await store.create_tasks([new], worker=hand.id, queues=hand.queues, claim_up_to=1)
+        created = await store.create_tasks([new], worker=hand.id, claim_up_to=1)
 
         assert [(new.id, True)] == list(created.tasks)
         assert [new.id] == [claim.task_id for claim in created.claims]

@@ -229,7 +229,8 @@ class TestWorkerList(StoreTests):
         await begin(store, graph("pair", a="", b=""))
         await ManualWorker.hire(store, "first")
         worker = await store.register_worker("second", lease=LEASE, slots=7, handlers=["a", "b's"])
-        await store.claim(worker, [no for queue in await store.queues() for no in queue.ids], 10)
+        await store.serve_queues(worker, [queue.base for queue in await store.queues()])
+        await store.claim(worker, 10)
 
         second, first = await store.list_workers()
 
@@ -324,9 +325,8 @@ class TestWorkerList(StoreTests):
             (step,) = await store.list_steps(task_id)
             return step.no_worker, (await store.get_task(task_id)).counts.no_worker
 
-        hand = await ManualWorker.hire(store)
-        strange = await ManualWorker.hire(store, handlers={"solo"})
-        await store.serve_queues(strange.id, strange.queues)
+        hand = await ManualWorker.hire(store, serves=False)
+        await ManualWorker.hire(store, handlers={"solo"})
         nobody = await without_worker()
         await store.serve_queues(hand.id, hand.queues)
         served = await without_worker()
@@ -361,8 +361,7 @@ class TestWorkerList(StoreTests):
         without_label = await reasons()
         await hire("labelled", "only", zone="eu", gpu="true", more="yes")
         without_version = await reasons()
-        hand = await ManualWorker.hire(store)
-        await store.serve_queues(hand.id, hand.queues)
+        await ManualWorker.hire(store)
 
         unbound = "handler 'only' of the live workers is not bound to namespace 'suite'"
         assert ["no live worker has handler 'only'"] * 2 == without_handler
@@ -387,8 +386,7 @@ class TestWorkerList(StoreTests):
         await begin(store, graph("pending", served="", never="served"))
         await subject.advance(SECOND * 50)
         await begin(store, graph("young", young=""))
-        hand = await ManualWorker.hire(store, handlers={"served"}, lease=minute * 60)
-        await store.serve_queues(hand.id, hand.queues)
+        await ManualWorker.hire(store, handlers={"served"}, lease=minute * 60)
         early = await store.unserved_queues(minute, 10)
         await subject.advance(SECOND * 30)
 

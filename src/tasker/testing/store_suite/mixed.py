@@ -81,14 +81,12 @@ class TestMixedEffects(StoreTests):
         creator = await ManualWorker.hire(stores[0], handlers={"a"})
         both = await ManualWorker.hire(stores[0])
         idle = await ManualWorker.hire(stores[1])
-        for queues, most in ((creator.queues, 2), (both.queues, 1)):
+        for claims, most in ((creator, 2), (both, 1)):
             await starve(stores[1], idle)
 
             await woken(
                 stores[1].wait_for_work,
-                stores[0].create_tasks(
-                    [new_task(template)], worker=creator.id, queues=queues, claim_up_to=most
-                ),
+                stores[0].create_tasks([new_task(template)], worker=claims.id, claim_up_to=most),
             )
 
             await idle.complete(await idle.claim_one())

@@ -276,9 +276,7 @@ class TestPausedTemplates(StoreTests):
         later = await put(store, graph("one", "2.0.0", only=""))
         hand = await ManualWorker.hire(store)
 
-        created = await store.create_tasks(
-            [new_task(later)], worker=hand.id, queues=hand.queues, claim_up_to=1
-        )
+        created = await store.create_tasks([new_task(later)], worker=hand.id, claim_up_to=1)
 
         assert [] == list(created.claims)
         assert [] == await hand.claim()

@@ -349,9 +349,7 @@ class TestStickyClaims(StoreTests):
         """One creates it and claims its root, then one for each step."""
         template = await put(store, graph("four", a="", b="a", c="b", d="c"))
         hand = await ManualWorker.hire(store)
-        created = await store.create_tasks(
-            [new_task(template)], worker=hand.id, queues=hand.queues, claim_up_to=1
-        )
+        created = await store.create_tasks([new_task(template)], worker=hand.id, claim_up_to=1)
         settled = Settled((), created.claims, ())
         for _ in range(4):
             settled = await hand.settle(completed(settled.claims[0], RESULT), claim_up_to=1)

@@ -7,7 +7,7 @@ create or replace function create_one(
     p_key text, p_digest text, p_unique_while text, p_created_by text, p_reason text, p_tags text,
     p_trace text, p_run_at timestamptz, p_deadline float8, p_priority smallint, p_title text,
     p_attributes text,
-    p_worker bigint, p_queues int[], p_claim int, p_lock_timeout text
+    p_worker bigint, p_claim int, p_lock_timeout text
 )
 returns table (kind int, task_id uuid, no int, found uuid)
 language plpgsql
@@ -15,6 +15,7 @@ set enable_seqscan = off   -- each further setting costs 3 % of a creation
 as $$
 #variable_conflict use_column
 declare
+    v_paused int[] := array({include paused_queues});
     v_namespace text;
     v_sinks int;
     v_roots int := 1;                        -- at least
@@ -49,9 +50,8 @@ begin
     end if;
 
     if p_claim > 0 then
-        {include without_paused_queues}
         select count(*), coalesce((array_agg(s.no order by s.no) filter (
-            where s.queue_id + p_priority = any (p_queues) and {include claimable run_at=coalesce(p_run_at,now())}
+            where {include served queue=s.queue_id} and {include claimable run_at=coalesce(p_run_at,now())}
         ))[:p_claim], '{}')
         into v_roots, v_claimed
         from template_step s

@@ -1,5 +1,5 @@
 -- Store tasks with all their steps, or none of them. Roots become enqueued; up to
--- `p_claim` of the roots in `p_queues` are claimed for `p_worker` instead.
+-- `p_claim` of those that `p_worker` serves are claimed for it instead.
 -- One row per task: kind 1, created; kind 0, its key is taken by `found`.
 -- One row per claim: kind 2, step `no` of `task_id`.
 -- Raises TK001 when a key was used with another digest, TK002 for an unknown template,
@@ -10,7 +10,7 @@ create or replace function create_tasks(
     p_key text[], p_digest text[], p_unique_while text[], p_if_exists text[],
     p_created_by text[], p_reason text[], p_tags text[], p_trace text[], p_run_at timestamptz[],
     p_deadline float8[], p_priority smallint[], p_title text[], p_attributes text[],
-    p_worker bigint, p_queues int[], p_claim int, p_lock_timeout text
+    p_worker bigint, p_claim int, p_lock_timeout text
 )
 returns table (kind int, task_id uuid, no int, found uuid)
 language plpgsql
@@ -31,14 +31,15 @@ declare
     v_enqueued int;
     v_unapproved int;
     v_unusable int[];                        -- templates that are unknown (null) or not approved
-    v_paused int[];                          -- templates whose tasks are born paused
+    v_paused_templates int[];                -- whose tasks are born paused
+    v_paused int[] := array({include paused_queues});
 begin
     if p_lock_timeout is not null then
         perform set_config('lock_timeout', p_lock_timeout, true);
     end if;
     select array_agg(t.id) filter (where t.id is null or t.status <> 'approved'),
            coalesce(array_agg(t.id) filter (where t.paused), '{}')
-    into v_unusable, v_paused
+    into v_unusable, v_paused_templates
     from unnest(p_template) as g (id)
     left join template t on t.id = g.id
     where t.id is null or t.status <> 'approved' or t.paused;
@@ -151,7 +152,7 @@ begin
 
     insert into task (id, template_id, priority, paused, open_sinks, deadline, correlation_id, parent_id,
                       idempotency_key, created_by, reason, tags, trace, title, context)
-    select g.id, g.template_id, g.priority, g.template_id = any (v_paused), t.sinks, now() + g.deadline * interval '1 s', g.correlation_id,
+    select g.id, g.template_id, g.priority, g.template_id = any (v_paused_templates), t.sinks, now() + g.deadline * interval '1 s', g.correlation_id,
            g.parent_id, g.key, g.created_by, g.reason,
            case when g.tags is null then '{}' else array(select json_array_elements_text(g.tags::json)) end,
            g.trace, g.title, g.context::json
@@ -172,14 +173,14 @@ begin
     end if;
 
     if p_claim > 0 then
-        {include without_paused_queues}
         select array_agg(r.id), array_agg(r.no) into v_claimed_task, v_claimed_no
         from (
             select g.id, s.no
             from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
             join template_step s on s.template_id = g.template_id
             where s.pending_parents = 0 and g.id <> all (v_taken)
-              and {include queue_of_new_step} = any (p_queues) and {include claimable run_at=coalesce(g.run_at,now())}
+              and g.template_id <> all (v_paused_templates) and {include served queue=s.queue_id}
+              and {include claimable run_at=coalesce(g.run_at,now())}
             order by g.id, s.no
             limit p_claim
         ) r;

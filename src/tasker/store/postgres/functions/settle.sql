@@ -10,7 +10,7 @@
 -- its primary key. Scans of other kinds are off, and `state::int` fits no partial index.
 create or replace function settle(
     p_worker bigint, p_task uuid[], p_no int[], p_attempt int[], p_outcome smallint[],
-    p_result text[], p_error text[], p_delay float8[], p_queues int[], p_claim int
+    p_result text[], p_error text[], p_delay float8[], p_claim int
 )
 returns table (kind int, task_id uuid, no int, attempt int, at float8)
 language plpgsql
@@ -20,6 +20,7 @@ set enable_indexscan = off set enable_indexonlyscan = off
 as $$
 #variable_conflict use_column
 declare
+    v_paused int[] := array({include paused_queues});
     v_accepted int[];
     v_failed uuid[];
     v_failed_tasks uuid[];                   -- tasks with a failed step, and others to lock with them
@@ -90,7 +91,6 @@ begin
         {include enqueue steps=again};
     end if;
     if 0 < any (v_child_no) then
-        {include without_paused_queues}
         with freed as (
             update step s
             set pending_parents = s.pending_parents - c.parents,

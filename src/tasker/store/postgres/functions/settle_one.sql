@@ -2,7 +2,7 @@
 -- Starting the plans that take arrays costs more than they do for one row; here each
 -- statement finds one row by its primary key. Rows as those of settle, locks in its order.
 create or replace function settle_one(
-    p_worker bigint, p_task uuid, p_no int, p_attempt int, p_result text, p_queues int[], p_claim int
+    p_worker bigint, p_task uuid, p_no int, p_attempt int, p_result text, p_claim int
 )
 returns table (kind int, task_id uuid, no int, attempt int, at float8)
 language plpgsql
@@ -11,6 +11,7 @@ set enable_seqscan = off set enable_bitmapscan = off set jit = off
 as $$
 #variable_conflict use_column
 declare
+    v_paused int[] := array({include paused_queues});
     v_children int[];
     v_run_at timestamptz;
     v_worker bigint;
@@ -55,7 +56,6 @@ begin
             return query select 2, p_task, {COMPLETE}, 0, null::float8;
         end if;
     else
-        {include without_paused_queues}
         foreach v_child in array v_children loop
             v_rank := v_rank + 1;
             update step s

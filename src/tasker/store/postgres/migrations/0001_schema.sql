@@ -78,7 +78,7 @@ create table queue (
     handler     text not null,
     requirement text not null default '',
     gated       boolean not null default false,
-    weight      real not null default 1,
+    weight      float8 not null default 1,
     unique (namespace, handler, requirement, gated)
 );
 
@@ -100,7 +100,7 @@ create table template_step (
 
 -- machine: a name for the processes that see each other's ids; pid, pid_started: which of them this
 -- worker's is, so that another there can see that it is gone.
--- queues: ids of those that it claims from. labels: what its requirement may ask for. build: version of the code it offers. sdk: name and
+-- labels: what its requirement may ask for. build: version of the code it offers. sdk: name and
 -- version of the library. principal: as whom a remote worker authenticated.
 create table worker (
     id          bigint generated always as identity primary key,
@@ -110,7 +110,6 @@ create table worker (
     idle        boolean not null default false,
     slots       int not null,
     handlers    text[] not null,
-    queues      int[] not null default '{}',
     labels      json not null default '{}',
     build       text not null default '',
     sdk         text not null default '',
@@ -120,6 +119,14 @@ create table worker (
     pid         int not null default 0,
     pid_started bigint not null default 0
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
+
+-- The queues from which a worker claims, by their ids for priority 0.
+create table worker_queue (
+    worker   bigint not null,
+    queue_id int not null,
+    primary key (worker, queue_id)
+);
+create index worker_queue_queue on worker_queue (queue_id, worker);
 
 -- priority: 0 to 4, the most urgent last; here for display, and inherited by child tasks.
 -- paused: its steps are out of their queues. last_no: the greatest number of a step, where more were made than

@@ -1,6 +1,7 @@
 -- Make the queues that are missing. :namespace text, :steps text: see add_template_steps.sql
-insert into queue (namespace, handler, requirement)
-select distinct :namespace::text, g.handler, g.requirement
+insert into queue (namespace, handler, requirement, weight)
+select distinct :namespace::text, g.handler, g.requirement,
+       coalesce((select max(o.weight) from queue o where o.namespace = :namespace and o.handler = g.handler), 1)
 from json_to_recordset(:steps::text::json) as g (handler text, requirement text)
 left join queue q on q.namespace = :namespace and q.handler = g.handler
      and q.requirement = g.requirement and not q.gated

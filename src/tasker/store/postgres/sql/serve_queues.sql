@@ -1,2 +1,4 @@
--- Record from which queues a worker claims. :worker bigint, :queues int[]
-update worker set queues = :queues::int[] where id = :worker::bigint
+-- Add queues to those from which a worker claims. :worker bigint, :queues int[]
+insert into worker_queue (worker, queue_id)
+select :worker::bigint, queue from unnest(:queues::int[]) as queue
+on conflict do nothing

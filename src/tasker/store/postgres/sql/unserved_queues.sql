@@ -15,7 +15,7 @@ cross join lateral (
     join step s on s.task_id = d.task_id and s.no = d.no
 ) h
 where not {include paused_queue queue=q}
-  and not exists (select from worker w where w.lease_until > now() and own.id = any (w.queues))
+  and not {include has_worker queue=q.id}
 group by q.id
 having min(h.due) < now() - :longer_than::float8 * interval '1 s'
 order by seconds desc

@@ -65,7 +65,6 @@ create table worker (
     idle        integer not null default 0,
     slots       integer not null,
     handlers    text not null,
-    queues      text not null default '[]',
     labels      text not null default '{}',
     build       text not null default '',
     sdk         text not null default '',
@@ -75,6 +74,13 @@ create table worker (
     pid         integer not null default 0,
     pid_started integer not null default 0
 );
+
+create table worker_queue (
+    worker   integer not null,
+    queue_id integer not null,
+    primary key (worker, queue_id)
+) without rowid;
+create index worker_queue_queue on worker_queue (queue_id, worker);
 
 create table task (
     id              text primary key,

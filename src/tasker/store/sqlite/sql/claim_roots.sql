@@ -1,12 +1,12 @@
 -- Claim due roots of new tasks for their creator.
--- :worker int, :queues text (JSON list), :claim_up_to int, :now real, :tasks text: see create_tasks.sql
+-- :worker int, :claim_up_to int, :now real, :tasks text: see create_tasks.sql
 update step
 set state = {IN_PROGRESS}, worker = :worker, attempt = attempt + 1, claimed_at = :now
 where (task_id, no) in (
     select s.task_id, s.no
     from json_each(:tasks) as g
     join step s on s.task_id = json_extract(g.value, '$[0]')
-    where s.state = {ENQUEUED} and {include claimable run_at=s.run_at} and s.queue_id in (select value from json_each(:queues))
+    where s.state = {ENQUEUED} and {include claimable run_at=s.run_at} and {include served queue=s.queue_id}
     order by g.key, s.no
     limit :claim_up_to
 )

@@ -1,2 +1,2 @@
--- All queues.
-select id as base, namespace, handler, requirement, gated from queue order by id
+-- Queues by id, beyond :after. :after int
+select id as base, namespace, handler, requirement, gated from queue where id > :after order by id

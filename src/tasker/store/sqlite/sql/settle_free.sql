@@ -1,5 +1,5 @@
 -- Lower the children's pending_parents; enqueue or claim those that reach 0.
--- :worker int or null, :queues text (`,1,2,` for 1 and 2), :claim_up_to int, :now real
+-- :worker int or null, :claim_up_to int, :now real
 update step
 set pending_parents = step.pending_parents - c.parents,
     run_at = c.run_at,

@@ -10,10 +10,7 @@ head as (
         limit 1
     ) as due
     from queue q cross join priority p
-    where not {include paused_queue queue=q} and not exists (
-        select 1 from worker w, json_each(w.queues) own
-        where w.lease_until > :now and own.value = q.id + p.no
-    )
+    where not {include paused_queue queue=q} and not {include has_worker queue=q.id}
 )
 select q.id as base, q.namespace, q.handler, q.requirement, q.gated, :now - min(head.due) as seconds
 from head join queue q on q.id = head.id

@@ -1,0 +1,41 @@
+"""How a claim divides its steps among queues: see docs/decisions/0009-the-order-of-queues.md."""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+MOST = 5  #: queues that have a share of one claim
+
+
+class DueQueue(NamedTuple):
+    """The due steps of one priority of a queue."""
+
+    id: int
+    base: int  #: the id for priority 0
+    weight: float
+
+
+def shares(due: Sequence[DueQueue], limit: int) -> Iterator[tuple[int, int]]:
+    """Yield the id of a queue and the most steps to claim from it, until `limit` are claimed.
+
+    First each queue has its share of the limit, in an order drawn by weight; then what is left
+    goes to those that have more.
+
+    Args:
+        due: The queues with due steps; those of one base side by side, the first to claim first.
+        limit: Steps to claim.
+    """
+    queues = {base: list(ids) for base, ids in groupby(due, key=lambda queue: queue.base)}
+    weights = {base: ids[0].weight for base, ids in queues.items()}
+    drawn = sorted(queues, key=lambda base: -math.log(1 - random.random()) / weights[base])
+    total = sum(weights.values())
+    for base in drawn:
+        part = weights[base] / total if len(drawn) <= MOST else 1 / MOST
+        share = max(1, math.floor(limit * part + random.random()))
+        for queue in queues[base]:
+            yield queue.id, share
+    for base in drawn:
+        for queue in queues[base]:
+            yield queue.id, limit

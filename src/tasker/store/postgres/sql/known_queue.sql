@@ -1,2 +1,0 @@
--- A queue of a handler. :namespace, :handler text
-select id from queue where namespace = :namespace and handler = :handler limit 1

@@ -1,0 +1,6 @@
+-- Delete what workers served whose lease expired more than an hour ago; others that do the same are not waited for.
+delete from worker_queue where ctid = any (array(
+    select q.ctid from worker w join worker_queue q on q.worker = w.id
+    where w.lease_until < now() - interval '1 hour'
+    for update of q skip locked
+))

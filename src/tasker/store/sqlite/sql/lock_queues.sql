@@ -1,0 +1,2 @@
+-- Let no one else add queues: a writing transaction is alone.
+select 1

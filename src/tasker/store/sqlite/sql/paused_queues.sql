@@ -1,2 +1,0 @@
--- Queues from which nothing is claimed.
-{include paused_queues}

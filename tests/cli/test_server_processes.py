@@ -62,9 +62,9 @@ def call(url: str, body: Any = None) -> Any:
 
 def creations(url: str) -> float:
     """Return the number of creations that the metrics count."""
-    found = re.findall(r'tasker_http_requests_total\{.*route="/v1/tasks",status="201"\} (\S+)',
+    counts = re.findall(r'tasker_http_requests_total\{.*route="/v1/tasks",status="201"\} (\S+)',
                        call(f"{url}/metrics"))  # fmt: skip
-    return sum(map(float, found))
+    return sum(map(float, counts))
 
 
 def test_processes_share_a_port_and_their_metrics(serving: Process) -> None:

@@ -32,7 +32,7 @@ def linked_to_supervisor(descriptor: int | None, stop: Callable[[], None]) -> It
     """Report to the supervisor that this process has started; call `stop` when the supervisor ends.
 
     Args:
-        descriptor: File descriptor of the socket to the supervisor; None means there is none.
+        descriptor: File descriptor of the socket to the supervisor; None without a supervisor.
         stop: Stops this process gracefully.
     """
     if descriptor is None:

@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
     from tasker.template.load import load_template, load_templates, parse_template
     from tasker.times import Timeline
+    from tasker.typed_template import TypedTemplate
     from tasker.workflow import Workflow
 
     __version__: str
@@ -168,6 +169,7 @@ __all__ = [
     "TemplateVersion",
     "Timeline",
     "TooLarge",
+    "TypedTemplate",
     "Unauthenticated",
     "UniqueWhile",
     "WaitCycle",
@@ -296,6 +298,7 @@ _HOMES = {
         "parse_template",
     ),
     "times": ("Timeline",),
+    "typed_template": ("TypedTemplate",),
     "workflow": ("Workflow",),
 }
 _HOME = {name: f"tasker.{module}" for module, names in _HOMES.items() for name in names}

@@ -3,19 +3,21 @@
 import asyncio
 import os
 import signal
+from contextlib import suppress
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
 from tasker import LocalClient, Task, TaskStatus, Template, Worker, WorkerSettings, open_store
-from tasker.model import AttemptOutcome, Durability, StepSpec
+from tasker.errors import StoreUnavailable
+from tasker.model import AttemptOutcome, Durability, StepSpec, StepStatus
 from tasker.store.protocol import Store
 from tasker.testing.postgres import temporary_postgres
 
 pytestmark = pytest.mark.anyio
 
-TRIES = 20  #: since the server may have written the settlement for another reason
+TRIES = 5  #: since the server may have written the settlement for another reason
 WITHIN = 60.0  #: seconds
 SETTINGS = WorkerSettings(lease=timedelta(seconds=30))  #: renewed every 10 s
 CHAIN = Template(
@@ -32,11 +34,19 @@ CHAIN = Template(
 
 
 class Handlers:
-    """The first step returns how often it ran; the second is stuck until the first ran again."""
+    """The first step returns how often it ran; the second crashes the server until it ran again.
 
-    def __init__(self) -> None:
+    It does so at once, before this or another session writes to the disk what the first one's
+    settlement left in the server's memory.
+
+    Args:
+        server: The process of a session; when it is killed, the whole server starts again.
+    """
+
+    def __init__(self, server: int) -> None:
+        self._server = server
         self.runs = 0
-        self.stuck = asyncio.Event()
+        self.crashed = asyncio.Event()
         self.stopped = asyncio.Event()
 
     async def first(self) -> int:
@@ -45,7 +55,8 @@ class Handlers:
 
     async def second(self, first: int) -> int:
         if first == 1:
-            self.stuck.set()
+            os.kill(self._server, signal.SIGKILL)
+            self.crashed.set()
             try:
                 await asyncio.Event().wait()
             finally:
@@ -56,31 +67,25 @@ class Handlers:
         return second
 
 
-async def crash(url: str) -> bool:
-    """Kill a process of the server, so that all restart; return False if its log is on the disk.
-
-    What is only in the server's memory is lost, as in a power cut.
-    """
-    connection = await asyncpg.connect(url)
-    try:
-        pid = await connection.fetchval(
-            "select pg_backend_pid() where pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()"
-        )
-    finally:
-        connection.terminate()
-    if pid is not None:
-        os.kill(pid, signal.SIGKILL)
-    return pid is not None
+async def is_undone(store: Store, task: Task, handlers: Handlers) -> bool:
+    """Return whether the first step runs or ran again, once the server has recovered."""
+    while True:
+        with suppress(StoreUnavailable):
+            steps = {step.name: step.status for step in await store.list_steps(task.id)}
+            return handlers.runs > 1 or steps["first"] is not StepStatus.COMPLETE
+        await asyncio.sleep(0.05)
 
 
 async def crash_after_the_first_step(store: Store, url: str) -> tuple[Handlers, Task] | None:
     """Run a task over a crash; None if the first step's settlement was on the disk by then."""
-    handlers = Handlers()
+    session = await asyncpg.connect(url)
+    handlers = Handlers(session.get_server_pid())
     given = {name: getattr(handlers, name) for name in ("first", "second", "third")}
     async with Worker(store, [given], templates=[CHAIN], settings=SETTINGS) as worker:
         task = await worker.client.create_task("crash.relaxed")
-        await handlers.stuck.wait()
-        if not await crash(url):
+        await handlers.crashed.wait()
+        session.terminate()
+        if not await is_undone(store, task, handlers):
             worker.stop(timedelta(0))
             return None
         await handlers.stopped.wait()

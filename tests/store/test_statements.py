@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import tasker.store
-from tasker.model import JsonText, StepSpec, Template, completed, failed
+from tasker.model import JsonText, StepSpec, Template, WorkerId, completed, failed
 from tasker.store import statements
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address as PostgresAddress
@@ -547,3 +547,91 @@ async def scans(connection: Any) -> dict[str, int]:
         " where schemaname = current_schema()"
     )
     return {row[0]: row[1] for row in (*tables, *indexes)}
+
+
+async def spread(connection: Any, worker: WorkerId, queues: int) -> None:
+    """Let a worker serve many queues, and spread the enqueued steps over all of them."""
+    await connection.execute(
+        """
+        with added as (
+            insert into queue (namespace, handler)
+            select 'spread', $2::int || '_' || n from generate_series(1, $2::int) n
+            returning id
+        )
+        insert into worker_queue (worker, queue_id) select $1::bigint, id from added
+        """,
+        worker,
+        queues,
+    )
+    await connection.execute(
+        """
+        create temp table moved as
+        select d.task_id, d.no, q.id
+        from (select task_id, no, row_number() over (order by task_id) as n from due) d
+        join (
+            select id, row_number() over (order by id) as n from queue where namespace = 'spread'
+        ) q on q.n = d.n
+        """
+    )
+    for table in ("due", "step"):
+        await connection.execute(
+            f"update {table} t set queue_id = m.id + 2 from moved m"
+            " where t.task_id = m.task_id and t.no = m.no"
+        )
+    await connection.execute("drop table moved")
+
+
+@pytest.mark.parametrize(("most", "per_step"), [(1, 600), (100, 40)])
+async def test_a_claim_reads_some_of_ten_thousand_queues_on_postgres(
+    connection: Any, postgres_schema_url: str, most: int, per_step: int
+) -> None:
+    """
+    With plans made while the tables were empty: at most twenty queues, or as many as it claims
+    steps, are looked at; of those without steps none is.
+    """
+    async with make_store(postgres_schema_url) as store:
+        template_id = await put(store, one())
+        await connection.execute("analyze")
+        hand = await ManualWorker.hire(store)
+        values = {
+            "worker": hand.id,
+            "limit": most,
+            "after": 0,
+            "from_queues": [],
+            "from_run_at": [],
+            "from_tasks": [],
+            "from_nos": [],
+        }
+        await store.create_tasks([new_task(template_id)])
+        single = await buffers(connection, "claim", values)  # the first makes the plans
+        single = await buffers(connection, "claim", values)
+        await store.create_tasks([new_task(template_id) for _ in range(2000)])
+        await spread(connection, hand.id, 10_000)
+        many = await buffers(connection, "claim", values)
+        claims = await hand.claim(most)
+
+    assert most == len(claims)
+    assert single < 60
+    assert many < per_step * most
+
+
+async def test_what_is_handed_out_reads_one_of_ten_thousand_queues_on_postgres(
+    connection: Any, postgres_schema_url: str
+) -> None:
+    """By settlements and creations, with plans made while the tables were empty."""
+    counts = []
+    async with make_store(postgres_schema_url) as store:
+        template_id = await put(store, chain())
+        await connection.execute("analyze")
+        hand = await ManualWorker.hire(store)
+        for queues in (1, 10_000):
+            await spread(connection, hand.id, queues)
+            await store.create_tasks([new_task(template_id) for _ in range(2)])
+            claims = await hand.claim(2)
+            outcomes = [completed(claim, JsonText("1")) for claim in claims]
+            values = settlement(hand.id, outcomes, claim_up_to=2)
+            for _ in range(2):  # the first makes the plans
+                read = await buffers(connection, "settle", values)
+            counts.append(read)
+
+    assert counts[1] < counts[0] + 20

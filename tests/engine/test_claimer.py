@@ -200,7 +200,7 @@ async def test_after_a_crash_void_claims_stop_and_undone_steps_run_again(memory:
         pieces.background.start("claim", pieces.claimer.run())
         pieces.claimer.verify_claims(1)
 
-        await stopped.wait()
+        await eventually(stopped.is_set)
         await eventually(lambda: [claims[undone.id]] == pieces.executor.held())
 
 

@@ -142,6 +142,29 @@ class TestFence(StoreTests):
 
         assert ([], [], []) == tuple(map(list, settled))
 
+    async def test_a_relaxed_settlement_has_the_effects_of_any_other(self, store: Store) -> None:
+        """
+        Of a single outcome and of several: freed, claimed, ended and refused steps. Only a crash of
+        the database shows a difference.
+        """
+        seen = []
+        for relaxed in (False, True):
+            task_id = await begin(store, diamond())
+            hand = await ManualWorker.hire(store)
+            replies = []
+            claims = await hand.claim()
+            while claims:
+                outcomes = [completed(claim, RESULT) for claim in claims]
+                settled = await store.settle(hand.id, outcomes, claim_up_to=9, relaxed=relaxed)
+                again = await store.settle(hand.id, outcomes, relaxed=relaxed)
+                replies.append((sorted(claim.no for claim in settled.claims), again.refused))
+                claims = list(settled.claims)
+            assert [(task_id, TaskStatus.COMPLETE)] == list(settled.ended)
+            seen.append((replies, await states_of(store, task_id)))
+
+        assert seen[0] == seen[1]
+        assert [[2, 3], [4], []] == [freed for freed, _ in seen[0][0]]
+
     async def test_any_worker_may_settle_what_it_knows_of(self, store: Store) -> None:
         """The fence is the attempt, not the worker, so that janitors can settle lost attempts."""
         await begin(store, one())

@@ -3,6 +3,7 @@
 import asyncio
 import time
 import traceback
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -500,6 +501,32 @@ async def test_another_attempt_finds_what_the_one_before_made(store: Store) -> N
     [step] = await client.steps(task.id)
     assert "False" == step.result
     assert 1 == len(await client.tasks(TaskFilter(parent_id=task.id)))
+
+
+async def test_many_tasks_are_prepared_in_slices(
+    client: LocalClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the event loop is free between them: at most 50 in one turn."""
+    prepared: Counter[int] = Counter()
+    real, turn = LocalClient._new_task, 0
+
+    async def counted(client: LocalClient, request: TaskRequest, loaded: Any) -> Any:
+        prepared[turn] += 1
+        return await real(client, request, loaded)
+
+    async def take_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(LocalClient, "_new_task", counted)
+    turns = asyncio.create_task(take_turns())
+    created = await client.create_tasks([TaskRequest(template="hello.greeting")] * 220)
+    turns.cancel()
+
+    assert 220 == len(created) == prepared.total()
+    assert 50 >= max(prepared.values())
 
 
 # --------------------------------------------------------------------------- refusals

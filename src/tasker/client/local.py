@@ -81,6 +81,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tasker.client")
 
+_PREPARED_AT_ONCE = 50  #: tasks whose contexts are checked in one turn of the event loop
 _MOST_ATTEMPTS = 10_000  #: maximum number of attempts of a task whose times are added up
 
 
@@ -239,6 +240,8 @@ class LocalClient(LocalTeams, Client):
         news = []
         templates = []
         for index, request in enumerate(requests):
+            if index % _PREPARED_AT_ONCE == _PREPARED_AT_ONCE - 1:
+                await asyncio.sleep(0)
             loaded = await self._templates.find(
                 request.template, request.namespace, request.version
             )

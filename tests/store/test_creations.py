@@ -11,6 +11,7 @@ from tasker.model import Claim, Created, NewTask, TaskId, TemplateId
 from tasker.store.creations import Busy, Creation, Creations
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address
+from tasker.store.postgres.store import PostgresStore
 from tasker.testing.store_suite.factories import ManualWorker, new_task, one, put
 
 pytestmark = pytest.mark.anyio
@@ -135,10 +136,13 @@ async def test_creations_that_would_wait_for_others_are_stored_apart() -> None:
     assert [1, 2, 1, 1] == [len(call) for call in store.calls]
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "with_others"])
 async def test_a_key_that_another_transaction_holds_holds_up_no_other_creation(
-    postgres_schema_url: str,
+    postgres_schema_url: str, alone: bool
 ) -> None:
+    """Whether the creation that waits for it was stored alone, or together with others."""
     async with make_store(postgres_schema_url) as store:
+        assert isinstance(store, PostgresStore)
         await store.upgrade()
         template = await put(store, one())
         connection = await Address.parse(postgres_schema_url).connect()
@@ -148,6 +152,8 @@ async def test_a_key_that_another_transaction_holds_holds_up_no_other_creation(
         await store.create_tasks([holder], connection=connection)
 
         same = asyncio.create_task(store.create_tasks([new_task(template, idempotency_key="k")]))
+        if alone:
+            await eventually(lambda: not store._lane.free)
         others = await asyncio.gather(
             *(store.create_tasks([new_task(template)]) for _ in range(20))
         )

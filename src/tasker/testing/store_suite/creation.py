@@ -104,8 +104,9 @@ class TestCreation(StoreTests):
         parent = new_task(template)
         child = new_task(template, parent_id=parent.id)
 
-        with pytest.raises(NotFound, match=NOBODY):
-            await store.create_tasks([parent, child, new_task(template, parent_id=NOBODY)])
+        for others in ((), (parent, child)):
+            with pytest.raises(NotFound, match=NOBODY):
+                await store.create_tasks([*others, new_task(template, parent_id=NOBODY)])
         assert [] == await store.list_tasks(TaskFilter())
 
         await store.create_tasks([child, parent])

@@ -95,6 +95,18 @@ def test_bodies_are_closed_and_their_fields_explained() -> None:
     )
 
 
+def test_responses_describe_inherited_fields_and_require_all() -> None:
+    schemas = SPEC["components"]["schemas"]
+
+    for name in ("TaskView", "Step", "StepOverview", "TemplateVersion", "Attempt", "StepCounts"):
+        schema = schemas[name]
+        assert set(schema["properties"]) == set(schema["required"]), name
+        assert not any("default" in field for field in schema["properties"].values()), name
+    for name, field in (("TaskView", "deadline"), ("Step", "lost_attempts"), ("Attempt", "ran")):
+        assert schemas[name]["properties"][field]["description"], name
+    assert "null unless" in schemas["Step"]["properties"]["no_worker_reason"]["description"]
+
+
 def test_response_models_are_built_for_the_description_only() -> None:
     """Building them takes longer than everything else at the start of a server."""
     served = [route for group in ROUTES for route in group.router.routes]

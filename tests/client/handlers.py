@@ -21,4 +21,14 @@ def after(refuse: Any) -> Any:
     return refuse
 
 
-HANDLERS = {"greet": greet, "shout": shout, "refuse": refuse, "after": after}
+def stumble() -> None:
+    raise ConnectionError("no route")
+
+
+HANDLERS = {
+    "greet": greet,
+    "shout": shout,
+    "refuse": refuse,
+    "after": after,
+    "stumble": stumble,
+}

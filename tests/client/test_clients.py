@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from tests.client.conftest import Scene
+from tests.waiting import eventually
 
 from tasker import Client, Task, TaskRequest, Template
 from tasker.errors import (
@@ -29,6 +30,7 @@ from tasker.errors import (
 from tasker.model import (
     AttemptOutcome,
     Failure,
+    Retry,
     StepCounts,
     StepOverride,
     StepSpec,
@@ -417,6 +419,46 @@ async def test_a_task_runs_to_its_end(scene: Scene) -> None:
     assert task.ended_at is not None
     assert timeline.task.started_after is not None
     assert 0 < timeline.task.ran <= (task.ended_at - task.created_at).total_seconds()
+
+
+async def test_steps_are_described_by_their_template(scene: Scene) -> None:
+    """Before anything ran: what may be claimed now, and what waits for its dependency."""
+    client = await registered(scene)
+    task = await client.create_task("hello.greeting", {"name": "Ann"})
+
+    first, second = await client.steps(task.id)
+    timeline = await client.timeline(task.id)
+
+    assert ("greet", (), 3, True) == (
+        first.handler,
+        first.dependencies,
+        first.max_attempts,
+        first.ready,
+    )
+    assert ("shout", ("greet",), 1, False) == (
+        second.handler,
+        second.dependencies,
+        second.pending_parents,
+        second.ready,
+    )
+    assert second.times == timeline.steps["shout"]
+
+
+async def test_a_step_whose_attempt_failed_is_shown_as_waiting_for_its_retry(scene: Scene) -> None:
+    client, retry = scene.client, Retry(initial_delay="1h", max_delay="1h")
+    late = replace(PAYMENT, name="late", steps=(StepSpec(name="stumble", retry=retry),))
+    await client.register(late)
+    task = await client.create_task("hello.late")
+
+    async def failed_once() -> bool:
+        return bool((await client.get(task.id)).counts.waiting_for_retry)
+
+    async with scene.worker():
+        await eventually(failed_once)
+    (step,) = await client.steps(task.id)
+
+    assert (StepStatus.WAITING_FOR_RETRY, False, 1) == (step.status, step.ready, step.attempts)
+    assert step.times is not None and step.times.backoff > 0
 
 
 async def test_a_wait_raises_failures_and_ends_in_time(scene: Scene) -> None:

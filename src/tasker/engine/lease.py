@@ -99,7 +99,7 @@ class WorkerLease:
 
     def serves_namespace(self, namespace: str) -> bool:
         """Return whether this worker is one for a namespace, though perhaps not for its queues."""
-        return self._handlers.serve_namespace(namespace)
+        return self._handlers.serves_namespace(namespace)
 
     async def find_queues(self) -> bool:
         """Serve new queues, and return whether there were any."""

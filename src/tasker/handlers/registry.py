@@ -153,7 +153,7 @@ class Handlers:
         handlers = [*_all_handlers(self._registered), *_all_handlers(self._others)]
         return bool(handlers) and not any(map(self.namespaces, handlers))
 
-    def serve_namespace(self, namespace: str) -> bool:
+    def serves_namespace(self, namespace: str) -> bool:
         """Return whether any handler is bound to a namespace, called by its templates or not."""
         handlers = [*_all_handlers(self._registered), *_all_handlers(self._others)]
         return any(self._serves(handler, namespace) for handler in handlers)

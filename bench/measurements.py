@@ -48,13 +48,13 @@ def all_measurements() -> Iterator[Measurement]:
         yield Measurement(store, "history", 1, _history(store))
         yield Measurement(store, "sustained", 1, _sustained(store))
         for one in COMPARED:
-            if one.program in _SCALES and store in one.measures:
+            if one.program in SCALES and store in one.measures:
                 yield _scale(store, one)
     yield Measurement("postgres", "peer", 1, peer.peer)
 
 
-_SCALES = ("queues", "processes", "snapshot", "backlog", "memory")
-_SLOW_SCALES = ("snapshot", "backlog", "memory")
+SCALES = ("queues", "processes", "snapshot", "backlog", "memory")
+_SLOW = ("snapshot", "backlog", "memory")
 _QUICK_SQLITE = ("chain", "fan50", "lattice", "latency", "create-bulk", "create-single", "wake")
 _QUICK_NORMAL = ("chain", "latency")
 
@@ -77,9 +77,9 @@ def select(
 
 
 def _included(one: Measurement, scale: Scale) -> bool:
-    if one.workload in ("sustained", *_SLOW_SCALES):
+    if one.workload in ("sustained", *_SLOW):
         return scale == "long" and one.store != "sqlite-normal"
-    if one.workload in ("history", *_SCALES):
+    if one.workload in ("history", *SCALES):
         return scale != "quick" and one.store != "sqlite-normal"
     if scale != "quick" or one.store == "postgres":
         return True

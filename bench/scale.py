@@ -20,12 +20,13 @@ def scale_rows(
         for _ in range(settings.runs)
     ]
     return [
-        median_row([_row(workload, store, phase, sample[phase]) for sample in samples])
+        median_row([row_of(workload, store, phase, sample[phase]) for sample in samples])
         for phase in samples[0]
     ]
 
 
-def _row(workload: Compared, store: str, phase: str, cost: Mapping[str, float]) -> Row:
+def row_of(workload: Compared, store: str, phase: str, cost: Mapping[str, float]) -> Row:
+    """Return what one phase of one run cost."""
     name = workload.name if phase == "run" else f"{workload.name}-{phase}"
     if "rss" in cost:
         return Row(store=store, workload=name, rss_mb=cost["rss"])

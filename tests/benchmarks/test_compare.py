@@ -14,6 +14,9 @@ from bench.compare import (
 )
 from bench.compared import COMPARED, Compared, named
 from bench.fleet import ROOT
+from bench.measurements import SCALES
+from bench.report import Report
+from bench.scale import row_of
 
 TREE = Checkout("tree", ROOT / "src")
 OMITTED = ("chain", "fan50", "queues-1000", "queues-5000", "processes-2", "processes-4")
@@ -36,6 +39,9 @@ def test_each_workload_reports_every_cost_that_is_compared(workload: Compared) -
     amount = 200 if workload.program == "memory" else 40
     sample = run_side(TREE, workload, "sqlite", None, amount=amount)
     assert all(measure.of(sample) > 0.0 for measure in workload.measures["sqlite"])
+    if workload.program in SCALES:
+        rows = [row_of(workload, "sqlite", phase, cost) for phase, cost in sample.items()]
+        assert len(sample) == Report({}, rows=rows).as_markdown().count("| SQLite |")
 
 
 def test_a_side_that_would_measure_other_code_fails(tmp_path: Path) -> None:

@@ -56,6 +56,27 @@ class TestLeases(StoreTests):
         with pytest.raises(LeaseLost):
             await store.renew(WorkerId(4711), [], lease=LEASE)
 
+    async def test_a_step_that_its_worker_claims_again_is_held_once(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """While another step of the first claim is still in progress."""
+        template = await put(store, one())
+        for _ in range(2):
+            await create(store, template)
+        hand = await ManualWorker.hire(store)
+        first, other = await hand.claim()
+        await hand.retry(first)
+        again = await hand.claim_one()
+
+        held = await store.held(hand.id)
+        (info,) = await store.list_workers()
+        await subject.advance(SECOND * 31)
+        expired = await store.expired(10)
+
+        assert sorted([other.key, again.key]) == sorted(claim.key for claim in held)
+        assert sorted([other.key, again.key]) == sorted(each.claim.key for each in expired)
+        assert 2 == info.running
+
     async def test_what_an_expired_worker_held_is_listed(
         self, store: Store, subject: Subject
     ) -> None:

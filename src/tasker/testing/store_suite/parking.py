@@ -244,7 +244,8 @@ class TestParking(StoreTests):
 
         await store.cancel_task(child, ACT)
 
-        assert "cancelled" == (await states_of(store, parent))["only"]
+        [step] = await store.list_steps(parent)
+        assert (StepStatus.CANCELLED, None) == (step.status, step.waits_for)
         assert [] == await hand.claim()
 
     async def test_a_parked_step_can_be_resolved(self, store: Store) -> None:

@@ -1,5 +1,5 @@
--- Note that attempts have ended: each by its worker, and by when that claimed it. Claims are locked
--- last in every transaction, in the order of (worker, claimed_at).
+-- Note that attempts have ended: each by its worker, and by when that claimed it. Settlements lock
+-- claims last, in the order of (worker, claimed_at); operators' transactions, which yield, may not.
 create or replace function end_claims(p_worker bigint[], p_claimed_at timestamptz[]) returns void language plpgsql
 as $$
 declare

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasker.teams.api_keys import digest_of, new_key, parse_key, verify
+from tasker.teams.api_keys import digest_of, new_key, parse_key, verify_secret
 
 
 def test_a_key_is_its_prefix_and_a_secret() -> None:
@@ -31,9 +31,9 @@ def test_only_its_secret_passes() -> None:
     key = new_key()
     secret = key.text.rsplit("_", 1)[1]
 
-    assert verify(secret, key.digest)
+    assert verify_secret(secret, key.digest)
     for wrong in ("", secret[:-1], secret.upper() + "0", key.digest, "ü", new_key().text):
-        assert not verify(wrong, key.digest)
+        assert not verify_secret(wrong, key.digest)
 
 
 @pytest.mark.parametrize(

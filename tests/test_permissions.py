@@ -9,25 +9,25 @@ from tasker.teams.permissions import (
     TASKS_CREATE,
     TASKS_READ,
     check_roles,
-    expand,
+    expand_scope,
     permissions_of,
 )
 
 
 def test_a_permission_reads_as_it_is_written() -> None:
     for permission in PERMISSIONS:
-        assert {permission} == expand(str(permission))
+        assert {permission} == expand_scope(str(permission))
 
 
 def test_a_wildcard_means_all_of_a_resource_or_all() -> None:
     """
     Actions have no wildcard.
     """
-    assert {"tasks"} == {permission.resource for permission in expand("tasks:*")}
-    assert {each for each in PERMISSIONS if each.resource == "tasks"} == expand("tasks:*")
-    assert PERMISSIONS == expand("*")
+    assert {"tasks"} == {permission.resource for permission in expand_scope("tasks:*")}
+    assert {each for each in PERMISSIONS if each.resource == "tasks"} == expand_scope("tasks:*")
+    assert PERMISSIONS == expand_scope("*")
     for text in ("*:read", "tasks", "tasks:", ":read", "**", "", "Tasks:read", "tasks:read "):
-        assert frozenset() == expand(text)
+        assert frozenset() == expand_scope(text)
 
 
 def test_what_was_mistyped_is_guessed() -> None:

@@ -1,6 +1,6 @@
 """Guesses at mistyped words."""
 
-from tasker.suggest import closest, did_you_mean, or_else
+from tasker.suggest import closest, did_you_mean, suggest_allowed
 
 KEYS = ["name", "handler", "dependencies", "max_attempts"]
 
@@ -17,8 +17,8 @@ def test_guesses_are_written_to_be_appended() -> None:
     """To a message that ends without a full stop."""
     assert did_you_mean("nam", KEYS) == "; did you mean 'name'?"
     assert did_you_mean("zzz", KEYS) == ""
-    assert or_else("nam", KEYS[:2]) == "; did you mean 'name'? Allowed: name, handler"
-    assert or_else("zzz", KEYS[:2]) == "; allowed: name, handler"
+    assert suggest_allowed("nam", KEYS[:2]) == "; did you mean 'name'? Allowed: name, handler"
+    assert suggest_allowed("zzz", KEYS[:2]) == "; allowed: name, handler"
 
 
 def test_a_guess_costs_little() -> None:

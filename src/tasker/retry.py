@@ -37,7 +37,7 @@ def delay_after(
         ValueError: `counted_attempts` is below 1.
     """
     if counted_attempts < 1:
-        raise ValueError(f"no attempt has failed yet: {counted_attempts}")
+        raise ValueError(f"counted_attempts must be at least 1, not {counted_attempts}")
     if requested is not None:
         return min(max(requested, timedelta(0)), LONGEST_REQUEST)
     delay = min(

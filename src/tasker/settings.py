@@ -106,7 +106,7 @@ class _WorkerBehaviour(Section):
     its lease, >= 1 s. The lease is renewed every third of it."""
 
     grace: Seconds = timedelta(seconds=20)
-    """Time that running attempts get to finish at shutdown; then they are handed back."""
+    """Time that running attempts get to finish at shutdown; then they are released."""
 
     poll: Annotated[Seconds, _at_least("1ms")] = timedelta(seconds=1)
     """Maximum time between two claims of an idle worker."""
@@ -425,9 +425,7 @@ def check_key_url(url: str, name: str, *, allow_http: bool) -> None:
     if parts.username is not None or parts.password is not None:
         raise ValueError(f"{name} must not contain a user or password: published keys are public")
     if parts.scheme == "http" and not allow_http and parts.hostname not in _LOOPBACK:
-        raise ValueError(
-            f"{name} must use https, because over http anyone in between could forge tokens"
-        )
+        raise ValueError(f"{name} must use https: over http an attacker could replace the keys")
 
 
 class TelemetrySection(Section):

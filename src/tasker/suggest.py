@@ -36,7 +36,7 @@ def did_you_mean_file(path: Path, suffixes: Collection[str]) -> str:
     return "" if match is None else f"; did you mean {near[match]!r}?"
 
 
-def or_else(word: str, allowed: Iterable[str]) -> str:
+def suggest_allowed(word: str, allowed: Iterable[str]) -> str:
     """Return the closest match, if any, and the allowed words, to append to a message."""
     names = list(allowed)
     guess = did_you_mean(word, names)

@@ -38,7 +38,7 @@ class Timeline(NamedTuple):
     """By name, in the order of the steps."""
 
 
-class Kind(IntEnum):
+class Phase(IntEnum):
     """The phase of a step at a time; the lowest of its steps' phases is that of the task."""
 
     RAN = 0
@@ -47,13 +47,13 @@ class Kind(IntEnum):
     PARKED = 3
 
 
-Interval: TypeAlias = tuple[Kind, datetime, datetime]
+Interval: TypeAlias = tuple[Phase, datetime, datetime]
 
 _GAPS = {
-    AttemptOutcome.PARKED: Kind.PARKED,
-    AttemptOutcome.RETRY: Kind.BACKOFF,
-    AttemptOutcome.LOST: Kind.BACKOFF,
-    AttemptOutcome.RELEASED: Kind.BACKOFF,
+    AttemptOutcome.PARKED: Phase.PARKED,
+    AttemptOutcome.RETRY: Phase.BACKOFF,
+    AttemptOutcome.LOST: Phase.BACKOFF,
+    AttemptOutcome.RELEASED: Phase.BACKOFF,
 }
 """The phase of a step between an attempt with this outcome and its next due time."""
 
@@ -71,22 +71,24 @@ def timeline(
     started: list[float] = []
     for step in steps:
         own = sorted(attempts[step.no], key=lambda one: one.attempt)
-        intervals = [each for each in _intervals(step, own, now) if each[1] < each[2]]
+        intervals = [each for each in _phase_intervals(step, own, now) if each[1] < each[2]]
         everything += intervals
         first = own[0].claimed_at if own else step.claimed_at
         after = None if first is None else max((first - task.created_at).total_seconds(), 0.0)
         if after is not None:
             started.append(after)
-        by_step[step.name] = _times(after, _sums(intervals))
-    return Timeline(_times(min(started, default=None), _shares(everything)), by_step)
+        by_step[step.name] = _make_times(after, _sum_by_phase(intervals))
+    return Timeline(
+        _make_times(min(started, default=None), _sum_without_overlap(everything)), by_step
+    )
 
 
-def _intervals(step: Step, attempts: Sequence[Attempt], now: datetime) -> Iterator[Interval]:
+def _phase_intervals(step: Step, attempts: Sequence[Attempt], now: datetime) -> Iterator[Interval]:
     for one in attempts:
         if one.claimed_at is not None:
-            yield Kind.QUEUED, one.enqueued_at or one.claimed_at, one.claimed_at
-            yield Kind.RAN, one.claimed_at, one.settled_at
-    due = _due(step, now)
+            yield Phase.QUEUED, one.enqueued_at or one.claimed_at, one.claimed_at
+            yield Phase.RAN, one.claimed_at, one.settled_at
+    due = _due_time(step, now)
     dues = [*(each.enqueued_at for each in attempts[1:]), due]
     for no, one in enumerate(attempts):
         gap, following = _GAPS.get(one.outcome), dues[no]
@@ -95,12 +97,12 @@ def _intervals(step: Step, attempts: Sequence[Attempt], now: datetime) -> Iterat
     if due is None or step.status is StepStatus.WAITING:
         return
     claimed = step.claimed_at if step.status is StepStatus.IN_PROGRESS else None
-    yield Kind.QUEUED, due, claimed or now
+    yield Phase.QUEUED, due, claimed or now
     if claimed is not None:
-        yield Kind.RAN, claimed, now
+        yield Phase.RAN, claimed, now
 
 
-def _due(step: Step, now: datetime) -> datetime | None:
+def _due_time(step: Step, now: datetime) -> datetime | None:
     """Return the due time of the running or next attempt, or None without one."""
     if step.status is StepStatus.WAITING:
         return now
@@ -111,48 +113,48 @@ def _due(step: Step, now: datetime) -> datetime | None:
     return None
 
 
-def _sums(intervals: Iterable[Interval]) -> list[float]:
-    seconds = [0.0] * len(Kind)
+def _sum_by_phase(intervals: Iterable[Interval]) -> list[float]:
+    seconds = [0.0] * len(Phase)
     for kind, start, end in intervals:
         seconds[kind] += (end - start).total_seconds()
     return seconds
 
 
-def _shares(intervals: Iterable[Interval]) -> list[float]:
+def _sum_without_overlap(intervals: Iterable[Interval]) -> list[float]:
     """Return the seconds of each kind; a time of several kinds counts as the first of them."""
-    seconds = [0.0] * len(Kind)
+    seconds = [0.0] * len(Phase)
     changes = [
         (at, kind, by) for kind, *ends in intervals for at, by in zip(ends, (1, -1), strict=True)
     ]
-    under_way = [0] * len(Kind)
+    under_way = [0] * len(Phase)
     before: datetime | None = None
     for at, kind, by in sorted(changes):
         if before is not None and at > before and any(under_way):
-            first = next(each for each in Kind if under_way[each])
+            first = next(each for each in Phase if under_way[each])
             seconds[first] += (at - before).total_seconds()
         under_way[kind] += by
         before = at
     return seconds
 
 
-def _times(started_after: float | None, seconds: Sequence[float]) -> Times:
+def _make_times(started_after: float | None, seconds: Sequence[float]) -> Times:
     rounded = [round(each, 6) for each in seconds]
     return Times(
         started_after=started_after,
-        queued=rounded[Kind.QUEUED],
-        ran=rounded[Kind.RAN],
-        backoff=rounded[Kind.BACKOFF],
-        parked=rounded[Kind.PARKED],
+        queued=rounded[Phase.QUEUED],
+        ran=rounded[Phase.RAN],
+        backoff=rounded[Phase.BACKOFF],
+        parked=rounded[Phase.PARKED],
     )
 
 
-def durations_of(event: Event) -> Iterator[tuple[Kind, TemplateName, float]]:
+def durations_of(event: Event) -> Iterator[tuple[Phase, TemplateName, float]]:
     """Yield the durations that an event adds to the times of a step, with their kinds."""
     if isinstance(event, StepStarted):
-        yield Kind.QUEUED, event.template, event.queued_for.total_seconds()
+        yield Phase.QUEUED, event.template, event.queued_for.total_seconds()
         if event.parked_for:
-            yield Kind.PARKED, event.template, event.parked_for.total_seconds()
+            yield Phase.PARKED, event.template, event.parked_for.total_seconds()
     elif isinstance(event, StepSettled | StepWaiting | AttemptStopped):
-        yield Kind.RAN, event.template, event.ran_for.total_seconds()
+        yield Phase.RAN, event.template, event.ran_for.total_seconds()
     if isinstance(event, StepSettled | AttemptLost) and event.delay:
-        yield Kind.BACKOFF, event.template, event.delay.total_seconds()
+        yield Phase.BACKOFF, event.template, event.delay.total_seconds()

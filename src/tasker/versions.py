@@ -78,7 +78,7 @@ def canonical(spec: str) -> str:
         InvalidInput: It is neither a version nor a range.
     """
     if not is_pin(spec):
-        _range(spec)
+        _parse_range(spec)
     tight = re.sub(r"(?<=[<>=^~])\s+", "", spec.strip())
     return re.sub(r"\s*,\s*|\s+", ",", tight)
 
@@ -100,7 +100,7 @@ def matches(version: str, spec: str) -> bool:
     """
     if is_pin(spec):
         return version == spec
-    return _satisfies(parse(version), _range(spec))
+    return _satisfies(parse(version), _parse_range(spec))
 
 
 def latest(versions: Iterable[str], *, spec: str | None = None) -> str | None:
@@ -124,7 +124,7 @@ def latest(versions: Iterable[str], *, spec: str | None = None) -> str | None:
     spec = spec.strip()
     if is_pin(spec):
         return spec if spec in set(versions) else None
-    bounds = _range(spec)
+    bounds = _parse_range(spec)
     fitting = [version for version in versions if _satisfies(parse(version), bounds)]
     return max(fitting, key=sort_key, default=None)
 
@@ -140,20 +140,20 @@ def _names_pre_release_of(version: Version, bound: _Bound) -> bool:
     return bool(named.prerelease) and named.to_tuple()[:3] == version.to_tuple()[:3]
 
 
-def _range(spec: str) -> list[_Bound]:
+def _parse_range(spec: str) -> list[_Bound]:
     """Return the comparisons of a range; an empty list matches any release."""
     if len(spec) > _LONGEST:
         raise _invalid_range(spec)
     tight = re.sub(r"(?<=[<>=^~])\s+", "", spec.strip())
-    return [bound for term in re.split(r"\s*,\s*|\s+", tight) for bound in _bounds(term, spec)]
+    return [bound for term in re.split(r"\s*,\s*|\s+", tight) for bound in _parse_term(term, spec)]
 
 
-def _bounds(term: str, spec: str) -> list[_Bound]:
+def _parse_term(term: str, spec: str) -> list[_Bound]:
     """Read one term of a range."""
     term_match = _TERM.fullmatch(term)
     if term_match is None:
         raise _invalid_range(spec)
-    numbers = _numbers([term_match["x"], term_match["y"], term_match["z"]], spec)
+    numbers = _leading_numbers([term_match["x"], term_match["y"], term_match["z"]], spec)
     low = Version(*numbers, *[0] * (3 - len(numbers)))
     if term_match["pre"]:
         if len(numbers) < 3:
@@ -203,7 +203,7 @@ def _next_after(numbers: list[int], at: int) -> Version:
     return Version(*bumped, *[0] * (3 - len(bumped)))
 
 
-def _numbers(parts: list[str | None], spec: str) -> list[int]:
+def _leading_numbers(parts: list[str | None], spec: str) -> list[int]:
     """Read the numbers before the first wildcard; after one there may be no number."""
     wild = [part is None or not part.isdigit() for part in parts]
     count = wild.index(True) if True in wild else len(parts)

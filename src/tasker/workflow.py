@@ -83,14 +83,14 @@ class Workflow(TypedTemplate[In, Out]):
             description=description,
             steps=(),
             input_schema=None if input is None else _input_schema(input, name),
-            deadline=_duration(deadline, "deadline"),
+            deadline=_parse_duration(deadline, "deadline"),
             durability=Durability(durability),
             metadata=metadata or {},
         )
         self._input: Any = None if isinstance(input, Mapping) else input
         self._result = result
         self._serves = versions.canonical(serves) if serves else ""
-        self._steps: dict[str, _Step] = {}
+        self._steps: dict[str, _DeclaredStep] = {}
         self._template: Template | None = None
 
     @overload
@@ -145,7 +145,9 @@ class Workflow(TypedTemplate[In, Out]):
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
             step = name or str(getattr(function, "__name__", ""))
-            waits = dict.fromkeys((*self._without_self(function, step), *self._names(after)))
+            waits = dict.fromkeys(
+                (*self._steps_in_parameters(function, step), *self._step_names(after))
+            )
             spec = StepSpec(
                 name=step,
                 description=description,
@@ -153,8 +155,8 @@ class Workflow(TypedTemplate[In, Out]):
                 handler_version=self._head.version,
                 config=config or {},
                 dependencies=tuple(waits),
-                retry=_policy(retry, function),
-                timeout=_duration(timeout, "timeout", function),
+                retry=_parse_retry(retry, function),
+                timeout=_parse_duration(timeout, "timeout", function),
                 result_schema=_result_schema(return_annotation(function)),
             )
             self._add_spec(spec, function)
@@ -199,9 +201,9 @@ class Workflow(TypedTemplate[In, Out]):
                 method=method,
                 handler_version=versions.canonical(version) if version else "",
                 config=config or {},
-                dependencies=self._names(after),
-                retry=_policy(retry),
-                timeout=_duration(timeout, "timeout"),
+                dependencies=self._step_names(after),
+                retry=_parse_retry(retry),
+                timeout=_parse_duration(timeout, "timeout"),
                 result_schema=result_schema,
             ),
             None,
@@ -241,7 +243,7 @@ class Workflow(TypedTemplate[In, Out]):
         message = (
             f"the return type of the last step does not match the workflow's result: {difference}"
         )
-        raise InvalidTemplate(last.located(Problem(message, path=last.spec.name)))
+        raise InvalidTemplate(last.with_location(Problem(message, path=last.spec.name)))
 
     def context_of(self, input: In) -> Mapping[str, Any]:  # noqa: A002 - it is a task's input
         """Return the context of a task with this input.
@@ -299,7 +301,7 @@ class Workflow(TypedTemplate[In, Out]):
             }
         )
 
-    def _without_self(self, function: Callable[..., Any], step: str) -> list[str]:
+    def _steps_in_parameters(self, function: Callable[..., Any], step: str) -> list[str]:
         """Return the steps whose results are parameters, except the step itself."""
         names = []
         for parameter in read_parameters(function, what=f"step {step!r}"):
@@ -309,12 +311,12 @@ class Workflow(TypedTemplate[In, Out]):
                 names += [parameter.name] if parameter.name in self._steps else []
         return names
 
-    def _names(self, after: After) -> tuple[str, ...]:
+    def _step_names(self, after: After) -> tuple[str, ...]:
         """Return the names of steps that are given by name or function."""
         given = [after] if isinstance(after, str) or callable(after) else after
-        return tuple(dict.fromkeys(self._name(each) for each in given))
+        return tuple(dict.fromkeys(self._step_name(each) for each in given))
 
-    def _name(self, given: str | Callable[..., Any]) -> str:
+    def _step_name(self, given: str | Callable[..., Any]) -> str:
         if isinstance(given, str):
             return given
         for name, step in self._steps.items():
@@ -324,10 +326,10 @@ class Workflow(TypedTemplate[In, Out]):
         raise Misuse(f"after={shown}: this function is not a step of {self._head.name!r} yet")
 
     def _add_spec(self, spec: StepSpec, function: Callable[..., Any] | None) -> None:
-        step = _Step(spec, function)
+        step = _DeclaredStep(spec, function)
         if spec.name in self._steps:
             raise InvalidTemplate(
-                step.located(Problem(f"the step {spec.name!r} is duplicated", path=spec.name))
+                step.with_location(Problem(f"the step {spec.name!r} is duplicated", path=spec.name))
             )
         self._steps[spec.name] = step
         self._template = None
@@ -337,34 +339,34 @@ class Workflow(TypedTemplate[In, Out]):
         match = _STEP.match(problem.path)
         if match is None:
             return replace(problem, file=problem.file or self._head.full_name)
-        return list(self._steps.values())[int(match[1])].located(problem)
+        return list(self._steps.values())[int(match[1])].with_location(problem)
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class _DeclaredStep:
     """A step, and its function if known."""
 
     spec: StepSpec
     function: Callable[..., Any] | None
 
-    def located(self, problem: Problem) -> Problem:
+    def with_location(self, problem: Problem) -> Problem:
         code = getattr(self.function, "__code__", None)
         if code is None:
             return problem
         return replace(problem, file=code.co_filename, line=code.co_firstlineno)
 
 
-def _duration(
+def _parse_duration(
     value: Duration | None, name: str, function: Callable[..., Any] | None = None
 ) -> timedelta | None:
     """Return a duration. Raises InvalidTemplate, with the place of the function."""
     try:
         return None if value is None else parse_duration(value)
     except ValueError as error:
-        raise _invalid(f"{name} {error}", name, function) from None
+        raise _invalid_template(f"{name} {error}", name, function) from None
 
 
-def _policy(retry: object, function: Callable[..., Any] | None = None) -> Retry:
+def _parse_retry(retry: object, function: Callable[..., Any] | None = None) -> Retry:
     """Return a retry policy. Raises InvalidTemplate, with the place of the function."""
     if retry is None:
         return Retry()
@@ -372,13 +374,15 @@ def _policy(retry: object, function: Callable[..., Any] | None = None) -> Retry:
         return retry
     example = f"max_attempts={retry}" if isinstance(retry, int) else "max_attempts=3"
     message = f"retry must be a Retry such as Retry({example}), not {retry!r:.100}"
-    raise _invalid(message, "retry", function)
+    raise _invalid_template(message, "retry", function)
 
 
-def _invalid(message: str, path: str, function: Callable[..., Any] | None) -> InvalidTemplate:
+def _invalid_template(
+    message: str, path: str, function: Callable[..., Any] | None
+) -> InvalidTemplate:
     step = getattr(function, "__name__", "")
     problem = Problem(message, path=f"{step}.{path}" if step else path)
-    return InvalidTemplate(_Step(StepSpec(name=step), function).located(problem))
+    return InvalidTemplate(_DeclaredStep(StepSpec(name=step), function).with_location(problem))
 
 
 def _input_schema(given: Any, name: str) -> JsonObject:

@@ -112,7 +112,7 @@ def test_attempts_and_retries_are_reported_line_by_line() -> None:
         "pay started again (attempt 2)",
         "pay complete in 2.0 s (attempt 2)",
         "ship started",
-        "ship failed for good after 2.0 s: ValueError: no lorry",
+        "ship failed permanently after 2.0 s: ValueError: no lorry",
     ] == printed(
         started("pay"),
         settled("pay", "retry", error="no money", delay=90),
@@ -125,7 +125,7 @@ def test_attempts_and_retries_are_reported_line_by_line() -> None:
 
 def test_every_attempt_has_a_number_of_its_own() -> None:
     """
-    Those that were parked or handed back too, as in the list of attempts.
+    Those that were parked or released too, as in the list of attempts.
     """
     waiting = StepWaiting(**_facts("pay", 1), awaits=TaskId("the-child"), ran_for=NO_TIME)
 
@@ -133,7 +133,7 @@ def test_every_attempt_has_a_number_of_its_own() -> None:
         "pay started (attempt 1)",
         "pay waits for task the-child",
         "pay started again (attempt 2)",
-        "pay handed back at shutdown",
+        "pay released at shutdown",
         "pay started again (attempt 3)",
         "pay was taken over by another worker: its outcome was discarded",
     ] == printed(

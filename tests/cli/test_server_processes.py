@@ -158,7 +158,7 @@ def test_an_address_in_use_is_reported_once(project: Project, postgres_store_url
         ran = project.tasker(*SERVE, "--port", port, TASKER_STORE=postgres_store_url)
 
     assert 2 == ran.code
-    assert 1 == ran.err.count(f"cannot listen at 127.0.0.1:{port}")
+    assert 1 == ran.err.count(f"cannot listen on 127.0.0.1:{port}")
 
 
 def test_what_is_wrong_with_the_settings_is_reported_once(

@@ -152,7 +152,7 @@ def test_a_source_that_is_not_there_is_reported(source: str, message: str) -> No
 def test_files_that_are_no_python_and_empty_directories_are_reported(write: Write) -> None:
     text = write("some/handlers.txt", "hello")
     assert f"{text} is not a Python file; its name must end in .py" == error_of(text)
-    assert f"{text.parent} has no handlers: it holds no .py files" == error_of(text.parent)
+    assert f"{text.parent} has no handlers: it contains no .py files" == error_of(text.parent)
 
 
 def test_a_package_whose_name_is_taken_is_reported(write: Write) -> None:

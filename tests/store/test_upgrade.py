@@ -71,7 +71,7 @@ async def test_a_newer_database_is_rejected(store_url: str) -> None:
         await store.upgrade()
     await execute(store_url, "insert into schema_version (number, digest) values (99, 'later')")
 
-    await assert_rejected(store_url, "newer than this release knows")
+    await assert_rejected(store_url, "newer than this release supports")
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])

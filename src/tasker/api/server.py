@@ -140,7 +140,7 @@ def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
         return socket.create_server(address[:2], family=family, reuse_port=shared)
     except OSError as error:
         raise InvalidSettings(
-            f"cannot listen at {host}:{port}: {error.strerror or error}"
+            f"cannot listen on {host}:{port}: {error.strerror or error}"
         ) from None
 
 

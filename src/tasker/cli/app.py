@@ -194,7 +194,7 @@ class Session:
             return
         if self._actor is not None and not operates:
             raise InvalidSettings(
-                "a server takes the actor of this command from the API key or token only: omit --as"
+                "a server records the API key or token as the actor of this command: omit --as"
             )
         acting_as = self.actor if operates else None
         if acting_as is not None and not acting_as.isascii():

@@ -157,8 +157,7 @@ Namespaces = Annotated[
         "--namespace",
         "-n",
         metavar="NAME",
-        help="Namespace whose templates may call handlers to which no template given here"
-        " refers; '*' for all. Repeatable.",
+        help="Namespace of the handlers that no given template names; '*' for all. Repeatable.",
     ),
 ]
 TemplatePaths = Annotated[
@@ -194,5 +193,7 @@ Reason = Annotated[
 ]
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of names given without one."),
+    typer.Option(
+        "--namespace", "-n", metavar="NAME", help="Namespace for names given without one."
+    ),
 ]

@@ -34,7 +34,7 @@ def check_texts(limit: int = LONGEST_TEXT, **named: Any) -> None:
         if not isinstance(value, str):
             raise _invalid_field(name, f"must be a string, not {type(value).__name__}")
         if UNSTORABLE.search(value):
-            raise _invalid_field(name, "contains NUL or an unpaired surrogate")
+            raise _invalid_field(name, "contains a NUL character or an unpaired surrogate")
         if (size := len(value.encode())) > limit:
             raise TooLarge(name, size, limit)
 

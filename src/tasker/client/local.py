@@ -557,7 +557,7 @@ class LocalClient(LocalTeams, Client):
     ) -> BulkOutcome:
         action = BulkAction(action)
         if (filter is None) == (ids is None):
-            raise InvalidInput("an action in bulk needs either a filter or ids")
+            raise InvalidInput("a bulk action needs either a filter or ids")
         if ids is None:
             tasks = await self.bulk_tasks(action, filter or TaskFilter())
         elif len(ids) > MAX_BULK:
@@ -603,7 +603,7 @@ class LocalClient(LocalTeams, Client):
             InvalidInput: The filter is empty, or matches more than 1,000 tasks.
         """
         if filter == TaskFilter():
-            raise InvalidInput("the filter needs at least one field", path="$.filter")
+            raise InvalidInput("the filter must have at least one field", path="$.filter")
         statuses = BULK_STATUSES[action]
         tasks: list[Task] = []
         for status in statuses if filter.status is None else {*statuses} & {filter.status}:

@@ -317,7 +317,7 @@ class Worker:
                     self._report_missing(template, spec)
             if problems := undeclared_inputs(template, self.handlers):
                 lines = "\n".join(str(problem) for problem in problems)
-                raise Misuse(f"the handlers do not fit {template.full_name}:\n{lines}")
+                raise Misuse(f"the handlers do not match {template.full_name}:\n{lines}")
         for template in self._templates:
             client = self.client.acting_as(self.name)
             registered = await client.register(template, replace=self._replace)

@@ -144,7 +144,7 @@ def handler(
             raise Misuse(f'@handler("{target}", name="{name}") has two names; give only one')
         target, name = None, target
     if name is not None and not normalised(name):
-        raise Misuse("@handler needs a name that is not empty")
+        raise Misuse("the name given to @handler must not be empty")
     if version:
         versions.parse(version)
 

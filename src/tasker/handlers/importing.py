@@ -95,7 +95,7 @@ def locate(source: str | Path) -> list[Origin]:
             return [_package_origin(path / "__init__.py")]
         files = sorted(file for file in path.glob("*.py") if not _is_skipped(file.stem))
         if not files:
-            raise HandlerImportError(f"{source} has no handlers: it holds no .py files")
+            raise HandlerImportError(f"{source} has no handlers: it contains no .py files")
         return [_single_file_origin(file) for file in files]
     if not path.is_file():
         raise HandlerImportError(f"{source} does not exist{did_you_mean_file(path, ('.py',))}")

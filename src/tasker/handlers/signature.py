@@ -162,9 +162,8 @@ def _validator(annotation: Any, what: object) -> Validate | None:
     except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         reason = str(error).split("\n", 1)[0]
         raise Misuse(
-            f"{what} has a type to which no JSON value can be converted: {reason}. Dataclasses,"
-            " pydantic"
-            " models, typed dicts and the standard library's types can"
+            f"{what} has a type to which no JSON value can be converted: {reason};"
+            " use a dataclass, pydantic model, typed dict or standard library type"
         ) from error
 
 

@@ -235,8 +235,8 @@ class Handler:
             inspect.signature(cls).bind()
         except TypeError as error:
             raise Misuse(
-                f"{self} cannot be instantiated without arguments ({error}), which every"
-                " attempt does"
+                f"{self} cannot be instantiated without arguments ({error}), but every"
+                " attempt creates an instance"
             ) from None
         except ValueError:  # a class without a signature: fails at its first attempt
             return

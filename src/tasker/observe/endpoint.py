@@ -82,7 +82,7 @@ class Endpoint:
         try:
             server = Server((host, port), Handler)
         except OSError as error:
-            raise InvalidSettings(f"cannot listen at {address}: {error.strerror}") from None
+            raise InvalidSettings(f"cannot listen on {address}: {error.strerror}") from None
         thread = Thread(target=server.serve_forever, name="tasker-endpoint", daemon=True)
         thread.start()
         try:

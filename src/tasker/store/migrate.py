@@ -44,7 +44,7 @@ def require(status: SchemaStatus, url: str) -> None:
     require_known(status, url)
     if status.current > status.wanted:
         raise SchemaMismatch(
-            f"the schema of {url} is at {status.current}, newer than this release knows"
+            f"the schema of {url} is at {status.current}, newer than this release supports"
             f" ({status.wanted}): upgrade Tasker"
         )
     if not status.ready:

@@ -14,7 +14,7 @@ def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
     """
     requirement = Requirement.parse(queue.requirement)
     labels = dict(requirement.labels)
-    having = [worker for worker in workers if worker.alive and _has(worker, queue.handler)]
+    having = [worker for worker in workers if worker.alive and _has_handler(worker, queue.handler)]
     if not having:
         return f"no live worker has handler {queue.handler!r}"
     if not any(labels.items() <= worker.process.labels.items() for worker in having):
@@ -29,7 +29,7 @@ def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
     )
 
 
-def _has(worker: WorkerInfo, handler: str) -> bool:
+def _has_handler(worker: WorkerInfo, handler: str) -> bool:
     """Whether a worker has a handler, under its full name or the last part of it."""
     names = {name.rpartition(".")[2] for name in worker.handlers}
     return handler.rpartition(".")[2] in names

@@ -47,6 +47,6 @@ def digest_of(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
-def verify(secret: str, digest: str) -> bool:
+def verify_secret(secret: str, digest: str) -> bool:
     """Return whether a secret matches a digest, in constant time."""
     return hmac.compare_digest(digest_of(secret), digest)

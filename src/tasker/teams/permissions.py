@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tasker.errors import InvalidInput
-from tasker.suggest import or_else
+from tasker.suggest import suggest_allowed
 
 ALL = "*"
 
@@ -91,7 +91,7 @@ ROLES: Mapping[str, frozenset[Permission]] = {
 """The roles that are always there."""
 
 
-def expand(scope: str) -> frozenset[Permission]:
+def expand_scope(scope: str) -> frozenset[Permission]:
     """Return the permissions of a scope such as `tasks:create`, `tasks:*`, `*`; none if unknown."""
     if scope == ALL:
         return PERMISSIONS
@@ -115,15 +115,15 @@ def permissions_of(scopes: Iterable[str], *, path: str = "$") -> frozenset[Permi
     """
     granted: frozenset[Permission] = frozenset()
     for scope in scopes:
-        if not (expanded := expand(scope)):
+        if not (expanded := expand_scope(scope)):
             known = sorted(str(permission) for permission in PERMISSIONS)
-            hint = or_else(scope, [*known, *wildcards()])
+            hint = suggest_allowed(scope, [*known, *wildcard_scopes()])
             raise InvalidInput(f"there is no permission {scope[:100]!r}{hint}", path=path)
         granted |= expanded
     return granted
 
 
-def wildcards() -> list[str]:
+def wildcard_scopes() -> list[str]:
     """List the scopes that expand to several permissions."""
     return [*sorted({f"{permission.resource}:{ALL}" for permission in PERMISSIONS}), ALL]
 
@@ -133,5 +133,5 @@ def check_roles(names: Iterable[str], roles: Iterable[str] = ROLES, *, path: str
     known = list(roles)
     for name in names:
         if name not in known:
-            hint = or_else(name, known)
+            hint = suggest_allowed(name, known)
             raise InvalidInput(f"there is no role {name[:100]!r}{hint}", path=path)

@@ -22,8 +22,8 @@ from tasker.model import Json, JsonObject
 from tasker.teams.checks import policy_problems
 from tasker.teams.model import NamespacePolicy
 from tasker.template.json_nodes import node_of
-from tasker.template.reading import Keys, Value, flag, text
-from tasker.template.source import Node, Problems, documents
+from tasker.template.reading import Keys, Value, read_flag, read_text
+from tasker.template.source import Node, Problems, read_documents
 
 MAX_BYTES = 1 << 20  #: of one file
 _FILE = Keys(what="a policy file", allowed=("namespaces",))
@@ -60,10 +60,10 @@ def parse_policies(
     if len(raw) > MAX_BYTES:
         raise TooLarge(f"policy file {file}", len(raw), MAX_BYTES)
     problems = Problems(file)
-    root = _toml(raw, problems) if toml else _yaml(source, problems)
+    root = _parse_toml(raw, problems) if toml else _parse_yaml(source, problems)
     namespaces = Value(root, "", problems).fields(_FILE).required("namespaces")
-    policies = [] if namespaces is None else _policies(namespaces)
-    _check(problems)
+    policies = [] if namespaces is None else _read_policies(namespaces)
+    _raise_problems(problems)
     return policies
 
 
@@ -75,25 +75,25 @@ def policies_of(section: JsonObject, *, file: str = "") -> list[NamespacePolicy]
     """
     problems = Problems(file)
     root = node_of(section, "namespaces", 0, problems)
-    policies = _policies(Value(root, "namespaces", problems))
-    _check(problems)
+    policies = _read_policies(Value(root, "namespaces", problems))
+    _raise_problems(problems)
     return policies
 
 
-def _yaml(source: str | bytes, problems: Problems) -> Node:
+def _parse_yaml(source: str | bytes, problems: Problems) -> Node:
     try:
-        roots = documents(source, problems)
+        roots = read_documents(source, problems)
     except InvalidTemplate as error:
         raise InvalidPolicy(*error.problems) from None
     if len(roots) > 1:
         problems.add(f"one document was expected, found {len(roots)}", roots[1].mark)
     if not roots:
         problems.add("the file is empty: it must contain policies")
-        _check(problems)
+        _raise_problems(problems)
     return roots[0]
 
 
-def _toml(raw: bytes, problems: Problems) -> Node:
+def _parse_toml(raw: bytes, problems: Problems) -> Node:
     try:
         document: Mapping[str, Json] = tomllib.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -103,27 +103,27 @@ def _toml(raw: bytes, problems: Problems) -> Node:
     return node_of(document, "", 0, problems)
 
 
-def _check(problems: Problems) -> None:
+def _raise_problems(problems: Problems) -> None:
     if problems.entries:
         raise InvalidPolicy(*problems.in_file_order())
 
 
-def _policies(namespaces: Value) -> list[NamespacePolicy]:
+def _read_policies(namespaces: Value) -> list[NamespacePolicy]:
     entries = namespaces.table("a mapping of namespaces to their policies")
-    return [_policy(name, value) for name, value in entries.items()]
+    return [_read_policy(name, value) for name, value in entries.items()]
 
 
-def _policy(namespace: str, value: Value) -> NamespacePolicy:
+def _read_policy(namespace: str, value: Value) -> NamespacePolicy:
     """Return one policy; report its problems at their places."""
     fields = value.fields(_POLICY)
     items = fields.items("approvers", "a list of e-mail addresses")
-    approvers = [(item, address) for item in items if (address := text(item)) is not None]
+    approvers = [(item, address) for item in items if (address := read_text(item)) is not None]
     policy = NamespacePolicy(
         namespace=namespace,
-        owner_team=fields.read("owner_team", text) or "",
-        contact_email=fields.read("contact_email", text) or "",
-        description=fields.read("description", text) or "",
-        requires_approval=fields.read("requires_approval", flag) or False,
+        owner_team=fields.read("owner_team", read_text) or "",
+        contact_email=fields.read("contact_email", read_text) or "",
+        description=fields.read("description", read_text) or "",
+        requires_approval=fields.read("requires_approval", read_flag) or False,
         approvers=tuple(address for _, address in approvers),
     )
     for field, message, item in policy_problems(policy):

@@ -40,7 +40,7 @@ class VersionRow(NamedTuple):
     digest: str
 
 
-class Registering(NamedTuple):
+class RegistrationPlan(NamedTuple):
     """The result of registering a template."""
 
     status: TemplateStatus  #: of the version, new or not
@@ -56,7 +56,7 @@ def plan_registration(
     policy: NamespacePolicy | None,
     *,
     replace: bool,
-) -> Registering:
+) -> RegistrationPlan:
     """Decide the result of registering a template.
 
     Existing content keeps its status. Rejected content does not block others. If the policy
@@ -68,7 +68,7 @@ def plan_registration(
     same = [best.version for best in there if best.digest == digest]
     if same:
         best = min(same, key=lambda version: _RANK.index(version.status))
-        return Registering(best.status, best.id)
+        return RegistrationPlan(best.status, best.id)
     others = [best.version for best in there if best.version.status is not REJECTED]
     for other in others:
         if other.status is RETIRED:
@@ -83,7 +83,7 @@ def plan_registration(
     status = PENDING if needed else APPROVED
     replaced = [other for other in others if status is APPROVED or other.status is PENDING]
     before = min((other.status for other in others), key=_RANK.index, default=None)
-    return Registering(status, None, tuple(other.id for other in replaced), before)
+    return RegistrationPlan(status, None, tuple(other.id for other in replaced), before)
 
 
 class Decision(NamedTuple):
@@ -111,7 +111,7 @@ def check_decision(
     rejection without a reason).
     """
     action = "approve" if approve else "reject"
-    waiting = _version_with_status(name, there, action, PENDING)
+    waiting = _require_version_with_status(name, there, action, PENDING)
     own = act.actor.casefold() == waiting.registered_by.casefold()
     if policy is not None and policy.requires_approval:
         if own and approve:
@@ -137,8 +137,8 @@ def check_retirement(
 ) -> TemplateVersion:
     """Return the version to retire or restore. Raises: NotFound, WrongStatus."""
     if restore:
-        return _version_with_status(name, there, "restore", RETIRED)
-    return _version_with_status(name, there, "retire", APPROVED)
+        return _require_version_with_status(name, there, "restore", RETIRED)
+    return _require_version_with_status(name, there, "retire", APPROVED)
 
 
 def not_approved_error(version: TemplateVersion, policy: NamespacePolicy | None) -> NotApproved:
@@ -160,7 +160,7 @@ def same_policy(one: NamespacePolicy, other: NamespacePolicy) -> bool:
     return policy_columns(one) == policy_columns(other)
 
 
-def as_document(policy: NamespacePolicy | None) -> dict[str, Any] | None:
+def policy_document(policy: NamespacePolicy | None) -> dict[str, Any] | None:
     """Write a policy as the audit keeps it."""
     if policy is None:
         return None
@@ -209,11 +209,11 @@ def check_api_key(key: NewApiKey) -> None:
         raise InvalidInput("expires_at needs a time zone", path="$.expires_at")
 
 
-def unknown_key(prefix: str) -> NotFound:
+def unknown_key_error(prefix: str) -> NotFound:
     return NotFound(f"there is no API key {prefix}")
 
 
-def _version_with_status(
+def _require_version_with_status(
     name: TemplateName, there: Sequence[VersionRow], action: str, wanted: TemplateStatus
 ) -> TemplateVersion:
     """Return the version with the wanted status."""

@@ -4,47 +4,55 @@ from tasker.model import Durability, Template
 from tasker.template import parts
 from tasker.template.checks import MAX_STEPS, check_graph
 from tasker.template.dialects import core, rails
-from tasker.template.environments import environments
+from tasker.template.environments import read_environments
 from tasker.template.parts import Dialect, ReadStep
-from tasker.template.reading import YEARS_10, Fields, Value, choice, duration, optional, text
+from tasker.template.reading import (
+    YEARS_10,
+    Fields,
+    Value,
+    optional,
+    read_choice,
+    read_duration,
+    read_text,
+)
 from tasker.template.source import Items, Node, Problems, Table
 
 
-def assemble(root: Node, problems: Problems) -> Template | None:
+def assemble_template(root: Node, problems: Problems) -> Template | None:
     """Read a document; if problems were reported, the template must not be used."""
     value = Value(root, "", problems)
     if not isinstance(root, Table):
         value.refuse_kind("a template, a mapping with 'name' and 'steps'")
         return None
-    dialect = _dialect(root, value)
+    dialect = _choose_dialect(root, value)
     if dialect is None:
         return None
     top = value.fields(dialect.top)
-    steps = _steps(top, dialect)
+    steps = _read_steps(top, dialect)
     specs = {read.spec.name: read.spec for read in steps}
     return Template(
-        name=optional(top.required("name"), parts.plain_name) or "",
-        namespace=top.read("namespace_name", parts.namespace) or parts.DEFAULT_NAMESPACE,
-        version=top.read("version", parts.version) or parts.DEFAULT_VERSION,
-        description=top.read("description", text) or "",
+        name=optional(top.required("name"), parts.read_plain_name) or "",
+        namespace=top.read("namespace_name", parts.read_namespace) or parts.DEFAULT_NAMESPACE,
+        version=top.read("version", parts.read_version) or parts.DEFAULT_VERSION,
+        description=top.read("description", read_text) or "",
         steps=tuple(read.spec for read in steps),
-        input_schema=top.read(dialect.schema, parts.input_schema),
+        input_schema=top.read(dialect.schema, parts.read_input_schema),
         deadline=dialect.deadline(top),
-        title=top.read("title", parts.title) or "",
-        attributes=top.read("attributes", parts.attributes) or {},
-        retention=top.read("retention", duration, YEARS_10),
+        title=top.read("title", parts.read_title) or "",
+        attributes=top.read("attributes", parts.read_attributes) or {},
+        retention=top.read("retention", read_duration, YEARS_10),
         durability=_durability(top),
-        environments=top.read("environments", environments, dialect, specs) or {},
+        environments=top.read("environments", read_environments, dialect, specs) or {},
         metadata=dialect.metadata(top),
     )
 
 
 def _durability(top: Fields) -> Durability:
-    chosen = top.read("durability", choice, tuple(Durability))
+    chosen = top.read("durability", read_choice, tuple(Durability))
     return Durability(chosen) if chosen else Durability.FULL
 
 
-def _dialect(root: Table, value: Value) -> Dialect | None:
+def _choose_dialect(root: Table, value: Value) -> Dialect | None:
     """Choose the dialect by the key of the steps, or by other keys if that is missing."""
     newest, oldest = root.entries.get("steps"), root.entries.get("step_templates")
     if newest and oldest:
@@ -60,7 +68,7 @@ def _dialect(root: Table, value: Value) -> Dialect | None:
     return core.DIALECT if only_older.isdisjoint(root.entries) else rails.DIALECT
 
 
-def _steps(top: Fields, dialect: Dialect) -> list[ReadStep]:
+def _read_steps(top: Fields, dialect: Dialect) -> list[ReadStep]:
     value = top.required(dialect.steps, ": a template needs at least one step")
     if value is None:
         return []

@@ -22,7 +22,7 @@ def title_of(template: Template, context: Json) -> str | None:
         return None
 
     def shown(placeholder: re.Match[str]) -> str:
-        value = _input(context, placeholder[1])
+        value = _find_input(context, placeholder[1])
         if value is None:
             return ""
         return value if isinstance(value, str) else orjson.dumps(value).decode()
@@ -40,18 +40,18 @@ def attributes_of(template: Template, context: Json) -> Mapping[str, str]:
     """
     attributes = {}
     for name, path in template.attributes.items():
-        value = _input(context, path)
+        value = _find_input(context, path)
         if value is None or value == "":
             continue
-        attributes[name] = text = _text(value, name, path)
+        attributes[name] = text = _search_text(value, name, path)
         if UNSTORABLE.search(text):
-            raise _refused(name, path, "contains NUL or an unpaired surrogate")
+            raise _attribute_error(name, path, "contains a NUL character or an unpaired surrogate")
         if (size := len(text.encode())) > LONGEST_ATTRIBUTE:
             raise TooLarge(f"the attribute {name!r}", size, LONGEST_ATTRIBUTE)
     return attributes
 
 
-def _text(value: Any, name: str, path: str) -> str:
+def _search_text(value: Any, name: str, path: str) -> str:
     """Return a value as text for search: numbers and booleans as in JSON."""
     if isinstance(value, str):
         return value
@@ -59,11 +59,11 @@ def _text(value: Any, name: str, path: str) -> str:
         value = int(value)
     if isinstance(value, dict | list):
         kind = "an object" if isinstance(value, dict) else "a list"
-        raise _refused(name, path, f"is {kind}, not a string, number or boolean")
+        raise _attribute_error(name, path, f"is {kind}, not a string, number or boolean")
     return orjson.dumps(value).decode()
 
 
-def _input(context: Json, path: str) -> Any:
+def _find_input(context: Json, path: str) -> Any:
     """Return the input of a path `input.a.b`, or None if it is absent."""
     value: Any = context
     for name in path.split(".")[1:]:
@@ -71,7 +71,7 @@ def _input(context: Json, path: str) -> Any:
     return value
 
 
-def _refused(name: str, path: str, message: str) -> InvalidInput:
+def _attribute_error(name: str, path: str, message: str) -> InvalidInput:
     return InvalidInput(
         f"the attribute {name!r}: {path} {message}", path="$" + path.removeprefix("input")
     )

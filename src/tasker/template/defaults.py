@@ -28,10 +28,10 @@ def fill_defaults(schema: JsonObject, value: Json) -> None:
     Raises:
         InvalidInput: The defaults are infinite or exceed the limits.
     """
-    _Filler(schema).fill(value, schema, _Way(inserted=False, seen=frozenset()))
+    _Filler(schema).fill(value, schema, _FillPath(inserted=False, seen=frozenset()))
 
 
-class _Way:
+class _FillPath:
     """The path by which the filler reached a value."""
 
     __slots__ = ("inserted", "seen")
@@ -40,15 +40,15 @@ class _Way:
         self.inserted = inserted  #: by a default, not by the caller
         self.seen = seen  #: references followed; those of one value, or since the default
 
-    def follow(self, target: str) -> "_Way":
-        return _Way(inserted=self.inserted, seen=self.seen | {target})
+    def follow(self, target: str) -> "_FillPath":
+        return _FillPath(inserted=self.inserted, seen=self.seen | {target})
 
-    def into_default(self) -> "_Way":
-        return _Way(inserted=True, seen=self.seen)
+    def into_default(self) -> "_FillPath":
+        return _FillPath(inserted=True, seen=self.seen)
 
-    def inner(self) -> "_Way":
+    def into_part(self) -> "_FillPath":
         """Return the way to a part; within a default, references are not followed in circles."""
-        return self if self.inserted else _Way(inserted=False, seen=frozenset())
+        return self if self.inserted else _FillPath(inserted=False, seen=frozenset())
 
 
 class _Filler:
@@ -59,7 +59,7 @@ class _Filler:
         self._visits = 0
         self._added = 0
 
-    def fill(self, value: Any, schema: Any, way: _Way) -> None:
+    def fill(self, value: Any, schema: Any, way: _FillPath) -> None:
         if not isinstance(schema, dict) or not isinstance(value, dict | list):
             return
         self._visits += 1
@@ -70,26 +70,26 @@ class _Filler:
         target = schema.get("$ref")
         if isinstance(target, str) and target not in way.seen:
             self.fill(value, self._follow_reference(target), way.follow(target))
-        for part in _list(schema.get("allOf")):
+        for part in _as_list(schema.get("allOf")):
             self.fill(value, part, way)
         if isinstance(value, dict):
             self._fill_object(value, schema, way)
         elif isinstance(schema.get("items"), dict):
             for item in value:
-                self.fill(item, schema["items"], way.inner())
+                self.fill(item, schema["items"], way.into_part())
 
-    def _fill_object(self, value: dict[str, Any], schema: dict[str, Any], way: _Way) -> None:
+    def _fill_object(self, value: dict[str, Any], schema: dict[str, Any], way: _FillPath) -> None:
         properties = schema.get("properties")
         if not isinstance(properties, dict):
             return
         for key, part in properties.items():
             if key in value:
-                self.fill(value[key], part, way.inner())
+                self.fill(value[key], part, way.into_part())
             elif isinstance(part, dict) and "default" in part:
-                value[key] = self._default(part["default"])
+                value[key] = self._copy_default(part["default"])
                 self.fill(value[key], part, way.into_default())
 
-    def _default(self, default: Json) -> Any:
+    def _copy_default(self, default: Json) -> Any:
         """Copy a default, and count it."""
         text = orjson.dumps(default)
         self._added += len(text)
@@ -110,5 +110,5 @@ class _Filler:
         return node
 
 
-def _list(value: object) -> list[Any]:
+def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []

@@ -51,7 +51,7 @@ class Difference:
 
 def compare(before: Template, after: Template) -> Difference:
     """Return the differences between two templates."""
-    old, new = _by_step(before), _by_step(after)
+    old, new = _document_by_step(before), _document_by_step(after)
     old_steps = {spec.name: spec for spec in before.steps}
     new_steps = {spec.name: spec for spec in after.steps}
     return Difference(
@@ -64,29 +64,29 @@ def compare(before: Template, after: Template) -> Difference:
         steps_changed=tuple(
             name for name in new_steps if old_steps.get(name, new_steps[name]) != new_steps[name]
         ),
-        changes=tuple(_changes((), old, new)),
+        changes=tuple(_find_changes((), old, new)),
     )
 
 
-def _by_step(template: Template) -> dict[str, Json]:
+def _document_by_step(template: Template) -> dict[str, Json]:
     """Write a template with its steps by name and without its own name and version."""
     document = dict(to_document(template))
     steps = {
         name: dict(step, position=no)
-        for no, (name, step) in enumerate(_by_name(document["steps"]), start=1)
+        for no, (name, step) in enumerate(_steps_by_name(document["steps"]), start=1)
     }
     for key in ("name", "namespace_name", "version"):
         document.pop(key, None)
     return {**document, "steps": steps}
 
 
-def _by_name(steps: Json) -> Iterator[tuple[str, dict[str, Json]]]:
+def _steps_by_name(steps: Json) -> Iterator[tuple[str, dict[str, Json]]]:
     for step in steps if isinstance(steps, list) else ():
         if isinstance(step, Mapping):
             yield str(step["name"]), {key: part for key, part in step.items() if key != "name"}
 
 
-def _changes(way: tuple[str, ...], before: Json, after: Json) -> Iterator[Change]:
+def _find_changes(way: tuple[str, ...], before: Json, after: Json) -> Iterator[Change]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in [*before, *(key for key in after if key not in before)]:
             here = (*way, key)
@@ -95,6 +95,6 @@ def _changes(way: tuple[str, ...], before: Json, after: Json) -> Iterator[Change
             elif key not in before:
                 yield Change(json_path(here), ChangeKind.ADDED, None, after[key])
             else:
-                yield from _changes(here, before[key], after[key])
+                yield from _find_changes(here, before[key], after[key])
     elif before != after:
         yield Change(json_path(way), ChangeKind.CHANGED, before, after)

@@ -13,7 +13,7 @@ def to_document(template: Template) -> JsonObject:
 
     Defaults are left out; the order of keys is fixed.
     """
-    steps = [_step(spec) for spec in template.steps]
+    steps = [_step_document(spec) for spec in template.steps]
     specs = {spec.name: spec for spec in template.steps}
     return _without_none(
         name=template.name,
@@ -30,7 +30,7 @@ def to_document(template: Template) -> JsonObject:
         environments={
             name: {
                 "steps": [
-                    _override(specs.get(step, StepSpec(name=step)), change)
+                    _override_document(specs.get(step, StepSpec(name=step)), change)
                     for step, change in changes.items()
                 ]
             }
@@ -46,7 +46,7 @@ def digest(document: JsonObject) -> str:
     return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _step(spec: StepSpec) -> JsonObject:
+def _step_document(spec: StepSpec) -> JsonObject:
     handler = _without_none(
         callable=spec.callable,
         method=spec.method,
@@ -58,7 +58,7 @@ def _step(spec: StepSpec) -> JsonObject:
         description=spec.description or None,
         handler=handler or None,
         dependencies=list(spec.dependencies) or None,
-        retry=_retry(spec.retry, Retry()) or None,
+        retry=_retry_document(spec.retry, Retry()) or None,
         timeout_seconds=_seconds(spec.timeout),
         queue_timeout=_seconds(spec.queue_timeout),
         heartbeat_timeout=_seconds(spec.heartbeat_timeout),
@@ -68,16 +68,16 @@ def _step(spec: StepSpec) -> JsonObject:
     )
 
 
-def _override(spec: StepSpec, change: StepOverride) -> JsonObject:
+def _override_document(spec: StepSpec, change: StepOverride) -> JsonObject:
     return _without_none(
         name=spec.name,
         handler=None if change.config is None else {"initialization": change.config},
-        retry=None if change.retry is None else _retry(change.retry, spec.retry),
+        retry=None if change.retry is None else _retry_document(change.retry, spec.retry),
         timeout_seconds=_seconds(change.timeout),
     )
 
 
-def _retry(retry: Retry, base: Retry) -> JsonObject:
+def _retry_document(retry: Retry, base: Retry) -> JsonObject:
     """Write what of `retry` differs from `base`."""
     written: dict[str, Json] = {
         "retryable": retry.retryable,

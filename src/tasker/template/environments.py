@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from tasker.model import JsonObject, StepOverride, StepSpec
 from tasker.suggest import did_you_mean
 from tasker.template import parts
-from tasker.template.parts import ALL, Change, Dialect
+from tasker.template.parts import ALL, Dialect, EnvironmentChange
 from tasker.template.reading import Value
 from tasker.template.source import Table
 
@@ -14,7 +14,9 @@ MAX_OVERRIDES = 200_000  #: steps overridden, in all environments
 Environments = Mapping[str, Mapping[str, StepOverride]]
 
 
-def environments(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) -> Environments:
+def read_environments(
+    value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]
+) -> Environments:
     """Read all environments of a template.
 
     Args:
@@ -27,7 +29,7 @@ def environments(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) 
     for name, part in value.table("a mapping of environments").items():
         if isinstance(value.node, Table):
             parts.check_environment_name(name, value, value.node.entries[name].mark)
-        environments_read[name] = _overrides(_read_changes(part, dialect, specs), specs)
+        environments_read[name] = _merge_overrides(_read_changes(part, dialect, specs), specs)
         count += len(environments_read[name])
         if count > MAX_OVERRIDES:
             value.refuse(f"environments override more than {MAX_OVERRIDES:,} steps")
@@ -37,11 +39,11 @@ def environments(value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]) 
 
 def _read_changes(
     value: Value, dialect: Dialect, specs: Mapping[str, StepSpec]
-) -> dict[str, Change]:
+) -> dict[str, EnvironmentChange]:
     """Read the entries of one environment, by step."""
     if value.is_missing:
         return {}
-    changes: dict[str, Change] = {}
+    changes: dict[str, EnvironmentChange] = {}
     for item in value.fields(dialect.environment).items(dialect.steps, "a list of steps"):
         change = dialect.change(item)
         if change is None:
@@ -56,19 +58,21 @@ def _read_changes(
     return changes
 
 
-def _overrides(
-    changes: Mapping[str, Change], specs: Mapping[str, StepSpec]
+def _merge_overrides(
+    changes: Mapping[str, EnvironmentChange], specs: Mapping[str, StepSpec]
 ) -> dict[str, StepOverride]:
     """Make one override per step: entries for all steps, then entries for this one."""
     every = changes.get(ALL)
     names: Iterable[str] = specs if every else changes
     return {
-        name: _override(specs[name], [change for change in (every, changes.get(name)) if change])
+        name: _apply_changes(
+            specs[name], [change for change in (every, changes.get(name)) if change]
+        )
         for name in names
     }
 
 
-def _override(spec: StepSpec, changes: list[Change]) -> StepOverride:
+def _apply_changes(spec: StepSpec, changes: list[EnvironmentChange]) -> StepOverride:
     """Apply changes to a step in order; a retry is merged with the step's own."""
     config: JsonObject | None = None
     retry, timeout = None, None

@@ -7,10 +7,10 @@ from pathlib import Path
 from tasker.errors import InvalidTemplate, Problem, TooLarge
 from tasker.model import JsonObject, Template
 from tasker.suggest import did_you_mean_file
-from tasker.template.assemble import assemble
+from tasker.template.assemble import assemble_template
 from tasker.template.document import to_document
 from tasker.template.json_nodes import node_of
-from tasker.template.source import Problems, documents
+from tasker.template.source import Problems, read_documents
 
 MAX_BYTES = 1 << 20  #: of one file, unless the caller says otherwise
 
@@ -32,13 +32,13 @@ def parse_template(
         TooLarge: It exceeds `limit`.
     """
     problems = Problems(file)
-    [template] = _read(source, problems, limit, single=True)
+    [template] = _read_templates(source, problems, limit, single=True)
     return template
 
 
 def load_template(path: str | PathLike[str], *, limit: int = MAX_BYTES) -> Template:
     """Read the one template of a file: see `parse_template`."""
-    return parse_template(_bytes(Path(path), limit), file=str(path), limit=limit)
+    return parse_template(_read_bytes(Path(path), limit), file=str(path), limit=limit)
 
 
 def load_templates(
@@ -61,10 +61,10 @@ def load_templates(
     """
     templates: list[Template] = []
     wrong: list[Problem] = []
-    for path in _files(paths):
+    for path in _template_files(paths):
         try:
             problems = Problems(str(path))
-            templates += _read(_bytes(path, limit), problems, limit)
+            templates += _read_templates(_read_bytes(path, limit), problems, limit)
         except InvalidTemplate as error:
             if on_broken is None:
                 wrong += error.problems
@@ -82,7 +82,7 @@ def from_document(document: JsonObject) -> Template:
         InvalidTemplate: Has all problems, with paths but without lines.
     """
     problems = Problems("")
-    template = assemble(node_of(document, "", 0, problems), problems)
+    template = assemble_template(node_of(document, "", 0, problems), problems)
     problems.check()
     if template is None:
         raise InvalidTemplate(Problem("the document is not a template"))
@@ -98,24 +98,24 @@ def check_template(template: Template) -> Template:
     return from_document(to_document(template))
 
 
-def _read(
+def _read_templates(
     source: str | bytes, problems: Problems, limit: int, *, single: bool = False
 ) -> list[Template]:
     """Read all templates of a text; at least one, and just one where `single` says so."""
     size = len(source.encode("utf-8", "replace") if isinstance(source, str) else source)
     if size > limit:
         raise TooLarge(f"template {problems.file}", size, limit)
-    roots = documents(source, problems)
+    roots = read_documents(source, problems)
     if not roots:
         problems.add("the file is empty: it must contain a template")
     if single and len(roots) > 1:
         problems.add(f"one template was expected, found {len(roots)}", roots[1].mark)
-    templates = [assemble(root, problems) for root in roots]
+    templates = [assemble_template(root, problems) for root in roots]
     problems.check()
     return [template for template in templates if template is not None]
 
 
-def _files(paths: Iterable[str | PathLike[str]]) -> Iterable[Path]:
+def _template_files(paths: Iterable[str | PathLike[str]]) -> Iterable[Path]:
     """Return the files to read, each once."""
     seen: dict[Path, Path] = {}
     for given in map(Path, paths):
@@ -126,7 +126,7 @@ def _files(paths: Iterable[str | PathLike[str]]) -> Iterable[Path]:
     return seen.values()
 
 
-def _bytes(path: Path, limit: int) -> bytes:
+def _read_bytes(path: Path, limit: int) -> bytes:
     """Read a file, no further than its limit."""
     try:
         with path.open("rb") as file:

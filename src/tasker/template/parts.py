@@ -13,11 +13,11 @@ from tasker.template.reading import (
     Keys,
     Value,
     descend,
-    integer,
-    json_object,
-    name,
-    plain,
-    text,
+    read_integer,
+    read_json_object,
+    read_name,
+    read_text,
+    to_json,
 )
 from tasker.template.schema import check_schema
 from tasker.template.source import Mark, Scalar
@@ -84,7 +84,7 @@ class ReadStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class EnvironmentChange:
     """An entry of an environment, for one step or for all."""
 
     name: Value
@@ -105,24 +105,24 @@ class Dialect:
     metadata: Callable[[Fields], JsonObject]
     deadline: Callable[[Fields], timedelta | None]
     step: Callable[[Value], ReadStep | None]  #: None: it has no usable name
-    change: Callable[[Value], Change | None]  #: None: it names no step
+    change: Callable[[Value], EnvironmentChange | None]  #: None: it names no step
     finish: Callable[[Fields, list[ReadStep]], list[ReadStep]]
     """Applies the template's settings for all steps."""
 
 
-def namespace(value: Value) -> str | None:
+def read_namespace(value: Value) -> str | None:
     """Read the name of a namespace."""
-    return name(value, NAMESPACE, NAMESPACE_RULE)
+    return read_name(value, NAMESPACE, NAMESPACE_RULE)
 
 
-def plain_name(value: Value) -> str | None:
+def read_plain_name(value: Value) -> str | None:
     """Read the name of a template, an environment or a dependency."""
-    return name(value, _NAME, _NAME_RULE)
+    return read_name(value, _NAME, _NAME_RULE)
 
 
-def step_name(value: Value) -> str | None:
+def read_step_name(value: Value) -> str | None:
     """Read the name of a step."""
-    step = plain_name(value)
+    step = read_plain_name(value)
     if step == ALL:
         value.refuse(f"no step can be named {ALL!r}: in environments it stands for every step")
         return None
@@ -135,12 +135,12 @@ def check_environment_name(environment: str, value: Value, mark: Mark | None) ->
         value.refuse(f"{environment[:60]!r} is not the name of an environment: {_NAME_RULE}", mark)
 
 
-def method(value: Value) -> str | None:
+def read_method(value: Value) -> str | None:
     """Read the name of a handler's method."""
-    return name(value, _METHOD, _METHOD_RULE)
+    return read_name(value, _METHOD, _METHOD_RULE)
 
 
-def version(value: Value) -> str | None:
+def read_version(value: Value) -> str | None:
     """Read a version."""
     node = value.node
     if isinstance(node, Scalar) and type(node.value) in (int, float):
@@ -151,7 +151,7 @@ def version(value: Value) -> str | None:
             f' write three parts, in quotes: "{whole}"'
         )
         return None
-    written = text(value)
+    written = read_text(value)
     try:
         return written and str(versions.parse(written))
     except InvalidInput as error:
@@ -159,7 +159,7 @@ def version(value: Value) -> str | None:
         return None
 
 
-def version_range(value: Value) -> str | None:
+def read_version_range(value: Value) -> str | None:
     """Read a version or a range of versions, written without spaces."""
     node = value.node
     if isinstance(node, Scalar) and type(node.value) in (int, float):
@@ -167,7 +167,7 @@ def version_range(value: Value) -> str | None:
             f'{node.text} without quotes is a number; write a range such as "^{node.text}"'
         )
         return None
-    written = text(value)
+    written = read_text(value)
     if written is None:
         return None
     try:
@@ -177,17 +177,17 @@ def version_range(value: Value) -> str | None:
         return None
 
 
-def attempts(value: Value) -> int | None:
+def read_attempts(value: Value) -> int | None:
     """Read how many attempts a step has; 0 means 1, as in the earlier Taskers."""
-    count = integer(value, 0, MAX_ATTEMPTS)
+    count = read_integer(value, 0, MAX_ATTEMPTS)
     return None if count is None else max(count, 1)
 
 
-def labels(value: Value) -> dict[str, str]:
+def read_labels(value: Value) -> dict[str, str]:
     """Read the labels that a worker must have."""
     labels: dict[str, str] = {}
     for label, part in value.table("a mapping of labels").items():
-        wanted = text(part)
+        wanted = read_text(part)
         if not _LABEL.fullmatch(label):
             part.refuse(f"{label[:60]!r} is not the name of a label: {_LABEL_RULE}")
         elif wanted is not None and not _LABEL_VALUE.fullmatch(wanted):
@@ -201,11 +201,11 @@ def labels(value: Value) -> dict[str, str]:
     return labels
 
 
-def attributes(value: Value) -> dict[str, str]:
+def read_attributes(value: Value) -> dict[str, str]:
     """Read the attributes by which tasks can be searched: name -> `input.path`."""
     attributes: dict[str, str] = {}
     for key, part in value.table("a mapping of attributes").items():
-        path = text(part)
+        path = read_text(part)
         if not _LABEL.fullmatch(key):
             part.refuse(f"{key[:60]!r} is not the name of an attribute: {_LABEL_RULE}")
         elif path is not None and not INPUT_PATH.fullmatch(path):
@@ -219,9 +219,9 @@ def attributes(value: Value) -> dict[str, str]:
     return attributes
 
 
-def title(value: Value) -> str | None:
+def read_title(value: Value) -> str | None:
     """Read the title of a task; `{input.name}` is replaced by an input."""
-    written = text(value)
+    written = read_text(value)
     if written is None:
         return None
     if len(written) > LONGEST_TITLE:
@@ -239,7 +239,7 @@ def keep_in_metadata(value: Value, key: str, metadata: dict[str, Json]) -> None:
     """Keep a value that only earlier Taskers used, unless the metadata have that key."""
     if key in metadata:
         value.refuse(f"'metadata' has {key!r} too; keep one")
-    metadata[key] = plain(value.node)
+    metadata[key] = to_json(value.node)
 
 
 def refuse_events(value: Value) -> None:
@@ -248,9 +248,9 @@ def refuse_events(value: Value) -> None:
         value.refuse("events are not supported; only the empty list is allowed")
 
 
-def handler(value: Value) -> str | None:
+def read_handler(value: Value) -> str | None:
     """Read the name of a handler; `A::B` and `::A::B` are other spellings of `A.B`."""
-    written = text(value)
+    written = read_text(value)
     if written is None:
         return None
     normal = written.replace("::", ".").removeprefix("." if written.startswith("::") else "")
@@ -263,11 +263,11 @@ def handler(value: Value) -> str | None:
     return normal
 
 
-def dependencies(values: list[Value]) -> tuple[tuple[str, Value], ...]:
+def read_dependencies(values: list[Value]) -> tuple[tuple[str, Value], ...]:
     """Read the names of a step's dependencies."""
     dependencies_read: dict[str, Value] = {}
     for value in values:
-        step = plain_name(value)
+        step = read_plain_name(value)
         if step in dependencies_read:
             value.refuse(f"{step!r} is listed twice")
         elif step is not None:
@@ -275,7 +275,7 @@ def dependencies(values: list[Value]) -> tuple[tuple[str, Value], ...]:
     return tuple(dependencies_read.items())
 
 
-def delays_in_order(value: Value, change: RetryChange) -> RetryChange:
+def check_delay_order(value: Value, change: RetryChange) -> RetryChange:
     """Note a problem where the first delay that was written exceeds the written cap."""
     first, cap = change.initial_delay, change.max_delay
     if first is not None and cap is not None and first > cap:
@@ -286,9 +286,9 @@ def delays_in_order(value: Value, change: RetryChange) -> RetryChange:
     return change
 
 
-def schema(value: Value) -> JsonObject | None:
+def read_schema(value: Value) -> JsonObject | None:
     """Read a JSON Schema; report a problem at its invalid part."""
-    document = json_object(value)
+    document = read_json_object(value)
     wrong = None if document is None else check_schema(document)
     if wrong is not None:
         descend(value, iter(wrong.way)).refuse(f"not a JSON Schema: {wrong.message}")
@@ -296,9 +296,9 @@ def schema(value: Value) -> JsonObject | None:
     return document
 
 
-def input_schema(value: Value) -> JsonObject | None:
+def read_input_schema(value: Value) -> JsonObject | None:
     """Read the schema of a task's context, which is always an object."""
-    document = schema(value)
+    document = read_schema(value)
     types = document.get("type") if document else None
     allowed = [types] if isinstance(types, str) else types
     if isinstance(allowed, list) and "object" not in allowed:

@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from tasker.durations import TEXT_EXAMPLES, parse_duration
 from tasker.model import Json, JsonObject
-from tasker.suggest import or_else
+from tasker.suggest import suggest_allowed
 from tasker.template.source import Items, Mark, Node, Problems, Scalar, Table
 
 P = ParamSpec("P")
@@ -51,7 +51,7 @@ class Value:
 
     def refuse_kind(self, what: str) -> None:
         """Report that the value is of the wrong kind."""
-        self.refuse(f"must be {what}, found {_describe(self.node)}")
+        self.refuse(f"must be {what}, found {_describe_node(self.node)}")
 
     @property
     def is_missing(self) -> bool:
@@ -100,7 +100,8 @@ class Fields:
             value_read = Value(entry.node, path_below(value.path, written), value.problems)
             if key not in keys.allowed:
                 value_read.refuse(
-                    _unknown(written, keys, guess=not value.problems.is_full), entry.mark
+                    _unknown_key_message(written, keys, guess=not value.problems.is_full),
+                    entry.mark,
                 )
             elif key in self._written:
                 value_read.refuse(
@@ -151,7 +152,7 @@ def optional(
     return None if value is None else reader(value, *args, **options)
 
 
-def text(value: Value) -> str | None:
+def read_text(value: Value) -> str | None:
     """Read a text; what YAML takes for a number or a truth needs quotes."""
     node = value.node
     if isinstance(node, Scalar) and isinstance(node.value, str):
@@ -163,16 +164,16 @@ def text(value: Value) -> str | None:
     return None
 
 
-def name(value: Value, pattern: re.Pattern[str], rule: str) -> str | None:
+def read_name(value: Value, pattern: re.Pattern[str], rule: str) -> str | None:
     """Read a text that must match `pattern`, which `rule` says in words."""
-    written = text(value)
+    written = read_text(value)
     if written is not None and not pattern.fullmatch(written):
         value.refuse(f"{_excerpt(written)!r} is not a name: {rule}")
         return None
     return written
 
 
-def flag(value: Value) -> bool | None:
+def read_flag(value: Value) -> bool | None:
     """Read true or false."""
     if isinstance(value.node, Scalar) and isinstance(value.node.value, bool):
         return value.node.value
@@ -180,7 +181,7 @@ def flag(value: Value) -> bool | None:
     return None
 
 
-def integer(value: Value, low: int, high: int) -> int | None:
+def read_integer(value: Value, low: int, high: int) -> int | None:
     """Read an integer within bounds."""
     given = value.node.value if isinstance(value.node, Scalar) else None
     what = f"an integer from {low:,} to {high:,}"
@@ -193,7 +194,7 @@ def integer(value: Value, low: int, high: int) -> int | None:
     return None
 
 
-def number(value: Value, low: float, high: float) -> float | None:
+def read_number(value: Value, low: float, high: float) -> float | None:
     """Read a number within bounds."""
     given = value.node.value if isinstance(value.node, Scalar) else None
     if isinstance(given, bool) or not isinstance(given, int | float):
@@ -205,7 +206,7 @@ def number(value: Value, low: float, high: float) -> float | None:
     return None
 
 
-def duration(
+def read_duration(
     value: Value, most: timedelta, *, unit: timedelta = _SECOND, zero: bool = False
 ) -> timedelta | None:
     """Read a duration: a number of `unit`s, or text with units such as `1h30m`."""
@@ -229,29 +230,29 @@ def duration(
     return None
 
 
-def choice(value: Value, allowed: tuple[str, ...]) -> str | None:
+def read_choice(value: Value, allowed: tuple[str, ...]) -> str | None:
     """Read one of the texts `allowed`."""
-    written = text(value)
+    written = read_text(value)
     if written is None or written in allowed:
         return written
-    value.refuse(f"unknown word {_excerpt(written)!r}{or_else(written, allowed)}")
+    value.refuse(f"unknown word {_excerpt(written)!r}{suggest_allowed(written, allowed)}")
     return None
 
 
-def json_object(value: Value) -> JsonObject | None:
+def read_json_object(value: Value) -> JsonObject | None:
     """Return a mapping with arbitrary keys."""
     if isinstance(value.node, Table):
-        return {key: plain(entry.node) for key, entry in value.node.entries.items()}
+        return {key: to_json(entry.node) for key, entry in value.node.entries.items()}
     value.refuse_kind("a mapping")
     return None
 
 
-def plain(node: Node) -> Json:
+def to_json(node: Node) -> Json:
     """Return the JSON value of a node."""
     if isinstance(node, Table):
-        return {key: plain(entry.node) for key, entry in node.entries.items()}
+        return {key: to_json(entry.node) for key, entry in node.entries.items()}
     if isinstance(node, Items):
-        return [plain(item) for item in node.nodes]
+        return [to_json(item) for item in node.nodes]
     return node.value
 
 
@@ -277,14 +278,14 @@ def descend(value: Value, way: Iterator[str | int]) -> Value:
     return value
 
 
-def _unknown(written: str, keys: Keys, *, guess: bool) -> str:
+def _unknown_key_message(written: str, keys: Keys, *, guess: bool) -> str:
     if written in keys.refused:
         return f"the key {written!r} is not allowed in {keys.what}: {keys.refused[written]}"
-    near = or_else(written if guess else "", keys.allowed)
+    near = suggest_allowed(written if guess else "", keys.allowed)
     return f"unknown key {_excerpt(written)!r} in {keys.what}{near}"
 
 
-def _describe(node: Node) -> str:
+def _describe_node(node: Node) -> str:
     """Describe a node, for a message."""
     if isinstance(node, Table):
         return "a mapping"

@@ -44,11 +44,11 @@ def read_plain(text: str) -> Plain:
             " string",
         )
     if text[0] in "+-.0123456789":
-        return _number(text)
+        return _read_number(text)
     return Plain(text)
 
 
-def _number(text: str) -> Plain:
+def _read_number(text: str) -> Plain:
     """Read text that begins like a number; dates, times and three-part versions are text."""
     if _LEADING_ZERO.fullmatch(text):
         return Plain(text, f"{text} begins with a zero; quote it, or remove the zero")

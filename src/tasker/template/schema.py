@@ -12,7 +12,7 @@ import jsonschema_rs
 from tasker import codec
 from tasker.errors import InvalidInput, Violation
 from tasker.model import Json, JsonObject, JsonText, StepSpec, Template
-from tasker.suggest import closest, or_else
+from tasker.suggest import closest, suggest_allowed
 from tasker.template import schema_process
 from tasker.template.defaults import declares_defaults, fill_defaults
 from tasker.template.schema_bounds import Excess, is_light, weigh
@@ -69,7 +69,7 @@ async def examine_input(template: Template, context: Json) -> tuple[JsonObject, 
         return context, []
     text = codec.dumps(context, what="the context", limit=sys.maxsize)
     if is_quick(template.input_schema, text):
-        filled, schema = codec.loads(text), _compile_cached(_Same(template.input_schema))
+        filled, schema = codec.loads(text), _compile_cached(_IdentityKey(template.input_schema))
         schema.fill(filled)
         return filled, schema.violations(filled)
     try:
@@ -80,7 +80,7 @@ async def examine_input(template: Template, context: Json) -> tuple[JsonObject, 
         )
     except CheckTookTooLong:
         raise InvalidInput(
-            _too_long(f"the context against the input_schema of {template.full_name}")
+            _too_long_message(f"the context against the input_schema of {template.full_name}")
         ) from None
     if "refused" in answer:
         raise InvalidInput(answer["refused"])
@@ -100,19 +100,23 @@ def check_result(template: str, spec: StepSpec, result: JsonText) -> list[str]:
     if spec.result_schema is None:
         return []
     if is_quick(spec.result_schema, result):
-        violations = _compile_cached(_Same(spec.result_schema)).violations(codec.loads(result))
+        violations = _compile_cached(_IdentityKey(spec.result_schema)).violations(
+            codec.loads(result)
+        )
         return [str(violation) for violation in violations]
     question = {"schema": spec.result_schema, "value": codec.loads(result), "fill": False}
     try:
         answer = schema_process.submit(question).result()
     except CheckTookTooLong:
-        return [_too_long(f"the result against the result_schema of {template}, {spec.name!r}")]
+        return [
+            _too_long_message(f"the result against the result_schema of {template}, {spec.name!r}")
+        ]
     return [str(Violation(*violation)) for violation in answer["violations"]]
 
 
 def is_quick(schema: JsonObject, value: JsonText) -> bool:
     """Return whether a value can be checked on an event loop, in well under 100 ms."""
-    return len(value) <= _QUICK_LENGTH and _is_light(_Same(schema))
+    return len(value) <= _QUICK_LENGTH and _is_light(_IdentityKey(schema))
 
 
 def answer_question(question: JsonObject) -> JsonObject:
@@ -130,7 +134,7 @@ def answer_question(question: JsonObject) -> JsonObject:
     return {"value": value if question["fill"] else None, "violations": violations}
 
 
-def _too_long(what: str) -> str:
+def _too_long_message(what: str) -> str:
     return (
         f"checking {what} took more than {schema_process.TIME_LIMIT:g} s"
         " or too much memory; make the schema simpler or the value smaller"
@@ -164,7 +168,9 @@ def _compile_fault(schema: JsonObject) -> Fault | None:
         if isinstance(error.kind, _Kind.Referencing):
             return _broken_reference(schema, error.message)
         if way and way[-1] == "type" and isinstance(error.instance, str):
-            return Fault(way, f"unknown type {error.instance!r}{or_else(error.instance, _TYPES)}")
+            return Fault(
+                way, f"unknown type {error.instance!r}{suggest_allowed(error.instance, _TYPES)}"
+            )
         return Fault(way, _shorten(error.message))
     except ValueError as error:
         return Fault((), _shorten(str(error)))
@@ -224,7 +230,9 @@ class Schema:
         way, kind, message = list(error.instance_path), error.kind, error.message
         if isinstance(kind, _Kind.Required):
             instance = error.instance if isinstance(error.instance, dict) else {}
-            undeclared = [key for key in instance if key not in self._properties(error.schema_path)]
+            undeclared = [
+                key for key in instance if key not in self._declared_properties(error.schema_path)
+            ]
             way, message = [*way, kind.property], "is required"
             if match := closest(kind.property, undeclared):
                 message = f"is required; {match!r} may be a misspelling of it"
@@ -237,11 +245,11 @@ class Schema:
 
     def _describe_unexpected(self, keys: Sequence[str], way: Sequence[str | int]) -> str:
         """Describe unexpected keys and list the allowed ones."""
-        allowed = self._properties(way)
-        hint = or_else(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""
+        allowed = self._declared_properties(way)
+        hint = suggest_allowed(keys[0] if len(keys) == 1 else "", allowed) if allowed else ""
         return f"{', '.join(map(repr, keys))} is not allowed{hint}"
 
-    def _properties(self, way: Sequence[str | int]) -> list[str]:
+    def _declared_properties(self, way: Sequence[str | int]) -> list[str]:
         """List the properties declared beside the keyword at `way`."""
         holder: Any = self._schema
         for step in way[:-1]:
@@ -252,16 +260,16 @@ class Schema:
 
 def json_path(way: Sequence[str | int]) -> str:
     """Write a way of keys and indexes as a JSON path: `$.lines[2].price`."""
-    return "$" + "".join(map(_step, way))
+    return "$" + "".join(map(_format_path_part, way))
 
 
-def _step(step: str | int) -> str:
+def _format_path_part(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
     return f".{step}" if step.isidentifier() else f"[{step!r}]"
 
 
-class _Same:
+class _IdentityKey:
     """A cache key for a schema object by identity, since comparing schemas is expensive."""
 
     __slots__ = ("schema",)
@@ -273,16 +281,16 @@ class _Same:
         return id(self.schema)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.schema is other.schema
+        return isinstance(other, _IdentityKey) and self.schema is other.schema
 
 
 @lru_cache(maxsize=1024)
-def _is_light(same: _Same) -> bool:
+def _is_light(same: _IdentityKey) -> bool:
     return is_light(same.schema)
 
 
 @lru_cache(maxsize=1024)
-def _compile_cached(same: _Same) -> Schema:
+def _compile_cached(same: _IdentityKey) -> Schema:
     return Schema(same.schema)
 
 

@@ -93,7 +93,7 @@ class _Weighing:
         self._most = most
         self._most_nodes = most_nodes
         self._nodes = 0
-        self._base = _text(root.get("$id"))
+        self._base = _as_text(root.get("$id"))
         self._document = urldefrag(self._base)[0]
         self._ways: dict[int, Way] = {id(root): ()}
         self._edges: dict[int, list[_Edge]] = {}
@@ -118,10 +118,10 @@ class _Weighing:
         if self._nodes > self._most_nodes:
             raise _Unbounded((), "it has too many parts")
         if isinstance(node, dict):
-            identity = _text(node.get("$id"))
+            identity = _as_text(node.get("$id"))
             for name in (
-                _text(node.get("$anchor")),
-                _text(node.get("$dynamicAnchor")),
+                _as_text(node.get("$anchor")),
+                _as_text(node.get("$dynamicAnchor")),
                 identity[1:] if identity.startswith("#") else "",  # drafts 6 and 7
             ):
                 if name:
@@ -140,7 +140,7 @@ class _Weighing:
             way = self._ways[id(schema)]
             edges = self._edges[id(schema)] = []
             self._patterns += "pattern" in schema
-            identity = _text(schema.get("$id"))
+            identity = _as_text(schema.get("$id"))
             if way and identity and not identity.startswith("#"):
                 raise _Unbounded((*way, "$id"), "'$id' is allowed only at the top level")
             for target, at, same_value, reference in self._targets(schema, way):
@@ -208,8 +208,8 @@ class _Weighing:
             if size > MAX_AT_ONE_VALUE:
                 raise _Unbounded(
                     way,
-                    f"more than {MAX_AT_ONE_VALUE:,} schemas would apply to one value,"
-                    " references followed",
+                    f"more than {MAX_AT_ONE_VALUE:,} schemas would apply to one value"
+                    " when references are followed",
                 )
             depth = max((depths[edge.target] + edge.reference for edge in edges), default=0)
             if depth > MAX_REFERENCES:
@@ -218,7 +218,9 @@ class _Weighing:
 
         back = self._visit_targets_first(lambda edge: edge.same_value, weigh)
         if back is not None:
-            raise _Unbounded(self._ways[back], "its references form a cycle for the same value")
+            raise _Unbounded(
+                self._ways[back], "its references form a cycle that applies to one value"
+            )
 
     def _expansion(self) -> tuple[int, bool]:
         """Return how many schemas there are with references followed, and whether they recur."""
@@ -271,5 +273,5 @@ def _subschemas(
                 yield item, (*way, index), same_value, False
 
 
-def _text(value: object) -> str:
+def _as_text(value: object) -> str:
     return value if isinstance(value, str) else ""

@@ -44,7 +44,7 @@ class _Checker:
             CheckTookTooLong: The process was killed, or ran out of memory.
         """
         if self._process is None:
-            self._process = _start()
+            self._process = _start_process()
         answer = _exchange(self._process, orjson.dumps(question) + b"\n", TIME_LIMIT)
         if not answer:
             self.close()
@@ -63,7 +63,7 @@ def submit(question: Any) -> "Future[Any]":
     return _thread.submit(_checker.ask, question)
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start_process() -> subprocess.Popen[bytes]:
     process = subprocess.Popen(  # noqa: S603 - this interpreter, and code of this module
         [sys.executable, "-P", "-c", _COMMAND],
         stdin=subprocess.PIPE,

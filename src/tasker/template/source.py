@@ -118,7 +118,7 @@ class Problems:
         return problems
 
 
-def documents(source: str | bytes, problems: Problems) -> list[Node]:
+def read_documents(source: str | bytes, problems: Problems) -> list[Node]:
     """Read YAML text into the root nodes of its documents; empty documents are left out.
 
     Args:
@@ -137,9 +137,9 @@ def documents(source: str | bytes, problems: Problems) -> list[Node]:
     except yaml.MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         mark = Mark(at.line + 1, at.column + 1) if at else None
-        problems.add(_syntax(error, text, mark), mark)
+        problems.add(_describe_syntax_error(error, text, mark), mark)
         problems.check()
-    except _TooMuch:
+    except _LimitExceeded:
         problems.check()
     except yaml.YAMLError as error:
         problems.add(f"invalid YAML: {error}")
@@ -171,11 +171,11 @@ def _decode(source: str | bytes, problems: Problems) -> str:
             )
             raise InvalidTemplate(*problems.in_file_order()) from None
     if text.lstrip().startswith(("{", "[")):  # JSON writes one character as two escapes
-        text = _SURROGATES.sub(_one_escape, text)
+        text = _SURROGATES.sub(_join_surrogates, text)
     return text
 
 
-def _one_escape(pair: re.Match[str]) -> str:
+def _join_surrogates(pair: re.Match[str]) -> str:
     code = 0x10000 + (int(pair[2], 16) - 0xD800 << 10) + int(pair[3], 16) - 0xDC00
     return f"{pair[1]}\\U{code:08x}"
 
@@ -197,7 +197,7 @@ def _mark_at(text: str, index: int) -> Mark:
     return Mark(text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index))
 
 
-def _syntax(error: yaml.MarkedYAMLError, text: str, mark: Mark | None) -> str:
+def _describe_syntax_error(error: yaml.MarkedYAMLError, text: str, mark: Mark | None) -> str:
     """Describe a syntax error, with its usual cause."""
     message = ", ".join(part for part in (error.context, error.problem) if part)
     begun = error.context_mark
@@ -211,7 +211,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, mark: Mark | None) -> str:
     return f"invalid YAML: {message}"
 
 
-class _TooMuch(Exception):
+class _LimitExceeded(Exception):
     """The text exceeds a limit; the problem has been reported."""
 
 
@@ -242,18 +242,18 @@ class _Builder:
         mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
         if isinstance(event, yaml.ScalarEvent):
             self._refuse_tag(event.tag, mark)
-            self._place_node(self._scalar(event, mark), event.anchor)
+            self._place_node(self._read_scalar(event, mark), event.anchor)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             self._refuse_tag(event.tag, mark)
-            self._open(event, mark)
+            self._open_container(event, mark)
         elif isinstance(event, yaml.CollectionEndEvent):
-            self._close()
+            self._close_container()
         elif isinstance(event, yaml.AliasEvent):
-            self._alias(str(event.anchor), mark)
+            self._resolve_alias(str(event.anchor), mark)
         elif isinstance(event, yaml.DocumentStartEvent):
             self._anchors = {}
 
-    def _scalar(self, event: Any, mark: Mark) -> Scalar:
+    def _read_scalar(self, event: Any, mark: Mark) -> Scalar:
         """Read one scalar; keys are always text, but for the plain `<<`, whose value is None."""
         text: str = event.value
         plain = event.implicit[0]
@@ -275,15 +275,15 @@ class _Builder:
             shown = tag.replace(_CORE, "!!")
             self._problems.add(f"the tag {shown!r} is not supported; remove it", mark)
 
-    def _open(self, event: Any, mark: Mark) -> None:
+    def _open_container(self, event: Any, mark: Mark) -> None:
         if len(self._stack) >= MAX_DEPTH:
-            self._stop(f"nested more than {MAX_DEPTH} levels deep", mark)
+            self._stop_reading(f"nested more than {MAX_DEPTH} levels deep", mark)
         if event.anchor:
             self._anchors[event.anchor] = None
         mapping = isinstance(event, yaml.MappingStartEvent)
         self._stack.append(_Frame(Table(mark) if mapping else Items(mark), event.anchor))
 
-    def _close(self) -> None:
+    def _close_container(self) -> None:
         frame = self._stack.pop()
         if isinstance(frame.node, Table):
             for table in frame.merged:
@@ -291,10 +291,10 @@ class _Builder:
                     frame.node.entries.setdefault(key, entry)
         self._place_node(frame.node, frame.anchor)
 
-    def _alias(self, anchor: str, mark: Mark) -> None:
+    def _resolve_alias(self, anchor: str, mark: Mark) -> None:
         node = self._anchors.get(anchor)
         if node is None:
-            self._stop(
+            self._stop_reading(
                 f"the alias '*{anchor}' refers to the anchor that contains it"
                 if anchor in self._anchors
                 else f"the alias '*{anchor}' has no anchor of that name above it",
@@ -303,9 +303,9 @@ class _Builder:
             return
         self._repeated += node.size
         if self._repeated > MAX_REPEATED:
-            self._stop(f"aliases repeat more than {MAX_REPEATED:,} values", mark)
+            self._stop_reading(f"aliases repeat more than {MAX_REPEATED:,} values", mark)
         if len(self._stack) + node.height > MAX_DEPTH:
-            self._stop(f"nested more than {MAX_DEPTH} levels deep, aliases followed", mark)
+            self._stop_reading(f"nested more than {MAX_DEPTH} levels deep, aliases followed", mark)
         self._place_node(node, None, mark)
 
     def _place_node(self, node: Node, anchor: str | None, mark: Mark | None = None) -> None:
@@ -323,12 +323,12 @@ class _Builder:
         if isinstance(parent, Items):
             parent.nodes.append(node)
         elif frame.key is None:
-            frame.key = self._key(node, mark)
+            frame.key = self._read_key(node, mark)
         else:
             self._put_entry(frame, parent, frame.key, node)
             frame.key = None
 
-    def _key(self, node: Node, mark: Mark | None) -> Scalar:
+    def _read_key(self, node: Node, mark: Mark | None) -> Scalar:
         if isinstance(node, Scalar):
             return Scalar(node.text, node.text, mark) if mark else node  # mark: of an alias
         self._problems.add("a key must be a string, not a list or a mapping", mark or node.mark)
@@ -357,6 +357,6 @@ class _Builder:
                     "the value of '<<' must be a mapping or a list of mappings", key.mark
                 )
 
-    def _stop(self, message: str, mark: Mark) -> None:
+    def _stop_reading(self, message: str, mark: Mark) -> None:
         self._problems.add(message, mark)
-        raise _TooMuch
+        raise _LimitExceeded

@@ -15,7 +15,7 @@ _DEFAULTS = Retry()
 
 def from_stored(document: Mapping[str, Any]) -> Template:
     """Read the document that `to_document` wrote of a valid template."""
-    steps = tuple(map(_step, document["steps"]))
+    steps = tuple(map(_read_step, document["steps"]))
     return Template(
         namespace=document["namespace_name"],
         name=document["name"],
@@ -33,7 +33,7 @@ def from_stored(document: Mapping[str, Any]) -> Template:
     )
 
 
-def _step(step: Mapping[str, Any]) -> StepSpec:
+def _read_step(step: Mapping[str, Any]) -> StepSpec:
     handler, retry = step.get("handler", {}), step.get("retry")
     return StepSpec(
         name=step["name"],
@@ -43,7 +43,7 @@ def _step(step: Mapping[str, Any]) -> StepSpec:
         handler_version=handler.get("version", ""),
         config=handler.get("initialization", {}),
         dependencies=tuple(step.get("dependencies", ())),
-        retry=_DEFAULTS if retry is None else _retry(retry, _DEFAULTS),
+        retry=_DEFAULTS if retry is None else _read_retry(retry, _DEFAULTS),
         timeout=_timedelta(step.get("timeout_seconds")),
         queue_timeout=_timedelta(step.get("queue_timeout")),
         heartbeat_timeout=_timedelta(step.get("heartbeat_timeout")),
@@ -63,7 +63,9 @@ def _environments(
         environment: {
             step["name"]: StepOverride(
                 config=step.get("handler", {}).get("initialization"),
-                retry=_retry(step["retry"], retries[step["name"]]) if "retry" in step else None,
+                retry=_read_retry(step["retry"], retries[step["name"]])
+                if "retry" in step
+                else None,
                 timeout=_timedelta(step.get("timeout_seconds")),
             )
             for step in changes["steps"]
@@ -72,7 +74,7 @@ def _environments(
     }
 
 
-def _retry(written: Mapping[str, Any], base: Retry) -> Retry:
+def _read_retry(written: Mapping[str, Any], base: Retry) -> Retry:
     """Read the fields that differ from `base`."""
     read = dict(written)
     if "backoff" in read:

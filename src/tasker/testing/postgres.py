@@ -72,7 +72,7 @@ def temporary_postgres(
         RuntimeError: It did not start; the message has its log.
     """
     bindir = bindir or find_postgres()
-    user = _unprivileged()
+    user = _unprivileged_user()
     with _removed_at_exit(_make_home(user, directory)) as home:
         server = _Server(home, _reachable_binaries(bindir, home, user), user)
         server.initialise()
@@ -124,7 +124,7 @@ def find_postgres() -> Path:
     Raises:
         FileNotFoundError: There are none.
     """
-    for bindir in _candidates():
+    for bindir in _candidate_bindirs():
         if (bindir / "initdb").is_file() and (bindir / "postgres").is_file():
             return bindir
     raise FileNotFoundError(
@@ -132,7 +132,7 @@ def find_postgres() -> Path:
     )
 
 
-def _candidates() -> Iterator[Path]:
+def _candidate_bindirs() -> Iterator[Path]:
     if pg_config := shutil.which("pg_config"):
         reply = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
         yield Path(reply.stdout.strip())
@@ -164,7 +164,7 @@ class _User(NamedTuple):
     gid: int
 
 
-def _unprivileged() -> _User | None:
+def _unprivileged_user() -> _User | None:
     """Return the user to run as, or None if this process is not root's."""
     if os.geteuid() != 0:
         return None
@@ -212,7 +212,9 @@ def _make_home(user: _User | None, directory: Path | None) -> Path:
         ):
             return home
         home.rmdir()
-    raise RuntimeError(f"no directory for a server in {', '.join(map(str, bases))}")
+    raise RuntimeError(
+        f"cannot create the server's directory in any of {', '.join(map(str, bases))}"
+    )
 
 
 def _reachable_binaries(bindir: Path, home: Path, user: _User | None) -> Path:
@@ -260,7 +262,7 @@ class _Server:
         options = ["--username=tasker", "--auth=trust", "--encoding=UTF8", "--locale=C"]
         initdb = self._start("initdb", *options, "--no-sync", f"--pgdata={self.home / 'data'}")
         if initdb.wait() != 0:
-            raise RuntimeError(f"initdb failed:\n{self._log()}")
+            raise RuntimeError(f"initdb failed:\n{self._read_log()}")
 
     @contextmanager
     def running(self, settings: Mapping[str, str]) -> Iterator[None]:
@@ -292,14 +294,16 @@ class _Server:
 
     def _wait_until_ready(self, postgres: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not self._ready():
+        while not self._is_ready():
             if postgres.poll() is not None:
-                raise RuntimeError(f"postgres exited at startup:\n{self._log()}")
+                raise RuntimeError(f"postgres exited at startup:\n{self._read_log()}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"postgres was not ready in {START_SECONDS} s:\n{self._log()}")
+                raise RuntimeError(
+                    f"postgres was not ready in {START_SECONDS} s:\n{self._read_log()}"
+                )
             time.sleep(0.01)
 
-    def _ready(self) -> bool:
+    def _is_ready(self) -> bool:
         """Return whether the last line of the server's lock file reports it ready."""
         try:
             lock = (self.home / "data" / "postmaster.pid").read_text()
@@ -307,5 +311,5 @@ class _Server:
             return False
         return lock.rstrip().endswith("ready")
 
-    def _log(self) -> str:
+    def _read_log(self) -> str:
         return (self.home / "log").read_text(errors="replace")

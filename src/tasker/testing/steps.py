@@ -45,7 +45,7 @@ TEMPLATE = TemplateName("tests", "workflow", "1.0.0")
 TASK_ID = TaskId("01890a5d-ac96-774b-bcce-b302099a8057")
 
 
-class Given(TypedDict, total=False):
+class AttemptInputs(TypedDict, total=False):
     """The inputs of an attempt; all are optional."""
 
     input: Mapping[str, Any]
@@ -116,19 +116,19 @@ class StepRun:
         return self.outcome is AttemptOutcome.COMPLETE
 
 
-def run_step(handler: Any, **given: Unpack[Given]) -> StepRun:  # anything may be a handler
+def run_step(handler: Any, **given: Unpack[AttemptInputs]) -> StepRun:  # anything may be a handler
     """Run a handler as one attempt of a step: parameters filled, result and errors sorted.
 
     An async handler gets its own event loop, in another thread if one already runs here.
 
     Args:
         handler: A function, a class, or an object with a `call` method.
-        given: See `Given`.
+        given: See `AttemptInputs`.
 
     Raises:
         Misuse: No step could call this handler, since a parameter cannot be filled.
     """
-    scene = _Scene(given)
+    scene = _AttemptSetup(given)
     target = Handler(scene.spec.handler, handler)
     plan = compile_plan(target, scene.spec, upstream=scene.upstream, template=scene.template)
     try:
@@ -139,22 +139,26 @@ def run_step(handler: Any, **given: Unpack[Given]) -> StepRun:  # anything may b
 
 
 @overload
-def make_context(*, blocking: Literal[False] = False, **given: Unpack[Given]) -> AsyncContext: ...
+def make_context(
+    *, blocking: Literal[False] = False, **given: Unpack[AttemptInputs]
+) -> AsyncContext: ...
 
 
 @overload
-def make_context(*, blocking: Literal[True], **given: Unpack[Given]) -> SyncContext: ...
+def make_context(*, blocking: Literal[True], **given: Unpack[AttemptInputs]) -> SyncContext: ...
 
 
-def make_context(*, blocking: bool = False, **given: Unpack[Given]) -> AsyncContext | SyncContext:
+def make_context(
+    *, blocking: bool = False, **given: Unpack[AttemptInputs]
+) -> AsyncContext | SyncContext:
     """Create a context for calling a handler.
 
     Args:
         blocking: False: an `AsyncContext`; True: the `SyncContext` of handlers that are not
             async.
-        given: See `Given`.
+        given: See `AttemptInputs`.
     """
-    scene = _Scene(given)
+    scene = _AttemptSetup(given)
     config = codec.dumps(scene.spec.config, what="config")
     facts = StepFacts(scene.template, scene.spec, scene.upstream, config, __name__, blocking)
     return (SyncContext if blocking else AsyncContext)(facts, scene.attempt)
@@ -184,10 +188,10 @@ class _Services:
         return saving
 
 
-class _Scene:
+class _AttemptSetup:
     """An attempt and its surroundings."""
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, given: AttemptInputs) -> None:
         spec = given.get("spec") or StepSpec(name="step")
         self.spec = replace(
             spec, config=given.get("config", spec.config), retry=given.get("retry", spec.retry)
@@ -222,13 +226,15 @@ class _Scene:
     def completed(self, text: JsonText) -> StepRun:
         value = codec.loads(text)
         problems = tuple(check_result(str(self.template), self.spec, text))
-        return self._run(StepRun(outcome=AttemptOutcome.COMPLETE, value=value, problems=problems))
+        return self._with_recordings(
+            StepRun(outcome=AttemptOutcome.COMPLETE, value=value, problems=problems)
+        )
 
     def failed(self, error: BaseException) -> StepRun:
         if isinstance(error, StepParked):
-            return self._run(StepRun(outcome=AttemptOutcome.PARKED, error=error))
+            return self._with_recordings(StepRun(outcome=AttemptOutcome.PARKED, error=error))
         outcome = outcome_of(error, self.attempt.claim, self.spec, Random())
-        return self._run(
+        return self._with_recordings(
             StepRun(
                 outcome=ATTEMPT_OUTCOMES[outcome.outcome],
                 error=error,
@@ -236,7 +242,7 @@ class _Scene:
             )
         )
 
-    def _run(self, run: StepRun) -> StepRun:
+    def _with_recordings(self, run: StepRun) -> StepRun:
         return replace(
             run,
             checkpoints=tuple(codec.loads(saved) for saved in self.services.saved),

@@ -38,7 +38,7 @@ class StubbedHandlers(Handlers):
                 hint = did_you_mean(name, known)
                 raise Misuse(f"{template.full_name} has no step {name!r}{hint}")
         self._key = template.key
-        self._stubs = {name: _stub(name, given) for name, given in stubs.items()}
+        self._stubs = {name: _make_stub(name, given) for name, given in stubs.items()}
         self._failures = {name: tuple(errors) for name, errors in failures.items()}
         self._stand_ins = {
             (template.namespace, spec.handler): self._stubs[spec.name]
@@ -67,7 +67,7 @@ class StubbedHandlers(Handlers):
         return plan
 
 
-def _stub(step: str, given: Any) -> Handler:
+def _make_stub(step: str, given: Any) -> Handler:
     if isinstance(given, BaseException):
 
         def fail() -> None:

@@ -53,12 +53,12 @@ class VirtualTimeStore(SqliteStore):
 
     async def wait_for_work(self, timeout: float) -> None:
         if not self._work.is_set():
-            await self._skip()
+            await self._skip_idle_time()
         await super().wait_for_work(timeout)
 
-    async def _skip(self) -> None:
-        def look(on: sqlite3.Connection) -> _Ahead:
-            return _Ahead(*on.execute(_AHEAD).fetchone())
+    async def _skip_idle_time(self) -> None:
+        def look(on: sqlite3.Connection) -> _NextTimes:
+            return _NextTimes(*on.execute(_AHEAD).fetchone())
 
         ahead = await self._thread.run(look, writes=False)
         instants = [instant for instant in (ahead.due, ahead.deadline) if instant is not None]
@@ -67,7 +67,7 @@ class VirtualTimeStore(SqliteStore):
         if not instants:
             self.still.set()
             return
-        at = _not_before(min(instants))
+        at = _round_up_to_microsecond(min(instants))
         if (pause := at - self.clock.now()) > timedelta(0):
             self.clock.advance(pause)
             self.skipped += pause
@@ -76,13 +76,13 @@ class VirtualTimeStore(SqliteStore):
         self._work.set()
 
 
-def _not_before(seconds: float) -> datetime:
+def _round_up_to_microsecond(seconds: float) -> datetime:
     """Return the first instant of whole microseconds that is not before `seconds` since 1970."""
     at = datetime.fromtimestamp(seconds, UTC)
     return at if at.timestamp() >= seconds else at + timedelta(microseconds=1)
 
 
-class _Ahead(NamedTuple):
+class _NextTimes(NamedTuple):
     """The times that determine the next skip, in seconds since 1970."""
 
     running: int

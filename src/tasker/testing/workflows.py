@@ -169,7 +169,7 @@ async def run_workflow(
         Misuse: `stubs` or `failures` names an unknown step.
     """
     given = (workflow, *templates)
-    template, *others = [_template(source) for source in given]
+    template, *others = [_template_of(source) for source in given]
     sources = [
         *(source for source in given if isinstance(source, Workflow)),
         *_as_sequence(handlers),
@@ -194,7 +194,7 @@ async def run_workflow(
             started = workflow if isinstance(workflow, Workflow) else str(template.key)
             task = await worker.client.create_task(started, context, **options)
             store.still.clear()
-            await _until_still(store, task.id, timeout)
+            await _wait_until_idle(store, task.id, timeout)
         return WorkflowRun(
             task=await worker.client.get(task.id),
             steps={step.name: step for step in await store.list_steps(task.id)},
@@ -237,7 +237,7 @@ def run_workflow_sync(
     return asyncio.run(run_workflow(workflow, context, **options))
 
 
-def _template(source: Source) -> Template:
+def _template_of(source: Source) -> Template:
     if isinstance(source, Template):
         return source
     if isinstance(source, str | Path):
@@ -249,24 +249,23 @@ def _as_sequence(handlers: object) -> Sequence[object]:
     return handlers if isinstance(handlers, list | tuple) else [handlers]
 
 
-async def _until_still(store: VirtualTimeStore, task_id: TaskId, timeout: Duration) -> None:
+async def _wait_until_idle(store: VirtualTimeStore, task_id: TaskId, timeout: Duration) -> None:
     """Wait until all has happened that can."""
     seconds = parse_duration(timeout).total_seconds()
     try:
         async with asyncio.timeout(seconds):
             await store.still.wait()
     except TimeoutError:
-        raise WaitTimeout(
-            f"the task did not end within {seconds:g} s: {await _open_steps(store, task_id)}"
-        ) from None
+        open_steps = await _describe_open_steps(store, task_id)
+        raise WaitTimeout(f"the task did not end within {seconds:g} s: {open_steps}") from None
     if not (await store.get_task(task_id)).ended:
         raise WaitTimeout(
-            "the task has not ended, and nothing is left that could happen:"
-            f" {await _open_steps(store, task_id)}"
+            "the task has not ended, and no worker can continue it:"
+            f" {await _describe_open_steps(store, task_id)}"
         )
 
 
-async def _open_steps(store: Store, task_id: TaskId) -> str:
+async def _describe_open_steps(store: Store, task_id: TaskId) -> str:
     steps = await store.list_steps(task_id)
     open_steps = [
         f"{step.name} is {step.status}" for step in steps if step.status not in STEP_ENDED

@@ -250,14 +250,14 @@ async def test_a_server_that_has_no_keys_says_that_it_cannot_tell(store: Store) 
 @pytest.mark.parametrize(
     ("status", "headers", "body", "why"),
     [
-        ("302 Found", ["Location: http://127.0.0.1:1/"], b"", "it redirects"),
+        ("302 Found", ["Location: http://127.0.0.1:1/"], b"", "is a redirect"),
         ("200 OK", [], b"<html>", "the key set is not JSON"),
-        ("200 OK", [], b"[]", "it has no list `keys`"),
-        ("200 OK", [], b'{"keys": {}}', "it has no list `keys`"),
+        ("200 OK", [], b"[]", "the key set must have a list `keys`"),
+        ("200 OK", [], b'{"keys": {}}', "the key set must have a list `keys`"),
         ("200 OK", [], b'{"keys": [' + b"1," * 100 + b"1]}", "at most 100"),
-        ("200 OK", [], b" " * (300 << 10), "it has more than 262,144 bytes"),
+        ("200 OK", [], b" " * (300 << 10), "the response has more than 262,144 bytes"),
         ("200 OK", [], b"[" * 100_000, "the key set is not JSON"),
-        ("404 Not Found", [], b'{"keys": []}', "the status is 404"),
+        ("404 Not Found", [], b'{"keys": []}', "the response has status 404"),
         ("200 OK", ["Content-Encoding: gzip"], b"\x1f\x8b\x08\x00", "the key set is not JSON"),
     ],
 )

@@ -15,7 +15,7 @@ from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_valid_n
 from tasker.api.auth.principal import ANONYMOUS_NAME, Principal
 from tasker.api.headers import correlation_id_of
 from tasker.teams.model import ALL_NAMESPACES
-from tasker.teams.permissions import ADMIN, Permission, expand
+from tasker.teams.permissions import ADMIN, Permission, expand_scope
 
 log = logging.getLogger("tasker.auth")
 
@@ -88,7 +88,9 @@ async def authenticate_with(
         raise AuthenticatorError from error
     if principal is None:
         missing = "authorization" not in request.headers and "x-api-key" not in request.headers
-        raise NotAuthenticated("missing" if missing else "invalid", "the authenticator refused it")
+        raise NotAuthenticated(
+            "missing" if missing else "invalid", "the authenticator rejected the request"
+        )
     return principal
 
 
@@ -124,7 +126,7 @@ def check_principal(answer: object, roles: Mapping[str, frozenset[Permission]]) 
     permissions = None
     if answer.permissions or held:
         scopes = {str(each) for each in answer.permissions or ()}
-        granted = [*map(expand, scopes), *(roles.get(role, frozenset()) for role in held)]
+        granted = [*map(expand_scope, scopes), *(roles.get(role, frozenset()) for role in held)]
         permissions = frozenset[Permission]().union(*granted)
     elif answer.permissions is not None:
         permissions = frozenset()
@@ -141,7 +143,7 @@ def check_principal(answer: object, roles: Mapping[str, frozenset[Permission]]) 
 
 def _check_strings(field: str, words: object) -> frozenset[str]:
     if isinstance(words, str | bytes) or not isinstance(words, Collection):
-        raise TypeError(f"{field} are not a collection: {type(words).__name__}")
+        raise TypeError(f"{field} must be a collection of strings, not {type(words).__name__}")
     if not all(isinstance(word, str) for word in words):
-        raise TypeError(f"{field} are not all text")
+        raise TypeError(f"{field} must contain only strings")
     return frozenset(words)

@@ -271,7 +271,9 @@ def permissions_by_role(settings: AuthSettings) -> Mapping[str, frozenset[Permis
     roles = dict(ROLES)
     for name, permissions in settings.roles.items():
         if name in ROLES:
-            raise InvalidSettings(f"auth.roles.{name}: the role {name} is built in")
+            raise InvalidSettings(
+                f"auth.roles.{name}: the role {name} is built in and cannot be redefined"
+            )
         try:
             roles[name] = permissions_of(permissions)
         except InvalidInput as error:

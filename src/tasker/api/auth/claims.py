@@ -7,7 +7,7 @@ from tasker.api.auth.credentials import NOT_A_NAME, NotAuthenticated, is_valid_n
 from tasker.api.auth.principal import Principal
 from tasker.settings import AuthSettings
 from tasker.teams.model import ALL_NAMESPACES
-from tasker.teams.permissions import ADMIN, Permission, expand
+from tasker.teams.permissions import ADMIN, Permission, expand_scope
 
 _MOST = 1000  #: permissions, roles, namespaces of one token
 
@@ -84,7 +84,7 @@ def _granted_permissions(
     roles: Mapping[str, frozenset[Permission]],
 ) -> frozenset[Permission]:
     """Return the permissions of scopes and roles; unknown ones are ignored."""
-    granted = (expand(word) for words in scopes for word in words or ())
+    granted = (expand_scope(word) for words in scopes for word in words or ())
     bundled = (roles.get(role, frozenset()) for role in held)
     return frozenset().union(*granted, *bundled)
 

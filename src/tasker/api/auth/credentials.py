@@ -60,13 +60,15 @@ def credential_of(scope: Mapping[str, Any]) -> Credential:
     if bearer is not None:
         match = _BEARER.fullmatch(bearer)
         if match is None:
-            raise NotAuthenticated("malformed", "Authorization is not Bearer and a token")
+            raise NotAuthenticated(
+                "malformed", "Authorization must be `Bearer` followed by a token"
+            )
         return Credential(match[1], match[1].startswith(KEY_PREFIX))
     key = _single_header(scope, "x-api-key")
     if key is None:
         raise NotAuthenticated("missing")
     if not _KEY.fullmatch(key):
-        raise NotAuthenticated("malformed", "X-API-Key is not a key")
+        raise NotAuthenticated("malformed", "X-API-Key does not contain an API key")
     return Credential(key, True)
 
 

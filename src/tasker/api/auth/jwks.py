@@ -119,7 +119,7 @@ class PublishedKeys:
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
         document = _parse_object(await fetch_document(url, self._timeout), "the discovery document")
         if document.get("issuer") != self._issuer:
-            raise ValueError("the discovery document has another issuer")
+            raise ValueError("the discovery document names a different issuer")
         keys = document.get("jwks_uri")
         if not isinstance(keys, str):
             raise ValueError("the discovery document has no jwks_uri")
@@ -139,14 +139,14 @@ async def fetch_document(url: str, timeout: float) -> bytes:
         client.stream("GET", url, headers=_HEADERS) as response,
     ):
         if response.is_redirect:
-            raise ValueError("it redirects, and redirects are not followed")
+            raise ValueError("the response is a redirect, and redirects are not followed")
         if response.status_code != httpx.codes.OK:
-            raise ValueError(f"the status is {response.status_code}")
+            raise ValueError(f"the response has status {response.status_code}")
         body = b""
         async for part in response.aiter_raw():
             body += part
             if len(body) > _MAX_BYTES:
-                raise ValueError(f"it has more than {_MAX_BYTES:,} bytes")
+                raise ValueError(f"the response has more than {_MAX_BYTES:,} bytes")
         return body
 
 
@@ -158,7 +158,7 @@ def signature_keys_of(body: bytes) -> KeySet:
     """
     listed = _parse_object(body, "the key set").get("keys")
     if not isinstance(listed, list) or len(listed) > _MAX_KEYS:
-        raise ValueError(f"it has no list `keys` of at most {_MAX_KEYS}")
+        raise ValueError(f"the key set must have a list `keys` of at most {_MAX_KEYS} keys")
     keys: dict[str, list[tuple[str | None, PublicKey]]] = {}
     for entry in listed:
         if isinstance(entry, dict) and (key := _parse_key(entry)) is not None:

@@ -10,9 +10,9 @@ from tasker.api.auth.credentials import NotAuthenticated
 from tasker.api.auth.principal import Principal
 from tasker.errors import StoreError
 from tasker.store.protocol import TeamStore
-from tasker.teams.api_keys import digest_of, parse_key, verify
+from tasker.teams.api_keys import digest_of, parse_key, verify_secret
 from tasker.teams.model import ALL_NAMESPACES, ApiKey
-from tasker.teams.permissions import ADMIN, Permission, expand
+from tasker.teams.permissions import ADMIN, Permission, expand_scope
 from tasker.ttl_cache import Clock, TTLCache
 
 log = logging.getLogger("tasker.auth")
@@ -67,7 +67,7 @@ class KeyRing:
         if parts is None:
             raise NotAuthenticated("invalid", "malformed key")
         known = await self._known.get(parts.prefix)
-        right = verify(parts.secret, _NO_DIGEST if known is None else known.digest)
+        right = verify_secret(parts.secret, _NO_DIGEST if known is None else known.digest)
         if known is None or not right:
             why = "the key does not exist" if known is None else "the secret is wrong"
             raise NotAuthenticated("invalid", f"key {parts.prefix}: {why}")
@@ -87,7 +87,7 @@ class KeyRing:
 
     def _make_principal(self, key: ApiKey) -> Principal:
         permissions = [
-            *(expand(scope) for scope in key.scopes),
+            *(expand_scope(scope) for scope in key.scopes),
             *(self._roles.get(role, frozenset()) for role in key.roles),
         ]
         everywhere = ALL_NAMESPACES in key.namespaces

@@ -71,7 +71,7 @@ class TokenVerifier:
         """
         claims = await self._verified.get(text)
         if int(claims["exp"]) <= time.time() - self._leeway.total_seconds():
-            raise NotAuthenticated("expired", "it expired while it was cached")
+            raise NotAuthenticated("expired", "the token expired while it was cached")
         return claims
 
     async def _verify(self, text: str) -> Mapping[str, Any]:

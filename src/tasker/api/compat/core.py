@@ -167,7 +167,10 @@ async def list_core_tasks(
     """List tasks, newest first, at most the first 1,000."""
     last = query.page * query.per_page
     if last > _MOST:
-        raise Problem("invalid_request", f"query.page: pages end at task {_MOST:,}; use /v1/tasks")
+        raise Problem(
+            "invalid_request",
+            f"query.page: only the newest {_MOST:,} tasks can be listed; use /v1/tasks for more",
+        )
     tasks = await api.store.list_tasks(
         TaskFilter(
             namespace=query.namespace,

@@ -43,7 +43,7 @@ class BulkFilter(Body, TaskCriteria):
     @model_validator(mode="after")
     def _require_any_field(self) -> "BulkFilter":
         if not self.model_dump(exclude_none=True):
-            raise ValueError("needs at least one field")
+            raise ValueError("must have at least one field")
         return self
 
 
@@ -63,7 +63,7 @@ class BulkActionBody(Body):
     @model_validator(mode="after")
     def _require_one_source(self) -> "BulkActionBody":
         if (self.filter is None) == (self.ids is None):
-            raise ValueError("needs either filter or ids")
+            raise ValueError("must have either filter or ids")
         return self
 
 

@@ -79,7 +79,7 @@ class TaskCriteria(BaseModel):
     created_by: Line | None = None
     idempotency_key: Line | None = None
     failed_step: Line | None = None
-    """Name of a step that failed for good."""
+    """Name of a step that failed permanently."""
     error_code: Line | None = None
     """The `code` of a failed step's error."""
     created_after: Instant | None = None

@@ -242,7 +242,7 @@ def _parse_body(text: bytes, yaml: bool, limit: int) -> Template:
     except InvalidInput as error:
         raise Problem("malformed_json", f"{error}.") from None
     if not isinstance(document, dict):
-        raise Problem("invalid_template", "A template is an object.")
+        raise Problem("invalid_template", "A template must be a JSON object.")
     return from_document(document)
 
 

@@ -39,7 +39,7 @@ async def upgrade(
         ),
     ] = None,
 ) -> None:
-    """Bring the schema up to date. Safe to repeat, also while workers of this release run."""
+    """Bring the schema up to date. Safe to repeat, even while workers of this release run."""
     deadline = time.monotonic() + (wait.total_seconds() if wait else 0)
     while True:
         try:

@@ -165,8 +165,8 @@ async def serve(
     own, auth = settings.server, settings.auth
     if not (is_loopback(own.host) or auth.enabled or insecure):
         raise InvalidSettings(
-            f"refusing to listen at {own.host} without authentication, because anyone who can reach"
-            " it could do everything: set `enabled = true` in [auth], or pass --insecure if a"
+            f"refusing to listen on {own.host} without authentication, because anyone who can reach"
+            " it could do anything: set `enabled = true` in [auth], or pass --insecure if a"
             " proxy in front authenticates callers"
         )
     loaded = _load_handlers(settings)

@@ -79,7 +79,9 @@ FILTERS: Mapping[str, Any] = {
     "created_by": Annotated[str | None, typer.Option("--created-by", metavar="NAME")],
     "failed_step": Annotated[
         str | None,
-        typer.Option("--failed-step", metavar="STEP", help="Name of a step that failed for good."),
+        typer.Option(
+            "--failed-step", metavar="STEP", help="Name of a step that failed permanently."
+        ),
     ],
     "error_code": Annotated[
         str | None,

@@ -79,7 +79,7 @@ async def list_templates(
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
 ) -> None:
-    """List the registered templates, all versions."""
+    """List all versions of the registered templates."""
     async with session.client() as client:
         stored = await client.templates(namespace, name)
 

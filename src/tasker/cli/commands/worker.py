@@ -119,7 +119,7 @@ def worker(
     template given here does. `--handlers payments=FILE` binds a file's handlers to one.
 
     The first signal stops it gracefully: running steps may finish within the grace time,
-    others are handed back to other workers. The second signal stops it at once. Exit code:
+    others are released to other workers. The second signal stops it at once. Exit code:
     0 after a stop, 2 invalid input, 3 store unavailable.
     """
     overrides = {

@@ -432,9 +432,9 @@ def _describe_outcome(step: StepProgress, event: StepSettled) -> str:
             again = human_duration(event.delay)
             return f"failed after {took}{_attempt_suffix(step)}, again in {again}: {step.error}"
         case "error":
-            return f"failed for good after {took}{_attempt_suffix(step)}: {step.error}"
+            return f"failed permanently after {took}{_attempt_suffix(step)}: {step.error}"
         case "enqueued":
-            return "handed back at shutdown"
+            return "released at shutdown"
     return step.status
 
 

@@ -46,7 +46,7 @@ class Teams(Sessions):
             columns = rules.policy_columns(policy)
             (row,) = await tx.all("put_policy", actor=act.actor, **columns)
             stored = tx.read.policy(row)
-            documents = rules.as_document(before), rules.as_document(stored)
+            documents = rules.policy_document(before), rules.policy_document(stored)
             await add_event(tx, act, "put_policy", space, *documents, namespace=space)
             return stored
 
@@ -143,7 +143,7 @@ class Teams(Sessions):
             row = await tx.one("revoke_api_key", prefix=prefix)
             if row is None:
                 if await tx.one("find_api_key", prefix=prefix) is None:
-                    raise rules.unknown_key(prefix)
+                    raise rules.unknown_key_error(prefix)
                 raise WrongStatus(f"API key {prefix}", "revoked", "revoke", {"active"})
             revoked = tx.read.api_key(row)
             facts = rules.key_document(revoked)

@@ -46,7 +46,9 @@ class Tasks(Driver):
             return Created([], [])
         replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
         if replacing and connection is not None:
-            raise Misuse("a creation with if_exists='replace' cannot join another transaction")
+            raise Misuse(
+                "a task with if_exists='replace' cannot be created in the caller's transaction"
+            )
         if connection is None and not replacing:
             return await self._creations.add(Creation(tasks, worker, claim_up_to))
         arguments = _columns(Creation(tasks, worker, claim_up_to))

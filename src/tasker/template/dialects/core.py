@@ -5,21 +5,21 @@ from typing import NamedTuple
 
 from tasker.model import Backoff, JsonObject, Retry, StepSpec
 from tasker.template import parts
-from tasker.template.parts import Change, Dialect, ReadStep, RetryChange
+from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, RetryChange
 from tasker.template.reading import (
     DAYS_30,
     YEARS_10,
     Fields,
     Keys,
     Value,
-    choice,
-    duration,
-    flag,
-    json_object,
-    number,
     optional,
-    plain,
-    text,
+    read_choice,
+    read_duration,
+    read_flag,
+    read_json_object,
+    read_number,
+    read_text,
+    to_json,
 )
 from tasker.template.source import Scalar
 
@@ -155,90 +155,90 @@ _BACKOFFS = tuple(kind.value for kind in Backoff)
 _MS = timedelta(milliseconds=1)
 
 
-def _metadata(top: Fields) -> JsonObject:
+def _read_metadata(top: Fields) -> JsonObject:
     """Read the informational part of a template."""
-    metadata = dict(top.read("metadata", json_object) or {})
+    metadata = dict(top.read("metadata", read_json_object) or {})
     systems = top.get("system_dependencies")
     if systems is not None:
         if "system_dependencies" in metadata:
             systems.refuse("'metadata' has 'system_dependencies' too; keep one")
-        metadata["system_dependencies"] = json_object(systems)
+        metadata["system_dependencies"] = read_json_object(systems)
     for key in _KEPT:
         value = top.get(key)
         if value is not None:
             parts.keep_in_metadata(value, key, metadata)
-    limits = _staleness_limits(top)
+    limits = _read_staleness_limits(top)
     if limits:
         metadata.setdefault("lifecycle", limits)
     top.read("domain_events", parts.refuse_events)
     return metadata
 
 
-def _staleness_limits(top: Fields) -> JsonObject:
+def _read_staleness_limits(top: Fields) -> JsonObject:
     """Read the limits of Tasker Core's staleness detection, which Tasker does not enforce."""
     lifecycle = top.get("lifecycle")
     table = lifecycle.table() if lifecycle else {}
-    return {key: plain(value.node) for key, value in table.items() if key in _STALENESS}
+    return {key: to_json(value.node) for key, value in table.items() if key in _STALENESS}
 
 
-def _deadline(top: Fields) -> timedelta | None:
+def _read_deadline(top: Fields) -> timedelta | None:
     """Read the longest time a task may take, also from where Tasker Core kept it."""
     lifecycle = top.get("lifecycle")
     minutes = lifecycle.fields(_LIFECYCLE).get("max_duration_minutes") if lifecycle else None
-    first = top.read("deadline_seconds", duration, YEARS_10)
-    second = optional(minutes, duration, YEARS_10, unit=timedelta(minutes=1))
+    first = top.read("deadline_seconds", read_duration, YEARS_10)
+    second = optional(minutes, read_duration, YEARS_10, unit=timedelta(minutes=1))
     if minutes and first is not None and second is not None and first != second:
         minutes.refuse("'deadline_seconds' and 'max_duration_minutes' differ; keep one")
     return second if first is None else first
 
 
-def _step(value: Value) -> ReadStep | None:
+def _read_step(value: Value) -> ReadStep | None:
     fields = value.fields(_STEP)
     named = fields.required("name")
-    name = optional(named, parts.step_name)
-    handler = fields.read("handler", _handler) or _Handler()
-    dependencies = parts.dependencies(fields.items("dependencies", "a list of step names"))
-    retry = fields.read("retry", _retry) or RetryChange()
-    fields.read("type", _check_type)
+    name = optional(named, parts.read_step_name)
+    handler = fields.read("handler", _read_handler) or _HandlerFields()
+    dependencies = parts.read_dependencies(fields.items("dependencies", "a list of step names"))
+    retry = fields.read("retry", _read_retry) or RetryChange()
+    fields.read("type", _check_step_type)
     fields.read("publishes_events", parts.refuse_events)
     spec = StepSpec(
         name=name or "",
-        description=fields.read("description", text) or "",
+        description=fields.read("description", read_text) or "",
         callable=handler.callable,
         method=handler.method,
         handler_version=handler.version or "",
         config=handler.config or {},
         dependencies=tuple(name for name, _ in dependencies),
         retry=retry.applied_to(Retry()),
-        timeout=fields.read("timeout_seconds", duration, YEARS_10),
-        queue_timeout=fields.read("queue_timeout", duration, YEARS_10),
-        heartbeat_timeout=fields.read("heartbeat_timeout", duration, DAYS_30),
-        requires=fields.read("requires", parts.labels) or {},
-        result_schema=fields.read("result_schema", parts.schema),
-        dependent_system=fields.read("system_dependency", text),
+        timeout=fields.read("timeout_seconds", read_duration, YEARS_10),
+        queue_timeout=fields.read("queue_timeout", read_duration, YEARS_10),
+        heartbeat_timeout=fields.read("heartbeat_timeout", read_duration, DAYS_30),
+        requires=fields.read("requires", parts.read_labels) or {},
+        result_schema=fields.read("result_schema", parts.read_schema),
+        dependent_system=fields.read("system_dependency", read_text),
     )
     if named is None or name is None:
         return None
     return ReadStep(spec=spec, name=named, dependencies=dependencies)
 
 
-def _change(value: Value) -> Change | None:
+def _read_change(value: Value) -> EnvironmentChange | None:
     fields = value.fields(_OVERRIDE)
     named = fields.required("name", f": the name of a step, or {parts.ALL}")
-    name = optional(named, text)
+    name = optional(named, read_text)
     config = fields.read("handler", _override_config)
-    retry = fields.read("retry", _retry)
-    timeout = fields.read("timeout_seconds", duration, YEARS_10)
+    retry = fields.read("retry", _read_retry)
+    timeout = fields.read("timeout_seconds", read_duration, YEARS_10)
     if named is None or name is None:
         return None
-    return Change(name=named, step=name, config=config, retry=retry, timeout=timeout)
+    return EnvironmentChange(name=named, step=name, config=config, retry=retry, timeout=timeout)
 
 
 def _override_config(value: Value) -> JsonObject | None:
-    return value.fields(_OVERRIDE_HANDLER).read("initialization", json_object)
+    return value.fields(_OVERRIDE_HANDLER).read("initialization", read_json_object)
 
 
-class _Handler(NamedTuple):
+class _HandlerFields(NamedTuple):
     """The `handler` of a step."""
 
     callable: str | None = None
@@ -247,47 +247,47 @@ class _Handler(NamedTuple):
     config: JsonObject | None = None
 
 
-def _handler(value: Value) -> _Handler:
+def _read_handler(value: Value) -> _HandlerFields:
     """Read a step's handler; a text alone is the callable."""
     if isinstance(value.node, Scalar):
-        return _Handler(parts.handler(value))
+        return _HandlerFields(parts.read_handler(value))
     fields = value.fields(_HANDLER)
-    return _Handler(
-        fields.read("callable", parts.handler),
-        fields.read("method", parts.method),
-        fields.read("version", parts.version_range),
-        fields.read("initialization", json_object),
+    return _HandlerFields(
+        fields.read("callable", parts.read_handler),
+        fields.read("method", parts.read_method),
+        fields.read("version", parts.read_version_range),
+        fields.read("initialization", read_json_object),
     )
 
 
-def _check_type(value: Value) -> None:
-    written = text(value)
+def _check_step_type(value: Value) -> None:
+    written = read_text(value)
     if written in _NOT_BUILT:
         value.refuse(f"steps of type {written!r} are not supported; only 'standard' steps are")
     elif written is not None:
-        choice(value, ("standard",))
+        read_choice(value, ("standard",))
 
 
-def _retry(value: Value) -> RetryChange:
+def _read_retry(value: Value) -> RetryChange:
     """Read a retry block; absent settings stay None."""
     fields = value.fields(_RETRY)
-    kind = fields.read("backoff", choice, _BACKOFFS)
+    kind = fields.read("backoff", read_choice, _BACKOFFS)
     change = RetryChange(
-        retryable=fields.read("retryable", flag),
-        max_attempts=fields.read("max_attempts", parts.attempts),
+        retryable=fields.read("retryable", read_flag),
+        max_attempts=fields.read("max_attempts", parts.read_attempts),
         backoff=Backoff(kind) if kind else None,
-        initial_delay=_delay(fields, "initial_delay", "backoff_base_ms"),
-        max_delay=_delay(fields, "max_delay", "max_backoff_ms"),
-        jitter=fields.read("jitter", number, 0, 1),
+        initial_delay=_read_delay(fields, "initial_delay", "backoff_base_ms"),
+        max_delay=_read_delay(fields, "max_delay", "max_backoff_ms"),
+        jitter=fields.read("jitter", read_number, 0, 1),
     )
-    return parts.delays_in_order(value, change)
+    return parts.check_delay_order(value, change)
 
 
-def _delay(fields: Fields, in_seconds: str, in_ms: str) -> timedelta | None:
+def _read_delay(fields: Fields, in_seconds: str, in_ms: str) -> timedelta | None:
     """Read a delay that may be written in seconds, in milliseconds, or the same in both."""
     ms = fields.get(in_ms)
-    first = fields.read(in_seconds, duration, DAYS_30, zero=True)
-    second = optional(ms, duration, DAYS_30, unit=_MS, zero=True)
+    first = fields.read(in_seconds, read_duration, DAYS_30, zero=True)
+    second = optional(ms, read_duration, DAYS_30, unit=_MS, zero=True)
     if ms and first is not None and second is not None and first != second:
         ms.refuse(f"{in_seconds!r} and {in_ms!r} differ; keep one")
     return second if first is None else first
@@ -298,9 +298,9 @@ DIALECT = Dialect(
     schema="input_schema",
     top=_TOP,
     environment=_ENVIRONMENT,
-    metadata=_metadata,
-    deadline=_deadline,
-    step=_step,
-    change=_change,
+    metadata=_read_metadata,
+    deadline=_read_deadline,
+    step=_read_step,
+    change=_read_change,
     finish=lambda _, steps: steps,
 )

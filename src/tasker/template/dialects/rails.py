@@ -5,19 +5,19 @@ from datetime import timedelta
 
 from tasker.model import Backoff, JsonObject, Retry, StepSpec
 from tasker.template import parts
-from tasker.template.parts import Change, Dialect, ReadStep, RetryChange
+from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, RetryChange
 from tasker.template.reading import (
     DAYS_30,
     YEARS_10,
     Fields,
     Keys,
     Value,
-    duration,
-    flag,
-    json_object,
-    number,
     optional,
-    text,
+    read_duration,
+    read_flag,
+    read_json_object,
+    read_number,
+    read_text,
 )
 from tasker.template.source import Items, Table
 
@@ -106,13 +106,13 @@ _OVERRIDE = Keys(
 _KEPT = ("task_handler_class", "module_namespace", "handler_config", "concurrent")
 
 
-def _metadata(top: Fields) -> JsonObject:
+def _read_metadata(top: Fields) -> JsonObject:
     """Read the informational part of a template that no other field keeps."""
-    metadata = dict(top.read("metadata", json_object) or {})
+    metadata = dict(top.read("metadata", read_json_object) or {})
     for key in ("task_handler_class", "module_namespace"):
-        top.read(key, text)
-    top.read("handler_config", json_object)
-    top.read("concurrent", flag)
+        top.read(key, read_text)
+    top.read("handler_config", read_json_object)
+    top.read("concurrent", read_flag)
     for key in _KEPT:
         value = top.get(key)
         if value is not None:
@@ -121,45 +121,45 @@ def _metadata(top: Fields) -> JsonObject:
     return metadata
 
 
-def _step(value: Value) -> ReadStep | None:
+def _read_step(value: Value) -> ReadStep | None:
     fields = value.fields(_STEP)
     named = fields.required("name")
-    name = optional(named, parts.step_name)
-    dependencies = _dependencies(fields)
-    settings = _settings(fields)
+    name = optional(named, parts.read_step_name)
+    dependencies = _read_dependencies(fields)
+    settings = _handler_settings(fields)
     fields.read("publishes_events", parts.refuse_events)
     skippable = fields.get("skippable")
-    if skippable and flag(skippable):
+    if skippable and read_flag(skippable):
         skippable.refuse("steps cannot be skipped; only 'skippable: false' is allowed")
     spec = StepSpec(
         name=name or "",
-        description=fields.read("description", text) or "",
-        callable=fields.read("handler_class", parts.handler),
-        config=fields.read("handler_config", json_object) or {},
+        description=fields.read("description", read_text) or "",
+        callable=fields.read("handler_class", parts.read_handler),
+        config=fields.read("handler_config", read_json_object) or {},
         dependencies=tuple(name for name, _ in dependencies),
-        retry=_retry(value, fields, settings).applied_to(Retry()),
-        timeout=optional(settings.get("timeout_seconds"), duration, YEARS_10),
-        queue_timeout=fields.read("queue_timeout", duration, YEARS_10),
-        heartbeat_timeout=fields.read("heartbeat_timeout", duration, DAYS_30),
-        requires=fields.read("requires", parts.labels) or {},
-        dependent_system=fields.read("dependent_system", text),
+        retry=_read_retry(value, fields, settings).applied_to(Retry()),
+        timeout=optional(settings.get("timeout_seconds"), read_duration, YEARS_10),
+        queue_timeout=fields.read("queue_timeout", read_duration, YEARS_10),
+        heartbeat_timeout=fields.read("heartbeat_timeout", read_duration, DAYS_30),
+        requires=fields.read("requires", parts.read_labels) or {},
+        dependent_system=fields.read("dependent_system", read_text),
     )
     if named is None or name is None:
         return None
     return ReadStep(spec=spec, name=named, dependencies=dependencies)
 
 
-def _change(value: Value) -> Change | None:
+def _read_change(value: Value) -> EnvironmentChange | None:
     fields = value.fields(_OVERRIDE)
     named = fields.required("name", f": the name of a step, or {parts.ALL}")
-    name = optional(named, text)
-    config = fields.read("handler_config", json_object)
-    settings = _settings(fields)
-    timeout = optional(settings.get("timeout_seconds"), duration, YEARS_10)
-    retry = _retry(value, fields, settings)
+    name = optional(named, read_text)
+    config = fields.read("handler_config", read_json_object)
+    settings = _handler_settings(fields)
+    timeout = optional(settings.get("timeout_seconds"), read_duration, YEARS_10)
+    retry = _read_retry(value, fields, settings)
     if named is None or name is None:
         return None
-    return Change(
+    return EnvironmentChange(
         name=named,
         step=name,
         config=config,
@@ -168,19 +168,19 @@ def _change(value: Value) -> Change | None:
     )
 
 
-def _deadline(top: Fields) -> timedelta | None:
-    return top.read("deadline_seconds", duration, YEARS_10)
+def _read_deadline(top: Fields) -> timedelta | None:
+    return top.read("deadline_seconds", read_duration, YEARS_10)
 
 
-def _finish(top: Fields, steps: list[ReadStep]) -> list[ReadStep]:
+def _finish_steps(top: Fields, steps: list[ReadStep]) -> list[ReadStep]:
     """Give every step the default system; check that `named_steps` names them all."""
     named_steps = top.get("named_steps")
     if named_steps is not None:
-        named = {text(item) for item in named_steps.items("a list of step names")}
+        named = {read_text(item) for item in named_steps.items("a list of step names")}
         for read in steps:
             if isinstance(named_steps.node, Items) and read.spec.name not in named:
                 named_steps.refuse(f"'named_steps' does not name the step {read.spec.name!r}")
-    system = top.read("default_dependent_system", text)
+    system = top.read("default_dependent_system", read_text)
     if system is None:
         return steps
     return [
@@ -191,34 +191,34 @@ def _finish(top: Fields, steps: list[ReadStep]) -> list[ReadStep]:
     ]
 
 
-def _dependencies(fields: Fields) -> tuple[tuple[str, Value], ...]:
+def _read_dependencies(fields: Fields) -> tuple[tuple[str, Value], ...]:
     """Read `depends_on_step` and `depends_on_steps`; a step may be in both."""
     one, several = fields.get("depends_on_step"), fields.get("depends_on_steps")
-    first = dict(parts.dependencies([one])) if one else {}
+    first = dict(parts.read_dependencies([one])) if one else {}
     others = several.items("a list of step names") if several else []
-    return tuple((first | dict(parts.dependencies(others))).items())
+    return tuple((first | dict(parts.read_dependencies(others))).items())
 
 
-def _settings(fields: Fields) -> dict[str, Value]:
+def _handler_settings(fields: Fields) -> dict[str, Value]:
     """Return the handler's settings."""
     config = fields.get("handler_config")
     table = config.table() if config and isinstance(config.node, Table) else {}
     return {key: value for key, value in table.items() if not value.is_missing}
 
 
-def _retry(value: Value, fields: Fields, settings: dict[str, Value]) -> RetryChange:
+def _read_retry(value: Value, fields: Fields, settings: dict[str, Value]) -> RetryChange:
     """Read the retry settings of a step; the delays are kept with the handler's settings."""
-    exponential = optional(settings.get("enable_exponential_backoff"), flag)
+    exponential = optional(settings.get("enable_exponential_backoff"), read_flag)
     kinds = {True: Backoff.EXPONENTIAL, False: Backoff.FIXED}
     change = RetryChange(
-        retryable=fields.read("default_retryable", flag),
-        max_attempts=fields.read("default_retry_limit", parts.attempts),
+        retryable=fields.read("default_retryable", read_flag),
+        max_attempts=fields.read("default_retry_limit", parts.read_attempts),
         backoff=None if exponential is None else kinds[exponential],
-        initial_delay=optional(settings.get("retry_delay"), duration, DAYS_30, zero=True),
-        max_delay=optional(settings.get("max_delay"), duration, DAYS_30, zero=True),
-        jitter=optional(settings.get("jitter_factor"), number, 0, 1),
+        initial_delay=optional(settings.get("retry_delay"), read_duration, DAYS_30, zero=True),
+        max_delay=optional(settings.get("max_delay"), read_duration, DAYS_30, zero=True),
+        jitter=optional(settings.get("jitter_factor"), read_number, 0, 1),
     )
-    return parts.delays_in_order(value, change)
+    return parts.check_delay_order(value, change)
 
 
 DIALECT = Dialect(
@@ -226,9 +226,9 @@ DIALECT = Dialect(
     schema="schema",
     top=_TOP,
     environment=_ENVIRONMENT,
-    metadata=_metadata,
-    deadline=_deadline,
-    step=_step,
-    change=_change,
-    finish=_finish,
+    metadata=_read_metadata,
+    deadline=_read_deadline,
+    step=_read_step,
+    change=_read_change,
+    finish=_finish_steps,
 )

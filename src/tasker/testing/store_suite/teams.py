@@ -8,7 +8,7 @@ import pytest
 from tasker.errors import InvalidInput, NotAnApprover, NotFound, WrongStatus
 from tasker.model import TemplateName
 from tasker.store.protocol import Store
-from tasker.teams.api_keys import new_key, parse_key, verify
+from tasker.teams.api_keys import new_key, parse_key, verify_secret
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, NewApiKey
 from tasker.testing.store_suite.approvals import (
     CHANGED,
@@ -207,7 +207,7 @@ class TestApiKeys(StoreTests):
         )
         parts = parse_key(key.text)
         assert parts is not None
-        assert verify(parts.secret, stored.digest)
+        assert verify_secret(parts.secret, stored.digest)
         assert await store.find_api_key("0" * 12) is None
 
     async def test_a_revoked_key_is_reported_as_such(self, store: Store) -> None:

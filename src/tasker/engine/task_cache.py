@@ -116,8 +116,8 @@ class TaskCache:
         self._size = 0
         self._templates: BoundedCache[TemplateId, CompiledTemplate] = BoundedCache(TEMPLATE_STEPS)
         self._tasks: OrderedDict[TaskId, CachedTask] = OrderedDict()
-        #: the tasks of `_tasks`, and removed ones that attempts still refer to
-        self._alive: WeakValueDictionary[TaskId, CachedTask] = WeakValueDictionary()
+        #: tasks that were removed, and that attempts still refer to
+        self._removed: WeakValueDictionary[TaskId, CachedTask] = WeakValueDictionary()
 
     def task(self, claim: Claim) -> CachedTask | None:
         """Return a claim's task, or None unless everything that its handler needs is cached."""
@@ -133,10 +133,10 @@ class TaskCache:
 
     def _keep_part(self, claim: Claim) -> CachedTask | None:
         """Cache what a claim needs of a task that was removed and is still referred to."""
-        alive = self._alive.get(claim.task_id)
-        if alive is None:
+        removed = self._removed.get(claim.task_id)
+        if removed is None:
             return None
-        task = alive.with_results(alive.needs(claim.no))
+        task = removed.with_results(removed.needs(claim.no))
         self._add(task)
         self._shrink()
         return task
@@ -163,7 +163,7 @@ class TaskCache:
         return tasks
 
     async def _fetch_tasks(self, ids: set[TaskId]) -> dict[TaskId, CachedTask]:
-        tasks = {task_id: task for task_id in ids if (task := self._alive.get(task_id))}
+        tasks = {task_id: task for task_id in ids if (task := self._find(task_id))}
         unknown = sorted(ids - tasks.keys())
         if unknown:
             for given in await self._store.load_tasks(unknown):
@@ -194,27 +194,28 @@ class TaskCache:
 
     def learn(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
         """Store a result that later steps may need."""
-        task = self._tasks.get(task_id) or self._alive.get(task_id)
+        task = self._find(task_id)
         if task is None:
             return
         self._learn(task, no, result)
         if result is not None and len(result) > self._limit // _SHARE:
             self.forget(task_id)  # else it would push out all other tasks
-            self._alive[task_id] = task
+            self._removed[task_id] = task
         else:
             self._shrink()
 
     def forget(self, task_id: TaskId) -> None:
         """Remove an ended task."""
         task = self._tasks.pop(task_id, None)
-        self._alive.pop(task_id, None)
         if task is not None:
             self._size -= task.size
+        if self._removed:
+            self._removed.pop(task_id, None)
 
     def clear(self) -> None:
         """Remove all tasks."""
         self._tasks.clear()
-        self._alive.clear()
+        self._removed.clear()
         self._size = 0
 
     def _keep(self, task: TaskInput, compiled: CompiledTemplate) -> CachedTask:
@@ -224,8 +225,11 @@ class TaskCache:
             self._add(kept)
         return kept
 
+    def _find(self, task_id: TaskId) -> CachedTask | None:
+        return self._tasks.get(task_id) or self._removed.get(task_id)
+
     def _add(self, task: CachedTask) -> None:
-        self._tasks[task.input.task_id] = self._alive[task.input.task_id] = task
+        self._tasks[task.input.task_id] = task
         self._size += task.size
 
     def _learn(self, task: CachedTask, no: int, result: JsonText | None) -> None:
@@ -236,5 +240,6 @@ class TaskCache:
     def _shrink(self) -> None:
         """Remove the oldest tasks; attempts keep their values."""
         while self._size > self._limit and self._tasks:
-            _, oldest = self._tasks.popitem(last=False)
+            task_id, oldest = self._tasks.popitem(last=False)
             self._size -= oldest.size
+            self._removed[task_id] = oldest

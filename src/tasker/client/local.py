@@ -647,8 +647,19 @@ class LocalClient(LocalTeams, Client):
 
     @brief_refusals
     async def register(self, template: Template, *, replace: bool = False) -> Registered:
-        checked = await asyncio.to_thread(check_template, template)
-        registered = await self.store.register_template(
+        (registered,) = await self.register_all([template], replace=replace)
+        return registered
+
+    async def register_all(
+        self, templates: Sequence[Template], *, replace: bool = False
+    ) -> list[Registered]:
+        """Register templates in one transaction, all or none: see `Client.register`."""
+
+        def check() -> list[Template]:
+            return [check_template(template) for template in templates]
+
+        checked = await asyncio.to_thread(check)
+        registered = await self.store.register_templates(
             checked, registered_by=self.actor, replace=replace
         )
         self._templates.forget()

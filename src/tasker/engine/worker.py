@@ -318,10 +318,10 @@ class Worker:
             if problems := undeclared_inputs(template, self.handlers):
                 lines = "\n".join(str(problem) for problem in problems)
                 raise Misuse(f"the handlers do not match {template.full_name}:\n{lines}")
-        for template in self._templates:
-            client = self.client.acting_as(self.name)
-            registered = await client.register(template, replace=self._replace)
-            status = registered.stored.status
+        client = self.client.acting_as(self.name)
+        registered = await client.register_all(self._templates, replace=self._replace)
+        for template, (stored, _) in zip(self._templates, registered, strict=True):
+            status = stored.status
             if status is not TemplateStatus.APPROVED:
                 log.warning(
                     "template_takes_no_tasks",

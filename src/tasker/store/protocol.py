@@ -298,6 +298,12 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def register_templates(
+        self, templates: Sequence[Template], *, registered_by: str, replace: bool = False
+    ) -> list[Registered]:
+        """Register templates in one transaction, all or none: see `register_template`."""
+        ...
+
     async def template(self, name: TemplateName) -> StoredTemplate:
         """Return an approved template version. Raises NotFound."""
         ...

@@ -247,8 +247,7 @@ async def _store_policies_and_templates(store: Store, settings: Settings) -> Non
         for policy in load_policies(settings.policies):
             await client.put_policy(policy, reason=f"declared by {settings.policies}")
     if not settings.worker.embedded:
-        for template in load_templates(settings.worker.templates):
-            await client.register(template)
+        await client.register_all(load_templates(settings.worker.templates))
 
 
 def _make_tracing(settings: Settings) -> "Tracing | None":

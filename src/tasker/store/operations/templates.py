@@ -1,12 +1,13 @@
 """Registering and reading templates."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from tasker.errors import NotFound, TaskerError
 from tasker.model import (
     NO_QUEUE,
+    JsonText,
     Queue,
     QueueId,
     StoredTemplate,
@@ -21,6 +22,7 @@ from tasker.store.protocol import AuditNote, Registered
 from tasker.store.rows import Reader, Row
 from tasker.store.session import Session, Sessions
 from tasker.teams import rules
+from tasker.teams.model import NamespacePolicy
 
 _LARGE_DOCUMENT = 32 << 10  #: characters of templates that are parsed off the event loop
 
@@ -42,10 +44,10 @@ class _TemplateRows(NamedTuple):
 
 
 class _Written(NamedTuple):
-    """The row of a registered template."""
+    """The rows of registered templates."""
 
     rows: _TemplateRows
-    created: bool
+    created: Sequence[bool]
 
 
 class Templates(Sessions):
@@ -54,13 +56,27 @@ class Templates(Sessions):
     async def register_template(
         self, template: Template, *, registered_by: str, replace: bool = False
     ) -> Registered:
-        row = await asyncio.to_thread(registry.TemplateRow.of, template)
+        (registered,) = await self.register_templates(
+            [template], registered_by=registered_by, replace=replace
+        )
+        return registered
+
+    async def register_templates(
+        self, templates: Sequence[Template], *, registered_by: str, replace: bool = False
+    ) -> list[Registered]:
+        if not templates:
+            return []
+
+        def make_rows() -> list[registry.TemplateRow]:
+            return [registry.TemplateRow.of(template) for template in templates]
+
+        rows = await asyncio.to_thread(make_rows)
         act = AuditNote(actor=registered_by)
-        registered = None
-        while registered is None:  # another process was faster: compare with its content
-            registered = await self._write(lambda tx: _register(tx, row, act, replace=replace))
-        (stored,) = await registered.rows.parse()
-        return Registered(stored, created=registered.created)
+        written = None
+        while written is None:  # another process was faster: compare with its content
+            written = await self._write(lambda tx: _register(tx, rows, act, replace=replace))
+        stored = await written.rows.parse()
+        return [Registered(*pair) for pair in zip(stored, written.created, strict=True)]
 
     async def template(self, name: TemplateName) -> StoredTemplate:
         stored = await self._templates("template", **name._asdict())
@@ -131,29 +147,49 @@ async def refusal_of_creation(tx: Session, templates: Collection[TemplateId]) ->
 
 
 async def _register(
-    tx: Session, row: registry.TemplateRow, act: AuditNote, *, replace: bool
+    tx: Session, rows: Sequence[registry.TemplateRow], act: AuditNote, *, replace: bool
 ) -> _Written | None:
-    """Register a template; return None if another process has just registered the version."""
+    """Register templates; return None if another process has just registered one of them."""
     await tx.all("lock_queues")
-    versions = await lock_versions(tx, row.name)
-    policy = await policy_of(tx, row.name.namespace)
-    plan = rules.plan_registration(row.name, row.digest, versions, policy, replace=replace)
-    if plan.same is not None:
-        same = await tx.all("template_by_id", id=plan.same)
-        return _Written(_TemplateRows(tx.read, same), created=False)
-    for old in plan.replaces:
-        await tx.all("replace_template", id=old)
-    created = await _add_template(tx, row, act.actor, plan.status)
-    if created is None:
-        return None
-    await add_event(tx, act, "register_template", row.name, plan.before, plan.status)
-    await tx.call("wake")  # a worker may serve the new queues
-    return _Written(_TemplateRows(tx.read, [created]), created=True)
+    for namespace in {row.name.namespace for row in rows}:
+        steps = _joined(row.steps for row in rows if row.name.namespace == namespace)
+        await tx.all("add_queues", namespace=namespace, steps=steps)
+    policies: dict[str, NamespacePolicy | None] = {}
+    stored: list[Row] = []
+    created: list[bool] = []
+    for row in rows:
+        namespace = row.name.namespace
+        if namespace not in policies:
+            policies[namespace] = await policy_of(tx, namespace)
+        versions = await lock_versions(tx, row.name)
+        plan = rules.plan_registration(
+            row.name, row.digest, versions, policies[namespace], replace=replace
+        )
+        created.append(plan.same is None)
+        if plan.same is not None:
+            stored += await tx.all("template_by_id", id=plan.same)
+            continue
+        for old in plan.replaces:
+            await tx.all("replace_template", id=old)
+        added = await _add_template(tx, row, act.actor, plan.status)
+        if added is None:
+            return None
+        stored.append(added)
+        await add_event(tx, act, "register_template", row.name, plan.before, plan.status)
+    if any(created):
+        await tx.call("wake")  # a worker may serve the new queues
+    return _Written(_TemplateRows(tx.read, stored), created)
+
+
+def _joined(lists: Iterable[JsonText]) -> JsonText:
+    """Join JSON lists that have elements into one."""
+    return JsonText(f"[{','.join(text[1:-1] for text in lists)}]")
 
 
 async def _add_template(
     tx: Session, row: registry.TemplateRow, registered_by: str, status: TemplateStatus
 ) -> Row | None:
+    """Add a template whose queues exist; return None if another process was faster."""
     added = await tx.one(
         "add_template",
         **row.name._asdict(),
@@ -166,7 +202,6 @@ async def _add_template(
     )
     if added is None:
         return None
-    namespace, steps = row.name.namespace, row.steps
-    await tx.all("add_queues", namespace=namespace, steps=steps)
-    await tx.all("add_template_steps", template_id=added["id"], namespace=namespace, steps=steps)
+    names = {"template_id": added["id"], "namespace": row.name.namespace}
+    await tx.all("add_template_steps", **names, steps=row.steps)
     return added

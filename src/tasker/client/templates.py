@@ -76,9 +76,12 @@ class LoadedTemplate:
 
     def task(self, new: NewTask, created_at: datetime) -> Task:
         """Return a task in its initial state."""
+        template = self.stored.template
         return Task(
             id=new.id,
-            **self.stored.template.key._asdict(),
+            namespace=template.namespace,
+            name=template.name,
+            version=template.version,
             status=TaskStatus.PENDING,
             context=codec.loads(new.context),
             correlation_id=new.correlation_id,

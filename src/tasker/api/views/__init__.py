@@ -20,9 +20,12 @@ def convert(value: "DataclassInstance", kind: type[D], **more: Any) -> D:
 
     Its constructor is not called, which would take most of the time of a small response.
     """
-    known = {**vars(value), **more}
     view = object.__new__(kind)
-    vars(view).update({name: known[name] for name in _field_names(kind)})
+    if issubclass(kind, type(value)):
+        vars(view).update(vars(value), **more)
+    else:
+        known = {**vars(value), **more}
+        vars(view).update({name: known[name] for name in _field_names(kind)})
     return view
 
 

@@ -29,7 +29,7 @@ _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
 _ANY_KEYS = _OPTIONS | orjson.OPT_NON_STR_KEYS
 
 
-def _default(value: object) -> object:
+def _to_jsonable(value: object) -> object:
     dump = getattr(value, "model_dump", None)  # a pydantic model
     if callable(dump):
         return dump(mode="json")
@@ -62,11 +62,11 @@ def dumps(value: object, *, what: str = "value", limit: int = DEFAULT_LIMIT) -> 
     """
     checked = True
     try:
-        text = orjson.dumps(value, _default, _OPTIONS)
+        text = orjson.dumps(value, _to_jsonable, _OPTIONS)
     except (TypeError, RecursionError):  # perhaps only because a key is not a string
         checked = False
         try:
-            text = orjson.dumps(value, _default, _ANY_KEYS)
+            text = orjson.dumps(value, _to_jsonable, _ANY_KEYS)
         except (TypeError, RecursionError) as error:
             path, fault = _first_invalid(value)
             raise InvalidInput(
@@ -110,7 +110,7 @@ def _first_invalid(value: object, path: str = "$", depth: int = 0) -> tuple[str,
     if depth > _DEEPEST:
         return f"{path[:100]}...", "it is nested too deeply or contains itself"
     if isinstance(value, str | float):
-        return path, _fault(value)
+        return path, _fault_of_scalar(value)
     if isinstance(value, dict):
         if list(value) == [RESERVED]:
             return path, f"an object whose only key is {RESERVED} is reserved"
@@ -137,13 +137,13 @@ def _first_invalid_within(value: object, path: str, depth: int) -> tuple[str, st
     if callable(listed := getattr(value, "tolist", None)):  # numpy's
         return _first_invalid(listed(), path, depth + 1)
     try:
-        made = _default(value)
+        made = _to_jsonable(value)
     except TypeError:
-        return path, _refusal(value)
+        return path, _fault_of_leaf(value)
     return _first_invalid(made, path, depth + 1)
 
 
-def _fault(value: str | float) -> str:
+def _fault_of_scalar(value: str | float) -> str:
     """Return the reason why a text or number cannot be stored, or "" if it can."""
     if isinstance(value, float):
         return "" if math.isfinite(value) else f"{value} is not a number in JSON"
@@ -169,15 +169,15 @@ def _fault_of_keys(value: dict[object, object]) -> str:
 
 def _fault_of_key(key: object) -> str:
     if isinstance(key, str | float):
-        fault = _fault(key)
+        fault = _fault_of_scalar(key)
         return f"of a key, {fault}" if fault else ""
-    return f"type {type(key).__name__} cannot be a key" if _refusal({key: 0}) else ""
+    return f"type {type(key).__name__} cannot be a key" if _fault_of_leaf({key: 0}) else ""
 
 
-def _refusal(value: object) -> str:
+def _fault_of_leaf(value: object) -> str:
     """Return the reason why a leaf cannot be written, or "" if it can."""
     try:
-        orjson.dumps(value, _default, _ANY_KEYS)
+        orjson.dumps(value, _to_jsonable, _ANY_KEYS)
     except (TypeError, RecursionError) as error:
         if isinstance(value, int):
             return f"int: {error}"

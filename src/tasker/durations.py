@@ -33,13 +33,13 @@ def parse_duration(value: object) -> timedelta:
     if isinstance(value, timedelta):
         length = value
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        length = _positive_seconds(value)
+        length = _to_timedelta(value)
     elif isinstance(value, str) and (seconds := _read(value.strip().lower())) is not None:
-        length = _positive_seconds(seconds)
+        length = _to_timedelta(seconds)
     else:
-        raise ValueError(f"must be {EXAMPLES}, not {_quoted(value)}")
+        raise ValueError(f"must be {EXAMPLES}, not {_quote(value)}")
     if length < timedelta(0):
-        raise ValueError(f"must not be negative, but is {_quoted(value)}")
+        raise ValueError(f"must not be negative, but is {_quote(value)}")
     return length
 
 
@@ -99,7 +99,7 @@ def _read(text: str) -> float | None:
     return math.fsum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
-def _positive_seconds(seconds: float) -> timedelta:
+def _to_timedelta(seconds: float) -> timedelta:
     try:
         return timedelta(seconds=seconds)
     except (OverflowError, ValueError):  # too large, infinite, not a number
@@ -108,10 +108,9 @@ def _positive_seconds(seconds: float) -> timedelta:
 
 def _invalid_delay(value: object) -> ValueError:
     return ValueError(
-        "retry_after must be a number of seconds, a timedelta or an HTTP date, not"
-        f" {_quoted(value)}"
+        f"retry_after must be a number of seconds, a timedelta or an HTTP date, not {_quote(value)}"
     )
 
 
-def _quoted(value: object) -> str:
+def _quote(value: object) -> str:
     return str(value) if isinstance(value, timedelta) else f"{value!r:.100}"

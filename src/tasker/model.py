@@ -109,7 +109,7 @@ class Retry:
         for name, value in (
             ("retryable", retryable),
             ("max_attempts", max_attempts),
-            ("backoff", _backoff(backoff)),
+            ("backoff", _parse_backoff(backoff)),
             ("initial_delay", duration(initial_delay, "initial_delay")),
             ("max_delay", duration(max_delay, "max_delay")),
             ("jitter", jitter),
@@ -125,7 +125,7 @@ def duration(value: Duration, name: str) -> timedelta:
         raise _invalid_argument(name, str(error)) from None
 
 
-def _backoff(value: Backoff | BackoffName) -> Backoff:
+def _parse_backoff(value: Backoff | BackoffName) -> Backoff:
     try:
         return Backoff(value)
     except ValueError:

@@ -42,13 +42,13 @@ def delay_after(
         return min(max(requested, timedelta(0)), LONGEST_REQUEST)
     delay = min(
         policy.initial_delay.total_seconds() * _growth(policy.backoff, counted_attempts),
-        _seconds(policy),
+        _max_delay_seconds(policy),
     )
     spread = delay * (1 + policy.jitter * (2 * rng.random() - 1))
     return timedelta(seconds=spread)
 
 
-def _seconds(policy: Retry) -> float:
+def _max_delay_seconds(policy: Retry) -> float:
     return policy.max_delay.total_seconds()
 
 

@@ -57,7 +57,7 @@ Seconds = Annotated[timedelta, BeforeValidator(parse_duration)]
 """A duration >= 0: see `durations.parse_duration`."""
 
 
-def _at_least(least: str, most: str | None = None) -> AfterValidator:
+def _duration_between(least: str, most: str | None = None) -> AfterValidator:
     """Return the check of a duration's bounds."""
 
     def check(length: timedelta) -> timedelta:
@@ -101,17 +101,17 @@ class _WorkerBehaviour(Section):
     slots: Annotated[int, Field(ge=1)] = 100
     """Attempts that run at the same time, >= 1. Each running sync handler takes a thread."""
 
-    lease: Annotated[Seconds, _at_least("1s")] = timedelta(seconds=30)
+    lease: Annotated[Seconds, _duration_between("1s")] = timedelta(seconds=30)
     """Time after which other workers take over the steps of a worker that stopped renewing
     its lease, >= 1 s. The lease is renewed every third of it."""
 
     grace: Seconds = timedelta(seconds=20)
     """Time that running attempts get to finish at shutdown; then they are released."""
 
-    poll: Annotated[Seconds, _at_least("1ms")] = timedelta(seconds=1)
+    poll: Annotated[Seconds, _duration_between("1ms")] = timedelta(seconds=1)
     """Maximum time between two claims of an idle worker."""
 
-    attempt_timeout: Annotated[Seconds, _at_least("1ms")] | None = None
+    attempt_timeout: Annotated[Seconds, _duration_between("1ms")] | None = None
     """Default time limit of attempts; absent: no limit."""
 
     results: SchemaMode = SchemaMode.WARN
@@ -126,14 +126,14 @@ class _WorkerBehaviour(Section):
     processes: Annotated[int, Field(ge=0)] = 0
     """Processes for handlers marked `process=True`; 0: one per core, started when needed."""
 
-    retention: Annotated[Seconds, _at_least("1s")] | None = None
+    retention: Annotated[Seconds, _duration_between("1s")] | None = None
     """Time after their end at which tasks are deleted whose template sets no `retention`; absent:
     never. Each worker deletes tasks of all namespaces; of several values the shortest holds."""
 
     labels: Mapping[str, str] = Field(default_factory=dict)
     """Labels that steps may require of the worker, as `{gpu = "true"}`."""
 
-    blocked_after: Annotated[Seconds, _at_least("10ms")] = timedelta(seconds=1)
+    blocked_after: Annotated[Seconds, _duration_between("10ms")] = timedelta(seconds=1)
     """Time after which a handler that blocks the event loop is named in the log, >= 10 ms."""
 
 
@@ -150,7 +150,7 @@ class WorkerSettings(_WorkerBehaviour):
             return handler(values)
         except ValidationError as error:
             problems = error.errors(include_url=False)
-            raise InvalidSettings("\n".join(map(_problem, problems))) from None
+            raise InvalidSettings("\n".join(map(_describe_problem, problems))) from None
 
 
 class WorkerSection(_WorkerBehaviour):
@@ -226,7 +226,7 @@ class ServerSettings(Section):
     connections_per_address: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of open connections from one address that is not among `proxies`."""
 
-    header_timeout: Annotated[Seconds, _at_least("100ms")] = timedelta(seconds=10)
+    header_timeout: Annotated[Seconds, _duration_between("100ms")] = timedelta(seconds=10)
     """Time limit for the head of a request to arrive, from the connection's opening or the
     request's first byte."""
 
@@ -294,7 +294,7 @@ class AuthSettings(Section):
     api_keys: bool = True
     """Whether API keys of the store are credentials."""
 
-    cache: Annotated[Seconds, _at_least("0s", "1m")] = timedelta(seconds=4)
+    cache: Annotated[Seconds, _duration_between("0s", "1m")] = timedelta(seconds=4)
     """How long a verified credential is cached: a revocation takes effect within this time; waits
     and streams end within a second more."""
 
@@ -312,13 +312,13 @@ class AuthSettings(Section):
     """Whether keys may be fetched over plain HTTP from another machine, where anyone between can
     forge tokens."""
 
-    jwks_refresh: Annotated[Seconds, _at_least("10s")] = timedelta(minutes=10)
+    jwks_refresh: Annotated[Seconds, _duration_between("10s")] = timedelta(minutes=10)
     """Age at which the published keys are fetched again."""
 
     jwks_stale: Seconds = timedelta(hours=1)
     """How much longer the published keys are used while they cannot be fetched."""
 
-    jwks_timeout: Annotated[Seconds, _at_least("1ms", "30s")] = timedelta(seconds=5)
+    jwks_timeout: Annotated[Seconds, _duration_between("1ms", "30s")] = timedelta(seconds=5)
     """Time limit for fetching the published keys."""
 
     issuer: str | None = None
@@ -330,7 +330,7 @@ class AuthSettings(Section):
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
     """Accepted signature algorithms."""
 
-    leeway: Annotated[Seconds, _at_least("0s", "5m")] = timedelta(seconds=30)
+    leeway: Annotated[Seconds, _duration_between("0s", "5m")] = timedelta(seconds=30)
     """Tolerated clock difference for `exp`, `nbf` and `iat`."""
 
     claims: ClaimNames = ClaimNames()
@@ -466,7 +466,7 @@ class Settings(Section):
 
     def to_plain(self) -> dict[str, Any]:
         """Return all settings as plain values, with secrets hidden."""
-        return {name: _shown(getattr(self, name)) for name in type(self).model_fields}
+        return {name: _hide_secrets(getattr(self, name)) for name in type(self).model_fields}
 
 
 class _Inputs(NamedTuple):
@@ -495,10 +495,10 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
     problems = [*_unknown_names(os.environ), *_unknown_names(secrets, " (a secret file)")]
     token = _inputs.set(_Inputs(values, {name.lower(): text for name, text in secrets.items()}))
     try:
-        settings = _loader()(**(overrides or {}))
+        settings = _settings_class()(**(overrides or {}))
     except ValidationError as error:
-        places = _Places(path, overrides or {}, secrets)
-        problems += [_problem(each, places) for each in error.errors(include_url=False)]
+        places = _SettingSources(path, overrides or {}, secrets)
+        problems += [_describe_problem(each, places) for each in error.errors(include_url=False)]
     finally:
         _inputs.reset(token)
     if problems:
@@ -522,7 +522,7 @@ def configured_store() -> str | None:
 
 
 @cache
-def _loader() -> type[Settings]:
+def _settings_class() -> type[Settings]:
     """Return `Settings` with its sources; imports pydantic-settings only when needed."""
     from pydantic_settings import (
         BaseSettings,
@@ -634,7 +634,7 @@ def _unknown_names(names: Mapping[str, str], suffix: str = "") -> Iterator[str]:
         yield f"{name}{suffix} is not a setting{guess}; see docs/settings.md"
 
 
-class _Places(NamedTuple):
+class _SettingSources(NamedTuple):
     """Possible sources of a setting."""
 
     file: Path
@@ -658,7 +658,7 @@ class _Places(NamedTuple):
         return f"{self.file}: {dotted}"
 
 
-def _problem(error: Mapping[str, Any], places: _Places | None = None) -> str:
+def _describe_problem(error: Mapping[str, Any], places: _SettingSources | None = None) -> str:
     """Return a line that describes the problem of a setting and its source."""
     path = [str(part) for part in error["loc"]]
     place = places.of(path) if places else ".".join(path)
@@ -691,19 +691,19 @@ def _names(path: list[str]) -> list[str]:
     return list(section.model_fields)
 
 
-def _shown(value: Any) -> Any:
+def _hide_secrets(value: Any) -> Any:
     """Return a value without its secrets."""
     match value:
         case SecretStr():
             return redact(value.get_secret_value(), mask=HIDDEN)
         case BaseModel():
-            return {name: _shown(getattr(value, name)) for name in type(value).model_fields}
+            return {name: _hide_secrets(getattr(value, name)) for name in type(value).model_fields}
         case timedelta():
             return value.total_seconds()
         case Mapping():
-            return {key: _shown(part) for key, part in value.items()}
+            return {key: _hide_secrets(part) for key, part in value.items()}
         case tuple() | frozenset():
-            return [_shown(part) for part in value]
+            return [_hide_secrets(part) for part in value]
         case Enum():
             return value.value
         case Path():

@@ -89,7 +89,9 @@ def error_of(problem: JsonObject) -> TaskerError:
     if kind is InvalidInput:
         return _invalid_input(detail, problem)
     if issubclass(kind, InvalidTemplate | InvalidPolicy):
-        return kind(*map(_problem, problem.get("errors") or [{"message": detail, "path": ""}]))
+        return kind(
+            *map(_problem_of_fault, problem.get("errors") or [{"message": detail, "path": ""}])
+        )
     error = kind.__new__(kind, detail)  # with the server's message instead of a generated one
     error.args = (detail,)
     for member, name in kind.members.items():
@@ -101,16 +103,16 @@ def error_of(problem: JsonObject) -> TaskerError:
 def _invalid_input(detail: str, problem: JsonObject) -> InvalidInput:
     """Return the error with paths relative to the context, or to the list of requests in bulk."""
     faults = problem.get("errors") or [{"path": "$", "message": detail}]
-    violations = [Violation(_short(fault["path"]), fault["message"]) for fault in faults]
-    return InvalidInput(_short(detail), path=violations[0].path, violations=violations)
+    violations = [Violation(_shorten_paths(fault["path"]), fault["message"]) for fault in faults]
+    return InvalidInput(_shorten_paths(detail), path=violations[0].path, violations=violations)
 
 
-def _short(text: str) -> str:
+def _shorten_paths(text: str) -> str:
     text = re.sub(r"\$\.tasks\[(\d+)\]\.context", r"$[\1]", text)
     return text.replace("$.context", "$")
 
 
-def _problem(fault: JsonObject) -> Problem:
+def _problem_of_fault(fault: JsonObject) -> Problem:
     path = fault["path"].removeprefix("$").removeprefix(".")
     return Problem(
         fault["message"],

@@ -115,7 +115,7 @@ class HttpClient(HttpTeams, Client):
         traces = {request.trace for request in requests if request.trace}
         headers = _trace_header(traces.pop() if len(traces) == 1 else None)
         read = await self._requests.send(
-            "POST", path, body=body, headers=headers, again=_repeatable(requests)
+            "POST", path, body=body, headers=headers, again=_is_repeatable(requests)
         )
         created = [read] if one else read["tasks"]
         return [
@@ -178,7 +178,7 @@ class HttpClient(HttpTeams, Client):
     # ------------------------------------------------------------------- acting
 
     async def cancel(self, task_id: str, *, reason: str = "", if_match: str | None = None) -> Task:
-        return await self._act(task_id, "cancel", {"reason": reason}, if_match)
+        return await self._act_on_task(task_id, "cancel", {"reason": reason}, if_match)
 
     async def retry(
         self,
@@ -192,7 +192,7 @@ class HttpClient(HttpTeams, Client):
         body: dict[str, Json] = {"reset_attempts": reset_attempts, "reason": reason}
         if steps is not None:
             body["steps"] = [*steps]
-        return await self._act(task_id, "retry", body, if_match)
+        return await self._act_on_task(task_id, "retry", body, if_match)
 
     async def resolve(
         self,
@@ -204,7 +204,7 @@ class HttpClient(HttpTeams, Client):
         if_match: str | None = None,
     ) -> Task:
         if step is None:
-            return await self._act(task_id, "resolve", {"reason": reason}, if_match)
+            return await self._act_on_task(task_id, "resolve", {"reason": reason}, if_match)
         body = {"result": _json_fragment(result), "reason": reason}
         return await self._act_on_step(task_id, step, "resolve", body, if_match)
 
@@ -250,7 +250,7 @@ class HttpClient(HttpTeams, Client):
         read = await self._requests.send("POST", "/v1/bulk", body=body, again=False)
         return decode.bulk_outcome(read)
 
-    async def _act(
+    async def _act_on_task(
         self, task_id: str, action: str, body: Mapping[str, Any], if_match: str | None
     ) -> Task:
         path = f"/v1/tasks/{_path_segment(task_id)}/{action}"
@@ -338,7 +338,7 @@ def _new_task(request: TaskRequest) -> dict[str, Any]:
     }
 
 
-def _repeatable(requests: Sequence[TaskRequest]) -> bool:
+def _is_repeatable(requests: Sequence[TaskRequest]) -> bool:
     """Return whether the request can be sent twice without creating a second task."""
     return all(request.if_exists in (None, IfExists.RETURN) for request in requests)
 

@@ -308,7 +308,7 @@ class LocalClient(LocalTeams, Client):
             title=title,
             attributes=attributes,
             trace=request.trace or current_trace() or (origin.trace if origin else None),
-            run_at=self._start_of(request),
+            run_at=self._start_time_of(request),
             deadline=duration("deadline", request.deadline) or template.deadline,
         )
 
@@ -325,7 +325,7 @@ class LocalClient(LocalTeams, Client):
             )
         return filled
 
-    def _start_of(self, request: TaskRequest) -> datetime | None:
+    def _start_time_of(self, request: TaskRequest) -> datetime | None:
         """Return the earliest start of the first step, or None for immediately."""
         delay = duration("delay", request.delay)
         return self.store.clock.now() + delay if delay else request.run_at

@@ -84,7 +84,7 @@ class Requests:
                 if response.status_code not in _RETRIED or not left or not (again or refused):
                     return _read(response)
                 pause = _retry_after(response)
-            await sleep(_pause(self._retries - left) if pause is None else pause)
+            await sleep(_retry_pause(self._retries - left) if pause is None else pause)
         raise AssertionError  # the last iteration returns or raises
 
 
@@ -101,7 +101,7 @@ def _read(response: httpx.Response) -> Any:
     raise StoreError(f"{message} with {kind or 'nothing'}, which is not Tasker's API")
 
 
-def _pause(tried: int) -> float:
+def _retry_pause(tried: int) -> float:
     return random.uniform(0.5, 1) * min(_FIRST_PAUSE * 2.0**tried, _LONGEST_PAUSE)
 
 

@@ -185,7 +185,7 @@ class TemplateCache:
         """Return a retired version by its exact number. Raises NotFound, NotApproved."""
         known = await self._store.template_statuses(namespace=namespace, name=name)
         if not known:
-            suggestion = await self._suggestion(namespace, name)
+            suggestion = await self._suggest_name(namespace, name)
             raise NotFound(f"there is no template {namespace}.{name}{suggestion}")
         chosen = versions.latest({one.version for one in known}, spec=version)
         if chosen is None:
@@ -201,7 +201,7 @@ class TemplateCache:
         newest = min(reversed(matches), key=lambda one: _REPORTED_FIRST.index(one.status))
         raise NotApproved(newest.full_name, newest.status, approvers)
 
-    async def _suggestion(self, namespace: str, name: str) -> str:
+    async def _suggest_name(self, namespace: str, name: str) -> str:
         """Return a suggestion: the same name in other namespaces, or a similar name."""
         within = namespace if self.discreet else None
         same = await self._store.templates(namespace=within, name=name)

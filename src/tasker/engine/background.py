@@ -44,14 +44,14 @@ class Background:
         """Start short work that must finish before the worker ends."""
         task = asyncio.create_task(work, name="tasker-background")
         self.pending.add(task)
-        task.add_done_callback(self._spawned_ended)
+        task.add_done_callback(self._on_spawned_ended)
 
     def cancel(self) -> None:
         """Cancel everything that is still running."""
         for task in (*self._loops.values(), *self.pending):
             task.cancel()
 
-    def _spawned_ended(self, task: "asyncio.Task[None]") -> None:
+    def _on_spawned_ended(self, task: "asyncio.Task[None]") -> None:
         self.pending.discard(task)
         self.changed.set()
         self._ended(task)

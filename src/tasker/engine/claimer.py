@@ -142,7 +142,7 @@ class Claimer:
                 await self.recover()
             else:
                 if pause > 0:
-                    await self._wait(pause)
+                    await self._wait_for_work(pause)
 
     async def _wait_for_slots(self) -> bool:
         """Wait until there are slots to claim for, and a lease; return False when closed.
@@ -182,9 +182,9 @@ class Claimer:
         stale = since > (_NEW_QUEUES_BUSY if claims else _NEW_QUEUES)
         if (stale and await self._lease.find_queues()) or self._slots.backlog:
             return 0
-        return self._pause(next_due)
+        return self._pause_length(next_due)
 
-    def _pause(self, next_due: float | None) -> float:
+    def _pause_length(self, next_due: float | None) -> float:
         pause = self._settings.poll.total_seconds()
         if next_due is not None:
             pause = min(pause, next_due)
@@ -193,7 +193,7 @@ class Claimer:
             self._retry_due = float("inf")
         return max(min(pause, self._retry_due - now), 0.001)
 
-    async def _wait(self, pause: float) -> None:
+    async def _wait_for_work(self, pause: float) -> None:
         """Wait for work, or until woken."""
         self._wake_at = time.monotonic() + pause
         waits = [
@@ -226,7 +226,7 @@ class Claimer:
                     claim_up_to=reserved,
                 )
             if created.claims:
-                await self._cache.remember(_input(new))
+                await self._cache.remember(_task_input_of(new))
                 self.accept(created.claims)
         except BaseException:
             self._uncertain = True
@@ -291,9 +291,9 @@ class Claimer:
 
     def _watch_waiting(self) -> None:
         if self._executor.waiting and self._overdue is None:
-            self._overdue = self._loop.call_later(_PATIENCE, self._withdraw, self._slots.begun)
+            self._overdue = self._loop.call_later(_PATIENCE, self._withdraw_late, self._slots.begun)
 
-    def _withdraw(self, begun: int) -> None:
+    def _withdraw_late(self, begun: int) -> None:
         """Release the claims that would wait for a slot for long, since attempts got slower."""
         self._overdue = None
         pace = self._slots.begun - begun  # as many began within _PATIENCE
@@ -354,7 +354,7 @@ class Claimer:
             log.warning("claims_not_released", extra=facts)
 
 
-def _input(new: NewTask) -> TaskInput:
+def _task_input_of(new: NewTask) -> TaskInput:
     return TaskInput(
         new.id, new.template_id, new.context, new.correlation_id, new.parent_id, new.trace
     )

@@ -124,7 +124,7 @@ class Executor:
             running.timer = self._loop.call_later(seconds, self._time_out, running, seconds)
         if spec.heartbeat_timeout is not None:
             running.attempt.heartbeat()
-            self._watch(running, spec.heartbeat_timeout.total_seconds())
+            self._schedule_heartbeat_check(running, spec.heartbeat_timeout.total_seconds())
         self._runner(plan).start(running, plan, seconds)
 
     def _runner(self, plan: Plan) -> Runner:
@@ -139,14 +139,14 @@ class Executor:
         text = JsonText("")
         if error is None and not running.over:
             try:
-                text = self._text(running, value)
+                text = self._result_text(running, value)
                 schema = running.spec.result_schema
                 if schema is not None and self._settings.results is not SchemaMode.OFF:
-                    check = partial(check_result, *_location(running), text)
+                    check = partial(check_result, *_template_and_step(running), text)
                     if not is_quick(schema, text):
                         self._check_in_thread(running, text, check)
                         return
-                    self._report(running, check())
+                    self._report_violations(running, check())
             except BaseException as refusal:  # not JSON, or an error of the value's own code
                 error = refusal
         self._finish(running, text, error)
@@ -159,7 +159,7 @@ class Executor:
         def checked(ended: "asyncio.Future[list[str]]") -> None:
             error = None
             try:
-                self._report(running, ended.result())
+                self._report_violations(running, ended.result())
             except BaseException as refusal:
                 error = refusal
             self._finish(running, text, error)
@@ -182,13 +182,13 @@ class Executor:
         if self._waiting:
             self._start_waiting()
 
-    def _text(self, running: Running, value: Any) -> JsonText:
+    def _result_text(self, running: Running, value: Any) -> JsonText:
         if running.plan is not None and running.plan.in_process:
             text: JsonText = value
             return text
         return codec.dumps(value, what="the result", limit=self._settings.result_limit)
 
-    def _report(self, running: Running, problems: list[str]) -> None:
+    def _report_violations(self, running: Running, problems: list[str]) -> None:
         """Log a result that does not match its schema, or raise InvalidInput if enforced."""
         if not problems:
             return
@@ -220,25 +220,27 @@ class Executor:
         self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
         self._interrupt(running, Stop.TIMEOUT)
 
-    def _watch(self, running: Running, pause: float, *, put_off: bool = False) -> None:
+    def _schedule_heartbeat_check(
+        self, running: Running, pause: float, *, put_off: bool = False
+    ) -> None:
         """Look after `pause` seconds whether the attempt gave a heartbeat."""
         when = self._loop.time() + pause
-        look = self._look_for_heartbeat
+        look = self._check_heartbeat
         running.watch = self._loop.call_at(when, look, running, when, put_off)
 
-    def _look_for_heartbeat(self, running: Running, when: float, put_off: bool) -> None:
+    def _check_heartbeat(self, running: Running, when: float, put_off: bool) -> None:
         allowed = running.spec.heartbeat_timeout
         if running.over or allowed is None:
             return
         seconds = allowed.total_seconds()
         blocked = self._loop.time() - when
         if blocked > LATE and not put_off:  # its async handlers could give no heartbeat
-            self._watch(running, min(blocked, seconds), put_off=True)
+            self._schedule_heartbeat_check(running, min(blocked, seconds), put_off=True)
             return
         last = self._last_heartbeat(running)
         left = seconds if last is None else last + seconds - time.monotonic()
         if left > 0:
-            self._watch(running, left)
+            self._schedule_heartbeat_check(running, left)
             return
         error = HeartbeatTimeout(
             f"attempt {running.claim.attempt} sent no heartbeat for {seconds:g} s",
@@ -314,7 +316,7 @@ class Executor:
         self._in_processes.close()
 
 
-def _location(running: Running) -> tuple[str, StepSpec]:
+def _template_and_step(running: Running) -> tuple[str, StepSpec]:
     return str(running.task.compiled.template.key), running.spec
 
 

@@ -65,7 +65,7 @@ def _error_fields(error: BaseException, retryable: bool) -> dict[str, Any]:
     if requested := _requested_delay(error):
         facts["retry_after_s"] = requested.total_seconds()
     if not isinstance(error, StepError | Misuse):
-        trace = "".join(_trace(error).format())
+        trace = "".join(_stack_trace(error).format())
         facts["trace"] = _storable_text(trace[-_TRACE:], _TRACE)
     if details := getattr(error, "details", None):
         try:
@@ -75,7 +75,7 @@ def _error_fields(error: BaseException, retryable: bool) -> dict[str, Any]:
     return facts
 
 
-def _trace(error: BaseException) -> traceback.TracebackException:
+def _stack_trace(error: BaseException) -> traceback.TracebackException:
     """Return the stack trace of an error, starting at the handler's code."""
     trace = traceback.TracebackException.from_exception(error)
     frames = list(trace.stack)

@@ -119,7 +119,7 @@ class Janitor:
 
     async def expire(self) -> None:
         """Settle attempts whose worker's lease expired, or whose process on this machine ended."""
-        await self._retire_dead()
+        await self._retire_gone_workers()
         many = MOST
         while many >= MOST:
             expired = await self._store.expired(MOST)
@@ -135,7 +135,7 @@ class Janitor:
                         self._reporter.lost(outcome, template)
                 await self._report_ended(settled.ended)
 
-    async def _retire_dead(self) -> None:
+    async def _retire_gone_workers(self) -> None:
         """End the leases of workers on this machine whose process has ended."""
         if not (machine := process.machine()):
             return

@@ -52,7 +52,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
         ):
             fields[name] = value
         else:
-            fields[name] = _safe(name, value)
+            fields[name] = _hide_secrets(name, value)
     return fields
 
 
@@ -62,19 +62,19 @@ def _is_secret(name: str) -> bool:
     return _SECRET.search(name) is not None
 
 
-def _safe(name: str, value: Any) -> Any:
+def _hide_secrets(name: str, value: Any) -> Any:
     if _is_secret(name):
         return MASK
     if isinstance(value, str):
-        return redact(_error(value) if name == "error" else value)
+        return redact(_summarize_error(value) if name == "error" else value)
     if isinstance(value, Mapping):
-        return {key: _safe(str(key), inner) for key, inner in value.items()}
+        return {key: _hide_secrets(str(key), inner) for key, inner in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return str(value)
     return value
 
 
-def _error(text: str) -> str:
+def _summarize_error(text: str) -> str:
     """Return the type and message of a stored error; any other text is returned unchanged."""
     if not text.startswith("{"):
         return text

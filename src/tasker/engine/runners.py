@@ -63,7 +63,7 @@ class LoopRunner:
             if self._around is None:
                 value = await plan.call(running.attempt)
             else:
-                with self._around(_span(running)):
+                with self._around(_span_of(running)):
                     value = await plan.call(running.attempt)
         except asyncio.CancelledError as cancelled:
             error = _self_cancelled(cancelled)
@@ -155,7 +155,7 @@ class ThreadRunner:
             if not self._woken:
                 self._woken = True
                 try:
-                    self._loop.call_soon_threadsafe(self._drain)
+                    self._loop.call_soon_threadsafe(self._deliver_results)
                 except RuntimeError:  # the loop is closed
                     return
 
@@ -164,12 +164,12 @@ class ThreadRunner:
         try:
             if self._around is None:
                 return plan.call(running.attempt)
-            with self._around(_span(running)):
+            with self._around(_span_of(running)):
                 return plan.call(running.attempt)
         finally:
             current_attempt.reset(token)
 
-    def _drain(self) -> None:
+    def _deliver_results(self) -> None:
         self._woken = False
         while self._returned:
             self._waiting += 1
@@ -266,7 +266,7 @@ class ProcessRunner:
             self._pool.join()
 
 
-def _span(running: Running) -> AttemptSpan:
+def _span_of(running: Running) -> AttemptSpan:
     task, claim = running.task.input, running.claim
     return AttemptSpan(
         claim.task_id,

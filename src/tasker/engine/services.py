@@ -34,9 +34,9 @@ class HandlerServices:
         return SyncClient(self.client(attempt), self._loop)
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
-        return asyncio.run_coroutine_threadsafe(self._save(attempt, value), self._loop)
+        return asyncio.run_coroutine_threadsafe(self._save_checkpoint(attempt, value), self._loop)
 
-    async def _save(self, attempt: LiveAttempt, value: JsonText) -> None:
+    async def _save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> None:
         if not await self._store.checkpoint(attempt.claim, value):
             raise AttemptCancelled(
                 "the checkpoint was rejected: another attempt has taken over the step"

@@ -145,7 +145,7 @@ class Settler:
                     return
             except StoreUnavailable:
                 await self._claimer.recover()
-                batch = await self._unconfirmed(batch)
+                batch = await self._find_unconfirmed(batch)
             except StoreError as error:
                 await self._isolate(batch, error)
                 return
@@ -166,7 +166,7 @@ class Settler:
         self._claimer.accept(settled.claims)
         self._slots.changed.set()
 
-    async def _unconfirmed(self, batch: list[Finished]) -> list[Finished]:
+    async def _find_unconfirmed(self, batch: list[Finished]) -> list[Finished]:
         """After a lost reply: return the outcomes that the store has not got.
 
         A step that is no longer in progress was settled by the call whose reply was lost, or
@@ -209,7 +209,7 @@ class Settler:
 
     async def _park(self, running: Running, awaits: TaskId) -> None:
         try:
-            parked = await self._parked(running, awaits)
+            parked = await self._park_in_store(running, awaits)
         except WaitCycle as error:
             outcome = failed(running.claim, error_text(error, retryable=False))
             self.add(Finished(running, outcome, time.monotonic() - running.began))
@@ -222,7 +222,7 @@ class Settler:
         else:
             self._reporter.refused(running)
 
-    async def _parked(self, running: Running, awaits: TaskId) -> bool:
+    async def _park_in_store(self, running: Running, awaits: TaskId) -> bool:
         uncertain = False
         while True:
             try:

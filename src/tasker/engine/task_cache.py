@@ -156,7 +156,7 @@ class TaskCache:
         wanted = {task_id: list(step_numbers(mask)) for task_id, mask in missing.items() if mask}
         if wanted:
             for row in await self._store.load_results(wanted):
-                self._learn(tasks[row.task_id], row.no, row.result)
+                self._add_result(tasks[row.task_id], row.no, row.result)
             for task_id, mask in missing.items():  # skipped steps have no result to read again
                 tasks[task_id].known |= mask
         self._shrink()
@@ -168,7 +168,7 @@ class TaskCache:
         if unknown:
             for given in await self._store.load_tasks(unknown):
                 compiled = await self.template(given.template_id)
-                tasks[given.task_id] = self._keep(given, compiled)
+                tasks[given.task_id] = self._add_task(given, compiled)
         return tasks
 
     async def tasks(self, ids: Iterable[TaskId]) -> dict[TaskId, CachedTask]:
@@ -189,7 +189,7 @@ class TaskCache:
 
     async def remember(self, task: TaskInput) -> None:
         """Store the input of a task that was created in this process."""
-        self._keep(task, await self.template(task.template_id))
+        self._add_task(task, await self.template(task.template_id))
         self._shrink()
 
     def learn(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
@@ -197,7 +197,7 @@ class TaskCache:
         task = self._find(task_id)
         if task is None:
             return
-        self._learn(task, no, result)
+        self._add_result(task, no, result)
         if result is not None and len(result) > self._limit // _SHARE:
             self.forget(task_id)  # else it would push out all other tasks
             self._removed[task_id] = task
@@ -218,7 +218,7 @@ class TaskCache:
         self._removed.clear()
         self._size = 0
 
-    def _keep(self, task: TaskInput, compiled: CompiledTemplate) -> CachedTask:
+    def _add_task(self, task: TaskInput, compiled: CompiledTemplate) -> CachedTask:
         kept = self._tasks.get(task.task_id)
         if kept is None:
             kept = CachedTask(task, compiled)
@@ -232,7 +232,7 @@ class TaskCache:
         self._tasks[task.input.task_id] = task
         self._size += task.size
 
-    def _learn(self, task: CachedTask, no: int, result: JsonText | None) -> None:
+    def _add_result(self, task: CachedTask, no: int, result: JsonText | None) -> None:
         grown = task.learn(no, result)
         if self._tasks.get(task.input.task_id) is task:
             self._size += grown

@@ -314,7 +314,7 @@ class Worker:
             graph = Graph(template)
             for spec in template.steps:
                 if self.handlers.plan(template, graph, spec) is None:
-                    self._report_missing(template, spec)
+                    self._report_missing_handler(template, spec)
             if problems := undeclared_inputs(template, self.handlers):
                 lines = "\n".join(str(problem) for problem in problems)
                 raise Misuse(f"the handlers do not match {template.full_name}:\n{lines}")
@@ -328,7 +328,7 @@ class Worker:
                     extra={"template": template.full_name, "status": status.value},
                 )
 
-    def _report_missing(self, template: Template, spec: StepSpec) -> None:
+    def _report_missing_handler(self, template: Template, spec: StepSpec) -> None:
         """Raise for a step without a handler here, or log a warning if `partial` is set."""
         missing = self.handlers.not_found_error(
             spec.handler, template.namespace, spec.handler_version

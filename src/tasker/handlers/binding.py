@@ -161,17 +161,17 @@ def _make_call(
         return lambda attempt: entry()
     if [argument.origin for argument in arguments] == ["context"]:
         name = next(argument.parameter.name for argument in arguments)
-        context = _context(facts)
+        context = _context_class(facts)
         return lambda attempt: entry(**{name: context(facts, attempt)})
     fill = _make_filler(facts, arguments)
     return lambda attempt: entry(**fill(attempt))
 
 
-def _context(facts: StepFacts) -> type[AsyncContext | SyncContext]:
+def _context_class(facts: StepFacts) -> type[AsyncContext | SyncContext]:
     return SyncContext if facts.blocking else AsyncContext
 
 
-class _Keyed(NamedTuple):
+class _KeyedParameter(NamedTuple):
     """A parameter that is filled by key, as a flat tuple for speed."""
 
     name: str
@@ -186,14 +186,16 @@ def _make_filler(
 ) -> Callable[[LiveAttempt], dict[str, Any]]:
     """Return the function that fills the parameters of one attempt."""
 
-    def of(origin: str) -> list[_Keyed]:
+    def of(origin: str) -> list[_KeyedParameter]:
         return [
-            _Keyed(arg.parameter.name, arg.key, arg.parameter.validate, arg.parameter.default, arg)
+            _KeyedParameter(
+                arg.parameter.name, arg.key, arg.parameter.validate, arg.parameter.default, arg
+            )
             for arg in arguments
             if arg.origin == origin
         ]
 
-    context = _context(facts)
+    context = _context_class(facts)
     contexts, inputs, results, config = of("context"), of("input"), of("result"), of("config")
 
     def fill(attempt: LiveAttempt) -> dict[str, Any]:
@@ -211,7 +213,9 @@ def _make_filler(
     return fill
 
 
-def _fill_keys(filled: dict[str, Any], wanted: list[_Keyed], given: Any, facts: StepFacts) -> None:
+def _fill_keys(
+    filled: dict[str, Any], wanted: list[_KeyedParameter], given: Any, facts: StepFacts
+) -> None:
     by_key = given if type(given) is dict else as_object(given)
     for name, key, validate, default, argument in wanted:
         value = given if key is None else by_key.get(key, default)
@@ -227,7 +231,7 @@ def _fill_keys(filled: dict[str, Any], wanted: list[_Keyed], given: Any, facts: 
 
 def _fill_results(
     filled: dict[str, Any],
-    wanted: list[_Keyed],
+    wanted: list[_KeyedParameter],
     given: Mapping[int, JsonText | None],
     facts: StepFacts,
 ) -> None:
@@ -272,11 +276,13 @@ def _invalid_error(argument: Argument, error: ValidationError, facts: StepFacts)
     name, label = argument.parameter.name, argument.label
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     root = f"$.{label}" if label and argument.origin != "result" else "$"
-    problems: list[Json] = [{"path": _path(root, each), "problem": each["msg"]} for each in errors]
+    problems: list[Json] = [
+        {"path": _json_path(root, each), "problem": each["msg"]} for each in errors
+    ]
     source = {"input": "the task's input", "config": "the step's configuration"}.get(
         argument.origin, f"the result of step {label!r}"
     )
-    shown = "; ".join(f"{_path(root, each)}: {each['msg']}" for each in errors[:5])
+    shown = "; ".join(f"{_json_path(root, each)}: {each['msg']}" for each in errors[:5])
     more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
     return PermanentError(
         f"parameter {name!r} of step {facts.spec.name!r} does not accept {source}: {shown}{more}",
@@ -290,7 +296,7 @@ def _invalid_error(argument: Argument, error: ValidationError, facts: StepFacts)
     )
 
 
-def _path(root: str, problem: ErrorDetails) -> str:
+def _json_path(root: str, problem: ErrorDetails) -> str:
     return root + "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]
     )

@@ -61,7 +61,7 @@ def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
                     f"step {spec.name!r}: parameter {name!r} is treated as an input of the task;"
                     f" did you mean step {similar!r}?"
                 )
-                problems.append(_problem(handler, message, f"steps[{no}]"))
+                problems.append(_problem_in_handler(handler, message, f"steps[{no}]"))
     return problems
 
 
@@ -88,7 +88,9 @@ def unused_handlers(templates: Iterable[Template], handlers: Handlers) -> list[P
     for handler in handlers:
         if id(handler.target) not in used:
             used.add(id(handler.target))  # once, even if the handler has several names
-            problems.append(_problem(handler, f"no step uses the handler {handler.name!r}", ""))
+            problems.append(
+                _problem_in_handler(handler, f"no step uses the handler {handler.name!r}", "")
+            )
     return problems
 
 
@@ -109,8 +111,8 @@ class _Checking:
             error = self._handlers.not_found_error(spec.handler, namespace, spec.handler_version)
             yield Problem(message=f"step {spec.name!r}: {error}", path=place)
             return
-        for message in self._messages(spec, handler):
-            yield _problem(handler, f"step {spec.name!r}: {message}", place)
+        for message in self._check_parameters(spec, handler):
+            yield _problem_in_handler(handler, f"step {spec.name!r}: {message}", place)
 
     def undeclared_inputs(self, spec: StepSpec) -> Iterator[Problem]:
         """Return the problems of parameters of one step, if it has a handler."""
@@ -119,12 +121,12 @@ class _Checking:
             return
         upstream = Upstream.of_step(self._graph, self._graph.numbers[spec.name])
         for parameter in handler.parameters(spec.method):
-            message = self._undeclared(bind(parameter, upstream, handler=handler))
+            message = self._check_declared(bind(parameter, upstream, handler=handler))
             if message is not None:
                 message = f"step {spec.name!r}: parameter {parameter.name!r}: {message}"
-                yield _problem(handler, message, self._places[spec.name])
+                yield _problem_in_handler(handler, message, self._places[spec.name])
 
-    def _messages(self, spec: StepSpec, handler: Handler) -> Iterator[str]:
+    def _check_parameters(self, spec: StepSpec, handler: Handler) -> Iterator[str]:
         try:
             parameters = handler.parameters(spec.method)
             if handler.process:
@@ -139,7 +141,7 @@ class _Checking:
             except Misuse as error:
                 yield str(error)
                 continue
-            message = self._argument(spec, argument)
+            message = self._check_argument(spec, argument)
             if message is not None:
                 yield f"parameter {parameter.name!r}: {message}"
         if spec.result_schema is not None:
@@ -149,54 +151,54 @@ class _Checking:
             if difference is not None:
                 yield f"its return type does not match result_schema: {difference}"
 
-    def _argument(self, spec: StepSpec, argument: Argument) -> str | None:
+    def _check_argument(self, spec: StepSpec, argument: Argument) -> str | None:
         match argument.origin:
             case "input":
-                return self._input(argument)
+                return self._check_input(argument)
             case "config":
-                return self._config(spec, argument)
+                return self._check_config(spec, argument)
             case "result":
-                return self._result(argument)
+                return self._check_result(argument)
         return None
 
-    def _input(self, argument: Argument) -> str | None:
+    def _check_input(self, argument: Argument) -> str | None:
         schema = self._template.input_schema or {}
         wanted = schema_of(argument.parameter.annotation, "validation")
         if argument.key is None:
-            return _mismatch("the input", schema, wanted)
-        declared = self._declared()
+            return _type_mismatch("the input", schema, wanted)
+        declared = self._declared_inputs()
         if not declared:
-            return self._step_that_is_not_before(argument)
+            return self._misplaced_step_message(argument)
         if argument.key in declared:
             part = declared[argument.key]
             given = {**_definitions(schema), **(part if isinstance(part, Mapping) else {})}
-            return _mismatch(f"input {argument.key!r}", given, wanted)
-        return self._undeclared(argument)
+            return _type_mismatch(f"input {argument.key!r}", given, wanted)
+        return self._check_declared(argument)
 
-    def _declared(self) -> Mapping[str, Any]:
+    def _declared_inputs(self) -> Mapping[str, Any]:
         """Return the schemas of the inputs by name; empty: they are not known."""
         declared = (self._template.input_schema or {}).get("properties")
         return declared if isinstance(declared, Mapping) else {}
 
-    def _undeclared(self, argument: Argument) -> str | None:
+    def _check_declared(self, argument: Argument) -> str | None:
         """Return a message if a parameter asks for an input that the schema does not declare."""
-        declared = self._declared()
+        declared = self._declared_inputs()
         if argument.origin != "input" or not argument.key or not declared:
             return None
         if argument.key in declared or not argument.parameter.required:
             return None
-        return self._step_that_is_not_before(argument) or (
+        return self._misplaced_step_message(argument) or (
             f"input_schema declares no {argument.key!r}"
             + did_you_mean(argument.key, [*self._places, *declared])
         )
 
-    def _step_that_is_not_before(self, argument: Argument) -> str | None:
+    def _misplaced_step_message(self, argument: Argument) -> str | None:
         """Return an error message if a parameter has the name of a step that is not an ancestor."""
         if argument.parameter.source is None and argument.key in self._places:
             return f"step {argument.key!r} is not an ancestor; add it to the dependencies"
         return None
 
-    def _config(self, spec: StepSpec, argument: Argument) -> str | None:
+    def _check_config(self, spec: StepSpec, argument: Argument) -> str | None:
         overrides = [steps.get(spec.name) for steps in self._template.environments.values()]
         configs = [spec.config, *(each.config for each in overrides if each and each.config)]
         if not argument.parameter.required or any(argument.key in config for config in configs):
@@ -205,10 +207,10 @@ class _Checking:
             argument.key, [key for config in configs for key in config]
         )
 
-    def _result(self, argument: Argument) -> str | None:
+    def _check_result(self, argument: Argument) -> str | None:
         before = self._template.step(argument.label)
         wanted = schema_of(argument.parameter.annotation, "validation")
-        difference = _mismatch(
+        difference = _type_mismatch(
             f"the result_schema of {before.name!r}", before.result_schema or {}, wanted
         )
         namespace = self._template.namespace
@@ -219,10 +221,10 @@ class _Checking:
             given = schema_of(maker.returns(before.method), "serialization")
         except Misuse:  # reported with that step
             return None
-        return _mismatch(f"the return type of step {before.name!r}", given, wanted)
+        return _type_mismatch(f"the return type of step {before.name!r}", given, wanted)
 
 
-def _mismatch(what: str, given: Schema, wanted: Schema) -> str | None:
+def _type_mismatch(what: str, given: Schema, wanted: Schema) -> str | None:
     difference = disagreement(given, wanted)
     return f"its type does not match {what}: {difference}" if difference else None
 
@@ -231,5 +233,5 @@ def _definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {key: schema[key] for key in ("$defs", "definitions") if key in schema}
 
 
-def _problem(handler: Handler, message: str, path: str) -> Problem:
+def _problem_in_handler(handler: Handler, message: str, path: str) -> Problem:
     return Problem(message=message, path=path, file=str(handler.file or ""), line=handler.line)

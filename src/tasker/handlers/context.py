@@ -232,7 +232,7 @@ class Context:
         """The value of the last `checkpoint` of this or an earlier attempt, initially None."""
         return None if self._checkpoint is None else loads(self._checkpoint)
 
-    def _save(self, value: Any) -> "Future[None]":
+    def _save_checkpoint(self, value: Any) -> "Future[None]":
         """Start storing a checkpoint. Raises AttemptCancelled, InvalidInput, TooLarge."""
         self.heartbeat()
         text = dumps(value, what="checkpoint")
@@ -272,7 +272,7 @@ class AsyncContext(Context):
             InvalidInput: `value` has no JSON form.
             TooLarge: `value` is too large.
         """
-        await asyncio.wrap_future(self._save(value))
+        await asyncio.wrap_future(self._save_checkpoint(value))
 
 
 class SyncContext(Context):
@@ -306,7 +306,7 @@ class SyncContext(Context):
             InvalidInput: `value` has no JSON form.
             TooLarge: `value` is too large.
         """
-        self._save(value).result()
+        self._save_checkpoint(value).result()
 
 
 class Results(Mapping[str, Any]):

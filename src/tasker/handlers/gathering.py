@@ -69,12 +69,13 @@ class Gathering:
         """
         there = self.registered.setdefault(handler.name, [])
         for other in there:
-            if _identity(other) != _identity(handler):
+            if _version_and_namespace(other) != _version_and_namespace(handler):
                 continue
             if other.target is handler.target:
                 return
             raise HandlerImportError(
-                f"two handlers are named {handler.name!r}{_version(handler)}: at {other.location}"
+                f"two handlers are named {handler.name!r}{_version_suffix(handler)}:"
+                f" at {other.location}"
                 f' and at {handler.location}; give one another name with @handler("...")'
             )
         there.append(handler)
@@ -82,7 +83,11 @@ class Gathering:
     def note(self, handler: Handler) -> None:
         """Add one handler under its dotted path."""
         there = self.others.setdefault(handler.name, [])
-        there[:] = [other for other in there if _identity(other) != _identity(handler)]
+        there[:] = [
+            other
+            for other in there
+            if _version_and_namespace(other) != _version_and_namespace(handler)
+        ]
         there.append(handler)
 
     def _add_located(self, source: str | Path) -> None:
@@ -119,7 +124,7 @@ class Gathering:
                 raise Misuse(f'{target!r} has no name; give it one: {{"name": ...}}')
             bound = each._replace(namespace=each.namespace or self._namespace)
             self.register(Handler(bound, target))
-        self._note_target(target)
+        self._register_target_by_path(target)
 
     def _add_members(self, module: ModuleType) -> None:
         for name, target in list(vars(module).items()):
@@ -131,9 +136,9 @@ class Gathering:
             if mark_of(target) is not None or (here and _is_step_handler(target)):
                 self._add_target(target)
             elif here and not name.startswith("_") and _could_be_handler(target):
-                self._note_target(target)
+                self._register_target_by_path(target)
 
-    def _note_target(self, target: object) -> None:
+    def _register_target_by_path(self, target: object) -> None:
         """Add a function or class under its dotted path, with the namespace and version of its
         mark.
         """
@@ -167,11 +172,11 @@ def imported_modules(source: object) -> list[ModuleType]:
     return []
 
 
-def _identity(handler: Handler) -> tuple[str, str]:
+def _version_and_namespace(handler: Handler) -> tuple[str, str]:
     return handler.registration.version, handler.registration.namespace
 
 
-def _version(handler: Handler) -> str:
+def _version_suffix(handler: Handler) -> str:
     version = handler.registration.version
     return f" at version {version}" if version else ""
 

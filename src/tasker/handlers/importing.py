@@ -33,10 +33,10 @@ class Origin(NamedTuple):
         if self.root is not None and self.root not in sys.path:
             sys.path.insert(0, self.root)
         importlib.invalidate_caches()
-        return importlib.import_module(self.name) if self.file is None else _from_file(self)
+        return importlib.import_module(self.name) if self.file is None else _import_file(self)
 
 
-def _from_file(origin: Origin) -> ModuleType:
+def _import_file(origin: Origin) -> ModuleType:
     module = sys.modules.get(origin.name)
     if module is not None:
         return module
@@ -180,7 +180,7 @@ def _import_origin(origin: Origin, source: object) -> ModuleType:
     try:
         module = origin.load()
     except (Exception, SystemExit) as error:  # a module's code may raise anything
-        reason = _reason(origin, source, error)
+        reason = _import_error_reason(origin, source, error)
         _close_coroutines(error)
         raise HandlerImportError(reason) from error
     expected = _expected_files(origin)
@@ -202,15 +202,15 @@ def _expected_files(origin: Origin) -> set[Path] | None:
     return {path.with_suffix(".py"), path / "__init__.py"}
 
 
-def _reason(origin: Origin, source: object, error: BaseException) -> str:
+def _import_error_reason(origin: Origin, source: object, error: BaseException) -> str:
     """Return the error on one line, with its place in the user's code."""
     absent = error.name if isinstance(error, ModuleNotFoundError) else None
     if absent is not None and f"{origin.name}.".startswith(f"{absent}."):
         return f"there is no module {absent!r} (needed by the handlers from {source})"
     if isinstance(error, InvalidTemplate):  # its problems include the place
-        return f"{_problems(error)} (while importing handlers from {source})"
+        return f"{_join_problems(error)} (while importing handlers from {source})"
     if isinstance(error, SyntaxError) and error.filename:
-        where, what = _position(error.filename, error.lineno, error.offset), error.msg
+        where, what = _format_position(error.filename, error.lineno, error.offset), error.msg
     else:
         where = _last_user_line(error, origin)
         what = _describe_error(error)
@@ -225,7 +225,7 @@ def _describe_error(error: BaseException) -> str:
     return str(error)
 
 
-def _problems(error: InvalidTemplate) -> str:
+def _join_problems(error: InvalidTemplate) -> str:
     return "; ".join(
         str(replace(problem, file=display_path(Path(problem.file))) if problem.file else problem)
         for problem in error.problems
@@ -253,10 +253,10 @@ def _last_user_line(error: BaseException, origin: Origin) -> str:
     best = next(
         (frame for frame in reversed(own or frames) if "site-packages" not in frame.filename), None
     )
-    return _position(best.filename, best.lineno, None) if best else ""
+    return _format_position(best.filename, best.lineno, None) if best else ""
 
 
-def _position(file: str, line: int | None, column: int | None) -> str:
+def _format_position(file: str, line: int | None, column: int | None) -> str:
     return ":".join(str(part) for part in (display_path(Path(file)), line, column) if part) + ": "
 
 

@@ -188,7 +188,7 @@ class Handlers:
             fitting = [
                 handler
                 for handler in group
-                if self._serves(handler, namespace) and _rank(handler, version)
+                if self._serves(handler, namespace) and _version_rank(handler, version)
             ]
             if fitting:
                 return max(fitting, key=lambda handler: _preference_key(handler, version))
@@ -246,7 +246,7 @@ class Handlers:
             hint = f"; registered: {', '.join(some) or 'none'}"
         return HandlerNotFound(f"there is no handler {name!r}{of}{hint}")
 
-    def _callable_as(self, name: str, namespace: str | None = None) -> list[Handler]:
+    def _handlers_named(self, name: str, namespace: str | None = None) -> list[Handler]:
         """List the handlers that match `name`, regardless of their namespaces."""
         names = {name, f"{namespace}.{name}"}
         groups = (group.get(each, ()) for each in names for group in self._by_name())
@@ -258,14 +258,14 @@ class Handlers:
     def _versions_offered(self, name: str, namespace: str | None) -> list[str]:
         return sorted(
             handler.registration.version or "no version"
-            for handler in self._callable_as(name, namespace)
+            for handler in self._handlers_named(name, namespace)
             if self._serves(handler, namespace)
         )
 
     def _namespaces_of(self, name: str) -> set[str]:
         return {
             namespace
-            for handler in (*self._callable_as(name), *self._bare.get(name, ()))
+            for handler in (*self._handlers_named(name), *self._bare.get(name, ()))
             for namespace in self.namespaces(handler) - {EVERY_NAMESPACE}
         }
 
@@ -317,7 +317,7 @@ def _all_handlers(groups: _Groups) -> Iterator[Handler]:
 _EXACT, _IN_RANGE, _SERVES, _UNFIT = 3, 2, 1, 0
 
 
-def _rank(handler: Handler, required: str) -> int:
+def _version_rank(handler: Handler, required: str) -> int:
     """Return the rank of a handler's version for a step's requirement."""
     _, version, _, serves = handler.registration
     if not required:
@@ -336,4 +336,4 @@ def _preference_key(handler: Handler, required: str) -> tuple[bool, int, bool, o
     """Return a sort key for which the best of several handlers is the greatest."""
     _, version, namespace, _ = handler.registration
     order = versions.sort_key(version or "0.0.0")
-    return bool(namespace), _rank(handler, required), bool(version), order
+    return bool(namespace), _version_rank(handler, required), bool(version), order

@@ -41,10 +41,10 @@ def disagreement(given: Schema, wanted: Schema) -> str | None:
     Returns:
         The first contradiction, as in "$.cents is string, not integer"; None if none is found.
     """
-    return _differ(_Side(given, given), _Side(wanted, wanted), "$", 0)
+    return _find_difference(_SchemaPart(given, given), _SchemaPart(wanted, wanted), "$", 0)
 
 
-class _Side:
+class _SchemaPart:
     """A part of a schema, and the whole schema that its references point into."""
 
     def __init__(self, whole: Schema, part: Any) -> None:
@@ -56,8 +56,8 @@ class _Side:
                 break
             self.part = _follow_reference(whole, reference)
 
-    def inner(self, part: Any) -> "_Side":
-        return _Side(self.whole, part)
+    def inner(self, part: Any) -> "_SchemaPart":
+        return _SchemaPart(self.whole, part)
 
     def kinds(self) -> frozenset[str]:
         """Return the types that the schema allows; integers count as numbers."""
@@ -95,21 +95,25 @@ class _Side:
         )
 
 
-def _differ(given: _Side, wanted: _Side, path: str, depth: int) -> str | None:
+def _find_difference(given: _SchemaPart, wanted: _SchemaPart, path: str, depth: int) -> str | None:
     if not given.kinds() & wanted.kinds():
         return f"{path} is {given.shown()}, not {wanted.shown()}"
     if depth == _DEEPEST:
         return None
-    return _objects_differ(given, wanted, path, depth) or _arrays_differ(given, wanted, path, depth)
+    return _find_object_difference(given, wanted, path, depth) or _find_array_difference(
+        given, wanted, path, depth
+    )
 
 
-def _objects_differ(given: _Side, wanted: _Side, path: str, depth: int) -> str | None:
+def _find_object_difference(
+    given: _SchemaPart, wanted: _SchemaPart, path: str, depth: int
+) -> str | None:
     for name in wanted.part.get("required", ()):
         if given.lists_all and name not in given.properties:
             return f"{path} has no {name!r}, which is required"
     for name, part in wanted.properties.items():
         if name in given.properties:
-            difference = _differ(
+            difference = _find_difference(
                 given.inner(given.properties[name]), wanted.inner(part), f"{path}.{name}", depth + 1
             )
             if difference is not None:
@@ -117,10 +121,12 @@ def _objects_differ(given: _Side, wanted: _Side, path: str, depth: int) -> str |
     return None
 
 
-def _arrays_differ(given: _Side, wanted: _Side, path: str, depth: int) -> str | None:
+def _find_array_difference(
+    given: _SchemaPart, wanted: _SchemaPart, path: str, depth: int
+) -> str | None:
     if "items" not in given.part or "items" not in wanted.part:
         return None
-    return _differ(
+    return _find_difference(
         given.inner(given.part["items"]), wanted.inner(wanted.part["items"]), f"{path}[]", depth + 1
     )
 

@@ -40,7 +40,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _ParameterLabel:
     """The name of a handler's parameter in error messages, formatted only if an error occurs."""
 
     handler: object
@@ -64,9 +64,9 @@ def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Para
         signature = _signature(function)
     except (ValueError, TypeError):
         raise Misuse(f"{what} has no readable signature; write it as `def`") from None
-    names = _Names(function)
+    names = _AnnotationNames(function)
     return tuple(
-        _read(parameter, names, _Place(what, parameter.name))
+        _read(parameter, names, _ParameterLabel(what, parameter.name))
         for parameter in signature.parameters.values()
     )
 
@@ -77,7 +77,7 @@ def return_annotation(function: Callable[..., Any]) -> Any:
         annotation = _signature(function).return_annotation
         if annotation is inspect.Signature.empty:
             return Any
-        return _Names(function).resolve(annotation, "")
+        return _AnnotationNames(function).resolve(annotation, "")
     except (Misuse, ValueError, TypeError):
         return Any
 
@@ -92,8 +92,8 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(function, **how)
 
 
-def _read(parameter: inspect.Parameter, names: "_Names", what: object) -> Parameter:
-    _refuse_odd_kinds(parameter, what)
+def _read(parameter: inspect.Parameter, names: "_AnnotationNames", what: object) -> Parameter:
+    _check_kind(parameter, what)
     if isinstance(parameter.default, Source) or parameter.default in (Result, Input, Config):
         raise Misuse(
             f"{what} has a marker as its default; write"
@@ -108,7 +108,7 @@ def _read(parameter: inspect.Parameter, names: "_Names", what: object) -> Parame
             validate=None,
             default=parameter.default,
         )
-    annotation, source = _without_markers(names.resolve(parameter.annotation, what), what)
+    annotation, source = _split_marker(names.resolve(parameter.annotation, what), what)
     takes_context = source is None and _is_context(annotation)
     return Parameter(
         name=parameter.name,
@@ -120,7 +120,7 @@ def _read(parameter: inspect.Parameter, names: "_Names", what: object) -> Parame
     )
 
 
-def _refuse_odd_kinds(parameter: inspect.Parameter, what: object) -> None:
+def _check_kind(parameter: inspect.Parameter, what: object) -> None:
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         raise Misuse(
             f"{what} takes variadic arguments (`{parameter}`), but parameters are filled by"
@@ -130,7 +130,7 @@ def _refuse_odd_kinds(parameter: inspect.Parameter, what: object) -> None:
         raise Misuse(f"{what} is positional-only, but parameters are filled by name; drop the `/`")
 
 
-def _without_markers(annotation: Any, what: object) -> tuple[Any, Source | None]:
+def _split_marker(annotation: Any, what: object) -> tuple[Any, Source | None]:
     """Split `Annotated[T, marker, ...]` into the type without the marker, and the marker."""
     if get_origin(annotation) is not Annotated:
         return annotation, None
@@ -180,7 +180,7 @@ def adapter_of(annotation: Any) -> TypeAdapter[Any]:
     return adapter
 
 
-class _Names:
+class _AnnotationNames:
     """The names that a function's string annotations may use."""
 
     def __init__(self, function: Callable[..., Any]) -> None:

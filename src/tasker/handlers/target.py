@@ -120,7 +120,7 @@ class Handler:
             Misuse: The method does not exist, or the class needs constructor arguments.
         """
         if method not in self._entries:
-            self._entries[method] = self._find_entry(method)
+            self._entries[method] = self._find_entry_point(method)
         return self._entries[method]
 
     def is_async(self, method: str | None = None) -> bool:
@@ -164,13 +164,13 @@ class Handler:
             )
         return Reference(origin_of(module), qualname)
 
-    def _find_entry(self, method: str | None) -> Callable[..., Any]:
+    def _find_entry_point(self, method: str | None) -> Callable[..., Any]:
         if self.kind == "function":
             if method not in (None, "call"):
                 raise Misuse(f"{self} is a function and has no method {method!r}")
             return self.target  # type: ignore[no-any-return]  # handlers return what they like
         name = method or "call"
-        self._refuse_unusable(name)
+        self._check_method(name)
         if self.kind == "object":
             return getattr(self.target, name)  # type: ignore[no-any-return]
         make: Callable[[], Any] = self.target
@@ -188,10 +188,10 @@ class Handler:
             raise Misuse(f"{self} is async; process=True is only for synchronous functions")
         parameters = read_parameters(function, what=self)
         for parameter in parameters:
-            self._refuse_other_context(parameter, self.is_async(method))
+            self._check_context_type(parameter, self.is_async(method))
         return parameters
 
-    def _refuse_other_context(self, parameter: Parameter, is_async: bool) -> None:
+    def _check_context_type(self, parameter: Parameter, is_async: bool) -> None:
         kind, gets = (
             ("an async handler", AsyncContext)
             if is_async
@@ -209,13 +209,13 @@ class Handler:
         if self.kind != "class":
             return self.entry(method)
         name = method or "call"
-        self._refuse_unusable(name)
+        self._check_method(name)
         plain = inspect.getattr_static(self.target, name)
         if isinstance(plain, staticmethod | classmethod):
             return getattr(self.target, name)  # type: ignore[no-any-return]
         return plain.__get__(_NOBODY, self.target)  # type: ignore[no-any-return]
 
-    def _refuse_unusable(self, method: str) -> None:
+    def _check_method(self, method: str) -> None:
         cls = self.target if isinstance(self.target, type) else type(self.target)
         plain = next((vars(base)[method] for base in cls.__mro__ if method in vars(base)), None)
         if plain is StepHandler.call:
@@ -228,9 +228,9 @@ class Handler:
                 " mark it with @handler to allow that"
             )
         if cls is self.target:
-            self._refuse_constructor(cls)
+            self._check_constructor(cls)
 
-    def _refuse_constructor(self, cls: type) -> None:
+    def _check_constructor(self, cls: type) -> None:
         try:
             inspect.signature(cls).bind()
         except TypeError as error:

@@ -36,7 +36,7 @@ class Ids(NamedTuple):
         return cls(int.from_bytes(digest[:16]), int.from_bytes(digest[16:]))
 
 
-class _Derived(IdGenerator):
+class _DerivedIdGenerator(IdGenerator):
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
 
@@ -77,7 +77,7 @@ class TaskSpans:
     ) -> trace.Span:
         """Create the span of a task that ends now; the caller sets its status and ends it."""
         tracer = copy(self._tracer)
-        tracer.id_generator = _Derived(Ids.of(task_id))
+        tracer.id_generator = _DerivedIdGenerator(Ids.of(task_id))
         return tracer.start_span(
             name,
             context=creator,

@@ -51,7 +51,7 @@ class Tracing:
             context=self._tasks.context(attempt.task_id, creator) if self._tasks else creator,
             kind=SpanKind.CONSUMER,
             attributes={
-                **_attributes(attempt.task_id, attempt.template, attempt.correlation_id),
+                **_span_attributes(attempt.task_id, attempt.template, attempt.correlation_id),
                 "tasker.step": attempt.step,
                 "tasker.attempt": attempt.attempt,
                 "tasker.queued_seconds": attempt.queued_for.total_seconds(),
@@ -80,7 +80,7 @@ class Tracing:
     def _ended(self, event: TaskEnded) -> None:
         if self._tasks is None or event.template is None:
             return
-        attributes = _attributes(event.task_id, event.template, event.correlation_id)
+        attributes = _span_attributes(event.task_id, event.template, event.correlation_id)
         span = self._tasks.end(
             event.task_id,
             _parent_context(event.trace),
@@ -103,7 +103,7 @@ def _task_spans(tracer: trace.Tracer) -> "TaskSpans | None":
     return TaskSpans(tracer) if isinstance(tracer, Tracer) else None
 
 
-def _attributes(
+def _span_attributes(
     task_id: TaskId, template: TemplateName, correlation_id: str
 ) -> dict[str, str | int | float]:
     return {

@@ -62,11 +62,11 @@ class Creations:
     async def _store_waiting(self) -> None:
         try:
             while self._waiting:
-                await self._store(self._next(), impatient=True)
+                await self._store(self._next_batch(), impatient=True)
         finally:
             self._storing = None
 
-    def _next(self) -> list[Part]:
+    def _next_batch(self) -> list[Part]:
         """Take creations for one worker from the front."""
         parts: list[Part] = []
         size = 0
@@ -95,13 +95,13 @@ class Creations:
             ):
                 self._store_apart(parts)
             else:
-                _refuse([reply for _, reply in parts], error)
+                _fail_replies([reply for _, reply in parts], error)
         except asyncio.CancelledError:
             for _, reply in parts:
                 reply.cancel()
             raise
         else:
-            _reply(parts, created)
+            _deliver_created(parts, created)
 
     def _store_apart(self, parts: Sequence[Part]) -> None:
         for part in parts:
@@ -110,13 +110,13 @@ class Creations:
             task.add_done_callback(self._apart.discard)
 
 
-def _refuse(replies: Sequence["asyncio.Future[Created]"], error: Exception) -> None:
+def _fail_replies(replies: Sequence["asyncio.Future[Created]"], error: Exception) -> None:
     for reply in replies:
         if not reply.done():
             reply.set_exception(error)
 
 
-def _reply(parts: Sequence[Part], created: Created) -> None:
+def _deliver_created(parts: Sequence[Part], created: Created) -> None:
     """Give each caller its part of what was created together."""
     claims: dict[TaskId, list[Claim]] = {}
     for claim in created.claims:

@@ -86,16 +86,16 @@ def submission_digest(template_id: TemplateId, context: JsonText) -> str:
     The order of keys in the context does not matter, nor whether a number is written `1` or
     `1.0`.
     """
-    text = json.dumps(_normalized(codec.loads(context)), sort_keys=True)
+    text = json.dumps(_normalize_numbers(codec.loads(context)), sort_keys=True)
     return sha256(f"{template_id}\n{text}".encode()).hexdigest()
 
 
-def _normalized(value: Any) -> Any:
+def _normalize_numbers(value: Any) -> Any:
     """Return a JSON value in which whole numbers are integers."""
     if isinstance(value, dict):
-        return {key: _normalized(item) for key, item in value.items()}
+        return {key: _normalize_numbers(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_normalized(item) for item in value]
+        return [_normalize_numbers(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

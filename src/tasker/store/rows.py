@@ -66,7 +66,7 @@ class Reader(NamedTuple):
             created_at=self.instant(row["created_at"]),
             ended_at=self._instant_or_none(row["ended_at"]),
             deadline=self._instant_or_none(row["deadline"]),
-            error=_json(row["error"]),
+            error=_loads_or_none(row["error"]),
             counts=StepCounts(
                 pending=row["pending_steps"],
                 enqueued=row["enqueued_steps"],
@@ -80,7 +80,7 @@ class Reader(NamedTuple):
                 skipped=row["skipped_steps"],
                 resolved_manually=row["resolved_steps"],
             ),
-            pauses=tuple(_pause(pause) for pause in _json(row["pauses"]) or ()),
+            pauses=tuple(_pause(pause) for pause in _loads_or_none(row["pauses"]) or ()),
             title=row["title"],
             attributes=codec.loads(row["attributes"]),
             updated_at=self.instant(row["updated_at"]),
@@ -91,14 +91,14 @@ class Reader(NamedTuple):
     def outcome(self, task: Task, rows: Sequence[Row]) -> Task:
         """Return a task with its result or failure, read from its last and failed steps."""
         if task.status in (TaskStatus.COMPLETE, TaskStatus.RESOLVED_MANUALLY):
-            results = {row["name"]: _json(row["result"]) for row in rows if row["is_last"]}
+            results = {row["name"]: _loads_or_none(row["result"]) for row in rows if row["is_last"]}
             [result] = results.values() if len(results) == 1 else [results]
             return replace(task, result=result)
         failed = [row for row in rows if STEP_STATUSES[row["state"]] is StepStatus.ERROR]
         if not failed:
             return task
         first = min(failed, key=lambda row: self.instant(row["settled_at"]))
-        return replace(task, failure=_failure(first["name"], _json(first["error"]) or {}))
+        return replace(task, failure=_failure(first["name"], _loads_or_none(first["error"]) or {}))
 
     def step(self, row: Row) -> Step:
         return Step(
@@ -111,16 +111,16 @@ class Reader(NamedTuple):
             claimed_at=self._instant_or_none(row["claimed_at"]),
             settled_at=self._instant_or_none(row["settled_at"]),
             worker=row["worker"],
-            result=_json(row["result"]),
-            error=_json(row["error"]),
-            checkpoint=_json(row["checkpoint"]),
+            result=_loads_or_none(row["result"]),
+            error=_loads_or_none(row["error"]),
+            checkpoint=_loads_or_none(row["checkpoint"]),
             pending_parents=row["pending_parents"],
             waits_for=row["waits_for"],
             enqueued_at=self._instant_or_none(row["enqueued_at"]),
             counted_attempts=row["counted_attempts"],
             lost_attempts=row["lost_attempts"],
             no_worker=bool(row["no_worker"]),
-            pause=None if row["pause"] is None else _pause(_json(row["pause"])),
+            pause=None if row["pause"] is None else _pause(_loads_or_none(row["pause"])),
         )
 
     def attempt(self, row: Row) -> Attempt:
@@ -134,7 +134,7 @@ class Reader(NamedTuple):
             enqueued_at=self._instant_or_none(row["enqueued_at"]),
             claimed_at=self._instant_or_none(row["claimed_at"]),
             settled_at=self.instant(row["settled_at"]),
-            error=_json(row["error"]),
+            error=_loads_or_none(row["error"]),
         )
 
     def audit(self, row: Row) -> AuditEntry:
@@ -214,8 +214,8 @@ class Reader(NamedTuple):
             actor=row["actor"],
             action=row["action"],
             reason=row["reason"],
-            before=_json(row["before"]),
-            after=_json(row["after"]),
+            before=_loads_or_none(row["before"]),
+            after=_loads_or_none(row["after"]),
         )
 
     def api_key(self, row: Row) -> ApiKey:
@@ -245,7 +245,7 @@ class Reader(NamedTuple):
             slots=row["slots"],
             handlers=self.strings(row["handlers"]),
             process=WorkerProcess(
-                labels=_json(row["labels"]),
+                labels=_loads_or_none(row["labels"]),
                 build=row["build"],
                 sdk=row["sdk"],
                 principal=row["principal"],
@@ -315,5 +315,5 @@ def _failure(step: str, error: JsonObject) -> Failure:
     )
 
 
-def _json(text: str | None) -> Any:
+def _loads_or_none(text: str | None) -> Any:
     return None if text is None else codec.loads(text)

@@ -34,7 +34,7 @@ class Analytics(Sessions):
         bounds = self._bounds()
 
         async def measure(tx: Session) -> Performance:
-            period = await _period(tx, window)
+            period = await _period_of(tx, window)
             return compute.compute_performance(period, await _window_counts(tx, period, bounds))
 
         return await self._analyse(measure)
@@ -45,9 +45,9 @@ class Analytics(Sessions):
         bounds = self._bounds()
 
         async def search(tx: Session) -> Bottlenecks:
-            period = await _period(tx, window)
+            period = await _period_of(tx, window)
             counted = await _window_counts(tx, period, bounds)
-            findings = await self._bottleneck_parts(tx, period, limit, min_executions)
+            findings = await self._read_bottleneck_rows(tx, period, limit, min_executions)
             return compute.compute_bottlenecks(period, counted, findings, limit)
 
         return await self._analyse(search)
@@ -76,7 +76,7 @@ class Analytics(Sessions):
     def _bounds(self) -> Bounds:
         return Bounds(MOST_TASKS, MOST_ATTEMPTS)
 
-    async def _bottleneck_parts(
+    async def _read_bottleneck_rows(
         self, tx: Session, period: Period, limit: int, min_executions: int
     ) -> BottleneckRows:
         bounds = self._bounds()
@@ -113,7 +113,7 @@ class Analytics(Sessions):
         )
 
 
-async def _period(tx: Session, window: Window) -> Period:
+async def _period_of(tx: Session, window: Window) -> Period:
     if window.is_unfiltered:
         return Period(window, tx.now, None)
     templates = await template_ids(

@@ -51,7 +51,7 @@ class Tasks(Sessions):
         state, started = state_filter(filter.status)
 
         async def find(tx: Session) -> list[Task]:
-            name, others = await _rarest(tx, filter.attributes)
+            name, others = await _rarest_attribute(tx, filter.attributes)
             rows = await tx.all(
                 "list_tasks",
                 templates=await _templates(tx, filter),
@@ -138,7 +138,7 @@ async def read_task(tx: Session, task_id: TaskId) -> Task:
     return tx.read.outcome(task, await tx.all("task_outcome", task_id=task_id))
 
 
-async def _rarest(
+async def _rarest_attribute(
     tx: Session, attributes: Mapping[str, str]
 ) -> tuple[str | None, Mapping[str, str]]:
     """Return the most selective attribute, by which tasks are looked up, and the others."""

@@ -64,21 +64,21 @@ class Teams(Sessions):
             for old in decision.replaces:
                 await tx.all("replace_template", id=old)
             action = "approve_template" if approve else "reject_template"
-            return await _decide(tx, decision.version, decision.status, action, act)
+            return await _set_version_status(tx, decision.version, decision.status, action, act)
 
         return await self._write(decide)
 
     async def retire_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
         async def retire(tx: Session) -> TemplateVersion:
             version = rules.check_retirement(name, await lock_versions(tx, name), restore=False)
-            return await _decide(tx, version, rules.RETIRED, "retire_template", act)
+            return await _set_version_status(tx, version, rules.RETIRED, "retire_template", act)
 
         return await self._write(retire)
 
     async def restore_template(self, name: TemplateName, act: AuditNote) -> TemplateVersion:
         async def restore(tx: Session) -> TemplateVersion:
             version = rules.check_retirement(name, await lock_versions(tx, name), restore=True)
-            return await _decide(tx, version, rules.APPROVED, "restore_template", act)
+            return await _set_version_status(tx, version, rules.APPROVED, "restore_template", act)
 
         return await self._write(restore)
 
@@ -190,7 +190,7 @@ async def add_event(
     )
 
 
-async def _decide(
+async def _set_version_status(
     tx: Session, version: TemplateVersion, status: str, action: str, act: AuditNote
 ) -> TemplateVersion:
     (row,) = await tx.all(

@@ -72,7 +72,7 @@ class Workers(Pauses):
         return {TemplateId(row["template_id"]): row["tasks"] for row in rows}
 
     async def held(self, worker: WorkerId) -> list[Claim]:
-        return [_claim(row) for row in await self._all("held", worker=worker)]
+        return [_claim_of_row(row) for row in await self._all("held", worker=worker)]
 
     async def retire_worker(self, worker: WorkerId) -> None:
         async def retire(tx: Session) -> None:
@@ -95,7 +95,7 @@ class Workers(Pauses):
         rows = await self._all("expired", limit=limit)
         return [
             ExpiredAttempt(
-                _claim(row), row["template_id"], row["worker_name"], row["lost_attempts"]
+                _claim_of_row(row), row["template_id"], row["worker_name"], row["lost_attempts"]
             )
             for row in rows
         ]
@@ -158,7 +158,7 @@ async def _end_overdue(tx: Session) -> list[TaskId]:
     return overdue
 
 
-def _claim(row: Row) -> Claim:
+def _claim_of_row(row: Row) -> Claim:
     return Claim(
         row["task_id"],
         row["no"],

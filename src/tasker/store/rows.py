@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
@@ -32,6 +32,8 @@ from tasker.model import (
 )
 from tasker.teams.model import ApiKey, ApiKeyId, NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template.stored import from_stored
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Row(Protocol):
@@ -301,7 +303,7 @@ _COUNTS = (
 
 def _pause(document: Mapping[str, Any]) -> Pause:
     """Read a pause from the JSON of pause_document.sql."""
-    at = datetime.fromtimestamp(document["paused_at"], UTC)
+    at = _EPOCH + timedelta(microseconds=document["paused_at"])
     return Pause(**{**document, "kind": PauseKind(document["kind"]), "paused_at": at})
 
 

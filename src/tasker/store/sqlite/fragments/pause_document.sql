@@ -1,3 +1,3 @@
--- A row of `pause` as JSON.
+-- A row of `pause` as JSON; its time in microseconds since 1970.
 json_object('kind', pause.kind, 'namespace', pause.namespace, 'name', pause.name,
-    'paused_at', pause.paused_at, 'paused_by', pause.paused_by, 'reason', pause.reason)
+    'paused_at', cast(round(pause.paused_at * 1000000) as integer), 'paused_by', pause.paused_by, 'reason', pause.reason)

@@ -1,0 +1,63 @@
+"""Pauses and weights, by clients of every kind."""
+
+import pytest
+from tests.client.conftest import Scene
+
+from tasker import NotFound, PauseKind, PauseTarget, WrongStatus
+from tasker.testing.store_suite.factories import ManualWorker, graph, put
+
+pytestmark = pytest.mark.anyio
+
+TARGETS = {
+    "template": PauseTarget.of_template("suite", "two"),
+    "queue": PauseTarget.of_queue("suite", "a"),
+    "namespace": PauseTarget.of_namespace("suite"),
+}
+
+
+@pytest.mark.parametrize("what", ["task", *TARGETS])
+async def test_what_is_paused_starts_when_it_is_resumed(scene: Scene, what: str) -> None:
+    """Pausing and resuming twice change nothing; the pause is shown meanwhile."""
+    client = scene.client
+    await put(scene.store, graph("two", a="", b="a"))
+    task = await client.create_task("suite.two")
+    target = TARGETS.get(what, task.id)
+    hand = await ManualWorker.hire(scene.store)
+
+    first = await client.pause(target, reason="gateway down")
+    second = await client.pause(target, reason="again")
+    held = await hand.claim()
+    shown, listed = await client.get(task.id), await client.pauses("suite")
+    step = (await client.steps(task.id))[0]
+    (queue, _) = await client.queues("suite")
+    resumed = [await client.resume(target) for _ in range(2)]
+
+    assert (PauseKind(what), "gateway down") == (first.kind, first.reason)
+    assert first == second == step.pause
+    assert [first] == listed
+    assert ((first,) if what != "queue" else ()) == shown.pauses
+    assert (0, 1) == (queue.due, queue.paused)
+    assert ([], [True, False]) == (held, resumed)
+    assert 1 == len(await hand.claim())
+
+
+async def test_what_cannot_be_paused_is_refused(scene: Scene) -> None:
+    await put(scene.store, graph("two", a="", b="a"))
+    task = await scene.client.create_task("suite.two")
+    await scene.client.cancel(task.id)
+
+    with pytest.raises(WrongStatus):
+        await scene.client.pause(task.id)
+    with pytest.raises(NotFound):
+        await scene.client.pause(PauseTarget.of_queue("suite", "unknown"))
+
+
+async def test_a_queue_is_weighed(scene: Scene) -> None:
+    await put(scene.store, graph("two", a="", b="a"))
+
+    await scene.client.set_queue_weight("suite", "a", 2.5, reason="peak hour")
+
+    weights = {queue.handler: queue.weight for queue in await scene.client.queues("suite")}
+    assert {"a": 2.5, "b": 1.0} == weights
+    with pytest.raises(NotFound):
+        await scene.client.set_queue_weight("suite", "unknown", 2.5)

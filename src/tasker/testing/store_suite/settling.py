@@ -201,6 +201,12 @@ class TestSettling(StoreTests):
         assert attempt.claimed_at is not None
         assert attempt.enqueued_at <= attempt.claimed_at <= attempt.settled_at
 
+    async def test_an_attempt_in_progress_is_not_in_the_history(self, store: Store) -> None:
+        task_id = await begin(store, chain())
+        await (await ManualWorker.hire(store)).claim_one()
+
+        assert [] == await store.history(task_id)
+
     async def test_a_freed_step_waits_for_anybody(self, store: Store) -> None:
         """It is enqueued, not claimed."""
         task_id = await begin(store, chain())

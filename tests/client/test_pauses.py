@@ -3,7 +3,7 @@
 import pytest
 from tests.client.conftest import Scene
 
-from tasker import NotFound, PauseKind, PauseTarget, WrongStatus
+from tasker import InvalidInput, NotFound, PauseKind, PauseTarget, WrongStatus
 from tasker.testing.store_suite.factories import ManualWorker, graph, put
 
 pytestmark = pytest.mark.anyio
@@ -61,3 +61,19 @@ async def test_a_queue_is_weighed(scene: Scene) -> None:
     assert {"a": 2.5, "b": 1.0} == weights
     with pytest.raises(NotFound):
         await scene.client.set_queue_weight("suite", "unknown", 2.5)
+
+
+async def test_a_task_is_created_with_its_priority(scene: Scene) -> None:
+    """The most urgent is claimed first; others keep the default."""
+    await put(scene.store, graph("two", a="", b="a"))
+    low = await scene.client.create_task("suite.two", priority=0)
+    normal = await scene.client.create_task("suite.two")
+    urgent = await scene.client.create_task("suite.two", priority=4)
+    hand = await ManualWorker.hire(scene.store)
+
+    claimed = [claim.task_id for _ in range(3) for claim in await hand.claim(1)]
+
+    assert [urgent.id, normal.id, low.id] == claimed
+    for priority in (-1, 5, True):
+        with pytest.raises(InvalidInput):
+            await scene.client.create_task("suite.two", priority=priority)

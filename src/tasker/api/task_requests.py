@@ -30,7 +30,7 @@ from tasker.api.requests import Body
 from tasker.client import TaskRequest
 from tasker.client.templates import split_reference
 from tasker.errors import InvalidInput, StoreError
-from tasker.model import IfExists, Task, TaskId, UniqueWhile
+from tasker.model import DEFAULT_PRIORITY, PRIORITIES, IfExists, Task, TaskId, UniqueWhile
 from tasker.store.operator_rules import unknown_task
 from tasker.teams.permissions import TASKS_CANCEL, TASKS_CREATE, TASKS_READ
 
@@ -75,6 +75,10 @@ class TaskFields(Body):
 
     deadline_seconds: Seconds | None = None
     """Time limit from creation to end. Absent: the template's."""
+
+    priority: Annotated[int, Field(ge=0, lt=PRIORITIES)] = DEFAULT_PRIORITY
+    """0 to 4, the most urgent last: in the queue of a handler each level counts as a minute of
+    waiting."""
 
     @field_validator("delay_seconds")
     @classmethod
@@ -130,6 +134,7 @@ def task_request_of(
         run_at=fields.run_at,
         delay=fields.delay_seconds,
         deadline=to_timedelta(fields.deadline_seconds),
+        priority=fields.priority,
     )
 
 

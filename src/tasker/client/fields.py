@@ -8,7 +8,7 @@ from uuid import UUID
 from tasker.codec import UNSTORABLE
 from tasker.durations import Duration, parse_duration
 from tasker.errors import InvalidInput, TooLarge
-from tasker.model import IfExists, UniqueWhile
+from tasker.model import PRIORITIES, IfExists, UniqueWhile
 
 LONGEST_NAME = 1_000  #: bytes of a key, a tag, ...; the limit of an index
 LONGEST_TEXT = 10_000  #: bytes of a reason
@@ -66,6 +66,12 @@ def check_times(run_at: Any, delay: Any, deadline: Any) -> None:
     if length is not None and not timedelta(0) < length <= LONGEST_DEADLINE:
         most = f"at most {LONGEST_DEADLINE.days:,} days"
         raise _invalid_field("deadline", f"must be more than 0 and {most}, not {length}")
+
+
+def check_priority(priority: Any) -> None:
+    """Check the priority of a task."""
+    if type(priority) is not int or not 0 <= priority < PRIORITIES:
+        raise _invalid_field("priority", f"must be 0 to {PRIORITIES - 1}, not {priority!r:.100}")
 
 
 def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:

@@ -325,6 +325,7 @@ def _new_task(request: TaskRequest) -> dict[str, Any]:
         "created_by": request.created_by,
         "run_at": request.run_at and request.run_at.isoformat(),
         "delay_seconds": None if delay is None else delay.total_seconds(),
+        "priority": request.priority,
         "deadline_seconds": None if deadline is None else deadline.total_seconds(),
     }
     return {

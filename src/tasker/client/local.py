@@ -310,6 +310,7 @@ class LocalClient(LocalTeams, Client):
             trace=request.trace or current_trace() or (origin.trace if origin else None),
             run_at=self._start_time_of(request),
             deadline=duration("deadline", request.deadline) or template.deadline,
+            priority=request.priority,
         )
 
     async def _prepare_context(self, template: Template, context: Json) -> Json:

@@ -9,6 +9,7 @@ from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client.fields import (
     check_key_rules,
     check_names,
+    check_priority,
     check_tags,
     check_texts,
     check_times,
@@ -17,6 +18,7 @@ from tasker.client.fields import (
 from tasker.client.teams import TeamClient
 from tasker.durations import Duration
 from tasker.model import (
+    DEFAULT_PRIORITY,
     Attempt,
     AuditEntry,
     BulkAction,
@@ -87,6 +89,10 @@ class TaskRequest:
     """Time limit from creation to end, at most ten years: seconds, a timedelta or `"5m"`; None:
     the template's."""
 
+    priority: int = DEFAULT_PRIORITY
+    """0 to 4, the most urgent last: in the queue of a handler each level counts as a minute of
+    waiting."""
+
     def __post_init__(self) -> None:
         check_names(
             idempotency_key=self.idempotency_key,
@@ -97,6 +103,7 @@ class TaskRequest:
         if self.tags:
             check_tags(self.tags)
         check_times(self.run_at, self.delay, self.deadline)
+        check_priority(self.priority)
         check_key_rules(self.idempotency_key, self.unique_while, self.if_exists)
         if self.parent_id is not None:
             object.__setattr__(self, "parent_id", task_id("parent_id", self.parent_id))
@@ -119,6 +126,7 @@ class TaskOptions(TypedDict, total=False):
     run_at: datetime | None
     delay: Duration | None
     deadline: Duration | None
+    priority: int
 
 
 def request_of(

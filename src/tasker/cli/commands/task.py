@@ -34,6 +34,7 @@ from tasker.cli.render.timeline import timeline_document
 from tasker.client import Client
 from tasker.errors import Refused
 from tasker.model import (
+    DEFAULT_PRIORITY,
     MAX_BULK,
     IfExists,
     PauseTarget,
@@ -309,6 +310,15 @@ async def create(
             parser=parse_duration_option, metavar="TIME", help="Time limit from creation to end."
         ),
     ] = None,
+    priority: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=4,
+            metavar="0-4",
+            help="Each level counts as a minute of waiting in the queue of a handler.",
+        ),
+    ] = DEFAULT_PRIORITY,
     reason: Reason = "",
 ) -> None:
     """Create a task for workers to run."""
@@ -329,6 +339,7 @@ async def create(
                 tags=tuple(tag or ()),
                 delay=delay,
                 deadline=deadline,
+                priority=priority,
                 reason=reason,
             )
     if session.as_json:

@@ -187,4 +187,4 @@ def test_outcomes_carry_the_fence() -> None:
 
 def test_a_schema_is_ready_when_nothing_is_missing() -> None:
     """Neither older nor newer."""
-    assert [True, False, False] == [SchemaStatus(current, 2).ready for current in (2, 1, 3)]
+    assert [True, False, False] == [SchemaStatus(current, 2).is_ready for current in (2, 1, 3)]

@@ -160,8 +160,8 @@ def test_secrets_are_never_shown() -> None:
 def test_a_worker_section_makes_the_settings_of_a_worker() -> None:
     section = WorkerSection(slots=3)
 
-    assert WorkerSettings(slots=3) == section.settings(None)
-    assert "test" == section.settings("test").environment
+    assert WorkerSettings(slots=3) == section.worker_settings(None)
+    assert "test" == section.worker_settings("test").environment
     assert set(WorkerSettings.model_fields) - {"environment"} < set(WorkerSection.model_fields)
 
 

@@ -34,7 +34,7 @@ def parse_duration(value: object) -> timedelta:
         length = value
     elif isinstance(value, int | float) and not isinstance(value, bool):
         length = _to_timedelta(value)
-    elif isinstance(value, str) and (seconds := _read(value.strip().lower())) is not None:
+    elif isinstance(value, str) and (seconds := _parse_seconds(value.strip().lower())) is not None:
         length = _to_timedelta(seconds)
     else:
         raise ValueError(f"must be {EXAMPLES}, not {_quote(value)}")
@@ -86,7 +86,7 @@ def parse_retry_after(
     return max(until - now(), timedelta(0))
 
 
-def _read(text: str) -> float | None:
+def _parse_seconds(text: str) -> float | None:
     """Return the seconds in a text such as `5m`, or None if it is not a duration."""
     if _NUMBER.fullmatch(text):
         return float(text)

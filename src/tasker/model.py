@@ -110,14 +110,14 @@ class Retry:
             ("retryable", retryable),
             ("max_attempts", max_attempts),
             ("backoff", _parse_backoff(backoff)),
-            ("initial_delay", duration(initial_delay, "initial_delay")),
-            ("max_delay", duration(max_delay, "max_delay")),
+            ("initial_delay", parse_duration_argument(initial_delay, "initial_delay")),
+            ("max_delay", parse_duration_argument(max_delay, "max_delay")),
             ("jitter", jitter),
         ):
             object.__setattr__(self, name, value)
 
 
-def duration(value: Duration, name: str) -> timedelta:
+def parse_duration_argument(value: Duration, name: str) -> timedelta:
     """Return the argument `name` as a timedelta. Raises InvalidInput."""
     try:
         return parse_duration(value)
@@ -1154,5 +1154,5 @@ class SchemaStatus(NamedTuple):
     known: bool = True  #: False: it was made by migrations that this release does not have
 
     @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         return self.known and self.current == self.wanted

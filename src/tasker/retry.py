@@ -41,7 +41,7 @@ def delay_after(
     if requested is not None:
         return min(max(requested, timedelta(0)), LONGEST_REQUEST)
     delay = min(
-        policy.initial_delay.total_seconds() * _growth(policy.backoff, counted_attempts),
+        policy.initial_delay.total_seconds() * _growth_factor(policy.backoff, counted_attempts),
         _max_delay_seconds(policy),
     )
     spread = delay * (1 + policy.jitter * (2 * rng.random() - 1))
@@ -52,7 +52,7 @@ def _max_delay_seconds(policy: Retry) -> float:
     return policy.max_delay.total_seconds()
 
 
-def _growth(backoff: Backoff, counted_attempts: int) -> float:
+def _growth_factor(backoff: Backoff, counted_attempts: int) -> float:
     match backoff:
         case Backoff.NONE:
             return 0

@@ -145,7 +145,7 @@ class WorkerSettings(_WorkerBehaviour):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _report(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _raise_invalid_settings(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         try:
             return handler(values)
         except ValidationError as error:
@@ -174,7 +174,7 @@ class WorkerSection(_WorkerBehaviour):
     """Address at which a worker serves `/metrics`, `/live` and `/ready`, such as `127.0.0.1:9100`;
     absent: none. A worker inside a server reports at the server's `/metrics`."""
 
-    def settings(self, environment: str | None) -> WorkerSettings:
+    def worker_settings(self, environment: str | None) -> WorkerSettings:
         """Return the settings of a worker."""
         values = {name: getattr(self, name) for name in _WorkerBehaviour.model_fields}
         return WorkerSettings(environment=environment, **values)
@@ -361,14 +361,14 @@ class AuthSettings(Section):
     """Whether `/metrics` is served without credentials."""
 
     @property
-    def tokens(self) -> bool:
+    def accepts_tokens(self) -> bool:
         """Whether tokens are credentials."""
         return self._has_fixed_key or bool(self.jwks_url or self.issuer or self.audience)
 
     @property
     def fetches_keys(self) -> bool:
         """Whether the keys for tokens are fetched from the identity provider."""
-        return self.tokens and not self._has_fixed_key
+        return self.accepts_tokens and not self._has_fixed_key
 
     @property
     def _has_fixed_key(self) -> bool:
@@ -400,11 +400,11 @@ class AuthSettings(Section):
                 "only one of jwt_public_key, jwt_public_key_file and jwks_url can be set",
             ),
             (
-                bool(self.issuer and self.audience) or not self.tokens,
+                bool(self.issuer and self.audience) or not self.accepts_tokens,
                 "tokens need issuer and audience, because the key may sign for other services too",
             ),
             (
-                self.api_keys or self.tokens or self.authenticator or not self.enabled,
+                self.api_keys or self.accepts_tokens or self.authenticator or not self.enabled,
                 "no credential would be accepted: api_keys is false, no key verifies tokens, and"
                 " there is no authenticator",
             ),
@@ -641,7 +641,7 @@ class _SettingSources(NamedTuple):
     overrides: Mapping[str, Any]
     secrets: Mapping[str, str]
 
-    def of(self, path: list[str]) -> str:
+    def source_of(self, path: list[str]) -> str:
         """Return the source of a setting: a variable, the file, or the command line."""
         given: Any = self.overrides
         for part in path:
@@ -661,9 +661,9 @@ class _SettingSources(NamedTuple):
 def _describe_problem(error: Mapping[str, Any], places: _SettingSources | None = None) -> str:
     """Return a line that describes the problem of a setting and its source."""
     path = [str(part) for part in error["loc"]]
-    place = places.of(path) if places else ".".join(path)
+    place = places.source_of(path) if places else ".".join(path)
     if error["type"] == "extra_forbidden":
-        known = _names(path[:-1]) if places else list(WorkerSettings.model_fields)
+        known = _setting_names(path[:-1]) if places else list(WorkerSettings.model_fields)
         guess = did_you_mean(path[-1], known)
         return f"{place} is not a setting{guess}; allowed: {', '.join(sorted(known))}"
     context = error.get("ctx") or {}
@@ -678,7 +678,7 @@ _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less tha
 _OUT_OF_BOUNDS = {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}
 
 
-def _names(path: list[str]) -> list[str]:
+def _setting_names(path: list[str]) -> list[str]:
     """List the settings below a place."""
     section: type[BaseModel] = Settings
     for part in path:

@@ -124,7 +124,7 @@ async def test_tasks_are_counted_and_timed_by_namespace_and_template(store: Stor
     metrics = Metrics()
     async with Worker(store, [child_workflow()], observers=[metrics.observe]) as worker:
         for _ in range(2):
-            metrics.tasks_created([await worker.client.create_task("n.child")])
+            metrics.count_created_tasks([await worker.client.create_task("n.child")])
         key = ("tasker_tasks_ended_total", "n", "complete", "child")
         await eventually(lambda: samples(metrics).get(key) == 2)
 
@@ -205,7 +205,7 @@ async def test_a_task_that_an_operator_ends_is_counted(store: Store) -> None:
 
 def test_no_series_holds_the_time_of_its_creation() -> None:
     metrics = Metrics()
-    metrics.request("GET", "/v1/tasks", 200, 0.1)
+    metrics.count_request("GET", "/v1/tasks", 200, 0.1)
 
     assert [] == [name for name, *_ in samples(metrics) if name.endswith("_created")]
 

@@ -100,7 +100,7 @@ async def test_the_default_store_is_made_where_one_stands(
     monkeypatch.chdir(tmp_path)
 
     async with open_store() as store:
-        assert (await store.schema_status()).ready
+        assert (await store.schema_status()).is_ready
 
     assert (tmp_path / ".tasker" / "tasker.db").is_file()
 
@@ -118,7 +118,7 @@ async def test_an_old_schema_is_upgraded_only_where_nobody_else_works(
     async with open_store(postgres_schema_url, upgrade=True):
         pass
     async with open_store(postgres_schema_url) as store:
-        assert (await store.schema_status()).ready
+        assert (await store.schema_status()).is_ready
 
 
 async def test_a_store_that_cannot_be_reached_says_so(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def _add_middleware(
         )
     if local_only:
         app.add_middleware(LocalOnlyMiddleware, origins=settings.cors_origins)
-    app.add_middleware(ErrorMiddleware, settings=settings, seen=metrics.request)
+    app.add_middleware(ErrorMiddleware, settings=settings, seen=metrics.count_request)
 
 
 def _set_up_openapi(app: FastAPI, auth: AuthSettings) -> None:

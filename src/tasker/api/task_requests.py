@@ -187,7 +187,7 @@ async def create_one(api: Api, request: Request, fields: TaskFields, template: R
         tasks = await api.client.create_tasks([task])
     except InvalidInput as error:
         raise invalid_context(error) from None
-    api.metrics.tasks_created(tasks)
+    api.metrics.count_created_tasks(tasks)
     return await _with_unserved_roots(api, task, tasks[0])
 
 
@@ -211,7 +211,7 @@ async def create_many(api: Api, request: Request, bodies: Sequence[NewTaskBody])
         tasks = await api.client.create_tasks(requests)
     except InvalidInput as error:
         raise invalid_context(error, bulk=True, single=len(bodies) == 1) from None
-    api.metrics.tasks_created(tasks)
+    api.metrics.count_created_tasks(tasks)
     return [await _with_unserved_roots(api, *each) for each in zip(requests, tasks, strict=True)]
 
 

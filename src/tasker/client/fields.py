@@ -59,10 +59,10 @@ def check_times(run_at: Any, delay: Any, deadline: Any) -> None:
         if not EARLIEST <= run_at <= LATEST:
             message = f"must be in the years {EARLIEST.year} to {LATEST.year}, not {run_at}"
             raise _invalid_field("run_at", message)
-    if (length := duration("delay", delay)) is not None and length > LONGEST_DELAY:
+    if (length := parse_duration_field("delay", delay)) is not None and length > LONGEST_DELAY:
         most = f"{LONGEST_DELAY.days:,} days"
         raise _invalid_field("delay", f"must be at most {most}, not {length}")
-    length = duration("deadline", deadline)
+    length = parse_duration_field("deadline", deadline)
     if length is not None and not timedelta(0) < length <= LONGEST_DEADLINE:
         most = f"at most {LONGEST_DEADLINE.days:,} days"
         raise _invalid_field("deadline", f"must be more than 0 and {most}, not {length}")
@@ -89,7 +89,7 @@ def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:
             raise _invalid_field(name, "needs an idempotency_key")
 
 
-def duration(name: str, value: Duration | None) -> timedelta | None:
+def parse_duration_field(name: str, value: Duration | None) -> timedelta | None:
     """Return a duration, or None if none is given. Raises InvalidInput."""
     try:
         return None if value is None else parse_duration(value)
@@ -97,7 +97,7 @@ def duration(name: str, value: Duration | None) -> timedelta | None:
         raise _invalid_field(name, str(error)) from None
 
 
-def task_id(name: str, value: Any) -> str:
+def parse_task_id(name: str, value: Any) -> str:
     """Return a task's id in canonical form. Raises InvalidInput."""
     try:
         return str(UUID(value))

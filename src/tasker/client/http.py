@@ -14,13 +14,13 @@ import orjson
 from tasker import codec
 from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client import decode
-from tasker.client.fields import duration
+from tasker.client.fields import parse_duration_field
 from tasker.client.http_teams import HttpTeams
 from tasker.client.protocol import Client, TaskRequest, with_attributes
 from tasker.client.requests import Deadline, Requests
 from tasker.client.templates import split_reference
 from tasker.client.trace import current_trace
-from tasker.client.waiting import require_success, wait_timeout
+from tasker.client.waiting import require_success, wait_timeout_error
 from tasker.durations import Duration
 from tasker.errors import InvalidInput
 from tasker.model import (
@@ -109,7 +109,7 @@ class HttpClient(HttpTeams, Client):
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         if not requests:
             return []
-        news = [_new_task(request) for request in requests]
+        news = [_new_task_body(request) for request in requests]
         one = len(news) == 1
         path, body = ("/v1/tasks", news[0]) if one else ("/v1/tasks/bulk", {"tasks": news})
         traces = {request.trace for request in requests if request.trace}
@@ -123,18 +123,18 @@ class HttpClient(HttpTeams, Client):
         ]
 
     async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
-        most = duration("timeout", timeout)
+        most = parse_duration_field("timeout", timeout)
         deadline = Deadline(most)
         while True:
-            seconds = deadline.left(_LONG_POLL)
+            seconds = deadline.remaining(_LONG_POLL)
             read = await self._requests.get(
                 f"/v1/tasks/{_path_segment(task_id)}/wait", timeout=seconds, within=seconds + 15
             )
             task = decode.task(read)
             if task.ended:
                 return require_success(task)
-            if most is not None and not deadline.left(1):
-                raise wait_timeout(task, most)
+            if most is not None and not deadline.remaining(1):
+                raise wait_timeout_error(task, most)
 
     # ------------------------------------------------------------------ reading
 
@@ -310,12 +310,15 @@ class HttpClient(HttpTeams, Client):
         return Registered(decode.template(read), read["created"])
 
 
-def _new_task(request: TaskRequest) -> dict[str, Any]:
+def _new_task_body(request: TaskRequest) -> dict[str, Any]:
     """Return the body that creates a task. Raises InvalidInput, TooLarge."""
     if not isinstance(request.context, Mapping):
         raise InvalidInput("the context must be a JSON object")
     namespace, name, version = split_reference(request.template, request.namespace, request.version)
-    delay, deadline = duration("delay", request.delay), duration("deadline", request.deadline)
+    delay, deadline = (
+        parse_duration_field("delay", request.delay),
+        parse_duration_field("deadline", request.deadline),
+    )
     optional = {
         "version": version,
         "unique_while": request.unique_while,

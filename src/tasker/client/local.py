@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, Unpack, 
 
 from tasker import codec, versions
 from tasker.analytics.model import Bottlenecks, Performance, Window
-from tasker.client.fields import duration
+from tasker.client.fields import parse_duration_field
 from tasker.client.protocol import (
     Client,
     TaskOptions,
     TaskRequest,
-    request_of,
+    task_request_of,
     with_attributes,
 )
 from tasker.client.refusals import brief_refusals
@@ -28,9 +28,9 @@ from tasker.client.waiting import (
     LONGEST_PAUSE,
     PATIENCE,
     TaskEnds,
-    parked_step,
     require_success,
-    wait_timeout,
+    step_parked_error,
+    wait_timeout_error,
 )
 from tasker.durations import Duration
 from tasker.errors import (
@@ -209,7 +209,7 @@ class LocalClient(LocalTeams, Client):
                 created only if that transaction commits.
             options: The other fields of `TaskRequest`.
         """
-        tasks = await self._create([request_of(template, context, options)], connection)
+        tasks = await self._create([task_request_of(template, context, options)], connection)
         return tasks[0]
 
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
@@ -263,7 +263,7 @@ class LocalClient(LocalTeams, Client):
             return []
         tasks = []
         for new, loaded, (task_id, is_new) in zip(news, templates, created.tasks, strict=True):
-            task = loaded.task(new, created.at)
+            task = loaded.initial_task(new, created.at)
             tasks.append(task if is_new else await self._task_of_key(task_id, task))
         return tasks
 
@@ -309,7 +309,7 @@ class LocalClient(LocalTeams, Client):
             attributes=attributes,
             trace=request.trace or current_trace() or (origin.trace if origin else None),
             run_at=self._start_time_of(request),
-            deadline=duration("deadline", request.deadline) or template.deadline,
+            deadline=parse_duration_field("deadline", request.deadline) or template.deadline,
             priority=request.priority,
         )
 
@@ -328,7 +328,7 @@ class LocalClient(LocalTeams, Client):
 
     def _start_time_of(self, request: TaskRequest) -> datetime | None:
         """Return the earliest start of the first step, or None for immediately."""
-        delay = duration("delay", request.delay)
+        delay = parse_duration_field("delay", request.delay)
         return self.store.clock.now() + delay if delay else request.run_at
 
     def _with_key_of_attempt(self, request: TaskRequest) -> TaskRequest:
@@ -364,11 +364,11 @@ class LocalClient(LocalTeams, Client):
         In an attempt, a wait without a timeout parks the step: it occupies no worker, and the
         handler is called again when the task has ended.
         """
-        most = duration("timeout", timeout)
+        most = parse_duration_field("timeout", timeout)
         if self._origin is not None and most is None:
-            task = await self._read(TaskId(task_id), None)
+            task = await self._read_task(TaskId(task_id), None)
             if not task.ended:
-                raise parked_step(task, self._origin.task_id)
+                raise step_parked_error(task, self._origin.task_id)
         else:
             task = await self._ended(TaskId(task_id), most)
         return require_success(task)
@@ -383,14 +383,14 @@ class LocalClient(LocalTeams, Client):
                     await self._ends.wait(operator_rules.canonical(task_id))
             except TimeoutError:
                 pass
-            task = await self._read(task_id, end)
+            task = await self._read_task(task_id, end)
             if task.ended:
                 return task
             if timeout is not None and end is not None and time.monotonic() >= end:
-                raise wait_timeout(task, timeout)
+                raise wait_timeout_error(task, timeout)
 
     @brief_refusals
-    async def _read(self, task_id: TaskId, end: float | None) -> Task:
+    async def _read_task(self, task_id: TaskId, end: float | None) -> Task:
         """Read a task, retrying while the store is unreachable."""
         patience = time.monotonic() + PATIENCE
         while True:
@@ -425,7 +425,11 @@ class LocalClient(LocalTeams, Client):
 
     @brief_refusals
     async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
-        no = None if step is None else (await self._template_of_task(TaskId(task_id))).number(step)
+        no = (
+            None
+            if step is None
+            else (await self._template_of_task(TaskId(task_id))).step_number(step)
+        )
         return await self.store.history(TaskId(task_id), no=no)
 
     @brief_refusals
@@ -465,7 +469,7 @@ class LocalClient(LocalTeams, Client):
         if_match: str | None = None,
     ) -> Task:
         loaded = await self._template_of_task(TaskId(task_id))
-        nos = None if steps is None else [loaded.number(step) for step in steps]
+        nos = None if steps is None else [loaded.step_number(step) for step in steps]
         counted_attempts = {} if reset_attempts else loaded.all_but_one_attempt()
         return await self.store.retry_steps(
             TaskId(task_id),
@@ -491,8 +495,8 @@ class LocalClient(LocalTeams, Client):
             )
             return await self._report_ended(task)
         text = None if result is None else codec.dumps(result, what="the result")
-        no = (await self._template_of_task(TaskId(task_id))).number(step)
-        return await self._settle(
+        no = (await self._template_of_task(TaskId(task_id))).step_number(step)
+        return await self._settle_step(
             task_id, no, text, self._audit_note(reason), StepAction.RESOLVE, if_match
         )
 
@@ -507,8 +511,8 @@ class LocalClient(LocalTeams, Client):
         if_match: str | None = None,
     ) -> Task:
         text = codec.dumps(result, what="the result")
-        no = (await self._template_of_task(TaskId(task_id))).number(step)
-        return await self._settle(
+        no = (await self._template_of_task(TaskId(task_id))).step_number(step)
+        return await self._settle_step(
             task_id, no, text, self._audit_note(reason), StepAction.COMPLETE, if_match
         )
 
@@ -516,12 +520,12 @@ class LocalClient(LocalTeams, Client):
     async def skip(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
-        no = (await self._template_of_task(TaskId(task_id))).number(step)
-        return await self._settle(
+        no = (await self._template_of_task(TaskId(task_id))).step_number(step)
+        return await self._settle_step(
             task_id, no, None, self._audit_note(reason), StepAction.SKIP, if_match
         )
 
-    async def _settle(
+    async def _settle_step(
         self,
         task_id: str,
         no: int,
@@ -560,17 +564,17 @@ class LocalClient(LocalTeams, Client):
         if (filter is None) == (ids is None):
             raise InvalidInput("a bulk action needs either a filter or ids")
         if ids is None:
-            tasks = await self.bulk_tasks(action, filter or TaskFilter())
+            tasks = await self.find_bulk_tasks(action, filter or TaskFilter())
         elif len(ids) > MAX_BULK:
             message = f"must be at most {MAX_BULK:,}, not {len(ids):,}"
             raise InvalidInput(f"ids {message}", path="$.ids")
         else:
             tasks = [await self.store.get_task(TaskId(one)) for one in dict.fromkeys(ids)]
-        return await self.act_on(
+        return await self.act_on_tasks(
             action, tasks, reset_attempts=reset_attempts, reason=reason, dry_run=dry_run
         )
 
-    async def act_on(
+    async def act_on_tasks(
         self,
         action: BulkAction,
         tasks: Sequence[Task],
@@ -584,7 +588,9 @@ class LocalClient(LocalTeams, Client):
         refused: list[BulkRefusal] = []
         for task in () if dry_run else tasks:
             try:
-                await self._act(action, task.id, reset_attempts=reset_attempts, reason=reason)
+                await self._act_on_task(
+                    action, task.id, reset_attempts=reset_attempts, reason=reason
+                )
             except Refused as error:
                 refused.append(BulkRefusal(id=task.id, code=error.code, message=str(error)))
             else:
@@ -597,7 +603,7 @@ class LocalClient(LocalTeams, Client):
             refused=refused,
         )
 
-    async def bulk_tasks(self, action: BulkAction, filter: TaskFilter) -> list[Task]:
+    async def find_bulk_tasks(self, action: BulkAction, filter: TaskFilter) -> list[Task]:
         """Return the tasks that match the filter of a bulk action.
 
         Raises:
@@ -615,7 +621,7 @@ class LocalClient(LocalTeams, Client):
             raise InvalidInput(message, path="$.filter")
         return tasks
 
-    async def _act(
+    async def _act_on_task(
         self, action: BulkAction, task_id: TaskId, *, reset_attempts: bool, reason: str
     ) -> None:
         if action is BulkAction.CANCEL:

@@ -13,7 +13,7 @@ from tasker.client.fields import (
     check_tags,
     check_texts,
     check_times,
-    task_id,
+    parse_task_id,
 )
 from tasker.client.teams import TeamClient
 from tasker.durations import Duration
@@ -106,7 +106,7 @@ class TaskRequest:
         check_priority(self.priority)
         check_key_rules(self.idempotency_key, self.unique_while, self.if_exists)
         if self.parent_id is not None:
-            object.__setattr__(self, "parent_id", task_id("parent_id", self.parent_id))
+            object.__setattr__(self, "parent_id", parse_task_id("parent_id", self.parent_id))
 
 
 class TaskOptions(TypedDict, total=False):
@@ -129,7 +129,7 @@ class TaskOptions(TypedDict, total=False):
     priority: int
 
 
-def request_of(
+def task_request_of(
     template: str | TypedTemplate[Any, Any], context: Any, options: TaskOptions
 ) -> TaskRequest:
     """Return the request for a task of a template, or of a workflow in its own version.
@@ -196,7 +196,7 @@ class Client(TeamClient, Protocol):
             IdempotencyConflict: The key was used with a different template or context.
             TaskExists: Another task has the key, and `if_exists` is "reject".
         """
-        return (await self.create_tasks([request_of(template, context, options)]))[0]
+        return (await self.create_tasks([task_request_of(template, context, options)]))[0]
 
     async def create_tasks(self, requests: Sequence[TaskRequest]) -> list[Task]:
         """Create tasks in one transaction. Raises the same errors as `create_task`."""

@@ -82,13 +82,13 @@ class Requests:
             else:
                 refused = response.status_code == 429
                 if response.status_code not in _RETRIED or not left or not (again or refused):
-                    return _read(response)
+                    return _read_json(response)
                 pause = _retry_after(response)
             await sleep(_retry_pause(self._retries - left) if pause is None else pause)
         raise AssertionError  # the last iteration returns or raises
 
 
-def _read(response: httpx.Response) -> Any:
+def _read_json(response: httpx.Response) -> Any:
     """Return the JSON of a response. Raises TaskerError."""
     kind = response.headers.get("Content-Type", "").partition(";")[0]
     if response.is_success and kind == "application/json":
@@ -123,7 +123,7 @@ class Deadline:
     def __init__(self, timeout: timedelta | None) -> None:
         self._end = None if timeout is None else time.monotonic() + timeout.total_seconds()
 
-    def left(self, most: float) -> float:
+    def remaining(self, most: float) -> float:
         """Return the remaining seconds, between 0 and `most`."""
         if self._end is None:
             return most

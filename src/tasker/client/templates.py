@@ -49,7 +49,7 @@ class LoadedTemplate:
         roots = len(self.graph.roots)
         self._counts = StepCounts(enqueued=roots, pending=len(stored.template.steps) - roots)
 
-    def number(self, step: str) -> int:
+    def step_number(self, step: str) -> int:
         """Return a step's number. Raises NotFound."""
         no = self.graph.numbers.get(step)
         if no is None:
@@ -74,7 +74,7 @@ class LoadedTemplate:
             for step in steps
         ]
 
-    def task(self, new: NewTask, created_at: datetime) -> Task:
+    def initial_task(self, new: NewTask, created_at: datetime) -> Task:
         """Return a task in its initial state."""
         template = self.stored.template
         return Task(

@@ -124,12 +124,12 @@ def require_success(task: Task) -> Task:
     return task
 
 
-def wait_timeout(task: Task, timeout: timedelta) -> WaitTimeout:
+def wait_timeout_error(task: Task, timeout: timedelta) -> WaitTimeout:
     """Return the error for a task that did not end in time."""
     return WaitTimeout(f"task {task.id} is still {task.status} after {timeout}")
 
 
-def parked_step(task: Task, waiting: TaskId) -> BaseException:
+def step_parked_error(task: Task, waiting: TaskId) -> BaseException:
     """Return the exception that parks an attempt of the task `waiting` until another task ends."""
     if task.id == waiting:
         return WaitCycle(waiting, waiting, waiting)

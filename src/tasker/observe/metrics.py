@@ -214,37 +214,37 @@ class Metrics:
     def observe(self, event: Event) -> None:
         """Count an event; for `Worker(observers=...)`."""
         for kind, template, seconds in durations_of(event):
-            labels = (*self._task(template), kind.name.lower())
+            labels = (*self._task_labels(template), kind.name.lower())
             self.step_seconds.labels(*labels).inc(max(seconds, 0.0))
         if isinstance(event, StepStarted):
             self.running.inc()
             queued = event.queued_for.total_seconds()
-            self.queued_seconds.labels(*self._task(event.template)).observe(queued)
+            self.queued_seconds.labels(*self._task_labels(event.template)).observe(queued)
         elif isinstance(event, StepSettled):
-            labels = self._step(event.template, event.step)
+            labels = self._step_labels(event.template, event.step)
             self.running.dec()
             self.attempts.labels(*labels, event.outcome.value).inc()
             self.attempt_seconds.labels(*labels).observe(event.ran_for.total_seconds())
         elif isinstance(event, StepWaiting):
             self.running.dec()
-            self.attempts.labels(*self._step(event.template, event.step), "parked").inc()
+            self.attempts.labels(*self._step_labels(event.template, event.step), "parked").inc()
         elif isinstance(event, AttemptStopped):
             self.running.dec()
         elif isinstance(event, AttemptLost):
-            labels = self._step(event.template, event.step)
+            labels = self._step_labels(event.template, event.step)
             self.attempts.labels(*labels, AttemptOutcome.LOST.value).inc()
         elif isinstance(event, SettleRefused):
             self.running.dec()
             self.refused.inc()
         elif isinstance(event, TaskEnded):
-            task = self._task(event.template)
+            task = self._task_labels(event.template)
             self.ended.labels(*task, event.status.value).inc()
             if event.took is not None:
                 self.task_seconds.labels(*task).observe(event.took.total_seconds())
         elif isinstance(event, LoopBlocked):
             self.blocked.inc(event.blocked_for.total_seconds())
 
-    def tasks_created(self, tasks: Iterable[Task]) -> None:
+    def count_created_tasks(self, tasks: Iterable[Task]) -> None:
         """Count the new ones among tasks."""
         for task in tasks:
             if task.created:
@@ -253,12 +253,12 @@ class Metrics:
     def _created_of(self, template: TemplateName) -> Counter:
         series = self._created.get(template)
         if series is None:
-            series = self.created.labels(*self._task(template))
+            series = self.created.labels(*self._task_labels(template))
             if len(self._created) < MOST_VALUES:
                 self._created[template] = series
         return series
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a completed request."""
         key = (method, route, status)
         series = self._requests.get(key)
@@ -273,8 +273,8 @@ class Metrics:
         steps: Counts[tuple[str, ...]] = Counts()
         for one in backlog:
             labels = (
-                self._bounded("namespace", one.namespace),
-                self._bounded("handler", one.handler),
+                self._bound_label_value("namespace", one.namespace),
+                self._bound_label_value("handler", one.handler),
             )
             for state in ("due", "scheduled", "running", "paused"):
                 steps[*labels, state] += getattr(one, state)  # `other` is a sum
@@ -316,18 +316,18 @@ class Metrics:
         MultiProcessCollector(merged, directory)  # type: ignore[no-untyped-call]
         return merged
 
-    def _step(self, template: TemplateName, step: str) -> tuple[str, str, str]:
-        return (*self._task(template), self._bounded("step", step))
+    def _step_labels(self, template: TemplateName, step: str) -> tuple[str, str, str]:
+        return (*self._task_labels(template), self._bound_label_value("step", step))
 
-    def _task(self, template: TemplateName | None) -> tuple[str, str]:
+    def _task_labels(self, template: TemplateName | None) -> tuple[str, str]:
         if template is None:
             return _UNKNOWN, _UNKNOWN
         return (
-            self._bounded("namespace", template.namespace),
-            self._bounded("template", template.name),
+            self._bound_label_value("namespace", template.namespace),
+            self._bound_label_value("template", template.name),
         )
 
-    def _bounded(self, label: str, value: str) -> str:
+    def _bound_label_value(self, label: str, value: str) -> str:
         known = self._values.setdefault(label, set())
         if value in known:
             return value

@@ -21,14 +21,14 @@ from tasker.codec import creation_time
 from tasker.model import TaskId
 
 
-class Ids(NamedTuple):
+class SpanIds(NamedTuple):
     """The id of a task's span, and that of its trace unless its creator has one."""
 
     trace: int
     span: int
 
     @classmethod
-    def of(cls, task_id: TaskId) -> "Ids":
+    def of(cls, task_id: TaskId) -> "SpanIds":
         """Derive the ids by a digest, since samplers need random bits and task ids share their
         prefix.
         """
@@ -37,7 +37,7 @@ class Ids(NamedTuple):
 
 
 class _DerivedIdGenerator(IdGenerator):
-    def __init__(self, ids: Ids) -> None:
+    def __init__(self, ids: SpanIds) -> None:
         self._ids = ids
 
     def generate_span_id(self) -> int:
@@ -62,7 +62,7 @@ class TaskSpans:
 
     def context(self, task_id: TaskId, creator: Context) -> Context:
         """Return the context of a task's span, which is the parent of its attempts' spans."""
-        ids, above = Ids.of(task_id), trace.get_current_span(creator).get_span_context()
+        ids, above = SpanIds.of(task_id), trace.get_current_span(creator).get_span_context()
         flags, trace_id = above.trace_flags, above.trace_id
         if not above.is_valid:
             trace_id = ids.trace
@@ -72,12 +72,12 @@ class TaskSpans:
         context = SpanContext(trace_id, ids.span, is_remote=True, trace_flags=flags)
         return trace.set_span_in_context(NonRecordingSpan(context), creator)
 
-    def end(
+    def create_span(
         self, task_id: TaskId, creator: Context, name: str, attributes: Attributes
     ) -> trace.Span:
         """Create the span of a task that ends now; the caller sets its status and ends it."""
         tracer = copy(self._tracer)
-        tracer.id_generator = _DerivedIdGenerator(Ids.of(task_id))
+        tracer.id_generator = _DerivedIdGenerator(SpanIds.of(task_id))
         return tracer.start_span(
             name,
             context=creator,

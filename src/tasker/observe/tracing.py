@@ -3,8 +3,8 @@
 The parent of a task's span is the span of its creator: a request, or an attempt of another task.
 Request spans are created by FastAPI.
 
-Only the OpenTelemetry API is used; without an SDK, spans are dropped. `export` sets up the SDK of
-the extra `tracing`, which sends spans to the destination in the usual OTEL_* variables.
+Only the OpenTelemetry API is used; without an SDK, spans are dropped. `set_up_export` sets up the
+SDK of the extra `tracing`, which sends spans to the destination in the usual OTEL_* variables.
 """
 
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ class Tracing:
     def observe(self, event: Event) -> None:
         """Measure attempts, and create the spans of ended tasks; for `Worker(observers=...)`."""
         if isinstance(event, TaskEnded):
-            self._ended(event)
+            self._end_task_span(event)
         for kind, template, seconds in durations_of(event):
             labels = {"namespace": template.namespace, "template": template.name}
             self._times.add(seconds, {**labels, "kind": kind.name.lower()})
@@ -77,11 +77,11 @@ class Tracing:
             self._attempts.add(1, labels)
             self._seconds.record(event.ran_for.total_seconds(), labels)
 
-    def _ended(self, event: TaskEnded) -> None:
+    def _end_task_span(self, event: TaskEnded) -> None:
         if self._tasks is None or event.template is None:
             return
         attributes = _span_attributes(event.task_id, event.template, event.correlation_id)
-        span = self._tasks.end(
+        span = self._tasks.create_span(
             event.task_id,
             _parent_context(event.trace),
             f"{event.template.namespace}.{event.template.name}",
@@ -120,7 +120,7 @@ def _parent_context(traceparent: str | None) -> Context:
     return _PROPAGATOR.extract(carrier, context=Context())
 
 
-def export(service: str = "tasker") -> None:
+def set_up_export(service: str = "tasker") -> None:
     """Send spans and measurements by OTLP to the destination in the OTEL_* variables.
 
     Raises:

@@ -47,7 +47,7 @@ def require(status: SchemaStatus, url: str) -> None:
             f"the schema of {url} is at {status.current}, newer than this release supports"
             f" ({status.wanted}): upgrade Tasker"
         )
-    if not status.ready:
+    if not status.is_ready:
         age = f"is at {status.current}" if status.current else "is empty"
         raise SchemaMismatch(
             f"the schema of {url} {age}, but this release needs {status.wanted}:"

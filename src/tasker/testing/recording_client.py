@@ -6,8 +6,8 @@ from typing import Any, Unpack
 
 from tasker import codec
 from tasker.client import TaskOptions, TaskRequest
-from tasker.client.fields import duration
-from tasker.client.protocol import request_of
+from tasker.client.fields import parse_duration_field
+from tasker.client.protocol import task_request_of
 from tasker.durations import Duration
 from tasker.errors import NotFound, StepParked
 from tasker.model import StepCounts, Task, TaskId, TaskStatus
@@ -31,7 +31,7 @@ class RecordingClient:
         **options: Unpack[TaskOptions],
     ) -> Task:
         """Record a request, and return the task that it would create."""
-        request = request_of(template, context, options)
+        request = task_request_of(template, context, options)
         task = _pending_task(request)
         self.requests.append(request)
         self._tasks[task.id] = task
@@ -84,7 +84,7 @@ def _pending_task(request: TaskRequest) -> Task:
     name, _, version = request.template.partition("@")
     namespace, _, name = name.rpartition(".")
     task_id = codec.new_task_id()
-    now, deadline = datetime.now(UTC), duration("deadline", request.deadline)
+    now, deadline = datetime.now(UTC), parse_duration_field("deadline", request.deadline)
     return Task(
         id=task_id,
         namespace=namespace or request.namespace or "default",

@@ -66,7 +66,9 @@ class AuthRules(NamedTuple):
         Raises:
             InvalidSettings: A key or class cannot be loaded.
         """
-        tokens = _make_token_verifier(settings) if settings.enabled and settings.tokens else None
+        tokens = (
+            _make_token_verifier(settings) if settings.enabled and settings.accepts_tokens else None
+        )
         coordinator: Coordinator = PermissionCoordinator()
         if settings.enabled and settings.coordinator is not None:
             coordinator = load_class("auth.coordinator", settings.coordinator, Coordinator)

@@ -84,7 +84,7 @@ async def act_in_bulk(
     """Cancel, retry or resolve at most 1,000 tasks, or count them in a dry run."""
     client = operator_client(request, api)
     tasks = await _requested_tasks(request, api, client, body)
-    outcome = await client.act_on(
+    outcome = await client.act_on_tasks(
         body.action,
         tasks,
         reset_attempts=body.reset_attempts,
@@ -105,7 +105,7 @@ async def _requested_tasks(
     await authorize(request, permission)
     visible = await _actionable_namespaces(request, permission)
     filter = body.filter.to_task_filter(visible, body.filter.attributes or {})
-    tasks = await client.bulk_tasks(body.action, filter)
+    tasks = await client.find_bulk_tasks(body.action, filter)
     allowed = {
         template: await is_allowed(request, permission, template)
         for template in {task.template for task in tasks}

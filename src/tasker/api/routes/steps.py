@@ -190,4 +190,4 @@ def step_number_of(loaded: LoadedTemplate, step: str) -> int:
         return loaded.graph.numbers[step]
     if step.isdigit() and 1 <= int(step[:9]) <= len(loaded.graph.names):
         return int(step[:9])
-    return loaded.number(step)
+    return loaded.step_number(step)

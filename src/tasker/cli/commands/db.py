@@ -56,7 +56,7 @@ async def upgrade(
 async def _upgrade(session: Session) -> None:
     async with make_store(session.store_url) as store:
         before = await store.schema_status()
-        after = before if before.ready else await store.upgrade()
+        after = before if before.is_ready else await store.upgrade()
         url = store.url
     if session.as_json:
         session.print_document({"store": url, "before": before.current, "current": after.current})
@@ -75,8 +75,8 @@ async def status(session: Session) -> Exit:
     require_existing(session.store_url)
     async with make_store(session.store_url) as store:
         schema = await store.schema_status()
-        workers = await store.list_workers() if schema.ready else []
-        templates = await store.templates() if schema.ready else []
+        workers = await store.list_workers() if schema.is_ready else []
+        templates = await store.templates() if schema.is_ready else []
         oldest = await store.oldest_snapshot()
         url = store.url
     alive = [worker for worker in workers if worker.alive]
@@ -84,21 +84,21 @@ async def status(session: Session) -> Exit:
         session.print_document(
             {
                 "store": url,
-                "schema": {**schema._asdict(), "ready": schema.ready},
+                "schema": {**schema._asdict(), "ready": schema.is_ready},
                 "templates": len(templates),
                 "workers": [to_plain(worker) for worker in workers],
                 "oldest_snapshot": None if oldest is None else to_plain(oldest),
             }
         )
-        return Exit.DONE if schema.ready else Exit.STORE
+        return Exit.DONE if schema.is_ready else Exit.STORE
     session.out.print(f"store      {url}", soft_wrap=True)
     hint = (
         "up to date"
-        if schema.ready
+        if schema.is_ready
         else f"this release needs {schema.wanted}: run `tasker db upgrade`"
     )
     session.out.print(f"schema     {schema.current}, {hint}")
-    if schema.ready:
+    if schema.is_ready:
         session.out.print(f"templates  {len(templates)}")
         session.out.print(f"workers    {len(alive)}")
     if oldest is not None:
@@ -106,7 +106,7 @@ async def status(session: Session) -> Exit:
     if alive:
         session.out.print()
         print_table(session.out, workers_table(alive))
-    return Exit.DONE if schema.ready else Exit.STORE
+    return Exit.DONE if schema.is_ready else Exit.STORE
 
 
 def _describe(oldest: OldestSnapshot) -> str:

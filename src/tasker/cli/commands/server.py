@@ -234,7 +234,7 @@ def _make_worker(
         [loaded.handlers],
         templates=loaded.templates,
         namespaces=settings.worker.namespaces,
-        settings=settings.worker.settings(settings.environment),
+        settings=settings.worker.worker_settings(settings.environment),
         observers=[tracing.observe] if tracing else [],
         around=tracing.around if tracing else None,
     )
@@ -253,7 +253,7 @@ async def _store_policies_and_templates(store: Store, settings: Settings) -> Non
 def _make_tracing(settings: Settings) -> "Tracing | None":
     if not settings.telemetry.traces:
         return None
-    from tasker.observe.tracing import Tracing, export
+    from tasker.observe.tracing import Tracing, set_up_export
 
-    export(settings.telemetry.service)
+    set_up_export(settings.telemetry.service)
     return Tracing()

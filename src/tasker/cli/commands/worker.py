@@ -166,7 +166,7 @@ async def _run_worker(
                 templates=loaded.templates,
                 namespaces=settings.worker.namespaces,
                 partial=True,
-                settings=settings.worker.settings(settings.environment),
+                settings=settings.worker.worker_settings(settings.environment),
                 name=f"{name}:{os.getpid()}" if name else None,
                 replace=replace,
                 observers=observers,
@@ -207,9 +207,9 @@ def _set_up_telemetry(
     observers: list[Observer] = []
     around: Around | None = None
     if settings.telemetry.traces:
-        from tasker.observe.tracing import Tracing, export
+        from tasker.observe.tracing import Tracing, set_up_export
 
-        export(settings.telemetry.service)
+        set_up_export(settings.telemetry.service)
         tracing = Tracing()
         observers.append(tracing.observe)
         around = tracing.around

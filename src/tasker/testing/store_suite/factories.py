@@ -49,7 +49,7 @@ class StoreTests:
     async def store(self, subject: Subject) -> AsyncIterator[Store]:
         """A store with nothing in it; after the test its tables must agree with each other."""
         async with subject.connect() as store:
-            if not (await store.schema_status()).ready:
+            if not (await store.schema_status()).is_ready:
                 await store.upgrade()
             yield store
         assert [] == list(await subject.contradictions())

@@ -19,14 +19,14 @@ class TestSchema(StoreTests):
             again = await store.schema_status()
 
         assert 0 == before.current
-        assert not before.ready
+        assert not before.is_ready
         assert before == again
 
     async def test_an_upgrade_makes_the_schema_ready(self, subject: Subject) -> None:
         async with subject.connect() as store:
             upgraded = await store.upgrade()
 
-            assert upgraded.ready
+            assert upgraded.is_ready
             assert upgraded == await store.schema_status()
 
     async def test_an_upgrade_can_be_repeated(self, store: Store) -> None:
@@ -50,7 +50,7 @@ class TestSchema(StoreTests):
 
         statuses = await asyncio.gather(*(upgrade() for _ in range(5)))
 
-        assert all(status.ready for status in statuses)
+        assert all(status.is_ready for status in statuses)
 
     async def test_without_a_schema_every_call_says_what_to_do(self, subject: Subject) -> None:
         """

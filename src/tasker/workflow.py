@@ -17,7 +17,7 @@ from tasker.durations import Duration, parse_duration
 from tasker.errors import InvalidInput, InvalidTemplate, Misuse, Problem
 from tasker.graph import Graph
 from tasker.handlers.decorators import Result
-from tasker.handlers.schemas import disagreement, schema_of
+from tasker.handlers.schemas import find_disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
 from tasker.model import Durability, JsonObject, Retry, StepSpec, Task, Template
 from tasker.template.load import check_template
@@ -234,7 +234,7 @@ class Workflow(TypedTemplate[In, Out]):
         last = list(self._steps.values())[sinks[0] - 1]
         if last.function is None:
             return
-        difference = disagreement(
+        difference = find_disagreement(
             schema_of(return_annotation(last.function), "serialization"),
             schema_of(self._result, "validation"),
         )

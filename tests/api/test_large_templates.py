@@ -134,7 +134,7 @@ async def test_schemas_are_checked_off_the_event_loop(
 
 
 def _recorded_of(threads: Threads) -> Any:
-    real = registry.TemplateRow.of
+    real = registry.TemplateRow.of_template
 
     def of(template: Any) -> registry.TemplateRow:
         threads.called.append(("of", threading.get_ident()))

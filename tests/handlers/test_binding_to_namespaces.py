@@ -221,6 +221,6 @@ def test_only_call_and_marked_methods_can_be_named() -> None:
 
     gateway = Handlers.of({"gateway": Gateway}).find("gateway")
     assert gateway is not None
-    assert ["charged", "refunded"] == [gateway.entry(method)() for method in (None, "refund")]
+    assert ["charged", "refunded"] == [gateway.entry_point(method)() for method in (None, "refund")]
     with pytest.raises(Misuse, match="'helper', but steps cannot call it: mark it"):
-        gateway.entry("helper")
+        gateway.entry_point("helper")

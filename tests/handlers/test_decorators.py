@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasker.errors import Misuse
 from tasker.handlers import Context, StepHandler, handler
-from tasker.handlers.decorators import mark_of, normalised
+from tasker.handlers.decorators import mark_of, normalize_handler_name
 
 
 def test_a_marked_function_stays_the_same_function() -> None:
@@ -110,9 +110,9 @@ async def _async() -> None: ...
 @given(st.lists(st.text("AbZ_9", min_size=1), min_size=1))
 def test_both_ways_to_write_a_path_are_one_name(parts: list[str]) -> None:
     dotted = ".".join(parts)
-    assert dotted == normalised("::".join(parts))
-    assert dotted == normalised("::" + "::".join(parts))
-    assert dotted == normalised(normalised(dotted))
+    assert dotted == normalize_handler_name("::".join(parts))
+    assert dotted == normalize_handler_name("::" + "::".join(parts))
+    assert dotted == normalize_handler_name(normalize_handler_name(dotted))
 
 
 def _names(target: object) -> tuple[str, ...]:

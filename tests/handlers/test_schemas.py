@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from tasker.handlers.schemas import disagreement, schema_of
+from tasker.handlers.schemas import find_disagreement, schema_of
 
 
 class Item(BaseModel):
@@ -60,7 +60,7 @@ def obj(**properties: Any) -> dict[str, Any]:
     ],
 )
 def test_what_may_agree_agrees(given: dict[str, Any], annotation: Any) -> None:
-    assert disagreement(given, schema_of(annotation, "validation")) is None
+    assert find_disagreement(given, schema_of(annotation, "validation")) is None
 
 
 @pytest.mark.parametrize(
@@ -85,15 +85,15 @@ def test_what_may_agree_agrees(given: dict[str, Any], annotation: Any) -> None:
 def test_what_cannot_agree_is_reported_with_its_path(
     given: dict[str, Any], annotation: Any, message: str | None
 ) -> None:
-    difference = disagreement(given, schema_of(annotation, "validation"))
+    difference = find_disagreement(given, schema_of(annotation, "validation"))
     assert (message or "$ has no 'at', which is required") == difference
 
 
 def test_schemas_that_refer_to_themselves_come_to_an_end() -> None:
     schema = schema_of(Order, "validation")
-    assert disagreement(schema, schema) is None
+    assert find_disagreement(schema, schema) is None
     circle = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}
-    assert disagreement(circle, schema) is None
+    assert find_disagreement(circle, schema) is None
 
 
 def test_a_type_without_a_schema_agrees_with_everything() -> None:
@@ -108,7 +108,7 @@ def test_a_type_without_a_schema_agrees_with_everything() -> None:
 )
 def test_what_a_type_becomes_fits_the_type(annotation: Any) -> None:
     made, taken = schema_of(annotation, "serialization"), schema_of(annotation, "validation")
-    assert disagreement(made, taken) is None
+    assert find_disagreement(made, taken) is None
 
 
 kinds = st.sampled_from(["null", "boolean", "integer", "number", "string", "array", "object"])
@@ -128,7 +128,7 @@ kinds = st.sampled_from(["null", "boolean", "integer", "number", "string", "arra
     )
 )
 def test_a_schema_never_contradicts_itself(schema: dict[str, Any]) -> None:
-    assert disagreement(schema, schema) is None
+    assert find_disagreement(schema, schema) is None
 
 
 def test_defaults_that_json_cannot_hold_raise_no_warning() -> None:

@@ -31,7 +31,7 @@ from tasker.client import TaskRequest
 from tasker.client.templates import split_reference
 from tasker.errors import InvalidInput, StoreError
 from tasker.model import DEFAULT_PRIORITY, PRIORITIES, IfExists, Task, TaskId, UniqueWhile
-from tasker.store.operator_rules import unknown_task
+from tasker.store.operator_rules import unknown_task_error
 from tasker.teams.permissions import TASKS_CANCEL, TASKS_CREATE, TASKS_READ
 
 Reference = tuple[str, str, str | None]
@@ -238,7 +238,7 @@ async def _check_parent(api: Api, request: Request, fields: TaskFields) -> None:
         return
     parent = await api.store.get_task(TaskId(fields.parent_id))
     namespace, name, version = parent.template
-    missing = str(unknown_task(parent.id))
+    missing = str(unknown_task_error(parent.id))
     await authorize(
         request, TASKS_READ, namespace=namespace, name=name, version=version, missing=missing
     )

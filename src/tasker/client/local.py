@@ -380,7 +380,7 @@ class LocalClient(LocalTeams, Client):
         while True:
             try:
                 async with asyncio.timeout(None if end is None else end - time.monotonic()):
-                    await self._ends.wait(operator_rules.canonical(task_id))
+                    await self._ends.wait(operator_rules.canonical_task_id(task_id))
             except TimeoutError:
                 pass
             task = await self._read_task(task_id, end)
@@ -679,9 +679,9 @@ class LocalClient(LocalTeams, Client):
 
     async def _template_of_task(self, task_id: TaskId) -> LoadedTemplate:
         """Return a task's template. Raises NotFound."""
-        inputs = await self.store.load_tasks([operator_rules.canonical(task_id)])
+        inputs = await self.store.load_tasks([operator_rules.canonical_task_id(task_id)])
         if not inputs:
-            raise operator_rules.unknown_task(task_id)
+            raise operator_rules.unknown_task_error(task_id)
         return await self._templates.load(inputs[0].template_id)
 
 

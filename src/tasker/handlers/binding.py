@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from tasker.codec import dumps, loads
 from tasker.errors import Misuse, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepFacts, Upstream
-from tasker.handlers.context import AsyncContext, SyncContext, as_object
+from tasker.handlers.context import AsyncContext, SyncContext, as_json_object
 from tasker.handlers.decorators import Config, Input, Result
 from tasker.handlers.signature import Parameter, Validate
 from tasker.handlers.target import Handler
@@ -40,7 +40,7 @@ class Plan:
         self.facts = facts
         try:
             self.arguments = tuple(
-                bind(parameter, facts.upstream, handler=handler)
+                bind_parameter(parameter, facts.upstream, handler=handler)
                 for parameter in handler.parameters(facts.spec.method)
             )
         except Misuse as error:
@@ -51,7 +51,7 @@ class Plan:
         self.is_async: bool = not facts.blocking
         self.in_process: bool = handler.process
         self.call: Callable[[LiveAttempt], Any] = _make_call(
-            handler.entry(facts.spec.method), facts, self.arguments
+            handler.entry_point(facts.spec.method), facts, self.arguments
         )
 
     def __repr__(self) -> str:
@@ -102,10 +102,10 @@ def compile_plan(
         Misuse: The handler's signature has a parameter that no step can fill.
     """
     config = dumps(spec.config, what=f"config of step {spec.name!r}")
-    return plan_with(handler, spec, upstream, template, config)
+    return compile_plan_with_config(handler, spec, upstream, template, config)
 
 
-def plan_with(
+def compile_plan_with_config(
     handler: Handler, spec: StepSpec, upstream: Upstream, template: TemplateName, config: JsonText
 ) -> Plan:
     """Compile a plan whose configuration is already JSON text."""
@@ -125,7 +125,7 @@ class Argument(NamedTuple):
     label: str  #: the key or step, for error messages
 
 
-def bind(parameter: Parameter, upstream: Upstream, *, handler: Handler) -> Argument:
+def bind_parameter(parameter: Parameter, upstream: Upstream, *, handler: Handler) -> Argument:
     """Return the source of a parameter of `handler` in a step with the ancestors `upstream`.
 
     Raises:
@@ -216,7 +216,7 @@ def _make_filler(
 def _fill_keys(
     filled: dict[str, Any], wanted: list[_KeyedParameter], given: Any, facts: StepFacts
 ) -> None:
-    by_key = given if type(given) is dict else as_object(given)
+    by_key = given if type(given) is dict else as_json_object(given)
     for name, key, validate, default, argument in wanted:
         value = given if key is None else by_key.get(key, default)
         if value is _MISSING:

@@ -7,9 +7,9 @@ from typing import Any
 from tasker.errors import Misuse, Problem
 from tasker.graph import Graph
 from tasker.handlers.attempt import Upstream
-from tasker.handlers.binding import Argument, bind
+from tasker.handlers.binding import Argument, bind_parameter
 from tasker.handlers.registry import Handlers
-from tasker.handlers.schemas import Schema, disagreement, schema_of
+from tasker.handlers.schemas import Schema, find_disagreement, schema_of
 from tasker.handlers.target import Handler
 from tasker.model import StepSpec, Template
 from tasker.suggest import closest, did_you_mean
@@ -25,7 +25,7 @@ def check(template: Template, handlers: Handlers) -> list[Problem]:
         The problems in the order of the steps, or an empty list.
     """
     checking = _Checking(template, handlers)
-    return [problem for spec in template.steps for problem in checking.step(spec)]
+    return [problem for spec in template.steps for problem in checking.check_step(spec)]
 
 
 def undeclared_inputs(template: Template, handlers: Handlers) -> list[Problem]:
@@ -71,7 +71,7 @@ def _required_inputs(spec: StepSpec, handler: Handler | None, upstream: Upstream
         return
     with suppress(Misuse):  # reported by `check`
         for parameter in handler.parameters(spec.method):
-            argument = bind(parameter, upstream, handler=handler)
+            argument = bind_parameter(parameter, upstream, handler=handler)
             if argument.origin == "input" and argument.key and parameter.required:
                 yield argument.key
 
@@ -103,7 +103,7 @@ class _Checking:
         self._graph = Graph(template)
         self._places = {spec.name: f"steps[{no}]" for no, spec in enumerate(template.steps)}
 
-    def step(self, spec: StepSpec) -> Iterator[Problem]:
+    def check_step(self, spec: StepSpec) -> Iterator[Problem]:
         """Return the problems of one step."""
         place, namespace = self._places[spec.name], self._template.namespace
         handler = self._handlers.find(spec.handler, namespace, spec.handler_version)
@@ -121,7 +121,7 @@ class _Checking:
             return
         upstream = Upstream.of_step(self._graph, self._graph.numbers[spec.name])
         for parameter in handler.parameters(spec.method):
-            message = self._check_declared(bind(parameter, upstream, handler=handler))
+            message = self._check_declared(bind_parameter(parameter, upstream, handler=handler))
             if message is not None:
                 message = f"step {spec.name!r}: parameter {parameter.name!r}: {message}"
                 yield _problem_in_handler(handler, message, self._places[spec.name])
@@ -137,7 +137,7 @@ class _Checking:
         upstream = Upstream.of_step(self._graph, self._graph.numbers[spec.name])
         for parameter in parameters:
             try:
-                argument = bind(parameter, upstream, handler=handler)
+                argument = bind_parameter(parameter, upstream, handler=handler)
             except Misuse as error:
                 yield str(error)
                 continue
@@ -145,8 +145,9 @@ class _Checking:
             if message is not None:
                 yield f"parameter {parameter.name!r}: {message}"
         if spec.result_schema is not None:
-            difference = disagreement(
-                schema_of(handler.returns(spec.method), "serialization"), spec.result_schema
+            difference = find_disagreement(
+                schema_of(handler.return_annotation(spec.method), "serialization"),
+                spec.result_schema,
             )
             if difference is not None:
                 yield f"its return type does not match result_schema: {difference}"
@@ -218,14 +219,14 @@ class _Checking:
         if difference is not None or maker is None:
             return difference
         try:
-            given = schema_of(maker.returns(before.method), "serialization")
+            given = schema_of(maker.return_annotation(before.method), "serialization")
         except Misuse:  # reported with that step
             return None
         return _type_mismatch(f"the return type of step {before.name!r}", given, wanted)
 
 
 def _type_mismatch(what: str, given: Schema, wanted: Schema) -> str | None:
-    difference = disagreement(given, wanted)
+    difference = find_disagreement(given, wanted)
     return f"its type does not match {what}: {difference}" if difference else None
 
 

@@ -130,7 +130,7 @@ class Context:
         try:
             return self._input
         except AttributeError:
-            self._input = as_object(loads(self._attempt.task.context))
+            self._input = as_json_object(loads(self._attempt.task.context))
             return self._input
 
     def get_input(self, key: str) -> Any:
@@ -148,7 +148,7 @@ class Context:
         try:
             return self._config
         except AttributeError:
-            self._config = as_object(loads(self._facts.config))
+            self._config = as_json_object(loads(self._facts.config))
             return self._config
 
     def get_config(self, key: str) -> Any:
@@ -363,6 +363,6 @@ class StepLogger(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
 
-def as_object(value: Any) -> dict[str, Any]:
+def as_json_object(value: Any) -> dict[str, Any]:
     """Return a decoded JSON object, or an empty one for any other value."""
     return value if isinstance(value, dict) else {}

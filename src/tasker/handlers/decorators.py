@@ -90,7 +90,7 @@ def mark_of(target: object) -> Mark | None:
     return mark if isinstance(mark, Mark) else None
 
 
-def normalised(name: str) -> str:
+def normalize_handler_name(name: str) -> str:
     """Return a handler's name with dots: `A::B`, `::A::B` and `A.B` are the same name."""
     return name.strip().replace("::", ".").strip(".")
 
@@ -143,7 +143,7 @@ def handler(
         if name is not None:
             raise Misuse(f'@handler("{target}", name="{name}") has two names; give only one')
         target, name = None, target
-    if name is not None and not normalised(name):
+    if name is not None and not normalize_handler_name(name):
         raise Misuse("the name given to @handler must not be empty")
     if version:
         versions.parse(version)
@@ -151,7 +151,9 @@ def handler(
     def mark(target: Any) -> Any:
         _refuse_unmarkable(target, process)
         earlier = mark_of(target) or Mark()
-        own = Registration(normalised(name or "") or own_name(target), version, namespace)
+        own = Registration(
+            normalize_handler_name(name or "") or default_handler_name(target), version, namespace
+        )
         others = (other for other in earlier.registrations if other != own)
         setattr(target, _ATTRIBUTE, Mark((own, *others), process or earlier.process))
         return target
@@ -170,8 +172,8 @@ def _refuse_unmarkable(target: Any, process: bool) -> None:
         )
 
 
-def own_name(target: Any) -> str:
+def default_handler_name(target: Any) -> str:
     """Return the default name of a function or class."""
     if inspect.isclass(target):
-        return normalised(str(vars(target).get("handler_name") or target.__name__))
+        return normalize_handler_name(str(vars(target).get("handler_name") or target.__name__))
     return str(getattr(target, "__name__", type(target).__name__))

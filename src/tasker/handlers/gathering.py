@@ -8,8 +8,14 @@ from types import FunctionType, ModuleType
 from typing import Any, Protocol, TypeGuard
 
 from tasker.errors import HandlerImportError, Misuse
-from tasker.handlers.decorators import Registration, StepHandler, mark_of, normalised, own_name
-from tasker.handlers.importing import Origin, import_all, locate, origin_of, root_of
+from tasker.handlers.decorators import (
+    Registration,
+    StepHandler,
+    default_handler_name,
+    mark_of,
+    normalize_handler_name,
+)
+from tasker.handlers.importing import Origin, import_all, locate_modules, origin_of, root_of
 from tasker.handlers.target import Handler
 from tasker.model import Template
 
@@ -80,7 +86,7 @@ class Gathering:
             )
         there.append(handler)
 
-    def note(self, handler: Handler) -> None:
+    def register_by_path(self, handler: Handler) -> None:
         """Add one handler under its dotted path."""
         there = self.others.setdefault(handler.name, [])
         there[:] = [
@@ -92,7 +98,7 @@ class Gathering:
 
     def _add_located(self, source: str | Path) -> None:
         self._namespace, place = split_namespace(source)
-        for origin in locate(place):
+        for origin in locate_modules(place):
             self._add_modules(origin, place)
         self._namespace = ""
 
@@ -111,15 +117,15 @@ class Gathering:
 
     def _add_named(self, source: Mapping[Any, Any]) -> None:
         for name, target in source.items():
-            if not isinstance(name, str) or not normalised(name):
+            if not isinstance(name, str) or not normalize_handler_name(name):
                 raise Misuse(f"{name!r} cannot be the name of a handler")
             if not callable(target) and not callable(getattr(target, "call", None)):
                 raise Misuse(f"{name!r} cannot be a handler: {target!r} is not callable")
-            self.register(Handler(normalised(name), target))
+            self.register(Handler(normalize_handler_name(name), target))
 
     def _add_target(self, target: Any) -> None:
         mark = mark_of(target)
-        for each in mark.registrations if mark else (Registration(own_name(target)),):
+        for each in mark.registrations if mark else (Registration(default_handler_name(target)),):
             if "<" in each.name:
                 raise Misuse(f'{target!r} has no name; give it one: {{"name": ...}}')
             bound = each._replace(namespace=each.namespace or self._namespace)
@@ -149,7 +155,7 @@ class Gathering:
         mark = mark_of(target)
         for each in mark.registrations if mark else (Registration(path),):
             namespace = each.namespace or self._namespace
-            self.note(Handler(each._replace(name=path, namespace=namespace), target))
+            self.register_by_path(Handler(each._replace(name=path, namespace=namespace), target))
 
 
 def split_namespace(source: str | Path) -> tuple[str, str | Path]:
@@ -167,7 +173,7 @@ def imported_modules(source: object) -> list[ModuleType]:
         return [source]
     if isinstance(source, str | Path):
         place = split_namespace(source)[1]
-        modules = [sys.modules.get(origin.name) for origin in locate(place)]
+        modules = [sys.modules.get(origin.name) for origin in locate_modules(place)]
         return [module for module in modules if module is not None]
     return []
 

@@ -78,7 +78,7 @@ def is_path(source: str) -> bool:
     )
 
 
-def locate(source: str | Path) -> list[Origin]:
+def locate_modules(source: str | Path) -> list[Origin]:
     """Return the modules of a source.
 
     Args:
@@ -88,7 +88,7 @@ def locate(source: str | Path) -> list[Origin]:
         HandlerImportError: The source does not exist.
     """
     if isinstance(source, str) and not is_path(source):
-        return [_by_name(source)]
+        return [_origin_of_name(source)]
     path = Path(source).resolve()
     if path.is_dir():
         if (path / "__init__.py").exists():
@@ -112,7 +112,7 @@ def locate(source: str | Path) -> list[Origin]:
     ]
 
 
-def _by_name(name: str) -> Origin:
+def _origin_of_name(name: str) -> Origin:
     if not all(part.isidentifier() for part in name.split(".")):
         raise HandlerImportError(f"{name!r} is neither the name of a module nor a path that exists")
     top = name.partition(".")[0]
@@ -301,7 +301,7 @@ def files_under(roots: set[Path]) -> dict[str, Path]:
     return modules
 
 
-class Forgotten:
+class ForgottenModules:
     """Modules removed from `sys.modules`, so that they are imported again.
 
     As a context manager: if the block fails, the previous modules are restored.

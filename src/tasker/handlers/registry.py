@@ -10,9 +10,9 @@ from tasker.errors import HandlerNotFound
 from tasker.graph import Graph
 from tasker.handlers.attempt import Upstream
 from tasker.handlers.binding import Plan, compile_plan
-from tasker.handlers.decorators import normalised
+from tasker.handlers.decorators import normalize_handler_name
 from tasker.handlers.gathering import Gathering, WorkflowSource, imported_modules
-from tasker.handlers.importing import Forgotten, files_under, root_of
+from tasker.handlers.importing import ForgottenModules, files_under, root_of
 from tasker.handlers.target import Handler
 from tasker.model import StepSpec, Template
 from tasker.suggest import did_you_mean
@@ -77,7 +77,7 @@ class Handlers:
         if reload:
             imported = [module for source in sources for module in imported_modules(source)]
             roots = {root for module in imported for root in root_of(module)}
-            with Forgotten(set(files_under(roots))):
+            with ForgottenModules(set(files_under(roots))):
                 return cls.of(*sources)
         if len(sources) == 1 and isinstance(sources[0], Handlers):
             return sources[0]
@@ -93,7 +93,7 @@ class Handlers:
         for handler in self.describe():
             gathering.register(handler)
         for handler in _all_handlers(self._others):
-            gathering.note(handler)
+            gathering.register_by_path(handler)
         gathering.roots |= self._roots
         gathering.workflows += [each for each in self._workflows if each not in gathering.workflows]
 
@@ -156,7 +156,7 @@ class Handlers:
     def serves_namespace(self, namespace: str) -> bool:
         """Return whether any handler is bound to a namespace, called by its templates or not."""
         handlers = [*_all_handlers(self._registered), *_all_handlers(self._others)]
-        return any(self._serves(handler, namespace) for handler in handlers)
+        return any(self._is_bound_to(handler, namespace) for handler in handlers)
 
     # -- finding
 
@@ -178,7 +178,7 @@ class Handlers:
             The handler, or None if no handler with such a version is bound to the namespace, or if
             a bare name is ambiguous.
         """
-        name = normalised(name)
+        name = normalize_handler_name(name)
         for group in (
             self._registered.get(f"{namespace}.{name}", ()),
             self._registered.get(name, ()),
@@ -188,19 +188,19 @@ class Handlers:
             fitting = [
                 handler
                 for handler in group
-                if self._serves(handler, namespace) and _version_rank(handler, version)
+                if self._is_bound_to(handler, namespace) and _version_rank(handler, version)
             ]
             if fitting:
                 return max(fitting, key=lambda handler: _preference_key(handler, version))
         return None
 
-    def _serves(self, handler: Handler, namespace: str | None) -> bool:
+    def _is_bound_to(self, handler: Handler, namespace: str | None) -> bool:
         bound = self.namespaces(handler)
         return namespace is None or namespace in bound or EVERY_NAMESPACE in bound
 
     def _versions_of_only_match(self, name: str, namespace: str | None) -> Sequence[Handler]:
         """List the versions of a bare name if it is unambiguous."""
-        group = [each for each in self._bare.get(name, ()) if self._serves(each, namespace)]
+        group = [each for each in self._bare.get(name, ()) if self._is_bound_to(each, namespace)]
         return group if len({handler.name for handler in group}) == 1 else ()
 
     def plan(self, template: Template, graph: Graph, spec: StepSpec) -> Plan | None:
@@ -219,7 +219,7 @@ class Handlers:
         self, name: str, namespace: str | None = None, version: str = ""
     ) -> HandlerNotFound:
         """Return the error that explains why `find` returns None."""
-        name = normalised(name)
+        name = normalize_handler_name(name)
         if offered := self._versions_offered(name, namespace):
             return HandlerNotFound(
                 f"version {version} of handler {name!r} is required, but only"
@@ -249,17 +249,17 @@ class Handlers:
     def _handlers_named(self, name: str, namespace: str | None = None) -> list[Handler]:
         """List the handlers that match `name`, regardless of their namespaces."""
         names = {name, f"{namespace}.{name}"}
-        groups = (group.get(each, ()) for each in names for group in self._by_name())
+        groups = (group.get(each, ()) for each in names for group in self._handler_groups())
         return [handler for group in groups for handler in group]
 
-    def _by_name(self) -> tuple[_Groups, ...]:
+    def _handler_groups(self) -> tuple[_Groups, ...]:
         return self._registered, self._others
 
     def _versions_offered(self, name: str, namespace: str | None) -> list[str]:
         return sorted(
             handler.registration.version or "no version"
             for handler in self._handlers_named(name, namespace)
-            if self._serves(handler, namespace)
+            if self._is_bound_to(handler, namespace)
         )
 
     def _namespaces_of(self, name: str) -> set[str]:

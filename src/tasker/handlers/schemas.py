@@ -35,7 +35,7 @@ def schema_of(annotation: Any, mode: Literal["validation", "serialization"]) -> 
         return {}
 
 
-def disagreement(given: Schema, wanted: Schema) -> str | None:
+def find_disagreement(given: Schema, wanted: Schema) -> str | None:
     """Return the reason why a value that matches `given` cannot match `wanted`.
 
     Returns:
@@ -56,10 +56,10 @@ class _SchemaPart:
                 break
             self.part = _follow_reference(whole, reference)
 
-    def inner(self, part: Any) -> "_SchemaPart":
+    def subschema(self, part: Any) -> "_SchemaPart":
         return _SchemaPart(self.whole, part)
 
-    def kinds(self) -> frozenset[str]:
+    def types(self) -> frozenset[str]:
         """Return the types that the schema allows; integers count as numbers."""
         part = self.part
         named = part.get("type")
@@ -72,15 +72,15 @@ class _SchemaPart:
             return frozenset(_kind_of(value) for value in part["enum"])
         for key in ("anyOf", "oneOf"):
             if key in part:
-                return frozenset().union(*(self.inner(each).kinds() for each in part[key]))
+                return frozenset().union(*(self.subschema(each).types() for each in part[key]))
         return _KINDS
 
-    def shown(self) -> str:
+    def types_text(self) -> str:
         """Return the types as text: "integer", "string or null"."""
         named = self.part.get("type")
         if isinstance(named, str):
             return named
-        return " or ".join(sorted(self.kinds(), key=lambda kind: (kind == "null", kind)))
+        return " or ".join(sorted(self.types(), key=lambda kind: (kind == "null", kind)))
 
     @property
     def properties(self) -> Schema:
@@ -96,8 +96,8 @@ class _SchemaPart:
 
 
 def _find_difference(given: _SchemaPart, wanted: _SchemaPart, path: str, depth: int) -> str | None:
-    if not given.kinds() & wanted.kinds():
-        return f"{path} is {given.shown()}, not {wanted.shown()}"
+    if not given.types() & wanted.types():
+        return f"{path} is {given.types_text()}, not {wanted.types_text()}"
     if depth == _DEEPEST:
         return None
     return _find_object_difference(given, wanted, path, depth) or _find_array_difference(
@@ -114,7 +114,10 @@ def _find_object_difference(
     for name, part in wanted.properties.items():
         if name in given.properties:
             difference = _find_difference(
-                given.inner(given.properties[name]), wanted.inner(part), f"{path}.{name}", depth + 1
+                given.subschema(given.properties[name]),
+                wanted.subschema(part),
+                f"{path}.{name}",
+                depth + 1,
             )
             if difference is not None:
                 return difference
@@ -127,7 +130,10 @@ def _find_array_difference(
     if "items" not in given.part or "items" not in wanted.part:
         return None
     return _find_difference(
-        given.inner(given.part["items"]), wanted.inner(wanted.part["items"]), f"{path}[]", depth + 1
+        given.subschema(given.part["items"]),
+        wanted.subschema(wanted.part["items"]),
+        f"{path}[]",
+        depth + 1,
     )
 
 

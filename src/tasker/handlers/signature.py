@@ -66,7 +66,7 @@ def read_parameters(function: Callable[..., Any], *, what: object) -> tuple[Para
         raise Misuse(f"{what} has no readable signature; write it as `def`") from None
     names = _AnnotationNames(function)
     return tuple(
-        _read(parameter, names, _ParameterLabel(what, parameter.name))
+        _read_parameter(parameter, names, _ParameterLabel(what, parameter.name))
         for parameter in signature.parameters.values()
     )
 
@@ -92,7 +92,9 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(function, **how)
 
 
-def _read(parameter: inspect.Parameter, names: "_AnnotationNames", what: object) -> Parameter:
+def _read_parameter(
+    parameter: inspect.Parameter, names: "_AnnotationNames", what: object
+) -> Parameter:
     _check_kind(parameter, what)
     if isinstance(parameter.default, Source) or parameter.default in (Result, Input, Config):
         raise Misuse(

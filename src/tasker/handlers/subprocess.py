@@ -18,7 +18,7 @@ from tasker.clock import SystemClock
 from tasker.codec import DEFAULT_LIMIT, dumps
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
 from tasker.handlers.attempt import LiveAttempt, Services, Upstream
-from tasker.handlers.binding import Plan, plan_with
+from tasker.handlers.binding import Plan, compile_plan_with_config
 from tasker.handlers.target import Handler
 from tasker.model import Claim, JsonText, StepSpec, TaskInput
 
@@ -121,7 +121,9 @@ def _unpack_plan(packed: bytes) -> Plan:
     reference, name, template, (step, method, retry), before, config = pickle.loads(packed)  # noqa: S301 - from our own parent process
     spec = StepSpec(name=step, method=method, retry=retry)
     upstream = Upstream.with_numbers(before)
-    return plan_with(Handler(name, reference.load()), spec, upstream, template, config)
+    return compile_plan_with_config(
+        Handler(name, reference.load()), spec, upstream, template, config
+    )
 
 
 def _picklable(error: BaseException) -> BaseException:

@@ -110,7 +110,7 @@ class Handler:
 
     # -- calling
 
-    def entry(self, method: str | None = None) -> Callable[..., Any]:
+    def entry_point(self, method: str | None = None) -> Callable[..., Any]:
         """Return the callable that takes the parameters as keywords.
 
         Args:
@@ -138,10 +138,10 @@ class Handler:
             Misuse: A parameter cannot be filled.
         """
         if method not in self._parameters:
-            self._parameters[method] = self._read(method)
+            self._parameters[method] = self._read_parameters(method)
         return self._parameters[method]
 
-    def returns(self, method: str | None = None) -> Any:
+    def return_annotation(self, method: str | None = None) -> Any:
         """Return its return annotation, or Any without one."""
         return return_annotation(self._signature_source(method))
 
@@ -180,7 +180,7 @@ class Handler:
 
         return call
 
-    def _read(self, method: str | None) -> tuple[Parameter, ...]:
+    def _read_parameters(self, method: str | None) -> tuple[Parameter, ...]:
         function = self._signature_source(method)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise Misuse(f"{self} is a generator; a handler must return its result")
@@ -207,7 +207,7 @@ class Handler:
     def _signature_source(self, method: str | None) -> Callable[..., Any]:
         """Return the callable whose signature defines the parameters, without `self`."""
         if self.kind != "class":
-            return self.entry(method)
+            return self.entry_point(method)
         name = method or "call"
         self._check_method(name)
         plain = inspect.getattr_static(self.target, name)

@@ -39,9 +39,9 @@ class Migrations:
         ]
 
 
-def require(status: SchemaStatus, url: str) -> None:
+def require_current_schema(status: SchemaStatus, url: str) -> None:
     """Raise SchemaMismatch unless the schema is that of this release."""
-    require_known(status, url)
+    require_known_schema(status, url)
     if status.current > status.wanted:
         raise SchemaMismatch(
             f"the schema of {url} is at {status.current}, newer than this release supports"
@@ -55,7 +55,7 @@ def require(status: SchemaStatus, url: str) -> None:
         )
 
 
-def require_known(status: SchemaStatus, url: str) -> None:
+def require_known_schema(status: SchemaStatus, url: str) -> None:
     """Raise SchemaMismatch for a schema created by another development version."""
     if not status.known:
         raise SchemaMismatch(

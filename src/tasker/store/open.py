@@ -61,5 +61,5 @@ async def open_store(
     async with make_store(url, clock=clock) as store:
         if upgrade if upgrade is not None else url.startswith("sqlite"):
             await store.upgrade()
-        migrate.require(await store.schema_status(), store.url)
+        migrate.require_current_schema(await store.schema_status(), store.url)
         yield store

@@ -29,7 +29,7 @@ RESOLVABLE = frozenset(
 )
 
 
-def not_claimed(seconds: float) -> JsonText:
+def not_claimed_error(seconds: float) -> JsonText:
     """Return the error for a step that was not claimed within its `queue_timeout`."""
     return codec.dumps(
         {
@@ -41,15 +41,15 @@ def not_claimed(seconds: float) -> JsonText:
     )
 
 
-def canonical(task_id: str) -> TaskId:
+def canonical_task_id(task_id: str) -> TaskId:
     """Return an id as stores keep it. Raises NotFound for a malformed one."""
     try:
         return TaskId(str(UUID(task_id)))
     except ValueError:
-        raise unknown_task(task_id) from None
+        raise unknown_task_error(task_id) from None
 
 
-def unknown_task(task_id: str) -> NotFound:
+def unknown_task_error(task_id: str) -> NotFound:
     return NotFound(f"task {task_id} not found")
 
 
@@ -58,7 +58,7 @@ def require_task(
 ) -> TaskStatus:
     """Return the status of a locked task, or raise if the status does not allow the action."""
     if row is None:
-        raise unknown_task(task_id)
+        raise unknown_task_error(task_id)
     state = task_status_of_code(row["state"], started=bool(row["started"]))
     if state not in allowed:
         raise WrongStatus(f"task {task_id}", state, action, allowed)

@@ -36,7 +36,7 @@ class TemplateRow(NamedTuple):
     steps: JsonText  #: a list of `GraphRow`
 
     @classmethod
-    def of(cls, template: Template) -> "TemplateRow":
+    def of_template(cls, template: Template) -> "TemplateRow":
         """Make the rows of a valid template."""
         document = to_document(template)
         graph = Graph(template)
@@ -63,7 +63,7 @@ class TemplateRow(NamedTuple):
         )
 
 
-def conflict(
+def registration_conflict_error(
     name: TemplateName, registered_by: str, *, waiting: bool = False
 ) -> TaskRegistrationError:
     """Return the error for different content under a version that exists or is pending review."""
@@ -76,7 +76,7 @@ def conflict(
     )
 
 
-def unknown(name: TemplateName) -> NotFound:
+def unknown_template_error(name: TemplateName) -> NotFound:
     return NotFound(f"there is no template {name}")
 
 

@@ -21,7 +21,7 @@ from tasker.model import (
     TemplateVersion,
 )
 from tasker.store.protocol import AuditNote
-from tasker.store.registry import conflict, unknown
+from tasker.store.registry import registration_conflict_error, unknown_template_error
 from tasker.teams.model import ALL_NAMESPACES, ApiKey, NamespacePolicy, NewApiKey
 from tasker.teams.permissions import permissions_of
 
@@ -78,7 +78,9 @@ def plan_registration(
                 " a new version"
             )
         if not replace:
-            raise conflict(name, other.registered_by, waiting=other.status is PENDING)
+            raise registration_conflict_error(
+                name, other.registered_by, waiting=other.status is PENDING
+            )
     needed = policy is not None and policy.requires_approval
     status = PENDING if needed else APPROVED
     replaced = [other for other in others if status is APPROVED or other.status is PENDING]
@@ -218,7 +220,7 @@ def _require_version_with_status(
 ) -> TemplateVersion:
     """Return the version with the wanted status."""
     if not there:
-        raise unknown(name)
+        raise unknown_template_error(name)
     for candidate in there:
         if candidate.version.status is wanted:
             return candidate.version

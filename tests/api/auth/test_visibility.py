@@ -15,7 +15,7 @@ from tests.api.auth.scene import (
 )
 
 from tasker.model import TaskFilter, TaskId
-from tasker.store.operator_rules import unknown_task
+from tasker.store.operator_rules import unknown_task_error
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -155,7 +155,7 @@ async def test_what_may_not_be_seen_answers_as_what_is_not_there(either: Store) 
         for method, path, body in requests:
             there = await caller.request(method, path.format(hidden.upper()), json=body)
             nowhere = await caller.request(method, path.format(NOBODY), json=body)
-            expected = {**without_ids(nowhere), "detail": str(unknown_task(hidden))}
+            expected = {**without_ids(nowhere), "detail": str(unknown_task_error(hidden))}
             assert (404, expected) == (there.status_code, without_ids(there))
 
     assert (await either.get_task(hidden)).ended_at is None

@@ -36,7 +36,7 @@ from tasker.api.views.tasks import (
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
 from tasker.model import Attempt, AuditEntry, Step, Task, TaskFilter, TaskId, TaskStatus
-from tasker.store.operator_rules import unknown_task
+from tasker.store.operator_rules import unknown_task_error
 from tasker.teams.permissions import (
     TASKS_CANCEL,
     TASKS_CREATE,
@@ -420,7 +420,7 @@ async def read_authorized_task(
         namespace=namespace,
         name=name,
         version=version,
-        missing=str(unknown_task(task.id)),
+        missing=str(unknown_task_error(task.id)),
     )
     return task
 
@@ -429,7 +429,7 @@ async def template_of_task(api: Api, task_id: TaskId) -> LoadedTemplate:
     """Return a task's template, as it was when the task was created."""
     inputs = await api.store.load_tasks([task_id])
     if not inputs:
-        raise unknown_task(task_id)
+        raise unknown_task_error(task_id)
     return await api.templates.load(inputs[0].template_id)
 
 

@@ -27,7 +27,7 @@ from tasker.api.views.tasks import TaskView, task_summary_view
 from tasker.client.templates import LoadedTemplate
 from tasker.errors import TaskerError
 from tasker.model import Step, StepSummary, Task
-from tasker.store.operator_rules import unknown_task
+from tasker.store.operator_rules import unknown_task_error
 from tasker.teams.permissions import TASKS_READ
 
 routes = Routes("waiting", "/v1/tasks/{task_id}")
@@ -68,7 +68,7 @@ async def wait_for_task(
             task = changed or task
             if await request.is_disconnected():
                 raise ClientDisconnect
-            await reauthorize(request, TASKS_READ, task.template, str(unknown_task(task.id)))
+            await reauthorize(request, TASKS_READ, task.template, str(unknown_task_error(task.id)))
     return await task_response(api, task, 200 if task.ended else 202)
 
 
@@ -128,7 +128,9 @@ async def _stream_events(
                     spoke = now
                     yield b": alive\n\n"
                 changed = await watched.wait_for_change(task, _SLICE)
-                await reauthorize(request, TASKS_READ, task.template, str(unknown_task(task.id)))
+                await reauthorize(
+                    request, TASKS_READ, task.template, str(unknown_task_error(task.id))
+                )
             except (TaskerError, Problem) as error:
                 yield _format_event("problem", {"code": problem_of(error).code}, None)
                 return

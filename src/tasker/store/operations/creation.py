@@ -24,7 +24,7 @@ async def free_keys(tx: Session, tasks: Sequence[NewTask]) -> None:
         await tx.all("free_key", namespace=row["namespace"], key=row["key"])
 
 
-def lost_keys(tasks: Sequence[NewTask], created: Created) -> bool:
+def has_lost_keys(tasks: Sequence[NewTask], created: Created) -> bool:
     """Return whether other tasks took keys after `free_keys`, so that the creation must be retried.
 
     Raises:

@@ -24,7 +24,7 @@ class Operators(Tasks):
     async def cancel_task(
         self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
     ) -> Task:
-        task_id = operator_rules.canonical(task_id)
+        task_id = operator_rules.canonical_task_id(task_id)
 
         async def cancel(tx: Session) -> None:
             before = await lock_task(tx, task_id, "cancel", operator_rules.OPEN, if_match)
@@ -43,7 +43,7 @@ class Operators(Tasks):
         counted_attempts: Mapping[int, int] | None = None,
         if_match: str | None = None,
     ) -> Task:
-        task_id = operator_rules.canonical(task_id)
+        task_id = operator_rules.canonical_task_id(task_id)
         counted = counted_attempts or {}
 
         async def retry(tx: Session) -> None:
@@ -79,7 +79,7 @@ class Operators(Tasks):
         action: StepAction = StepAction.RESOLVE,
         if_match: str | None = None,
     ) -> Task:
-        task_id = operator_rules.canonical(task_id)
+        task_id = operator_rules.canonical_task_id(task_id)
         after, outcome = operator_rules.resolution(action)
 
         async def resolve(tx: Session) -> None:
@@ -103,7 +103,7 @@ class Operators(Tasks):
     async def resolve_task(
         self, task_id: TaskId, act: AuditNote, *, if_match: str | None = None
     ) -> Task:
-        task_id = operator_rules.canonical(task_id)
+        task_id = operator_rules.canonical_task_id(task_id)
 
         async def resolve(tx: Session) -> None:
             allowed = operator_rules.FAILED_TASK

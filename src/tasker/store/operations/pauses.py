@@ -98,7 +98,7 @@ class Pauses(Operators):
 async def _pause_task(
     tx: Session, target: PauseTarget, act: AuditNote, if_match: str | None
 ) -> Pause:
-    task_id = operator_rules.canonical(target.name)
+    task_id = operator_rules.canonical_task_id(target.name)
     status = await lock_task(tx, task_id, "pause", operator_rules.OPEN, if_match)
     (task,) = await tx.all("template_of_task", task_id=task_id)
     pause, new = await _add(tx, PauseTarget(target.kind, task["namespace"], task_id), act)
@@ -112,7 +112,7 @@ async def _pause_task(
 async def _resume_task(
     tx: Session, target: PauseTarget, act: AuditNote, if_match: str | None
 ) -> bool:
-    task_id = operator_rules.canonical(target.name)
+    task_id = operator_rules.canonical_task_id(target.name)
     status = await lock_task(tx, task_id, "resume", frozenset(TaskStatus), if_match)
     (task,) = await tx.all("template_of_task", task_id=task_id)
     ended = await tx.all("end_pause", kind="task", namespace=task["namespace"], name=task_id)

@@ -28,7 +28,7 @@ class Tasks(Sessions):
     """Reading tasks, their steps and their history."""
 
     async def get_task(self, task_id: TaskId) -> Task:
-        return await self._read(lambda tx: read_task(tx, operator_rules.canonical(task_id)))
+        return await self._read(lambda tx: read_task(tx, operator_rules.canonical_task_id(task_id)))
 
     async def ended_tasks(self, ids: Collection[TaskId]) -> set[TaskId]:
         rows = await self._all("ended_tasks", ids=list(ids))
@@ -54,11 +54,11 @@ class Tasks(Sessions):
             name, others = await _rarest_attribute(tx, filter.attributes)
             rows = await tx.all(
                 "list_tasks",
-                templates=await _templates(tx, filter),
+                templates=await _template_ids(tx, filter),
                 state=state,
                 started=started,
                 correlation_id=filter.correlation_id,
-                parent_id=filter.parent_id and operator_rules.canonical(filter.parent_id),
+                parent_id=filter.parent_id and operator_rules.canonical_task_id(filter.parent_id),
                 tag=filter.tag,
                 created_by=filter.created_by,
                 idempotency_key=filter.idempotency_key,
@@ -69,7 +69,7 @@ class Tasks(Sessions):
                 attributes=codec.dumps(others) if others else None,
                 created_after=filter.created_after,
                 created_before=filter.created_before,
-                after=after and operator_rules.canonical(after),
+                after=after and operator_rules.canonical_task_id(after),
                 limit=limit,
             )
             return [tx.read.task(row) for row in rows]
@@ -79,7 +79,7 @@ class Tasks(Sessions):
     async def list_steps(
         self, task_id: TaskId, *, after: int = 0, limit: int | None = None
     ) -> list[Step]:
-        task_id = operator_rules.canonical(task_id)
+        task_id = operator_rules.canonical_task_id(task_id)
 
         async def read(tx: Session) -> list[Step]:
             steps: list[Step] = []
@@ -101,7 +101,7 @@ class Tasks(Sessions):
     async def history(
         self, task_id: TaskId, *, no: int | None = None, limit: int = 1000
     ) -> list[Attempt]:
-        task_id = operator_rules.canonical(task_id)
+        task_id = operator_rules.canonical_task_id(task_id)
 
         async def read(tx: Session) -> list[Attempt]:
             rows = await tx.all("history", task_id=task_id, no=no, limit=limit)
@@ -112,7 +112,7 @@ class Tasks(Sessions):
         return await self._read(read)
 
     async def audit(self, task_id: TaskId) -> list[AuditEntry]:
-        task_id = operator_rules.canonical(task_id)
+        task_id = operator_rules.canonical_task_id(task_id)
 
         async def read(tx: Session) -> list[AuditEntry]:
             rows = await tx.all("audit", task_id=task_id)
@@ -131,7 +131,7 @@ async def read_task(tx: Session, task_id: TaskId) -> Task:
     """Read a task with its result or failure. Raises NotFound."""
     row = await tx.one("get_task", task_id=task_id)
     if row is None:
-        raise operator_rules.unknown_task(task_id)
+        raise operator_rules.unknown_task_error(task_id)
     task = tx.read.task(row)
     if not (task.ended or task.counts.error):
         return task
@@ -162,7 +162,7 @@ async def _with_reasons(
     ]
 
 
-async def _templates(tx: Session, filter: TaskFilter) -> list[int] | None:
+async def _template_ids(tx: Session, filter: TaskFilter) -> list[int] | None:
     """List the ids of the templates that a filter selects, or return None for all."""
     if not (filter.namespace or filter.name or filter.version) and filter.visible is None:
         return None

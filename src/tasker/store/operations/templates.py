@@ -68,7 +68,7 @@ class Templates(Sessions):
             return []
 
         def make_rows() -> list[registry.TemplateRow]:
-            return [registry.TemplateRow.of(template) for template in templates]
+            return [registry.TemplateRow.of_template(template) for template in templates]
 
         rows = await asyncio.to_thread(make_rows)
         act = AuditNote(actor=registered_by)
@@ -81,7 +81,7 @@ class Templates(Sessions):
     async def template(self, name: TemplateName) -> StoredTemplate:
         stored = await self._templates("template", **name._asdict())
         if not stored:
-            raise registry.unknown(name)
+            raise registry.unknown_template_error(name)
         return stored[0]
 
     async def template_by_id(self, template_id: TemplateId) -> StoredTemplate:

@@ -136,7 +136,7 @@ async def _fail_unclaimed(tx: Session, limit: int) -> Unclaimed:
     for row in await tx.all("unclaimed", limit=limit):
         task_id, no = TaskId(row["task_id"]), row["no"]
         (taken,) = await tx.all("take_step", task_id=task_id, no=no)
-        error = operator_rules.not_claimed(row["queue_timeout"])
+        error = operator_rules.not_claimed_error(row["queue_timeout"])
         code = OutcomeCode.ERROR
         outcomes.append(Outcome(task_id, no, taken["attempt"], code, None, error, 0.0))
         steps.append((task_id, row["name"]))

@@ -4,7 +4,7 @@ import asyncpg
 
 from tasker.model import SchemaStatus
 from tasker.store import statements
-from tasker.store.migrate import Migrations, require_known
+from tasker.store.migrate import Migrations, require_known_schema
 from tasker.store.postgres.address import Connection
 
 MIGRATIONS = Migrations(__package__)
@@ -45,7 +45,7 @@ async def upgrade(connection: "asyncpg.Connection[asyncpg.Record]", schema: str,
             " applied_at timestamptz not null default now())"
         )
         before = await status(connection)
-        require_known(before, url)
+        require_known_schema(before, url)
         for number, digest, script in MIGRATIONS.pending(before.current):
             await connection.execute(script)
             await connection.execute(

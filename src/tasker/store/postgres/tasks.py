@@ -20,7 +20,7 @@ from tasker.model import (
 )
 from tasker.store import operator_rules, registry
 from tasker.store.creations import Busy, Creation, Creations
-from tasker.store.operations.creation import free_keys, lost_keys
+from tasker.store.operations.creation import free_keys, has_lost_keys
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.postgres.driver import Driver, driver_errors
 from tasker.store.postgres.session import STATEMENTS
@@ -93,7 +93,7 @@ class Tasks(Driver):
         async def create(tx: Session) -> Created:
             await free_keys(tx, tasks)
             created = _created(tasks, await tx.all("create_tasks", **arguments))
-            if lost_keys(tasks, created):
+            if has_lost_keys(tasks, created):
                 raise _KeysLost
             return created
 
@@ -120,7 +120,7 @@ class Tasks(Driver):
                 else TaskExists(key, holder)
             )
         if error.sqlstate == "TK004":
-            return operator_rules.unknown_task(TaskId(str(error)))
+            return operator_rules.unknown_task_error(TaskId(str(error)))
         if error.sqlstate not in ("TK002", "TK003"):
             return StoreError(str(error))
         templates = {task.template_id for task in tasks}

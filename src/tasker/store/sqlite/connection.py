@@ -5,7 +5,7 @@ import uuid
 
 from tasker.errors import SchemaMismatch
 from tasker.model import SchemaStatus
-from tasker.store.migrate import Migrations, require_known
+from tasker.store.migrate import Migrations, require_known_schema
 from tasker.store.sqlite.address import Address
 
 MIGRATIONS = Migrations(__package__)
@@ -83,7 +83,7 @@ def upgrade(connection: sqlite3.Connection, url: str) -> None:
         SchemaMismatch: The schema was made by migrations that this release does not have.
     """
     before = status(connection)
-    require_known(before, url)
+    require_known_schema(before, url)
     connection.execute(
         "create table if not exists schema_version (number integer primary key, digest text)"
     )

@@ -17,7 +17,7 @@ from tasker.model import (
 )
 from tasker.store import operator_rules, registry
 from tasker.store.creations import Creation, Creations
-from tasker.store.operations.creation import free_keys, lost_keys
+from tasker.store.operations.creation import free_keys, has_lost_keys
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.ownership import OF_TASK
 from tasker.store.sqlite.driver import Driver
@@ -73,7 +73,7 @@ class Tasks(Driver):
                 session = SqliteSession(on, self._clock.now())
                 raise run_to_end(refusal_of_creation(session, templates))
             if children and (unknown := fetch(on, "unknown_parents", tasks=new)):
-                raise operator_rules.unknown_task(unknown[0][0])
+                raise operator_rules.unknown_task_error(unknown[0][0])
             execute(on, "create_steps", now=now, tasks=new)
             if attributes:
                 execute(on, "create_attributes", tasks=new)
@@ -94,7 +94,7 @@ class Tasks(Driver):
                 datetime.fromtimestamp(now, UTC),
             )
             if replacing:
-                lost_keys(tasks, created)
+                has_lost_keys(tasks, created)
             return created
 
         created = await self._in_transaction(create)

@@ -677,7 +677,7 @@ class StepSummary:
     """Attempts made, 0 before the first."""
 
     counted_attempts: int = 0
-    """Attempts that count against `max_attempts`: without those that were parked, handed back or
+    """Attempts that count against `max_attempts`: without those that were parked, released or
     lost, and those before a reset."""
 
     lost_attempts: int = 0

@@ -118,7 +118,7 @@ async def test_a_call_of_the_store_happens_wholly_or_not_at_all(tmp_path: Path) 
         before = await store.list_steps(task.id)
         with sqlite3.connect(file) as other:
             other.execute(
-                "create trigger no_history before insert on attempt"
+                "create trigger no_children before update on step when new.no = 2"
                 " begin select raise(abort, 'the disk has a hole here'); end"
             )
         other.close()

@@ -93,8 +93,8 @@ def test_a_subclass_does_not_inherit_the_mark() -> None:
     ("misuse", "message"),
     [
         (lambda: handler(7), "not type int"),  # type: ignore[call-overload]
-        (lambda: handler("  "), "not empty"),
-        (lambda: handler("::"), "not empty"),
+        (lambda: handler("  "), "must not be empty"),
+        (lambda: handler("::"), "must not be empty"),
         (lambda: handler("a", name="b"), "has two names"),
         (lambda: handler(process=True)(_async), "is async"),
     ],

@@ -146,7 +146,10 @@ def test_a_directory_too_deep_for_a_socket_is_refused(open_directory: Path) -> N
     deep = open_directory / ("d" * 100)
     deep.mkdir(mode=0o755)
 
-    with pytest.raises(RuntimeError, match="no directory"), temporary_postgres(directory=deep):
+    with (
+        pytest.raises(RuntimeError, match="cannot create the server's directory"),
+        temporary_postgres(directory=deep),
+    ):
         pass
 
     assert [] == list(deep.iterdir())
@@ -171,7 +174,7 @@ def test_binaries_are_found() -> None:
 
 
 def test_binaries_that_are_nowhere_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "_candidates", lambda: iter([Path("/nowhere")]))
+    monkeypatch.setattr(postgres, "_candidate_bindirs", lambda: iter([Path("/nowhere")]))
 
     with pytest.raises(FileNotFoundError, match="install PostgreSQL"):
         find_postgres()

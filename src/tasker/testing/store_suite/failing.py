@@ -1,4 +1,4 @@
-"""Failed attempts: retries, failed tasks, attempts handed back, deadlines."""
+"""Failed attempts: retries, failed tasks, attempts released, deadlines."""
 
 import asyncio
 

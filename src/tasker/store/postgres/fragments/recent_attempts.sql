@@ -1,4 +1,4 @@
--- The attempts of the newest tasks of a window, without those that were handed back, parked,
+-- The attempts of the newest tasks of a window, without those that were released, parked,
 -- cancelled or resolved by hand. Parameters as in recent_tasks.sql, and :most_attempts int
 {include recent_tasks}, ran as materialized (
     select a.task_id, r.template_id, a.no, a.outcome, a.error, a.settled_at,

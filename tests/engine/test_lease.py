@@ -73,7 +73,7 @@ async def test_a_lost_lease_stops_attempts_and_a_new_one_wakes_the_claimer(
         await LocalClient(memory).create_task("n.flow")
         [claim] = (await memory.claim(before, 1)).claims
         holding = Holding(claim)
-        pieces.background.start("lease", lease.keep(holding, holding))
+        pieces.background.start("lease", lease.maintain(holding, holding))
         await memory.retire_worker(before)
         async with asyncio.timeout(SOON.total_seconds()):
             await holding.woken.wait()
@@ -113,5 +113,5 @@ async def test_each_renewal_lets_claims_be_verified(memory: Store) -> None:
         await LocalClient(memory).create_task("n.flow")
         [claim] = (await memory.claim(pieces.lease.id, 1)).claims
         holding = Holding(claim)
-        pieces.background.start("lease", pieces.lease.keep(holding, holding))
+        pieces.background.start("lease", pieces.lease.maintain(holding, holding))
         await eventually(lambda: "verify_claims" in holding.calls)

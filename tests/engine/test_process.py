@@ -66,7 +66,7 @@ def test_a_killed_process_is_gone_before_its_parent_knows() -> None:
     with child("-c", "print('up', flush=True); import time; time.sleep(3600)") as started:
         assert started.stdout is not None
         started.stdout.readline()
-        begun = process._started(started.pid)
+        begun = process._start_time(started.pid)
         assert begun is not None
         running = is_gone(started.pid, begun)
         started.send_signal(signal.SIGKILL)
@@ -103,11 +103,11 @@ def test_without_the_right_proc_no_machine_has_a_name(
     if not absent:
         link.symlink_to("/proc/1" if os.getpid() != 1 else "/proc/2")
     monkeypatch.setattr(process, "_SELF", link)
-    process.machine.cache_clear()
+    process.machine_id.cache_clear()
     try:
         own = this_process({"gpu": "true"})
     finally:
-        process.machine.cache_clear()
+        process.machine_id.cache_clear()
 
     assert ("", 0, {"gpu": "true"}) == (own.machine, own.pid_started, own.labels)
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from tasker.engine.runners import Returned, ThreadRunner
+from tasker.engine.runners import CallResult, ThreadRunner
 from tasker.engine.running import Running
 from tasker.handlers import Plan
 
@@ -40,7 +40,7 @@ class Calls:
             return self._visited.wait_for(lambda: self._visits >= visits, timeout=10)
 
 
-class Gap(deque[Returned]):
+class Gap(deque[CallResult]):
     """Results that call `in_gap` once, between being seen empty and the answer to that."""
 
     def __init__(self, in_gap: Callable[[], None]) -> None:

@@ -466,7 +466,7 @@ async def test_running_attempts_may_finish_within_the_grace(store: Store, kind: 
         await eventually(lambda: obstinate.began)
         worker.stop(SOON)
         obstinate.released.set()
-        await worker.ended()
+        await worker.wait_until_ended()
         ended = await only_step(store, task)
 
     assert (StepStatus.COMPLETE, 1) == (ended.status, ended.attempts)
@@ -511,7 +511,7 @@ async def test_a_second_stop_is_at_once(memory: Store) -> None:
         await asyncio.sleep(0)
         worker.stop(timedelta(0))
         async with asyncio.timeout(SOON.total_seconds()):
-            await worker.ended()
+            await worker.wait_until_ended()
 
     assert StepStatus.ENQUEUED == (await only_step(memory, task)).status
 
@@ -567,7 +567,7 @@ async def test_a_stopping_worker_takes_nothing_new(memory: Store) -> None:
         worker.stop(SOON)
         late = await worker.client.create_task("n.chain")
         obstinate.released.set()
-        await worker.ended()
+        await worker.wait_until_ended()
         steps = await memory.list_steps(task.id) + await memory.list_steps(late.id)
 
     assert [StepStatus.COMPLETE, StepStatus.ENQUEUED, StepStatus.ENQUEUED, StepStatus.PENDING] == [

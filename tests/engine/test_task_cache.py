@@ -58,7 +58,7 @@ async def test_results_count_towards_the_memory_of_tasks(memory: Store) -> None:
     cache = TaskCache(memory, Handlers.of({"only": lambda: 1}), environment=None, limit=5_000)
     first, second = task_input(stored.id, 1), task_input(stored.id, 2)
     await cache.remember(first)
-    cache.learn(first.task_id, 1, JsonText("1" * 4_000))
+    cache.add_result(first.task_id, 1, JsonText("1" * 4_000))
     await cache.remember(second)
 
     assert cache.task(Claim(first.task_id, 1, 1, 1)) is None
@@ -160,7 +160,7 @@ async def test_a_large_result_does_not_remove_other_tasks(memory: Store) -> None
     await cache.remember(first)
     await cache.remember(second)
     running = cache.task(Claim(second.task_id, 1, 1, 1))
-    cache.learn(second.task_id, 1, JsonText("1" * 6_000))
+    cache.add_result(second.task_id, 1, JsonText("1" * 6_000))
 
     assert cache.task(Claim(first.task_id, 1, 1, 1)) is not None
     assert running is not None

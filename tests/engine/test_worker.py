@@ -571,7 +571,7 @@ async def test_ended_tells_what_ended_it(memory: Store) -> None:
     with pytest.raises(ZeroDivisionError):
         async with Worker(store, []) as worker:
             store.surprises = True
-            await worker.ended()
+            await worker.wait_until_ended()
 
 
 async def test_a_task_that_cannot_be_read_here_is_put_off(
@@ -630,6 +630,6 @@ async def test_a_worker_whose_last_background_task_ends_stops_at_once(memory: St
         store.held_up["park"].set()
         try:
             async with asyncio.timeout(SOON.total_seconds()):
-                await worker.ended()
+                await worker.wait_until_ended()
         finally:
             worker.stop(timedelta(0))

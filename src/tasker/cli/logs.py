@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import orjson
 
 from tasker.cli.render.style import one_line
-from tasker.engine.logs import AttemptFilter, fields_of
+from tasker.engine.logs import AttemptFilter, extra_fields_of
 from tasker.redact import redact
 
 _CHATTY = ("asyncio", "httpx", "httpcore", "watchfiles")  #: only warnings are written
@@ -65,7 +65,9 @@ class ConsoleFormatter(logging.Formatter):
         level = f"{record.levelname:7}"
         if self._colours and record.levelname in _COLOURS:
             level = f"\x1b[{_COLOURS[record.levelname]}m{level}\x1b[0m"
-        fields = " ".join(f"{name}={_one_word(value)}" for name, value in fields_of(record).items())
+        fields = " ".join(
+            f"{name}={_one_word(value)}" for name, value in extra_fields_of(record).items()
+        )
         line = f"{at} {level} {redact(record.getMessage())}"
         line = f"{line}  {fields}" if fields else line
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
@@ -81,7 +83,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "event": redact(record.getMessage()),
         }
-        for name, value in fields_of(record).items():
+        for name, value in extra_fields_of(record).items():
             document[name if name not in document else f"{name}_"] = value
         if record.exc_info:
             document["trace"] = self.formatException(record.exc_info)

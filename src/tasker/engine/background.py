@@ -34,7 +34,7 @@ class Background:
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Start a loop that runs until the worker ends."""
         loop = asyncio.create_task(work, name=f"tasker-{name}")
-        loop.add_done_callback(self._ended)
+        loop.add_done_callback(self._on_task_ended)
         self._loops[name] = loop
 
     def __getitem__(self, name: str) -> "asyncio.Task[None]":
@@ -54,9 +54,9 @@ class Background:
     def _on_spawned_ended(self, task: "asyncio.Task[None]") -> None:
         self.pending.discard(task)
         self.changed.set()
-        self._ended(task)
+        self._on_task_ended(task)
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
+    def _on_task_ended(self, task: "asyncio.Task[None]") -> None:
         failure = None if task.cancelled() else task.exception()
         if failure is None:
             return

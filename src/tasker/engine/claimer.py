@@ -92,7 +92,7 @@ class Claimer:
         self._slots.changed.set()
         self._woken.set()
 
-    def retry_in(self, seconds: float) -> None:
+    def claim_again_in(self, seconds: float) -> None:
         """Claim again then: a step that failed here will be due."""
         self._retry_due = min(self._retry_due, time.monotonic() + seconds)
         if self._retry_due < self._wake_at:
@@ -326,14 +326,14 @@ class Claimer:
                 await self.recover()
             except TaskerError as error:
                 if len(claims) == 1:
-                    await self._postpone(claims[0], error)
+                    await self._postpone_unreadable_task(claims[0], error)
                     return {}
                 half = len(claims) // 2
                 tasks = dict(await self._fetch_known(claims[:half]))
                 tasks.update(await self._fetch_known(claims[half:]))
                 return tasks
 
-    async def _postpone(self, claim: Claim, error: TaskerError) -> None:
+    async def _postpone_unreadable_task(self, claim: Claim, error: TaskerError) -> None:
         """Leave a task that cannot be read here to others, or to a later release."""
         facts = {"task_id": claim.task_id, "no": claim.no, "attempt": claim.attempt}
         log.error("task_unreadable", extra={**facts, "error": str(error)})

@@ -14,7 +14,7 @@ from tasker import codec
 from tasker.engine.failure import AttemptTimeout, HeartbeatTimeout, outcome_of
 from tasker.engine.reporting import Reporter
 from tasker.engine.runners import LoopRunner, ProcessRunner, Runner, ThreadRunner
-from tasker.engine.running import Finished, Running, Stop
+from tasker.engine.running import Finished, Running, StopReason
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import CachedTask
@@ -72,7 +72,7 @@ class Executor:
     def start(self, claim: Claim, task: CachedTask) -> None:
         """Start an attempt whose task and needed results are known, once a slot is free."""
         if self._slots.taken < self._slots.total:
-            self._start(claim, task)
+            self._start_attempt(claim, task)
         else:
             self._waiting.append((claim, task))
             self._slots.waiting += 1
@@ -85,7 +85,7 @@ class Executor:
         try:
             while self._waiting and self._slots.taken < self._slots.total:
                 self._slots.waiting -= 1
-                self._start(*self._waiting.popleft())
+                self._start_attempt(*self._waiting.popleft())
         finally:
             self._starting = False
 
@@ -106,7 +106,7 @@ class Executor:
         """Return the attempts that run or wait for a slot here."""
         return {*self.running, *(claim.key for claim, _ in self._waiting)}
 
-    def _start(self, claim: Claim, task: CachedTask) -> None:
+    def _start_attempt(self, claim: Claim, task: CachedTask) -> None:
         spec = task.compiled.spec(claim.no)
         attempt = LiveAttempt(claim, task.input, task.results, self._services)
         running = Running(claim, task, spec, attempt)
@@ -125,9 +125,9 @@ class Executor:
         if spec.heartbeat_timeout is not None:
             running.attempt.heartbeat()
             self._schedule_heartbeat_check(running, spec.heartbeat_timeout.total_seconds())
-        self._runner(plan).start(running, plan, seconds)
+        self._runner_for(plan).start(running, plan, seconds)
 
-    def _runner(self, plan: Plan) -> Runner:
+    def _runner_for(self, plan: Plan) -> Runner:
         if plan.in_process:
             return self._in_processes
         return self._in_loop if plan.is_async else self._in_threads
@@ -218,7 +218,7 @@ class Executor:
             f"attempt {running.claim.attempt} took longer than {seconds:g} s", code="timeout"
         )
         self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
-        self._interrupt(running, Stop.TIMEOUT)
+        self._interrupt(running, StopReason.TIMEOUT)
 
     def _schedule_heartbeat_check(
         self, running: Running, pause: float, *, put_off: bool = False
@@ -247,7 +247,7 @@ class Executor:
             code="heartbeat_timeout",
         )
         self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
-        self._interrupt(running, Stop.SILENT)
+        self._interrupt(running, StopReason.SILENT)
 
     def _last_heartbeat(self, running: Running) -> float | None:
         """Return when the last one was; None while the attempt waits for a process."""
@@ -266,7 +266,7 @@ class Executor:
             self._mark_over(running)
             ran_for = timedelta(seconds=time.monotonic() - running.began)
             self._reporter.stopped(running, ran_for)
-            self._interrupt(running, Stop.REVOKED)
+            self._interrupt(running, StopReason.REVOKED)
 
     def _forget(self, keys: set[AttemptKey]) -> None:
         """Drop claims that wait for a slot."""
@@ -279,21 +279,21 @@ class Executor:
         for running in list(self.running.values()):
             if not running.over:
                 self._settle(running, released(running.claim))
-                self._interrupt(running, Stop.SHUTDOWN)
+                self._interrupt(running, StopReason.SHUTDOWN)
 
-    def _interrupt(self, running: Running, reason: Stop) -> None:
+    def _interrupt(self, running: Running, reason: StopReason) -> None:
         """Make it end: at its next await, its next heartbeat, or with its process."""
         running.attempt.cancelled = reason
         if running.plan is not None:
-            self._runner(running.plan).interrupt(running)
-        if reason is not Stop.SHUTDOWN:
+            self._runner_for(running.plan).interrupt(running)
+        if reason is not StopReason.SHUTDOWN:
             self._loop.call_later(STUBBORN, self._log_lost_slot, running)
 
     def _log_lost_slot(self, running: Running) -> None:
         """Log a slot that is lost to a handler which does not stop."""
         if self.running.get(running.key) is running:
             lost = sum(other.over for other in self.running.values())
-            facts = {**running.facts(), "slots_lost": lost, "slots": self._slots.total}
+            facts = {**running.log_fields(), "slots_lost": lost, "slots": self._slots.total}
             log.warning("handler_does_not_stop", extra=facts)
 
     def held(self) -> list[Claim]:
@@ -301,9 +301,9 @@ class Executor:
         running = [running.claim for running in self.running.values() if not running.over]
         return [*running, *(claim for claim, _ in self._waiting)]
 
-    def current(self) -> Running | None:
+    def current_attempt(self) -> Running | None:
         """Return the attempt whose code holds the event loop; callable from other threads."""
-        return self._in_loop.current()
+        return self._in_loop.current_attempt()
 
     async def wait_interrupted(self, timeout: float) -> None:
         """Wait until stopped async handlers have cleaned up, at most `timeout` seconds."""

@@ -90,7 +90,7 @@ def _requested_delay(error: BaseException) -> timedelta | None:
     return requested if isinstance(requested, timedelta) else None
 
 
-def lost_text(worker: str) -> JsonText:
+def lost_attempt_error(worker: str) -> JsonText:
     """Return the stored error of an attempt whose worker was lost."""
     lost = LostLease(f"worker {worker} stopped renewing its lease", code="lease_lost")
     return error_text(lost, retryable=True)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tasker import retry
 from tasker.engine import process
-from tasker.engine.failure import lost_text
+from tasker.engine.failure import lost_attempt_error
 from tasker.engine.heap import HeapTrimmer
 from tasker.engine.lease import WorkerLease
 from tasker.engine.reporting import Reporter
@@ -137,7 +137,7 @@ class Janitor:
 
     async def _retire_gone_workers(self) -> None:
         """End the leases of workers on this machine whose process has ended."""
-        if not (machine := process.machine()):
+        if not (machine := process.machine_id()):
             return
         for worker in await self._store.neighbour_workers(machine):
             if process.is_gone(worker.pid, worker.pid_started):
@@ -185,7 +185,7 @@ class Janitor:
 
     def _outcome_of_lost(self, expired: ExpiredAttempt, template: Template | None) -> Outcome:
         policy = _UNKNOWN if template is None else template.steps[expired.claim.no - 1].retry
-        text = lost_text(expired.worker)
+        text = lost_attempt_error(expired.worker)
         losses = expired.lost_attempts + 1
         if not policy.retryable or losses >= MOST_LOST:
             return failed(expired.claim, text)

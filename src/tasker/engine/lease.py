@@ -18,7 +18,7 @@ log = logging.getLogger("tasker.worker")
 RENEWALS = 3  #: renewals per lease duration
 
 
-class Holder(Protocol):
+class ClaimHolder(Protocol):
     """Holds claims under a lease; implemented by the executor."""
 
     def held(self) -> Sequence[Claim]:
@@ -118,7 +118,7 @@ class WorkerLease:
         handler = self._handlers.find(queue.handler, queue.namespace, requirement.version)
         return handler is not None and set(requirement.labels) <= self._labels
 
-    async def keep(self, holder: Holder, claimer: Claims) -> None:
+    async def maintain(self, holder: ClaimHolder, claimer: Claims) -> None:
         """Renew the lease until cancelled. If it is lost, revoke all claims and register again.
 
         Args:
@@ -135,7 +135,7 @@ class WorkerLease:
             await self._announce_again()
             claimer.wake()
 
-    async def _renew_until_lost(self, holder: Holder, claimer: Claims) -> None:
+    async def _renew_until_lost(self, holder: ClaimHolder, claimer: Claims) -> None:
         pause = self._settings.lease.total_seconds() / RENEWALS
         while True:
             await self._store.wait_for_revocation(pause)

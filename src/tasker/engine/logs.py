@@ -34,12 +34,12 @@ class AttemptFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         running = current_attempt.get()
         if running is not None:
-            for name, value in running.facts().items():
+            for name, value in running.log_fields().items():
                 record.__dict__.setdefault(name, value)
         return True
 
 
-def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+def extra_fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return the `extra` fields of a record, without secrets."""
     fields: dict[str, Any] = {}
     for name, value in vars(record).items():  # runs for every record; most values pass unchanged
@@ -97,7 +97,7 @@ class FallbackHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if logging.getLogger().handlers:
             return
-        fields = "".join(f" {name}={value}" for name, value in fields_of(record).items())
+        fields = "".join(f" {name}={value}" for name, value in extra_fields_of(record).items())
         print(f"tasker: {redact(record.getMessage())} {fields}", file=sys.stderr)
 
 

@@ -10,10 +10,10 @@ from tasker.engine.reporting import Reporter
 from tasker.engine.running import Running
 
 
-class Current(Protocol):
+class CurrentAttemptSource(Protocol):
     """Knows which attempt occupies the event loop; implemented by the executor."""
 
-    def current(self) -> Running | None:
+    def current_attempt(self) -> Running | None:
         """Return the attempt whose code occupies the event loop."""
         ...
 
@@ -27,7 +27,9 @@ class LoopMonitor:
         reporter: Reports each blockage once.
     """
 
-    def __init__(self, limit: timedelta, executor: Current, reporter: Reporter) -> None:
+    def __init__(
+        self, limit: timedelta, executor: CurrentAttemptSource, reporter: Reporter
+    ) -> None:
         self._limit = limit.total_seconds()
         self._executor = executor
         self._reporter = reporter
@@ -59,5 +61,5 @@ class LoopMonitor:
             ticked_at, behind = self._ticked_at, self.stalled_for()
             if behind.total_seconds() > self._limit and ticked_at != reported:
                 reported = ticked_at
-                event = self._reporter.blocked(self._executor.current(), behind)
+                event = self._reporter.blocked(self._executor.current_attempt(), behind)
                 self._loop.call_soon_threadsafe(self._reporter.emit, event)

@@ -23,14 +23,14 @@ def this_process(labels: Mapping[str, str]) -> WorkerProcess:
     return WorkerProcess(
         host=socket.gethostname(),
         pid=os.getpid(),
-        pid_started=(_started(os.getpid()) or 0) if machine() else 0,
-        machine=machine(),
+        pid_started=(_start_time(os.getpid()) or 0) if machine_id() else 0,
+        machine=machine_id(),
         labels=labels,
     )
 
 
 @cache
-def machine() -> str:
+def machine_id() -> str:
     """Return an id shared by the processes that can see each other's pids, or "" if unknown.
 
     It identifies the host, its boot, and the pid namespace, since containers on one host have
@@ -53,14 +53,14 @@ def is_gone(pid: int, started: int) -> bool:
     inspected, for example because it belongs to another user, counts as running.
     """
     try:
-        return _started(pid) != started
+        return _start_time(pid) != started
     except FileNotFoundError:
         return not _exists(pid)  # `/proc` may hide the processes of other users
     except OSError:
         return False
 
 
-def _started(pid: int) -> int | None:
+def _start_time(pid: int) -> int | None:
     """Return the start time of a process, in clock ticks since boot, or None if it is dead.
 
     Raises:

@@ -51,7 +51,7 @@ class Reporter:
         """Report the start of an attempt."""
         if self.observers:
             queued, parked = running.claim.waited
-            self.emit(StepStarted(**running.facts(), queued_for=queued, parked_for=parked))
+            self.emit(StepStarted(**running.log_fields(), queued_for=queued, parked_for=parked))
 
     def settled(self, batch: Sequence[Finished], refused: Collection[int]) -> None:
         """Report a settlement; `refused` contains the indexes of late outcomes."""
@@ -61,15 +61,15 @@ class Reporter:
             if index in refused:
                 self.refused(finished.running)
             elif self.observers or finished.outcome.error is not None:
-                self._settled(finished)
+                self._report_outcome(finished)
 
-    def _settled(self, finished: Finished) -> None:
+    def _report_outcome(self, finished: Finished) -> None:
         outcome = ATTEMPT_OUTCOMES[finished.outcome.outcome]
         if finished.outcome.error is not None:
             self._log(
                 logging.WARNING if outcome is AttemptOutcome.ERROR else logging.INFO,
                 "attempt_failed",
-                **finished.running.facts(),
+                **finished.running.log_fields(),
                 outcome=outcome.value,
                 delay_s=finished.outcome.delay,
                 error=finished.outcome.error,
@@ -77,7 +77,7 @@ class Reporter:
         if self.observers:
             self.emit(
                 StepSettled(
-                    **finished.running.facts(),
+                    **finished.running.log_fields(),
                     outcome=outcome,
                     ran_for=timedelta(seconds=finished.ran_for),
                     error=finished.outcome.error,
@@ -87,13 +87,13 @@ class Reporter:
 
     def refused(self, running: Running) -> None:
         """Report an attempt whose settlement was refused."""
-        self._log(logging.WARNING, "settle_refused", **running.facts())
-        self.emit(SettleRefused(**running.facts()))
+        self._log(logging.WARNING, "settle_refused", **running.log_fields())
+        self.emit(SettleRefused(**running.log_fields()))
 
     def stopped(self, running: Running, ran_for: timedelta) -> None:
         """Report an attempt that ended without an outcome from this worker."""
         if self.observers:
-            self.emit(AttemptStopped(**running.facts(), ran_for=ran_for))
+            self.emit(AttemptStopped(**running.log_fields(), ran_for=ran_for))
 
     def unsettled(self, finished: Finished) -> None:
         """Report an attempt whose settlement received no reply and is not repeated."""
@@ -101,7 +101,7 @@ class Reporter:
 
     def parked(self, running: Running, awaits: TaskId, ran_for: timedelta) -> None:
         """Report a step that waits for a task."""
-        self.emit(StepWaiting(**running.facts(), awaits=awaits, ran_for=ran_for))
+        self.emit(StepWaiting(**running.log_fields(), awaits=awaits, ran_for=ran_for))
 
     def lost(self, outcome: Outcome, template: Template) -> None:
         """Report an attempt whose worker's lease has expired."""
@@ -131,7 +131,7 @@ class Reporter:
 
     def blocked(self, running: Running | None, blocked_for: timedelta) -> LoopBlocked:
         """Log the handler that blocks the loop, and return the event. Callable from any thread."""
-        which = running.facts() if running else {}
+        which = running.log_fields() if running else {}
         seconds = round(blocked_for.total_seconds(), 1)
         self._log(logging.WARNING, "loop_blocked", **which, blocked_for_s=seconds)
         return LoopBlocked(which.get("task_id"), which.get("step"), blocked_for)

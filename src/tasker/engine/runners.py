@@ -76,7 +76,7 @@ class LoopRunner:
         if (task := self._tasks.get(running)) is not None:
             task.cancel()
 
-    def current(self) -> Running | None:
+    def current_attempt(self) -> Running | None:
         """Return the attempt whose code occupies the event loop. Callable from any thread."""
         current = asyncio.current_task(self._loop)
         for running, task in list(self._tasks.items()):
@@ -95,7 +95,7 @@ class LoopRunner:
             _abandon(task)
 
 
-class Returned(NamedTuple):
+class CallResult(NamedTuple):
     """The result or error of a handler call in a thread."""
 
     running: Running
@@ -121,7 +121,7 @@ class ThreadRunner:
         self._around = around
         self._loop = asyncio.get_running_loop()
         self._calls: SimpleQueue[tuple[Running, Plan] | None] = SimpleQueue()
-        self._returned: deque[Returned] = deque()
+        self._returned: deque[CallResult] = deque()
         self._woken = False
         self._threads = 0
         self._waiting = 0
@@ -131,7 +131,7 @@ class ThreadRunner:
             self._threads += 1
             self._waiting += 1
             name = f"tasker-handler-{self._threads}"
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+            threading.Thread(target=self._run_calls, name=name, daemon=True).start()
         self._waiting -= 1
         self._calls.put((running, plan))
 
@@ -143,13 +143,13 @@ class ThreadRunner:
         for _ in range(self._threads):
             self._calls.put(None)
 
-    def _run(self) -> None:
+    def _run_calls(self) -> None:
         while (item := self._calls.get()) is not None:
             running, plan = item
             try:
-                returned = Returned(running, self._call(running, plan), None)
+                returned = CallResult(running, self._call(running, plan), None)
             except BaseException as error:  # it belongs to the attempt
-                returned = Returned(running, None, error)
+                returned = CallResult(running, None, error)
             self._returned.append(returned)
             del item, running, plan, returned
             if not self._woken:
@@ -206,7 +206,7 @@ class ProcessRunner:
             return
         self._futures[running] = future
         future.add_done_callback(
-            lambda done: self._loop.call_soon_threadsafe(self._done, running, done)
+            lambda done: self._loop.call_soon_threadsafe(self._on_done, running, done)
         )
 
     def _open_pool(self) -> "ProcessPool":
@@ -243,7 +243,7 @@ class ProcessRunner:
         if (slot := self._heartbeat_slots.pop(running, None)) is not None:
             self._free_heartbeat_slots.append(slot)
 
-    def _done(self, running: Running, future: "Future[JsonText]") -> None:
+    def _on_done(self, running: Running, future: "Future[JsonText]") -> None:
         del self._futures[running]
         self._release_heartbeat_slot(running)
         value, error = None, None

@@ -10,7 +10,7 @@ from tasker.handlers import LiveAttempt, Plan
 from tasker.model import AttemptKey, Claim, Outcome, StepSpec
 
 
-class Stop(StrEnum):
+class StopReason(StrEnum):
     """Reason for stopping an attempt, as shown to its handler."""
 
     TIMEOUT = "it took too long"
@@ -49,7 +49,7 @@ class Running:
         self.watch: asyncio.TimerHandle | None = None  #: timer of the step's `heartbeat_timeout`
         self.over = False  #: the outcome is decided; the attempt only occupies its slot
 
-    def facts(self) -> dict[str, Any]:
+    def log_fields(self) -> dict[str, Any]:
         """Return the fields that identify the attempt in events and log records."""
         return {
             "task_id": self.claim.task_id,

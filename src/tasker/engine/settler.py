@@ -28,14 +28,14 @@ MOST = 500  #: outcomes in one settlement
 BYTES = 8 << 20  #: of results in one settlement, where it has more than one outcome
 
 
-class FreedSteps(Protocol):
+class FreedStepConsumer(Protocol):
     """Takes the steps that settlements free: the claimer."""
 
     def accept(self, claims: Sequence[Claim]) -> None:
         """Run claims."""
         ...
 
-    def retry_in(self, seconds: float) -> None:
+    def claim_again_in(self, seconds: float) -> None:
         """Claim again then: a step that failed here will be due."""
         ...
 
@@ -80,7 +80,7 @@ class Settler:
         self._cache = cache
         self._reporter = reporter
         self._background = background
-        self._claimer: FreedSteps
+        self._claimer: FreedStepConsumer
         self._batch: list[Finished] = []
         self._pending: list[Finished] = []
         self._parking: set[AttemptKey] = set()
@@ -88,7 +88,7 @@ class Settler:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def freed_to(self, claimer: FreedSteps) -> None:
+    def freed_to(self, claimer: FreedStepConsumer) -> None:
         """Set where freed steps go: the only way back in the engine's line."""
         self._claimer = claimer
 
@@ -141,7 +141,7 @@ class Settler:
                             relaxed=relaxed,
                         )
                     self.relaxed += relaxed
-                    self._settled(batch, settled)
+                    self._after_settlement(batch, settled)
                     return
             except StoreUnavailable:
                 await self._claimer.recover()
@@ -150,13 +150,13 @@ class Settler:
                 await self._isolate(batch, error)
                 return
 
-    def _settled(self, batch: Sequence[Finished], settled: Settled) -> None:
+    def _after_settlement(self, batch: Sequence[Finished], settled: Settled) -> None:
         refused = set(settled.refused)
         for index, (_, outcome, _) in enumerate(batch):
             if outcome.outcome == OutcomeCode.COMPLETE and index not in refused:
-                self._cache.learn(outcome.task_id, outcome.no, outcome.result)
+                self._cache.add_result(outcome.task_id, outcome.no, outcome.result)
             elif outcome.outcome == OutcomeCode.RETRY:
-                self._claimer.retry_in(outcome.delay)
+                self._claimer.claim_again_in(outcome.delay)
         self._reporter.settled(batch, refused)
         if settled.ended:
             tasks = {finished.outcome.task_id: finished.running.task for finished in batch}

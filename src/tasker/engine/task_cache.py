@@ -76,7 +76,7 @@ class CachedTask:
         self.known = 0  #: bit mask of the steps in `results`
         self.size = len(task.context) + 500
 
-    def learn(self, no: int, result: JsonText | None) -> int:
+    def add_result(self, no: int, result: JsonText | None) -> int:
         """Store a result, and return by how many bytes the task has grown."""
         self.results[no] = result
         self.known |= 1 << no
@@ -93,7 +93,7 @@ class CachedTask:
         """Return a copy with no other results than those of a mask of steps."""
         copy = CachedTask(self.input, self.compiled)
         for no in step_numbers(mask & self.known):
-            copy.learn(no, self.results.get(no))
+            copy.add_result(no, self.results.get(no))
         return copy
 
 
@@ -192,7 +192,7 @@ class TaskCache:
         self._add_task(task, await self.template(task.template_id))
         self._shrink()
 
-    def learn(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
+    def add_result(self, task_id: TaskId, no: int, result: JsonText | None) -> None:
         """Store a result that later steps may need."""
         task = self._find(task_id)
         if task is None:
@@ -233,7 +233,7 @@ class TaskCache:
         self._size += task.size
 
     def _add_result(self, task: CachedTask, no: int, result: JsonText | None) -> None:
-        grown = task.learn(no, result)
+        grown = task.add_result(no, result)
         if self._tasks.get(task.input.task_id) is task:
             self._size += grown
 

@@ -178,7 +178,7 @@ class Worker:
             body.uncancel()
         await self._running
 
-    async def ended(self) -> None:
+    async def wait_until_ended(self) -> None:
         """Wait until the worker has stopped, if it was started by `async with`.
 
         Raises:
@@ -239,7 +239,7 @@ class Worker:
         self._monitor = LoopMonitor(self.settings.blocked_after, executor, self._reporter)
         for name, loop in (
             ("settle", self._settler.run()),
-            ("lease", self._lease.keep(executor, claimer)),
+            ("lease", self._lease.maintain(executor, claimer)),
             *((duty.name, self._janitor.repeat(duty)) for duty in self._janitor.duties),
             ("claim", claimer.run()),
             ("failure", self._stop_on_failure()),

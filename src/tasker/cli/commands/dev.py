@@ -140,7 +140,7 @@ class Development:
         change = asyncio.create_task(self._changed.get())
         duties = {self._watch_task}
         if self._worker is not None:
-            duties.add(asyncio.create_task(self._worker.ended()))
+            duties.add(asyncio.create_task(self._worker.wait_until_ended()))
         done, waiting = await asyncio.wait(
             {stopping, change, *duties}, return_when=asyncio.FIRST_COMPLETED
         )

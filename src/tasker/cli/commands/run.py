@@ -196,7 +196,7 @@ class EmbeddedTask:
         waits: list[asyncio.Task[Any]] = [
             ended,
             asyncio.create_task(self._interrupted.wait()),
-            asyncio.create_task(worker.ended()),
+            asyncio.create_task(worker.wait_until_ended()),
         ]
         try:
             limit = None if timeout is None else timeout.total_seconds()

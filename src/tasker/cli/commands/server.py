@@ -207,7 +207,7 @@ async def _wait_until_stopped(server: Server, worker: Worker | None) -> None:
     with on_signals(on_signal):
         waits = [asyncio.create_task(stopping.wait()), asyncio.create_task(server.wait_ended())]
         if worker is not None:
-            waits.append(asyncio.create_task(worker.ended()))
+            waits.append(asyncio.create_task(worker.wait_until_ended()))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             server.stop()

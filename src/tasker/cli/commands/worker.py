@@ -182,7 +182,7 @@ async def _run_worker(
             with on_signals(stop):
                 async with worker:
                     with linked_to_supervisor(supervisor, worker.stop):
-                        await worker.ended()
+                        await worker.wait_until_ended()
     return Exit.DONE
 
 

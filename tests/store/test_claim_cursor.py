@@ -160,8 +160,8 @@ def test_returns_cost_a_twentieth_of_the_time_and_come_every_ten_seconds_at_leas
     pauses = []
     for cost in (0.001, 0.1, 30.0):
         cursor = ClaimCursor()
-        cursor.returned(cost)
-        pauses.append(cursor.due())
+        cursor.note_restart(cost)
+        pauses.append(cursor.seconds_until_restart())
 
     assert [0.2, 2.0, 10.0] == [round(pause, 1) for pause in pauses]
 
@@ -173,15 +173,15 @@ def test_a_cursor_moves_back_and_never_forward_for_what_was_enqueued() -> None:
     used, unused = QueueId(10), QueueId(20)
     first, second = TaskId("a"), TaskId("b")
     cursor = ClaimCursor()
-    cursor.returned(0.0)
-    cursor.claimed(used, Place(5.0, second, 1))
-    cursor.enqueued(used, Place(7.0, first, 1))
-    cursor.enqueued(unused, Place(1.0, first, 1))
-    ahead = dict(cursor.places())
-    cursor.enqueued(used, Place(5.0, first, 3))
+    cursor.note_restart(0.0)
+    cursor.note_claimed(used, Place(5.0, second, 1))
+    cursor.note_enqueued(used, Place(7.0, first, 1))
+    cursor.note_enqueued(unused, Place(1.0, first, 1))
+    ahead = dict(cursor.start_places())
+    cursor.note_enqueued(used, Place(5.0, first, 3))
 
     assert {used: Place(5.0, second, 1)} == ahead
-    assert {used: Place(5.0, first, 3)} == cursor.places()
+    assert {used: Place(5.0, first, 3)} == cursor.start_places()
 
 
 async def test_a_step_that_an_operator_frees_behind_the_cursor_is_claimed_next(

@@ -153,7 +153,7 @@ async def test_a_key_that_another_transaction_holds_holds_up_no_other_creation(
 
         same = asyncio.create_task(store.create_tasks([new_task(template, idempotency_key="k")]))
         if alone:
-            await eventually(lambda: not store._lane.free)
+            await eventually(lambda: not store._lane.is_free)
         others = await asyncio.gather(
             *(store.create_tasks([new_task(template)]) for _ in range(20))
         )

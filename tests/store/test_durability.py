@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasker.model import JsonText, Outcome, completed, failed, retried
-from tasker.store.postgres.session import STATEMENTS, settlement
+from tasker.store.postgres.session import STATEMENTS, settlement_parameters
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import ERROR, ManualWorker, begin, graph
 
@@ -23,7 +23,7 @@ async def commit_of(
 ) -> str:
     """Settle in a transaction that is rolled back; return its `synchronous_commit` at the end."""
     text, names = STATEMENTS[statement]
-    values = settlement(hand.id, outcomes, claim_up_to=1)
+    values = settlement_parameters(hand.id, outcomes, claim_up_to=1)
     if "one" in statement:
         task_id, no, attempt, _, result, _, _ = outcomes[0]
         values |= {"task": task_id, "no": no, "attempt": attempt, "result": result}

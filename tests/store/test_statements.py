@@ -16,7 +16,7 @@ from tasker.model import JsonText, StepSpec, Template, WorkerId, completed, fail
 from tasker.store import statements
 from tasker.store.open import make_store
 from tasker.store.postgres.address import Address as PostgresAddress
-from tasker.store.postgres.session import settlement
+from tasker.store.postgres.session import settlement_parameters
 from tasker.store.sqlite import connection as sqlite
 from tasker.store.sqlite.address import Address
 from tasker.testing.store_suite.factories import (
@@ -513,7 +513,7 @@ async def test_a_settlement_finds_the_claims_that_it_ends_by_their_index_on_post
             for _ in range(claiming):
                 claims = await hand.claim(2)
             outcomes = [completed(claim, JsonText("1")) for claim in claims[:many]]
-            values = settlement(hand.id, outcomes, claim_up_to=0)
+            values = settlement_parameters(hand.id, outcomes, claim_up_to=0)
             counts.append(await buffers(connection, "settle", values))  # the first makes the plans
 
     assert counts[1] < 80
@@ -629,7 +629,7 @@ async def test_what_is_handed_out_reads_one_of_ten_thousand_queues_on_postgres(
             await store.create_tasks([new_task(template_id) for _ in range(2)])
             claims = await hand.claim(2)
             outcomes = [completed(claim, JsonText("1")) for claim in claims]
-            values = settlement(hand.id, outcomes, claim_up_to=2)
+            values = settlement_parameters(hand.id, outcomes, claim_up_to=2)
             for _ in range(2):  # the first makes the plans
                 read = await buffers(connection, "settle", values)
             counts.append(read)

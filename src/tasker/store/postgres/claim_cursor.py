@@ -35,28 +35,28 @@ class ClaimCursor:
         self._places: dict[QueueId, Place] = {}
         self._return_at = 0.0
 
-    def places(self) -> dict[QueueId, Place]:
+    def start_places(self) -> dict[QueueId, Place]:
         """Return where to begin in the next queues, by id; nothing when it is time to return."""
         if monotonic() >= self._return_at:
             return {}
         following = sorted(queue for queue in self._places if queue > self.after)
         return {queue: self._places[queue] for queue in following[:MOST_PLACES]}
 
-    def returned(self, seconds: float) -> None:
+    def note_restart(self, seconds: float) -> None:
         """Take note of a claim from the beginning, which took so long."""
         pause = min(max(RETURN_AFTER, RETURN_COST * seconds), RETURN_AT_MOST)
         self._return_at = monotonic() + pause
         self._places.clear()
 
-    def claimed(self, queue: QueueId, last: Place) -> None:
+    def note_claimed(self, queue: QueueId, last: Place) -> None:
         """Take note of the last step that was claimed from a queue."""
         self._places[queue] = last
 
-    def enqueued(self, queue: QueueId, first: Place) -> None:
+    def note_enqueued(self, queue: QueueId, first: Place) -> None:
         """Take note of the first of the steps that this process enqueued in a queue."""
         if (place := self._places.get(queue)) is not None:
             self._places[queue] = min(place, first)
 
-    def due(self) -> float:
+    def seconds_until_restart(self) -> float:
         """Return the seconds until claims return to the beginning."""
         return max(self._return_at - monotonic(), 0.0)

@@ -80,7 +80,7 @@ class Driver(Sessions):
                 self.address.dsn,
                 min_size=1,
                 max_size=self._connections,
-                reset=_no_reset,
+                reset=_skip_reset,
                 command_timeout=60,
                 server_settings=self.address.server_settings,
             )
@@ -116,7 +116,7 @@ class Driver(Sessions):
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        async with self._errors(), self._pool.acquire() as connection:
+        async with self._translated_errors(), self._pool.acquire() as connection:
             yield connection
 
     async def _read(self, transaction: Transaction[T]) -> T:
@@ -128,14 +128,14 @@ class Driver(Sessions):
             session = PostgresSession(connection)
             async with connection.transaction():
                 result = await transaction(session)
-        self._move_back(session.enqueued)
+        self._move_cursors_back(session.enqueued)
         return result
 
-    def _move_back(self, enqueued: Iterable[tuple[QueueId, Place]]) -> None:
+    def _move_cursors_back(self, enqueued: Iterable[tuple[QueueId, Place]]) -> None:
         """Let claims of this process find steps that it enqueued behind its cursors."""
         for queue, place in enqueued:
             for cursor in self._cursors.values():
-                cursor.enqueued(queue, place)
+                cursor.note_enqueued(queue, place)
 
     async def _in_yielding_transaction(self, transaction: Transaction[T]) -> T:
         """Run a transaction on one task that yields to settlements of the same task.
@@ -144,7 +144,7 @@ class Driver(Sessions):
         So it never waits long for a lock, but releases its own and starts over: no deadlock
         lasts, and none is resolved at the cost of a settlement.
         """
-        async with self._errors():
+        async with self._translated_errors():
             for left in reversed(range(_TRIES)):
                 try:
                     async with self._pool.acquire() as connection:
@@ -152,7 +152,7 @@ class Driver(Sessions):
                         async with connection.transaction():
                             await connection.execute(_WAIT_BRIEFLY)
                             result = await transaction(session)
-                    self._move_back(session.enqueued)
+                    self._move_cursors_back(session.enqueued)
                     return result
                 except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
                     if not left:
@@ -164,32 +164,32 @@ class Driver(Sessions):
         return await self._all(statement, **values)
 
     @asynccontextmanager
-    async def _lifeline(self) -> AsyncIterator[Session]:
+    async def _urgent_session(self) -> AsyncIterator[Session]:
         """Lend a session that is free even while the whole pool is busy."""
         async with self._listener.connection() as connection:
             if connection is not None:
-                async with self._errors():
+                async with self._translated_errors():
                     yield PostgresSession(connection)
                 return
         async with self._connection() as pooled:
             yield PostgresSession(pooled)
 
-    async def _at_once(self, statement: str, /, **values: object) -> list[Any]:
+    async def _fetch_dedicated(self, statement: str, /, **values: object) -> list[Any]:
         """Run a statement of the hot path on its own connection, if that is free."""
-        if not self._lane.free:
-            return await self._fetch(statement, **values)
+        if not self._lane.is_free:
+            return await self._fetch_pooled(statement, **values)
         text, names = STATEMENTS[statement]
-        async with self._errors():
+        async with self._translated_errors():
             return await self._lane.fetch(text, *[values[name] for name in names])
 
-    async def _fetch(self, statement: str, /, **values: object) -> list[Any]:
+    async def _fetch_pooled(self, statement: str, /, **values: object) -> list[Any]:
         """Run a statement of the hot path on a connection of the pool."""
         text, names = STATEMENTS[statement]
         async with self._connection() as connection:
             return await connection.fetch(text, *[values[name] for name in names])
 
     @asynccontextmanager
-    async def _errors(self) -> AsyncIterator[None]:
+    async def _translated_errors(self) -> AsyncIterator[None]:
         """Turn the driver's errors into the store's; replace connections that are read-only.
 
         A session keeps the `default_transaction_read_only` that it started with, and one to a
@@ -206,7 +206,7 @@ class Driver(Sessions):
             raise
 
 
-async def _no_reset(_connection: object) -> None:
+async def _skip_reset(_connection: object) -> None:
     """Instead of the pool's query at each release: no session state outlives a transaction."""
 
 

@@ -20,7 +20,11 @@ from tasker.model import (
 )
 from tasker.store.postgres.claim_cursor import ClaimCursor, Place
 from tasker.store.postgres.driver import Driver
-from tasker.store.postgres.session import enqueued, settled, settlement
+from tasker.store.postgres.session import (
+    first_enqueued_steps,
+    read_settled_rows,
+    settlement_parameters,
+)
 from tasker.store.session import Session
 
 
@@ -29,9 +33,9 @@ class HotPath(Driver):
 
     async def claim(self, worker: WorkerId, limit: int) -> Claimed:
         cursor = self._cursors.setdefault(worker, ClaimCursor())
-        places = cursor.places()
+        places = cursor.start_places()
         began = time.monotonic()
-        rows = await self._at_once(
+        rows = await self._fetch_dedicated(
             "claim",
             worker=worker,
             limit=limit,
@@ -42,18 +46,22 @@ class HotPath(Driver):
             from_nos=[place.no for place in places.values()],
         )
         if not places:
-            cursor.returned(time.monotonic() - began)
+            cursor.note_restart(time.monotonic() - began)
         next_due = None
         if rows and rows[-1][0] is rows[-1][1] is None:
             next_due = rows.pop()[7]
             if places:
-                next_due = cursor.due() if next_due is None else min(next_due, cursor.due())
+                next_due = (
+                    cursor.seconds_until_restart()
+                    if next_due is None
+                    else min(next_due, cursor.seconds_until_restart())
+                )
         if rows and rows[-1][0] is None:
             cursor.after = rows.pop()[1]
         claims = []
         for row in rows:
             if row[2] is None:
-                cursor.claimed(row[3], Place(row[7], row[0], row[1]))
+                cursor.note_claimed(row[3], Place(row[7], row[0], row[1]))
             else:
                 claims.append(Claim(*row[:7]))
         return Claimed(claims, next_due)
@@ -70,9 +78,9 @@ class HotPath(Driver):
             return Settled((), (), ())
         if self.SCALAR and len(outcomes) == 1 and outcomes[0].outcome is OutcomeCode.COMPLETE:
             return await self._settle_one(worker, outcomes[0], claim_up_to, relaxed=relaxed)
-        given = settlement(worker, outcomes, claim_up_to=claim_up_to)
+        given = settlement_parameters(worker, outcomes, claim_up_to=claim_up_to)
         return self._settled(
-            await self._at_once(_settlement_statement("settle", relaxed=relaxed), **given)
+            await self._fetch_dedicated(_settlement_statement("settle", relaxed=relaxed), **given)
         )
 
     async def _settle_one(
@@ -84,7 +92,7 @@ class HotPath(Driver):
         relaxed: bool,
     ) -> Settled:
         task_id, no, attempt, _, result, _, _ = success
-        rows = await self._at_once(
+        rows = await self._fetch_dedicated(
             _settlement_statement("settle_one", relaxed=relaxed),
             worker=worker,
             task=task_id,
@@ -96,8 +104,8 @@ class HotPath(Driver):
         return self._settled(rows)
 
     def _settled(self, rows: Sequence[Any]) -> Settled:
-        self._move_back(enqueued(rows))
-        return settled(rows)
+        self._move_cursors_back(first_enqueued_steps(rows))
+        return read_settled_rows(rows)
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
         task_id, no, attempt = claim.key
@@ -128,11 +136,11 @@ class HotPath(Driver):
         return bool(kept)
 
     async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
-        return [TaskInput(*row) for row in await self._fetch("load_tasks", ids=ids)]
+        return [TaskInput(*row) for row in await self._fetch_pooled("load_tasks", ids=ids)]
 
     async def load_results(self, steps: Mapping[TaskId, Sequence[int]]) -> list[StepResult]:
         pairs = [(task_id, no) for task_id, nos in steps.items() for no in nos]
-        rows = await self._fetch(
+        rows = await self._fetch_pooled(
             "load_results", tasks=[task_id for task_id, _ in pairs], nos=[no for _, no in pairs]
         )
         return [StepResult(*row) for row in rows]
@@ -140,7 +148,7 @@ class HotPath(Driver):
     async def renew(
         self, worker: WorkerId, held: Sequence[Claim], *, lease: timedelta
     ) -> list[Claim]:
-        async with self._lifeline() as tx:
+        async with self._urgent_session() as tx:
             if await tx.one("renew", worker=worker, lease=lease.total_seconds()) is None:
                 raise LeaseLost(f"the lease of worker {worker} had expired")
             if not held:

@@ -21,7 +21,7 @@ class DedicatedConnection:
         self._expired = False
 
     @property
-    def free(self) -> bool:
+    def is_free(self) -> bool:
         return not self._taken.locked()
 
     async def fetch(self, text: str, *values: object) -> list[Any]:

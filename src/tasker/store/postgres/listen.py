@@ -62,17 +62,17 @@ class Listener:
                 connection = await self._connect()
                 pause = 0.1
                 try:
-                    await self._until_lost(connection)
+                    await self._wait_until_lost(connection)
                 finally:
                     connection.terminate()
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
 
-    async def _until_lost(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async def _wait_until_lost(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         for channel in self._channels:
-            await connection.add_listener(channel, self._notified)
+            await connection.add_listener(channel, self._on_notification)
         for event in self._channels.values():
             event.set()  # for notifications sent before it listened
         self._connection = connection
@@ -81,5 +81,7 @@ class Listener:
         finally:
             self._connection = None
 
-    def _notified(self, _connection: object, _pid: int, channel: str, _payload: object) -> None:
+    def _on_notification(
+        self, _connection: object, _pid: int, channel: str, _payload: object
+    ) -> None:
         self._channels[channel].set()

@@ -57,13 +57,13 @@ class PostgresSession:
         return await self._connection.fetch(text, *values.values())
 
     async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
-        given = settlement(None, outcomes, claim_up_to=0)
+        given = settlement_parameters(None, outcomes, claim_up_to=0)
         rows = await self.all("settle", **given)
-        self.enqueued += enqueued(rows)
-        return settled(rows)
+        self.enqueued += first_enqueued_steps(rows)
+        return read_settled_rows(rows)
 
 
-def settlement(
+def settlement_parameters(
     worker: WorkerId | None,
     outcomes: Sequence[Outcome],
     *,
@@ -84,7 +84,7 @@ def settlement(
     }
 
 
-def enqueued(rows: Sequence[Any]) -> Iterator[tuple[QueueId, Place]]:
+def first_enqueued_steps(rows: Sequence[Any]) -> Iterator[tuple[QueueId, Place]]:
     """Yield the first step that a settlement enqueued in each queue, from its rows."""
     for kind, task_id, no, queue, run_at in reversed(rows):
         if kind != 3:
@@ -92,7 +92,7 @@ def enqueued(rows: Sequence[Any]) -> Iterator[tuple[QueueId, Place]]:
         yield queue, Place(run_at, task_id, no)
 
 
-def settled(rows: Sequence[Any]) -> Settled:
+def read_settled_rows(rows: Sequence[Any]) -> Settled:
     """Read the rows of settle.sql."""
     if len(rows) and rows[0][0] == rows[-1][0] == 1:  # claims only, the usual case
         return Settled((), [Claim(row[1], row[2], 1, 1) for row in rows], ())
@@ -107,9 +107,11 @@ def _statement(name: str, values: Mapping[str, object]) -> statements.Statement:
     """Return a statement without the conditions whose values are None."""
     if name not in _WITH_FILTERS:
         return STATEMENTS[name]
-    return _filtered(name, frozenset(key for key, value in values.items() if value is not None))
+    return _statement_with_filters(
+        name, frozenset(key for key, value in values.items() if value is not None)
+    )
 
 
 @lru_cache(maxsize=1024)
-def _filtered(name: str, given: frozenset[str]) -> statements.Statement:
+def _statement_with_filters(name: str, given: frozenset[str]) -> statements.Statement:
     return _LOADED[name].without_unused_filters(given).numbered()

@@ -54,7 +54,7 @@ class Tasks(Driver):
         arguments = _columns(Creation(tasks, worker, claim_up_to))
         try:
             if replacing:
-                return await self._replacing(tasks, arguments)
+                return await self._create_replacing(tasks, arguments)
             rows = await self._create_within(connection, arguments)
         except asyncpg.PostgresError as error:
             raise await self._refusal_of_creation(error, tasks) from None
@@ -71,7 +71,7 @@ class Tasks(Driver):
             rows = await self._create_one(creation, lock_timeout)
             if not rows:
                 arguments = _columns(creation) | {"lock_timeout": lock_timeout}
-                rows = await self._at_once("create_tasks", **arguments)
+                rows = await self._fetch_dedicated("create_tasks", **arguments)
         except asyncpg.PostgresError as error:
             raise await self._refusal_of_creation(error, creation.tasks) from None
         except StoreUnavailable as error:
@@ -85,9 +85,13 @@ class Tasks(Driver):
         if not self.SCALAR or len(creation.tasks) != 1:
             return []
         arguments = _arguments(creation, _creation_values(creation.tasks[0]))
-        return await self._at_once("create_one", **arguments | {"lock_timeout": lock_timeout})
+        return await self._fetch_dedicated(
+            "create_one", **arguments | {"lock_timeout": lock_timeout}
+        )
 
-    async def _replacing(self, tasks: Sequence[NewTask], arguments: Mapping[str, Any]) -> Created:
+    async def _create_replacing(
+        self, tasks: Sequence[NewTask], arguments: Mapping[str, Any]
+    ) -> Created:
         """Create tasks in one transaction; some replace the holders of their keys."""
 
         async def create(tx: Session) -> Created:

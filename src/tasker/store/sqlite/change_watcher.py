@@ -55,31 +55,31 @@ class ChangeWatcher:
 
     async def _listen(self) -> None:
         connection = sqlite3.connect(self._path, isolation_level=None)
-        writes = _writes_to(Path(f"{self._path.resolve()}-wal"))
+        writes = _watch_writes(Path(f"{self._path.resolve()}-wal"))
         try:
             while True:
                 if writes is None:
                     await asyncio.sleep(_REST)
-                elif await _readable(writes):
-                    await self._look_closely(connection, writes)
-                await self._look(connection)
+                elif await _wait_readable(writes):
+                    await self._poll_for_commit(connection, writes)
+                await self._check_for_commit(connection)
         finally:
             connection.close()
             if writes is not None:
                 os.close(writes)
 
-    async def _look_closely(self, connection: sqlite3.Connection, writes: int) -> None:
+    async def _poll_for_commit(self, connection: sqlite3.Connection, writes: int) -> None:
         """Check repeatedly for the commit of a write; pause after this process's own."""
         rang = False
         for pause in _LOOKS:
             await asyncio.sleep(pause)
-            rang = await self._look(connection) or rang
+            rang = await self._check_for_commit(connection) or rang
         with contextlib.suppress(BlockingIOError):
             os.read(writes, _MUCH)
         if not rang:
             await asyncio.sleep(_REST)
 
-    async def _look(self, connection: sqlite3.Connection) -> bool:
+    async def _check_for_commit(self, connection: sqlite3.Connection) -> bool:
         """Notify if another process has committed since the last check; return whether it has."""
         with contextlib.suppress(StoreError, sqlite3.OperationalError):  # who needs it says so
             committed = connection.execute("pragma data_version").fetchone()[0]
@@ -94,7 +94,7 @@ class ChangeWatcher:
         return False
 
 
-def _writes_to(path: Path) -> int | None:
+def _watch_writes(path: Path) -> int | None:
     """Open a descriptor that is readable after writes to a file; None if unsupported."""
     if sys.platform != "linux":
         return None
@@ -113,7 +113,7 @@ _IN_MODIFY = 2
 _MUCH = 1 << 16  #: bytes, more than the notifications need
 
 
-async def _readable(descriptor: int) -> bool:
+async def _wait_readable(descriptor: int) -> bool:
     """Wait for data and read it; return False on timeout."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()

@@ -88,13 +88,13 @@ def upgrade(connection: sqlite3.Connection, url: str) -> None:
         "create table if not exists schema_version (number integer primary key, digest text)"
     )
     for number, digest, script in MIGRATIONS.pending(before.current):
-        for statement in _split(script):
+        for statement in _split_statements(script):
             connection.execute(statement)
         connection.execute("insert into schema_version values (?, ?)", (number, digest))
         connection.execute(f"pragma user_version = {number}")
 
 
-def _split(script: str) -> list[str]:
+def _split_statements(script: str) -> list[str]:
     """Split a script at the ends of its statements; `executescript` would commit."""
     statements, rest = [], ""
     for line in script.splitlines(keepends=True):

@@ -40,7 +40,7 @@ def settle(
     execute(on, "settle_history", now=now)
     execute(on, "settle_steps", now=now)
     execute(on, "settle_children")
-    freed, ended = _follow(on, worker, claim_up_to, now)
+    freed, ended = _free_children(on, worker, claim_up_to, now)
     kinds = {outcome.outcome for outcome in outcomes}
     if OutcomeCode.ERROR in kinds:
         execute(on, "settle_failures")
@@ -59,7 +59,7 @@ def settle(
     return Settled(refused, claims, ended), left
 
 
-def _follow(
+def _free_children(
     on: sqlite3.Connection,
     worker: WorkerId | None,
     claim_up_to: int,

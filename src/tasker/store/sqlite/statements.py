@@ -48,5 +48,5 @@ def fetch_one(on: sqlite3.Connection, statement: str, /, **parameters: Any) -> A
     return rows[0] if rows else None
 
 
-def seconds(instant: datetime | None) -> float | None:
+def to_seconds(instant: datetime | None) -> float | None:
     return None if instant is None else instant.timestamp()

@@ -22,7 +22,7 @@ from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.ownership import OF_TASK
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.session import SqliteSession, run_to_end
-from tasker.store.sqlite.statements import execute, fetch, json_text, seconds
+from tasker.store.sqlite.statements import execute, fetch, json_text, to_seconds
 
 
 class Tasks(Driver):
@@ -102,7 +102,7 @@ class Tasks(Driver):
         return created
 
     async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
-        before, now = seconds(ended_before), self._now()
+        before, now = to_seconds(ended_before), self._now()
 
         def prune(on: sqlite3.Connection) -> int:
             rows = fetch(on, "prune", ended_before=before, limit=limit, now=now)
@@ -145,7 +145,7 @@ def _creation_row(task: NewTask) -> tuple[Any, ...]:
         task.reason,
         json_text(list(task.tags)),
         task.trace,
-        seconds(task.run_at),
+        to_seconds(task.run_at),
         task.deadline.total_seconds() if task.deadline else None,
         task.priority,
         task.title,

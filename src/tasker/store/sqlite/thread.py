@@ -61,17 +61,17 @@ class DatabaseThread:
         try:
             connection = self._connect()
         except Exception as error:  # no such directory, not permitted, not a database, ...
-            self._refuse(translate_error(error, self._name))
+            self._fail_all(translate_error(error, self._name))
             return
         while (first := self._queue.get()) is not None:
             batch = [first]
-            stop = self._gather(batch)
-            _deliver(self._transaction(connection, batch))
+            stop = self._fill_batch(batch)
+            _deliver_results(self._run_batch(connection, batch))
             if stop:
                 break
         connection.close()
 
-    def _gather(self, batch: list[_Operation]) -> bool:
+    def _fill_batch(self, batch: list[_Operation]) -> bool:
         """Add queued operations to the batch; return whether a stop was requested."""
         while len(batch) < _MOST:
             try:
@@ -83,11 +83,13 @@ class DatabaseThread:
             batch.append(operation)
         return False
 
-    def _transaction(self, connection: sqlite3.Connection, batch: list[_Operation]) -> list[_Done]:
+    def _run_batch(self, connection: sqlite3.Connection, batch: list[_Operation]) -> list[_Done]:
         writes = any(operation.writes for operation in batch)
         try:
             connection.execute("begin immediate" if writes else "begin")
-            done = [self._operate(connection, operation, len(batch) > 1) for operation in batch]
+            done = [
+                self._run_operation(connection, operation, len(batch) > 1) for operation in batch
+            ]
             connection.execute("commit" if connection.in_transaction else "select 1")
         except sqlite3.Error as error:
             if connection.in_transaction:
@@ -97,7 +99,7 @@ class DatabaseThread:
             return [_Done(operation, None, failure) for operation in batch]
         return done
 
-    def _operate(
+    def _run_operation(
         self, connection: sqlite3.Connection, operation: _Operation, shared: bool
     ) -> _Done:
         if shared and operation.writes:
@@ -117,21 +119,21 @@ class DatabaseThread:
             connection.execute("release operation")
         return _Done(operation, result, None)
 
-    def _refuse(self, error: Exception) -> None:
+    def _fail_all(self, error: Exception) -> None:
         """Fail all operations with the error that prevented the connection."""
         while (operation := self._queue.get()) is not None:
-            _deliver([_Done(operation, None, error)])
+            _deliver_results([_Done(operation, None, error)])
 
 
-def _deliver(done: list[_Done]) -> None:
+def _deliver_results(done: list[_Done]) -> None:
     loops = {item.operation.loop for item in done}
     for loop in loops:
         mine = [item for item in done if item.operation.loop is loop]
         if not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, mine)
+            loop.call_soon_threadsafe(_resolve_futures, mine)
 
 
-def _resolve(done: list[_Done]) -> None:
+def _resolve_futures(done: list[_Done]) -> None:
     for operation, result, error in done:
         if operation.future.cancelled():
             continue

@@ -23,7 +23,7 @@ class TTLCache(Generic[K, V]):
     Args:
         load: Loads the value of a key; exceptions are not cached.
         seconds: How long a value is kept.
-        most: Maximum number of cached values.
+        max_entries: Maximum number of cached values.
         clock: A monotonic clock, in seconds.
     """
 
@@ -32,12 +32,12 @@ class TTLCache(Generic[K, V]):
         load: Callable[[K], Awaitable[V]],
         *,
         seconds: float,
-        most: int = 1024,
+        max_entries: int = 1024,
         clock: Clock = time.monotonic,
     ) -> None:
         self._load = load
         self._seconds = seconds
-        self._most = most
+        self._max_entries = max_entries
         self._clock = clock
         self._entries: dict[K, _Entry[V]] = {}
 
@@ -68,7 +68,7 @@ class TTLCache(Generic[K, V]):
         value.add_done_callback(_mark_exception_retrieved)
         entry = _Entry(value, self._clock() + self._seconds)
         self._entries.pop(key, None)
-        while len(self._entries) >= self._most:
+        while len(self._entries) >= self._max_entries:
             del self._entries[next(iter(self._entries))]
         self._entries[key] = entry
         return entry

@@ -31,7 +31,7 @@ async def authorize(
     namespace: str | None = None,
     name: str | None = None,
     version: str | None = None,
-    missing: str | None = None,
+    not_found_message: str | None = None,
 ) -> Principal:
     """Return the caller if it may use `permission` on the named object.
 
@@ -41,29 +41,30 @@ async def authorize(
         namespace: Namespace of the task or template; None if the object has none.
         name: The template's name.
         version: The template's version, if known.
-        missing: Message of the 404 response, the same whether the object is missing or not visible.
+        not_found_message: Message of the 404 response, the same whether the object is missing or
+            not visible.
 
     Raises:
         Problem: `forbidden`; or `not_found` if the caller may not see the object.
     """
     principal = principal_of(request)
-    if missing is None:
-        missing = f"there is no {'template' if name else 'namespace'} {namespace}"
-        missing += f".{name}" if name else ""
-    touched = Resource(namespace, name, version)
+    if not_found_message is None:
+        not_found_message = f"there is no {'template' if name else 'namespace'} {namespace}"
+        not_found_message += f".{name}" if name else ""
+    target = Resource(namespace, name, version)
     authorizer = api_of(request).authorizer
-    await authorizer.authorize(request.scope, principal, permission, touched, missing)
+    await authorizer.authorize(request.scope, principal, permission, target, not_found_message)
     return principal
 
 
 async def is_allowed(request: Request, permission: Permission, template: TemplateName) -> bool:
     """Return whether the caller may use `permission` on tasks of a template."""
-    touched = Resource(template.namespace, template.name, template.version)
-    return await api_of(request).authorizer.allows(principal_of(request), permission, touched)
+    target = Resource(template.namespace, template.name, template.version)
+    return await api_of(request).authorizer.allows(principal_of(request), permission, target)
 
 
 async def reauthorize(
-    request: Request, permission: Permission, template: TemplateName, missing: str
+    request: Request, permission: Permission, template: TemplateName, not_found_message: str
 ) -> None:
     """Check again, during a wait, that the caller may still use `permission` on a task.
 
@@ -80,7 +81,12 @@ async def reauthorize(
         return
     namespace, name, version = template
     await authorize(
-        request, permission, namespace=namespace, name=name, version=version, missing=missing
+        request,
+        permission,
+        namespace=namespace,
+        name=name,
+        version=version,
+        not_found_message=not_found_message,
     )
 
 

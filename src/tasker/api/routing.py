@@ -68,7 +68,7 @@ class Routes:
         response: Any,
         status: int = 200,
         description: str = "",
-        also: Mapping[int, ExtraResponse] | None = None,
+        extra_responses: Mapping[int, ExtraResponse] | None = None,
         refuses: Collection[str] = (),
         media_type: str = "application/json",
         reads: Mapping[str, Any] | None = None,
@@ -82,14 +82,14 @@ class Routes:
             response: The model of its response.
             status: HTTP status of `response`.
             description: OpenAPI description of `response`.
-            also: Additional responses by status.
+            extra_responses: Additional responses by status.
             refuses: Problem codes, in addition to those that all routes share.
             media_type: Media type of a response that is not JSON.
             reads: Media types and schemas of a body that is not read by a `JsonBody`.
         """
         codes = {*refuses, *ALWAYS, *(PROTECTED if permissions else ())}
         responses: dict[int | str, dict[str, Any]] = {**problem_responses(codes)}
-        for other, further in (also or {}).items():
+        for other, further in (extra_responses or {}).items():
             responses[other] = {"model": further.model, "description": further.description}
         if description:
             responses[status] = {"description": description}

@@ -238,9 +238,14 @@ async def _check_parent(api: Api, request: Request, fields: TaskFields) -> None:
         return
     parent = await api.store.get_task(TaskId(fields.parent_id))
     namespace, name, version = parent.template
-    missing = str(unknown_task_error(parent.id))
+    message = str(unknown_task_error(parent.id))
     await authorize(
-        request, TASKS_READ, namespace=namespace, name=name, version=version, missing=missing
+        request,
+        TASKS_READ,
+        namespace=namespace,
+        name=name,
+        version=version,
+        not_found_message=message,
     )
 
 

@@ -63,7 +63,7 @@ async def supervise(
     commands: Sequence[Sequence[str]],
     *,
     environment: Mapping[str, str] | None = None,
-    ended: Callable[[int], None] | None = None,
+    on_ended: Callable[[int], None] | None = None,
 ) -> int:
     """Keep one process per command running until a signal arrives.
 
@@ -73,25 +73,25 @@ async def supervise(
         kind: What the processes are, for events such as `worker_process_started`.
         commands: The command line of each process.
         environment: Variables of the processes; None means those of this one.
-        ended: Called with the id of each process that has ended.
+        on_ended: Called with the id of each process that has ended.
 
     Returns:
         The exit code: that of the first process if it did not start, 2 if the settings of a later
         one were invalid, otherwise 0.
     """
-    supervisor = _Supervisor(kind, commands, environment, ended)
-    with on_signals(lambda which, number: supervisor.signalled()):
+    supervisor = _Supervisor(kind, commands, environment, on_ended)
+    with on_signals(lambda which, number: supervisor.stop_processes()):
         return await supervisor.run()
 
 
-class _Supervised:
+class _SupervisedProcess:
     """One process, and the socket to it."""
 
     def __init__(self, process: asyncio.subprocess.Process, link: socket.socket) -> None:
         self.process = process
         self._link = link  # when this end closes, the process takes the supervisor for ended
 
-    async def started(self) -> bool:
+    async def wait_until_started(self) -> bool:
         """Wait until the process reports that it has started; return False if it ends before."""
         loop = asyncio.get_running_loop()
         try:
@@ -99,7 +99,7 @@ class _Supervised:
         except OSError:
             return False
 
-    async def ended(self) -> int:
+    async def wait_until_ended(self) -> int:
         """Wait for the process to end, and return its exit code."""
         code = await self.process.wait()
         self._link.close()
@@ -116,20 +116,20 @@ class _Supervisor:
         kind: str,
         commands: Sequence[Sequence[str]],
         environment: Mapping[str, str] | None,
-        ended: Callable[[int], None] | None,
+        on_ended: Callable[[int], None] | None,
     ) -> None:
         self._kind = kind
         self._process_commands = commands
         self._environment = environment
-        self._ended = ended
-        self._running: dict[int, _Supervised] = {}
+        self._on_ended = on_ended
+        self._running: dict[int, _SupervisedProcess] = {}
         self._stopping = asyncio.Event()
         self._code: int = Exit.DONE
 
     async def run(self) -> int:
         first = await self._start(0)
-        if not await first.started():
-            code = await first.ended()
+        if not await first.wait_until_started():
+            code = await first.wait_until_ended()
             return Exit.DONE if self._stopping.is_set() else code
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_running(0, first))
@@ -138,29 +138,29 @@ class _Supervisor:
         log.info("supervisor_stopped")
         return self._code
 
-    def signalled(self) -> None:
+    def stop_processes(self) -> None:
         """Pass a signal on to the processes; a second one reaches those already stopping."""
         self._stopping.set()
         for running in self._running.values():
             running.stop()
 
-    async def _keep_running(self, no: int, running: _Supervised | None = None) -> None:
+    async def _keep_running(self, no: int, running: _SupervisedProcess | None = None) -> None:
         """Keep one process running; pause before a restart if it died soon after its start."""
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             began = time.monotonic()
             running = running or await self._start(no)
-            code = await running.ended()
+            code = await running.wait_until_ended()
             del self._running[no]
-            if self._ended is not None:
-                self._ended(running.process.pid)
+            if self._on_ended is not None:
+                self._on_ended(running.process.pid)
             if self._stopping.is_set():
                 return
             facts = {"no": no + 1, "pid": running.process.pid, "exit_code": code}
             log.error(f"{self._kind}_process_died", extra=facts)
             if code == Exit.USAGE:  # the settings would be invalid again
                 self._code = code
-                self.signalled()
+                self.stop_processes()
                 return
             pause = _FIRST_PAUSE if time.monotonic() - began > _STABLE else pause
             with suppress(TimeoutError):
@@ -168,7 +168,7 @@ class _Supervisor:
                     await self._stopping.wait()
             pause, running = min(pause * 2, _LONGEST_PAUSE), None
 
-    async def _start(self, no: int) -> _Supervised:
+    async def _start(self, no: int) -> _SupervisedProcess:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
@@ -181,7 +181,7 @@ class _Supervisor:
                 env=self._environment,
                 process_group=0,  # a terminal's Ctrl-C reaches the supervisor only
             )
-        running = self._running[no] = _Supervised(process, ours)
+        running = self._running[no] = _SupervisedProcess(process, ours)
         log.info(f"{self._kind}_process_started", extra={"no": no + 1, "pid": process.pid})
         if self._stopping.is_set():
             running.stop()

@@ -115,7 +115,7 @@ class HttpClient(HttpTeams, Client):
         traces = {request.trace for request in requests if request.trace}
         headers = _trace_header(traces.pop() if len(traces) == 1 else None)
         read = await self._requests.send(
-            "POST", path, body=body, headers=headers, again=_is_repeatable(requests)
+            "POST", path, body=body, headers=headers, repeatable=_is_repeatable(requests)
         )
         created = [read] if one else read["tasks"]
         return [
@@ -123,8 +123,8 @@ class HttpClient(HttpTeams, Client):
         ]
 
     async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
-        most = parse_duration_field("timeout", timeout)
-        deadline = Deadline(most)
+        limit = parse_duration_field("timeout", timeout)
+        deadline = Deadline(limit)
         while True:
             seconds = deadline.remaining(_LONG_POLL)
             read = await self._requests.get(
@@ -133,8 +133,8 @@ class HttpClient(HttpTeams, Client):
             task = decode.task(read)
             if task.ended:
                 return require_success(task)
-            if most is not None and not deadline.remaining(1):
-                raise wait_timeout_error(task, most)
+            if limit is not None and not deadline.remaining(1):
+                raise wait_timeout_error(task, limit)
 
     # ------------------------------------------------------------------ reading
 
@@ -247,7 +247,7 @@ class HttpClient(HttpTeams, Client):
             body["filter"] = {name: value for name, value in given.items() if value is not None}
         if ids is not None:
             body["ids"] = [*ids]
-        read = await self._requests.send("POST", "/v1/bulk", body=body, again=False)
+        read = await self._requests.send("POST", "/v1/bulk", body=body, repeatable=False)
         return decode.bulk_outcome(read)
 
     async def _act_on_task(
@@ -265,7 +265,7 @@ class HttpClient(HttpTeams, Client):
 
     async def _send_action(self, path: str, body: Mapping[str, Any], if_match: str | None) -> Any:
         headers = None if if_match is None else {"If-Match": f'"{if_match}"'}
-        return await self._requests.send("POST", path, body=body, headers=headers, again=False)
+        return await self._requests.send("POST", path, body=body, headers=headers, repeatable=False)
 
     # ---------------------------------------------------------------- analytics
 

@@ -107,7 +107,7 @@ class HttpTeams(TeamClient):
     ) -> TemplateVersion:
         parts = "/".join(quote(part, safe="") for part in exact_name(template))
         read = await self._requests.send(
-            "POST", f"/v1/{resource}/{parts}/{action}", body=body, again=False
+            "POST", f"/v1/{resource}/{parts}/{action}", body=body, repeatable=False
         )
         return decode.version(read)
 

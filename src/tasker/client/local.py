@@ -364,13 +364,13 @@ class LocalClient(LocalTeams, Client):
         In an attempt, a wait without a timeout parks the step: it occupies no worker, and the
         handler is called again when the task has ended.
         """
-        most = parse_duration_field("timeout", timeout)
-        if self._origin is not None and most is None:
+        limit = parse_duration_field("timeout", timeout)
+        if self._origin is not None and limit is None:
             task = await self._read_task(TaskId(task_id), None)
             if not task.ended:
                 raise step_parked_error(task, self._origin.task_id)
         else:
-            task = await self._ended(TaskId(task_id), most)
+            task = await self._ended(TaskId(task_id), limit)
         return require_success(task)
 
     @brief_refusals

@@ -43,7 +43,7 @@ class Requests:
         body: Any = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        again: bool = True,
+        repeatable: bool = True,
         within: float | None = None,
     ) -> Any:
         """Send a request and return the JSON of its response.
@@ -54,8 +54,8 @@ class Requests:
             body: The body, sent as JSON; None means no body.
             query: Query parameters; None values are omitted.
             headers: Additional headers.
-            again: Whether the request is safe to repeat. A request that the server did not begin to
-                handle is repeated in any case.
+            repeatable: Whether the request is safe to repeat. A request that the server did not
+                begin to handle is repeated in any case.
             within: Time limit in seconds; None means the client's timeout.
 
         Raises:
@@ -74,14 +74,14 @@ class Requests:
                     method, path, content=content, params=params, headers=sent, timeout=timeout
                 )
             except httpx.TransportError as error:
-                if not left or not (again or isinstance(error, _NOT_STARTED)):
+                if not left or not (repeatable or isinstance(error, _NOT_STARTED)):
                     why = str(error) or type(error).__name__
                     message = f"{self._http.base_url} cannot be reached: {why}"
                     raise StoreUnavailable(message) from error
                 pause = None
             else:
                 refused = response.status_code == 429
-                if response.status_code not in _RETRIED or not left or not (again or refused):
+                if response.status_code not in _RETRIED or not left or not (repeatable or refused):
                     return _read_json(response)
                 pause = _retry_after(response)
             await sleep(_retry_pause(self._retries - left) if pause is None else pause)

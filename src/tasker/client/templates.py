@@ -129,7 +129,7 @@ class TemplateCache:
         self.discreet = False
         """Whether errors suggest only templates of the requested namespace."""
         self._by_id: BoundedCache[TemplateId, LoadedTemplate] = BoundedCache(_STEPS)
-        self._by_name = TTLCache(self._look_up, seconds=_FRESH, most=_MOST, clock=clock)
+        self._by_name = TTLCache(self._look_up, seconds=_FRESH, max_entries=_MOST, clock=clock)
 
     async def find(self, name: str, namespace: str | None, version: str | None) -> LoadedTemplate:
         """Find a template by name.

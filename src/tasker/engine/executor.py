@@ -89,10 +89,10 @@ class Executor:
         finally:
             self._starting = False
 
-    def withdraw(self, most: int = 0) -> list[Claim]:
-        """Return the claims that wait for a slot, and run them no more; the first `most` stay."""
+    def withdraw(self, keep: int = 0) -> list[Claim]:
+        """Return the claims that wait for a slot, and run them no more; the first `keep` stay."""
         claims = []
-        while len(self._waiting) > most:
+        while len(self._waiting) > keep:
             claims.append(self._waiting.pop()[0])
         self._slots.waiting -= len(claims)
         return claims

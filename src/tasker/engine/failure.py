@@ -96,6 +96,6 @@ def lost_attempt_error(worker: str) -> JsonText:
     return error_text(lost, retryable=True)
 
 
-def _storable_text(text: str, most: int) -> str:
+def _storable_text(text: str, max_length: int) -> str:
     """Truncate a text, and remove characters that JSON in a database cannot contain."""
-    return text[:most].replace("\0", "").encode("utf-8", "replace").decode()
+    return text[:max_length].replace("\0", "").encode("utf-8", "replace").decode()

@@ -110,13 +110,13 @@ class ThreadRunner:
     here, one wake-up delivers all finished calls.
 
     Args:
-        most: Maximum number of threads.
+        max_threads: Maximum number of threads.
         ended: See `Ended`.
         around: Context manager entered around every handler.
     """
 
-    def __init__(self, most: int, ended: Ended, around: Around | None) -> None:
-        self._most = most
+    def __init__(self, max_threads: int, ended: Ended, around: Around | None) -> None:
+        self._max_threads = max_threads
         self._ended = ended
         self._around = around
         self._loop = asyncio.get_running_loop()
@@ -127,7 +127,7 @@ class ThreadRunner:
         self._waiting = 0
 
     def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
-        if self._waiting <= 0 and self._threads < self._most:
+        if self._waiting <= 0 and self._threads < self._max_threads:
             self._threads += 1
             self._waiting += 1
             name = f"tasker-handler-{self._threads}"

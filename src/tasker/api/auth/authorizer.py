@@ -186,8 +186,8 @@ class Authorizer:
         scope: Mapping[str, Any],
         principal: Principal,
         permission: Permission,
-        touched: Resource,
-        missing: str,
+        target: Resource,
+        not_found_message: str,
     ) -> None:
         """Return normally if a principal may use a permission on a resource.
 
@@ -198,42 +198,42 @@ class Authorizer:
             scope: The request's ASGI scope.
             principal: The caller.
             permission: The permission.
-            touched: The resource.
-            missing: Message of the `not_found` problem.
+            target: The resource.
+            not_found_message: Message of the `not_found` problem.
 
         Raises:
             Problem: `forbidden`, or `not_found`.
         """
-        if await self.allows(principal, permission, touched):
+        if await self.allows(principal, permission, target):
             return
         facts = {
             "principal": principal.name,
             "by": principal.credential,
             "permission": str(permission),
-            "namespace": touched.namespace,
+            "namespace": target.namespace,
             "correlation_id": correlation_id_of(scope),
         }
         log.info("not_authorized", extra=facts)
-        if permission in _MAKES or touched.namespace is None:
-            raise forbidden(permission, principal, touched)
-        if await self._may_read(principal, permission.resource, touched):
-            raise forbidden(permission, principal, touched)
-        raise not_found(missing)
+        if permission in _MAKES or target.namespace is None:
+            raise forbidden(permission, principal, target)
+        if await self._may_read(principal, permission.resource, target):
+            raise forbidden(permission, principal, target)
+        raise not_found(not_found_message)
 
-    async def _may_read(self, principal: Principal, resource: str, touched: Resource) -> bool:
+    async def _may_read(self, principal: Principal, resource: str, target: Resource) -> bool:
         for action in _READING:
             reading = Permission(resource, action)
-            if reading in PERMISSIONS and await self.allows(principal, reading, touched):
+            if reading in PERMISSIONS and await self.allows(principal, reading, target):
                 return True
         return False
 
-    async def allows(self, principal: Principal, permission: Permission, touched: Resource) -> bool:
+    async def allows(self, principal: Principal, permission: Permission, target: Resource) -> bool:
         """Return whether a principal may use a permission on a resource."""
         if principal is ANONYMOUS or (principal is METRICS_ONLY and permission == METRICS_READ):
             return True
         resource, action = permission
         try:
-            answer: Any = self._coordinator.authorized(principal, resource, action, touched)
+            answer: Any = self._coordinator.authorized(principal, resource, action, target)
             if not isinstance(answer, bool) and inspect.isawaitable(answer):
                 answer = await answer
         except Exception:  # a coordinator that raises denies

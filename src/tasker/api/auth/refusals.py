@@ -22,7 +22,7 @@ def unauthenticated(reason: Reason) -> Problem:
     )
 
 
-def forbidden(permission: Permission, principal: Principal, touched: Resource) -> Problem:
+def forbidden(permission: Permission, principal: Principal, target: Resource) -> Problem:
     """Return the problem of a missing permission."""
     message = f"{principal.name} lacks the permission {permission}"
     challenge = f'{_REALM}, error="insufficient_scope", scope="{permission}"'
@@ -32,15 +32,15 @@ def forbidden(permission: Permission, principal: Principal, touched: Resource) -
         headers={"WWW-Authenticate": challenge},
         permission=str(permission),
     )
-    if touched.namespace is not None:
-        problem.detail = f"{message} in namespace {touched.namespace}."
-        problem.more["namespace"] = touched.namespace
+    if target.namespace is not None:
+        problem.detail = f"{message} in namespace {target.namespace}."
+        problem.more["namespace"] = target.namespace
     return problem
 
 
-def not_found(missing: str) -> Problem:
+def not_found(message: str) -> Problem:
     """Return the problem for an object that the caller may not see, as for a missing one."""
-    return Problem("not_found", missing)
+    return Problem("not_found", message)
 
 
 def auth_unavailable(what: str) -> Problem:

@@ -145,7 +145,9 @@ class StepAction(
     response=CoreTask,
     status=201,
     description="The task was created.",
-    also={200: ExtraResponse(CoreTask, "A task with this idempotency key already existed.")},
+    extra_responses={
+        200: ExtraResponse(CoreTask, "A task with this idempotency key already existed.")
+    },
     refuses=CREATES,
 )
 async def create_core_task(

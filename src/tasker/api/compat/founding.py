@@ -121,7 +121,7 @@ class FoundingQuery(BaseModel):
     response=FoundingTask | Delegated,
     status=201,
     description="The task was created; the response to a `workflow_name` is a `Delegated`.",
-    also={200: ExtraResponse(FoundingTask | Delegated, _FOUND)},
+    extra_responses={200: ExtraResponse(FoundingTask | Delegated, _FOUND)},
     refuses=CREATES,
 )
 async def create_founding_task(request: Request, api: ApiOf, body: AnyTask) -> JsonResponse:
@@ -144,7 +144,7 @@ async def create_founding_task(request: Request, api: ApiOf, body: AnyTask) -> J
     response=FoundingTask,
     status=201,
     description="The task was created; workers run it.",
-    also={200: ExtraResponse(FoundingTask, _FOUND)},
+    extra_responses={200: ExtraResponse(FoundingTask, _FOUND)},
     refuses=CREATES,
 )
 async def execute_workflow(

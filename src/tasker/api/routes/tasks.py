@@ -160,7 +160,9 @@ class ResolveBody(Body):
     response=TaskView,
     status=201,
     description="The task was created; `Location` is its URL.",
-    also={200: ExtraResponse(TaskView, "A task with this idempotency key already existed.")},
+    extra_responses={
+        200: ExtraResponse(TaskView, "A task with this idempotency key already existed.")
+    },
     refuses=CREATES,
 )
 async def create_task(
@@ -178,7 +180,7 @@ async def create_task(
     response=TasksCreated,
     status=201,
     description="All were created, or found by their idempotency keys.",
-    also={
+    extra_responses={
         200: ExtraResponse(TasksCreated, "Tasks with all these idempotency keys already existed.")
     },
     refuses=CREATES,
@@ -249,7 +251,7 @@ def page_of(tasks: Sequence[Task], limit: int) -> TaskList:
     "/{task_id}",
     TASKS_READ,
     response=TaskView,
-    also={304: ExtraResponse(None, "The task has the ETag that the request names.")},
+    extra_responses={304: ExtraResponse(None, "The task has the ETag that the request names.")},
     refuses=_MISSING,
 )
 async def get_task(
@@ -420,7 +422,7 @@ async def read_authorized_task(
         namespace=namespace,
         name=name,
         version=version,
-        missing=str(unknown_task_error(task.id)),
+        not_found_message=str(unknown_task_error(task.id)),
     )
     return task
 

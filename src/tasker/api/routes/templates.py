@@ -203,7 +203,7 @@ async def _load_version(
     response=TemplateView,
     status=201,
     description="It was registered; in a namespace that requires approval it waits for a review.",
-    also={200: ExtraResponse(TemplateView, "The same content was registered before.")},
+    extra_responses={200: ExtraResponse(TemplateView, "The same content was registered before.")},
     refuses=(*READS_BODY, "invalid_template", "template_conflict"),
     reads={"application/json": {"type": "object"}, YAML_TYPES[0]: {"type": "string"}},
 )

@@ -43,7 +43,9 @@ _STEPS_AGAIN = 2.0  #: seconds after which steps are read again even if their co
     TASKS_READ,
     response=TaskView,
     description="The task has ended.",
-    also={202: Described(TaskView, "The task had not ended when the time was up; ask again.")},
+    extra_responses={
+        202: Described(TaskView, "The task had not ended when the time was up; ask again.")
+    },
     refuses=("not_found",),
 )
 async def wait_for_task(

@@ -142,7 +142,7 @@ def serve_in_processes(settings: Settings, count: int) -> int:
                 "server",
                 [command] * count,
                 environment={**os.environ, SHARED: metrics},
-                ended=lambda pid: forget_process(pid, metrics),
+                on_ended=lambda pid: forget_process(pid, metrics),
             )
         )
 

@@ -94,13 +94,16 @@ begin
         with freed as (
             update step s
             set pending_parents = s.pending_parents - c.parents,
-                state = case when s.pending_parents > c.parents then {PENDING}
-                             when {include freed_for_caller} then {IN_PROGRESS} else {ENQUEUED} end,
-                attempt = s.attempt + ({include freed_for_caller})::int,
-                worker = case when {include freed_for_caller} then p_worker end,
                 run_at = c.run_at,
                 enqueued_at = now(),
-                claimed_at = case when {include freed_for_caller} then now() end
+                (state, attempt, worker, claimed_at) = (
+                    select case when s.pending_parents > c.parents then {PENDING}
+                                when f.for_caller then {IN_PROGRESS} else {ENQUEUED} end,
+                           s.attempt + f.for_caller::int,
+                           case when f.for_caller then p_worker end,
+                           case when f.for_caller then now() end
+                    from (select {include freed_for_caller} as for_caller offset 0) f   -- asked once
+                )
             from unnest(v_child_task, v_child_no, v_parents, v_run_at)
                  with ordinality as c (task_id, no, parents, run_at, rank)
             where c.no > 0 and s.task_id = c.task_id and s.no = c.no and s.state::int = {PENDING}

@@ -60,13 +60,16 @@ begin
             v_rank := v_rank + 1;
             update step s
             set pending_parents = s.pending_parents - 1,
-                state = case when s.pending_parents > 1 then {PENDING}
-                             when {include freed_for_caller} then {IN_PROGRESS} else {ENQUEUED} end,
-                attempt = s.attempt + ({include freed_for_caller})::int,
-                worker = case when {include freed_for_caller} then p_worker end,
                 run_at = v_run_at,
                 enqueued_at = now(),
-                claimed_at = case when {include freed_for_caller} then now() end
+                (state, attempt, worker, claimed_at) = (
+                    select case when s.pending_parents > 1 then {PENDING}
+                                when f.for_caller then {IN_PROGRESS} else {ENQUEUED} end,
+                           s.attempt + f.for_caller::int,
+                           case when f.for_caller then p_worker end,
+                           case when f.for_caller then now() end
+                    from (select {include freed_for_caller} as for_caller offset 0) f   -- asked once
+                )
             from (select 1 as parents, v_rank as rank, v_run_at as run_at) c
             where s.task_id = p_task and s.no = v_child and s.state::int = {PENDING}
             returning s.state, s.queue_id into v_state, v_queue;

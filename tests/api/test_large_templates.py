@@ -74,7 +74,7 @@ async def test_large_templates_and_tasks_are_handled_off_the_event_loop(
     threads.watch(JsonResponse, "render", least=50_000)
     threads.watch(Reader, "template")
     threads.watch(waiting._Stream, "new_events", least=50_000)
-    monkeypatch.setattr(registry.TemplateRow, "of", _recorded_of(threads))
+    monkeypatch.setattr(registry.TemplateRow, "of_template", _recorded_of(threads))
     async with client_of(store) as api:
         await api.call("/v1/templates", LARGE, 201)
         task = (await api.call("/v1/tasks", {"name": "shop.large", "context": {}}, 201))["id"]

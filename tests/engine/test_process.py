@@ -90,7 +90,7 @@ def test_a_process_that_cannot_be_looked_at_is_not_gone(
         raise FileNotFoundError(pid)
 
     own = this_process({})
-    monkeypatch.setattr(process, "_started", hidden)
+    monkeypatch.setattr(process, "_start_time", hidden)
 
     assert not is_gone(own.pid, own.pid_started)
 

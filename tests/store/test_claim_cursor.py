@@ -89,7 +89,7 @@ async def test_what_was_claimed_is_not_walked_again_while_a_snapshot_is_open(
             await asyncio.sleep(0.1)  # the cursor stays 50 ms behind the present
             for _ in range(19):
                 await hand.complete(*await hand.claim(100))
-            places = store._cursors[hand.id].places()  # type: ignore[attr-defined]
+            places = store._cursors[hand.id].start_places()  # type: ignore[attr-defined]
             async with connected(postgres_schema_url) as connection:
                 again = await buffers(connection, hand, {})
                 onward = await buffers(connection, hand, places)

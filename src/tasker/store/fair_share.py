@@ -1,4 +1,4 @@
-"""How a claim divides its steps among queues: see docs/decisions/0009-the-order-of-queues.md."""
+"""How a claim divides its steps among queues: see docs/decisions/0015-queues-share-claims-by-weight.md."""
 
 import math
 import random
@@ -20,8 +20,8 @@ class DueQueue(NamedTuple):
 def shares(due: Sequence[DueQueue], limit: int) -> Iterator[tuple[int, int]]:
     """Yield the id of a queue and the most steps to claim from it, until `limit` are claimed.
 
-    First each queue has its share of the limit, in an order drawn by weight; then what is left
-    goes to those that have more.
+    First each queue gets its share of the limit, in an order drawn by weight; then what is left
+    goes to queues with more due steps.
 
     Args:
         due: The queues with due steps; those of one base side by side, the first to claim first.

@@ -116,7 +116,7 @@ class _Weighing:
     def _find_anchors(self, node: Json, way: Way) -> None:
         self._nodes += 1
         if self._nodes > self._most_nodes:
-            raise _Unbounded((), "it has too many parts")
+            raise _Unbounded((), f"it has more than {self._most_nodes:,} objects, lists and values")
         if isinstance(node, dict):
             identity = _as_text(node.get("$id"))
             for name in (

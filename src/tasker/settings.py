@@ -220,8 +220,8 @@ class ServerSettings(Section):
     """Maximum number of concurrent long polls and streams."""
 
     connections: Annotated[int, Field(ge=1)] = 5000
-    """Maximum number of open connections. One more takes the place of the oldest one without a
-    request. Lowered at the start to what the process has descriptors for."""
+    """Maximum number of open connections. A further one replaces the oldest one without a
+    request. Lowered at startup if the process has too few file descriptors."""
 
     connections_per_address: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of open connections from one address that is not among `proxies`."""

@@ -61,7 +61,7 @@ def test_a_window_beyond_a_year_is_refused(worked: Here) -> None:
     ran = worked("analytics", "--last", "400d")
 
     assert (2, "") == ran[:2]
-    assert "hours must be more than 0 and at most" in ran.err
+    assert "hours must be greater than 0 and at most" in ran.err
 
 
 def test_a_server_reports_the_same_figures(worked: Here) -> None:

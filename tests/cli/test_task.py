@@ -414,4 +414,4 @@ def test_an_action_with_an_old_etag_is_refused(tasker: Here, failed: str) -> Non
 
     assert (5, 5, 0, 2) == (old.code, step.code, current.code, many.code)
     assert "changed since it was read" in words(old.err)
-    assert "an etag is of one task: give its ID" in words(many.err)
+    assert "give the ID of the task with this ETag" in words(many.err)

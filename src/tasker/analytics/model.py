@@ -37,7 +37,7 @@ class Window:
     def __post_init__(self) -> None:
         if not 0 < self.hours <= MOST_HOURS:
             raise InvalidInput(
-                f"hours must be more than 0 and at most {MOST_HOURS:,}, not {self.hours}",
+                f"hours must be greater than 0 and at most {MOST_HOURS:,}, not {self.hours}",
                 path="$.hours",
             )
 
@@ -202,7 +202,7 @@ class Backlog(NamedTuple):
     scheduled: int  #: enqueued for later: retries and delays
     running: int
     paused: int  #: enqueued, in a paused queue or of a paused task; not in `due` or `scheduled`
-    weight: float  #: share of claims beside other queues
+    weight: float  #: relative to other queues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ log = logging.getLogger("tasker.api")
 MAX_HEAD = 64 << 10  #: bytes of a request excluding its body, not counting the first read
 MAX_HEADERS = 100  #: of a request
 ACCEPTED_AT_ONCE = 50  #: connections that the event loop accepts before it passes them on
-RESERVED = 200  #: descriptors for the store, files, and connections not yet passed on
+RESERVED = 200  #: file descriptors for the store, files, and connections not yet passed on
 LOG_EVERY = 60.0  #: seconds between two log records of closed connections
 
 _OVERLOADED = b"503 Service Unavailable\r\nretry-after: 1"
@@ -217,7 +217,7 @@ def _flatten(groups: Iterable[Iterable[Connection]]) -> Iterator[Connection]:
 
 
 def _connection_limit(wanted: int) -> int:
-    """Return the number of connections that the descriptors allow; raise the soft limit first."""
+    """Raise the limit on file descriptors, and return how many connections it allows."""
     try:
         import resource
     except ImportError:  # Windows

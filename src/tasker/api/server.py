@@ -124,7 +124,9 @@ def free_port(settings: ServerSettings) -> int:
         InvalidSettings: The address is in use, or the system cannot share it.
     """
     if not hasattr(socket, "SO_REUSEPORT"):
-        raise InvalidSettings("this system cannot share a port among processes: use one process")
+        raise InvalidSettings(
+            "processes cannot share a port on this operating system: use --processes 1"
+        )
     with _listen(settings.host, settings.port) as listening:
         port: int = listening.getsockname()[1]
         return port

@@ -77,7 +77,7 @@ class TaskFields(Body):
     """Time limit from creation to end. Absent: the template's."""
 
     priority: Annotated[int, Field(ge=0, lt=PRIORITIES)] = DEFAULT_PRIORITY
-    """0 to 4, the most urgent last: in the queue of a handler each level counts as a minute of
+    """From 0 to 4 (most urgent). In a handler's queue, each level counts as one minute of
     waiting."""
 
     @field_validator("delay_seconds")

@@ -41,7 +41,9 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "check": CommandEntry("check", "Check templates and handlers, and whether they fit together."),
     "task": CommandEntry("task", "List, show, create, cancel, retry, resolve and pause tasks."),
     "template": CommandEntry("template", "Show, register, review and pause templates."),
-    "queue": CommandEntry("queue", "List, pause, resume and weigh the queues of handlers."),
+    "queue": CommandEntry(
+        "queue", "List, pause and resume the queues of handlers, and set their weights."
+    ),
     "analytics": CommandEntry(
         "analytics", "Show durations, error rates, slow and failing steps, and frequent errors."
     ),

@@ -65,13 +65,14 @@ def check_times(run_at: Any, delay: Any, deadline: Any) -> None:
     length = parse_duration_field("deadline", deadline)
     if length is not None and not timedelta(0) < length <= LONGEST_DEADLINE:
         most = f"at most {LONGEST_DEADLINE.days:,} days"
-        raise _invalid_field("deadline", f"must be more than 0 and {most}, not {length}")
+        raise _invalid_field("deadline", f"must be greater than 0 and {most}, not {length}")
 
 
 def check_priority(priority: Any) -> None:
     """Check the priority of a task."""
     if type(priority) is not int or not 0 <= priority < PRIORITIES:
-        raise _invalid_field("priority", f"must be 0 to {PRIORITIES - 1}, not {priority!r:.100}")
+        message = f"must be an integer from 0 to {PRIORITIES - 1}, not {priority!r:.100}"
+        raise _invalid_field("priority", message)
 
 
 def check_key_rules(key: str | None, unique_while: Any, if_exists: Any) -> None:

@@ -90,7 +90,7 @@ class TaskRequest:
     the template's."""
 
     priority: int = DEFAULT_PRIORITY
-    """0 to 4, the most urgent last: in the queue of a handler each level counts as a minute of
+    """From 0 to 4 (most urgent). In a handler's queue, each level counts as one minute of
     waiting."""
 
     def __post_init__(self) -> None:

@@ -284,7 +284,7 @@ class SyncClient:
         return self._wait_for(self._client.resume(target, reason=reason, if_match=if_match))
 
     def pauses(self, namespace: str | None = None) -> list[Pause]:
-        """List the pauses in force, the newest first."""
+        """List the current pauses, newest first."""
         return self._wait_for(self._client.pauses(namespace))
 
     def set_queue_weight(

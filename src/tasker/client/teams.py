@@ -52,14 +52,14 @@ class TeamClient(Protocol):
         ...
 
     async def pauses(self, namespace: str | None = None) -> list[Pause]:
-        """List the pauses in force, the newest first; None: those of all namespaces."""
+        """List the current pauses of a namespace, newest first; None: of all namespaces."""
         ...
 
     async def set_queue_weight(
         self, namespace: str, handler: str, weight: float, *, reason: str = ""
     ) -> None:
-        """Set the share of claims that a handler's queues get beside others: 0.01 to 100, 1 for a
-        new queue. Raises NotFound, InvalidInput.
+        """Set the weight of a handler's queue, which determines its share of claims: 0.01 to 100,
+        initially 1. Raises NotFound, InvalidInput.
         """
         ...
 

@@ -1,4 +1,7 @@
-"""How a claim divides its steps among queues: see docs/decisions/0015-queues-share-claims-by-weight.md."""
+"""How a claim divides its steps among queues.
+
+See docs/decisions/0015-queues-share-claims-by-weight.md.
+"""
 
 import math
 import random

@@ -514,20 +514,20 @@ class QueueStore(Protocol):
     ) -> bool:
         """End a pause; return False if the target was not paused.
 
-        Other pauses that hold up the same steps remain in force.
+        Other pauses of the same steps remain.
 
         Raises: NotFound, TaskChanged.
         """
         ...
 
     async def pauses(self, *, namespace: str | None = None) -> list[Pause]:
-        """List the pauses in force, the newest first; None: those of all namespaces."""
+        """List the current pauses of a namespace, newest first; None: of all namespaces."""
         ...
 
     async def set_queue_weight(
         self, namespace: str, handler: str, weight: float, act: AuditNote
     ) -> None:
-        """Set the share of claims that a handler's queues get beside others.
+        """Set the weight of a handler's queue, which determines its share of claims.
 
         Args:
             namespace: The namespace.

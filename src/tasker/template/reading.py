@@ -224,7 +224,7 @@ def read_duration(
         return None
     if timedelta(0) <= length <= most and (length or zero):
         return length
-    least = "from 0" if zero else "more than 0"
+    least = "from 0" if zero else "greater than 0"
     high = f"{most / unit:,.0f} {name} ({most.days:,} days)"
     value.refuse(f"must be {least} and at most {high}, found {content}")
     return None
@@ -235,7 +235,7 @@ def read_choice(value: Value, allowed: tuple[str, ...]) -> str | None:
     written = read_text(value)
     if written is None or written in allowed:
         return written
-    value.refuse(f"unknown word {_excerpt(written)!r}{suggest_allowed(written, allowed)}")
+    value.refuse(f"unknown value {_excerpt(written)!r}{suggest_allowed(written, allowed)}")
     return None
 
 

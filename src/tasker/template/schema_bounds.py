@@ -149,7 +149,7 @@ class _Weighing:
                     self._ways[id(target)] = at
                     waiting.append(target)
             if len(self._ways) > self._most:
-                raise _Unbounded((), f"it has more than {self._most:,} schemas within it")
+                raise _Unbounded((), f"it has more than {self._most:,} subschemas")
             if self._patterns > MAX_PATTERNS:
                 raise _Unbounded((), f"it has more than {MAX_PATTERNS:,} patterns")
 

@@ -42,7 +42,7 @@ _TEMPLATE = "/{namespace}/{name}"
 async def list_queues(
     request: Request, api: ApiOf, namespace: Namespace | None = None
 ) -> JsonResponse:
-    """List the queues of handlers: how many steps wait and run, and what is paused."""
+    """List the queues of handlers, with the numbers of waiting and running steps and the pauses."""
     visible = await visible_namespaces(request, QUEUES_READ)
     paused = {(one.kind, one.namespace, one.name): one for one in await api.store.pauses()}
     listed = [
@@ -79,7 +79,7 @@ def _view(queue: Backlog, pauses: Iterable[Pause]) -> QueueView:
 async def list_pauses(
     request: Request, api: ApiOf, namespace: Namespace | None = None
 ) -> JsonResponse:
-    """List the pauses in force, the newest first."""
+    """List the current pauses, newest first."""
     visible = await visible_namespaces(request, QUEUES_READ)
     listed = [
         one
@@ -120,7 +120,7 @@ class WeightBody(Body):
     """Sets the weight of a queue."""
 
     weight: Annotated[float, Field(ge=0.01, le=100)]
-    """Its share of claims beside other queues; 1 for a new one."""
+    """Determines its share of claims relative to other queues; initially 1."""
     reason: Text = ""
 
 
@@ -132,7 +132,7 @@ async def set_queue_weight(
     handler: HandlerPath,
     body: Annotated[WeightBody, Depends(JsonBody(WeightBody))],
 ) -> JsonResponse:
-    """Set the share of claims that a handler's queues get beside others."""
+    """Set the weight of a handler's queue, which determines its share of claims."""
     await authorize(request, QUEUES_UPDATE, namespace=namespace)
     client = client_of_caller(request, api)
     await client.set_queue_weight(namespace, handler, body.weight, reason=body.reason)
@@ -143,7 +143,7 @@ async def set_queue_weight(
 async def pause_template(
     request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, body: PauseReason
 ) -> JsonResponse:
-    """Pause all tasks of a template, of all versions; running attempts end normally."""
+    """Pause all tasks of all versions of a template; running attempts end normally."""
     await authorize(request, TEMPLATES_PAUSE, namespace=namespace, name=name)
     return await _pause(request, api, PauseTarget.of_template(namespace, name), body.reason)
 
@@ -152,7 +152,7 @@ async def pause_template(
 async def resume_template(
     request: Request, api: ApiOf, namespace: NamespacePath, name: NamePath, body: PauseReason
 ) -> JsonResponse:
-    """Resume the tasks of a template that were not paused by themselves."""
+    """Resume the tasks of a template, except those that were paused individually."""
     await authorize(request, TEMPLATES_PAUSE, namespace=namespace, name=name)
     return await _resume(request, api, PauseTarget.of_template(namespace, name), body.reason)
 

@@ -13,14 +13,14 @@ class QueueView(TypedDict):
     namespace: str
     handler: str
     weight: float
-    """Its share of claims beside other queues."""
+    """Determines its share of claims relative to other queues."""
     due: int
     """Steps that a worker may claim now."""
     scheduled: int
     """Steps that wait for a delay or a retry."""
     running: int
     paused: int
-    """Enqueued steps that a pause holds up; not in `due` or `scheduled`."""
+    """Enqueued steps that are paused; not counted in `due` or `scheduled`."""
     pauses: list[Pause]
     """The pauses of the queue and its namespace."""
 
@@ -32,7 +32,7 @@ class QueueList(TypedDict):
 
 
 class PauseList(TypedDict):
-    """Pauses in force, the newest first."""
+    """The current pauses, newest first."""
 
     pauses: list[Pause]
 

@@ -160,4 +160,4 @@ async def prune(
 def _require_positive(span: timedelta) -> timedelta:
     if span > timedelta(0):
         return span
-    raise typer.BadParameter("must be more than 0", param_hint="--older-than")
+    raise typer.BadParameter("must be greater than 0", param_hint="--older-than")

@@ -17,15 +17,17 @@ from tasker.model import PauseKind, PauseTarget
 Handler = Annotated[
     str, typer.Argument(metavar="HANDLER", help="Handler of the steps, as templates name it.")
 ]
-Space = Annotated[str, typer.Option("--namespace", "-n", metavar="NAME", help="Its namespace.")]
+Space = Annotated[
+    str, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the queue.")
+]
 OnlySpace = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME")]
 
-app = group("List, pause, resume and weigh the queues of handlers.")
+app = group("List, pause and resume the queues of handlers, and set their weights.")
 
 
 @command(app, "list")
 async def list_queues(session: Session, namespace: OnlySpace = None) -> None:
-    """List queues: how many steps of each handler are due, scheduled, running and paused."""
+    """List queues, with the numbers of due, scheduled, running and paused steps."""
     async with session.client() as client:
         queues = await client.queues(namespace)
         pauses = await client.pauses(namespace)
@@ -56,7 +58,7 @@ async def list_queues(session: Session, namespace: OnlySpace = None) -> None:
 
 @command(app, "pauses")
 async def list_pauses(session: Session, namespace: OnlySpace = None) -> None:
-    """List paused tasks, templates, queues and namespaces, the newest first."""
+    """List the current pauses of tasks, templates, queues and namespaces, newest first."""
     async with session.client() as client:
         pauses = await client.pauses(namespace)
     if session.as_json:
@@ -72,7 +74,7 @@ async def list_pauses(session: Session, namespace: OnlySpace = None) -> None:
 async def pause_queue(
     session: Session, handler: Handler, namespace: Space = DEFAULT_NAMESPACE, reason: Reason = ""
 ) -> None:
-    """Pause the steps of a handler: none of them starts; running attempts end normally."""
+    """Pause the queue of a handler: no step starts; running attempts end normally."""
     async with session.client(operates=True) as client:
         await pause(session, client, PauseTarget.of_queue(namespace, handler), reason)
 
@@ -81,7 +83,7 @@ async def pause_queue(
 async def resume_queue(
     session: Session, handler: Handler, namespace: Space = DEFAULT_NAMESPACE, reason: Reason = ""
 ) -> None:
-    """Resume the steps of a handler."""
+    """Resume the queue of a handler."""
     async with session.client(operates=True) as client:
         await resume(session, client, PauseTarget.of_queue(namespace, handler), reason)
 
@@ -92,12 +94,17 @@ async def set_weight(
     handler: Handler,
     weight: Annotated[
         float,
-        typer.Argument(metavar="WEIGHT", min=0.01, max=100, help="A new queue has weight 1."),
+        typer.Argument(
+            metavar="WEIGHT",
+            min=0.01,
+            max=100,
+            help="Weight relative to other queues; initially 1.",
+        ),
     ],
     namespace: Space = DEFAULT_NAMESPACE,
     reason: Reason = "",
 ) -> None:
-    """Set the share of claims that a handler's queue gets beside other queues."""
+    """Set the weight of a handler's queue, which determines its share of claims."""
     async with session.client(operates=True) as client:
         await client.set_queue_weight(namespace, handler, weight, reason=reason)
     if session.as_json:

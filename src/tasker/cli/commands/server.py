@@ -97,12 +97,12 @@ def server(
 ) -> Any:
     """Serve the API until SIGTERM or SIGINT.
 
-    The first signal stops it gracefully: it accepts no more requests, running ones get
-    their grace time, and so do the steps of its worker. The second signal ends it at once.
+    The first signal stops it gracefully: it accepts no more requests, and running requests
+    and steps may finish within the grace time. The second signal stops it at once.
     Exit code: 0 after a stop, 2 invalid input, 3 store unavailable.
 
-    With --processes, a supervisor restarts processes that die. Limits and caches are those
-    of each process, and --with-worker runs a worker in each.
+    With --processes, a supervisor restarts processes that die. Each process has
+    its own limits and caches and, with --with-worker, its own worker.
     """
     worker: dict[str, Any] = {
         "embedded": with_worker or None,
@@ -166,7 +166,7 @@ async def serve(
     if not (is_loopback(own.host) or auth.enabled or insecure):
         raise InvalidSettings(
             f"refusing to listen on {own.host} without authentication, because anyone who can reach"
-            " it could do anything: set `enabled = true` in [auth], or pass --insecure if a"
+            " it would have full access: set `enabled = true` in [auth], or pass --insecure if a"
             " proxy in front authenticates callers"
         )
     loaded = _load_handlers(settings)

@@ -136,7 +136,7 @@ IfMatch = Annotated[
     typer.Option(
         "--if-match",
         metavar="ETAG",
-        help="Refuse the action if the task has changed: its etag, as `show --json` prints it.",
+        help="Refuse the action unless the task still has this ETag, printed by `show --json`.",
     ),
 ]
 
@@ -316,7 +316,7 @@ async def create(
             min=0,
             max=4,
             metavar="0-4",
-            help="Each level counts as a minute of waiting in the queue of a handler.",
+            help="4 is the most urgent. Each level counts as one minute of waiting in a queue.",
         ),
     ] = DEFAULT_PRIORITY,
     reason: Reason = "",
@@ -537,7 +537,7 @@ def _require_no_filter(matching: TaskFilter) -> None:
 
 def _require_id(if_match: str | None) -> None:
     if if_match is not None:
-        raise typer.BadParameter("an etag is of one task: give its ID", param_hint="--if-match")
+        raise typer.BadParameter("give the ID of the task with this ETag", param_hint="--if-match")
 
 
 async def _matching_tasks(

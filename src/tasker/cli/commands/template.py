@@ -67,7 +67,7 @@ async def pause_template(session: Session, template: Name, reason: Reason = "") 
 
 @command(app, "resume", acts=True)
 async def resume_template(session: Session, template: Name, reason: Reason = "") -> None:
-    """Resume the tasks of a template, except those that were paused by themselves."""
+    """Resume the tasks of a template, except those that were paused individually."""
     namespace, name, _ = split_reference(template, None, None)
     async with session.client(operates=True) as client:
         await resume(session, client, PauseTarget.of_template(namespace, name), reason)

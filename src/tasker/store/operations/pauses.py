@@ -55,7 +55,7 @@ class Pauses(Operators):
     ) -> None:
         if not LEAST_WEIGHT <= weight <= GREATEST_WEIGHT:
             raise InvalidInput(
-                f"a weight is {LEAST_WEIGHT} to {GREATEST_WEIGHT}, not {weight}", path="$.weight"
+                f"must be from {LEAST_WEIGHT} to {GREATEST_WEIGHT}, not {weight}", path="$.weight"
             )
         queue = {"namespace": namespace, "handler": handler}
 

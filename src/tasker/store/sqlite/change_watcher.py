@@ -95,7 +95,7 @@ class ChangeWatcher:
 
 
 def _watch_writes(path: Path) -> int | None:
-    """Open a descriptor that is readable after writes to a file; None if unsupported."""
+    """Open a file descriptor that is readable after writes to a file; None if unsupported."""
     if sys.platform != "linux":
         return None
     import ctypes

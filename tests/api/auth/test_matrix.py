@@ -82,6 +82,7 @@ SAMPLES = {
         {"approve": False, "reason": "too slow"}
     ),
     "PUT /v1/namespaces/{namespace}/policy namespaces:update": Sample({"owner_team": "them"}),
+    "PUT /v1/queues/{namespace}/{handler}/weight queues:update": Sample({"weight": 2}),
     "POST /v1/tasks/{task_id}/steps/{step}/complete steps:resolve": Sample({"result": None}),
     "POST /compat/core/v1/tasks tasks:create": Sample(_task()),
     **{
@@ -130,6 +131,7 @@ class World(NamedTuple):
             "version": "1.0.0",
             "step": "check",
             "step_uuid": "check",
+            "handler": "check",
         }
         return await caller.request(
             route.method,

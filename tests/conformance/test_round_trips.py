@@ -124,7 +124,9 @@ async def test_a_fan_out_is_a_few_calls(url: str) -> None:
 
 
 async def test_a_chain_of_four_is_five_commits(postgres_schema_url: str) -> None:
-    """Counted by PostgreSQL's transaction ids; there are no other writers."""
+    """
+    Counted by PostgreSQL's transaction ids, which only the server's own analyses take as well.
+    """
     async with working(postgres_schema_url, FOUR) as worker:
         trips = []
         for _ in range(5):
@@ -132,8 +134,7 @@ async def test_a_chain_of_four_is_five_commits(postgres_schema_url: str) -> None
             await run(worker, FOUR)
             trips.append(await transactions(worker.store) - before - 1)  # asking takes one
 
-    assert 5 == min(trips), trips
-    assert max(trips) <= 8  # the server's own housekeeping
+    assert [5, 5, 5] == sorted(trips)[:3], trips
 
 
 async def transactions(store: Any) -> int:

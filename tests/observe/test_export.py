@@ -16,9 +16,9 @@ PROGRAM = """
     from tasker.codec import new_task_id
     from tasker.events import AttemptSpan, StepSettled, TaskEnded
     from tasker.model import AttemptOutcome, TaskStatus, TemplateName
-    from tasker.observe.tracing import Tracing, export
+    from tasker.observe.tracing import Tracing, set_up_export
 
-    export("billing")
+    set_up_export("billing")
     tracing = Tracing()
     template = TemplateName("payments", "refund", "1.0.0")
     task, no_time = new_task_id(), timedelta(0)

@@ -606,7 +606,7 @@ def _read_secrets() -> dict[str, str]:
     except FileNotFoundError:
         if named is None:
             return {}
-        raise InvalidSettings(f"{PREFIX}SECRETS: there is no directory {directory}") from None
+        raise InvalidSettings(f"{PREFIX}SECRETS: directory {directory} not found") from None
     except OSError as error:
         raise InvalidSettings(f"{directory} cannot be read: {error.strerror}") from None
     secrets = {}

@@ -24,7 +24,7 @@ def test_what_does_not_fit_is_reported_with_its_place_and_exit_1(tasker: Here) -
     checked = tasker(*CHECK, "--json").document
 
     assert 1 == ran.code
-    assert "step 'charge': there is no handler 'charge' (namespace shop); did you mean" in ran.out
+    assert "step 'charge': handler 'charge' (namespace shop) not found; did you mean" in ran.out
     assert f"shop.py:{line}: step 'pack'" in ran.out
     assert "2 problems" in ran.out
     assert not checked["ok"]

@@ -103,7 +103,7 @@ def test_an_unknown_template_is_exit_2_with_a_guess(tasker: Here) -> None:
     ran = tasker("template", "show", "shop.sel")
 
     assert 2 == ran.code
-    assert "there is no template shop.sel; did you mean 'shop.sell'?" in ran.err
+    assert "template shop.sel not found; did you mean 'shop.sell'?" in ran.err
 
 
 def test_registering_nothing_is_refused(tasker: Here) -> None:

@@ -365,7 +365,7 @@ async def test_creation_refuses_what_does_not_fit(scene: Scene) -> None:
     assert (InvalidInput, "$.at") == (type(not_json), getattr(not_json, "path", None))
     assert TooLarge is type(too_large)
     assert NotFound is type(unknown)
-    assert "there is no template hello.greetin; did you mean 'hello.greeting'?" == str(unknown)
+    assert "template hello.greetin not found; did you mean 'hello.greeting'?" == str(unknown)
     assert (NotFound, "no version of hello.greeting matches 9.0.0; available: 1.2.0") == (
         type(version),
         str(version),

@@ -93,9 +93,9 @@ async def test_a_reference_picks_the_latest_version_that_fits(
             "hello.greeting@^3",
             r"no version of .* matches \^3; available: 1\.0\.0, .*10\.0",
         ),
-        ("greeting", r"no template default\.greeting; did you mean .*hello\.greeting"),
-        ("hello.greting", r"no template hello\.greting; did you mean .*hello\.greeting"),
-        ("nowhere.nothing", r"there is no template nowhere\.nothing$"),
+        ("greeting", r"template default\.greeting not found; did you mean .*hello\.greeting"),
+        ("hello.greting", r"template hello\.greting not found; did you mean .*hello\.greeting"),
+        ("nowhere.nothing", r"template nowhere\.nothing not found$"),
     ],
 )
 async def test_what_is_not_found_is_reported_with_what_there_is(

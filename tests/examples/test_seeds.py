@@ -70,7 +70,7 @@ async def test_a_name_without_its_namespace_triggers_nobody_elses_workflow(
         await company.client.create_task("process_refund", REFUND)
 
     message = str(caught.value)
-    assert "there is no template default.process_refund" in message
+    assert "template default.process_refund not found" in message
     assert "customer_success.process_refund or payments.process_refund" in message
 
 

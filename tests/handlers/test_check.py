@@ -102,7 +102,7 @@ def test_what_fits_is_not_told() -> None:
 def test_a_step_without_a_handler_is_reported_with_a_guess() -> None:
     (problem,) = check(template(step("charg")), Handlers.of({"charge": _ship}))
     assert (
-        "step 'charg': there is no handler 'charg' (namespace payments); did you mean 'charge'?"
+        "step 'charg': handler 'charg' (namespace payments) not found; did you mean 'charge'?"
         " (at steps[0])"
     ) == str(problem)
 

@@ -136,9 +136,9 @@ def test_the_cause_is_kept_and_the_module_is_not(write: Write) -> None:
     [
         (
             "nowhere.at.all",
-            "there is no module 'nowhere' (needed by the handlers from nowhere.at.all)",
+            "module 'nowhere' not found (needed by the handlers from nowhere.at.all)",
         ),
-        ("tasker.nowhere", "there is no module 'tasker.nowhere'"),
+        ("tasker.nowhere", "module 'tasker.nowhere' not found"),
         ("nowhere.py", "nowhere.py does not exist"),
         ("no/where", "no/where does not exist"),
         ("not a name", "'not a name' is neither the name of a module nor a path that exists"),

@@ -212,9 +212,9 @@ def test_a_bare_name_that_fits_several_finds_none_and_says_so(write: Write) -> N
 def test_a_name_that_is_not_there_is_reported_with_a_guess() -> None:
     handlers = Handlers.of(charge)
     assert (
-        "there is no handler 'Payments.Chrge' (namespace payments); did you mean 'Payments.Charge'?"
+        "handler 'Payments.Chrge' (namespace payments) not found; did you mean 'Payments.Charge'?"
     ) == str(handlers.not_found_error("Payments::Chrge", "payments"))
-    assert "there is no handler 'x'; registered: Payments.Charge" == str(
+    assert "handler 'x' not found; registered: Payments.Charge" == str(
         handlers.not_found_error("x")
     )
     assert str(Handlers.of().not_found_error("x")).endswith("; registered: none")
@@ -296,5 +296,5 @@ def test_a_step_of_a_template_is_planned_with_the_steps_before_it() -> None:
 def test_modules_made_by_hand_are_sources() -> None:
     module = types.ModuleType("by_hand")
     module.__dict__["charge"] = charge
-    with pytest.raises(HandlerImportError, match="there is no module 'by_hand'"):
+    with pytest.raises(HandlerImportError, match="module 'by_hand' not found"):
         Handlers.of(module)

@@ -49,8 +49,8 @@ async def authorize(
     """
     principal = principal_of(request)
     if not_found_message is None:
-        not_found_message = f"there is no {'template' if name else 'namespace'} {namespace}"
-        not_found_message += f".{name}" if name else ""
+        kind, full_name = ("template", f"{namespace}.{name}") if name else ("namespace", namespace)
+        not_found_message = f"{kind} {full_name} not found"
     target = Resource(namespace, name, version)
     authorizer = api_of(request).authorizer
     await authorizer.authorize(request.scope, principal, permission, target, not_found_message)
@@ -122,7 +122,7 @@ def actor_of(request: Request) -> str:
 def requires(*permissions: Permission) -> Callable[[Request], Coroutine[Any, Any, None]]:
     """Return the dependency that authenticates callers and requires `permissions`, if any."""
     if unknown := set(permissions) - PERMISSIONS:
-        raise ValueError(f"there is no permission {', '.join(map(str, unknown))}")
+        raise ValueError(f"unknown permission {', '.join(map(str, unknown))}")
 
     async def authenticate(request: Request) -> None:
         api = api_of(request)

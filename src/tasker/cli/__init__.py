@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-_HELP = "Durable workflows: versioned templates, steps that depend on steps, retries."
+_HELP = "Run and manage durable workflows: versioned templates of steps, with retries."
 
 
 class CommandEntry(NamedTuple):
@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "worker": CommandEntry("worker", "Run a worker until SIGTERM or SIGINT."),
     "server": CommandEntry("server", "Serve the API until SIGTERM or SIGINT."),
     "dev": CommandEntry("dev", "Run a worker that reloads changed handlers and templates."),
-    "check": CommandEntry("check", "Check templates and handlers, and whether they fit together."),
+    "check": CommandEntry("check", "Check templates and handlers, and whether they match."),
     "task": CommandEntry("task", "List, show, create, cancel, retry, resolve and pause tasks."),
     "template": CommandEntry("template", "Show, register, review and pause templates."),
     "queue": CommandEntry(

@@ -186,7 +186,7 @@ class TemplateCache:
         known = await self._store.template_statuses(namespace=namespace, name=name)
         if not known:
             suggestion = await self._suggest_name(namespace, name)
-            raise NotFound(f"there is no template {namespace}.{name}{suggestion}")
+            raise NotFound(f"template {namespace}.{name} not found{suggestion}")
         chosen = versions.latest({one.version for one in known}, spec=version)
         if chosen is None:
             usable = ", ".join(sorted(approved, key=versions.sort_key))

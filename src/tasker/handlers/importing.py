@@ -206,7 +206,7 @@ def _import_error_reason(origin: Origin, source: object, error: BaseException) -
     """Return the error on one line, with its place in the user's code."""
     absent = error.name if isinstance(error, ModuleNotFoundError) else None
     if absent is not None and f"{origin.name}.".startswith(f"{absent}."):
-        return f"there is no module {absent!r} (needed by the handlers from {source})"
+        return f"module {absent!r} not found (needed by the handlers from {source})"
     if isinstance(error, InvalidTemplate):  # its problems include the place
         return f"{_join_problems(error)} (while importing handlers from {source})"
     if isinstance(error, SyntaxError) and error.filename:

@@ -244,7 +244,7 @@ class Handlers:
             names = self.names()
             some = [*names[:5], "..."] if len(names) > 5 else names
             hint = f"; registered: {', '.join(some) or 'none'}"
-        return HandlerNotFound(f"there is no handler {name!r}{of}{hint}")
+        return HandlerNotFound(f"handler {name!r}{of} not found{hint}")
 
     def _handlers_named(self, name: str, namespace: str | None = None) -> list[Handler]:
         """List the handlers that match `name`, regardless of their namespaces."""

@@ -77,7 +77,7 @@ def registration_conflict_error(
 
 
 def unknown_template_error(name: TemplateName) -> NotFound:
-    return NotFound(f"there is no template {name}")
+    return NotFound(f"template {name} not found")
 
 
 def submission_digest(template_id: TemplateId, context: JsonText) -> str:

@@ -118,7 +118,7 @@ def permissions_of(scopes: Iterable[str], *, path: str = "$") -> frozenset[Permi
         if not (expanded := expand_scope(scope)):
             known = sorted(str(permission) for permission in PERMISSIONS)
             hint = suggest_allowed(scope, [*known, *wildcard_scopes()])
-            raise InvalidInput(f"there is no permission {scope[:100]!r}{hint}", path=path)
+            raise InvalidInput(f"unknown permission {scope[:100]!r}{hint}", path=path)
         granted |= expanded
     return granted
 
@@ -134,4 +134,4 @@ def check_roles(names: Iterable[str], roles: Iterable[str] = ROLES, *, path: str
     for name in names:
         if name not in known:
             hint = suggest_allowed(name, known)
-            raise InvalidInput(f"there is no role {name[:100]!r}{hint}", path=path)
+            raise InvalidInput(f"unknown role {name[:100]!r}{hint}", path=path)

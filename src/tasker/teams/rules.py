@@ -212,7 +212,7 @@ def check_api_key(key: NewApiKey) -> None:
 
 
 def unknown_key_error(prefix: str) -> NotFound:
-    return NotFound(f"there is no API key {prefix}")
+    return NotFound(f"API key {prefix} not found")
 
 
 def _require_version_with_status(

@@ -269,7 +269,7 @@ async def _get_namespace_info(api: Api, namespace: str) -> NamespaceInfo:
     for info in await api.store.namespaces():
         if info.name == namespace:
             return info
-    raise NotFound(f"there is no namespace {namespace}")
+    raise NotFound(f"namespace {namespace} not found")
 
 
 @routes.add(

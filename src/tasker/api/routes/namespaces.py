@@ -65,7 +65,7 @@ async def get_namespace(request: Request, api: ApiOf, namespace: NamespacePath) 
     for info in await api.store.namespaces():
         if info.name == namespace:
             return JsonResponse(info)
-    raise NotFound(f"there is no namespace {namespace}")
+    raise NotFound(f"namespace {namespace} not found")
 
 
 @routes.add(

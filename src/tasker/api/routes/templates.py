@@ -121,7 +121,7 @@ async def list_versions(
     await authorize(request, TEMPLATES_READ, namespace=namespace, name=name)
     listed = await api.store.template_statuses(namespace=namespace, name=name)
     if not listed:
-        raise NotFound(f"there is no template {namespace}.{name}")
+        raise NotFound(f"template {namespace}.{name} not found")
     approved = [one.version for one in listed if one.status is TemplateStatus.APPROVED]
     answer: VersionList = {
         "namespace": namespace,

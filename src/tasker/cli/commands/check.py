@@ -63,18 +63,18 @@ async def check(
         bool, typer.Option("--strict", metavar="", help="Treat warnings as problems.")
     ] = False,
 ) -> Exit:
-    """Check templates and handlers, and whether they fit together.
+    """Check templates and handlers, and whether they match.
 
-    Templates are well-formed; every step has a handler; every parameter of a handler has
-    a source, and results come from steps before; type hints agree with schemas. Handlers
-    that no step uses are warnings.
+    Templates must be well-formed. Every step needs a handler, every parameter of a handler
+    needs a source, results must come from earlier steps, and type hints must agree with
+    schemas. Unused handlers are reported as warnings.
 
-    With --store or --server, as a check before a deploy: every step of the open tasks has a
-    handler here in the version that it requires, whose parameters fit the template version
-    of the task; templates do not differ from the registered ones of their version. It looks
-    at tasks in the namespaces of the templates and of --namespace, else in all.
+    With --store or --server, the command also checks a deploy: every step of the open tasks
+    needs a handler in the required version, with parameters that match the task's template,
+    and no template may differ from the registered content of its version. Only tasks in the
+    namespaces of the templates and of --namespace are checked, or all if there are none.
 
-    Exit code: 0 all well, 1 problems found.
+    Exit code: 0 no problems, 1 problems found.
     """
     if not templates and not handlers:
         raise typer.BadParameter(

@@ -70,7 +70,7 @@ async def _upgrade(session: Session) -> None:
 async def status(session: Session) -> Exit:
     """Show the schema version, the workers and, on PostgreSQL, the oldest open snapshot.
 
-    Exit code: 0 if the schema is the one this release needs, else 3.
+    Exit code: 0 if the schema matches this release, otherwise 3.
     """
     require_existing(session.store_url)
     async with make_store(session.store_url) as store:

@@ -31,8 +31,8 @@ async def demo(
 ) -> Exit:
     """Run example workflows of four teams, with a worker crash and a retry by an operator.
 
-    It takes about 15 seconds and can be repeated. Exit code: 0 if everything came out as
-    expected, else 1.
+    It takes about 15 seconds and can be repeated. Exit code: 0 if all results are as
+    expected, otherwise 1.
     """
     folder = example_folder()
     story = Origin("growthcorp.__main__", root=str(folder.parent)).load()

@@ -237,7 +237,7 @@ async def show(
 ) -> Exit:
     """Show a task: its steps and their graph, attempts, errors and operator actions.
 
-    With --watch, the exit code tells the outcome: 0 complete, 1 failed or cancelled.
+    With --watch, the exit code shows the outcome: 0 complete, 1 failed or cancelled.
     """
     async with session.client() as client:
         task_id = await find_task(client, task)

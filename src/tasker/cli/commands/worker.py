@@ -112,14 +112,15 @@ def worker(
 ) -> Any:
     """Run a worker until SIGTERM or SIGINT.
 
-    It registers its templates at startup. Steps without a handler here are left to other
-    workers or to operators; a warning names them.
+    It registers its templates at startup. Steps without a handler must be completed by
+    other workers or operators; a warning lists them.
 
-    A handler runs steps of the namespaces whose templates name it, or of --namespace if no
-    template given here does. `--handlers payments=FILE` binds a file's handlers to one.
+    A handler named in the given templates runs steps in their namespaces. Any other handler
+    runs steps in the namespaces of --namespace. `--handlers payments=FILE` binds the
+    handlers of a file to one namespace.
 
     The first signal stops it gracefully: running steps may finish within the grace time,
-    others are released to other workers. The second signal stops it at once. Exit code:
+    and the rest are released to other workers. The second signal stops it at once. Exit code:
     0 after a stop, 2 invalid input, 3 store unavailable.
     """
     overrides = {

@@ -87,7 +87,7 @@ class Templates(Sessions):
     async def template_by_id(self, template_id: TemplateId) -> StoredTemplate:
         stored = await self._templates("template_by_id", id=template_id)
         if not stored:
-            raise NotFound(f"there is no template with the id {template_id}")
+            raise NotFound(f"template with the id {template_id} not found")
         return stored[0]
 
     async def templates(

@@ -110,7 +110,7 @@ def test_handlers_bound_to_nothing_are_listed() -> None:
     handlers = Handlers.of({"x": lambda: "x", "y": lambda: "y"})
     assert ["y"] == [each.name for each in handlers.bind([template("a", "x")], []).unbound()]
     assert [False, True] == [
-        handlers.bind([], namespaces).bound_nowhere() for namespaces in (["a"], [])
+        handlers.bind([], namespaces).are_all_unbound() for namespaces in (["a"], [])
     ]
 
 

@@ -157,7 +157,8 @@ Namespaces = Annotated[
         "--namespace",
         "-n",
         metavar="NAME",
-        help="Namespace of the handlers that no given template names; '*' for all. Repeatable.",
+        help="Namespace to serve with handlers that are not named in any of the given templates; "
+        "'*' for all namespaces. Repeatable.",
     ),
 ]
 TemplatePaths = Annotated[

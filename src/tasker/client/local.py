@@ -225,7 +225,7 @@ class LocalClient(LocalTeams, Client):
         try:
             return await self._create_with_keys(requests, connection)
         except (NotApproved, IdempotencyConflict):
-            self._templates.forget()  # the version may just have been retired
+            self._templates.forget_names()  # the version may just have been retired
             if connection is not None:
                 raise
             return await self._create_with_keys(
@@ -669,7 +669,7 @@ class LocalClient(LocalTeams, Client):
         registered = await self.store.register_templates(
             checked, registered_by=self.actor, replace=replace
         )
-        self._templates.forget()
+        self._templates.forget_names()
         return registered
 
     # ------------------------------------------------------------------ private

@@ -158,17 +158,17 @@ class LocalTeams(TeamClient):
     async def review(self, template: str, *, approve: bool, reason: str = "") -> TemplateVersion:
         name, act = exact_name(template), self._audit_note(reason)
         decided = await self.store.decide_template(name, approve=approve, act=act)
-        self._templates.forget()
+        self._templates.forget_names()
         return decided
 
     async def retire(self, template: str, *, reason: str = "") -> TemplateVersion:
         retired = await self.store.retire_template(exact_name(template), self._audit_note(reason))
-        self._templates.forget()
+        self._templates.forget_names()
         return retired
 
     async def restore(self, template: str, *, reason: str = "") -> TemplateVersion:
         restored = await self.store.restore_template(exact_name(template), self._audit_note(reason))
-        self._templates.forget()
+        self._templates.forget_names()
         return restored
 
     async def team_audit(

@@ -157,7 +157,7 @@ class TemplateCache:
             loaded = self._keep(stored)
         return loaded
 
-    def forget(self) -> None:
+    def forget_names(self) -> None:
         """Remove names from the cache."""
         self._by_name.clear()
 

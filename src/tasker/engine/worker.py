@@ -94,7 +94,7 @@ class Worker:
         given = Handlers.of(*handlers)
         self._templates = (*templates, *given.templates())
         self.handlers = given.bind(self._templates, namespaces)
-        if not self._templates and self.handlers.bound_nowhere():
+        if not self._templates and self.handlers.are_all_unbound():
             raise Misuse(_BOUND_NOWHERE)
         self._replace = replace
         self._partial = partial

@@ -148,7 +148,7 @@ class Handlers:
         bound = {id(handler.target) for handler in self.describe() if self.namespaces(handler)}
         return tuple(handler for handler in self.describe() if id(handler.target) not in bound)
 
-    def bound_nowhere(self) -> bool:
+    def are_all_unbound(self) -> bool:
         """Whether there are handlers but none is bound to a namespace."""
         handlers = [*_all_handlers(self._registered), *_all_handlers(self._others)]
         return bool(handlers) and not any(map(self.namespaces, handlers))

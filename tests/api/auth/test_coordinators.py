@@ -199,7 +199,7 @@ async def test_actions_in_bulk_leave_out_what_the_rules_deny(store: Store) -> No
         (f"{HERE}:Missing", f"{HERE} has no Missing"),
         (f"{HERE}:NoCoordinator", "NoCoordinator is not a subclass of tasker.api.auth.Coordinator"),
         (f"{HERE}:HERE", "HERE is not a subclass"),
-        (f"{HERE}:NeedsArguments", "cannot be created without arguments .*rules"),
+        (f"{HERE}:NeedsArguments", "called without arguments, failed: .*rules"),
     ],
 )
 def test_a_coordinator_that_cannot_be_had_keeps_the_server_from_starting(

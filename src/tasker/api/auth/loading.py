@@ -43,4 +43,4 @@ def load_class(setting: str, path: str, base: type[T]) -> T:
         return loaded()
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
-        raise wrong(f"{name} cannot be created without arguments ({message})") from error
+        raise wrong(f"{name}(), called without arguments, failed: {message}") from error

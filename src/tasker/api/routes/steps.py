@@ -61,7 +61,7 @@ class SkipStepBody(Body):
     reason: Text = ""
 
 
-class StepResource(NamedTuple):
+class RequestedStep(NamedTuple):
     """The step at a route's path, with its task and template."""
 
     api: Api
@@ -82,21 +82,23 @@ class StepResource(NamedTuple):
         return JsonResponse(self.loaded.described(steps, now, times)[0])
 
 
-def step_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, StepResource]]:
+def step_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, RequestedStep]]:
     """Return the dependency that reads a step on which the caller may use `permission`."""
 
-    async def read(request: Request, api: ApiOf, task_id: TaskPath, step: StepPath) -> StepResource:
+    async def read(
+        request: Request, api: ApiOf, task_id: TaskPath, step: StepPath
+    ) -> RequestedStep:
         task = await read_authorized_task(request, api, task_id, permission)
         loaded = await template_of_task(api, task.id)
         client = operator_client(request, api)
-        return StepResource(api, client, task, loaded, step_number_of(loaded, step))
+        return RequestedStep(api, client, task, loaded, step_number_of(loaded, step))
 
     return read
 
 
-ReadableStep: TypeAlias = Annotated[StepResource, Depends(step_at_path(STEPS_READ))]
-ResolvableStep: TypeAlias = Annotated[StepResource, Depends(step_at_path(STEPS_RESOLVE))]
-RetryableStep: TypeAlias = Annotated[StepResource, Depends(step_at_path(STEPS_RETRY))]
+ReadableStep: TypeAlias = Annotated[RequestedStep, Depends(step_at_path(STEPS_READ))]
+ResolvableStep: TypeAlias = Annotated[RequestedStep, Depends(step_at_path(STEPS_RESOLVE))]
+RetryableStep: TypeAlias = Annotated[RequestedStep, Depends(step_at_path(STEPS_RETRY))]
 
 
 @routes.add("GET", "", STEPS_READ, response=list[Step], refuses=_MISSING)

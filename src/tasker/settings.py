@@ -99,20 +99,22 @@ class _WorkerBehaviour(Section):
     """Settings that the file and `WorkerSettings` share."""
 
     slots: Annotated[int, Field(ge=1)] = 100
-    """Attempts that run at the same time, >= 1. Each running sync handler takes a thread."""
+    """Maximum number of attempts that run at the same time, >= 1. Each running sync handler
+    occupies a thread."""
 
     lease: Annotated[Seconds, _duration_between("1s")] = timedelta(seconds=30)
-    """Time after which other workers take over the steps of a worker that stopped renewing
-    its lease, >= 1 s. The lease is renewed every third of it."""
+    """Time after which other workers take over the steps of a worker that has stopped renewing its
+    lease, >= 1 s. A worker renews its lease after each third of this time."""
 
     grace: Seconds = timedelta(seconds=20)
-    """Time that running attempts get to finish at shutdown; then they are released."""
+    """Time at shutdown in which running attempts may finish. Attempts that are still running after
+    that are released."""
 
     poll: Annotated[Seconds, _duration_between("1ms")] = timedelta(seconds=1)
     """Maximum time between two claims of an idle worker."""
 
     attempt_timeout: Annotated[Seconds, _duration_between("1ms")] | None = None
-    """Default time limit of attempts; absent: no limit."""
+    """Time limit of attempts whose step sets none; absent: no limit."""
 
     results: SchemaMode = SchemaMode.WARN
     """Action for a result that does not match its step's `result_schema`."""
@@ -121,20 +123,24 @@ class _WorkerBehaviour(Section):
     """Maximum size of a result, in bytes."""
 
     memory: Annotated[int, Field(ge=0)] = 16 << 20
-    """Bytes of inputs and results that are cached to avoid reading them again."""
+    """Maximum size, in bytes, of the cache of inputs and results, which saves reading them
+    again."""
 
     processes: Annotated[int, Field(ge=0)] = 0
-    """Processes for handlers marked `process=True`; 0: one per core, started when needed."""
+    """Maximum number of processes for handlers marked `process=True`, which are started when
+    needed; 0: one per core."""
 
     retention: Annotated[Seconds, _duration_between("1s")] | None = None
-    """Time after their end at which tasks are deleted whose template sets no `retention`; absent:
-    never. Each worker deletes tasks of all namespaces; of several values the shortest holds."""
+    """How long a task is kept after its end if its template sets no `retention`; absent: forever.
+    Each worker deletes tasks across all namespaces, so if workers have different values, the
+    shortest applies."""
 
     labels: Mapping[str, str] = Field(default_factory=dict)
     """Labels that steps may require of the worker, as `{gpu = "true"}`."""
 
     blocked_after: Annotated[Seconds, _duration_between("10ms")] = timedelta(seconds=1)
-    """Time after which a handler that blocks the event loop is named in the log, >= 10 ms."""
+    """Time after which a handler that blocks the event loop is named in a warning in the log, >= 10
+    ms."""
 
 
 class WorkerSettings(_WorkerBehaviour):
@@ -157,22 +163,23 @@ class WorkerSection(_WorkerBehaviour):
     """Settings of a worker, in its own process or inside the server."""
 
     handlers: tuple[str, ...] = ()
-    """Handlers and workflows to load: names of modules, files, directories. `payments=FILE`
-    binds a file's to one namespace."""
+    """Handlers and workflows to load: names of modules, files or directories. `payments=FILE` binds
+    all handlers of the file to the namespace `payments`."""
 
     templates: tuple[Path, ...] = ()
-    """YAML files, or directories of them, to register at the start."""
+    """YAML files, or directories of YAML files, with the templates that the worker registers when
+    it starts."""
 
     namespaces: tuple[str, ...] = ()
-    """Namespaces whose templates may call the handlers that none of `templates` names; `*`:
-    all."""
+    """Namespaces in which the worker runs the handlers that declare no namespace and that none of
+    `templates` names; `*`: all."""
 
     embedded: bool = False
-    """Whether the server runs a worker in its own process."""
+    """Whether `tasker server` also runs a worker in its own process."""
 
     metrics: str | None = None
     """Address at which a worker serves `/metrics`, `/live` and `/ready`, such as `127.0.0.1:9100`;
-    absent: none. A worker inside a server reports at the server's `/metrics`."""
+    absent: none. A worker inside a server includes its metrics in the server's `/metrics`."""
 
     def worker_settings(self, environment: str | None) -> WorkerSettings:
         """Return the settings of a worker."""
@@ -190,7 +197,7 @@ class ServerSettings(Section):
     """Address to listen on. Authentication is required unless it is a loopback address."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """Port to listen on; 0: any free port."""
+    """Port to listen on; with 0, the operating system chooses a free port."""
 
     docs: bool = False
     """Whether `/docs` shows the API in a browser. The page loads scripts from another host."""
@@ -205,39 +212,41 @@ class ServerSettings(Section):
     """Maximum number of tasks that one request creates."""
 
     timeout: Seconds = timedelta(seconds=30)
-    """Time limit of a request; long polls and streams are exempt."""
+    """Time limit of a request. Long polls and streams are exempt."""
 
     longest_wait: Seconds = timedelta(seconds=60)
     """Longest time that a request may wait for a task."""
 
     longest_stream: Seconds = timedelta(hours=1)
-    """Longest time that a stream of events stays open; clients then reconnect."""
+    """Longest time that a stream of events stays open. The server then closes it, and the client
+    reconnects."""
 
     concurrency: Annotated[int, Field(ge=1)] = 1000
-    """Maximum number of concurrent requests, without long polls and streams."""
+    """Maximum number of concurrent requests, not counting long polls and streams."""
 
     streams: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of concurrent long polls and streams."""
 
     connections: Annotated[int, Field(ge=1)] = 5000
-    """Maximum number of open connections. A further one replaces the oldest one without a
-    request. Lowered at startup if the process has too few file descriptors."""
+    """Maximum number of open connections. When it is reached, a new connection replaces the oldest
+    connection that has no request in progress. The maximum is lowered at startup if the process may
+    open too few files."""
 
     connections_per_address: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of open connections from one address that is not among `proxies`."""
 
     header_timeout: Annotated[Seconds, _duration_between("100ms")] = timedelta(seconds=10)
-    """Time limit for the head of a request to arrive, from the connection's opening or the
-    request's first byte."""
+    """Time limit for the head of a request to arrive, counted from the opening of the connection
+    or, on a connection that is already in use, from the request's first byte."""
 
     rate: Annotated[float | None, Field(gt=0)] = None
     """Average requests per second allowed to each caller; absent: unlimited."""
 
     burst: Annotated[int, Field(ge=1)] = 100
-    """Requests that a caller may send at once before `rate` applies."""
+    """Requests that a caller may send in immediate succession before `rate` limits the caller."""
 
     cors_origins: tuple[str, ...] = ()
-    """Origins allowed to call the API from a browser (CORS); empty: none."""
+    """Origins whose pages may call the API from a browser (CORS); empty: none."""
 
     proxies: tuple[str, ...] = ()
     """Addresses of proxies whose `X-Forwarded-*` headers are trusted."""
@@ -250,11 +259,11 @@ class ServerSettings(Section):
     `off`."""
 
     drain: Seconds = timedelta(0)
-    """Time at shutdown in which requests are still accepted while `/ready` answers 503, so that
-    load balancers stop sending first; then `grace` begins."""
+    """Time at shutdown during which the server still accepts requests while `/ready` answers 503,
+    so that load balancers stop sending requests. The time `grace` begins afterwards."""
 
     grace: Seconds = timedelta(seconds=20)
-    """Time that running requests get to finish at shutdown."""
+    """Time at shutdown in which running requests may finish."""
 
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]
@@ -267,36 +276,41 @@ class ClaimNames(Section):
     """Names of the token claims to read, or paths to them (`realm_access.roles`)."""
 
     subject: str = "sub"
-    """The caller's name, used in the audit unless the token has a verified email address."""
+    """The claim with the caller's name, which the audit records unless the token has a verified
+    email address."""
 
     email: str = "email"
-    """The caller's email address, by which a namespace's policy names its approvers."""
+    """The claim with the caller's email address. The policy of a namespace identifies its approvers
+    by this address."""
 
     permissions: tuple[str, ...] = ("permissions", "scope")
-    """Permissions, as a list or separated by spaces. Unknown permissions are ignored."""
+    """The claims with permissions, as a list or separated by spaces. Unknown permissions are
+    ignored."""
 
     roles: str = "roles"
-    """Names of roles, as a list or separated by spaces."""
+    """The claim with names of roles, as a list or separated by spaces."""
 
     namespaces: str = "namespaces"
-    """Namespaces where permissions and roles apply, as a list or separated by spaces; `*`: all."""
+    """The claim with the namespaces in which the permissions and roles apply, as a list or
+    separated by spaces; `*`: all."""
 
     team: str = "team"
-    """The caller's team, for coordinators."""
+    """The claim with the caller's team, for coordinators."""
 
 
 class AuthSettings(Section):
     """Authentication and authorization of callers."""
 
     enabled: bool | None = None
-    """Whether callers must authenticate. Absent: no, as long as no other setting is made here."""
+    """Whether callers must authenticate; absent: no. This setting is required if any other setting
+    of `[auth]` is changed."""
 
     api_keys: bool = True
-    """Whether API keys of the store are credentials."""
+    """Whether callers can authenticate with API keys from the store."""
 
     cache: Annotated[Seconds, _duration_between("0s", "1m")] = timedelta(seconds=4)
-    """How long a verified credential is cached: a revocation takes effect within this time; waits
-    and streams end within a second more."""
+    """How long a verified credential is cached. A revocation takes effect within this time, and
+    open waits and streams end at most one second later."""
 
     jwt_public_key: str | None = None
     """The public key that verifies tokens, as PEM."""
@@ -305,27 +319,28 @@ class AuthSettings(Section):
     """The PEM file with the public key that verifies tokens."""
 
     jwks_url: str | None = None
-    """Where the identity provider publishes its keys, which may change. HTTPS. Absent, without a
-    fixed key: where the discovery document of `issuer` says."""
+    """HTTPS address at which the identity provider publishes its current keys. If neither this
+    address nor a fixed key is set, the discovery document of `issuer` provides the address."""
 
     jwks_allow_http: bool = False
-    """Whether keys may be fetched over plain HTTP from another machine, where anyone between can
-    forge tokens."""
+    """Whether keys may be fetched from another machine over plain HTTP. Anyone who controls the
+    network in between could then forge tokens."""
 
     jwks_refresh: Annotated[Seconds, _duration_between("10s")] = timedelta(minutes=10)
     """Age at which the published keys are fetched again."""
 
     jwks_stale: Seconds = timedelta(hours=1)
-    """How much longer the published keys are used while they cannot be fetched."""
+    """How long after `jwks_refresh` the published keys stay in use if they cannot be fetched
+    again."""
 
     jwks_timeout: Annotated[Seconds, _duration_between("1ms", "30s")] = timedelta(seconds=5)
     """Time limit for fetching the published keys."""
 
     issuer: str | None = None
-    """The `iss` that tokens must have."""
+    """The value that the `iss` of tokens must equal."""
 
     audience: str | None = None
-    """The `aud` that tokens must have, or include."""
+    """The value that the `aud` of tokens must equal or contain."""
 
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256")
     """Accepted signature algorithms."""
@@ -337,25 +352,26 @@ class AuthSettings(Section):
     """Which claims of a token hold what."""
 
     trust_email: bool = False
-    """Whether an email address counts without the claim `email_verified`. Anyone who may choose
-    an address there then passes for its owner, also as an approver."""
+    """Whether an email address is trusted if the token has no claim `email_verified`. Anyone who
+    can choose an email address at the identity provider can then act as the owner of that address,
+    even as an approver."""
 
     default_roles: tuple[str, ...] = ()
     """Roles of tokens with neither permissions nor roles."""
 
     default_namespaces: tuple[str, ...] = ()
-    """Namespaces of tokens without a namespaces claim; `*`: all."""
+    """Namespaces of tokens without a claim for namespaces; `*`: all."""
 
     roles: dict[str, tuple[str, ...]] = {}
     """Roles in addition to the built-in ones, with their permissions."""
 
     coordinator: str | None = None
-    """The class that authorizes requests, written `package.module:Class`; absent: permissions and
-    namespaces decide."""
+    """The class that authorizes requests, written `package.module:Class`. If absent, only the
+    caller's permissions and namespaces count."""
 
     authenticator: str | None = None
     """The class that authenticates requests whose credential is neither an API key nor an accepted
-    token, written `package.module:Class`; absent: they are refused."""
+    token, written `package.module:Class`. If absent, such requests are refused."""
 
     metrics_public: bool = False
     """Whether `/metrics` is served without credentials."""
@@ -432,7 +448,8 @@ class TelemetrySection(Section):
     """Export of traces and metrics to collectors."""
 
     traces: bool = False
-    """Whether spans and metrics are sent over OTLP. The OTEL_* variables set the destination."""
+    """Whether spans and metrics are sent over OTLP. The OTEL_* variables determine the
+    destination."""
 
     service: str = "tasker"
     """The name of this service in traces."""

@@ -32,9 +32,7 @@ class CommandEntry(NamedTuple):
 
 
 COMMANDS: Mapping[str, CommandEntry] = {
-    "run": CommandEntry(
-        "run", "Run a task until it ends, with the store and a worker in this process."
-    ),
+    "run": CommandEntry("run", "Run a task until it ends, with a worker in this process."),
     "worker": CommandEntry("worker", "Run a worker until SIGTERM or SIGINT."),
     "server": CommandEntry("server", "Serve the API until SIGTERM or SIGINT."),
     "dev": CommandEntry("dev", "Run a worker that reloads changed handlers and templates."),

@@ -67,8 +67,8 @@ Actor = Annotated[
         "--as",
         metavar="NAME",
         show_default="TASKER_ACTOR, else the current user of this machine",
-        help="Name of the person acting, for the audit and approvals. A server adds it to the name"
-        " of the key or token.",
+        help="Name to record as the actor in the audit and in approvals. A server records the name"
+        " of the key or token, and adds this name.",
         rich_help_panel=_PANEL,
     ),
 ]

@@ -157,8 +157,8 @@ Namespaces = Annotated[
         "--namespace",
         "-n",
         metavar="NAME",
-        help="Namespace to serve with handlers that are not named in any of the given templates; "
-        "'*' for all namespaces. Repeatable.",
+        help="Namespace in which to run the handlers that no given template names; '*' for all"
+        " namespaces. Repeatable.",
     ),
 ]
 TemplatePaths = Annotated[
@@ -167,7 +167,7 @@ TemplatePaths = Annotated[
         "--templates",
         "-T",
         metavar="FILE|DIR",
-        help="YAML file of a template, or a directory of them. Repeatable.",
+        help="YAML file of a template, or a directory of such files. Repeatable.",
     ),
 ]
 Environment = Annotated[
@@ -195,6 +195,9 @@ Reason = Annotated[
 Namespace = Annotated[
     str | None,
     typer.Option(
-        "--namespace", "-n", metavar="NAME", help="Namespace for names given without one."
+        "--namespace",
+        "-n",
+        metavar="NAME",
+        help="Namespace of templates that are named without one.",
     ),
 ]

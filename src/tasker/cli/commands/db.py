@@ -39,7 +39,7 @@ async def upgrade(
         ),
     ] = None,
 ) -> None:
-    """Bring the schema up to date. Safe to repeat, even while workers of this release run."""
+    """Upgrade the schema to this release. May be repeated while workers of the release run."""
     deadline = time.monotonic() + (wait.total_seconds() if wait else 0)
     while True:
         try:
@@ -130,8 +130,8 @@ async def prune(
             "--older-than",
             parser=parse_duration_option,
             metavar="TIME",
-            help="Delete tasks that ended longer ago than this, such as 30d, if their template"
-            " sets no retention. If omitted, they are kept.",
+            help="If a template sets no retention, delete its tasks that ended longer ago than this"
+            " time, such as 30d. If omitted, such tasks are kept.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -140,7 +140,7 @@ async def prune(
 ) -> None:
     """Delete tasks that ended long ago, with all their steps, attempts and audit.
 
-    Tasks whose template sets a `retention` are deleted once that time has passed since their end.
+    A task whose template sets a `retention` is deleted when this time has passed since its end.
     """
     before = None if older_than is None else datetime.now(UTC) - _require_positive(older_than)
     async with session.store() as store:

@@ -23,15 +23,15 @@ async def demo(
         typer.Option(
             "--store",
             metavar="URL",
-            help="Store for the tasks of the demo. TASKER_STORE is deliberately ignored: it may"
-            " point at production.",
+            help="Store for the tasks of the demo. TASKER_STORE is ignored, because it may name a"
+            " production store.",
             rich_help_panel="Common options",
         ),
     ] = "sqlite:.tasker/demo.db",
 ) -> Exit:
     """Run example workflows of four teams, with a worker crash and a retry by an operator.
 
-    It takes about 15 seconds and can be repeated. Exit code: 0 if all results are as
+    The demo takes about 15 seconds and can be repeated. Exit code: 0 if all results are as
     expected, otherwise 1.
     """
     folder = example_folder()

@@ -35,15 +35,15 @@ async def dev(
     handlers: HandlerSources,
     templates: TemplatePaths = None,
     slots: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Maximum number of steps that run at once.")
+        int, typer.Option(min=1, metavar="N", help="Maximum number of steps at the same time.")
     ] = 100,
     environment: Environment = None,
 ) -> Exit:
     """Run a worker that reloads changed handlers and templates.
 
-    It prints one line per event. A changed template replaces the registered version; existing
-    tasks keep theirs. If loading fails, it prints the error and keeps running the last handlers
-    and templates that loaded.
+    The command prints one line per event. A changed template replaces the registered version,
+    but existing tasks keep the content that they started with. If loading fails, the command
+    prints the error and continues with the last handlers and templates that could be loaded.
     """
     settings = WorkerSettings(slots=slots, environment=environment)
     async with session.store(create=True) as store:

@@ -64,7 +64,7 @@ async def create(
     ] = None,
     reason: Reason = "",
 ) -> None:
-    """Create an API key and print it. It cannot be shown again: only its hash is stored."""
+    """Create an API key and print it. Because only its hash is stored, it is shown only once."""
     if not (scopes or roles) or not namespaces:
         raise typer.BadParameter("a key needs a --scope or --role, and a --namespace")
     _require_known_roles(roles or ())

@@ -89,12 +89,12 @@ async def put_policy(
         typer.Option(
             "--approver",
             metavar="ADDRESS",
-            help="Approver's e-mail address. Repeatable; replaces the list.",
+            help="Approver's e-mail address. Repeatable; replaces all previous approvers.",
         ),
     ] = None,
     reason: Reason = "",
 ) -> None:
-    """Declare the policy of a namespace. Omitted options keep their values."""
+    """Declare the policy of a namespace. Values whose options are omitted stay unchanged."""
     given = {
         "owner_team": owner_team,
         "contact_email": contact_email,
@@ -121,7 +121,7 @@ async def apply(
     ],
     reason: Reason = "",
 ) -> None:
-    """Declare the policies in a file. Safe to repeat; other namespaces keep theirs."""
+    """Declare the policies in a file. The policies of other namespaces stay unchanged."""
     policies = load_policies(file)
     async with session.client(create=True) as client:
         outcomes = [await _apply_policy(client, policy, reason) for policy in policies]
@@ -157,7 +157,8 @@ async def audit(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of entries.")] = 50,
     before: Annotated[
-        int | None, typer.Option(metavar="ID", help="List entries before this one: the next page.")
+        int | None,
+        typer.Option(metavar="ID", help="List the next page: the entries before this one."),
     ] = None,
 ) -> None:
     """List changes of policies, template versions and API keys, newest first."""

@@ -77,7 +77,7 @@ async def run(
         typer.Option(
             parser=parse_duration_option,
             metavar="TIME",
-            help="Maximum time to wait, such as 90 (seconds) or 10m; after it, exit with code 4.",
+            help="Maximum time to wait for the end of the task, such as 90 (seconds) or 10m.",
         ),
     ] = None,
     environment: Environment = None,
@@ -90,13 +90,13 @@ async def run(
         ),
     ] = False,
 ) -> Exit:
-    """Run a task until it ends, with the store and a worker in this process.
+    """Run a task until it ends, with a worker in this process.
 
     Exit code: 0 complete, 1 failed or cancelled, 2 invalid input, 3 store unavailable,
     4 timeout, 5 refused, such as a version that differs from the registered one.
 
-    The task outlives this process: a worker, or this command with the same idempotency key,
-    continues it.
+    If this process ends before the task does, a worker continues the task, as does this
+    command with the same idempotency key.
     """
     name, files = name_and_files(template)
     with reserve_stdout(session.as_json):

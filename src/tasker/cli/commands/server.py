@@ -97,8 +97,8 @@ def server(
 ) -> Any:
     """Serve the API until SIGTERM or SIGINT.
 
-    The first signal stops it gracefully: it accepts no more requests, and running requests
-    and steps may finish within the grace time. The second signal stops it at once.
+    The first signal stops the server gracefully: it accepts no more requests, and running
+    requests and steps may finish within the grace time. The second signal stops it immediately.
     Exit code: 0 after a stop, 2 invalid input, 3 store unavailable.
 
     With --processes, a supervisor restarts processes that die. Each process has

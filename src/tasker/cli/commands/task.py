@@ -136,7 +136,7 @@ IfMatch = Annotated[
     typer.Option(
         "--if-match",
         metavar="ETAG",
-        help="Refuse the action unless the task still has this ETag, printed by `show --json`.",
+        help="Refuse the action unless the task still has this ETag, which `show --json` prints.",
     ),
 ]
 
@@ -401,7 +401,7 @@ async def retry(
         typer.Option(
             "--reset-attempts",
             metavar="",
-            help="Allow as many attempts as the retry policy does, not just one.",
+            help="Allow as many attempts as the retry policy allows, instead of only one.",
         ),
     ] = False,
     dry_run: DryRun = False,
@@ -482,7 +482,7 @@ async def skip(
     reason: Reason = "",
     if_match: IfMatch = None,
 ) -> None:
-    """Skip a step that is not needed; later steps run without its result.
+    """Skip a step that is not needed. Later steps then run without its result.
 
     The step ends as resolved_manually.
     """

@@ -145,7 +145,7 @@ async def register(
     session: Session,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE|DIR]...", help="YAML files, or directories of them."),
+        typer.Argument(metavar="[FILE|DIR]...", help="YAML files, or directories of YAML files."),
     ] = None,
     handlers: Workflows = None,
     replace: Annotated[
@@ -153,7 +153,7 @@ async def register(
         typer.Option(
             "--replace",
             metavar="",
-            help="Replace registered versions that differ; existing tasks keep theirs.",
+            help="Replace registered versions that differ; existing tasks keep the old content.",
         ),
     ] = False,
 ) -> Exit:
@@ -247,7 +247,7 @@ async def status(
         bool, typer.Option("--waiting", metavar="", help="List only versions pending review.")
     ] = False,
 ) -> None:
-    """List versions of every status: who registered them, who decided, and why."""
+    """List versions with their statuses, who registered them, who reviewed them, and why."""
     async with session.client() as client:
         matches = await client.template_statuses(namespace, name)
     matches = [one for one in matches if not waiting or one.status == "pending_review"]
@@ -274,7 +274,7 @@ async def reject(
         str, typer.Option("--reason", "-r", metavar="TEXT", help="Reason (required).")
     ],
 ) -> None:
-    """Reject a version that is pending review. With changes, it may be registered again."""
+    """Reject a version that is pending review. It may be registered again if it is changed."""
     async with session.client() as client:
         _print_version(session, await client.review(template, approve=False, reason=reason))
 

@@ -60,7 +60,9 @@ def worker(
     slots: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Steps that each process runs at once; default: 100."
+            min=1,
+            metavar="N",
+            help="Maximum number of steps per process at the same time; default: 100.",
         ),
     ] = None,
     processes: Annotated[
@@ -112,16 +114,16 @@ def worker(
 ) -> Any:
     """Run a worker until SIGTERM or SIGINT.
 
-    It registers its templates at startup. Steps without a handler must be completed by
-    other workers or operators; a warning lists them.
+    The worker registers its templates at startup. If it has no handler for a step, another
+    worker or an operator must complete the step; a warning lists such steps.
 
     A handler named in the given templates runs steps in their namespaces. Any other handler
     runs steps in the namespaces of --namespace. `--handlers payments=FILE` binds the
     handlers of a file to one namespace.
 
-    The first signal stops it gracefully: running steps may finish within the grace time,
-    and the rest are released to other workers. The second signal stops it at once. Exit code:
-    0 after a stop, 2 invalid input, 3 store unavailable.
+    The first signal stops the worker gracefully: running steps may finish within the grace
+    time, and steps that do not are released to other workers. The second signal stops the
+    worker immediately. Exit code: 0 after a stop, 2 invalid input, 3 store unavailable.
     """
     overrides = {
         "store": store,

@@ -123,8 +123,8 @@ class _WorkerBehaviour(Section):
     """Maximum size of a result, in bytes."""
 
     memory: Annotated[int, Field(ge=0)] = 16 << 20
-    """Maximum size, in bytes, of the cache of inputs and results, which saves reading them
-    again."""
+    """Maximum size, in bytes, of the cache of inputs and results, which avoids reading the same
+    values again."""
 
     processes: Annotated[int, Field(ge=0)] = 0
     """Maximum number of processes for handlers marked `process=True`, which are started when
@@ -171,8 +171,8 @@ class WorkerSection(_WorkerBehaviour):
     it starts."""
 
     namespaces: tuple[str, ...] = ()
-    """Namespaces in which the worker runs the handlers that declare no namespace and that none of
-    `templates` names; `*`: all."""
+    """Namespaces for handlers that declare no namespace and do not appear in `templates`; `*`:
+    all."""
 
     embedded: bool = False
     """Whether `tasker server` also runs a worker in its own process."""
@@ -228,9 +228,9 @@ class ServerSettings(Section):
     """Maximum number of concurrent long polls and streams."""
 
     connections: Annotated[int, Field(ge=1)] = 5000
-    """Maximum number of open connections. When it is reached, a new connection replaces the oldest
-    connection that has no request in progress. The maximum is lowered at startup if the process may
-    open too few files."""
+    """Maximum number of open connections. When this number is reached, a new connection replaces
+    the oldest connection that has no request in progress. The number is lowered at startup if the
+    process may open too few files."""
 
     connections_per_address: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of open connections from one address that is not among `proxies`."""

@@ -157,7 +157,7 @@ Namespaces = Annotated[
         "--namespace",
         "-n",
         metavar="NAME",
-        help="Namespace in which to run the handlers that no given template names; '*' for all"
+        help="Namespace for handlers that do not appear in the given templates; '*' for all"
         " namespaces. Repeatable.",
     ),
 ]

@@ -117,9 +117,9 @@ def worker(
     The worker registers its templates at startup. If it has no handler for a step, another
     worker or an operator must complete the step; a warning lists such steps.
 
-    A handler named in the given templates runs steps in their namespaces. Any other handler
-    runs steps in the namespaces of --namespace. `--handlers payments=FILE` binds the
-    handlers of a file to one namespace.
+    A handler that appears in the given templates runs steps in the namespaces of these
+    templates. Any other handler runs steps in the namespaces that --namespace names.
+    `--handlers payments=FILE` binds the handlers of a file to one namespace.
 
     The first signal stops the worker gracefully: running steps may finish within the grace
     time, and steps that do not are released to other workers. The second signal stops the

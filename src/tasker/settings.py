@@ -136,7 +136,7 @@ class _WorkerBehaviour(Section):
     shortest applies."""
 
     labels: Mapping[str, str] = Field(default_factory=dict)
-    """Labels that steps may require of the worker, as `{gpu = "true"}`."""
+    """Labels of this worker, which steps may require, such as `{gpu = "true"}`."""
 
     blocked_after: Annotated[Seconds, _duration_between("10ms")] = timedelta(seconds=1)
     """Time after which a handler that blocks the event loop is named in a warning in the log, >= 10
@@ -147,7 +147,8 @@ class WorkerSettings(_WorkerBehaviour):
     """Settings of one worker. Raises InvalidSettings for a value that is out of bounds."""
 
     environment: str | None = None
-    """The environment whose overrides apply to templates; absent: none."""
+    """The environment whose overrides apply to templates; absent: templates are used without
+    overrides."""
 
     @model_validator(mode="wrap")
     @classmethod
@@ -363,7 +364,7 @@ class AuthSettings(Section):
     """Namespaces of tokens without a claim for namespaces; `*`: all."""
 
     roles: dict[str, tuple[str, ...]] = {}
-    """Roles in addition to the built-in ones, with their permissions."""
+    """Additional roles, each with its permissions."""
 
     coordinator: str | None = None
     """The class that authorizes requests, written `package.module:Class`. If absent, only the
@@ -465,7 +466,8 @@ class Settings(Section):
     """`sqlite` (the file `.tasker/tasker.db`), `sqlite:FILE` or `postgresql://...`."""
 
     environment: str | None = None
-    """The environment whose overrides apply to templates; absent: none."""
+    """The environment whose overrides apply to templates; absent: templates are used without
+    overrides."""
 
     policies: Path | None = None
     """A file of namespace policies to declare when the server starts."""
@@ -474,7 +476,7 @@ class Settings(Section):
     """Lowest level of log records that are written."""
 
     log_format: Literal["console", "json"] = "console"
-    """How log records are written: for people, or as one JSON object per line."""
+    """Format of log records: `console` is for people, `json` is one JSON object per line."""
 
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()

@@ -71,8 +71,8 @@ async def check(
 
     With --store or --server, the command also checks a deploy: every step of the open tasks
     needs a handler in the required version, with parameters that match the task's template,
-    and no template may differ from the registered content of its version. Only tasks in the
-    namespaces of the templates and of --namespace are checked, or all if there are none.
+    and no template may differ from the registered content of its version. If templates or
+    --namespace name any namespaces, only the tasks in these namespaces are checked.
 
     Exit code: 0 no problems, 1 problems found.
     """

@@ -153,7 +153,10 @@ async def audit(
     session: Session,
     namespace: Annotated[
         str | None,
-        typer.Argument(metavar="[NAMESPACE]", help="Default: all namespaces, and API keys."),
+        typer.Argument(
+            metavar="[NAMESPACE]",
+            help="If omitted, changes of all namespaces and of API keys are listed.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of entries.")] = 50,
     before: Annotated[

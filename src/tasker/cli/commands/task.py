@@ -81,12 +81,18 @@ FILTERS: Mapping[str, Any] = {
     "failed_step": Annotated[
         str | None,
         typer.Option(
-            "--failed-step", metavar="STEP", help="Name of a step that failed permanently."
+            "--failed-step",
+            metavar="STEP",
+            help="Only tasks in which this step failed permanently.",
         ),
     ],
     "error_code": Annotated[
         str | None,
-        typer.Option("--error-code", metavar="CODE", help="Error code of a failed step."),
+        typer.Option(
+            "--error-code",
+            metavar="CODE",
+            help="Only tasks in which a step failed with this error code.",
+        ),
     ],
     "attribute": Annotated[
         list[Any] | None,
@@ -94,7 +100,7 @@ FILTERS: Mapping[str, Any] = {
             "--attribute",
             parser=parse_attribute,
             metavar="NAME=VALUE",
-            help="Attribute that the tasks have. Repeatable.",
+            help="Only tasks with this attribute. Repeatable.",
         ),
     ],
     "since": Annotated[
@@ -103,13 +109,16 @@ FILTERS: Mapping[str, Any] = {
             "--since",
             parser=parse_time,
             metavar="TIME",
-            help='Tasks created since then, such as "2h" (ago) or "2026-01-31".',
+            help='Only tasks created since this time, such as "2h" (ago) or "2026-01-31".',
         ),
     ],
     "until": Annotated[
         Any,
         typer.Option(
-            "--until", parser=parse_time, metavar="TIME", help="Tasks created before then."
+            "--until",
+            parser=parse_time,
+            metavar="TIME",
+            help="Only tasks created before this time.",
         ),
     ],
 }
@@ -127,7 +136,7 @@ Result = Annotated[
         "--result",
         parser=parse_json,
         metavar="JSON|@FILE",
-        help="Result of the step, for later steps.",
+        help="Result of the step, which later steps receive.",
     ),
 ]
 
@@ -186,7 +195,7 @@ async def list_tasks(
         str | None,
         typer.Option(
             metavar="ID",
-            help="List only tasks older than this one; for the next page, the last ID shown.",
+            help="Only tasks older than this one. For the next page, give the last ID shown.",
         ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=1000, metavar="N")] = 25,
@@ -362,9 +371,9 @@ async def cancel(
 ) -> Exit:
     """Cancel an open task, or all open tasks that match filters.
 
-    No further step starts; running attempts are discarded. With filters in place of an ID
-    it cancels at most 1,000 tasks; --dry-run counts them first. Exit code: 5 if a task could
-    not be cancelled.
+    No further step starts, and the results of running attempts are discarded. With filters in
+    place of an ID, the command cancels at most 1,000 tasks; --dry-run only counts them. Exit
+    code: 5 if a task could not be cancelled.
     """
     statuses = (TaskStatus.PENDING, TaskStatus.IN_PROGRESS)
     async with session.client(operates=True) as client:
@@ -410,8 +419,8 @@ async def retry(
 ) -> Exit:
     """Retry the failed steps of a task, or of all failed tasks that match filters.
 
-    Each step gets one more attempt. With filters in place of an ID it retries at most 1,000
-    tasks; --dry-run counts them first. Exit code: 5 if a task could not be retried.
+    Each step gets one more attempt. With filters in place of an ID, the command retries at most
+    1,000 tasks; --dry-run only counts them. Exit code: 5 if a task could not be retried.
     """
     async with session.client(operates=True) as client:
 

@@ -440,7 +440,9 @@ def check_key_url(url: str, name: str, *, allow_http: bool) -> None:
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError(f"{name} must be a URL such as https://id.example.com/jwks.json")
     if parts.username is not None or parts.password is not None:
-        raise ValueError(f"{name} must not contain a user or password: published keys are public")
+        raise ValueError(
+            f"{name} must not contain a user name or password: no credentials are needed"
+        )
     if parts.scheme == "http" and not allow_http and parts.hostname not in _LOOPBACK:
         raise ValueError(f"{name} must use https: over http an attacker could replace the keys")
 

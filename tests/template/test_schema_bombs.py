@@ -120,7 +120,8 @@ def test_a_refusal_names_the_place_of_the_schema() -> None:
     )
 
     assert problem == (
-        "7:7 not a JSON Schema: its references form a cycle that applies to one value"
+        "7:7 not a JSON Schema: its $refs lead back to the same schema without descending"
+        " into the value"
     )
 
 

@@ -249,14 +249,14 @@ class Claimer:
         that were settled are in progress again, and those that they freed are not claimed.
         """
         async with self._settler.lock:
-            known, creating = self._known_keys(), set(self._creating)
+            known, creating = self._held_attempt_keys(), set(self._creating)
             mine, fetching = self._executor.held(), set(self._fetching)
             self._uncertain = False  # before the look: replies may be lost during it
             held = await self._store.held(self._lease.id)
             listed = {claim.key for claim in held}
             self._executor.revoke([claim for claim in mine if claim.key not in listed])
             self._fetching -= fetching - listed
-            known |= self._known_keys()
+            known |= self._held_attempt_keys()
             creating |= self._creating
             recovered = [
                 claim for claim in held if claim.key not in known and claim.task_id not in creating
@@ -265,7 +265,7 @@ class Claimer:
                 self._cache.forget(claim.task_id)
             self.accept(recovered)
 
-    def _known_keys(self) -> set[AttemptKey]:
+    def _held_attempt_keys(self) -> set[AttemptKey]:
         return {*self._executor.keys(), *self._settler.keys(), *self._fetching}
 
     # ---------------------------------------------------------------- accepting

@@ -250,7 +250,7 @@ class Worker:
         log.info("worker_started", extra={**facts, "queues": len(self._lease.served)})
         try:
             await self._stopping.wait()
-            await self._finish()
+            await self._await_running_attempts()
         finally:
             await self._shut_down(executor, claimer)
             self._monitor.stop()
@@ -265,7 +265,7 @@ class Worker:
         if self._body is not None:
             self._body.cancel()
 
-    async def _finish(self) -> None:
+    async def _await_running_attempts(self) -> None:
         """Let running attempts and background tasks end within the grace period."""
         end = time.monotonic() + self._grace.total_seconds()
         while self._slots.taken or self._background.pending:

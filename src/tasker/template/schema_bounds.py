@@ -219,7 +219,8 @@ class _Weighing:
         back = self._visit_targets_first(lambda edge: edge.same_value, weigh)
         if back is not None:
             raise _Unbounded(
-                self._ways[back], "its references form a cycle that applies to one value"
+                self._ways[back],
+                "its $refs lead back to the same schema without descending into the value",
             )
 
     def _expansion(self) -> tuple[int, bool]:

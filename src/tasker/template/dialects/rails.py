@@ -149,7 +149,7 @@ def _read_step(value: Value) -> ReadStep | None:
     return ReadStep(spec=spec, name=named, dependencies=dependencies)
 
 
-def _read_change(value: Value) -> EnvironmentChange | None:
+def _read_environment_change(value: Value) -> EnvironmentChange | None:
     fields = value.fields(_OVERRIDE)
     named = fields.required("name", f": the name of a step, or {parts.ALL}")
     name = optional(named, read_text)
@@ -229,6 +229,6 @@ DIALECT = Dialect(
     metadata=_read_metadata,
     deadline=_read_deadline,
     step=_read_step,
-    change=_read_change,
+    change=_read_environment_change,
     finish=_finish_steps,
 )

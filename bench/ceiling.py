@@ -1,7 +1,7 @@
 """The speed of the database alone: the same minimal writes, sent by pgbench.
 
-For each step: one update that claims it, one that stores its result, one row of history, and
-one update that counts down its child or its task. The tables and indexes are those of the
+For each step: one update that claims it, one that stores its result, one update that counts down
+its child or its task, and a row of `due` that is inserted and deleted. The tables and indexes are those of the
 store, filled with chains. Measured with one step in a transaction, and with 50.
 """
 

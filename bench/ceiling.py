@@ -1,8 +1,8 @@
 """The speed of the database alone: the same minimal writes, sent by pgbench.
 
 For each step: one update that claims it, one that stores its result, one update that counts down
-its child or its task, and a row of `due` that is inserted and deleted. The tables and indexes are those of the
-store, filled with chains. Measured with one step in a transaction, and with 50.
+its child or its task, and a row of `due` that is inserted and deleted. The tables and indexes are
+those of the store, filled with chains. Measured with one step in a transaction, and with 50.
 """
 
 import asyncio

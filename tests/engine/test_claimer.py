@@ -9,6 +9,7 @@ from tests.engine.pieces import Pieces, assembled
 from tests.waiting import eventually
 
 from tasker import Context, LocalClient, StepStatus, Worker, WorkerSettings
+from tasker.engine import slots
 from tasker.errors import StoreUnavailable
 from tasker.events import Event, StepStarted
 from tasker.model import AttemptOutcome, Claim, WorkerId
@@ -241,8 +242,11 @@ class Limits(Unreliable):
         return await self._store.settle(*args, **options)
 
 
-async def test_a_slot_is_left_for_what_each_waiting_outcome_may_free(memory: Store) -> None:
-    """Otherwise new work would take the slots of started tasks."""
+async def test_a_slot_is_left_for_what_each_waiting_outcome_may_free(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise new work would take the slots of started tasks. Nothing is claimed ahead here."""
+    monkeypatch.setattr(slots, "_MOST_AHEAD", 0)
     store = Limits(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW], WorkerSettings(slots=4)) as pieces:
         pieces.background.start("settle", pieces.settler.run())

@@ -875,6 +875,7 @@ class TaskFilter:
 # ------------------------------------------------------------------ actions in bulk
 
 MAX_BULK = 1_000  #: maximum number of tasks that one bulk action may change
+LEAST_WEIGHT, GREATEST_WEIGHT = 0.01, 100.0  #: of a queue, relative to other queues
 
 
 class BulkAction(StrEnum):

@@ -16,7 +16,7 @@ from tasker.api.responses import JsonResponse
 from tasker.api.routes.tasks import PauseReason, client_of_caller
 from tasker.api.routing import READS_BODY, Routes
 from tasker.api.views.queues import PauseList, QueueList, QueueView, Resumed, WeightView
-from tasker.model import Pause, PauseKind, PauseTarget
+from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, Pause, PauseKind, PauseTarget
 from tasker.teams.permissions import (
     NAMESPACES_PAUSE,
     QUEUES_PAUSE,
@@ -119,7 +119,7 @@ async def resume_queue(
 class WeightBody(Body):
     """Sets the weight of a queue."""
 
-    weight: Annotated[float, Field(ge=0.01, le=100)]
+    weight: Annotated[float, Field(ge=LEAST_WEIGHT, le=GREATEST_WEIGHT)]
     """Determines its share of claims relative to other queues; initially 1."""
     reason: Text = ""
 

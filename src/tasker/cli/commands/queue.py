@@ -12,7 +12,7 @@ from tasker.cli.render.json import to_plain
 from tasker.cli.render.style import one_line, print_table
 from tasker.cli.render.tables import make_table
 from tasker.client.templates import DEFAULT_NAMESPACE
-from tasker.model import PauseKind, PauseTarget
+from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, PauseKind, PauseTarget
 
 Handler = Annotated[
     str, typer.Argument(metavar="HANDLER", help="Handler of the steps, as templates name it.")
@@ -96,8 +96,8 @@ async def set_weight(
         float,
         typer.Argument(
             metavar="WEIGHT",
-            min=0.01,
-            max=100,
+            min=LEAST_WEIGHT,
+            max=GREATEST_WEIGHT,
             help="Weight relative to other queues; initially 1.",
         ),
     ],

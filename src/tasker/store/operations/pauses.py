@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from functools import partial
 
 from tasker.errors import InvalidInput, NotFound
-from tasker.model import Pause, PauseKind, PauseTarget, TaskStatus
+from tasker.model import GREATEST_WEIGHT, LEAST_WEIGHT, Pause, PauseKind, PauseTarget, TaskStatus
 from tasker.store import operator_rules
 from tasker.store.operations.operators import Operators, audit, lock_task, set_paused
 from tasker.store.operations.teams import add_event
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session
 
-LEAST_WEIGHT, GREATEST_WEIGHT = 0.01, 100.0
 _PAGE = 100  #: tasks of a template that are paused or resumed in one transaction
 _FIRST = "00000000-0000-0000-0000-000000000000"
 _RECENT = 60.0  #: seconds for which `complete_pauses` looks for tasks created during a pause

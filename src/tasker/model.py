@@ -264,6 +264,9 @@ class Template:
     retention: timedelta | None = None
     """Time that ended tasks are kept; None: until they are pruned by hand."""
 
+    priority: int = DEFAULT_PRIORITY
+    """Priority of its tasks, 0 to 4, unless they are created with another or by a step."""
+
     durability: Durability = Durability.FULL
 
     environments: Mapping[str, Mapping[str, StepOverride]] = field(default_factory=dict)
@@ -554,6 +557,9 @@ class TaskSummary:
 
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Searchable attributes, declared by its template."""
+
+    priority: int = DEFAULT_PRIORITY
+    """From 0 to 4 (most urgent)."""
 
     created_at: datetime
     updated_at: datetime
@@ -1053,6 +1059,7 @@ class TaskInput(NamedTuple):
     correlation_id: str
     parent_id: TaskId | None
     trace: str | None
+    priority: int = DEFAULT_PRIORITY
 
 
 class StepResult(NamedTuple):

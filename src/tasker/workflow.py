@@ -19,7 +19,7 @@ from tasker.graph import Graph
 from tasker.handlers.decorators import Result
 from tasker.handlers.schemas import find_disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
-from tasker.model import Durability, JsonObject, Retry, StepSpec, Task, Template
+from tasker.model import DEFAULT_PRIORITY, Durability, JsonObject, Retry, StepSpec, Task, Template
 from tasker.template.load import check_template
 from tasker.typed_template import In, Out, TypedTemplate
 
@@ -51,6 +51,7 @@ class Workflow(TypedTemplate[In, Out]):
         deadline: Duration | None = None,
         metadata: JsonObject | None = None,
         serves: str = "",
+        priority: int = DEFAULT_PRIORITY,
         durability: Literal["full", "relaxed"] = "full",
     ) -> None:
         """Create a workflow without steps.
@@ -68,6 +69,8 @@ class Workflow(TypedTemplate[In, Out]):
             metadata: Anything worth keeping with the template.
             serves: Range of versions, as "^2.0": this code also runs the steps of tasks of
                 earlier versions in it, unless a worker has their own code; "": none.
+            priority: Priority of its tasks, from 0 to 4 (most urgent), unless they are created
+                with another priority or by a step of another task.
             durability: "relaxed": settlements that end no task are not awaited to be durable
                 on PostgreSQL; see "Durability" in docs/templates.md.
 
@@ -84,6 +87,7 @@ class Workflow(TypedTemplate[In, Out]):
             steps=(),
             input_schema=None if input is None else _input_schema(input, name),
             deadline=_parse_duration(deadline, "deadline"),
+            priority=priority,
             durability=Durability(durability),
             metadata=metadata or {},
         )

@@ -1,5 +1,7 @@
 """Pauses and weights, by clients of every kind."""
 
+from dataclasses import replace
+
 import pytest
 from tests.client.conftest import Scene
 
@@ -74,6 +76,23 @@ async def test_a_task_is_created_with_its_priority(scene: Scene) -> None:
     claimed = [claim.task_id for _ in range(3) for claim in await hand.claim(1)]
 
     assert [urgent.id, normal.id, low.id] == claimed
+    assert [4, 2, 0] == [task.priority for task in (urgent, normal, low)]
+    assert [4, 2, 0] == [task.priority for task in await scene.client.tasks()]
     for priority in (-1, 5, True):
         with pytest.raises(InvalidInput):
             await scene.client.create_task("suite.two", priority=priority)
+
+
+async def test_a_task_has_the_priority_of_its_parent_or_its_template(scene: Scene) -> None:
+    """The request's own comes first, the template's last."""
+    await put(scene.store, replace(graph("two", a="", b="a"), priority=1))
+    parent = await scene.client.create_task("suite.two", priority=4)
+
+    tasks = [
+        await scene.client.create_task("suite.two"),
+        await scene.client.create_task("suite.two", parent_id=parent.id),
+        await scene.client.create_task("suite.two", parent_id=parent.id, priority=0),
+    ]
+
+    assert [1, 4, 0] == [task.priority for task in tasks]
+    assert [1, 4, 0] == [(await scene.client.get(task.id)).priority for task in tasks]

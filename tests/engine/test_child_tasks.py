@@ -45,6 +45,7 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
         child = await context.client.run("n.child", {"amount": 5})
         return {
             "of_child": child.id,
+            "priority": child.priority,
             "attempt": context.attempt,
             "counted_attempts": context.counted_attempts,
         }
@@ -64,7 +65,7 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
             observers=[events.append],
         ) as worker,
     ):
-        task = await worker.client.run("n.parent", timeout=SOON)
+        task = await worker.client.run("n.parent", priority=3, timeout=SOON)
         children = await worker.client.tasks(TaskFilter(parent_id=task.id))
         steps = await worker.client.steps(task.id)
         history = await worker.client.attempts(task.id)
@@ -72,7 +73,8 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
     assert TaskStatus.COMPLETE == task.status
     assert 1 == len(children)
     assert task.correlation_id == children[0].correlation_id
-    assert {"of_child": children[0].id, "attempt": 2, "counted_attempts": 1} == steps[0].result
+    expected = {"of_child": children[0].id, "priority": 3, "attempt": 2, "counted_attempts": 1}
+    assert expected == steps[0].result
     assert [AttemptOutcome.PARKED, AttemptOutcome.COMPLETE] == [row.outcome for row in history]
     assert [children[0].id] == [event.awaits for event in events if isinstance(event, StepWaiting)]
 

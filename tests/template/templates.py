@@ -131,6 +131,7 @@ def templates(draw: st.DrawFn) -> Template:
             st.dictionaries(names, st.sampled_from(["input.a", "input.b.c"]), max_size=2)
         ),
         retention=draw(st.none() | lengths),
+        priority=draw(st.integers(0, 4)),
         durability=draw(st.sampled_from(Durability)),
         environments=environments,
         metadata=draw(objects.filter(lambda metadata: "system_dependencies" not in metadata)),

@@ -284,13 +284,14 @@ def test_a_requirement_reads_back_from_its_text(text: str) -> None:
     assert text == str(Requirement.parse(text))
 
 
-def test_titles_attributes_and_retention_belong_to_a_template() -> None:
+def test_titles_attributes_priority_and_retention_belong_to_a_template() -> None:
     template = parse_template(
         """
 name: a
 title: "Refund {input.ticket.id}"
 attributes: {order_id: input.order_id}
 retention: 2592000
+priority: 4
 steps: [{name: b}]
 """
     )
@@ -298,6 +299,7 @@ steps: [{name: b}]
     assert template.title == "Refund {input.ticket.id}"
     assert template.attributes == {"order_id": "input.order_id"}
     assert template.retention == timedelta(days=30)
+    assert template.priority == 4
 
 
 def test_durations_are_seconds_or_text_with_units() -> None:

@@ -30,7 +30,7 @@ from tasker.api.requests import Body
 from tasker.client import TaskRequest
 from tasker.client.templates import split_reference
 from tasker.errors import InvalidInput, StoreError
-from tasker.model import DEFAULT_PRIORITY, PRIORITIES, IfExists, Task, TaskId, UniqueWhile
+from tasker.model import PRIORITIES, IfExists, Task, TaskId, UniqueWhile
 from tasker.store.operator_rules import unknown_task_error
 from tasker.teams.permissions import TASKS_CANCEL, TASKS_CREATE, TASKS_READ
 
@@ -76,9 +76,9 @@ class TaskFields(Body):
     deadline_seconds: Seconds | None = None
     """Time limit from creation to end. Absent: the template's."""
 
-    priority: Annotated[int, Field(ge=0, lt=PRIORITIES)] = DEFAULT_PRIORITY
+    priority: Annotated[int, Field(ge=0, lt=PRIORITIES)] | None = None
     """From 0 to 4 (most urgent). In a handler's queue, each level counts as one minute of
-    waiting."""
+    waiting. Absent: the parent task's, or else the template's, which is 2 by default."""
 
     @field_validator("delay_seconds")
     @classmethod

@@ -92,6 +92,7 @@ class Origin(NamedTuple):
     no: int
     correlation_id: str
     trace: str | None = None
+    priority: int | None = None
 
 
 class LocalWorker(Protocol):
@@ -310,8 +311,19 @@ class LocalClient(LocalTeams, Client):
             trace=request.trace or current_trace() or (origin.trace if origin else None),
             run_at=self._start_time_of(request),
             deadline=parse_duration_field("deadline", request.deadline) or template.deadline,
-            priority=request.priority,
+            priority=await self._priority_of(request, template),
         )
+
+    async def _priority_of(self, request: TaskRequest, template: Template) -> int:
+        """Return the priority requested, or that of the parent task, or the template's."""
+        if request.priority is not None:
+            return request.priority
+        if request.parent_id is not None:
+            for parent in await self.store.load_tasks([TaskId(request.parent_id)]):
+                return parent.priority
+        elif self._origin is not None and self._origin.priority is not None:
+            return self._origin.priority
+        return template.priority
 
     async def _prepare_context(self, template: Template, context: Json) -> Json:
         """Fill in defaults and check the context; violations raise InvalidInput or are logged."""

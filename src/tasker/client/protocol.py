@@ -18,7 +18,6 @@ from tasker.client.fields import (
 from tasker.client.teams import TeamClient
 from tasker.durations import Duration
 from tasker.model import (
-    DEFAULT_PRIORITY,
     Attempt,
     AuditEntry,
     BulkAction,
@@ -89,9 +88,9 @@ class TaskRequest:
     """Time limit from creation to end, at most ten years: seconds, a timedelta or `"5m"`; None:
     the template's."""
 
-    priority: int = DEFAULT_PRIORITY
+    priority: int | None = None
     """From 0 to 4 (most urgent). In a handler's queue, each level counts as one minute of
-    waiting."""
+    waiting. None: the parent task's, or else the template's, which is 2 by default."""
 
     def __post_init__(self) -> None:
         check_names(
@@ -103,7 +102,8 @@ class TaskRequest:
         if self.tags:
             check_tags(self.tags)
         check_times(self.run_at, self.delay, self.deadline)
-        check_priority(self.priority)
+        if self.priority is not None:
+            check_priority(self.priority)
         check_key_rules(self.idempotency_key, self.unique_while, self.if_exists)
         if self.parent_id is not None:
             object.__setattr__(self, "parent_id", parse_task_id("parent_id", self.parent_id))
@@ -126,7 +126,7 @@ class TaskOptions(TypedDict, total=False):
     run_at: datetime | None
     delay: Duration | None
     deadline: Duration | None
-    priority: int
+    priority: int | None
 
 
 def task_request_of(

@@ -97,6 +97,7 @@ class LoadedTemplate:
             counts=self._counts,
             updated_at=created_at,
             title=new.title,
+            priority=new.priority,
             attributes=new.attributes,
         )
 

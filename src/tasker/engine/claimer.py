@@ -356,5 +356,11 @@ class Claimer:
 
 def _task_input_of(new: NewTask) -> TaskInput:
     return TaskInput(
-        new.id, new.template_id, new.context, new.correlation_id, new.parent_id, new.trace
+        new.id,
+        new.template_id,
+        new.context,
+        new.correlation_id,
+        new.parent_id,
+        new.trace,
+        new.priority,
     )

@@ -27,7 +27,7 @@ class HandlerServices:
     def client(self, attempt: LiveAttempt) -> Client:
         claim = attempt.claim
         task = attempt.task
-        origin = Origin(claim.task_id, claim.no, task.correlation_id, task.trace)
+        origin = Origin(claim.task_id, claim.no, task.correlation_id, task.trace, task.priority)
         return self._client.on_behalf_of(origin)
 
     def sync_client(self, attempt: LiveAttempt) -> SyncClient:

@@ -84,6 +84,7 @@ class Reader(NamedTuple):
             ),
             pauses=tuple(_pause(pause) for pause in _loads_or_none(row["pauses"]) or ()),
             title=row["title"],
+            priority=row["priority"],
             attributes=codec.loads(row["attributes"]),
             updated_at=self.instant(row["updated_at"]),
             etag=_etag(row),

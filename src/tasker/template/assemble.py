@@ -1,6 +1,6 @@
 """Builds a `Template` from the nodes of one document: the part that both dialects share."""
 
-from tasker.model import Durability, Template
+from tasker.model import DEFAULT_PRIORITY, PRIORITIES, Durability, Template
 from tasker.template import parts
 from tasker.template.checks import MAX_STEPS, check_graph
 from tasker.template.dialects import core, rails
@@ -13,6 +13,7 @@ from tasker.template.reading import (
     optional,
     read_choice,
     read_duration,
+    read_integer,
     read_text,
 )
 from tasker.template.source import Items, Node, Problems, Table
@@ -41,10 +42,16 @@ def assemble_template(root: Node, problems: Problems) -> Template | None:
         title=top.read("title", parts.read_title) or "",
         attributes=top.read("attributes", parts.read_attributes) or {},
         retention=top.read("retention", read_duration, YEARS_10),
+        priority=_priority(top),
         durability=_durability(top),
         environments=top.read("environments", read_environments, dialect, specs) or {},
         metadata=dialect.metadata(top),
     )
+
+
+def _priority(top: Fields) -> int:
+    chosen = top.read("priority", read_integer, 0, PRIORITIES - 1)
+    return DEFAULT_PRIORITY if chosen is None else chosen
 
 
 def _durability(top: Fields) -> Durability:

@@ -5,7 +5,16 @@ from datetime import timedelta
 
 import orjson
 
-from tasker.model import Durability, Json, JsonObject, Retry, StepOverride, StepSpec, Template
+from tasker.model import (
+    DEFAULT_PRIORITY,
+    Durability,
+    Json,
+    JsonObject,
+    Retry,
+    StepOverride,
+    StepSpec,
+    Template,
+)
 
 
 def to_document(template: Template) -> JsonObject:
@@ -23,6 +32,7 @@ def to_document(template: Template) -> JsonObject:
         title=template.title or None,
         attributes=template.attributes or None,
         retention=_seconds(template.retention),
+        priority=None if template.priority == DEFAULT_PRIORITY else template.priority,
         durability=None if template.durability is Durability.FULL else template.durability.value,
         deadline_seconds=_seconds(template.deadline),
         input_schema=template.input_schema,

@@ -8,7 +8,15 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from tasker.model import Backoff, Durability, Retry, StepOverride, StepSpec, Template
+from tasker.model import (
+    DEFAULT_PRIORITY,
+    Backoff,
+    Durability,
+    Retry,
+    StepOverride,
+    StepSpec,
+    Template,
+)
 
 _DEFAULTS = Retry()
 
@@ -27,6 +35,7 @@ def from_stored(document: Mapping[str, Any]) -> Template:
         title=document.get("title", ""),
         attributes=document.get("attributes", {}),
         retention=_timedelta(document.get("retention")),
+        priority=document.get("priority", DEFAULT_PRIORITY),
         durability=Durability(document.get("durability", Durability.FULL)),
         environments=_environments(document.get("environments"), steps),
         metadata=document.get("metadata", {}),

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from tasker.api.fields import Line
 from tasker.api.task_requests import NewTaskBody, TaskFields
-from tasker.model import DEFAULT_PRIORITY, Task, TaskStatus
+from tasker.model import Task, TaskStatus
 
 _SOURCE, _PARENT = "source_system:", "parent_correlation_id:"
 """Prefixes of the tags that keep what Tasker has no field for."""
@@ -22,7 +22,7 @@ class EarlierFields(TaskFields):
     parent_correlation_id: Line | None = None
     """Kept as the tag `parent_correlation_id:...`."""
 
-    priority: int | None = None  # type: ignore[assignment]
+    priority: int | None = None
     """Accepted and ignored."""
 
     options: None = None
@@ -42,7 +42,7 @@ class EarlierFields(TaskFields):
             update={
                 "tags": tags,
                 "created_by": self.created_by or self.initiator,
-                "priority": DEFAULT_PRIORITY,
+                "priority": None,
             }
         )
 

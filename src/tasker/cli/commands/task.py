@@ -34,7 +34,6 @@ from tasker.cli.render.timeline import timeline_document
 from tasker.client import Client
 from tasker.errors import Refused
 from tasker.model import (
-    DEFAULT_PRIORITY,
     MAX_BULK,
     IfExists,
     PauseTarget,
@@ -320,14 +319,15 @@ async def create(
         ),
     ] = None,
     priority: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             max=4,
             metavar="0-4",
-            help="4 is the most urgent. Each level counts as one minute of waiting in a queue.",
+            help="4 is the most urgent. Each level counts as one minute of waiting in a queue."
+            " Without it, the template's.",
         ),
-    ] = DEFAULT_PRIORITY,
+    ] = None,
     reason: Reason = "",
 ) -> None:
     """Create a task for workers to run."""

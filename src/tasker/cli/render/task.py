@@ -33,6 +33,7 @@ from tasker.cli.render.tables import is_narrow, make_table, tasks_table
 from tasker.cli.render.timeline import timeline_table
 from tasker.graph import Graph
 from tasker.model import (
+    DEFAULT_PRIORITY,
     Attempt,
     AttemptOutcome,
     AuditEntry,
@@ -121,6 +122,7 @@ def _fields_table(detail: TaskDetail) -> Table:
         ("paused", "; ".join(describe(pause) for pause in task.pauses)),
         ("ended", f"{local_time(task.ended_at)}, took {took}" if task.ended_at else ""),
         ("deadline", f"{local_time(task.deadline)}" if task.deadline else ""),
+        ("priority", "" if task.priority == DEFAULT_PRIORITY else str(task.priority)),
         ("parent", task.parent_id or ""),
         ("correlation", "" if task.correlation_id == task.id else one_line(task.correlation_id)),
         ("idempotency key", one_line(task.idempotency_key or "")),

@@ -46,6 +46,7 @@ _TOP = Keys(
         "title",
         "attributes",
         "retention",
+        "priority",
         "durability",
         "deadline_seconds",
         "input_schema",

@@ -45,6 +45,7 @@ _TOP = Keys(
         "title",
         "attributes",
         "retention",
+        "priority",
         "durability",
         "deadline_seconds",
         "domain_events",

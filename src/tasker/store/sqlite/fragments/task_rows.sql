@@ -2,7 +2,7 @@
 select chosen.id, p.namespace, p.name, p.version, chosen.state, chosen.context,
        chosen.correlation_id, chosen.parent_id, chosen.idempotency_key,
        chosen.created_by, chosen.reason, chosen.tags, chosen.created_at, chosen.ended_at,
-       chosen.deadline, chosen.error, chosen.title,
+       chosen.deadline, chosen.error, chosen.title, chosen.priority,
        (select json_group_object(a.name, a.value) from task_attribute a where a.task_id = chosen.id) as attributes,
        (select json_group_array({include pause_document}) from pause
         where {include pauses_of_task task=chosen.id template=p}) as pauses,

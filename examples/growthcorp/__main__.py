@@ -31,8 +31,8 @@ from tasker.cli.render.style import console_for, human_duration, is_plain, statu
 from tasker.client import Client, LocalClient
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings, TaskFailed, WaitTimeout
-from tasker.events import Event
 from tasker.model import STEP_DONE, AttemptOutcome, Json, Step, Task, TaskFilter, TaskStatus
+from tasker.notices import Notice
 from tasker.redact import redact
 from tasker.settings import WorkerSettings
 from tasker.store.open import open_store
@@ -191,7 +191,7 @@ class _Stage:
         self._entries: list[PlayedTask] = []
         worker.observers.append(self._observe)
 
-    def _observe(self, event: Event) -> None:
+    def _observe(self, event: Notice) -> None:
         if self._progress is not None:
             self._progress.observe(event)
 

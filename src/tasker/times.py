@@ -16,15 +16,15 @@ from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
-from tasker.events import (
+from tasker.model import Attempt, AttemptOutcome, Step, StepStatus, Task, TemplateName, Times
+from tasker.notices import (
     AttemptLost,
     AttemptStopped,
-    Event,
+    Notice,
     StepSettled,
     StepStarted,
     StepWaiting,
 )
-from tasker.model import Attempt, AttemptOutcome, Step, StepStatus, Task, TemplateName, Times
 
 
 class Timeline(NamedTuple):
@@ -148,13 +148,13 @@ def _make_times(started_after: float | None, seconds: Sequence[float]) -> Times:
     )
 
 
-def durations_of(event: Event) -> Iterator[tuple[Phase, TemplateName, float]]:
-    """Yield the durations that an event adds to the times of a step, with their kinds."""
-    if isinstance(event, StepStarted):
-        yield Phase.QUEUED, event.template, event.queued_for.total_seconds()
-        if event.parked_for:
-            yield Phase.PARKED, event.template, event.parked_for.total_seconds()
-    elif isinstance(event, StepSettled | StepWaiting | AttemptStopped):
-        yield Phase.RAN, event.template, event.ran_for.total_seconds()
-    if isinstance(event, StepSettled | AttemptLost) and event.delay:
-        yield Phase.BACKOFF, event.template, event.delay.total_seconds()
+def durations_of(notice: Notice) -> Iterator[tuple[Phase, TemplateName, float]]:
+    """Yield the durations that a notice adds to the times of a step, with their kinds."""
+    if isinstance(notice, StepStarted):
+        yield Phase.QUEUED, notice.template, notice.queued_for.total_seconds()
+        if notice.parked_for:
+            yield Phase.PARKED, notice.template, notice.parked_for.total_seconds()
+    elif isinstance(notice, StepSettled | StepWaiting | AttemptStopped):
+        yield Phase.RAN, notice.template, notice.ran_for.total_seconds()
+    if isinstance(notice, StepSettled | AttemptLost) and notice.delay:
+        yield Phase.BACKOFF, notice.template, notice.delay.total_seconds()

@@ -12,15 +12,6 @@ from tests.cli.conftest import uncoded
 from tasker import codec
 from tasker.cli.render.progress import Progress
 from tasker.cli.render.style import console_for
-from tasker.events import (
-    Event,
-    LoopBlocked,
-    SettleRefused,
-    StepSettled,
-    StepStarted,
-    StepWaiting,
-    TaskEnded,
-)
 from tasker.model import (
     AttemptOutcome,
     Retry,
@@ -32,6 +23,15 @@ from tasker.model import (
     TaskId,
     TaskStatus,
     Template,
+)
+from tasker.notices import (
+    LoopBlocked,
+    Notice,
+    SettleRefused,
+    StepSettled,
+    StepStarted,
+    StepWaiting,
+    TaskEnded,
 )
 
 TEMPLATE = Template(
@@ -94,7 +94,7 @@ def settled(
     )
 
 
-def printed(*events: Event, add: bool = True, **options: Any) -> list[str]:
+def printed(*events: Notice, add: bool = True, **options: Any) -> list[str]:
     """Show events line by line; return the lines without the symbol and name before them."""
     file = io.StringIO()
     with Progress(console_for(file=file), templates=[TEMPLATE], **options) as progress:

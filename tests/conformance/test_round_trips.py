@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasker import Task, TaskStatus, Template, Worker, WorkerSettings
-from tasker.events import Event, TaskEnded
+from tasker.notices import Notice, TaskEnded
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import fan, graph
@@ -82,7 +82,7 @@ async def run(worker: Worker, template: Template) -> Task:
     """Run a task by the worker's own client; wait by what the worker tells, not by polling."""
     ended = asyncio.Event()
 
-    def observe(event: Event) -> None:
+    def observe(event: Notice) -> None:
         if isinstance(event, TaskEnded):
             ended.set()
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tasker import Retry, Template
 from tasker.errors import StoreUnavailable
-from tasker.events import Event
 from tasker.model import Backoff, StepSpec
+from tasker.notices import Notice
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
@@ -30,7 +30,7 @@ def template(name: str, *steps: StepSpec | str, **options: Any) -> Template:
     return Template(namespace="n", name=name, steps=tuple(specs), **options)
 
 
-def of_kind(kind: type[Event], events: Iterable[Event]) -> list[Any]:
+def of_kind(kind: type[Notice], events: Iterable[Notice]) -> list[Any]:
     """Return the events of one kind."""
     return [event for event in events if isinstance(event, kind)]
 

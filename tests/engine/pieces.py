@@ -15,8 +15,8 @@ from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import TaskCache
-from tasker.events import Observer
 from tasker.handlers import Handlers
+from tasker.notices import Observer
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 

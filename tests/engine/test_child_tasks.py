@@ -16,8 +16,8 @@ from tasker import (
     open_store,
 )
 from tasker.errors import TaskFailed
-from tasker.events import Event, StepWaiting
 from tasker.model import AttemptOutcome, StepSpec, TaskFilter
+from tasker.notices import Notice, StepWaiting
 from tasker.settings import WorkerSettings
 
 pytestmark = pytest.mark.anyio
@@ -53,7 +53,7 @@ async def test_a_waiting_step_holds_no_slot(url: str) -> None:
     def child(amount: int) -> int:
         return amount
 
-    events: list[Event] = []
+    events: list[Notice] = []
     templates = [template("parent"), template("child")]
     async with (
         open_store(url, upgrade=True) as store,

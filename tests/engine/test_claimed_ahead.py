@@ -11,8 +11,8 @@ from tests.waiting import eventually
 from tasker import Context, LocalClient, StepStatus, Worker
 from tasker.engine import claimer
 from tasker.engine.slots import Slots
-from tasker.events import Event, StepStarted
 from tasker.model import AttemptOutcome, Task, TaskId
+from tasker.notices import Notice, StepStarted
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +46,7 @@ class Gate:
 
 @asynccontextmanager
 async def three_tasks(
-    store: Store, gate: Gate, events: list[Event] | None = None
+    store: Store, gate: Gate, events: list[Notice] | None = None
 ) -> AsyncIterator[tuple[Worker, list[Task]]]:
     """Start a worker with one slot; it runs the first of three tasks and has claimed them all."""
 
@@ -112,7 +112,7 @@ async def test_they_are_released_at_once_when_the_worker_stops(memory: Store) ->
 
 async def test_one_that_is_cancelled_never_starts(memory: Store) -> None:
     gate = Gate()
-    events: list[Event] = []
+    events: list[Notice] = []
     async with three_tasks(memory, gate, events) as (worker, tasks):
         await LocalClient(memory).cancel(tasks[1].id, reason="not needed")
         await eventually(lambda: worker._slots.waiting == 1)
@@ -128,7 +128,7 @@ async def test_they_are_forgotten_with_a_lost_lease(memory: Store) -> None:
     Their next attempts are claimed under the new lease.
     """
     gate = Gate()
-    events: list[Event] = []
+    events: list[Notice] = []
     async with three_tasks(memory, gate, events) as (worker, tasks):
         before = worker.id
         await memory.retire_worker(before)

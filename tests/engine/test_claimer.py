@@ -11,8 +11,8 @@ from tests.waiting import eventually
 from tasker import Context, LocalClient, StepStatus, Worker, WorkerSettings
 from tasker.engine import slots
 from tasker.errors import StoreUnavailable
-from tasker.events import Event, StepStarted
 from tasker.model import AttemptOutcome, Claim, WorkerId
+from tasker.notices import Notice, StepStarted
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +87,7 @@ async def test_an_attempt_that_starts_while_claims_are_recovered_runs_once(memor
         await release.wait()
 
     store = SlowToList(memory)
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         store, [{"only": only}], templates=[FLOW], observers=[events.append]
     ) as worker:
@@ -271,7 +271,7 @@ async def test_a_root_that_is_created_while_claims_are_recovered_runs_once(memor
     Though the store lists it before the reply to its creation arrives.
     """
     store = SlowToList(memory)
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         store, [{"only": lambda: 1}], templates=[FLOW], observers=[events.append]
     ) as worker:

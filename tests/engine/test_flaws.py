@@ -25,8 +25,8 @@ from tasker import (
 )
 from tasker.clock import ManualClock
 from tasker.errors import IdempotencyConflict, StoreError, TaskFailed
-from tasker.events import Event, SettleRefused, StepSettled
 from tasker.model import Backoff, JsonText, Step, Task, WorkerId, completed
+from tasker.notices import Notice, SettleRefused, StepSettled
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -163,7 +163,7 @@ async def test_the_backoff_of_the_template_is_what_a_retry_waits(memory: Store) 
         """
     )
     assert Backoff.EXPONENTIAL == flow.steps[0].retry.backoff
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         memory, [{"only": broken}], templates=[flow], observers=[events.append]
     ) as worker:
@@ -450,7 +450,7 @@ async def test_a_step_that_nobody_can_run_holds_up_no_other(store: Store) -> Non
     """It stays in its queue until a worker serves it."""
     client = LocalClient(store)
     await client.register(template("flow", step("foreign"), step("own")))
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(store, [{"own": lambda: 1}], namespaces=["n"], observers=[events.append]):
         task = await client.create_task("n.flow")
         await eventually(lambda: _done(store, task, "own"))

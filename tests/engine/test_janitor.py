@@ -14,8 +14,8 @@ from tasker import LocalClient, Retry, StepStatus, TaskFailed, TaskRequest, Work
 from tasker.clock import ManualClock
 from tasker.engine.janitor import MOST, MOST_LOST, PRUNED, SWEPT
 from tasker.errors import TaskerError
-from tasker.events import Event, TaskEnded
 from tasker.model import AttemptOutcome, JsonText, TaskFilter, TaskStatus, lost, released
+from tasker.notices import Notice, TaskEnded
 from tasker.store.open import open_store
 from tasker.store.protocol import Store
 
@@ -171,7 +171,7 @@ async def test_the_end_of_a_task_of_an_unreadable_template_is_reported() -> None
     Without the template's name; it does not end the janitor.
     """
     clock = ManualClock()
-    events: list[Event] = []
+    events: list[Notice] = []
     async with open_store("sqlite::memory:", clock=clock) as memory:
         store = Unreadable(memory)
         async with assembled(store, [], [FLOW], observers=[events.append]) as pieces:
@@ -191,7 +191,7 @@ async def test_all_steps_that_nobody_claims_in_time_fail_at_once(
     Each is logged, and the ends of their tasks are reported.
     """
     clock = ManualClock()
-    events: list[Event] = []
+    events: list[Notice] = []
     async with open_store("sqlite::memory:", clock=clock) as memory:
         store = Unreliable(memory)
         flow = template("flow", step("only", queue_timeout=timedelta(seconds=1)))

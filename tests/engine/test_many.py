@@ -11,8 +11,8 @@ from tests.waiting import eventually
 
 from tasker import LocalClient, TaskRequest, TaskStatus, Worker, WorkerSettings, open_store
 from tasker.errors import Refused
-from tasker.events import Event, SettleRefused, StepStarted
 from tasker.model import AttemptOutcome, StepStatus, Task
+from tasker.notices import Notice, SettleRefused, StepStarted
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +38,7 @@ async def test_workers_share_the_work_and_never_a_step(url: str) -> None:
     """
     Each on its own connection, all after the same steps.
     """
-    events: list[Event] = []
+    events: list[Notice] = []
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(url, upgrade=True))
         await LocalClient(store).register(DIAMOND)

@@ -24,8 +24,8 @@ from tasker import (
     open_store,
 )
 from tasker.errors import StoreError, StoreUnavailable
-from tasker.events import Event, SettleRefused, StepStarted, StepWaiting
 from tasker.model import AttemptOutcome, Outcome, Task
+from tasker.notices import Notice, SettleRefused, StepStarted, StepWaiting
 from tasker.store.postgres.address import Address
 from tasker.store.protocol import Store
 
@@ -45,12 +45,12 @@ async def work() -> str:
     return "done"
 
 
-def attempts(events: list[Event]) -> Counter[Any]:
+def attempts(events: list[Notice]) -> Counter[Any]:
     """Count how often each attempt was begun."""
     return Counter((e.task_id, e.step, e.attempt) for e in of_kind(StepStarted, events))
 
 
-async def assert_each_step_ran_once(store: Store, tasks: list[Task], events: list[Event]) -> None:
+async def assert_each_step_ran_once(store: Store, tasks: list[Task], events: list[Notice]) -> None:
     """Each attempt was begun once, the first did, and none was refused."""
     for task in tasks:
         history = await store.history(task.id)
@@ -68,7 +68,7 @@ async def assert_each_step_ran_once(store: Store, tasks: list[Task], events: lis
 @pytest.mark.parametrize("how", ["lose", "refuse"])
 async def test_a_lost_reply_loses_and_repeats_nothing(memory: Store, name: str, how: str) -> None:
     store = Unreliable(memory)
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
     ) as worker:
@@ -88,7 +88,7 @@ async def test_a_task_whose_creation_got_no_reply_runs_all_the_same(memory: Stor
     Its root was claimed for this worker, which did not hear of it.
     """
     store = Unreliable(memory)
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
     ) as worker:
@@ -105,7 +105,7 @@ async def test_a_task_whose_creation_got_no_reply_runs_all_the_same(memory: Stor
 
 async def test_a_caller_that_gives_up_a_creation_harms_nothing(memory: Store) -> None:
     store = Unreliable(memory)
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
     ) as worker:
@@ -128,7 +128,7 @@ async def test_adoption_leaves_alone_what_is_on_its_way(memory: Store) -> None:
     taken for forgotten.
     """
     store = Unreliable(memory)
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         store, [{"work": work}], templates=[DIAMOND], observers=[events.append]
     ) as worker:
@@ -161,7 +161,7 @@ async def test_a_step_parks_once_through_a_lost_reply(memory: Store, how: str) -
         return str((await context.client.run("n.diamond")).status)
 
     store = Unreliable(memory)
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         store,
         [{"work": work, "parent": parent}],
@@ -183,7 +183,7 @@ async def test_results_outlive_an_outage_that_is_longer_than_the_lease(memory: S
     What finished before is settled after, though the worker has another lease by then.
     """
     store = Unreliable(memory)
-    events: list[Event] = []
+    events: list[Notice] = []
     settings = WorkerSettings(lease=timedelta(seconds=1))
     async with Worker(
         store,
@@ -275,7 +275,7 @@ async def test_connections_that_break_lose_and_repeat_nothing(postgres_schema_ur
     """
     Every session of the worker is ended again and again while it works.
     """
-    events: list[Event] = []
+    events: list[Notice] = []
     flow = template("wide", *(step(f"s{n}", *([f"s{n - 20}"] if n >= 20 else []), callable="work")
                               for n in range(200)))  # fmt: skip
     other = await Address.parse(postgres_schema_url).connect()

@@ -8,7 +8,7 @@ from tests.engine.factories import SOON, of_kind, template
 
 from tasker import TaskFailed, Worker
 from tasker.errors import PermanentError
-from tasker.events import Event, StepSettled, TaskEnded
+from tasker.notices import Notice, StepSettled, TaskEnded
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -38,9 +38,9 @@ async def test_final_failures_are_warnings_without_any_observer(
 
 
 async def test_an_observer_that_raises_harms_neither_work_nor_others(memory: Store) -> None:
-    events: list[Event] = []
+    events: list[Notice] = []
 
-    def raising(event: Event) -> None:
+    def raising(event: Notice) -> None:
         raise RuntimeError(type(event).__name__)
 
     await fail(memory, observers=[raising, events.append])

@@ -28,8 +28,8 @@ from tasker import (
 )
 from tasker.engine import executor, janitor
 from tasker.errors import TaskFailed
-from tasker.events import Event, SettleRefused, StepStarted
 from tasker.model import AttemptOutcome, Backoff, Step, StepSpec, Task, TaskFilter
+from tasker.notices import Notice, SettleRefused, StepStarted
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -331,7 +331,7 @@ async def test_cancelling_a_task_reaches_its_running_handlers_at_once(
     Long before the next renewal of a lease of 30 seconds.
     """
     obstinate = kind()
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         store, [{"only": obstinate.only}], templates=[FLOW], observers=[events.append]
     ) as worker:
@@ -403,7 +403,7 @@ async def test_a_worker_that_lost_its_lease_gives_up_and_begins_again(store: Sto
     As after a long sleep of the machine. The attempt counts as lost, and another follows.
     """
     obstinate = Obstinate()
-    events: list[Event] = []
+    events: list[Notice] = []
     settings = WorkerSettings(lease=timedelta(seconds=1))
     async with Worker(
         store,
@@ -539,7 +539,7 @@ async def test_a_worker_that_is_cancelled_hands_back_what_it_runs(store: Store) 
 
 async def test_claims_that_arrive_after_the_stop_are_handed_back(memory: Store) -> None:
     store = Unreliable(memory)
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         store, [{"only": lambda: 1}], templates=[FLOW], observers=[events.append]
     ) as worker:

@@ -34,8 +34,8 @@ from tasker.errors import (
     TaskFailed,
     TaskRegistrationError,
 )
-from tasker.events import Event, LoopBlocked, SettleRefused, StepSettled, StepStarted, TaskEnded
 from tasker.model import AttemptOutcome, StepOverride, Task
+from tasker.notices import LoopBlocked, Notice, SettleRefused, StepSettled, StepStarted, TaskEnded
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -273,7 +273,7 @@ async def test_a_long_task_does_not_keep_older_ones_waiting(store: Store) -> Non
     await client.register(FLOW)
     await client.register(chain)
     old = await client.create_tasks([TaskRequest(template="n.flow") for _ in range(10)])
-    events: list[Event] = []
+    events: list[Notice] = []
     ended = of_kind
     async with Worker(
         store, [{"only": lambda: 1}], namespaces=["n"], settings=ONE_SLOT, observers=[events.append]
@@ -311,7 +311,7 @@ async def test_what_is_due_longest_goes_first(memory: Store) -> None:
     client = LocalClient(memory)
     await client.register(FLOW)
     tasks = [await client.create_task("n.flow") for _ in range(20)]
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         memory,
         [{"only": lambda: 1}],
@@ -333,7 +333,7 @@ async def test_observers_are_reported_what_happens_in_order(memory: Store) -> No
             raise ValueError("once")
         return "done"
 
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         memory, [{"only": only}], templates=[FLOW], observers=[events.append]
     ) as worker:
@@ -362,10 +362,10 @@ async def test_observers_are_reported_what_happens_in_order(memory: Store) -> No
 async def test_an_observer_that_raises_harms_neither_work_nor_others(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(event: Event) -> None:
+    def broken(event: Notice) -> None:
         raise RuntimeError("not interested")
 
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         store, [{"only": lambda: 1}], templates=[FLOW], observers=[broken, events.append]
     ) as worker:
@@ -377,7 +377,7 @@ async def test_an_observer_that_raises_harms_neither_work_nor_others(
 
 
 async def test_an_observer_may_come_later(memory: Store) -> None:
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(memory, [{"only": lambda: 1}], templates=[FLOW]) as worker:
         worker.observers.append(events.append)
         await worker.client.run("n.flow", timeout=SOON)
@@ -392,7 +392,7 @@ async def test_a_handler_that_blocks_the_loop_is_named(
         while time.monotonic() < end:
             pass
 
-    events: list[Event] = []
+    events: list[Notice] = []
     settings = WorkerSettings(blocked_after=timedelta(seconds=0.1))
     async with Worker(
         memory, [{"only": only}], templates=[FLOW], settings=settings, observers=[events.append]
@@ -476,7 +476,7 @@ async def test_a_result_that_came_too_late_is_not_believed(memory: Store) -> Non
 
     flow = template("flow", step("first"), step("second", "first"))
     store = Unreliable(memory)
-    events: list[Event] = []
+    events: list[Notice] = []
     async with Worker(
         store,
         [{"first": first, "second": lambda first: first}],

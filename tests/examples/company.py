@@ -20,8 +20,8 @@ from tasker import (
     load_template,
     load_templates,
 )
-from tasker.events import Event, StepSettled
 from tasker.model import Attempt, AttemptOutcome, Step, TaskId
+from tasker.notices import Notice, StepSettled
 from tasker.testing.virtual_time import FOR_EVER, VirtualTimeStore
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ class Company:
         self.delays: dict[str, list[float]] = {}
         worker.observers.append(self._observe)
 
-    def _observe(self, event: Event) -> None:
+    def _observe(self, event: Notice) -> None:
         if isinstance(event, StepSettled) and event.outcome is AttemptOutcome.RETRY:
             self.delays.setdefault(event.step, []).append(event.delay.total_seconds())
 

@@ -14,7 +14,7 @@ PROGRAM = """
     from datetime import timedelta
 
     from tasker.codec import new_task_id
-    from tasker.events import AttemptSpan, StepSettled, TaskEnded
+    from tasker.notices import AttemptSpan, StepSettled, TaskEnded
     from tasker.model import AttemptOutcome, TaskStatus, TemplateName
     from tasker.observe.tracing import Tracing, set_up_export
 

@@ -22,8 +22,8 @@ from tasker import (
 )
 from tasker.clock import ManualClock
 from tasker.errors import HandlerNotFound, InvalidInput, Misuse, WaitTimeout
-from tasker.events import StepStarted, StepWaiting, TaskEnded
 from tasker.model import AttemptOutcome, Backoff, StepOverride, StepSpec
+from tasker.notices import StepStarted, StepWaiting, TaskEnded
 from tasker.testing import run_workflow, run_workflow_sync
 from tasker.workflow import Workflow
 
@@ -68,7 +68,7 @@ def diamond(retry: Retry | None = None) -> Template:
 
 
 def test_a_workflow_runs_to_its_end() -> None:
-    """The result has results, order, history and events."""
+    """The result has results, order, history and notices."""
     run = run_workflow_sync(checkout(), {"order_id": "7"})
 
     assert run.ok
@@ -81,8 +81,8 @@ def test_a_workflow_runs_to_its_end() -> None:
     } == run.results
     assert [1, 1, 1] == [step.attempts for step in run.steps.values()]
     assert ["reserve", "charge", "ship"] == [attempt.step for attempt in run.attempts]
-    assert 3 == sum(isinstance(event, StepStarted) for event in run.events)
-    assert 1 == sum(isinstance(event, TaskEnded) for event in run.events)
+    assert 3 == sum(isinstance(notice, StepStarted) for notice in run.notices)
+    assert 1 == sum(isinstance(notice, TaskEnded) for notice in run.notices)
     assert timedelta(0) == run.slept
     assert () == run.children
 
@@ -304,7 +304,7 @@ def test_tasks_that_steps_create_run_as_well() -> None:
     assert [TaskStatus.COMPLETE] * 2 == [task.status for task in run.children]
     assert [run.task.id] * 2 == [task.parent_id for task in run.children]
     assert [("unawaited",), ()] == sorted((task.tags for task in run.children), reverse=True)
-    assert 1 == sum(isinstance(event, StepWaiting) for event in run.events)
+    assert 1 == sum(isinstance(notice, StepWaiting) for notice in run.notices)
     assert timedelta(hours=1) == run.slept
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tasker.errors import TaskerError
-from tasker.events import Event, LoopBlocked
 from tasker.model import Task, TaskId
+from tasker.notices import LoopBlocked, Notice
 from tasker.store.protocol import Store
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  #: seconds between reads
@@ -108,7 +108,7 @@ class Watcher:
         watched = self._watched.get(task_id)
         return watched.users if watched else 0
 
-    def observe(self, event: Event) -> None:
-        """Read the task of an event immediately; for `Worker(observers=...)`."""
-        if not isinstance(event, LoopBlocked) and (watched := self._watched.get(event.task_id)):
+    def observe(self, notice: Notice) -> None:
+        """Read the task of a notice immediately; for `Worker(observers=...)`."""
+        if not isinstance(notice, LoopBlocked) and (watched := self._watched.get(notice.task_id)):
             watched.refresh()

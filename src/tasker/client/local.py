@@ -42,7 +42,6 @@ from tasker.errors import (
     StoreUnavailable,
     Violation,
 )
-from tasker.events import Observer, TaskEnded
 from tasker.model import (
     BULK_STATUSES,
     MAX_BULK,
@@ -65,6 +64,7 @@ from tasker.model import (
     Template,
     UniqueWhile,
 )
+from tasker.notices import Observer, TaskEnded
 from tasker.settings import SchemaMode
 from tasker.store import operator_rules
 from tasker.store.protocol import AuditNote, Registered, StepAction, Store
@@ -115,7 +115,8 @@ class LocalClient(LocalTeams, Client):
         origin: The attempt on whose behalf this client works. New tasks get the attempt's task as
             their parent, its correlation id, and an idempotency key that is the same in later
             attempts of the step.
-        observers: Called with a `TaskEnded` event for each task that an action of this client ends.
+        observers: Called with a `TaskEnded` notice for each task that an action of this client
+            ends.
     """
 
     def __init__(
@@ -556,9 +557,9 @@ class LocalClient(LocalTeams, Client):
         if task.ended and self._observers:
             inputs = await self.store.load_tasks([task.id])
             task_input = inputs[0] if inputs else None
-            event = TaskEnded.now(task.id, task.status, task.template, task_input)
+            notice = TaskEnded.now(task.id, task.status, task.template, task_input)
             for observe in self._observers:
-                observe(event)
+                observe(notice)
         return task
 
     @brief_refusals

@@ -19,9 +19,9 @@ from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import CachedTask
 from tasker.errors import InvalidInput, Misuse, StepParked
-from tasker.events import Around
 from tasker.handlers import LiveAttempt, Plan, Services
 from tasker.model import AttemptKey, Claim, JsonText, Outcome, StepSpec, completed, released
+from tasker.notices import Around
 from tasker.settings import SchemaMode, WorkerSettings
 from tasker.template.schema import check_result, is_quick
 

@@ -8,18 +8,6 @@ from typing import Any
 from tasker.client.waiting import TaskEnds
 from tasker.engine.running import Finished, Running
 from tasker.engine.task_cache import CachedTask
-from tasker.events import (
-    AttemptLost,
-    AttemptStopped,
-    Event,
-    LoopBlocked,
-    Observer,
-    SettleRefused,
-    StepSettled,
-    StepStarted,
-    StepWaiting,
-    TaskEnded,
-)
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     AttemptOutcome,
@@ -29,16 +17,28 @@ from tasker.model import (
     TaskStatus,
     Template,
 )
+from tasker.notices import (
+    AttemptLost,
+    AttemptStopped,
+    LoopBlocked,
+    Notice,
+    Observer,
+    SettleRefused,
+    StepSettled,
+    StepStarted,
+    StepWaiting,
+    TaskEnded,
+)
 
 log = logging.getLogger("tasker.worker")
 
 
 class Reporter:
-    """Reports a worker's actions as events and log records.
+    """Reports a worker's actions as notices and log records.
 
     Args:
         worker: The worker's name, for the log.
-        observers: Called with every event.
+        observers: Called with every notice.
         task_ends: Where callers in this process wait for tasks.
     """
 
@@ -130,19 +130,19 @@ class Reporter:
                 self.emit(TaskEnded.now(task_id, status, template, task_input))
 
     def blocked(self, running: Running | None, blocked_for: timedelta) -> LoopBlocked:
-        """Log the handler that blocks the loop, and return the event. Callable from any thread."""
+        """Log the handler that blocks the loop, and return the notice. Callable from any thread."""
         which = running.log_fields() if running else {}
         seconds = round(blocked_for.total_seconds(), 1)
         self._log(logging.WARNING, "loop_blocked", **which, blocked_for_s=seconds)
         return LoopBlocked(which.get("task_id"), which.get("step"), blocked_for)
 
-    def emit(self, event: Event) -> None:
+    def emit(self, notice: Notice) -> None:
         """Call the observers; an error in one affects neither the worker nor other observers."""
         for observer in self.observers:
             try:
-                observer(event)
+                observer(notice)
             except Exception:  # observers may raise anything
-                log.exception("observer_failed", extra={"event": type(event).__name__})
+                log.exception("observer_failed", extra={"notice": type(notice).__name__})
 
     def _log(self, level: int, event: str, **extra: Any) -> None:
         log.log(level, event, extra={**extra, "worker": self._worker})

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 from tasker.engine.logs import current_attempt
 from tasker.engine.running import Running
 from tasker.errors import InvalidSettings, RetryableError
-from tasker.events import Around, AttemptSpan
 from tasker.handlers import Plan
 from tasker.handlers.subprocess import run_in_subprocess, share_heartbeats
 from tasker.model import JsonText
+from tasker.notices import Around, AttemptSpan
 from tasker.settings import WorkerSettings
 
 if TYPE_CHECKING:

@@ -23,11 +23,11 @@ from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import TaskCache
 from tasker.errors import HandlerNotFound, Misuse, TaskRegistrationError
-from tasker.events import Around, Observer
 from tasker.graph import Graph
 from tasker.handlers import Handlers
 from tasker.handlers.check import undeclared_inputs
 from tasker.model import Created, NewTask, StepSpec, Template, TemplateStatus, WorkerId
+from tasker.notices import Around, Observer
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 
@@ -59,7 +59,7 @@ class Worker:
             given templates; "*" means all.
         settings: The worker's settings; the default is `WorkerSettings()`.
         name: The worker's name, as shown to operators; the default is the host and process id.
-        observers: Functions called with every event; they must not block, and more can be added
+        observers: Functions called with every notice; they must not block, and more can be added
             later.
         around: Context managers entered around every handler except those in processes, for traces.
         replace: Whether existing templates with different content are replaced; for development.

@@ -1,5 +1,5 @@
 """Observability of a process: Prometheus metrics, health, traces.
 
-Attempt events come from the worker (`Worker(observers=..., around=...)`), and requests from the
+Attempt notices come from the worker (`Worker(observers=..., around=...)`), and requests from the
 API; neither depends on this package.
 """

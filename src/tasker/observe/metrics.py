@@ -1,4 +1,4 @@
-"""Prometheus counters and histograms, fed by events and requests.
+"""Prometheus counters and histograms, fed by notices and requests.
 
 Labels are names of namespaces, templates, steps, handlers and routes, never ids. Each label has at
 most 2,000 values; further values are reported as `other`.
@@ -22,18 +22,18 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from tasker.events import (
+from tasker.model import AttemptOutcome, Task, TemplateName
+from tasker.notices import (
     AttemptLost,
     AttemptStopped,
-    Event,
     LoopBlocked,
+    Notice,
     SettleRefused,
     StepSettled,
     StepStarted,
     StepWaiting,
     TaskEnded,
 )
-from tasker.model import AttemptOutcome, Task, TemplateName
 from tasker.times import durations_of
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Metrics:
         )
         self.blocked = Counter(
             "tasker_loop_blocked_seconds_total",
-            "Time for which handlers blocked the event loop.",
+            "Time for which handlers blocked the notice loop.",
             registry=on,
         )
         self.requests = Counter(
@@ -211,38 +211,38 @@ class Metrics:
             registry=self._store,
         )
 
-    def observe(self, event: Event) -> None:
-        """Count an event; for `Worker(observers=...)`."""
-        for kind, template, seconds in durations_of(event):
+    def observe(self, notice: Notice) -> None:
+        """Count a notice; for `Worker(observers=...)`."""
+        for kind, template, seconds in durations_of(notice):
             labels = (*self._task_labels(template), kind.name.lower())
             self.step_seconds.labels(*labels).inc(max(seconds, 0.0))
-        if isinstance(event, StepStarted):
+        if isinstance(notice, StepStarted):
             self.running.inc()
-            queued = event.queued_for.total_seconds()
-            self.queued_seconds.labels(*self._task_labels(event.template)).observe(queued)
-        elif isinstance(event, StepSettled):
-            labels = self._step_labels(event.template, event.step)
+            queued = notice.queued_for.total_seconds()
+            self.queued_seconds.labels(*self._task_labels(notice.template)).observe(queued)
+        elif isinstance(notice, StepSettled):
+            labels = self._step_labels(notice.template, notice.step)
             self.running.dec()
-            self.attempts.labels(*labels, event.outcome.value).inc()
-            self.attempt_seconds.labels(*labels).observe(event.ran_for.total_seconds())
-        elif isinstance(event, StepWaiting):
+            self.attempts.labels(*labels, notice.outcome.value).inc()
+            self.attempt_seconds.labels(*labels).observe(notice.ran_for.total_seconds())
+        elif isinstance(notice, StepWaiting):
             self.running.dec()
-            self.attempts.labels(*self._step_labels(event.template, event.step), "parked").inc()
-        elif isinstance(event, AttemptStopped):
+            self.attempts.labels(*self._step_labels(notice.template, notice.step), "parked").inc()
+        elif isinstance(notice, AttemptStopped):
             self.running.dec()
-        elif isinstance(event, AttemptLost):
-            labels = self._step_labels(event.template, event.step)
+        elif isinstance(notice, AttemptLost):
+            labels = self._step_labels(notice.template, notice.step)
             self.attempts.labels(*labels, AttemptOutcome.LOST.value).inc()
-        elif isinstance(event, SettleRefused):
+        elif isinstance(notice, SettleRefused):
             self.running.dec()
             self.refused.inc()
-        elif isinstance(event, TaskEnded):
-            task = self._task_labels(event.template)
-            self.ended.labels(*task, event.status.value).inc()
-            if event.took is not None:
-                self.task_seconds.labels(*task).observe(event.took.total_seconds())
-        elif isinstance(event, LoopBlocked):
-            self.blocked.inc(event.blocked_for.total_seconds())
+        elif isinstance(notice, TaskEnded):
+            task = self._task_labels(notice.template)
+            self.ended.labels(*task, notice.status.value).inc()
+            if notice.took is not None:
+                self.task_seconds.labels(*task).observe(notice.took.total_seconds())
+        elif isinstance(notice, LoopBlocked):
+            self.blocked.inc(notice.blocked_for.total_seconds())
 
     def count_created_tasks(self, tasks: Iterable[Task]) -> None:
         """Count the new ones among tasks."""

@@ -17,8 +17,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tasker.errors import InvalidSettings
-from tasker.events import AttemptSpan, Event, StepSettled, TaskEnded
 from tasker.model import TaskId, TaskStatus, TemplateName
+from tasker.notices import AttemptSpan, Notice, StepSettled, TaskEnded
 from tasker.times import durations_of
 
 if TYPE_CHECKING:
@@ -60,34 +60,34 @@ class Tracing:
         ):
             yield
 
-    def observe(self, event: Event) -> None:
+    def observe(self, notice: Notice) -> None:
         """Measure attempts, and create the spans of ended tasks; for `Worker(observers=...)`."""
-        if isinstance(event, TaskEnded):
-            self._end_task_span(event)
-        for kind, template, seconds in durations_of(event):
+        if isinstance(notice, TaskEnded):
+            self._end_task_span(notice)
+        for kind, template, seconds in durations_of(notice):
             labels = {"namespace": template.namespace, "template": template.name}
             self._times.add(seconds, {**labels, "kind": kind.name.lower()})
-        if isinstance(event, StepSettled):
+        if isinstance(notice, StepSettled):
             labels = {
-                "namespace": event.template.namespace,
-                "template": event.template.name,
-                "step": event.step,
-                "outcome": event.outcome.value,
+                "namespace": notice.template.namespace,
+                "template": notice.template.name,
+                "step": notice.step,
+                "outcome": notice.outcome.value,
             }
             self._attempts.add(1, labels)
-            self._seconds.record(event.ran_for.total_seconds(), labels)
+            self._seconds.record(notice.ran_for.total_seconds(), labels)
 
-    def _end_task_span(self, event: TaskEnded) -> None:
-        if self._tasks is None or event.template is None:
+    def _end_task_span(self, notice: TaskEnded) -> None:
+        if self._tasks is None or notice.template is None:
             return
-        attributes = _span_attributes(event.task_id, event.template, event.correlation_id)
+        attributes = _span_attributes(notice.task_id, notice.template, notice.correlation_id)
         span = self._tasks.create_span(
-            event.task_id,
-            _parent_context(event.trace),
-            f"{event.template.namespace}.{event.template.name}",
-            {**attributes, "tasker.status": event.status.value},
+            notice.task_id,
+            _parent_context(notice.trace),
+            f"{notice.template.namespace}.{notice.template.name}",
+            {**attributes, "tasker.status": notice.status.value},
         )
-        if event.status is TaskStatus.ERROR:
+        if notice.status is TaskStatus.ERROR:
             span.set_status(StatusCode.ERROR)
         span.end()
 

@@ -13,7 +13,6 @@ from tasker.clock import ManualClock
 from tasker.durations import Duration, parse_duration
 from tasker.engine import Worker
 from tasker.errors import WaitTimeout
-from tasker.events import Event, StepSettled
 from tasker.handlers import Handlers
 from tasker.model import (
     STEP_DONE,
@@ -28,6 +27,7 @@ from tasker.model import (
     TaskStatus,
     Template,
 )
+from tasker.notices import Notice, StepSettled
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
 from tasker.template.load import load_template
@@ -53,8 +53,8 @@ class WorkflowRun(Generic[Out]):
     attempts: tuple[Attempt, ...]
     """All attempts, in the order in which they ended."""
 
-    events: tuple[Event, ...]
-    """The worker's events, of this and all other tasks."""
+    notices: tuple[Notice, ...]
+    """The worker's notices, of this and all other tasks."""
 
     children: tuple[Task, ...]
     """The tasks that its steps created, oldest first."""
@@ -88,11 +88,11 @@ class WorkflowRun(Generic[Out]):
     def order(self) -> tuple[str, ...]:
         """The steps that completed, in that order."""
         return tuple(
-            event.step
-            for event in self.events
-            if isinstance(event, StepSettled)
-            and event.task_id == self.task.id
-            and event.outcome is AttemptOutcome.COMPLETE
+            notice.step
+            for notice in self.notices
+            if isinstance(notice, StepSettled)
+            and notice.task_id == self.task.id
+            and notice.outcome is AttemptOutcome.COMPLETE
         )
 
 
@@ -177,7 +177,7 @@ async def run_workflow(
     rigged = StubbedHandlers(
         Handlers.of(*sources), template, stubs=dict(stubs or {}), failures=dict(failures or {})
     )
-    events: list[Event] = []
+    notices: list[Notice] = []
     async with VirtualTimeStore(clock) as store:
         await store.upgrade()
         worker = Worker(
@@ -188,7 +188,7 @@ async def run_workflow(
                 update={"lease": FOR_EVER, "grace": timedelta(0)}
             ),
             name="test",
-            observers=[events.append],
+            observers=[notices.append],
         )
         async with worker:
             started = workflow if isinstance(workflow, Workflow) else str(template.key)
@@ -199,7 +199,7 @@ async def run_workflow(
             task=await worker.client.get(task.id),
             steps={step.name: step for step in await store.list_steps(task.id)},
             attempts=tuple(await store.history(task.id, limit=100_000)),
-            events=tuple(events),
+            notices=tuple(notices),
             children=tuple(
                 reversed(await store.list_tasks(TaskFilter(parent_id=task.id), limit=1000))
             ),

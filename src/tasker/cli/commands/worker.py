@@ -19,7 +19,7 @@ from tasker.cli.options import Environment, Namespaces, TemplatePaths, parse_dur
 from tasker.cli.processes import linked_to_supervisor, same_command, supervise
 from tasker.engine import Worker
 from tasker.errors import InvalidSettings
-from tasker.events import Around, Observer
+from tasker.notices import Around, Observer
 from tasker.settings import Settings
 from tasker.store.open import open_store
 

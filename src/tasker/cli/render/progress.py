@@ -1,7 +1,7 @@
-"""Shows the progress of tasks from the events of a worker in this process.
+"""Shows the progress of tasks from the notices of a worker in this process.
 
 `Progress` is the entry point. It keeps the known state of each task and its steps, and shows it as
-a table that is updated in place on a terminal, and as one line per event elsewhere.
+a table that is updated in place on a terminal, and as one line per notice elsewhere.
 
     with Progress(console, templates=templates) as progress:
         async with Worker(store, handlers, observers=[progress.observe]) as worker:
@@ -33,22 +33,22 @@ from tasker.cli.render.style import (
     is_plain,
     symbol,
 )
-from tasker.events import (
+from tasker.model import AttemptOutcome, Step, Task, TaskId, Template, TemplateName
+from tasker.notices import (
     AttemptLost,
-    Event,
     LoopBlocked,
+    Notice,
     SettleRefused,
     StepSettled,
     StepStarted,
     StepWaiting,
     TaskEnded,
 )
-from tasker.model import AttemptOutcome, Step, Task, TaskId, Template, TemplateName
 
 PROGRESS_EVENTS = frozenset({"attempt_failed", "task_failed"})
 """Log events that repeat what a line of `Progress` says."""
 
-_KEPT = 10_000  #: events kept for tasks that may still be added
+_KEPT = 10_000  #: notices kept for tasks that may still be added
 
 
 class StepProgress:
@@ -65,27 +65,27 @@ class StepProgress:
         self.error = ""  #: error of the last failed attempt
         self.awaits: TaskId | None = None  #: the task that it waits for
 
-    def started(self, event: StepStarted, now: float) -> None:
+    def started(self, notice: StepStarted, now: float) -> None:
         self.status, self.since, self.due, self.awaits = "in_progress", now, None, None
-        self.attempt = event.attempt
+        self.attempt = notice.attempt
 
-    def parked(self, event: StepWaiting, now: float) -> None:
+    def parked(self, notice: StepWaiting, now: float) -> None:
         self._stop_timer(now)
-        self.status, self.awaits = "waiting", event.awaits
+        self.status, self.awaits = "waiting", notice.awaits
 
-    def settled(self, event: StepSettled, now: float) -> None:
+    def settled(self, notice: StepSettled, now: float) -> None:
         self._stop_timer(now)
-        self.error = failure_reason(event) or self.error
-        match event.outcome:
+        self.error = failure_reason(notice) or self.error
+        match notice.outcome:
             case AttemptOutcome.COMPLETE:
                 self.status, self.error = "complete", ""
             case AttemptOutcome.RETRY | AttemptOutcome.LOST:
                 self.status = "waiting_for_retry"
-                self.due = now + event.delay.total_seconds()
+                self.due = now + notice.delay.total_seconds()
             case AttemptOutcome.RELEASED:
                 self.status = "enqueued"
             case _:
-                self.status = event.outcome.value
+                self.status = notice.outcome.value
 
     def refused(self, now: float) -> None:
         """Record a refused settlement: another worker holds the step, or its task was cancelled."""
@@ -174,8 +174,8 @@ class Renderer(Protocol):
     def on_task_added(self, task: TaskProgress) -> None:
         """Called when a task begins to be followed."""
 
-    def on_event(self, task: TaskProgress | None, event: Event) -> None:
-        """Called after an event was applied to its task and step."""
+    def on_notice(self, task: TaskProgress | None, notice: Notice) -> None:
+        """Called after a notice was applied to its task and step."""
 
     def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
         """Called when a step's state in the store has changed."""
@@ -187,7 +187,7 @@ class Progress:
     """Follows tasks, and shows their progress.
 
     A task is followed if it was added, if it shares the correlation id of an added task, or, with
-    `everything`, as soon as an event names it. Events that arrive before their task is added are
+    `everything`, as soon as a notice names it. Notices that arrive before their task is added are
     kept.
 
     Args:
@@ -211,7 +211,7 @@ class Progress:
         self._templates = {template.key: template for template in templates}
         self._everything = everything
         self._correlations: set[str] = set()
-        self._early: deque[tuple[Event, float]] = deque(maxlen=_KEPT)
+        self._early: deque[tuple[Notice, float]] = deque(maxlen=_KEPT)
         self._renderer = _make_renderer(self, console, live)
 
     def __enter__(self) -> Self:
@@ -247,8 +247,8 @@ class Progress:
             self._renderer.on_task_added(followed)
             early = list(self._early)
             self._early.clear()
-        for event, at in early:
-            self._handle_event(event, at)
+        for notice, at in early:
+            self._handle_notice(notice, at)
 
     def refresh(self, task: Task, steps: Iterable[Step]) -> None:
         """Update a polled task from its state in the store."""
@@ -264,33 +264,33 @@ class Progress:
             before_end = followed.ended
             followed.update_from_store(task, now, clock)
             if before_end is None and followed.ended is not None:
-                self._renderer.on_event(followed, TaskEnded(task.id, task.status))
+                self._renderer.on_notice(followed, TaskEnded(task.id, task.status))
 
-    def observe(self, event: Event) -> None:
-        """Apply an event; an observer for `Worker`."""
-        self._handle_event(event, time.monotonic())
+    def observe(self, notice: Notice) -> None:
+        """Apply a notice; an observer for `Worker`."""
+        self._handle_notice(notice, time.monotonic())
 
-    def _handle_event(self, event: Event, now: float) -> None:
+    def _handle_notice(self, notice: Notice, now: float) -> None:
         with self.lock:
-            if isinstance(event, LoopBlocked):
-                self._renderer.on_event(None, event)
+            if isinstance(notice, LoopBlocked):
+                self._renderer.on_notice(None, notice)
                 return
-            task = self.tasks.get(event.task_id) or self._task_of_event(event, now)
+            task = self.tasks.get(notice.task_id) or self._task_of_notice(notice, now)
             if task is None:
-                self._early.append((event, now))
+                self._early.append((notice, now))
                 return
-            _apply_event(task, event, now)
-            self._renderer.on_event(task, event)
+            _apply_notice(task, notice, now)
+            self._renderer.on_notice(task, notice)
             if self._everything and task.ended is not None:
                 del self.tasks[task.id]
 
-    def _task_of_event(self, event: Event, now: float) -> TaskProgress | None:
-        """Return the task of an event, following it if it qualifies."""
-        if isinstance(event, TaskEnded | LoopBlocked | AttemptLost):
+    def _task_of_notice(self, notice: Notice, now: float) -> TaskProgress | None:
+        """Return the task of a notice, following it if it qualifies."""
+        if isinstance(notice, TaskEnded | LoopBlocked | AttemptLost):
             return None
-        if not self._everything and event.correlation_id not in self._correlations:
+        if not self._everything and notice.correlation_id not in self._correlations:
             return None
-        task = self._follow(event.task_id, event.template, event.correlation_id, now, "")
+        task = self._follow(notice.task_id, notice.template, notice.correlation_id, now, "")
         self._renderer.on_task_added(task)
         return task
 
@@ -306,25 +306,25 @@ class Progress:
         return task
 
 
-def failure_reason(event: StepSettled) -> str:
+def failure_reason(notice: StepSettled) -> str:
     """Return the reason why an attempt failed, on one line."""
-    return error_line(codec.loads(event.error)) if event.error else ""
+    return error_line(codec.loads(notice.error)) if notice.error else ""
 
 
-def _apply_event(task: TaskProgress, event: Event, now: float) -> None:
-    """Update the progress of a task from an event."""
-    match event:
+def _apply_notice(task: TaskProgress, notice: Notice, now: float) -> None:
+    """Update the progress of a task from a notice."""
+    match notice:
         case StepStarted():
             task.start(now)
-            task.step(event.step).started(event, now)
+            task.step(notice.step).started(notice, now)
         case StepSettled():
-            task.step(event.step).settled(event, now)
+            task.step(notice.step).settled(notice, now)
         case StepWaiting():
-            task.step(event.step).parked(event, now)
+            task.step(notice.step).parked(notice, now)
         case SettleRefused():
-            task.step(event.step).refused(now)
+            task.step(notice.step).refused(now)
         case TaskEnded():
-            task.end(event.status.value, now)
+            task.end(notice.status.value, now)
 
 
 def _make_renderer(progress: Progress, console: Console, live: bool | None) -> Renderer:
@@ -339,7 +339,7 @@ def _make_renderer(progress: Progress, console: Console, live: bool | None) -> R
 
 
 class LineRenderer:
-    """Implements `Renderer`: one line per event, with task and step."""
+    """Implements `Renderer`: one line per notice, with task and step."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -355,21 +355,21 @@ class LineRenderer:
         name = f"{task.template}"
         self._write_message(task, "pending", f"{name} is task {task.id}")
 
-    def on_event(self, task: TaskProgress | None, event: Event) -> None:
-        if isinstance(event, LoopBlocked):
-            self._write(Text(describe_blocked_loop(event), style="yellow"))
+    def on_notice(self, task: TaskProgress | None, notice: Notice) -> None:
+        if isinstance(notice, LoopBlocked):
+            self._write(Text(describe_blocked_loop(notice), style="yellow"))
             return
         if task is None:
             return
-        if isinstance(event, TaskEnded):
+        if isinstance(notice, TaskEnded):
             self._write_message(
                 task,
                 task.status,
                 f"{task.status} after {human_duration(task.elapsed(task.ended or 0))}",
             )
             return
-        step = task.step(event.step)
-        message = _describe_event(step, event)
+        step = task.step(notice.step)
+        message = _describe_notice(step, notice)
         if message:
             self._write_message(task, step.status, message, step=step.name)
 
@@ -400,14 +400,14 @@ def display_name(task: TaskProgress) -> str:
     return task.label or f"{task.template.name}/{task.id[-6:]}"
 
 
-def describe_blocked_loop(event: LoopBlocked) -> str:
-    who = f"the handler of step {event.step}" if event.step else "something"
-    return f"{who} blocks the event loop, for {human_duration(event.blocked_for)} so far"
+def describe_blocked_loop(notice: LoopBlocked) -> str:
+    who = f"the handler of step {notice.step}" if notice.step else "something"
+    return f"{who} blocks the event loop, for {human_duration(notice.blocked_for)} so far"
 
 
-def _describe_event(step: StepProgress, event: Event) -> str:
-    """Return a description of an event of a step."""
-    match event:
+def _describe_notice(step: StepProgress, notice: Notice) -> str:
+    """Return a description of a notice of a step."""
+    match notice:
         case StepStarted():
             return (
                 f"started{_attempt_suffix(step)}"
@@ -415,21 +415,21 @@ def _describe_event(step: StepProgress, event: Event) -> str:
                 else f"started again{_attempt_suffix(step)}"
             )
         case StepWaiting():
-            return f"waits for task {event.awaits}"
+            return f"waits for task {notice.awaits}"
         case SettleRefused():
             return "was taken over by another worker: its outcome was discarded"
         case StepSettled():
-            return _describe_outcome(step, event)
+            return _describe_outcome(step, notice)
     return ""
 
 
-def _describe_outcome(step: StepProgress, event: StepSettled) -> str:
-    took = human_duration(event.ran_for)
+def _describe_outcome(step: StepProgress, notice: StepSettled) -> str:
+    took = human_duration(notice.ran_for)
     match step.status:
         case "complete":
             return f"complete in {took}{_attempt_suffix(step) if step.attempt > 1 else ''}"
         case "waiting_for_retry":
-            again = human_duration(event.delay)
+            again = human_duration(notice.delay)
             return f"failed after {took}{_attempt_suffix(step)}, again in {again}: {step.error}"
         case "error":
             return f"failed permanently after {took}{_attempt_suffix(step)}: {step.error}"
@@ -449,7 +449,7 @@ _URGENT = ("error", "in_progress", "waiting_for_retry", "waiting", "enqueued")
 
 
 class LiveRenderer:
-    """Implements `Renderer`. A thread redraws it, so that elapsed times advance between events.
+    """Implements `Renderer`. A thread redraws it, so that elapsed times advance between notices.
 
     Args:
         progress: What to draw.
@@ -481,9 +481,9 @@ class LiveRenderer:
     def on_step_changed(self, task: TaskProgress, step: StepProgress) -> None:
         pass
 
-    def on_event(self, task: TaskProgress | None, event: Event) -> None:
-        if isinstance(event, LoopBlocked):
-            self._console.print(Text(describe_blocked_loop(event), style="yellow"))
+    def on_notice(self, task: TaskProgress | None, notice: Notice) -> None:
+        if isinstance(notice, LoopBlocked):
+            self._console.print(Text(describe_blocked_loop(notice), style="yellow"))
 
     def _draw(self) -> RenderableType:
         with self._progress.lock:

@@ -1,4 +1,4 @@
-"""Events of a worker, for observers in its process: progress, logs, metrics."""
+"""Notices of a worker, for observers in its process: progress, logs, metrics."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -101,7 +101,7 @@ class TaskEnded(NamedTuple):
         template: TemplateName | None,
         task_input: TaskInput | None,
     ) -> "TaskEnded":
-        """Return the event of a task that has just ended.
+        """Return the notice of a task that has just ended.
 
         Args:
             task_id: The task.
@@ -123,7 +123,7 @@ class LoopBlocked(NamedTuple):
     blocked_for: timedelta
 
 
-Event: TypeAlias = (
+Notice: TypeAlias = (
     StepStarted
     | StepSettled
     | StepWaiting
@@ -133,7 +133,7 @@ Event: TypeAlias = (
     | TaskEnded
     | LoopBlocked
 )
-Observer: TypeAlias = Callable[[Event], None]
+Observer: TypeAlias = Callable[[Notice], None]
 
 
 class AttemptSpan(NamedTuple):

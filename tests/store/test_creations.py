@@ -58,6 +58,34 @@ def ids(parts: Sequence[Creation]) -> list[TaskId]:
     return [task.id for part in parts for task in part.tasks]
 
 
+async def test_no_more_creations_are_under_way_than_allowed() -> None:
+    store = Recording()
+    creations = Creations(store, at_once=2)
+    tasks = [new_task(TEMPLATE) for _ in range(4)]
+    calls = []
+    for task in tasks:
+        calls.append(asyncio.create_task(creations.add(creation(task))))
+        await asyncio.sleep(0)
+    await eventually(lambda: len(store.calls) == 2)
+    store.gate.set()
+    await asyncio.gather(*calls)
+    first, second, *together = [task.id for task in tasks]
+    assert [[first], [second], together] == store.calls
+
+
+async def test_a_creation_that_arrives_as_the_last_one_ends_is_stored() -> None:
+    store = Recording()
+    store.gate.set()
+    creations = Creations(store)
+
+    async def create_again() -> Created:
+        await creations.add(creation(new_task(TEMPLATE)))
+        return await creations.add(creation(new_task(TEMPLATE)))  # before any other callback runs
+
+    created = await asyncio.wait_for(create_again(), 5)
+    assert 1 == len(created.tasks)
+
+
 async def test_what_arrives_while_one_is_under_way_is_stored_together() -> None:
     store = Recording()
     waiting = [creation(new_task(TEMPLATE), new_task(TEMPLATE)), creation(new_task(TEMPLATE))]

@@ -1,4 +1,4 @@
-"""Creations that arrive while another is under way, stored together in the next."""
+"""Creations that arrive while others are under way, stored together in the next."""
 
 import asyncio
 from collections import deque
@@ -32,7 +32,7 @@ class Busy(TaskerError):
 
 
 class Creations:
-    """Stores tasks, one creation at a time; what arrives meanwhile goes into the next.
+    """Stores tasks, few creations at a time; what arrives meanwhile goes into the next.
 
     A creation of many costs little more than one of one task. Where it is refused, or would
     wait for another transaction, its parts are stored apart: each gets its own refusal, and
@@ -41,12 +41,15 @@ class Creations:
 
     Args:
         create: Stores tasks in one transaction.
+        at_once: Transactions under way at a time. With two, callers prepare their next creations
+            during one while the other is stored; with one, all of them wait for it together.
     """
 
-    def __init__(self, create: Create) -> None:
+    def __init__(self, create: Create, at_once: int = 1) -> None:
         self._create = create
+        self._at_once = at_once
         self._waiting: deque[Part] = deque()
-        self._storing: asyncio.Task[None] | None = None
+        self._storing: set[asyncio.Task[None]] = set()
         self._apart: set[asyncio.Task[None]] = set()
 
     async def add(self, creation: Creation) -> Created:
@@ -55,8 +58,9 @@ class Creations:
             return await self._create(creation, False)
         reply: asyncio.Future[Created] = asyncio.get_running_loop().create_future()
         self._waiting.append((creation, reply))
-        if self._storing is None:
-            self._storing = asyncio.create_task(self._store_waiting(), name="tasker-creations")
+        if len(self._storing) < self._at_once:
+            storing = asyncio.create_task(self._store_waiting(), name="tasker-creations")
+            self._storing.add(storing)
         return await reply
 
     async def _store_waiting(self) -> None:
@@ -64,7 +68,7 @@ class Creations:
             while self._waiting:
                 await self._store(self._next_batch(), impatient=True)
         finally:
-            self._storing = None
+            self._storing -= {asyncio.current_task()}  # at once: nothing waits for an ended task
 
     def _next_batch(self) -> list[Part]:
         """Take creations for one worker from the front."""

@@ -62,7 +62,7 @@ class Tasks(Driver):
 
     @cached_property
     def _creations(self) -> Creations:
-        return Creations(self._create)
+        return Creations(self._create, at_once=2)
 
     async def _create(self, creation: Creation, impatient: bool) -> Created:
         """Create tasks in a transaction of their own."""

@@ -5,6 +5,7 @@ TaskerError                      `code` is stable and part of the API
 │   ├── InvalidTemplate          a template's text: file, line, column
 │   ├── InvalidPolicy            a namespace policy's text: file, line, column
 │   ├── InvalidInput             a context, result or argument: JSON path
+│   │   └── InvalidExpression    an expression of a template, or its values
 │   ├── InvalidSettings
 │   ├── HandlerNotFound
 │   ├── HandlerImportError
@@ -149,6 +150,23 @@ class InvalidInput(Misuse):
         super().__init__(message)
         self.path = path
         self.violations = tuple(violations) or (Violation(path, message),)
+
+
+class InvalidExpression(InvalidInput):
+    """An expression is not valid, or cannot be evaluated for its values.
+
+    Args:
+        text: The expression.
+        message: What is wrong with it.
+        path: JSON path of the invalid value among its names (`$.input.amount`).
+    """
+
+    code = "invalid_expression"
+
+    def __init__(self, text: str, message: str, *, path: str = "$") -> None:
+        shown = text if len(text) <= 100 else f"{text[:100]}..."
+        super().__init__(f"invalid expression {shown!r}: {message}", path=path)
+        self.text, self.message = text, message
 
 
 class InvalidSettings(Misuse):

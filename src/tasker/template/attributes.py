@@ -2,14 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
-
-import orjson
 
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import Json, Template
-from tasker.template.parts import LONGEST_TITLE, PLACEHOLDER
+from tasker.template.expressions import compile_path, compile_text, to_text
+from tasker.template.parts import LONGEST_TITLE
 
 LONGEST_ATTRIBUTE = 1_000  #: bytes: the limit of an index
 
@@ -21,13 +19,8 @@ def title_of(template: Template, context: Json) -> str | None:
     if not template.title:
         return None
 
-    def shown(placeholder: re.Match[str]) -> str:
-        value = _find_input(context, placeholder[1])
-        if value is None:
-            return ""
-        return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-    title = _CONTROLS.sub(" ", PLACEHOLDER.sub(shown, template.title)).strip()
+    rendered = compile_text(template.title).render({"input": context})
+    title = _CONTROLS.sub(" ", rendered).strip()
     return title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
 
 
@@ -40,7 +33,7 @@ def attributes_of(template: Template, context: Json) -> Mapping[str, str]:
     """
     attributes = {}
     for name, path in template.attributes.items():
-        value = _find_input(context, path)
+        value = compile_path(path).evaluate({"input": context})
         if value is None or value == "":
             continue
         attributes[name] = text = _search_text(value, name, path)
@@ -51,24 +44,12 @@ def attributes_of(template: Template, context: Json) -> Mapping[str, str]:
     return attributes
 
 
-def _search_text(value: Any, name: str, path: str) -> str:
+def _search_text(value: Json, name: str, path: str) -> str:
     """Return a value as text for search: numbers and booleans as in JSON."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, dict | list):
-        kind = "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, Mapping | list | tuple):
+        kind = "an object" if isinstance(value, Mapping) else "a list"
         raise _attribute_error(name, path, f"is {kind}, not a string, number or boolean")
-    return orjson.dumps(value).decode()
-
-
-def _find_input(context: Json, path: str) -> Any:
-    """Return the input of a path `input.a.b`, or None if it is absent."""
-    value: Any = context
-    for name in path.split(".")[1:]:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
+    return to_text(value)
 
 
 def _attribute_error(name: str, path: str, message: str) -> InvalidInput:

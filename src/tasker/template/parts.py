@@ -1,13 +1,22 @@
 """Readers that both dialects share: names, versions, retries, schemas, dependencies."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 
 from tasker import versions
-from tasker.errors import InvalidInput
+from tasker.errors import InvalidExpression, InvalidInput
 from tasker.model import NAMESPACE, NAMESPACE_RULE, Backoff, Json, JsonObject, Retry, StepSpec
+from tasker.template.expressions import (
+    Expression,
+    Path,
+    TextTemplate,
+    check_names,
+    compile_expression,
+    compile_path,
+    compile_text,
+)
 from tasker.template.reading import (
     Fields,
     Keys,
@@ -27,9 +36,6 @@ DEFAULT_VERSION = "0.1.0"
 ALL = "ALL"  #: name for all steps in an environment
 MAX_ATTEMPTS = 1_000
 LONGEST_TITLE = 200
-
-INPUT_PATH = re.compile(r"input(\.[A-Za-z_][A-Za-z0-9_]*)+")
-PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 _NAME_RULE = "letters, digits, _ and -, a letter or _ first, at most 128 characters"
@@ -205,12 +211,9 @@ def read_attributes(value: Value) -> dict[str, str]:
     """Read the attributes by which tasks can be searched: name -> `input.path`."""
     attributes: dict[str, str] = {}
     for key, part in value.table("a mapping of attributes").items():
-        path = read_text(part)
         if not _LABEL.fullmatch(key):
             part.refuse(f"{key[:60]!r} is not the name of an attribute: {_LABEL_RULE}")
-        elif path is not None and not INPUT_PATH.fullmatch(path):
-            part.refuse(f"{path[:60]!r} is not an input: write input.NAME, such as input.order_id")
-        elif path is not None:
+        elif path := read_path(part, ("input",)):
             attributes[key] = path
     if len(attributes) > MOST_ATTRIBUTES:
         value.refuse(
@@ -221,17 +224,45 @@ def read_attributes(value: Value) -> dict[str, str]:
 
 def read_title(value: Value) -> str | None:
     """Read the title of a task; `{input.name}` is replaced by an input."""
+    written = read_text_template(value, ("input",))
+    if written is not None and len(written) > LONGEST_TITLE:
+        value.refuse(f"a title may have at most {LONGEST_TITLE} characters, found {len(written)}")
+    return written
+
+
+def read_expression(value: Value, names: Collection[str]) -> str | None:
+    """Read an expression over `names`; `true`, `false` and numbers need no quotes."""
+    node = value.node
+    if isinstance(node, Scalar) and isinstance(node.value, bool | int | float):
+        return node.text
+    return _read_compiled(value, names, compile_expression)
+
+
+def read_path(value: Value, names: Collection[str]) -> str | None:
+    """Read an expression that is only a path below one of `names`."""
+    return _read_compiled(value, names, compile_path)
+
+
+def read_text_template(value: Value, names: Collection[str]) -> str | None:
+    """Read a text with placeholders `{path}`, each a path below one of `names`."""
+    return _read_compiled(value, names, compile_text)
+
+
+def _read_compiled(
+    value: Value,
+    names: Collection[str],
+    compiled_by: Callable[[str], Expression | TextTemplate | Path],
+) -> str | None:
     written = read_text(value)
     if written is None:
         return None
-    if len(written) > LONGEST_TITLE:
-        value.refuse(f"a title may have at most {LONGEST_TITLE} characters, found {len(written)}")
-    for placeholder in PLACEHOLDER.findall(written):
-        if not INPUT_PATH.fullmatch(placeholder):
-            value.refuse(
-                f"{placeholder[:60]!r} is not an input: write {{input.NAME}},"
-                " such as {input.order_id}"
-            )
+    try:
+        compiled = compiled_by(written)
+        paths = (compiled,) if isinstance(compiled, Path) else compiled.paths
+        check_names(written, paths, names)
+    except InvalidExpression as error:
+        value.refuse(str(error))
+        return None
     return written
 
 

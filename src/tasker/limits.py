@@ -1,0 +1,7 @@
+"""Bounds of what users can make grow. `docs/limits.md` lists each with its error code."""
+
+EXPRESSION_CHARACTERS = 1_000  #: of one expression
+EXPRESSION_NODES = 200  #: operators, paths and literals of one expression
+EXPRESSION_DEPTH = 20  #: nested parentheses, lists and operators of one expression
+TEXT_CHARACTERS = 1_000  #: of one text with placeholders
+TEXT_PLACEHOLDERS = 20  #: of one text with placeholders

@@ -1,0 +1,234 @@
+"""Type check of expressions against JSON Schemas. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from tasker.model import Json
+from tasker.suggest import suggest_allowed
+from tasker.template.expressions import (
+    Comparison,
+    Expression,
+    ListOf,
+    Literal,
+    Logic,
+    Node,
+    Not,
+    Path,
+    TextTemplate,
+    kind_of,
+)
+
+Schemas: TypeAlias = Mapping[str, Any]
+"""JSON Schemas of the names of an expression; True: any value."""
+
+KINDS = frozenset({"null", "boolean", "number", "string", "array", "object"})
+_NULL = frozenset({"null"})  #: a path of any type may be null, if it leads nowhere
+_CONDITION = frozenset({"boolean", "null"})
+_ORDERED = (frozenset({"number"}), frozenset({"string"}))
+_MOST_REFERENCES = 50  #: followed for one schema
+
+
+def check_condition(expression: Expression, schemas: Schemas) -> list[str]:
+    """List the type errors of an expression that must be true or false."""
+    return check_types(expression, schemas, _CONDITION, "true or false")
+
+
+def check_types(
+    expression: Expression, schemas: Schemas, expected: frozenset[str] = KINDS, what: str = ""
+) -> list[str]:
+    """List the type errors of an expression, as messages.
+
+    Args:
+        expression: The expression.
+        schemas: The JSON Schemas of its names.
+        expected: The kinds of values that its place takes.
+        what: Those kinds in words, for messages.
+    """
+    problems: list[str] = []
+    kinds = _infer(expression.node, schemas, problems)
+    if kinds.isdisjoint(expected):
+        problems.append(f"it is {_list_kinds(kinds)}, not {what}")
+    return problems
+
+
+def check_text(text: TextTemplate, schemas: Schemas) -> list[str]:
+    """List the paths of a text's placeholders that the schemas exclude, as messages."""
+    problems: list[str] = []
+    for path in text.paths:
+        _infer(path, schemas, problems)
+    return problems
+
+
+def _infer(node: Node, schemas: Schemas, problems: list[str]) -> frozenset[str]:
+    """Return the kinds of a node's values; append what is wrong in it to `problems`."""
+    match node:
+        case Literal(value):
+            return frozenset({kind_of(value)})
+        case Path():
+            return _follow(node, schemas, problems)
+        case ListOf(items):
+            for item in items:
+                _infer(item, schemas, problems)
+            return frozenset({"array"})
+        case Not(operand):
+            _check_condition(operand, schemas, problems)
+        case Logic(_, operands):
+            for operand in operands:
+                _check_condition(operand, schemas, problems)
+        case Comparison():
+            _check_comparison(node, schemas, problems)
+    return frozenset({"boolean"})
+
+
+def _check_condition(node: Node, schemas: Schemas, problems: list[str]) -> None:
+    kinds = _infer(node, schemas, problems)
+    if kinds.isdisjoint(_CONDITION):
+        problems.append(f"{node} is {_list_kinds(kinds)}, not true or false")
+
+
+def _check_comparison(node: Comparison, schemas: Schemas, problems: list[str]) -> None:
+    left = _infer(node.left, schemas, problems)
+    right = _infer(node.right, schemas, problems)
+    if node.operator in ("==", "!="):
+        if left.isdisjoint(right) and _NULL not in (left, right):
+            problems.append(
+                f"{node} compares {_list_kinds(left)} with {_list_kinds(right)},"
+                f" which is always {str(node.operator == '!=').lower()}"
+            )
+    elif node.operator in ("in", "not in"):
+        if right.isdisjoint({"array", "string", "object"}):
+            problems.append(f"{node.right} is {_list_kinds(right)}, not a list, string or object")
+        elif "array" not in right and "string" not in left:
+            problems.append(f"{node.left} is {_list_kinds(left)}, not a string")
+    elif not any(left & ordered and right & ordered for ordered in _ORDERED):
+        problems.append(
+            f"{node} compares {_list_kinds(left)} with {_list_kinds(right)};"
+            " only two numbers or two strings have an order"
+        )
+
+
+def _follow(path: Path, schemas: Schemas, problems: list[str]) -> frozenset[str]:
+    """Return the kinds of a path's values; note the first key that its schema excludes."""
+    name = str(path.keys[0])
+    here = [(schemas.get(name, True), schemas.get(name, True))]
+    for depth, key in enumerate(path.keys[1:], 1):
+        below, known = _descend(here, key)
+        if not below:
+            hint = suggest_allowed(str(key), known) if known else ""
+            what = "item" if isinstance(key, int) else "property"
+            problems.append(f"{Path(path.keys[:depth])} has no {what} {key!r}{hint}")
+            return KINDS
+        here = below
+    kinds = (_kinds_of(schema) for schema, _ in _alternatives(here))
+    return frozenset[str]().union(*kinds) or KINDS
+
+
+def _descend(
+    here: Sequence[tuple[Any, Any]], key: str | int
+) -> tuple[list[tuple[Any, Any]], list[str]]:
+    """Return the schemas below `key`, and the properties declared where there are none."""
+    below: list[tuple[Any, Any]] = []
+    known: dict[str, None] = {}
+    for schema, root in _alternatives(here):
+        if not isinstance(schema, Mapping):
+            if schema is not False:
+                below.append((True, True))
+            continue
+        kinds = _kinds_of(schema)
+        if isinstance(key, int):
+            if "array" in kinds:
+                below.append((_item_schema(schema, key), root))
+            continue
+        if "object" not in kinds:
+            continue
+        properties = schema.get("properties")
+        if isinstance(properties, Mapping) and key in properties:
+            below.append((properties[key], root))
+        elif isinstance(properties, Mapping) and not _is_open(schema):
+            known |= dict.fromkeys(map(str, properties))
+        elif schema.get("additionalProperties") is not False:
+            below.append((schema.get("additionalProperties", True), root))
+    return below, list(known)
+
+
+def _is_open(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema says that there are properties beside those that it declares."""
+    return (
+        schema.get("additionalProperties", False) is not False
+        or schema.get("unevaluatedProperties", False) is not False
+        or not {
+            "patternProperties",
+            "allOf",
+            "anyOf",
+            "oneOf",
+            "if",
+            "dependentSchemas",
+            "$dynamicRef",
+        }.isdisjoint(schema)
+    )
+
+
+def _item_schema(schema: Mapping[str, Any], index: int) -> Any:
+    first = schema.get("prefixItems")
+    if isinstance(first, Sequence) and 0 <= index < len(first):
+        return first[index]
+    items = schema.get("items", True)
+    return True if isinstance(first, Sequence) and index < 0 else items
+
+
+def _alternatives(here: Sequence[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    """Yield the schemas of which one applies, with references and `anyOf`, `oneOf` resolved."""
+    pending, steps = list(here), 0
+    while pending and (steps := steps + 1) <= _MOST_REFERENCES:
+        schema, root = pending.pop(0)
+        if not isinstance(schema, Mapping):
+            yield schema, root
+        elif isinstance(schema.get("$ref"), str):
+            pending.append((_resolve(schema["$ref"], root), root))
+        elif options := schema.get("anyOf") or schema.get("oneOf"):
+            pending += [(option, root) for option in options]
+            if "properties" in schema:
+                pending.append(
+                    ({k: v for k, v in schema.items() if k not in ("anyOf", "oneOf")}, root)
+                )
+        elif "allOf" in schema and "properties" not in schema:
+            yield True, True
+        else:
+            yield schema, root
+    if pending:
+        yield True, True
+
+
+def _resolve(reference: str, root: Any) -> Any:
+    """Return the schema of a reference within `root`; True if it leads elsewhere."""
+    if not reference.startswith("#"):
+        return True
+    here = root
+    for part in reference.removeprefix("#").split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if not isinstance(here, Mapping) or key not in here:
+            return True
+        here = here[key]
+    return here
+
+
+def _kinds_of(schema: Any) -> frozenset[str]:
+    """Return the kinds of the values that a schema accepts, as far as it says so plainly."""
+    if not isinstance(schema, Mapping):
+        return KINDS
+    if "const" in schema:
+        return frozenset({kind_of(schema["const"])})
+    options: Json = schema.get("enum")
+    if isinstance(options, list | tuple):
+        return frozenset(map(kind_of, options))
+    types = schema.get("type")
+    if isinstance(types, str):
+        types = [types]
+    if not isinstance(types, list | tuple):
+        return KINDS
+    return frozenset("number" if kind == "integer" else str(kind) for kind in types) & KINDS
+
+
+def _list_kinds(kinds: frozenset[str]) -> str:
+    words = {"array": "a list", "object": "an object", "null": "null"}
+    return " or ".join(words.get(kind, f"a {kind}") for kind in sorted(kinds))

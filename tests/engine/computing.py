@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from tasker import Context, PermanentError, handler
+from tasker import Context, PermanentError, SyncContext, handler
 
 PARENT = os.environ.setdefault("TASKER_TEST_PARENT", str(os.getpid()))
 
@@ -61,3 +61,8 @@ def raise_what_cannot_travel() -> None:
         pass
 
     raise Local("far")
+
+
+@handler(process=True)
+def call_once(context: SyncContext) -> None:
+    context.once("only", str)

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from typing import Any
 
 from tasker.clock import ManualClock
+from tasker.durable import DurableCall, NewCall
 from tasker.handlers import Handler, LiveAttempt, Plan, Upstream, compile_plan
 from tasker.model import (
     Claim,
@@ -46,6 +47,15 @@ class FakeServices:
             self.saved.append(value)
             saving.set_result(None)
         return saving
+
+    async def load_calls(self, attempt: LiveAttempt) -> list[DurableCall]:
+        return []
+
+    async def record_call(self, call: NewCall) -> float:
+        return 0.0
+
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(work)
 
 
 def plan(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tasker.durable import CallKind, NewCall
 from tasker.store.open import make_store
 from tasker.store.ownership import KEPT, OF_OPEN_TASKS, OF_TASK
 from tasker.store.postgres.address import Address
@@ -62,6 +63,7 @@ async def test_pruning_all_ended_tasks_leaves_no_row_of_a_task(store: Store) -> 
     hand = await ManualWorker.hire(store, handlers={"only"})
     claims = {claim.task_id: claim for claim in await hand.claim()}
     awaited = await create(store, child)
+    await store.record_calls([NewCall(*claims[tasks[0]].key, "a", CallKind.ONCE)])
     await store.park(claims[tasks[0]], awaited)
     await hand.fail(claims[tasks[1]], claims[tasks[2]])
     await store.resolve_task(tasks[1], ACT)

@@ -49,6 +49,7 @@ PARTS = {
     },
     "park": {"park_history"},
     "prune": {
+        "prune_durable_call",
         "prune_attempt",
         "prune_audit",
         "prune_pause",
@@ -57,6 +58,7 @@ PARTS = {
         "prune_task_attribute",
         "prune_task_key",
     },
+    "record_calls": {"recorded_calls"},
     "settle": {
         "any_failed_task",
         "settle_accepted",
@@ -79,6 +81,7 @@ AS_LISTS = {
     "create_tasks",
     "load_results",
     "lost_claims",
+    "record_calls",
     "settle",
 }
 

@@ -186,10 +186,13 @@ class HttpClient(HttpTeams, Client):
         *,
         steps: Collection[str] | None = None,
         reset_attempts: bool = False,
+        fresh: bool = False,
         reason: str = "",
         if_match: str | None = None,
     ) -> Task:
         body: dict[str, Json] = {"reset_attempts": reset_attempts, "reason": reason}
+        if fresh:
+            body["fresh"] = True
         if steps is not None:
             body["steps"] = [*steps]
         return await self._act_on_task(task_id, "retry", body, if_match)

@@ -478,6 +478,7 @@ class LocalClient(LocalTeams, Client):
         *,
         steps: Collection[str] | None = None,
         reset_attempts: bool = False,
+        fresh: bool = False,
         reason: str = "",
         if_match: str | None = None,
     ) -> Task:
@@ -489,6 +490,7 @@ class LocalClient(LocalTeams, Client):
             self._audit_note(reason),
             steps=nos,
             counted_attempts=counted_attempts,
+            fresh=fresh,
             if_match=if_match,
         )
 

@@ -323,6 +323,7 @@ class Client(TeamClient, Protocol):
         *,
         steps: Collection[str] | None = None,
         reset_attempts: bool = False,
+        fresh: bool = False,
         reason: str = "",
         if_match: str | None = None,
     ) -> Task:
@@ -332,6 +333,7 @@ class Client(TeamClient, Protocol):
             task_id: The task.
             steps: Names of the steps; None means all failed steps.
             reset_attempts: Whether the steps get all of their attempts again instead of one more.
+            fresh: Whether the steps forget their durable calls and make them again.
             reason: For the audit.
 
         Raises:

@@ -159,6 +159,7 @@ class SyncClient:
         *,
         steps: Collection[str] | None = None,
         reset_attempts: bool = False,
+        fresh: bool = False,
         reason: str = "",
         if_match: str | None = None,
     ) -> Task:
@@ -168,6 +169,7 @@ class SyncClient:
                 task_id,
                 steps=steps,
                 reset_attempts=reset_attempts,
+                fresh=fresh,
                 reason=reason,
                 if_match=if_match,
             )

@@ -1,20 +1,26 @@
 """Services of a worker that handlers use through their context."""
 
 import asyncio
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from tasker.client import Client, LocalClient, Origin, SyncClient
+from tasker.durable import DurableCall, NewCall
+from tasker.engine.call_recorder import CallRecorder
 from tasker.errors import AttemptCancelled
 from tasker.handlers import LiveAttempt
 from tasker.model import JsonText
 from tasker.store.protocol import Store
+
+T = TypeVar("T")
 
 
 class HandlerServices:
     """Implements `tasker.handlers.Services`; called from the loop's thread and from others.
 
     Args:
-        store: The store for checkpoints.
+        store: The store for checkpoints and durable calls.
         client: The client, which is bound to each attempt that uses it.
     """
 
@@ -22,6 +28,7 @@ class HandlerServices:
         self._store = store
         self.clock = store.clock
         self._client = client
+        self._recorder = CallRecorder(store)
         self._loop = asyncio.get_running_loop()
 
     def client(self, attempt: LiveAttempt) -> Client:
@@ -41,3 +48,12 @@ class HandlerServices:
             raise AttemptCancelled(
                 "the checkpoint was rejected: another attempt has taken over the step"
             )
+
+    async def load_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
+        return await self._store.load_calls(attempt.claim)
+
+    async def record_call(self, call: NewCall) -> float:
+        return await self._recorder.record(call)
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()

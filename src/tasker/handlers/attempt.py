@@ -6,16 +6,19 @@
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from tasker.clock import Clock
+from tasker.durable import DurableCall, NewCall
 from tasker.graph import Graph, step_numbers
 from tasker.model import Claim, JsonText, StepSpec, TaskInput, TemplateName
 
 if TYPE_CHECKING:
     from tasker.client import Client, SyncClient
+
+T = TypeVar("T")
 
 
 class Services(Protocol):
@@ -39,6 +42,22 @@ class Services(Protocol):
 
         It fails with AttemptCancelled if the attempt no longer holds its claim.
         """
+        ...
+
+    async def load_calls(self, attempt: "LiveAttempt") -> Sequence[DurableCall]:
+        """Return the durable calls that earlier attempts of the step recorded."""
+        ...
+
+    async def record_call(self, call: NewCall) -> float:
+        """Store a durable call; return the seconds until the end of a sleep, else 0.
+
+        Raises:
+            AttemptCancelled: The attempt no longer holds its claim.
+        """
+        ...
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of these services, and block the calling thread until its end."""
         ...
 
 

@@ -7,14 +7,17 @@ block in a thread and are awaited in the loop are in `SyncContext` and `AsyncCon
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import datetime
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from tasker.codec import dumps, loads
+from tasker.durable import CallKind, DurableCall
 from tasker.errors import AttemptCancelled, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepFacts
+from tasker.handlers.durable import DurableCalls, value_of
 from tasker.model import JsonText, TaskId, TemplateName
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class Context:
 
     __slots__ = (
         "_attempt",
+        "_calls",
         "_checkpoint",
         "_config",
         "_facts",
@@ -39,7 +43,8 @@ class Context:
         "_results",
     )
 
-    _input: dict[str, Any]  # these four are unset until first used
+    _calls: DurableCalls  # these five are unset until first used
+    _input: dict[str, Any]
     _config: dict[str, Any]
     _results: "Results"
     _logger: "StepLogger"
@@ -232,6 +237,16 @@ class Context:
         """The value of the last `checkpoint` of this or an earlier attempt, initially None."""
         return None if self._checkpoint is None else loads(self._checkpoint)
 
+    @property
+    def _durable_calls(self) -> DurableCalls:
+        """The durable calls of this attempt. Raises AttemptCancelled if it must stop."""
+        self.heartbeat()
+        try:
+            return self._calls
+        except AttributeError:
+            self._calls = DurableCalls(self._attempt, self.step)
+            return self._calls
+
     def _save_checkpoint(self, value: Any) -> "Future[None]":
         """Start storing a checkpoint. Raises AttemptCancelled, InvalidInput, TooLarge."""
         self.heartbeat()
@@ -274,6 +289,49 @@ class AsyncContext(Context):
         """
         await asyncio.wrap_future(self._save_checkpoint(value))
 
+    async def once(
+        self,
+        name: str,
+        function: Callable[..., Awaitable[Any] | Any],
+        /,
+        *args: Any,
+        **options: Any,
+    ) -> Any:
+        """Call a function once over all attempts of the step, and return its result.
+
+        The first result is stored before this method returns. Later attempts, which follow a
+        failure or a wait, return it without another call. If the process dies after the function
+        has returned and before the result is stored, the function is called again.
+
+        Args:
+            name: The name of the call, unique in the step: at most 200 characters.
+            function: The function, async or not. If it raises, nothing is stored.
+            args: Its arguments.
+            options: Its keyword arguments.
+
+        Returns:
+            The result, read back from JSON.
+
+        Raises:
+            DurableCallConflict: Another call of this attempt has the name, or an earlier attempt
+                recorded a call of another kind with it.
+            AttemptCancelled: This attempt must stop.
+            InvalidInput: The result has no JSON form.
+            TooLarge: The step's records would exceed 1 MiB.
+            TooManyDurableCalls: The step has 1,000 records.
+        """
+        calls = self._durable_calls
+        calls.begin(CallKind.ONCE, name)
+        if not calls.loaded:
+            await calls.load()
+        record = calls.find(CallKind.ONCE, name)
+        if record is None:
+            value = function(*args, **options)
+            if isawaitable(value):
+                value = await value
+            record = await calls.record(CallKind.ONCE, name, calls.dump(name, value))
+        return value_of(record)
+
 
 class SyncContext(Context):
     """The context of sync handlers; slow calls block the thread."""
@@ -307,6 +365,44 @@ class SyncContext(Context):
             TooLarge: `value` is too large.
         """
         self._save_checkpoint(value).result()
+
+    def once(self, name: str, function: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
+        """Call a function once over all attempts of the step, and return its result.
+
+        The first result is stored before this method returns. Later attempts, which follow a
+        failure or a wait, return it without another call. If the process dies after the function
+        has returned and before the result is stored, the function is called again.
+
+        Args:
+            name: The name of the call, unique in the step: at most 200 characters.
+            function: The function. If it raises, nothing is stored.
+            args: Its arguments.
+            options: Its keyword arguments.
+
+        Returns:
+            The result, read back from JSON.
+
+        Raises:
+            DurableCallConflict: Another call of this attempt has the name, or an earlier attempt
+                recorded a call of another kind with it.
+            AttemptCancelled: This attempt must stop.
+            InvalidInput: The result has no JSON form.
+            TooLarge: The step's records would exceed 1 MiB.
+            TooManyDurableCalls: The step has 1,000 records.
+        """
+        calls = self._durable_calls
+        calls.begin(CallKind.ONCE, name)
+        record = self._find_call(CallKind.ONCE, name)
+        if record is None:
+            text = calls.dump(name, function(*args, **options))
+            record = self._attempt.services.wait_for(calls.record(CallKind.ONCE, name, text))
+        return value_of(record)
+
+    def _find_call(self, kind: CallKind, name: str) -> DurableCall | None:
+        calls = self._durable_calls
+        if not calls.loaded:
+            self._attempt.services.wait_for(calls.load())
+        return calls.find(kind, name)
 
 
 class Results(Mapping[str, Any]):

@@ -9,13 +9,14 @@ Heartbeats go through shared memory.
 
 import pickle
 import time
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Coroutine, Mapping, MutableSequence, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasker.clock import SystemClock
 from tasker.codec import DEFAULT_LIMIT, dumps
+from tasker.durable import DurableCall, NewCall
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
 from tasker.handlers.attempt import LiveAttempt, Services, Upstream
 from tasker.handlers.binding import Plan, compile_plan_with_config
@@ -25,6 +26,8 @@ from tasker.model import Claim, JsonText, StepSpec, TaskInput
 if TYPE_CHECKING:
     from tasker.client import Client, SyncClient
 
+T = TypeVar("T")
+_NO_DURABLE_CALLS = "a handler in a separate process has no durable calls; use process=False"
 _shared: list[MutableSequence[float]] = []
 """Memory shared with the parent: the last heartbeat of each attempt that must give some."""
 
@@ -73,6 +76,16 @@ class NoServices:
 
     def save_checkpoint(self, attempt: LiveAttempt, value: JsonText) -> "Future[None]":
         raise Misuse("a handler in a separate process cannot checkpoint; use process=False")
+
+    async def load_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
+        raise Misuse(_NO_DURABLE_CALLS)
+
+    async def record_call(self, call: NewCall) -> float:
+        raise Misuse(_NO_DURABLE_CALLS)
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        work.close()
+        raise Misuse(_NO_DURABLE_CALLS)
 
 
 def run_in_subprocess(

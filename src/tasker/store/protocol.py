@@ -23,6 +23,7 @@ from tasker.analytics.model import (
 )
 from tasker.clock import Clock
 from tasker.codec import UNSTORABLE
+from tasker.durable import DurableCall, NewCall
 from tasker.errors import InvalidInput, TooLarge
 from tasker.model import (
     NO_QUEUE,
@@ -177,6 +178,25 @@ class WorkerStore(Protocol):
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         """Store the progress of an attempt for the next one; return False if the claim is lost."""
+        ...
+
+    async def record_calls(self, calls: Sequence[NewCall]) -> dict[int, float]:
+        """Store durable calls of attempts in progress, for later attempts of their steps.
+
+        The bounds of a step's records are the caller's business. A name that the step has
+        already is left as it is, so that repeating a call is harmless.
+
+        Args:
+            calls: Sorted by task and step.
+
+        Returns:
+            By the index of each call that was accepted, the seconds until the end of a sleep, else
+            0. The others belong to attempts that no longer hold their claim.
+        """
+        ...
+
+    async def load_calls(self, claim: Claim) -> list[DurableCall]:
+        """Return the durable calls that were recorded for a claim's step, in no order."""
         ...
 
     async def park(self, claim: Claim, waits_for: TaskId) -> bool:
@@ -408,6 +428,7 @@ class OperatorStore(Protocol):
         *,
         steps: Collection[int] | None = None,
         counted_attempts: Mapping[int, int] | None = None,
+        fresh: bool = False,
         if_match: str | None = None,
     ) -> Task:
         """Enqueue failed steps again, and reopen their task.
@@ -421,6 +442,8 @@ class OperatorStore(Protocol):
             steps: Step numbers; None: all failed steps.
             counted_attempts: By step number, the attempts that count as used; absent: 0,
                 so that the step starts over.
+            fresh: Whether the durable calls of the steps are deleted, so that their handlers
+                make them again; tasks that they created lose their idempotency keys.
             if_match: The ETag that the task must have.
 
         Raises:

@@ -1,10 +1,10 @@
 """Runs one step without an engine, calling its handler as a worker does."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 from tasker import codec
 from tasker.client import TaskRequest
 from tasker.clock import Clock, SystemClock
+from tasker.durable import CallKind, DurableCall, NewCall
 from tasker.engine.failure import outcome_of
 from tasker.errors import StepParked
 from tasker.handlers import (
@@ -67,6 +68,10 @@ class AttemptInputs(TypedDict, total=False):
     checkpoint: Any
     """What an earlier attempt saved."""
 
+    recorded: Mapping[str, Any]
+    """Results of `context.once` that earlier attempts recorded, by the name of the call; they need
+    an `attempt` of 2 or more."""
+
     client: Any
     """What `context.client` is; without it, one that creates nothing, but remembers."""
 
@@ -106,6 +111,9 @@ class StepRun:
 
     checkpoints: tuple[Any, ...] = ()
     """What it saved, oldest first."""
+
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+    """Results of the durable calls of this attempt, by the name of the call."""
 
     created: tuple[TaskRequest, ...] = ()
     """The tasks that it would have created, where no `client` was given."""
@@ -167,9 +175,13 @@ def make_context(
 class _Services:
     """The services of a worker for attempts, without a worker."""
 
-    def __init__(self, client: Any, clock: Clock) -> None:
+    def __init__(self, client: Any, clock: Clock, recorded: Mapping[str, Any]) -> None:
         self._client = client
         self.clock = clock
+        self._earlier = [
+            DurableCall(name, CallKind.ONCE, codec.dumps(value)) for name, value in recorded.items()
+        ]
+        self.calls: list[NewCall] = []
         self.recording_client = RecordingClient()
         self.saved: list[JsonText] = []
 
@@ -187,6 +199,16 @@ class _Services:
         saving.set_result(None)
         return saving
 
+    async def load_calls(self, attempt: LiveAttempt) -> Sequence[DurableCall]:
+        return self._earlier
+
+    async def record_call(self, call: NewCall) -> float:
+        self.calls.append(call)
+        return 0.0
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(work)
+
 
 class _AttemptSetup:
     """An attempt and its surroundings."""
@@ -200,7 +222,9 @@ class _AttemptSetup:
         results = given.get("results", {})
         names = [*results, *(name for name in spec.dependencies if name not in results)]
         self.upstream = Upstream.with_names(*names)
-        self.services = _Services(given.get("client"), given.get("clock") or SystemClock())
+        self.services = _Services(
+            given.get("client"), given.get("clock") or SystemClock(), given.get("recorded", {})
+        )
         number, saved = given.get("attempt", 1), given.get("checkpoint")
         task_id = given.get("task_id", TASK_ID)
         self.attempt = LiveAttempt(
@@ -246,6 +270,10 @@ class _AttemptSetup:
         return replace(
             run,
             checkpoints=tuple(codec.loads(saved) for saved in self.services.saved),
+            recorded={
+                call.name: None if call.value is None else codec.loads(call.value)
+                for call in self.services.calls
+            },
             created=tuple(self.services.recording_client.requests),
         )
 

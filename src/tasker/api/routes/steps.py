@@ -37,6 +37,8 @@ class RetryStepBody(Body):
 
     reset_attempts: bool = False
     """Whether it gets all its attempts again instead of one more."""
+    fresh: bool = False
+    """Whether it forgets its durable calls and makes them again."""
     reason: Text = ""
 
 
@@ -140,6 +142,7 @@ async def retry_step(
         step.task.id,
         steps=[step.name],
         reset_attempts=body.reset_attempts,
+        fresh=body.fresh,
         reason=body.reason,
         if_match=if_match,
     )

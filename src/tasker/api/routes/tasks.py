@@ -132,6 +132,8 @@ class RetryBody(Body):
     """Names. Absent: all that failed."""
     reset_attempts: bool = False
     """Whether they get all their attempts again instead of one more."""
+    fresh: bool = False
+    """Whether they forget their durable calls and make them again."""
     reason: Text = ""
 
 
@@ -357,6 +359,7 @@ async def retry_task(
         task.id,
         steps=body.steps,
         reset_attempts=body.reset_attempts,
+        fresh=body.fresh,
         reason=body.reason,
         if_match=if_match,
     )

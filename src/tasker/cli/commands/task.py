@@ -413,6 +413,14 @@ async def retry(
             help="Allow as many attempts as the retry policy allows, instead of only one.",
         ),
     ] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh",
+            metavar="",
+            help="Forget the durable calls of the steps, so that they make them again.",
+        ),
+    ] = False,
     dry_run: DryRun = False,
     reason: Reason = "",
     if_match: IfMatch = None,
@@ -429,6 +437,7 @@ async def retry(
                 task_id,
                 steps=step,
                 reset_attempts=reset_attempts,
+                fresh=fresh,
                 reason=reason,
                 if_match=if_match,
             )

@@ -41,6 +41,7 @@ class Operators(Tasks):
         *,
         steps: Collection[int] | None = None,
         counted_attempts: Mapping[int, int] | None = None,
+        fresh: bool = False,
         if_match: str | None = None,
     ) -> Task:
         task_id = operator_rules.canonical_task_id(task_id)
@@ -58,8 +59,12 @@ class Operators(Tasks):
                     row["name"], row["state"], "retry", operator_rules.FAILED
                 )
                 used = counted.get(no, 0)
+                if fresh:
+                    await tx.all("forget_calls", task_id=task_id, no=no)
+                    await tx.all("free_child_keys", task_id=task_id, no=no)
                 await tx.all("retry_step", task_id=task_id, no=no, counted_attempts=used)
-                await audit(tx, task_id, no, "retry", act, before, StepStatus.ENQUEUED)
+                action = "retry_fresh" if fresh else "retry"
+                await audit(tx, task_id, no, action, act, before, StepStatus.ENQUEUED)
             revived = await _reopen(tx, task_id)
             if not failed:
                 operator_rules.require_revived(task_id, state, revived)

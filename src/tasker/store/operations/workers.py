@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from tasker import codec
+from tasker.durable import CallKind, DurableCall
 from tasker.model import (
     Claim,
     Code,
@@ -73,6 +74,13 @@ class Workers(Pauses):
 
     async def held(self, worker: WorkerId) -> list[Claim]:
         return [_claim_of_row(row) for row in await self._all("held", worker=worker)]
+
+    async def load_calls(self, claim: Claim) -> list[DurableCall]:
+        rows = await self._all("load_calls", task_id=claim.task_id, no=claim.no)
+        return [
+            DurableCall(row["name"], CallKind(row["kind"]), row["value"], row["remaining"])
+            for row in rows
+        ]
 
     async def retire_worker(self, worker: WorkerId) -> None:
         async def retire(tx: Session) -> None:

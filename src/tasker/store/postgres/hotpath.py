@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from tasker.durable import NewCall
 from tasker.errors import LeaseLost, WaitCycle
 from tasker.model import (
     Claim,
@@ -134,6 +135,21 @@ class HotPath(Driver):
             "checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
         )
         return bool(kept)
+
+    async def record_calls(self, calls: Sequence[NewCall]) -> dict[int, float]:
+        tasks, nos, attempts, names, kinds, contents, delays, untils = zip(*calls, strict=True)
+        rows = await self._fetch_pooled(
+            "record_calls",
+            tasks=tasks,
+            nos=nos,
+            attempts=attempts,
+            names=names,
+            kinds=kinds,
+            contents=contents,
+            delays=delays,
+            untils=untils,
+        )
+        return {row["ord"] - 1: row["remaining"] for row in rows}
 
     async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
         return [TaskInput(*row) for row in await self._fetch_pooled("load_tasks", ids=ids)]

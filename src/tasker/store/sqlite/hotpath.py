@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
+from tasker.durable import NewCall
 from tasker.errors import LeaseLost, WaitCycle
 from tasker.model import (
     Claim,
@@ -19,7 +20,7 @@ from tasker.model import (
 from tasker.store.fair_share import DueQueue, shares
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.settlement import settle
-from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
+from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text, to_seconds
 
 
 class HotPath(Driver):
@@ -78,6 +79,16 @@ class HotPath(Driver):
             "checkpoint", task_id=task_id, no=no, attempt=attempt, value=value
         )
         return bool(kept)
+
+    async def record_calls(self, calls: Sequence[NewCall]) -> dict[int, float]:
+        given = json_text([(*call[:7], to_seconds(call.until)) for call in calls])
+
+        def record(on: sqlite3.Connection) -> dict[int, float]:
+            now = self._now()
+            execute(on, "record_calls", calls=given, now=now)
+            return dict(fetch(on, "recorded_calls", calls=given, now=now))
+
+        return await self._in_transaction(record)
 
     async def load_tasks(self, ids: Sequence[TaskId]) -> list[TaskInput]:
         rows = await self._thread.run(

@@ -18,6 +18,7 @@ from tasker.testing.store_suite.creation import (
     TestCreation,
     TestCreationWithClaims,
 )
+from tasker.testing.store_suite.durable_calls import TestDurableCalls
 from tasker.testing.store_suite.failing import (
     TestCheckpoints,
     TestDeadlines,
@@ -72,6 +73,7 @@ __all__ = [
     "TestCreation",
     "TestCreationWithClaims",
     "TestDeadlines",
+    "TestDurableCalls",
     "TestFailedTasks",
     "TestFairShares",
     "TestFence",

@@ -274,6 +274,18 @@ create table attempt (
     primary key (task_id, no, attempt)
 );
 
+-- The durable calls of a step's handler by name, kept over attempts. kind: a `CallKind`.
+-- until: the end of a sleep.
+create table durable_call (
+    task_id uuid not null,
+    no      int not null,
+    name    text not null,
+    kind    text not null,
+    value   json,
+    until   timestamptz,
+    primary key (task_id, no, name)
+);
+
 -- All attempts that ended; nothing else reads `attempt`. A step that is complete at its first attempt
 -- has no row there, as its own row has all of it. Whatever reopens or overwrites such a step inserts
 -- the row first, in the same transaction.

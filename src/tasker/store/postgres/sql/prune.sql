@@ -22,6 +22,8 @@ with template_kept as materialized (
     delete from pause using doomed where pause.name = doomed.id::text and pause.kind = 'task'
 ), audits as (
     delete from audit using doomed where task_id = doomed.id
+), calls as (
+    delete from durable_call using doomed where task_id = doomed.id
 ), attempts as (
     delete from attempt using doomed where task_id = doomed.id
 ), steps as (

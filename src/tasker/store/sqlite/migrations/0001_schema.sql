@@ -190,6 +190,16 @@ create table attempt (
     primary key (task_id, no, attempt)
 ) without rowid;
 
+create table durable_call (
+    task_id text not null,
+    no      integer not null,
+    name    text not null,
+    kind    text not null,
+    value   text,
+    until   real,
+    primary key (task_id, no, name)
+) without rowid;
+
 -- All attempts that ended; nothing else reads `attempt`.
 create view attempt_history as
 select s.task_id, s.no, coalesce(a.attempt, s.attempt) as attempt,

@@ -1,0 +1,68 @@
+"""Durable calls of handlers: their kinds, their records and the errors about them."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from tasker.errors import Misuse
+from tasker.model import JsonText, TaskId
+
+MAX_CALLS = 1_000  #: durable calls recorded for one step
+MAX_CALL_BYTES = 1 << 20  #: of the values recorded for one step
+MAX_CALL_NAME = 200  #: characters
+
+
+class CallKind(StrEnum):
+    """The durable calls of a step context."""
+
+    ONCE = "once"
+    SLEEP = "sleep"
+    WAIT_SIGNAL = "wait_signal"
+    WAIT_ANY = "wait_any"
+    WAIT_APPROVAL = "wait_approval"
+    RUN_TASK = "run_task"
+    SPAWN = "spawn"
+
+
+class DurableCall(NamedTuple):
+    """The record of a durable call, as a later attempt reads it."""
+
+    name: str
+    kind: CallKind
+    value: JsonText | None
+    remaining: float = 0.0
+    """Seconds until the end of a sleep, by the store's clock; 0 or less if it is over."""
+
+
+class NewCall(NamedTuple):
+    """A durable call to record for the attempt that makes it."""
+
+    task_id: TaskId
+    no: int
+    attempt: int
+    name: str
+    kind: CallKind
+    value: JsonText | None = None
+    delay: float | None = None
+    """Seconds from now to the end of a sleep."""
+
+    until: datetime | None = None
+    """The end of a sleep, instead of `delay`."""
+
+
+class DurableCallConflict(Misuse):
+    """The name of a durable call belongs to another call of the step."""
+
+    code = "durable_call_conflict"
+
+
+class TooManyDurableCalls(Misuse):
+    """A step has made as many durable calls as are kept."""
+
+    code = "too_many_durable_calls"
+
+    def __init__(self, step: str) -> None:
+        super().__init__(
+            f"step {step!r} has made {MAX_CALLS:,} durable calls, the most that a step may make;"
+            " record several rows in one call, or create a task for each part"
+        )

@@ -1,0 +1,127 @@
+"""The durable calls of one attempt: their names, and the records of earlier attempts."""
+
+from collections import Counter
+from typing import Any
+
+from tasker.codec import UNSTORABLE, dumps, loads
+from tasker.durable import (
+    MAX_CALL_BYTES,
+    MAX_CALL_NAME,
+    MAX_CALLS,
+    CallKind,
+    DurableCall,
+    DurableCallConflict,
+    NewCall,
+    TooManyDurableCalls,
+)
+from tasker.errors import InvalidInput, TooLarge
+from tasker.handlers.attempt import LiveAttempt
+from tasker.model import JsonText
+
+
+class DurableCalls:
+    """Names and records the durable calls of one attempt.
+
+    The records of earlier attempts are read once, at the first call; a first attempt has none.
+
+    Args:
+        attempt: The attempt.
+        step: The name of its step, for errors.
+    """
+
+    def __init__(self, attempt: LiveAttempt, step: str) -> None:
+        self._attempt = attempt
+        self._step = step
+        self._kinds: dict[str, CallKind] = {}  #: of the calls of this attempt, by name
+        self._counts: Counter[CallKind] = Counter()
+        self._records: dict[str, DurableCall] = {}
+        self._size = 0
+        self.loaded = attempt.claim.attempt == 1
+        """Whether the records of earlier attempts are known."""
+
+    def begin(self, kind: CallKind, name: str | None) -> str:
+        """Return the name of a call: `name`, or its kind and number in the order of calls.
+
+        Raises:
+            DurableCallConflict: This attempt made a call with that name before.
+            InvalidInput: The name is empty or too long.
+        """
+        if name is None:
+            self._counts[kind] += 1
+            name = f"{kind}-{self._counts[kind]}"
+        if not 0 < len(name) <= MAX_CALL_NAME or UNSTORABLE.search(name):
+            raise InvalidInput(
+                f"the name of a durable call must be a text of 1 to {MAX_CALL_NAME} characters,"
+                f" not {name[:50]!r}"
+            )
+        if (before := self._kinds.get(name)) is not None:
+            raise DurableCallConflict(
+                f"step {self._step!r} makes two durable calls with the name {name!r}"
+                f" ({before} and {kind}): give each call its own name, in a loop for example"
+                f' f"{name}-{{i}}"'
+            )
+        self._kinds[name] = kind
+        return name
+
+    async def load(self) -> None:
+        """Read the records of earlier attempts."""
+        calls = await self._attempt.services.load_calls(self._attempt)
+        if not self.loaded:  # concurrent calls of a handler read them at the same time
+            self.loaded = True
+            self._records = {call.name: call for call in calls}
+            self._size = sum(len((call.value or "").encode()) for call in calls)
+
+    def find(self, kind: CallKind, name: str) -> DurableCall | None:
+        """Return the record of a call, or None if no attempt has completed it; `load` comes first.
+
+        Raises:
+            DurableCallConflict: The record belongs to a call of another kind.
+        """
+        record = self._records.get(name)
+        if record is not None and record.kind != kind:
+            raise DurableCallConflict(
+                f"step {self._step!r} recorded {name!r} as a call of `{record.kind}`, and now"
+                f" calls `{kind}` with that name: the code has changed since; restore the order of"
+                " its calls, give them names, or delete the records with `retry --fresh`"
+            )
+        return record
+
+    def dump(self, name: str, value: Any) -> JsonText:
+        """Return a call's value as JSON text, within the limits of a step.
+
+        Raises:
+            InvalidInput: The value has no JSON form.
+            TooLarge: The step's records would exceed their limit.
+            TooManyDurableCalls: The step has as many records as are kept.
+        """
+        text = dumps(value, what=f"the result of the durable call {name!r}")
+        if len(self._records) >= MAX_CALLS:
+            raise TooManyDurableCalls(self._step)
+        if (size := self._size + len(text.encode())) > MAX_CALL_BYTES:
+            raise TooLarge(f"the durable calls of step {self._step!r}", size, MAX_CALL_BYTES)
+        return text
+
+    async def record(self, kind: CallKind, name: str, text: JsonText, **timer: Any) -> DurableCall:
+        """Store a completed call, and return its record once it is durable.
+
+        Args:
+            kind: The kind of the call.
+            name: Its name.
+            text: Its value.
+            timer: `delay` or `until` of a sleep.
+
+        Raises:
+            AttemptCancelled: Another attempt has taken over the step.
+        """
+        claim = self._attempt.claim
+        call = NewCall(*claim.key, name, kind, text, **timer)
+        remaining = await self._attempt.services.record_call(call)
+        record = DurableCall(name, kind, text, remaining)
+        self._records[name] = record
+        self._size += len(text.encode())
+        return record
+
+
+def value_of(record: DurableCall) -> Any:
+    """Return the value of a record."""
+    return None if record.value is None else loads(record.value)

@@ -1,0 +1,139 @@
+"""Durable calls of handlers: their records outlive attempts."""
+
+import asyncio
+from datetime import timedelta
+
+from tasker.durable import CallKind, DurableCall, NewCall
+from tasker.model import Claim, JsonText, TaskFilter, released
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    ManualWorker,
+    StoreTests,
+    begin,
+    create,
+    graph,
+    one,
+    put,
+)
+from tasker.testing.store_suite.subject import Subject
+
+ONE = JsonText("1")
+
+
+def call(claim: Claim, name: str, value: JsonText | None = ONE, **timer: object) -> NewCall:
+    """Describe a call of `once` by the attempt of `claim`."""
+    return NewCall(*claim.key, name, CallKind.ONCE, value)._replace(**timer)  # type: ignore[arg-type]
+
+
+class TestDurableCalls(StoreTests):
+    async def test_a_later_attempt_reads_what_an_earlier_one_recorded(self, store: Store) -> None:
+        await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+
+        assert {0: 0, 1: 0} == await store.record_calls([call(claim, "a"), call(claim, "b", None)])
+
+        await hand.retry(claim)
+        again = await hand.claim_one()
+        assert [
+            DurableCall("a", CallKind.ONCE, ONE, 0),
+            DurableCall("b", CallKind.ONCE, None, 0),
+        ] == sorted(await store.load_calls(again))
+
+    async def test_a_record_belongs_to_one_step(self, store: Store) -> None:
+        await begin(store, graph("two", a="", b=""))
+        hand = await ManualWorker.hire(store)
+        first, second = sorted(await hand.claim(), key=lambda claim: claim.no)
+
+        await store.record_calls([call(first, "a"), call(second, "b")])
+
+        assert ["a"] == [each.name for each in await store.load_calls(first)]
+        assert ["b"] == [each.name for each in await store.load_calls(second)]
+
+    async def test_an_attempt_that_lost_its_claim_records_nothing(self, store: Store) -> None:
+        """Beside one that holds its own."""
+        template = await put(store, one())
+        await create(store, template)
+        hand = await ManualWorker.hire(store)
+        lost = await hand.claim_one()
+        await hand.settle(released(lost))
+        held = await hand.claim_one()
+        await create(store, template)
+        other = await hand.claim_one()
+        calls = sorted([call(lost, "a"), call(held, "b"), call(other, "c")])
+
+        accepted = await store.record_calls(calls)
+
+        assert {"b", "c"} == {calls[index].name for index in accepted}
+        assert ["b"] == [each.name for each in await store.load_calls(held)]
+
+    async def test_recording_a_call_again_changes_nothing(self, store: Store) -> None:
+        """As after a lost reply."""
+        await begin(store, one())
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        await store.record_calls([call(claim, "a")])
+
+        assert {0: 0} == await store.record_calls([call(claim, "a", JsonText("2"))])
+
+        assert [ONE] == [each.value for each in await store.load_calls(claim)]
+
+    async def test_a_sleep_ends_at_an_instant_of_the_stores_clock(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """By a delay or at an instant; its end does not move with later attempts."""
+        await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        until = store.clock.now() + timedelta(seconds=100)
+        sleeps = [call(claim, "delay", delay=100.0), call(claim, "until", until=until)]
+
+        begun = await store.record_calls(sleeps)
+
+        assert all(95 < remaining <= 100 for remaining in begun.values())
+        await subject.advance(timedelta(seconds=60))
+        left = {each.name: each.remaining for each in await store.load_calls(claim)}
+        assert all(20 < left[name] <= 40 for name in ("delay", "until"))
+        await subject.advance(timedelta(seconds=60))
+        assert all(each.remaining < 0 for each in await store.load_calls(claim))
+
+    async def test_a_fresh_retry_forgets_the_calls_of_its_steps(self, store: Store) -> None:
+        """And lets them create their tasks again; an ordinary retry keeps them."""
+        template = await put(store, graph("two", a="", b=""))
+        task_id = await create(store, template)
+        hand = await ManualWorker.hire(store)
+        claims = sorted(await hand.claim(), key=lambda claim: claim.no)
+        await store.record_calls([call(claim, "a") for claim in claims])
+        child = await put(store, graph("child", x=""))
+        for no in (1, 2):
+            key = f"{task_id}:{no}:child"
+            await create(store, child, parent_id=task_id, idempotency_key=key)
+        await hand.fail(*claims)
+
+        await store.retry_steps(task_id, ACT, steps=[1], fresh=True)
+        await store.retry_steps(task_id, ACT, steps=[2])
+
+        assert [] == await store.load_calls(claims[0])
+        assert ["a"] == [each.name for each in await store.load_calls(claims[1])]
+        holders = [await store.find_task("suite", f"{task_id}:{no}:child") for no in (1, 2)]
+        assert [False, True] == [holder is not None for holder in holders]
+        assert 2 == len(await store.list_tasks(TaskFilter(parent_id=task_id)))
+        assert {"retry_fresh", "retry"} == {entry.action for entry in await store.audit(task_id)}
+
+    async def test_records_of_an_attempt_that_ends_at_the_same_time_are_complete_or_absent(
+        self, stores: list[Store]
+    ) -> None:
+        """
+        The next attempt sees a record that was accepted, whichever came first.
+        """
+        await begin(stores[0], one())
+        hand = await ManualWorker.hire(stores[0])
+        for round in range(10):
+            claim = await hand.claim_one()
+
+            accepted, _ = await asyncio.gather(
+                stores[1].record_calls([call(claim, f"r-{round}")]), hand.retry(claim)
+            )
+
+            recorded = {each.name for each in await stores[2].load_calls(claim)}
+            assert (f"r-{round}" in recorded) == bool(accepted)

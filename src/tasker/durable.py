@@ -5,11 +5,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tasker.errors import Misuse
+from tasker.limits import DURABLE_CALLS
 from tasker.model import JsonText, TaskId
-
-MAX_CALLS = 1_000  #: durable calls recorded for one step
-MAX_CALL_BYTES = 1 << 20  #: of the values recorded for one step
-MAX_CALL_NAME = 200  #: characters
 
 
 class CallKind(StrEnum):
@@ -63,6 +60,6 @@ class TooManyDurableCalls(Misuse):
 
     def __init__(self, step: str) -> None:
         super().__init__(
-            f"step {step!r} has made {MAX_CALLS:,} durable calls, the most that a step may make;"
+            f"step {step!r} has made {DURABLE_CALLS:,} durable calls, the most that a step may make;"
             " record several rows in one call, or create a task for each part"
         )

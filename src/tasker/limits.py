@@ -5,3 +5,6 @@ EXPRESSION_NODES = 200  #: operators, paths and literals of one expression
 EXPRESSION_DEPTH = 20  #: nested parentheses, lists and operators of one expression
 TEXT_CHARACTERS = 1_000  #: of one text with placeholders
 TEXT_PLACEHOLDERS = 20  #: of one text with placeholders
+DURABLE_CALLS = 1_000  #: recorded for one step
+DURABLE_CALL_BYTES = 1 << 20  #: of the values recorded for one step
+DURABLE_CALL_NAME = 200  #: characters of the name of a durable call

@@ -10,8 +10,9 @@ from tests.engine.computing import call_once
 from tests.engine.factories import SOON, template
 
 from tasker import AsyncContext, PermanentError, RetryableError, SyncContext, TaskFailed, Worker
-from tasker.durable import MAX_CALLS, NewCall
+from tasker.durable import NewCall
 from tasker.errors import StoreUnavailable
+from tasker.limits import DURABLE_CALLS
 from tasker.model import Task
 from tasker.store.protocol import Store
 
@@ -119,7 +120,7 @@ async def test_two_calls_with_one_name_in_an_attempt_are_a_permanent_error(store
 
 async def test_more_calls_than_are_kept_are_a_permanent_error(store: Store) -> None:
     async def only(ctx: AsyncContext) -> None:
-        await asyncio.gather(*(ctx.once(f"row-{n}", str) for n in range(MAX_CALLS)))
+        await asyncio.gather(*(ctx.once(f"row-{n}", str) for n in range(DURABLE_CALLS)))
         await ctx.once("last", str)
 
     code, message = await code_of(store, only)

@@ -5,9 +5,6 @@ from typing import Any
 
 from tasker.codec import UNSTORABLE, dumps, loads
 from tasker.durable import (
-    MAX_CALL_BYTES,
-    MAX_CALL_NAME,
-    MAX_CALLS,
     CallKind,
     DurableCall,
     DurableCallConflict,
@@ -16,6 +13,7 @@ from tasker.durable import (
 )
 from tasker.errors import InvalidInput, TooLarge
 from tasker.handlers.attempt import LiveAttempt
+from tasker.limits import DURABLE_CALL_BYTES, DURABLE_CALL_NAME, DURABLE_CALLS
 from tasker.model import JsonText
 
 
@@ -49,9 +47,9 @@ class DurableCalls:
         if name is None:
             self._counts[kind] += 1
             name = f"{kind}-{self._counts[kind]}"
-        if not 0 < len(name) <= MAX_CALL_NAME or UNSTORABLE.search(name):
+        if not 0 < len(name) <= DURABLE_CALL_NAME or UNSTORABLE.search(name):
             raise InvalidInput(
-                f"the name of a durable call must be a text of 1 to {MAX_CALL_NAME} characters,"
+                f"the name of a durable call must be a text of 1 to {DURABLE_CALL_NAME} characters,"
                 f" not {name[:50]!r}"
             )
         if (before := self._kinds.get(name)) is not None:
@@ -95,10 +93,10 @@ class DurableCalls:
             TooManyDurableCalls: The step has as many records as are kept.
         """
         text = dumps(value, what=f"the result of the durable call {name!r}")
-        if len(self._records) >= MAX_CALLS:
+        if len(self._records) >= DURABLE_CALLS:
             raise TooManyDurableCalls(self._step)
-        if (size := self._size + len(text.encode())) > MAX_CALL_BYTES:
-            raise TooLarge(f"the durable calls of step {self._step!r}", size, MAX_CALL_BYTES)
+        if (size := self._size + len(text.encode())) > DURABLE_CALL_BYTES:
+            raise TooLarge(f"the durable calls of step {self._step!r}", size, DURABLE_CALL_BYTES)
         return text
 
     async def record(self, kind: CallKind, name: str, text: JsonText, **timer: Any) -> DurableCall:

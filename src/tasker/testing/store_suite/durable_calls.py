@@ -128,12 +128,12 @@ class TestDurableCalls(StoreTests):
         """
         await begin(stores[0], one())
         hand = await ManualWorker.hire(stores[0])
-        for round in range(10):
+        for number in range(10):
             claim = await hand.claim_one()
 
             accepted, _ = await asyncio.gather(
-                stores[1].record_calls([call(claim, f"r-{round}")]), hand.retry(claim)
+                stores[1].record_calls([call(claim, f"r-{number}")]), hand.retry(claim)
             )
 
             recorded = {each.name for each in await stores[2].load_calls(claim)}
-            assert (f"r-{round}" in recorded) == bool(accepted)
+            assert (f"r-{number}" in recorded) == bool(accepted)

@@ -198,6 +198,17 @@ class TooLarge(Misuse):
         self.size, self.limit = size, limit
 
 
+class TooManyInstances(Misuse):
+    """A step would have more instances than are allowed."""
+
+    code = "too_many_instances"
+    members: ClassVar[Mapping[str, str]] = {"instances": "instances", "limit": "limit"}
+
+    def __init__(self, instances: int, limit: int) -> None:
+        super().__init__(f"a step may have at most {limit:,} instances, not {instances:,}")
+        self.instances, self.limit = instances, limit
+
+
 # -------------------------------------------------------------------- refusals
 
 

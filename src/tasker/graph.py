@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
+from tasker.layout import Layout
 from tasker.model import TASK_NODE, Template
 
 
@@ -14,21 +15,39 @@ class Graph:
     """
 
     def __init__(self, template: Template) -> None:
-        self.names: tuple[str, ...] = tuple(spec.name for spec in template.steps)
+        self.layout = Layout(template.steps)
+        self.specs = self.layout.specs
+        self.names: tuple[str, ...] = tuple(spec.name for spec in self.specs)
         self.numbers: dict[str, int] = {name: no for no, name in enumerate(self.names, start=1)}
         #: parents[no], by number; index 0 is unused
         self.parents: list[tuple[int, ...]] = [()]
         self.parents += (
-            tuple(self.numbers[name] for name in spec.dependencies) for spec in template.steps
+            tuple(self.numbers[name] for name in spec.dependencies) for spec in self.specs
         )
+        for body in self.layout.bodies.values():
+            for no in body.nodes:
+                self.parents[no] = self.parents[no] or (body.spawner,)
+
+    def pending_parents(self, no: int) -> int:
+        """Return the number of steps that step `no` waits for when it is made.
+
+        The first steps of a body are made when their spawner runs, so they wait for none.
+        """
+        scope = self.layout.scope(no)
+        return 0 if scope and self.parents[no] == (scope,) else len(self.parents[no])
 
     @cached_property
     def children(self) -> list[tuple[int, ...]]:
         """children[no]: the children of step `no`, ascending; the child of a sink is the task."""
         children: list[list[int]] = [[] for _ in self.parents]
         for no, parents in enumerate(self.parents):
+            if self.layout.scopes and not self.pending_parents(no):
+                continue
             for parent in parents:
                 children[parent].append(no)
+        for body in self.layout.bodies.values():
+            for no in body.nodes:
+                children[no] = children[no] or [body.join]
         return [tuple(numbers) or (TASK_NODE,) for numbers in children]
 
     @cached_property
@@ -44,14 +63,29 @@ class Graph:
     @cached_property
     def order(self) -> tuple[int, ...]:
         """All steps in topological order, with ties in the template's order."""
-        pending_parents = [len(parents) for parents in self.parents]
+        pending_parents = [len(parents) for parents in self.waits]
+        followers: list[list[int]] = [[] for _ in self.waits]
+        for no, waits in enumerate(self.waits):
+            for parent in waits:
+                followers[parent].append(no)
         order = list(self.roots)
         for no in order:
-            for child in self.children[no]:
-                pending_parents[child] -= 1
-                if child != TASK_NODE and pending_parents[child] == 0:
-                    order.append(child)
+            for follower in followers[no]:
+                pending_parents[follower] -= 1
+                if pending_parents[follower] == 0:
+                    order.append(follower)
         return tuple(order)
+
+    @cached_property
+    def waits(self) -> list[tuple[int, ...]]:
+        """waits[no]: the steps that step `no` waits for; a join also for the end of its body."""
+        if not self.layout.bodies:
+            return self.parents
+        waits = list(self.parents)
+        for body in self.layout.bodies.values():
+            last = tuple(no for no in body.nodes if self.children[no] == (body.join,))
+            waits[body.join] += last
+        return waits
 
     @cached_property
     def ancestors(self) -> "Ancestors":
@@ -63,7 +97,7 @@ class Graph:
         """levels[no]: the length of the longest path from a root, 0 for roots."""
         levels = [0] * len(self.parents)
         for no in self.order:
-            levels[no] = max((levels[parent] + 1 for parent in self.parents[no]), default=0)
+            levels[no] = max((levels[parent] + 1 for parent in self.waits[no]), default=0)
         return levels
 
     def ancestor_names(self, step: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ named tuples, which cost a quarter of a frozen dataclass.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -164,6 +164,78 @@ class Requirement(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Map:
+    """Runs a body once for each element of a list."""
+
+    over: str
+    """Expression for the list, such as `results.list_files.files`."""
+
+    item: str = "item"
+    """The name by which the body reads its element (`as` in templates)."""
+
+    max_concurrency: int | None = None
+    """The most instances in progress at once; None: no limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Runs a body for consecutive ranges of numbers: its instances get half-open cursors."""
+
+    total: str
+    """Expression for the number after the last one, such as `results.count.rows`."""
+
+    size: int
+    """Numbers of one range, at least."""
+
+    max_instances: int | None = None
+    """The most ranges; with more than that, `size` is raised. None: no limit of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """Runs a body again and again until a condition holds."""
+
+    until: str
+    """Expression that ends the loop, evaluated after each iteration."""
+
+    every: timedelta = timedelta(0)
+    """Time from the end of an iteration to the start of the next."""
+
+    max: int
+    """The most iterations; if the condition does not hold after them, the step fails."""
+
+
+Spawning: TypeAlias = Map | Batch | Repeat
+
+
+class Collect(StrEnum):
+    """The result of a step with instances."""
+
+    LIST = "list"  #: the list of their results
+    NONE = "none"  #: counts only: `{"count": 3, "succeeded": 3, "failed": 0}`
+
+
+class FailurePolicy(StrEnum):
+    """What the failure of an instance does to its step."""
+
+    FAIL = "fail"  #: the other instances still run, then the task fails
+    CONTINUE = "continue"  #: the step succeeds, unless there are too many failures
+    FAIL_FAST = "fail_fast"  #: instances that have not started are cancelled, and the task fails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnFailure:
+    """How a step takes failures of its instances."""
+
+    policy: FailurePolicy = FailurePolicy.FAIL
+    max_failures: int | None = None
+    """With `continue`: the number of failed instances up to which the step succeeds; None: any."""
+
+    max_failed_percent: float | None = None
+    """The same as a share of all instances, from 0 to 100."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepSpec:
     """One node of a template's graph."""
 
@@ -198,6 +270,19 @@ class StepSpec:
     result_schema: JsonObject | None = None
     dependent_system: str | None = None
 
+    spawning: Spawning | None = None
+    """How it makes instances at run time; None: it is a single step."""
+
+    steps: tuple["StepSpec", ...] = ()
+    """The body of its instances; empty: the step's own handler is the body."""
+
+    collect: Collect = Collect.LIST
+    reduce: str | None = None
+    """Name of the handler that makes its result of the results of its instances; None: `collect`
+    says."""
+
+    on_failure: OnFailure = OnFailure()
+
     @property
     def handler(self) -> str:
         """The name under which this step's handler is looked up."""
@@ -207,6 +292,13 @@ class StepSpec:
     def requirement(self) -> Requirement:
         """The step's requirements on workers, in addition to the handler."""
         return Requirement(self.handler_version, tuple(sorted(self.requires.items())))
+
+
+def all_steps(steps: Iterable[StepSpec]) -> Iterator[StepSpec]:
+    """Yield steps, each followed by those of its body."""
+    for spec in steps:
+        yield spec
+        yield from all_steps(spec.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,11 +390,20 @@ class Template:
             return self
         return replace(
             self,
-            steps=tuple(_apply_override(spec, overrides.get(spec.name)) for spec in self.steps),
+            steps=_apply_overrides(self.steps, overrides),
         )
 
 
-def _apply_override(spec: StepSpec, override: StepOverride | None) -> StepSpec:
+def _apply_overrides(
+    steps: Sequence[StepSpec], overrides: Mapping[str, StepOverride]
+) -> tuple[StepSpec, ...]:
+    return tuple(_apply_override(spec, overrides) for spec in steps)
+
+
+def _apply_override(spec: StepSpec, overrides: Mapping[str, StepOverride]) -> StepSpec:
+    override = overrides.get(spec.name)
+    if spec.steps:
+        spec = replace(spec, steps=_apply_overrides(spec.steps, overrides))
     if override is None:
         return spec
     return replace(
@@ -1068,6 +1169,75 @@ class StepResult(NamedTuple):
     task_id: TaskId
     no: int
     result: JsonText | None
+
+
+MOST_INSTANCES = 100_000  #: instances that a step may have
+MOST_SPAWNED = 1_000  #: steps that one call of `Store.spawn` inserts
+
+
+class NewInstances(NamedTuple):
+    """Consecutive instances of a body, to be inserted by the attempt of a step."""
+
+    key: str
+    """Which spawn of the step it is. The calls of one spawn have the same key."""
+
+    join_no: int
+    """The step that waits for all instances; the spawning step is one of its parents, or of those
+    that it waits for already."""
+
+    spawner: int
+    """The step whose template node the body belongs to."""
+
+    body: int
+    """The number of that node in the template: the `scope` of the body's nodes."""
+
+    instances: int
+    """The number of instances of the whole spawn."""
+
+    begin: int
+    """Which of them is the first one here, from 0."""
+
+    items: Sequence[JsonText | None]
+    """What each instance is given."""
+
+    delay: float = 0.0
+    """Seconds until its first steps may start."""
+
+
+class Spawned(NamedTuple):
+    """The numbers of a spawn's steps."""
+
+    first_no: int
+    """The number of the first step of the first instance; those of an instance are consecutive."""
+
+    first_instance: int
+    """Which of the join's instances is the first, from 0."""
+
+    instances: int
+
+
+class Spawn(NamedTuple):
+    """One spawn of a task as it is stored."""
+
+    task_id: TaskId
+    join_no: int
+    first_instance: int
+    instances: int
+    first_no: int
+    size: int  #: steps of one instance
+    no: int  #: the step that spawned it
+    key: str
+
+
+class Instance(NamedTuple):
+    """A step that was made at run time."""
+
+    task_id: TaskId
+    no: int
+    template_node: int  #: its number in the template
+    spawned_by: int  #: the step whose body it is part of
+    instance: int  #: which instance of that body, from 0
+    item: JsonText | None
 
 
 class ExpiredAttempt(NamedTuple):

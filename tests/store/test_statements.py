@@ -29,6 +29,7 @@ from tasker.testing.store_suite.factories import (
     one,
     put,
 )
+from tasker.testing.store_suite.spawning import instances, mapped, spawner_of
 
 pytestmark = pytest.mark.anyio
 
@@ -53,6 +54,7 @@ PARTS = {
         "prune_attempt",
         "prune_audit",
         "prune_pause",
+        "prune_spawn",
         "prune_step",
         "prune_task",
         "prune_task_attribute",
@@ -72,13 +74,19 @@ PARTS = {
         "settle_steps",
     },
 }
+SPAWNING = {
+    *("add_spawn", "find_spawn", "raise_join", "reserve_numbers", "spawn_steps"),
+    "spawning_attempt",
+}  #: parts of a function that has no statement of its name on SQLite
 FUNCTIONS = {"end_failed", "wait_cycle", "wake_parents"}  #: called by name on PostgreSQL
 OF_POSTGRES = {
     *("create_one", "settle_one", "settle_relaxed", "settle_one_relaxed", "oldest_snapshot"),
+    "spawn",
 }
 AS_LISTS = {
     "claim",
     "create_tasks",
+    "load_instances",
     "load_results",
     "lost_claims",
     "record_calls",
@@ -91,7 +99,7 @@ def test_both_stores_have_the_same_statements() -> None:
     But for the parts of what SQLite has no function for, for functions called by name, and
     for what only PostgreSQL has.
     """
-    parts = set().union(*PARTS.values())
+    parts = set().union(SPAWNING, *PARTS.values())
 
     assert set(PARTS) <= set(POSTGRES)
     assert set(SQLITE) - parts == set(POSTGRES) - OF_POSTGRES | FUNCTIONS
@@ -184,7 +192,7 @@ HOT = (
     *("claim", "claim_heads", "next_due", "claim_roots"),
     *("create_attributes", "create_keys", "create_steps", "create_tasks", "taken_keys"),
     *("load_tasks", "load_results", "checkpoint", "held", "expired", "failed_tasks", "overdue"),
-    "unclaimed",
+    *("unclaimed", "load_instances", "spawns", *sorted(SPAWNING)),
     *("renew", "lost_claims", "end_failed", "park", "wake_parents", "get_task"),
     *("history", "attempt_figures", "error_patterns", "retry_figures", "step_figures"),
 )
@@ -305,7 +313,8 @@ async def test_the_hot_path_of_postgres_never_scans_a_table_that_grows(
     after = await scans(connection)
 
     grown = {name: after[name] - before.get(name, 0) for name in after}
-    assert {"seq step": 0, "seq due": 0, "seq task": 0, "seq attempt": 0, "seq task_key": 0} == {
+    tables = ("step", "due", "task", "attempt", "task_key", "spawn")
+    assert {f"seq {table}": 0 for table in tables} == {
         name: grown[name] for name in grown if name.startswith("seq ")
     }
     assert grown["index due_pkey"] > 0
@@ -543,7 +552,7 @@ async def scans(connection: Any) -> dict[str, int]:
     tables = await connection.fetch(
         "select 'seq ' || relname, coalesce(seq_scan, 0) from pg_stat_user_tables"
         " where schemaname = current_schema()"
-        " and relname in ('step', 'due', 'task', 'attempt', 'task_key')"
+        " and relname in ('step', 'due', 'task', 'attempt', 'task_key', 'spawn')"
     )
     indexes = await connection.fetch(
         "select 'index ' || indexrelname, coalesce(idx_scan, 0) from pg_stat_user_indexes"
@@ -638,3 +647,24 @@ async def test_what_is_handed_out_reads_one_of_ten_thousand_queues_on_postgres(
             counts.append(read)
 
     assert counts[1] < counts[0] + 20
+
+
+async def test_spawning_scans_no_table_that_grows(
+    connection: Any, postgres_schema_url: str
+) -> None:
+    """
+    Planned while the tables are empty, and repeated when they are not.
+    """
+    await connection.execute("analyze")
+    before = await scans(connection)
+    async with make_store(postgres_schema_url) as store:
+        _, claim = await spawner_of(store, mapped())
+        for begin in range(0, 3000, 1000):
+            for _ in range(2):
+                await store.spawn(claim, instances(["1"] * 1000, begin=begin, total=3000))
+        await store.load_instances({claim.task_id: [6, 7, 8]})
+    after = await scans(connection)
+
+    grown = {name: after[name] - before.get(name, 0) for name in after}
+    tables = ("step", "due", "task", "spawn")
+    assert dict.fromkeys(tables, 0) == {name: grown[f"seq {name}"] for name in tables}

@@ -1,7 +1,8 @@
 """States which code deletes the rows of each table, and when."""
 
 OF_TASK = (
-    *("task_key", "task_attribute", "durable_call", "attempt", "audit", "pause", "step", "task"),
+    *("task_key", "task_attribute", "durable_call", "attempt", "audit", "pause", "spawn", "step"),
+    "task",
 )
 """Tables whose rows belong to a task, deleted with it by `Store.prune`, which the janitor and
 `tasker db prune` call; the task itself last."""

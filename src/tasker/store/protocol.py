@@ -33,8 +33,10 @@ from tasker.model import (
     Claimed,
     Created,
     ExpiredAttempt,
+    Instance,
     JsonText,
     NeighbourWorker,
+    NewInstances,
     NewTask,
     Outcome,
     Pause,
@@ -43,6 +45,8 @@ from tasker.model import (
     QueueId,
     SchemaStatus,
     Settled,
+    Spawn,
+    Spawned,
     Step,
     StepResult,
     StoredTemplate,
@@ -207,6 +211,33 @@ class WorkerStore(Protocol):
 
         Raises:
             WaitCycle: That task waits for the claim's task, directly or through others.
+        """
+        ...
+
+    async def spawn(self, claim: Claim, new: NewInstances) -> Spawned | None:
+        """Insert steps at run time: instances of a body that the template declares.
+
+        The first call of a spawn reserves the numbers of all its instances; each call inserts up
+        to `MOST_SPAWNED` steps. What was inserted before is left as it is, so a call may be
+        repeated, also by a later attempt. The last steps of the new instances become parents of the
+        join. They inherit the task's priority and pause.
+
+        Returns:
+            The numbers of the spawn, which its first call determined; None if the claim is lost.
+
+        Raises:
+            TooManyInstances: The join would have more than `MOST_INSTANCES`.
+        """
+        ...
+
+    async def spawns(self, tasks: Collection[TaskId]) -> list[Spawn]:
+        """List the spawns of tasks by join and first instance."""
+        ...
+
+    async def load_instances(self, steps: Mapping[TaskId, Sequence[int]]) -> list[Instance]:
+        """Return what instances are given, with the instances that their spawners are part of.
+
+        Each is returned once.
         """
         ...
 

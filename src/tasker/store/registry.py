@@ -22,6 +22,7 @@ class GraphRow(NamedTuple):
     requirement: str
     pending_parents: int
     children: tuple[int, ...]
+    scope: int
     queue_timeout: float | None  #: seconds
 
 
@@ -50,14 +51,15 @@ class TemplateRow(NamedTuple):
                 [
                     GraphRow(
                         no,
-                        spec.name,
+                        graph.layout.label(no),
                         spec.handler,
                         str(spec.requirement),
-                        len(graph.parents[no]),
+                        graph.pending_parents(no),
                         graph.children[no],
+                        graph.layout.scope(no),
                         spec.queue_timeout.total_seconds() if spec.queue_timeout else None,
                     )._asdict()
-                    for no, spec in enumerate(template.steps, start=1)
+                    for no, spec in enumerate(graph.specs, start=1)
                 ]
             ),
         )

@@ -7,13 +7,20 @@ import orjson
 
 from tasker.model import (
     DEFAULT_PRIORITY,
+    Batch,
+    Collect,
     Durability,
     Json,
     JsonObject,
+    Map,
+    OnFailure,
+    Repeat,
     Retry,
+    Spawning,
     StepOverride,
     StepSpec,
     Template,
+    all_steps,
 )
 
 
@@ -23,7 +30,7 @@ def to_document(template: Template) -> JsonObject:
     Defaults are left out; the order of keys is fixed.
     """
     steps = [_step_document(spec) for spec in template.steps]
-    specs = {spec.name: spec for spec in template.steps}
+    specs = {spec.name: spec for spec in all_steps(template.steps)}
     return _without_none(
         name=template.name,
         namespace_name=template.namespace,
@@ -75,7 +82,46 @@ def _step_document(spec: StepSpec) -> JsonObject:
         requires=spec.requires or None,
         result_schema=spec.result_schema,
         system_dependency=spec.dependent_system,
+        **_spawning_document(spec),
     )
+
+
+def _spawning_document(spec: StepSpec) -> dict[str, Json]:
+    """Write how a step makes instances; nothing for a single step."""
+    spawning = spec.spawning
+    if spawning is None:
+        return {}
+    failure = spec.on_failure
+    most: Json = failure.max_failures
+    if failure.max_failed_percent is not None:
+        most = f"{failure.max_failed_percent:g}%"
+    return {
+        **_kind_document(spawning),
+        **_without_none(
+            steps=[_step_document(step) for step in spec.steps] or None,
+            collect=_collect_document(spec),
+            on_failure=None
+            if failure == OnFailure()
+            else _without_none(policy=failure.policy.value, max_failures=most),
+        ),
+    }
+
+
+def _kind_document(spawning: Spawning) -> dict[str, Json]:
+    match spawning:
+        case Map(over=over, item=item, max_concurrency=most):
+            name = None if item == "item" else item
+            return {"map": {"over": over, **_without_none(**{"as": name}, max_concurrency=most)}}
+        case Batch(total=total, size=size, max_instances=most):
+            return {"batch": _without_none(total=total, size=size, max_instances=most)}
+        case Repeat(until=until, every=every, max=most):
+            return {"repeat": _without_none(until=until, every=_seconds(every) or None, max=most)}
+
+
+def _collect_document(spec: StepSpec) -> Json:
+    if spec.reduce is not None:
+        return {"reduce": spec.reduce}
+    return None if spec.collect is Collect.LIST else spec.collect.value
 
 
 def _override_document(spec: StepSpec, change: StepOverride) -> JsonObject:

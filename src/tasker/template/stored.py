@@ -11,11 +11,19 @@ from typing import Any
 from tasker.model import (
     DEFAULT_PRIORITY,
     Backoff,
+    Batch,
+    Collect,
     Durability,
+    FailurePolicy,
+    Map,
+    OnFailure,
+    Repeat,
     Retry,
+    Spawning,
     StepOverride,
     StepSpec,
     Template,
+    all_steps,
 )
 
 _DEFAULTS = Retry()
@@ -59,7 +67,47 @@ def _read_step(step: Mapping[str, Any]) -> StepSpec:
         requires=step.get("requires", {}),
         result_schema=step.get("result_schema"),
         dependent_system=step.get("system_dependency"),
+        **_read_instances(step),
     )
+
+
+def _read_instances(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Read how a step makes instances; nothing for a single step."""
+    spawning = _read_spawning(step)
+    if spawning is None:
+        return {}
+    collect = step.get("collect", Collect.LIST)
+    reduced = isinstance(collect, Mapping)
+    return {
+        "spawning": spawning,
+        "steps": tuple(map(_read_step, step.get("steps", ()))),
+        "collect": Collect.LIST if reduced else Collect(collect),
+        "reduce": collect["reduce"] if reduced else None,
+        "on_failure": _read_on_failure(step.get("on_failure", {})),
+    }
+
+
+def _read_spawning(step: Mapping[str, Any]) -> Spawning | None:
+    if written := step.get("map"):
+        return Map(
+            over=written["over"],
+            item=written.get("as", "item"),
+            max_concurrency=written.get("max_concurrency"),
+        )
+    if written := step.get("batch"):
+        return Batch(**written)
+    if written := step.get("repeat"):
+        every = timedelta(seconds=written.get("every", 0))
+        return Repeat(until=written["until"], every=every, max=written["max"])
+    return None
+
+
+def _read_on_failure(written: Mapping[str, Any]) -> OnFailure:
+    policy = FailurePolicy(written.get("policy", FailurePolicy.FAIL))
+    most = written.get("max_failures")
+    if isinstance(most, str):
+        return OnFailure(policy=policy, max_failed_percent=float(most.removesuffix("%")))
+    return OnFailure(policy=policy, max_failures=most)
 
 
 def _environments(
@@ -67,7 +115,7 @@ def _environments(
 ) -> Mapping[str, Mapping[str, StepOverride]]:
     if not written:
         return {}
-    retries = {spec.name: spec.retry for spec in steps}
+    retries = {spec.name: spec.retry for spec in all_steps(steps)}
     return {
         environment: {
             step["name"]: StepOverride(

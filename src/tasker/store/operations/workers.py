@@ -1,6 +1,6 @@
 """Announcing and listing workers, and the janitor's duties."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from tasker import codec
@@ -14,6 +14,7 @@ from tasker.model import (
     OutcomeCode,
     Queue,
     QueueId,
+    Spawn,
     TaskEnd,
     TaskId,
     TaskStatus,
@@ -71,6 +72,10 @@ class Workers(Pauses):
     async def open_tasks(self, most: int) -> dict[TemplateId, int]:
         rows = await self._all("open_tasks", most=most)
         return {TemplateId(row["template_id"]): row["tasks"] for row in rows}
+
+    async def spawns(self, tasks: Collection[TaskId]) -> list[Spawn]:
+        rows = await self._all("spawns", tasks=list(tasks))
+        return [Spawn(*(row[field] for field in Spawn._fields)) for row in rows]
 
     async def held(self, worker: WorkerId) -> list[Claim]:
         return [_claim_of_row(row) for row in await self._all("held", worker=worker)]

@@ -5,15 +5,21 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
+
 from tasker.durable import NewCall
-from tasker.errors import LeaseLost, WaitCycle
+from tasker.errors import LeaseLost, TooManyInstances, WaitCycle
 from tasker.model import (
+    MOST_INSTANCES,
     Claim,
     Claimed,
+    Instance,
     JsonText,
+    NewInstances,
     Outcome,
     OutcomeCode,
     Settled,
+    Spawned,
     StepResult,
     TaskId,
     TaskInput,
@@ -128,6 +134,30 @@ class HotPath(Driver):
             return bool(parked)
 
         return await self._in_yielding_transaction(park)
+
+    async def spawn(self, claim: Claim, new: NewInstances) -> Spawned | None:
+        task_id, no, attempt = claim.key
+        try:
+            rows = await self._fetch_pooled(
+                "spawn",
+                task_id=task_id,
+                no=no,
+                attempt=attempt,
+                most=MOST_INSTANCES,
+                **new._asdict(),
+            )
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != "TK006":
+                raise
+            raise TooManyInstances(int(str(error)), MOST_INSTANCES) from None
+        return Spawned(*rows[0]) if rows else None
+
+    async def load_instances(self, steps: Mapping[TaskId, Sequence[int]]) -> list[Instance]:
+        pairs = [(task_id, no) for task_id, nos in steps.items() for no in nos]
+        rows = await self._fetch_pooled(
+            "load_instances", tasks=[task_id for task_id, _ in pairs], nos=[no for _, no in pairs]
+        )
+        return [Instance(*row) for row in rows]
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.key

@@ -9,9 +9,12 @@ from tasker.errors import LeaseLost, WaitCycle
 from tasker.model import (
     Claim,
     Claimed,
+    Instance,
     JsonText,
+    NewInstances,
     Outcome,
     Settled,
+    Spawned,
     StepResult,
     TaskId,
     TaskInput,
@@ -20,6 +23,7 @@ from tasker.model import (
 from tasker.store.fair_share import DueQueue, shares
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.settlement import settle
+from tasker.store.sqlite.spawning import spawn
 from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text, to_seconds
 
 
@@ -72,6 +76,21 @@ class HotPath(Driver):
         parked = await self._in_transaction(park)
         self._work.set()
         return parked
+
+    async def spawn(self, claim: Claim, new: NewInstances) -> Spawned | None:
+        spawned, enqueued = await self._in_transaction(
+            lambda on: spawn(on, claim, new, self._now())
+        )
+        if enqueued:
+            self._work.set()
+        return spawned
+
+    async def load_instances(self, steps: Mapping[TaskId, Sequence[int]]) -> list[Instance]:
+        pairs = json_text([(task_id, no) for task_id, nos in steps.items() for no in nos])
+        rows = await self._thread.run(
+            lambda on: fetch(on, "load_instances", steps=pairs), writes=False
+        )
+        return [Instance(*row) for row in rows]
 
     async def checkpoint(self, claim: Claim, value: JsonText) -> bool:
         task_id, no, attempt = claim.key

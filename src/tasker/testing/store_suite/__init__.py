@@ -51,6 +51,7 @@ from tasker.testing.store_suite.queue_timeouts import TestQueueTimeouts
 from tasker.testing.store_suite.reading import TestListing, TestReadingSteps, TestReadingTasks
 from tasker.testing.store_suite.schema import TestSchema
 from tasker.testing.store_suite.settling import TestFence, TestSettling, TestStickyClaims
+from tasker.testing.store_suite.spawning import TestSpawning
 from tasker.testing.store_suite.subject import PostgresSubject, SqliteSubject, Subject
 from tasker.testing.store_suite.teams import TestApiKeys, TestPolicies, TestTeamAudit
 from tasker.testing.store_suite.templates import TestTemplates
@@ -101,6 +102,7 @@ __all__ = [
     "TestRetrying",
     "TestSchema",
     "TestSettling",
+    "TestSpawning",
     "TestStickyClaims",
     "TestTeamAudit",
     "TestTemplates",

@@ -55,7 +55,7 @@ begin
         ))[:p_claim], '{}')
         into v_roots, v_claimed
         from template_step s
-        where s.template_id = p_template and s.pending_parents = 0;
+        where s.template_id = p_template and s.scope = 0 and s.pending_parents = 0;
         return query select 2, p_id, c, null::uuid from unnest(v_claimed) as c;
     end if;
     insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at,
@@ -69,7 +69,7 @@ begin
            case when s.no = any (v_claimed) then p_worker end,
            case when s.no = any (v_claimed) then now() end
     from template_step s
-    where s.template_id = p_template;
+    where s.template_id = p_template and s.scope = 0;
     if v_claimed <> '{}' then
         {include hold_claims at=now() tasks=array_fill(p_id,array[cardinality(v_claimed)]) nos=v_claimed};
     end if;
@@ -78,7 +78,7 @@ begin
         select s.queue_id + p_priority, coalesce(p_run_at, now()), p_id, s.no,
                greatest(p_run_at, now()) + s.queue_timeout * interval '1 s'
         from template_step s
-        where s.template_id = p_template and s.pending_parents = 0 and s.no <> all (v_claimed);
+        where s.template_id = p_template and s.scope = 0 and s.pending_parents = 0 and s.no <> all (v_claimed);
         perform wake();
     end if;
     kind := 1;

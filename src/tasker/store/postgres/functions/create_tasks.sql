@@ -177,7 +177,7 @@ begin
         from (
             select g.id, s.no
             from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
-            join template_step s on s.template_id = g.template_id
+            join template_step s on s.template_id = g.template_id and s.scope = 0
             where s.pending_parents = 0 and g.id <> all (v_taken)
               and g.template_id <> all (v_paused_templates) and {include served queue=s.queue_id}
               and {include claimable run_at=coalesce(g.run_at,now())}
@@ -195,7 +195,7 @@ begin
                case when m.no is not null then p_worker end,
                case when m.no is not null then now() end
         from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
-        join template_step s on s.template_id = g.template_id
+        join template_step s on s.template_id = g.template_id and s.scope = 0
         left join unnest(v_claimed_task, v_claimed_no) as m (id, no) on m.id = g.id and m.no = s.no
         where g.id <> all (v_taken);
         if v_claimed_no is not null then
@@ -213,7 +213,7 @@ begin
                case when s.pending_parents = 0 then now() end,
                s.queue_timeout
         from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
-        join template_step s on s.template_id = g.template_id
+        join template_step s on s.template_id = g.template_id and s.scope = 0
         where g.id <> all (v_taken);
     end if;
 
@@ -221,7 +221,7 @@ begin
     select {include queue_of_new_step}, coalesce(g.run_at, now()), g.id, s.no,
            greatest(g.run_at, now()) + s.queue_timeout * interval '1 s'
     from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
-    join template_step s on s.template_id = g.template_id
+    join template_step s on s.template_id = g.template_id and s.scope = 0
     where s.pending_parents = 0 and g.id <> all (v_taken) and (v_claimed_no is null or exists (
         select from step c where c.task_id = g.id and c.no = s.no and c.state = {ENQUEUED}
     ));

@@ -260,6 +260,22 @@ create table claim_batch (
         autovacuum_vacuum_cost_delay = 0);
 alter table claim_batch alter tasks set storage external, alter nos set storage external;
 
+-- Steps that were made at run time: `instances` of `size` steps each, numbered from `first_no`, instance by
+-- instance. join_no: the step that waits for all of them. first_instance: which of the join's
+-- instances is the first, from 0. no, key: the step that spawned them, and which of its spawns it was.
+create table spawn (
+    task_id        uuid not null,
+    join_no        int not null,
+    first_instance int not null,
+    instances      int not null,
+    first_no       int not null,
+    size           int not null,
+    no             int not null,
+    key            text not null,
+    primary key (task_id, join_no, first_instance),
+    unique (task_id, no, key)
+);
+
 -- History: one row for each attempt that ended, but for first ones that succeeded; see attempt_history.
 create table attempt (
     task_id     uuid not null,

@@ -26,6 +26,8 @@ with template_kept as materialized (
     delete from durable_call using doomed where task_id = doomed.id
 ), attempts as (
     delete from attempt using doomed where task_id = doomed.id
+), spawns as (
+    delete from spawn using doomed where task_id = doomed.id
 ), steps as (
     delete from step using doomed where task_id = doomed.id
 ), tasks as (

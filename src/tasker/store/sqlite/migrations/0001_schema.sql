@@ -177,6 +177,19 @@ create index step_gated on step (gate_id, state, queue_id, run_at)
 create index step_queue_timeout on step ({include latest_claim})
     where state = {ENQUEUED} and queue_timeout is not null;
 
+create table spawn (
+    task_id        text not null,
+    join_no        integer not null,
+    first_instance integer not null,
+    instances      integer not null,
+    first_no       integer not null,
+    size           integer not null,
+    no             integer not null,
+    key            text not null,
+    primary key (task_id, join_no, first_instance),
+    unique (task_id, no, key)
+) without rowid;
+
 create table attempt (
     task_id     text not null,
     no          integer not null,

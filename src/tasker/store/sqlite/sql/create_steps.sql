@@ -9,4 +9,4 @@ select json_extract(g.value, '$[0]'), s.no, s.name,
        s.queue_timeout
 from json_each(:tasks) as g
 join template p on p.id = json_extract(g.value, '$[1]')
-join template_step s on s.template_id = p.id
+join template_step s on s.template_id = p.id and s.scope = 0

@@ -1,0 +1,149 @@
+"""The nodes of a template: its steps, and what steps with instances consist of. Pure.
+
+A step with `map`, `batch` or `repeat` becomes a *spawner*, the nodes of its *body*, and a *join*
+that has the step's name. The spawner and the join are steps of the task. Those of the body are made
+at run time, once for each instance. The body of a loop ends with a *check* that evaluates `until`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from tasker.model import Batch, Collect, Map, OnFailure, Repeat, Retry, Spawning, StepSpec
+
+ENGINE = "tasker.engine"  #: handler of the steps that the engine runs itself
+_ENGINE_RETRY = Retry(max_attempts=10)
+
+
+class EngineCall(StrEnum):
+    """What the engine does in a step of its own, as `StepSpec.method` says."""
+
+    SPAWN = "spawn"
+    CHECK = "check"
+    JOIN = "join"
+
+
+class Body(NamedTuple):
+    """The nodes of one step with instances."""
+
+    spec: StepSpec  #: as it is declared
+    spawning: Spawning
+    spawner: int
+    join: int
+    first: int  #: the number of the body's first node; the others follow it
+    size: int  #: number of the body's nodes
+
+    @property
+    def nodes(self) -> range:
+        return range(self.first, self.first + self.size)
+
+    @property
+    def check(self) -> int | None:
+        """The node that ends each iteration of a loop."""
+        return self.first + self.size - 1 if isinstance(self.spawning, Repeat) else None
+
+
+class Layout:
+    """The nodes of a template, numbered from 1: those of each body are consecutive."""
+
+    def __init__(self, steps: Sequence[StepSpec]) -> None:
+        self.specs: Sequence[StepSpec] = steps
+        self.bodies: dict[int, Body] = {}  #: by the number of the spawner
+        self.scopes: dict[int, int] = {}  #: node of a body -> spawner
+        self.labels: dict[int, str] = {}  #: of nodes of bodies, with [] for their instances
+        if any(spec.spawning for spec in steps):
+            specs: list[StepSpec] = []
+            self.specs = specs
+            self._add(specs, steps, 0, "")
+
+    @property
+    def joins(self) -> Mapping[int, Body]:
+        """Bodies by the number of their join."""
+        return {body.join: body for body in self.bodies.values()}
+
+    def scope(self, no: int) -> int:
+        """Return the spawner whose body node `no` is part of, or 0."""
+        return self.scopes.get(no, 0)
+
+    def label(self, no: int) -> str:
+        """Return a node's name, with `[]` for each instance that it is part of."""
+        return self.labels.get(no) or self.specs[no - 1].name
+
+    def _add(self, specs: list[StepSpec], steps: Sequence[StepSpec], scope: int, path: str) -> None:
+        """Add the nodes of a template or body, and after them those of the bodies within."""
+        inner: list[tuple[StepSpec, Spawning, int]] = []
+        for spec in steps:
+            if spec.spawning is None:
+                self._append(specs, spec, scope, path)
+                continue
+            spawner = self._append(specs, _spawner_of(spec), scope, path)
+            inner.append((spec, spec.spawning, spawner))
+            self._append(specs, _join_of(spec), scope, path)
+        for spec, spawning, spawner in inner:
+            body = [*spec.steps] or [_instance_of(spec)]
+            if isinstance(spawning, Repeat):
+                body.append(_check_of(spec, body))
+            size = sum(2 if step.spawning else 1 for step in body)
+            first = len(specs) + 1
+            self.bodies[spawner] = Body(spec, spawning, spawner, spawner + 1, first, size)
+            self._add(specs, body, spawner, f"{path}.{spec.name}[]".removeprefix("."))
+
+    def _append(self, specs: list[StepSpec], spec: StepSpec, scope: int, path: str) -> int:
+        specs.append(spec)
+        no = len(specs)
+        if scope:
+            owner = self.bodies[scope].spec.name
+            plain = spec.name.removeprefix(f"{owner}.").removeprefix(f"{owner}[]")
+            self.scopes[no] = scope
+            self.labels[no] = f"{path}.{plain}" if plain else path
+        return no
+
+
+def _spawner_of(spec: StepSpec) -> StepSpec:
+    kind = {Map: "map", Batch: "batch", Repeat: "repeat"}[type(spec.spawning)]
+    return StepSpec(
+        name=f"{spec.name}.{kind}",
+        description=spec.description,
+        callable=ENGINE,
+        method=EngineCall.SPAWN,
+        dependencies=spec.dependencies,
+        retry=_ENGINE_RETRY,
+    )
+
+
+def _join_of(spec: StepSpec) -> StepSpec:
+    return StepSpec(
+        name=spec.name,
+        description=spec.description,
+        callable=ENGINE if spec.reduce is None else spec.reduce,
+        method=EngineCall.JOIN if spec.reduce is None else None,
+        dependencies=(_spawner_of(spec).name,),
+        retry=_ENGINE_RETRY if spec.reduce is None else spec.retry,
+        timeout=None if spec.reduce is None else spec.timeout,
+    )
+
+
+def _instance_of(spec: StepSpec) -> StepSpec:
+    """Return the body of a step whose own handler is the body."""
+    return replace(
+        spec,
+        name=f"{spec.name}[]",
+        callable=spec.handler,
+        dependencies=(),
+        spawning=None,
+        collect=Collect.LIST,
+        reduce=None,
+        on_failure=OnFailure(),
+    )
+
+
+def _check_of(spec: StepSpec, body: Sequence[StepSpec]) -> StepSpec:
+    awaited = {name for step in body for name in step.dependencies}
+    return StepSpec(
+        name=f"{spec.name}.until",
+        callable=ENGINE,
+        method=EngineCall.CHECK,
+        dependencies=tuple(step.name for step in body if step.name not in awaited),
+        retry=_ENGINE_RETRY,
+    )

@@ -1,0 +1,67 @@
+"""Inserting steps at run time, within a transaction."""
+
+import sqlite3
+
+from tasker.errors import TooManyInstances
+from tasker.model import MOST_INSTANCES, Claim, Code, NewInstances, Spawned
+from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
+
+
+def spawn(
+    on: sqlite3.Connection, claim: Claim, new: NewInstances, now: float
+) -> tuple[Spawned | None, bool]:
+    """Insert instances: see `tasker.store.protocol.WorkerStore.spawn`.
+
+    Returns:
+        The numbers of the spawn, or None if the claim is lost, and whether steps are enqueued.
+    """
+    task_id, no, attempt = claim.key
+    holder = fetch_one(
+        on,
+        "spawning_attempt",
+        task_id=task_id,
+        no=no,
+        attempt=attempt,
+        join_no=new.join_no,
+        body=new.body,
+    )
+    if holder is None:
+        return None, False
+    _, first_node, size, first_instance, last_no = holder
+    known = fetch_one(on, "find_spawn", task_id=task_id, no=no, key=new.key)
+    if known is not None:
+        spawned = Spawned(*known)
+    else:
+        spawned = Spawned(last_no + 1, first_instance, new.instances)
+        if first_instance + new.instances > MOST_INSTANCES:
+            raise TooManyInstances(first_instance + new.instances, MOST_INSTANCES)
+        execute(
+            on,
+            "add_spawn",
+            task_id=task_id,
+            join_no=new.join_no,
+            size=size,
+            no=no,
+            key=new.key,
+            **spawned._asdict(),
+        )
+        execute(on, "reserve_numbers", task_id=task_id, last_no=last_no + new.instances * size)
+    made = fetch(
+        on,
+        "spawn_steps",
+        task_id=task_id,
+        join_no=new.join_no,
+        spawner=new.spawner,
+        body=new.body,
+        first_node=first_node,
+        size=size,
+        first_no=spawned.first_no,
+        first_instance=spawned.first_instance,
+        begin=new.begin,
+        delay=new.delay,
+        items=json_text(new.items),
+        now=now,
+    )
+    if parents := sum(row[0] for row in made):
+        execute(on, "raise_join", task_id=task_id, join_no=new.join_no, parents=parents)
+    return spawned, any(row[1] == Code.ENQUEUED for row in made)

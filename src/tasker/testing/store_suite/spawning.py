@@ -1,0 +1,328 @@
+"""Steps that are made at run time."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from tasker.errors import TooManyInstances
+from tasker.layout import Layout
+from tasker.model import (
+    MOST_INSTANCES,
+    Claim,
+    Instance,
+    JsonText,
+    Map,
+    NewInstances,
+    PauseTarget,
+    Spawned,
+    StepSpec,
+    StepStatus,
+    TaskId,
+    TaskStatus,
+    Template,
+)
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    SECOND,
+    ManualWorker,
+    StoreTests,
+    begin,
+    states_of,
+)
+from tasker.testing.store_suite.subject import Subject
+
+SPAWNER, JOIN, BODY = 2, 3, 5
+
+
+def mapped(*body: StepSpec) -> Template:
+    """list > work (for each element) > end."""
+    over = Map(over="results.list")
+    return Template(
+        namespace="suite",
+        name="mapped",
+        version="1.0.0",
+        steps=(
+            StepSpec(name="list"),
+            StepSpec(name="work", dependencies=("list",), spawning=over, steps=body),
+            StepSpec(name="end", dependencies=("work",)),
+        ),
+    )
+
+
+def nested() -> Template:
+    """A map of `fetch` and a map within it."""
+    inner = StepSpec(
+        name="line", dependencies=("fetch",), spawning=Map(over="results.fetch", item="line")
+    )
+    return mapped(StepSpec(name="fetch"), inner)
+
+
+def instances(items: Sequence[str | None], *, begin: int = 0, total: int = 0) -> NewInstances:
+    """Describe instances of `work`."""
+    texts = [None if item is None else JsonText(item) for item in items]
+    return NewInstances("", JOIN, SPAWNER, SPAWNER, total or len(items), begin, texts)
+
+
+async def spawner_of(store: Store, template: Template) -> tuple[ManualWorker, Claim]:
+    """Begin a task of `mapped`, and claim its spawner."""
+    await begin(store, template)
+    hand = await ManualWorker.hire(store)
+    await hand.complete(await hand.claim_one())
+    return hand, await hand.claim_one()
+
+
+async def nos_of(store: Store, task_id: TaskId) -> list[int]:
+    return [step.no for step in await store.list_steps(task_id)]
+
+
+class TestSpawning(StoreTests):
+    async def test_a_task_begins_without_the_steps_of_bodies(self, store: Store) -> None:
+        """And knows the spawner and the join of each."""
+        task_id = await begin(store, mapped())
+
+        assert {
+            "list": "enqueued",
+            "work.map": "pending",
+            "work": "pending",
+            "end": "pending",
+        } == await states_of(store, task_id)
+
+    async def test_instances_run_before_their_join(self, store: Store) -> None:
+        """Each of them; then come the join and what waits for it."""
+        hand, spawner = await spawner_of(store, mapped())
+
+        spawned = await store.spawn(spawner, instances(["1", "2", "3"]))
+
+        assert Spawned(6, 0, 3) == spawned
+        claims = await hand.claim()
+        assert [6, 7, 8] == sorted(claim.no for claim in claims)
+        await hand.complete(spawner)
+        await hand.complete(*claims[:2])
+        assert [] == await hand.claim()
+        await hand.complete(claims[2])
+        assert JOIN == (await hand.claim_one()).no
+
+    async def test_a_join_waits_for_its_spawner(self, store: Store) -> None:
+        """Although all instances so far are done: more may come."""
+        hand, spawner = await spawner_of(store, mapped())
+        await store.spawn(spawner, instances(["1"], total=2))
+        await hand.complete(await hand.claim_one())
+
+        assert [] == await hand.claim()
+        await store.spawn(spawner, instances(["2"], begin=1, total=2))
+        await hand.complete(spawner)
+        last = await hand.claim_one()
+        assert 7 == last.no
+        await hand.complete(last)
+        assert JOIN == (await hand.claim_one()).no
+
+    async def test_a_repeated_call_changes_nothing(self, store: Store) -> None:
+        """By the same attempt, or by one after it; also when instances have ended."""
+        hand, spawner = await spawner_of(store, mapped())
+        first = await store.spawn(spawner, instances(["1", "2"], total=3))
+        await hand.complete(*await hand.claim())
+
+        assert first == await store.spawn(spawner, instances(["1", "2"], total=3))
+        await hand.retry(spawner)
+        again = await hand.claim_one()
+        assert first == await store.spawn(again, instances(["1", "2"], total=3))
+        assert first == await store.spawn(again, instances(["3"], begin=2, total=3))
+
+        assert [1, 2, 3, 4, 6, 7, 8] == await nos_of(store, spawner.task_id)
+        await hand.complete(again)
+        await hand.complete(await hand.claim_one())
+        assert JOIN == (await hand.claim_one()).no
+        assert 1 == len(await store.spawns([spawner.task_id]))
+
+    async def test_an_attempt_that_lost_its_step_spawns_nothing(self, store: Store) -> None:
+        """The next one has it, or its task was cancelled."""
+        hand, spawner = await spawner_of(store, mapped())
+        await hand.retry(spawner)
+
+        assert await store.spawn(spawner, instances(["1"])) is None
+        again = await hand.claim_one()
+        assert await store.spawn(spawner, instances(["1"])) is None
+        await store.cancel_task(spawner.task_id, ACT)
+        assert await store.spawn(again, instances(["1"])) is None
+
+        assert [1, 2, 3, 4] == await nos_of(store, spawner.task_id)
+        assert [] == await store.spawns([spawner.task_id])
+
+    async def test_an_instance_adds_instances_to_its_join(self, store: Store) -> None:
+        """They are counted on, and the join waits for them."""
+        hand, spawner = await spawner_of(store, mapped())
+        await store.spawn(spawner, instances(["1", "2"]))
+        await hand.complete(spawner)
+        one, two = sorted(await hand.claim())
+
+        added = [
+            await store.spawn(one, instances(["3"])._replace(key="more")),
+            await store.spawn(two, instances(["4", "5"])),
+            await store.spawn(one, instances(["6"])),
+        ]
+
+        assert [Spawned(8, 2, 1), Spawned(9, 3, 2), Spawned(11, 5, 1)] == added
+        await hand.complete(one, two)
+        rest = await hand.claim()
+        assert [8, 9, 10, 11] == sorted(claim.no for claim in rest)
+        loaded = await store.load_instances({one.task_id: [claim.no for claim in rest]})
+        assert [(8, 2, "3"), (9, 3, "4"), (10, 4, "5"), (11, 5, "6")] == sorted(
+            (each.no, each.instance, each.item) for each in loaded
+        )
+        await hand.complete(*rest)
+        assert JOIN == (await hand.claim_one()).no
+
+    async def test_a_body_of_several_steps_keeps_its_order(self, store: Store) -> None:
+        """In each instance alone; the join waits for the last ones."""
+        body = (StepSpec(name="fetch"), StepSpec(name="bill", dependencies=("fetch",)))
+        hand, spawner = await spawner_of(store, mapped(*body, StepSpec(name="note")))
+        await store.spawn(spawner, instances(["1", "2"]))
+        await hand.complete(spawner)
+        claims = {claim.no: claim for claim in await hand.claim()}
+
+        assert {8, 10, 11, 13} == set(claims)
+        await hand.complete(claims[11])
+        bill = await hand.claim_one()
+        assert 12 == bill.no
+        await hand.complete(claims[8], claims[10], claims[13], bill)
+        await hand.complete(await hand.claim_one())
+        assert JOIN == (await hand.claim_one()).no
+
+    async def test_an_instance_may_spawn_a_map_of_its_own(self, store: Store) -> None:
+        """Its steps are numbered after all others, and lead back to the instances around them."""
+        hand, spawner = await spawner_of(store, nested())
+        layout = Layout(nested().steps)
+        (outer, inner) = layout.bodies.values()
+        await store.spawn(spawner, instances(['"a"', '"b"']))
+        await hand.complete(spawner)
+        await hand.complete(*await hand.claim())
+        first, second = sorted(await hand.claim())
+        assert (10, 13) == (first.no, second.no)
+
+        new = NewInstances("", second.no + 1, second.no, inner.spawner, 2, 0, [JsonText("7")] * 2)
+        spawned = await store.spawn(second, new)
+
+        assert spawned == Spawned(15, 0, 2)
+        await hand.complete(second)
+        leaves = await hand.claim()
+        loaded = await store.load_instances({second.task_id: [leaf.no for leaf in leaves]})
+        assert [
+            Instance(second.task_id, second.no, inner.spawner, outer.spawner, 1, JsonText('"b"')),
+            Instance(second.task_id, 15, inner.first, second.no, 0, JsonText("7")),
+            Instance(second.task_id, 16, inner.first, second.no, 1, JsonText("7")),
+        ] == sorted(loaded, key=lambda each: each.no)
+        await hand.complete(*leaves)
+        inner_join = await hand.claim_one()
+        assert second.no + 1 == inner_join.no
+        await hand.complete(inner_join, first)
+        assert first.no + 1 == (await hand.claim_one()).no
+
+    async def test_steps_of_a_loop_start_after_their_delay(
+        self, store: Store, subject: Subject
+    ) -> None:
+        hand, spawner = await spawner_of(store, mapped())
+        await store.spawn(spawner, instances([None])._replace(delay=60))
+        await hand.complete(spawner)
+
+        assert [] == await hand.claim()
+        await subject.advance(SECOND * 61)
+        assert 6 == (await hand.claim_one()).no
+
+    async def test_instances_inherit_priority_and_pause(self, store: Store) -> None:
+        hand, spawner = await spawner_of(store, mapped())
+        await store.pause(PauseTarget.of_task(spawner.task_id), ACT)
+
+        await store.spawn(spawner, instances(["1"]))
+
+        assert [] == await hand.claim()
+        await store.resume(PauseTarget.of_task(spawner.task_id), ACT)
+        assert 6 == (await hand.claim_one()).no
+
+    async def test_too_many_instances_are_refused(self, store: Store) -> None:
+        """Before any is inserted."""
+        _, spawner = await spawner_of(store, mapped())
+
+        with pytest.raises(TooManyInstances, match="at most 100,000 instances, not 100,001"):
+            await store.spawn(spawner, instances(["1"], total=MOST_INSTANCES + 1))
+
+        assert [1, 2, 3, 4] == await nos_of(store, spawner.task_id)
+
+    async def test_cancelled_instances_end_with_their_task(self, store: Store) -> None:
+        """And a deadline's are revived by a retry, beside their spawner."""
+        hand, spawner = await spawner_of(store, mapped())
+        await store.spawn(spawner, instances(["1", "2"]))
+        running = (await hand.claim(1))[0]
+
+        await store.cancel_task(spawner.task_id, ACT)
+
+        states = {step.no: step.status for step in await store.list_steps(spawner.task_id)}
+        assert {StepStatus.CANCELLED} == {states[no] for no in (2, 3, 4, 6, 7)}
+        assert [0] == list((await hand.complete(running)).refused)
+
+    async def test_revived_instances_run_once(self, store: Store, subject: Subject) -> None:
+        """The spawner that is revived with them adds none."""
+        await begin(store, mapped(), deadline=SECOND)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(await hand.claim_one())
+        spawner = await hand.claim_one()
+        await store.spawn(spawner, instances(["1", "2"], total=3))
+        await hand.complete((await hand.claim(1))[0])
+        await subject.advance(SECOND * 2)
+        await store.sweep()
+
+        await store.retry_steps(spawner.task_id, ACT)
+
+        claims = {claim.no: claim for claim in await hand.claim()}
+        assert {2, 7} == set(claims)
+        await store.spawn(claims[2], instances(["1", "2"], total=3))
+        await store.spawn(claims[2], instances(["3"], begin=2, total=3))
+        await hand.complete(*claims.values())
+        await hand.complete(await hand.claim_one())
+        assert JOIN == (await hand.claim_one()).no
+
+    async def test_a_pruned_task_leaves_no_spawn(self, store: Store, subject: Subject) -> None:
+        _, spawner = await spawner_of(store, mapped())
+        await store.spawn(spawner, instances(["1"]))
+        await store.cancel_task(spawner.task_id, ACT)
+        await subject.advance(SECOND * 10)
+
+        await store.prune(ended_before=store.clock.now())
+
+        assert [] == await store.spawns([spawner.task_id])
+
+    async def test_a_join_starts_once_after_all_its_instances(
+        self, stores: Sequence[Store]
+    ) -> None:
+        """However many workers spawn, settle and repeat calls at once."""
+        hand, spawner = await spawner_of(stores[0], mapped())
+        hands = [await ManualWorker.hire(store) for store in stores]
+        items = [str(n) for n in range(120)]
+        done: list[int] = []
+        joins: list[Claim] = []
+
+        async def spawn_all() -> None:
+            for begin_at in range(0, 120, 20):
+                new = instances(items[begin_at : begin_at + 20], begin=begin_at, total=120)
+                await asyncio.gather(*(store.spawn(spawner, new) for store in stores))
+            await hand.complete(spawner)
+
+        async def work(hand: ManualWorker) -> None:
+            while not joins:
+                claims = await hand.claim(7)
+                joins.extend(claim for claim in claims if claim.no == JOIN)
+                instances = [claim for claim in claims if claim.no != JOIN]
+                if instances:
+                    settled = await hand.complete(*instances)
+                    assert [] == list(settled.refused)
+                    done.extend(claim.no for claim in instances)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(spawn_all(), *map(work, hands))
+
+        assert list(range(6, 126)) == sorted(done)
+        assert [JOIN] == [claim.no for claim in joins]
+        steps = await stores[0].list_steps(spawner.task_id)
+        assert all(step.pending_parents == 0 for step in steps if step.no == JOIN)
+        assert TaskStatus.IN_PROGRESS == (await stores[0].get_task(spawner.task_id)).status

@@ -32,7 +32,9 @@ TaskerError                      `code` is stable and part of the API
 StepError                        raised by handlers to control the outcome of their step
 ├── PermanentError
 └── RetryableError
-StepParked                       ends an attempt that waits for another task
+StepParked                       ends an attempt whose step waits
+├── ParkedForTask                for the end of another task
+└── ParkedForTime                for a time
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -419,16 +421,27 @@ class WaitTimeout(TaskerError):
 
 
 class StepParked(BaseException):
-    """Ends an attempt whose step waits for another task; `task_id` is that task.
+    """Ends an attempt whose step waits; when the wait is over, the handler runs again.
 
-    Raised by `context.client.wait` and `run` for the worker. It is not an Exception, so that
-    handlers do not catch it by accident. When the task has ended, the handler runs again from
-    the start, and the same call returns at once.
+    Raised for the worker by calls that wait. It is not an Exception, so that handlers do not catch
+    it by accident. The handler runs again from the start, and the same call returns at once.
     """
+
+
+class ParkedForTask(StepParked):
+    """The step waits until the task `task_id` has ended."""
 
     def __init__(self, task_id: "TaskId") -> None:
         super().__init__(f"waits for task {task_id}")
         self.task_id = task_id
+
+
+class ParkedForTime(StepParked):
+    """The step sleeps for `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"sleeps for {seconds:g} s")
+        self.seconds = seconds
 
 
 class StepError(Exception):

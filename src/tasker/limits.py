@@ -8,3 +8,4 @@ TEXT_PLACEHOLDERS = 20  #: of one text with placeholders
 DURABLE_CALLS = 1_000  #: recorded for one step
 DURABLE_CALL_BYTES = 1 << 20  #: of the values recorded for one step
 DURABLE_CALL_NAME = 200  #: characters of the name of a durable call
+WAIT = 3_653 * 86_400  #: seconds of a sleep, or until the timeout of a wait: ten years

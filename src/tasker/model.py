@@ -780,6 +780,9 @@ class StepSummary:
     waits_for: TaskId | None = None
     """The task whose end it awaits while `waiting`."""
 
+    waits_until: datetime | None = None
+    """The end of its sleep while `waiting`; None: it waits for something else."""
+
     attempts: int
     """Attempts made, 0 before the first."""
 
@@ -822,8 +825,15 @@ class Step(StepOverview):
 
     def waiting_for_retry(self, now: datetime) -> bool:
         """Return whether an attempt failed and the next may start only after `now`."""
+        return self._is_delayed(now) and self.error is not None
+
+    def sleeps(self, now: datetime) -> bool:
+        """Return whether the last attempt ended with a sleep that lasts beyond `now`."""
+        return self._is_delayed(now) and self.error is None
+
+    def _is_delayed(self, now: datetime) -> bool:
         return (
-            self.status in (StepStatus.ENQUEUED, StepStatus.WAITING_FOR_RETRY)
+            self.status in (StepStatus.ENQUEUED, StepStatus.WAITING_FOR_RETRY, StepStatus.WAITING)
             and self.attempts > 0
             and self.run_at is not None
             and self.run_at > now
@@ -840,7 +850,7 @@ class AttemptOutcome(StrEnum):
     RELEASED = "released"  #: released unfinished at shutdown; does not count as an attempt
     CANCELLED = "cancelled"
     RESOLVED_MANUALLY = "resolved_manually"
-    PARKED = "parked"  #: waits for another task; does not count as an attempt
+    PARKED = "parked"  #: its step waits; does not count as an attempt
 
 
 class OutcomeCode(IntEnum):
@@ -1107,6 +1117,11 @@ def lost(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
     return Outcome(
         claim.task_id, claim.no, claim.attempt, OutcomeCode.LOST, None, error, delay.total_seconds()
     )
+
+
+def slept(claim: Claim, delay: float) -> Outcome:
+    """Return the outcome of an attempt whose step sleeps for `delay` seconds."""
+    return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.PARKED, None, None, delay)
 
 
 def released(claim: Claim) -> Outcome:

@@ -36,14 +36,14 @@ class StepSettled(NamedTuple):
 
 
 class StepWaiting(NamedTuple):
-    """An attempt was parked: its step waits for another task, and then runs again."""
+    """An attempt was parked: its step waits, and then runs again."""
 
     task_id: TaskId
     template: TemplateName
     step: str
     attempt: int
     correlation_id: str
-    awaits: TaskId
+    awaits: TaskId | None  #: the task that it waits for; None: it waits for something else
     ran_for: timedelta
 
 

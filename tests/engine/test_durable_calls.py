@@ -3,17 +3,20 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from tests.engine.computing import call_once
 from tests.engine.factories import SOON, template
+from tests.waiting import eventually
 
 from tasker import AsyncContext, PermanentError, RetryableError, SyncContext, TaskFailed, Worker
+from tasker.client import Client
 from tasker.durable import NewCall
 from tasker.errors import StoreUnavailable
 from tasker.limits import DURABLE_CALLS
-from tasker.model import Task
+from tasker.model import StepStatus, Task
 from tasker.store.protocol import Store
 
 pytestmark = pytest.mark.anyio
@@ -223,3 +226,86 @@ async def test_a_handler_in_a_process_has_no_durable_calls(store: Store) -> None
 
     assert "misuse" == code
     assert "a handler in a separate process has no durable calls" in message
+
+
+# -------------------------------------------------------------------- sleeps
+
+
+async def test_a_handler_sleeps_without_a_slot_and_goes_on(store: Store) -> None:
+    """Each sleep once, by a delay or until an instant; async and sync handlers alike."""
+    attempts: list[int] = []
+
+    async def only(ctx: AsyncContext) -> int:
+        attempts.append(ctx.attempt)
+        await ctx.sleep(0.05)
+        await ctx.sleep(until=ctx.now() + timedelta(milliseconds=50))
+        await ctx.sleep(0)
+        return ctx.counted_attempts
+
+    def blocking(ctx: SyncContext) -> int:
+        ctx.sleep("50ms", call_name="cool_down")
+        return ctx.attempt
+
+    flow = template("flow", "only", "blocking")
+    async with Worker(store, [{"only": only, "blocking": blocking}], templates=[flow]) as worker:
+        task = await worker.client.run("n.flow", timeout=SOON)
+
+    assert {"only": 1, "blocking": 2} == task.result
+    assert [1, 2, 3] == attempts
+
+
+async def test_a_sleeping_step_is_shown_as_waiting_until_its_time(store: Store) -> None:
+    async def only(ctx: AsyncContext) -> None:
+        await ctx.sleep("1h")
+
+    async with Worker(store, [{"only": only}], templates=[FLOW]) as worker:
+        task = await worker.client.create_task("n.flow")
+        await eventually(lambda: _is_waiting(worker.client, task.id))
+        [step] = await worker.client.steps(task.id)
+
+    assert StepStatus.WAITING == step.status
+    assert step.waits_until is not None
+    assert step.claimed_at is not None
+    assert timedelta(minutes=59) < step.waits_until - step.claimed_at <= timedelta(minutes=61)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({}, "either a delay or `until`"),
+        ({"delay": 1, "until": datetime.now(UTC)}, "either a delay or `until`"),
+        ({"delay": -1}, "must not be negative"),
+        ({"delay": "soon"}, "must be a number of seconds"),
+        ({"delay": "5000d"}, "delay must be within ten years"),
+        ({"until": datetime(2030, 1, 1)}, "must have a time zone"),
+        ({"until": datetime(2100, 1, 1, tzinfo=UTC)}, "until must be within ten years"),
+    ],
+)
+async def test_an_invalid_sleep_is_a_permanent_error(
+    memory: Store, given: dict[str, Any], problem: str
+) -> None:
+    async def only(ctx: AsyncContext) -> None:
+        await ctx.sleep(**given)
+
+    code, message = await code_of(memory, only)
+
+    assert "invalid_input" == code
+    assert problem in message
+
+
+async def test_a_recorded_call_of_another_kind_is_a_permanent_error(store: Store) -> None:
+    """The code changed between two attempts; the message names both kinds."""
+
+    async def only(ctx: AsyncContext) -> None:
+        if ctx.is_retry:
+            await ctx.once("sleep-1", str)
+        await ctx.sleep(0.01)
+
+    code, message = await code_of(store, only)
+
+    assert "durable_call_conflict" == code
+    assert "recorded 'sleep-1' as a call of `sleep`, and now calls `once`" in message
+
+
+async def _is_waiting(client: Client, task_id: str) -> bool:
+    return (await client.get(task_id)).counts.waiting == 1

@@ -104,13 +104,19 @@ class LoadedTemplate:
 
 def _described(step: Step, spec: StepSpec, now: datetime, times: Times | None) -> Step:
     due = step.run_at is None or step.run_at <= now
+    status, until = step.status, None
+    if step.sleeps(now):
+        status, until = StepStatus.WAITING, step.run_at
+    elif step.waiting_for_retry(now):
+        status = StepStatus.WAITING_FOR_RETRY
     return replace(
         step,
         handler=spec.handler,
         dependencies=spec.dependencies,
         max_attempts=spec.retry.attempt_limit,
         ready=step.status is StepStatus.ENQUEUED and due and step.pause is None,
-        status=StepStatus.WAITING_FOR_RETRY if step.waiting_for_retry(now) else step.status,
+        status=status,
+        waits_until=until,
         times=times,
     )
 

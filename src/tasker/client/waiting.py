@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tasker.errors import StepParked, StoreUnavailable, TaskFailed, WaitCycle, WaitTimeout
+from tasker.errors import ParkedForTask, StoreUnavailable, TaskFailed, WaitCycle, WaitTimeout
 from tasker.model import Task, TaskId, TaskStatus
 from tasker.store.protocol import Store
 
@@ -133,4 +133,4 @@ def step_parked_error(task: Task, waiting: TaskId) -> BaseException:
     """Return the exception that parks an attempt of the task `waiting` until another task ends."""
     if task.id == waiting:
         return WaitCycle(waiting, waiting, waiting)
-    return StepParked(task.id)
+    return ParkedForTask(task.id)

@@ -18,9 +18,9 @@ from tasker.engine.running import Finished, Running, StopReason
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import CachedTask
-from tasker.errors import InvalidInput, Misuse, StepParked
+from tasker.errors import InvalidInput, Misuse, ParkedForTask, ParkedForTime, StepParked
 from tasker.handlers import LiveAttempt, Plan, Services
-from tasker.model import AttemptKey, Claim, JsonText, Outcome, StepSpec, completed, released
+from tasker.model import AttemptKey, Claim, JsonText, Outcome, StepSpec, completed, released, slept
 from tasker.notices import Around
 from tasker.settings import SchemaMode, WorkerSettings
 from tasker.template.schema import check_result, is_quick
@@ -170,8 +170,7 @@ class Executor:
         """Decide the outcome of an attempt, unless that was done; free its slot."""
         if not running.over:
             if parked := _wait_request(error):
-                self._mark_over(running)
-                self._settler.park(running, parked.task_id)
+                self._park(running, parked)
             elif error is None:
                 self._settle(running, completed(running.claim, text))
             else:
@@ -181,6 +180,14 @@ class Executor:
         self._slots.give_back()
         if self._waiting:
             self._start_waiting()
+
+    def _park(self, running: Running, parked: StepParked) -> None:
+        """End an attempt whose step waits."""
+        if isinstance(parked, ParkedForTime):
+            self._settle(running, slept(running.claim, parked.seconds))
+        elif isinstance(parked, ParkedForTask):
+            self._mark_over(running)
+            self._settler.park(running, parked.task_id)
 
     def _result_text(self, running: Running, value: Any) -> JsonText:
         if running.plan is not None and running.plan.in_process:
@@ -321,7 +328,7 @@ def _template_and_step(running: Running) -> tuple[str, StepSpec]:
 
 
 def _wait_request(error: BaseException | None) -> StepParked | None:
-    """Return the request to wait for a task, alone or in a group."""
+    """Return the request to wait, alone or in a group."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             if parked := _wait_request(inner):

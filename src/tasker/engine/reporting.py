@@ -65,6 +65,9 @@ class Reporter:
 
     def _report_outcome(self, finished: Finished) -> None:
         outcome = ATTEMPT_OUTCOMES[finished.outcome.outcome]
+        if outcome is AttemptOutcome.PARKED:
+            self.parked(finished.running, None, timedelta(seconds=finished.ran_for))
+            return
         if finished.outcome.error is not None:
             self._log(
                 logging.WARNING if outcome is AttemptOutcome.ERROR else logging.INFO,
@@ -99,8 +102,8 @@ class Reporter:
         """Report an attempt whose settlement received no reply and is not repeated."""
         self.stopped(finished.running, timedelta(seconds=finished.ran_for))
 
-    def parked(self, running: Running, awaits: TaskId, ran_for: timedelta) -> None:
-        """Report a step that waits for a task."""
+    def parked(self, running: Running, awaits: TaskId | None, ran_for: timedelta) -> None:
+        """Report a step that waits, for a task or for something else."""
         self.emit(StepWaiting(**running.log_fields(), awaits=awaits, ran_for=ran_for))
 
     def lost(self, outcome: Outcome, template: Template) -> None:

@@ -36,7 +36,7 @@ class FreedStepConsumer(Protocol):
         ...
 
     def claim_again_in(self, seconds: float) -> None:
-        """Claim again then: a step that failed here will be due."""
+        """Claim again then: a step that failed or sleeps will be due."""
         ...
 
     async def recover(self) -> None:
@@ -155,7 +155,7 @@ class Settler:
         for index, (_, outcome, _) in enumerate(batch):
             if outcome.outcome == OutcomeCode.COMPLETE and index not in refused:
                 self._cache.add_result(outcome.task_id, outcome.no, outcome.result)
-            elif outcome.outcome == OutcomeCode.RETRY:
+            elif outcome.outcome in (OutcomeCode.RETRY, OutcomeCode.PARKED):
                 self._claimer.claim_again_in(outcome.delay)
         self._reporter.settled(batch, refused)
         if settled.ended:

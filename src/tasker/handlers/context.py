@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from tasker.codec import dumps, loads
 from tasker.durable import CallKind, DurableCall
+from tasker.durations import Duration
 from tasker.errors import AttemptCancelled, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepFacts
-from tasker.handlers.durable import DurableCalls, value_of
+from tasker.handlers.durable import DurableCalls, value_of, wait_until_over
 from tasker.model import JsonText, TaskId, TemplateName
 
 if TYPE_CHECKING:
@@ -332,6 +333,38 @@ class AsyncContext(Context):
             record = await calls.record(CallKind.ONCE, name, calls.dump(name, value))
         return value_of(record)
 
+    async def sleep(
+        self,
+        delay: Duration | None = None,
+        *,
+        until: datetime | None = None,
+        call_name: str | None = None,
+    ) -> None:
+        """Wait for a time, without a worker.
+
+        The attempt ends, and the handler runs again from its beginning when the time has passed;
+        this call then returns at once. Attempts that end with a sleep do not count.
+
+        Args:
+            delay: Seconds, a timedelta or text such as `"5m"`; at most ten years.
+            until: The end of the sleep, with a time zone; instead of `delay`.
+            call_name: The name of the durable call; by default its number: `sleep-1`, `sleep-2`.
+
+        Raises:
+            DurableCallConflict: See `once`.
+            InvalidInput: The time is invalid.
+        """
+        calls = self._durable_calls
+        timer = calls.timer(delay, until)
+        name = calls.begin(CallKind.SLEEP, call_name)
+        if not calls.loaded:
+            await calls.load()
+        record = calls.find(CallKind.SLEEP, name)
+        if record is None:
+            text = calls.dump(name, None)
+            record = await calls.record(CallKind.SLEEP, name, text, **timer)
+        wait_until_over(record)
+
 
 class SyncContext(Context):
     """The context of sync handlers; slow calls block the thread."""
@@ -397,6 +430,38 @@ class SyncContext(Context):
             text = calls.dump(name, function(*args, **options))
             record = self._attempt.services.wait_for(calls.record(CallKind.ONCE, name, text))
         return value_of(record)
+
+    def sleep(
+        self,
+        delay: Duration | None = None,
+        *,
+        until: datetime | None = None,
+        call_name: str | None = None,
+    ) -> None:
+        """Wait for a time, without a worker.
+
+        The attempt ends, and the handler runs again from its beginning when the time has passed;
+        this call then returns at once. Attempts that end with a sleep do not count.
+
+        Args:
+            delay: Seconds, a timedelta or text such as `"5m"`; at most ten years.
+            until: The end of the sleep, with a time zone; instead of `delay`.
+            call_name: The name of the durable call; by default its number: `sleep-1`, `sleep-2`.
+
+        Raises:
+            DurableCallConflict: See `once`.
+            InvalidInput: The time is invalid.
+        """
+        calls = self._durable_calls
+        timer = calls.timer(delay, until)
+        name = calls.begin(CallKind.SLEEP, call_name)
+        record = self._find_call(CallKind.SLEEP, name)
+        if record is None:
+            text = calls.dump(name, None)
+            record = self._attempt.services.wait_for(
+                calls.record(CallKind.SLEEP, name, text, **timer)
+            )
+        wait_until_over(record)
 
     def _find_call(self, kind: CallKind, name: str) -> DurableCall | None:
         calls = self._durable_calls

@@ -1,7 +1,8 @@
 """The durable calls of one attempt: their names, and the records of earlier attempts."""
 
 from collections import Counter
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict, Unpack
 
 from tasker.codec import UNSTORABLE, dumps, loads
 from tasker.durable import (
@@ -11,10 +12,18 @@ from tasker.durable import (
     NewCall,
     TooManyDurableCalls,
 )
-from tasker.errors import InvalidInput, TooLarge
+from tasker.durations import Duration
+from tasker.errors import InvalidInput, ParkedForTime, TooLarge
 from tasker.handlers.attempt import LiveAttempt
-from tasker.limits import DURABLE_CALL_BYTES, DURABLE_CALL_NAME, DURABLE_CALLS
-from tasker.model import JsonText
+from tasker.limits import DURABLE_CALL_BYTES, DURABLE_CALL_NAME, DURABLE_CALLS, WAIT
+from tasker.model import JsonText, parse_duration_argument
+
+
+class Timer(TypedDict, total=False):
+    """The end of a sleep, in one of two forms."""
+
+    delay: float  #: seconds from its beginning
+    until: datetime
 
 
 class DurableCalls:
@@ -84,6 +93,19 @@ class DurableCalls:
             )
         return record
 
+    def timer(self, delay: Duration | None, until: datetime | None) -> Timer:
+        """Return the end of a sleep. Raises InvalidInput."""
+        if until is None and delay is not None:
+            seconds = parse_duration_argument(delay, "delay").total_seconds()
+            _require_short(seconds, "delay")
+            return {"delay": seconds}
+        if until is None or delay is not None:
+            raise InvalidInput("a sleep needs either a delay or `until`")
+        if until.tzinfo is None:
+            raise InvalidInput(f"until must have a time zone, not {until!r}", path="$.until")
+        _require_short((until - self._attempt.services.clock.now()).total_seconds(), "until")
+        return {"until": until}
+
     def dump(self, name: str, value: Any) -> JsonText:
         """Return a call's value as JSON text, within the limits of a step.
 
@@ -99,7 +121,9 @@ class DurableCalls:
             raise TooLarge(f"the durable calls of step {self._step!r}", size, DURABLE_CALL_BYTES)
         return text
 
-    async def record(self, kind: CallKind, name: str, text: JsonText, **timer: Any) -> DurableCall:
+    async def record(
+        self, kind: CallKind, name: str, text: JsonText, **timer: Unpack[Timer]
+    ) -> DurableCall:
         """Store a completed call, and return its record once it is durable.
 
         Args:
@@ -118,6 +142,17 @@ class DurableCalls:
         self._records[name] = record
         self._size += len(text.encode())
         return record
+
+
+def wait_until_over(sleep: DurableCall) -> None:
+    """Return if a sleep is over. Raise ParkedForTime otherwise."""
+    if sleep.remaining > 0:
+        raise ParkedForTime(sleep.remaining)
+
+
+def _require_short(seconds: float, name: str) -> None:
+    if seconds > WAIT:
+        raise InvalidInput(f"{name} must be within ten years", path=f"$.{name}")
 
 
 def value_of(record: DurableCall) -> Any:

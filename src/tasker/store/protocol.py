@@ -167,7 +167,8 @@ class WorkerStore(Protocol):
         For each outcome whose (task, step, attempt) is in progress: the result or
         error and the attempt's history are stored; children without unmet parents are
         enqueued; the task ends when all its sinks are done, or when a step failed for
-        good and no further step can run. Up to `claim_up_to` of the freed steps that
+        good and no further step can run. A parked attempt does not count, and its step is due
+        again after its delay. Up to `claim_up_to` of the freed steps that
         `worker` serves are claimed for it. Other outcomes are refused without effect,
         so that sending one twice is harmless.
 

@@ -9,7 +9,7 @@ from tasker.client import TaskOptions, TaskRequest
 from tasker.client.fields import parse_duration_field
 from tasker.client.protocol import task_request_of
 from tasker.durations import Duration
-from tasker.errors import NotFound, StepParked
+from tasker.errors import NotFound, ParkedForTask
 from tasker.model import StepCounts, Task, TaskId, TaskStatus
 from tasker.typed_template import TypedTemplate
 
@@ -47,11 +47,11 @@ class RecordingClient:
     ) -> Task:
         """Record a request, and park the step."""
         task = await self.create_task(template, context, **options)
-        raise StepParked(task.id)
+        raise ParkedForTask(task.id)
 
     async def wait(self, task_id: str, *, timeout: Duration | None = None) -> Task:
         """Park the step."""
-        raise StepParked(TaskId(task_id))
+        raise ParkedForTask(TaskId(task_id))
 
     async def get(self, task_id: str) -> Task:
         """Return a task that was created here. Raises NotFound."""

@@ -14,7 +14,7 @@ from tasker.client import TaskRequest
 from tasker.clock import Clock, SystemClock
 from tasker.durable import CallKind, DurableCall, NewCall
 from tasker.engine.failure import outcome_of
-from tasker.errors import StepParked
+from tasker.errors import ParkedForTime, StepParked
 from tasker.handlers import (
     AsyncContext,
     Handler,
@@ -204,7 +204,9 @@ class _Services:
 
     async def record_call(self, call: NewCall) -> float:
         self.calls.append(call)
-        return 0.0
+        if call.until is not None:
+            return (call.until - self.clock.now()).total_seconds()
+        return call.delay or 0.0
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
@@ -256,7 +258,9 @@ class _AttemptSetup:
 
     def failed(self, error: BaseException) -> StepRun:
         if isinstance(error, StepParked):
-            return self._with_recordings(StepRun(outcome=AttemptOutcome.PARKED, error=error))
+            delay = timedelta(seconds=error.seconds if isinstance(error, ParkedForTime) else 0)
+            run = StepRun(outcome=AttemptOutcome.PARKED, error=error, delay=delay)
+            return self._with_recordings(run)
         outcome = outcome_of(error, self.attempt.claim, self.spec, Random())
         return self._with_recordings(
             StepRun(

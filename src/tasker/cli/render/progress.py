@@ -415,7 +415,7 @@ def _describe_notice(step: StepProgress, notice: Notice) -> str:
                 else f"started again{_attempt_suffix(step)}"
             )
         case StepWaiting():
-            return f"waits for task {notice.awaits}"
+            return f"waits for task {notice.awaits}" if notice.awaits else "waits"
         case SettleRefused():
             return "was taken over by another worker: its outcome was discarded"
         case StepSettled():
@@ -561,7 +561,7 @@ def _step_details(step: StepProgress, now: float) -> str:
             left = (step.due or now) - now
             return f"again {f'in {human_duration(left)}' if left > 0 else 'now'}: {step.error}"
         case "waiting":
-            return f"waits for task {step.awaits}"
+            return f"waits for task {step.awaits}" if step.awaits else "waits"
         case "error":
             return step.error
         case "pending" | "complete" | "in_progress":

@@ -18,7 +18,7 @@ from tasker.testing.store_suite.creation import (
     TestCreation,
     TestCreationWithClaims,
 )
-from tasker.testing.store_suite.durable_calls import TestDurableCalls
+from tasker.testing.store_suite.durable_calls import TestDurableCalls, TestSleeping
 from tasker.testing.store_suite.failing import (
     TestCheckpoints,
     TestDeadlines,
@@ -102,6 +102,7 @@ __all__ = [
     "TestRetrying",
     "TestSchema",
     "TestSettling",
+    "TestSleeping",
     "TestSpawning",
     "TestStickyClaims",
     "TestTeamAudit",

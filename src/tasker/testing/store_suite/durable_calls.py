@@ -3,11 +3,25 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from tasker.durable import CallKind, DurableCall, NewCall
-from tasker.model import Claim, JsonText, TaskFilter, released
+from tasker.model import (
+    AttemptOutcome,
+    Claim,
+    JsonText,
+    StepCounts,
+    TaskFilter,
+    TaskStatus,
+    completed,
+    released,
+    retried,
+    slept,
+)
 from tasker.store.protocol import Store
 from tasker.testing.store_suite.factories import (
     ACT,
+    ERROR,
     ManualWorker,
     StoreTests,
     begin,
@@ -137,3 +151,81 @@ class TestDurableCalls(StoreTests):
 
             recorded = {each.name for each in await stores[2].load_calls(claim)}
             assert (f"r-{number}" in recorded) == bool(accepted)
+
+
+class TestSleeping(StoreTests):
+    async def test_a_sleeping_step_is_due_when_its_sleep_ends(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """The parked attempt does not count, and no worker holds it; readers see that it waits."""
+        task_id = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+
+        await hand.settle(slept(claim, 100.0))
+
+        assert [] == await hand.claim()
+        assert [] == await store.held(hand.id)
+        task = await store.get_task(task_id)
+        assert (TaskStatus.IN_PROGRESS, StepCounts(waiting=1)) == (task.status, task.counts)
+        (step,) = await store.list_steps(task_id)
+        assert step.sleeps(store.clock.now())
+        assert not step.waiting_for_retry(store.clock.now())
+        (attempt,) = await store.history(task_id)
+        assert AttemptOutcome.PARKED == attempt.outcome
+        await subject.advance(timedelta(seconds=101))
+        again = await hand.claim_one()
+        assert (2, 1) == again[2:4]
+        assert again.parked == pytest.approx(100, abs=1)
+
+    async def test_a_claim_says_when_the_next_sleep_ends(self, store: Store) -> None:
+        template = await put(store, one())
+        hand = await ManualWorker.hire(store)
+        for seconds in (300.0, 200.0):
+            await create(store, template)
+            await hand.settle(slept(await hand.claim_one(), seconds))
+
+        claimed = await store.claim(hand.id, 10)
+
+        assert claimed.next_due is not None
+        assert 190 < claimed.next_due <= 200
+
+    async def test_a_step_that_failed_sleeps_as_any_other(self, store: Store) -> None:
+        """Its error is gone, and it does not wait for a retry."""
+        task_id = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        await hand.retry(await hand.claim_one())
+        await hand.settle(slept(await hand.claim_one(), 100.0))
+
+        (step,) = await store.list_steps(task_id)
+
+        assert (None, 1) == (step.error, step.counted_attempts)
+        assert step.sleeps(store.clock.now())
+
+    async def test_a_sleep_counts_after_other_outcomes_of_one_settlement(
+        self, store: Store
+    ) -> None:
+        """Each step of a batch gets its own outcome."""
+        task_id = await begin(store, graph("three", a="", b="", c=""))
+        hand = await ManualWorker.hire(store)
+        a, b, c = sorted(await hand.claim(), key=lambda claim: claim.no)
+
+        settled = await hand.settle(
+            completed(a, ONE), slept(b, 60.0), retried(c, ERROR, timedelta(seconds=60))
+        )
+
+        assert [] == list(settled.refused)
+        counts = (await store.get_task(task_id)).counts
+        assert StepCounts(complete=1, waiting=1, waiting_for_retry=1) == counts
+
+    async def test_a_sleeping_step_can_be_cancelled_and_resolved(self, store: Store) -> None:
+        cancelled, resolved = await begin(store, one()), await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        for claim in await hand.claim():
+            await hand.settle(slept(claim, 60.0))
+
+        await store.cancel_task(cancelled, ACT)
+        await store.resolve_step(resolved, 1, None, ACT)
+
+        statuses = [(await store.get_task(each)).status for each in (cancelled, resolved)]
+        assert [TaskStatus.CANCELLED, TaskStatus.COMPLETE] == statuses

@@ -13,10 +13,10 @@ join template p on p.id = chosen.template_id
 cross join lateral (
     select count(*) filter (where s.state = {PENDING}) as pending_steps,
            count(*) filter (where s.state = {ENQUEUED} and (s.attempt = 0 or s.run_at <= now())) as enqueued_steps,
-           count(*) filter (where s.state = {ENQUEUED} and s.attempt > 0 and s.run_at > now()) as steps_waiting_for_retry,
+           count(*) filter (where s.state = {ENQUEUED} and s.attempt > 0 and s.run_at > now() and s.error is not null) as steps_waiting_for_retry,
            count(*) filter (where {include no_worker step=s}) as steps_without_worker,
            count(*) filter (where s.state = {IN_PROGRESS}) as steps_in_progress,
-           count(*) filter (where s.state = {WAITING}) as waiting_steps,
+           count(*) filter (where s.state = {WAITING} or {include sleeps step=s}) as waiting_steps,
            count(*) filter (where s.state = {COMPLETE}) as complete_steps,
            count(*) filter (where s.state = {ERROR}) as failed_steps,
            count(*) filter (where s.state = {CANCELLED}) as cancelled_steps,

@@ -46,8 +46,8 @@ begin
         update step s
         set state = case g.outcome when {OUTCOME.COMPLETE} then {COMPLETE} when {OUTCOME.ERROR} then {ERROR}
                                    when {OUTCOME.RESOLVED_MANUALLY} then {RESOLVED_MANUALLY} else {ENQUEUED} end,
-            run_at = case when g.outcome in ({OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}) then now() + g.delay * interval '1 s' else s.run_at end,
-            uncounted_attempts = s.uncounted_attempts + (g.outcome in ({OUTCOME.LOST}, {OUTCOME.RELEASED}))::int,
+            run_at = case when g.outcome in ({OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED}) then now() + g.delay * interval '1 s' else s.run_at end,
+            uncounted_attempts = s.uncounted_attempts + (g.outcome in ({OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED}))::int,
             lost_attempts = s.lost_attempts + (g.outcome = {OUTCOME.LOST})::int,
             settled_at = now(),
             result = g.result::json,
@@ -81,12 +81,12 @@ begin
         select array_agg(task_id), array_agg(no), array_agg(parents), array_agg(run_at) from child
     ) c;
 
-    if p_outcome && array[{OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}]::smallint[] then
+    if p_outcome && array[{OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED}]::smallint[] then
         with again as materialized (
             select s.*
             from unnest(v_accepted) as a (ord)
             join step s on s.task_id = p_task[a.ord] and s.no = p_no[a.ord]
-            where p_outcome[a.ord] in ({OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED})
+            where p_outcome[a.ord] in ({OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED})
         )
         {include enqueue steps=again};
     end if;

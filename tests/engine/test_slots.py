@@ -41,15 +41,15 @@ def test_slots_are_free_again_when_a_call_fails() -> None:
     assert 3 == slots.free
 
 
-def test_with_a_backlog_every_fourth_call_reserves_none() -> None:
-    slots = Slots(3)
+def test_with_a_backlog_every_eighth_freed_step_is_left_to_claims() -> None:
+    slots = Slots(100)
     slots.backlog = True
     reserved = []
-    for _ in range(8):
-        with slots.reserve(2) as count:
+    for most in (1, 6, 1, 16, 20, 4):
+        with slots.reserve(most) as count:
             reserved.append(count)
 
-    assert [2, 2, 2, 0, 2, 2, 2, 0] == reserved
+    assert [1, 6, 0, 14, 18, 3] == reserved
 
 
 def _end(slots: Slots, attempts: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-_FAIR = 4  #: under load, every fourth call that could claim reserves no slot
+_FAIR = 8  #: with a backlog, one in so many freed steps is left to claims by queue
 _AHEAD = 0.02  #: seconds of work that are claimed beyond what runs
 _MOST_AHEAD = 500  #: steps that are claimed beyond what runs
 
@@ -39,7 +39,7 @@ class Slots:
 
         self._reserved = 0
         self._closed = False
-        self._calls = 0
+        self._offered = 0  #: freed steps since one was last left to claims
         self._ahead = 0
         self._ended = 0  #: attempts since `_since`
         self._since = monotonic()
@@ -85,11 +85,13 @@ class Slots:
     def reserve(self, most: int) -> Iterator[int]:
         """Reserve up to `most` slots for the steps that a store call may free; yield how many.
 
-        With a backlog every fourth call reserves none, so older queued work is not starved.
+        With a backlog every eighth of these steps goes to its queue instead, so that older work and
+        other queues are not starved.
         """
-        self._calls += 1
-        yields = self.backlog and self._calls % _FAIR == 0
-        count = 0 if yields else max(0, min(self.free, most))
+        left = 0
+        if self.backlog:
+            left, self._offered = divmod(self._offered + most, _FAIR)
+        count = max(0, min(self.free, most - left))
         self._reserved += count
         try:
             yield count

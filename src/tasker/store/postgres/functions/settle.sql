@@ -69,7 +69,7 @@ begin
         from settled d cross join lateral unnest(d.children) as c (no)
         where d.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RESOLVED_MANUALLY})
         group by d.task_id, c.no
-        order by d.task_id, c.no
+        order by c.no = 0, d.task_id, c.no   -- tasks last: the first p_claim steps are the caller's
     )
     select d.*, c.*
     into v_accepted, v_failed, v_worker, v_claimed_at, v_child_task, v_child_no, v_parents, v_run_at

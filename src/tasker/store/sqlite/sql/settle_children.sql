@@ -4,3 +4,4 @@ select g.task_id, c.value, count(*), min(g.run_at)
 from temp.settled g, json_each(g.children) c
 where g.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RESOLVED_MANUALLY})
 group by g.task_id, c.value
+order by c.value = 0, g.task_id, c.value   -- tasks last: the first :claim_up_to steps are the caller's

@@ -108,6 +108,7 @@ namespaces:
     requires_approval: true
   twice:
     approvers: [a@b.c, A@b.c, 3]
+    http_hosts: [api.example.com, "https://x.example.com", 4]
   nothing:
 other: 1
 """
@@ -116,13 +117,16 @@ other: 1
         "2:14 'pay ments' is not the name of a namespace: letters, digits and _, no digit first,"
         " at most 63 characters",
         "4:5 unknown key 'owner_tem' in a namespace; did you mean 'owner_team'? Allowed:"
-        " owner_team, contact_email, description, requires_approval, approvers",
+        " owner_team, contact_email, description, requires_approval, approvers, http_hosts",
         "5:20 'payments' is not an e-mail address; write one as name@example.com",
         "7:24 requires_approval needs approvers: a list of at least one e-mail address",
         "9:24 A@b.c is duplicated",
         '9:31 must be a string, in quotes: "3", found the number 3',
-        "10:11 must be a mapping with the keys of a namespace, found nothing",
-        "11:1 unknown key 'other' in a policy file; allowed: namespaces",
+        "10:35 'https://x.example.com' is not a host; write api.example.com, api.example.com:8443,"
+        " *.example.com or *, in lower case and without https://",
+        '10:60 must be a string, in quotes: "4", found the number 4',
+        "11:11 must be a mapping with the keys of a namespace, found nothing",
+        "12:1 unknown key 'other' in a policy file; allowed: namespaces",
     ] == problems(text)
 
 
@@ -172,6 +176,14 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
             NamespacePolicy(namespace="n", approvers=tuple(f"{n}@b.c" for n in range(101))),
         ),
         ("$.requires_approval", NamespacePolicy(namespace="n", requires_approval=True)),
+        *(
+            ("$.http_hosts[0]", NamespacePolicy(namespace="n", http_hosts=(host,)))
+            for host in ("", "API.example.com", "http://a", "a/b", "a:0", "*.*", "a.*", "user@a")
+        ),
+        (
+            "$.http_hosts[100]",
+            NamespacePolicy(namespace="n", http_hosts=tuple(f"h{n}" for n in range(101))),
+        ),
     ],
 )
 def test_a_policy_that_a_program_made_is_held_to_the_same_rules(
@@ -191,3 +203,32 @@ def test_a_good_policy_passes() -> None:
     check_policy(SHARED)
     check_policy(NamespacePolicy(namespace="n"))
     check_policy(NamespacePolicy(namespace="n", approvers=("josé.o'neill+x@mail.example.com",)))
+    hosts = ("api.example.com", "localhost:8080", "*.example.com:8443", "*", "10.0.0.1", "[::1]:80")
+    check_policy(NamespacePolicy(namespace="n", http_hosts=hosts))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "port", "expected"),
+    [
+        ((), "api.example.com", 443, False),
+        (("api.example.com",), "api.example.com", 443, True),
+        (("api.example.com",), "api.example.com", 8443, True),
+        (("api.example.com",), "evil.api.example.com", 443, False),
+        (("api.example.com",), "api.example.com.evil.net", 443, False),
+        (("api.example.com:8443",), "api.example.com", 8443, True),
+        (("api.example.com:8443",), "api.example.com", 443, False),
+        (("*.example.com",), "api.example.com", 443, True),
+        (("*.example.com",), "a.b.example.com", 443, True),
+        (("*.example.com",), "example.com", 443, False),
+        (("*.example.com",), "notexample.com", 443, False),
+        (("*",), "anything", 1, True),
+        (("[::1]",), "[::1]", 443, True),
+        (("[::1]:80",), "[::1]", 80, True),
+        (("[::1]:80",), "[::1]", 443, False),
+        (("a", "b"), "b", 443, True),
+    ],
+)
+def test_a_policy_lists_the_hosts_that_may_be_called(
+    allowed: tuple[str, ...], host: str, port: int, expected: bool
+) -> None:
+    assert expected is NamespacePolicy(namespace="n", http_hosts=allowed).allows_http(host, port)

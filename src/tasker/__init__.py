@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Forbidden,
         HandlerImportError,
         HandlerNotFound,
+        HttpHostNotAllowed,
         IdempotencyConflict,
         InvalidInput,
         InvalidPolicy,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         SyncContext,
         handler,
     )
+    from tasker.handlers.http import ApiHandler, SyncApiHandler, check_response
     from tasker.model import (
         Attempt,
         AttemptOutcome,
@@ -64,7 +66,9 @@ if TYPE_CHECKING:
         BulkAction,
         BulkOutcome,
         BulkRefusal,
+        Classification,
         Failure,
+        HttpCall,
         IfExists,
         Pause,
         PauseKind,
@@ -95,6 +99,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "ApiHandler",
     "AsyncContext",
     "Attempt",
     "AttemptCancelled",
@@ -106,6 +111,7 @@ __all__ = [
     "BulkAction",
     "BulkOutcome",
     "BulkRefusal",
+    "Classification",
     "Client",
     "Config",
     "Context",
@@ -115,6 +121,8 @@ __all__ = [
     "HandlerImportError",
     "HandlerNotFound",
     "Handlers",
+    "HttpCall",
+    "HttpHostNotAllowed",
     "IdempotencyConflict",
     "IfExists",
     "Input",
@@ -151,6 +159,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "StoredTemplate",
+    "SyncApiHandler",
     "SyncClient",
     "SyncContext",
     "Task",
@@ -179,6 +188,7 @@ __all__ = [
     "WorkerSettings",
     "Workflow",
     "WrongStatus",
+    "check_response",
     "connect",
     "connect_sync",
     "handler",
@@ -213,6 +223,7 @@ _HOMES = {
         "Forbidden",
         "HandlerImportError",
         "HandlerNotFound",
+        "HttpHostNotAllowed",
         "IdempotencyConflict",
         "InvalidInput",
         "InvalidPolicy",
@@ -251,6 +262,11 @@ _HOMES = {
         "SyncContext",
         "handler",
     ),
+    "handlers.http": (
+        "ApiHandler",
+        "SyncApiHandler",
+        "check_response",
+    ),
     "model": (
         "Attempt",
         "AttemptOutcome",
@@ -259,7 +275,9 @@ _HOMES = {
         "BulkAction",
         "BulkOutcome",
         "BulkRefusal",
+        "Classification",
         "Failure",
+        "HttpCall",
         "IfExists",
         "Pause",
         "PauseKind",

@@ -18,6 +18,7 @@ TaskerError                      `code` is stable and part of the API
 │   ├── TaskChanged              the task has changed since the caller read it
 │   ├── WrongStatus
 │   ├── NotApproved              the template version accepts no new tasks
+│   ├── HttpHostNotAllowed       a template calls a host that the namespace's policy does not list
 │   ├── NotAnApprover            the actor may not review the template version
 │   ├── Unauthenticated          the caller is not authenticated
 │   └── Forbidden                the caller lacks the permission
@@ -317,6 +318,32 @@ class NotApproved(Refused):
             }.get(status, f"template {template} is {status}: it takes no new tasks")
         )
         self.template, self.status, self.approvers = template, status, tuple(approvers)
+
+
+class HttpHostNotAllowed(Refused):
+    """A template calls a host that its namespace's policy does not list.
+
+    Args:
+        template: Its full name.
+        namespace: The namespace.
+        step: The step that calls the host.
+        host: The host, with its port.
+        allowed: The policy's `http_hosts`.
+    """
+
+    code = "http_host_not_allowed"
+    members: ClassVar[Mapping[str, str]] = {"step": "step", "host": "host", "allowed": "allowed"}
+
+    def __init__(
+        self, template: str, namespace: str, step: str, host: str, allowed: Collection[str]
+    ) -> None:
+        name = host.removesuffix(":443").removesuffix(":80")
+        super().__init__(
+            f"step {step!r} of template {template} calls {host}, which is not allowed: the"
+            f" http_hosts of namespace {namespace!r} are {', '.join(allowed) or 'empty'};"
+            f" allow it by `tasker namespace put {namespace} --http-host {name}`"
+        )
+        self.step, self.host, self.allowed = step, host, tuple(allowed)
 
 
 class NotAnApprover(Refused):

@@ -163,6 +163,46 @@ class Requirement(NamedTuple):
         return cls(version, tuple((name, value) for name, _, value in pairs))
 
 
+HTTP_HANDLER = "tasker.http"
+"""Name of the built-in handler of `http:` steps."""
+
+NO_HTTP_WORKER = "http steps run only on workers with the option --http (setting `worker.http`)"
+
+StatusRange: TypeAlias = tuple[int, int]
+"""HTTP statuses from the first to the last, both included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """Effects of HTTP statuses that differ from the defaults.
+
+    By default 200 to 299 are successes, 408, 425, 429 and 500 to 599 retryable errors, and all
+    others permanent errors.
+    """
+
+    success: tuple[StatusRange, ...] = ()
+    retryable: tuple[StatusRange, ...] = ()
+    permanent: tuple[StatusRange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpCall:
+    """The HTTP request of a step without a handler; `{input.x}` and `{results.step.x}` are
+    replaced in its URL, headers and body.
+    """
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Json = None
+    """A string is sent unchanged, any other value as JSON; None: no body."""
+
+    timeout: timedelta = timedelta(seconds=30)
+    """Time limit of the whole call, redirects included."""
+
+    classify: Classification = Classification()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
     """Runs a body once for each element of a list."""
@@ -269,6 +309,8 @@ class StepSpec:
 
     result_schema: JsonObject | None = None
     dependent_system: str | None = None
+    http: HttpCall | None = None
+    """The request that it sends instead of running a handler."""
 
     spawning: Spawning | None = None
     """How it makes instances at run time; None: it is a single step."""
@@ -286,6 +328,8 @@ class StepSpec:
     @property
     def handler(self) -> str:
         """The name under which this step's handler is looked up."""
+        if self.http is not None:
+            return HTTP_HANDLER
         return self.callable or self.name
 
     @property

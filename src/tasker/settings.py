@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from datetime import timedelta
 from enum import Enum, StrEnum
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -134,6 +135,13 @@ class _WorkerBehaviour(Section):
     """How long a task is kept after its end if its template sets no `retention`; absent: forever.
     Each worker deletes tasks across all namespaces, so if workers have different values, the
     shortest applies."""
+
+    http: bool = False
+    """Whether the worker also runs `http:` steps, the requests that templates declare."""
+
+    http_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Private networks that `http:` steps may reach, such as `10.1.0.0/16`; without them, only
+    public addresses."""
 
     labels: Mapping[str, str] = Field(default_factory=dict)
     """Labels of this worker, which steps may require, such as `{gpu = "true"}`."""

@@ -19,7 +19,16 @@ from tasker.graph import Graph
 from tasker.handlers.decorators import Result
 from tasker.handlers.schemas import find_disagreement, schema_of
 from tasker.handlers.signature import read_parameters, return_annotation
-from tasker.model import DEFAULT_PRIORITY, Durability, JsonObject, Retry, StepSpec, Task, Template
+from tasker.model import (
+    DEFAULT_PRIORITY,
+    Durability,
+    HttpCall,
+    JsonObject,
+    Retry,
+    StepSpec,
+    Task,
+    Template,
+)
 from tasker.template.load import check_template
 from tasker.typed_template import In, Out, TypedTemplate
 
@@ -181,8 +190,9 @@ class Workflow(TypedTemplate[In, Out]):
         timeout: Duration | None = None,
         config: JsonObject | None = None,
         result_schema: JsonObject | None = None,
+        http: HttpCall | None = None,
     ) -> None:
-        """Add a step whose handler lives elsewhere.
+        """Add a step whose handler lives elsewhere, or a step that sends an HTTP request.
 
         Args:
             name: The step's name.
@@ -190,6 +200,7 @@ class Workflow(TypedTemplate[In, Out]):
             method: The method to call if the handler is a class; None: `call`.
             version: The version or range of versions that its code must have; "": any.
             result_schema: JSON Schema of the result.
+            http: The request that it sends instead of running a handler.
 
         The other arguments are those of `step`.
 
@@ -209,6 +220,7 @@ class Workflow(TypedTemplate[In, Out]):
                 retry=_parse_retry(retry),
                 timeout=_parse_duration(timeout, "timeout"),
                 result_schema=result_schema,
+                http=http,
             ),
             None,
         )

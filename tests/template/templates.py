@@ -2,13 +2,16 @@
 
 import string
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import strategies as st
 
 from tasker.model import (
     Backoff,
+    Classification,
     Durability,
+    HttpCall,
     Json,
     JsonObject,
     Retry,
@@ -84,6 +87,39 @@ overrides = st.builds(
 )
 
 
+statuses = st.integers(100, 599)
+ranges = st.lists(
+    st.tuples(statuses, statuses).map(lambda pair: (min(pair), max(pair))), max_size=2
+)
+plain_words = words.filter(lambda text: not set("{}") & set(text))
+http_calls = st.one_of(
+    st.builds(
+        HttpCall,
+        url=st.sampled_from(
+            ["https://api.example.com/x", "{input.url}", "http://{input.a}:8/{input.b}"]
+        ),
+        headers=st.dictionaries(
+            st.sampled_from(["X-A", "Accept"]), st.sampled_from(["a", "b {input.c}"])
+        ),
+        timeout=lengths.filter(lambda length: length <= timedelta(minutes=10)),
+        classify=st.builds(
+            Classification,
+            success=ranges.map(tuple),
+            retryable=ranges.map(tuple),
+            permanent=ranges.map(tuple),
+        ),
+    ),
+    st.builds(
+        HttpCall,
+        url=st.just("https://api.example.com"),
+        method=st.sampled_from(["POST", "PUT", "PATCH", "DELETE"]),
+        body=st.one_of(
+            plain_words.filter(bool), st.just({"a": [1, "{input.b}", None]}), st.just([])
+        ),
+    ),
+)
+
+
 @st.composite
 def steps(draw: st.DrawFn) -> tuple[StepSpec, ...]:
     called = draw(st.lists(names, min_size=1, max_size=5, unique=True))
@@ -107,6 +143,14 @@ def steps(draw: st.DrawFn) -> tuple[StepSpec, ...]:
             dependent_system=draw(st.none() | words),
         )
         for no, name in enumerate(called)
+    ]
+    specs = [
+        replace(
+            spec, callable=None, method=None, config={}, handler_version="", http=draw(http_calls)
+        )
+        if draw(st.integers(0, 3)) == 0
+        else spec
+        for spec in specs
     ]
     return tuple(draw(st.permutations(specs)))
 

@@ -42,6 +42,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "unauthenticated": (401, "Authentication required"),
     "forbidden": (403, "Permission denied"),
     "not_an_approver": (403, "Not an approver"),
+    "http_host_not_allowed": (403, "The namespace's policy does not allow the host"),
     "not_found": (404, "Not found"),
     "no_such_route": (404, "No such route"),
     "method_not_allowed": (405, "Method not allowed"),

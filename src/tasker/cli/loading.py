@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,9 @@ log = logging.getLogger("tasker.cli")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SUFFIXES = (".yaml", ".yml", ".json")
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+"""Networks that `http:` steps may reach during development."""
+
 _BLOCKED = 0.5  #: seconds after which a loop that has not reported a signal counts as blocked
 
 
@@ -30,6 +34,11 @@ class LoadedSources(NamedTuple):
 
     handlers: Handlers
     templates: list[Template]  #: from files, and from workflows in the handler sources
+
+    @property
+    def has_http_steps(self) -> bool:
+        """Whether a template has `http:` steps."""
+        return any(spec.http is not None for one in self.templates for spec in one.steps)
 
 
 def load_sources(

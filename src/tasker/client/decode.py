@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from tasker.analytics.model import Bottlenecks, Performance
 from tasker.errors import (
     Forbidden,
+    HttpHostNotAllowed,
     IdempotencyConflict,
     InvalidInput,
     InvalidPolicy,
@@ -125,7 +126,8 @@ def _problem_of_fault(fault: JsonObject) -> Problem:
 
 _OWN_CODES: tuple[type[TaskerError], ...] = (
     *(InvalidInput, InvalidTemplate, InvalidPolicy, TooLarge),
-    *(NotFound, TaskRegistrationError, IdempotencyConflict, TaskExists, TaskChanged),
+    *(NotFound, TaskRegistrationError, HttpHostNotAllowed),
+    *(IdempotencyConflict, TaskExists, TaskChanged),
     *(WrongStatus, NotApproved, NotAnApprover, Unauthenticated, Forbidden, Refused),
     *(StoreUnavailable, SchemaMismatch),
 )

@@ -37,6 +37,7 @@ class HttpTeams(TeamClient):
             "description": policy.description,
             "requires_approval": policy.requires_approval,
             "approvers": policy.approvers,
+            "http_hosts": policy.http_hosts,
             "reason": reason,
         }
         path = f"/v1/namespaces/{quote(policy.namespace, safe='')}/policy"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tasker.client import LocalClient
 from tasker.engine.background import Background
@@ -22,14 +22,25 @@ from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import TaskCache
-from tasker.errors import HandlerNotFound, Misuse, TaskRegistrationError
+from tasker.errors import HandlerNotFound, HttpHostNotAllowed, Misuse, TaskRegistrationError
 from tasker.graph import Graph
 from tasker.handlers import Handlers
 from tasker.handlers.check import undeclared_inputs
-from tasker.model import Created, NewTask, StepSpec, Template, TemplateStatus, WorkerId
+from tasker.model import (
+    HTTP_HANDLER,
+    Created,
+    NewTask,
+    StepSpec,
+    Template,
+    TemplateStatus,
+    WorkerId,
+)
 from tasker.notices import Around, Observer
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
+
+if TYPE_CHECKING:
+    from tasker.engine.http_step import HttpStep
 
 log = logging.getLogger("tasker.worker")
 
@@ -96,6 +107,13 @@ class Worker:
         self.handlers = given.bind(self._templates, namespaces)
         if not self._templates and self.handlers.are_all_unbound():
             raise Misuse(_BOUND_NOWHERE)
+        self._http = self._open_http_step() if self.settings.http else None
+        if self._http is not None:
+            self.handlers = self.handlers.with_built_in(
+                HTTP_HANDLER, self._http, namespaces=namespaces, templates=self._templates
+            )
+            if self.handlers.are_all_unbound():
+                raise Misuse(_BOUND_NOWHERE)
         self._replace = replace
         self._partial = partial
         self._around = around
@@ -127,6 +145,11 @@ class Worker:
         self._grace = self.settings.grace
         self._running: asyncio.Task[None] | None = None
         self._body: asyncio.Task[Any] | None = None  #: the asyncio task inside `async with`
+
+    def _open_http_step(self) -> "HttpStep":
+        from tasker.engine.http_step import HttpStep
+
+        return HttpStep(self.store.policy, self.settings.http_networks)
 
     @property
     def id(self) -> WorkerId:
@@ -208,11 +231,12 @@ class Worker:
             Misuse: A handler's parameters do not match its step, or a required one is neither a
                 result of a step nor an input that the template declares.
             TaskRegistrationError: A template version exists with different content.
+            HttpHostNotAllowed: A template calls a host that its namespace does not allow.
             StoreUnavailable: The store cannot be reached at the start.
         """
         try:
             await self._register()
-        except (Misuse, TaskRegistrationError) as error:
+        except (Misuse, TaskRegistrationError, HttpHostNotAllowed) as error:
             raise error.with_traceback(None) from None  # the caller's mistake, not the store's
         await self._lease.announce()
         self._warn_of_unbound()
@@ -296,6 +320,8 @@ class Worker:
         finally:
             self._background.cancel()
             executor.close()
+            if self._http is not None:
+                await self._http.close()
 
     async def _flush(self) -> None:
         """Settle or release all claims, and end the lease."""

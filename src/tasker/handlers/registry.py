@@ -14,7 +14,7 @@ from tasker.handlers.decorators import normalize_handler_name
 from tasker.handlers.gathering import Gathering, WorkflowSource, imported_modules
 from tasker.handlers.importing import ForgottenModules, files_under, root_of
 from tasker.handlers.target import Handler
-from tasker.model import StepSpec, Template
+from tasker.model import HTTP_HANDLER, NO_HTTP_WORKER, StepSpec, Template
 from tasker.suggest import did_you_mean
 
 EVERY_NAMESPACE = "*"
@@ -158,6 +158,26 @@ class Handlers:
         handlers = [*_all_handlers(self._registered), *_all_handlers(self._others)]
         return any(self._is_bound_to(handler, namespace) for handler in handlers)
 
+    def with_built_in(
+        self, name: str, target: object, *, namespaces: Iterable[str], templates: Iterable[Template]
+    ) -> "Handlers":
+        """Return these handlers and a built-in one, which runs for all of their namespaces.
+
+        Args:
+            name: Its reserved name.
+            target: An object with a `call` method.
+            namespaces: The namespaces of the worker; `*` means all.
+            templates: The templates of the worker.
+        """
+        handler = Handler(name, target)
+        spaces = {*namespaces, *(template.namespace for template in templates)}
+        spaces.update(*map(self.namespaces, _all_handlers(self._registered)))
+        extended = copy.copy(self)
+        extended._registered = _freeze({**self._registered, name: (handler,)})
+        if self._bound is not None:
+            extended._bound = {**self._bound, handler: frozenset(spaces)}
+        return extended
+
     # -- finding
 
     def find(self, name: str, namespace: str | None = None, version: str = "") -> Handler | None:
@@ -220,6 +240,8 @@ class Handlers:
     ) -> HandlerNotFound:
         """Return the error that explains why `find` returns None."""
         name = normalize_handler_name(name)
+        if name == HTTP_HANDLER:
+            return HandlerNotFound(NO_HTTP_WORKER)
         if offered := self._versions_offered(name, namespace):
             return HandlerNotFound(
                 f"version {version} of handler {name!r} is required, but only"

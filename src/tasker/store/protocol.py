@@ -347,6 +347,7 @@ class TaskStore(Protocol):
         Raises:
             TaskRegistrationError: The version exists with other content; the message
                 names namespace, name, version and who registered it.
+            HttpHostNotAllowed: A step calls a host that the namespace's policy does not list.
         """
         ...
 

@@ -1,6 +1,7 @@
 """Rows of templates and digests of submissions, in the form that all stores use."""
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
 from tasker.graph import Graph
 from tasker.model import JsonText, Template, TemplateId, TemplateName
 from tasker.template.document import digest, to_document
+from tasker.template.http import Host, literal_hosts
 
 TEMPLATE_LIMIT = 16 << 20  #: bytes of a stored template
 
@@ -35,6 +37,7 @@ class TemplateRow(NamedTuple):
     sinks: int
     retention: float | None  #: seconds
     steps: JsonText  #: a list of `GraphRow`
+    http_hosts: Sequence[tuple[str, Host]]  #: hosts that its steps name, each with its step
 
     @classmethod
     def of_template(cls, template: Template) -> "TemplateRow":
@@ -62,6 +65,7 @@ class TemplateRow(NamedTuple):
                     for no, spec in enumerate(graph.specs, start=1)
                 ]
             ),
+            literal_hosts(template.steps),
         )
 
 

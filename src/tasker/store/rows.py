@@ -193,6 +193,7 @@ class Reader(NamedTuple):
             description=row["description"],
             requires_approval=bool(row["requires_approval"]),
             approvers=self.strings(row["approvers"]),
+            http_hosts=self.strings(row["http_hosts"]),
             updated_by=row["updated_by"],
             updated_at=self.instant(row["updated_at"]),
         )

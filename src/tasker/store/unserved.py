@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tasker.model import Queue, Requirement, WorkerInfo
+from tasker.model import HTTP_HANDLER, NO_HTTP_WORKER, Queue, Requirement, WorkerInfo
 
 
 def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
@@ -15,6 +15,8 @@ def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
     requirement = Requirement.parse(queue.requirement)
     labels = dict(requirement.labels)
     having = [worker for worker in workers if worker.alive and _has_handler(worker, queue.handler)]
+    if queue.handler == HTTP_HANDLER and not having:
+        return f"no live worker runs http steps: {NO_HTTP_WORKER}"
     if not having:
         return f"no live worker has handler {queue.handler!r}"
     if not any(labels.items() <= worker.process.labels.items() for worker in having):
@@ -31,5 +33,7 @@ def reason(queue: Queue, workers: Sequence[WorkerInfo]) -> str:
 
 def _has_handler(worker: WorkerInfo, handler: str) -> bool:
     """Whether a worker has a handler, under its full name or the last part of it."""
+    if handler == HTTP_HANDLER:
+        return handler in worker.handlers
     names = {name.rpartition(".")[2] for name in worker.handlers}
     return handler.rpartition(".")[2] in names

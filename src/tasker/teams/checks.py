@@ -1,7 +1,7 @@
 """Rules of namespace policies, from files and from programs alike."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tasker.codec import UNSTORABLE
@@ -10,17 +10,21 @@ from tasker.model import NAMESPACE, NAMESPACE_RULE
 from tasker.teams.model import NamespacePolicy
 
 MAX_APPROVERS = 100
+MAX_HTTP_HOSTS = 100
 _EMAIL = re.compile(r"[^@\s,;<>()\"]+@[^@\s,;<>()\".]+(\.[^@\s,;<>()\".]+)+")
 _LONGEST_EMAIL = 254
+_LONGEST_HOST = 259
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"\*|((\*\.)?{_LABEL}(\.{_LABEL})*|\[[0-9a-f:.]+\])(:[1-9][0-9]{{0,4}})?")
 _LONGEST = {"owner_team": 200, "description": 10_000}
 
 
 class PolicyProblem(NamedTuple):
-    """A problem of a policy's field, or of one of its approvers."""
+    """A problem of a policy's field, or of one of its items."""
 
     field: str
     message: str
-    item: int | None = None  #: index of the approver
+    item: int | None = None  #: index in a list
 
 
 def check_policy(policy: NamespacePolicy) -> None:
@@ -61,6 +65,20 @@ def policy_problems(policy: NamespacePolicy) -> Iterator[PolicyProblem]:
         elif address.casefold() in seen:
             yield PolicyProblem("approvers", f"{address} is duplicated", index)
         seen.add(address.casefold())
+    yield from _host_problems(policy.http_hosts)
+
+
+def _host_problems(hosts: Sequence[str]) -> Iterator[PolicyProblem]:
+    if len(hosts) > MAX_HTTP_HOSTS:
+        message = f"there are more than {MAX_HTTP_HOSTS} hosts"
+        yield PolicyProblem("http_hosts", message, MAX_HTTP_HOSTS)
+    for index, host in enumerate(hosts[:MAX_HTTP_HOSTS]):
+        if len(host) > _LONGEST_HOST or not _HOST.fullmatch(host):
+            message = (
+                f"{host[:60]!r} is not a host; write api.example.com, api.example.com:8443,"
+                " *.example.com or *, in lower case and without https://"
+            )
+            yield PolicyProblem("http_hosts", message, index)
 
 
 def _email_problem(address: str) -> str:

@@ -3,6 +3,7 @@
 Standard library only; frozen, as those of `tasker.model`.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, NewType
@@ -13,6 +14,9 @@ ApiKeyId = NewType("ApiKeyId", int)
 
 ALL_NAMESPACES = "*"
 """Among an API key's namespaces: every one."""
+
+HOST_WITH_PORT = re.compile(r".+[^:\[]:\d{1,5}")
+"""A host and a port; an IPv6 address without brackets has no port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +31,25 @@ class NamespacePolicy:
     """New template versions wait until one of `approvers` agrees."""
 
     approvers: tuple[str, ...] = ()  #: e-mail addresses
+    http_hosts: tuple[str, ...] = ()
+    """Hosts that `http:` steps may call: `api.example.com`, `api.example.com:8443`,
+    `*.example.com` for all hosts below that one, `*` for any host; none: no host."""
+
     updated_by: str = ""
     updated_at: datetime | None = None  #: None: not stored yet
+
+    def allows_http(self, host: str, port: int | None) -> bool:
+        """Return whether `http:` steps may call a host in lower case; port None: the default."""
+        return any(_matches_host(entry, host, port) for entry in self.http_hosts)
+
+
+def _matches_host(entry: str, host: str, port: int | None) -> bool:
+    name, _, only = entry.rpartition(":") if HOST_WITH_PORT.fullmatch(entry) else (entry, "", "")
+    if only and int(only) != port:
+        return False
+    if name.startswith("*."):
+        return host.endswith(name[1:])
+    return name in ("*", host)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,14 +22,21 @@ from tasker.model import Json, JsonObject
 from tasker.teams.checks import policy_problems
 from tasker.teams.model import NamespacePolicy
 from tasker.template.json_nodes import node_of
-from tasker.template.reading import Keys, Value, read_flag, read_text
+from tasker.template.reading import Fields, Keys, Value, read_flag, read_text
 from tasker.template.source import Node, Problems, read_documents
 
 MAX_BYTES = 1 << 20  #: of one file
 _FILE = Keys(what="a policy file", allowed=("namespaces",))
 _POLICY = Keys(
     what="a namespace",
-    allowed=("owner_team", "contact_email", "description", "requires_approval", "approvers"),
+    allowed=(
+        "owner_team",
+        "contact_email",
+        "description",
+        "requires_approval",
+        "approvers",
+        "http_hosts",
+    ),
     aliases={"owner": "owner_team", "contact": "contact_email"},
     refused={
         "name": "the key above it is the name",
@@ -116,8 +123,8 @@ def _read_policies(namespaces: Value) -> list[NamespacePolicy]:
 def _read_policy(namespace: str, value: Value) -> NamespacePolicy:
     """Return one policy; report its problems at their places."""
     fields = value.fields(_POLICY)
-    items = fields.items("approvers", "a list of e-mail addresses")
-    approvers = [(item, address) for item in items if (address := read_text(item)) is not None]
+    approvers = _read_texts(fields, "approvers", "a list of e-mail addresses")
+    hosts = _read_texts(fields, "http_hosts", "a list of hosts")
     policy = NamespacePolicy(
         namespace=namespace,
         owner_team=fields.read("owner_team", read_text) or "",
@@ -125,8 +132,16 @@ def _read_policy(namespace: str, value: Value) -> NamespacePolicy:
         description=fields.read("description", read_text) or "",
         requires_approval=fields.read("requires_approval", read_flag) or False,
         approvers=tuple(address for _, address in approvers),
+        http_hosts=tuple(host for _, host in hosts),
     )
+    lists = {"approvers": approvers, "http_hosts": hosts}
     for field, message, item in policy_problems(policy):
-        place = fields.get(field) if item is None else approvers[item][0]
+        place = fields.get(field) if item is None else lists[field][item][0]
         (place or value).refuse(message)
     return policy
+
+
+def _read_texts(fields: Fields, key: str, what: str) -> list[tuple[Value, str]]:
+    """Return the strings of a list, each with its place."""
+    items = fields.items(key, what)
+    return [(item, text) for item in items if (text := read_text(item)) is not None]

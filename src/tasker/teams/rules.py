@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from tasker.errors import (
+    HttpHostNotAllowed,
     InvalidInput,
     NotAnApprover,
     NotApproved,
@@ -24,6 +25,7 @@ from tasker.store.protocol import AuditNote
 from tasker.store.registry import registration_conflict_error, unknown_template_error
 from tasker.teams.model import ALL_NAMESPACES, ApiKey, NamespacePolicy, NewApiKey
 from tasker.teams.permissions import permissions_of
+from tasker.template.http import Host
 
 APPROVED = TemplateStatus.APPROVED
 PENDING = TemplateStatus.PENDING_REVIEW
@@ -86,6 +88,16 @@ def plan_registration(
     replaced = [other for other in others if status is APPROVED or other.status is PENDING]
     before = min((other.status for other in others), key=_RANK.index, default=None)
     return RegistrationPlan(status, None, tuple(other.id for other in replaced), before)
+
+
+def check_http_hosts(
+    name: TemplateName, hosts: Sequence[tuple[str, Host]], policy: NamespacePolicy | None
+) -> None:
+    """Raise HttpHostNotAllowed if a step calls a host that the policy does not list."""
+    for step, host in hosts:
+        if policy is None or not policy.allows_http(host.name, host.port):
+            allowed = policy.http_hosts if policy is not None else ()
+            raise HttpHostNotAllowed(str(name), name.namespace, step, str(host), allowed)
 
 
 class Decision(NamedTuple):

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from tasker.graph import find_cycle
 from tasker.suggest import did_you_mean
+from tasker.template.http import result_names
 from tasker.template.parts import ReadStep
 from tasker.template.reading import Value
 
@@ -27,6 +28,33 @@ def check_graph(steps: list[ReadStep]) -> None:
         for name, value in read.dependencies:
             _check_dependency(read.spec.name, name, value, known)
     _check_cycles(known)
+    _check_http_calls(known)
+
+
+def _check_http_calls(known: dict[str, ReadStep]) -> None:
+    """Report placeholders of HTTP calls that name steps which are not ancestors."""
+    for read in known.values():
+        for name in result_names(read.spec.http) if read.spec.http else ():
+            if name not in known:
+                guess = did_you_mean(name, known)
+                read.name.refuse(f"the http call uses results.{name}, which is not a step{guess}")
+            elif not _is_ancestor(name, read, known):
+                read.name.refuse(
+                    f"the http call uses results.{name}, but {name!r} is not an ancestor;"
+                    " add it to the dependencies"
+                )
+
+
+def _is_ancestor(name: str, read: ReadStep, known: dict[str, ReadStep]) -> bool:
+    """Return whether a step is an ancestor of another one."""
+    seen: set[str] = set()
+    waiting = [dependency for dependency, _ in read.dependencies]
+    while waiting:
+        step = waiting.pop()
+        if step not in seen and step in known:
+            seen.add(step)
+            waiting += [dependency for dependency, _ in known[step].dependencies]
+    return name in seen
 
 
 def _check_dependency(step: str, name: str, value: Value, known: dict[str, ReadStep]) -> None:

@@ -22,6 +22,7 @@ from tasker.model import (
     Template,
     all_steps,
 )
+from tasker.template.http import http_document
 
 
 def to_document(template: Template) -> JsonObject:
@@ -82,6 +83,7 @@ def _step_document(spec: StepSpec) -> JsonObject:
         requires=spec.requires or None,
         result_schema=spec.result_schema,
         system_dependency=spec.dependent_system,
+        http=None if spec.http is None else http_document(spec.http),
         **_spawning_document(spec),
     )
 

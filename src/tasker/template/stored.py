@@ -25,6 +25,7 @@ from tasker.model import (
     Template,
     all_steps,
 )
+from tasker.template.http import http_from_document
 
 _DEFAULTS = Retry()
 
@@ -67,6 +68,7 @@ def _read_step(step: Mapping[str, Any]) -> StepSpec:
         requires=step.get("requires", {}),
         result_schema=step.get("result_schema"),
         dependent_system=step.get("system_dependency"),
+        http=http_from_document(step["http"]) if "http" in step else None,
         **_read_instances(step),
     )
 

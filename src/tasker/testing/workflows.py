@@ -29,7 +29,8 @@ from tasker.model import (
 )
 from tasker.notices import Notice, StepSettled
 from tasker.settings import WorkerSettings
-from tasker.store.protocol import Store
+from tasker.store.protocol import AuditNote, Store
+from tasker.teams.model import NamespacePolicy
 from tasker.template.load import load_template
 from tasker.testing.stubs import StubbedHandlers
 from tasker.testing.virtual_time import FOR_EVER, VirtualTimeStore
@@ -180,6 +181,9 @@ async def run_workflow(
     notices: list[Notice] = []
     async with VirtualTimeStore(clock) as store:
         await store.upgrade()
+        for namespace in {made.namespace for made in (template, *others)}:
+            anywhere = NamespacePolicy(namespace=namespace, http_hosts=("*",))
+            await store.put_policy(anywhere, AuditNote(actor="test"))
         worker = Worker(
             store,
             [rigged],

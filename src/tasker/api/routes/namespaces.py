@@ -38,6 +38,8 @@ class PolicyBody(Body):
     requires_approval: bool = False
     """Whether new template versions wait for the approval of one of `approvers`."""
     approvers: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
+    http_hosts: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
+    """Hosts that `http:` steps may call."""
     reason: Text = ""
     """For the audit."""
 
@@ -90,6 +92,7 @@ async def put_policy(
         description=body.description,
         requires_approval=body.requires_approval,
         approvers=tuple(body.approvers),
+        http_hosts=tuple(body.http_hosts),
     )
     stored = await client_of_caller(request, api).put_policy(policy, reason=body.reason)
     return JsonResponse(stored)

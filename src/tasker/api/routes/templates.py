@@ -204,7 +204,7 @@ async def _load_version(
     status=201,
     description="It was registered; in a namespace that requires approval it waits for a review.",
     extra_responses={200: ExtraResponse(TemplateView, "The same content was registered before.")},
-    refuses=(*READS_BODY, "invalid_template", "template_conflict"),
+    refuses=(*READS_BODY, "invalid_template", "template_conflict", "http_host_not_allowed"),
     reads={"application/json": {"type": "object"}, YAML_TYPES[0]: {"type": "string"}},
 )
 async def register_template(request: Request, api: ApiOf, replace: bool = False) -> JsonResponse:

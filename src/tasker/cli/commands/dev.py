@@ -14,7 +14,7 @@ import typer
 
 from tasker.cli.app import Session, command
 from tasker.cli.exits import Exit, print_error, print_problems, relative_path
-from tasker.cli.loading import LoadedSources, load_sources, on_signals
+from tasker.cli.loading import LOOPBACK, LoadedSources, load_sources, on_signals
 from tasker.cli.options import Environment, HandlerSources, TemplatePaths
 from tasker.cli.render.progress import PROGRESS_EVENTS, Progress
 from tasker.cli.render.style import format_count
@@ -162,7 +162,9 @@ class Development:
                         self._store,
                         [loaded.handlers],
                         templates=loaded.templates,
-                        settings=self._settings,
+                        settings=self._settings.model_copy(
+                            update={"http": loaded.has_http_steps, "http_networks": LOOPBACK}
+                        ),
                         observers=[self._progress.observe],
                         replace=True,
                     )

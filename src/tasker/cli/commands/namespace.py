@@ -92,6 +92,14 @@ async def put_policy(
             help="Approver's e-mail address. Repeatable; replaces all previous approvers.",
         ),
     ] = None,
+    http_hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--http-host",
+            metavar="HOST",
+            help="Host that http: steps may call. Repeatable; replaces all previous hosts.",
+        ),
+    ] = None,
     reason: Reason = "",
 ) -> None:
     """Declare the policy of a namespace. Values whose options are omitted stay unchanged."""
@@ -101,6 +109,7 @@ async def put_policy(
         "description": description,
         "requires_approval": requires_approval,
         "approvers": tuple(approvers) if approvers else None,
+        "http_hosts": tuple(http_hosts) if http_hosts else None,
     }
     changes = {key: value for key, value in given.items() if value is not None}
     async with session.client(create=True) as client:
@@ -215,6 +224,7 @@ def _print_namespace(session: Session, info: NamespaceInfo) -> None:
             ("description", policy.description),
             ("approval", "required" if policy.requires_approval else "not required"),
             ("approvers", ", ".join(policy.approvers)),
+            ("http hosts", ", ".join(policy.http_hosts)),
             ("declared", f"{local_time(policy.updated_at)} by {policy.updated_by}"),
         ]
     else:

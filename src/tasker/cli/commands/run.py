@@ -11,6 +11,7 @@ import typer
 from tasker.cli.app import Session, command
 from tasker.cli.exits import Exit, print_message, print_problems
 from tasker.cli.loading import (
+    LOOPBACK,
     LoadedSources,
     explain_context,
     load_sources,
@@ -146,7 +147,12 @@ class EmbeddedTask:
                 [self._loaded.handlers],
                 templates=self._loaded.templates,
                 namespaces=[split_reference(name, options["namespace"], None)[0]],
-                settings=WorkerSettings(environment=self._environment, grace=_GRACE),
+                settings=WorkerSettings(
+                    environment=self._environment,
+                    grace=_GRACE,
+                    http=self._loaded.has_http_steps,
+                    http_networks=LOOPBACK,
+                ),
                 replace=self._replace,
             )
             signals = on_signals(lambda which, count: self._on_signal(worker, which, count))

@@ -55,6 +55,10 @@ def worker(
             help="Label that steps can require of the worker. Repeatable.",
         ),
     ] = None,
+    http: Annotated[
+        bool | None,
+        typer.Option("--http", metavar="", help="Run http: steps too, which call other services."),
+    ] = None,
     config: ConfigFile = None,
     store: StoreOption = None,
     slots: Annotated[
@@ -133,6 +137,7 @@ def worker(
             "templates": templates or None,
             "namespaces": namespaces or None,
             "labels": _parse_labels(labels or []) or None,
+            "http": http,
             "slots": slots,
             "grace": grace,
             "lease": lease,
@@ -141,7 +146,7 @@ def worker(
     }
     settings = load_config(config, overrides)
     set_up_logs(session, context, settings)
-    if not settings.worker.handlers:
+    if not settings.worker.handlers and not settings.worker.http:
         raise typer.BadParameter("a worker needs handlers: pass --handlers")
     if processes > 1:
         commands = _process_commands(processes, settings.worker.metrics)

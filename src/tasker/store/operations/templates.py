@@ -169,6 +169,7 @@ async def _register(
         if plan.same is not None:
             stored += await tx.all("template_by_id", id=plan.same)
             continue
+        rules.check_http_hosts(row.name, row.http_hosts, policies[namespace])
         for old in plan.replaces:
             await tx.all("replace_template", id=old)
         added = await _add_template(tx, row, act.actor, plan.status)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tasker.model import Backoff, JsonObject, Retry, StepSpec
 from tasker.template import parts
+from tasker.template.http_reading import read_http
 from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, RetryChange
 from tasker.template.reading import (
     DAYS_30,
@@ -87,6 +88,7 @@ _STEP = Keys(
         "system_dependency",
         "type",
         "publishes_events",
+        "http",
     ),
     aliases={"depends_on": "dependencies", "step_type": "type"},
     refused={
@@ -217,7 +219,10 @@ def _read_step(value: Value) -> ReadStep | None:
         requires=fields.read("requires", parts.read_labels) or {},
         result_schema=fields.read("result_schema", parts.read_schema),
         dependent_system=fields.read("system_dependency", read_text),
+        http=fields.read("http", read_http),
     )
+    if spec.http is not None and (written := fields.get("handler")) is not None:
+        written.refuse("a step has either 'handler' or 'http'; remove one")
     if named is None or name is None:
         return None
     return ReadStep(spec=spec, name=named, dependencies=dependencies)

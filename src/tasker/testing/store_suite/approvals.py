@@ -35,6 +35,7 @@ POLICY = NamespacePolicy(
     description="Cross-team workflows and utilities",
     requires_approval=True,
     approvers=(SARAH, MARCUS),
+    http_hosts=("api.example.com", "*.example.net:8443"),
 )
 FREE = replace(POLICY, requires_approval=False, approvers=())
 CHANGED = graph("one", only="", extra="")

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasker.errors import InvalidInput, NotAnApprover, NotFound, WrongStatus
-from tasker.model import TemplateName
+from tasker.errors import HttpHostNotAllowed, InvalidInput, NotAnApprover, NotFound, WrongStatus
+from tasker.model import HttpCall, StepSpec, TemplateName
 from tasker.store.protocol import Store
 from tasker.teams.api_keys import new_key, parse_key, verify_secret
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, NewApiKey
@@ -69,6 +69,7 @@ class TestPolicies(StoreTests):
             ("$.approvers[1]", {"approvers": (SARAH, "marcus")}),
             ("$.requires_approval", {"approvers": ()}),
             ("$.description", {"description": "a\0b"}),
+            ("$.http_hosts[0]", {"http_hosts": ("https://api.example.com",)}),
         ],
     )
     async def test_a_policy_that_cannot_hold_is_refused(
@@ -81,6 +82,51 @@ class TestPolicies(StoreTests):
         assert path == refusal.value.path
         assert ["default"] == [space.name for space in await store.namespaces()]
         assert [] == await store.team_audit()
+
+    @pytest.mark.parametrize(
+        ("host", "step"),
+        [
+            ("https://evil.example", "a"),
+            ("https://api.example.com.evil.example/x", "b"),
+            ("https://x.example.net", "c"),
+        ],
+    )
+    async def test_a_template_calls_only_hosts_of_the_policy(
+        self, store: Store, host: str, step: str
+    ) -> None:
+        """Nothing is stored of one that names another host, not even beside valid templates."""
+        await guard(store)
+        call = StepSpec(name=step, http=HttpCall(url=host))
+        other = replace(one(), name="other")
+
+        with pytest.raises(HttpHostNotAllowed) as refusal:
+            await store.register_templates(
+                [other, replace(one(), steps=(call,))], registered_by=JAKE
+            )
+
+        assert (step, POLICY.http_hosts) == (refusal.value.step, refusal.value.allowed)
+        assert [] == await store.template_statuses()
+
+    async def test_allowed_and_computed_hosts_are_accepted(self, store: Store) -> None:
+        """A computed host is checked when the step runs."""
+        await guard(store)
+        steps = tuple(
+            StepSpec(name=f"s{no}", http=HttpCall(url=url))
+            for no, url in enumerate(
+                (
+                    "https://api.example.com/x",
+                    "http://api.example.com:81",
+                    "https://x.example.net:8443/{input.x}",
+                    "{input.url}",
+                    "https://{input.host}/x",
+                )
+            )
+        )
+
+        registered = await propose(store, replace(one(), steps=steps))
+
+        assert steps == registered.stored.template.steps
+        assert ["tasker.http"] == [queue.handler for queue in await store.queues()]
 
     async def test_namespaces_are_those_with_a_policy_or_a_template(self, store: Store) -> None:
         """
@@ -150,6 +196,7 @@ class TestTeamAudit(StoreTests):
             "description": "Cross-team workflows and utilities",
             "requires_approval": True,
             "approvers": [SARAH, MARCUS],
+            "http_hosts": ["api.example.com", "*.example.net:8443"],
         } == changed.after
         assert [event.id for event in events] == sorted((each.id for each in events), reverse=True)
 

@@ -352,6 +352,7 @@ create table namespace_policy (
     description       text not null,
     requires_approval boolean not null,
     approvers         text[] not null,
+    http_hosts        text[] not null,
     updated_by        text not null,
     updated_at        timestamptz not null
 );

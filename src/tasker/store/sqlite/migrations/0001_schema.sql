@@ -257,6 +257,7 @@ create table namespace_policy (
     description       text not null,
     requires_approval integer not null,
     approvers         text not null,
+    http_hosts        text not null,
     updated_by        text not null,
     updated_at        real not null
 ) without rowid;

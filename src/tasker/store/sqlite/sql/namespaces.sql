@@ -16,7 +16,7 @@ with known as (
 )
 select k.namespace, coalesce(c.templates, 0) as templates, coalesce(c.approved, 0) as approved, coalesce(c.pending_review, 0) as pending_review,
        coalesce(c.rejected, 0) as rejected, coalesce(c.retired, 0) as retired, p.owner_team, p.contact_email,
-       p.description, p.requires_approval, p.approvers, p.updated_by, p.updated_at
+       p.description, p.requires_approval, p.approvers, p.http_hosts, p.updated_by, p.updated_at
 from known k
 left join counted c on c.namespace = k.namespace
 left join namespace_policy p on p.namespace = k.namespace

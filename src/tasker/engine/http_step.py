@@ -1,0 +1,312 @@
+"""Runs `http:` steps: the requests that templates declare instead of handlers.
+
+Templates are data that other teams write, so requests are restricted: to the hosts of the
+namespace's policy, to public addresses unless the worker's settings allow others, and in size and
+time. A host's address is resolved once, checked, and then connected to.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import httpcore
+import httpx
+
+from tasker import codec
+from tasker.errors import InvalidExpression, PermanentError
+from tasker.handlers import AsyncContext
+from tasker.handlers.http import check_response, connection_error, idempotency_headers
+from tasker.model import HttpCall, Json, JsonText
+from tasker.teams.model import NamespacePolicy
+from tasker.template.http import Host, host_of, render_body, render_header, render_url
+
+MOST_REDIRECTS = 5
+MOST_BYTES = 1 << 20  #: of a request's body, and of a response's
+_FRESH = 5.0  #: seconds for which a policy is cached
+_MOST_CONNECTIONS = 200
+_KEPT_ALIVE = 10.0  #: seconds for which an unused connection stays open
+_DROPPED = frozenset({"set-cookie", "connection", "keep-alive", "transfer-encoding"})
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  #: IPv6 addresses that stand for IPv4 addresses
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+ReadPolicy: TypeAlias = Callable[[str], Awaitable[NamespacePolicy | None]]
+
+
+class HttpStep:
+    """The built-in handler of `http:` steps.
+
+    Args:
+        read_policy: Returns the policy of a namespace, which lists the hosts to call.
+        private_networks: Networks that may be reached besides public addresses.
+    """
+
+    def __init__(self, read_policy: ReadPolicy, private_networks: Iterable[Network] = ()) -> None:
+        self._read_policy = read_policy
+        self._policies: dict[str, tuple[float, NamespacePolicy | None]] = {}
+        self._client = httpx.AsyncClient(
+            transport=_CheckedTransport(private_networks),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - one limit for the whole call
+        )
+
+    async def call(self, ctx: AsyncContext) -> dict[str, Json]:
+        """Send the request of a step, and return the response's status, headers and body.
+
+        Raises:
+            PermanentError: The host is not allowed, the values of the task make no request, the
+                response's status is permanent, or its body is unusable.
+            RetryableError: The response's status is retryable, or there was no response.
+        """
+        call = ctx._facts.spec.http
+        if call is None:
+            raise PermanentError("the step declares no http call", code="HTTP_INVALID_REQUEST")
+        answer = await self._send(self._build_request(call, ctx), call, ctx.namespace)
+        response = check_response(answer.response, classify=call.classify)
+        if answer.is_cut:
+            raise PermanentError(
+                f"the response has more than {MOST_BYTES:,} bytes", code="HTTP_TOO_LARGE"
+            )
+        return {
+            "status": response.status_code,
+            "headers": {
+                name: value for name, value in response.headers.items() if name not in _DROPPED
+            },
+            "body": _read_body(response),
+        }
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        await self._client.aclose()
+
+    # -- requests
+
+    def _build_request(self, call: HttpCall, ctx: AsyncContext) -> httpx.Request:
+        names: Mapping[str, Any] = {"input": ctx.input, "results": ctx.results}
+        try:
+            url = render_url(call.url, names)
+            headers = {name: render_header(text, names) for name, text in call.headers.items()}
+            content, kind = _encode_body(render_body(call.body, names))
+        except InvalidExpression as error:
+            raise PermanentError(str(error), code="HTTP_INVALID_REQUEST") from None
+        headers = {"Content-Type": kind, "Accept-Encoding": "identity"} | headers
+        if content is None or any(name.lower() == "content-type" for name in call.headers):
+            del headers["Content-Type"]
+        try:
+            host_of(url)
+            return self._client.build_request(
+                call.method,
+                url,
+                headers=idempotency_headers(ctx, call.method, headers),
+                content=content,
+            )
+        except (ValueError, httpx.InvalidURL) as error:
+            raise PermanentError(
+                f"cannot call {url[:200]!r}: {error}", code="HTTP_INVALID_REQUEST"
+            ) from None
+
+    async def _send(self, request: httpx.Request, call: HttpCall, namespace: str) -> "_Answer":
+        """Send a request and follow redirects to the same host."""
+        shown = f"{request.method} {request.url.copy_with(query=None)}"
+        first = host_of(str(request.url))
+        seconds = call.timeout.total_seconds()
+        try:
+            async with asyncio.timeout(seconds):
+                for _ in range(MOST_REDIRECTS + 1):
+                    await self._require_allowed(first, namespace)
+                    answer, redirected = await self._exchange(request)
+                    if redirected is None:
+                        return answer
+                    request = redirected
+                    if host_of(str(request.url)) != first:
+                        raise PermanentError(
+                            f"{shown} was redirected to another host: {request.url.host}",
+                            code="HTTP_REDIRECT",
+                        )
+        except TimeoutError:
+            late = httpx.ReadTimeout(f"there was no response within {seconds:g} s")
+            raise connection_error(late, shown) from None
+        except httpx.TransportError as error:
+            raise connection_error(error, shown) from error
+        raise PermanentError(
+            f"{shown} was redirected more than {MOST_REDIRECTS} times", code="HTTP_REDIRECT"
+        )
+
+    async def _exchange(self, request: httpx.Request) -> tuple["_Answer", httpx.Request | None]:
+        """Send one request; return its response, and the next request if it is redirected."""
+        streamed = await self._client.send(request, stream=True)
+        try:
+            return await _read_answer(streamed), streamed.next_request
+        finally:
+            await streamed.aclose()
+
+    # -- policies
+
+    async def _require_allowed(self, host: Host, namespace: str) -> None:
+        policy = await self._policy(namespace)
+        if policy is None or not policy.allows_http(host.name, host.port):
+            listed = ", ".join(policy.http_hosts) if policy else ""
+            raise PermanentError(
+                f"{host} is not allowed: the http_hosts of namespace {namespace!r} are"
+                f" {listed or 'empty'}",
+                code="HTTP_HOST_NOT_ALLOWED",
+            )
+
+    async def _policy(self, namespace: str) -> NamespacePolicy | None:
+        read, policy = self._policies.get(namespace, (0.0, None))
+        if not read or time.monotonic() - read >= _FRESH:
+            policy = await self._read_policy(namespace)
+            self._policies[namespace] = (time.monotonic(), policy)
+        return policy
+
+
+class _Answer(NamedTuple):
+    """A response whose body was read."""
+
+    response: httpx.Response
+    is_cut: bool  #: whether the body is longer than `MOST_BYTES`
+
+
+async def _read_answer(streamed: httpx.Response) -> _Answer:
+    """Read the body of a response, no further than its limit."""
+    encoding = streamed.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":  # none was accepted, and small bodies can decode to huge ones
+        raise PermanentError(
+            f"the response has the content encoding {encoding!r}, although none was accepted",
+            code="HTTP_UNUSABLE_BODY",
+        )
+    content = b""
+    async for chunk in streamed.aiter_raw():
+        content += chunk
+        if len(content) > MOST_BYTES:
+            break
+    cut = len(content) > MOST_BYTES
+    headers = [(name, value) for name, value in streamed.headers.multi_items()]
+    response = httpx.Response(
+        streamed.status_code,
+        headers=headers,
+        content=content[:MOST_BYTES],
+        request=streamed.request,
+        extensions={"reason_phrase": streamed.extensions.get("reason_phrase", b"")},
+    )
+    return _Answer(response, cut)
+
+
+def _encode_body(body: Json) -> tuple[bytes | None, str]:
+    """Return the content of a request, and its type.
+
+    Raises:
+        PermanentError: It is too large.
+    """
+    if body is None:
+        return None, ""
+    if isinstance(body, str):
+        content, kind = body.encode("utf-8", "replace"), "text/plain; charset=utf-8"
+    else:
+        content, kind = codec.dumps(body, what="the body").encode(), "application/json"
+    if len(content) > MOST_BYTES:
+        raise PermanentError(f"the body has more than {MOST_BYTES:,} bytes", code="HTTP_TOO_LARGE")
+    return content, kind
+
+
+def _read_body(response: httpx.Response) -> Json:
+    """Return the body as JSON if its type says so, else as text; None if it is empty.
+
+    Raises:
+        PermanentError: It is neither. The request is not repeated, since it had its effect.
+    """
+    if not response.content:
+        return None
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    is_json = kind == "application/json" or kind.endswith("+json")
+    try:
+        if is_json:
+            value: Json = codec.loads(JsonText(response.content.decode()))
+            return value
+        text = response.content.decode(response.charset_encoding or "utf-8")
+    except (ValueError, LookupError) as error:
+        raise PermanentError(
+            f"the response cannot be read as {kind or 'text'}: {error}", code="HTTP_UNUSABLE_BODY"
+        ) from None
+    return text.replace("\0", "")
+
+
+# ----------------------------------------------------------------------- addresses
+
+
+class _CheckedTransport(httpx.AsyncHTTPTransport):
+    """Connects only to public addresses, and to those in the given networks."""
+
+    def __init__(self, private_networks: Iterable[Network]) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=httpx.create_ssl_context(),
+            max_connections=_MOST_CONNECTIONS,
+            keepalive_expiry=_KEPT_ALIVE,
+            network_backend=_CheckedBackend(tuple(private_networks)),
+        )
+
+
+class _CheckedBackend(httpcore.AsyncNetworkBackend):
+    """Resolves a host once, and connects to an address that was checked."""
+
+    def __init__(self, private_networks: tuple[Network, ...]) -> None:
+        self._networks = private_networks
+        self._plain = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to the first allowed address of a host that accepts the connection."""
+        addresses = await _resolve(host, port)
+        allowed = [address for address in addresses if is_allowed(address, self._networks)]
+        if not allowed:
+            raise PermanentError(
+                f"{host} has no public address, and the worker's http_networks do not contain"
+                f" {', '.join(map(str, addresses))}",
+                code="HTTP_PRIVATE_ADDRESS",
+            )
+        for address in allowed[:-1]:
+            try:
+                return await self._plain.connect_tcp(str(address), port, timeout)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return await self._plain.connect_tcp(str(allowed[-1]), port, timeout)
+
+    async def sleep(self, seconds: float) -> None:
+        """Pause between connection attempts."""
+        await asyncio.sleep(seconds)
+
+
+async def _resolve(host: str, port: int) -> list[Address]:
+    loop = asyncio.get_running_loop()
+    try:
+        rows = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore.ConnectError(f"{host} cannot be resolved: {error}") from None
+    return list(dict.fromkeys(ipaddress.ip_address(row[4][0]) for row in rows))
+
+
+def is_allowed(address: Address, private_networks: Iterable[Network]) -> bool:
+    """Return whether an address is public or in one of the networks."""
+    plain = _unwrap(address)
+    if any(plain in network for network in private_networks):
+        return True
+    return plain.is_global and not plain.is_multicast
+
+
+def _unwrap(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address stands for, or the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address

@@ -1,0 +1,184 @@
+"""HTTP calls of steps: their documents, their hosts, and their placeholders."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from tasker.errors import InvalidExpression
+from tasker.model import Classification, HttpCall, Json, JsonObject, StatusRange, StepSpec
+from tasker.template.expressions import Names, Path, compile_text, to_text
+
+NAMES = ("input", "results")  #: that placeholders may begin with
+KINDS = ("success", "retryable", "permanent")  #: of `Classification`
+DEFAULT = HttpCall(url="")
+
+
+def http_document(call: HttpCall) -> JsonObject:
+    """Write a call in the form that templates have. Defaults are left out."""
+    document: dict[str, Json] = {"url": call.url, "method": call.method}
+    if call.headers:
+        document["headers"] = dict(call.headers)
+    if call.body is not None:
+        document["body"] = call.body
+    if call.timeout != DEFAULT.timeout:
+        document["timeout"] = call.timeout.total_seconds()
+    classified = {
+        key: [low if low == high else f"{low}-{high}" for low, high in ranges]
+        for key in KINDS
+        if (ranges := getattr(call.classify, key))
+    }
+    if classified:
+        document["classify"] = classified
+    return document
+
+
+def http_from_document(document: Mapping[str, Any]) -> HttpCall:
+    """Read what `http_document` wrote of a valid call."""
+    classified = document.get("classify", {})
+    timeout = document.get("timeout")
+    return HttpCall(
+        url=document["url"],
+        method=document["method"],
+        headers=document.get("headers", {}),
+        body=document.get("body"),
+        timeout=DEFAULT.timeout if timeout is None else timedelta(seconds=timeout),
+        classify=Classification(
+            **{key: tuple(map(_read_range, ranges)) for key, ranges in classified.items()}
+        ),
+    )
+
+
+def _read_range(written: int | str) -> StatusRange:
+    low, _, high = str(written).partition("-")
+    return int(low), int(high or low)
+
+
+# --------------------------------------------------------------------------- hosts
+
+
+class Host(NamedTuple):
+    """The host of a URL."""
+
+    name: str  #: in lower case; an IPv6 address in brackets
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.port}"
+
+
+def literal_host(url: str) -> Host | None:
+    """Return the host of a call's URL, or None if it is known only at run time.
+
+    Raises:
+        ValueError: The URL is invalid.
+    """
+    authority = re.match(r"https?://([^/?#]*)", url)
+    if authority is None or has_braces(authority[1]):
+        return None
+    return host_of(url)
+
+
+def host_of(url: str) -> Host:
+    """Return the host of a URL without placeholders.
+
+    Raises:
+        ValueError: The URL is invalid, or contains a user name.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("a URL must have the form https://HOST/PATH")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL must not contain a user name or password, which would be shown")
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return Host(name.lower(), parts.port or (443 if parts.scheme == "https" else 80))
+
+
+def literal_hosts(steps: tuple[StepSpec, ...]) -> list[tuple[str, Host]]:
+    """List the hosts that the steps of a template name, each with its step."""
+    return [
+        (spec.name, host)
+        for spec in steps
+        if spec.http is not None and (host := literal_host(spec.http.url)) is not None
+    ]
+
+
+# -------------------------------------------------------------------- placeholders
+
+
+def result_names(call: HttpCall) -> Iterator[str]:
+    """Yield the names of the steps whose results a call uses."""
+    for text in (call.url, *call.headers.values(), *_strings_in(call.body)):
+        if has_braces(text):
+            for path in compile_text(text).paths:
+                if path.keys[0] == "results" and len(path.keys) > 1:
+                    yield str(path.keys[1])
+
+
+def render_url(url: str, names: Names) -> str:
+    """Fill in a URL; values are percent-encoded unless the URL begins with them.
+
+    Raises:
+        InvalidExpression: A value is null, empty, an object or a list.
+    """
+    text = compile_text(url)
+    text.render_key(names)
+    return "".join(
+        part if isinstance(part, str) else _as_text(part.evaluate(names), encode=number > 0)
+        for number, part in enumerate(text.parts)
+    )
+
+
+def _as_text(value: Json, *, encode: bool) -> str:
+    text = to_text(value)
+    return quote(text, safe="") if encode else text
+
+
+def render_header(text: str, names: Names) -> str:
+    """Fill in a header.
+
+    Raises:
+        InvalidExpression: A value is null, empty, an object or a list, or not printable ASCII.
+    """
+    filled = compile_text(text).render_key(names)
+    if not is_header_value(filled):
+        raise InvalidExpression(text, "its value is not printable ASCII text")
+    return filled
+
+
+def render_body(body: Json, names: Names) -> Json:
+    """Fill in a body; a string that is only one placeholder becomes the value itself."""
+    if isinstance(body, str):
+        if not has_braces(body):
+            return body
+        text = compile_text(body)
+        if len(text.parts) == 1 and isinstance(text.parts[0], Path):
+            return text.parts[0].evaluate(names)
+        return text.render(names)
+    if isinstance(body, Mapping):
+        return {key: render_body(part, names) for key, part in body.items()}
+    if isinstance(body, list | tuple):
+        return [render_body(part, names) for part in body]
+    return body
+
+
+def _strings_in(value: Json) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _strings_in(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _strings_in(part)
+
+
+def has_braces(text: str) -> bool:
+    """Return whether a text may have placeholders."""
+    return "{" in text or "}" in text
+
+
+def is_header_value(text: str) -> bool:
+    """Return whether a text may be the value of a header."""
+    return text.isprintable() and text.isascii()

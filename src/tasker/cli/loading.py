@@ -16,7 +16,7 @@ from tasker.errors import (
     InvalidTemplate,
 )
 from tasker.handlers import Handlers
-from tasker.model import Template
+from tasker.model import Template, all_steps
 from tasker.template.load import load_template, load_templates
 
 log = logging.getLogger("tasker.cli")
@@ -38,7 +38,7 @@ class LoadedSources(NamedTuple):
     @property
     def has_http_steps(self) -> bool:
         """Whether a template has `http:` steps."""
-        return any(spec.http is not None for one in self.templates for spec in one.steps)
+        return any(spec.http is not None for one in self.templates for spec in all_steps(one.steps))
 
 
 def load_sources(

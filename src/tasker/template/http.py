@@ -1,13 +1,21 @@
 """HTTP calls of steps: their documents, their hosts, and their placeholders."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from tasker.errors import InvalidExpression
-from tasker.model import Classification, HttpCall, Json, JsonObject, StatusRange, StepSpec
+from tasker.model import (
+    Classification,
+    HttpCall,
+    Json,
+    JsonObject,
+    StatusRange,
+    StepSpec,
+    all_steps,
+)
 from tasker.template.expressions import Names, Path, compile_text, to_text
 
 NAMES = ("input", "results")  #: that placeholders may begin with
@@ -95,11 +103,11 @@ def host_of(url: str) -> Host:
     return Host(name.lower(), parts.port or (443 if parts.scheme == "https" else 80))
 
 
-def literal_hosts(steps: tuple[StepSpec, ...]) -> list[tuple[str, Host]]:
+def literal_hosts(steps: Iterable[StepSpec]) -> list[tuple[str, Host]]:
     """List the hosts that the steps of a template name, each with its step."""
     return [
         (spec.name, host)
-        for spec in steps
+        for spec in all_steps(steps)
         if spec.http is not None and (host := literal_host(spec.http.url)) is not None
     ]
 

@@ -14,7 +14,7 @@ export UV_NO_PROGRESS := 1
 export UV_SYSTEM_CERTS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo picture test test-crash test-containers mutants check format bench docs lock clean
+.PHONY: help setup demo picture ui ui-watch test test-crash test-ui test-containers mutants check format bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ demo: $(READY) ## Run four teams' workflows, kill a worker, retry a task: about 
 
 picture: $(READY) ## Draw the demo into docs/images/demo.svg
 	$(BIN)/python -m examples.growthcorp --picture docs/images/demo.svg
+
+ui: ui/node_modules/.ready ## Build the web UI into src/tasker/web/static/; needs Node 20
+	cd ui && npm run --silent types && npm run --silent build
+
+ui-watch: ui/node_modules/.ready ## Build the web UI again at each change
+	cd ui && npm run --silent watch
 
 test: $(READY) ## Run the tests, about 6 minutes on two cores; QUICK=1 under two; ARGS="-k name" picks some
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(if $(QUICK),-p no:schemathesis) $(ARGS)
@@ -43,6 +49,10 @@ check: $(READY) ## Lint, formatting, types, layers, wording, types in users' cod
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python checks/voice.py
 	$(BIN)/python checks/typed.py
+	$(if $(shell command -v npm),$(MAKE) --no-print-directory check-ui,@echo "npm is missing: the build of the web UI is compared by the digest of its sources alone")
+
+check-ui: ui/node_modules/.ready
+	cd ui && npm run --silent types && npm run --silent check && npm run --silent test
 
 mutants: $(READY) ## Plant defects one at a time; the tests must catch 95 %; ARGS="settler" picks some
 	$(BIN)/python -m mutants $(ARGS)
@@ -70,7 +80,7 @@ lock: $(UV) ## Solve the dependencies into requirements*.lock; UPGRADE=1 takes t
 	  --output-file requirements.build.lock
 
 clean: ## Remove everything that can be made again
-	rm -rf .venv .uv .cache site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .uv .cache site dist ui/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests $(wildcard examples bench) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml requirements.lock | $(UV)
@@ -78,6 +88,10 @@ $(READY): pyproject.toml requirements.lock | $(UV)
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+ui/node_modules/.ready: ui/package.json ui/package-lock.json ui/.npmrc
+	cd ui && npm ci --silent
 	@touch $@
 
 .uv/bin/uv:

@@ -208,6 +208,13 @@ class ServerSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port to listen on; with 0, the operating system chooses a free port."""
 
+    base_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$", max_length=200)] = ""
+    """Path below which a proxy publishes the server, as in `/tools/tasker`; the server answers
+    requests with and without it. Empty: the root of the host."""
+
+    ui: bool = True
+    """Whether the server serves the web UI, at `/ui/`."""
+
     docs: bool = False
     """Whether `/docs` shows the API in a browser. The page loads scripts from another host."""
 
@@ -320,6 +327,12 @@ class AuthSettings(Section):
     cache: Annotated[Seconds, _duration_between("0s", "1m")] = timedelta(seconds=4)
     """How long a verified credential is cached. A revocation takes effect within this time, and
     open waits and streams end at most one second later."""
+
+    session: Annotated[Seconds, _duration_between("1m", "30d")] = timedelta(hours=12)
+    """How long a person stays logged in to the web UI, whether or not it is used."""
+
+    session_idle: Annotated[Seconds, _duration_between("1m", "30d")] = timedelta(hours=1)
+    """How long a person stays logged in to the web UI without using it."""
 
     jwt_public_key: str | None = None
     """The public key that verifies tokens, as PEM."""

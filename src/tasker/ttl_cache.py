@@ -63,6 +63,10 @@ class TTLCache(Generic[K, V]):
         """Forget all values; loads under way still reach their readers."""
         self._entries.clear()
 
+    def forget(self, key: K) -> None:
+        """Forget the value of `key`, if it has one."""
+        self._entries.pop(key, None)
+
     def _start_loading(self, key: K) -> _Entry[V]:
         value = asyncio.ensure_future(self._load(key))
         value.add_done_callback(_mark_exception_retrieved)

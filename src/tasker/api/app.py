@@ -21,13 +21,23 @@ from tasker.api.compat import core, founding
 from tasker.api.dependencies import Api
 from tasker.api.health import Readiness
 from tasker.api.metrics import MetricsText
-from tasker.api.middleware import EXEMPT, ErrorMiddleware, LimitsMiddleware
+from tasker.api.middleware import EXEMPT, BasePathMiddleware, ErrorMiddleware, LimitsMiddleware
 from tasker.api.openapi import build_openapi
 from tasker.api.problems import respond
 from tasker.api.rate_limits import RateLimits
 from tasker.api.requests import invalid_request
 from tasker.api.responses import JsonResponse
-from tasker.api.routes import bulk, namespaces, queues, steps, system, tasks, templates, waiting
+from tasker.api.routes import (
+    bulk,
+    namespaces,
+    queues,
+    sessions,
+    steps,
+    system,
+    tasks,
+    templates,
+    waiting,
+)
 from tasker.api.waiting import Watcher
 from tasker.client import LocalClient
 from tasker.engine import Worker
@@ -60,9 +70,11 @@ ROUTES = (
     namespaces.workers,
     system.analytics,
     system.health,
+    sessions.routes,
     founding.routes,
     core.routes,
 )
+_LOGINS_PER_SECOND, _LOGINS_AT_ONCE = 0.5, 10  #: of one address
 _DESCRIBING = Lock()  #: requests at once build one description
 
 
@@ -159,6 +171,7 @@ def _make_api(
         watcher=watcher,
         authorizer=Authorizer(store, rules),
         rate_limits=RateLimits(settings.rate, settings.burst),
+        logins=RateLimits(_LOGINS_PER_SECOND, _LOGINS_AT_ONCE),
         metrics=metrics,
         metrics_text=MetricsText(store, metrics),
         readiness=Readiness(store),
@@ -219,6 +232,8 @@ def _add_middleware(
     if local_only:
         app.add_middleware(LocalOnlyMiddleware, origins=settings.cors_origins)
     app.add_middleware(ErrorMiddleware, settings=settings, seen=metrics.count_request)
+    if settings.base_path:
+        app.add_middleware(BasePathMiddleware, base_path=settings.base_path)
 
 
 def _set_up_openapi(app: FastAPI, auth: AuthSettings) -> None:

@@ -32,6 +32,8 @@ class Api:
     watcher: Watcher
     authorizer: Authorizer
     rate_limits: RateLimits
+    logins: RateLimits
+    """Limits attempts to log in, by address."""
     metrics: Metrics
     metrics_text: MetricsText
     readiness: Readiness

@@ -126,6 +126,20 @@ def route_of(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", None) or "unmatched"
 
 
+class BasePathMiddleware:
+    """Removes the path below which a proxy publishes the server, unless the proxy removed it."""
+
+    def __init__(self, app: ASGIApp, *, base_path: str) -> None:
+        self.app = app
+        self.base_path = base_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(f"{self.base_path}/"):
+            path = scope["path"][len(self.base_path) :]
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        await self.app(scope, receive, send)
+
+
 class LimitsMiddleware:
     """Limits the size, duration and concurrency of requests."""
 

@@ -41,6 +41,7 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "invalid_policy": (400, "Invalid policy"),
     "unauthenticated": (401, "Authentication required"),
     "forbidden": (403, "Permission denied"),
+    "csrf_refused": (403, "Not from a page of this server"),
     "not_an_approver": (403, "Not an approver"),
     "http_host_not_allowed": (403, "The namespace's policy does not allow the host"),
     "not_found": (404, "Not found"),

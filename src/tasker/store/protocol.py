@@ -72,6 +72,7 @@ from tasker.teams.model import (
     NamespacePolicy,
     NewApiKey,
     TeamEvent,
+    UserSession,
 )
 
 UNKNOWN_PROCESS = WorkerProcess()
@@ -701,6 +702,30 @@ class TeamStore(Protocol):
 
     async def touch_api_key(self, prefix: str) -> None:
         """Record the use of a key; writes at most once a minute."""
+        ...
+
+    async def add_session(
+        self, digest: str, key_prefix: str, *, lifetime: timedelta
+    ) -> UserSession:
+        """Store a person's login in a browser, and delete the logins that have expired.
+
+        Args:
+            digest: The SHA-256 of the session's secret, which a store never receives.
+            key_prefix: The prefix of the API key that the person logged in with.
+            lifetime: The time after which the session ends, whether or not it is used.
+        """
+        ...
+
+    async def find_session(self, digest: str, *, idle: timedelta) -> UserSession | None:
+        """Return a session, unless it has ended or was not used for the time `idle`."""
+        ...
+
+    async def touch_session(self, digest: str) -> None:
+        """Record the use of a session; writes at most once a minute."""
+        ...
+
+    async def end_session(self, digest: str) -> None:
+        """Delete a session; does nothing if it has ended."""
         ...
 
 

@@ -30,7 +30,14 @@ from tasker.model import (
     WorkerProcess,
     task_status_of_code,
 )
-from tasker.teams.model import ApiKey, ApiKeyId, NamespaceInfo, NamespacePolicy, TeamEvent
+from tasker.teams.model import (
+    ApiKey,
+    ApiKeyId,
+    NamespaceInfo,
+    NamespacePolicy,
+    TeamEvent,
+    UserSession,
+)
 from tasker.template.stored import from_stored
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -236,6 +243,13 @@ class Reader(NamedTuple):
             expires_at=self._instant_or_none(row["expires_at"]),
             revoked_at=self._instant_or_none(row["revoked_at"]),
             last_used_at=self._instant_or_none(row["last_used_at"]),
+        )
+
+    def session(self, row: Row) -> UserSession:
+        return UserSession(
+            key_prefix=row["key_prefix"],
+            created_at=self.instant(row["created_at"]),
+            expires_at=self.instant(row["expires_at"]),
         )
 
     def worker(self, row: Row) -> WorkerInfo:

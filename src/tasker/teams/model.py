@@ -120,6 +120,15 @@ class NewApiKey:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSession:
+    """A person's login in a browser, without the secret of its cookie."""
+
+    key_prefix: str  #: of the API key that the person logged in with
+    created_at: datetime
+    expires_at: datetime
+
+
 class ApiKeyDigest(NamedTuple):
     """An API key and the digest of its secret."""
 

@@ -18,11 +18,13 @@ from tasker.api.auth.credentials import (
     KeysUnavailable,
     NotAuthenticated,
     credential_of,
+    sends_credential,
 )
 from tasker.api.auth.keyring import KeyRing
 from tasker.api.auth.loading import load_class
 from tasker.api.auth.principal import ANONYMOUS, METRICS_ONLY, Principal
 from tasker.api.auth.refusals import auth_unavailable, forbidden, not_found, unauthenticated
+from tasker.api.auth.sessions import Sessions, session_secret_of
 from tasker.api.headers import correlation_id_of
 from tasker.errors import InvalidInput, InvalidSettings
 from tasker.settings import AuthSettings
@@ -104,6 +106,17 @@ class Authorizer:
         self._authenticator = rules.authenticator
         self._plain = type(rules.coordinator) is PermissionCoordinator
         self._keys = KeyRing(store, rules.roles, seconds=rules.settings.cache.total_seconds())
+        self.sessions = Sessions(store, self._keys, rules.settings)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether callers must authenticate."""
+        return bool(self._settings.enabled)
+
+    @property
+    def accepts_keys(self) -> bool:
+        """Whether API keys are credentials."""
+        return self._settings.api_keys
 
     # ------------------------------------------------------------ authentication
 
@@ -139,6 +152,9 @@ class Authorizer:
         return principal
 
     async def _identify_caller(self, scope: Mapping[str, Any]) -> Principal:
+        secret = None if sends_credential(scope) else session_secret_of(scope)
+        if secret is not None and self._settings.api_keys:
+            return await self.sessions.principal_of(secret, scope)
         credential = self._credential_or_authenticator(scope)
         if isinstance(credential, Authenticator):
             return await authenticate_with(credential, scope, self._roles)

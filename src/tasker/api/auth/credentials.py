@@ -72,6 +72,11 @@ def credential_of(scope: Mapping[str, Any]) -> Credential:
     return Credential(key, True)
 
 
+def sends_credential(scope: Mapping[str, Any]) -> bool:
+    """Return whether a request has a header that carries a credential."""
+    return any(key in (b"authorization", b"x-api-key") for key, _ in scope["headers"])
+
+
 def is_valid_name(text: str) -> bool:
     """Return whether a string is valid as the name of a principal or a team."""
     return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text == text.strip()

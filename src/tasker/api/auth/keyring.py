@@ -71,6 +71,21 @@ class KeyRing:
         if known is None or not right:
             why = "the key does not exist" if known is None else "the secret is wrong"
             raise NotAuthenticated("invalid", f"key {parts.prefix}: {why}")
+        return await self._check_active(known)
+
+    async def principal_of_prefix(self, prefix: str) -> Principal:
+        """Return the principal of the key with a prefix, whose secret was verified before.
+
+        Raises:
+            NotAuthenticated: The key is unknown, expired or revoked.
+            StoreUnavailable: The store cannot be reached.
+        """
+        known = await self._known.get(prefix)
+        if known is None:
+            raise NotAuthenticated("invalid", f"key {prefix}: the key does not exist")
+        return await self._check_active(known)
+
+    async def _check_active(self, known: "_KnownKey") -> Principal:
         key = known.key
         if not key.active(datetime.now(UTC)):
             raise NotAuthenticated(

@@ -28,6 +28,7 @@ from tasker.store.open import open_store
 from tasker.store.protocol import Store
 from tasker.teams.policies import load_policies
 from tasker.template.load import load_templates
+from tasker.web import add_web
 
 if TYPE_CHECKING:
     from tasker.observe.tracing import Tracing
@@ -183,11 +184,15 @@ async def serve(
             tracing=tracing,
             local_only=not (auth.enabled or insecure),
         )
+        add_web(app, own)
         if worker is not None:
             await stack.enter_async_context(worker)
         shared = supervisor is not None
         server = await stack.enter_async_context(run_server(app, own, shared=shared))
-        log.info("server_started", extra={"url": server.url, "auth": auth.enabled})
+        facts: dict[str, Any] = {"url": server.url, "auth": auth.enabled}
+        if own.ui:
+            facts["ui"] = f"{server.url}{own.base_path}/ui/"
+        log.info("server_started", extra=facts)
         with linked_to_supervisor(supervisor, server.stop):
             await _wait_until_stopped(server, worker)
     log.info("server_stopped")

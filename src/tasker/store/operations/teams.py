@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from tasker import codec
@@ -18,6 +19,7 @@ from tasker.teams.model import (
     NamespacePolicy,
     NewApiKey,
     TeamEvent,
+    UserSession,
 )
 from tasker.teams.rules import VersionRow
 
@@ -154,6 +156,36 @@ class Teams(Sessions):
 
     async def touch_api_key(self, prefix: str) -> None:
         await self._change("touch_api_key", prefix=prefix)
+
+    # ---------------------------------------------------------------- sessions
+
+    async def add_session(
+        self, digest: str, key_prefix: str, *, lifetime: timedelta
+    ) -> UserSession:
+        async def add(tx: Session) -> UserSession:
+            await tx.all("prune_session")
+            (row,) = await tx.all(
+                "add_session",
+                digest=digest,
+                key_prefix=key_prefix,
+                lifetime=lifetime.total_seconds(),
+            )
+            return tx.read.session(row)
+
+        return await self._write(add)
+
+    async def find_session(self, digest: str, *, idle: timedelta) -> UserSession | None:
+        async def find(tx: Session) -> UserSession | None:
+            row = await tx.one("find_session", digest=digest, idle=idle.total_seconds())
+            return None if row is None else tx.read.session(row)
+
+        return await self._read(find)
+
+    async def touch_session(self, digest: str) -> None:
+        await self._change("touch_session", digest=digest)
+
+    async def end_session(self, digest: str) -> None:
+        await self._change("end_session", digest=digest)
 
 
 async def lock_versions(tx: Session, name: TemplateName) -> list[VersionRow]:

@@ -53,7 +53,7 @@ from tasker.testing.store_suite.schema import TestSchema
 from tasker.testing.store_suite.settling import TestFence, TestSettling, TestStickyClaims
 from tasker.testing.store_suite.spawning import TestSpawning
 from tasker.testing.store_suite.subject import PostgresSubject, SqliteSubject, Subject
-from tasker.testing.store_suite.teams import TestApiKeys, TestPolicies, TestTeamAudit
+from tasker.testing.store_suite.teams import TestApiKeys, TestPolicies, TestSessions, TestTeamAudit
 from tasker.testing.store_suite.templates import TestTemplates
 from tasker.testing.store_suite.values import TestValues
 from tasker.testing.store_suite.waking import TestWaking
@@ -101,6 +101,7 @@ __all__ = [
     "TestRetries",
     "TestRetrying",
     "TestSchema",
+    "TestSessions",
     "TestSettling",
     "TestSleeping",
     "TestSpawning",

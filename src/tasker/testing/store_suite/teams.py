@@ -27,6 +27,42 @@ from tasker.testing.store_suite.factories import StoreTests, one
 from tasker.testing.store_suite.subject import Subject
 
 
+class TestSessions(StoreTests):
+    LONG = timedelta(hours=1)
+
+    async def test_a_session_is_found_until_it_ends(self, store: Store) -> None:
+        """By its digest alone, with the key of its person."""
+        begun = await store.add_session("a" * 64, "0f3a", lifetime=self.LONG)
+
+        assert begun == await store.find_session("a" * 64, idle=self.LONG)
+        assert "0f3a" == begun.key_prefix
+        assert self.LONG == begun.expires_at - begun.created_at
+        assert await store.find_session("b" * 64, idle=self.LONG) is None
+
+        await store.end_session("a" * 64)
+        await store.end_session("a" * 64)  # a second time changes nothing
+
+        assert await store.find_session("a" * 64, idle=self.LONG) is None
+
+    async def test_a_session_ends_with_its_lifetime_or_unused(self, store: Store) -> None:
+        """Whichever comes first."""
+        await store.add_session("a" * 64, "0f3a", lifetime=timedelta(0))
+        await store.add_session("b" * 64, "0f3a", lifetime=self.LONG)
+
+        assert await store.find_session("a" * 64, idle=self.LONG) is None
+        assert await store.find_session("b" * 64, idle=timedelta(0)) is None
+
+    async def test_a_session_in_use_is_not_idle(self, store: Store, subject: Subject) -> None:
+        """A use counts from a minute after the one before."""
+        await store.add_session("a" * 64, "0f3a", lifetime=self.LONG)
+        await subject.advance(timedelta(minutes=10))
+        await store.touch_session("a" * 64)
+        await subject.advance(timedelta(minutes=6))
+
+        assert await store.find_session("a" * 64, idle=timedelta(minutes=7)) is not None
+        assert await store.find_session("a" * 64, idle=timedelta(minutes=5)) is None
+
+
 class TestPolicies(StoreTests):
     async def test_a_policy_is_read_as_it_was_declared(self, store: Store) -> None:
         """With the actor and the time."""

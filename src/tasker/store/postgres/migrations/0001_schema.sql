@@ -387,3 +387,14 @@ create table api_key (
     revoked_at   timestamptz,
     last_used_at timestamptz
 );
+
+-- Logins of people in a browser. digest: SHA-256 of the cookie's value. key_prefix: the API key that they
+-- logged in with, which each request checks again. Expired rows are deleted by the next login.
+create table session (
+    digest     text primary key,
+    key_prefix text not null,
+    created_at timestamptz not null default now(),
+    seen_at    timestamptz not null default now(),
+    expires_at timestamptz not null
+);
+create index session_expiry on session (expires_at);

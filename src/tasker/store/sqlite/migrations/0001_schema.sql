@@ -290,3 +290,14 @@ create table api_key (
     revoked_at   real,
     last_used_at real
 );
+
+-- Logins of people in a browser. digest: SHA-256 of the cookie's value. key_prefix: the API key that they
+-- logged in with, which each request checks again. Expired rows are deleted by the next login.
+create table session (
+    digest     text primary key,
+    key_prefix text not null,
+    created_at real not null,
+    seen_at    real not null,
+    expires_at real not null
+) without rowid;
+create index session_expiry on session (expires_at);

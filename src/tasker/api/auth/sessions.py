@@ -1,0 +1,163 @@
+"""Sessions: a browser's cookie in place of an API key.
+
+The cookie is an opaque secret that scripts cannot read; a store keeps its SHA-256 and the prefix of
+the API key that the person logged in with. Each request checks that key again, so a revoked key
+ends its sessions as it ends its requests. Browsers send cookies without being asked, so a request
+that changes something must prove that one of this server's pages made it: by its origin, and by a
+token that only these pages can read.
+"""
+
+import hmac
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from starlette.requests import cookie_parser
+
+from tasker.api.auth.credentials import NotAuthenticated
+from tasker.api.auth.keyring import KeyRing
+from tasker.api.auth.principal import Principal
+from tasker.api.headers import first_header
+from tasker.api.problems import Problem
+from tasker.errors import StoreError
+from tasker.settings import AuthSettings
+from tasker.store.protocol import TeamStore
+from tasker.teams.api_keys import digest_of, parse_key
+from tasker.teams.model import UserSession
+from tasker.ttl_cache import TTLCache
+
+log = logging.getLogger("tasker.auth")
+
+CSRF = "x-csrf"
+COOKIE = "tasker_session"
+HOST_COOKIE = f"__Host-{COOKIE}"
+"""Its name where only this host can have set it: over HTTPS, at the root of the host."""
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_TOUCH = 60.0  #: seconds between two updates of a session's `seen_at`
+
+
+class NewSession(NamedTuple):
+    """A session that has begun."""
+
+    secret: str  #: the cookie's value
+    stored: UserSession
+    principal: Principal
+
+
+class Sessions:
+    """The sessions of a store.
+
+    Args:
+        store: The store.
+        keys: Its API keys.
+        settings: Lifetimes of sessions.
+    """
+
+    def __init__(self, store: TeamStore, keys: KeyRing, settings: AuthSettings) -> None:
+        self._store = store
+        self._keys = keys
+        self._settings = settings
+        self._known: TTLCache[str, UserSession | None] = TTLCache(
+            self._find, seconds=settings.cache.total_seconds()
+        )
+        self._touched: TTLCache[str, None] = TTLCache(self._record_use, seconds=_TOUCH)
+
+    async def begin(self, key: str) -> NewSession:
+        """Begin a session with an API key. Raises NotAuthenticated."""
+        principal = await self._keys.principal_of_key(key)
+        parts = parse_key(key)
+        if parts is None:  # refused above
+            raise NotAuthenticated("invalid", "malformed key")
+        secret = secrets.token_urlsafe(32)
+        stored = await self._store.add_session(
+            digest_of(secret), parts.prefix, lifetime=self._settings.session
+        )
+        return NewSession(secret, stored, principal)
+
+    async def end(self, secret: str) -> None:
+        """End a session in the store; caches of other servers forget it within `auth.cache`."""
+        digest = digest_of(secret)
+        await self._store.end_session(digest)
+        self._known.forget(digest)
+
+    async def read(self, secret: str) -> UserSession | None:
+        """Return a session, or None if it has ended."""
+        return await self._known.get(digest_of(secret))
+
+    async def principal_of(self, secret: str, scope: Mapping[str, Any]) -> Principal:
+        """Return the caller of a request with a session.
+
+        Raises:
+            NotAuthenticated: The session has ended, or its key was revoked.
+            Problem: `csrf_refused`; the request may come from another site's page.
+        """
+        session = await self.read(secret)
+        if session is None:
+            raise NotAuthenticated("expired", "the session has ended")
+        require_own_page(scope, csrf_token_of(secret))
+        principal = await self._keys.principal_of_prefix(session.key_prefix)
+        await self._touched.get(digest_of(secret))
+        return replace(principal, credential=f"session of key {session.key_prefix}")
+
+    async def _find(self, digest: str) -> UserSession | None:
+        return await self._store.find_session(digest, idle=self._settings.session_idle)
+
+    async def _record_use(self, digest: str) -> None:
+        try:
+            await self._store.touch_session(digest)
+        except StoreError as error:  # no reason to refuse the request
+            log.warning("session_touch_failed", extra={"code": error.code})
+
+
+def csrf_token_of(secret: str) -> str:
+    """Return the token that a session's pages send with each change."""
+    return digest_of(f"csrf {secret}")
+
+
+def session_secret_of(scope: Mapping[str, Any]) -> str | None:
+    """Return the value of a request's session cookie, or None if it has none."""
+    header = first_header(scope, "cookie")
+    if header is None:
+        return None
+    cookies = cookie_parser(header)
+    return cookies.get(HOST_COOKIE) or cookies.get(COOKIE) or None
+
+
+def require_own_page(scope: Mapping[str, Any], token: str | None) -> None:
+    """Refuse a change that one of this server's pages did not make.
+
+    Args:
+        scope: The request's ASGI scope.
+        token: The session's CSRF token; None for the login, which has no session yet.
+
+    Raises:
+        Problem: `csrf_refused`.
+    """
+    if scope["method"] in _SAFE:
+        return
+    if not _has_own_origin(scope):
+        raise Problem("csrf_refused", "The request was made by a page of another site.")
+    sent = first_header(scope, CSRF) or ""
+    if token is not None and not hmac.compare_digest(sent, token):
+        raise Problem(
+            "csrf_refused",
+            "A request with a session cookie needs the header X-CSRF, with the `csrf` that"
+            " GET /v1/session returns.",
+        )
+
+
+def _has_own_origin(scope: Mapping[str, Any]) -> bool:
+    """Return whether a request comes from this server's own pages, or from no page at all."""
+    site, origin = first_header(scope, "sec-fetch-site"), first_header(scope, "origin")
+    if site is not None:
+        return site in ("same-origin", "none")
+    if origin is None:
+        return True  # no browser; those send one of the two with every change
+    try:
+        return urlsplit(origin).netloc == first_header(scope, "host")
+    except ValueError:
+        return False

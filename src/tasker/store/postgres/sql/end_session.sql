@@ -1,0 +1,2 @@
+-- Delete a login. :digest text
+delete from session where digest = :digest

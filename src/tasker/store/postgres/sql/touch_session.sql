@@ -1,0 +1,3 @@
+-- Record the use of a login, at most once a minute. :digest text
+update session set seen_at = now()
+where digest = :digest and seen_at < now() - interval '1 minute'

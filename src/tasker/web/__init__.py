@@ -1,0 +1,5 @@
+"""Serves the web UI: its page, its built files, and the addresses that lead to it."""
+
+from tasker.web.routes import add_web
+
+__all__ = ["add_web"]

@@ -1,0 +1,110 @@
+// Calls the server's public API with the session cookie.
+import { signal } from "@preact/signals"
+import { base } from "../router.ts"
+import type { SessionView } from "./types.ts"
+
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly detail: string,
+    readonly more: Record<string, unknown> = {},
+  ) {
+    super(detail)
+  }
+
+  /** Whether the server could not be reached or could not do its work; a retry may help. */
+  get temporary(): boolean {
+    return this.status === 0 || this.status >= 500 || this.status === 429
+  }
+}
+
+export const session = signal<SessionView | null>(null)
+
+/** When the server last answered, and what went wrong since. */
+export const connection = signal<{ answeredAt: number; problem: Problem | null }>({ answeredAt: Date.now(), problem: null })
+
+/** How far the server's clock is ahead of this one, in milliseconds. */
+export const clockOffset = signal(0)
+
+export function now(): number {
+  return Date.now() + clockOffset.value
+}
+
+interface Options {
+  body?: unknown
+  signal?: AbortSignal | undefined
+}
+
+export async function call<T>(method: string, path: string, options: Options = {}): Promise<T> {
+  const headers: Record<string, string> = { Accept: "application/json" }
+  const csrf = session.peek()?.csrf
+  if (csrf && method !== "GET") headers["X-CSRF"] = csrf
+  if (options.body !== undefined) headers["Content-Type"] = "application/json"
+  let response: Response
+  try {
+    response = await fetch(base + path, {
+      method,
+      headers,
+      body: options.body === undefined ? null : JSON.stringify(options.body),
+      signal: options.signal ?? null,
+      credentials: "same-origin",
+    })
+  } catch (error) {
+    if (options.signal?.aborted) throw error
+    const problem = new Problem(0, "unreachable", "The server does not answer.")
+    connection.value = { ...connection.peek(), problem }
+    throw problem
+  }
+  if (response.ok) {
+    connection.value = { answeredAt: Date.now(), problem: null }
+    return (response.status === 204 ? null : await response.json()) as T
+  }
+  throw await problemOf(response)
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  let body: Record<string, unknown> = {}
+  try {
+    body = (await response.json()) as Record<string, unknown>
+  } catch {
+    // a proxy in between answered something else
+  }
+  const problem = new Problem(
+    response.status,
+    typeof body["code"] === "string" ? body["code"] : `http_${response.status}`,
+    typeof body["detail"] === "string" ? body["detail"] : `The server answered ${response.status}.`,
+    body,
+  )
+  if (problem.status === 401 && session.peek()?.name) session.value = { ...session.peek()!, name: null, csrf: null }
+  connection.value = problem.temporary
+    ? { ...connection.peek(), problem }
+    : { answeredAt: Date.now(), problem: null }
+  return problem
+}
+
+export const get = <T>(path: string, signal?: AbortSignal): Promise<T> => call<T>("GET", path, { signal })
+export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>("POST", path, { body })
+
+export async function readSession(): Promise<SessionView> {
+  const view = await get<SessionView>("/v1/session")
+  clockOffset.value = Date.parse(view.now) - Date.now()
+  session.value = view
+  return view
+}
+
+/** Whether the viewer may use a permission in a namespace, or in any if none is given. */
+export function may(permission: string, namespace?: string): boolean {
+  const held = session.value?.permissions ?? {}
+  const has = (space: string) => held[space]?.includes(permission) ?? false
+  if (has("*")) return true
+  return namespace === undefined ? Object.keys(held).some(has) : has(namespace)
+}
+
+export function queryOf(values: Record<string, string | number | null | undefined>): string {
+  const query = new URLSearchParams()
+  for (const [name, value] of Object.entries(values))
+    if (value !== null && value !== undefined && value !== "") query.set(name, String(value))
+  const text = query.toString()
+  return text ? `?${text}` : ""
+}

@@ -1,0 +1,1 @@
+declare const LAYOUT_WORKER: string

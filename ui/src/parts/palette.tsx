@@ -1,0 +1,155 @@
+// The palette: pages, tasks by id, workflows by name, and what can be done anywhere.
+import { useEffect, useRef, useState } from "preact/hooks"
+import { may } from "../api/client.ts"
+import { navigate } from "../router.ts"
+import { setTheme } from "../state/shell.ts"
+import { live } from "../state/resource.ts"
+import { Dialog } from "./dialog.tsx"
+import { Icon } from "./icons.tsx"
+import { ENTRIES, within } from "./shell.tsx"
+
+interface Choice {
+  label: string
+  hint: string
+  icon: string
+  act: () => void
+}
+
+function fixedChoices(): Choice[] {
+  return [
+    ...ENTRIES.filter((entry) => may(entry.needs)).map((entry) => ({
+      label: entry.label,
+      hint: "Go to",
+      icon: entry.icon,
+      act: () => navigate(within(entry.path)),
+    })),
+    { label: "Failed tasks", hint: "Go to", icon: "fail", act: () => navigate("/tasks?status=error") },
+    { label: "Light theme", hint: "Appearance", icon: "theme", act: () => setTheme("light") },
+    { label: "Dark theme", hint: "Appearance", icon: "theme", act: () => setTheme("dark") },
+    { label: "Theme of the system", hint: "Appearance", icon: "theme", act: () => setTheme("system") },
+    {
+      label: live.value ? "Pause updates" : "Resume updates",
+      hint: "Live",
+      icon: "pause",
+      act: () => (live.value = !live.value),
+    },
+  ]
+}
+
+const TASK_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
+
+export function Palette(props: { onClose: () => void }) {
+  const [text, setText] = useState("")
+  const [chosen, setChosen] = useState(0)
+  const list = useRef<HTMLUListElement>(null)
+  const query = text.trim()
+  useEffect(() => setChosen(0), [query])
+  const matches: Choice[] = TASK_ID.test(query)
+    ? [{ label: query, hint: "Task", icon: "tasks", act: () => navigate(`/tasks/${query.toLowerCase()}`) }]
+    : []
+  const words = query.toLowerCase()
+  const choices = [...matches, ...fixedChoices().filter((one) => one.label.toLowerCase().includes(words))]
+  const run = (choice: Choice | undefined) => {
+    if (!choice) return
+    props.onClose()
+    choice.act()
+  }
+  const move = (by: number) => {
+    const next = (chosen + by + choices.length) % Math.max(choices.length, 1)
+    setChosen(next)
+    list.current?.children[next]?.scrollIntoView({ block: "nearest" })
+  }
+  return (
+    <Dialog title="Find or do anything" class="palette" bare onClose={props.onClose}>
+      <input
+        autoFocus
+        role="combobox"
+        aria-expanded="true"
+        aria-controls="palette-list"
+        aria-activedescendant={choices.length ? `palette-${chosen}` : undefined}
+        aria-label="Find or do anything"
+        placeholder="A task's id, a workflow, a page…"
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key === "ArrowDown") move(1)
+          else if (event.key === "ArrowUp") move(-1)
+          else if (event.key === "Enter") run(choices[chosen])
+          else return
+          event.preventDefault()
+        }}
+      />
+      <ul role="listbox" id="palette-list" aria-label="Choices" ref={list}>
+        {choices.map((choice, no) => (
+          <li
+            key={`${choice.label} ${choice.hint}`}
+            id={`palette-${no}`}
+            role="option"
+            aria-selected={no === chosen}
+            onClick={() => run(choice)}
+            onMouseMove={() => setChosen(no)}
+          >
+            <Icon name={choice.icon} />
+            <span class="ell">{choice.label}</span>
+            <small class="ell">{choice.hint}</small>
+          </li>
+        ))}
+      </ul>
+      {choices.length === 0 && <p class="more">Nothing has this name or id.</p>}
+    </Dialog>
+  )
+}
+
+const KEYS: [keys: string, what: string][] = [
+  ["Ctrl K", "find or do anything"],
+  ["/", "filter the list"],
+  ["g h", "home"],
+  ["g t", "tasks"],
+  ["g f", "failures"],
+  ["g w", "workflows"],
+  ["g n", "namespaces"],
+  ["g k", "workers"],
+  ["j", "next"],
+  ["k", "previous"],
+  ["Enter", "open"],
+  ["x", "select"],
+  ["1 2 3 4", "both, graph, timeline, table"],
+  ["[ ]", "step before, after"],
+  ["e", "retry"],
+  ["c", "cancel"],
+  ["r", "resolve"],
+  ["y", "copy the link"],
+  [".", "pause updates"],
+  ["Esc", "close"],
+]
+
+export function Help(props: { onClose: () => void }) {
+  const [enabled, setEnabled] = useState(localStorage.getItem("tasker.keys") !== "off")
+  return (
+    <Dialog title="Keys" onClose={props.onClose}>
+      <div class="dlg-b">
+        <dl class="keys">
+          {KEYS.map(([keys, what]) => (
+            <>
+              <dt>{keys.split(" ").map((key) => <kbd>{key}</kbd>)}</dt>
+              <dd>{what}</dd>
+            </>
+          ))}
+        </dl>
+        <label>
+          <input
+            type="checkbox"
+            checked={enabled}
+            onChange={(event) => {
+              const on = event.currentTarget.checked
+              setEnabled(on)
+              if (on) localStorage.removeItem("tasker.keys")
+              else localStorage.setItem("tasker.keys", "off")
+            }}
+          />{" "}
+          Single keys are on
+        </label>
+      </div>
+    </Dialog>
+  )
+}

@@ -1,0 +1,208 @@
+// The frame of all pages: navigation, path, search, theme, and whether what is shown is current.
+import type { ComponentChildren } from "preact"
+import { useEffect, useRef, useState } from "preact/hooks"
+import { call, connection, get, may, now, session } from "../api/client.ts"
+import type { NamespaceList } from "../api/types.ts"
+import { href, navigate, route, setQuery, withQuery } from "../router.ts"
+import { live, useResource } from "../state/resource.ts"
+import { useKeys } from "../state/keys.ts"
+import { badges, helpOpen, namespaceOf, paletteOpen, toggleTheme } from "../state/shell.ts"
+import { clock, tick, zone } from "../state/time.ts"
+import { Icon, Logo } from "./icons.tsx"
+import { IconButton } from "./bits.tsx"
+import { Help, Palette } from "./palette.tsx"
+
+interface Entry {
+  path: string
+  label: string
+  icon: string
+  needs: string
+  badge?: "bad" | "plain"
+  heading?: string
+}
+
+export const ENTRIES: Entry[] = [
+  { path: "/", label: "Home", icon: "home", needs: "tasks:list" },
+  { path: "/tasks", label: "Tasks", icon: "tasks", needs: "tasks:list" },
+  { path: "/failures", label: "Failures", icon: "fail", needs: "tasks:list", badge: "bad" },
+  { path: "/workflows", label: "Workflows", icon: "flow", needs: "templates:list", heading: "Registry" },
+  { path: "/namespaces", label: "Namespaces", icon: "ns", needs: "namespaces:read" },
+  { path: "/workers", label: "Workers", icon: "worker", needs: "workers:read", badge: "plain" },
+]
+
+const GOTO: Record<string, string> = {
+  "g h": "/",
+  "g t": "/tasks",
+  "g f": "/failures",
+  "g w": "/workflows",
+  "g n": "/namespaces",
+  "g k": "/workers",
+}
+
+function isCurrent(entry: Entry, path: string): boolean {
+  return entry.path === "/" ? path === "/" : path === entry.path || path.startsWith(`${entry.path}/`)
+}
+
+/** An address that keeps the chosen namespace. */
+export function within(path: string): string {
+  const space = namespaceOf()
+  return space ? withQuery(path, new URLSearchParams({ namespace: space })) : path
+}
+
+function NamespaceMenu() {
+  const [open, setOpen] = useState(false)
+  const box = useRef<HTMLDivElement>(null)
+  const list = useResource("namespaces", (signal) => get<NamespaceList>("/v1/namespaces", signal))
+  const chosen = namespaceOf()
+  useEffect(() => {
+    if (!open) return
+    const close = (event: Event) => !box.current?.contains(event.target as Node) && setOpen(false)
+    document.addEventListener("pointerdown", close)
+    document.addEventListener("focusin", close)
+    return () => {
+      document.removeEventListener("pointerdown", close)
+      document.removeEventListener("focusin", close)
+    }
+  }, [open])
+  const choose = (name: string | null) => {
+    setOpen(false)
+    setQuery({ namespace: name })
+  }
+  return (
+    <div class="ns-box" ref={box} onKeyDown={(event) => event.key === "Escape" && setOpen(false)}>
+      <button type="button" class="ns" aria-expanded={open} aria-haspopup="true" onClick={() => setOpen(!open)}>
+        <Icon name="ns" />
+        <span>{chosen ?? "All namespaces"}</span>
+        <small><Icon name="chev" /></small>
+      </button>
+      {open && (
+        <div class="menu">
+          <button type="button" onClick={() => choose(null)}>All namespaces</button>
+          {list.data?.namespaces.map((space) => (
+            <button type="button" key={space.name} onClick={() => choose(space.name)}>
+              {space.name}
+              <small>{space.policy?.owner_team}</small>
+            </button>
+          ))}
+        </div>
+      )}
+    </div>
+  )
+}
+
+function LiveMark() {
+  tick.value
+  const { problem, answeredAt } = connection.value
+  const [kind, text] = problem
+    ? ["stale", `Stale since ${clock(answeredAt)}`]
+    : live.value
+      ? ["", "Live"]
+      : ["paused", "Paused"]
+  return (
+    <div class="live">
+      <button type="button" onClick={() => (live.value = !live.value)} title={problem?.detail ?? "Pause or resume updates (.)"}>
+        <i class={kind} />
+        {text}
+      </button>
+      <button type="button" class="sp muted" title="Switch between UTC and local time" onClick={toggleZone}>
+        {clock(now())} {zone.value === "utc" ? "UTC" : "local"}
+      </button>
+    </div>
+  )
+}
+
+function toggleZone(): void {
+  zone.value = zone.value === "utc" ? "local" : "utc"
+  localStorage.setItem("tasker.zone", zone.value)
+}
+
+export async function logOut(): Promise<void> {
+  await call<null>("DELETE", "/v1/session")
+  location.assign(href("/login"))
+}
+
+function Who() {
+  const view = session.value
+  if (!view) return null
+  return (
+    <div class="who">
+      <Icon name="eye" />
+      <b class="ell" title={view.name ?? ""}>{view.auth ? view.name : "No login needed"}</b>
+      {view.csrf ? (
+        <button type="button" onClick={() => void logOut()}>Log out</button>
+      ) : (
+        <span class="role">{view.roles[0] ?? ""}</span>
+      )}
+    </div>
+  )
+}
+
+export function Shell(props: { children: ComponentChildren }) {
+  const { path } = route.value
+  useKeys({
+    "mod+k": () => (paletteOpen.value = true),
+    "?": () => (helpOpen.value = true),
+    ".": () => (live.value = !live.value),
+    ...Object.fromEntries(Object.entries(GOTO).map(([keys, to]) => [keys, () => navigate(within(to))])),
+  })
+  return (
+    <div class="app">
+      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus() }}>Skip to content</a>
+      <nav class="nav" aria-label="Main">
+        <div class="brand"><Logo />Tasker</div>
+        <NamespaceMenu />
+        {ENTRIES.filter((entry) => may(entry.needs)).map((entry) => (
+          <NavEntry key={entry.path} entry={entry} current={isCurrent(entry, path)} />
+        ))}
+        <div class="foot">
+          <LiveMark />
+          <Who />
+        </div>
+      </nav>
+      <main class="main" id="main" tabIndex={-1}>{props.children}</main>
+      {paletteOpen.value && <Palette onClose={() => (paletteOpen.value = false)} />}
+      {helpOpen.value && <Help onClose={() => (helpOpen.value = false)} />}
+    </div>
+  )
+}
+
+function NavEntry(props: { entry: Entry; current: boolean }) {
+  const { entry } = props
+  const count = entry.badge ? badges.value[entry.path] : undefined
+  return (
+    <>
+      {entry.heading && <h2>{entry.heading}</h2>}
+      <a href={href(within(entry.path))} aria-current={props.current ? "page" : undefined}>
+        <Icon name={entry.icon} />
+        {entry.label}
+        {count ? <span class={`n ${entry.badge === "bad" ? "bad" : ""}`}>{count.toLocaleString("en")}</span> : null}
+      </a>
+    </>
+  )
+}
+
+/** The bar above a page: where it is, search, theme. */
+export function Top(props: { crumbs: [label: string, path: string | null][] }) {
+  const last = props.crumbs.length - 1
+  useEffect(() => {
+    document.title = `${props.crumbs[last]?.[0] ?? ""} · Tasker`
+  })
+  return (
+    <div class="top">
+      <nav class="crumb" aria-label="Path">
+        {props.crumbs.map(([label, path], no) => (
+          <span class={`crumb ell ${no > 0 && no < last ? "mid" : ""}`} key={no}>
+            {no > 0 && <Icon name="right" />}
+            {path && no < last ? <a href={href(path)}>{label}</a> : <b class="ell">{label}</b>}
+          </span>
+        ))}
+      </nav>
+      <button type="button" class="find" onClick={() => (paletteOpen.value = true)} aria-label="Find or do anything">
+        <Icon name="find" />
+        <span>Find or do anything</span>
+        <kbd>{/Mac|iPhone/.test(navigator.platform) ? "⌘ K" : "Ctrl K"}</kbd>
+      </button>
+      <IconButton icon="theme" label="Switch between light and dark" onClick={toggleTheme} />
+    </div>
+  )
+}

@@ -1,0 +1,232 @@
+// The list of tasks: find, compare, act on several.
+import { useEffect, useMemo, useRef, useState } from "preact/hooks"
+import { get, now, queryOf } from "../api/client.ts"
+import type { TaskList, TaskView } from "../api/types.ts"
+import { Button, Copy, doneOf, Empty, Failed, Loading, Progress, shortId, Stale, Time, totalOf } from "../parts/bits.tsx"
+import { FilterBar } from "../parts/filter_bar.tsx"
+import { Glyph } from "../parts/icons.tsx"
+import { Top } from "../parts/shell.tsx"
+import { href, navigate, route, setQuery, withQuery } from "../router.ts"
+import { apiQuery, command, FILTERS, STATUSES } from "../state/filters.ts"
+import { useKeys } from "../state/keys.ts"
+import { useResource } from "../state/resource.ts"
+import { duration, tick } from "../state/time.ts"
+import { TASK_LOOKS, taskLook } from "../status.ts"
+
+const PAGE = 100
+const EVERY = 2_000
+
+export function Tasks() {
+  const query = route.value.query
+  const key = query.toString()
+  const [older, setOlder] = useState<{ key: string; tasks: TaskView[]; cursor: string | null }>({ key, tasks: [], cursor: null })
+  const load = (cursor: string | null, signal?: AbortSignal) =>
+    get<TaskList>(`/v1/tasks${queryOf({ ...apiQuery(query, now()), limit: PAGE, cursor })}`, signal)
+  const list = useResource(`tasks ${key}`, (signal) => load(null, signal), EVERY)
+  const pages = older.key === key ? older : { key, tasks: [], cursor: null }
+  const [held, setHeld] = useState<{ key: string; tasks: TaskView[] } | null>(null)
+  const scroller = useRef<HTMLDivElement>(null)
+
+  // New rows wait above the list unless it is at its top, so that nothing moves under the reader.
+  const fresh = list.data?.tasks ?? null
+  const before = held?.key === key ? held.tasks : null
+  const known = new Map(fresh?.map((task) => [task.id, task]))
+  const first = before?.[0]?.id
+  const news = before && first ? (fresh ?? []).filter((task) => task.id > first) : []
+  const atTop = (scroller.current?.scrollTop ?? 0) < 8
+  useEffect(() => {
+    if (fresh && (!before || atTop || news.length === 0)) setHeld({ key, tasks: fresh })
+  }, [fresh, key])
+  const shown = useMemo(() => {
+    const rows = (before && !atTop && news.length ? before.map((task) => known.get(task.id) ?? task) : fresh) ?? []
+    const ids = new Set(rows.map((task) => task.id))
+    return [...rows, ...pages.tasks.filter((task) => !ids.has(task.id))]
+  }, [fresh, before, pages, atTop])
+  const cursor = pages.tasks.length ? pages.cursor : (list.data?.pagination.next_cursor ?? null)
+
+  const [current, setCurrent] = useState<string | null>(null)
+  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set())
+  useEffect(() => setSelected(new Set()), [key])
+  const at = shown.findIndex((task) => task.id === current)
+  const step = (by: number) => {
+    const next = shown[Math.min(Math.max(at + by, 0), shown.length - 1)]
+    if (!next) return
+    setCurrent(next.id)
+    document.getElementById(`task-${next.id}`)?.scrollIntoView({ block: "nearest" })
+  }
+  const toggle = (id: string) => {
+    const next = new Set(selected)
+    if (!next.delete(id)) next.add(id)
+    setSelected(next)
+  }
+  useKeys({
+    j: () => step(1),
+    k: () => step(-1),
+    Enter: () => current && navigate(`/tasks/${current}`),
+    x: () => current && toggle(current),
+    Escape: () => setSelected(new Set()),
+  })
+  const more = async () => {
+    if (!cursor) return
+    const page = await load(cursor)
+    setOlder({ key, tasks: [...pages.tasks, ...page.tasks], cursor: page.pagination.next_cursor })
+  }
+
+  return (
+    <>
+      <Top crumbs={[["Tasks", null]]} />
+      <div class="page list">
+        <div class="ph">
+          <h1>Tasks</h1>
+        </div>
+        <div class="fl">
+          <FilterBar />
+          <span class="narrow-hide"><Copy text={command(query, now())} label={command(query, now())}>Copy as CLI</Copy></span>
+        </div>
+        <StatusTabs />
+        {list.data && <Stale problem={list.problem} reload={list.reload} />}
+        {!list.data && list.problem ? (
+          <Failed problem={list.problem} what="tasks" reload={list.reload} />
+        ) : !list.data ? (
+          <Loading what="tasks" />
+        ) : shown.length === 0 ? (
+          <NoTasks />
+        ) : (
+          <div class="tb fill" ref={scroller}>
+            {news.length > 0 && !atTop && (
+              <button type="button" class="newer" onClick={() => { scroller.current?.scrollTo(0, 0); setHeld({ key, tasks: fresh ?? [] }) }}>
+                {news.length} new
+              </button>
+            )}
+            <Table tasks={shown} current={current} selected={selected} toggle={toggle} />
+            <p class="more">
+              {cursor ? <Button small onClick={() => void more()}>Show older tasks</Button> : `${shown.length.toLocaleString("en")} in all`}
+            </p>
+          </div>
+        )}
+      </div>
+    </>
+  )
+}
+
+function StatusTabs() {
+  const { query, path } = route.value
+  const chosen = query.get("status")
+  const to = (status: string | null) => {
+    const next = new URLSearchParams(query)
+    if (status) next.set("status", status)
+    else next.delete("status")
+    return href(withQuery(path, next))
+  }
+  return (
+    <nav class="states" aria-label="Status">
+      <a href={to(null)} aria-current={chosen ? undefined : "true"}>All</a>
+      {STATUSES.map((status) => (
+        <a key={status} href={to(status)} aria-current={chosen === status ? "true" : undefined}>
+          <Glyph look={TASK_LOOKS[status]!} />
+          {TASK_LOOKS[status]!.label}
+        </a>
+      ))}
+    </nav>
+  )
+}
+
+function NoTasks() {
+  const query = route.value.query
+  const active = ["status", "namespace", ...FILTERS.map((filter) => filter.key)].filter((key) => query.has(key))
+  if (active.length === 0) {
+    return (
+      <Empty icon="tasks" title="No tasks yet" command="tasker task create NAMESPACE.WORKFLOW --context '{}'">
+        A task is one run of a workflow. Create one from the command line, from your program, or try the example with <b>tasker demo</b>.
+      </Empty>
+    )
+  }
+  return (
+    <Empty
+      icon="find"
+      title="No task matches all filters"
+      actions={active.map((key) => (
+        <Button key={key} icon="x" onClick={() => setQuery({ [key]: null })}>
+          Drop {FILTERS.find((filter) => filter.key === key)?.label ?? key} {query.get(key)}
+        </Button>
+      ))}
+    >
+      Drop one of them to see more.
+    </Empty>
+  )
+}
+
+interface TableProps {
+  tasks: TaskView[]
+  current: string | null
+  selected: ReadonlySet<string>
+  toggle: (id: string) => void
+}
+
+function Table(props: TableProps) {
+  return (
+    <table class="fixed tasks">
+      <colgroup>
+        <col class="w-ck" /><col class="w-status" /><col class="w-wf" /><col class="w-ns wide" /><col class="w-steps" /><col class="w-what" />
+        <col class="w-id wide" /><col class="w-by wide" /><col class="w-created" /><col class="w-took" />
+      </colgroup>
+      <thead>
+        <tr>
+          <th><span class="vh">Selected</span></th><th>Status</th><th>Workflow</th><th class="wide">Namespace</th><th class="narrow-hide">Steps</th>
+          <th class="narrow-hide">What happens</th><th class="wide">Id</th><th class="wide">Created by</th><th class="num">Created</th>
+          <th class="num narrow-hide">Took</th>
+        </tr>
+      </thead>
+      <tbody>
+        {props.tasks.map((task) => (
+          <Row
+            key={task.id}
+            task={task}
+            current={task.id === props.current}
+            selected={props.selected.has(task.id)}
+            toggle={props.toggle}
+          />
+        ))}
+      </tbody>
+    </table>
+  )
+}
+
+function Row(props: { task: TaskView; current: boolean; selected: boolean; toggle: (id: string) => void }) {
+  const { task } = props
+  const look = taskLook(task)
+  return (
+    <tr id={`task-${task.id}`} class={`row${props.current ? " cur" : ""}${props.selected ? " sel" : ""}`}>
+      <td class="ck">
+        <input type="checkbox" aria-label={`Select ${task.name} ${shortId(task.id)}`} checked={props.selected} onChange={() => props.toggle(task.id)} />
+      </td>
+      <td class={`st ${look.tone === "err" ? "" : ""}`}><Glyph look={look} />{look.label}</td>
+      <td>
+        <a class="wf" href={href(`/tasks/${task.id}`)} title={task.title ?? task.full_name}><b>{task.name}</b><span class="muted">{task.version}</span></a>
+      </td>
+      <td class="wide sec">{task.namespace}</td>
+      <td class="narrow-hide sec"><Progress counts={task.counts} />{doneOf(task.counts)}/{totalOf(task.counts)}</td>
+      <td class="narrow-hide sec"><Happens task={task} /></td>
+      <td class="wide mono id" title={task.id}>{shortId(task.id)}</td>
+      <td class="wide sec" title={task.created_by}>{task.created_by}</td>
+      <td class="num sec"><Time at={task.created_at} /></td>
+      <td class="num narrow-hide"><Took task={task} /></td>
+    </tr>
+  )
+}
+
+function Took(props: { task: TaskView }) {
+  const { task } = props
+  if (!task.ended_at) tick.value
+  const end = task.ended_at ? Date.parse(task.ended_at) : now()
+  return <>{duration(Math.max(0, end - Date.parse(task.created_at)) / 1000)}</>
+}
+
+function Happens(props: { task: TaskView }) {
+  const { task } = props
+  if (task.title) return <>{task.title}</>
+  const pause = task.pauses[0]
+  if (pause && !task.ended_at) return <span class="c-park">paused by {pause.paused_by}</span>
+  if (task.execution_status === "no_worker") return <span class="c-retry">no worker serves its next step</span>
+  return null
+}

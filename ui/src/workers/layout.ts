@@ -1,0 +1,2 @@
+// Lays out graphs off the main thread.
+export {}

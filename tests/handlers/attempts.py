@@ -19,6 +19,7 @@ from tasker.model import (
     TemplateId,
     TemplateName,
 )
+from tasker.waits import NewWait
 
 TASK = TaskId("01890a5d-ac96-774b-bcce-b302099a8057")
 TEMPLATE = TemplateName("payments", "checkout", "2.1.0")
@@ -53,6 +54,9 @@ class FakeServices:
 
     async def record_call(self, call: NewCall) -> float:
         return 0.0
+
+    async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
+        return None
 
     def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tasker.durable import CallKind, NewCall
+from tasker.model import JsonText
 from tasker.store.open import make_store
 from tasker.store.ownership import KEPT, OF_OPEN_TASKS, OF_TASK
 from tasker.store.postgres.address import Address
@@ -14,6 +15,7 @@ from tasker.store.postgres.store import PostgresStore
 from tasker.store.protocol import Store
 from tasker.store.sqlite.store import SqliteStore
 from tasker.testing.store_suite.factories import ACT, ManualWorker, chain, create, graph, one, put
+from tasker.waits import NewSignal
 
 pytestmark = pytest.mark.anyio
 
@@ -64,6 +66,7 @@ async def test_pruning_all_ended_tasks_leaves_no_row_of_a_task(store: Store) -> 
     claims = {claim.task_id: claim for claim in await hand.claim()}
     awaited = await create(store, child)
     await store.record_calls([NewCall(*claims[tasks[0]].key, "a", CallKind.ONCE)])
+    await store.signal(NewSignal(tasks[0], "paid", JsonText("1")), ACT)
     await store.park(claims[tasks[0]], awaited)
     await hand.fail(claims[tasks[1]], claims[tasks[2]])
     await store.resolve_task(tasks[1], ACT)

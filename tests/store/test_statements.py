@@ -48,9 +48,10 @@ PARTS = {
         "taken_keys",
         "unknown_parents",
     },
-    "park": {"park_history"},
     "prune": {
         "prune_durable_call",
+        "prune_signal",
+        "prune_wait",
         "prune_attempt",
         "prune_audit",
         "prune_pause",
@@ -78,7 +79,9 @@ SPAWNING = {
     *("add_spawn", "find_spawn", "raise_join", "reserve_numbers", "spawn_steps"),
     "spawning_attempt",
 }  #: parts of a function that has no statement of its name on SQLite
-FUNCTIONS = {"end_failed", "wait_cycle", "wake_parents"}  #: called by name on PostgreSQL
+FUNCTIONS = {
+    *("end_failed", "lock_mailboxes", "wait_cycle", "wake_parents"),
+}  #: called by name on PostgreSQL
 OF_POSTGRES = {
     *("create_one", "settle_one", "settle_relaxed", "settle_one_relaxed", "oldest_snapshot"),
     "spawn",

@@ -18,7 +18,7 @@ from tasker.engine.running import Finished, Running, StopReason
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import CachedTask
-from tasker.errors import InvalidInput, Misuse, ParkedForTask, ParkedForTime, StepParked
+from tasker.errors import InvalidInput, Misuse, ParkedForTime, StepParked
 from tasker.handlers import LiveAttempt, Plan, Services
 from tasker.model import AttemptKey, Claim, JsonText, Outcome, StepSpec, completed, released, slept
 from tasker.notices import Around
@@ -185,9 +185,9 @@ class Executor:
         """End an attempt whose step waits."""
         if isinstance(parked, ParkedForTime):
             self._settle(running, slept(running.claim, parked.seconds))
-        elif isinstance(parked, ParkedForTask):
+        else:
             self._mark_over(running)
-            self._settler.park(running, parked.task_id)
+            self._settler.park(running, parked)
 
     def _result_text(self, running: Running, value: Any) -> JsonText:
         if running.plan is not None and running.plan.in_process:

@@ -33,6 +33,7 @@ WARNING_PERIOD = 300.0  #: seconds between warnings of steps that no live worker
 WAITS_LONG = timedelta(minutes=1)  #: time for which such a step must have been due
 MOST_QUEUES = 1000  #: such queues that one query returns, for all namespaces
 MOST_WARNINGS = 20  #: those that are logged
+BROADCASTING = 10.0  #: seconds between searches for broadcasts to deliver, or to delete
 PRUNING = 60.0  #: seconds between searches for tasks to delete
 TRIMMING = 15.0  #: seconds between checks of the free heap
 PRUNED = 100  #: tasks deleted per transaction
@@ -82,6 +83,8 @@ class Janitor:
             Duty("expire", period, self.expire),
             Duty("fail_unclaimed", period, self.fail_unclaimed),
             Duty("sweep", period, self.sweep),
+            Duty("end_late_waits", period, self.end_late_waits),
+            Duty("broadcasts", BROADCASTING, self.keep_broadcasts),
             Duty("prune", PRUNING, self.prune),
             Duty("warn_of_unserved", WARNING_PERIOD, self.warn_of_unserved),
             Duty("trim_heap", TRIMMING, self.trim_heap),
@@ -116,6 +119,18 @@ class Janitor:
             for task_id, step in failed.steps:
                 log.warning("queue_timeout", extra={"task_id": task_id, "step": step})
             await self._report_ended(failed.ended)
+
+    async def end_late_waits(self) -> None:
+        """End waits that have timed out."""
+        while await self._store.end_late_waits(MOST) == MOST:
+            pass
+
+    async def keep_broadcasts(self) -> None:
+        """Complete broadcasts whose sender died, and delete old ones."""
+        while await self._store.deliver_broadcasts(PRUNED) == PRUNED:
+            pass
+        while await self._store.prune_broadcasts(MOST) == MOST:
+            pass
 
     async def expire(self) -> None:
         """Settle attempts whose worker's lease expired, or whose process on this machine ended."""

@@ -12,6 +12,7 @@ from tasker.errors import AttemptCancelled
 from tasker.handlers import LiveAttempt
 from tasker.model import JsonText
 from tasker.store.protocol import Store
+from tasker.waits import NewWait
 
 T = TypeVar("T")
 
@@ -54,6 +55,9 @@ class HandlerServices:
 
     async def record_call(self, call: NewCall) -> float:
         return await self._recorder.record(call)
+
+    async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
+        return await self._store.receive(attempt.claim, wait)
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -13,16 +13,23 @@ from tasker.engine.reporting import Reporter
 from tasker.engine.running import Finished, Running
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import TaskCache
-from tasker.errors import Misuse, StoreError, StoreUnavailable, WaitCycle
+from tasker.errors import (
+    Misuse,
+    ParkedForTask,
+    StepParked,
+    StoreError,
+    StoreUnavailable,
+    WaitCycle,
+)
 from tasker.model import (
     AttemptKey,
     Claim,
     OutcomeCode,
     Settled,
-    TaskId,
     failed,
 )
 from tasker.store.protocol import WorkerStore
+from tasker.waits import ParkedForArrival
 
 MOST = 500  #: outcomes in one settlement
 BYTES = 8 << 20  #: of results in one settlement, where it has more than one outcome
@@ -202,36 +209,42 @@ class Settler:
 
     # -------------------------------------------------------------------- parking
 
-    def park(self, running: Running, awaits: TaskId) -> None:
-        """Let an attempt's step wait for a task."""
+    def park(self, running: Running, parked: StepParked) -> None:
+        """Let an attempt's step wait."""
         self._parking.add(running.key)
-        self._background.spawn(self._park(running, awaits))
+        self._background.spawn(self._park(running, parked))
 
-    async def _park(self, running: Running, awaits: TaskId) -> None:
+    async def _park(self, running: Running, parked: StepParked) -> None:
         try:
-            parked = await self._park_in_store(running, awaits)
+            held = await self._park_in_store(running.claim, parked)
         except WaitCycle as error:
             outcome = failed(running.claim, error_text(error, retryable=False))
             self.add(Finished(running, outcome, time.monotonic() - running.began))
             return
         finally:
             self._parking.discard(running.key)
-        if parked:
+        if held:
             ran_for = timedelta(seconds=time.monotonic() - running.began)
+            awaits = parked.task_id if isinstance(parked, ParkedForTask) else None
             self._reporter.parked(running, awaits, ran_for)
         else:
             self._reporter.refused(running)
 
-    async def _park_in_store(self, running: Running, awaits: TaskId) -> bool:
+    async def _park_in_store(self, claim: Claim, parked: StepParked) -> bool:
         uncertain = False
         while True:
             try:
-                parked = await self._store.park(running.claim, awaits)
+                if isinstance(parked, ParkedForArrival):
+                    held = await self._store.park_for_arrival(claim, parked.wait)
+                elif isinstance(parked, ParkedForTask):
+                    held = await self._store.park(claim, parked.task_id)
+                else:
+                    raise TypeError(f"unknown wait: {parked!r}")
             except StoreUnavailable:
                 await self._claimer.recover()
                 uncertain = True
             else:
-                return parked or uncertain
+                return held or uncertain
 
 
 def _batch_size(waiting: Sequence[Finished], most: int) -> int:

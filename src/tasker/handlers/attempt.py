@@ -14,6 +14,7 @@ from tasker.clock import Clock
 from tasker.durable import DurableCall, NewCall
 from tasker.graph import Graph, step_numbers
 from tasker.model import Claim, JsonText, StepSpec, TaskInput, TemplateName
+from tasker.waits import NewWait
 
 if TYPE_CHECKING:
     from tasker.client import Client, SyncClient
@@ -54,6 +55,10 @@ class Services(Protocol):
         Raises:
             AttemptCancelled: The attempt no longer holds its claim.
         """
+        ...
+
+    async def receive(self, attempt: "LiveAttempt", wait: NewWait) -> DurableCall | None:
+        """Record what arrived first for a wait; None: nothing has arrived."""
         ...
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:

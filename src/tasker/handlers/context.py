@@ -18,8 +18,16 @@ from tasker.durable import CallKind, DurableCall
 from tasker.durations import Duration
 from tasker.errors import AttemptCancelled, PermanentError
 from tasker.handlers.attempt import LiveAttempt, StepFacts
-from tasker.handlers.durable import DurableCalls, value_of, wait_until_over
+from tasker.handlers.durable import (
+    DurableCalls,
+    OnTimeout,
+    Signal,
+    arrival_of,
+    value_of,
+    wait_until_over,
+)
 from tasker.model import JsonText, TaskId, TemplateName
+from tasker.waits import Arrival, NewWait
 
 if TYPE_CHECKING:
     from tasker.client import Client, SyncClient
@@ -245,7 +253,7 @@ class Context:
         try:
             return self._calls
         except AttributeError:
-            self._calls = DurableCalls(self._attempt, self.step)
+            self._calls = DurableCalls(self._attempt, self.step, self.namespace)
             return self._calls
 
     def _save_checkpoint(self, value: Any) -> "Future[None]":
@@ -365,6 +373,80 @@ class AsyncContext(Context):
             record = await calls.record(CallKind.SLEEP, name, text, **timer)
         wait_until_over(record)
 
+    async def wait_signal(
+        self,
+        name: str,
+        *,
+        key: str | None = None,
+        timeout: Duration | None = None,
+        on_timeout: OnTimeout = "fail",
+        call_name: str | None = None,
+    ) -> Any:
+        """Wait for a signal to this task, without a worker, and return its payload.
+
+        The attempt ends unless a signal is there already; the handler runs again from its beginning
+        when one arrives, and this call then returns at once. Attempts that end with a wait do not
+        count. Each signal goes to one wait; the oldest is first.
+
+        Args:
+            name: The signal's name.
+            key: A broadcast with this name and key ends the wait as well.
+            timeout: Maximum wait: seconds, a timedelta or text such as `"3d"`; None: no limit.
+            on_timeout: After the timeout, "fail" ends the step in error with the code
+                `wait_timeout`, and "continue" returns None.
+            call_name: The name of the durable call; by default its number: `wait_signal-1`.
+
+        Raises:
+            DurableCallConflict: See `once`.
+            InvalidInput: An argument is invalid.
+        """
+        wait = self._durable_calls.begin_wait(
+            CallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
+        )
+        return (await self._arrival(wait, on_timeout)).payload
+
+    async def wait_any(
+        self,
+        *signals: str | Signal,
+        timeout: Duration | None = None,
+        on_timeout: OnTimeout = "fail",
+        call_name: str | None = None,
+    ) -> Arrival:
+        """Wait for the first of several signals: see `wait_signal`.
+
+        Args:
+            signals: Names of signals, or `Signal(name, key=...)` with broadcasts; at most 20.
+            timeout: Maximum wait; None: no limit.
+            on_timeout: After the timeout, "fail" ends the step in error with the code
+                `wait_timeout`, and "continue" returns an `Arrival` whose `timed_out` is True.
+            call_name: The name of the durable call; by default its number: `wait_any-1`.
+
+        Returns:
+            What arrived: `name`, `key`, `payload`, `sent_by` and `sent_at`.
+
+        Raises:
+            DurableCallConflict: See `once`.
+            InvalidInput: An argument is invalid.
+        """
+        named = [Signal(each) if isinstance(each, str) else each for each in signals]
+        wait = self._durable_calls.begin_wait(
+            CallKind.WAIT_ANY, call_name, named, timeout, on_timeout
+        )
+        return await self._arrival(wait, on_timeout)
+
+    async def _arrival(self, wait: NewWait, on_timeout: OnTimeout) -> Arrival:
+        calls = self._durable_calls
+        if not calls.loaded:
+            await calls.load()
+        record = calls.find(wait.kind, wait.call)
+        if record is None:
+            calls.require_space()
+            wait = calls.with_numbers(wait)
+            record = await self._attempt.services.receive(self._attempt, wait)
+            if record is not None:
+                calls.keep(record)
+        return arrival_of(record, wait, on_timeout)
+
 
 class SyncContext(Context):
     """The context of sync handlers; slow calls block the thread."""
@@ -462,6 +544,79 @@ class SyncContext(Context):
                 calls.record(CallKind.SLEEP, name, text, **timer)
             )
         wait_until_over(record)
+
+    def wait_signal(
+        self,
+        name: str,
+        *,
+        key: str | None = None,
+        timeout: Duration | None = None,
+        on_timeout: OnTimeout = "fail",
+        call_name: str | None = None,
+    ) -> Any:
+        """Wait for a signal to this task, without a worker, and return its payload.
+
+        The attempt ends unless a signal is there already; the handler runs again from its beginning
+        when one arrives, and this call then returns at once. Attempts that end with a wait do not
+        count. Each signal goes to one wait; the oldest is first.
+
+        Args:
+            name: The signal's name.
+            key: A broadcast with this name and key ends the wait as well.
+            timeout: Maximum wait: seconds, a timedelta or text such as `"3d"`; None: no limit.
+            on_timeout: After the timeout, "fail" ends the step in error with the code
+                `wait_timeout`, and "continue" returns None.
+            call_name: The name of the durable call; by default its number: `wait_signal-1`.
+
+        Raises:
+            DurableCallConflict: See `once`.
+            InvalidInput: An argument is invalid.
+        """
+        wait = self._durable_calls.begin_wait(
+            CallKind.WAIT_SIGNAL, call_name, [Signal(name, key)], timeout, on_timeout
+        )
+        return (self._arrival(wait, on_timeout)).payload
+
+    def wait_any(
+        self,
+        *signals: str | Signal,
+        timeout: Duration | None = None,
+        on_timeout: OnTimeout = "fail",
+        call_name: str | None = None,
+    ) -> Arrival:
+        """Wait for the first of several signals: see `wait_signal`.
+
+        Args:
+            signals: Names of signals, or `Signal(name, key=...)` with broadcasts; at most 20.
+            timeout: Maximum wait; None: no limit.
+            on_timeout: After the timeout, "fail" ends the step in error with the code
+                `wait_timeout`, and "continue" returns an `Arrival` whose `timed_out` is True.
+            call_name: The name of the durable call; by default its number: `wait_any-1`.
+
+        Returns:
+            What arrived: `name`, `key`, `payload`, `sent_by` and `sent_at`.
+
+        Raises:
+            DurableCallConflict: See `once`.
+            InvalidInput: An argument is invalid.
+        """
+        named = [Signal(each) if isinstance(each, str) else each for each in signals]
+        wait = self._durable_calls.begin_wait(
+            CallKind.WAIT_ANY, call_name, named, timeout, on_timeout
+        )
+        return self._arrival(wait, on_timeout)
+
+    def _arrival(self, wait: NewWait, on_timeout: OnTimeout) -> Arrival:
+        calls = self._durable_calls
+        record = self._find_call(wait.kind, wait.call)
+        if record is None:
+            calls.require_space()
+            wait = calls.with_numbers(wait)
+            services = self._attempt.services
+            record = services.wait_for(services.receive(self._attempt, wait))
+            if record is not None:
+                calls.keep(record)
+        return arrival_of(record, wait, on_timeout)
 
     def _find_call(self, kind: CallKind, name: str) -> DurableCall | None:
         calls = self._durable_calls

@@ -1,8 +1,10 @@
 """The durable calls of one attempt: their names, and the records of earlier attempts."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack, get_args
 
 from tasker.codec import UNSTORABLE, dumps, loads
 from tasker.durable import (
@@ -13,10 +15,19 @@ from tasker.durable import (
     TooManyDurableCalls,
 )
 from tasker.durations import Duration
-from tasker.errors import InvalidInput, ParkedForTime, TooLarge
+from tasker.errors import InvalidInput, ParkedForTime, PermanentError, TooLarge
 from tasker.handlers.attempt import LiveAttempt
-from tasker.limits import DURABLE_CALL_BYTES, DURABLE_CALL_NAME, DURABLE_CALLS, WAIT
+from tasker.limits import AWAITED, DURABLE_CALL_BYTES, DURABLE_CALL_NAME, DURABLE_CALLS, WAIT
 from tasker.model import JsonText, parse_duration_argument
+from tasker.waits import (
+    Arrival,
+    Awaited,
+    NewWait,
+    ParkedForArrival,
+    WaitKind,
+    check_arrival_names,
+    read_arrival,
+)
 
 
 class Timer(TypedDict, total=False):
@@ -24,6 +35,18 @@ class Timer(TypedDict, total=False):
 
     delay: float  #: seconds from its beginning
     until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal to wait for."""
+
+    name: str
+    key: str | None = None
+    """With a key, a broadcast with this name and key ends the wait as well."""
+
+
+OnTimeout: TypeAlias = Literal["fail", "skip", "continue"]
 
 
 class DurableCalls:
@@ -34,11 +57,13 @@ class DurableCalls:
     Args:
         attempt: The attempt.
         step: The name of its step, for errors.
+        namespace: The namespace of its task.
     """
 
-    def __init__(self, attempt: LiveAttempt, step: str) -> None:
+    def __init__(self, attempt: LiveAttempt, step: str, namespace: str) -> None:
         self._attempt = attempt
         self._step = step
+        self._namespace = namespace
         self._kinds: dict[str, CallKind] = {}  #: of the calls of this attempt, by name
         self._counts: Counter[CallKind] = Counter()
         self._records: dict[str, DurableCall] = {}
@@ -106,6 +131,11 @@ class DurableCalls:
         _require_short((until - self._attempt.services.clock.now()).total_seconds(), "until")
         return {"until": until}
 
+    def require_space(self) -> None:
+        """Raise TooManyDurableCalls if the step has as many records as are kept."""
+        if len(self._records) >= DURABLE_CALLS:
+            raise TooManyDurableCalls(self._step)
+
     def dump(self, name: str, value: Any) -> JsonText:
         """Return a call's value as JSON text, within the limits of a step.
 
@@ -115,8 +145,7 @@ class DurableCalls:
             TooManyDurableCalls: The step has as many records as are kept.
         """
         text = dumps(value, what=f"the result of the durable call {name!r}")
-        if len(self._records) >= DURABLE_CALLS:
-            raise TooManyDurableCalls(self._step)
+        self.require_space()
         if (size := self._size + len(text.encode())) > DURABLE_CALL_BYTES:
             raise TooLarge(f"the durable calls of step {self._step!r}", size, DURABLE_CALL_BYTES)
         return text
@@ -142,6 +171,81 @@ class DurableCalls:
         self._records[name] = record
         self._size += len(text.encode())
         return record
+
+    def begin_wait(
+        self,
+        kind: CallKind,
+        call_name: str | None,
+        signals: Sequence[Signal],
+        timeout: Duration | None,
+        on_timeout: OnTimeout,
+    ) -> NewWait:
+        """Name a wait, and return it without the numbers of broadcasts received before.
+
+        Raises:
+            DurableCallConflict: This attempt made a call with that name before.
+            InvalidInput: An argument is invalid.
+            TooLarge: The name or the key of a signal is too long.
+        """
+        if on_timeout not in get_args(OnTimeout):
+            raise InvalidInput(
+                f"on_timeout must be fail, skip or continue, not {on_timeout!r:.50}",
+                path="$.on_timeout",
+            )
+        if not 0 < len(signals) <= AWAITED:
+            raise InvalidInput(f"a wait needs 1 to {AWAITED} signals, not {len(signals)}")
+        seconds = None
+        if timeout is not None:
+            seconds = parse_duration_argument(timeout, "timeout").total_seconds()
+            _require_short(seconds, "timeout")
+        awaited = []
+        for signal in signals:
+            check_arrival_names(name=signal.name, key=signal.key)
+            awaited.append(Awaited(WaitKind.SIGNAL, signal.name))
+            if signal.key is not None:
+                awaited.append(
+                    Awaited(WaitKind.BROADCAST, signal.name, signal.key, self._namespace)
+                )
+        return NewWait(self.begin(kind, call_name), kind, tuple(awaited), seconds)
+
+    def with_numbers(self, wait: NewWait) -> NewWait:
+        """Return a wait with the number of the last broadcast that the step has received."""
+        if all(awaited.kind is not WaitKind.BROADCAST for awaited in wait.awaited):
+            return wait
+        received = [
+            read_arrival(record.value)
+            for record in self._records.values()
+            if record.kind in (CallKind.WAIT_SIGNAL, CallKind.WAIT_ANY) and record.value is not None
+        ]
+
+        def last(awaited: Awaited) -> int:
+            same = (each for each in received if (each.name, each.key) == awaited[1:3])
+            return max((each.number for each in same), default=0)
+
+        return wait._replace(
+            awaited=tuple(awaited._replace(after=last(awaited)) for awaited in wait.awaited)
+        )
+
+    def keep(self, record: DurableCall) -> None:
+        """Note a record that the store made."""
+        self._records[record.name] = record
+        self._size += len((record.value or "").encode())
+
+
+def arrival_of(record: DurableCall | None, wait: NewWait, on_timeout: OnTimeout) -> Arrival:
+    """Return what ended a wait.
+
+    Raises:
+        ParkedForArrival: Nothing has arrived yet.
+        PermanentError: The wait timed out, and `on_timeout` is "fail".
+    """
+    if record is None or record.value is None:
+        raise ParkedForArrival(wait)
+    arrival = read_arrival(record.value)
+    if arrival.timed_out and on_timeout == "fail":
+        names = " or ".join(dict.fromkeys(awaited.name for awaited in wait.awaited))
+        raise PermanentError(f"signal {names} did not arrive in time", code="wait_timeout")
+    return arrival
 
 
 def wait_until_over(sleep: DurableCall) -> None:

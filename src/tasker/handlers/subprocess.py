@@ -22,6 +22,7 @@ from tasker.handlers.attempt import LiveAttempt, Services, Upstream
 from tasker.handlers.binding import Plan, compile_plan_with_config
 from tasker.handlers.target import Handler
 from tasker.model import Claim, JsonText, StepSpec, TaskInput
+from tasker.waits import NewWait
 
 if TYPE_CHECKING:
     from tasker.client import Client, SyncClient
@@ -81,6 +82,9 @@ class NoServices:
         raise Misuse(_NO_DURABLE_CALLS)
 
     async def record_call(self, call: NewCall) -> float:
+        raise Misuse(_NO_DURABLE_CALLS)
+
+    async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
         raise Misuse(_NO_DURABLE_CALLS)
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:

@@ -1,8 +1,8 @@
 """States which code deletes the rows of each table, and when."""
 
 OF_TASK = (
-    *("task_key", "task_attribute", "durable_call", "attempt", "audit", "pause", "spawn", "step"),
-    "task",
+    *("task_key", "task_attribute", "durable_call", "wait", "signal"),
+    *("attempt", "audit", "pause", "spawn", "step", "task"),
 )
 """Tables whose rows belong to a task, deleted with it by `Store.prune`, which the janitor and
 `tasker db prune` call; the task itself last."""
@@ -13,6 +13,7 @@ KEPT = {
     "template": "never: tasks name their template for as long as they are kept",
     "template_step": "never: with its template",
     "queue": "never: templates name it",
+    "broadcast": "`Store.prune_broadcasts`, which the janitor calls, a week after it was sent",
     "namespace_policy": "never: a policy is replaced in place",
     "team_event": "never: the audit of teams is complete",
     "api_key": "never: a revoked key stays in the list",

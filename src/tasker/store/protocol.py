@@ -74,6 +74,7 @@ from tasker.teams.model import (
     TeamEvent,
     UserSession,
 )
+from tasker.waits import BroadcastSent, NewBroadcast, NewSignal, NewWait, SignalSent
 
 UNKNOWN_PROCESS = WorkerProcess()
 LONGEST_REASON = 10_000  #: bytes of a reason, or of an actor's name
@@ -241,6 +242,39 @@ class WorkerStore(Protocol):
 
         Each is returned once.
         """
+        ...
+
+    async def receive(self, claim: Claim, wait: NewWait) -> DurableCall | None:
+        """Record what arrived first for a wait of an attempt, or return None.
+
+        A signal to the task goes to one step; the oldest is first. A broadcast is received if it
+        was sent since the task was created. None: nothing has arrived, or the claim is lost.
+        """
+        ...
+
+    async def park_for_arrival(self, claim: Claim, wait: NewWait) -> bool:
+        """Park a step until something arrives, or the wait times out; return False if the claim is
+        lost.
+
+        The attempt ends and does not count. What arrives first is recorded as the durable call of
+        the wait, and enqueues the step; if something has arrived before, both happen at once. After
+        the timeout, `end_late_waits` does the same with the value `TIMED_OUT`. Neither a signal
+        nor a broadcast that is sent meanwhile is missed.
+        """
+        ...
+
+    async def end_late_waits(self, limit: int) -> int:
+        """End up to `limit` waits that have timed out; return how many were found."""
+        ...
+
+    async def deliver_broadcasts(self, limit: int) -> int:
+        """Complete up to `limit` broadcasts whose sender died before all waiting steps had received
+        them; return how many.
+        """
+        ...
+
+    async def prune_broadcasts(self, limit: int) -> int:
+        """Delete up to `limit` broadcasts that are older than a week; return how many."""
         ...
 
     async def register_worker(
@@ -541,6 +575,33 @@ class OperatorStore(Protocol):
         ...
 
 
+class SignalStore(Protocol):
+    """Signals to tasks, and broadcasts."""
+
+    async def signal(self, signal: NewSignal, act: AuditNote) -> SignalSent:
+        """Store a signal to a task, and wake the first of its steps that waits for it.
+
+        The signal is kept until a step waits for it. Sending a signal with the same name and id
+        again changes nothing.
+
+        Raises:
+            NotFound: The task does not exist.
+            WrongStatus: The task has ended.
+            TooManySignals: The task has 1,000 signals that no step has taken.
+        """
+        ...
+
+    async def broadcast(self, broadcast: NewBroadcast, sent_by: str) -> BroadcastSent:
+        """Store a broadcast, and wake all steps that wait for it, 100 in each transaction.
+
+        Sending a broadcast with the same id again only completes its delivery.
+
+        Raises:
+            TooManyBroadcasts: 1,000 broadcasts with the same name and key were sent within a week.
+        """
+        ...
+
+
 class QueueStore(Protocol):
     """Pauses of tasks, templates, queues and namespaces, and the weights of queues.
 
@@ -772,7 +833,16 @@ class AnalyticsStore(Protocol):
         ...
 
 
-class Store(WorkerStore, TaskStore, OperatorStore, QueueStore, TeamStore, AnalyticsStore, Protocol):
+class Store(
+    WorkerStore,
+    TaskStore,
+    OperatorStore,
+    SignalStore,
+    QueueStore,
+    TeamStore,
+    AnalyticsStore,
+    Protocol,
+):
     """The store of all state. Used from one event loop; open it with `tasker.store.open_store`."""
 
     url: str

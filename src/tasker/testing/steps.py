@@ -40,6 +40,7 @@ from tasker.model import (
 )
 from tasker.template.schema import check_result
 from tasker.testing.recording_client import BlockingRecordingClient, RecordingClient
+from tasker.waits import NewWait
 
 T = TypeVar("T")
 TEMPLATE = TemplateName("tests", "workflow", "1.0.0")
@@ -207,6 +208,9 @@ class _Services:
         if call.until is not None:
             return (call.until - self.clock.now()).total_seconds()
         return call.delay or 0.0
+
+    async def receive(self, attempt: LiveAttempt, wait: NewWait) -> DurableCall | None:
+        return None
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)

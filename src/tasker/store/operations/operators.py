@@ -62,6 +62,7 @@ class Operators(Tasks):
                 if fresh:
                     await tx.all("forget_calls", task_id=task_id, no=no)
                     await tx.all("free_child_keys", task_id=task_id, no=no)
+                    await tx.all("return_signals", task_id=task_id, no=no)
                 await tx.all("retry_step", task_id=task_id, no=no, counted_attempts=used)
                 action = "retry_fresh" if fresh else "retry"
                 await audit(tx, task_id, no, action, act, before, StepStatus.ENQUEUED)
@@ -97,6 +98,7 @@ class Operators(Tasks):
             )
             await tx.all("stop_attempt", task_id=task_id, no=no)
             (taken,) = await tx.all("take_step", task_id=task_id, no=no)
+            await tx.all("end_waits", task_id=task_id, no=no)
             await _reopen(tx, task_id)
             await tx.settle([Outcome(task_id, no, taken["attempt"], outcome, result, None, 0.0)])
             await audit(tx, task_id, no, action, act, before, after)
@@ -128,6 +130,7 @@ async def stop_task(
     steps = Code.SKIPPED if code is Code.RESOLVED_MANUALLY else Code.CANCELLED
     await tx.all("stop_attempts", task_id=task_id)
     await tx.all("stop_steps", task_id=task_id, state=int(steps))
+    await tx.all("end_waits_of_task", task_id=task_id)
     await tx.all("end_task", task_id=task_id, state=int(code), error=error)
     await tx.call("wake_parents", ended=[task_id])
     await tx.call("revoke")

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from tasker.durable import NewCall
-from tasker.errors import LeaseLost, TooManyInstances, WaitCycle
+from tasker.errors import LeaseLost, TooManyInstances
 from tasker.model import (
     MOST_INSTANCES,
     Claim,
@@ -32,7 +32,6 @@ from tasker.store.postgres.session import (
     read_settled_rows,
     settlement_parameters,
 )
-from tasker.store.session import Session
 
 
 class HotPath(Driver):
@@ -113,27 +112,6 @@ class HotPath(Driver):
     def _settled(self, rows: Sequence[Any]) -> Settled:
         self._move_cursors_back(first_enqueued_steps(rows))
         return read_settled_rows(rows)
-
-    async def park(self, claim: Claim, waits_for: TaskId) -> bool:
-        task_id, no, attempt = claim.key
-
-        async def park(tx: Session) -> bool:
-            child = await tx.one("lock_child", task_id=waits_for)
-            if child is not None and not child["over"]:
-                for link in await tx.call("wait_cycle", task_id=task_id, waits_for=waits_for):
-                    raise WaitCycle(task_id, waits_for, link["id"])
-            parked = await tx.all(
-                "park",
-                task_id=task_id,
-                no=no,
-                attempt=attempt,
-                waits_for=waits_for,
-                over=child is None or child["over"],
-            )
-            await tx.call("wake")
-            return bool(parked)
-
-        return await self._in_yielding_transaction(park)
 
     async def spawn(self, claim: Claim, new: NewInstances) -> Spawned | None:
         task_id, no, attempt = claim.key

@@ -2,11 +2,12 @@
 
 from tasker.store.operations.teams import Teams
 from tasker.store.operations.templates import Templates
+from tasker.store.operations.waits import Waits
 from tasker.store.operations.workers import Workers
 from tasker.store.postgres.analytics import Analytics
 from tasker.store.postgres.hotpath import HotPath
 from tasker.store.postgres.tasks import Tasks
 
 
-class PostgresStore(Templates, Workers, Teams, Analytics, Tasks, HotPath):
+class PostgresStore(Templates, Workers, Waits, Teams, Analytics, Tasks, HotPath):
     """Implements `tasker.store.protocol.Store`."""

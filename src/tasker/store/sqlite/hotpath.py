@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from tasker.durable import NewCall
-from tasker.errors import LeaseLost, WaitCycle
+from tasker.errors import LeaseLost
 from tasker.model import (
     Claim,
     Claimed,
@@ -24,7 +24,7 @@ from tasker.store.fair_share import DueQueue, shares
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.settlement import settle
 from tasker.store.sqlite.spawning import spawn
-from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text, to_seconds
+from tasker.store.sqlite.statements import execute, fetch, json_text, to_seconds
 
 
 class HotPath(Driver):
@@ -60,22 +60,6 @@ class HotPath(Driver):
         if left:
             self._work.set()
         return settled
-
-    async def park(self, claim: Claim, waits_for: TaskId) -> bool:
-        def park(on: sqlite3.Connection) -> bool:
-            now = self._now()
-            child = fetch_one(on, "lock_child", task_id=waits_for)
-            over = child is None or child[0]
-            link = fetch_one(on, "wait_cycle", task_id=claim.task_id, waits_for=waits_for)
-            if link is not None:
-                raise WaitCycle(claim.task_id, waits_for, link[0])
-            fence = {"task_id": claim.task_id, "no": claim.no, "attempt": claim.attempt}
-            execute(on, "park_history", **fence, now=now)
-            return bool(fetch(on, "park", **fence, waits_for=waits_for, over=over, now=now))
-
-        parked = await self._in_transaction(park)
-        self._work.set()
-        return parked
 
     async def spawn(self, claim: Claim, new: NewInstances) -> Spawned | None:
         spawned, enqueued = await self._in_transaction(

@@ -2,11 +2,12 @@
 
 from tasker.store.operations.teams import Teams
 from tasker.store.operations.templates import Templates
+from tasker.store.operations.waits import Waits
 from tasker.store.operations.workers import Workers
 from tasker.store.sqlite.analytics import Analytics
 from tasker.store.sqlite.hotpath import HotPath
 from tasker.store.sqlite.tasks import Tasks
 
 
-class SqliteStore(Templates, Workers, Teams, Analytics, Tasks, HotPath):
+class SqliteStore(Templates, Workers, Waits, Teams, Analytics, Tasks, HotPath):
     """Implements `tasker.store.protocol.Store`."""

@@ -51,6 +51,7 @@ from tasker.testing.store_suite.queue_timeouts import TestQueueTimeouts
 from tasker.testing.store_suite.reading import TestListing, TestReadingSteps, TestReadingTasks
 from tasker.testing.store_suite.schema import TestSchema
 from tasker.testing.store_suite.settling import TestFence, TestSettling, TestStickyClaims
+from tasker.testing.store_suite.signals import TestBroadcasts, TestSignals, TestWaiting
 from tasker.testing.store_suite.spawning import TestSpawning
 from tasker.testing.store_suite.subject import PostgresSubject, SqliteSubject, Subject
 from tasker.testing.store_suite.teams import TestApiKeys, TestPolicies, TestSessions, TestTeamAudit
@@ -66,6 +67,7 @@ __all__ = [
     "TestApiKeys",
     "TestApproval",
     "TestBottlenecks",
+    "TestBroadcasts",
     "TestCallersTransaction",
     "TestCancelling",
     "TestCheckpoints",
@@ -103,12 +105,14 @@ __all__ = [
     "TestSchema",
     "TestSessions",
     "TestSettling",
+    "TestSignals",
     "TestSleeping",
     "TestSpawning",
     "TestStickyClaims",
     "TestTeamAudit",
     "TestTemplates",
     "TestValues",
+    "TestWaiting",
     "TestWaking",
     "TestWorkerList",
 ]

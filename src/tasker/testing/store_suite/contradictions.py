@@ -34,9 +34,13 @@ _CONTRADICTIONS = with_codes(f"""
           select u.task_id, u.no, worker, claimed_at
           from claim_batch cross join unnest(tasks, nos) as u (task_id, no)) c
     union all
-    select 'waiting for no task, or not waiting for one', c::text
-    from (select task_id, no, state, waits_for from step
-          where (state = {{WAITING}}) <> (waits_for is not null)) c
+    select 'waiting for nothing, or not waiting for what it says', c::text
+    from (select task_id, no, state, waits_for from step s
+          where (state = {{WAITING}}) <> (waits_for is not null or exists (
+              select from wait w where w.task_id = s.task_id and w.no = s.no))) c
+    union all
+    select 'a wait of no step', c::text
+    from (select task_id, no from wait except select task_id, no from step) c
     union all
     select 'failed without an error', c::text
     from (select task_id, no from step where state = {{ERROR}} and error is null) c

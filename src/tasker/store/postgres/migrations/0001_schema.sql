@@ -302,6 +302,60 @@ create table durable_call (
     primary key (task_id, no, name)
 );
 
+-- What ends the wait of a waiting step, one row for each thing that may arrive. Whatever is first deletes
+-- all rows of its step, records itself as the durable call `call`, of the kind `call_kind`, and enqueues
+-- the step. kind: a `WaitKind`. namespace, key: of a broadcast. wake_at: when the wait times out.
+--
+-- A wait and an arrival never miss each other: the transactions of both begin with `lock_mailboxes`,
+-- which settlements never do.
+create table wait (
+    task_id   uuid not null,
+    no        int not null,
+    kind      text not null,
+    namespace text not null,
+    name      text not null,
+    key       text not null,
+    call      text not null,
+    call_kind text not null,
+    began_at  timestamptz not null default now(),
+    wake_at   timestamptz,
+    primary key (task_id, no, kind, namespace, name, key)
+);
+create index wait_broadcast on wait (namespace, name, key, task_id, no) where kind = 'broadcast';
+create index wait_late on wait (wake_at) where wake_at is not null;
+
+-- Signals to tasks, in the order of `number`. taken_by: the step that received it.
+create table signal (
+    task_id  uuid not null,
+    name     text not null,
+    number   bigint generated always as identity,
+    id       text,
+    payload  json not null,
+    sent_by  text not null,
+    sent_at  timestamptz not null default now(),
+    taken_by int,
+    primary key (task_id, name, number)
+);
+create unique index signal_id on signal (task_id, name, id) where id is not null;
+create index signal_untaken on signal (task_id) where taken_by is null;
+
+-- Broadcasts of the last week. delivered: all steps that waited for it have received it.
+create table broadcast (
+    namespace text not null,
+    name      text not null,
+    key       text not null,
+    number    bigint generated always as identity,
+    id        text,
+    payload   json not null,
+    sent_by   text not null,
+    sent_at   timestamptz not null default now(),
+    delivered boolean not null default false,
+    primary key (namespace, name, key, number)
+);
+create unique index broadcast_id on broadcast (namespace, name, key, id) where id is not null;
+create index broadcast_sent_at on broadcast (sent_at);
+create index broadcast_undelivered on broadcast (sent_at) where not delivered;
+
 -- All attempts that ended; nothing else reads `attempt`. A step that is complete at its first attempt
 -- has no row there, as its own row has all of it. Whatever reopens or overwrites such a step inserts
 -- the row first, in the same transaction.

@@ -24,6 +24,10 @@ with template_kept as materialized (
     delete from audit using doomed where task_id = doomed.id
 ), calls as (
     delete from durable_call using doomed where task_id = doomed.id
+), waits as (
+    delete from wait using doomed where task_id = doomed.id
+), signals as (
+    delete from signal using doomed where task_id = doomed.id
 ), attempts as (
     delete from attempt using doomed where task_id = doomed.id
 ), spawns as (

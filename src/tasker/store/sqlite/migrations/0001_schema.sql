@@ -213,6 +213,52 @@ create table durable_call (
     primary key (task_id, no, name)
 ) without rowid;
 
+create table wait (
+    task_id   text not null,
+    no        integer not null,
+    kind      text not null,
+    namespace text not null,
+    name      text not null,
+    key       text not null,
+    call      text not null,
+    call_kind text not null,
+    began_at  real not null,
+    wake_at   real,
+    primary key (task_id, no, kind, namespace, name, key)
+) without rowid;
+create index wait_broadcast on wait (namespace, name, key, task_id, no) where kind = 'broadcast';
+create index wait_late on wait (wake_at) where wake_at is not null;
+
+create table signal (
+    number   integer primary key autoincrement,
+    task_id  text not null,
+    name     text not null,
+    id       text,
+    payload  text not null,
+    sent_by  text not null,
+    sent_at  real not null,
+    taken_by integer
+);
+create index signal_name on signal (task_id, name, number);
+create unique index signal_id on signal (task_id, name, id) where id is not null;
+create index signal_untaken on signal (task_id) where taken_by is null;
+
+create table broadcast (
+    number    integer primary key autoincrement,
+    namespace text not null,
+    name      text not null,
+    key       text not null,
+    id        text,
+    payload   text not null,
+    sent_by   text not null,
+    sent_at   real not null,
+    delivered integer not null default 0
+);
+create index broadcast_key on broadcast (namespace, name, key, number);
+create unique index broadcast_id on broadcast (namespace, name, key, id) where id is not null;
+create index broadcast_sent_at on broadcast (sent_at);
+create index broadcast_undelivered on broadcast (sent_at) where delivered = 0;
+
 -- All attempts that ended; nothing else reads `attempt`.
 create view attempt_history as
 select s.task_id, s.no, coalesce(a.attempt, s.attempt) as attempt,

@@ -1,0 +1,343 @@
+"""Waits of steps, and the signals and broadcasts that end them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from tasker.durable import CallKind, DurableCall
+from tasker.errors import WaitCycle
+from tasker.limits import BROADCASTS, UNTAKEN_SIGNALS
+from tasker.model import Claim, JsonText, TaskId
+from tasker.store import operator_rules
+from tasker.store.operations.operators import audit
+from tasker.store.protocol import AuditNote
+from tasker.store.rows import Row
+from tasker.store.session import Session, Sessions
+from tasker.waits import (
+    TIMED_OUT,
+    Awaited,
+    BroadcastSent,
+    NewBroadcast,
+    NewSignal,
+    NewWait,
+    SignalSent,
+    TooManyBroadcasts,
+    TooManySignals,
+    WaitKind,
+    arrival_text,
+)
+
+PAGE = 100  #: steps that one transaction wakes
+INTERRUPTED = 5.0  #: seconds after which an undelivered broadcast is delivered by a janitor
+RETENTION = 7 * 86_400.0  #: seconds for which broadcasts are kept
+
+
+class Waits(Sessions):
+    """Waits of steps, and the signals and broadcasts that end them."""
+
+    async def park(self, claim: Claim, waits_for: TaskId) -> bool:
+        async def park(tx: Session) -> bool:
+            child = await tx.one("lock_child", task_id=waits_for)
+            over = child is None or bool(child["over"])
+            if not over:
+                for link in await tx.call("wait_cycle", task_id=claim.task_id, waits_for=waits_for):
+                    raise WaitCycle(claim.task_id, waits_for, link["id"])
+            return await park_step(tx, claim, waits_for=waits_for, over=over)
+
+        return await self._in_yielding_transaction(park)
+
+    async def receive(self, claim: Claim, wait: NewWait) -> DurableCall | None:
+        arrived = await self._read(lambda tx: _first_arrival(tx, claim, wait.awaited))
+        if arrived is None:
+            return None
+
+        async def receive(tx: Session) -> DurableCall | None:
+            await tx.call("lock_mailboxes", mailboxes=_mailboxes(claim.task_id, wait.awaited))
+            if not await _holds(tx, claim):
+                return None
+            return await _take_first(tx, claim, wait)
+
+        return await self._in_yielding_transaction(receive)
+
+    async def park_for_arrival(self, claim: Claim, wait: NewWait) -> bool:
+        task_id, no = claim.task_id, claim.no
+
+        async def park(tx: Session) -> bool:
+            await tx.call("lock_mailboxes", mailboxes=_mailboxes(task_id, wait.awaited))
+            if not await _holds(tx, claim):
+                return False
+            over = await _take_first(tx, claim, wait) is not None
+            await tx.all("end_waits", task_id=task_id, no=no)
+            for awaited in () if over else wait.awaited:
+                await tx.all(
+                    "add_wait",
+                    task_id=task_id,
+                    no=no,
+                    kind=awaited.kind.value,
+                    namespace=awaited.namespace,
+                    name=awaited.name,
+                    key=awaited.key,
+                    call=wait.call,
+                    call_kind=wait.kind.value,
+                    timeout=wait.timeout,
+                    until=wait.until,
+                )
+            await park_step(tx, claim, waits_for=None, over=over)
+            return True
+
+        return await self._in_yielding_transaction(park)
+
+    async def signal(self, signal: NewSignal, act: AuditNote) -> SignalSent:
+        task_id = operator_rules.canonical_task_id(signal.task_id)
+
+        async def send(tx: Session) -> SignalSent:
+            await tx.call("lock_mailboxes", mailboxes=[_mailbox_of_signal(task_id, signal.name)])
+            row = await tx.one("signalled_task", task_id=task_id)
+            if signal.id is not None and row is not None:
+                known = await tx.one(
+                    "known_signal", task_id=task_id, name=signal.name, id=signal.id
+                )
+                if known is not None:
+                    return _sent(signal, task_id, created=False, step=None)
+            status = operator_rules.require_task(task_id, row, "signal", operator_rules.OPEN)
+            untaken = await tx.one("untaken_signals", task_id=task_id)
+            if untaken is not None and untaken["signals"] >= UNTAKEN_SIGNALS:
+                raise TooManySignals(task_id)
+            (stored,) = await tx.all(
+                "add_signal",
+                task_id=task_id,
+                name=signal.name,
+                id=signal.id,
+                payload=signal.payload,
+                sent_by=act.actor,
+            )
+            received = await _deliver_signal(tx, task_id, signal, stored, act.actor)
+            no = None if received is None else received.no
+            note = AuditNote(actor=act.actor, reason=act.reason or signal.name)
+            await audit(tx, task_id, no, "signal", note, status, status)
+            step = None if received is None else received.name
+            return _sent(signal, task_id, created=True, step=step)
+
+        return await self._in_yielding_transaction(send)
+
+    async def broadcast(self, broadcast: NewBroadcast, sent_by: str) -> BroadcastSent:
+        namespace, name, key, payload, id = broadcast
+        place = {"namespace": namespace, "name": name, "key": key}
+
+        async def send(tx: Session) -> tuple[Row, bool]:
+            await tx.call("lock_mailboxes", mailboxes=[_mailbox_of_broadcast(namespace, name, key)])
+            known = None if id is None else await tx.one("known_broadcast", **place, id=id)
+            if known is not None:
+                return known, False
+            kept = await tx.one("kept_broadcasts", **place)
+            if kept is not None and kept["broadcasts"] >= BROADCASTS:
+                raise TooManyBroadcasts(name, key)
+            (stored,) = await tx.all(
+                "add_broadcast", **place, id=id, payload=payload, sent_by=sent_by
+            )
+            return stored, True
+
+        stored, created = await self._in_yielding_transaction(send)
+        steps = await self._deliver_broadcast(namespace, name, key, stored)
+        return BroadcastSent(
+            namespace=namespace, name=name, key=key, id=id, created=created, steps=steps
+        )
+
+    async def deliver_broadcasts(self, limit: int) -> int:
+        rows = await self._all("undelivered", older_than=INTERRUPTED, limit=limit)
+        for row in rows:
+            await self._deliver_broadcast(row["namespace"], row["name"], row["key"], row)
+        return len(rows)
+
+    async def prune_broadcasts(self, limit: int) -> int:
+        return len(await self._change("prune_broadcasts", older_than=RETENTION, limit=limit))
+
+    async def end_late_waits(self, limit: int) -> int:
+        if await self._one("late_waits", limit=1) is None:
+            return 0
+
+        async def end(tx: Session) -> int:
+            rows = await tx.all("late_waits", limit=limit)
+            for row in rows:
+                await wake(tx, Waiter.of_row(row), TIMED_OUT)
+            return len(rows)
+
+        return await self._in_yielding_transaction(end)
+
+    async def _deliver_broadcast(self, namespace: str, name: str, key: str, stored: Row) -> int:
+        """Wake the steps that wait for a broadcast, page by page; return how many."""
+        text = await self._read(lambda tx: _broadcast_text(tx, name, key, stored))
+        place = {"namespace": namespace, "name": name, "key": key}
+
+        async def deliver(tx: Session) -> tuple[int, int]:
+            waiters = await tx.all("waiters_of_broadcast", **place, limit=PAGE)
+            woken = 0
+            for row in waiters:
+                woken += await wake(tx, Waiter.of_row(row), text) is not None
+            if len(waiters) < PAGE:
+                await tx.all("mark_delivered", **place, number=stored["number"])
+            return len(waiters), woken
+
+        steps, waiting = 0, PAGE
+        while waiting == PAGE:
+            waiting, woken = await self._in_yielding_transaction(deliver)
+            steps += woken
+        return steps
+
+
+class Waiter(NamedTuple):
+    """A waiting step, and its durable call that gets what arrives."""
+
+    task_id: TaskId
+    no: int
+    call: str
+    kind: CallKind
+
+    @classmethod
+    def of_row(cls, row: Row) -> "Waiter":
+        return cls(TaskId(row["task_id"]), row["no"], row["call"], CallKind(row["call_kind"]))
+
+
+class _Received(NamedTuple):
+    no: int
+    name: str  #: of the step
+
+
+async def wake(tx: Session, waiter: Waiter, value: JsonText) -> str | None:
+    """End the wait of a step: record what arrived, and enqueue the step.
+
+    Returns:
+        The name of the step; None if it does not wait any more.
+    """
+    task_id, no, call, kind = waiter
+    woken = await tx.one("wake_step", task_id=task_id, no=no)
+    await tx.all("end_waits", task_id=task_id, no=no)
+    if woken is None:
+        return None
+    await tx.all("keep_call", task_id=task_id, no=no, name=call, kind=kind.value, content=value)
+    await tx.call("wake")
+    return str(woken["name"])
+
+
+async def park_step(tx: Session, claim: Claim, *, waits_for: TaskId | None, over: bool) -> bool:
+    """End an attempt whose step waits; return False if the claim is lost."""
+    fence = {"task_id": claim.task_id, "no": claim.no, "attempt": claim.attempt}
+    await tx.all("park_history", **fence)
+    parked = await tx.all("park", **fence, waits_for=waits_for, over=over)
+    await tx.call("wake")
+    return bool(parked)
+
+
+async def _holds(tx: Session, claim: Claim) -> bool:
+    """Return whether an attempt is in progress, and keep it so until the transaction ends."""
+    task_id, no, attempt = claim.key
+    return bool(await tx.all("hold_step", task_id=task_id, no=no, attempt=attempt))
+
+
+async def _deliver_signal(
+    tx: Session, task_id: TaskId, signal: NewSignal, stored: Row, sent_by: str
+) -> _Received | None:
+    """Wake the first step of the task that waits for a signal."""
+    text = arrival_text(
+        signal.name, signal.payload, sent_by=sent_by, sent_at=tx.read.instant(stored["sent_at"])
+    )
+    for row in await tx.all("waiters_of_signal", task_id=task_id, name=signal.name):
+        waiter = Waiter(task_id, row["no"], row["call"], CallKind(row["call_kind"]))
+        if (name := await wake(tx, waiter, text)) is not None:
+            number = stored["number"]
+            await tx.all(
+                "take_signal", task_id=task_id, name=signal.name, number=number, no=waiter.no
+            )
+            return _Received(waiter.no, name)
+    return None
+
+
+async def _take_first(tx: Session, claim: Claim, wait: NewWait) -> DurableCall | None:
+    """Record for a wait what arrived first, or return None if nothing has arrived."""
+    arrived = await _first_arrival(tx, claim, wait.awaited)
+    if arrived is None:
+        return None
+    task_id, no = claim.task_id, claim.no
+    if arrived.awaited.kind is WaitKind.SIGNAL:
+        name, number = arrived.awaited.name, arrived.number
+        await tx.all("take_signal", task_id=task_id, name=name, number=number, no=no)
+    call, kind, text = wait.call, wait.kind, arrived.text
+    await tx.all("keep_call", task_id=task_id, no=no, name=call, kind=kind.value, content=text)
+    return DurableCall(call, kind, text)
+
+
+class _Arrival(NamedTuple):
+    sent_at: datetime
+    number: int
+    awaited: Awaited
+    text: JsonText
+
+
+async def _first_arrival(
+    tx: Session, claim: Claim, all_awaited: Sequence[Awaited]
+) -> _Arrival | None:
+    """Return the earliest signal or broadcast that a wait can receive."""
+    arrivals = []
+    for awaited in all_awaited:
+        name, key = awaited.name, None
+        if awaited.kind is WaitKind.SIGNAL:
+            row = await tx.one("first_signal", task_id=claim.task_id, name=name)
+        else:
+            key = awaited.key
+            row = await tx.one(
+                "first_broadcast",
+                task_id=claim.task_id,
+                namespace=awaited.namespace,
+                name=name,
+                key=key,
+                after=awaited.after,
+            )
+        if row is not None:
+            arrivals.append(_arrival(tx, row, awaited, key))
+    return min(arrivals, default=None)
+
+
+def _arrival(tx: Session, row: Row, awaited: Awaited, key: str | None) -> _Arrival:
+    sent_at, number = tx.read.instant(row["sent_at"]), row["number"]
+    text = arrival_text(
+        awaited.name,
+        row["payload"],
+        sent_by=row["sent_by"],
+        sent_at=sent_at,
+        key=key,
+        number=0 if key is None else number,
+    )
+    return _Arrival(sent_at, number, awaited, text)
+
+
+async def _broadcast_text(tx: Session, name: str, key: str, stored: Row) -> JsonText:
+    return arrival_text(
+        name,
+        stored["payload"],
+        sent_by=stored["sent_by"],
+        sent_at=tx.read.instant(stored["sent_at"]),
+        key=key,
+        number=stored["number"],
+    )
+
+
+def _sent(signal: NewSignal, task_id: TaskId, *, created: bool, step: str | None) -> SignalSent:
+    return SignalSent(task_id=task_id, name=signal.name, id=signal.id, created=created, step=step)
+
+
+def _mailboxes(task_id: TaskId, all_awaited: Sequence[Awaited]) -> list[str]:
+    """Return the mailboxes that a wait must lock."""
+    return [
+        _mailbox_of_broadcast(awaited.namespace, awaited.name, awaited.key)
+        if awaited.kind is WaitKind.BROADCAST
+        else _mailbox_of_signal(task_id, awaited.name)
+        for awaited in all_awaited
+    ]
+
+
+def _mailbox_of_signal(task_id: str, name: str) -> str:
+    return f"{task_id} {name}"
+
+
+def _mailbox_of_broadcast(namespace: str, name: str, key: str) -> str:
+    return f"{namespace} {name} {key}"

@@ -1,0 +1,10 @@
+-- Enqueue a step whose wait has ended. :task_id uuid, :no int
+with woken as (
+    update step
+    set state = {ENQUEUED}, run_at = now(), enqueued_at = now()
+    where task_id = :task_id::uuid and no = :no and state = {WAITING} and waits_for is null
+    returning *
+), entries as (
+    {include enqueue steps=woken}
+)
+select name from woken

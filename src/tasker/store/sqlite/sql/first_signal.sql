@@ -1,0 +1,6 @@
+-- The oldest signal with a name that no step of the task has taken. :task_id text, :name text
+select number, payload, sent_by, sent_at
+from signal
+where task_id = :task_id and name = :name and taken_by is null
+order by number
+limit 1

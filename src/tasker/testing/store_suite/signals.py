@@ -1,0 +1,506 @@
+"""Signals and broadcasts: none is missed, and each is received once."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from tasker import codec
+from tasker.durable import CallKind
+from tasker.errors import NotFound, WrongStatus
+from tasker.limits import BROADCASTS, UNTAKEN_SIGNALS
+from tasker.model import (
+    AttemptOutcome,
+    Claim,
+    Json,
+    StepCounts,
+    StepStatus,
+    TaskId,
+    TaskStatus,
+    released,
+)
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    NOBODY,
+    ManualWorker,
+    StoreTests,
+    begin,
+    create,
+    graph,
+    one,
+    only_state,
+    put,
+)
+from tasker.testing.store_suite.subject import Subject
+from tasker.waits import (
+    Arrival,
+    Awaited,
+    NewBroadcast,
+    NewSignal,
+    NewWait,
+    TooManyBroadcasts,
+    TooManySignals,
+    WaitKind,
+    read_arrival,
+)
+
+DAY = timedelta(days=1)
+
+
+def waiting(*awaited: Awaited | str, call: str = "wait", timeout: float | None = None) -> NewWait:
+    """Describe a wait for signals, given by name, or for what else is awaited."""
+    all_awaited = [
+        Awaited(WaitKind.SIGNAL, each) if isinstance(each, str) else each for each in awaited
+    ]
+    return NewWait(call, CallKind.WAIT_ANY, all_awaited, timeout)
+
+
+def broadcast(name: str, key: str, *, after: int = 0) -> Awaited:
+    """Describe a broadcast to wait for."""
+    return Awaited(WaitKind.BROADCAST, name, key, "suite", after)
+
+
+def signal(task_id: TaskId, name: str, payload: Json = None, id: str | None = None) -> NewSignal:
+    """Describe a signal."""
+    return NewSignal(task_id, name, codec.dumps(payload), id)
+
+
+def news(name: str, key: str, payload: Json = None, id: str | None = None) -> NewBroadcast:
+    """Describe a broadcast in the namespace of the suite."""
+    return NewBroadcast("suite", name, key, codec.dumps(payload), id)
+
+
+async def arrivals(store: Store, claim: Claim) -> dict[str, Arrival]:
+    """Read what waits of a step received, by the name of the durable call."""
+    calls = await store.load_calls(claim)
+    return {call.name: read_arrival(call.value) for call in calls if call.value is not None}
+
+
+async def wait_for(store: Store, *awaited: Awaited | str, **options: object) -> TaskId:
+    """Let the step of a new task wait, and return the task."""
+    task_id = await begin(store, one())
+    hand = await ManualWorker.hire(store)
+    claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
+    assert await store.park_for_arrival(claim, waiting(*awaited, **options))  # type: ignore[arg-type]
+    return task_id
+
+
+class TestSignals(StoreTests):
+    async def test_a_signal_wakes_the_step_that_waits_for_it(self, store: Store) -> None:
+        """Its payload is the value of the durable call."""
+        task_id = await wait_for(store, "paid")
+        hand = await ManualWorker.hire(store)
+        assert [] == await hand.claim()
+        assert StepStatus.WAITING is await only_state(store, task_id)
+
+        sent = await store.signal(signal(task_id, "paid", {"cents": 5}), ACT)
+
+        assert (True, "only") == (sent.created, sent.step)
+        again = await hand.claim_one()
+        assert (2, 1) == again[2:4]
+        (arrival,) = (await arrivals(store, again)).values()
+        assert ("paid", {"cents": 5}, "alice") == (arrival.name, arrival.payload, arrival.sent_by)
+        assert arrival.sent_at is not None
+
+    async def test_a_signal_may_come_before_its_wait(self, store: Store) -> None:
+        """The wait receives it without parking; or parks, and is due at once."""
+        task_id = await begin(store, graph("two", a="", b=""))
+        hand = await ManualWorker.hire(store)
+        first, second = sorted(await hand.claim(), key=lambda claim: claim.no)
+        assert await store.receive(first, waiting("paid")) is None
+        for number in (1, 2):
+            sent = await store.signal(signal(task_id, "paid", number), ACT)
+            assert sent.step is None
+
+        received = await store.receive(first, waiting("paid"))
+        parked = await store.park_for_arrival(second, waiting("paid"))
+
+        assert received is not None
+        assert (1, True) == (read_arrival(received.value).payload, parked)  # type: ignore[arg-type]
+        again = await hand.claim_one()
+        assert second.no == again.no
+        assert 2 == (await arrivals(store, again))["wait"].payload
+
+    async def test_a_signal_is_received_once_and_in_order(self, store: Store) -> None:
+        """By the waits of one step, one after the other."""
+        task_id = await begin(store, one())
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        for number in range(3):
+            await store.signal(signal(task_id, "n", number), ACT)
+
+        for number in range(4):
+            await store.receive(claim, waiting("n", call=f"wait-{number}"))
+
+        received = await arrivals(store, claim)
+        assert {f"wait-{number}": number for number in range(3)} == {
+            name: arrival.payload for name, arrival in received.items()
+        }
+
+    async def test_of_several_steps_that_wait_the_first_receives_the_signal(
+        self, store: Store
+    ) -> None:
+        task_id = await begin(store, graph("two", a="", b=""))
+        hand = await ManualWorker.hire(store)
+        for claim in await hand.claim():
+            await store.park_for_arrival(claim, waiting("paid"))
+
+        steps = [(await store.signal(signal(task_id, "paid"), ACT)).step for _ in range(3)]
+
+        assert ["a", "b", None] == steps
+
+    async def test_the_first_of_several_that_arrives_ends_the_wait(self, store: Store) -> None:
+        """The others stay for later waits."""
+        task_id = await wait_for(store, "paid", "cancelled")
+        await store.signal(signal(task_id, "cancelled"), ACT)
+
+        sent = await store.signal(signal(task_id, "paid"), ACT)
+
+        assert sent.step is None
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        assert "cancelled" == (await arrivals(store, claim))["wait"].name
+        received = await store.receive(claim, waiting("cancelled", "paid", call="next"))
+        assert received is not None
+        assert "paid" == read_arrival(received.value).name  # type: ignore[arg-type]
+
+    async def test_of_what_is_there_already_the_oldest_is_received(
+        self, store: Store, subject: Subject
+    ) -> None:
+        task_id = await begin(store, one())
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        await store.signal(signal(task_id, "b"), ACT)
+        await subject.advance(timedelta(seconds=1))
+        await store.signal(signal(task_id, "a"), ACT)
+
+        await store.receive(claim, waiting("a", "b"))
+
+        assert "b" == (await arrivals(store, claim))["wait"].name
+
+    async def test_the_same_id_twice_is_one_signal(self, store: Store) -> None:
+        """Also after the task has ended; other names and tasks have ids of their own."""
+        task_id, other = await begin(store, one()), await begin(store, one())
+        sent = [
+            await store.signal(signal(task_id, "paid", 1, "e-1"), ACT),
+            await store.signal(signal(task_id, "paid", 2, "e-1"), ACT),
+            await store.signal(signal(task_id, "sent", 1, "e-1"), ACT),
+            await store.signal(signal(other, "paid", 1, "e-1"), ACT),
+        ]
+        await store.cancel_task(task_id, ACT)
+        sent.append(await store.signal(signal(task_id, "paid", 3, "e-1"), ACT))
+
+        assert [True, False, True, True, False] == [each.created for each in sent]
+
+    async def test_an_attempt_that_lost_its_claim_receives_nothing(self, store: Store) -> None:
+        """And parks nothing; the signal stays for the next attempt."""
+        task_id = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        lost = await hand.claim_one()
+        await hand.settle(released(lost))
+        held = await hand.claim_one()
+        await store.signal(signal(task_id, "paid"), ACT)
+
+        assert await store.receive(lost, waiting("paid")) is None
+        assert not await store.park_for_arrival(lost, waiting("other"))
+
+        assert await store.receive(held, waiting("paid")) is not None
+
+    async def test_what_an_attempt_received_is_there_for_the_next(self, store: Store) -> None:
+        """Though the attempt was lost with its worker."""
+        task_id = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        await store.signal(signal(task_id, "paid", 7), ACT)
+        await store.receive(claim, waiting("paid"))
+
+        await hand.settle(released(claim))
+
+        again = await hand.claim_one()
+        assert 7 == (await arrivals(store, again))["wait"].payload
+
+    async def test_a_fresh_retry_receives_its_signals_again(self, store: Store) -> None:
+        task_id = await begin(store, one())
+        hand = await ManualWorker.hire(store)
+        claim = await hand.claim_one()
+        await store.signal(signal(task_id, "paid", 7), ACT)
+        await store.receive(claim, waiting("paid"))
+        await hand.fail(claim)
+
+        await store.retry_steps(task_id, ACT, fresh=True)
+
+        again = await hand.claim_one()
+        assert {} == await arrivals(store, again)
+        await store.receive(again, waiting("paid"))
+        assert 7 == (await arrivals(store, again))["wait"].payload
+
+    async def test_a_signal_to_a_task_that_ended_is_refused(self, store: Store) -> None:
+        task_id = await wait_for(store, "paid")
+        await store.cancel_task(task_id, ACT)
+
+        with pytest.raises(WrongStatus, match=r"cannot signal task .*: it is cancelled"):
+            await store.signal(signal(task_id, "paid"), ACT)
+        with pytest.raises(NotFound):
+            await store.signal(signal(NOBODY, "paid"), ACT)
+
+    async def test_more_signals_than_are_kept_are_refused(self, store: Store) -> None:
+        """Those that a step has taken do not count."""
+        task_id = await begin(store, one())
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        for _ in range(UNTAKEN_SIGNALS):
+            await store.signal(signal(task_id, "n"), ACT)
+
+        with pytest.raises(TooManySignals, match="1,000 signals"):
+            await store.signal(signal(task_id, "n"), ACT)
+
+        await store.receive(claim, waiting("n"))
+        await store.signal(signal(task_id, "n"), ACT)
+
+    async def test_a_signal_is_in_the_audit(self, store: Store) -> None:
+        task_id = await wait_for(store, "paid")
+
+        await store.signal(signal(task_id, "paid"), ACT)
+
+        (entry,) = await store.audit(task_id)
+        assert ("only", "signal", "alice", "because") == (
+            entry.step,
+            entry.action,
+            entry.actor,
+            entry.reason,
+        )
+
+    async def test_waits_and_signals_at_once_miss_each_other_never(
+        self, stores: list[Store]
+    ) -> None:
+        """On several connections: each signal is received, by exactly one wait."""
+        template = await put(stores[0], graph("two", a="", b=""))
+        hand = await ManualWorker.hire(stores[0])
+        for _ in range(10):
+            task_id = await create(stores[0], template)
+            claims = await hand.claim()
+
+            await asyncio.gather(
+                *(
+                    stores[number % 3].park_for_arrival(claim, waiting("n"))
+                    for number, claim in enumerate(claims)
+                ),
+                *(
+                    stores[number % 3].signal(signal(task_id, "n", number), ACT)
+                    for number in range(2)
+                ),
+            )
+
+            again = await hand.claim()
+            received = [(await arrivals(stores[0], claim))["wait"].payload for claim in again]
+            assert [0, 1] == sorted(received)
+            await hand.complete(*again)
+
+
+class TestWaiting(StoreTests):
+    async def test_a_waiting_step_holds_no_worker(self, store: Store) -> None:
+        task_id = await wait_for(store, "paid")
+
+        task = await store.get_task(task_id)
+        assert (TaskStatus.IN_PROGRESS, StepCounts(waiting=1)) == (task.status, task.counts)
+        (attempt,) = await store.history(task_id)
+        assert AttemptOutcome.PARKED is attempt.outcome
+
+    async def test_a_wait_ends_at_its_timeout(self, store: Store, subject: Subject) -> None:
+        """Once, and only then; a signal that comes later stays for later waits."""
+        task_id = await wait_for(store, "paid", broadcast("paid", "k"), timeout=100.0)
+        assert 0 == await store.end_late_waits(10)
+        await subject.advance(timedelta(seconds=101))
+
+        await store.end_late_waits(10)
+
+        assert 0 == await store.end_late_waits(10)
+        sent = await store.signal(signal(task_id, "paid"), ACT)
+        assert sent.step is None
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        assert (await arrivals(store, claim))["wait"].timed_out
+
+    async def test_a_signal_before_the_timeout_wins(self, store: Store, subject: Subject) -> None:
+        task_id = await wait_for(store, "paid", timeout=100.0)
+        await store.signal(signal(task_id, "paid"), ACT)
+        await subject.advance(timedelta(seconds=101))
+
+        assert 0 == await store.end_late_waits(10)
+
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        assert "paid" == (await arrivals(store, claim))["wait"].name
+
+    async def test_timeouts_and_signals_at_once_end_a_wait_once(
+        self, stores: list[Store], subject: Subject
+    ) -> None:
+        for _ in range(5):
+            task_id = await wait_for(stores[0], "paid", timeout=1.0)
+            await subject.advance(timedelta(seconds=2))
+
+            _, sent, _ = await asyncio.gather(
+                stores[0].end_late_waits(10),
+                stores[1].signal(signal(task_id, "paid"), ACT),
+                stores[2].end_late_waits(10),
+            )
+
+            hand = await ManualWorker.hire(stores[0])
+            claim = await hand.claim_one()
+            arrival = (await arrivals(stores[0], claim))["wait"]
+            assert (sent.step is None) == arrival.timed_out
+            await hand.complete(claim)
+
+    async def test_operators_end_a_wait(self, store: Store, subject: Subject) -> None:
+        """By cancelling the task or resolving the step; nothing of the wait is left."""
+        cancelled, resolved = [await wait_for(store, "paid", timeout=100.0) for _ in range(2)]
+
+        await store.cancel_task(cancelled, ACT)
+        await store.resolve_step(resolved, 1, None, ACT)
+
+        await subject.advance(timedelta(seconds=101))
+        assert 0 == await store.end_late_waits(10)
+        assert TaskStatus.COMPLETE is (await store.get_task(resolved)).status
+
+    async def test_a_deadline_ends_a_wait(self, store: Store, subject: Subject) -> None:
+        await begin(store, one(), deadline=timedelta(seconds=10))
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        await store.park_for_arrival(claim, waiting("paid", timeout=100.0))
+        await subject.advance(timedelta(seconds=11))
+
+        ended = await store.sweep()
+
+        assert [claim.task_id] == [end.task_id for end in ended]
+        await subject.advance(timedelta(seconds=100))
+        assert 0 == await store.end_late_waits(10)
+
+    async def test_a_step_of_a_paused_task_goes_on_when_it_is_resumed(self, store: Store) -> None:
+        from tasker.model import PauseTarget
+
+        task_id = await wait_for(store, "paid")
+        await store.pause(PauseTarget.of_task(task_id), ACT)
+
+        await store.signal(signal(task_id, "paid"), ACT)
+
+        hand = await ManualWorker.hire(store)
+        assert [] == await hand.claim()
+        await store.resume(PauseTarget.of_task(task_id), ACT)
+        assert task_id == (await hand.claim_one()).task_id
+
+
+class TestBroadcasts(StoreTests):
+    async def test_a_broadcast_wakes_all_steps_that_wait_for_it(self, store: Store) -> None:
+        """With its name and its key, in its namespace."""
+        same = [await wait_for(store, broadcast("rate", "eur")) for _ in range(150)]
+        other = [
+            await wait_for(store, broadcast("rate", "usd")),
+            await wait_for(store, Awaited(WaitKind.BROADCAST, "rate", "eur", "elsewhere")),
+        ]
+
+        sent = await store.broadcast(news("rate", "eur", 1.1), "bank")
+
+        assert (True, 150) == (sent.created, sent.steps)
+        hand = await ManualWorker.hire(store)
+        claims = await hand.claim()
+        assert set(same) == {claim.task_id for claim in claims}
+        arrival = (await arrivals(store, claims[0]))["wait"]
+        assert ("rate", "eur", 1.1, "bank") == (
+            arrival.name,
+            arrival.key,
+            arrival.payload,
+            arrival.sent_by,
+        )
+        assert {StepStatus.WAITING} == {await only_state(store, task_id) for task_id in other}
+
+    async def test_a_wait_receives_what_was_sent_since_its_task_was_created(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """In order, each once."""
+        await store.broadcast(news("rate", "eur", "before"), "bank")
+        await subject.advance(timedelta(seconds=1))
+        await begin(store, one())
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        for number in range(2):
+            await store.broadcast(news("rate", "eur", number), "bank")
+
+        received: list[object] = []
+        after = 0
+        while True:
+            wait = waiting(broadcast("rate", "eur", after=after), call=f"wait-{len(received)}")
+            call = await store.receive(claim, wait)
+            if call is None:
+                break
+            arrival = read_arrival(call.value)  # type: ignore[arg-type]
+            received.append(arrival.payload)
+            after = arrival.number
+
+        assert [0, 1] == received
+
+    async def test_the_same_id_twice_is_one_broadcast(self, store: Store) -> None:
+        sent = [await store.broadcast(news("rate", "eur", 1, "e-1"), "bank") for _ in range(2)]
+
+        assert [True, False] == [each.created for each in sent]
+
+    async def test_an_interrupted_delivery_is_completed(
+        self, store: Store, subject: Subject, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By the sender who repeats the broadcast, or by a janitor."""
+        from tasker.store.operations.waits import Waits
+
+        async def die(*_: object) -> int:
+            raise ConnectionError("killed")
+
+        for repeated in (True, False):
+            task_id = await wait_for(store, broadcast("rate", str(repeated)))
+            with monkeypatch.context() as patch:
+                patch.setattr(Waits, "_deliver_broadcast", die)
+                with pytest.raises(ConnectionError):
+                    await store.broadcast(news("rate", str(repeated), 1, "e-1"), "bank")
+            if repeated:
+                await store.broadcast(news("rate", str(repeated), 1, "e-1"), "bank")
+            else:
+                assert 0 == await store.deliver_broadcasts(10)
+                await subject.advance(timedelta(seconds=10))
+                assert 1 == await store.deliver_broadcasts(10)
+                assert 0 == await store.deliver_broadcasts(10)
+
+            claim = await (await ManualWorker.hire(store)).claim_one()
+            assert task_id == claim.task_id
+
+    async def test_broadcasts_are_kept_for_a_week(self, store: Store, subject: Subject) -> None:
+        await store.broadcast(news("rate", "eur", 1, "e-1"), "bank")
+        await subject.advance(DAY * 6)
+        assert 0 == await store.prune_broadcasts(10)
+        await subject.advance(DAY * 2)
+
+        assert 1 == await store.prune_broadcasts(10)
+
+        assert (await store.broadcast(news("rate", "eur", 1, "e-1"), "bank")).created
+
+    async def test_more_broadcasts_than_are_kept_are_refused(self, store: Store) -> None:
+        """Of one name and key."""
+        for _ in range(BROADCASTS):
+            await store.broadcast(news("rate", "eur"), "bank")
+
+        with pytest.raises(TooManyBroadcasts, match="1,000 broadcasts 'rate' with the key 'eur'"):
+            await store.broadcast(news("rate", "eur"), "bank")
+
+        await store.broadcast(news("rate", "usd"), "bank")
+
+    async def test_waits_and_broadcasts_at_once_miss_each_other_never(
+        self, stores: list[Store]
+    ) -> None:
+        template = await put(stores[0], one())
+        hand = await ManualWorker.hire(stores[0])
+        for number in range(10):
+            for _ in range(3):
+                await create(stores[0], template)
+            claims = await hand.claim()
+            awaited = broadcast("rate", str(number))
+
+            await asyncio.gather(
+                *(
+                    store.park_for_arrival(claim, waiting(awaited))
+                    for store, claim in zip(stores, claims, strict=True)
+                ),
+                stores[1].broadcast(news("rate", str(number)), "bank"),
+            )
+
+            again = await hand.claim()
+            assert {claim.task_id for claim in claims} == {claim.task_id for claim in again}
+            await hand.complete(*again)

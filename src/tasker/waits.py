@@ -1,0 +1,222 @@
+"""What a waiting step waits for: signals to its task, broadcasts, and what else may arrive."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import orjson
+
+from tasker.codec import UNSTORABLE, dumps, loads
+from tasker.durable import CallKind
+from tasker.errors import InvalidInput, Refused, StepParked, TooLarge
+from tasker.limits import ARRIVAL_BYTES, ARRIVAL_NAME, BROADCASTS, UNTAKEN_SIGNALS
+from tasker.model import JsonText, TaskId
+
+
+class WaitKind(StrEnum):
+    """What can arrive for a waiting step."""
+
+    SIGNAL = "signal"  #: sent to its task
+    BROADCAST = "broadcast"  #: sent to all steps that wait for a name and a key
+
+
+class Awaited(NamedTuple):
+    """One of the arrivals that end a wait."""
+
+    kind: WaitKind
+    name: str
+    key: str = ""
+    """Of a broadcast."""
+
+    namespace: str = ""
+    """Of a broadcast."""
+
+    after: int = 0
+    """Number of the last broadcast with this name and key that the step has received."""
+
+
+class NewWait(NamedTuple):
+    """A wait of an attempt; the durable call gets what arrives first."""
+
+    call: str
+    """Name of the durable call."""
+
+    kind: CallKind
+    awaited: Sequence[Awaited]
+    timeout: float | None = None
+    """Seconds from its beginning after which the wait ends without an arrival."""
+
+    until: datetime | None = None
+    """The same as an instant, instead of `timeout`."""
+
+
+class NewSignal(NamedTuple):
+    """A signal to send to a task."""
+
+    task_id: TaskId
+    name: str
+    payload: JsonText
+    id: str | None = None
+    """Sending two signals with the same name and id to one task makes one."""
+
+
+class NewBroadcast(NamedTuple):
+    """A broadcast to send."""
+
+    namespace: str
+    name: str
+    key: str
+    payload: JsonText
+    id: str | None = None
+    """Sending two broadcasts with the same namespace, name, key and id makes one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalSent:
+    """A signal that was stored."""
+
+    task_id: TaskId
+    name: str
+    id: str | None
+    created: bool
+    """False if a signal with this id had been sent before."""
+
+    step: str | None
+    """The waiting step that received it; None: the signal is kept until a step waits for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroadcastSent:
+    """A broadcast that was stored."""
+
+    namespace: str
+    name: str
+    key: str
+    id: str | None
+    created: bool
+    """False if a broadcast with this id had been sent before."""
+
+    steps: int
+    """Waiting steps that received it now; those that wait later receive it within a week."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepWait:
+    """One of the things that a waiting step waits for; the first to arrive ends the wait."""
+
+    kind: WaitKind
+    name: str
+    key: str | None
+    """Of a broadcast."""
+
+    until: datetime | None
+    """When the wait ends without an arrival; None: never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What ended a wait."""
+
+    name: str | None
+    """Name of the signal or broadcast; None: the wait timed out."""
+
+    key: str | None = None
+    """Key of a broadcast; None for a signal to the task."""
+
+    payload: Any = None
+    sent_by: str | None = None
+    sent_at: datetime | None = None
+    number: int = 0
+    """Of a broadcast: grows with each one that has the same name and key."""
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether nothing arrived in time."""
+        return self.name is None
+
+
+class ParkedForArrival(StepParked):
+    """The step waits for a signal, a broadcast or another arrival."""
+
+    def __init__(self, wait: NewWait) -> None:
+        names = " or ".join(awaited.name for awaited in wait.awaited)
+        super().__init__(f"waits for {names}")
+        self.wait = wait
+
+
+class TooManySignals(Refused):
+    """The task has as many signals that no step has taken as are kept."""
+
+    code = "too_many_signals"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(
+            f"task {task_id} has {UNTAKEN_SIGNALS:,} signals that no step has taken, the maximum"
+        )
+
+
+class TooManyBroadcasts(Refused):
+    """As many broadcasts with this name and key were sent within a week as are kept."""
+
+    code = "too_many_broadcasts"
+
+    def __init__(self, name: str, key: str) -> None:
+        super().__init__(
+            f"{BROADCASTS:,} broadcasts {name!r} with the key {key!r} were sent within a week,"
+            " the maximum"
+        )
+
+
+TIMED_OUT = JsonText('{"timed_out":true}')
+"""The value of the durable call of a wait that timed out."""
+
+
+def arrival_text(
+    name: str,
+    payload: JsonText,
+    *,
+    sent_by: str,
+    sent_at: datetime,
+    key: str | None = None,
+    number: int = 0,
+) -> JsonText:
+    """Return the value of the durable call of a wait that something ended."""
+    fields: Mapping[str, Any] = {
+        "name": name,
+        "key": key,
+        "payload": orjson.Fragment(payload),
+        "sent_by": sent_by,
+        "sent_at": sent_at,
+        "number": number,
+    }
+    return JsonText(orjson.dumps(fields).decode())
+
+
+def read_arrival(text: JsonText) -> Arrival:
+    """Read the value of a wait's durable call."""
+    fields = loads(text)
+    if "timed_out" in fields:
+        return Arrival(name=None)
+    return Arrival(**{**fields, "sent_at": datetime.fromisoformat(fields["sent_at"])})
+
+
+def payload_text(payload: Any) -> JsonText:
+    """Return a payload as JSON text. Raises InvalidInput, TooLarge."""
+    return dumps(payload, what="the payload", limit=ARRIVAL_BYTES)
+
+
+def check_arrival_names(**names: str | None) -> None:
+    """Check names, keys and ids of signals and broadcasts. Raises InvalidInput, TooLarge."""
+    for field, text in names.items():
+        if text is None:
+            continue
+        if not text or UNSTORABLE.search(text):
+            raise InvalidInput(
+                f"{field} must be a text that is not empty, without NUL characters and unpaired"
+                f" surrogates, not {text[:50]!r}",
+                path=f"$.{field}",
+            )
+        if len(text) > ARRIVAL_NAME:
+            raise TooLarge(f"the {field}", len(text.encode()), ARRIVAL_NAME)

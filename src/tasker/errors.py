@@ -273,6 +273,30 @@ class TaskChanged(Refused):
         self.task_id, self.etag = task_id, etag
 
 
+class ScheduleExists(Refused):
+    """The namespace has a schedule of that name."""
+
+    code = "schedule_exists"
+
+
+class ScheduleChanged(Refused):
+    """The schedule's ETag differs from the action's `if_match`: it was changed after it was read.
+
+    Args:
+        schedule: Its full name.
+        etag: Its current ETag.
+    """
+
+    code = "schedule_changed"
+    members: ClassVar[Mapping[str, str]] = {"schedule": "schedule", "etag": "etag"}
+
+    def __init__(self, schedule: str, etag: str) -> None:
+        super().__init__(
+            f"schedule {schedule} changed since it was read: its ETag is now {etag}; read it again"
+        )
+        self.schedule, self.etag = schedule, etag
+
+
 class WrongStatus(Refused):
     """The task, step, template version or key has a status that does not allow the action."""
 

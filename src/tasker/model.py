@@ -7,7 +7,7 @@ named tuples, which cost a quarter of a frozen dataclass.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NewType, TypeAlias, TypeVar
 
@@ -378,6 +378,106 @@ class Durability(StrEnum):
     steps then run again."""
 
 
+class Overlap(StrEnum):
+    """What a schedule does at a tick while the task of its previous tick is open."""
+
+    SKIP = "skip"  #: creates no task
+    BUFFER_ONE = "buffer_one"  #: delays one tick until that task has ended, and skips further ones
+    BUFFER_ALL = "buffer_all"  #: delays all ticks, and starts them one after another
+    CANCEL_RUNNING = "cancel_running"  #: cancels that task
+    ALLOW = "allow"  #: creates a task all the same
+
+
+OverlapName: TypeAlias = Literal["skip", "buffer_one", "buffer_all", "cancel_running", "allow"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When tasks of a template are created, and how."""
+
+    name: str
+    cron: str
+    """A cron line of five fields, in local time of `timezone`; "" if `every` is given."""
+
+    every: timedelta | None
+    """The time between two ticks; None if `cron` is given."""
+
+    anchor: datetime
+    """A tick of an interval; all others are multiples of `every` before or after it."""
+
+    timezone: str
+    """IANA name of the time zone of `cron` and of the texts in `context`."""
+
+    overlap: Overlap
+    catch_up: timedelta
+    """How late a tick may be noticed; later ones are recorded as missed."""
+
+    jitter: timedelta
+    """Maximum delay of a task's start, which depends on the schedule and the tick only."""
+
+    priority: int | None
+    """Priority of its tasks; None: the template's."""
+
+    context: JsonObject
+    """The tasks' inputs; `{tick.start}`, `{tick.end}` and `{tick.date}` in texts are replaced."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        cron: str = "",
+        every: Duration | None = None,
+        anchor: datetime = EPOCH,
+        timezone: str = "UTC",
+        overlap: Overlap | OverlapName = Overlap.SKIP,
+        catch_up: Duration = timedelta(hours=6),
+        jitter: Duration = timedelta(0),
+        priority: int | None = None,
+        context: JsonObject | None = None,
+    ) -> None:
+        """Convert the arguments; bounds are checked where the schedule is used.
+
+        Args:
+            name: Letters, digits, `_`, `-` and `.`.
+            cron: A cron line of five fields, such as "30 2 * * *"; either this or `every`.
+            every: The time between two ticks: seconds, a timedelta or `"15m"`.
+            anchor: A tick of an interval, with its time zone.
+            timezone: IANA name of a time zone, such as "Europe/Berlin".
+            overlap: What happens at a tick while the task of the previous tick is open: skip,
+                buffer_one, buffer_all, cancel_running or allow.
+            catch_up: How late a tick may be noticed, after an outage of all workers.
+            jitter: Maximum delay of a task's start.
+            priority: Priority of the tasks, 0 to 4; None: the template's.
+            context: The tasks' inputs; None: no inputs.
+
+        Raises:
+            InvalidInput: `overlap` or a duration is invalid; `path` names it.
+        """
+        for field_name, value in (
+            ("name", name),
+            ("cron", " ".join(cron.split())),
+            ("every", None if every is None else parse_duration_argument(every, "every")),
+            ("anchor", anchor),
+            ("timezone", timezone),
+            ("overlap", _parse_overlap(overlap)),
+            ("catch_up", parse_duration_argument(catch_up, "catch_up")),
+            ("jitter", parse_duration_argument(jitter, "jitter")),
+            ("priority", priority),
+            ("context", {} if context is None else context),
+        ):
+            object.__setattr__(self, field_name, value)
+
+
+def _parse_overlap(value: Overlap | OverlapName) -> Overlap:
+    try:
+        return Overlap(value)
+    except ValueError:
+        words = ", ".join(word.value for word in Overlap)
+        raise _invalid_argument("overlap", f"must be one of {words}, not {value!r}") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
     """An immutable, versioned graph of step specs."""
@@ -404,6 +504,9 @@ class Template:
     """Priority of its tasks, 0 to 4, unless they are created with another or by a step."""
 
     durability: Durability = Durability.FULL
+
+    schedules: tuple[Schedule, ...] = ()
+    """Schedules of its tasks, in force while this is the latest version."""
 
     environments: Mapping[str, Mapping[str, StepOverride]] = field(default_factory=dict)
     """Environment -> step name -> override."""
@@ -692,6 +795,12 @@ class TaskSummary:
     correlation_id: str
     parent_id: TaskId | None
     """The task whose step created this one."""
+
+    schedule_id: int | None = None
+    """The schedule that created it."""
+
+    scheduled_for: datetime | None = None
+    """The tick of that schedule for which it was created."""
 
     idempotency_key: str | None
     created_by: str
@@ -1019,6 +1128,7 @@ class TaskFilter:
     status: TaskStatus | None = None
     correlation_id: str | None = None
     parent_id: str | None = None
+    schedule_id: int | None = None
     tag: str | None = None
     created_by: str | None = None
     idempotency_key: str | None = None

@@ -52,9 +52,11 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "template_not_approved": (409, "The template version takes no new tasks"),
     "idempotency_conflict": (409, "The idempotency key was used with other content"),
     "task_exists": (409, "Another task has the idempotency key"),
+    "schedule_exists": (409, "The namespace has a schedule of that name"),
     "wrong_status": (409, "Not allowed in this status"),
     "refused": (409, "Refused by the stored state"),
     "task_changed": (412, "The task changed since it was read"),
+    "schedule_changed": (412, "The schedule changed since it was read"),
     "too_large": (413, "Too large"),
     "unsupported_media_type": (415, "Unsupported media type"),
     "rate_limited": (429, "Too many requests"),
@@ -147,7 +149,9 @@ class ProblemDetails(TypedDict):
     task_id: NotRequired[str]
     """Of `task_exists`: the task that has the key; of `task_changed`: the task."""
     etag: NotRequired[str]
-    """Of `task_changed`: the task's ETag now."""
+    """Of `task_changed` and `schedule_changed`: the ETag now."""
+    schedule: NotRequired[str]
+    """Of `schedule_changed`: its full name."""
     size: NotRequired[int]
     """Of `too_large`: bytes."""
     limit: NotRequired[int]

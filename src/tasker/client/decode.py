@@ -20,6 +20,8 @@ from tasker.errors import (
     NotFound,
     Problem,
     Refused,
+    ScheduleChanged,
+    ScheduleExists,
     SchemaMismatch,
     StoreError,
     StoreUnavailable,
@@ -128,6 +130,7 @@ _OWN_CODES: tuple[type[TaskerError], ...] = (
     *(InvalidInput, InvalidTemplate, InvalidPolicy, TooLarge),
     *(NotFound, TaskRegistrationError, HttpHostNotAllowed),
     *(IdempotencyConflict, TaskExists, TaskChanged),
+    *(ScheduleExists, ScheduleChanged),
     *(WrongStatus, NotApproved, NotAnApprover, Unauthenticated, Forbidden, Refused),
     *(StoreUnavailable, SchemaMismatch),
 )

@@ -388,6 +388,7 @@ def _filter_query(filter: TaskFilter) -> dict[str, Any]:
         "status": filter.status and filter.status.value,
         "correlation_id": filter.correlation_id,
         "parent_id": filter.parent_id,
+        "schedule_id": filter.schedule_id,
         "tag": filter.tag,
         "created_by": filter.created_by,
         "idempotency_key": filter.idempotency_key,

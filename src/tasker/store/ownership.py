@@ -14,6 +14,8 @@ KEPT = {
     "template_step": "never: with its template",
     "queue": "never: templates name it",
     "broadcast": "`Store.prune_broadcasts`, which the janitor calls, a week after it was sent",
+    "schedule": "`Store.delete_schedule`, or a template version that no longer declares it",
+    "schedule_tick": "with its schedule; `Store.advance_schedule` keeps the latest 1,000",
     "namespace_policy": "never: a policy is replaced in place",
     "team_event": "never: the audit of teams is complete",
     "api_key": "never: a revoked key stays in the list",

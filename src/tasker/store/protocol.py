@@ -65,6 +65,15 @@ from tasker.model import (
     WorkerInfo,
     WorkerProcess,
 )
+from tasker.schedules.model import (
+    Advance,
+    Advanced,
+    DueSchedule,
+    NewSchedule,
+    ScheduledTask,
+    StoredSchedule,
+    TickRecord,
+)
 from tasker.teams.model import (
     ApiKey,
     ApiKeyDigest,
@@ -658,6 +667,125 @@ class QueueStore(Protocol):
         ...
 
 
+class ScheduleStore(Protocol):
+    """Schedules, which create a task at each of their ticks.
+
+    With `if_match`, the ETag of a schedule as it was read, an action raises ScheduleChanged if it
+    was changed since.
+    """
+
+    async def create_schedule(self, new: NewSchedule, act: AuditNote) -> StoredSchedule:
+        """Store a valid schedule; its first tick is the first one after now.
+
+        Raises:
+            ScheduleExists: The namespace has a schedule of that name.
+            InvalidInput: The namespace has too many schedules.
+        """
+        ...
+
+    async def change_schedule(
+        self, new: NewSchedule, act: AuditNote, *, if_match: str | None = None
+    ) -> StoredSchedule:
+        """Replace a schedule of an operator.
+
+        Its next tick stays unless its times change; then it is the first one after now.
+
+        Raises: NotFound, ScheduleChanged, Refused (a template declares it).
+        """
+        ...
+
+    async def pause_schedule(
+        self,
+        namespace: str,
+        name: str,
+        act: AuditNote,
+        *,
+        paused: bool,
+        if_match: str | None = None,
+    ) -> StoredSchedule:
+        """Pause or resume a schedule; nothing changes if it is so already.
+
+        Ticks during a pause never get a task: resuming records them, and continues with the
+        first tick after now.
+
+        Raises: NotFound, ScheduleChanged.
+        """
+        ...
+
+    async def delete_schedule(
+        self, namespace: str, name: str, act: AuditNote, *, if_match: str | None = None
+    ) -> StoredSchedule:
+        """Delete a schedule of an operator, and return it; its tasks stay.
+
+        Raises: NotFound, ScheduleChanged, Refused (a template declares it).
+        """
+        ...
+
+    async def schedule(self, namespace: str, name: str) -> StoredSchedule:
+        """Return a schedule. Raises NotFound."""
+        ...
+
+    async def schedules(
+        self,
+        *,
+        namespace: str | None = None,
+        template: str | None = None,
+        visible: Collection[str] | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[StoredSchedule]:
+        """List schedules by id, beyond `after`.
+
+        Args:
+            namespace: Only its schedules; None: all.
+            template: Only those of a template with that name; None: all.
+            visible: Only those of these namespaces; None: all.
+            after: Only those with greater ids.
+            limit: Maximum number.
+        """
+        ...
+
+    async def schedule_ticks(
+        self, namespace: str, name: str, *, limit: int = 100
+    ) -> list[TickRecord]:
+        """List the recorded ticks without a task, the latest first. Raises NotFound."""
+        ...
+
+    async def due_schedules(self, limit: int) -> list[DueSchedule]:
+        """List schedules that have a tick to handle, those that wait longest first."""
+        ...
+
+    async def advance_schedule(
+        self, due: DueSchedule, advance: Advance, act: AuditNote
+    ) -> Advanced | None:
+        """Handle the ticks of a due schedule, in one transaction: create tasks, record other ticks,
+        and move on to the next tick.
+
+        A tick whose idempotency key has a task already gets no other.
+
+        Args:
+            due: The schedule as it was read.
+            advance: What happens. `look_at` is after `due.now`.
+            act: The actor and the reason of a cancellation.
+
+        Returns:
+            What was created; None if the schedule was changed or handled by another process since
+            it was read, or is being handled: then nothing has changed.
+
+        Raises: IdempotencyConflict, Refused (a template takes no new tasks).
+        """
+        ...
+
+    async def create_scheduled(
+        self, stored: StoredSchedule, tasks: Sequence[ScheduledTask]
+    ) -> Advanced:
+        """Create tasks for ticks without changing the schedule.
+
+        Raises: IdempotencyConflict, Refused (a template takes no new tasks).
+        """
+        ...
+
+
 class TeamStore(Protocol):
     """Namespaces and their policies, decisions about template versions, API keys, their audit."""
 
@@ -839,6 +967,7 @@ class Store(
     OperatorStore,
     SignalStore,
     QueueStore,
+    ScheduleStore,
     TeamStore,
     AnalyticsStore,
     Protocol,

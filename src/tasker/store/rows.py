@@ -30,6 +30,8 @@ from tasker.model import (
     WorkerProcess,
     task_status_of_code,
 )
+from tasker.schedules.document import from_document as schedule_of_document
+from tasker.schedules.model import StoredSchedule, TickOutcome, TickRecord
 from tasker.teams.model import (
     ApiKey,
     ApiKeyId,
@@ -68,6 +70,8 @@ class Reader(NamedTuple):
             context=codec.loads(row["context"]),
             correlation_id=row["correlation_id"],
             parent_id=row["parent_id"],
+            schedule_id=row["schedule_id"],
+            scheduled_for=self._instant_or_none(row["scheduled_for"]),
             idempotency_key=row["idempotency_key"],
             created_by=row["created_by"],
             reason=row["reason"],
@@ -167,6 +171,33 @@ class Reader(NamedTuple):
             paused_at=self.instant(row["paused_at"]),
             paused_by=row["paused_by"],
             reason=row["reason"],
+        )
+
+    def schedule(self, row: Row) -> StoredSchedule:
+        return StoredSchedule(
+            id=row["id"],
+            namespace=row["namespace"],
+            template=row["template"],
+            version=row["version"],
+            schedule=schedule_of_document(codec.loads(row["spec"]), name=row["name"]),
+            declared_by=row["declared_by"],
+            paused=bool(row["paused"]),
+            etag=f"{row['id']}-{row['revision']}",
+            next_at=self.instant(row["next_at"]),
+            last_at=self._instant_or_none(row["last_tick"]),
+            last_task=row["last_task"],
+            buffered=row["buffered"],
+            created_by=row["created_by"],
+            created_at=self.instant(row["created_at"]),
+            updated_at=self.instant(row["updated_at"]),
+        )
+
+    def tick_record(self, row: Row) -> TickRecord:
+        return TickRecord(
+            first=self.instant(row["first_tick"]),
+            last=self.instant(row["last_tick"]),
+            outcome=TickOutcome(row["outcome"]),
+            detail=row["detail"],
         )
 
     def template(self, row: Row) -> StoredTemplate:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput
-from tasker.model import Outcome, Settled
+from tasker.model import Created, NewTask, Outcome, Settled
 from tasker.store.rows import Reader, Row
 
 T = TypeVar("T")
@@ -89,6 +89,13 @@ class Sessions(ABC):
     @abstractmethod
     async def _change(self, statement: str, /, **values: object) -> Sequence[Row]:
         """Run one writing statement in its own transaction."""
+
+    @abstractmethod
+    async def _create_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
+        """Create tasks, none of which replaces another, in a transaction.
+
+        Raises: IdempotencyConflict, Refused (a template takes no new tasks).
+        """
 
     async def _all(self, statement: str, /, **values: object) -> Sequence[Row]:
         return await self._read(lambda tx: tx.all(statement, **values))

@@ -16,6 +16,7 @@ from tasker.template.reading import (
     read_integer,
     read_text,
 )
+from tasker.template.schedules import read_schedules
 from tasker.template.source import Items, Node, Problems, Table
 
 
@@ -44,6 +45,7 @@ def assemble_template(root: Node, problems: Problems) -> Template | None:
         retention=top.read("retention", read_duration, YEARS_10),
         priority=_priority(top),
         durability=_durability(top),
+        schedules=top.read("schedules", read_schedules) or (),
         environments=top.read("environments", read_environments, dialect, specs) or {},
         metadata=dialect.metadata(top),
     )

@@ -22,6 +22,7 @@ from tasker.model import (
     Template,
     all_steps,
 )
+from tasker.schedules.document import to_document as schedule_document
 from tasker.template.http import http_document
 
 
@@ -44,6 +45,7 @@ def to_document(template: Template) -> JsonObject:
         durability=None if template.durability is Durability.FULL else template.durability.value,
         deadline_seconds=_seconds(template.deadline),
         input_schema=template.input_schema,
+        schedules=[schedule_document(schedule) for schedule in template.schedules] or None,
         steps=steps,
         environments={
             name: {

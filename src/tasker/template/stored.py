@@ -25,6 +25,7 @@ from tasker.model import (
     Template,
     all_steps,
 )
+from tasker.schedules.document import from_document as read_schedule
 from tasker.template.http import http_from_document
 
 _DEFAULTS = Retry()
@@ -45,6 +46,7 @@ def from_stored(document: Mapping[str, Any]) -> Template:
         attributes=document.get("attributes", {}),
         retention=_timedelta(document.get("retention")),
         priority=document.get("priority", DEFAULT_PRIORITY),
+        schedules=tuple(map(read_schedule, document.get("schedules", ()))),
         durability=Durability(document.get("durability", Durability.FULL)),
         environments=_environments(document.get("environments"), steps),
         metadata=document.get("metadata", {}),

@@ -75,6 +75,8 @@ class TaskCriteria(BaseModel):
     status: TaskStatus | None = None
     correlation_id: Line | None = None
     parent_id: Uuid | None = None
+    schedule_id: Annotated[int, Field(ge=1, lt=1 << 31)] | None = None
+    """The schedule that created them."""
     tag: Line | None = None
     created_by: Line | None = None
     idempotency_key: Line | None = None

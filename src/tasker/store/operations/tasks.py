@@ -59,6 +59,7 @@ class Tasks(Sessions):
                 started=started,
                 correlation_id=filter.correlation_id,
                 parent_id=filter.parent_id and operator_rules.canonical_task_id(filter.parent_id),
+                schedule_id=filter.schedule_id,
                 tag=filter.tag,
                 created_by=filter.created_by,
                 idempotency_key=filter.idempotency_key,

@@ -8,6 +8,7 @@ from typing import Any
 from tasker import codec
 from tasker.errors import WrongStatus
 from tasker.model import TemplateName, TemplateVersion
+from tasker.store.operations.schedule_rows import apply_declared_schedules
 from tasker.store.protocol import AuditNote
 from tasker.store.session import Session, Sessions
 from tasker.teams import rules
@@ -229,4 +230,5 @@ async def _set_version_status(
         "decide_template", id=version.id, status=status, actor=act.actor, reason=act.reason
     )
     await add_event(tx, act, action, version.key, version.status, status)
+    await apply_declared_schedules(tx, version.namespace, version.name, act)
     return tx.read.template_version(row)

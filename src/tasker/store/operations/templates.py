@@ -17,6 +17,7 @@ from tasker.model import (
     TemplateStatus,
 )
 from tasker.store import registry
+from tasker.store.operations.schedule_rows import apply_declared_schedules
 from tasker.store.operations.teams import add_event, lock_versions, policy_of
 from tasker.store.protocol import AuditNote, Registered
 from tasker.store.rows import Reader, Row
@@ -177,6 +178,10 @@ async def _register(
             return None
         stored.append(added)
         await add_event(tx, act, "register_template", row.name, plan.before, plan.status)
+    for namespace, template in {
+        row.name[:2] for row, is_new in zip(rows, created, strict=True) if is_new
+    }:
+        await apply_declared_schedules(tx, namespace, template, act)
     if any(created):
         await tx.call("wake")  # a worker may serve the new queues
     return _Written(_TemplateRows(tx.read, stored), created)

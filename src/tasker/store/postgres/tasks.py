@@ -9,7 +9,14 @@ from typing import Any
 import asyncpg
 
 from tasker import codec
-from tasker.errors import Misuse, StoreError, StoreUnavailable, TaskerError, TaskExists
+from tasker.errors import (
+    Misuse,
+    Refused,
+    StoreError,
+    StoreUnavailable,
+    TaskerError,
+    TaskExists,
+)
 from tasker.model import (
     Claim,
     Created,
@@ -112,6 +119,18 @@ class Tasks(Driver):
         with driver_errors(self.url):
             rows: list[Any] = await connection.fetch(text, *[arguments[name] for name in names])
             return rows
+
+    async def _create_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
+        try:
+            rows = await tx.all("create_tasks", **_columns(Creation(tasks, None, 0)))
+        except asyncpg.PostgresError as error:
+            if error.sqlstate == "TK001":
+                holder, _, key = str(error).partition(" ")
+                raise registry.key_conflict(key, holder) from None
+            if error.sqlstate in ("TK002", "TK003"):
+                raise Refused("one of the templates takes no new tasks") from None
+            raise
+        return _created(tasks, rows)
 
     async def _refusal_of_creation(
         self, error: asyncpg.PostgresError, tasks: Sequence[NewTask]

@@ -27,6 +27,7 @@ class SqliteSession:
     def __init__(self, connection: sqlite3.Connection, now: datetime) -> None:
         self.now = now
         self.notifications: set[str] = set()
+        self.connection = connection
         self._cursor = connection.cursor()
         self._cursor.row_factory = sqlite3.Row
 
@@ -49,7 +50,7 @@ class SqliteSession:
         return [] if function in _NOTIFICATIONS else await self.all(function, **values)
 
     async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
-        connection, given, now = self._cursor.connection, json_text(outcomes), self.now.timestamp()
+        connection, given, now = self.connection, json_text(outcomes), self.now.timestamp()
         settled, _ = settlement.settle(connection, None, outcomes, given, 0, now)
         self.notifications.add("wake")
         return settled
@@ -70,5 +71,9 @@ def _adapt(value: object) -> object:
     if isinstance(value, datetime):
         return value.timestamp()
     if isinstance(value, (list, tuple, set, frozenset)):
-        return json_text(list(value))
+        return json_text([_adapt_item(item) for item in value])
     return value
+
+
+def _adapt_item(value: object) -> object:
+    return value.timestamp() if isinstance(value, datetime) else value

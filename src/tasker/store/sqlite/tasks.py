@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from tasker.errors import Misuse, TaskExists
 from tasker.model import (
@@ -20,6 +20,7 @@ from tasker.store.creations import Creation, Creations
 from tasker.store.operations.creation import free_keys, has_lost_keys
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.ownership import OF_TASK
+from tasker.store.session import Session
 from tasker.store.sqlite.driver import Driver
 from tasker.store.sqlite.session import SqliteSession, run_to_end
 from tasker.store.sqlite.statements import execute, fetch, json_text, to_seconds
@@ -51,55 +52,24 @@ class Tasks(Driver):
 
     async def _create(self, creation: Creation, _impatient: bool = False) -> Created:
         """Create tasks in a transaction of their own; nothing in it waits for others."""
-        tasks, worker, claim_up_to = creation
-        rows = [_creation_row(task) for task in tasks]
-        keyed = any(task.idempotency_key for task in tasks)
-        children = any(task.parent_id for task in tasks)
-        attributes = any(task.attributes for task in tasks)
-        replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
+        rows = [_creation_row(task) for task in creation.tasks]
         notifications = {"wake"}  # there may be roots that were not claimed
 
         def create(on: sqlite3.Connection) -> Created:
-            now = self._now()
-            if replacing:
-                session = SqliteSession(on, self._clock.now())
-                run_to_end(free_keys(session, tasks))
-                notifications.update(session.notifications)
-            taken = _take_keys(on, rows) if keyed else {}
-            new = json_text([row for row in rows if row[0] not in taken])
-            made = execute(on, "create_tasks", now=now, tasks=new).rowcount
-            if made < len(rows) - len(taken):
-                templates = {row[1] for row in rows if row[0] not in taken}
-                session = SqliteSession(on, self._clock.now())
-                raise run_to_end(refusal_of_creation(session, templates))
-            if children and (unknown := fetch(on, "unknown_parents", tasks=new)):
-                raise operator_rules.unknown_task_error(unknown[0][0])
-            execute(on, "create_steps", now=now, tasks=new)
-            if attributes:
-                execute(on, "create_attributes", tasks=new)
-            claims = []
-            if worker is not None and claim_up_to > 0:
-                claimed = fetch(
-                    on,
-                    "claim_roots",
-                    worker=worker,
-                    claim_up_to=claim_up_to,
-                    now=now,
-                    tasks=new,
-                )
-                claims = [Claim(row[0], row[1], 1, 1) for row in claimed]
-            created = Created(
-                [(TaskId(taken.get(row[0], row[0])), row[0] not in taken) for row in rows],
-                claims,
-                datetime.fromtimestamp(now, UTC),
-            )
-            if replacing:
-                has_lost_keys(tasks, created)
+            session = SqliteSession(on, self._clock.now())
+            created = _store_tasks(session, creation, rows)
+            notifications.update(session.notifications)
             return created
 
         created = await self._in_transaction(create)
         self._notify(notifications)
         return created
+
+    async def _create_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
+        session = cast(SqliteSession, tx)
+        session.notifications.add("wake")
+        rows = [_creation_row(task) for task in tasks]
+        return _store_tasks(session, Creation(tasks, None, 0), rows)
 
     async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
         before, now = to_seconds(ended_before), self._now()
@@ -113,6 +83,43 @@ class Tasks(Driver):
             return len(ids)
 
         return await self._in_transaction(prune)
+
+
+def _store_tasks(
+    session: SqliteSession, creation: Creation, rows: list[tuple[Any, ...]]
+) -> Created:
+    """Create tasks in a transaction."""
+    tasks, worker, claim_up_to = creation
+    on, now = session.connection, session.now.timestamp()
+    replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
+    if replacing:
+        run_to_end(free_keys(session, tasks))
+    taken = _take_keys(on, rows) if any(task.idempotency_key for task in tasks) else {}
+    new = json_text([row for row in rows if row[0] not in taken])
+    made = execute(on, "create_tasks", now=now, tasks=new).rowcount
+    if made < len(rows) - len(taken):
+        templates = {row[1] for row in rows if row[0] not in taken}
+        raise run_to_end(refusal_of_creation(session, templates))
+    children = any(task.parent_id for task in tasks)
+    if children and (unknown := fetch(on, "unknown_parents", tasks=new)):
+        raise operator_rules.unknown_task_error(unknown[0][0])
+    execute(on, "create_steps", now=now, tasks=new)
+    if any(task.attributes for task in tasks):
+        execute(on, "create_attributes", tasks=new)
+    claims = []
+    if worker is not None and claim_up_to > 0:
+        claimed = fetch(
+            on, "claim_roots", worker=worker, claim_up_to=claim_up_to, now=now, tasks=new
+        )
+        claims = [Claim(row[0], row[1], 1, 1) for row in claimed]
+    created = Created(
+        [(TaskId(taken.get(row[0], row[0])), row[0] not in taken) for row in rows],
+        claims,
+        datetime.fromtimestamp(now, UTC),
+    )
+    if replacing:
+        has_lost_keys(tasks, created)
+    return created
 
 
 def _take_keys(on: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> dict[str, str]:

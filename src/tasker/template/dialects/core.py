@@ -49,6 +49,7 @@ _TOP = Keys(
         "retention",
         "priority",
         "durability",
+        "schedules",
         "deadline_seconds",
         "input_schema",
         "steps",

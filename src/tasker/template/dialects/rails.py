@@ -47,6 +47,7 @@ _TOP = Keys(
         "retention",
         "priority",
         "durability",
+        "schedules",
         "deadline_seconds",
         "domain_events",
     ),

@@ -49,6 +49,7 @@ from tasker.testing.store_suite.pausing import (
 from tasker.testing.store_suite.pruning import TestPruning
 from tasker.testing.store_suite.queue_timeouts import TestQueueTimeouts
 from tasker.testing.store_suite.reading import TestListing, TestReadingSteps, TestReadingTasks
+from tasker.testing.store_suite.schedules import TestDeclaredSchedules, TestSchedules, TestTicks
 from tasker.testing.store_suite.schema import TestSchema
 from tasker.testing.store_suite.settling import TestFence, TestSettling, TestStickyClaims
 from tasker.testing.store_suite.signals import TestBroadcasts, TestSignals, TestWaiting
@@ -76,6 +77,7 @@ __all__ = [
     "TestCreation",
     "TestCreationWithClaims",
     "TestDeadlines",
+    "TestDeclaredSchedules",
     "TestDurableCalls",
     "TestFailedTasks",
     "TestFairShares",
@@ -102,6 +104,7 @@ __all__ = [
     "TestRetirement",
     "TestRetries",
     "TestRetrying",
+    "TestSchedules",
     "TestSchema",
     "TestSessions",
     "TestSettling",
@@ -111,6 +114,7 @@ __all__ = [
     "TestStickyClaims",
     "TestTeamAudit",
     "TestTemplates",
+    "TestTicks",
     "TestValues",
     "TestWaiting",
     "TestWaking",

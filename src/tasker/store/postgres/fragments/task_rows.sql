@@ -1,6 +1,7 @@
 -- The tasks in `chosen`, with the counts of their steps.
 select chosen.id::text as id, p.namespace, p.name, p.version, chosen.state, chosen.context,
        chosen.correlation_id, chosen.parent_id::text as parent_id, chosen.idempotency_key,
+       chosen.schedule_id, chosen.scheduled_for,
        chosen.created_by, chosen.reason, chosen.tags, chosen.created_at, chosen.ended_at,
        chosen.deadline, chosen.error, chosen.title, chosen.priority,
        coalesce((select json_object_agg(a.name, a.value order by a.name) from task_attribute a where a.task_id = chosen.id)::text, '{}') as attributes,

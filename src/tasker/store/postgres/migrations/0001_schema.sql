@@ -133,6 +133,7 @@ create index worker_queue_queue on worker_queue (queue_id, worker);
 -- the template has. ending: the state that it will end in, once its compensation has run.
 -- revision: grows with each rewrite of its steps. forked_from: the task that it repeats.
 -- updated_at: the last action of an operator; each moves it forward.
+-- schedule_id, scheduled_for: the schedule and its tick that the task was made for.
 create table task (
     id              uuid primary key,
     template_id     int not null,
@@ -151,6 +152,8 @@ create table task (
     correlation_id  text not null,
     parent_id       uuid,
     forked_from     uuid,
+    schedule_id     int,
+    scheduled_for   timestamptz,
     idempotency_key text,
     title           text,
     created_by      text not null,
@@ -164,6 +167,7 @@ create index task_status on task (state, id);
 create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
 create index task_parent on task (parent_id) where parent_id is not null;
+create index task_schedule on task (schedule_id, id) where schedule_id is not null;
 create index task_has_failed_step on task (id) where has_failed_step and state = {OPEN};
 create index task_paused on task (template_id, id) where paused;
 create index task_overdue on task (deadline) where state = {OPEN} and deadline is not null;
@@ -383,6 +387,43 @@ create table pause (
     primary key (name, kind, namespace)
 );
 create index pause_queue on pause (namespace, name) where kind in ('namespace', 'queue');
+
+-- template, version: what its tasks run: a name in its namespace, and a version or a range ('': the
+-- latest release). spec: the rest of what was declared, as JSON. declared_by: the version of the
+-- template that declares it; null: an operator made it. revision: grows with each change of these.
+-- next_at: the first tick that was not handled. look_at: when a janitor looks at it; it only moves
+-- forward, and so tells one look from another. last_tick, last_task: the latest that got a task.
+create table schedule (
+    id          int generated always as identity primary key,
+    namespace   text not null,
+    name        text not null,
+    template    text not null,
+    version     text not null,
+    spec        json not null,
+    declared_by text,
+    paused      boolean not null default false,
+    revision    int not null default 1,
+    next_at     timestamptz not null,
+    look_at     timestamptz not null,
+    last_tick   timestamptz,
+    last_task   uuid,
+    created_by  text not null,
+    created_at  timestamptz not null default now(),
+    updated_at  timestamptz not null default now(),
+    unique (namespace, name)
+) with (fillfactor = 70);
+create index schedule_look_at on schedule (look_at) where not paused;
+
+-- Ticks without a task: those that wait for the end of an earlier one, each by itself, and those that
+-- never get one, successive ones together.
+create table schedule_tick (
+    schedule_id int not null,
+    first_tick  timestamptz not null,
+    last_tick   timestamptz not null,
+    outcome     text not null check (outcome in ('buffered', 'failed', 'missed', 'paused', 'skipped')),
+    detail      text not null,
+    primary key (schedule_id, first_tick)
+);
 
 -- Operators' actions on tasks.
 create table audit (

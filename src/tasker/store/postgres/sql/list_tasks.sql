@@ -1,7 +1,7 @@
 -- Tasks with the counts of their steps, newest first. The lines of conditions that are null
 -- are left out before it runs.
 -- :templates int[] or null, :state int or null, :started boolean or null (of open tasks),
--- :correlation_id text, :parent_id uuid, :tag text, :created_by text,
+-- :correlation_id text, :parent_id uuid, :schedule_id int, :tag text, :created_by text,
 -- :idempotency_key text, :failed_step text, :error_code text (of a failed step),
 -- :attribute_name, :attribute_value text, :attributes text (JSON object, of further ones),
 -- :created_after timestamptz, :created_before timestamptz, all or null; :after uuid or null,
@@ -14,6 +14,7 @@ with chosen as (
       and (:started::boolean is null or :started = exists (select from step s where s.task_id = task.id and s.attempt > 0))
       and (:correlation_id::text is null or correlation_id = :correlation_id)
       and (:parent_id::uuid is null or parent_id = :parent_id)
+      and (:schedule_id::int is null or schedule_id = :schedule_id)
       and (:tag::text is null or :tag = any (tags))
       and (:created_by::text is null or created_by = :created_by)
       and (:idempotency_key::text is null or idempotency_key = :idempotency_key)

@@ -1,6 +1,7 @@
 -- The tasks in `chosen`, with the counts of their steps. :now real
 select chosen.id, p.namespace, p.name, p.version, chosen.state, chosen.context,
        chosen.correlation_id, chosen.parent_id, chosen.idempotency_key,
+       chosen.schedule_id, chosen.scheduled_for,
        chosen.created_by, chosen.reason, chosen.tags, chosen.created_at, chosen.ended_at,
        chosen.deadline, chosen.error, chosen.title, chosen.priority,
        (select json_group_object(a.name, a.value) from task_attribute a where a.task_id = chosen.id) as attributes,

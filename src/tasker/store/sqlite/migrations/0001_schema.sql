@@ -100,6 +100,8 @@ create table task (
     correlation_id  text not null,
     parent_id       text,
     forked_from     text,
+    schedule_id     integer,
+    scheduled_for   real,
     idempotency_key text,
     title           text,
     created_by      text not null,
@@ -113,6 +115,7 @@ create index task_status on task (state, id);
 create index task_template on task (template_id, id);
 create index task_correlation on task (correlation_id);
 create index task_parent on task (parent_id) where parent_id is not null;
+create index task_schedule on task (schedule_id, id) where schedule_id is not null;
 create index task_has_failed_step on task (id) where has_failed_step = 1 and state = {OPEN};
 create index task_paused on task (template_id, id) where paused = 1;
 create index task_overdue on task (deadline) where state = {OPEN} and deadline is not null;
@@ -282,6 +285,36 @@ create table pause (
     primary key (name, kind, namespace)
 ) without rowid;
 create index pause_queue on pause (namespace, name) where kind in ('namespace', 'queue');
+
+create table schedule (
+    id          integer primary key autoincrement,
+    namespace   text not null,
+    name        text not null,
+    template    text not null,
+    version     text not null,
+    spec        text not null,
+    declared_by text,
+    paused      integer not null default 0,
+    revision    integer not null default 1,
+    next_at     real not null,
+    look_at     real not null,
+    last_tick   real,
+    last_task   text,
+    created_by  text not null,
+    created_at  real not null,
+    updated_at  real not null,
+    unique (namespace, name)
+);
+create index schedule_look_at on schedule (look_at) where paused = 0;
+
+create table schedule_tick (
+    schedule_id integer not null,
+    first_tick  real not null,
+    last_tick   real not null,
+    outcome     text not null check (outcome in ('buffered', 'failed', 'missed', 'paused', 'skipped')),
+    detail      text not null,
+    primary key (schedule_id, first_tick)
+) without rowid;
 
 create table audit (
     id      integer primary key,

@@ -3,7 +3,7 @@
 -- :templates text (JSON list) or null, :state int or null, :started int or null (of open tasks),
 -- :correlation_id, :parent_id, :tag, :created_by, :idempotency_key, :failed_step,
 -- :error_code (of a failed step), :attribute_name, :attribute_value text,
--- :attributes text (JSON object, of further ones), :created_after, :created_before real, all or null;
+-- :attributes text (JSON object, of further ones), :schedule_id int, :created_after, :created_before real, all or null;
 -- :after text or null, :limit int, :now real
 with chosen as materialized (
     select * from task
@@ -13,6 +13,7 @@ with chosen as materialized (
       and (:started is null or :started = exists (select 1 from step s where s.task_id = task.id and s.attempt > 0))
       and (:correlation_id is null or correlation_id = :correlation_id)
       and (:parent_id is null or parent_id = :parent_id)
+      and (:schedule_id is null or schedule_id = :schedule_id)
       and (:tag is null or exists (select 1 from json_each(task.tags) where value = :tag))
       and (:created_by is null or created_by = :created_by)
       and (:idempotency_key is null or idempotency_key = :idempotency_key)

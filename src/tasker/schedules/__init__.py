@@ -1,0 +1,1 @@
+"""Schedules: their ticks, and the decision which of them get a task. Pure."""

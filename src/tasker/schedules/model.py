@@ -1,0 +1,122 @@
+"""Schedules as stores keep them, and what happens to their ticks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from tasker.model import NewTask, Schedule, TaskId
+
+SHORTEST_INTERVAL = timedelta(seconds=10)
+LONGEST_INTERVAL = timedelta(days=366)
+LEAST_CATCH_UP = timedelta(minutes=1)
+MOST_CATCH_UP = timedelta(days=30)
+MOST_JITTER = timedelta(days=1)
+CAUGHT_UP_AT_ONCE = 100  #: ticks of a schedule that one transaction handles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSchedule:
+    """A schedule to store."""
+
+    namespace: str
+    template: str
+    """Name of the template, in the same namespace."""
+
+    version: str
+    """The version of its tasks, or a range of versions; "": the latest release."""
+
+    schedule: Schedule
+    declared_by: str | None = None
+    """The template version that declares it; None: an operator made it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSchedule(NewSchedule):
+    """A schedule as a store holds it."""
+
+    id: int
+    paused: bool
+    etag: str
+    """Changes with each change of the schedule by an operator or a new template version."""
+
+    next_at: datetime
+    """The next tick."""
+
+    last_at: datetime | None
+    """The last tick for which a task was created."""
+
+    last_task: TaskId | None
+    """The task of that tick."""
+
+    buffered: int
+    """Ticks that wait for the end of that task."""
+
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def name(self) -> str:
+        """Its name within the namespace."""
+        return self.schedule.name
+
+    @property
+    def full_name(self) -> str:
+        """`namespace.name`."""
+        return f"{self.namespace}.{self.schedule.name}"
+
+
+class TickOutcome(StrEnum):
+    """Why a tick has no task."""
+
+    BUFFERED = "buffered"  #: it waits for the end of an earlier task
+    SKIPPED = "skipped"  #: an earlier task was open
+    MISSED = "missed"  #: it was noticed later than `catch_up` allows
+    PAUSED = "paused"  #: the schedule was paused
+    FAILED = "failed"  #: the task could not be created
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickRecord:
+    """Successive ticks that have no task, for the same reason."""
+
+    first: datetime
+    last: datetime
+    outcome: TickOutcome
+    detail: str = ""
+
+
+class DueSchedule(NamedTuple):
+    """A schedule with a tick to handle."""
+
+    stored: StoredSchedule
+    now: datetime  #: by the store's clock
+    look_at: datetime  #: with `stored.etag`, the fence of `Store.advance_schedule`
+    is_running: bool  #: whether the task of the last tick is open
+    waiting: Sequence[datetime]  #: buffered ticks, oldest first
+
+
+class ScheduledTask(NamedTuple):
+    """A task to create for a tick."""
+
+    tick: datetime
+    task: NewTask
+
+
+class Advance(NamedTuple):
+    """What happens to a schedule that is due."""
+
+    tasks: Sequence[ScheduledTask]  #: to create, oldest first
+    cancel: bool  #: whether the task of the last tick is cancelled before
+    taken: Sequence[datetime]  #: ticks that no longer wait
+    records: Sequence[TickRecord]  #: buffered ones among them
+    next_at: datetime
+    look_at: datetime
+
+
+class Advanced(NamedTuple):
+    """The result of `Store.advance_schedule`."""
+
+    created: Sequence[tuple[TaskId, bool]]  #: the id, and whether the task is new

@@ -1,0 +1,106 @@
+"""Decides which ticks of a due schedule get a task."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from tasker import limits
+from tasker.model import Overlap, Schedule
+from tasker.schedules.model import (
+    CAUGHT_UP_AT_ONCE,
+    DueSchedule,
+    TickOutcome,
+    TickRecord,
+)
+from tasker.schedules.ticks import next_tick, previous_tick
+
+LOOK_AGAIN = timedelta(seconds=5)  #: until a schedule is looked at again whose ticks wait
+_CAPACITY = {Overlap.BUFFER_ONE: 1, Overlap.BUFFER_ALL: limits.TICKS_BUFFERED}
+
+
+class Plan(NamedTuple):
+    """What to do with a schedule that is due."""
+
+    starts: Sequence[datetime]  #: ticks whose tasks are created, oldest first
+    cancel: bool  #: whether the task of the last tick is cancelled
+    taken: Sequence[datetime]  #: ticks that no longer wait
+    records: Sequence[TickRecord]  #: ticks without a task, and those that begin to wait
+    next_at: datetime
+    look_at: datetime
+
+
+def plan(due: DueSchedule) -> Plan:
+    """Decide what happens to the ticks of a schedule up to now, at most 100 of them."""
+    schedule = due.stored.schedule
+    missed, ticks, next_at = _due_ticks(schedule, due.stored.next_at, due.now)
+    starts, waiting, skipped = _apply_overlap(
+        schedule.overlap, [*due.waiting, *ticks], is_running=due.is_running
+    )
+    before = set(due.waiting)
+    records = [
+        *missed,
+        *_runs(schedule, skipped),
+        *(
+            TickRecord(first=tick, last=tick, outcome=TickOutcome.BUFFERED)
+            for tick in waiting
+            if tick not in before
+        ),
+    ]
+    return Plan(
+        starts=starts,
+        cancel=schedule.overlap is Overlap.CANCEL_RUNNING and due.is_running and bool(starts),
+        taken=[tick for tick in due.waiting if tick not in waiting],
+        records=records,
+        next_at=next_at,
+        look_at=min(next_at, due.now + LOOK_AGAIN) if waiting else next_at,
+    )
+
+
+def skipped_range(
+    schedule: Schedule, first: datetime, until: datetime, outcome: TickOutcome
+) -> TickRecord | None:
+    """Return the record of the ticks from the tick `first` until before `until`, if any."""
+    last = previous_tick(schedule, until)
+    if last is None or last < first:
+        return None
+    return TickRecord(first=first, last=last, outcome=outcome)
+
+
+def _due_ticks(
+    schedule: Schedule, first: datetime, now: datetime
+) -> tuple[list[TickRecord], list[datetime], datetime]:
+    """Return the ticks up to now: those that were missed, those to handle, and the one after."""
+    missed = []
+    oldest = now - schedule.catch_up
+    if first < oldest and (record := skipped_range(schedule, first, oldest, TickOutcome.MISSED)):
+        missed.append(record)
+        first = next_tick(schedule, record.last)
+    ticks: list[datetime] = []
+    while first <= now and len(ticks) < CAUGHT_UP_AT_ONCE:
+        ticks.append(first)
+        first = next_tick(schedule, first)
+    return missed, ticks, first
+
+
+def _apply_overlap(
+    overlap: Overlap, ticks: Sequence[datetime], *, is_running: bool
+) -> tuple[list[datetime], list[datetime], list[datetime]]:
+    """Return the ticks to start, those that wait, and those to skip."""
+    if overlap is Overlap.ALLOW:
+        return [*ticks], [], []
+    if overlap is Overlap.CANCEL_RUNNING:
+        return [*ticks[-1:]], [], [*ticks[:-1]]
+    starts = [] if is_running else [*ticks[:1]]
+    others = ticks[len(starts) :]
+    capacity = _CAPACITY.get(overlap, 0)
+    return starts, [*others[:capacity]], [*others[capacity:]]
+
+
+def _runs(schedule: Schedule, ticks: Sequence[datetime]) -> list[TickRecord]:
+    """Return records of skipped ticks, one for those that follow each other."""
+    runs: list[TickRecord] = []
+    for tick in ticks:
+        follows = runs and next_tick(schedule, runs[-1].last) == tick
+        first = runs.pop().first if follows else tick
+        runs.append(TickRecord(first=first, last=tick, outcome=TickOutcome.SKIPPED))
+    return runs

@@ -1,0 +1,197 @@
+"""Rows of schedules, and those that templates declare."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tasker import codec, limits, versions
+from tasker.errors import InvalidInput, NotFound, Refused, ScheduleChanged, ScheduleExists
+from tasker.model import Schedule
+from tasker.schedules.document import from_document, to_document
+from tasker.schedules.model import (
+    NewSchedule,
+    StoredSchedule,
+    TickOutcome,
+    TickRecord,
+)
+from tasker.schedules.ticks import next_tick, previous_tick
+from tasker.store.protocol import AuditNote
+from tasker.store.session import Session
+
+_ALL = 1_000_000
+
+
+async def apply_declared_schedules(
+    tx: Session, namespace: str, template: str, act: AuditNote
+) -> None:
+    """Make the schedules of a template those that its latest approved version declares.
+
+    Schedules keep their pauses, and their next tick if their times did not change. Without an
+    approved version they stay as they are.
+    """
+    rows = await tx.all("versions", namespace=namespace, name=template)
+    version = versions.latest([row["version"] for row in rows])
+    if version is None:
+        return
+    row = await tx.one("template", namespace=namespace, name=template, version=version)
+    declared: Sequence[Mapping[str, Any]] = (
+        () if row is None else codec.loads(row["document"]).get("schedules", ())
+    )
+    before = {
+        stored.name: stored
+        for stored in await _all_of_template(tx, namespace, template)
+        if stored.declared_by is not None
+    }
+    for document in declared:
+        name = f"{template}.{document['name']}"
+        new = NewSchedule(
+            namespace=namespace,
+            template=template,
+            version=version,
+            schedule=from_document(document, name=name),
+            declared_by=f"{namespace}.{template}@{version}",
+        )
+        stored = before.pop(name, None)
+        if stored is None:
+            await add_schedule(tx, new, act)
+        elif _differ(stored, new):
+            await change_schedule(tx, stored, new, act)
+    for stored in before.values():
+        await delete_schedule(tx, stored, act)
+
+
+async def add_schedule(tx: Session, new: NewSchedule, act: AuditNote) -> StoredSchedule:
+    (row,) = await tx.all("count_schedules", namespace=new.namespace)
+    if row["schedules"] >= limits.SCHEDULES:
+        raise InvalidInput(
+            f"namespace {new.namespace} has {limits.SCHEDULES:,} schedules, the limit"
+        )
+    added = await tx.all(
+        "add_schedule",
+        **_columns(new),
+        namespace=new.namespace,
+        name=new.schedule.name,
+        next_at=next_tick(new.schedule, await store_time(tx)),
+        actor=act.actor,
+    )
+    if not added:
+        raise ScheduleExists(f"schedule {new.namespace}.{new.schedule.name} already exists")
+    stored = await read_schedule(tx, new.namespace, new.schedule.name)
+    await note_change(tx, act, "create_schedule", stored, None, _facts(stored))
+    return stored
+
+
+async def change_schedule(
+    tx: Session, before: StoredSchedule, new: NewSchedule, act: AuditNote
+) -> StoredSchedule:
+    same_times = _times(before.schedule) == _times(new.schedule)
+    next_at = before.next_at if same_times else next_tick(new.schedule, await store_time(tx))
+    await tx.all("change_schedule", **_columns(new), id=before.id, next_at=next_at)
+    after = await read_schedule(tx, before.namespace, before.name)
+    await note_change(tx, act, "change_schedule", after, _facts(before), _facts(after))
+    return after
+
+
+async def delete_schedule(tx: Session, stored: StoredSchedule, act: AuditNote) -> None:
+    await tx.all("delete_ticks", id=stored.id)
+    await tx.all("delete_schedule", id=stored.id)
+    await note_change(tx, act, "delete_schedule", stored, _facts(stored), None)
+
+
+async def record_ticks(tx: Session, stored: StoredSchedule, record: TickRecord) -> None:
+    """Add a record, or extend that of the ticks right before."""
+    facts = {"outcome": record.outcome.value, "detail": record.detail}
+    if record.outcome is not TickOutcome.BUFFERED:
+        previous = previous_tick(stored.schedule, record.first)
+        if await tx.all(
+            "extend_tick", id=stored.id, previous=previous, last_tick=record.last, **facts
+        ):
+            return
+    await tx.all("add_tick", id=stored.id, first_tick=record.first, last_tick=record.last, **facts)
+
+
+async def lock_schedule(
+    tx: Session, namespace: str, name: str, if_match: str | None
+) -> StoredSchedule:
+    """Lock and return a schedule. Raises NotFound, ScheduleChanged."""
+    rows = await tx.lock("schedules", **_named(namespace, name))
+    stored = _only(tx, rows, namespace, name)
+    if if_match is not None and stored.etag != if_match:
+        raise ScheduleChanged(stored.full_name, stored.etag)
+    return stored
+
+
+async def read_schedule(tx: Session, namespace: str, name: str) -> StoredSchedule:
+    return _only(tx, await tx.all("schedules", **_named(namespace, name)), namespace, name)
+
+
+def _only(tx: Session, rows: Sequence[Any], namespace: str, name: str) -> StoredSchedule:
+    if not rows:
+        raise NotFound(f"schedule {namespace}.{name} not found")
+    return tx.read.schedule(rows[0])
+
+
+def _named(namespace: str, name: str) -> dict[str, object]:
+    others = dict.fromkeys(("template", "visible", "after"))
+    return {**others, "namespace": namespace, "name": name, "limit": 1}
+
+
+async def _all_of_template(tx: Session, namespace: str, template: str) -> list[StoredSchedule]:
+    others = dict.fromkeys(("name", "visible", "after"))
+    rows = await tx.lock("schedules", **others, namespace=namespace, template=template, limit=_ALL)
+    return [tx.read.schedule(row) for row in rows]
+
+
+def require_undeclared(stored: StoredSchedule) -> None:
+    if stored.declared_by is not None:
+        raise Refused(
+            f"schedule {stored.full_name} is declared by template {stored.declared_by}: change it"
+            " there and register a new version, or pause it"
+        )
+
+
+async def store_time(tx: Session) -> datetime:
+    (row,) = await tx.all("store_time")
+    return tx.read.instant(row["now"])
+
+
+def _columns(new: NewSchedule) -> dict[str, object]:
+    return {
+        "template": new.template,
+        "version": new.version,
+        "spec": codec.dumps(to_document(new.schedule)),
+        "declared_by": new.declared_by,
+    }
+
+
+def _times(schedule: Schedule) -> tuple[object, ...]:
+    """Return what determines the ticks of a schedule."""
+    if schedule.every is not None:
+        return (schedule.every, schedule.anchor)
+    return (schedule.cron, schedule.timezone)
+
+
+def _differ(stored: StoredSchedule, new: NewSchedule) -> bool:
+    return _columns(stored) != _columns(new)
+
+
+def _facts(stored: StoredSchedule) -> Mapping[str, Any]:
+    """Return a schedule for the audit."""
+    version = f"@{stored.version}" if stored.version else ""
+    return {**to_document(stored.schedule), "template": f"{stored.template}{version}"}
+
+
+async def note_change(
+    tx: Session, act: AuditNote, action: str, stored: StoredSchedule, before: Any, after: Any
+) -> None:
+    """Add a change of a schedule to the team audit."""
+    await tx.all(
+        "add_event",
+        namespace=stored.namespace,
+        subject=f"schedule {stored.full_name}",
+        actor=act.actor,
+        action=action,
+        reason=act.reason,
+        before=None if before is None else codec.dumps(before),
+        after=None if after is None else codec.dumps(after),
+    )

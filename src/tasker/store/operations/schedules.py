@@ -1,0 +1,217 @@
+"""Schedules: declaring, changing and reading them, and creating the tasks of their ticks."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from tasker import limits
+from tasker.model import TaskId
+from tasker.schedules.model import (
+    Advance,
+    Advanced,
+    DueSchedule,
+    NewSchedule,
+    ScheduledTask,
+    StoredSchedule,
+    TickOutcome,
+    TickRecord,
+)
+from tasker.schedules.planning import skipped_range
+from tasker.schedules.ticks import next_tick
+from tasker.store.operations.operators import cancel_if_open
+from tasker.store.operations.schedule_rows import (
+    add_schedule,
+    change_schedule,
+    delete_schedule,
+    lock_schedule,
+    note_change,
+    read_schedule,
+    record_ticks,
+    require_undeclared,
+    store_time,
+)
+from tasker.store.protocol import AuditNote
+from tasker.store.session import Session, Sessions
+
+_INSTANT = timedelta(microseconds=1)  #: a tick at the end of a pause is part of it
+
+
+class Schedules(Sessions):
+    """Implements `tasker.store.protocol.ScheduleStore`."""
+
+    async def create_schedule(self, new: NewSchedule, act: AuditNote) -> StoredSchedule:
+        return await self._write(lambda tx: add_schedule(tx, new, act))
+
+    async def change_schedule(
+        self, new: NewSchedule, act: AuditNote, *, if_match: str | None = None
+    ) -> StoredSchedule:
+        async def change(tx: Session) -> StoredSchedule:
+            before = await lock_schedule(tx, new.namespace, new.schedule.name, if_match)
+            require_undeclared(before)
+            return await change_schedule(tx, before, new, act)
+
+        return await self._write(change)
+
+    async def pause_schedule(
+        self,
+        namespace: str,
+        name: str,
+        act: AuditNote,
+        *,
+        paused: bool,
+        if_match: str | None = None,
+    ) -> StoredSchedule:
+        async def pause(tx: Session) -> StoredSchedule:
+            before = await lock_schedule(tx, namespace, name, if_match)
+            if before.paused is paused:
+                return before
+            next_at = before.next_at
+            if not paused:
+                now = await store_time(tx)
+                while_paused = skipped_range(
+                    before.schedule, next_at, now + _INSTANT, TickOutcome.PAUSED
+                )
+                if while_paused is not None:
+                    await record_ticks(tx, before, while_paused)
+                next_at = next_tick(before.schedule, now)
+            await tx.all("pause_schedule", id=before.id, paused=paused, next_at=next_at)
+            action = "pause_schedule" if paused else "resume_schedule"
+            words = ("running", "paused") if paused else ("paused", "running")
+            await note_change(tx, act, action, before, *words)
+            return await read_schedule(tx, namespace, name)
+
+        return await self._write(pause)
+
+    async def delete_schedule(
+        self, namespace: str, name: str, act: AuditNote, *, if_match: str | None = None
+    ) -> StoredSchedule:
+        async def delete(tx: Session) -> StoredSchedule:
+            before = await lock_schedule(tx, namespace, name, if_match)
+            require_undeclared(before)
+            await delete_schedule(tx, before, act)
+            return before
+
+        return await self._write(delete)
+
+    async def schedule(self, namespace: str, name: str) -> StoredSchedule:
+        return await self._read(lambda tx: read_schedule(tx, namespace, name))
+
+    async def schedules(
+        self,
+        *,
+        namespace: str | None = None,
+        template: str | None = None,
+        visible: Collection[str] | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> list[StoredSchedule]:
+        async def read(tx: Session) -> list[StoredSchedule]:
+            rows = await tx.all(
+                "schedules",
+                namespace=namespace,
+                name=None,
+                template=template,
+                visible=None if visible is None else sorted(visible),
+                after=after,
+                limit=limit,
+            )
+            return [tx.read.schedule(row) for row in rows]
+
+        return await self._read(read)
+
+    async def schedule_ticks(
+        self, namespace: str, name: str, *, limit: int = 100
+    ) -> list[TickRecord]:
+        async def read(tx: Session) -> list[TickRecord]:
+            stored = await read_schedule(tx, namespace, name)
+            rows = await tx.all("list_ticks", id=stored.id, limit=limit)
+            return [tx.read.tick_record(row) for row in rows]
+
+        return await self._read(read)
+
+    # -------------------------------------------------------------------- ticks
+
+    async def due_schedules(self, limit: int) -> list[DueSchedule]:
+        async def read(tx: Session) -> list[DueSchedule]:
+            rows = await tx.all("due_schedules", limit=limit)
+            waiting: dict[int, list[datetime]] = {}
+            if ids := [row["id"] for row in rows if row["buffered"]]:
+                for tick in await tx.all("waiting_ticks", ids=ids):
+                    at = tx.read.instant(tick["first_tick"])
+                    waiting.setdefault(tick["schedule_id"], []).append(at)
+            return [
+                DueSchedule(
+                    tx.read.schedule(row),
+                    tx.read.instant(row["now"]),
+                    tx.read.instant(row["look_at"]),
+                    bool(row["is_running"]),
+                    waiting.get(row["id"], ()),
+                )
+                for row in rows
+            ]
+
+        return await self._read(read)
+
+    async def advance_schedule(
+        self, due: DueSchedule, advance: Advance, act: AuditNote
+    ) -> Advanced | None:
+        stored = due.stored
+        fence = {
+            "id": stored.id,
+            "revision": int(stored.etag.partition("-")[2]),
+            "look_at": due.look_at,
+        }
+
+        async def move(tx: Session) -> Advanced | None:
+            if not await tx.all("lock_due_schedule", **fence):
+                return None
+            if advance.cancel and stored.last_task is not None:
+                await cancel_if_open(tx, stored.last_task, act)
+            created = await self._create_scheduled(tx, stored, advance.tasks)
+            if advance.taken:
+                await tx.all("remove_ticks", id=stored.id, ticks=list(advance.taken))
+            for record in advance.records:
+                await record_ticks(tx, stored, record)
+            if any(record.outcome is not TickOutcome.BUFFERED for record in advance.records):
+                await tx.all("trim_ticks", id=stored.id, most=limits.TICKS_RECORDED)
+            await tx.all(
+                "move_schedule",
+                id=stored.id,
+                next_at=advance.next_at,
+                look_at=advance.look_at,
+                last_tick=advance.tasks[-1].tick if advance.tasks else None,
+                last_task=created[-1][0] if created else None,
+            )
+            return Advanced(created)
+
+        return await self._in_yielding_transaction(move)
+
+    async def create_scheduled(
+        self, stored: StoredSchedule, tasks: Sequence[ScheduledTask]
+    ) -> Advanced:
+        async def create(tx: Session) -> Advanced:
+            return Advanced(await self._create_scheduled(tx, stored, tasks))
+
+        return await self._write(create)
+
+    async def _create_scheduled(
+        self, tx: Session, stored: StoredSchedule, tasks: Sequence[ScheduledTask]
+    ) -> list[tuple[TaskId, bool]]:
+        """Create the tasks of ticks, except for ticks that have one."""
+        if not tasks:
+            return []
+        keys = [scheduled.task.idempotency_key for scheduled in tasks]
+        rows = await tx.all("holders_of_keys", namespace=stored.namespace, keys=keys)
+        holders = {row["key"]: TaskId(row["task_id"]) for row in rows}
+        new = [each for each in tasks if each.task.idempotency_key not in holders]
+        if new:
+            await self._create_in(tx, [scheduled.task for scheduled in new])
+            await tx.all(
+                "mark_scheduled",
+                id=stored.id,
+                tasks=[scheduled.task.id for scheduled in new],
+                ticks=[scheduled.tick for scheduled in new],
+            )
+        return [
+            (holders.get(key or "", scheduled.task.id), key not in holders)
+            for key, scheduled in zip(keys, tasks, strict=True)
+        ]

@@ -1,0 +1,2 @@
+-- Delete a schedule. :id int
+delete from schedule where id = :id

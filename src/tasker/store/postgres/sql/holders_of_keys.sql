@@ -1,0 +1,3 @@
+-- The tasks that have keys. :namespace text, :keys text[]
+select key, task_id::text as task_id from task_key
+where namespace = :namespace and key = any (:keys::text[])

@@ -1,0 +1,6 @@
+-- Move a schedule on. :id int, :next_at, :look_at timestamptz; :last_tick timestamptz, :last_task uuid, null:
+-- as before
+update schedule
+set next_at = :next_at, look_at = :look_at, last_tick = coalesce(:last_tick, last_tick),
+    last_task = coalesce(:last_task::uuid, last_task)
+where id = :id

@@ -1,0 +1,2 @@
+-- The time of the store's clock.
+select now() as now

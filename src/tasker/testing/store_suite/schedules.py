@@ -1,0 +1,490 @@
+"""Schedules: one task for each tick, whoever looks at them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tasker import limits
+from tasker.errors import InvalidInput, NotFound, Refused, ScheduleChanged, ScheduleExists
+from tasker.model import (
+    NewTask,
+    Overlap,
+    Schedule,
+    TaskFilter,
+    TaskStatus,
+    Template,
+    TemplateName,
+)
+from tasker.schedules.model import (
+    Advance,
+    DueSchedule,
+    NewSchedule,
+    ScheduledTask,
+    StoredSchedule,
+    TickOutcome,
+    TickRecord,
+)
+from tasker.store.protocol import AuditNote, Store
+from tasker.teams.model import NamespacePolicy
+from tasker.testing.store_suite.factories import ACT, StoreTests, new_task, one, put
+from tasker.testing.store_suite.subject import Subject
+
+HOUR = timedelta(hours=1)
+
+
+def new_schedule(name: str = "hourly", **fields: Any) -> NewSchedule:
+    schedule = Schedule(**{"name": name, "every": HOUR, **fields})
+    return NewSchedule(namespace="suite", template="one", version="^1", schedule=schedule)
+
+
+def skipped(first: datetime, last: datetime, outcome: TickOutcome) -> TickRecord:
+    return TickRecord(first=first, last=last, outcome=outcome)
+
+
+class TestSchedules(StoreTests):
+    async def test_a_schedule_is_stored_as_it_was_given(self, store: Store) -> None:
+        new = new_schedule(
+            overlap=Overlap.BUFFER_ONE,
+            jitter="5m",
+            catch_up="1h",
+            timezone="Europe/Berlin",
+            priority=4,
+            context={"day": "{tick.date}"},
+        )
+
+        stored = await store.create_schedule(new, ACT)
+
+        assert new.schedule == stored.schedule
+        assert ("suite", "one", "^1", None) == (
+            stored.namespace,
+            stored.template,
+            stored.version,
+            stored.declared_by,
+        )
+        assert (False, None, None, 0, "alice") == (
+            stored.paused,
+            stored.last_at,
+            stored.last_task,
+            stored.buffered,
+            stored.created_by,
+        )
+        assert stored.created_at < stored.next_at <= stored.created_at + HOUR
+        assert stored == await store.schedule("suite", "hourly")
+
+    async def test_names_are_unique_in_a_namespace(self, store: Store) -> None:
+        await store.create_schedule(new_schedule(), ACT)
+
+        with pytest.raises(ScheduleExists, match=r"suite\.hourly already exists"):
+            await store.create_schedule(new_schedule(), ACT)
+
+    async def test_an_unknown_schedule_is_refused(self, store: Store) -> None:
+        with pytest.raises(NotFound, match=r"schedule suite\.hourly not found"):
+            await store.schedule("suite", "hourly")
+        with pytest.raises(NotFound):
+            await store.pause_schedule("suite", "hourly", ACT, paused=True)
+        with pytest.raises(NotFound):
+            await store.delete_schedule("suite", "hourly", ACT)
+
+    async def test_lists_are_filtered_and_paged(self, store: Store) -> None:
+        for name in ("a", "b", "c"):
+            await store.create_schedule(new_schedule(name), ACT)
+
+        listed = await store.schedules(limit=2)
+        rest = await store.schedules(after=listed[-1].id)
+
+        assert ["a", "b"] == [stored.name for stored in listed]
+        assert ["c"] == [stored.name for stored in rest]
+        assert [] == await store.schedules(namespace="other")
+        assert [] == await store.schedules(visible=["other"])
+        assert [] == await store.schedules(template="other")
+        assert 3 == len(await store.schedules(namespace="suite", template="one", visible=["suite"]))
+
+    async def test_a_change_of_other_fields_keeps_the_next_tick(self, store: Store) -> None:
+        before = await store.create_schedule(new_schedule(), ACT)
+
+        after = await store.change_schedule(new_schedule(overlap=Overlap.ALLOW), ACT)
+        other = await store.change_schedule(new_schedule(every=timedelta(minutes=7)), ACT)
+
+        assert (before.id, before.next_at) == (after.id, after.next_at)
+        assert Overlap.ALLOW is after.schedule.overlap
+        assert before.etag != after.etag != other.etag
+        assert other.next_at < after.created_at + timedelta(minutes=8)
+
+    async def test_an_action_on_a_changed_schedule_is_refused(self, store: Store) -> None:
+        stored = await store.create_schedule(new_schedule(), ACT)
+        changed = await store.change_schedule(new_schedule(priority=4), ACT, if_match=stored.etag)
+
+        with pytest.raises(ScheduleChanged, match="changed since it was read"):
+            await store.change_schedule(new_schedule(), ACT, if_match=stored.etag)
+        with pytest.raises(ScheduleChanged):
+            await store.pause_schedule("suite", "hourly", ACT, paused=True, if_match=stored.etag)
+        with pytest.raises(ScheduleChanged):
+            await store.delete_schedule("suite", "hourly", ACT, if_match=stored.etag)
+        assert changed == await store.schedule("suite", "hourly")
+
+    async def test_changes_are_in_the_audit(self, store: Store) -> None:
+        await store.create_schedule(new_schedule(), ACT)
+        await store.change_schedule(new_schedule(priority=4), ACT)
+        await store.pause_schedule("suite", "hourly", ACT, paused=True)
+        await store.pause_schedule("suite", "hourly", ACT, paused=True)
+        await store.pause_schedule("suite", "hourly", ACT, paused=False)
+        await store.delete_schedule("suite", "hourly", ACT)
+
+        events = list(reversed(await store.team_audit(namespace="suite")))
+
+        assert [
+            "create_schedule",
+            "change_schedule",
+            "pause_schedule",
+            "resume_schedule",
+            "delete_schedule",
+        ] == [event.action for event in events]
+        assert {("schedule suite.hourly", "alice", "because")} == {
+            (event.subject, event.actor, event.reason) for event in events
+        }
+        assert {"name": "hourly", "every": 3600, "template": "one@^1"} == events[0].after
+
+    async def test_ticks_of_a_pause_are_recorded_and_never_run(
+        self, store: Store, subject: Subject
+    ) -> None:
+        await store.create_schedule(new_schedule(), ACT)
+        paused = await store.pause_schedule("suite", "hourly", ACT, paused=True)
+        await subject.advance(3 * HOUR)
+
+        due = await store.due_schedules(10)
+        resumed = await store.pause_schedule("suite", "hourly", ACT, paused=False)
+
+        assert (True, False) == (paused.paused, resumed.paused)
+        assert [] == due
+        assert [] == await store.due_schedules(10)
+        (record,) = await store.schedule_ticks("suite", "hourly")
+        assert TickOutcome.PAUSED is record.outcome
+        assert 2 * HOUR == record.last - record.first
+        assert record.last < resumed.next_at <= record.last + HOUR
+
+    async def test_a_namespace_has_a_limit(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "SCHEDULES", 1)
+        await store.create_schedule(new_schedule("a"), ACT)
+
+        with pytest.raises(InvalidInput, match="has 1 schedules, the limit"):
+            await store.create_schedule(new_schedule("b"), ACT)
+
+
+class TestTicks(StoreTests):
+    async def test_a_schedule_is_due_at_its_tick(self, store: Store, subject: Subject) -> None:
+        await begin(store)
+
+        before = await store.due_schedules(10)
+        await subject.advance(HOUR)
+        (due,) = await store.due_schedules(10)
+
+        assert [] == before
+        assert due.stored.next_at == due.look_at <= due.now
+        assert (False, ()) == (due.is_running, tuple(due.waiting))
+
+    async def test_a_tick_makes_one_task_however_many_look(
+        self, store: Store, stores: Sequence[Store], subject: Subject
+    ) -> None:
+        due = await become_due(store, subject)
+        advance = await start(store, due)
+
+        first = await stores[0].advance_schedule(due, advance, ACT)
+        second = await stores[1].advance_schedule(due, advance, ACT)
+
+        assert first is not None
+        ((task_id, is_new),) = first.created
+        assert (advance.tasks[0].task.id, True) == (task_id, is_new)
+        assert second is None
+        (task,) = await store.list_tasks(TaskFilter(schedule_id=due.stored.id))
+        assert (task_id, due.stored.id, due.stored.next_at) == (
+            task.id,
+            task.schedule_id,
+            task.scheduled_for,
+        )
+        after = await store.schedule("suite", "hourly")
+        assert (due.stored.next_at + HOUR, due.stored.next_at, task_id) == (
+            after.next_at,
+            after.last_at,
+            after.last_task,
+        )
+        assert due.stored.etag == after.etag
+        assert [] == await store.due_schedules(10)
+
+    async def test_a_tick_that_comes_again_finds_its_task(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """As after a change of the clock, or of the schedule."""
+        due = await become_due(store, subject, hours=2)
+        first = await store.advance_schedule(
+            due,
+            (await start(store, due))._replace(
+                next_at=due.stored.next_at, look_at=due.look_at + timedelta(microseconds=1)
+            ),
+            ACT,
+        )
+        (again,) = await store.due_schedules(10)
+
+        second = await store.advance_schedule(again, await start(store, again), ACT)
+
+        assert first is not None
+        assert second is not None
+        assert [(first.created[0][0], False)] == list(second.created)
+        assert 1 == len(await store.list_tasks(TaskFilter(schedule_id=due.stored.id)))
+
+    async def test_a_change_in_between_stops_an_advance(
+        self, store: Store, subject: Subject
+    ) -> None:
+        due = await become_due(store, subject)
+        await store.pause_schedule("suite", "hourly", ACT, paused=True)
+
+        advanced = await store.advance_schedule(due, await start(store, due), ACT)
+
+        assert advanced is None
+        assert [] == await store.list_tasks(TaskFilter())
+
+    async def test_an_open_task_is_seen_and_may_be_cancelled(
+        self, store: Store, subject: Subject
+    ) -> None:
+        due = await become_due(store, subject)
+        first = await store.advance_schedule(due, await start(store, due), ACT)
+        await subject.advance(HOUR)
+        (running,) = await store.due_schedules(10)
+
+        advance = (await start(store, running))._replace(cancel=True)
+        await store.advance_schedule(running, advance, AuditNote(actor="schedule"))
+
+        assert running.is_running
+        assert first is not None
+        task = await store.get_task(first.created[0][0])
+        assert TaskStatus.CANCELLED is task.status
+        assert ["schedule"] == [entry.actor for entry in await store.audit(task.id)]
+
+    async def test_ticks_wait_until_they_are_taken(self, store: Store, subject: Subject) -> None:
+        due = await become_due(store, subject)
+        tick = due.stored.next_at
+        waiting = Advance(
+            tasks=(),
+            cancel=False,
+            taken=(),
+            records=[skipped(tick, tick, TickOutcome.BUFFERED)],
+            next_at=tick + HOUR,
+            look_at=due.now + timedelta(seconds=5),
+        )
+        await store.advance_schedule(due, waiting, ACT)
+        listed = await store.schedule("suite", "hourly")
+        before = await store.due_schedules(10)
+        await subject.advance(timedelta(seconds=5))
+        (again,) = await store.due_schedules(10)
+
+        await store.advance_schedule(
+            again, (await start(store, again))._replace(taken=again.waiting), ACT
+        )
+
+        assert 1 == listed.buffered
+        assert [] == before
+        assert 1 == len(again.waiting)
+        assert 0 == (await store.schedule("suite", "hourly")).buffered
+        assert [] == await store.schedule_ticks("suite", "hourly")
+
+    async def test_successive_ticks_share_a_record(self, store: Store, subject: Subject) -> None:
+        due = await become_due(store, subject, hours=2)
+        tick = due.stored.next_at
+        for number in range(3):
+            at = tick + number * HOUR
+            outcome = TickOutcome.SKIPPED if number < 2 else TickOutcome.MISSED
+            due = await record(store, due, skipped(at, at, outcome))
+
+        assert [
+            skipped(tick + 2 * HOUR, tick + 2 * HOUR, TickOutcome.MISSED),
+            skipped(tick, tick + HOUR, TickOutcome.SKIPPED),
+        ] == await store.schedule_ticks("suite", "hourly")
+
+    async def test_the_oldest_records_are_deleted(
+        self, store: Store, subject: Subject, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "TICKS_RECORDED", 2)
+        due = await become_due(store, subject, hours=2)
+        ticks = [due.stored.next_at + number * 2 * HOUR for number in range(4)]
+        for tick in ticks:
+            due = await record(store, due, skipped(tick, tick, TickOutcome.SKIPPED))
+
+        kept = await store.schedule_ticks("suite", "hourly")
+
+        assert [ticks[3], ticks[2]] == [one.first for one in kept]
+
+    async def test_tasks_of_a_backfill_have_the_schedule_too(
+        self, store: Store, subject: Subject
+    ) -> None:
+        stored = await begin(store)
+        template = await put(store, one())
+        ticks = [stored.next_at - number * HOUR for number in (3, 2)]
+        tasks = [scheduled(stored, tick, new_task(template), "backfill") for tick in ticks]
+
+        first = await store.create_scheduled(stored, tasks)
+        second = await store.create_scheduled(stored, tasks)
+
+        assert [True, True] == [is_new for _, is_new in first.created]
+        assert [(task_id, False) for task_id, _ in first.created] == list(second.created)
+        listed = await store.list_tasks(TaskFilter(schedule_id=stored.id))
+        assert set(ticks) == {task.scheduled_for for task in listed}
+        assert stored == await store.schedule("suite", "hourly")
+
+
+def declaring(version: str, *schedules: Schedule) -> Template:
+    return replace(one(), version=version, schedules=schedules)
+
+
+NIGHTLY = Schedule(name="nightly", cron="30 2 * * *", timezone="Europe/Berlin")
+SYNC = Schedule(name="sync", every="15m", context={"since": "{tick.start}"})
+
+
+class TestDeclaredSchedules(StoreTests):
+    async def test_registration_makes_the_schedules_of_the_version(self, store: Store) -> None:
+        await put(store, declaring("1.0.0", NIGHTLY, SYNC))
+
+        stored = await store.schedules(namespace="suite")
+
+        assert [
+            ("one.nightly", "one", "1.0.0", "suite.one@1.0.0", "suite"),
+            ("one.sync", "one", "1.0.0", "suite.one@1.0.0", "suite"),
+        ] == [(s.name, s.template, s.version, s.declared_by, s.created_by) for s in stored]
+        assert [replace_name(NIGHTLY), replace_name(SYNC)] == [s.schedule for s in stored]
+        template = await store.template(TemplateName("suite", "one", "1.0.0"))
+        assert (NIGHTLY, SYNC) == template.template.schedules
+
+    async def test_a_later_version_replaces_them(self, store: Store) -> None:
+        """It keeps pauses, and the next tick of schedules whose times are the same."""
+        await put(store, declaring("1.0.0", NIGHTLY, SYNC))
+        paused = await store.pause_schedule("suite", "one.nightly", ACT, paused=True)
+
+        await put(store, declaring("1.1.0", replaced(NIGHTLY, priority=4)))
+
+        (stored,) = await store.schedules()
+        assert ("one.nightly", "1.1.0", 4) == (
+            stored.name,
+            stored.version,
+            stored.schedule.priority,
+        )
+        assert (paused.id, paused.next_at, True) == (stored.id, stored.next_at, stored.paused)
+        assert paused.etag != stored.etag
+
+    async def test_an_earlier_version_or_a_prerelease_changes_nothing(self, store: Store) -> None:
+        await put(store, declaring("1.1.0", SYNC))
+        before = await store.schedules()
+
+        await put(store, declaring("1.0.5", NIGHTLY))
+        await put(store, declaring("2.0.0-beta.1", NIGHTLY))
+
+        assert before == await store.schedules()
+
+    async def test_a_pending_version_takes_over_when_it_is_approved(self, store: Store) -> None:
+        await put(store, declaring("1.0.0", SYNC))
+        await store.put_policy(
+            NamespacePolicy(
+                namespace="suite",
+                owner_team="suite",
+                contact_email="suite@example.com",
+                requires_approval=True,
+                approvers=("alice@example.com",),
+            ),
+            ACT,
+        )
+        name = TemplateName("suite", "one", "1.1.0")
+        await put(store, declaring("1.1.0", NIGHTLY))
+        pending = await store.schedules()
+
+        approver = AuditNote(actor="alice@example.com")
+        await store.decide_template(name, approve=True, act=approver)
+        approved = await store.schedules()
+        await store.retire_template(name, ACT)
+        retired = await store.schedules()
+
+        assert [["one.sync"], ["one.nightly"], ["one.sync"]] == [
+            [stored.name for stored in each] for each in (pending, approved, retired)
+        ]
+
+    async def test_without_an_approved_version_they_stay(self, store: Store) -> None:
+        await put(store, declaring("1.0.0", SYNC))
+        before = await store.schedules()
+
+        await store.retire_template(TemplateName("suite", "one", "1.0.0"), ACT)
+
+        assert before == await store.schedules()
+
+    async def test_only_their_template_changes_them(self, store: Store) -> None:
+        await put(store, declaring("1.0.0", SYNC))
+        new = replace(new_schedule(), schedule=replace_name(NIGHTLY, "one.sync"))
+
+        with pytest.raises(Refused, match="is declared by template suite"):
+            await store.change_schedule(new, ACT)
+        with pytest.raises(Refused, match="change it there and register a new version"):
+            await store.delete_schedule("suite", "one.sync", ACT)
+
+    async def test_schedules_of_operators_stay(self, store: Store) -> None:
+        await put(store, declaring("1.0.0", SYNC))
+        await store.create_schedule(new_schedule(), ACT)
+
+        await put(store, declaring("1.1.0"))
+
+        assert ["hourly"] == [stored.name for stored in await store.schedules()]
+
+
+def replaced(schedule: Schedule, **fields: Any) -> Schedule:
+    return Schedule(**{**asdict(schedule), **fields})
+
+
+def replace_name(schedule: Schedule, name: str | None = None) -> Schedule:
+    return replaced(schedule, name=name or f"one.{schedule.name}")
+
+
+async def begin(store: Store) -> StoredSchedule:
+    await put(store, one())
+    return await store.create_schedule(new_schedule(), ACT)
+
+
+async def become_due(store: Store, subject: Subject, *, hours: int = 1) -> DueSchedule:
+    """Create a schedule, and let time pass."""
+    await begin(store)
+    await subject.advance(hours * HOUR)
+    (due,) = await store.due_schedules(10)
+    return due
+
+
+def scheduled(
+    stored: StoredSchedule, tick: datetime, task: NewTask, kind: str = "schedule"
+) -> ScheduledTask:
+    key = f"{kind}:{stored.id}:{tick.isoformat()}"
+    return ScheduledTask(tick, replace(task, idempotency_key=key))
+
+
+async def start(store: Store, due: DueSchedule) -> Advance:
+    """Return the advance that creates the task of the next tick."""
+    tick = due.stored.next_at
+    return Advance(
+        tasks=[scheduled(due.stored, tick, new_task(await put(store, one())))],
+        cancel=False,
+        taken=(),
+        records=(),
+        next_at=tick + HOUR,
+        look_at=tick + HOUR,
+    )
+
+
+async def record(store: Store, due: DueSchedule, ticks: TickRecord) -> DueSchedule:
+    """Record ticks of a schedule that is due, and let it be due again."""
+    advance = Advance(
+        tasks=(),
+        cancel=False,
+        taken=(),
+        records=[ticks],
+        next_at=due.stored.next_at,
+        look_at=due.look_at + timedelta(microseconds=1),
+    )
+    await store.advance_schedule(due, advance, ACT)
+    (again,) = await store.due_schedules(10)
+    return again

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasker.errors import PermanentError, RetryableError
 from tasker.model import Backoff, Retry
-from tasker.retry import LONGEST_REQUEST, allows_another, delay_after
+from tasker.retry import LONGEST_REQUEST, allows_another, delay_after, is_final
 
 SECOND = timedelta(seconds=1)
 ANY_POLICY = st.builds(
@@ -165,3 +166,46 @@ def test_without_a_failure_there_is_no_delay(counted_attempts: int) -> None:
     """
     with pytest.raises(ValueError, match=str(counted_attempts)):
         delay_after(counted_attempts, Retry(), Random(0))
+
+
+class Declined(ConnectionError):
+    """An error of an application."""
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "give_up_on", "error", "expected"),
+    [
+        ((), (), ValueError(), None),
+        (("TimeoutError",), ("KeyError",), ValueError(), None),
+        ((), ("ValueError",), ValueError(), True),
+        ((), (ValueError,), UnicodeError(), True),  # a subclass
+        ((), ("DECLINED",), RetryableError("x", code="DECLINED"), True),
+        (("HTTP_404",), (), PermanentError("x", code="HTTP_404"), False),
+        (("PermanentError",), (), PermanentError("x"), False),
+        ((Declined,), (), Declined(), False),
+        ((f"{__name__}.Declined",), (), Declined(), False),
+        (("Declined",), (), Declined(), False),
+        (("other.Declined",), (), Declined(), None),
+        # the more specific one counts
+        (("TimeoutError",), ("Exception",), TimeoutError(), False),
+        (("TimeoutError",), ("Exception",), KeyError(), True),
+        (("Exception",), (Declined,), Declined(), True),
+        (("BUSY",), ("StepError",), RetryableError("x", code="BUSY"), False),
+        (("StepError",), ("BUSY",), RetryableError("x", code="BUSY"), True),
+        (("ValueError",), ("ValueError",), ValueError(), True),
+    ],
+)
+@pytest.mark.parametrize("by_default", [True, False])
+def test_a_policy_names_errors_by_class_or_code(
+    retry_on: tuple[str | type[BaseException], ...],
+    give_up_on: tuple[str | type[BaseException], ...],
+    error: Exception,
+    expected: bool | None,
+    by_default: bool,
+) -> None:
+    """None: the policy does not mention it."""
+    policy = Retry(retry_on=retry_on, give_up_on=give_up_on)
+
+    final = is_final(error, policy, by_default=by_default)
+
+    assert (by_default if expected is None else expected) is final

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         handler,
     )
     from tasker.handlers.http import ApiHandler, SyncApiHandler, check_response
+    from tasker.handlers.phases import FourPhaseHandler, SyncFourPhaseHandler
     from tasker.model import (
         Attempt,
         AttemptOutcome,
@@ -118,6 +119,7 @@ __all__ = [
     "Duration",
     "Failure",
     "Forbidden",
+    "FourPhaseHandler",
     "HandlerImportError",
     "HandlerNotFound",
     "Handlers",
@@ -162,6 +164,7 @@ __all__ = [
     "SyncApiHandler",
     "SyncClient",
     "SyncContext",
+    "SyncFourPhaseHandler",
     "Task",
     "TaskChanged",
     "TaskExists",
@@ -266,6 +269,10 @@ _HOMES = {
         "ApiHandler",
         "SyncApiHandler",
         "check_response",
+    ),
+    "handlers.phases": (
+        "FourPhaseHandler",
+        "SyncFourPhaseHandler",
     ),
     "model": (
         "Attempt",

@@ -78,6 +78,12 @@ class Retry:
     jitter: float
     """Share of the delay by which it is spread at random, in [0, 1]."""
 
+    retry_on: tuple[str, ...]
+    """Errors that are retried although they are permanent, by class name or code."""
+
+    give_up_on: tuple[str, ...]
+    """Errors that are final although they could be retried, by class name or code."""
+
     @property
     def attempt_limit(self) -> int:
         """The maximum number of attempts: 1 if failed attempts are not retried."""
@@ -92,6 +98,8 @@ class Retry:
         initial_delay: Duration = timedelta(seconds=1),
         max_delay: Duration = timedelta(seconds=60),
         jitter: float = 0.1,
+        retry_on: Iterable[str | type[BaseException]] = (),
+        give_up_on: Iterable[str | type[BaseException]] = (),
     ) -> None:
         """Convert the arguments; bounds are checked by the template that the policy is used in.
 
@@ -102,6 +110,11 @@ class Retry:
             initial_delay: The delay before the second attempt: seconds, a timedelta or `"5m"`.
             max_delay: Maximum delay; a delay requested by a handler may be longer.
             jitter: Fraction by which the delay is randomly varied, in [0, 1].
+            retry_on: Errors that are retried although they are permanent: exception classes, their
+                names, or codes. `max_attempts` applies.
+            give_up_on: Errors that are final although they could be retried. If an error is in
+                both lists, its code takes precedence over its class, and its class over the base
+                classes of that; otherwise it is final.
 
         Raises:
             InvalidInput: `backoff` or a delay is invalid; `path` names it.
@@ -113,8 +126,19 @@ class Retry:
             ("initial_delay", parse_duration_argument(initial_delay, "initial_delay")),
             ("max_delay", parse_duration_argument(max_delay, "max_delay")),
             ("jitter", jitter),
+            ("retry_on", tuple(map(_error_name, retry_on))),
+            ("give_up_on", tuple(map(_error_name, give_up_on))),
         ):
             object.__setattr__(self, name, value)
+
+
+def _error_name(error: str | type[BaseException]) -> str:
+    """Return the name by which a policy refers to an error: a code, or the name of a class."""
+    if isinstance(error, str):
+        return error
+    if error.__module__ == "builtins":
+        return error.__name__
+    return f"{error.__module__}.{error.__qualname__}".replace("<locals>.", "")
 
 
 def parse_duration_argument(value: Duration, name: str) -> timedelta:

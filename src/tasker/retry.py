@@ -1,5 +1,6 @@
 """Decides when a failed step is retried. Pure."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from random import Random
 
@@ -12,6 +13,35 @@ LONGEST_REQUEST = timedelta(days=1)
 def allows_another(policy: Retry, counted_attempts: int) -> bool:
     """Return whether another attempt follows after `counted_attempts` failed ones."""
     return policy.retryable and counted_attempts < policy.max_attempts
+
+
+def is_final(error: BaseException, policy: Retry, *, by_default: bool) -> bool:
+    """Return whether a policy retries no attempt that failed with an error.
+
+    A code in `give_up_on` or `retry_on` takes precedence over a class, and a class over its bases.
+
+    Args:
+        error: The error; its attribute `code`, if there is one, is its code.
+        policy: The step's retry policy.
+        by_default: The answer if the policy does not mention the error.
+    """
+    if not policy.retry_on and not policy.give_up_on:
+        return by_default
+    for names in _names_of(error):
+        if not names.isdisjoint(policy.give_up_on):
+            return True
+        if not names.isdisjoint(policy.retry_on):
+            return False
+    return by_default
+
+
+def _names_of(error: BaseException) -> Iterator[set[str]]:
+    """Yield the names of an error, the most specific first."""
+    if code := getattr(error, "code", None):
+        yield {str(code)}
+    for kind in type(error).__mro__:
+        path = f"{kind.__module__}.{kind.__qualname__}".replace("<locals>.", "")
+        yield {kind.__name__, path}
 
 
 def delay_after(

@@ -1,10 +1,12 @@
 """What a failed attempt leads to."""
 
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
-from tasker import Retry
-from tasker.engine.failure import outcome_of
+from tasker import PermanentError, Retry
+from tasker.codec import loads
+from tasker.engine.failure import AttemptTimeout, outcome_of
 from tasker.model import Backoff, Claim, OutcomeCode, StepSpec, TaskId
 
 DOUBLING = Retry(
@@ -33,3 +35,29 @@ def test_delays_grow_with_counted_attempts_only() -> None:
 def test_only_counted_attempts_are_bounded() -> None:
     assert OutcomeCode.RETRY == failure(attempt=9, counted=4)[0]
     assert OutcomeCode.ERROR == failure(attempt=5, counted=5)[0]
+
+
+def test_a_policy_makes_errors_final_or_retried() -> None:
+    """The stored error says which."""
+    retry = replace(DOUBLING, retry_on=("HTTP_404",), give_up_on=("ValueError", "timeout"))
+    spec = StepSpec(name="only", retry=retry)
+    for error, outcome in (
+        (PermanentError("x", code="HTTP_404"), OutcomeCode.RETRY),
+        (PermanentError("x", code="HTTP_400"), OutcomeCode.ERROR),
+        (ValueError("x"), OutcomeCode.ERROR),
+        (AttemptTimeout("x", code="timeout"), OutcomeCode.ERROR),
+        (KeyError("x"), OutcomeCode.RETRY),
+    ):
+        settled = outcome_of(error, Claim(TaskId("t"), 1, 1, 1), spec, Random(1))
+        assert outcome == settled.outcome
+        assert settled.error is not None
+        assert (outcome is OutcomeCode.RETRY) == loads(settled.error)["retryable"]
+
+
+def test_attempts_stay_bounded_for_errors_that_are_retried_by_name() -> None:
+    retry = Retry(max_attempts=2, retry_on=("PermanentError",))
+    spec, error = StepSpec(name="only", retry=retry), PermanentError("x")
+    first = outcome_of(error, Claim(TaskId("t"), 1, 1, 1), spec, Random(1))
+    second = outcome_of(error, Claim(TaskId("t"), 1, 2, 2), spec, Random(1))
+
+    assert [OutcomeCode.RETRY, OutcomeCode.ERROR] == [first.outcome, second.outcome]

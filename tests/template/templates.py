@@ -76,6 +76,8 @@ def retries(draw: st.DrawFn) -> Retry:
         initial_delay=first,
         max_delay=most,
         jitter=draw(st.floats(0, 1)),
+        retry_on=draw(st.sampled_from([(), ("HTTP_404", "shop.errors.Declined")])),
+        give_up_on=draw(st.sampled_from([(), ("ValueError",)])),
     )
 
 

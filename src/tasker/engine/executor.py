@@ -10,7 +10,6 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from tasker import codec
 from tasker.engine.failure import AttemptTimeout, HeartbeatTimeout, outcome_of
 from tasker.engine.reporting import Reporter
 from tasker.engine.runners import LoopRunner, ProcessRunner, Runner, ThreadRunner
@@ -20,6 +19,7 @@ from tasker.engine.slots import Slots
 from tasker.engine.task_cache import CachedTask
 from tasker.errors import InvalidInput, Misuse, ParkedForTime, StepParked
 from tasker.handlers import LiveAttempt, Plan, Services
+from tasker.handlers.results import result_text
 from tasker.model import AttemptKey, Claim, JsonText, Outcome, StepSpec, completed, released, slept
 from tasker.notices import Around
 from tasker.settings import SchemaMode, WorkerSettings
@@ -193,7 +193,7 @@ class Executor:
         if running.plan is not None and running.plan.in_process:
             text: JsonText = value
             return text
-        return codec.dumps(value, what="the result", limit=self._settings.result_limit)
+        return result_text(value, limit=self._settings.result_limit)
 
     def _report_violations(self, running: Running, problems: list[str]) -> None:
         """Log a result that does not match its schema, or raise InvalidInput if enforced."""

@@ -34,9 +34,9 @@ def outcome_of(error: BaseException, claim: Claim, spec: StepSpec, rng: Random) 
 
     PermanentError fails the step, as do errors that a retry cannot fix: a result without a JSON
     form, a handler that cannot be called. Other errors are retried as long as the step's policy
-    allows.
+    allows. The policy may name errors for which the opposite holds.
     """
-    final = isinstance(error, PermanentError | Misuse)
+    final = retry.is_final(error, spec.retry, by_default=isinstance(error, PermanentError | Misuse))
     if final or not retry.allows_another(spec.retry, claim.counted_attempts):
         return failed(claim, error_text(error, retryable=not final))
     requested = _requested_delay(error)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar, overload
 
 from tasker import versions
-from tasker.errors import Misuse
+from tasker.errors import Misuse, PermanentError, RetryableError, StepError
+from tasker.model import JsonObject
 
 Target = TypeVar("Target", bound=Callable[..., Any])
 
@@ -60,6 +61,37 @@ class StepHandler:
         for type checkers to accept both.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define call(self, context)")
+
+    def success(self, result: Any = None, metadata: JsonObject | None = None) -> Any:
+        """Return `result`: handlers of earlier Taskers end with `return self.success({...})`.
+
+        Args:
+            result: The result of the step.
+            metadata: Accepted, but not stored.
+        """
+        return result
+
+    def failure(
+        self,
+        message: str,
+        error_type: str = "",
+        retryable: bool = True,
+        metadata: JsonObject | None = None,
+        error_code: str | None = None,
+    ) -> StepError:
+        """Return the error with which the step fails: `return self.failure("...")`.
+
+        Args:
+            message: A description for people.
+            error_type: The error's code if `error_code` is None.
+            retryable: Whether another attempt may succeed.
+            metadata: Stored as the `details` of the error.
+            error_code: A code for programs.
+        """
+        code = error_code or error_type or None
+        if retryable:
+            return RetryableError(message, code=code, details=metadata)
+        return PermanentError(message, code=code, details=metadata)
 
 
 class Registration(NamedTuple):

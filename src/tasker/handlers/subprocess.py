@@ -15,11 +15,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasker.clock import SystemClock
-from tasker.codec import DEFAULT_LIMIT, dumps
+from tasker.codec import DEFAULT_LIMIT
 from tasker.durable import DurableCall, NewCall
 from tasker.errors import Misuse, PermanentError, RetryableError, StepError
 from tasker.handlers.attempt import LiveAttempt, Services, Upstream
 from tasker.handlers.binding import Plan, compile_plan_with_config
+from tasker.handlers.results import result_text
 from tasker.handlers.target import Handler
 from tasker.model import Claim, JsonText, StepSpec, TaskInput
 from tasker.waits import NewWait
@@ -125,7 +126,7 @@ def run_in_subprocess(
         plan = _unpack_plan(packed)
         attempt.heartbeat()  # importing its module may have taken long
         value = plan.call(attempt)
-        return dumps(value, what="the result", limit=limit)
+        return result_text(value, limit=limit)
     except BaseException as error:  # sys.exit included: it belongs to the attempt
         portable = _picklable(error)
         if portable is error:

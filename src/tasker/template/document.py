@@ -146,6 +146,8 @@ def _retry_document(retry: Retry, base: Retry) -> JsonObject:
         "initial_delay": _seconds(retry.initial_delay),
         "max_delay": _seconds(retry.max_delay),
         "jitter": retry.jitter,
+        "retry_on": list(retry.retry_on),
+        "give_up_on": list(retry.give_up_on),
     }
     return {
         key: value for key, value in written.items() if getattr(retry, key) != getattr(base, key)

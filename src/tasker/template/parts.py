@@ -46,6 +46,8 @@ _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
 _LABEL_RULE = "letters, digits, _, . and -, a letter or _ first, at most 63 characters"
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 _MOST_LABELS = 16
+_ERROR = re.compile(r"[A-Za-z_0-9][A-Za-z0-9_.:-]{0,199}")
+_MOST_ERRORS = 50
 MOST_ATTRIBUTES = 20
 _LONGEST_HANDLER = 500
 
@@ -60,6 +62,8 @@ class RetryChange:
     initial_delay: timedelta | None = None
     max_delay: timedelta | None = None
     jitter: float | None = None
+    retry_on: tuple[str, ...] | None = None
+    give_up_on: tuple[str, ...] | None = None
 
     def applied_to(self, base: Retry) -> Retry:
         """Return `base` with the written settings applied.
@@ -187,6 +191,22 @@ def read_attempts(value: Value) -> int | None:
     """Read how many attempts a step has; 0 means 1, as in the earlier Taskers."""
     count = read_integer(value, 0, MAX_ATTEMPTS)
     return None if count is None else max(count, 1)
+
+
+def read_error_names(value: Value) -> tuple[str, ...]:
+    """Read the class names and codes of errors."""
+    names: list[str] = []
+    for item in value.items("a list of class names and codes of errors"):
+        name = read_text(item)
+        if name is not None and not _ERROR.fullmatch(name):
+            item.refuse(f"{name[:60]!r} is neither the name of an exception class nor a code")
+        elif name in names:
+            item.refuse(f"{name!r} is listed twice")
+        elif name is not None:
+            names.append(name)
+    if len(names) > _MOST_ERRORS:
+        value.refuse(f"at most {_MOST_ERRORS} errors can be listed, found {len(names)}")
+    return tuple(names)
 
 
 def read_labels(value: Value) -> dict[str, str]:

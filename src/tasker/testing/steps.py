@@ -25,6 +25,7 @@ from tasker.handlers import (
     Upstream,
     compile_plan,
 )
+from tasker.handlers.results import result_text
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     AttemptOutcome,
@@ -142,7 +143,7 @@ def run_step(handler: Any, **given: Unpack[AttemptInputs]) -> StepRun:  # anythi
     plan = compile_plan(target, scene.spec, upstream=scene.upstream, template=scene.template)
     try:
         value = _call_outside_loop(lambda: _call(plan, scene.attempt))
-        return scene.completed(codec.dumps(value, what="the result"))
+        return scene.completed(result_text(value, limit=codec.DEFAULT_LIMIT))
     except (Exception, SystemExit, StepParked) as error:  # it belongs to the attempt
         return scene.failed(error)
 

@@ -125,6 +125,8 @@ _RETRY = Keys(
         "jitter",
         "backoff_base_ms",
         "max_backoff_ms",
+        "retry_on",
+        "give_up_on",
     ),
     refused={"limit": "write 'max_attempts', which counts the first attempt too"},
 )
@@ -286,6 +288,8 @@ def _read_retry(value: Value) -> RetryChange:
         initial_delay=_read_delay(fields, "initial_delay", "backoff_base_ms"),
         max_delay=_read_delay(fields, "max_delay", "max_backoff_ms"),
         jitter=fields.read("jitter", read_number, 0, 1),
+        retry_on=fields.read("retry_on", parts.read_error_names),
+        give_up_on=fields.read("give_up_on", parts.read_error_names),
     )
     return parts.check_delay_order(value, change)
 

@@ -15,6 +15,7 @@ TaskerError                      `code` is stable and part of the API
 │   ├── TaskRegistrationError    the version exists with different content
 │   ├── IdempotencyConflict      the key was used with different content
 │   ├── TaskExists               another task has the key, and the caller requires a new one
+│   ├── WebhookExists            the namespace has a webhook or subscriber of that name
 │   ├── TaskChanged              the task has changed since the caller read it
 │   ├── WrongStatus
 │   ├── NotApproved              the template version accepts no new tasks
@@ -253,6 +254,21 @@ class TaskExists(Refused):
     def __init__(self, key: str, task_id: str) -> None:
         super().__init__(f"the idempotency key {key!r} already belongs to task {task_id}")
         self.key, self.task_id = key, task_id
+
+
+class WebhookExists(Refused):
+    """The namespace has a webhook or a subscriber of that name.
+
+    Args:
+        namespace: The namespace.
+        name: The name in use.
+    """
+
+    code = "webhook_exists"
+
+    def __init__(self, namespace: str, name: str) -> None:
+        super().__init__(f"namespace {namespace!r} has a webhook or a subscriber named {name!r}")
+        self.namespace, self.name = namespace, name
 
 
 class TaskChanged(Refused):

@@ -21,3 +21,7 @@ TICKS_BUFFERED = 1_000  #: of one schedule, that wait for the end of a task
 TICKS_RECORDED = 1_000  #: records of ticks without a task that a schedule keeps
 TICKS_BACKFILLED = 1_000  #: of one backfill
 TICKS_PREVIEWED = 100  #: of one preview
+
+EVENTS = 20  #: events that one step publishes
+EVENT_NAME_CHARACTERS = 128  #: of the name of an event
+EVENT_BYTES = 64 << 10  #: of the payload of one event

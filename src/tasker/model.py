@@ -227,6 +227,74 @@ class HttpCall:
     classify: Classification = Classification()
 
 
+class EventCondition(StrEnum):
+    """Outcomes of attempts with which a step publishes an event."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"  #: of any attempt, also if another follows
+    RETRYABLE_FAILURE = "retryable_failure"  #: of an attempt that another follows
+    PERMANENT_FAILURE = "permanent_failure"  #: of the last attempt
+    ALWAYS = "always"
+
+    def is_met_by(self, outcome: "OutcomeCode") -> bool:
+        """Return whether an attempt with this outcome publishes the event."""
+        return outcome in _OUTCOMES_OF_CONDITIONS[self]
+
+
+EventConditionName: TypeAlias = Literal[
+    "success", "failure", "retryable_failure", "permanent_failure", "always"
+]
+"""What `EventSpec(on=)` takes beside an `EventCondition`."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """A domain event that a step publishes with the outcome of its attempts."""
+
+    name: str
+    on: EventCondition
+    payload: str | Mapping[str, str]
+    schema: JsonObject | None
+    description: str
+
+    def __init__(
+        self,
+        name: str,
+        on: EventCondition | EventConditionName = EventCondition.SUCCESS,
+        payload: str | Mapping[str, str] = "",
+        *,
+        schema: JsonObject | None = None,
+        description: str = "",
+    ) -> None:
+        """Convert the arguments; the template that the event is used in checks them.
+
+        Args:
+            name: The event's name, such as "payment.charged".
+            on: The outcomes that publish it: success, failure, retryable_failure,
+                permanent_failure or always.
+            payload: An expression over `result`, `error` and `input`, or a mapping of keys to
+                expressions; "": the result, or the error of a failure.
+            schema: JSON Schema that the payload must match, or else the step fails; None: any.
+            description: For people.
+
+        Raises:
+            InvalidInput: `on` is invalid.
+        """
+        try:
+            condition = EventCondition(on)
+        except ValueError:
+            words = ", ".join(word.value for word in EventCondition)
+            raise _invalid_argument("on", f"must be one of {words}, not {on!r}") from None
+        for field_name, value in (
+            ("name", name),
+            ("on", condition),
+            ("payload", payload),
+            ("schema", schema),
+            ("description", description),
+        ):
+            object.__setattr__(self, field_name, value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
     """Runs a body once for each element of a list."""
@@ -332,6 +400,9 @@ class StepSpec:
     """Labels that a worker must have to run the step, as {"gpu": "true"}."""
 
     result_schema: JsonObject | None = None
+    events: tuple[EventSpec, ...] = ()
+    """Domain events that its attempts publish."""
+
     dependent_system: str | None = None
     http: HttpCall | None = None
     """The request that it sends instead of running a handler."""
@@ -1043,6 +1114,15 @@ class OutcomeCode(IntEnum):
     PARKED = 7
 
 
+_FAILURES_TO_RETRY = frozenset({OutcomeCode.RETRY, OutcomeCode.LOST})
+_OUTCOMES_OF_CONDITIONS: Mapping[EventCondition, frozenset[OutcomeCode]] = {
+    EventCondition.SUCCESS: frozenset({OutcomeCode.COMPLETE}),
+    EventCondition.FAILURE: _FAILURES_TO_RETRY | {OutcomeCode.ERROR},
+    EventCondition.RETRYABLE_FAILURE: _FAILURES_TO_RETRY,
+    EventCondition.PERMANENT_FAILURE: frozenset({OutcomeCode.ERROR}),
+    EventCondition.ALWAYS: _FAILURES_TO_RETRY | {OutcomeCode.COMPLETE, OutcomeCode.ERROR},
+}
+
 ATTEMPT_OUTCOMES: tuple[AttemptOutcome, ...] = tuple(AttemptOutcome)
 """Attempt outcome by its `OutcomeCode`."""
 
@@ -1305,6 +1385,18 @@ def slept(claim: Claim, delay: float) -> Outcome:
 def released(claim: Claim) -> Outcome:
     """Return the outcome of an unfinished attempt, which another worker may start immediately."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.RELEASED, None, None, 0.0)
+
+
+class NewEvent(NamedTuple):
+    """A domain event to store with the outcome that it belongs to, if that is accepted."""
+
+    outcome: int  #: index of its outcome in the settlement
+    template_id: TemplateId
+    step: str
+    correlation_id: str
+    name: str
+    payload: JsonText
+    duration: float | None  #: seconds that the attempt ran; None: unknown
 
 
 class TaskEnd(NamedTuple):

@@ -22,6 +22,7 @@ from tasker.handlers.signature import read_parameters, return_annotation
 from tasker.model import (
     DEFAULT_PRIORITY,
     Durability,
+    EventSpec,
     HttpCall,
     JsonObject,
     Retry,
@@ -121,6 +122,7 @@ class Workflow(TypedTemplate[In, Out]):
         retry: Retry | None = None,
         timeout: Duration | None = None,
         config: JsonObject | None = None,
+        events: Iterable[EventSpec | str] = (),
     ) -> Callable[[Function], Function]: ...
 
     def step(
@@ -134,6 +136,7 @@ class Workflow(TypedTemplate[In, Out]):
         retry: Retry | None = None,
         timeout: Duration | None = None,
         config: JsonObject | None = None,
+        events: Iterable[EventSpec | str] = (),
     ) -> Any:  # see the overloads for types
         """Make a function a step, bare or with options; the function is returned unchanged.
 
@@ -150,6 +153,8 @@ class Workflow(TypedTemplate[In, Out]):
             timeout: Time limit of one attempt, as seconds, a timedelta or `"5m"`; None: the
                 worker's `attempt_timeout`.
             config: Values of parameters marked `Config("key")`.
+            events: Domain events that it publishes; a name alone is published on success, with
+                the result.
 
         Raises:
             InvalidTemplate: A step with that name exists.
@@ -171,6 +176,7 @@ class Workflow(TypedTemplate[In, Out]):
                 retry=_parse_retry(retry, function),
                 timeout=_parse_duration(timeout, "timeout", function),
                 result_schema=_result_schema(return_annotation(function)),
+                events=_event_specs(events),
             )
             self._add_spec(spec, function)
             return function
@@ -191,6 +197,7 @@ class Workflow(TypedTemplate[In, Out]):
         config: JsonObject | None = None,
         result_schema: JsonObject | None = None,
         http: HttpCall | None = None,
+        events: Iterable[EventSpec | str] = (),
     ) -> None:
         """Add a step whose handler lives elsewhere, or a step that sends an HTTP request.
 
@@ -221,6 +228,7 @@ class Workflow(TypedTemplate[In, Out]):
                 timeout=_parse_duration(timeout, "timeout"),
                 result_schema=result_schema,
                 http=http,
+                events=_event_specs(events),
             ),
             None,
         )
@@ -380,6 +388,10 @@ def _parse_duration(
         return None if value is None else parse_duration(value)
     except ValueError as error:
         raise _invalid_template(f"{name} {error}", name, function) from None
+
+
+def _event_specs(events: Iterable[EventSpec | str]) -> tuple[EventSpec, ...]:
+    return tuple(EventSpec(event) if isinstance(event, str) else event for event in events)
 
 
 def _parse_retry(retry: object, function: Callable[..., Any] | None = None) -> Retry:

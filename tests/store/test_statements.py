@@ -74,6 +74,7 @@ PARTS = {
         "settle_nodes",
         "settle_steps",
     },
+    "settle_with_events": {"settle_events"},
 }
 SPAWNING = {
     *("add_spawn", "find_spawn", "raise_join", "reserve_numbers", "spawn_steps"),

@@ -11,9 +11,10 @@ from random import Random
 from typing import Any
 
 from tasker.engine.failure import AttemptTimeout, HeartbeatTimeout, outcome_of
+from tasker.engine.publishing import with_events
 from tasker.engine.reporting import Reporter
 from tasker.engine.runners import LoopRunner, ProcessRunner, Runner, ThreadRunner
-from tasker.engine.running import Finished, Running, StopReason
+from tasker.engine.running import Running, StopReason
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import CachedTask
@@ -214,7 +215,7 @@ class Executor:
 
     def _settle(self, running: Running, outcome: Outcome) -> None:
         self._mark_over(running)
-        self._settler.add(Finished(running, outcome, time.monotonic() - running.began))
+        self._settler.add(with_events(running, outcome, time.monotonic() - running.began))
 
     # --------------------------------------------------------------- interruptions
 

@@ -18,10 +18,21 @@ from tasker.engine import process
 from tasker.engine.failure import lost_attempt_error
 from tasker.engine.heap import HeapTrimmer
 from tasker.engine.lease import WorkerLease
+from tasker.engine.publishing import events_of_failure
 from tasker.engine.reporting import Reporter
 from tasker.engine.task_cache import CachedTask, TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
-from tasker.model import ExpiredAttempt, Outcome, Retry, TaskEnd, TaskId, Template, failed, lost
+from tasker.model import (
+    ExpiredAttempt,
+    NewEvent,
+    Outcome,
+    Retry,
+    TaskEnd,
+    TaskId,
+    Template,
+    failed,
+    lost,
+)
 from tasker.store.protocol import Store
 
 log = logging.getLogger("tasker.worker")
@@ -144,7 +155,8 @@ class Janitor:
                 log.warning("leases_expired", extra={"workers": workers, "attempts": many})
                 templates = [await self._template_of(attempt) for attempt in expired]
                 outcomes = [*map(self._outcome_of_lost, expired, templates)]
-                settled = await self._store.settle(self._lease.id, outcomes)
+                events = await self._events_of_lost(expired, outcomes, templates)
+                settled = await self._store.settle(self._lease.id, outcomes, events=events)
                 for index, (outcome, template) in enumerate(zip(outcomes, templates, strict=True)):
                     if template is not None and index not in settled.refused:
                         self._reporter.lost(outcome, template)
@@ -205,6 +217,30 @@ class Janitor:
         if not policy.retryable or losses >= MOST_LOST:
             return failed(expired.claim, text)
         return lost(expired.claim, text, retry.delay_after(losses, policy, self._rng))
+
+    async def _events_of_lost(
+        self,
+        expired: Sequence[ExpiredAttempt],
+        outcomes: Sequence[Outcome],
+        templates: Sequence[Template | None],
+    ) -> list[NewEvent]:
+        """Return the events that steps publish with lost attempts."""
+        publishing = [
+            (index, outcome, template.steps[outcome.no - 1])
+            for index, (outcome, template) in enumerate(zip(outcomes, templates, strict=True))
+            if template is not None and template.steps[outcome.no - 1].events
+        ]
+        if not publishing:
+            return []
+        tasks = await self._cache.tasks(outcome.task_id for _, outcome, _ in publishing)
+        return [
+            NewEvent(
+                index, expired[index].template_id, spec.name, task.correlation_id, *event, None
+            )
+            for index, outcome, spec in publishing
+            for task in (tasks[outcome.task_id].input,)
+            for event in events_of_failure(spec, outcome, task.context)
+        ]
 
     async def _template_of(self, expired: ExpiredAttempt) -> Template | None:
         """Return an attempt's compiled template, or None if it cannot be read."""

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from tasker.engine.task_cache import CachedTask
 from tasker.handlers import LiveAttempt, Plan
 from tasker.model import AttemptKey, Claim, Outcome, StepSpec
+from tasker.template.published_events import PublishedEvent
 
 
 class StopReason(StrEnum):
@@ -66,3 +68,4 @@ class Finished(NamedTuple):
     running: Running
     outcome: Outcome
     ran_for: float  #: seconds
+    events: Sequence[PublishedEvent] = ()

@@ -9,6 +9,7 @@ from typing import Protocol
 from tasker.engine.background import Background
 from tasker.engine.failure import error_text
 from tasker.engine.lease import WorkerLease
+from tasker.engine.publishing import with_events
 from tasker.engine.reporting import Reporter
 from tasker.engine.running import Finished, Running
 from tasker.engine.slots import Slots
@@ -24,6 +25,7 @@ from tasker.errors import (
 from tasker.model import (
     AttemptKey,
     Claim,
+    NewEvent,
     OutcomeCode,
     Settled,
     failed,
@@ -146,6 +148,7 @@ class Settler:
                             [finished.outcome for finished in batch],
                             claim_up_to=reserved,
                             relaxed=relaxed,
+                            events=_events_of(batch),
                         )
                     self.relaxed += relaxed
                     self._after_settlement(batch, settled)
@@ -159,7 +162,7 @@ class Settler:
 
     def _after_settlement(self, batch: Sequence[Finished], settled: Settled) -> None:
         refused = set(settled.refused)
-        for index, (_, outcome, _) in enumerate(batch):
+        for index, (_, outcome, *_) in enumerate(batch):
             if outcome.outcome == OutcomeCode.COMPLETE and index not in refused:
                 self._cache.add_result(outcome.task_id, outcome.no, outcome.result)
             elif outcome.outcome in (OutcomeCode.RETRY, OutcomeCode.PARKED):
@@ -205,7 +208,8 @@ class Settler:
         if only.outcome.outcome == OutcomeCode.ERROR:
             raise error  # even an error's text cannot be stored: the store is broken
         text = error_text(Misuse(f"the result could not be stored: {error}"), retryable=False)
-        await self._settle([only._replace(outcome=failed(only.running.claim, text))])
+        refused = failed(only.running.claim, text)
+        await self._settle([with_events(only.running, refused, only.ran_for)])
 
     # -------------------------------------------------------------------- parking
 
@@ -219,7 +223,7 @@ class Settler:
             held = await self._park_in_store(running.claim, parked)
         except WaitCycle as error:
             outcome = failed(running.claim, error_text(error, retryable=False))
-            self.add(Finished(running, outcome, time.monotonic() - running.began))
+            self.add(with_events(running, outcome, time.monotonic() - running.began))
             return
         finally:
             self._parking.discard(running.key)
@@ -257,9 +261,26 @@ def _batch_size(waiting: Sequence[Finished], most: int) -> int:
     size = 0
     for count, finished in enumerate(waiting[:most]):
         size += len(finished.outcome.result or "")
+        size += sum(len(event.payload) for event in finished.events)
         if size > BYTES and count:
             return count
     return min(len(waiting), most)
+
+
+def _events_of(batch: Sequence[Finished]) -> list[NewEvent]:
+    """Return the events of the outcomes of a settlement."""
+    return [
+        NewEvent(
+            index,
+            finished.running.task.input.template_id,
+            finished.running.spec.name,
+            finished.running.task.input.correlation_id,
+            *event,
+            finished.ran_for,
+        )
+        for index, finished in enumerate(batch)
+        for event in finished.events
+    ]
 
 
 def _steps_to_free(batch: Sequence[Finished]) -> int:

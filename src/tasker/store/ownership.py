@@ -19,6 +19,9 @@ KEPT = {
     "namespace_policy": "never: a policy is replaced in place",
     "team_event": "never: the audit of teams is complete",
     "api_key": "never: a revoked key stays in the list",
+    "outbox": "`Store.prune_events`, days after their publication, once they are delivered",
+    "subscription": "its webhook is deleted; of code, `Store.prune_events`, once unserved for days",
+    "delivery": "`Store.prune_events`, days after its end, or with its subscription",
     "schema_version": "never: one row for each migration",
 }
 """The other tables: who deletes their rows, and when."""

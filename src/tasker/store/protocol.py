@@ -25,6 +25,23 @@ from tasker.clock import Clock
 from tasker.codec import UNSTORABLE
 from tasker.durable import DurableCall, NewCall
 from tasker.errors import InvalidInput, TooLarge
+from tasker.events import (
+    Delivery,
+    DeliveryId,
+    DeliveryOutcome,
+    DeliveryStatus,
+    Endpoint,
+    Event,
+    EventFilter,
+    EventNo,
+    NewSubscription,
+    NewWebhook,
+    Pending,
+    Subscription,
+    SubscriptionId,
+    Webhook,
+    WebhookChange,
+)
 from tasker.model import (
     NO_QUEUE,
     Attempt,
@@ -36,6 +53,7 @@ from tasker.model import (
     Instance,
     JsonText,
     NeighbourWorker,
+    NewEvent,
     NewInstances,
     NewTask,
     Outcome,
@@ -172,6 +190,7 @@ class WorkerStore(Protocol):
         *,
         claim_up_to: int = 0,
         relaxed: bool = False,
+        events: Sequence[NewEvent] = (),
     ) -> Settled:
         """Record outcomes and their consequences.
 
@@ -186,6 +205,9 @@ class WorkerStore(Protocol):
         With `relaxed`, a settlement that ends no task may be undone by a crash of the database
         server within the next second: its steps are then in progress again, as `held` lists
         them, and the claims that it returned are void. Only PostgreSQL makes use of that.
+
+        With `events`, those of the accepted outcomes are stored in the same transaction, which
+        is then never relaxed.
 
         Raises:
             StoreUnavailable: It is unknown whether it took effect; call `held`.
@@ -961,6 +983,130 @@ class AnalyticsStore(Protocol):
         ...
 
 
+class EventStore(Protocol):
+    """Domain events, who subscribes to them, and their deliveries."""
+
+    async def list_events(
+        self, filter: EventFilter, *, after: EventNo | None = None, limit: int = 100
+    ) -> list[Event]:
+        """List events older than `after`, newest first, without context and result."""
+        ...
+
+    async def recent_events(self, after: EventNo, since: datetime, limit: int) -> list[Event]:
+        """List the newest `limit` events that are beyond `after` or younger than `since`,
+        oldest first.
+
+        Events become visible out of order: `since` should lie some seconds in the past, and the
+        caller drops those that it has seen.
+        """
+        ...
+
+    async def subscribe(
+        self, subscriptions: Sequence[NewSubscription], actor: str
+    ) -> list[SubscriptionId]:
+        """Store subscriptions of code in workers, or note that they are still served.
+
+        A new one gets the events from now on. To be repeated: one that no worker has served for
+        as long as events are kept is deleted.
+
+        Raises:
+            Misuse: A webhook has the name of one of them.
+        """
+        ...
+
+    async def subscriptions(self) -> list[Subscription]:
+        """List all subscriptions, webhooks included, by namespace and name."""
+        ...
+
+    async def distribute_events(self, limit: int = 1000) -> int:
+        """Make deliveries of up to `limit` new events, oldest first; return how many events.
+
+        Each event is distributed once, to the subscriptions that existed when it was published.
+        One process does it at a time; for others it returns 0.
+        """
+        ...
+
+    async def claim_deliveries(
+        self, subscriptions: Sequence[SubscriptionId], limit: int, *, lease: timedelta
+    ) -> list[Pending]:
+        """Claim due deliveries, about `limit` of each subscription.
+
+        Deliveries of one task to one subscription are made in the order of its events: none is
+        claimed before the earlier ones have ended. After `lease`, others may claim what is not
+        settled.
+        """
+        ...
+
+    async def settle_deliveries(self, outcomes: Sequence[DeliveryOutcome]) -> None:
+        """Record attempts to deliver; those of deliveries that others have claimed are ignored.
+
+        A webhook whose endpoint fails gets no further deliveries for a while, up to 5 minutes.
+        """
+        ...
+
+    async def deliveries(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        status: DeliveryStatus | None = None,
+        after: DeliveryId | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
+        """List deliveries of a subscription older than `after`, newest first. Raises NotFound."""
+        ...
+
+    async def send_again(
+        self, namespace: str, name: str, delivery: DeliveryId, act: AuditNote
+    ) -> None:
+        """Make a delivery due again, whatever became of it. Raises NotFound."""
+        ...
+
+    async def endpoints(self) -> list[Endpoint]:
+        """List the webhooks that are not paused, with their secrets."""
+        ...
+
+    async def webhooks(
+        self, *, namespace: str | None = None, visible: Collection[str] | None = None
+    ) -> list[Webhook]:
+        """List webhooks by namespace and name."""
+        ...
+
+    async def webhook(self, namespace: str, name: str) -> Webhook:
+        """Read a webhook. Raises NotFound."""
+        ...
+
+    async def add_webhook(self, new: NewWebhook, act: AuditNote) -> Webhook:
+        """Store a webhook.
+
+        Raises:
+            WebhookExists: The namespace has a webhook or a subscriber of that name.
+            InvalidInput: The namespace has too many webhooks.
+        """
+        ...
+
+    async def update_webhook(
+        self, namespace: str, name: str, change: WebhookChange, act: AuditNote
+    ) -> Webhook:
+        """Change a webhook. Raises NotFound."""
+        ...
+
+    async def delete_webhook(self, namespace: str, name: str, act: AuditNote) -> None:
+        """Delete a webhook with its deliveries. Raises NotFound."""
+        ...
+
+    async def prune_events(self, before: datetime, *, dead_before: datetime) -> int:
+        """Delete old events with their deliveries; return how many of the former.
+
+        Args:
+            before: Events published and deliveries made before then are deleted, but not events
+                with deliveries that are pending or dead; and subscriptions of code that no worker
+                has served since.
+            dead_before: Dead deliveries are deleted if they were given up before then.
+        """
+        ...
+
+
 class Store(
     WorkerStore,
     TaskStore,
@@ -969,6 +1115,7 @@ class Store(
     QueueStore,
     ScheduleStore,
     TeamStore,
+    EventStore,
     AnalyticsStore,
     Protocol,
 ):

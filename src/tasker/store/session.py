@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from tasker.codec import UNSTORABLE
 from tasker.errors import InvalidInput
-from tasker.model import Created, NewTask, Outcome, Settled
+from tasker.model import Created, NewEvent, NewTask, Outcome, Settled
 from tasker.store.rows import Reader, Row
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Session(Protocol):
         """
         ...
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
+    async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
         """Record outcomes of attempts that no worker holds, and their consequences."""
         ...
 

@@ -10,6 +10,8 @@ from tasker.model import (
     Batch,
     Collect,
     Durability,
+    EventCondition,
+    EventSpec,
     Json,
     JsonObject,
     Map,
@@ -84,6 +86,7 @@ def _step_document(spec: StepSpec) -> JsonObject:
         heartbeat_timeout=_seconds(spec.heartbeat_timeout),
         requires=spec.requires or None,
         result_schema=spec.result_schema,
+        events=[_event_document(event) for event in spec.events] or None,
         system_dependency=spec.dependent_system,
         http=None if spec.http is None else http_document(spec.http),
         **_spawning_document(spec),
@@ -126,6 +129,16 @@ def _collect_document(spec: StepSpec) -> Json:
     if spec.reduce is not None:
         return {"reduce": spec.reduce}
     return None if spec.collect is Collect.LIST else spec.collect.value
+
+
+def _event_document(event: EventSpec) -> JsonObject:
+    return _without_none(
+        name=event.name,
+        on=None if event.on is EventCondition.SUCCESS else event.on.value,
+        payload=event.payload or None,
+        schema=event.schema,
+        description=event.description or None,
+    )
 
 
 def _override_document(spec: StepSpec, change: StepOverride) -> JsonObject:

@@ -293,12 +293,6 @@ def keep_in_metadata(value: Value, key: str, metadata: dict[str, Json]) -> None:
     metadata[key] = to_json(value.node)
 
 
-def refuse_events(value: Value) -> None:
-    """Refuse a list of events, unless it is empty."""
-    if value.items("a list"):
-        value.refuse("events are not supported; only the empty list is allowed")
-
-
 def read_handler(value: Value) -> str | None:
     """Read the name of a handler; `A::B` and `::A::B` are other spellings of `A.B`."""
     written = read_text(value)

@@ -99,18 +99,28 @@ def check_result(template: str, spec: StepSpec, result: JsonText) -> list[str]:
     """
     if spec.result_schema is None:
         return []
-    if is_quick(spec.result_schema, result):
-        violations = _compile_cached(_IdentityKey(spec.result_schema)).violations(
-            codec.loads(result)
-        )
+    what = f"the result against the result_schema of {template}, {spec.name!r}"
+    return check_value(spec.result_schema, result, what)
+
+
+def check_value(schema: JsonObject, value: JsonText, what: str) -> list[str]:
+    """List the violations of a schema in a value, as text: the first 10.
+
+    Blocks for up to 2 seconds unless `is_quick`.
+
+    Args:
+        schema: The schema, which was accepted by `check_schema`.
+        value: The value, as JSON text.
+        what: What is checked, for the message of a check that takes too long.
+    """
+    if is_quick(schema, value):
+        violations = _compile_cached(_IdentityKey(schema)).violations(codec.loads(value))
         return [str(violation) for violation in violations]
-    question = {"schema": spec.result_schema, "value": codec.loads(result), "fill": False}
+    question = {"schema": schema, "value": codec.loads(value), "fill": False}
     try:
         answer = schema_process.submit(question).result()
     except CheckTookTooLong:
-        return [
-            _too_long_message(f"the result against the result_schema of {template}, {spec.name!r}")
-        ]
+        return [_too_long_message(what)]
     return [str(Violation(*violation)) for violation in answer["violations"]]
 
 

@@ -14,6 +14,8 @@ from tasker.model import (
     Batch,
     Collect,
     Durability,
+    EventCondition,
+    EventSpec,
     FailurePolicy,
     Map,
     OnFailure,
@@ -69,6 +71,7 @@ def _read_step(step: Mapping[str, Any]) -> StepSpec:
         heartbeat_timeout=_timedelta(step.get("heartbeat_timeout")),
         requires=step.get("requires", {}),
         result_schema=step.get("result_schema"),
+        events=tuple(map(_read_event, step.get("events", ()))),
         dependent_system=step.get("system_dependency"),
         http=http_from_document(step["http"]) if "http" in step else None,
         **_read_instances(step),
@@ -112,6 +115,16 @@ def _read_on_failure(written: Mapping[str, Any]) -> OnFailure:
     if isinstance(most, str):
         return OnFailure(policy=policy, max_failed_percent=float(most.removesuffix("%")))
     return OnFailure(policy=policy, max_failures=most)
+
+
+def _read_event(event: Mapping[str, Any]) -> EventSpec:
+    return EventSpec(
+        event["name"],
+        EventCondition(event.get("on", EventCondition.SUCCESS)),
+        event.get("payload", ""),
+        schema=event.get("schema"),
+        description=event.get("description", ""),
+    )
 
 
 def _environments(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from tasker.clock import ManualClock
-from tasker.model import Outcome, Settled, WorkerId
+from tasker.model import NewEvent, Outcome, Settled, WorkerId
 from tasker.store.sqlite import SqliteStore
 
 FOR_EVER = timedelta(days=36_500)  #: a lease that no skipped time outlasts
@@ -46,8 +46,11 @@ class VirtualTimeStore(SqliteStore):
         *,
         claim_up_to: int = 0,
         relaxed: bool = False,
+        events: Sequence[NewEvent] = (),
     ) -> Settled:
-        settled = await super().settle(worker, outcomes, claim_up_to=claim_up_to, relaxed=relaxed)
+        settled = await super().settle(
+            worker, outcomes, claim_up_to=claim_up_to, relaxed=relaxed, events=events
+        )
         self._work.set()  # waiting callers compute the next time again
         return settled
 

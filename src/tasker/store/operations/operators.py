@@ -13,6 +13,7 @@ from tasker.model import (
     TaskStatus,
 )
 from tasker.store import operator_rules, registry
+from tasker.store.operations.publishing import settle_with_events
 from tasker.store.operations.tasks import Tasks, read_task
 from tasker.store.protocol import AuditNote, StepAction
 from tasker.store.session import Session
@@ -100,7 +101,8 @@ class Operators(Tasks):
             (taken,) = await tx.all("take_step", task_id=task_id, no=no)
             await tx.all("end_waits", task_id=task_id, no=no)
             await _reopen(tx, task_id)
-            await tx.settle([Outcome(task_id, no, taken["attempt"], outcome, result, None, 0.0)])
+            resolved = Outcome(task_id, no, taken["attempt"], outcome, result, None, 0.0)
+            await settle_with_events(tx, [resolved])
             await audit(tx, task_id, no, action, act, before, after)
             await tx.call("revoke")
 

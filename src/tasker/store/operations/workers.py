@@ -28,6 +28,7 @@ from tasker.model import (
 from tasker.store import operator_rules, unserved
 from tasker.store.operations.operators import stop_task
 from tasker.store.operations.pauses import Pauses
+from tasker.store.operations.publishing import settle_with_events
 from tasker.store.protocol import UNKNOWN_PROCESS
 from tasker.store.rows import Row
 from tasker.store.session import Session
@@ -153,8 +154,10 @@ async def _fail_unclaimed(tx: Session, limit: int) -> Unclaimed:
         code = OutcomeCode.ERROR
         outcomes.append(Outcome(task_id, no, taken["attempt"], code, None, error, 0.0))
         steps.append((task_id, row["name"]))
-    ended = (await tx.settle(outcomes)).ended if outcomes else ()
-    return Unclaimed(steps, ended)
+    if not outcomes:
+        return Unclaimed((), ())
+    settled = await settle_with_events(tx, outcomes, allow_invalid=True)
+    return Unclaimed(steps, settled.ended)
 
 
 async def _end_failed(tx: Session) -> list[TaskId]:

@@ -15,6 +15,7 @@ from tasker.model import (
     Claimed,
     Instance,
     JsonText,
+    NewEvent,
     NewInstances,
     Outcome,
     OutcomeCode,
@@ -28,6 +29,7 @@ from tasker.model import (
 from tasker.store.postgres.claim_cursor import ClaimCursor, Place
 from tasker.store.postgres.driver import Driver
 from tasker.store.postgres.session import (
+    event_parameters,
     first_enqueued_steps,
     read_settled_rows,
     settlement_parameters,
@@ -79,9 +81,14 @@ class HotPath(Driver):
         *,
         claim_up_to: int = 0,
         relaxed: bool = False,
+        events: Sequence[NewEvent] = (),
     ) -> Settled:
         if not outcomes:
             return Settled((), (), ())
+        if events:
+            given = settlement_parameters(worker, outcomes, claim_up_to=claim_up_to)
+            given |= event_parameters(events)
+            return self._settled(await self._fetch_dedicated("settle_with_events", **given))
         if self.SCALAR and len(outcomes) == 1 and outcomes[0].outcome is OutcomeCode.COMPLETE:
             return await self._settle_one(worker, outcomes[0], claim_up_to, relaxed=relaxed)
         given = settlement_parameters(worker, outcomes, claim_up_to=claim_up_to)

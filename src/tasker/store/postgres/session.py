@@ -8,6 +8,7 @@ from typing import Any
 from tasker.model import (
     STEP_STATUSES,
     Claim,
+    NewEvent,
     Outcome,
     QueueId,
     Settled,
@@ -56,9 +57,12 @@ class PostgresSession:
         text = f"select id::text as id from {function}({places}) as id"  # noqa: S608, a name of ours
         return await self._connection.fetch(text, *values.values())
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
+    async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
         given = settlement_parameters(None, outcomes, claim_up_to=0)
-        rows = await self.all("settle", **given)
+        if events:
+            rows = await self.all("settle_with_events", **given, **event_parameters(events))
+        else:
+            rows = await self.all("settle", **given)
         self.enqueued += first_enqueued_steps(rows)
         return read_settled_rows(rows)
 
@@ -81,6 +85,20 @@ def settlement_parameters(
         "errors": errors,
         "delays": delays,
         "claim_up_to": claim_up_to,
+    }
+
+
+def event_parameters(events: Sequence[NewEvent]) -> dict[str, object]:
+    """Return the parameters of settle_with_events.sql that describe events."""
+    outcomes, templates, steps, correlations, names, payloads, durations = zip(*events, strict=True)
+    return {
+        "event_outcomes": [index + 1 for index in outcomes],
+        "event_templates": templates,
+        "event_steps": steps,
+        "event_correlations": correlations,
+        "event_names": names,
+        "event_payloads": payloads,
+        "event_durations": durations,
     }
 
 

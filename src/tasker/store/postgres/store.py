@@ -1,5 +1,6 @@
 """The store on PostgreSQL: the operations of all stores, and the hot path in its own SQL."""
 
+from tasker.store.operations.events import Events
 from tasker.store.operations.schedules import Schedules
 from tasker.store.operations.teams import Teams
 from tasker.store.operations.templates import Templates
@@ -10,5 +11,5 @@ from tasker.store.postgres.hotpath import HotPath
 from tasker.store.postgres.tasks import Tasks
 
 
-class PostgresStore(Templates, Workers, Schedules, Waits, Teams, Analytics, Tasks, HotPath):
+class PostgresStore(Templates, Workers, Schedules, Waits, Teams, Events, Analytics, Tasks, HotPath):
     """Implements `tasker.store.protocol.Store`."""

@@ -11,6 +11,7 @@ from tasker.model import (
     Claimed,
     Instance,
     JsonText,
+    NewEvent,
     NewInstances,
     Outcome,
     Settled,
@@ -52,10 +53,11 @@ class HotPath(Driver):
         *,
         claim_up_to: int = 0,
         relaxed: bool = False,
+        events: Sequence[NewEvent] = (),
     ) -> Settled:
         given = json_text(outcomes)
         settled, left = await self._in_transaction(
-            lambda on: settle(on, worker, outcomes, given, claim_up_to, self._now())
+            lambda on: settle(on, worker, outcomes, given, claim_up_to, self._now(), events)
         )
         if left:
             self._work.set()

@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from tasker.model import Outcome, Settled
+from tasker.model import NewEvent, Outcome, Settled
 from tasker.store.rows import Row
 from tasker.store.session import require_storable
 from tasker.store.sqlite import settlement
@@ -49,9 +49,9 @@ class SqliteSession:
         self.notifications.add("revoke" if function == "revoke" else "wake")
         return [] if function in _NOTIFICATIONS else await self.all(function, **values)
 
-    async def settle(self, outcomes: Sequence[Outcome]) -> Settled:
+    async def settle(self, outcomes: Sequence[Outcome], events: Sequence[NewEvent] = ()) -> Settled:
         connection, given, now = self.connection, json_text(outcomes), self.now.timestamp()
-        settled, _ = settlement.settle(connection, None, outcomes, given, 0, now)
+        settled, _ = settlement.settle(connection, None, outcomes, given, 0, now, events)
         self.notifications.add("wake")
         return settled
 

@@ -8,6 +8,7 @@ from tasker.model import (
     Claim,
     Code,
     JsonText,
+    NewEvent,
     Outcome,
     OutcomeCode,
     Settled,
@@ -28,8 +29,9 @@ def settle(
     given: JsonText,
     claim_up_to: int,
     now: float,
+    events: Sequence[NewEvent] = (),
 ) -> tuple[Settled, bool]:
-    """Settle `outcomes`, which are also `given` as text.
+    """Settle `outcomes`, which are also `given` as text, and store their `events`.
 
     Returns:
         The settlement, and whether steps are left for other workers.
@@ -37,6 +39,8 @@ def settle(
     on.execute("delete from temp.settled")
     on.execute("delete from temp.child")
     accepted = execute(on, "settle", outcomes=given).rowcount
+    if events:
+        execute(on, "settle_events", events=json_text(events), now=now)
     execute(on, "settle_history", now=now)
     execute(on, "settle_steps", now=now)
     execute(on, "settle_children")

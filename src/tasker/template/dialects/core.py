@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tasker.model import Backoff, JsonObject, Retry, StepSpec
 from tasker.template import parts
+from tasker.template.declared_events import read_events
 from tasker.template.http_reading import read_http
 from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, RetryChange
 from tasker.template.reading import (
@@ -26,8 +27,12 @@ from tasker.template.source import Scalar
 
 _RAILS = "it belongs to the rails dialect (with 'step_templates'); in this dialect, write "
 _RAILS_ONLY = "it belongs to the rails dialect (with 'step_templates'); remove it: "
-_NO_EVENTS = "events are not supported"
-_KEPT = ("task_handler", "identity_strategy")  #: of Tasker Core, kept in the metadata
+_NO_EVENTS = "write 'events' in the step that publishes them"
+_KEPT = (
+    "task_handler",
+    "identity_strategy",
+    "domain_events",
+)  #: of Tasker Core, kept in the metadata
 _STALENESS = (
     "max_waiting_for_dependencies_minutes",
     "max_waiting_for_retry_minutes",
@@ -88,10 +93,14 @@ _STEP = Keys(
         "result_schema",
         "system_dependency",
         "type",
-        "publishes_events",
+        "events",
         "http",
     ),
-    aliases={"depends_on": "dependencies", "step_type": "type"},
+    aliases={
+        "depends_on": "dependencies",
+        "step_type": "type",
+        "publishes_events": "events",
+    },
     refused={
         "custom_events": _NO_EVENTS,
         "timeout": "write 'timeout_seconds', the time limit of one attempt",
@@ -176,7 +185,6 @@ def _read_metadata(top: Fields) -> JsonObject:
     limits = _read_staleness_limits(top)
     if limits:
         metadata.setdefault("lifecycle", limits)
-    top.read("domain_events", parts.refuse_events)
     return metadata
 
 
@@ -206,7 +214,6 @@ def _read_step(value: Value) -> ReadStep | None:
     dependencies = parts.read_dependencies(fields.items("dependencies", "a list of step names"))
     retry = fields.read("retry", _read_retry) or RetryChange()
     fields.read("type", _check_step_type)
-    fields.read("publishes_events", parts.refuse_events)
     spec = StepSpec(
         name=name or "",
         description=fields.read("description", read_text) or "",
@@ -221,6 +228,7 @@ def _read_step(value: Value) -> ReadStep | None:
         heartbeat_timeout=fields.read("heartbeat_timeout", read_duration, DAYS_30),
         requires=fields.read("requires", parts.read_labels) or {},
         result_schema=fields.read("result_schema", parts.read_schema),
+        events=read_events(fields.items("events", "a list of events")),
         dependent_system=fields.read("system_dependency", read_text),
         http=fields.read("http", read_http),
     )

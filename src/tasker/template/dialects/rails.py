@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from tasker.model import Backoff, JsonObject, Retry, StepSpec
 from tasker.template import parts
+from tasker.template.declared_events import read_events
 from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, RetryChange
 from tasker.template.reading import (
     DAYS_30,
@@ -23,7 +24,7 @@ from tasker.template.source import Items, Table
 
 _CORE = "it belongs to the core dialect (with 'steps'); in this dialect, write "
 _CORE_ONLY = "it belongs to the core dialect (with 'steps'); remove it: "
-_NO_EVENTS = "events are not supported"
+_NO_EVENTS = "write 'events' in the step that publishes them"
 
 _TOP = Keys(
     what="a template",
@@ -76,8 +77,9 @@ _STEP = Keys(
         "queue_timeout",
         "heartbeat_timeout",
         "requires",
-        "publishes_events",
+        "events",
     ),
+    aliases={"publishes_events": "events"},
     refused={
         "custom_events": _NO_EVENTS,
         "handler": f"{_CORE}'handler_class', and 'handler_config' for its settings",
@@ -119,7 +121,6 @@ def _read_metadata(top: Fields) -> JsonObject:
         value = top.get(key)
         if value is not None:
             parts.keep_in_metadata(value, key, metadata)
-    top.read("domain_events", parts.refuse_events)
     return metadata
 
 
@@ -129,7 +130,6 @@ def _read_step(value: Value) -> ReadStep | None:
     name = optional(named, parts.read_step_name)
     dependencies = _read_dependencies(fields)
     settings = _handler_settings(fields)
-    fields.read("publishes_events", parts.refuse_events)
     skippable = fields.get("skippable")
     if skippable and read_flag(skippable):
         skippable.refuse("steps cannot be skipped; only 'skippable: false' is allowed")
@@ -144,6 +144,7 @@ def _read_step(value: Value) -> ReadStep | None:
         queue_timeout=fields.read("queue_timeout", read_duration, YEARS_10),
         heartbeat_timeout=fields.read("heartbeat_timeout", read_duration, DAYS_30),
         requires=fields.read("requires", parts.read_labels) or {},
+        events=read_events(fields.items("events", "a list of events")),
         dependent_system=fields.read("dependent_system", read_text),
     )
     if named is None or name is None:

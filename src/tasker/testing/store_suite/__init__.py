@@ -19,6 +19,7 @@ from tasker.testing.store_suite.creation import (
     TestCreationWithClaims,
 )
 from tasker.testing.store_suite.durable_calls import TestDurableCalls, TestSleeping
+from tasker.testing.store_suite.events import TestDeliveries, TestOutbox, TestWebhooks
 from tasker.testing.store_suite.failing import (
     TestCheckpoints,
     TestDeadlines,
@@ -78,6 +79,7 @@ __all__ = [
     "TestCreationWithClaims",
     "TestDeadlines",
     "TestDeclaredSchedules",
+    "TestDeliveries",
     "TestDurableCalls",
     "TestFailedTasks",
     "TestFairShares",
@@ -88,6 +90,7 @@ __all__ = [
     "TestLeases",
     "TestListing",
     "TestMixedEffects",
+    "TestOutbox",
     "TestParking",
     "TestPausedTasks",
     "TestPausedTemplates",
@@ -118,5 +121,6 @@ __all__ = [
     "TestValues",
     "TestWaiting",
     "TestWaking",
+    "TestWebhooks",
     "TestWorkerList",
 ]

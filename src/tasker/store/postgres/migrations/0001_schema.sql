@@ -493,3 +493,65 @@ create table session (
     expires_at timestamptz not null
 );
 create index session_expiry on session (expires_at);
+-- Domain events of accepted outcomes, stored with them. distributed: every subscription that it
+-- matches has a delivery. Ids are drawn before the commit, so rows appear out of their order: readers
+-- take what is not distributed, never what lies beyond an id.
+create table outbox (
+    id             bigint generated always as identity primary key,
+    task_id        uuid not null,
+    no             int not null,
+    attempt        int not null,
+    template_id    int not null,
+    outcome        smallint not null,
+    distributed    boolean not null default false,
+    at             timestamptz not null default now(),
+    duration       float8,
+    name           text not null,
+    step           text not null,
+    correlation_id text not null,
+    payload        json not null
+);
+create index outbox_task on outbox (task_id, id);
+create index outbox_fresh on outbox (id) where not distributed;
+
+-- Who receives events: webhooks, and code in workers, which has no url. namespace: of the events;
+-- '*': all. patterns: names of events, or prefixes and '*'. secret: the key of signatures. include: what else
+-- its requests contain. failures: of the endpoint, one after the other; it gets nothing until blocked_until.
+-- served_at: when a worker last had its code.
+create table subscription (
+    id            int generated always as identity primary key,
+    namespace     text not null,
+    name          text not null,
+    patterns      text[] not null,
+    url           text,
+    secret        text,
+    include       text[] not null default '{}',
+    paused        boolean not null default false,
+    failures      int not null default 0,
+    blocked_until timestamptz,
+    served_at     timestamptz,
+    created_by    text not null,
+    created_at    timestamptz not null default now(),
+    unique (namespace, name)
+);
+
+-- Events on their way to subscriptions; a subscription's rows of one task go one after the other.
+-- next_at: when it is due; of one that is being delivered: when others may take it over.
+-- since: begin of its attempts. log: one object for each attempt. Rows delivered to workers are deleted.
+create table delivery (
+    id              bigint generated always as identity primary key,
+    subscription_id int not null,
+    event_no        bigint not null,
+    task_id         uuid not null,
+    status          text not null default 'pending' check (status in ('pending', 'delivered', 'dead')),
+    attempts        int not null default 0,
+    created_at      timestamptz not null default now(),
+    since           timestamptz not null default now(),
+    next_at         timestamptz not null default now(),
+    settled_at      timestamptz,
+    log             json not null default '[]'
+);
+create index delivery_due on delivery (subscription_id, next_at, id) where status = 'pending';
+create index delivery_of_task on delivery (subscription_id, task_id, id) where status = 'pending';
+create index delivery_log on delivery (subscription_id, id);
+create index delivery_event on delivery (event_no);

@@ -380,3 +380,55 @@ create table session (
     expires_at real not null
 ) without rowid;
 create index session_expiry on session (expires_at);
+create table outbox (
+    id             integer primary key autoincrement,
+    task_id        text not null,
+    no             integer not null,
+    attempt        integer not null,
+    template_id    integer not null,
+    outcome        integer not null,
+    distributed    integer not null default 0,
+    at             real not null,
+    duration       real,
+    name           text not null,
+    step           text not null,
+    correlation_id text not null,
+    payload        text not null
+);
+create index outbox_task on outbox (task_id, id);
+create index outbox_fresh on outbox (id) where distributed = 0;
+
+create table subscription (
+    id            integer primary key autoincrement,
+    namespace     text not null,
+    name          text not null,
+    patterns      text not null,
+    url           text,
+    secret        text,
+    include       text not null default '[]',
+    paused        integer not null default 0,
+    failures      integer not null default 0,
+    blocked_until real,
+    served_at     real,
+    created_by    text not null,
+    created_at    real not null,
+    unique (namespace, name)
+);
+
+create table delivery (
+    id              integer primary key autoincrement,
+    subscription_id integer not null,
+    event_no        integer not null,
+    task_id         text not null,
+    status          text not null default 'pending' check (status in ('pending', 'delivered', 'dead')),
+    attempts        integer not null default 0,
+    created_at      real not null,
+    since           real not null,
+    next_at         real not null,
+    settled_at      real,
+    log             text not null default '[]'
+);
+create index delivery_due on delivery (subscription_id, next_at, id) where status = 'pending';
+create index delivery_of_task on delivery (subscription_id, task_id, id) where status = 'pending';
+create index delivery_log on delivery (subscription_id, id);
+create index delivery_event on delivery (event_no);

@@ -1,0 +1,39 @@
+"""Adds the events that a step publishes to the outcome of its attempt."""
+
+import logging
+from collections.abc import Sequence
+
+from tasker.engine.failure import error_text
+from tasker.engine.running import Finished, Running
+from tasker.model import JsonText, Outcome, OutcomeCode, StepSpec, failed
+from tasker.template.published_events import PublishedEvent, published_events
+
+log = logging.getLogger("tasker.worker")
+
+
+def with_events(running: Running, outcome: Outcome, ran_for: float) -> Finished:
+    """Return an ended attempt with the events that its step publishes.
+
+    An invalid event fails the step for good, which may publish other events.
+    """
+    spec = running.spec
+    if not spec.events:
+        return Finished(running, outcome, ran_for)
+    events, invalid = published_events(spec, outcome, running.task.input.context)
+    if invalid is not None and outcome.outcome is not OutcomeCode.ERROR:
+        outcome = failed(running.claim, error_text(invalid, retryable=False))
+        return with_events(running, outcome, ran_for)
+    if invalid is not None:
+        log.error("event_invalid", extra={**running.log_fields(), "error": str(invalid)})
+    return Finished(running, outcome, ran_for, events)
+
+
+def events_of_failure(
+    spec: StepSpec, outcome: Outcome, context: JsonText
+) -> Sequence[PublishedEvent]:
+    """Return the valid events of an attempt that failed without its worker; log an invalid one."""
+    events, invalid = published_events(spec, outcome, context)
+    if invalid is not None:
+        facts = {"task_id": outcome.task_id, "step": spec.name, "error": str(invalid)}
+        log.error("event_invalid", extra=facts)
+    return events

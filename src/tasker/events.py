@@ -1,0 +1,268 @@
+"""Domain events: what steps publish, who receives them, and their deliveries."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple, NewType, TypeAlias
+
+from tasker.errors import InvalidInput
+from tasker.model import AttemptOutcome, TaskId
+
+EventNo = NewType("EventNo", int)
+"""Number of an event in the outbox; it has gaps."""
+
+SubscriptionId = NewType("SubscriptionId", int)
+DeliveryId = NewType("DeliveryId", int)
+
+ALL_NAMESPACES = "*"  #: namespace of a subscription to the events of all namespaces
+MOST_PATTERNS = 20  #: of one subscription
+MOST_WEBHOOKS = 100  #: of one namespace
+
+_PATTERN = re.compile(r"\*|[A-Za-z_][A-Za-z0-9_.-]{0,127}(\.\*)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A domain event: a business fact that an attempt of a step published with its outcome."""
+
+    no: EventNo
+    id: str = field(init=False, default="")
+    """`task:step number:attempt:name`; consumers recognize repeated deliveries by it."""
+
+    name: str
+    namespace: str
+    template: str
+    version: str
+    task_id: TaskId
+    step: str
+    step_no: int
+    attempt: int
+    outcome: AttemptOutcome
+    at: datetime
+    """When the outcome was stored."""
+
+    duration: float | None
+    """Seconds that the attempt ran; None: unknown, as its worker was lost or an operator acted."""
+
+    correlation_id: str
+    payload: Any
+    context: Any = None
+    """The task's context; None in lists, and after the task was pruned."""
+
+    result: Any = None
+    """The step's result; None in lists, after a failure, and after the task was pruned."""
+
+    def __post_init__(self) -> None:
+        name = f"{self.task_id}:{self.step_no}:{self.attempt}:{self.name}"
+        object.__setattr__(self, "id", name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """Filters of a list of events, combined with AND; None means no filter."""
+
+    namespace: str | None = None
+    name: str | None = None
+    """A name, or a prefix and `*`: `payment.*`."""
+
+    task_id: str | None = None
+    visible: frozenset[str] | None = None
+    """Namespaces visible to the caller, set by servers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubscription:
+    """A subscription of code in workers: each event goes to one of their processes."""
+
+    namespace: str
+    """Namespace of the events; `*`: all."""
+
+    name: str
+    patterns: tuple[str, ...]
+
+
+class DeliveryStatus(StrEnum):
+    """Status of a delivery."""
+
+    PENDING = "pending"  #: to be delivered at `next_at`, or being delivered
+    DELIVERED = "delivered"
+    DEAD = "dead"  #: given up; can be sent again
+
+
+class Pending(NamedTuple):
+    """A delivery that a process has claimed."""
+
+    id: DeliveryId
+    subscription: SubscriptionId
+    attempt: int  #: the fence: only this attempt may settle the delivery
+    since: datetime  #: of the first attempt
+    event: Event
+
+
+class DeliveryOutcome(NamedTuple):
+    """The outcome of an attempt to deliver an event."""
+
+    id: DeliveryId
+    attempt: int
+    status: DeliveryStatus
+    delay: float  #: seconds until the next attempt, if there is one
+    ran_for: float  #: seconds
+    response: int | None  #: HTTP status
+    error: str  #: "" after a success
+
+    @property
+    def answered(self) -> bool:
+        """Whether the endpoint is up: it gave an answer other than 429 or 5xx."""
+        response = self.response or 500
+        return not self.error or (response < 500 and response != 429)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryAttempt:
+    """One attempt to deliver an event."""
+
+    at: datetime
+    duration: float
+    """Seconds."""
+
+    response: int | None
+    """HTTP status; None without a response."""
+
+    error: str
+    """"" after a success."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """An event on its way to a webhook or a subscriber, with the log of its attempts."""
+
+    id: DeliveryId
+    subscription: str
+    """Name of the webhook or of the subscriber."""
+
+    namespace: str
+    status: DeliveryStatus
+    attempts: int
+    created_at: datetime
+    next_at: datetime | None
+    settled_at: datetime | None
+    event_id: str
+    event_name: str
+    task_id: TaskId
+    log: tuple[DeliveryAttempt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """A webhook or a subscriber, with its backlog."""
+
+    id: SubscriptionId
+    namespace: str
+    name: str
+    patterns: tuple[str, ...]
+    url: str | None
+    """The webhook's URL; None: code in workers."""
+
+    pending: int
+    dead: int
+    oldest_pending: datetime | None
+    created_by: str
+    created_at: datetime
+    served_at: datetime | None
+    """When a process last served it; None for a webhook."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewWebhook:
+    """A webhook to store."""
+
+    namespace: str
+    name: str
+    url: str
+    patterns: tuple[str, ...]
+    include: tuple[str, ...] = ()
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """An HTTP endpoint that receives events."""
+
+    namespace: str
+    name: str
+    url: str
+    patterns: tuple[str, ...]
+    include: tuple[str, ...]
+    """Which of `context` and `result` its requests contain."""
+
+    paused: bool
+    pending: int
+    dead: int
+    created_by: str
+    created_at: datetime
+    secret: str | None = field(default=None, repr=False)
+    """The key of its signatures; set only in the answer that created or replaced it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookChange:
+    """Changes of a webhook; None keeps what it has."""
+
+    url: str | None = None
+    patterns: tuple[str, ...] | None = None
+    include: tuple[str, ...] | None = None
+    paused: bool | None = None
+    secret: str | None = field(default=None, repr=False)
+
+
+class Endpoint(NamedTuple):
+    """What a process needs to deliver to a webhook."""
+
+    id: SubscriptionId
+    url: str
+    secret: str
+    include: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.id}, {self.url!r})"
+
+
+Patterns: TypeAlias = str | Collection[str]
+"""Names of events, or prefixes such as `payment.*`; `*` is all."""
+
+
+def parse_patterns(given: Patterns) -> tuple[str, ...]:
+    """Return the patterns of a subscription. Raises InvalidInput."""
+    patterns = tuple(dict.fromkeys([given] if isinstance(given, str) else given))
+    if not 1 <= len(patterns) <= MOST_PATTERNS:
+        raise InvalidInput(
+            f"a subscription has 1 to {MOST_PATTERNS} names of events, found {len(patterns)}",
+            path="$.events",
+        )
+    for pattern in patterns:
+        if not _PATTERN.fullmatch(pattern):
+            raise InvalidInput(
+                f"{pattern[:60]!r} is not the name of an event: write a name such as"
+                " 'payment.charged', a prefix such as 'payment.*', or '*'",
+                path="$.events",
+            )
+    return patterns
+
+
+def matches(patterns: Sequence[str], name: str) -> bool:
+    """Return whether a subscription with these patterns receives events of this name."""
+    return any(
+        name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+        for pattern in patterns
+    )
+
+
+def delivery_delay(attempt: int, since: datetime, now: datetime, *, limit: timedelta) -> float:
+    """Return the seconds until the attempt after `attempt`; negative: the limit is exceeded.
+
+    Ten seconds at first, then twice as long each time, at most six hours.
+    """
+    delay: float = min(10.0 * 2 ** min(attempt - 1, 16), 21_600.0)
+    return delay if now + timedelta(seconds=delay) <= since + limit else -1.0

@@ -1,0 +1,438 @@
+"""The outbox: events, who subscribes to them, and their deliveries."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from tasker import codec
+from tasker.codec import UNSTORABLE
+from tasker.errors import InvalidInput, Misuse, NotFound, WebhookExists
+from tasker.events import (
+    MOST_WEBHOOKS,
+    Delivery,
+    DeliveryAttempt,
+    DeliveryId,
+    DeliveryOutcome,
+    DeliveryStatus,
+    Endpoint,
+    Event,
+    EventFilter,
+    EventNo,
+    NewSubscription,
+    NewWebhook,
+    Pending,
+    Subscription,
+    SubscriptionId,
+    Webhook,
+    WebhookChange,
+)
+from tasker.model import ATTEMPT_OUTCOMES, JsonText, TaskId
+from tasker.store import operator_rules
+from tasker.store.operations.teams import add_event
+from tasker.store.protocol import AuditNote
+from tasker.store.rows import Reader, Row
+from tasker.store.session import Session, Sessions
+
+_PRUNED = 5_000  #: oldest rows that one call of `prune_events` examines
+_LONGEST_ERROR = 1_000  #: characters of an error in the log of a delivery
+
+
+class Events(Sessions):
+    """Implements `tasker.store.protocol.EventStore`."""
+
+    async def list_events(
+        self, filter: EventFilter, *, after: EventNo | None = None, limit: int = 100
+    ) -> list[Event]:
+        name = filter.name
+        prefix = name[:-1] if name and name.endswith("*") else None
+        task_id = filter.task_id and operator_rules.canonical_task_id(filter.task_id)
+
+        async def read(tx: Session) -> list[Event]:
+            rows = await tx.all(
+                "list_events",
+                namespace=filter.namespace,
+                name=None if prefix is not None else name,
+                name_prefix=prefix,
+                task_id=task_id,
+                visible=None if filter.visible is None else sorted(filter.visible),
+                after=after,
+                limit=limit,
+            )
+            return [_event(row, tx.read) for row in rows]
+
+        return await self._read(read)
+
+    async def recent_events(self, after: EventNo, since: datetime, limit: int) -> list[Event]:
+        async def read(tx: Session) -> list[Event]:
+            rows = await tx.all("recent_events", after=after, since=since, limit=limit)
+            return [_event(row, tx.read) for row in rows]
+
+        return await self._read(read)
+
+    async def subscribe(
+        self, subscriptions: Sequence[NewSubscription], actor: str
+    ) -> list[SubscriptionId]:
+        async def put(tx: Session) -> list[SubscriptionId]:
+            ids = []
+            for new in sorted(subscriptions, key=lambda new: (new.namespace, new.name)):
+                row = await tx.one(
+                    "put_subscription",
+                    namespace=new.namespace,
+                    name=new.name,
+                    patterns=list(new.patterns),
+                    actor=actor,
+                )
+                if row is None:
+                    raise Misuse(
+                        f"the subscriber {new.name!r} has the name of a webhook of namespace"
+                        f" {new.namespace!r}; rename one of them"
+                    )
+                ids.append(((new.namespace, new.name), SubscriptionId(row["id"])))
+            by_name = dict(ids)
+            return [by_name[new.namespace, new.name] for new in subscriptions]
+
+        return await self._write(put)
+
+    async def subscriptions(self) -> list[Subscription]:
+        async def read(tx: Session) -> list[Subscription]:
+            return [_subscription(row, tx.read) for row in await _subscriptions(tx)]
+
+        return await self._read(read)
+
+    # -------------------------------------------------------------- deliveries
+
+    async def distribute_events(self, limit: int = 1000) -> int:
+        if await self._one("fresh_events", limit=1) is None:
+            return 0
+
+        async def distribute(tx: Session) -> int:
+            if await tx.one("lock_outbox") is None:
+                return 0
+            fresh = [row["id"] for row in await tx.all("fresh_events", limit=limit)]
+            await tx.all("add_deliveries", events=fresh)
+            await tx.all("mark_distributed", events=fresh)
+            return len(fresh)
+
+        return await self._write(distribute)
+
+    async def claim_deliveries(
+        self, subscriptions: Sequence[SubscriptionId], limit: int, *, lease: timedelta
+    ) -> list[Pending]:
+        async def claim(tx: Session) -> list[Pending]:
+            rows = await tx.all(
+                "claim_deliveries",
+                subscriptions=list(subscriptions),
+                limit=limit,
+                lease=lease.total_seconds(),
+            )
+            if not rows:
+                return []
+            given = await tx.all("events_to_deliver", events=[row["event_no"] for row in rows])
+            events = {row["id"]: _event(row, tx.read) for row in given}
+            return [
+                Pending(
+                    DeliveryId(row["id"]),
+                    SubscriptionId(row["subscription_id"]),
+                    row["attempts"],
+                    tx.read.instant(row["since"]),
+                    events[row["event_no"]],
+                )
+                for row in sorted(rows, key=lambda row: int(row["id"]))
+            ]
+
+        return await self._write(claim)
+
+    async def settle_deliveries(self, outcomes: Sequence[DeliveryOutcome]) -> None:
+        async def settle(tx: Session) -> None:
+            answered: dict[int, bool] = {}
+            for outcome in sorted(outcomes):
+                row = await tx.one(
+                    "settle_delivery",
+                    id=outcome.id,
+                    attempt=outcome.attempt,
+                    status=outcome.status.value,
+                    delay=outcome.delay,
+                    entry=_log_entry(outcome, tx.now),
+                )
+                if row is not None:
+                    subscription = row["subscription_id"]
+                    answered[subscription] = answered.get(subscription, True) and outcome.answered
+            for subscription, all_answered in sorted(answered.items()):
+                await tx.all("note_answer", id=subscription, answered=all_answered)
+            await tx.all("drop_delivered", ids=[outcome.id for outcome in outcomes])
+
+        await self._write(settle)
+
+    async def deliveries(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        status: DeliveryStatus | None = None,
+        after: DeliveryId | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
+        async def read(tx: Session) -> list[Delivery]:
+            await _require(tx, namespace, name)
+            rows = await tx.all(
+                "deliveries",
+                namespace=namespace,
+                name=name,
+                status=status and status.value,
+                after=after,
+                limit=limit,
+            )
+            return [_delivery(row, tx.read) for row in rows]
+
+        return await self._read(read)
+
+    async def send_again(
+        self, namespace: str, name: str, delivery: DeliveryId, act: AuditNote
+    ) -> None:
+        async def send(tx: Session) -> None:
+            subscription = await _require(tx, namespace, name)
+            if await tx.one("send_again", subscription=subscription["id"], id=delivery) is None:
+                raise NotFound(f"delivery {delivery} of {namespace}.{name}")
+            await _add_audit(tx, act, "send_again", namespace, name, None, {"delivery": delivery})
+
+        await self._write(send)
+
+    # ---------------------------------------------------------------- webhooks
+
+    async def endpoints(self) -> list[Endpoint]:
+        async def read(tx: Session) -> list[Endpoint]:
+            return [
+                Endpoint(
+                    SubscriptionId(row["id"]),
+                    row["url"],
+                    row["secret"],
+                    tx.read.strings(row["include"]),
+                )
+                for row in await tx.all("endpoints")
+            ]
+
+        return await self._read(read)
+
+    async def webhooks(
+        self, *, namespace: str | None = None, visible: Collection[str] | None = None
+    ) -> list[Webhook]:
+        async def read(tx: Session) -> list[Webhook]:
+            rows = await _subscriptions(tx, namespace=namespace, visible=visible, webhooks=True)
+            return [_webhook(row, tx.read) for row in rows]
+
+        return await self._read(read)
+
+    async def webhook(self, namespace: str, name: str) -> Webhook:
+        return await self._read(lambda tx: _read_webhook(tx, namespace, name))
+
+    async def add_webhook(self, new: NewWebhook, act: AuditNote) -> Webhook:
+        async def add(tx: Session) -> Webhook:
+            (count,) = await tx.all("count_webhooks", namespace=new.namespace)
+            if count["webhooks"] >= MOST_WEBHOOKS:
+                raise InvalidInput(
+                    f"namespace {new.namespace!r} has {MOST_WEBHOOKS} webhooks, the most allowed"
+                )
+            row = await tx.one(
+                "add_webhook",
+                namespace=new.namespace,
+                name=new.name,
+                url=new.url,
+                secret=new.secret,
+                patterns=list(new.patterns),
+                include=list(new.include),
+                actor=act.actor,
+            )
+            if row is None:
+                raise WebhookExists(new.namespace, new.name)
+            webhook = await _read_webhook(tx, new.namespace, new.name)
+            facts = _webhook_document(webhook)
+            await _add_audit(tx, act, "create_webhook", new.namespace, new.name, None, facts)
+            return webhook
+
+        return await self._write(add)
+
+    async def update_webhook(
+        self, namespace: str, name: str, change: WebhookChange, act: AuditNote
+    ) -> Webhook:
+        async def update(tx: Session) -> Webhook:
+            row = await _require(tx, namespace, name, webhook=True)
+            before = _webhook_document(await _read_webhook(tx, namespace, name))
+            await tx.all(
+                "update_webhook",
+                id=row["id"],
+                url=change.url,
+                secret=change.secret,
+                patterns=None if change.patterns is None else list(change.patterns),
+                include=None if change.include is None else list(change.include),
+                paused=change.paused,
+            )
+            webhook = await _read_webhook(tx, namespace, name)
+            after = _webhook_document(webhook)
+            action = "replace_webhook_secret" if change.secret else "update_webhook"
+            await _add_audit(tx, act, action, namespace, name, before, after)
+            return webhook
+
+        return await self._write(update)
+
+    async def delete_webhook(self, namespace: str, name: str, act: AuditNote) -> None:
+        async def delete(tx: Session) -> None:
+            row = await _require(tx, namespace, name, webhook=True)
+            before = _webhook_document(await _read_webhook(tx, namespace, name))
+            await tx.all("delete_deliveries", id=row["id"])
+            await tx.all("delete_subscription", id=row["id"])
+            await _add_audit(tx, act, "delete_webhook", namespace, name, before, None)
+
+        await self._write(delete)
+
+    # ----------------------------------------------------------------- pruning
+
+    async def prune_events(self, before: datetime, *, dead_before: datetime) -> int:
+        async def prune(tx: Session) -> int:
+            for row in await tx.all("abandoned_subscriptions", before=before):
+                await tx.all("delete_deliveries", id=row["id"])
+                await tx.all("delete_subscription", id=row["id"])
+            await tx.all(
+                "prune_deliveries", delivered_before=before, dead_before=dead_before, limit=_PRUNED
+            )
+            return len(await tx.all("prune_outbox", before=before, limit=_PRUNED))
+
+        return await self._write(prune)
+
+
+async def _subscriptions(
+    tx: Session,
+    *,
+    namespace: str | None = None,
+    name: str | None = None,
+    visible: Collection[str] | None = None,
+    webhooks: bool | None = None,
+) -> Sequence[Row]:
+    return await tx.all(
+        "subscriptions",
+        namespace=namespace,
+        name=name,
+        visible=None if visible is None else sorted(visible),
+        webhooks=webhooks,
+    )
+
+
+async def _require(tx: Session, namespace: str, name: str, *, webhook: bool = False) -> Row:
+    """Return a subscription. Raises NotFound."""
+    row = await tx.one("lock_subscription", namespace=namespace, name=name)
+    if row is None or (webhook and row["url"] is None):
+        what = "webhook" if webhook else "subscription"
+        raise NotFound(f"{what} {name!r} of namespace {namespace!r}")
+    return row
+
+
+async def _read_webhook(tx: Session, namespace: str, name: str) -> Webhook:
+    rows = await _subscriptions(tx, namespace=namespace, name=name, webhooks=True)
+    if not rows:
+        raise NotFound(f"webhook {name!r} of namespace {namespace!r}")
+    return _webhook(rows[0], tx.read)
+
+
+async def _add_audit(
+    tx: Session,
+    act: AuditNote,
+    action: str,
+    namespace: str,
+    name: str,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+) -> None:
+    subject = f"webhook {namespace}.{name}"
+    await add_event(tx, act, action, subject, before, after, namespace=namespace)
+
+
+def _event(row: Row, read: Reader) -> Event:
+    return Event(
+        no=EventNo(row["id"]),
+        name=row["name"],
+        namespace=row["namespace"],
+        template=row["template"],
+        version=row["version"],
+        task_id=TaskId(row["task_id"]),
+        step=row["step"],
+        step_no=row["no"],
+        attempt=row["attempt"],
+        outcome=ATTEMPT_OUTCOMES[row["outcome"]],
+        at=read.instant(row["at"]),
+        duration=row["duration"],
+        correlation_id=row["correlation_id"],
+        payload=codec.loads(row["payload"]),
+        context=None if row["context"] is None else codec.loads(row["context"]),
+        result=None if row["result"] is None else codec.loads(row["result"]),
+    )
+
+
+def _subscription(row: Row, read: Reader) -> Subscription:
+    return Subscription(
+        id=SubscriptionId(row["id"]),
+        namespace=row["namespace"],
+        name=row["name"],
+        patterns=read.strings(row["patterns"]),
+        url=row["url"],
+        pending=row["pending"],
+        dead=row["dead"],
+        oldest_pending=None if row["oldest"] is None else read.instant(row["oldest"]),
+        created_by=row["created_by"],
+        created_at=read.instant(row["created_at"]),
+        served_at=None if row["served_at"] is None else read.instant(row["served_at"]),
+    )
+
+
+def _webhook(row: Row, read: Reader) -> Webhook:
+    return Webhook(
+        namespace=row["namespace"],
+        name=row["name"],
+        url=row["url"],
+        patterns=read.strings(row["patterns"]),
+        include=read.strings(row["include"]),
+        paused=bool(row["paused"]),
+        pending=row["pending"],
+        dead=row["dead"],
+        created_by=row["created_by"],
+        created_at=read.instant(row["created_at"]),
+    )
+
+
+def _webhook_document(webhook: Webhook) -> Mapping[str, Any]:
+    """Return what the audit keeps of a webhook: never its secret."""
+    return {
+        "url": webhook.url,
+        "events": list(webhook.patterns),
+        "include": list(webhook.include),
+        "paused": webhook.paused,
+    }
+
+
+def _delivery(row: Row, read: Reader) -> Delivery:
+    pending = row["status"] == DeliveryStatus.PENDING
+    return Delivery(
+        id=DeliveryId(row["id"]),
+        subscription=row["subscription"],
+        namespace=row["namespace"],
+        status=DeliveryStatus(row["status"]),
+        attempts=row["attempts"],
+        created_at=read.instant(row["created_at"]),
+        next_at=read.instant(row["next_at"]) if pending else None,
+        settled_at=None if row["settled_at"] is None else read.instant(row["settled_at"]),
+        event_id=f"{row['task_id']}:{row['no']}:{row['attempt']}:{row['event']}",
+        event_name=row["event"],
+        task_id=TaskId(row["task_id"]),
+        log=tuple(
+            DeliveryAttempt(**{**entry, "at": datetime.fromisoformat(entry["at"])})
+            for entry in codec.loads(row["log"])
+        ),
+    )
+
+
+def _log_entry(outcome: DeliveryOutcome, at: datetime) -> JsonText:
+    entry = {
+        "at": at.isoformat(),
+        "duration": round(outcome.ran_for, 3),
+        "response": outcome.response,
+        "error": UNSTORABLE.sub("", outcome.error)[:_LONGEST_ERROR],
+    }
+    return codec.dumps(entry)

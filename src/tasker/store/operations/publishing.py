@@ -1,0 +1,44 @@
+"""Settling outcomes that no worker reported, with the events that their steps declare."""
+
+import logging
+from collections.abc import Sequence
+
+from tasker import codec
+from tasker.layout import Layout
+from tasker.model import NewEvent, Outcome, Settled
+from tasker.store.session import Session
+from tasker.template.published_events import published_events
+from tasker.template.stored import from_stored
+
+log = logging.getLogger("tasker.store")
+
+
+async def settle_with_events(
+    tx: Session, outcomes: Sequence[Outcome], *, allow_invalid: bool = False
+) -> Settled:
+    """Settle outcomes, and store the events that their steps publish with them.
+
+    With `allow_invalid`, an invalid event is logged and left out.
+
+    Raises:
+        InvalidEvent: An event cannot be built, or does not match its schema.
+    """
+    events = []
+    for index, outcome in enumerate(outcomes):
+        row = await tx.one("declared_events", task_id=outcome.task_id, no=outcome.no)
+        if row is None:
+            continue
+        template = from_stored(codec.loads(row["document"]))
+        spec = Layout(template.steps).specs[row["node"] - 1]
+        published, invalid = published_events(spec, outcome, row["context"])
+        if invalid is not None and not allow_invalid:
+            raise invalid
+        if invalid is not None:
+            facts = {"task_id": outcome.task_id, "step": spec.name, "error": str(invalid)}
+            log.error("event_invalid", extra=facts)
+        template_id, correlation_id = row["template_id"], row["correlation_id"]
+        events += [
+            NewEvent(index, template_id, spec.name, correlation_id, *event, None)
+            for event in published
+        ]
+    return await tx.settle(outcomes, events)

@@ -1,0 +1,2 @@
+-- Subscriptions of code that no worker has had since an instant. :before real
+select id from subscription where url is null and served_at < :before

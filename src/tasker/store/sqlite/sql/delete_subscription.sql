@@ -1,0 +1,2 @@
+-- Delete a subscription. :id int
+delete from subscription where id = :id

@@ -1,0 +1,6 @@
+-- Note whether an endpoint answered. After failures it gets nothing for a while, up to five minutes.
+-- :id int, :answered bool, :now real
+update subscription
+set failures = case when :answered then 0 else failures + 1 end,
+    blocked_until = case when not :answered then :now + min(300, 1 << min(failures, 10)) end
+where id = :id and url is not null and not (:answered and failures = 0)

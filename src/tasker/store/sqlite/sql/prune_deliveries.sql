@@ -1,0 +1,4 @@
+-- Delete old deliveries from among the oldest. :delivered_before, :dead_before real, :limit int
+delete from delivery
+where id in (select id from delivery order by id limit :limit)
+  and (status = 'delivered' and settled_at < :delivered_before or status = 'dead' and settled_at < :dead_before)

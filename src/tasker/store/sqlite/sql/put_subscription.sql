@@ -1,0 +1,7 @@
+-- Store a subscription of code in workers, or note that a worker serves it; no row: a webhook has its name.
+-- :namespace, :name, :actor text, :patterns text (JSON list), :now real
+insert into subscription (namespace, name, patterns, served_at, created_by, created_at)
+values (:namespace, :name, :patterns, :now, :actor, :now)
+on conflict (namespace, name) do update set patterns = excluded.patterns, served_at = excluded.served_at
+    where subscription.url is null
+returning id

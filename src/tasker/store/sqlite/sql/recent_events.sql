@@ -1,0 +1,9 @@
+-- The newest events, beyond an event or after an instant, oldest first. :after int, :since real, :limit int
+select o.id, o.task_id, o.no, o.attempt, o.outcome, o.at, o.duration, o.name, o.step, o.correlation_id, o.payload,
+       t.namespace, t.name as template, t.version, k.context, s.result
+from (select * from outbox where id > :after or at > :since order by id desc limit :limit) o
+join template t on t.id = o.template_id
+left join task k on k.id = o.task_id
+left join step s on s.task_id = o.task_id and s.no = o.no and s.attempt = o.attempt
+     and o.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RESOLVED_MANUALLY})
+order by o.id

@@ -1,0 +1,91 @@
+"""Reads the events that a step publishes."""
+
+import re
+from collections.abc import Mapping
+
+from tasker import limits
+from tasker.model import EventCondition, EventSpec
+from tasker.template import parts
+from tasker.template.reading import Keys, Value, read_choice, read_name, read_text
+from tasker.template.schema_bounds import is_light
+from tasker.template.source import Table
+
+NAMES = ("result", "error", "input")  #: names in the expression of a payload
+RESERVED_PREFIX = "tasker."  #: names of events that Tasker itself may publish
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
+_NAME_RULE = "letters, digits, _, - and single dots, a letter or _ first"
+_EVENT = Keys(
+    what="an event",
+    allowed=("name", "on", "payload", "schema", "description", "delivery_mode"),
+    aliases={"condition": "on"},
+    refused={"publisher": "write what the event contains as an expression in 'payload'"},
+)
+_DELIVERY_MODES = ("durable", "fast", "broadcast")  #: of Tasker Core; here all are durable
+
+
+def read_events(values: list[Value]) -> tuple[EventSpec, ...]:
+    """Read the events of a step, each a mapping, or a name alone."""
+    events: dict[tuple[str, str], EventSpec] = {}
+    for value in values:
+        event = _read_event(value)
+        if event is None:
+            continue
+        if (key := (event.name, event.on)) in events:
+            value.refuse(f"the event {event.name!r} on {event.on.value!r} is listed twice")
+        events[key] = event
+    if len(values) > limits.EVENTS:
+        values[limits.EVENTS].refuse(
+            f"a step may publish at most {limits.EVENTS} events, found {len(values)}"
+        )
+    return tuple(events.values())
+
+
+def _read_event(value: Value) -> EventSpec | None:
+    if not isinstance(value.node, Table):
+        name = _read_name(value)
+        return None if name is None else EventSpec(name)
+    fields = value.fields(_EVENT)
+    named = fields.required("name")
+    name = None if named is None else _read_name(named)
+    on = fields.read("on", read_choice, tuple(EventCondition))
+    written = fields.get("payload")
+    payload = None if written is None else _read_payload(written)
+    schema = fields.read("schema", parts.read_schema)
+    fields.read("delivery_mode", read_choice, _DELIVERY_MODES)
+    if schema is not None and not is_light(schema):
+        value.refuse("the schema of an event is too complex; make it smaller")
+    if name is None:
+        return None
+    return EventSpec(
+        name,
+        EventCondition(on) if on else EventCondition.SUCCESS,
+        "" if payload is None else payload,
+        schema=schema,
+        description=fields.read("description", read_text) or "",
+    )
+
+
+def _read_name(value: Value) -> str | None:
+    name = read_name(value, _NAME, _NAME_RULE)
+    if name is None:
+        return None
+    if len(name) > limits.EVENT_NAME_CHARACTERS:
+        value.refuse(
+            f"the name of an event may have at most {limits.EVENT_NAME_CHARACTERS} characters,"
+            f" found {len(name)}"
+        )
+    if name.startswith(RESERVED_PREFIX):
+        value.refuse(f"names that begin with {RESERVED_PREFIX!r} are reserved")
+    return name
+
+
+def _read_payload(value: Value) -> str | Mapping[str, str] | None:
+    """Read an expression, or a mapping of keys to expressions."""
+    if not isinstance(value.node, Table):
+        return parts.read_expression(value, NAMES)
+    written = {
+        key: parts.read_expression(part, NAMES)
+        for key, part in value.table("a mapping of expressions").items()
+    }
+    return {key: text for key, text in written.items() if text is not None}

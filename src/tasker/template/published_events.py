@@ -1,0 +1,103 @@
+"""The events that an attempt publishes with its outcome. Pure."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tasker import codec, limits
+from tasker.errors import InvalidInput, Misuse, TooLarge
+from tasker.model import EventSpec, Json, JsonText, Outcome, StepSpec
+from tasker.template.expressions import compile_expression
+from tasker.template.schema import check_value
+
+_NULL = JsonText("null")
+
+
+class PublishedEvent(NamedTuple):
+    """An event of one outcome."""
+
+    name: str
+    payload: JsonText
+
+
+class InvalidEvent(InvalidInput):
+    """An event cannot be built, or does not match its schema."""
+
+    code = "invalid_event"
+
+
+def published_events(
+    spec: StepSpec, outcome: Outcome, context: JsonText
+) -> tuple[Sequence[PublishedEvent], InvalidEvent | None]:
+    """Return the events that a step publishes with an outcome, and why one is invalid, if any.
+
+    An event is invalid if its payload cannot be computed, is too large, or does not match its
+    schema.
+
+    Args:
+        spec: The step.
+        outcome: The outcome of an attempt.
+        context: The context of its task.
+    """
+    values = _Values(outcome, context)
+    events, invalid = [], None
+    for event in spec.events:
+        if event.on.is_met_by(outcome.outcome):
+            try:
+                events.append(PublishedEvent(event.name, _payload(event, values)))
+            except InvalidEvent as error:
+                invalid = invalid or error
+    return events, invalid
+
+
+def _payload(event: EventSpec, values: "_Values") -> JsonText:
+    try:
+        payload = values.payload(event)
+        if (size := len(payload.encode())) > limits.EVENT_BYTES:
+            raise TooLarge("its payload", size, limits.EVENT_BYTES)
+    except (InvalidInput, Misuse) as error:
+        raise InvalidEvent(f"the event {event.name!r}: {error}") from None
+    if event.schema is not None:
+        what = f"the payload of the event {event.name!r}"
+        if problems := check_value(event.schema, payload, what):
+            raise InvalidEvent(f"{what} does not match its schema: {'; '.join(problems)}")
+    return payload
+
+
+class _Values:
+    """The values of a payload's names, which are parsed when a payload needs them."""
+
+    def __init__(self, outcome: Outcome, context: JsonText) -> None:
+        self._outcome = outcome
+        self._context = context
+        self._names: dict[str, Json] | None = None
+
+    def payload(self, event: EventSpec) -> JsonText:
+        """Return the payload of an event. Raises: InvalidExpression, TooLarge."""
+        if event.payload in ("", "result") and self._outcome.error is None:
+            return self._outcome.result or _NULL
+        if event.payload == "":
+            return codec.dumps(self.names["error"])
+        if isinstance(event.payload, str):
+            return codec.dumps(compile_expression(event.payload).evaluate(self.names))
+        return codec.dumps(
+            {
+                key: compile_expression(text).evaluate(self.names)
+                for key, text in event.payload.items()
+            }
+        )
+
+    @property
+    def names(self) -> dict[str, Json]:
+        """The values by name; the error has no stack trace."""
+        if self._names is None:
+            result, error = self._outcome.result, self._outcome.error
+            self._names = {
+                "input": codec.loads(self._context),
+                "result": None if result is None else codec.loads(result),
+                "error": None if error is None else _without_trace(codec.loads(error)),
+            }
+        return self._names
+
+
+def _without_trace(error: dict[str, Any]) -> Json:
+    return {key: value for key, value in error.items() if key != "trace"}

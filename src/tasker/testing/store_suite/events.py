@@ -1,0 +1,548 @@
+"""The outbox: events of accepted outcomes, their distribution, deliveries and webhooks."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tasker import codec
+from tasker.errors import InvalidInput, Misuse, NotFound, WebhookExists
+from tasker.events import (
+    DeliveryOutcome,
+    DeliveryStatus,
+    Event,
+    EventFilter,
+    EventNo,
+    NewSubscription,
+    NewWebhook,
+    Pending,
+    SubscriptionId,
+    WebhookChange,
+)
+from tasker.model import (
+    AttemptOutcome,
+    EventCondition,
+    EventSpec,
+    JsonText,
+    NewEvent,
+    TaskId,
+    Template,
+    TemplateId,
+    completed,
+    failed,
+    retried,
+)
+from tasker.store.protocol import StepAction, Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    ERROR,
+    SECOND,
+    ManualWorker,
+    StoreTests,
+    begin,
+    chain,
+    create,
+    one,
+    put,
+)
+from tasker.testing.store_suite.subject import Subject
+
+PAID = JsonText('{"cents":4200}')
+MINUTE = timedelta(minutes=1)
+AUDIT = NewSubscription(namespace="suite", name="audit", patterns=("payment.*",))
+HOOK = NewWebhook(
+    namespace="suite",
+    name="crm",
+    url="https://crm.example/tasker",
+    patterns=("payment.*",),
+    include=("result",),
+    secret="s3cret",  # noqa: S106
+)
+
+
+def new_event(index: int = 0, name: str = "payment.charged", payload: str = PAID) -> NewEvent:
+    """Describe an event of the step `only` of template 1."""
+    return NewEvent(index, TemplateId(1), "only", "c-1", name, JsonText(payload), 0.25)
+
+
+class Publisher:
+    """A worker that settles each step with an event."""
+
+    def __init__(self, store: Store, template: TemplateId, hand: ManualWorker) -> None:
+        self.store, self.template, self.hand = store, template, hand
+
+    @classmethod
+    async def hire(cls, store: Store, template: Template | None = None) -> "Publisher":
+        template_id = await put(store, template or one())
+        return cls(store, template_id, await ManualWorker.hire(store))
+
+    def event(self, index: int, name: str = "payment.charged", payload: str = PAID) -> NewEvent:
+        return new_event(index, name, payload)._replace(template_id=self.template)
+
+    async def publish(self, *names: str, context: object = None) -> TaskId:
+        """Create a task, and complete its only step with events of these names."""
+        task_id = await create(self.store, self.template, context)
+        (claim,) = [claim for claim in await self.hand.claim() if claim.task_id == task_id]
+        events = [self.event(0, name) for name in names]
+        await self.store.settle(self.hand.id, [completed(claim, PAID)], events=events)
+        return task_id
+
+
+async def events_of(store: Store, **filters: Any) -> list[Event]:
+    """List events, oldest first."""
+    return (await store.list_events(EventFilter(**filters)))[::-1]
+
+
+async def names_of(store: Store, **filters: Any) -> list[str]:
+    return [event.name for event in await events_of(store, **filters)]
+
+
+class TestOutbox(StoreTests):
+    async def test_an_event_says_where_it_came_from(self, store: Store) -> None:
+        publisher = await Publisher.hire(store)
+
+        task_id = await publisher.publish("payment.charged", context={"order": 7})
+        (event,) = await events_of(store)
+
+        assert event == Event(
+            no=event.no,
+            name="payment.charged",
+            namespace="suite",
+            template="one",
+            version="1.0.0",
+            task_id=task_id,
+            step="only",
+            step_no=1,
+            attempt=1,
+            outcome=AttemptOutcome.COMPLETE,
+            at=event.at,
+            duration=0.25,
+            correlation_id="c-1",
+            payload={"cents": 4200},
+        )
+        assert f"{task_id}:1:1:payment.charged" == event.id
+
+    async def test_a_refused_outcome_publishes_nothing(self, store: Store) -> None:
+        """Beside accepted ones of the same settlement, and when it is sent again."""
+        publisher = await Publisher.hire(store)
+        ids = [await create(store, publisher.template) for _ in range(3)]
+        claims = {claim.task_id: claim for claim in await publisher.hand.claim()}
+        await publisher.hand.complete(claims[ids[1]])
+        outcomes = [completed(claims[task_id], PAID) for task_id in ids]
+        events = [publisher.event(index) for index in range(3)]
+
+        first = await store.settle(publisher.hand.id, outcomes, events=events)
+        again = await store.settle(publisher.hand.id, outcomes, events=events, relaxed=True)
+
+        assert [1] == list(first.refused)
+        assert [0, 1, 2] == list(again.refused)
+        assert [ids[0], ids[2]] == [event.task_id for event in await events_of(store)]
+
+    async def test_a_settlement_with_events_does_all_that_others_do(self, store: Store) -> None:
+        """Children are freed and claimed, failures retried, tasks ended."""
+        publisher = await Publisher.hire(store, chain())
+        task_id = await create(store, publisher.template)
+        claim = await publisher.hand.claim_one()
+        event = [publisher.event(0, "step.done")]
+        for _ in range(2):
+            settled = await store.settle(
+                publisher.hand.id, [completed(claim, PAID)], claim_up_to=1, events=event
+            )
+            (claim,) = settled.claims
+        await store.settle(publisher.hand.id, [retried(claim, ERROR, SECOND * 0)], events=event)
+        again = await publisher.hand.claim_one()
+        ended = await store.settle(publisher.hand.id, [failed(again, ERROR)], events=event)
+
+        assert [task_id] == [end.task_id for end in ended.ended]
+        assert [
+            (1, 1, "complete"),
+            (2, 1, "complete"),
+            (3, 1, "retry"),
+            (3, 2, "error"),
+        ] == [
+            (event.step_no, event.attempt, event.outcome.value) for event in await events_of(store)
+        ]
+
+    async def test_events_are_listed_by_their_fields(self, store: Store) -> None:
+        publisher = await Publisher.hire(store)
+        first = await publisher.publish("payment.charged", "payment_other", "order.paid")
+        second = await publisher.publish("payment.refused")
+
+        everything = await store.list_events(EventFilter())
+        assert [
+            "payment.refused",
+            "order.paid",
+            "payment_other",
+            "payment.charged",
+        ] == [event.name for event in everything]
+        assert ["payment.charged", "payment.refused"] == await names_of(store, name="payment.*")
+        assert ["order.paid"] == await names_of(store, name="order.paid")
+        assert ["payment.refused"] == await names_of(store, task_id=second)
+        assert [first] == [
+            event.task_id for event in await events_of(store, task_id=first, name="order.*")
+        ]
+        assert [] == await names_of(store, namespace="other")
+        assert [] == await names_of(store, visible=frozenset({"other"}))
+        assert 4 == len(await names_of(store, visible=frozenset({"suite", "other"})))
+        page = await store.list_events(EventFilter(), after=everything[1].no, limit=1)
+        assert ["payment_other"] == [event.name for event in page]
+
+    async def test_an_operators_completion_publishes_what_the_step_declares(
+        self, store: Store
+    ) -> None:
+        template = declaring(EventSpec("order.done"), EventSpec("order.failed", "failure"))
+        task_id = await begin(store, template)
+
+        await store.resolve_step(task_id, 1, PAID, ACT, action=StepAction.COMPLETE)
+
+        (event,) = await events_of(store)
+        assert ("order.done", {"cents": 4200}, None) == (event.name, event.payload, event.duration)
+
+    async def test_an_operators_result_must_match_the_event(self, store: Store) -> None:
+        template = declaring(EventSpec("order.done", schema={"type": "array"}))
+        task_id = await begin(store, template)
+
+        with pytest.raises(InvalidInput, match="the event 'order"):
+            await store.resolve_step(task_id, 1, PAID, ACT, action=StepAction.COMPLETE)
+
+        assert [] == await events_of(store)
+        assert "enqueued" == (await store.list_steps(task_id))[0].status.value
+
+    async def test_a_step_that_nobody_claimed_in_time_publishes_its_failure(
+        self, store: Store, subject: Subject
+    ) -> None:
+        template = declaring(
+            EventSpec("order.failed", EventCondition.PERMANENT_FAILURE, payload="error.code")
+        )
+        template = replace(
+            template, steps=(replace(template.steps[0], queue_timeout=timedelta(seconds=5)),)
+        )
+        await begin(store, template)
+        await subject.advance(timedelta(seconds=6))
+
+        assert 1 == len((await store.fail_unclaimed(10)).steps)
+
+        (event,) = await events_of(store)
+        assert ("order.failed", AttemptOutcome.ERROR) == (event.name, event.outcome)
+        assert "queue_timeout" == event.payload
+
+    async def test_events_outlive_their_task_and_are_pruned_by_age(
+        self, store: Store, subject: Subject
+    ) -> None:
+        publisher = await Publisher.hire(store)
+        await publisher.publish("payment.charged")
+        await subject.advance(MINUTE * 10)
+        await publisher.publish("payment.refused")
+        now = await now_of(store)
+        await store.prune(ended_before=now + MINUTE)
+
+        assert 1 == await store.prune_events(now - MINUTE, dead_before=now - MINUTE)
+        assert ["payment.refused"] == await names_of(store)
+
+
+def declaring(*events: EventSpec) -> Template:
+    """Return a template with one step that publishes events."""
+    template = one("declaring")
+    return replace(template, steps=(replace(template.steps[0], events=events),))
+
+
+async def now_of(store: Store) -> datetime:
+    """Return the time at which the newest event was published: the store's own time."""
+    return (await store.list_events(EventFilter(), limit=1))[0].at
+
+
+class Receiver:
+    """A process that receives the events of one subscription."""
+
+    def __init__(self, store: Store, subscription: SubscriptionId) -> None:
+        self.store, self.subscription = store, subscription
+
+    @classmethod
+    async def subscribe(cls, store: Store, new: NewSubscription = AUDIT) -> "Receiver":
+        (subscription,) = await store.subscribe([new], "suite")
+        return cls(store, subscription)
+
+    async def claim(self, limit: int = 100, lease: timedelta = MINUTE) -> list[Pending]:
+        await self.store.distribute_events()
+        return await self.store.claim_deliveries([self.subscription], limit, lease=lease)
+
+    async def names(self) -> list[str]:
+        """Claim and deliver all that is due, and return the names of the events."""
+        names = []
+        while claimed := await self.claim():
+            names += [pending.event.name for pending in claimed]
+            await self.store.settle_deliveries([delivered(pending) for pending in claimed])
+        return names
+
+
+def delivered(pending: Pending) -> DeliveryOutcome:
+    return DeliveryOutcome(pending.id, pending.attempt, DeliveryStatus.DELIVERED, 0.0, 0.5, 204, "")
+
+
+def undelivered(pending: Pending, delay: float = 10.0, *, dead: bool = False) -> DeliveryOutcome:
+    status = DeliveryStatus.DEAD if dead else DeliveryStatus.PENDING
+    return DeliveryOutcome(pending.id, pending.attempt, status, delay, 0.5, None, "no answer")
+
+
+class TestDeliveries(StoreTests):
+    async def test_each_event_is_delivered_once_to_each_subscription_that_it_matches(
+        self, store: Store
+    ) -> None:
+        publisher = await Publisher.hire(store)
+        audit = await Receiver.subscribe(store)
+        everywhere = NewSubscription(namespace="*", name="all", patterns=("*",))
+        everything = await Receiver.subscribe(store, everywhere)
+        elsewhere = NewSubscription(namespace="other", name="audit", patterns=("*",))
+        other = await Receiver.subscribe(store, elsewhere)
+        await publisher.publish("payment.charged", "payments", "order.paid")
+
+        assert ["payment.charged"] == await audit.names()
+        assert {"payment.charged", "payments", "order.paid"} == set(await everything.names())
+        assert [] == await other.names()
+        assert [] == await audit.names()
+
+    async def test_a_delivery_has_the_context_and_the_result(self, store: Store) -> None:
+        publisher = await Publisher.hire(store)
+        audit = await Receiver.subscribe(store)
+        await publisher.publish("payment.charged", context={"order": 7})
+
+        (pending,) = await audit.claim()
+
+        assert ({"order": 7}, {"cents": 4200}) == (pending.event.context, pending.event.result)
+
+    async def test_a_subscription_begins_when_it_is_made(
+        self, store: Store, subject: Subject
+    ) -> None:
+        publisher = await Publisher.hire(store)
+        await publisher.publish("payment.before")
+        await subject.advance(SECOND)
+        audit = await Receiver.subscribe(store)
+        await publisher.publish("payment.after")
+
+        assert ["payment.after"] == await audit.names()
+
+    async def test_events_of_one_task_are_delivered_in_their_order(self, store: Store) -> None:
+        """The second is not claimed before the first was delivered, while other tasks' are."""
+        publisher = await Publisher.hire(store)
+        audit = await Receiver.subscribe(store)
+        await publisher.publish("payment.a", "payment.b")
+        await publisher.publish("payment.c")
+
+        claimed = await audit.claim()
+
+        assert ["payment.a", "payment.c"] == [pending.event.name for pending in claimed]
+        assert [] == await audit.claim()
+        await store.settle_deliveries([delivered(pending) for pending in claimed])
+        assert ["payment.b"] == await audit.names()
+
+    async def test_a_failed_delivery_is_repeated_after_its_delay(
+        self, store: Store, subject: Subject
+    ) -> None:
+        publisher = await Publisher.hire(store)
+        audit = await Receiver.subscribe(store)
+        await publisher.publish("payment.a", "payment.b")
+        (pending,) = await audit.claim()
+        await store.settle_deliveries([undelivered(pending, 10.0)])
+
+        assert [] == await audit.claim()
+        await subject.advance(SECOND * 11)
+        (again,) = await audit.claim()
+
+        assert (pending.id, 2) == (again.id, again.attempt)
+        await store.settle_deliveries([undelivered(again, dead=True)])
+        assert ["payment.b"] == await audit.names()
+        (row,) = await store.deliveries("suite", "audit")
+        assert (DeliveryStatus.DEAD, 2) == (row.status, len(row.log))
+        assert "no answer" == row.log[0].error
+
+    async def test_a_delivery_whose_process_died_goes_to_another(
+        self, stores: Sequence[Store], subject: Subject
+    ) -> None:
+        """What the first one reports later is ignored."""
+        publisher = await Publisher.hire(stores[0])
+        first = await Receiver.subscribe(stores[0])
+        second = await Receiver.subscribe(stores[1])
+        await publisher.publish("payment.charged")
+        (late,) = await first.claim(lease=SECOND)
+        await subject.advance(SECOND * 2)
+        (again,) = await second.claim()
+
+        await stores[0].settle_deliveries([undelivered(late, dead=True)])
+        await stores[1].settle_deliveries([delivered(again)])
+
+        assert (late.id, late.attempt + 1) == (again.id, again.attempt)
+        assert [] == await stores[0].deliveries("suite", "audit")
+
+    async def test_processes_share_a_subscription(self, stores: Sequence[Store]) -> None:
+        """Whatever they do at once, each event is delivered, and none twice."""
+        publisher = await Publisher.hire(stores[0])
+        receivers = [await Receiver.subscribe(store) for store in stores]
+        ids = [await publisher.publish("payment.charged") for _ in range(20)]
+
+        async def receive(receiver: Receiver) -> list[TaskId]:
+            got: list[TaskId] = []
+            while claimed := await receiver.claim(limit=3):
+                got += [pending.event.task_id for pending in claimed]
+                await receiver.store.settle_deliveries([delivered(each) for each in claimed])
+            return got
+
+        got = await asyncio.gather(*map(receive, receivers))
+        got.append(await receive(receivers[0]))  # what another process distributed last
+
+        assert sorted(ids) == sorted(task_id for part in got for task_id in part)
+
+    async def test_a_webhook_that_fails_gets_nothing_for_a_while(
+        self, store: Store, subject: Subject
+    ) -> None:
+        publisher = await Publisher.hire(store)
+        await store.add_webhook(HOOK, ACT)
+        (endpoint,) = await store.endpoints()
+        hook = Receiver(store, endpoint.id)
+        await publisher.publish("payment.a")
+        (failing,) = await hook.claim()
+        await publisher.publish("payment.b")
+        await store.settle_deliveries([undelivered(failing, 3600.0)])
+
+        assert [] == await hook.claim()
+        await subject.advance(SECOND * 301)
+
+        assert ["payment.b"] == await hook.names()
+        (webhook,) = await store.webhooks()
+        assert (1, 0) == (webhook.pending, webhook.dead)
+
+    async def test_a_subscription_that_nobody_serves_is_deleted(
+        self, store: Store, subject: Subject
+    ) -> None:
+        publisher = await Publisher.hire(store)
+        await Receiver.subscribe(store)
+        await store.add_webhook(HOOK, ACT)
+        await subject.advance(MINUTE * 10)
+        await publisher.publish("payment.charged")
+        await store.distribute_events()
+        now = await now_of(store)
+
+        await store.prune_events(now - MINUTE, dead_before=now - MINUTE)
+
+        assert ["crm"] == [subscription.name for subscription in await store.subscriptions()]
+
+    async def test_undelivered_events_are_not_pruned(self, store: Store, subject: Subject) -> None:
+        """Neither before they are distributed, nor while a delivery is pending or dead."""
+        publisher = await Publisher.hire(store)
+        audit = await Receiver.subscribe(store)
+        for name in ("payment.dead", "payment.pending", "payment.delivered"):
+            await publisher.publish(name)
+        for pending in await audit.claim():
+            if pending.event.name == "payment.dead":
+                await store.settle_deliveries([undelivered(pending, dead=True)])
+            if pending.event.name == "payment.delivered":
+                await store.settle_deliveries([delivered(pending)])
+        await publisher.publish("payment.fresh")
+        await subject.advance(MINUTE * 2)
+        await Receiver.subscribe(store)
+        before = await now_of(store) + MINUTE
+
+        assert 1 == await store.prune_events(before, dead_before=before - MINUTE * 5)
+        assert {"payment.dead", "payment.pending", "payment.fresh"} == set(await names_of(store))
+
+    async def test_recent_events_are_read_again_within_a_window(
+        self, store: Store, subject: Subject
+    ) -> None:
+        publisher = await Publisher.hire(store)
+        await publisher.publish("payment.a")
+        await subject.advance(MINUTE)
+        await publisher.publish("payment.b", context={"order": 1})
+        newest = (await events_of(store))[-1]
+
+        window = await store.recent_events(newest.no, newest.at - SECOND, 10)
+        beyond = await store.recent_events(EventNo(0), newest.at + SECOND, 10)
+
+        assert ["payment.b"] == [event.name for event in window]
+        assert {"order": 1} == window[0].context
+        assert ["payment.a", "payment.b"] == [event.name for event in beyond]
+
+    async def test_a_subscriber_cannot_have_the_name_of_a_webhook(self, store: Store) -> None:
+        await store.add_webhook(replace(HOOK, name="audit"), ACT)
+
+        with pytest.raises(Misuse, match="audit"):
+            await Receiver.subscribe(store)
+
+
+class TestWebhooks(StoreTests):
+    async def test_a_webhook_is_read_as_it_was_made(self, store: Store) -> None:
+        """Without its secret, which only those who deliver read."""
+        made = await store.add_webhook(HOOK, ACT)
+
+        assert [made] == await store.webhooks(namespace="suite")
+        assert made == await store.webhook("suite", "crm")
+        assert [] == await store.webhooks(visible={"other"})
+        assert (HOOK.url, ("payment.*",), ("result",), False, "alice") == (
+            made.url,
+            made.patterns,
+            made.include,
+            made.paused,
+            made.created_by,
+        )
+        assert made.secret is None
+        assert ["s3cret"] == [endpoint.secret for endpoint in await store.endpoints()]
+
+    async def test_a_name_is_taken_once(self, store: Store) -> None:
+        await store.add_webhook(HOOK, ACT)
+
+        with pytest.raises(WebhookExists):
+            await store.add_webhook(HOOK, ACT)
+
+    async def test_changes_are_audited_without_the_secret(self, store: Store) -> None:
+        await store.add_webhook(HOOK, ACT)
+        change = WebhookChange(url="https://new.example", paused=True)
+        changed = await store.update_webhook("suite", "crm", change, ACT)
+        await store.update_webhook("suite", "crm", WebhookChange(secret=HOOK.secret), ACT)
+        assert [] == await store.endpoints()
+        await store.delete_webhook("suite", "crm", ACT)
+
+        assert ("https://new.example", ("payment.*",), True) == (
+            changed.url,
+            changed.patterns,
+            changed.paused,
+        )
+        audit = await store.team_audit(namespace="suite")
+        assert [
+            "delete_webhook",
+            "replace_webhook_secret",
+            "update_webhook",
+            "create_webhook",
+        ] == [entry.action for entry in audit]
+        assert "s3cret" not in codec.dumps([[entry.before, entry.after] for entry in audit])
+        assert [] == await store.webhooks()
+
+    async def test_a_webhook_that_does_not_exist_is_not_found(self, store: Store) -> None:
+        """Nor is a subscriber of that name one."""
+        await Receiver.subscribe(store)
+        for call in (
+            store.webhook("suite", "audit"),
+            store.update_webhook("suite", "audit", WebhookChange(paused=True), ACT),
+            store.delete_webhook("suite", "audit", ACT),
+            store.deliveries("suite", "crm"),
+        ):
+            with pytest.raises(NotFound):
+                await call
+
+    async def test_what_was_delivered_or_given_up_can_be_sent_again(self, store: Store) -> None:
+        publisher = await Publisher.hire(store)
+        await store.add_webhook(HOOK, ACT)
+        (endpoint,) = await store.endpoints()
+        hook = Receiver(store, endpoint.id)
+        await publisher.publish("payment.charged")
+        assert ["payment.charged"] == await hook.names()
+        (row,) = await store.deliveries("suite", "crm", status=DeliveryStatus.DELIVERED)
+        assert (204, "") == (row.log[0].response, row.log[0].error)
+
+        await store.send_again("suite", "crm", row.id, ACT)
+
+        assert ["payment.charged"] == await hook.names()
+        (again,) = await store.deliveries("suite", "crm")
+        assert (row.id, 2) == (again.id, again.attempts)
+        with pytest.raises(NotFound):
+            await store.send_again("suite", "crm", again.id + 1, ACT)  # type: ignore[arg-type]

@@ -67,6 +67,7 @@ PARTS = {
         "settle_accepted",
         "settle_children",
         "settle_ends",
+        "settle_events",
         "settle_failed_tasks",
         "settle_failures",
         "settle_free",
@@ -74,7 +75,6 @@ PARTS = {
         "settle_nodes",
         "settle_steps",
     },
-    "settle_with_events": {"settle_events"},
 }
 SPAWNING = {
     *("add_spawn", "find_spawn", "raise_join", "reserve_numbers", "spawn_steps"),
@@ -85,6 +85,7 @@ FUNCTIONS = {
 }  #: called by name on PostgreSQL
 OF_POSTGRES = {
     *("create_one", "settle_one", "settle_relaxed", "settle_one_relaxed", "oldest_snapshot"),
+    *("settle_with_events",),
     "spawn",
 }
 AS_LISTS = {

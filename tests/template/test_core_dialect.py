@@ -251,6 +251,7 @@ def test_templates_of_core_applications_load_and_keep_what_nothing_here_uses() -
     assert template.metadata == {
         "task_handler": {"callable": "Imports::TaskHandler", "initialization": {"queue": "bulk"}},
         "identity_strategy": "caller_provided",
+        "domain_events": [],
         "lifecycle": {"max_waiting_for_retry_minutes": 30, "staleness_action": "error"},
     }
     assert from_document(to_document(template)) == template

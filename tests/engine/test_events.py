@@ -64,22 +64,22 @@ async def test_each_attempt_publishes_what_its_outcome_declares(memory: Store) -
 
 
 async def test_an_event_carries_what_subscribers_need(memory: Store) -> None:
-    event = EventSpec("payment.charged", payload={"order": "input.order", "cents": "result.cents"})
+    spec = EventSpec("payment.charged", payload={"order": "input.order", "cents": "result.cents"})
 
-    (found,) = await run(memory, publishing(event), lambda: {"cents": 5}, {"order": 7})
+    (event,) = await run(memory, publishing(spec), lambda: {"cents": 5}, {"order": 7})
 
-    task = await memory.get_task(found.task_id)
+    task = await memory.get_task(event.task_id)
     assert ("n", "order", "1.0.0", "charge", 1) == (
-        found.namespace,
-        found.template,
-        found.version,
-        found.step,
-        found.attempt,
+        event.namespace,
+        event.template,
+        event.version,
+        event.step,
+        event.attempt,
     )
-    assert task.correlation_id == found.correlation_id
-    assert {"order": 7, "cents": 5} == found.payload
-    assert found.duration is not None
-    assert 0 <= found.duration < SOON.total_seconds()
+    assert task.correlation_id == event.correlation_id
+    assert {"order": 7, "cents": 5} == event.payload
+    assert event.duration is not None
+    assert 0 <= event.duration < SOON.total_seconds()
 
 
 async def test_an_event_that_breaks_its_schema_fails_the_step_for_good(memory: Store) -> None:
@@ -90,10 +90,10 @@ async def test_an_event_that_breaks_its_schema_fails_the_step_for_good(memory: S
         EventSpec("payment.invalid", "failure", payload="error.code", schema={"type": "array"}),
     )
 
-    (found,) = await run(memory, flow, lambda: {"euros": 5})
+    (event,) = await run(memory, flow, lambda: {"euros": 5})
 
-    assert ("payment.failed", "invalid_event") == (found.name, found.payload)
-    (charge,) = await memory.list_steps(found.task_id)
+    assert ("payment.failed", "invalid_event") == (event.name, event.payload)
+    (charge,) = await memory.list_steps(event.task_id)
     assert charge.error is not None
     assert "cents" in str(charge.error["message"])
     assert False is charge.error["retryable"]

@@ -117,24 +117,24 @@ steps:
     ],
 )
 def test_an_event_that_cannot_be_published_is_refused(event: str, problem: str) -> None:
-    (found, *_) = problems_of(f"name: a\nsteps:\n- {{name: b, events: [{event}]}}\n")
+    (first, *_) = problems_of(f"name: a\nsteps:\n- {{name: b, events: [{event}]}}\n")
 
-    assert problem in str(found)
-    assert "steps[0].events[0]" in found.path
+    assert problem in str(first)
+    assert "steps[0].events[0]" in first.path
 
 
 def test_an_event_is_listed_once_for_a_condition() -> None:
-    (found,) = problems_of("name: a\nsteps:\n- {name: b, events: [a.b, {name: a.b}]}\n")
+    (first,) = problems_of("name: a\nsteps:\n- {name: b, events: [a.b, {name: a.b}]}\n")
 
-    assert "the event 'a.b' on 'success' is listed twice" in str(found)
+    assert "the event 'a.b' on 'success' is listed twice" in str(first)
 
 
 def test_a_step_publishes_at_most_20_events() -> None:
     names = ", ".join(f"e{number}" for number in range(21))
 
-    (found,) = problems_of(f"name: a\nsteps:\n- {{name: b, events: [{names}]}}\n")
+    (first,) = problems_of(f"name: a\nsteps:\n- {{name: b, events: [{names}]}}\n")
 
-    assert "a step may publish at most 20 events, found 21" in str(found)
+    assert "a step may publish at most 20 events, found 21" in str(first)
 
 
 def test_a_condition_that_does_not_exist_is_refused_in_python() -> None:

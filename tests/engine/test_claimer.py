@@ -205,6 +205,24 @@ async def test_after_a_crash_void_claims_stop_and_undone_steps_run_again(memory:
         await eventually(lambda: [claims[undone.id]] == pieces.executor.held())
 
 
+async def test_claims_whose_task_is_read_while_claims_are_recovered_are_not_read_again(
+    memory: Store,
+) -> None:
+    store = Unreliable(memory)
+    async with assembled(store, [{"only": lambda: 1}], [FLOW]) as pieces:
+        await LocalClient(memory).create_task("n.flow")
+        store.held_up["load_tasks"] = gate = asyncio.Event()
+        pieces.claimer.accept(await claimed(pieces, memory))
+        await eventually(lambda: "load_tasks" in store.calls)
+        pieces.claimer.verify_claims(1)
+        pieces.background.start("claim", pieces.claimer.run())
+        await eventually(lambda: "claim" in store.calls)  # they are recovered
+        gate.set()
+        await eventually(lambda: pieces.settler.waiting_count)
+
+    assert 1 == store.calls.count("load_tasks")
+
+
 async def test_claims_are_verified_once_for_the_settlements_that_may_be_undone(
     memory: Store,
 ) -> None:

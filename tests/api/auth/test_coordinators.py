@@ -328,11 +328,12 @@ async def test_nothing_is_visible_without_the_permission_to_list(store: Store) -
 
 
 async def test_a_bulk_action_reaches_what_the_caller_may_both_list_and_change(
-    store: Store,
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Of what may be listed only, or cancelled only, it changes nothing.
+    What may be listed only, or cancelled only, is not changed, and does not count as a match.
     """
+    monkeypatch.setattr("tasker.client.local.MAX_BULK", 1)
     tasks = {}
     for namespace in ("payments", "orders", "shared"):
         await register(store, namespace)

@@ -295,6 +295,125 @@ class EventSpec:
             object.__setattr__(self, field_name, value)
 
 
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|min|h|d)", re.ASCII)
+_RATE_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+class Rate(NamedTuple):
+    """A number of steps per unit of time; its string form is `100/s`, `5/m`, `1000/h` or `10/d`."""
+
+    steps: float
+    unit: str = "s"  #: s, m, h or d
+
+    def __str__(self) -> str:
+        return f"{self.steps:.12g}/{self.unit}"
+
+    @property
+    def per_second(self) -> float:
+        """Steps per second."""
+        return self.steps / _RATE_UNITS[self.unit]
+
+    @classmethod
+    def parse(cls, text: str) -> "Rate":
+        """Parse the result of `str`. Raises ValueError with what is allowed."""
+        match = _RATE.fullmatch(text.strip())
+        if match is None or not 0 < float(match[1]) <= GREATEST_RATE:
+            raise ValueError(
+                f'must be a rate such as "100/s", "5/m", "1000/h" or "10/d", not {text!r:.100}'
+            )
+        return cls(float(match[1]), match[2][0])
+
+
+class LimitKey(NamedTuple):
+    """The key of a limit: steps with the same key share the limit."""
+
+    namespace: str  #: '' for keys that all namespaces share
+    key: str
+
+    def __str__(self) -> str:
+        return self.key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitValues:
+    """The bounds of a limit; None: not bounded in this way."""
+
+    concurrency: int | None = None
+    """Maximum number of steps in progress; 0: none starts."""
+
+    rate: Rate | None = None
+    """Maximum number of steps that start per unit of time, on average."""
+
+    burst: int | None = None
+    """Maximum number of steps that start at once after a pause, if there is a `rate`; None: as many
+    as start in a second, at least one."""
+
+    @property
+    def tokens(self) -> int | None:
+        """The maximum number of steps that start at once because of `rate`; None without one."""
+        if self.rate is None:
+            return None
+        return self.burst or max(1, int(self.rate.per_second))
+
+    def document(self) -> dict[str, "Json"]:
+        """Return the bounds as a JSON object, without those that are None."""
+        bounds = {
+            "concurrency": self.concurrency,
+            "rate": str(self.rate) if self.rate else None,
+            "burst": self.burst,
+        }
+        return {name: value for name, value in bounds.items() if value is not None}
+
+    def overridden_by(self, other: "LimitValues") -> "LimitValues":
+        """Return these values, replaced by those of `other` that are not None."""
+        return LimitValues(
+            concurrency=self.concurrency if other.concurrency is None else other.concurrency,
+            rate=other.rate or self.rate,
+            burst=other.burst or (self.burst if other.rate is None else None),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit(LimitValues):
+    """A limit of steps, as a template declares it."""
+
+    key: str
+    """The limit's key, in which `{input.customer_id}` is replaced by an input of the task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSetting:
+    """A limit that an operator set for a key, or for all keys that match a pattern."""
+
+    pattern: str
+    """The key; `*` stands for any text."""
+
+    values: LimitValues
+    updated_by: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitInfo:
+    """The limit of one key, and the steps under it."""
+
+    namespace: str
+    """'' for a key that all namespaces share."""
+
+    key: str
+    values: LimitValues
+    """The bounds that apply."""
+
+    set_by: str | None
+    """The key or pattern of the setting that applies; None: the bounds are its template's."""
+
+    running: int
+    """Steps in progress."""
+
+    waiting: int
+    """Due steps that wait for the limit, counted up to 10,000."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
     """Runs a body once for each element of a list."""
@@ -406,6 +525,8 @@ class StepSpec:
     dependent_system: str | None = None
     http: HttpCall | None = None
     """The request that it sends instead of running a handler."""
+    limits: tuple[Limit, ...] | None = None
+    """Limits that the step is under, two at most; None: those of its template."""
 
     spawning: Spawning | None = None
     """How it makes instances at run time; None: it is a single step."""
@@ -603,6 +724,9 @@ class Template:
     schedules: tuple[Schedule, ...] = ()
     """Schedules of its tasks, in force while this is the latest version."""
 
+    limits: tuple[Limit, ...] = ()
+    """Limits of the steps that declare none of their own, two at most."""
+
     environments: Mapping[str, Mapping[str, StepOverride]] = field(default_factory=dict)
     """Environment -> step name -> override."""
 
@@ -624,6 +748,10 @@ class Template:
             if spec.name == name:
                 return spec
         raise KeyError(name)
+
+    def limits_of(self, spec: StepSpec) -> tuple[Limit, ...]:
+        """Return the limits that a step is under."""
+        return self.limits if spec.limits is None else spec.limits
 
     def for_environment(self, environment: str | None) -> "Template":
         """Return the template with the overrides of `environment`, or unchanged if it has none."""
@@ -814,6 +942,12 @@ class NewTask:
     deadline: timedelta | None = None  #: time limit from creation to end
     priority: int = DEFAULT_PRIORITY
     """0 to 4. A step of a task one above is claimed as if it were due a minute earlier."""
+
+    limits: Mapping[int, tuple[tuple[LimitKey, LimitValues], ...]] = field(default_factory=dict)
+    """Step number -> its limits, one or two; of two, the one that more steps share first."""
+
+    gates: Sequence[tuple[int, int, int]] = ()
+    """Step number, outer gate or 0, and gate of each step with limits; set by stores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1249,6 +1383,7 @@ class TaskFilter:
 
 # ------------------------------------------------------------------ actions in bulk
 
+GREATEST_RATE = 1_000_000  #: steps per unit of time of a limit
 MAX_BULK = 1_000  #: maximum number of tasks that one bulk action may change
 LEAST_WEIGHT, GREATEST_WEIGHT = 0.01, 100.0  #: of a queue, relative to other queues
 
@@ -1320,6 +1455,8 @@ class Claim(NamedTuple):
     queued: float = 0.0  #: seconds from its due time to the claim
     parked: float | None = None
     """Seconds from the end of the attempt before, which was parked, to its due time."""
+
+    gated: bool = False  #: whether its step is under limits
 
     @property
     def key(self) -> AttemptKey:

@@ -241,17 +241,17 @@ async def test_claims_are_verified_once_for_the_settlements_that_may_be_undone(
     assert 1 == store.calls.count("held")
 
 
-class Limits(Unreliable):
+class Recording(Unreliable):
     """A store that records how many steps each claim asks for, and whose settlements wait."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self.limits: list[int] = []
+        self.asked: list[int] = []
         self.settling = asyncio.Event()
         self.gate = asyncio.Event()
 
     async def claim(self, worker: Any, limit: int) -> Any:
-        self.limits.append(limit)
+        self.asked.append(limit)
         return await self._store.claim(worker, limit)
 
     async def settle(self, *args: Any, **options: Any) -> Any:
@@ -265,7 +265,7 @@ async def test_a_slot_is_left_for_what_each_waiting_outcome_may_free(
 ) -> None:
     """Otherwise new work would take the slots of started tasks. Nothing is claimed ahead here."""
     monkeypatch.setattr(slots, "_MOST_AHEAD", 0)
-    store = Limits(memory)
+    store = Recording(memory)
     async with assembled(store, [{"only": lambda: 1}], [FLOW], WorkerSettings(slots=4)) as pieces:
         pieces.background.start("settle", pieces.settler.run())
         for _ in range(2):
@@ -277,9 +277,9 @@ async def test_a_slot_is_left_for_what_each_waiting_outcome_may_free(
         await eventually(lambda: pieces.settler.waiting_count)
 
         pieces.background.start("claim", pieces.claimer.run())
-        await eventually(lambda: store.limits)
+        await eventually(lambda: store.asked)
 
-        assert 3 == store.limits[0]
+        assert 3 == store.asked[0]
         store.gate.set()
         await pieces.settler.drain()
 

@@ -1,7 +1,7 @@
 """States which code deletes the rows of each table, and when."""
 
 OF_TASK = (
-    *("task_key", "task_attribute", "durable_call", "wait", "signal"),
+    *("task_key", "task_attribute", "durable_call", "wait", "signal", "gate_claim"),
     *("attempt", "audit", "pause", "spawn", "step", "task"),
 )
 """Tables whose rows belong to a task, deleted with it by `Store.prune`, which the janitor and
@@ -16,6 +16,8 @@ KEPT = {
     "broadcast": "`Store.prune_broadcasts`, which the janitor calls, a week after it was sent",
     "schedule": "`Store.delete_schedule`, or a template version that no longer declares it",
     "schedule_tick": "with its schedule; `Store.advance_schedule` keeps the latest 1,000",
+    "gate": "`Store.prune`, two days after its last use, once all tasks from before are pruned",
+    "limit_setting": "`Store.unset_limit`",
     "namespace_policy": "never: a policy is replaced in place",
     "team_event": "never: the audit of teams is complete",
     "api_key": "never: a revoked key stays in the list",

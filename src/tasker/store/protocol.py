@@ -52,6 +52,10 @@ from tasker.model import (
     ExpiredAttempt,
     Instance,
     JsonText,
+    LimitInfo,
+    LimitKey,
+    LimitSetting,
+    LimitValues,
     NeighbourWorker,
     NewEvent,
     NewInstances,
@@ -183,6 +187,17 @@ class WorkerStore(Protocol):
         """
         ...
 
+    async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
+        """Lease up to `limit` due steps that are under limits to a worker.
+
+        As `claim`, but for the queues of limited steps, which `claim` leaves out. The claims of a
+        worker go round the limit keys; each key lets through as many steps as it has room for,
+        those due longest. At no time are more steps of a key in progress than its `concurrency`,
+        unless that was lowered, and in no period of `t` seconds more are claimed than its `burst`
+        plus `t` times its `rate`. Attempts that end in any way make room.
+        """
+        ...
+
     async def settle(
         self,
         worker: WorkerId,
@@ -191,6 +206,7 @@ class WorkerStore(Protocol):
         claim_up_to: int = 0,
         relaxed: bool = False,
         events: Sequence[NewEvent] = (),
+        gated: bool = False,
     ) -> Settled:
         """Record outcomes and their consequences.
 
@@ -208,6 +224,8 @@ class WorkerStore(Protocol):
 
         With `events`, those of the accepted outcomes are stored in the same transaction, which
         is then never relaxed.
+
+        With `gated`, some of the attempts were under limits, so idle workers are woken.
 
         Raises:
             StoreUnavailable: It is unknown whether it took effect; call `held`.
@@ -1104,6 +1122,31 @@ class EventStore(Protocol):
                 has served since.
             dead_before: Dead deliveries are deleted if they were given up before then.
         """
+
+
+class LimitStore(Protocol):
+    """Limits on the steps that share a key.
+
+    A key belongs to a namespace, or with the namespace '' to all. Templates declare limits, and
+    what operators set for a key, or for a pattern of keys, goes before that: each bound that is
+    not None replaces the template's. The setting of the key itself applies, or else that with the
+    longest pattern.
+    """
+
+    async def set_limit(self, key: LimitKey, values: LimitValues, act: AuditNote) -> None:
+        """Set the bounds of a key or, with `*` for any text, of all keys that match."""
+        ...
+
+    async def unset_limit(self, key: LimitKey, act: AuditNote) -> None:
+        """Remove what was set for a key or a pattern. Raises NotFound."""
+        ...
+
+    async def limit_settings(self, namespace: str) -> list[LimitSetting]:
+        """List what operators set in a namespace, by pattern."""
+        ...
+
+    async def limits(self, namespace: str, *, after: str = "", limit: int = 100) -> list[LimitInfo]:
+        """List the limits of keys that were ever used, by key, beyond `after`."""
         ...
 
 
@@ -1114,6 +1157,7 @@ class Store(
     SignalStore,
     QueueStore,
     ScheduleStore,
+    LimitStore,
     TeamStore,
     EventStore,
     AnalyticsStore,

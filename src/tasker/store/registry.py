@@ -22,6 +22,7 @@ class GraphRow(NamedTuple):
     name: str
     handler: str
     requirement: str
+    gated: bool  #: whether it is under limits
     pending_parents: int
     children: tuple[int, ...]
     scope: int
@@ -57,6 +58,7 @@ class TemplateRow(NamedTuple):
                         graph.layout.label(no),
                         spec.handler,
                         str(spec.requirement),
+                        bool(template.limits_of(spec)),
                         graph.pending_parents(no),
                         graph.children[no],
                         graph.layout.scope(no),

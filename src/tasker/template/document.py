@@ -14,6 +14,7 @@ from tasker.model import (
     EventSpec,
     Json,
     JsonObject,
+    Limit,
     Map,
     OnFailure,
     Repeat,
@@ -48,6 +49,7 @@ def to_document(template: Template) -> JsonObject:
         deadline_seconds=_seconds(template.deadline),
         input_schema=template.input_schema,
         schedules=[schedule_document(schedule) for schedule in template.schedules] or None,
+        limits=_limits_document(template.limits) or None,
         steps=steps,
         environments={
             name: {
@@ -90,6 +92,7 @@ def _step_document(spec: StepSpec) -> JsonObject:
         system_dependency=spec.dependent_system,
         http=None if spec.http is None else http_document(spec.http),
         **_spawning_document(spec),
+        limits=None if spec.limits is None else _limits_document(spec.limits),
     )
 
 
@@ -148,6 +151,10 @@ def _override_document(spec: StepSpec, change: StepOverride) -> JsonObject:
         retry=None if change.retry is None else _retry_document(change.retry, spec.retry),
         timeout_seconds=_seconds(change.timeout),
     )
+
+
+def _limits_document(limits: tuple[Limit, ...]) -> list[Json]:
+    return [{"key": limit.key, **limit.document()} for limit in limits]
 
 
 def _retry_document(retry: Retry, base: Retry) -> JsonObject:

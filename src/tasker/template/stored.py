@@ -3,7 +3,7 @@
 Checking them again takes 60 us per step, during which a worker's event loop would be blocked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -17,8 +17,10 @@ from tasker.model import (
     EventCondition,
     EventSpec,
     FailurePolicy,
+    Limit,
     Map,
     OnFailure,
+    Rate,
     Repeat,
     Retry,
     Spawning,
@@ -50,6 +52,7 @@ def from_stored(document: Mapping[str, Any]) -> Template:
         priority=document.get("priority", DEFAULT_PRIORITY),
         schedules=tuple(map(read_schedule, document.get("schedules", ()))),
         durability=Durability(document.get("durability", Durability.FULL)),
+        limits=_read_limits(document.get("limits")) or (),
         environments=_environments(document.get("environments"), steps),
         metadata=document.get("metadata", {}),
     )
@@ -75,6 +78,21 @@ def _read_step(step: Mapping[str, Any]) -> StepSpec:
         dependent_system=step.get("system_dependency"),
         http=http_from_document(step["http"]) if "http" in step else None,
         **_read_instances(step),
+        limits=_read_limits(step.get("limits")),
+    )
+
+
+def _read_limits(written: Sequence[Mapping[str, Any]] | None) -> tuple[Limit, ...] | None:
+    if written is None:
+        return None
+    return tuple(
+        Limit(
+            key=limit["key"],
+            concurrency=limit.get("concurrency"),
+            rate=Rate.parse(limit["rate"]) if "rate" in limit else None,
+            burst=limit.get("burst"),
+        )
+        for limit in written
     )
 
 

@@ -47,9 +47,15 @@ class VirtualTimeStore(SqliteStore):
         claim_up_to: int = 0,
         relaxed: bool = False,
         events: Sequence[NewEvent] = (),
+        gated: bool = False,
     ) -> Settled:
         settled = await super().settle(
-            worker, outcomes, claim_up_to=claim_up_to, relaxed=relaxed, events=events
+            worker,
+            outcomes,
+            claim_up_to=claim_up_to,
+            relaxed=relaxed,
+            events=events,
+            gated=gated,
         )
         self._work.set()  # waiting callers compute the next time again
         return settled

@@ -13,6 +13,8 @@ import asyncpg
 from tasker.clock import SystemClock
 from tasker.errors import SchemaMismatch, StoreError, StoreUnavailable
 from tasker.model import QueueId, SchemaStatus, WorkerId
+from tasker.store.gate_cursor import GateCursor
+from tasker.store.operations.limits import GateIds
 from tasker.store.postgres import schema
 from tasker.store.postgres.address import Address, Connection
 from tasker.store.postgres.claim_cursor import ClaimCursor, Place
@@ -69,6 +71,8 @@ class Driver(Sessions):
         self.url = self.address.without_password
         self._connections = connections
         self._cursors: dict[WorkerId, ClaimCursor] = {}
+        self._gate_cursors: dict[WorkerId, GateCursor] = {}
+        self._gates = GateIds()
         self._listener = Listener(self.address.connect, self.address.schema)
         self._lane = DedicatedConnection(
             partial(self.address.connect, plan_cache_mode="force_generic_plan")

@@ -26,6 +26,7 @@ from tasker.model import (
     TaskInput,
     WorkerId,
 )
+from tasker.store.gate_cursor import GateCursor, GatePlace
 from tasker.store.postgres.claim_cursor import ClaimCursor, Place
 from tasker.store.postgres.driver import Driver
 from tasker.store.postgres.session import (
@@ -74,6 +75,21 @@ class HotPath(Driver):
                 claims.append(Claim(*row[:7]))
         return Claimed(claims, next_due)
 
+    async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
+        cursor = self._gate_cursors.setdefault(worker, GateCursor())
+        after = cursor.after
+        *rows, last = await self._fetch_dedicated(
+            "claim_gated",
+            worker=worker,
+            limit=limit,
+            after_outer=after.outer_gate,
+            after=after.gate,
+        )
+        place = GatePlace(last[3], last[1])
+        again = cursor.move(place, cut=bool(last[2]), claimed=bool(rows))
+        claims = [Claim(*row[:8]) for row in rows]
+        return Claimed(claims, 0.0 if again else last[8])
+
     async def settle(
         self,
         worker: WorkerId,
@@ -82,19 +98,23 @@ class HotPath(Driver):
         claim_up_to: int = 0,
         relaxed: bool = False,
         events: Sequence[NewEvent] = (),
+        gated: bool = False,
     ) -> Settled:
         if not outcomes:
             return Settled((), (), ())
         if events:
             given = settlement_parameters(worker, outcomes, claim_up_to=claim_up_to)
             given |= event_parameters(events)
-            return self._settled(await self._fetch_dedicated("settle_with_events", **given))
-        if self.SCALAR and len(outcomes) == 1 and outcomes[0].outcome is OutcomeCode.COMPLETE:
+            settled = self._settled(await self._fetch_dedicated("settle_with_events", **given))
+            if gated:
+                await self._fetch_dedicated("wake")
+            return settled
+        scalar = self.SCALAR and not gated and len(outcomes) == 1
+        if scalar and outcomes[0].outcome is OutcomeCode.COMPLETE:
             return await self._settle_one(worker, outcomes[0], claim_up_to, relaxed=relaxed)
         given = settlement_parameters(worker, outcomes, claim_up_to=claim_up_to)
-        return self._settled(
-            await self._fetch_dedicated(_settlement_statement("settle", relaxed=relaxed), **given)
-        )
+        statement = "settle_gated" if gated else _settlement_statement("settle", relaxed=relaxed)
+        return self._settled(await self._fetch_dedicated(statement, **given))
 
     async def _settle_one(
         self,

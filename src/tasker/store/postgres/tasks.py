@@ -28,6 +28,7 @@ from tasker.model import (
 from tasker.store import operator_rules, registry
 from tasker.store.creations import Busy, Creation, Creations
 from tasker.store.operations.creation import free_keys, has_lost_keys
+from tasker.store.operations.limits import Limits
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.postgres.driver import Driver, driver_errors
 from tasker.store.postgres.session import STATEMENTS
@@ -38,7 +39,7 @@ class _KeysLost(Exception):
     """Another transaction took a key of this one, which is rolled back."""
 
 
-class Tasks(Driver):
+class Tasks(Limits, Driver):
     """Creating and pruning tasks."""
 
     async def create_tasks(
@@ -51,6 +52,7 @@ class Tasks(Driver):
     ) -> Created:
         if not tasks:
             return Created([], [])
+        tasks = await self._with_gates(tasks)
         replacing = any(task.if_exists is IfExists.REPLACE for task in tasks)
         if replacing and connection is not None:
             raise Misuse(
@@ -89,7 +91,7 @@ class Tasks(Driver):
 
     async def _create_one(self, creation: Creation, lock_timeout: str | None) -> list[Any]:
         """Create a task that comes alone; return no rows where `create_tasks` has to."""
-        if not self.SCALAR or len(creation.tasks) != 1:
+        if not self.SCALAR or len(creation.tasks) != 1 or creation.tasks[0].gates:
             return []
         arguments = _arguments(creation, _creation_values(creation.tasks[0]))
         return await self._fetch_dedicated(
@@ -122,6 +124,7 @@ class Tasks(Driver):
 
     async def _create_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
         try:
+            tasks = await self._with_gates(tasks, tx)
             rows = await tx.all("create_tasks", **_columns(Creation(tasks, None, 0)))
         except asyncpg.PostgresError as error:
             if error.sqlstate == "TK001":
@@ -151,6 +154,7 @@ class Tasks(Driver):
 
     async def prune(self, *, ended_before: datetime | None = None, limit: int = 1000) -> int:
         await self._change("prune_worker", ended_before=ended_before)
+        await self._change("prune_gates")
         (row,) = await self._change("prune", ended_before=ended_before, limit=limit)
         return int(row["tasks"])
 
@@ -186,6 +190,7 @@ def _creation_values(task: NewTask) -> tuple[object, ...]:
         task.priority,
         task.title,
         codec.dumps(task.attributes) if task.attributes else None,
+        codec.orjson_text(task.gates) if task.gates else None,
     )
 
 
@@ -208,6 +213,7 @@ _COLUMNS = (
     "priority",
     "title",
     "attributes",
+    "gates",
 )
 """Parameters of create_tasks.sql and create_one.sql that describe tasks."""
 

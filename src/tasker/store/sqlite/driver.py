@@ -8,7 +8,9 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from tasker.clock import Clock, SystemClock
-from tasker.model import SchemaStatus
+from tasker.model import SchemaStatus, WorkerId
+from tasker.store.gate_cursor import GateCursor
+from tasker.store.operations.limits import GateIds
 from tasker.store.rows import Row
 from tasker.store.session import Sessions, Transaction
 from tasker.store.sqlite import connection as database
@@ -38,6 +40,8 @@ class Driver(Sessions):
         self._thread = DatabaseThread(lambda: database.connect(self.address, memory), self.url)
         self._work = asyncio.Event()
         self._revocation = asyncio.Event()
+        self._gate_cursors: dict[WorkerId, GateCursor] = {}
+        self._gates = GateIds()
         self._watcher: ChangeWatcher | None = (
             None  # none for in-memory databases, which are not shared
         )

@@ -22,7 +22,9 @@ from tasker.model import (
     WorkerId,
 )
 from tasker.store.fair_share import DueQueue, shares
+from tasker.store.gate_cursor import GateCursor
 from tasker.store.sqlite.driver import Driver
+from tasker.store.sqlite.gated import claim_gated
 from tasker.store.sqlite.settlement import settle
 from tasker.store.sqlite.spawning import spawn
 from tasker.store.sqlite.statements import execute, fetch, json_text, to_seconds
@@ -46,6 +48,15 @@ class HotPath(Driver):
 
         return await self._in_transaction(claim)
 
+    async def claim_gated(self, worker: WorkerId, limit: int) -> Claimed:
+        cursor = self._gate_cursors.setdefault(worker, GateCursor())
+        after = cursor.after
+        claimed = await self._in_transaction(
+            lambda on: claim_gated(on, worker, limit, after, self._now())
+        )
+        again = cursor.move(claimed.after, cut=claimed.cut, claimed=bool(claimed.claims))
+        return Claimed(claimed.claims, 0.0 if again else claimed.next_due)
+
     async def settle(
         self,
         worker: WorkerId,
@@ -54,12 +65,13 @@ class HotPath(Driver):
         claim_up_to: int = 0,
         relaxed: bool = False,
         events: Sequence[NewEvent] = (),
+        gated: bool = False,
     ) -> Settled:
         given = json_text(outcomes)
         settled, left = await self._in_transaction(
             lambda on: settle(on, worker, outcomes, given, claim_up_to, self._now(), events)
         )
-        if left:
+        if left or gated:
             self._work.set()
         return settled
 

@@ -18,6 +18,7 @@ from tasker.model import (
 from tasker.store import operator_rules, registry
 from tasker.store.creations import Creation, Creations
 from tasker.store.operations.creation import free_keys, has_lost_keys
+from tasker.store.operations.limits import Limits
 from tasker.store.operations.templates import refusal_of_creation
 from tasker.store.ownership import OF_TASK
 from tasker.store.session import Session
@@ -26,7 +27,7 @@ from tasker.store.sqlite.session import SqliteSession, run_to_end
 from tasker.store.sqlite.statements import execute, fetch, json_text, to_seconds
 
 
-class Tasks(Driver):
+class Tasks(Limits, Driver):
     """Creating and pruning tasks."""
 
     async def create_tasks(
@@ -41,6 +42,7 @@ class Tasks(Driver):
             raise Misuse("a SQLite store cannot take part in a caller's transaction")
         if not tasks:
             return Created([], [])
+        tasks = await self._with_gates(tasks)
         creation = Creation(tasks, worker, claim_up_to)
         if any(task.if_exists is IfExists.REPLACE for task in tasks):
             return await self._create(creation)
@@ -67,6 +69,7 @@ class Tasks(Driver):
 
     async def _create_in(self, tx: Session, tasks: Sequence[NewTask]) -> Created:
         session = cast(SqliteSession, tx)
+        tasks = await self._with_gates(tasks, tx)
         session.notifications.add("wake")
         rows = [_creation_row(task) for task in tasks]
         return _store_tasks(session, Creation(tasks, None, 0), rows)
@@ -79,6 +82,7 @@ class Tasks(Driver):
             ids = [row[0] for row in rows]
             for table in OF_TASK:
                 execute(on, f"prune_{table}", ids=json_text(ids))
+            execute(on, "prune_gates", now=now)
             execute(on, "prune_worker", ended_before=before, now=now)
             return len(ids)
 
@@ -104,6 +108,8 @@ def _store_tasks(
     if children and (unknown := fetch(on, "unknown_parents", tasks=new)):
         raise operator_rules.unknown_task_error(unknown[0][0])
     execute(on, "create_steps", now=now, tasks=new)
+    if any(task.gates for task in tasks):
+        execute(on, "create_gated", tasks=new)
     if any(task.attributes for task in tasks):
         execute(on, "create_attributes", tasks=new)
     claims = []
@@ -159,4 +165,5 @@ def _creation_row(task: NewTask) -> tuple[Any, ...]:
         task.attributes,
         task.unique_while,
         task.if_exists,
+        task.gates,
     )

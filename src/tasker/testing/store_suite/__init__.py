@@ -33,6 +33,12 @@ from tasker.testing.store_suite.keys import (
     TestReplacing,
 )
 from tasker.testing.store_suite.leases import TestLeases, TestRecalls, TestWorkerList
+from tasker.testing.store_suite.limits import (
+    TestConcurrency,
+    TestLimitSettings,
+    TestRates,
+    TestTwoLimits,
+)
 from tasker.testing.store_suite.mixed import TestMixedEffects
 from tasker.testing.store_suite.operations import TestActs
 from tasker.testing.store_suite.operators import (
@@ -74,6 +80,7 @@ __all__ = [
     "TestCancelling",
     "TestCheckpoints",
     "TestClaims",
+    "TestConcurrency",
     "TestConditions",
     "TestCreation",
     "TestCreationWithClaims",
@@ -88,6 +95,7 @@ __all__ = [
     "TestJoins",
     "TestKeysOfOpenTasks",
     "TestLeases",
+    "TestLimitSettings",
     "TestListing",
     "TestMixedEffects",
     "TestOutbox",
@@ -99,6 +107,7 @@ __all__ = [
     "TestPolicies",
     "TestPruning",
     "TestQueueTimeouts",
+    "TestRates",
     "TestReadingSteps",
     "TestReadingTasks",
     "TestRecalls",
@@ -118,6 +127,7 @@ __all__ = [
     "TestTeamAudit",
     "TestTemplates",
     "TestTicks",
+    "TestTwoLimits",
     "TestValues",
     "TestWaiting",
     "TestWaking",

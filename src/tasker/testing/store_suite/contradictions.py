@@ -8,10 +8,10 @@ from tasker.store.statements import with_codes
 
 _ENQUEUED = """
     select task_id, no, queue_id, run_at,
-           greatest(enqueued_at, run_at) + queue_timeout * interval '1 s'
+           greatest(enqueued_at, run_at) + queue_timeout * interval '1 s', gate_id, outer_gate_id
     from step where state = {ENQUEUED}
 """
-_DUE = "select task_id, no, queue_id, run_at, latest_claim from due"
+_DUE = "select task_id, no, queue_id, run_at, latest_claim, gate_id, outer_gate_id from due"
 _CLAIMED = """
     select worker, claimed_at, count(*)::int from step
     where state = {IN_PROGRESS} and worker is not null group by worker, claimed_at
@@ -41,6 +41,18 @@ _CONTRADICTIONS = with_codes(f"""
     union all
     select 'a wait of no step', c::text
     from (select task_id, no from wait except select task_id, no from step) c
+    union all
+    select 'let through more than the concurrency', c::text
+    from (select g.id, g.concurrency, count(*) from gate g
+          join step s on s.state = {{IN_PROGRESS}} and (s.gate_id = g.id or s.outer_gate_id = g.id)
+          group by g.id having count(*) > g.concurrency) c
+    union all
+    select 'claimed under a limit but not through its gate', c::text
+    from (select g.id, s.task_id, s.no, s.attempt from step s
+          cross join lateral (values (s.gate_id), (s.outer_gate_id)) as g (id)
+          where s.state = {{IN_PROGRESS}} and g.id > 0
+          except
+          select gate_id, task_id, no, attempt from gate_claim) c
     union all
     select 'failed without an error', c::text
     from (select task_id, no from step where state = {{ERROR}} and error is null) c

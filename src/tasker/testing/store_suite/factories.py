@@ -189,6 +189,10 @@ class ManualWorker:
         """Claim what is due."""
         return list((await self.store.claim(self.id, limit)).claims)
 
+    async def claim_gated(self, limit: int = 1000) -> list[Claim]:
+        """Claim what limits let through."""
+        return list((await self.store.claim_gated(self.id, limit)).claims)
+
     async def claim_one(self) -> Claim:
         """Claim the one step that is due, and no other."""
         (claim,) = await self.claim()

@@ -10,6 +10,7 @@ create or replace function create_tasks(
     p_key text[], p_digest text[], p_unique_while text[], p_if_exists text[],
     p_created_by text[], p_reason text[], p_tags text[], p_trace text[], p_run_at timestamptz[],
     p_deadline float8[], p_priority smallint[], p_title text[], p_attributes text[],
+    p_gates text[],
     p_worker bigint, p_claim int, p_lock_timeout text
 )
 returns table (kind int, task_id uuid, no int, found uuid)
@@ -226,6 +227,22 @@ begin
         select from step c where c.task_id = g.id and c.no = s.no and c.state = {ENQUEUED}
     ));
     get diagnostics v_enqueued = row_count;
+    if p_gates is not null then
+        with gated as materialized (
+            select g.id, (s.value ->> 0)::int as no, (s.value ->> 1)::int as outer_gate_id, (s.value ->> 2)::int as gate_id
+            from unnest(p_id, p_gates) as g (id, gates)
+            cross join lateral json_array_elements(g.gates::json) as s (value)
+            where g.id <> all (v_taken)
+        ), steps as (
+            update step s set gate_id = g.gate_id, outer_gate_id = g.outer_gate_id
+            from gated g
+            where s.task_id = g.id and s.no = g.no
+            returning s.task_id, s.no, s.queue_id, s.run_at, s.state, s.gate_id, s.outer_gate_id
+        )
+        update due d set gate_id = s.gate_id, outer_gate_id = s.outer_gate_id
+        from steps s
+        where {include due_entry entry=d step=s};
+    end if;
     if v_enqueued > 0 then
         perform wake();
     end if;

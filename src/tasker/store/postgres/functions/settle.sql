@@ -107,7 +107,8 @@ begin
             from unnest(v_child_task, v_child_no, v_parents, v_run_at)
                  with ordinality as c (task_id, no, parents, run_at, rank)
             where c.no > 0 and s.task_id = c.task_id and s.no = c.no and s.state::int = {PENDING}
-            returning s.task_id, s.no, s.state, s.queue_id, s.run_at, s.enqueued_at, s.queue_timeout
+            returning s.task_id, s.no, s.state, s.queue_id, s.run_at, s.enqueued_at, s.queue_timeout,
+                      s.gate_id, s.outer_gate_id
         ), entries as (
             {include enqueue steps=freed}
         ), enqueued as (

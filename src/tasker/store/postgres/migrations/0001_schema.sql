@@ -120,7 +120,8 @@ create table worker (
     pid_started bigint not null default 0
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
 
--- The queues from which a worker claims, by their ids for priority 0.
+-- The queues from which a worker claims, by their ids for priority 0; the negative of these for
+-- queues of limited steps, which `claim` and settlements do not serve, only `claim_gated`.
 create table worker_queue (
     worker   bigint not null,
     queue_id int not null,
@@ -197,7 +198,8 @@ create index task_attribute_task on task_attribute (task_id);
 -- step waits for. template_node: the template's step, of one made at run time; null: its own
 -- number. spawned_by: the step that made it. instance: which of that step's instances, from 0.
 -- item: what this instance is given. missed_parents: parents that ended without success.
--- on_error, queue_timeout: as in template_step. gate_id: the limit that it is under.
+-- on_error, queue_timeout: as in template_step. gate_id: the gate that it passes when it is claimed;
+-- outer_gate_id: that of the wider one of two limits, 0 if it has one limit.
 --
 -- No index, in its columns or its predicate, names what every step changes (state, worker, run_at, ...),
 -- and pages have room for new versions of their rows. So the claim and the settlement of a step are
@@ -227,6 +229,7 @@ create table step (
     spawned_by         int,
     instance           int,
     gate_id            int,
+    outer_gate_id      int,
     queue_timeout      float8,
     on_error           int[],
     item               json,
@@ -239,17 +242,65 @@ create index step_failed on step (name, task_id) where error is not null;
 create index step_error_code on step ((left(error ->> 'code', 200)), task_id) where error is not null;
 
 -- Enqueued steps, by when they may be claimed. latest_claim: the time at which it will have waited for as
--- long as its `queue_timeout` says.
+-- long as its `queue_timeout` says. gate_id, outer_gate_id: as in `step`.
 create table due (
-    run_at       timestamptz not null,
-    task_id      uuid not null,
-    queue_id     int not null,
-    no           int not null,
-    latest_claim timestamptz,
+    run_at        timestamptz not null,
+    task_id       uuid not null,
+    queue_id      int not null,
+    no            int not null,
+    latest_claim  timestamptz,
+    gate_id       int,
+    outer_gate_id int,
     primary key (queue_id, run_at, task_id, no)
 ) with (autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_scale_factor = 0,
         autovacuum_vacuum_cost_delay = 0);
 create index due_latest_claim on due (latest_claim) where latest_claim is not null;
+create index due_gate on due (outer_gate_id, gate_id, queue_id, run_at, task_id, no) where gate_id is not null;
+
+-- What bounds the steps that share a limit key. namespace: '' for keys shared by all namespaces.
+-- concurrency: steps in progress; null: any number. rate: steps claimed per second; null: any
+-- number. burst: the most tokens. tokens: how many there were at refilled_at; a claim takes one.
+-- declared: {concurrency, rate, burst} in the template `declared_by`, the newest that used the key;
+-- limit_setting goes before it. task_id: the task of a map's limit. used_at: when a task was created
+-- under it, to the day.
+create table gate (
+    id          int generated always as identity primary key,
+    namespace   text not null,
+    key         text not null,
+    concurrency int,
+    rate        float8,
+    burst       int,
+    tokens      float8 not null default 0,
+    refilled_at timestamptz not null default now(),
+    declared    json not null,
+    declared_by int not null,
+    task_id     uuid,
+    used_at     timestamptz not null default now(),
+    unique (namespace, key)
+) with (fillfactor = 50, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.02);
+create index gate_task on gate (task_id) where task_id is not null;
+
+-- Steps that were claimed through gates. Rows of attempts that have ended stay until the next claim
+-- through their gate, so no statement that ends attempts writes here.
+create table gate_claim (
+    gate_id int not null,
+    task_id uuid not null,
+    no      int not null,
+    attempt int not null,
+    primary key (gate_id, task_id, no)
+) with (autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_scale_factor = 0.02);
+
+-- Limits that operators set, for a key or for all keys that match a pattern.
+create table limit_setting (
+    namespace   text not null,
+    pattern     text not null,
+    concurrency int,
+    rate        text,
+    burst       int,
+    updated_by  text not null,
+    updated_at  timestamptz not null default now(),
+    primary key (namespace, pattern)
+);
 
 -- Steps in progress, by the worker and the time of their claim: those that one statement claimed
 -- share a row. open: how many of them are still in progress under that claim; at 0 the row goes.

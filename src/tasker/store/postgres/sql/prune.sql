@@ -34,6 +34,13 @@ with template_kept as materialized (
     delete from spawn using doomed where task_id = doomed.id
 ), steps as (
     delete from step using doomed where task_id = doomed.id
+    returning task_id, no, gate_id, outer_gate_id
+), gate_claims as (
+    delete from gate_claim c using steps s
+    where s.gate_id is not null and c.gate_id = any (array[s.gate_id, s.outer_gate_id])
+      and c.task_id = s.task_id and c.no = s.no
+), gates as (
+    delete from gate using doomed where gate.task_id = doomed.id
 ), tasks as (
     delete from task using doomed where task.id = doomed.id returning task.id
 )

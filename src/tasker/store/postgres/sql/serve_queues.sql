@@ -1,4 +1,5 @@
 -- Add queues to those from which a worker claims. :worker bigint, :queues int[]
 insert into worker_queue (worker, queue_id)
-select :worker::bigint, queue from unnest(:queues::int[]) as queue
+select :worker::bigint, case when q.gated then -q.id else q.id end
+from unnest(:queues::int[]) as served (id) join queue q on q.id = served.id
 on conflict do nothing

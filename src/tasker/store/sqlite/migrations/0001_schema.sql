@@ -164,6 +164,7 @@ create table step (
     spawned_by         integer,
     instance           integer,
     gate_id            integer,
+    outer_gate_id      integer,
     queue_timeout      real,
     on_error           text,
     item               text,
@@ -175,8 +176,7 @@ create index step_waiting on step (waits_for) where state = {WAITING};
 create index step_failed on step (name, task_id) where state = {ERROR};
 create index step_error_code on step (json_extract(error, '$.code'), task_id) where state = {ERROR};
 create index step_waits on step (task_id) where state = {WAITING};
-create index step_gated on step (gate_id, state, queue_id, run_at)
-    where gate_id is not null and state in ({ENQUEUED}, {IN_PROGRESS});
+create index step_gate on step (outer_gate_id, gate_id, queue_id, run_at) where gate_id is not null and state = {ENQUEUED};
 create index step_queue_timeout on step ({include latest_claim})
     where state = {ENQUEUED} and queue_timeout is not null;
 
@@ -191,6 +191,42 @@ create table spawn (
     key            text not null,
     primary key (task_id, join_no, first_instance),
     unique (task_id, no, key)
+) without rowid;
+
+create table gate (
+    id          integer primary key autoincrement,
+    namespace   text not null,
+    key         text not null,
+    concurrency integer,
+    rate        real,
+    burst       integer,
+    tokens      real not null default 0,
+    refilled_at real not null,
+    declared    text not null,
+    declared_by integer not null,
+    task_id     text,
+    used_at     real not null,
+    unique (namespace, key)
+);
+create index gate_task on gate (task_id) where task_id is not null;
+
+create table gate_claim (
+    gate_id integer not null,
+    task_id text not null,
+    no      integer not null,
+    attempt integer not null,
+    primary key (gate_id, task_id, no)
+) without rowid;
+
+create table limit_setting (
+    namespace   text not null,
+    pattern     text not null,
+    concurrency integer,
+    rate        text,
+    burst       integer,
+    updated_by  text not null,
+    updated_at  real not null,
+    primary key (namespace, pattern)
 ) without rowid;
 
 create table attempt (

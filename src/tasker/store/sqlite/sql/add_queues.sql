@@ -1,16 +1,17 @@
 -- Create the missing queues. :namespace text, :steps text: see add_template_steps.sql
 -- Ids increase by five, one for each priority, and are never reused.
-insert into queue (id, namespace, handler, requirement, weight)
-select 5 * row_number() over (order by g.handler, g.requirement)
+insert into queue (id, namespace, handler, requirement, gated, weight)
+select 5 * row_number() over (order by g.handler, g.requirement, g.gated)
        + coalesce((select seq from sqlite_sequence where name = 'queue'), 0),
-       :namespace, g.handler, g.requirement,
+       :namespace, g.handler, g.requirement, g.gated,
        coalesce((select max(o.weight) from queue o where o.namespace = :namespace and o.handler = g.handler), 1)
 from (
-    select distinct json_extract(value, '$.handler') as handler, json_extract(value, '$.requirement') as requirement
+    select distinct json_extract(value, '$.handler') as handler, json_extract(value, '$.requirement') as requirement,
+           json_extract(value, '$.gated') as gated
     from json_each(:steps)
 ) g
 where not exists (
     select 1 from queue q
     where q.namespace = :namespace and q.handler = g.handler
-      and q.requirement = g.requirement and q.gated = 0
+      and q.requirement = g.requirement and q.gated = g.gated
 )

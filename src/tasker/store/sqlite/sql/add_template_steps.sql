@@ -1,5 +1,5 @@
 -- Store a template's graph. :template_id int, :namespace text,
--- :steps text (JSON list of {no, name, handler, requirement, pending_parents, children: [no, ...], scope, queue_timeout})
+-- :steps text (JSON list of {no, name, handler, requirement, gated, pending_parents, children: [no, ...], scope, queue_timeout})
 -- `cross` keeps the order of the join: each step finds its queue by the index, and the list
 -- is read once, not once for each queue.
 insert into template_step (template_id, no, name, queue_id, pending_parents, children, scope, queue_timeout)
@@ -8,4 +8,4 @@ select :template_id, json_extract(g.value, '$.no'), json_extract(g.value, '$.nam
        json_extract(g.value, '$.scope'), json_extract(g.value, '$.queue_timeout')
 from json_each(:steps) as g
 cross join queue q on q.namespace = :namespace and q.handler = json_extract(g.value, '$.handler')
-     and q.requirement = json_extract(g.value, '$.requirement') and q.gated = 0
+     and q.requirement = json_extract(g.value, '$.requirement') and q.gated = json_extract(g.value, '$.gated')

@@ -1,6 +1,6 @@
 -- Store tasks whose templates are approved. :now real; :tasks text (JSON list of [id, template_id, context, correlation_id,
 -- parent_id, key, digest, created_by, reason, tags, trace, run_at, deadline in seconds, priority, title,
--- attributes, unique_while, if_exists])
+-- attributes, unique_while, if_exists, gates: [[no, outer gate, gate], ...]])
 insert into task (id, template_id, priority, paused, open_sinks, created_at, deadline, correlation_id, parent_id,
                   idempotency_key, created_by, reason, tags, trace, title, context)
 select json_extract(g.value, '$[0]'), p.id, json_extract(g.value, '$[13]'), p.paused, p.sinks, :now, :now + json_extract(g.value, '$[12]'),

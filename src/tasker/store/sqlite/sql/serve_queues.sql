@@ -1,4 +1,6 @@
 -- Add queues to those from which a worker claims. :worker int, :queues text (JSON list)
 insert into worker_queue (worker, queue_id)
-select :worker, value from json_each(:queues) where true
+select :worker, case when q.gated then -q.id else q.id end
+from json_each(:queues) as served join queue q on q.id = served.value
+where true
 on conflict do nothing

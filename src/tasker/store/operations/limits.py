@@ -1,0 +1,304 @@
+"""Limits: the gates of keys, and what operators set for keys and patterns of keys."""
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from tasker import codec
+from tasker.errors import NotFound
+from tasker.model import (
+    LimitInfo,
+    LimitKey,
+    LimitSetting,
+    LimitValues,
+    NewTask,
+    Rate,
+    TemplateId,
+)
+from tasker.store.operations.teams import add_event
+from tasker.store.protocol import AuditNote
+from tasker.store.rows import Row
+from tasker.store.session import Session, Sessions
+
+_CACHED = 10_000  #: gates whose ids a process remembers
+_CACHED_FOR = 3_600.0  #: seconds; no gate is deleted within two days after its last use
+_NOT_DECLARED = TemplateId(0)  #: the template of gates that an operator made
+
+
+class Declared(NamedTuple):
+    """The limit that a template declares for a key."""
+
+    template_id: TemplateId
+    values: LimitValues
+
+
+class GateIds:
+    """Remembers the ids of gates, by key and by the template that uses them."""
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[LimitKey, TemplateId], int] = {}
+        self._since = time.monotonic()
+
+    def get(self, key: LimitKey, template_id: TemplateId) -> int | None:
+        """Return the id of a key's gate that has what the template declares, or None."""
+        return self._ids.get((key, template_id))
+
+    def put(self, key: LimitKey, template_id: TemplateId, gate_id: int) -> None:
+        """Remember a gate."""
+        now = time.monotonic()
+        if len(self._ids) >= _CACHED or now - self._since > _CACHED_FOR:
+            self._ids.clear()
+            self._since = now
+        self._ids[key, template_id] = gate_id
+
+
+async def find_gates(tx: Session, declared: Mapping[LimitKey, Declared]) -> dict[LimitKey, int]:
+    """Return the ids of gates; add those that are missing.
+
+    What the newest template declares for a key applies, unless an operator has set a limit.
+    """
+    ids: dict[LimitKey, int] = {}
+    while missing := sorted(declared.keys() - ids.keys()):
+        rows = await tx.all(
+            "find_gates",
+            namespaces=[key.namespace for key in missing],
+            keys=[key.key for key in missing],
+        )
+        rows_by_key = {LimitKey(row["namespace"], row["key"]): row for row in rows}
+        for key in missing:
+            if key not in rows_by_key:
+                await _add_gate(tx, key, declared[key])
+                continue
+            row = rows_by_key[key]
+            ids[key] = row["id"]
+            if row["declared_by"] < declared[key].template_id:
+                await _declare(tx, row["id"], key, declared[key])
+            elif row["unused"]:
+                await tx.all("touch_gate", id=row["id"])
+    return ids
+
+
+async def _add_gate(tx: Session, key: LimitKey, declared: Declared) -> None:
+    """Add a gate, unless another transaction has just added it."""
+    await tx.all(
+        "add_gate",
+        namespace=key.namespace,
+        key=key.key,
+        declared=_document(declared.values),
+        template_id=declared.template_id,
+        task_id=None,
+        **_bounds(await _effective(tx, key, declared.values)),
+    )
+
+
+async def _declare(tx: Session, gate_id: int, key: LimitKey, declared: Declared) -> None:
+    document = _document(declared.values)
+    await tx.all("declare_gate", id=gate_id, template_id=declared.template_id, declared=document)
+    bounds = _bounds(await _effective(tx, key, declared.values))
+    await tx.all("change_gate", id=gate_id, **bounds)
+
+
+async def _effective(tx: Session, key: LimitKey, declared: LimitValues) -> LimitValues:
+    """Return the bounds that apply to a key."""
+    settings = await tx.all("limit_settings", namespace=key.namespace)
+    return _overridden(key.key, declared, [_setting(tx, row) for row in settings])
+
+
+def _overridden(key: str, declared: LimitValues, settings: Sequence[LimitSetting]) -> LimitValues:
+    setting = setting_of(key, settings)
+    return declared if setting is None else declared.overridden_by(setting.values)
+
+
+def setting_of(key: str, settings: Iterable[LimitSetting]) -> LimitSetting | None:
+    """Return the setting that applies to a key: its own, or that with the longest pattern."""
+    matching = [setting for setting in settings if matches(setting.pattern, key)]
+    return max(
+        matching,
+        key=lambda setting: (setting.pattern == key, len(setting.pattern), setting.pattern),
+        default=None,
+    )
+
+
+def matches(pattern: str, key: str) -> bool:
+    """Return whether a key matches a pattern, in which `*` stands for any text."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), key, re.DOTALL) is not None
+
+
+class Limits(Sessions):
+    """Implements `tasker.store.protocol.LimitStore`."""
+
+    _gates: GateIds
+
+    async def _with_gates(
+        self, tasks: Sequence[NewTask], tx: Session | None = None
+    ) -> Sequence[NewTask]:
+        """Return new tasks with the gates of their limits, which exist then.
+
+        Args:
+            tasks: The tasks.
+            tx: The transaction in which the tasks are created; None: the gates have their own.
+        """
+        if not any(task.limits for task in tasks):
+            return tasks
+        gates: dict[tuple[LimitKey, TemplateId], int] = {}
+        missing: dict[LimitKey, Declared] = {}
+        used = [
+            (key, Declared(task.template_id, values))
+            for task in tasks
+            for limits in task.limits.values()
+            for key, values in limits
+        ]
+        for key, declared in used:
+            known = self._gates.get(key, declared.template_id)
+            if known is not None:
+                gates[key, declared.template_id] = known
+            elif key not in missing or missing[key].template_id < declared.template_id:
+                missing[key] = declared
+        ids: Mapping[LimitKey, int] = {}
+        if missing and tx is not None:
+            ids = await find_gates(tx, missing)
+        elif missing:
+            ids = await self._write(lambda own: find_gates(own, missing))
+        for key, declared in used:
+            if key in ids:
+                gates[key, declared.template_id] = ids[key]
+                if tx is None:  # else it may be rolled back
+                    self._gates.put(key, declared.template_id, ids[key])
+        return [replace(task, gates=_gates_of_steps(task, gates)) for task in tasks]
+
+    async def set_limit(self, key: LimitKey, values: LimitValues, act: AuditNote) -> None:
+        async def change(tx: Session) -> None:
+            before = await _find_setting(tx, key)
+            await tx.all(
+                "put_limit_setting",
+                namespace=key.namespace,
+                pattern=key.key,
+                actor=act.actor,
+                concurrency=values.concurrency,
+                rate=str(values.rate) if values.rate else None,
+                burst=values.burst,
+            )
+            if "*" not in key.key:
+                await _add_gate(tx, key, Declared(_NOT_DECLARED, LimitValues()))
+            await self._apply(tx, key)
+            await _record(tx, key, act, "set_limit", before, values)
+
+        await self._write(change)
+
+    async def unset_limit(self, key: LimitKey, act: AuditNote) -> None:
+        async def change(tx: Session) -> None:
+            before = await _find_setting(tx, key)
+            if before is None:
+                raise NotFound(f"no limit is set for {key.key!r} in namespace {key.namespace!r}")
+            await tx.all("delete_limit_setting", namespace=key.namespace, pattern=key.key)
+            await self._apply(tx, key)
+            await _record(tx, key, act, "unset_limit", before, None)
+
+        await self._write(change)
+
+    async def _apply(self, tx: Session, key: LimitKey) -> None:
+        """Change the gates whose keys match."""
+        rows = await tx.all("limit_settings", namespace=key.namespace)
+        settings = [_setting(tx, row) for row in rows]
+        like = re.sub(r"([\\%_])", r"\\\1", key.key).replace("*", "%")
+        for row in await tx.all("gates_like", namespace=key.namespace, pattern=like):
+            declared = _values(codec.loads(row["declared"]))
+            bounds = _bounds(_overridden(row["key"], declared, settings))
+            await tx.all("change_gate", id=row["id"], **bounds)
+        await tx.call("wake")
+
+    async def limit_settings(self, namespace: str) -> list[LimitSetting]:
+        async def read(tx: Session) -> list[LimitSetting]:
+            rows = await tx.all("limit_settings", namespace=namespace)
+            return [_setting(tx, row) for row in rows]
+
+        return await self._read(read)
+
+    async def limits(self, namespace: str, *, after: str = "", limit: int = 100) -> list[LimitInfo]:
+        async def read(tx: Session) -> list[LimitInfo]:
+            rows = await tx.all("limit_settings", namespace=namespace)
+            settings = [_setting(tx, row) for row in rows]
+            gates = await tx.all("limits", namespace=namespace, after=after, limit=limit)
+            return [_info(row, settings) for row in gates]
+
+        return await self._read(read)
+
+
+def _gates_of_steps(
+    task: NewTask, known: Mapping[tuple[LimitKey, TemplateId], int]
+) -> list[tuple[int, int, int]]:
+    gates = []
+    for no, limits in task.limits.items():
+        ids = [known[key, task.template_id] for key, _ in limits]
+        gates.append((no, ids[0] if len(ids) > 1 else 0, ids[-1]))
+    return gates
+
+
+async def _find_setting(tx: Session, key: LimitKey) -> LimitValues | None:
+    for row in await tx.all("limit_settings", namespace=key.namespace):
+        if row["pattern"] == key.key:
+            return _setting(tx, row).values
+    return None
+
+
+async def _record(
+    tx: Session,
+    key: LimitKey,
+    act: AuditNote,
+    action: str,
+    before: LimitValues | None,
+    after: LimitValues | None,
+) -> None:
+    facts = [None if values is None else values.document() for values in (before, after)]
+    namespace = key.namespace or None
+    await add_event(tx, act, action, f"limit {key.key}", *facts, namespace=namespace)
+
+
+def _setting(tx: Session, row: Row) -> LimitSetting:
+    return LimitSetting(
+        pattern=row["pattern"],
+        values=LimitValues(
+            concurrency=row["concurrency"],
+            rate=None if row["rate"] is None else Rate.parse(row["rate"]),
+            burst=row["burst"],
+        ),
+        updated_by=row["updated_by"],
+        updated_at=tx.read.instant(row["updated_at"]),
+    )
+
+
+def _info(row: Row, settings: Sequence[LimitSetting]) -> LimitInfo:
+    setting = setting_of(row["key"], settings)
+    declared = _values(codec.loads(row["declared"]))
+    return LimitInfo(
+        namespace=row["namespace"],
+        key=row["key"],
+        values=declared if setting is None else declared.overridden_by(setting.values),
+        set_by=None if setting is None else setting.pattern,
+        running=row["running"],
+        waiting=row["waiting"],
+    )
+
+
+def _values(document: Mapping[str, Any]) -> LimitValues:
+    rate = document.get("rate")
+    return LimitValues(
+        concurrency=document.get("concurrency"),
+        rate=None if rate is None else Rate.parse(rate),
+        burst=document.get("burst"),
+    )
+
+
+def _document(values: LimitValues) -> str:
+    return codec.dumps(values.document())
+
+
+def _bounds(values: LimitValues) -> dict[str, float | None]:
+    """Return the columns of a gate."""
+    return {
+        "concurrency": values.concurrency,
+        "rate": values.rate and values.rate.per_second,
+        "burst": values.tokens,
+    }

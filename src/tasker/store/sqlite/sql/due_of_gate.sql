@@ -1,0 +1,6 @@
+-- The steps of a queue of a gate that are due, or that will be due next. :outer_gate int, :gate int, :queue int, :limit int
+select task_id, no, run_at, queue_id from step
+where gate_id is not null and state = {ENQUEUED}
+  and outer_gate_id = :outer_gate and gate_id = :gate and queue_id = :queue
+order by {include claim_order step=step}
+limit :limit

@@ -1,0 +1,393 @@
+"""Limits on the steps that share a key: concurrency and rate."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from tasker.errors import NotFound
+from tasker.model import (
+    JsonText,
+    LimitKey,
+    LimitValues,
+    PauseTarget,
+    Rate,
+    StepStatus,
+    TaskId,
+    Template,
+    TemplateId,
+    completed,
+    released,
+)
+from tasker.model import Limit as Declared
+from tasker.store.protocol import Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    SECOND,
+    ManualWorker,
+    StoreTests,
+    new_task,
+    one,
+    only_state,
+    put,
+)
+from tasker.testing.store_suite.subject import Subject
+
+
+def key(name: str) -> LimitKey:
+    """Return a key of the suite's namespace."""
+    return LimitKey("suite", name)
+
+
+def limited(template: Template, *names: str) -> Template:
+    """Put steps of a template under limits; no names: all steps."""
+    return replace(
+        template,
+        steps=tuple(
+            replace(spec, limits=(Declared(key="declared"),))
+            if not names or spec.name in names
+            else spec
+            for spec in template.steps
+        ),
+    )
+
+
+async def create_under(
+    store: Store,
+    template: TemplateId,
+    *limits: tuple[str, LimitValues],
+    count: int = 1,
+    no: int = 1,
+) -> list[TaskId]:
+    """Create tasks whose step `no` is under limits."""
+    given = {no: tuple((key(name), values) for name, values in limits)}
+    new = [new_task(template, limits=given) for _ in range(count)]
+    return [task_id for task_id, _ in (await store.create_tasks(new)).tasks]
+
+
+def at_most(concurrency: int) -> LimitValues:
+    """Bound the steps in progress."""
+    return LimitValues(concurrency=concurrency)
+
+
+class TestConcurrency(StoreTests):
+    async def test_no_more_steps_run_than_the_limit_allows(self, store: Store) -> None:
+        """Those due longest first; each end makes room for one."""
+        tasks = await create_under(
+            store, await put(store, limited(one())), ("a", at_most(2)), count=5
+        )
+        hand = await ManualWorker.hire(store)
+
+        plain = await hand.claim()
+        first = await hand.claim_gated()
+        again = await hand.claim_gated()
+        await hand.complete(first[0])
+        second = await hand.claim_gated()
+
+        assert [] == plain
+        assert tasks[:2] == [claim.task_id for claim in first]
+        assert all(claim.gated for claim in first)
+        assert [] == again
+        assert [tasks[2]] == [claim.task_id for claim in second]
+
+    @pytest.mark.parametrize("end", ["complete", "fail", "retry", "release", "cancel", "resolve"])
+    async def test_each_end_of_an_attempt_makes_room(self, store: Store, end: str) -> None:
+        first, second = await create_under(
+            store, await put(store, limited(one())), ("a", at_most(1)), count=2
+        )
+        hand = await ManualWorker.hire(store)
+        (claim,) = await hand.claim_gated()
+
+        if end == "complete":
+            await hand.complete(claim)
+        elif end == "fail":
+            await hand.fail(claim)
+        elif end == "retry":
+            await hand.retry(claim, SECOND * 60)
+        elif end == "release":
+            await hand.settle(released(claim))
+        elif end == "cancel":
+            await store.cancel_task(first, ACT)
+        else:
+            await store.resolve_step(first, 1, None, ACT)
+        claims = await hand.claim_gated()
+
+        expected = {first, second} if end == "release" else {second}
+        assert 1 == len(claims)
+        assert claims[0].task_id in expected
+
+    async def test_a_lost_attempt_makes_room_when_it_is_settled(
+        self, store: Store, subject: Subject
+    ) -> None:
+        await create_under(store, await put(store, limited(one())), ("a", at_most(1)), count=2)
+        dead = await ManualWorker.hire(store)
+        (claim,) = await dead.claim_gated()
+        await subject.advance(SECOND * 40)
+        hand = await ManualWorker.hire(store)
+
+        before = await hand.claim_gated()
+        (expired,) = await store.expired(10)
+        await hand.retry(expired.claim)
+        after = await hand.claim_gated()
+
+        assert claim.key == expired.claim.key
+        assert [] == before
+        assert 1 == len(after)
+
+    async def test_a_retry_waits_as_enqueued_and_holds_no_room(
+        self, store: Store, subject: Subject
+    ) -> None:
+        first, second = await create_under(
+            store, await put(store, limited(one())), ("a", at_most(1)), count=2
+        )
+        hand = await ManualWorker.hire(store)
+        (claim,) = await hand.claim_gated()
+        await hand.retry(claim, SECOND * 5)
+
+        (other,) = await hand.claim_gated()
+        await subject.advance(SECOND * 6)
+        full = await hand.claim_gated()
+        await hand.complete(other)
+        (again,) = await hand.claim_gated()
+
+        assert [second, first] == [other.task_id, again.task_id]
+        assert StepStatus.IN_PROGRESS == await only_state(store, first)
+        assert 2 == again.attempt
+        assert [] == full
+
+    async def test_freed_steps_under_limits_are_not_handed_out(self, store: Store) -> None:
+        """Neither by a settlement nor by a creation, which claim steps for their caller."""
+        template = limited(
+            replace(
+                one(),
+                steps=(*one().steps, replace(one().steps[0], name="next", dependencies=("only",))),
+            ),
+            "next",
+        )
+        template_id = await put(store, template)
+        (task_id,) = await create_under(store, template_id, ("a", at_most(1)), no=2)
+        hand = await ManualWorker.hire(store)
+        settled = await hand.settle(completed(await hand.claim_one(), JsonText("1")), claim_up_to=5)
+        root = await put(store, limited(one("root")))
+        hand = await ManualWorker.hire(store)
+        new = new_task(root, limits={1: ((key("b"), at_most(1)),)})
+        created = await store.create_tasks([new], worker=hand.id, claim_up_to=5)
+
+        claims = await hand.claim_gated()
+
+        assert [] == list(settled.claims) == list(created.claims)
+        assert {(task_id, 2), (new.id, 1)} == {claim.key[:2] for claim in claims}
+
+    async def test_keys_take_turns(self, store: Store) -> None:
+        """A key with many steps gets no more than one with few."""
+        template = await put(store, limited(one()))
+        noisy = await create_under(store, template, ("noisy", at_most(3)), count=50)
+        quiet = [
+            task_id
+            for name in ("b", "c", "d")
+            for task_id in await create_under(store, template, (name, at_most(3)), count=3)
+        ]
+        hand = await ManualWorker.hire(store)
+
+        claimed = [claim.task_id for _ in range(4) for claim in await hand.claim_gated(3)]
+
+        assert {*noisy[:3], *quiet} == {*claimed}
+        assert 12 == len(claimed)
+
+    async def test_every_key_is_served_within_one_round(self, store: Store) -> None:
+        """However small the claims are, and whatever ends meanwhile."""
+        template = await put(store, limited(one()))
+        names = [f"k{number:02}" for number in range(20)]
+        owner: dict[TaskId, str] = {}
+        for name in names:
+            for task_id in await create_under(store, template, (name, at_most(2)), count=10):
+                owner[task_id] = name
+        hand = await ManualWorker.hire(store)
+        served: Counter[str] = Counter()
+
+        for _ in range(14):  # ceil(20 keys / (3 / 2)), and at most one visit cut short for each end
+            claims = await hand.claim_gated(3)
+            served.update(owner[claim.task_id] for claim in claims)
+            await hand.complete(*claims)
+
+        assert {*names} == {*served}
+        assert max(served.values()) <= 4
+
+    async def test_a_limit_holds_for_all_handlers_and_priorities(self, store: Store) -> None:
+        """The urgent first; a handler that a worker does not serve does not stop the others."""
+        template = await put(store, limited(one("one")))
+        other = await put(
+            store,
+            limited(replace(one("two"), steps=(replace(one().steps[0], callable="elsewhere"),))),
+        )
+        given = {1: ((key("a"), at_most(2)),)}
+        await store.create_tasks([new_task(other, limits=given) for _ in range(5)])
+        low = await store.create_tasks([new_task(template, limits=given, priority=0)])
+        high = await store.create_tasks([new_task(template, limits=given, priority=4)])
+        hand = await ManualWorker.hire(store, handlers={"only"})
+        elsewhere = await ManualWorker.hire(store, handlers={"elsewhere"})
+
+        first = await hand.claim_gated(1)
+        second = await elsewhere.claim_gated()
+        third = await hand.claim_gated()
+        await hand.complete(*first)
+        fourth = await hand.claim_gated()
+
+        assert [high.tasks[0][0]] == [claim.task_id for claim in first]
+        assert 1 == len(second)
+        assert [] == third
+        assert [low.tasks[0][0]] == [claim.task_id for claim in fourth]
+
+    async def test_several_workers_together_keep_to_the_limit(
+        self, stores: Sequence[Store]
+    ) -> None:
+        store = stores[0]
+        template = await put(store, limited(one()))
+        await create_under(store, template, ("a", at_most(3)), count=20)
+        hands = [await ManualWorker.hire(each) for each in stores]
+
+        claims = [claim for hand in hands for claim in await hand.claim_gated(2)]
+
+        assert 3 == len(claims)
+
+    @pytest.mark.parametrize("what", ["task", "queue"])
+    async def test_paused_steps_are_left_out(self, store: Store, what: str) -> None:
+        task_id, other = await create_under(
+            store, await put(store, limited(one())), ("a", at_most(5)), count=2
+        )
+        target = (
+            PauseTarget.of_task(task_id)
+            if what == "task"
+            else PauseTarget.of_queue("suite", "only")
+        )
+        await store.pause(target, ACT)
+        hand = await ManualWorker.hire(store)
+
+        held = await hand.claim_gated()
+        await store.resume(target, ACT)
+        resumed = await hand.claim_gated()
+
+        assert {*[other][: what == "task"]} == {claim.task_id for claim in held}
+        assert {task_id, other} == {claim.task_id for claim in held + resumed}
+
+
+class TestTwoLimits(StoreTests):
+    async def test_a_step_needs_room_under_both(self, store: Store) -> None:
+        template = await put(store, limited(one()))
+        for name in ("a", "b"):
+            await create_under(store, template, ("shared", at_most(3)), (name, at_most(2)), count=5)
+        hand = await ManualWorker.hire(store)
+
+        first = await hand.claim_gated()
+        again = await hand.claim_gated()
+        await hand.complete(*first)
+        second = await hand.claim_gated()
+
+        assert 3 == len(first)
+        assert [] == again
+        assert 3 == len(second)
+
+    async def test_steps_with_and_without_a_second_limit_take_turns(self, store: Store) -> None:
+        template = await put(store, limited(one()))
+        await create_under(store, template, ("shared", at_most(1)), ("a", at_most(2)), count=3)
+        alone = await create_under(store, template, ("a", at_most(2)), count=3)
+        hand = await ManualWorker.hire(store)
+
+        first = await hand.claim_gated()
+        await hand.complete(*first)
+        second = await hand.claim_gated()
+
+        assert {*alone[:2]} == {claim.task_id for claim in first}
+        assert 1 == len({*alone} & {claim.task_id for claim in second})
+        assert 2 == len(second)
+
+
+class TestRates(StoreTests):
+    async def test_steps_start_at_the_rate_after_a_burst(
+        self, store: Store, subject: Subject
+    ) -> None:
+        """The time until the next may start is part of the reply."""
+        values = LimitValues(rate=Rate(2, "s"), burst=3)
+        await create_under(store, await put(store, limited(one())), ("a", values), count=20)
+        hand = await ManualWorker.hire(store)
+
+        first = await store.claim_gated(hand.id, 10)
+        again = await store.claim_gated(hand.id, 10)
+        await subject.advance(SECOND)
+        second = await store.claim_gated(hand.id, 10)
+        await subject.advance(SECOND * 60)
+        third = await store.claim_gated(hand.id, 10)
+
+        assert [3, 0, 2, 3] == [len(each.claims) for each in (first, again, second, third)]
+        assert 0.3 < (again.next_due or 0) <= 0.5
+
+    async def test_what_ends_gives_no_token_back(self, store: Store) -> None:
+        values = LimitValues(rate=Rate(1, "h"), burst=1)
+        await create_under(store, await put(store, limited(one())), ("a", values), count=2)
+        hand = await ManualWorker.hire(store)
+        await hand.complete(*await hand.claim_gated())
+
+        assert [] == await hand.claim_gated()
+
+
+class TestLimitSettings(StoreTests):
+    async def test_the_most_specific_setting_goes_before_the_template(self, store: Store) -> None:
+        template = await put(store, limited(one()))
+        await store.set_limit(key("customer:*"), LimitValues(concurrency=3), ACT)
+        for name in ("customer:a", "customer:b", "other"):
+            await create_under(store, template, (name, at_most(1)), count=5)
+        await store.set_limit(key("customer:b"), LimitValues(concurrency=2), ACT)
+        hand = await ManualWorker.hire(store)
+
+        claims = await hand.claim_gated()
+        infos = {info.key: info for info in await store.limits("suite")}
+
+        assert 3 + 2 + 1 == len(claims)
+        assert {"customer:a": "customer:*", "customer:b": "customer:b", "other": None} == {
+            name: info.set_by for name, info in infos.items()
+        }
+        assert [(3, 3, 2), (2, 2, 3), (1, 1, 4)] == [
+            (info.values.concurrency, info.running, info.waiting) for info in infos.values()
+        ]
+
+    async def test_a_setting_can_be_changed_and_removed(self, store: Store) -> None:
+        """It applies to keys in use at once; lowering it stops nothing that runs."""
+        template = await put(store, limited(one()))
+        await create_under(store, template, ("a", at_most(1)), count=9)
+        hand = await ManualWorker.hire(store)
+
+        await store.set_limit(key("a"), LimitValues(concurrency=4), ACT)
+        raised = await hand.claim_gated()
+        await store.unset_limit(key("a"), ACT)
+        await hand.complete(*raised[:3])
+        lowered = await hand.claim_gated()
+        await hand.complete(raised[3])
+        after = await hand.claim_gated()
+
+        assert [4, 0, 1] == [len(each) for each in (raised, lowered, after)]
+        assert [] == await store.limit_settings("suite")
+        with pytest.raises(NotFound):
+            await store.unset_limit(key("a"), ACT)
+
+    async def test_the_newest_template_decides_for_its_key(self, store: Store) -> None:
+        old = await put(store, limited(one()))
+        new = await put(store, replace(limited(one()), version="2.0.0"))
+        await create_under(store, new, ("a", at_most(2)), count=3)
+        await create_under(store, old, ("a", at_most(1)), count=3)
+        hand = await ManualWorker.hire(store)
+
+        assert 2 == len(await hand.claim_gated())
+
+    async def test_a_key_without_bounds_lets_all_through(self, store: Store) -> None:
+        await create_under(store, await put(store, limited(one())), ("a", LimitValues()), count=9)
+        hand = await ManualWorker.hire(store)
+
+        assert 9 == len(await hand.claim_gated())
+
+    async def test_zero_stops_a_key(self, store: Store) -> None:
+        await store.set_limit(key("a"), LimitValues(concurrency=0), ACT)
+        await create_under(store, await put(store, limited(one())), ("a", at_most(2)))
+        hand = await ManualWorker.hire(store)
+
+        assert [] == await hand.claim_gated()

@@ -123,6 +123,16 @@ class LoopBlocked(NamedTuple):
     blocked_for: timedelta
 
 
+class TickHandled(NamedTuple):
+    """This worker handled a tick of a schedule, or several that it missed."""
+
+    namespace: str
+    schedule: str  #: its name in the namespace
+    tick: datetime  #: the first of several
+    outcome: str  #: `created`, or why it has no task: a `TickOutcome`
+    late_by: timedelta  #: from the tick to now
+
+
 Notice: TypeAlias = (
     StepStarted
     | StepSettled
@@ -132,6 +142,7 @@ Notice: TypeAlias = (
     | AttemptLost
     | TaskEnded
     | LoopBlocked
+    | TickHandled
 )
 Observer: TypeAlias = Callable[[Notice], None]
 

@@ -11,6 +11,7 @@ from tasker.engine.executor import Executor
 from tasker.engine.janitor import Janitor
 from tasker.engine.lease import WorkerLease
 from tasker.engine.reporting import Reporter
+from tasker.engine.scheduler import Scheduler
 from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
@@ -60,8 +61,15 @@ async def assembled(
     executor = Executor(settings, HandlerServices(store, client), slots, settler, reporter)
     claimer = Claimer(store, settings, lease, slots, cache, executor, settler, background)
     settler.freed_to(claimer)
+    scheduler = Scheduler(store, client, reporter)
     janitor = Janitor(
-        store, cache, lease, reporter, lease_time=settings.lease, retention=settings.retention
+        store,
+        cache,
+        lease,
+        reporter,
+        scheduler,
+        lease_time=settings.lease,
+        retention=settings.retention,
     )
     try:
         yield Pieces(store, background, slots, cache, lease, settler, executor, claimer, janitor)

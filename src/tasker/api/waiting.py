@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from tasker.errors import TaskerError
 from tasker.model import Task, TaskId
-from tasker.notices import LoopBlocked, Notice
+from tasker.notices import LoopBlocked, Notice, TickHandled
 from tasker.store.protocol import Store
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.5  #: seconds between reads
@@ -110,5 +110,7 @@ class Watcher:
 
     def observe(self, notice: Notice) -> None:
         """Read the task of a notice immediately; for `Worker(observers=...)`."""
-        if not isinstance(notice, LoopBlocked) and (watched := self._watched.get(notice.task_id)):
+        if isinstance(notice, LoopBlocked | TickHandled):
+            return
+        if watched := self._watched.get(notice.task_id):
             watched.refresh()

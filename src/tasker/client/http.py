@@ -15,6 +15,7 @@ from tasker import codec
 from tasker.analytics.model import Bottlenecks, Performance, Window
 from tasker.client import decode
 from tasker.client.fields import parse_duration_field
+from tasker.client.http_schedules import HttpSchedules
 from tasker.client.http_teams import HttpTeams
 from tasker.client.protocol import Client, TaskRequest, with_attributes
 from tasker.client.requests import Deadline, Requests
@@ -99,6 +100,11 @@ class HttpClient(HttpTeams, Client):
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @property
+    def schedules(self) -> HttpSchedules:
+        """The methods for schedules."""
+        return HttpSchedules(self._requests)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -21,6 +21,7 @@ from tasker.client.protocol import (
     with_attributes,
 )
 from tasker.client.refusals import brief_refusals
+from tasker.client.schedules import LocalSchedules
 from tasker.client.teams import LocalTeams
 from tasker.client.templates import LoadedTemplate, TemplateCache, split_reference
 from tasker.client.trace import current_trace
@@ -62,6 +63,7 @@ from tasker.model import (
     TaskFilter,
     TaskId,
     Template,
+    TemplateStatus,
     UniqueWhile,
 )
 from tasker.notices import Observer, TaskEnded
@@ -140,6 +142,11 @@ class LocalClient(LocalTeams, Client):
         self._templates = TemplateCache(store)
         self._ends = TaskEnds(store)
         self._created: dict[str, int] = {}  #: number of tasks created for the origin, by template
+
+    @property
+    def schedules(self) -> LocalSchedules:
+        """The methods for schedules."""
+        return LocalSchedules(self)
 
     @property
     def template_cache(self) -> TemplateCache:
@@ -276,6 +283,17 @@ class LocalClient(LocalTeams, Client):
         except NotFound:  # created in the caller's own transaction, not yet visible to others
             task = replace(requested, id=task_id)
         return replace(task, created=False)
+
+    async def prepare_task(self, request: TaskRequest) -> NewTask:
+        """Return the task of a request without creating it.
+
+        Raises: NotFound, NotApproved, InvalidInput, TooLarge.
+        """
+        loaded = await self._templates.find(request.template, request.namespace, request.version)
+        if loaded.stored.status is not TemplateStatus.APPROVED:  # an exact version was retired
+            self._templates.forget_names()
+            raise NotApproved(loaded.stored.template.full_name, loaded.stored.status)
+        return await self._new_task(request, loaded)
 
     async def _new_task(self, request: TaskRequest, loaded: LoadedTemplate) -> NewTask:
         template = loaded.stored.template

@@ -15,6 +15,7 @@ from tasker.client.fields import (
     check_times,
     parse_task_id,
 )
+from tasker.client.schedules import ScheduleClient
 from tasker.client.teams import TeamClient
 from tasker.durations import Duration
 from tasker.model import (
@@ -157,6 +158,11 @@ class Client(TeamClient, Protocol):
     Actions accept `if_match`, the `etag` of a task that was read earlier: they raise TaskChanged if
     the task or one of its steps has changed since.
     """
+
+    @property
+    def schedules(self) -> ScheduleClient:
+        """The methods for schedules: `client.schedules.create(...)`."""
+        ...
 
     @overload
     async def create_task(

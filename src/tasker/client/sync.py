@@ -1,11 +1,13 @@
 """The client for blocking code, such as sync handlers and scripts."""
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar, Unpack, overload
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar, Unpack, cast, overload
 
 from tasker.analytics.model import Backlog, Bottlenecks, Performance, Window
 from tasker.client.protocol import Client, TaskOptions, TaskRequest
+from tasker.client.schedules import PREVIEW, ScheduleClient
 from tasker.durations import Duration
 from tasker.errors import Misuse, Refused
 from tasker.model import (
@@ -17,6 +19,7 @@ from tasker.model import (
     Json,
     Pause,
     PauseTarget,
+    Schedule,
     Step,
     StoredTemplate,
     Task,
@@ -24,6 +27,7 @@ from tasker.model import (
     Template,
     TemplateVersion,
 )
+from tasker.schedules.model import Backfill, StoredSchedule, TickRecord
 from tasker.store.protocol import Registered
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.times import Timeline
@@ -43,6 +47,11 @@ class SyncClient:
     def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
         self._client = client
         self._loop = loop
+
+    @property
+    def schedules(self) -> "SyncSchedules":
+        """The methods for schedules."""
+        return SyncSchedules(self._client.schedules, self._wait_for)
 
     @overload
     def create_task(
@@ -330,3 +339,66 @@ class SyncClient:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
         except (Refused, Misuse) as error:
             raise error.with_traceback(None) from None
+
+
+class SyncSchedules:
+    """A blocking version of `ScheduleClient`."""
+
+    def __init__(self, schedules: ScheduleClient, wait_for: Callable[..., Any]) -> None:
+        self._schedules = schedules
+        self._wait_for = wait_for
+
+    def create(self, template: str, schedule: Schedule, *, reason: str = "") -> StoredSchedule:
+        """Create a schedule: see `ScheduleClient.create`."""
+        created = self._schedules.create(template, schedule, reason=reason)
+        return cast(StoredSchedule, self._wait_for(created))
+
+    def update(
+        self, template: str, schedule: Schedule, *, reason: str = "", if_match: str | None = None
+    ) -> StoredSchedule:
+        """Replace a schedule: see `ScheduleClient.update`."""
+        updated = self._schedules.update(template, schedule, reason=reason, if_match=if_match)
+        return cast(StoredSchedule, self._wait_for(updated))
+
+    def preview(
+        self, schedule: Schedule, *, count: int = PREVIEW, after: datetime | None = None
+    ) -> list[datetime]:
+        """Return the first ticks of a schedule: see `ScheduleClient.preview`."""
+        previewed = self._schedules.preview(schedule, count=count, after=after)
+        return cast(list[datetime], self._wait_for(previewed))
+
+    def get(self, name: str) -> StoredSchedule:
+        """Return a schedule. Raises NotFound."""
+        return cast(StoredSchedule, self._wait_for(self._schedules.get(name)))
+
+    def ticks(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+        """List the ticks that have no task, the latest first: see `ScheduleClient.ticks`."""
+        return cast(list[TickRecord], self._wait_for(self._schedules.ticks(name, limit=limit)))
+
+    def pause(self, name: str, *, reason: str = "", if_match: str | None = None) -> StoredSchedule:
+        """Pause a schedule: its ticks get no tasks. Raises NotFound, ScheduleChanged."""
+        paused = self._schedules.pause(name, reason=reason, if_match=if_match)
+        return cast(StoredSchedule, self._wait_for(paused))
+
+    def resume(self, name: str, *, reason: str = "", if_match: str | None = None) -> StoredSchedule:
+        """Resume a schedule, from the first tick after now. Raises NotFound, ScheduleChanged."""
+        resumed = self._schedules.resume(name, reason=reason, if_match=if_match)
+        return cast(StoredSchedule, self._wait_for(resumed))
+
+    def delete(self, name: str, *, reason: str = "", if_match: str | None = None) -> None:
+        """Delete a schedule; its tasks stay: see `ScheduleClient.delete`."""
+        self._wait_for(self._schedules.delete(name, reason=reason, if_match=if_match))
+
+    def backfill(
+        self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
+    ) -> Backfill:
+        """Create tasks for past ticks: see `ScheduleClient.backfill`."""
+        filled = self._schedules.backfill(name, start, end, dry_run=dry_run)
+        return cast(Backfill, self._wait_for(filled))
+
+    def list(
+        self, namespace: str | None = None, *, template: str | None = None
+    ) -> list[StoredSchedule]:
+        """List schedules, oldest first: see `ScheduleClient.list`."""
+        listed = self._schedules.list(namespace, template=template)
+        return cast(list[StoredSchedule], self._wait_for(listed))

@@ -2,7 +2,7 @@
 
 Attempts of lost workers are settled as lost, steps that no worker claimed in time fail, and tasks
 end if they are past their deadline, or have failed and have no step left that can run. Ended tasks
-are deleted after their retention period.
+are deleted after their retention period. Schedules create the tasks of their ticks.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from tasker.engine.heap import HeapTrimmer
 from tasker.engine.lease import WorkerLease
 from tasker.engine.publishing import events_of_failure
 from tasker.engine.reporting import Reporter
+from tasker.engine.scheduler import Scheduler
 from tasker.engine.task_cache import CachedTask, TaskCache
 from tasker.errors import StoreUnavailable, TaskerError
 from tasker.model import (
@@ -68,6 +69,7 @@ class Janitor:
         cache: The cache from which templates and their retry policies are read.
         lease: The lease of this worker.
         reporter: Reports ended tasks.
+        scheduler: Creates the tasks of schedules.
         lease_time: The duration of this worker's lease.
         retention: Retention of tasks whose template has none; None means unlimited.
     """
@@ -78,6 +80,7 @@ class Janitor:
         cache: TaskCache,
         lease: WorkerLease,
         reporter: Reporter,
+        scheduler: Scheduler,
         *,
         lease_time: timedelta,
         retention: timedelta | None = None,
@@ -94,6 +97,7 @@ class Janitor:
             Duty("expire", period, self.expire),
             Duty("fail_unclaimed", period, self.fail_unclaimed),
             Duty("sweep", period, self.sweep),
+            Duty("start_scheduled", period, scheduler.start_due),
             Duty("end_late_waits", period, self.end_late_waits),
             Duty("broadcasts", BROADCASTING, self.keep_broadcasts),
             Duty("prune", PRUNING, self.prune),

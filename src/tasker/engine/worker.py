@@ -18,6 +18,7 @@ from tasker.engine.janitor import Janitor
 from tasker.engine.lease import WorkerLease
 from tasker.engine.loop_monitor import LoopMonitor
 from tasker.engine.reporting import Reporter
+from tasker.engine.scheduler import Scheduler
 from tasker.engine.services import HandlerServices
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
@@ -134,6 +135,7 @@ class Worker:
             self._cache,
             self._lease,
             self._reporter,
+            Scheduler(store, self.client, self._reporter),
             lease_time=self.settings.lease,
             retention=self.settings.retention,
         )

@@ -33,6 +33,7 @@ from tasker.notices import (
     StepStarted,
     StepWaiting,
     TaskEnded,
+    TickHandled,
 )
 from tasker.times import durations_of
 
@@ -49,6 +50,7 @@ _OTHER = "other"
 _UNKNOWN = "unknown"
 _TASK = ("namespace", "template")
 _STEP = (*_TASK, "step")
+_SCHEDULE = ("namespace", "schedule")
 _SNAPSHOT = ("kind", "name", "user")
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800)
 _TASK_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 3600, 21_600, 86_400, 604_800)
@@ -167,6 +169,19 @@ class Metrics:
             "Time for which handlers blocked the notice loop.",
             registry=on,
         )
+        self.ticks = Counter(
+            "tasker_schedule_ticks_total",
+            "Ticks of schedules that this process handled; successive missed ticks count once.",
+            (*_SCHEDULE, "outcome"),
+            registry=on,
+        )
+        self.tick_seconds = Histogram(
+            "tasker_schedule_delay_seconds",
+            "Time from a tick to the creation of its task.",
+            _SCHEDULE,
+            buckets=_TASK_SECONDS,
+            registry=on,
+        )
         self.requests = Counter(
             "tasker_http_requests_total",
             "Answered requests.",
@@ -243,6 +258,15 @@ class Metrics:
                 self.task_seconds.labels(*task).observe(notice.took.total_seconds())
         elif isinstance(notice, LoopBlocked):
             self.blocked.inc(notice.blocked_for.total_seconds())
+        elif isinstance(notice, TickHandled):
+            schedule = (
+                self._bound_label_value("namespace", notice.namespace),
+                self._bound_label_value("schedule", notice.schedule),
+            )
+            self.ticks.labels(*schedule, notice.outcome).inc()
+            if notice.outcome == "created":
+                late = max(notice.late_by.total_seconds(), 0.0)
+                self.tick_seconds.labels(*schedule).observe(late)
 
     def count_created_tasks(self, tasks: Iterable[Task]) -> None:
         """Count the new ones among tasks."""

@@ -120,3 +120,15 @@ class Advanced(NamedTuple):
     """The result of `Store.advance_schedule`."""
 
     created: Sequence[tuple[TaskId, bool]]  #: the id, and whether the task is new
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backfill:
+    """The result of a backfill."""
+
+    ticks: Sequence[datetime]
+    created: int
+    """Tasks that were created."""
+
+    existing: int
+    """Ticks that an earlier backfill had given a task."""

@@ -43,6 +43,7 @@ from tasker.notices import (
     StepStarted,
     StepWaiting,
     TaskEnded,
+    TickHandled,
 )
 
 PROGRESS_EVENTS = frozenset({"attempt_failed", "task_failed"})
@@ -275,6 +276,8 @@ class Progress:
             if isinstance(notice, LoopBlocked):
                 self._renderer.on_notice(None, notice)
                 return
+            if isinstance(notice, TickHandled):
+                return
             task = self.tasks.get(notice.task_id) or self._task_of_notice(notice, now)
             if task is None:
                 self._early.append((notice, now))
@@ -286,7 +289,7 @@ class Progress:
 
     def _task_of_notice(self, notice: Notice, now: float) -> TaskProgress | None:
         """Return the task of a notice, following it if it qualifies."""
-        if isinstance(notice, TaskEnded | LoopBlocked | AttemptLost):
+        if isinstance(notice, TaskEnded | LoopBlocked | AttemptLost | TickHandled):
             return None
         if not self._everything and notice.correlation_id not in self._correlations:
             return None
@@ -359,7 +362,7 @@ class LineRenderer:
         if isinstance(notice, LoopBlocked):
             self._write(Text(describe_blocked_loop(notice), style="yellow"))
             return
-        if task is None:
+        if task is None or isinstance(notice, TickHandled):
             return
         if isinstance(notice, TaskEnded):
             self._write_message(

@@ -1,0 +1,161 @@
+"""Schedules, based on the API."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from tasker.client.requests import Requests
+from tasker.client.schedules import PREVIEW, ScheduleClient, split_schedule_name
+from tasker.client.templates import split_reference
+from tasker.model import Schedule
+from tasker.schedules.document import to_document
+from tasker.schedules.model import Backfill, StoredSchedule, TickRecord
+
+_PAGE = 100
+
+_instants = TypeAdapter(list[datetime]).validate_python
+_records = TypeAdapter(list[TickRecord]).validate_python
+_backfill = TypeAdapter(Backfill).validate_python
+_instant = TypeAdapter(datetime).validate_python
+_optional_instant = TypeAdapter(datetime | None).validate_python
+_SPEC = (
+    "name",
+    "cron",
+    "every",
+    "timezone",
+    "overlap",
+    "catch_up",
+    "jitter",
+    "priority",
+    "context",
+)
+
+
+class HttpSchedules(ScheduleClient):
+    """Implements `ScheduleClient` with the API."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    async def create(
+        self, template: str, schedule: Schedule, *, reason: str = ""
+    ) -> StoredSchedule:
+        namespace, name, version = split_reference(template, None, None)
+        body = {
+            **to_document(schedule),
+            "namespace": namespace,
+            "template": name,
+            "version": version,
+            "reason": reason,
+        }
+        return _decode(
+            await self._requests.send("POST", "/v1/schedules", body=body, repeatable=False)
+        )
+
+    async def update(
+        self, template: str, schedule: Schedule, *, reason: str = "", if_match: str | None = None
+    ) -> StoredSchedule:
+        namespace, name, version = split_reference(template, None, None)
+        body = {**to_document(schedule), "template": name, "version": version, "reason": reason}
+        del body["name"]
+        path = _path(f"{namespace}.{schedule.name}")
+        return _decode(
+            await self._requests.send("PUT", path, body=body, headers=_condition(if_match))
+        )
+
+    async def preview(
+        self, schedule: Schedule, *, count: int = PREVIEW, after: datetime | None = None
+    ) -> list[datetime]:
+        body = {**to_document(schedule), "count": count, "after": after}
+        read = await self._requests.send("POST", "/v1/schedules/preview", body=body)
+        return _instants(read["ticks"])
+
+    async def get(self, name: str) -> StoredSchedule:
+        return _decode(await self._requests.get(_path(name)))
+
+    async def ticks(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+        read = await self._requests.get(f"{_path(name)}/ticks", limit=limit)
+        return _records(read["ticks"])
+
+    async def pause(
+        self, name: str, *, reason: str = "", if_match: str | None = None
+    ) -> StoredSchedule:
+        return await self._act(name, "pause", reason, if_match)
+
+    async def resume(
+        self, name: str, *, reason: str = "", if_match: str | None = None
+    ) -> StoredSchedule:
+        return await self._act(name, "resume", reason, if_match)
+
+    async def _act(self, name: str, verb: str, reason: str, if_match: str | None) -> StoredSchedule:
+        return _decode(
+            await self._requests.send(
+                "POST",
+                f"{_path(name)}/{verb}",
+                body={"reason": reason},
+                headers=_condition(if_match),
+            )
+        )
+
+    async def delete(self, name: str, *, reason: str = "", if_match: str | None = None) -> None:
+        await self._requests.send(
+            "DELETE", _path(name), query={"reason": reason or None}, headers=_condition(if_match)
+        )
+
+    async def backfill(
+        self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
+    ) -> Backfill:
+        body = {"start": start, "end": end, "dry_run": dry_run}
+        return _backfill(await self._requests.send("POST", f"{_path(name)}/backfill", body=body))
+
+    async def list(
+        self, namespace: str | None = None, *, template: str | None = None
+    ) -> list[StoredSchedule]:
+        listed: list[StoredSchedule] = []
+        cursor = None
+        while True:
+            read = await self._requests.get(
+                "/v1/schedules",
+                namespace=namespace,
+                template=template,
+                cursor=cursor,
+                limit=_PAGE,
+            )
+            listed += map(_decode, read["schedules"])
+            cursor = read["next_cursor"]
+            if cursor is None:
+                return listed
+
+
+def _path(name: str) -> str:
+    return "/v1/schedules/" + "/".join(quote(part, safe="") for part in split_schedule_name(name))
+
+
+def _condition(if_match: str | None) -> Mapping[str, str] | None:
+    return None if if_match is None else {"If-Match": f'"{if_match}"'}
+
+
+def _decode(view: Mapping[str, Any]) -> StoredSchedule:
+    spec = {key: view[key] for key in _SPEC if view[key] is not None}
+    if view["anchor"] is not None:
+        spec["anchor"] = _instant(view["anchor"])
+    return StoredSchedule(
+        id=view["id"],
+        namespace=view["namespace"],
+        template=view["template"],
+        version=view["version"],
+        schedule=Schedule(**spec),
+        declared_by=view["declared_by"],
+        paused=view["paused"],
+        etag=view["etag"],
+        next_at=_instant(view["next_at"]),
+        last_at=_optional_instant(view["last_at"]),
+        last_task=view["last_task"],
+        buffered=view["buffered"],
+        created_by=view["created_by"],
+        created_at=_instant(view["created_at"]),
+        updated_at=_instant(view["updated_at"]),
+    )

@@ -1,0 +1,348 @@
+"""Schedules in the `Client` protocol and in the local client."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from tasker import limits, versions
+from tasker.client.templates import DEFAULT_NAMESPACE, split_reference
+from tasker.errors import InvalidInput
+from tasker.model import NewTask, Schedule
+from tasker.schedules.model import (
+    Backfill,
+    NewSchedule,
+    ScheduledTask,
+    StoredSchedule,
+    TickRecord,
+)
+from tasker.schedules.ticks import (
+    NEVER,
+    format_tick,
+    jitter_of,
+    next_tick,
+    next_ticks,
+    previous_tick,
+    ticks_between,
+)
+from tasker.store.protocol import AuditNote
+from tasker.template.schedules import check_schedule, render_context
+
+if TYPE_CHECKING:
+    from tasker.client.local import LocalClient
+
+PREVIEW = 10  #: ticks of a preview
+_AT_ONCE = 100  #: tasks of a backfill that one transaction creates
+_PAGE = 1_000
+
+
+class ScheduleClient(Protocol):
+    """Methods for schedules, available as `client.schedules`.
+
+    A schedule is named `namespace.name`; the namespace is that of its template. Actions accept
+    `if_match`, the `etag` of a schedule that was read earlier: they raise ScheduleChanged if it was
+    changed since.
+    """
+
+    async def create(
+        self, template: str, schedule: Schedule, *, reason: str = ""
+    ) -> StoredSchedule:
+        """Create a schedule; its first tick is the first one after now.
+
+        Args:
+            template: `namespace.name`, optionally with `@` and a version or a range; by default,
+                each tick's task runs the latest version of that time.
+            schedule: When tasks are created, and how.
+            reason: For the audit.
+
+        Raises:
+            InvalidInput: A field is invalid, or the template does not accept the context.
+            NotFound: The template does not exist.
+            NotApproved: No version of the template takes tasks.
+            ScheduleExists: The namespace has a schedule of that name.
+        """
+        ...
+
+    async def update(
+        self, template: str, schedule: Schedule, *, reason: str = "", if_match: str | None = None
+    ) -> StoredSchedule:
+        """Replace a schedule. It keeps its next tick unless its times change.
+
+        Raises: as `create`; NotFound, ScheduleChanged; Refused if a template declares it.
+        """
+        ...
+
+    async def preview(
+        self, schedule: Schedule, *, count: int = PREVIEW, after: datetime | None = None
+    ) -> list[datetime]:
+        """Return the first ticks of a schedule that need not exist, in UTC.
+
+        Args:
+            schedule: The schedule.
+            count: Number of ticks, at most 100.
+            after: The time before the first tick; None: now.
+
+        Raises:
+            InvalidInput: A field is invalid.
+        """
+        ...
+
+    async def get(self, name: str) -> StoredSchedule:
+        """Return a schedule. Raises NotFound."""
+        ...
+
+    async def ticks(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+        """List the ticks that have no task, the latest first, at most 1,000. Raises NotFound.
+
+        Ticks with a task are found by `client.tasks(TaskFilter(schedule_id=...))`.
+        """
+        ...
+
+    async def pause(
+        self, name: str, *, reason: str = "", if_match: str | None = None
+    ) -> StoredSchedule:
+        """Pause a schedule: its ticks get no tasks. Raises NotFound, ScheduleChanged."""
+        ...
+
+    async def resume(
+        self, name: str, *, reason: str = "", if_match: str | None = None
+    ) -> StoredSchedule:
+        """Resume a schedule, from the first tick after now. Raises NotFound, ScheduleChanged."""
+        ...
+
+    async def delete(self, name: str, *, reason: str = "", if_match: str | None = None) -> None:
+        """Delete a schedule; its tasks stay.
+
+        Raises: NotFound, ScheduleChanged; Refused if a template declares it.
+        """
+        ...
+
+    async def backfill(
+        self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
+    ) -> Backfill:
+        """Create a task for each tick in the past from `start` until before `end`, at priority 0.
+
+        Ticks that were backfilled before get no second task; ticks for which the schedule itself
+        created one do.
+
+        Args:
+            name: The schedule.
+            start: Time of the first tick, with its time zone.
+            end: Time after the last tick, with its time zone; not in the future.
+            dry_run: Whether only the ticks are returned.
+
+        Raises:
+            NotFound: The schedule does not exist.
+            InvalidInput: The range is empty, in the future, or has more than 1,000 ticks.
+        """
+        ...
+
+    async def list(
+        self, namespace: str | None = None, *, template: str | None = None
+    ) -> list[StoredSchedule]:
+        """List schedules, oldest first.
+
+        Args:
+            namespace: Only those of this namespace; None: all.
+            template: Only those of templates of this name; None: all.
+        """
+        ...
+
+
+class LocalSchedules(ScheduleClient):
+    """Implements `ScheduleClient` with a store."""
+
+    def __init__(self, client: "LocalClient") -> None:
+        self._client = client
+        self._store = client.store
+
+    async def create(
+        self, template: str, schedule: Schedule, *, reason: str = ""
+    ) -> StoredSchedule:
+        new = await self._check(template, schedule)
+        return await self._store.create_schedule(new, self._note(reason))
+
+    async def update(
+        self, template: str, schedule: Schedule, *, reason: str = "", if_match: str | None = None
+    ) -> StoredSchedule:
+        new = await self._check(template, schedule)
+        act = self._note(reason)
+        return await self._store.change_schedule(new, act, if_match=if_match)
+
+    async def _check(self, template: str, schedule: Schedule) -> NewSchedule:
+        """Return a schedule that could be stored now, and whose next task could be created."""
+        namespace, name, version = split_reference(template, None, None)
+        versions.latest((), spec=version)  # raises InvalidInput
+        new = NewSchedule(
+            namespace=namespace,
+            template=name,
+            version=version or "",
+            schedule=check_schedule(schedule),
+        )
+        tick = next_tick(schedule, self._store.clock.now())
+        if tick == NEVER:
+            raise InvalidInput(f"{schedule.cron!r} has no tick in 50 years", path="$.cron")
+        await task_of_tick(self._client, new, tick)
+        return new
+
+    async def preview(
+        self, schedule: Schedule, *, count: int = PREVIEW, after: datetime | None = None
+    ) -> list[datetime]:
+        check_schedule(schedule)
+        if not 1 <= count <= limits.TICKS_PREVIEWED:
+            raise InvalidInput(f"must be from 1 to {limits.TICKS_PREVIEWED}", path="$.count")
+        return next_ticks(schedule, after or self._store.clock.now(), count)
+
+    async def get(self, name: str) -> StoredSchedule:
+        return await self._store.schedule(*split_schedule_name(name))
+
+    def _note(self, reason: str) -> AuditNote:
+        return AuditNote(actor=self._client.actor, reason=reason)
+
+    async def _page(
+        self, namespace: str | None, template: str | None, after: int | None
+    ) -> list[StoredSchedule]:
+        return await self._store.schedules(
+            namespace=namespace, template=template, after=after, limit=_PAGE
+        )
+
+    async def ticks(self, name: str, *, limit: int = 100) -> list[TickRecord]:
+        return await self._store.schedule_ticks(*split_schedule_name(name), limit=limit)
+
+    async def pause(
+        self, name: str, *, reason: str = "", if_match: str | None = None
+    ) -> StoredSchedule:
+        act = self._note(reason)
+        return await self._store.pause_schedule(
+            *split_schedule_name(name), act, paused=True, if_match=if_match
+        )
+
+    async def resume(
+        self, name: str, *, reason: str = "", if_match: str | None = None
+    ) -> StoredSchedule:
+        act = self._note(reason)
+        return await self._store.pause_schedule(
+            *split_schedule_name(name), act, paused=False, if_match=if_match
+        )
+
+    async def delete(self, name: str, *, reason: str = "", if_match: str | None = None) -> None:
+        act = self._note(reason)
+        await self._store.delete_schedule(*split_schedule_name(name), act, if_match=if_match)
+
+    async def backfill(
+        self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
+    ) -> Backfill:
+        stored = await self.get(name)
+        ticks = _ticks_of_backfill(stored.schedule, start, end, self._store.clock.now())
+        if dry_run:
+            return Backfill(ticks=ticks, created=0, existing=0)
+        created = existing = 0
+        for first in range(0, len(ticks), _AT_ONCE):
+            tasks = [
+                ScheduledTask(
+                    tick,
+                    await task_of_tick(
+                        self._client,
+                        stored,
+                        tick,
+                        key=f"backfill:{stored.id}:{format_tick(tick)}",
+                        priority=0,
+                        created_by=self._client.actor,
+                    ),
+                )
+                for tick in ticks[first : first + _AT_ONCE]
+            ]
+            advanced = await self._store.create_scheduled(stored, tasks)
+            new = sum(is_new for _, is_new in advanced.created)
+            created, existing = created + new, existing + len(tasks) - new
+        return Backfill(ticks=ticks, created=created, existing=existing)
+
+    async def list(
+        self, namespace: str | None = None, *, template: str | None = None
+    ) -> list[StoredSchedule]:
+        listed = page = await self._page(namespace, template, None)
+        while len(page) == _PAGE:
+            page = await self._page(namespace, template, page[-1].id)
+            listed = [*listed, *page]
+        return listed
+
+
+async def task_of_tick(
+    client: "LocalClient",
+    schedule: NewSchedule,
+    tick: datetime,
+    *,
+    key: str | None = None,
+    priority: int | None = None,
+    run_at: datetime | None = None,
+    created_by: str | None = None,
+) -> NewTask:
+    """Return the task of a tick.
+
+    Args:
+        client: A client of the store.
+        schedule: The schedule.
+        tick: The tick.
+        key: Its idempotency key.
+        priority: Its priority; None: the schedule's, or else the template's.
+        run_at: The earliest start of its steps.
+        created_by: Its creator; None: the schedule.
+
+    Raises:
+        NotFound, NotApproved: No version of the template takes tasks.
+        InvalidInput: The template does not accept the context.
+    """
+    from tasker.client.protocol import TaskRequest
+
+    spec = schedule.schedule
+    request = TaskRequest(
+        template=schedule.template,
+        namespace=schedule.namespace,
+        version=schedule.version or None,
+        context=render_context(spec, tick, previous_tick(spec, tick)),
+        idempotency_key=key,
+        created_by=created_by or f"schedule:{schedule.namespace}.{spec.name}",
+        priority=spec.priority if priority is None else priority,
+        run_at=run_at,
+    )
+    return await client.prepare_task(request)
+
+
+async def task_of_due_tick(
+    client: "LocalClient", stored: StoredSchedule, tick: datetime, now: datetime
+) -> NewTask:
+    """Return the task that a schedule creates at a tick; it starts after the tick's jitter."""
+    start = tick + jitter_of(stored.schedule, stored.id, tick)
+    return await task_of_tick(
+        client,
+        stored,
+        tick,
+        key=f"schedule:{stored.id}:{format_tick(tick)}",
+        run_at=start if start > now else None,
+    )
+
+
+def split_schedule_name(name: str) -> tuple[str, str]:
+    """Return the namespace and the name of a schedule; a name alone is in the default one."""
+    namespace, dot, rest = name.partition(".")
+    return (namespace, rest) if dot else (DEFAULT_NAMESPACE, name)
+
+
+def _ticks_of_backfill(
+    schedule: Schedule, start: datetime, end: datetime, now: datetime
+) -> list[datetime]:
+    for field, value in (("start", start), ("end", end)):
+        if value.tzinfo is None:
+            raise InvalidInput(f"{field} has no time zone", path=f"$.{field}")
+    if end > now + timedelta(minutes=1):
+        raise InvalidInput("the end is in the future: a backfill is of past ticks", path="$.end")
+    ticks = []
+    for tick in ticks_between(schedule, start, end):
+        ticks.append(tick)
+        if len(ticks) > limits.TICKS_BACKFILLED:
+            raise InvalidInput(
+                f"the range has more than {limits.TICKS_BACKFILLED:,} ticks:"
+                " backfill it in several parts",
+                path="$.end",
+            )
+    if not ticks:
+        raise InvalidInput("the range has no tick", path="$.end")
+    return ticks

@@ -1,0 +1,119 @@
+"""Creates the tasks of schedules that are due; a duty of every worker."""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from tasker.client import LocalClient
+from tasker.client.schedules import task_of_due_tick
+from tasker.engine.reporting import Reporter
+from tasker.errors import StoreUnavailable, TaskerError
+from tasker.notices import TickHandled
+from tasker.schedules.model import (
+    Advance,
+    DueSchedule,
+    ScheduledTask,
+    TickOutcome,
+    TickRecord,
+)
+from tasker.schedules.planning import Plan, plan
+from tasker.store.protocol import AuditNote, Store
+
+log = logging.getLogger("tasker.worker")
+
+AT_ONCE = 50  #: schedules that one query returns
+_LONGEST_DETAIL = 500
+
+
+class Scheduler:
+    """Creates the tasks of due schedules; any number of processes may do so at the same time.
+
+    Args:
+        store: The store.
+        client: Prepares tasks from the templates in the store; no handler is needed.
+        reporter: Reports the ticks.
+    """
+
+    def __init__(self, store: Store, client: LocalClient, reporter: Reporter) -> None:
+        self._store = store
+        self._client = client
+        self._reporter = reporter
+
+    async def start_due(self) -> None:
+        """Handle the ticks of all schedules that are due."""
+        while due := await self._store.due_schedules(AT_ONCE):
+            handled = [await self._advance(each) for each in due]
+            if not any(handled):  # other processes handle them
+                return
+
+    async def _advance(self, due: DueSchedule) -> bool:
+        """Handle the ticks of a schedule; return False if another process does."""
+        stored, planned = due.stored, plan(due)
+        tasks, failures = await self._prepare(due, planned.starts)
+        records = [*planned.records, *failures]
+        advance = Advance(
+            tasks=tasks,
+            cancel=planned.cancel and bool(tasks),
+            taken=planned.taken,
+            records=records,
+            next_at=planned.next_at,
+            look_at=planned.look_at,
+        )
+        act = AuditNote(
+            actor=f"schedule:{stored.full_name}", reason="the next tick of its schedule is due"
+        )
+        try:
+            advanced = await self._store.advance_schedule(due, advance, act)
+        except StoreUnavailable:
+            raise
+        except TaskerError as error:  # a template was retired in between: the next look records it
+            facts = {"schedule": stored.full_name, "error": str(error)}
+            log.warning("schedule_failed", extra=facts)
+            return False
+        if advanced is None:
+            return False
+        self._report(due, planned, tasks, records)
+        return True
+
+    async def _prepare(
+        self, due: DueSchedule, ticks: Sequence[datetime]
+    ) -> tuple[list[ScheduledTask], list[TickRecord]]:
+        """Return the tasks of ticks, and records of those whose task cannot be created."""
+        tasks, failures = [], []
+        for tick in ticks:
+            try:
+                task = await task_of_due_tick(self._client, due.stored, tick, due.now)
+                tasks.append(ScheduledTask(tick, task))
+            except StoreUnavailable:
+                raise
+            except TaskerError as error:
+                facts = {"schedule": due.stored.full_name, "tick": tick, "error": str(error)}
+                log.warning("tick_failed", extra=facts)
+                failures.append(
+                    TickRecord(
+                        first=tick,
+                        last=tick,
+                        outcome=TickOutcome.FAILED,
+                        detail=str(error)[:_LONGEST_DETAIL],
+                    )
+                )
+        return tasks, failures
+
+    def _report(
+        self,
+        due: DueSchedule,
+        planned: Plan,
+        tasks: Sequence[ScheduledTask],
+        records: Sequence[TickRecord],
+    ) -> None:
+        namespace, name = due.stored.namespace, due.stored.name
+        for tick, _ in tasks:
+            self._reporter.emit(TickHandled(namespace, name, tick, "created", due.now - tick))
+        for record in records:
+            late = due.now - record.first
+            self._reporter.emit(
+                TickHandled(namespace, name, record.first, record.outcome.value, late)
+            )
+            if record.outcome is TickOutcome.MISSED:
+                facts = {"schedule": due.stored.full_name, "first": record.first}
+                log.warning("ticks_missed", extra={**facts, "last": record.last})

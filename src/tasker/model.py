@@ -1593,7 +1593,6 @@ class StepResult(NamedTuple):
     result: JsonText | None
 
 
-MOST_INSTANCES = 100_000  #: instances that a step may have
 MOST_SPAWNED = 1_000  #: steps that one call of `Store.spawn` inserts
 
 

@@ -278,7 +278,7 @@ class WorkerStore(Protocol):
             The numbers of the spawn, which its first call determined; None if the claim is lost.
 
         Raises:
-            TooManyInstances: The join would have more than `MOST_INSTANCES`.
+            TooManyInstances: The join would have more than `limits.INSTANCES`.
         """
         ...
 

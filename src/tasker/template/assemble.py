@@ -1,6 +1,6 @@
 """Builds a `Template` from the nodes of one document: the part that both dialects share."""
 
-from tasker.model import DEFAULT_PRIORITY, PRIORITIES, Durability, Template
+from tasker.model import DEFAULT_PRIORITY, PRIORITIES, Durability, Template, all_steps
 from tasker.template import parts
 from tasker.template.checks import MAX_STEPS, check_graph
 from tasker.template.dialects import core, rails
@@ -31,7 +31,7 @@ def assemble_template(root: Node, problems: Problems) -> Template | None:
         return None
     top = value.fields(dialect.top)
     steps = _read_steps(top, dialect)
-    specs = {read.spec.name: read.spec for read in steps}
+    specs = {spec.name: spec for spec in all_steps(read.spec for read in steps)}
     return Template(
         name=optional(top.required("name"), parts.read_plain_name) or "",
         namespace=top.read("namespace_name", parts.read_namespace) or parts.DEFAULT_NAMESPACE,

@@ -1,10 +1,12 @@
 """Checks of the graph as a whole: steps named twice, and dependencies that cannot hold."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from tasker.graph import find_cycle
 from tasker.suggest import did_you_mean
 from tasker.template.http import result_names
+from tasker.template.instances import check_expressions
 from tasker.template.parts import ReadStep
 from tasker.template.reading import Value
 
@@ -13,9 +15,13 @@ _SHOWN = 20  #: steps of a cycle that a message names
 
 
 def check_graph(steps: list[ReadStep]) -> None:
-    """Report duplicate steps and invalid dependencies."""
+    """Report duplicate steps and invalid dependencies, in bodies too."""
     known: dict[str, ReadStep] = {}
-    for read in steps:
+    every = list(_with_bodies(steps))
+    if len(every) > MAX_STEPS:
+        every[0].name.refuse(f"a template may have at most {MAX_STEPS:,} steps, bodies included")
+        return
+    for read in every:
         name = read.spec.name
         if name in known:
             first = known[name].name
@@ -24,17 +30,50 @@ def check_graph(steps: list[ReadStep]) -> None:
             read.name.refuse(f"the step {name!r} is duplicated; first {where}")
         else:
             known[name] = read
+    _check_dependencies(steps, known, None, frozenset())
+    check_expressions(steps)
+
+
+def _with_bodies(steps: Iterable[ReadStep]) -> Iterator[ReadStep]:
+    for read in steps:
+        yield read
+        yield from _with_bodies(read.body)
+
+
+def _check_dependencies(
+    steps: Sequence[ReadStep],
+    every: dict[str, ReadStep],
+    owner: str | None,
+    before: frozenset[str],
+) -> None:
+    """Check the steps of a template or, with an `owner`, of a step's body.
+
+    Args:
+        steps: The steps.
+        every: All steps of the template, by name.
+        owner: The step that has the body.
+        before: The ancestors of the owner, and of the steps around it.
+    """
+    known = {read.spec.name: read for read in steps}
     for read in steps:
         for name, value in read.dependencies:
-            _check_dependency(read.spec.name, name, value, known)
+            if name in every and name not in known and read.spec.name != name:
+                value.refuse(_other_scope(read.spec.name, name, owner))
+            else:
+                _check_dependency(read.spec.name, name, value, known)
+        if read.body:
+            ancestors = {name for name in known if _is_ancestor(name, read, known)}
+            _check_dependencies(read.body, every, read.spec.name, before | ancestors)
     _check_cycles(known)
-    _check_http_calls(known)
+    _check_http_calls(known, before)
 
 
-def _check_http_calls(known: dict[str, ReadStep]) -> None:
+def _check_http_calls(known: dict[str, ReadStep], before: frozenset[str]) -> None:
     """Report placeholders of HTTP calls that name steps which are not ancestors."""
     for read in known.values():
         for name in result_names(read.spec.http) if read.spec.http else ():
+            if name in before:
+                continue
             if name not in known:
                 guess = did_you_mean(name, known)
                 read.name.refuse(f"the http call uses results.{name}, which is not a step{guess}")
@@ -55,6 +94,18 @@ def _is_ancestor(name: str, read: ReadStep, known: dict[str, ReadStep]) -> bool:
             seen.add(step)
             waiting += [dependency for dependency, _ in known[step].dependencies]
     return name in seen
+
+
+def _other_scope(step: str, name: str, owner: str | None) -> str:
+    if owner is None:
+        return (
+            f"the step {step!r} depends on {name!r}, which is part of a body;"
+            " depend on the step that has the body"
+        )
+    return (
+        f"the step {step!r} of the body of {owner!r} depends on {name!r}, which is not part of it;"
+        f" let {owner!r} depend on {name!r}: its body can use the result"
+    )
 
 
 def _check_dependency(step: str, name: str, value: Value, known: dict[str, ReadStep]) -> None:

@@ -91,6 +91,10 @@ class ReadStep:
     spec: StepSpec
     name: Value
     dependencies: tuple[tuple[str, Value], ...]
+    expressions: tuple[tuple[str, Value], ...] = ()
+    """Expressions that may use the results of earlier steps."""
+
+    body: tuple["ReadStep", ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

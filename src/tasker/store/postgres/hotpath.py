@@ -7,10 +7,10 @@ from typing import Any
 
 import asyncpg
 
+from tasker import limits
 from tasker.durable import NewCall
 from tasker.errors import LeaseLost, TooManyInstances
 from tasker.model import (
-    MOST_INSTANCES,
     Claim,
     Claimed,
     Instance,
@@ -148,13 +148,13 @@ class HotPath(Driver):
                 task_id=task_id,
                 no=no,
                 attempt=attempt,
-                most=MOST_INSTANCES,
+                most=limits.INSTANCES,
                 **new._asdict(),
             )
         except asyncpg.PostgresError as error:
             if error.sqlstate != "TK006":
                 raise
-            raise TooManyInstances(int(str(error)), MOST_INSTANCES) from None
+            raise TooManyInstances(int(str(error)), limits.INSTANCES) from None
         return Spawned(*rows[0]) if rows else None
 
     async def load_instances(self, steps: Mapping[TaskId, Sequence[int]]) -> list[Instance]:

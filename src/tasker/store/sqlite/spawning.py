@@ -2,8 +2,9 @@
 
 import sqlite3
 
+from tasker import limits
 from tasker.errors import TooManyInstances
-from tasker.model import MOST_INSTANCES, Claim, Code, NewInstances, Spawned
+from tasker.model import Claim, Code, NewInstances, Spawned
 from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
 
 
@@ -33,8 +34,8 @@ def spawn(
         spawned = Spawned(*known)
     else:
         spawned = Spawned(last_no + 1, first_instance, new.instances)
-        if first_instance + new.instances > MOST_INSTANCES:
-            raise TooManyInstances(first_instance + new.instances, MOST_INSTANCES)
+        if first_instance + new.instances > limits.INSTANCES:
+            raise TooManyInstances(first_instance + new.instances, limits.INSTANCES)
         execute(
             on,
             "add_spawn",

@@ -1,10 +1,12 @@
 """The core dialect: `steps`, `handler.callable`, `dependencies`, `retry`."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
-from tasker.model import Backoff, JsonObject, Retry, StepSpec
-from tasker.template import parts
+from tasker import limits
+from tasker.model import Backoff, Collect, JsonObject, OnFailure, Retry, StepSpec
+from tasker.template import instances, parts
 from tasker.template.declared_events import read_events
 from tasker.template.http_reading import read_http
 from tasker.template.parts import Dialect, EnvironmentChange, ReadStep, RetryChange
@@ -23,7 +25,7 @@ from tasker.template.reading import (
     read_text,
     to_json,
 )
-from tasker.template.source import Scalar
+from tasker.template.source import Scalar, Table
 
 _RAILS = "it belongs to the rails dialect (with 'step_templates'); in this dialect, write "
 _RAILS_ONLY = "it belongs to the rails dialect (with 'step_templates'); remove it: "
@@ -95,6 +97,8 @@ _STEP = Keys(
         "type",
         "events",
         "http",
+        *instances.KINDS,
+        *instances.OF_INSTANCES,
     ),
     aliases={
         "depends_on": "dependencies",
@@ -104,7 +108,7 @@ _STEP = Keys(
     refused={
         "custom_events": _NO_EVENTS,
         "timeout": "write 'timeout_seconds', the time limit of one attempt",
-        "batch_config": "batches are not supported",
+        "batch_config": "write 'batch: {total: ..., size: ...}'",
         "composition": "composed handlers are not supported",
         "handler_class": f"{_RAILS}'handler: {{callable: ...}}'",
         "handler_config": f"{_RAILS}'handler: {{initialization: ...}}'",
@@ -206,7 +210,14 @@ def _read_deadline(top: Fields) -> timedelta | None:
     return second if first is None else first
 
 
-def _read_step(value: Value) -> ReadStep | None:
+def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> ReadStep | None:
+    """Read a step.
+
+    Args:
+        value: The step.
+        names: The names of what the instances around it are given.
+        depth: The number of bodies that it is part of.
+    """
     fields = value.fields(_STEP)
     named = fields.required("name")
     name = optional(named, parts.read_step_name)
@@ -214,6 +225,14 @@ def _read_step(value: Value) -> ReadStep | None:
     dependencies = parts.read_dependencies(fields.items("dependencies", "a list of step names"))
     retry = fields.read("retry", _read_retry) or RetryChange()
     fields.read("type", _check_step_type)
+    spawning = instances.read_spawning(fields, ("input", "results", *names))
+    body = _read_body(fields, (*names, *instances.item_names(spawning)), depth + 1)
+    collect, reduce = Collect.LIST, None
+    on_failure = OnFailure()
+    if spawning is not None:
+        instances.check_step_keys(fields)
+        collect, reduce = instances.read_collect(fields, spawning)
+        on_failure = instances.read_on_failure(fields, spawning)
     spec = StepSpec(
         name=name or "",
         description=fields.read("description", read_text) or "",
@@ -231,12 +250,48 @@ def _read_step(value: Value) -> ReadStep | None:
         events=read_events(fields.items("events", "a list of events")),
         dependent_system=fields.read("system_dependency", read_text),
         http=fields.read("http", read_http),
+        spawning=spawning,
+        steps=tuple(step.spec for step in body),
+        collect=collect,
+        reduce=reduce,
+        on_failure=on_failure,
     )
     if spec.http is not None and (written := fields.get("handler")) is not None:
         written.refuse("a step has either 'handler' or 'http'; remove one")
     if named is None or name is None:
         return None
-    return ReadStep(spec=spec, name=named, dependencies=dependencies)
+    return ReadStep(
+        spec=spec,
+        name=named,
+        dependencies=dependencies,
+        expressions=tuple(_expressions_of(fields)),
+        body=body,
+    )
+
+
+def _read_body(fields: Fields, names: tuple[str, ...], depth: int) -> tuple[ReadStep, ...]:
+    """Read the steps of a body; empty if there is none."""
+    value = fields.get("steps")
+    if value is None:
+        return ()
+    if depth > limits.NESTING:
+        value.refuse(f"steps may be nested to a depth of {limits.NESTING}")
+        return ()
+    items = value.items("a list of steps")
+    if not items:
+        value.refuse("a body needs at least one step")
+    steps = (_read_step(item, names, depth) for item in items)
+    return tuple(step for step in steps if step is not None)
+
+
+def _expressions_of(fields: Fields) -> Iterator[tuple[str, Value]]:
+    """Yield the expressions of a step that were read, and their places."""
+    for kind, key in (("map", "over"), ("batch", "total"), ("repeat", "until")):
+        table = fields.get(kind)
+        if table is not None and isinstance(table.node, Table):
+            value = table.table().get(key)
+            if value is not None and isinstance(value.node, Scalar):
+                yield value.node.text, value
 
 
 def _read_environment_change(value: Value) -> EnvironmentChange | None:

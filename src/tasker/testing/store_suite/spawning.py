@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from tasker import limits
 from tasker.errors import TooManyInstances
 from tasker.layout import Layout
 from tasker.model import (
-    MOST_INSTANCES,
     Claim,
     Instance,
     JsonText,
@@ -245,7 +245,7 @@ class TestSpawning(StoreTests):
         _, spawner = await spawner_of(store, mapped())
 
         with pytest.raises(TooManyInstances, match="at most 100,000 instances, not 100,001"):
-            await store.spawn(spawner, instances(["1"], total=MOST_INSTANCES + 1))
+            await store.spawn(spawner, instances(["1"], total=limits.INSTANCES + 1))
 
         assert [1, 2, 3, 4] == await nos_of(store, spawner.task_id)
 

@@ -1,0 +1,224 @@
+"""Reads how a step makes instances: `map`, `batch`, `repeat`, `collect`, `on_failure`."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
+
+from tasker import limits
+from tasker.errors import InvalidExpression
+from tasker.model import Batch, Collect, FailurePolicy, Map, OnFailure, Repeat, Spawning
+from tasker.suggest import suggest_allowed
+from tasker.template import parts
+from tasker.template.expressions import compile_expression
+from tasker.template.parts import ReadStep
+from tasker.template.reading import (
+    DAYS_30,
+    Fields,
+    Keys,
+    Value,
+    read_choice,
+    read_duration,
+    read_integer,
+    read_name,
+    read_text,
+)
+from tasker.template.source import Scalar, Table
+
+KINDS = ("map", "batch", "repeat")
+OF_INSTANCES = ("steps", "collect", "on_failure")  #: keys that need one of `KINDS`
+OF_HANDLERS = (
+    *("handler", "retry", "timeout_seconds", "queue_timeout", "heartbeat_timeout", "requires"),
+    "result_schema",
+)
+"""Keys that belong to the steps of a body, if there is one."""
+
+_MAP = Keys(what="a map", allowed=("over", "as", "max_concurrency"))
+_BATCH = Keys(what="a batch", allowed=("total", "size", "max_instances"))
+_REPEAT = Keys(what="a repeat", allowed=("until", "every", "max"))
+_COLLECT = Keys(what="a collect", allowed=("reduce",))
+_ON_FAILURE = Keys(what="on_failure", allowed=("policy", "max_failures"))
+
+_ITEM = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_ITEM_RULE = "letters, digits and _, no digit first, at most 63 characters"
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)%")
+_MOST = 1_000_000_000
+
+
+def read_spawning(fields: Fields, names: Collection[str]) -> Spawning | None:
+    """Read the one of `map`, `batch` and `repeat` that a step has, or return None.
+
+    Args:
+        fields: The step.
+        names: The names that its expressions may use, besides those of its own body.
+    """
+    given = [kind for kind in KINDS if kind in fields]
+    for kind in given[1:]:
+        if (value := fields.get(kind)) is not None:
+            value.refuse(f"a step has only one of 'map', 'batch' and 'repeat'; remove {kind!r}")
+    if not given:
+        for key in OF_INSTANCES:
+            if (value := fields.get(key)) is not None:
+                value.refuse(f"{key!r} needs 'map', 'batch' or 'repeat' in the same step")
+        return None
+    if given[0] == "map":
+        return fields.read("map", _read_map, names)
+    if given[0] == "batch":
+        return fields.read("batch", _read_batch, names)
+    return fields.read("repeat", _read_repeat, names)
+
+
+def item_names(spawning: Spawning | None) -> tuple[str, ...]:
+    """Return the names by which a body reads what its instance is given."""
+    match spawning:
+        case Map(item=item):
+            return (item,)
+        case Batch():
+            return ("cursor",)
+        case Repeat():
+            return ("iteration",)
+    return ()
+
+
+def _read_map(value: Value, names: Collection[str]) -> Map | None:
+    fields = value.fields(_MAP)
+    over = fields.required("over", ": an expression for the list, such as results.list.files")
+    text = None if over is None else parts.read_expression(over, names)
+    item = fields.read("as", _read_item_name, names)
+    most = fields.get("max_concurrency")
+    if most is not None:
+        most.refuse("'max_concurrency' is not supported; leave it out, or limit workers' slots")
+    return None if text is None else Map(over=text, item=item or "item")
+
+
+def _read_item_name(value: Value, names: Collection[str]) -> str | None:
+    name = read_name(value, _ITEM, _ITEM_RULE)
+    if name in names or name in ("context", "ctx"):
+        value.refuse(f"{name!r} has another meaning here; choose another name")
+        return None
+    return name
+
+
+def _read_batch(value: Value, names: Collection[str]) -> Batch | None:
+    fields = value.fields(_BATCH)
+    total = fields.required("total", ": an expression for a number, such as results.count.rows")
+    size = fields.required("size", ": how many numbers one instance gets")
+    text = None if total is None else parts.read_expression(total, names)
+    number = None if size is None else read_integer(size, 1, _MOST)
+    most = fields.read("max_instances", read_integer, 1, limits.INSTANCES)
+    return (
+        None
+        if text is None or number is None
+        else Batch(total=text, size=number, max_instances=most)
+    )
+
+
+def _read_repeat(value: Value, names: Collection[str]) -> Repeat | None:
+    fields = value.fields(_REPEAT)
+    until = fields.required("until", ": a condition, such as results.status.done")
+    most = fields.required("max", ": the most iterations")
+    text = None if until is None else parts.read_expression(until, (*names, "iteration"))
+    count = None if most is None else read_integer(most, 1, limits.ITERATIONS)
+    every = fields.read("every", read_duration, DAYS_30, zero=True)
+    return (
+        None
+        if text is None or count is None
+        else Repeat(until=text, every=every or timedelta(0), max=count)
+    )
+
+
+def read_collect(fields: Fields, spawning: Spawning) -> tuple[Collect, str | None]:
+    """Read what the result of a step with instances is, and the handler that makes it."""
+    value = fields.get("collect")
+    if value is None:
+        return Collect.LIST, None
+    if isinstance(spawning, Repeat):
+        value.refuse("the result of a 'repeat' is that of its last iteration; remove 'collect'")
+        return Collect.LIST, None
+    if isinstance(value.node, Table):
+        handler = value.fields(_COLLECT).required("reduce", ": the name of a handler")
+        return Collect.LIST, None if handler is None else parts.read_handler(handler)
+    chosen = read_choice(value, tuple(Collect))
+    return Collect(chosen) if chosen else Collect.LIST, None
+
+
+def read_on_failure(fields: Fields, spawning: Spawning) -> OnFailure:
+    """Read `on_failure`; a policy alone may be written as a text."""
+    value = fields.get("on_failure")
+    if value is None:
+        return OnFailure()
+    if isinstance(spawning, Repeat):
+        value.refuse("a 'repeat' fails with its first failed iteration; remove 'on_failure'")
+        return OnFailure()
+    if isinstance(value.node, Scalar):
+        chosen = read_choice(value, tuple(FailurePolicy))
+        return OnFailure(policy=FailurePolicy(chosen)) if chosen else OnFailure()
+    written = value.fields(_ON_FAILURE)
+    chosen = written.read("policy", read_choice, tuple(FailurePolicy))
+    policy = FailurePolicy(chosen) if chosen else FailurePolicy.FAIL
+    most = written.get("max_failures")
+    if most is None:
+        return OnFailure(policy=policy)
+    if policy is not FailurePolicy.CONTINUE:
+        most.refuse("'max_failures' needs 'policy: continue'")
+    return _read_max_failures(most, policy)
+
+
+def _read_max_failures(value: Value, policy: FailurePolicy) -> OnFailure:
+    if isinstance(value.node, Scalar) and isinstance(value.node.value, str):
+        written = read_text(value) or ""
+        match = _PERCENT.fullmatch(written)
+        if match and float(match[1]) <= 100:
+            return OnFailure(policy=policy, max_failed_percent=float(match[1]))
+        value.refuse(f"{written!r} is no share of instances: write a percentage such as '5%'")
+        return OnFailure(policy=policy)
+    return OnFailure(policy=policy, max_failures=read_integer(value, 0, limits.INSTANCES))
+
+
+def check_step_keys(fields: Fields) -> None:
+    """Report keys of handlers in a step that has a body of steps."""
+    if "steps" not in fields:
+        return
+    for key in OF_HANDLERS:
+        if (value := fields.get(key)) is not None:
+            value.refuse(f"{key!r} belongs to a step of 'steps', which are the body; move it there")
+
+
+def check_expressions(steps: list[ReadStep]) -> None:
+    """Report `results` that expressions ask for and that are not those of ancestors."""
+    _check_scope(steps, {})
+
+
+def _check_scope(steps: list[ReadStep], outer: Mapping[str, None]) -> None:
+    known = {read.spec.name: read for read in steps}
+    for read in steps:
+        before = {**outer, **dict.fromkeys(_ancestors(read, known))}
+        for text, value in read.expressions:
+            ends_loop = value.path.endswith("repeat.until")
+            body = (step.spec.name for step in read.body or (read,)) if ends_loop else ()
+            _check_results(text, value, {**before, **dict.fromkeys(body)})
+        if read.body:
+            _check_scope(list(read.body), before)
+
+
+def _ancestors(read: ReadStep, known: Mapping[str, ReadStep]) -> Iterator[str]:
+    seen, stack = {read.spec.name}, list(read.spec.dependencies)
+    while stack:
+        name = stack.pop()
+        if name not in seen and name in known:
+            seen.add(name)
+            yield name
+            stack += known[name].spec.dependencies
+
+
+def _check_results(text: str, value: Value, before: Mapping[str, None]) -> None:
+    try:
+        paths = compile_expression(text).paths
+    except InvalidExpression:
+        return  # reported where it was read
+    for path in paths:
+        if path.keys[0] == "results" and len(path.keys) > 1 and path.keys[1] not in before:
+            name = str(path.keys[1])
+            value.refuse(
+                f"{path} asks for the result of {name!r}, which is not a step before this one"
+                f"{suggest_allowed(name, before)}"
+            )

@@ -1,0 +1,202 @@
+"""Reading `map`, `batch` and `repeat`."""
+
+from datetime import timedelta
+
+import pytest
+
+from tasker.errors import InvalidTemplate
+from tasker.graph import Graph
+from tasker.model import (
+    Batch,
+    Collect,
+    FailurePolicy,
+    Map,
+    OnFailure,
+    Repeat,
+    StepSpec,
+    Template,
+)
+from tasker.template.document import to_document
+from tasker.template.load import from_document, parse_template
+from tasker.template.stored import from_stored
+
+WHOLE = """
+name: report
+steps:
+  - name: list_files
+  - name: convert
+    dependencies: [list_files]
+    map: {over: results.list_files.files, as: file}
+    on_failure: {policy: continue, max_failures: "5%"}
+    retry: {max_attempts: 5}
+    collect: none
+  - name: import_rows
+    dependencies: [convert]
+    batch: {total: results.convert.count, size: 1000, max_instances: 50}
+    on_failure: fail_fast
+  - name: per_customer
+    dependencies: [import_rows]
+    map:
+      over: input.customers
+      as: customer
+    collect: {reduce: summarize}
+    steps:
+      - name: fetch
+      - name: bill
+        dependencies: [fetch]
+        map: {over: customer.lines}
+      - name: poll
+        dependencies: [bill]
+        repeat: {until: results.state.done and iteration > 1, every: 30s, max: 100}
+        steps:
+          - name: state
+"""
+
+
+def steps(*lines: str) -> str:
+    """Return a template with a step `list`, and one with these lines."""
+    body = "\n".join(f"    {line}" for line in lines)
+    return f"name: t\nsteps:\n  - name: list\n  - name: work\n    dependencies: [list]\n{body}\n"
+
+
+def test_steps_with_instances_are_read() -> None:
+    """With their bodies, failure policies and collections."""
+    _, convert, rows, customers = parse_template(WHOLE).steps
+
+    assert Map(over="results.list_files.files", item="file") == convert.spawning
+    assert (Collect.NONE, 5) == (convert.collect, convert.retry.max_attempts)
+    assert FailurePolicy.CONTINUE == convert.on_failure.policy
+    assert 5.0 == convert.on_failure.max_failed_percent
+    assert Batch(total="results.convert.count", size=1000, max_instances=50) == rows.spawning
+    assert OnFailure(policy=FailurePolicy.FAIL_FAST) == rows.on_failure
+    fetch, bill, poll = customers.steps
+    assert ("summarize", "fetch") == (customers.reduce, fetch.name)
+    assert Map(over="customer.lines") == bill.spawning
+    until = "results.state.done and iteration > 1"
+    assert Repeat(until=until, every=timedelta(seconds=30), max=100) == poll.spawning
+    assert ("state",) == tuple(step.name for step in poll.steps)
+
+
+def test_a_document_reads_back_as_the_same_template() -> None:
+    """Both when it is checked and when it comes from a store."""
+    template = parse_template(WHOLE)
+
+    assert template == from_document(to_document(template))
+    assert template == from_stored(to_document(template))
+
+
+def test_nodes_are_numbered_body_by_body() -> None:
+    """The spawner and the join stand where the step stands; labels name the instances."""
+    graph = Graph(parse_template(WHOLE))
+    labels = [graph.layout.label(no) for no in range(1, len(graph.specs) + 1)]
+
+    assert [
+        *("list_files", "convert.map", "convert", "import_rows.batch", "import_rows"),
+        *("per_customer.map", "per_customer", "convert[]", "import_rows[]"),
+        *("per_customer[].fetch", "per_customer[].bill.map", "per_customer[].bill"),
+        *("per_customer[].poll.repeat", "per_customer[].poll", "per_customer[].bill[]"),
+        *("per_customer[].poll[].state", "per_customer[].poll[].until"),
+    ] == labels
+
+
+def test_an_environment_overrides_the_steps_of_bodies() -> None:
+    """By their names, and a step whose own handler is the body by its own."""
+    text = f"""{WHOLE}
+environments:
+  test:
+    steps:
+      - {{name: convert, retry: {{max_attempts: 1}}}}
+      - {{name: fetch, timeout_seconds: 5}}
+"""
+    template = parse_template(text).for_environment("test")
+
+    graph = Graph(template)
+    specs = {spec.name: spec for spec in graph.specs}
+    assert 1 == specs["convert[]"].retry.max_attempts
+    assert timedelta(seconds=5) == specs["fetch"].timeout
+
+
+@pytest.mark.parametrize(
+    ("lines", "path", "message"),
+    [
+        (["map: {as: file}"], "steps[1].map", "'over' is missing: an expression for the list"),
+        (["map: {over: results.lst}"], "steps[1].map.over", "did you mean 'list'?"),
+        (["map: {over: results.work}"], "steps[1].map.over", "not a step before this one"),
+        (["map: {over: results.list +}"], "steps[1].map.over", "invalid expression"),
+        (["map: {over: file}"], "steps[1].map.over", "unknown name 'file'"),
+        (["map: {over: input.x, as: results}"], "steps[1].map.as", "has another meaning here"),
+        (["map: {over: input.x, as: 'a b'}"], "steps[1].map.as", "is not a name"),
+        (["map: {over: input.x, in: y}"], "steps[1].map.in", "unknown key 'in' in a map"),
+        (["map: {over: input.x}", "batch: {total: 5, size: 1}"], "steps[1].batch", "only one of"),
+        (["collect: none"], "steps[1].collect", "needs 'map', 'batch' or 'repeat'"),
+        (["steps: [{name: a}]"], "steps[1].steps", "needs 'map', 'batch' or 'repeat'"),
+        (["map: {over: input.x}", "steps: []"], "steps[1].steps", "at least one step"),
+        (
+            ["map: {over: input.x}", "handler: x", "steps: [{name: a}]"],
+            "steps[1].handler",
+            "belongs to a step of 'steps'",
+        ),
+        (
+            ["map: {over: input.x}", "steps: [{name: list}]"],
+            "steps[1].steps[0].name",
+            "the step 'list' is duplicated",
+        ),
+        (
+            ["map: {over: input.x}", "steps: [{name: a, dependencies: [list]}]"],
+            "steps[1].steps[0].dependencies[0]",
+            "let 'work' depend on 'list'",
+        ),
+        (["batch: {total: 5}"], "steps[1].batch", "'size' is missing"),
+        (["batch: {total: 5, size: 0}"], "steps[1].batch.size", "an integer from 1"),
+        (["repeat: {until: input.x}"], "steps[1].repeat", "'max' is missing"),
+        (["repeat: {until: input.x, max: 0}"], "steps[1].repeat.max", "from 1 to 10,000"),
+        (
+            ["repeat: {until: input.x, max: 3}", "collect: none"],
+            "steps[1].collect",
+            "that of its last iteration",
+        ),
+        (
+            ["map: {over: input.x}", "on_failure: {max_failures: 3}"],
+            "steps[1].on_failure.max_failures",
+            "needs 'policy: continue'",
+        ),
+        (
+            ["map: {over: input.x}", "on_failure: {policy: continue, max_failures: '101%'}"],
+            "steps[1].on_failure.max_failures",
+            "write a percentage such as '5%'",
+        ),
+        (["map: {over: input.x}", "on_failure: stop"], "steps[1].on_failure", "unknown value"),
+        (["map: {over: input.x}", "collect: sum"], "steps[1].collect", "unknown value 'sum'"),
+    ],
+)
+def test_a_mistake_is_reported_at_its_place(lines: list[str], path: str, message: str) -> None:
+    """With what would be allowed."""
+    with pytest.raises(InvalidTemplate) as error:
+        parse_template(steps(*lines))
+
+    assert [(path, True)] == [
+        (problem.path, message in problem.message) for problem in error.value.problems
+    ]
+
+
+def test_a_step_cannot_depend_on_the_step_of_a_body() -> None:
+    """Only on the step that has the body."""
+    text = steps("map: {over: input.x}", "steps: [{name: a}]") + (
+        "  - {name: end, dependencies: [a]}\n"
+    )
+
+    with pytest.raises(InvalidTemplate, match="depend on the step that has the body"):
+        parse_template(text)
+
+
+def test_bodies_may_be_nested_to_a_depth_of_five() -> None:
+    def nested(depth: int) -> Template:
+        step = StepSpec(name=f"s{depth}")
+        for level in range(depth):
+            step = StepSpec(name=f"m{level}", spawning=Map(over="input.x"), steps=(step,))
+        template = Template(namespace="n", name="t", version="1.0.0", steps=(step,))
+        return from_document(to_document(template))
+
+    assert 11 == len(Graph(nested(5)).specs)
+    with pytest.raises(InvalidTemplate, match="nested to a depth of 5"):
+        nested(6)

@@ -5,14 +5,26 @@ that has the step's name. The spawner and the join are steps of the task. Those 
 at run time, once for each instance. The body of a loop ends with a *check* that evaluates `until`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from tasker.model import Batch, Collect, Map, OnFailure, Repeat, Retry, Spawning, StepSpec
+from tasker.model import (
+    Batch,
+    Collect,
+    Map,
+    OnFailure,
+    Repeat,
+    Retry,
+    Spawn,
+    Spawning,
+    StepSpec,
+)
 
 ENGINE = "tasker.engine"  #: handler of the steps that the engine runs itself
+_INDEX = re.compile(r"\[(\d+)\]")
 _ENGINE_RETRY = Retry(max_attempts=10)
 
 
@@ -98,6 +110,41 @@ class Layout:
             self.scopes[no] = scope
             self.labels[no] = f"{path}.{plain}" if plain else path
         return no
+
+
+def steps_with_handlers(steps: Sequence[StepSpec]) -> Sequence[StepSpec]:
+    """Return the nodes of a template that call handlers; the others are run by the engine."""
+    return [spec for spec in Layout(steps).specs if spec.handler != ENGINE]
+
+
+def locate(layout: Layout, name: str, spawns: Sequence[Spawn]) -> int | None:
+    """Return the number of a step by its name, such as `convert[17]`, or None if it is not found.
+
+    Args:
+        layout: The nodes of the task's template.
+        name: The name, with the number of each instance that the step is part of.
+        spawns: The task's spawns.
+    """
+    label = _INDEX.sub("[]", name)
+    node = next((no for no, other in layout.labels.items() if other == label), None)
+    if node is None:
+        return None
+    bodies: list[Body] = []
+    scope = layout.scope(node)
+    while scope:
+        bodies.insert(0, layout.bodies[scope])
+        scope = layout.scope(scope)
+    offset = 0  #: from the numbers of nodes to those of steps
+    for body, index in zip(bodies, map(int, _INDEX.findall(name)), strict=True):
+        join_no = body.join + offset
+        for each in spawns:
+            place = index - each.first_instance
+            if each.join_no == join_no and 0 <= place < each.instances:
+                offset = each.first_no + place * each.size - body.first
+                break
+        else:
+            return None
+    return node + offset
 
 
 def _spawner_of(spec: StepSpec) -> StepSpec:

@@ -1136,9 +1136,20 @@ class StepSummary:
 
     task_id: TaskId
     no: int
-    """Its number in the template's order, from 1."""
+    """Its number in its task: in the template's order, from 1; steps made at run time follow."""
 
     name: str
+    """`convert`; of an instance with its number: `convert[17]`, `customer[3].line[0].bill`."""
+
+    template_node: int = field(default=0, compare=False)
+    """Its number in the template's order."""
+
+    spawned_by: int | None = field(default=None, compare=False)
+    """Of a step made at run time: the number of the step whose instances it belongs to."""
+
+    instance: int | None = field(default=None, compare=False)
+    """Of a step made at run time: which instance it is part of, from 0."""
+
     handler: str = ""
     status: StepStatus
     ready: bool = False

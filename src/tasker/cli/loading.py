@@ -16,6 +16,7 @@ from tasker.errors import (
     InvalidTemplate,
 )
 from tasker.handlers import Handlers
+from tasker.layout import steps_with_handlers
 from tasker.model import Template, all_steps
 from tasker.template.load import load_template, load_templates
 
@@ -102,7 +103,7 @@ def name_and_files(reference: str) -> tuple[str, list[Path]]:
 
 def require_handlers(template: Template, handlers: Handlers) -> None:
     """Raise HandlerNotFound unless every step of a template has a handler."""
-    for spec in template.steps:
+    for spec in steps_with_handlers(template.steps):
         if handlers.find(spec.handler, template.namespace, spec.handler_version) is None:
             missing = handlers.not_found_error(
                 spec.handler, template.namespace, spec.handler_version

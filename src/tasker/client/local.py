@@ -456,11 +456,7 @@ class LocalClient(LocalTeams, Client):
 
     @brief_refusals
     async def attempts(self, task_id: str, *, step: str | None = None) -> list[Attempt]:
-        no = (
-            None
-            if step is None
-            else (await self._template_of_task(TaskId(task_id))).step_number(step)
-        )
+        no = None if step is None else await self._step_number(TaskId(task_id), step)
         return await self.store.history(TaskId(task_id), no=no)
 
     @brief_refusals
@@ -501,7 +497,11 @@ class LocalClient(LocalTeams, Client):
         if_match: str | None = None,
     ) -> Task:
         loaded = await self._template_of_task(TaskId(task_id))
-        nos = None if steps is None else [loaded.step_number(step) for step in steps]
+        nos = (
+            None
+            if steps is None
+            else [await loaded.number_in_task(self.store, TaskId(task_id), step) for step in steps]
+        )
         counted_attempts = {} if reset_attempts else loaded.all_but_one_attempt()
         return await self.store.retry_steps(
             TaskId(task_id),
@@ -528,7 +528,7 @@ class LocalClient(LocalTeams, Client):
             )
             return await self._report_ended(task)
         text = None if result is None else codec.dumps(result, what="the result")
-        no = (await self._template_of_task(TaskId(task_id))).step_number(step)
+        no = await self._step_number(TaskId(task_id), step)
         return await self._settle_step(
             task_id, no, text, self._audit_note(reason), StepAction.RESOLVE, if_match
         )
@@ -544,7 +544,7 @@ class LocalClient(LocalTeams, Client):
         if_match: str | None = None,
     ) -> Task:
         text = codec.dumps(result, what="the result")
-        no = (await self._template_of_task(TaskId(task_id))).step_number(step)
+        no = await self._step_number(TaskId(task_id), step)
         return await self._settle_step(
             task_id, no, text, self._audit_note(reason), StepAction.COMPLETE, if_match
         )
@@ -553,10 +553,14 @@ class LocalClient(LocalTeams, Client):
     async def skip(
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
-        no = (await self._template_of_task(TaskId(task_id))).step_number(step)
+        no = await self._step_number(TaskId(task_id), step)
         return await self._settle_step(
             task_id, no, None, self._audit_note(reason), StepAction.SKIP, if_match
         )
+
+    async def _step_number(self, task_id: TaskId, step: str) -> int:
+        loaded = await self._template_of_task(task_id)
+        return await loaded.number_in_task(self.store, task_id, step)
 
     async def _settle_step(
         self,

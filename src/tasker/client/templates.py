@@ -9,6 +9,7 @@ from tasker import codec, versions
 from tasker.bounded_cache import BoundedCache
 from tasker.errors import InvalidInput, NotApproved, NotFound
 from tasker.graph import Graph
+from tasker.layout import locate
 from tasker.model import (
     NewTask,
     Step,
@@ -17,13 +18,14 @@ from tasker.model import (
     StepStatus,
     StoredTemplate,
     Task,
+    TaskId,
     TaskStatus,
     TemplateId,
     TemplateName,
     TemplateStatus,
     Times,
 )
-from tasker.store.protocol import Store
+from tasker.store.protocol import Store, WorkerStore
 from tasker.suggest import did_you_mean
 from tasker.times import Timeline
 from tasker.ttl_cache import Clock, TTLCache
@@ -47,30 +49,49 @@ class LoadedTemplate:
         self.stored = stored
         self.graph = Graph(stored.template)
         roots = len(self.graph.roots)
-        self._counts = StepCounts(enqueued=roots, pending=len(stored.template.steps) - roots)
+        made = len(self.graph.specs) - len(self.graph.layout.scopes)
+        self._counts = StepCounts(enqueued=roots, pending=made - roots)
 
     def step_number(self, step: str) -> int:
         """Return a step's number. Raises NotFound."""
         no = self.graph.numbers.get(step)
+        layout = self.graph.layout
         if no is None:
             known = ", ".join(self.graph.names[:20])
             raise NotFound(f"{self.stored.template.full_name} has no step {step!r}; it has {known}")
+        if layout.scope(no):
+            example = layout.label(no).replace("[]", "[0]")
+            raise NotFound(f"the step {step!r} has instances; name one of them, such as {example}")
+        return no
+
+    async def number_in_task(self, store: WorkerStore, task_id: TaskId, step: str) -> int:
+        """Return the number of a step of a task by its name, such as `convert[17]`.
+
+        Raises: NotFound.
+        """
+        if "[" not in step:
+            return self.step_number(step)
+        no = locate(self.graph.layout, step, await store.spawns([task_id]))
+        if no is None:
+            raise NotFound(f"task {task_id} has no step {step!r}")
         return no
 
     def all_but_one_attempt(self) -> dict[int, int]:
-        """Return the attempts to count as used by each step, so that one is left."""
+        """Return the attempts to count as used by each node, so that one is left."""
         return {
             no: max(spec.retry.max_attempts - 1, 0)
-            for no, spec in enumerate(self.stored.template.steps, start=1)
+            for no, spec in enumerate(self.graph.specs, start=1)
         }
 
     def described(
         self, steps: Iterable[Step], now: datetime, timeline: Timeline | None = None
     ) -> list[Step]:
         """Return steps with the fields that depend on their template and on the time."""
-        specs = self.stored.template.steps
+        specs = self.graph.specs
         return [
-            _described(step, specs[step.no - 1], now, timeline and timeline.steps[step.name])
+            _described(
+                step, specs[step.template_node - 1], now, timeline and timeline.steps[step.name]
+            )
             for step in steps
         ]
 
@@ -183,7 +204,7 @@ class TemplateCache:
 
     def _keep(self, stored: StoredTemplate) -> LoadedTemplate:
         loaded = LoadedTemplate(stored)
-        self._by_id.put(stored.id, loaded, len(stored.template.steps))
+        self._by_id.put(stored.id, loaded, len(loaded.graph.specs))
         return loaded
 
     async def _find_retired(

@@ -41,7 +41,7 @@ class CompiledTemplate:
         self._plans: dict[int, Plan | Misuse] = {}
 
     def spec(self, no: int) -> StepSpec:
-        return self.template.steps[no - 1]
+        return self.graph.specs[no - 1]
 
     def plan(self, no: int) -> Plan | Misuse:
         """Return the plan for calling a step's handler, or the reason why it cannot be called."""
@@ -184,7 +184,7 @@ class TaskCache:
             stored = await self._store.template_by_id(template_id)
             template = stored.template.for_environment(self._environment)
             compiled = CompiledTemplate(template, self._handlers)
-            self._templates.put(template_id, compiled, len(template.steps))
+            self._templates.put(template_id, compiled, len(compiled.graph.specs))
         return compiled
 
     async def remember(self, task: TaskInput) -> None:

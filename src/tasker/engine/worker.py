@@ -27,6 +27,7 @@ from tasker.errors import HandlerNotFound, HttpHostNotAllowed, Misuse, TaskRegis
 from tasker.graph import Graph
 from tasker.handlers import Handlers
 from tasker.handlers.check import undeclared_inputs
+from tasker.layout import steps_with_handlers
 from tasker.model import (
     HTTP_HANDLER,
     Created,
@@ -340,7 +341,7 @@ class Worker:
         """Register the templates, and check that their steps match the handlers."""
         for template in self._templates:
             graph = Graph(template)
-            for spec in template.steps:
+            for spec in steps_with_handlers(template.steps):
                 if self.handlers.plan(template, graph, spec) is None:
                     self._report_missing_handler(template, spec)
             if problems := undeclared_inputs(template, self.handlers):
@@ -393,7 +394,8 @@ class Worker:
                 log.warning("open_tasks_need_other_version", extra=facts)
 
     def _steps_of_other_versions(self, template: Template) -> list[str]:
-        return [spec.name for spec in template.steps if self._has_other_version(template, spec)]
+        steps = steps_with_handlers(template.steps)
+        return [spec.name for spec in steps if self._has_other_version(template, spec)]
 
     def _has_other_version(self, template: Template, spec: StepSpec) -> bool:
         """Return whether a step's handler is here, but not in the version that it requires."""

@@ -1,6 +1,6 @@
 """Checks that templates and handlers match, before anything runs."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +11,7 @@ from tasker.handlers.binding import Argument, bind_parameter
 from tasker.handlers.registry import Handlers
 from tasker.handlers.schemas import Schema, find_disagreement, schema_of
 from tasker.handlers.target import Handler
+from tasker.layout import steps_with_handlers
 from tasker.model import StepSpec, Template
 from tasker.suggest import closest, did_you_mean
 
@@ -25,7 +26,8 @@ def check(template: Template, handlers: Handlers) -> list[Problem]:
         The problems in the order of the steps, or an empty list.
     """
     checking = _Checking(template, handlers)
-    return [problem for spec in template.steps for problem in checking.check_step(spec)]
+    steps = steps_with_handlers(template.steps)
+    return [problem for spec in steps for problem in checking.check_step(spec)]
 
 
 def undeclared_inputs(template: Template, handlers: Handlers) -> list[Problem]:
@@ -37,7 +39,8 @@ def undeclared_inputs(template: Template, handlers: Handlers) -> list[Problem]:
         Misuse: A handler's parameters cannot be read, or ask for a step that is not an ancestor.
     """
     checking = _Checking(template, handlers)
-    return [problem for spec in template.steps for problem in checking.undeclared_inputs(spec)]
+    steps = steps_with_handlers(template.steps)
+    return [problem for spec in steps for problem in checking.undeclared_inputs(spec)]
 
 
 def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
@@ -48,7 +51,7 @@ def assumed_inputs(template: Template, handlers: Handlers) -> list[Problem]:
     if (template.input_schema or {}).get("properties"):
         return []
     graph = Graph(template)
-    names = [spec.name for spec in template.steps]
+    names = [spec.name for spec in steps_with_handlers(template.steps)]
     problems = []
     for no, spec in enumerate(template.steps):
         handler = handlers.find(spec.handler, template.namespace, spec.handler_version)
@@ -80,7 +83,7 @@ def unused_handlers(templates: Iterable[Template], handlers: Handlers) -> list[P
     """List the registered handlers that no step of `templates` uses."""
     used = set()
     for template in templates:
-        for spec in template.steps:
+        for spec in steps_with_handlers(template.steps):
             handler = handlers.find(spec.handler, template.namespace, spec.handler_version)
             if handler is not None:
                 used.add(id(handler.target))
@@ -101,7 +104,7 @@ class _Checking:
         self._template = template
         self._handlers = handlers
         self._graph = Graph(template)
-        self._places = {spec.name: f"steps[{no}]" for no, spec in enumerate(template.steps)}
+        self._places = dict(_places(template.steps, "steps"))
 
     def check_step(self, spec: StepSpec) -> Iterator[Problem]:
         """Return the problems of one step."""
@@ -211,7 +214,7 @@ class _Checking:
         )
 
     def _check_result(self, argument: Argument) -> str | None:
-        before = self._template.step(argument.label)
+        before = self._graph.specs[argument.key - 1]
         wanted = schema_of(argument.parameter.annotation, "validation")
         difference = _type_mismatch(
             f"the result_schema of {before.name!r}", before.result_schema or {}, wanted
@@ -225,6 +228,14 @@ class _Checking:
         except Misuse:  # reported with that step
             return None
         return _type_mismatch(f"the return type of step {before.name!r}", given, wanted)
+
+
+def _places(steps: Sequence[StepSpec], path: str) -> Iterator[tuple[str, str]]:
+    """Yield the names of steps, and of those whose own handler is a body, with their places."""
+    for no, spec in enumerate(steps):
+        yield spec.name, f"{path}[{no}]"
+        yield f"{spec.name}[]", f"{path}[{no}]"
+        yield from _places(spec.steps, f"{path}[{no}].steps")
 
 
 def _type_mismatch(what: str, given: Schema, wanted: Schema) -> str | None:

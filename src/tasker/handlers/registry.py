@@ -14,6 +14,7 @@ from tasker.handlers.decorators import normalize_handler_name
 from tasker.handlers.gathering import Gathering, WorkflowSource, imported_modules
 from tasker.handlers.importing import ForgottenModules, files_under, root_of
 from tasker.handlers.target import Handler
+from tasker.layout import steps_with_handlers
 from tasker.model import HTTP_HANDLER, NO_HTTP_WORKER, StepSpec, Template
 from tasker.suggest import did_you_mean
 
@@ -114,7 +115,7 @@ class Handlers:
         general._bound = None
         named: dict[Handler, set[str]] = {}
         for template in templates:
-            for spec in template.steps:
+            for spec in steps_with_handlers(template.steps):
                 name, namespace = spec.handler, template.namespace
                 handler = general.find(name, namespace, spec.handler_version)
                 handler = handler or general.find(name, namespace)

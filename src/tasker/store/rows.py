@@ -112,13 +112,17 @@ class Reader(NamedTuple):
         if not failed:
             return task
         first = min(failed, key=lambda row: self.instant(row["settled_at"]))
-        return replace(task, failure=_failure(first["name"], _loads_or_none(first["error"]) or {}))
+        error = _loads_or_none(first["error"]) or {}
+        return replace(task, failure=_failure(step_name(first), error))
 
     def step(self, row: Row) -> Step:
         return Step(
             task_id=row["task_id"],
             no=row["no"],
-            name=row["name"],
+            name=step_name(row),
+            template_node=row["template_node"] or row["no"],
+            spawned_by=row["spawned_by"],
+            instance=row["instance"],
             status=STEP_STATUSES[row["state"]],
             attempts=row["attempt"],
             run_at=self._instant_or_none(row["run_at"]),
@@ -141,7 +145,7 @@ class Reader(NamedTuple):
         return Attempt(
             task_id=row["task_id"],
             no=row["no"],
-            step=row["step"],
+            step=step_name(row, "step"),
             attempt=row["attempt"],
             outcome=ATTEMPT_OUTCOMES[row["outcome"]],
             worker=row["worker"],
@@ -154,7 +158,7 @@ class Reader(NamedTuple):
     def audit(self, row: Row) -> AuditEntry:
         return AuditEntry(
             task_id=row["task_id"],
-            step=row["step"],
+            step=step_name(row, "step"),
             at=self.instant(row["at"]),
             actor=row["actor"],
             action=row["action"],
@@ -313,6 +317,14 @@ def state_filter(state: TaskStatus | None) -> tuple[int | None, bool | None]:
     if state in (TaskStatus.PENDING, TaskStatus.IN_PROGRESS):
         return 0, state is TaskStatus.IN_PROGRESS
     return [shown.value for shown in STEP_STATUSES].index(state.value), None
+
+
+def step_name(row: Row, column: str = "name") -> str:
+    """Return the name of a step, with the numbers of the instances that it is part of."""
+    name: str = row[column]
+    for instance in _loads_or_none(row["instances"]) or ():
+        name = name.replace("[]", f"[{instance}]", 1)
+    return name
 
 
 def _etag(row: Row) -> str:

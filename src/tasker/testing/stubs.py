@@ -6,6 +6,7 @@ from typing import Any
 from tasker.errors import Misuse
 from tasker.graph import Graph
 from tasker.handlers import Handler, Handlers, LiveAttempt, Plan, Upstream, compile_plan
+from tasker.layout import steps_with_handlers
 from tasker.model import StepSpec, Template
 from tasker.suggest import did_you_mean
 
@@ -32,7 +33,7 @@ class StubbedHandlers(Handlers):
         failures: Mapping[str, Sequence[BaseException]],
     ) -> None:
         vars(self).update(vars(handlers))  # they never change
-        known = [spec.name for spec in template.steps]
+        known = [spec.name for spec in steps_with_handlers(template.steps)]
         for name in (*stubs, *failures):
             if name not in known:
                 hint = did_you_mean(name, known)
@@ -42,7 +43,7 @@ class StubbedHandlers(Handlers):
         self._failures = {name: tuple(errors) for name, errors in failures.items()}
         self._stand_ins = {
             (template.namespace, spec.handler): self._stubs[spec.name]
-            for spec in template.steps
+            for spec in steps_with_handlers(template.steps)
             if spec.name in stubs
         }
 

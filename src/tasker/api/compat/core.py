@@ -39,7 +39,7 @@ from tasker.api.fields import Line, NamePath, Namespace, NamespacePath, TaskPath
 from tasker.api.problems import Problem
 from tasker.api.requests import Body, JsonBody
 from tasker.api.responses import JsonResponse, build_response
-from tasker.api.routes.steps import step_number_of
+from tasker.api.routes.steps import step_of
 from tasker.api.routes.tasks import (
     CREATES,
     created_headers,
@@ -243,7 +243,8 @@ async def get_core_step(
     """Read a step."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
     loaded = await template_of_task(api, task.id)
-    return await _step_response(api, task, loaded, _step_number(loaded, task.id, step_uuid))
+    no, _ = await _step_of(api, loaded, task.id, step_uuid)
+    return await _step_response(api, task, loaded, no)
 
 
 @routes.add("GET", _STEP + "/audit", STEPS_READ, response=list[CoreStepAudit], refuses=_MISSING)
@@ -252,7 +253,7 @@ async def get_core_audit(
 ) -> JsonResponse:
     """List a step's finished attempts, newest first."""
     task = await read_authorized_task(request, api, task_id, STEPS_READ)
-    no = _step_number(await template_of_task(api, task.id), task.id, step_uuid)
+    no, _ = await _step_of(api, await template_of_task(api, task.id), task.id, step_uuid)
     attempts = await api.store.history(task.id, no=no)
     step = (await api.store.list_steps(task.id, after=no - 1, limit=1))[0]
     return JsonResponse([core_audit(task, step, attempt) for attempt in reversed(attempts)])
@@ -278,8 +279,8 @@ async def act_on_core_step(
     permission = STEPS_RETRY if isinstance(action, ResetForRetry) else STEPS_RESOLVE
     task = await read_authorized_task(request, api, task_id, permission)
     loaded = await template_of_task(api, task.id)
-    no = _step_number(loaded, task.id, step_uuid)
-    changed = await _act_on_step(request, api, task.id, loaded.graph.names[no - 1], action)
+    no, name = await _step_of(api, loaded, task.id, step_uuid)
+    changed = await _act_on_step(request, api, task.id, name, action)
     return await _step_response(api, changed, loaded, no)
 
 
@@ -309,13 +310,13 @@ def _actor(name: str | None, caller: Principal) -> str:
     return name if name and not caller.known else caller.name
 
 
-def _step_number(loaded: LoadedTemplate, task_id: TaskId, step: str) -> int:
-    """Return a step's number from its UUID, name or number. Raises NotFound."""
+async def _step_of(api: Api, loaded: LoadedTemplate, task_id: TaskId, step: str) -> tuple[int, str]:
+    """Return a step's number and name from its UUID, name or number. Raises NotFound."""
     if len(step) != 36:
-        return step_number_of(loaded, step)
+        return await step_of(api, loaded, task_id, step)
     for no, name in enumerate(loaded.graph.names, start=1):
         if step_uuid(task_id, name) == step.lower():
-            return no
+            return no, name
     raise NotFound(f"task {task_id} has no step {step}")
 
 

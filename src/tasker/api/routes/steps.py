@@ -22,7 +22,8 @@ from tasker.api.routes.tasks import (
 from tasker.api.routing import READS_BODY, Routes
 from tasker.client import LocalClient
 from tasker.client.templates import LoadedTemplate
-from tasker.model import Attempt, Step, Task
+from tasker.errors import NotFound
+from tasker.model import Attempt, Step, Task, TaskId
 from tasker.teams.permissions import STEPS_READ, STEPS_RESOLVE, STEPS_RETRY, Permission
 from tasker.times import timeline
 
@@ -71,10 +72,7 @@ class RequestedStep(NamedTuple):
     task: Task
     loaded: LoadedTemplate
     no: int
-
-    @property
-    def name(self) -> str:
-        return self.loaded.graph.names[self.no - 1]
+    name: str
 
     async def respond(self, task: Task) -> JsonResponse:
         """Respond with the step in its current state."""
@@ -93,7 +91,8 @@ def step_at_path(permission: Permission) -> Callable[..., Coroutine[Any, Any, Re
         task = await read_authorized_task(request, api, task_id, permission)
         loaded = await template_of_task(api, task.id)
         client = operator_client(request, api)
-        return RequestedStep(api, client, task, loaded, step_number_of(loaded, step))
+        no, name = await step_of(api, loaded, task.id, step)
+        return RequestedStep(api, client, task, loaded, no, name)
 
     return read
 
@@ -189,10 +188,12 @@ async def skip_step(
     )
 
 
-def step_number_of(loaded: LoadedTemplate, step: str) -> int:
-    """Return a step's number from its name or number. Raises NotFound."""
-    if step in loaded.graph.numbers:
-        return loaded.graph.numbers[step]
-    if step.isdigit() and 1 <= int(step[:9]) <= len(loaded.graph.names):
-        return int(step[:9])
-    return loaded.step_number(step)
+async def step_of(api: Api, loaded: LoadedTemplate, task_id: TaskId, step: str) -> tuple[int, str]:
+    """Return a step's number and name from its name or number. Raises NotFound."""
+    if not step.isdigit() or step in loaded.graph.numbers:
+        return await loaded.number_in_task(api.store, task_id, step), step
+    no = int(step[:9])
+    for found in await api.store.list_steps(task_id, after=no - 1, limit=1):
+        if found.no == no:
+            return no, found.name
+    raise NotFound(f"task {task_id} has no step {step}")

@@ -219,9 +219,10 @@ def _add_graph_rows(
     only: set[str] | None = None,
 ) -> Table:
     """Fill a table with a template's steps, with the graph in the first column."""
-    lines = graphs.draw_lines(Graph(template)) if only is None else None
+    graph = Graph(template)
+    lines = graphs.draw_lines(graph) if only is None else None
     if lines is None:
-        for spec in template.steps:
+        for spec in graph.specs:
             if only is None or spec.name in only:
                 rows.add_row(symbol_of(spec), Text(spec.name), *row(spec))
         return rows
@@ -229,7 +230,7 @@ def _add_graph_rows(
         if line.no is None:
             rows.add_row(Text(graphs.to_ascii(line.lanes) if plain else line.lanes, style="dim"))
             continue
-        spec = template.steps[line.no - 1]
+        spec = graph.specs[line.no - 1]
         lanes = Text(graphs.to_ascii(line.lanes) if plain else line.lanes, style="dim")
         lanes.pad_right(max(line.at + 1 - len(lanes), 0))
         cell = lanes[: line.at].append_text(symbol_of(spec)).append_text(lanes[line.at + 1 :])

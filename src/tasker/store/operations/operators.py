@@ -16,6 +16,7 @@ from tasker.store import operator_rules, registry
 from tasker.store.operations.publishing import settle_with_events
 from tasker.store.operations.tasks import Tasks, read_task
 from tasker.store.protocol import AuditNote, StepAction
+from tasker.store.rows import step_name
 from tasker.store.session import Session
 
 
@@ -57,9 +58,9 @@ class Operators(Tasks):
             for row in failed:
                 no = row["no"]
                 before = operator_rules.require_step(
-                    row["name"], row["state"], "retry", operator_rules.FAILED
+                    step_name(row), row["state"], "retry", operator_rules.FAILED
                 )
-                used = counted.get(no, 0)
+                used = counted.get(row["template_node"] or no, 0)
                 if fresh:
                     await tx.all("forget_calls", task_id=task_id, no=no)
                     await tx.all("free_child_keys", task_id=task_id, no=no)
@@ -95,7 +96,7 @@ class Operators(Tasks):
             steps = await tx.lock("chosen_steps", task_id=task_id, nos=[no])
             operator_rules.require_steps(task_id, [no], [row["no"] for row in steps])
             before = operator_rules.require_step(
-                steps[0]["name"], steps[0]["state"], action, operator_rules.RESOLVABLE
+                step_name(steps[0]), steps[0]["state"], action, operator_rules.RESOLVABLE
             )
             await tx.all("stop_attempt", task_id=task_id, no=no)
             (taken,) = await tx.all("take_step", task_id=task_id, no=no)

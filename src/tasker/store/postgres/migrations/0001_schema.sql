@@ -415,7 +415,8 @@ create index broadcast_undelivered on broadcast (sent_at) where not delivered;
 -- has no row there, as its own row has all of it. Whatever reopens or overwrites such a step inserts
 -- the row first, in the same transaction.
 create view attempt_history as
-select s.task_id, s.no, coalesce(a.attempt, s.attempt) as attempt,
+select s.task_id, s.no, coalesce(s.template_node, s.no) as template_node,
+       coalesce(a.attempt, s.attempt) as attempt,
        coalesce(a.outcome, {OUTCOME.COMPLETE}) as outcome,
        case when a.no is null then s.worker else a.worker end as worker,
        case when a.no is null then s.enqueued_at else a.enqueued_at end as enqueued_at,

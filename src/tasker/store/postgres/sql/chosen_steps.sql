@@ -1,6 +1,6 @@
 -- Steps of a task: those given, or all that failed. :task_id uuid, :nos int[] or null
-select no, name, state
-from step
+select no, name, {include instances_of step=s} as instances, template_node, state
+from step s
 where task_id = :task_id::uuid
   and (no = any (:nos::int[]) or (:nos is null and state = {ERROR}))
 order by no

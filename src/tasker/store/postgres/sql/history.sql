@@ -1,5 +1,5 @@
 -- Attempts that ended, oldest first. :task_id uuid, :no int or null, :limit int
-select a.task_id::text as task_id, a.no, s.name as step, a.attempt, a.outcome, coalesce(w.name, a.worker::text) as worker,
+select a.task_id::text as task_id, a.no, s.name as step, {include instances_of step=s} as instances, a.attempt, a.outcome, coalesce(w.name, a.worker::text) as worker,
        a.enqueued_at, a.claimed_at, a.settled_at, a.error
 from attempt_history a
 join step s on s.task_id = a.task_id and s.no = a.no

@@ -1,5 +1,5 @@
 -- Steps of a task by number. :task_id uuid, :after int, :limit int or null
-select s.task_id::text as task_id, s.no, s.name, s.state, s.attempt,
+select {include instances_of step=s} as instances, s.template_node, s.spawned_by, s.instance, s.task_id::text as task_id, s.no, s.name, s.state, s.attempt,
        s.attempt - s.uncounted_attempts as counted_attempts, s.lost_attempts, s.enqueued_at, s.run_at, s.claimed_at, s.settled_at,
        coalesce(w.name, s.worker::text) as worker, s.result, s.error, s.checkpoint, s.pending_parents,
        {include no_worker step=s} as no_worker, s.queue_id,

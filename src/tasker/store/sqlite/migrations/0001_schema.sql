@@ -300,7 +300,8 @@ create index broadcast_undelivered on broadcast (sent_at) where delivered = 0;
 
 -- All attempts that ended; nothing else reads `attempt`.
 create view attempt_history as
-select s.task_id, s.no, coalesce(a.attempt, s.attempt) as attempt,
+select s.task_id, s.no, coalesce(s.template_node, s.no) as template_node,
+       coalesce(a.attempt, s.attempt) as attempt,
        coalesce(a.outcome, {OUTCOME.COMPLETE}) as outcome,
        case when a.no is null then s.worker else a.worker end as worker,
        case when a.no is null then s.enqueued_at else a.enqueued_at end as enqueued_at,

@@ -18,7 +18,6 @@ from tasker.model import (
     OnFailure,
     Repeat,
     Retry,
-    Spawn,
     Spawning,
     StepSpec,
 )
@@ -92,11 +91,15 @@ class Layout:
             spawner = self._append(specs, _spawner_of(spec), scope, path)
             inner.append((spec, spec.spawning, spawner))
             self._append(specs, _join_of(spec), scope, path)
+            if spec.reduce is not None:
+                self._append(specs, _reducer_of(spec), scope, path)
         for spec, spawning, spawner in inner:
             body = [*spec.steps] or [_instance_of(spec)]
             if isinstance(spawning, Repeat):
                 body.append(_check_of(spec, body))
-            size = sum(2 if step.spawning else 1 for step in body)
+            size = sum(
+                1 if step.spawning is None else 2 if step.reduce is None else 3 for step in body
+            )
             first = len(specs) + 1
             self.bodies[spawner] = Body(spec, spawning, spawner, spawner + 1, first, size)
             self._add(specs, body, spawner, f"{path}.{spec.name}[]".removeprefix("."))
@@ -117,14 +120,15 @@ def steps_with_handlers(steps: Sequence[StepSpec]) -> Sequence[StepSpec]:
     return [spec for spec in Layout(steps).specs if spec.handler != ENGINE]
 
 
-def locate(layout: Layout, name: str, spawns: Sequence[Spawn]) -> int | None:
-    """Return the number of a step by its name, such as `convert[17]`, or None if it is not found.
+class Place(NamedTuple):
+    """A node of a template and the numbers of the instances that a step is part of."""
 
-    Args:
-        layout: The nodes of the task's template.
-        name: The name, with the number of each instance that the step is part of.
-        spawns: The task's spawns.
-    """
+    node: int
+    instances: tuple[tuple[Body, int], ...]  #: from the outermost
+
+
+def place_of(layout: Layout, name: str) -> Place | None:
+    """Return the place of the step with a name such as `convert[17]`; None if there is no such."""
     label = _INDEX.sub("[]", name)
     node = next((no for no, other in layout.labels.items() if other == label), None)
     if node is None:
@@ -134,17 +138,7 @@ def locate(layout: Layout, name: str, spawns: Sequence[Spawn]) -> int | None:
     while scope:
         bodies.insert(0, layout.bodies[scope])
         scope = layout.scope(scope)
-    offset = 0  #: from the numbers of nodes to those of steps
-    for body, index in zip(bodies, map(int, _INDEX.findall(name)), strict=True):
-        join_no = body.join + offset
-        for each in spawns:
-            place = index - each.first_instance
-            if each.join_no == join_no and 0 <= place < each.instances:
-                offset = each.first_no + place * each.size - body.first
-                break
-        else:
-            return None
-    return node + offset
+    return Place(node, tuple(zip(bodies, map(int, _INDEX.findall(name)), strict=True)))
 
 
 def _spawner_of(spec: StepSpec) -> StepSpec:
@@ -161,13 +155,27 @@ def _spawner_of(spec: StepSpec) -> StepSpec:
 
 def _join_of(spec: StepSpec) -> StepSpec:
     return StepSpec(
-        name=spec.name,
+        name=spec.name if spec.reduce is None else f"{spec.name}.join",
         description=spec.description,
-        callable=ENGINE if spec.reduce is None else spec.reduce,
-        method=EngineCall.JOIN if spec.reduce is None else None,
+        callable=ENGINE,
+        method=EngineCall.JOIN,
         dependencies=(_spawner_of(spec).name,),
-        retry=_ENGINE_RETRY if spec.reduce is None else spec.retry,
-        timeout=None if spec.reduce is None else spec.timeout,
+        retry=_ENGINE_RETRY,
+    )
+
+
+def _reducer_of(spec: StepSpec) -> StepSpec:
+    """Return the step that makes the result of the results of instances."""
+    return replace(
+        spec,
+        callable=spec.reduce,
+        method=None,
+        dependencies=(_join_of(spec).name,),
+        spawning=None,
+        steps=(),
+        collect=Collect.LIST,
+        reduce=None,
+        on_failure=OnFailure(),
     )
 
 

@@ -1660,6 +1660,14 @@ class Spawn(NamedTuple):
     no: int  #: the step that spawned it
     key: str
 
+    def has(self, instance: int) -> bool:
+        """Return whether an instance of the join, counted from 0, is one of these."""
+        return 0 <= instance - self.first_instance < self.instances
+
+    def number(self, instance: int) -> int:
+        """Return the number of the first step of an instance."""
+        return self.first_no + (instance - self.first_instance) * self.size
+
 
 class Instance(NamedTuple):
     """A step that was made at run time."""

@@ -9,7 +9,7 @@ from tasker import codec, versions
 from tasker.bounded_cache import BoundedCache
 from tasker.errors import InvalidInput, NotApproved, NotFound
 from tasker.graph import Graph
-from tasker.layout import locate
+from tasker.layout import place_of
 from tasker.model import (
     NewTask,
     Step,
@@ -71,10 +71,18 @@ class LoadedTemplate:
         """
         if "[" not in step:
             return self.step_number(step)
-        no = locate(self.graph.layout, step, await store.spawns([task_id]))
-        if no is None:
+        place = place_of(self.graph.layout, step)
+        offset: int | None = 0  #: from the numbers of nodes to those of steps
+        for body, instance in place.instances if place else ():
+            spawns = await store.spawns(task_id, body.join + (offset or 0))
+            offset = next(
+                (each.number(instance) - body.first for each in spawns if each.has(instance)), None
+            )
+            if offset is None:
+                break
+        if place is None or offset is None:
             raise NotFound(f"task {task_id} has no step {step!r}")
-        return no
+        return place.node + offset
 
     def all_but_one_attempt(self) -> dict[int, int]:
         """Return the attempts to count as used by each node, so that one is left."""

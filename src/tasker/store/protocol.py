@@ -282,8 +282,16 @@ class WorkerStore(Protocol):
         """
         ...
 
-    async def spawns(self, tasks: Collection[TaskId]) -> list[Spawn]:
-        """List the spawns of tasks by join and first instance."""
+    async def spawns(self, task_id: TaskId, join_no: int) -> list[Spawn]:
+        """List the spawns for a join, by first instance."""
+        ...
+
+    async def failed_instances(self, spawn: Spawn) -> int:
+        """Count the instances of a spawn with a step that failed for good."""
+        ...
+
+    async def cancel_instances(self, spawn: Spawn) -> None:
+        """Cancel the steps of a spawn that have not started, in transactions of `MOST_SPAWNED`."""
         ...
 
     async def load_instances(self, steps: Mapping[TaskId, Sequence[int]]) -> list[Instance]:

@@ -1,11 +1,12 @@
 """Announcing and listing workers, and the janitor's duties."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from tasker import codec
 from tasker.durable import CallKind, DurableCall
 from tasker.model import (
+    MOST_SPAWNED,
     Claim,
     Code,
     ExpiredAttempt,
@@ -74,9 +75,28 @@ class Workers(Pauses):
         rows = await self._all("open_tasks", most=most)
         return {TemplateId(row["template_id"]): row["tasks"] for row in rows}
 
-    async def spawns(self, tasks: Collection[TaskId]) -> list[Spawn]:
-        rows = await self._all("spawns", tasks=list(tasks))
+    async def spawns(self, task_id: TaskId, join_no: int) -> list[Spawn]:
+        rows = await self._all("spawns", task_id=task_id, join_no=join_no)
         return [Spawn(*(row[field] for field in Spawn._fields)) for row in rows]
+
+    async def failed_instances(self, spawn: Spawn) -> int:
+        failed = 0
+        for first_no, last_no in _pages(spawn):
+            row = await self._one(
+                "failed_instances",
+                task_id=spawn.task_id,
+                first_no=first_no,
+                last_no=last_no,
+                size=spawn.size,
+            )
+            failed += row["instances"] if row else 0
+        return failed
+
+    async def cancel_instances(self, spawn: Spawn) -> None:
+        for first_no, last_no in _pages(spawn):
+            await self._change(
+                "cancel_instances", task_id=spawn.task_id, first_no=first_no, last_no=last_no
+            )
 
     async def held(self, worker: WorkerId) -> list[Claim]:
         return [_claim_of_row(row) for row in await self._all("held", worker=worker)]
@@ -172,6 +192,14 @@ async def _end_overdue(tx: Session) -> list[TaskId]:
     for task_id in overdue:
         await stop_task(tx, task_id, Code.ERROR, operator_rules.OVERDUE)
     return overdue
+
+
+def _pages(spawn: Spawn) -> Iterator[tuple[int, int]]:
+    """Yield the first and last numbers of parts of a spawn, each of whole instances."""
+    step = max(MOST_SPAWNED // spawn.size, 1) * spawn.size
+    end = spawn.first_no + spawn.instances * spawn.size
+    for first_no in range(spawn.first_no, end, step):
+        yield first_no, min(first_no + step, end) - 1
 
 
 def _claim_of_row(row: Row) -> Claim:

@@ -1,6 +1,7 @@
 """Steps that are made at run time."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -134,7 +135,7 @@ class TestSpawning(StoreTests):
         await hand.complete(again)
         await hand.complete(await hand.claim_one())
         assert JOIN == (await hand.claim_one()).no
-        assert 1 == len(await store.spawns([spawner.task_id]))
+        assert 1 == len(await store.spawns(spawner.task_id, JOIN))
 
     async def test_an_attempt_that_lost_its_step_spawns_nothing(self, store: Store) -> None:
         """The next one has it, or its task was cancelled."""
@@ -148,7 +149,7 @@ class TestSpawning(StoreTests):
         assert await store.spawn(again, instances(["1"])) is None
 
         assert [1, 2, 3, 4] == await nos_of(store, spawner.task_id)
-        assert [] == await store.spawns([spawner.task_id])
+        assert [] == await store.spawns(spawner.task_id, JOIN)
 
     async def test_an_instance_adds_instances_to_its_join(self, store: Store) -> None:
         """They are counted on, and the join waits for them."""
@@ -189,6 +190,34 @@ class TestSpawning(StoreTests):
         await hand.complete(claims[8], claims[10], claims[13], bill)
         await hand.complete(await hand.claim_one())
         assert JOIN == (await hand.claim_one()).no
+
+    async def test_steps_are_named_by_the_instances_that_they_are_part_of(
+        self, store: Store
+    ) -> None:
+        """In lists, in the history, in failures and in the audit."""
+        hand, spawner = await spawner_of(store, nested())
+        await store.spawn(spawner, instances(['"a"', '"b"']))
+        await hand.complete(*await hand.claim())
+        _, second = sorted(await hand.claim())
+        new = NewInstances("", second.no + 1, second.no, 6, 2, 0, [JsonText("7")] * 2)
+        await store.spawn(second, new)
+        leaf = max(await hand.claim())
+
+        await hand.fail(leaf)
+
+        names = [step.name for step in await store.list_steps(spawner.task_id, after=8)]
+        assert [
+            *("work[0].fetch", "work[0].line.map", "work[0].line"),
+            *("work[1].fetch", "work[1].line.map", "work[1].line"),
+            *("work[1].line[0]", "work[1].line[1]"),
+        ] == names
+        (attempt,) = await store.history(spawner.task_id, no=leaf.no)
+        assert "work[1].line[1]" == attempt.step
+        failure = (await store.get_task(spawner.task_id)).failure
+        assert failure is not None
+        assert "work[1].line[1]" == failure.step
+        await store.retry_steps(spawner.task_id, ACT, steps=[leaf.no])
+        assert ["work[1].line[1]"] == [entry.step for entry in await store.audit(spawner.task_id)]
 
     async def test_an_instance_may_spawn_a_map_of_its_own(self, store: Store) -> None:
         """Its steps are numbered after all others, and lead back to the instances around them."""
@@ -282,6 +311,35 @@ class TestSpawning(StoreTests):
         await hand.complete(await hand.claim_one())
         assert JOIN == (await hand.claim_one()).no
 
+    async def test_failed_instances_are_counted_once(self, store: Store) -> None:
+        """However many of their steps failed."""
+        body = (StepSpec(name="fetch"), StepSpec(name="note"))
+        hand, spawner = await spawner_of(store, mapped(*body))
+        await store.spawn(spawner, instances(["1", "2", "3"]))
+        claims = {claim.no: claim for claim in await hand.claim()}
+        (spawn,) = await store.spawns(spawner.task_id, JOIN)
+
+        await hand.fail(claims[7], claims[8], claims[9])
+
+        assert 2 == await store.failed_instances(spawn)
+
+    async def test_instances_that_have_not_started_can_be_cancelled(self, store: Store) -> None:
+        """Those that run are left alone, as are those that have ended."""
+        hand, spawner = await spawner_of(store, mapped())
+        await store.spawn(spawner, instances(["1", "2", "3", "4"]))
+        done, running = await hand.claim(2)
+        await hand.complete(done)
+        (spawn,) = await store.spawns(spawner.task_id, JOIN)
+
+        await store.cancel_instances(spawn)
+
+        states = [step.status for step in await store.list_steps(spawner.task_id, after=5)]
+        assert Counter(
+            {StepStatus.CANCELLED: 2, StepStatus.COMPLETE: 1, StepStatus.IN_PROGRESS: 1}
+        ) == Counter(states)
+        assert [] == await hand.claim()
+        assert [] == list((await hand.complete(running)).refused)
+
     async def test_a_pruned_task_leaves_no_spawn(self, store: Store, subject: Subject) -> None:
         _, spawner = await spawner_of(store, mapped())
         await store.spawn(spawner, instances(["1"]))
@@ -290,7 +348,7 @@ class TestSpawning(StoreTests):
 
         await store.prune(ended_before=store.clock.now())
 
-        assert [] == await store.spawns([spawner.task_id])
+        assert [] == await store.spawns(spawner.task_id, JOIN)
 
     async def test_a_join_starts_once_after_all_its_instances(
         self, stores: Sequence[Store]

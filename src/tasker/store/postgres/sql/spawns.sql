@@ -1,5 +1,5 @@
--- Spawns of tasks by their joins and first instances. :tasks uuid[]
+-- Spawns of a join by their first instances. :task_id uuid, :join_no int
 select task_id::text as task_id, join_no, first_instance, instances, first_no, size, no, key
 from spawn
-where task_id = any (:tasks::uuid[])
-order by task_id, join_no, first_instance
+where task_id = :task_id::uuid and join_no = :join_no
+order by first_instance

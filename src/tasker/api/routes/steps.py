@@ -193,7 +193,7 @@ async def step_of(api: Api, loaded: LoadedTemplate, task_id: TaskId, step: str) 
     if not step.isdigit() or step in loaded.graph.numbers:
         return await loaded.number_in_task(api.store, task_id, step), step
     no = int(step[:9])
-    for found in await api.store.list_steps(task_id, after=no - 1, limit=1):
-        if found.no == no:
-            return no, found.name
+    for following in await api.store.list_steps(task_id, after=no - 1, limit=1):
+        if following.no == no:
+            return no, following.name
     raise NotFound(f"task {task_id} has no step {step}")

@@ -270,7 +270,7 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
 
 
 def _read_body(fields: Fields, names: tuple[str, ...], depth: int) -> tuple[ReadStep, ...]:
-    """Read the steps of a body; empty if there is none."""
+    """Read the steps of a body."""
     value = fields.get("steps")
     if value is None:
         return ()

@@ -92,7 +92,7 @@ def test_nodes_are_numbered_body_by_body() -> None:
 
     assert [
         *("list_files", "convert.map", "convert", "import_rows.batch", "import_rows"),
-        *("per_customer.map", "per_customer", "convert[]", "import_rows[]"),
+        *("per_customer.map", "per_customer.join", "per_customer", "convert[]", "import_rows[]"),
         *("per_customer[].fetch", "per_customer[].bill.map", "per_customer[].bill"),
         *("per_customer[].poll.repeat", "per_customer[].poll", "per_customer[].bill[]"),
         *("per_customer[].poll[].state", "per_customer[].poll[].until"),

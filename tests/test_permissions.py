@@ -64,6 +64,7 @@ def test_what_roles_may_do() -> None:
         "steps:retry",
         "steps:resolve",
         "tasks:pause",
+        "signals:send",
         "templates:pause",
         "queues:pause",
         "namespaces:pause",

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         SyncContext,
         handler,
     )
+    from tasker.handlers.durable import Signal
     from tasker.handlers.http import ApiHandler, SyncApiHandler, check_response
     from tasker.handlers.phases import FourPhaseHandler, SyncFourPhaseHandler
     from tasker.model import (
@@ -97,12 +98,14 @@ if TYPE_CHECKING:
     from tasker.template.load import load_template, load_templates, parse_template
     from tasker.times import Timeline
     from tasker.typed_template import TypedTemplate
+    from tasker.waits import Arrival, BroadcastSent, SignalSent
     from tasker.workflow import Workflow
 
     __version__: str
 
 __all__ = [
     "ApiHandler",
+    "Arrival",
     "AsyncContext",
     "Attempt",
     "AttemptCancelled",
@@ -111,6 +114,7 @@ __all__ = [
     "Backlog",
     "Backoff",
     "Bottlenecks",
+    "BroadcastSent",
     "BulkAction",
     "BulkOutcome",
     "BulkRefusal",
@@ -155,6 +159,8 @@ __all__ = [
     "RetryableError",
     "SchemaMismatch",
     "SchemaMode",
+    "Signal",
+    "SignalSent",
     "Step",
     "StepCounts",
     "StepError",
@@ -269,6 +275,7 @@ _HOMES = {
         "SyncContext",
         "handler",
     ),
+    "handlers.durable": ("Signal",),
     "handlers.http": (
         "ApiHandler",
         "SyncApiHandler",
@@ -330,6 +337,11 @@ _HOMES = {
     ),
     "times": ("Timeline",),
     "typed_template": ("TypedTemplate",),
+    "waits": (
+        "Arrival",
+        "BroadcastSent",
+        "SignalSent",
+    ),
     "workflow": ("Workflow",),
 }
 _HOME = {name: f"tasker.{module}" for module, names in _HOMES.items() for name in names}

@@ -1126,6 +1126,23 @@ class Times:
     """Waiting for other tasks, without a worker."""
 
 
+class WaitKind(StrEnum):
+    """What can arrive for a waiting step."""
+
+    SIGNAL = "signal"  #: sent to its task
+    BROADCAST = "broadcast"  #: sent to all steps that wait for a name and a key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepWait:
+    """Something that a waiting step waits for."""
+
+    kind: WaitKind
+    name: str
+    key: str | None = None
+    """Of a broadcast."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepSummary:
     """A step without its data: result, checkpoint and error.
@@ -1173,8 +1190,12 @@ class StepSummary:
     waits_for: TaskId | None = None
     """The task whose end it awaits while `waiting`."""
 
+    waits: tuple["StepWait", ...] = ()
+    """The signals and broadcasts that it awaits while `waiting`; the first to arrive ends the
+    wait."""
+
     waits_until: datetime | None = None
-    """The end of its sleep while `waiting`; None: it waits for something else."""
+    """While `waiting`, the end of its sleep, or the timeout of its wait; None: no limit."""
 
     attempts: int
     """Attempts made, 0 before the first."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,14 +11,7 @@ from tasker.codec import UNSTORABLE, dumps, loads
 from tasker.durable import CallKind
 from tasker.errors import InvalidInput, Refused, StepParked, TooLarge
 from tasker.limits import ARRIVAL_BYTES, ARRIVAL_NAME, BROADCASTS, UNTAKEN_SIGNALS
-from tasker.model import JsonText, TaskId
-
-
-class WaitKind(StrEnum):
-    """What can arrive for a waiting step."""
-
-    SIGNAL = "signal"  #: sent to its task
-    BROADCAST = "broadcast"  #: sent to all steps that wait for a name and a key
+from tasker.model import JsonText, TaskId, WaitKind
 
 
 class Awaited(NamedTuple):
@@ -100,19 +92,6 @@ class BroadcastSent:
 
     steps: int
     """Waiting steps that received it now; those that wait later receive it within a week."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepWait:
-    """One of the things that a waiting step waits for; the first to arrive ends the wait."""
-
-    kind: WaitKind
-    name: str
-    key: str | None
-    """Of a broadcast."""
-
-    until: datetime | None
-    """When the wait ends without an arrival; None: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

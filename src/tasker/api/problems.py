@@ -54,6 +54,8 @@ STATUSES: Mapping[str, tuple[int, str]] = {
     "task_exists": (409, "Another task has the idempotency key"),
     "schedule_exists": (409, "The namespace has a schedule of that name"),
     "wrong_status": (409, "Not allowed in this status"),
+    "too_many_signals": (409, "The task has too many signals that no step has taken"),
+    "too_many_broadcasts": (409, "Too many broadcasts with this name and key"),
     "refused": (409, "Refused by the stored state"),
     "task_changed": (412, "The task changed since it was read"),
     "schedule_changed": (412, "The schedule changed since it was read"),

@@ -37,7 +37,10 @@ COMMANDS: Mapping[str, CommandEntry] = {
     "server": CommandEntry("server", "Serve the API until SIGTERM or SIGINT."),
     "dev": CommandEntry("dev", "Run a worker that reloads changed handlers and templates."),
     "check": CommandEntry("check", "Check templates and handlers, and whether they match."),
-    "task": CommandEntry("task", "List, show, create, cancel, retry, resolve and pause tasks."),
+    "task": CommandEntry(
+        "task", "List, show, create, cancel, retry, resolve, pause and signal tasks."
+    ),
+    "broadcast": CommandEntry("broadcast", "Send a broadcast to all steps that wait for it."),
     "template": CommandEntry("template", "Show, register, review and pause templates."),
     "queue": CommandEntry(
         "queue", "List, pause and resume the queues of handlers, and set their weights."

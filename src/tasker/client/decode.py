@@ -48,6 +48,7 @@ from tasker.model import (
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.template.load import from_document
 from tasker.times import Timeline
+from tasker.waits import BroadcastSent, SignalSent, TooManyBroadcasts, TooManySignals
 
 JsonObject = Mapping[str, Any]  # a JSON object in a response
 
@@ -65,6 +66,8 @@ pause = TypeAdapter(Pause).validate_python
 pauses = TypeAdapter(list[Pause]).validate_python
 team_events = TypeAdapter(list[TeamEvent]).validate_python
 performance = TypeAdapter(Performance).validate_python
+signal_sent = TypeAdapter(SignalSent).validate_python
+broadcast_sent = TypeAdapter(BroadcastSent).validate_python
 bulk_outcome = TypeAdapter(BulkOutcome).validate_python
 bottlenecks = TypeAdapter(Bottlenecks).validate_python
 
@@ -129,8 +132,8 @@ def _problem_of_fault(fault: JsonObject) -> Problem:
 _OWN_CODES: tuple[type[TaskerError], ...] = (
     *(InvalidInput, InvalidTemplate, InvalidPolicy, TooLarge),
     *(NotFound, TaskRegistrationError, HttpHostNotAllowed),
-    *(IdempotencyConflict, TaskExists, TaskChanged),
     *(ScheduleExists, ScheduleChanged),
+    *(IdempotencyConflict, TaskExists, TaskChanged, TooManySignals, TooManyBroadcasts),
     *(WrongStatus, NotApproved, NotAnApprover, Unauthenticated, Forbidden, Refused),
     *(StoreUnavailable, SchemaMismatch),
 )

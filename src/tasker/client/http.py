@@ -41,6 +41,7 @@ from tasker.model import (
 from tasker.store.protocol import Registered
 from tasker.template.document import to_document
 from tasker.times import Timeline
+from tasker.waits import BroadcastSent, SignalSent, check_arrival_names, payload_text
 
 _PAGE = 100
 _LONG_POLL = 25.0  #: seconds; less than the idle timeout of common proxies
@@ -233,6 +234,47 @@ class HttpClient(HttpTeams, Client):
         self, task_id: str, step: str, *, reason: str = "", if_match: str | None = None
     ) -> Task:
         return await self._act_on_step(task_id, step, "skip", {"reason": reason}, if_match)
+
+    async def signal(
+        self,
+        task_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        id: str | None = None,
+        reason: str = "",
+    ) -> SignalSent:
+        check_arrival_names(name=name, id=id)
+        body = {
+            "name": name,
+            "payload": orjson.Fragment(payload_text(payload)),
+            "id": id or f"once-{uuid4()}",
+            "reason": reason,
+        }
+        path = f"/v1/tasks/{_path_segment(task_id)}/signals"
+        sent = decode.signal_sent(await self._requests.send("POST", path, body=body))
+        return sent if id else replace(sent, id=None, created=True)
+
+    async def broadcast(
+        self,
+        name: str,
+        key: str,
+        payload: Any = None,
+        *,
+        id: str | None = None,
+        namespace: str | None = None,
+    ) -> BroadcastSent:
+        check_arrival_names(name=name, key=key, id=id, namespace=namespace)
+        body = {
+            "name": name,
+            "key": key,
+            "payload": orjson.Fragment(payload_text(payload)),
+            "id": id or f"once-{uuid4()}",
+            **({"namespace": namespace} if namespace else {}),
+        }
+        read = await self._requests.send("POST", "/v1/broadcasts", body=body)
+        sent = decode.broadcast_sent(read)
+        return sent if id else replace(sent, id=None, created=True)
 
     async def act_in_bulk(
         self,

@@ -23,7 +23,12 @@ from tasker.client.protocol import (
 from tasker.client.refusals import brief_refusals
 from tasker.client.schedules import LocalSchedules
 from tasker.client.teams import LocalTeams
-from tasker.client.templates import LoadedTemplate, TemplateCache, split_reference
+from tasker.client.templates import (
+    DEFAULT_NAMESPACE,
+    LoadedTemplate,
+    TemplateCache,
+    split_reference,
+)
 from tasker.client.trace import current_trace
 from tasker.client.waiting import (
     LONGEST_PAUSE,
@@ -75,6 +80,14 @@ from tasker.template.load import check_template
 from tasker.template.schema import examine_input, prepare_input
 from tasker.times import Timeline, timeline
 from tasker.typed_template import In, TypedTemplate
+from tasker.waits import (
+    BroadcastSent,
+    NewBroadcast,
+    NewSignal,
+    SignalSent,
+    check_arrival_names,
+    payload_text,
+)
 
 if TYPE_CHECKING:
     import asyncpg
@@ -587,6 +600,36 @@ class LocalClient(LocalTeams, Client):
         return task
 
     @brief_refusals
+    async def signal(
+        self,
+        task_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        id: str | None = None,
+        reason: str = "",
+    ) -> SignalSent:
+        check_arrival_names(name=name, id=id)
+        signal = NewSignal(TaskId(task_id), name, payload_text(payload), id)
+        return await self.store.signal(signal, self._audit_note(reason))
+
+    @brief_refusals
+    async def broadcast(
+        self,
+        name: str,
+        key: str,
+        payload: Any = None,
+        *,
+        id: str | None = None,
+        namespace: str | None = None,
+    ) -> BroadcastSent:
+        check_arrival_names(name=name, key=key, id=id, namespace=namespace)
+        if namespace is None:
+            namespace = await self._own_namespace()
+        broadcast = NewBroadcast(namespace, name, key, payload_text(payload), id)
+        return await self.store.broadcast(broadcast, self.actor)
+
+    @brief_refusals
     async def act_in_bulk(
         self,
         action: BulkAction | BulkActionName,
@@ -710,6 +753,12 @@ class LocalClient(LocalTeams, Client):
         return registered
 
     # ------------------------------------------------------------------ private
+
+    async def _own_namespace(self) -> str:
+        """Return the namespace of the task on whose behalf this client acts, or `default`."""
+        if self._origin is None:
+            return DEFAULT_NAMESPACE
+        return (await self._template_of_task(self._origin.task_id)).stored.template.namespace
 
     def _audit_note(self, reason: str) -> AuditNote:
         return AuditNote(actor=self.actor, reason=reason)

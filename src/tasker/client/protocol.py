@@ -38,6 +38,7 @@ from tasker.model import (
 from tasker.store.protocol import Registered
 from tasker.times import Timeline
 from tasker.typed_template import In, Out, TypedTemplate
+from tasker.waits import BroadcastSent, SignalSent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,6 +382,62 @@ class Client(TeamClient, Protocol):
     ) -> Task:
         """Settle an unneeded step as resolved_manually; its children receive None as its result.
         Raises NotFound, WrongStatus.
+        """
+        ...
+
+    async def signal(
+        self,
+        task_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        id: str | None = None,
+        reason: str = "",
+    ) -> SignalSent:
+        """Send a signal to a task. The first of its steps that waits for the name receives it;
+        until then it is kept.
+
+        Args:
+            task_id: The task.
+            name: The signal's name: 1 to 200 characters.
+            payload: Any value with a JSON form of at most 64 KiB.
+            id: Sending a signal with the same name and id to a task again changes nothing.
+            reason: For the audit.
+
+        Raises:
+            NotFound: The task does not exist.
+            WrongStatus: The task has ended.
+            TooManySignals: The task has 1,000 signals that no step has taken.
+            InvalidInput: A name is invalid, or the payload has no JSON form.
+            TooLarge: A name or the payload is too large.
+        """
+        ...
+
+    async def broadcast(
+        self,
+        name: str,
+        key: str,
+        payload: Any = None,
+        *,
+        id: str | None = None,
+        namespace: str | None = None,
+    ) -> BroadcastSent:
+        """Send a broadcast to all steps that wait for its name and key.
+
+        It is kept for a week, for steps of tasks that exist now and wait for it later.
+
+        Args:
+            name: The name of the signal that the steps wait for: 1 to 200 characters.
+            key: The key that they wait for: 1 to 200 characters.
+            payload: Any value with a JSON form of at most 64 KiB.
+            id: Sending a broadcast with the same name, key and id again changes nothing.
+            namespace: The namespace of the waiting tasks; None: that of the task on whose behalf
+                this client acts, or else `default`.
+
+        Raises:
+            TooManyBroadcasts: 1,000 broadcasts with this name and key were sent within a week.
+            InvalidInput: A name is invalid, or the payload has no JSON form.
+            TooLarge: A name or the payload is too large.
         """
         ...
 

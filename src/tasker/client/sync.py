@@ -32,6 +32,7 @@ from tasker.store.protocol import Registered
 from tasker.teams.model import NamespaceInfo, NamespacePolicy, TeamEvent
 from tasker.times import Timeline
 from tasker.typed_template import In, Out, TypedTemplate
+from tasker.waits import BroadcastSent, SignalSent
 
 T = TypeVar("T")
 
@@ -217,6 +218,32 @@ class SyncClient:
     ) -> Task:
         """Settle an unneeded step: see `Client.skip`."""
         return self._wait_for(self._client.skip(task_id, step, reason=reason, if_match=if_match))
+
+    def signal(
+        self,
+        task_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        id: str | None = None,
+        reason: str = "",
+    ) -> SignalSent:
+        """Send a signal to a task: see `Client.signal`."""
+        return self._wait_for(self._client.signal(task_id, name, payload, id=id, reason=reason))
+
+    def broadcast(
+        self,
+        name: str,
+        key: str,
+        payload: Any = None,
+        *,
+        id: str | None = None,
+        namespace: str | None = None,
+    ) -> BroadcastSent:
+        """Send a broadcast to all steps that wait for it: see `Client.broadcast`."""
+        return self._wait_for(
+            self._client.broadcast(name, key, payload, id=id, namespace=namespace)
+        )
 
     def act_in_bulk(
         self,

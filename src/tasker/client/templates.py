@@ -133,7 +133,7 @@ class LoadedTemplate:
 
 def _described(step: Step, spec: StepSpec, now: datetime, times: Times | None) -> Step:
     due = step.run_at is None or step.run_at <= now
-    status, until = step.status, None
+    status, until = step.status, step.waits_until
     if step.sleeps(now):
         status, until = StepStatus.WAITING, step.run_at
     elif step.waiting_for_retry(now):

@@ -18,13 +18,12 @@ from tasker.durations import Duration
 from tasker.errors import InvalidInput, ParkedForTime, PermanentError, TooLarge
 from tasker.handlers.attempt import LiveAttempt
 from tasker.limits import AWAITED, DURABLE_CALL_BYTES, DURABLE_CALL_NAME, DURABLE_CALLS, WAIT
-from tasker.model import JsonText, parse_duration_argument
+from tasker.model import JsonText, WaitKind, parse_duration_argument
 from tasker.waits import (
     Arrival,
     Awaited,
     NewWait,
     ParkedForArrival,
-    WaitKind,
     check_arrival_names,
     read_arrival,
 )

@@ -19,12 +19,14 @@ from tasker.model import (
     Step,
     StepCounts,
     StepStatus,
+    StepWait,
     StoredTemplate,
     Task,
     TaskStatus,
     TemplateId,
     TemplateStatus,
     TemplateVersion,
+    WaitKind,
     WorkerId,
     WorkerInfo,
     WorkerProcess,
@@ -134,6 +136,11 @@ class Reader(NamedTuple):
             checkpoint=_loads_or_none(row["checkpoint"]),
             pending_parents=row["pending_parents"],
             waits_for=row["waits_for"],
+            waits=tuple(
+                StepWait(kind=WaitKind(one["kind"]), name=one["name"], key=one["key"])
+                for one in _loads_or_none(row["waits"]) or ()
+            ),
+            waits_until=self._instant_or_none(row["waits_until"]),
             enqueued_at=self._instant_or_none(row["enqueued_at"]),
             counted_attempts=row["counted_attempts"],
             lost_attempts=row["lost_attempts"],

@@ -30,6 +30,7 @@ TASKS_CANCEL = Permission("tasks", "cancel")
 TASKS_RETRY = Permission("tasks", "retry")
 TASKS_RESOLVE = Permission("tasks", "resolve")
 TASKS_PAUSE = Permission("tasks", "pause")
+SIGNALS_SEND = Permission("signals", "send")
 STEPS_READ = Permission("steps", "read")
 STEPS_RETRY = Permission("steps", "retry")
 STEPS_RESOLVE = Permission("steps", "resolve")
@@ -73,6 +74,7 @@ _OPERATOR = _VIEWER | {
     TASKS_RETRY,
     TASKS_RESOLVE,
     TASKS_PAUSE,
+    SIGNALS_SEND,
     STEPS_RETRY,
     STEPS_RESOLVE,
     TEMPLATES_PAUSE,

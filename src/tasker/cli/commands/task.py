@@ -148,7 +148,7 @@ IfMatch = Annotated[
     ),
 ]
 
-app = group("List, show, create, cancel, retry, resolve and pause tasks.")
+app = group("List, show, create, cancel, retry, resolve, pause and signal tasks.")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -508,6 +508,37 @@ async def skip(
         task_id = await find_task(client, task)
         changed = await client.skip(task_id, step, reason=reason, if_match=if_match)
     _print_status(session, changed)
+
+
+@command(app, "signal", acts=True)
+async def signal(
+    session: Session,
+    task: TaskRef,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the signal.")],
+    payload: Annotated[
+        Any, typer.Argument(parser=parse_json, metavar="[JSON|@FILE]", help="Default: null.")
+    ] = None,
+    id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="A signal with the same name and ID is sent once."),
+    ] = None,
+    reason: Reason = "",
+) -> None:
+    """Send a signal to a task. The first step that waits for it receives it.
+
+    If no step waits for the signal yet, it is kept.
+    """
+    async with session.client(operates=True) as client:
+        task_id = await find_task(client, task)
+        sent = await client.signal(task_id, name, payload, id=id, reason=reason)
+    if session.as_json:
+        session.print_document(to_plain(sent))
+    elif not sent.created:
+        session.out.print("a signal with this id was sent before")
+    elif sent.step is None:
+        session.out.print("sent; no step waits for it yet")
+    else:
+        session.out.print(f"sent; step {sent.step} received it")
 
 
 @command(app, "pause", acts=True)

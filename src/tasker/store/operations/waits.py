@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tasker.durable import CallKind, DurableCall
 from tasker.errors import WaitCycle
 from tasker.limits import BROADCASTS, UNTAKEN_SIGNALS
-from tasker.model import Claim, JsonText, TaskId
+from tasker.model import Claim, JsonText, TaskId, WaitKind
 from tasker.store import operator_rules
 from tasker.store.operations.operators import audit
 from tasker.store.protocol import AuditNote
@@ -23,7 +23,6 @@ from tasker.waits import (
     SignalSent,
     TooManyBroadcasts,
     TooManySignals,
-    WaitKind,
     arrival_text,
 )
 

@@ -17,6 +17,7 @@ from tasker.model import (
     StepStatus,
     TaskId,
     TaskStatus,
+    WaitKind,
     released,
 )
 from tasker.store.protocol import Store
@@ -41,7 +42,6 @@ from tasker.waits import (
     NewWait,
     TooManyBroadcasts,
     TooManySignals,
-    WaitKind,
     read_arrival,
 )
 

@@ -10,7 +10,11 @@ select {include instances_of step=s} as instances, s.template_node, s.spawned_by
            order by pause.kind
            limit 1
        ) end as pause,
-       s.waits_for
+       s.waits_for,
+       case when s.state = {WAITING} and s.waits_for is null then {include waits_document step=s} end as waits,
+       case when s.state = {WAITING} and s.waits_for is null then (
+           select min(w.wake_at) from wait w where w.task_id = s.task_id and w.no = s.no
+       ) end as waits_until
 from step s
 join task t on t.id = s.task_id
 join template p on p.id = t.template_id

@@ -1,0 +1,101 @@
+"""Signals to tasks, and broadcasts."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from tasker.api.authorization import authorize
+from tasker.api.dependencies import ApiOf
+from tasker.api.fields import Namespace, TaskPath, Text
+from tasker.api.requests import Body, JsonBody
+from tasker.api.responses import JsonResponse
+from tasker.api.routes.tasks import client_of_caller, operator_client, read_authorized_task
+from tasker.api.routing import READS_BODY, ExtraResponse, Routes
+from tasker.client.templates import DEFAULT_NAMESPACE
+from tasker.teams.permissions import SIGNALS_SEND
+from tasker.waits import BroadcastSent, SignalSent
+
+signals = Routes("signals", "/v1/tasks")
+broadcasts = Routes("signals", "/v1/broadcasts")
+
+
+class SignalBody(Body):
+    """Sends a signal to a task."""
+
+    name: str
+    """1 to 200 characters."""
+    payload: Any = None
+    """At most 64 KiB."""
+    id: str | None = None
+    """A signal with the same name and id is stored once."""
+    reason: Text = ""
+    """For the audit of the task."""
+
+
+class BroadcastBody(Body):
+    """Sends a broadcast to all steps that wait for its name and key."""
+
+    name: str
+    """1 to 200 characters."""
+    key: str
+    """1 to 200 characters."""
+    payload: Any = None
+    """At most 64 KiB."""
+    id: str | None = None
+    """A broadcast with the same name, key and id is stored once."""
+    namespace: Namespace = DEFAULT_NAMESPACE
+    """Namespace of the waiting tasks."""
+
+
+@signals.add(
+    "POST",
+    "/{task_id}/signals",
+    SIGNALS_SEND,
+    response=SignalSent,
+    status=201,
+    description="The signal was stored; `step` has received it, if one waits for it.",
+    extra_responses={200: ExtraResponse(SignalSent, "A signal with this id was sent before.")},
+    refuses=(*READS_BODY, "not_found", "wrong_status", "too_many_signals", "invalid_input"),
+)
+async def send_signal(
+    request: Request,
+    api: ApiOf,
+    task_id: TaskPath,
+    body: Annotated[SignalBody, Depends(JsonBody(SignalBody))],
+) -> JsonResponse:
+    """Send a signal to a task.
+
+    The first step that waits for the name receives it. Until then, it is kept.
+    """
+    task = await read_authorized_task(request, api, task_id, SIGNALS_SEND)
+    sent = await operator_client(request, api).signal(
+        task.id, body.name, body.payload, id=body.id, reason=body.reason
+    )
+    return JsonResponse(sent, 201 if sent.created else 200)
+
+
+@broadcasts.add(
+    "POST",
+    "",
+    SIGNALS_SEND,
+    response=BroadcastSent,
+    status=201,
+    description="The broadcast was stored, and the waiting steps have received it.",
+    extra_responses={
+        200: ExtraResponse(BroadcastSent, "A broadcast with this id was sent before.")
+    },
+    refuses=(*READS_BODY, "not_found", "too_many_broadcasts", "invalid_input"),
+)
+async def send_broadcast(
+    request: Request, api: ApiOf, body: Annotated[BroadcastBody, Depends(JsonBody(BroadcastBody))]
+) -> JsonResponse:
+    """Send a broadcast to all steps of a namespace that wait for its name and key.
+
+    Steps that wait for it later receive it within a week, if their task exists now.
+    """
+    await authorize(request, SIGNALS_SEND, namespace=body.namespace)
+    sent = await client_of_caller(request, api).broadcast(
+        body.name, body.key, body.payload, id=body.id, namespace=body.namespace
+    )
+    return JsonResponse(sent, 201 if sent.created else 200)

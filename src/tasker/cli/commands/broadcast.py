@@ -1,0 +1,47 @@
+"""`tasker broadcast`: sends a broadcast to all steps that wait for it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tasker.cli.app import Session, command
+from tasker.cli.options import parse_json
+from tasker.cli.render.json import to_plain
+from tasker.cli.render.style import format_count
+from tasker.client.templates import DEFAULT_NAMESPACE
+
+app = typer.Typer(add_completion=False)
+
+
+@command(app, "broadcast", acts=True)
+async def broadcast(
+    session: Session,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the signal that the steps wait for.")
+    ],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key that the steps wait for.")],
+    payload: Annotated[
+        Any, typer.Argument(parser=parse_json, metavar="[JSON|@FILE]", help="Default: null.")
+    ] = None,
+    id: Annotated[
+        str | None,
+        typer.Option(
+            "--id", metavar="ID", help="A broadcast with the same name, key and ID is sent once."
+        ),
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the tasks.")
+    ] = DEFAULT_NAMESPACE,
+) -> None:
+    """Send a broadcast to all steps of a namespace that wait for its name and key.
+
+    Steps of existing tasks that wait for it later receive it within a week.
+    """
+    async with session.client(operates=True) as client:
+        sent = await client.broadcast(name, key, payload, id=id, namespace=namespace)
+    if session.as_json:
+        session.print_document(to_plain(sent))
+    elif not sent.created:
+        session.out.print("a broadcast with this id was sent before")
+    else:
+        session.out.print(f"sent; {format_count('step', sent.steps)} received it")

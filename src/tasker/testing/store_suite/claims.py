@@ -419,6 +419,18 @@ class TestFairShares(StoreTests):
         assert dict.fromkeys(range(1, 71), 10) == claimed
         assert next_due is None
 
+    async def test_queues_beyond_those_of_one_claim_do_not_wait_for_these(
+        self, store: Store
+    ) -> None:
+        handlers = [f"handler_{number}" for number in range(70)]
+        template = await put(store, graph("seventy", **dict.fromkeys(handlers, "")))
+        await store.create_tasks([new_task(template) for _ in range(10)])
+        hand = await ManualWorker.hire(store)
+
+        claimed = [claim.no for _ in range(8) for claim in await hand.claim(10)]
+
+        assert min(claimed) <= 20 < max(claimed)
+
     async def test_priorities_order_the_steps_of_a_queue(self, store: Store) -> None:
         """Between queues shares decide: a priority takes nothing from another queue."""
         urgent = await put(store, graph("urgent", urgent=""))

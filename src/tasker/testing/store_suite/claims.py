@@ -422,7 +422,7 @@ class TestFairShares(StoreTests):
     async def test_queues_beyond_those_of_one_claim_do_not_wait_for_these(
         self, store: Store
     ) -> None:
-        handlers = [f"handler_{number}" for number in range(70)]
+        handlers = [f"handler_{number:02}" for number in range(70)]  # as their ids
         template = await put(store, graph("seventy", **dict.fromkeys(handlers, "")))
         await store.create_tasks([new_task(template) for _ in range(10)])
         hand = await ManualWorker.hire(store)

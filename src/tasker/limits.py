@@ -26,6 +26,7 @@ TICKS_BUFFERED = 1_000  #: of one schedule, that wait for the end of a task
 TICKS_RECORDED = 1_000  #: records of ticks without a task that a schedule keeps
 TICKS_BACKFILLED = 1_000  #: of one backfill
 TICKS_PREVIEWED = 100  #: of one preview
+EAGER_PARENTS = 100  #: of a step that may run before all of them have ended
 
 EVENTS = 20  #: events that one step publishes
 EVENT_NAME_CHARACTERS = 128  #: of the name of an event

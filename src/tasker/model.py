@@ -486,6 +486,50 @@ class OnFailure:
     """The same as a share of all instances, from 0 to 100."""
 
 
+class StepType(StrEnum):
+    """What the result of a step's handler decides."""
+
+    STANDARD = "standard"
+    DECISION = "decision"  #: which of its children run
+
+
+class Trigger(StrEnum):
+    """When a step runs, by the outcomes of its parents; otherwise it is skipped.
+
+    A failure with `allow_failure` counts as a success where the rule needs one, and as a failure
+    where it needs one. A failure that a rule does not accept leaves the step pending.
+    """
+
+    ALL_SUCCESS = "all_success"
+    ALL_FAILED = "all_failed"
+    ALL_SKIPPED = "all_skipped"
+    ALL_DONE = "all_done"  #: whatever the outcomes
+    ONE_SUCCESS = "one_success"  #: as soon as one parent succeeded
+    ONE_FAILED = "one_failed"  #: as soon as one parent failed
+    ONE_DONE = "one_done"  #: as soon as one parent succeeded or failed
+    NONE_FAILED = "none_failed"  #: all parents succeeded or were skipped
+    NONE_FAILED_MIN_ONE_SUCCESS = "none_failed_min_one_success"
+    NONE_SKIPPED = "none_skipped"  #: all parents succeeded or failed
+    ALWAYS = "always"  #: without waiting for its parents
+
+
+EAGER_TRIGGERS = frozenset({Trigger.ONE_SUCCESS, Trigger.ONE_FAILED, Trigger.ONE_DONE})
+"""Rules by which a step may run before all of its parents have ended."""
+
+FAILURE_TRIGGERS = frozenset(
+    {
+        Trigger.ALL_FAILED,
+        Trigger.ALL_DONE,
+        Trigger.ONE_SUCCESS,
+        Trigger.ONE_FAILED,
+        Trigger.ONE_DONE,
+        Trigger.NONE_SKIPPED,
+        Trigger.ALL_SKIPPED,
+    }
+)
+"""Rules that take a parent's failure into account; with the others, the step stays pending."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSpec:
     """One node of a template's graph."""
@@ -505,6 +549,14 @@ class StepSpec:
     """Configuration of the handler (`handler.initialization`, `handler_config`)."""
 
     dependencies: tuple[str, ...] = ()
+    type: StepType = StepType.STANDARD
+    trigger: Trigger = Trigger.ALL_SUCCESS
+    when: str | None = None
+    """Expression over `input` and `results`; the step is skipped if it is false."""
+
+    allow_failure: bool = False
+    """Whether its children run and its task continues if it fails for good."""
+
     retry: Retry = Retry()
     timeout: timedelta | None = None
     """Time limit of one attempt; None: the worker's `attempt_timeout`."""
@@ -1187,6 +1239,9 @@ class StepSummary:
     pending_parents: int
     """Dependencies that are not done yet."""
 
+    skip_reason: str | None = None
+    """Why it was skipped: its condition, or the parents by which its trigger rule does not hold."""
+
     waits_for: TaskId | None = None
     """The task whose end it awaits while `waiting`."""
 
@@ -1265,6 +1320,7 @@ class AttemptOutcome(StrEnum):
     CANCELLED = "cancelled"
     RESOLVED_MANUALLY = "resolved_manually"
     PARKED = "parked"  #: its step waits; does not count as an attempt
+    SKIPPED = "skipped"  #: the step was not to run
 
 
 class OutcomeCode(IntEnum):
@@ -1278,6 +1334,7 @@ class OutcomeCode(IntEnum):
     CANCELLED = 5
     RESOLVED_MANUALLY = 6
     PARKED = 7
+    SKIPPED = 8
 
 
 _FAILURES_TO_RETRY = frozenset({OutcomeCode.RETRY, OutcomeCode.LOST})
@@ -1510,6 +1567,11 @@ class Outcome(NamedTuple):
     result: JsonText | None
     error: JsonText | None
     delay: float  #: seconds until the next attempt, if there is one
+    choice: tuple[int, ...] | None = None
+    """Of a decision: the numbers of the children that it chose; None: all of them."""
+
+    to_handler: bool = False
+    """Of a released attempt: whether the step goes to the queue of its handler."""
 
     @property
     def key(self) -> AttemptKey:
@@ -1549,6 +1611,16 @@ def lost(claim: Claim, error: JsonText, delay: timedelta) -> Outcome:
 def slept(claim: Claim, delay: float) -> Outcome:
     """Return the outcome of an attempt whose step sleeps for `delay` seconds."""
     return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.PARKED, None, None, delay)
+
+
+def skipped(claim: Claim, reason: JsonText) -> Outcome:
+    """Return the outcome of an attempt whose step is not to run."""
+    return Outcome(claim.task_id, claim.no, claim.attempt, OutcomeCode.SKIPPED, None, reason, 0.0)
+
+
+def handed_back(claim: Claim) -> Outcome:
+    """Return the outcome of an attempt by the engine, whose step now waits for its handler."""
+    return released(claim)._replace(to_handler=True)
 
 
 def released(claim: Claim) -> Outcome:
@@ -1618,11 +1690,13 @@ class TaskInput(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """The result of one done step."""
+    """The result of one step that is done, failed or was skipped."""
 
     task_id: TaskId
     no: int
     result: JsonText | None
+    state: int = Code.COMPLETE  #: a `Code`
+    error: JsonText | None = None  #: of a failed step; of a skipped one, the reason
 
 
 MOST_SPAWNED = 1_000  #: steps that one call of `Store.spawn` inserts

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tasker import LocalClient, Template
 from tasker.engine.background import Background
 from tasker.engine.claimer import Claimer
+from tasker.engine.engine_steps import EngineServices
 from tasker.engine.executor import Executor
 from tasker.engine.janitor import Janitor
 from tasker.engine.lease import WorkerLease
@@ -58,7 +59,9 @@ async def assembled(
     lease = WorkerLease(store, "pieces", settings, bound)
     await lease.announce()
     settler = Settler(store, lease, slots, cache, reporter, background)
-    executor = Executor(settings, HandlerServices(store, client), slots, settler, reporter)
+    services = HandlerServices(store, client)
+    engine = EngineServices(store, client, services)
+    executor = Executor(settings, services, slots, settler, reporter, engine)
     claimer = Claimer(store, settings, lease, slots, cache, executor, settler, background)
     settler.freed_to(claimer)
     scheduler = Scheduler(store, client, reporter)

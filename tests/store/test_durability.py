@@ -25,7 +25,7 @@ async def commit_of(
     text, names = STATEMENTS[statement]
     values = settlement_parameters(hand.id, outcomes, claim_up_to=1)
     if "one" in statement:
-        task_id, no, attempt, _, result, _, _ = outcomes[0]
+        task_id, no, attempt, _, result, *_ = outcomes[0]
         values |= {"task": task_id, "no": no, "attempt": attempt, "result": result}
     transaction = connection.transaction()
     await transaction.start()

@@ -65,6 +65,7 @@ PARTS = {
     "settle": {
         "any_failed_task",
         "settle_accepted",
+        "settle_arrivals",
         "settle_children",
         "settle_ends",
         "settle_events",
@@ -72,8 +73,10 @@ PARTS = {
         "settle_failures",
         "settle_free",
         "settle_history",
+        "settle_missed",
         "settle_nodes",
         "settle_steps",
+        "settle_to_handler",
     },
 }
 SPAWNING = {

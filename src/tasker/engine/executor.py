@@ -10,6 +10,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from tasker.engine.engine_steps import EngineAttempt, EnginePlan, EngineServices
 from tasker.engine.failure import AttemptTimeout, HeartbeatTimeout, outcome_of
 from tasker.engine.publishing import with_events
 from tasker.engine.reporting import Reporter
@@ -18,10 +19,28 @@ from tasker.engine.running import Running, StopReason
 from tasker.engine.settler import Settler
 from tasker.engine.slots import Slots
 from tasker.engine.task_cache import CachedTask
-from tasker.errors import InvalidInput, Misuse, ParkedForTime, StepParked
+from tasker.errors import (
+    HandlerNotFound,
+    InvalidInput,
+    Misuse,
+    ParkedForTime,
+    PermanentError,
+    StepError,
+    StepParked,
+)
 from tasker.handlers import LiveAttempt, Plan, Services
 from tasker.handlers.results import result_text
-from tasker.model import AttemptKey, Claim, JsonText, Outcome, StepSpec, completed, released, slept
+from tasker.model import (
+    AttemptKey,
+    Claim,
+    JsonText,
+    Outcome,
+    StepSpec,
+    completed,
+    handed_back,
+    released,
+    slept,
+)
 from tasker.notices import Around
 from tasker.settings import SchemaMode, WorkerSettings
 from tasker.template.schema import check_result, is_quick
@@ -41,6 +60,7 @@ class Executor:
         slots: The worker's slots; each attempt occupies one.
         settler: Receives the outcomes of attempts, and the attempts that must wait for a task.
         reporter: Reports started and revoked attempts.
+        engine: What the engine's own steps act through.
         around: Entered around every handler that runs in this process.
     """
 
@@ -51,9 +71,11 @@ class Executor:
         slots: Slots,
         settler: Settler,
         reporter: Reporter,
+        engine: EngineServices,
         *,
         around: Around | None = None,
     ) -> None:
+        self._engine = engine
         self.running: dict[AttemptKey, Running] = {}
         self._waiting: deque[tuple[Claim, CachedTask]] = deque()
         self._starting = False
@@ -109,12 +131,17 @@ class Executor:
 
     def _start_attempt(self, claim: Claim, task: CachedTask) -> None:
         spec = task.compiled.spec(claim.no)
-        attempt = LiveAttempt(claim, task.input, task.results, self._services)
+        plan = task.compiled.plan(claim.no)
+        if isinstance(plan, EnginePlan):
+            attempt: LiveAttempt = EngineAttempt(claim, task, spec, self._engine)
+        else:
+            attempt = LiveAttempt(claim, task.input, task.results, self._services)
         running = Running(claim, task, spec, attempt)
         self.running[running.key] = running
         self._slots.take()
         self._reporter.started(running)
-        plan = task.compiled.plan(claim.no)
+        if task.compiled.conditions is not None and self._decide(running, plan):
+            return
         if isinstance(plan, Misuse):
             self._end_attempt(running, None, plan)
             return
@@ -126,9 +153,29 @@ class Executor:
         if spec.heartbeat_timeout is not None:
             running.attempt.heartbeat()
             self._schedule_heartbeat_check(running, spec.heartbeat_timeout.total_seconds())
-        self._runner_for(plan).start(running, plan, seconds)
+        if isinstance(plan, EnginePlan):
+            self._in_loop.start(running, plan, seconds)
+        else:
+            self._runner_for(plan).start(running, plan, seconds)
 
-    def _runner_for(self, plan: Plan) -> Runner:
+    def _decide(self, running: Running, plan: Plan | EnginePlan | Misuse) -> bool:
+        """End the attempt of a step that does not run, or not here; return whether it did."""
+        condition = (running.task.compiled.conditions or {}).get(running.claim.no)
+        if condition is None:
+            return False
+        try:
+            outcome = condition.decide(running.claim, running.task)
+        except (Misuse, StepError) as error:
+            outcome = self._outcome_of(running, error)
+        if outcome is None and isinstance(plan, HandlerNotFound):
+            outcome = handed_back(running.claim)
+        if outcome is None:
+            return False
+        self._settle(running, outcome)
+        self._leave(running)
+        return True
+
+    def _runner_for(self, plan: Plan | EnginePlan) -> Runner:
         if plan.in_process:
             return self._in_processes
         return self._in_loop if plan.is_async else self._in_threads
@@ -138,6 +185,8 @@ class Executor:
     def _end_attempt(self, running: Running, value: Any, error: BaseException | None) -> None:
         """Check the result of an attempt that was not interrupted, then settle it."""
         text = JsonText("")
+        if type(value) is Outcome and not running.over:  # of a step that the engine runs itself
+            self._settle(running, value)
         if error is None and not running.over:
             try:
                 text = self._result_text(running, value)
@@ -173,9 +222,27 @@ class Executor:
             if parked := _wait_request(error):
                 self._park(running, parked)
             elif error is None:
-                self._settle(running, completed(running.claim, text))
+                self._settle(running, self._success(running, text))
             else:
-                self._settle(running, outcome_of(error, running.claim, running.spec, self._rng))
+                self._settle(running, self._outcome_of(running, error))
+        self._leave(running)
+
+    def _success(self, running: Running, text: JsonText) -> Outcome:
+        """Return the outcome of an attempt with a result; that of a decision makes a choice."""
+        outcome = completed(running.claim, text)
+        choices = running.task.compiled.choices
+        if choices is None or (choice := choices.get(running.claim.no)) is None:
+            return outcome
+        try:
+            return outcome._replace(choice=choice.read(running.claim, text))
+        except PermanentError as error:
+            return self._outcome_of(running, error)
+
+    def _outcome_of(self, running: Running, error: BaseException) -> Outcome:
+        return outcome_of(error, running.claim, running.spec, self._rng)
+
+    def _leave(self, running: Running) -> None:
+        """Free the slot of an attempt that is over."""
         if self.running.get(running.key) is running:  # else its step runs again, after a crash
             del self.running[running.key]
         self._slots.give_back()

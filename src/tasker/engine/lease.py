@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tasker.engine.process import this_process
 from tasker.errors import LeaseLost, StoreUnavailable
 from tasker.handlers import Handlers
+from tasker.handlers.registry import EVERY_NAMESPACE
+from tasker.layout import ENGINE
 from tasker.model import NO_QUEUE, Claim, Queue, Requirement, WorkerId, released
 from tasker.settings import WorkerSettings
 from tasker.store.protocol import Store
@@ -59,6 +61,7 @@ class WorkerLease:
         name: The worker's name, as shown to operators.
         settings: The worker's settings.
         handlers: The worker's handlers.
+        namespaces: Namespaces whose engine steps it runs, besides those of its handlers.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class WorkerLease:
         name: str,
         settings: WorkerSettings,
         handlers: Handlers,
+        namespaces: Collection[str] = (),
     ) -> None:
         self.id = WorkerId(0)
         self.ids: tuple[WorkerId, ...] = ()  #: the current id and the previous one
@@ -77,6 +81,7 @@ class WorkerLease:
         self._name = name
         self._settings = settings
         self._handlers = handlers
+        self._namespaces = frozenset(namespaces)
         self._labels = set(settings.labels.items())
         self._newest = NO_QUEUE  #: of all queues, served or not
         self._until = 0.0
@@ -99,7 +104,8 @@ class WorkerLease:
 
     def serves_namespace(self, namespace: str) -> bool:
         """Return whether this worker is one for a namespace, though perhaps not for its queues."""
-        return self._handlers.serves_namespace(namespace)
+        named = {namespace, EVERY_NAMESPACE} & self._namespaces
+        return bool(named) or self._handlers.serves_namespace(namespace)
 
     async def find_queues(self) -> bool:
         """Serve new queues, and return whether there were any."""
@@ -114,6 +120,8 @@ class WorkerLease:
         return bool(served)
 
     def _serves(self, queue: Queue) -> bool:
+        if queue.handler == ENGINE:
+            return self.serves_namespace(queue.namespace)
         requirement = Requirement.parse(queue.requirement)
         handler = self._handlers.find(queue.handler, queue.namespace, requirement.version)
         return handler is not None and set(requirement.labels) <= self._labels

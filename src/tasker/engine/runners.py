@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+from tasker.engine.engine_steps import EnginePlan
 from tasker.engine.logs import current_attempt
 from tasker.engine.running import Running
 from tasker.errors import InvalidSettings, RetryableError
@@ -51,12 +52,12 @@ class LoopRunner:
         self._context = copy_context()  #: no attempt runs in the context of its task's creator
         self._tasks: dict[Running, asyncio.Task[None]] = {}
 
-    def start(self, running: Running, plan: Plan, timeout: float | None) -> None:
+    def start(self, running: Running, plan: Plan | EnginePlan, timeout: float | None) -> None:
         self._tasks[running] = self._loop.create_task(
             self._run(running, plan), context=self._context.copy()
         )
 
-    async def _run(self, running: Running, plan: Plan) -> None:
+    async def _run(self, running: Running, plan: Plan | EnginePlan) -> None:
         current_attempt.set(running)
         value, error = None, None
         try:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from tasker.engine.engine_steps import EnginePlan
 from tasker.engine.task_cache import CachedTask
 from tasker.handlers import LiveAttempt, Plan
 from tasker.model import AttemptKey, Claim, Outcome, StepSpec
@@ -46,7 +47,7 @@ class Running:
         self.spec = spec
         self.attempt = attempt
         self.began = time.monotonic()
-        self.plan: Plan | None = None  #: None: its handler cannot be called
+        self.plan: Plan | EnginePlan | None = None  #: None: its handler cannot be called
         self.timer: asyncio.TimerHandle | None = None  #: timer of the step's `timeout_seconds`
         self.watch: asyncio.TimerHandle | None = None  #: timer of the step's `heartbeat_timeout`
         self.over = False  #: the outcome is decided; the attempt only occupies its slot

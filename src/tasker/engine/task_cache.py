@@ -1,25 +1,36 @@
 """Caches templates, task inputs and results, to avoid reading them again."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 from weakref import WeakValueDictionary
 
+from tasker.arrival import conditional_steps
 from tasker.bounded_cache import BoundedCache
-from tasker.errors import Misuse
+from tasker.engine.built_in import built_in_plan
+from tasker.engine.conditions import Condition, choices_of
+from tasker.engine.engine_steps import EnginePlan, ParentState, read_names
+from tasker.errors import HandlerNotFound, Misuse
 from tasker.graph import Graph, step_numbers
 from tasker.handlers import Handlers, Plan
+from tasker.layout import ENGINE
 from tasker.model import (
+    STEP_STATUSES,
     TASK_NODE,
     Claim,
+    Code,
     Durability,
     JsonText,
     StepSpec,
+    StepStatus,
     TaskId,
     TaskInput,
     Template,
     TemplateId,
 )
 from tasker.store.protocol import WorkerStore
+from tasker.template.expressions import Path
 
 TEMPLATE_STEPS = 20_000  #: steps of the templates that are kept without a task here
 _SHARE = 8  #: a result that takes more than this part of the cache is not kept
@@ -29,21 +40,33 @@ MOST_PLANS = 10_000  #: compiled calls that are kept of one template
 class CompiledTemplate:
     """A template compiled for this worker's environment and handlers."""
 
-    def __init__(self, template: Template, handlers: Handlers) -> None:
+    def __init__(
+        self,
+        template: Template,
+        handlers: Handlers,
+        labels: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.template = template
         self.graph = Graph(template)
+        #: steps that the engine decides about before they run; None: it has none
+        self.conditions = {
+            no: Condition(self.graph, no) for no in conditional_steps(self.graph)
+        } or None
+        #: decisions, and steps with an eager child; None: it has none
+        self.choices = choices_of(self.graph) if self.conditions else None
         self.relaxed = template.durability is Durability.RELAXED
         #: fan_out[no]: number of steps that wait for step `no`
         self.fan_out = [
             sum(child != TASK_NODE for child in children) for children in self.graph.children
         ]
         self._handlers = handlers
-        self._plans: dict[int, Plan | Misuse] = {}
+        self._labels = labels
+        self._plans: dict[int, Plan | EnginePlan | Misuse] = {}
 
     def spec(self, no: int) -> StepSpec:
         return self.graph.specs[no - 1]
 
-    def plan(self, no: int) -> Plan | Misuse:
+    def plan(self, no: int) -> Plan | EnginePlan | Misuse:
         """Return the plan for calling a step's handler, or the reason why it cannot be called."""
         plan = self._plans.get(no)
         if plan is None:
@@ -52,7 +75,19 @@ class CompiledTemplate:
             plan = self._plans[no] = self._compile(self.spec(no))
         return plan
 
-    def _compile(self, spec: StepSpec) -> Plan | Misuse:
+    def needs(self, no: int) -> int:
+        """Return the mask of the steps whose results are read before step `no` runs."""
+        plan = self.plan(no)
+        needs = 0 if isinstance(plan, Misuse) else plan.needs
+        if self.conditions is not None and (condition := self.conditions.get(no)):
+            needs |= condition.needs
+        return needs
+
+    def _compile(self, spec: StepSpec) -> Plan | EnginePlan | Misuse:
+        if spec.handler == ENGINE:
+            return built_in_plan(self.graph, spec)
+        if not spec.requires.items() <= self._labels.items():
+            return HandlerNotFound(f"this worker lacks the labels that {spec.name!r} requires")
         try:
             plan = self._handlers.plan(self.template, self.graph, spec)
         except Misuse as error:
@@ -67,13 +102,14 @@ class CompiledTemplate:
 class CachedTask:
     """A task's context and the cached results of its steps."""
 
-    __slots__ = ("__weakref__", "compiled", "input", "known", "results", "size")
+    __slots__ = ("__weakref__", "compiled", "input", "known", "missed", "results", "size")
 
     def __init__(self, task: TaskInput, compiled: CompiledTemplate) -> None:
         self.input = task
         self.compiled = compiled
         self.results: dict[int, JsonText | None] = {}
         self.known = 0  #: bit mask of the steps in `results`
+        self.missed: dict[int, ParentState] = {}  #: steps that failed or were skipped
         self.size = len(task.context) + 500
 
     def add_result(self, no: int, result: JsonText | None) -> int:
@@ -84,16 +120,36 @@ class CachedTask:
         self.size += grown
         return grown
 
-    def needs(self, no: int) -> int:
-        """Return the mask of the steps whose results the handler of step `no` reads."""
-        plan = self.compiled.plan(no)
-        return plan.needs if isinstance(plan, Plan) else 0
+    def note_missed(self, no: int, state: ParentState) -> None:
+        """Note how a step ended without success. A failure is read again for each attempt."""
+        self.missed[no] = state
+        self.results[no] = None
+        if state.status is StepStatus.SKIPPED:
+            self.known |= 1 << no
+
+    def state_of(self, no: int) -> ParentState:
+        """Return how a step ended, as far as it was read."""
+        if state := self.missed.get(no):
+            return state
+        if self.known >> no & 1:
+            return ParentState(StepStatus.COMPLETE, self.results[no])
+        return ParentState(StepStatus.PENDING)
+
+    def names(self, paths: Iterable[Path], **others: Any) -> dict[str, Any]:
+        """Return the values of an expression's names: `input`, `results`, and `others`."""
+        numbers = self.compiled.graph.numbers
+        read = read_names(
+            paths, self.input.context, lambda name: self.results.get(numbers.get(name, 0))
+        )
+        return {**read, **others}
 
     def with_results(self, mask: int) -> "CachedTask":
         """Return a copy with no other results than those of a mask of steps."""
         copy = CachedTask(self.input, self.compiled)
         for no in step_numbers(mask & self.known):
             copy.add_result(no, self.results.get(no))
+            if no in self.missed:
+                copy.missed[no] = self.missed[no]
         return copy
 
 
@@ -107,11 +163,18 @@ class TaskCache:
     """
 
     def __init__(
-        self, store: WorkerStore, handlers: Handlers, *, environment: str | None, limit: int
+        self,
+        store: WorkerStore,
+        handlers: Handlers,
+        *,
+        environment: str | None,
+        limit: int,
+        labels: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._store = store
         self._handlers = handlers
         self._environment = environment
+        self._labels = labels
         self._limit = limit
         self._size = 0
         self._templates: BoundedCache[TemplateId, CompiledTemplate] = BoundedCache(TEMPLATE_STEPS)
@@ -126,8 +189,7 @@ class TaskCache:
             task = self._keep_part(claim)
             if task is None:
                 return None
-        plan = task.compiled.plan(claim.no)
-        if isinstance(plan, Plan) and plan.needs & ~task.known:
+        if task.compiled.needs(claim.no) & ~task.known:
             return None
         return task
 
@@ -136,7 +198,7 @@ class TaskCache:
         removed = self._removed.get(claim.task_id)
         if removed is None:
             return None
-        task = removed.with_results(removed.needs(claim.no))
+        task = removed.with_results(removed.compiled.needs(claim.no))
         self._add(task)
         self._shrink()
         return task
@@ -151,14 +213,17 @@ class TaskCache:
         for claim in claims:
             task = tasks.get(claim.task_id)
             if task is not None:
-                mask = task.needs(claim.no) & ~task.known
+                mask = task.compiled.needs(claim.no) & ~task.known
                 missing[claim.task_id] = missing.get(claim.task_id, 0) | mask
         wanted = {task_id: list(step_numbers(mask)) for task_id, mask in missing.items() if mask}
         if wanted:
             for row in await self._store.load_results(wanted):
-                self._add_result(tasks[row.task_id], row.no, row.result)
-            for task_id, mask in missing.items():  # skipped steps have no result to read again
-                tasks[task_id].known |= mask
+                if row.state in (Code.ERROR, Code.SKIPPED):
+                    state = ParentState(STEP_STATUSES[row.state], None, row.error)
+                    tasks[row.task_id].note_missed(row.no, state)
+                else:
+                    tasks[row.task_id].missed.pop(row.no, None)
+                    self._add_result(tasks[row.task_id], row.no, row.result)
         self._shrink()
         return tasks
 
@@ -183,7 +248,7 @@ class TaskCache:
         if compiled is None:
             stored = await self._store.template_by_id(template_id)
             template = stored.template.for_environment(self._environment)
-            compiled = CompiledTemplate(template, self._handlers)
+            compiled = CompiledTemplate(template, self._handlers, self._labels)
             self._templates.put(template_id, compiled, len(compiled.graph.specs))
         return compiled
 

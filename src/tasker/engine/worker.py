@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tasker.client import LocalClient
 from tasker.engine.background import Background
 from tasker.engine.claimer import Claimer
+from tasker.engine.engine_steps import EngineServices
 from tasker.engine.executor import Executor
 from tasker.engine.janitor import Janitor
 from tasker.engine.lease import WorkerLease
@@ -104,7 +105,7 @@ class Worker:
         self.client = LocalClient(store, claimant=self)
         self._reporter = Reporter(self.name, observers, self.client.task_ends)
         self.observers = self._reporter.observers
-        given = Handlers.of(*handlers)
+        given, namespaces = Handlers.of(*handlers), frozenset(namespaces)
         self._templates = (*templates, *given.templates())
         self.handlers = given.bind(self._templates, namespaces)
         if not self._templates and self.handlers.are_all_unbound():
@@ -126,8 +127,10 @@ class Worker:
             self.handlers,
             environment=self.settings.environment,
             limit=self.settings.memory,
+            labels=self.settings.labels,
         )
-        self._lease = WorkerLease(store, self.name, self.settings, self.handlers)
+        named = {*namespaces, *(template.namespace for template in self._templates)}
+        self._lease = WorkerLease(store, self.name, self.settings, self.handlers, named)
         self._settler = Settler(
             store, self._lease, self._slots, self._cache, self._reporter, self._background
         )
@@ -244,12 +247,14 @@ class Worker:
         await self._lease.announce()
         self._warn_of_unbound()
         await self._warn_of_other_versions()
+        services = HandlerServices(self.store, self.client)
         executor = Executor(
             self.settings,
-            HandlerServices(self.store, self.client),
+            services,
             self._slots,
             self._settler,
             self._reporter,
+            EngineServices(self.store, self.client, services),
             around=self._around,
         )
         claimer = self._claimer = Claimer(

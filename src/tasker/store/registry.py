@@ -6,9 +6,17 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from tasker import codec
+from tasker.arrival import (
+    ENGINE_QUEUE,
+    conditional_steps,
+    edges_of,
+    first_queue,
+    own_queue,
+    pending_parents,
+)
 from tasker.errors import IdempotencyConflict, NotFound, TaskRegistrationError
 from tasker.graph import Graph
-from tasker.model import JsonText, Template, TemplateId, TemplateName
+from tasker.model import TASK_NODE, JsonText, Template, TemplateId, TemplateName
 from tasker.template.document import digest, to_document
 from tasker.template.http import Host, literal_hosts
 
@@ -20,11 +28,15 @@ class GraphRow(NamedTuple):
 
     no: int
     name: str
-    handler: str
+    handler: str  #: of the queue in which it begins
     requirement: str
-    gated: bool  #: whether it is under limits
+    gated: bool  #: whether the queue is that of steps under limits
+    own_handler: str | None  #: of the queue of its handler, if it begins in another
+    own_requirement: str | None
+    own_gated: bool | None
     pending_parents: int
     children: tuple[int, ...]
+    on_error: tuple[int, ...] | None
     scope: int
     queue_timeout: float | None  #: seconds
 
@@ -37,6 +49,7 @@ class TemplateRow(NamedTuple):
     document: JsonText
     sinks: int
     retention: float | None  #: seconds
+    queues: JsonText  #: a list of `FirstQueue`
     steps: JsonText  #: a list of `GraphRow`
     http_hosts: Sequence[tuple[str, Host]]  #: hosts that its steps name, each with its step
 
@@ -45,30 +58,42 @@ class TemplateRow(NamedTuple):
         """Make the rows of a valid template."""
         document = to_document(template)
         graph = Graph(template)
+        rows = [_graph_row(template, graph, no) for no in range(1, len(graph.parents))]
+        queues = {own_queue(template, spec) for spec in graph.specs}
+        if conditional_steps(graph):
+            queues.add(ENGINE_QUEUE)
         return cls(
             template.key,
             digest(document),
             codec.dumps(document, what=f"template {template.key}", limit=TEMPLATE_LIMIT),
-            len(graph.sinks),
+            sum(TASK_NODE in row.children and not row.scope for row in rows),
             template.retention.total_seconds() if template.retention else None,
-            codec.orjson_text(
-                [
-                    GraphRow(
-                        no,
-                        graph.layout.label(no),
-                        spec.handler,
-                        str(spec.requirement),
-                        bool(template.limits_of(spec)),
-                        graph.pending_parents(no),
-                        graph.children[no],
-                        graph.layout.scope(no),
-                        spec.queue_timeout.total_seconds() if spec.queue_timeout else None,
-                    )._asdict()
-                    for no, spec in enumerate(graph.specs, start=1)
-                ]
-            ),
+            codec.orjson_text([queue._asdict() for queue in sorted(queues)]),
+            codec.orjson_text([row._asdict() for row in rows]),
             literal_hosts(template.steps),
         )
+
+
+def _graph_row(template: Template, graph: Graph, no: int) -> GraphRow:
+    spec = graph.specs[no - 1]
+    first, own = first_queue(template, spec), own_queue(template, spec)
+    edges = edges_of(graph, no)
+    begins_elsewhere = own != first
+    return GraphRow(
+        no=no,
+        name=graph.layout.label(no),
+        handler=first.handler,
+        requirement=first.requirement,
+        gated=first.gated,
+        own_handler=own.handler if begins_elsewhere else None,
+        own_requirement=own.requirement if begins_elsewhere else None,
+        own_gated=own.gated if begins_elsewhere else None,
+        pending_parents=pending_parents(graph, no),
+        children=edges.children,
+        on_error=edges.on_error or None,
+        scope=graph.layout.scope(no),
+        queue_timeout=spec.queue_timeout.total_seconds() if spec.queue_timeout else None,
+    )
 
 
 def registration_conflict_error(

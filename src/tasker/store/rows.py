@@ -12,6 +12,7 @@ from tasker.model import (
     STEP_STATUSES,
     Attempt,
     AuditEntry,
+    Code,
     Failure,
     JsonObject,
     Pause,
@@ -132,9 +133,10 @@ class Reader(NamedTuple):
             settled_at=self._instant_or_none(row["settled_at"]),
             worker=row["worker"],
             result=_loads_or_none(row["result"]),
-            error=_loads_or_none(row["error"]),
+            error=None if row["state"] == Code.SKIPPED else _loads_or_none(row["error"]),
+            skip_reason=_skip_reason(row),
             checkpoint=_loads_or_none(row["checkpoint"]),
-            pending_parents=row["pending_parents"],
+            pending_parents=max(row["pending_parents"], 0),  # an eager rule frees with more
             waits_for=row["waits_for"],
             waits=tuple(
                 StepWait(kind=WaitKind(one["kind"]), name=one["name"], key=one["key"])
@@ -371,6 +373,13 @@ def _pause(document: Mapping[str, Any]) -> Pause:
     """Read a pause from the JSON of pause_document.sql."""
     at = _EPOCH + timedelta(microseconds=document["paused_at"])
     return Pause(**{**document, "kind": PauseKind(document["kind"]), "paused_at": at})
+
+
+def _skip_reason(row: Row) -> str | None:
+    """Return why a step was skipped, which is kept as its error."""
+    if row["state"] != Code.SKIPPED or row["error"] is None:
+        return None
+    return str(codec.loads(row["error"]).get("message", ""))
 
 
 def _failure(step: str, error: JsonObject) -> Failure:

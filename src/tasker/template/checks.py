@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from tasker.graph import find_cycle
 from tasker.suggest import did_you_mean
+from tasker.template.branches import check_branches
 from tasker.template.http import result_names
 from tasker.template.instances import check_expressions
 from tasker.template.parts import ReadStep
@@ -64,7 +65,8 @@ def _check_dependencies(
         if read.body:
             ancestors = {name for name in known if _is_ancestor(name, read, known)}
             _check_dependencies(read.body, every, read.spec.name, before | ancestors)
-    _check_cycles(known)
+    if not _check_cycles(known):
+        check_branches(known, before)
     _check_http_calls(known, before)
 
 
@@ -120,7 +122,7 @@ def _check_dependency(step: str, name: str, value: Value, known: dict[str, ReadS
         value.refuse(f"the step {step!r} depends on {name!r}, which is not a step{guess}")
 
 
-def _check_cycles(known: dict[str, ReadStep]) -> None:
+def _check_cycles(known: dict[str, ReadStep]) -> bool:
     """Report the first cycle of two steps or more; arrows lead from a step to its dependency."""
     cycle = find_cycle(
         {
@@ -129,7 +131,7 @@ def _check_cycles(known: dict[str, ReadStep]) -> None:
         }
     )
     if cycle is None:
-        return
+        return False
     waiting, awaited = next(pairwise(cycle))
     value = dict(known[waiting].dependencies)[awaited]
     shown = cycle
@@ -137,3 +139,4 @@ def _check_cycles(known: dict[str, ReadStep]) -> None:
         half = _SHOWN // 2
         shown = (*cycle[:half], f"... {len(cycle) - _SHOWN:,} more ...", *cycle[-half:])
     value.refuse(f"the dependencies form a cycle: {' -> '.join(shown)}")
+    return True

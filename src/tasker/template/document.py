@@ -22,7 +22,9 @@ from tasker.model import (
     Spawning,
     StepOverride,
     StepSpec,
+    StepType,
     Template,
+    Trigger,
     all_steps,
 )
 from tasker.schedules.document import to_document as schedule_document
@@ -82,6 +84,10 @@ def _step_document(spec: StepSpec) -> JsonObject:
         description=spec.description or None,
         handler=handler or None,
         dependencies=list(spec.dependencies) or None,
+        type=None if spec.type is StepType.STANDARD else spec.type.value,
+        trigger=None if spec.trigger is Trigger.ALL_SUCCESS else spec.trigger.value,
+        when=spec.when,
+        allow_failure=spec.allow_failure or None,
         retry=_retry_document(spec.retry, Retry()) or None,
         timeout_seconds=_seconds(spec.timeout),
         queue_timeout=_seconds(spec.queue_timeout),

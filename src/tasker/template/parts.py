@@ -7,7 +7,16 @@ from datetime import timedelta
 
 from tasker import versions
 from tasker.errors import InvalidExpression, InvalidInput
-from tasker.model import NAMESPACE, NAMESPACE_RULE, Backoff, Json, JsonObject, Retry, StepSpec
+from tasker.model import (
+    NAMESPACE,
+    NAMESPACE_RULE,
+    Backoff,
+    Json,
+    JsonObject,
+    Retry,
+    StepSpec,
+    Trigger,
+)
 from tasker.template.expressions import (
     Expression,
     Path,
@@ -22,6 +31,7 @@ from tasker.template.reading import (
     Keys,
     Value,
     descend,
+    read_choice,
     read_integer,
     read_json_object,
     read_name,
@@ -260,6 +270,12 @@ def read_expression(value: Value, names: Collection[str]) -> str | None:
     if isinstance(node, Scalar) and isinstance(node.value, bool | int | float):
         return node.text
     return _read_compiled(value, names, compile_expression)
+
+
+def read_trigger(value: Value) -> Trigger | None:
+    """Read a trigger rule."""
+    written = read_choice(value, tuple(map(str, Trigger)))
+    return None if written is None else Trigger(written)
 
 
 def read_path(value: Value, names: Collection[str]) -> str | None:

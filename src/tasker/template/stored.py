@@ -26,7 +26,9 @@ from tasker.model import (
     Spawning,
     StepOverride,
     StepSpec,
+    StepType,
     Template,
+    Trigger,
     all_steps,
 )
 from tasker.schedules.document import from_document as read_schedule
@@ -68,6 +70,10 @@ def _read_step(step: Mapping[str, Any]) -> StepSpec:
         handler_version=handler.get("version", ""),
         config=handler.get("initialization", {}),
         dependencies=tuple(step.get("dependencies", ())),
+        type=StepType(step.get("type", StepType.STANDARD)),
+        trigger=Trigger(step.get("trigger", Trigger.ALL_SUCCESS)),
+        when=step.get("when"),
+        allow_failure=step.get("allow_failure", False),
         retry=_DEFAULTS if retry is None else _read_retry(retry, _DEFAULTS),
         timeout=_timedelta(step.get("timeout_seconds")),
         queue_timeout=_timedelta(step.get("queue_timeout")),

@@ -65,6 +65,7 @@ class Operators(Tasks):
                     await tx.all("forget_calls", task_id=task_id, no=no)
                     await tx.all("free_child_keys", task_id=task_id, no=no)
                     await tx.all("return_signals", task_id=task_id, no=no)
+                await _take_back_failure(tx, task_id, no)
                 await tx.all("retry_step", task_id=task_id, no=no, counted_attempts=used)
                 action = "retry_fresh" if fresh else "retry"
                 await audit(tx, task_id, no, action, act, before, StepStatus.ENQUEUED)
@@ -99,6 +100,7 @@ class Operators(Tasks):
                 step_name(steps[0]), steps[0]["state"], action, operator_rules.RESOLVABLE
             )
             await tx.all("stop_attempt", task_id=task_id, no=no)
+            await _take_back_failure(tx, task_id, no)
             (taken,) = await tx.all("take_step", task_id=task_id, no=no)
             await tx.all("end_waits", task_id=task_id, no=no)
             await _reopen(tx, task_id)
@@ -124,6 +126,12 @@ class Operators(Tasks):
 
         await self._in_yielding_transaction(resolve)
         return await self.get_task(task_id)
+
+
+async def _take_back_failure(tx: Session, task_id: TaskId, no: int) -> None:
+    """Let a failed step arrive at its children again: those that still wait wait for it again."""
+    await tx.all("take_back_failure", task_id=task_id, no=no)
+    await tx.all("take_back_sink", task_id=task_id, no=no)
 
 
 async def stop_task(

@@ -153,8 +153,8 @@ async def _register(
     """Register templates; return None if another process has just registered one of them."""
     await tx.all("lock_queues")
     for namespace in {row.name.namespace for row in rows}:
-        steps = _joined(row.steps for row in rows if row.name.namespace == namespace)
-        await tx.all("add_queues", namespace=namespace, steps=steps)
+        queues = _joined(row.queues for row in rows if row.name.namespace == namespace)
+        await tx.all("add_queues", namespace=namespace, queues=queues)
     policies: dict[str, NamespacePolicy | None] = {}
     stored: list[Row] = []
     created: list[bool] = []

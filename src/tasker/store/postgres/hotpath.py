@@ -110,8 +110,12 @@ class HotPath(Driver):
                 await self._fetch_dedicated("wake")
             return settled
         scalar = self.SCALAR and not gated and len(outcomes) == 1
-        if scalar and outcomes[0].outcome is OutcomeCode.COMPLETE:
-            return await self._settle_one(worker, outcomes[0], claim_up_to, relaxed=relaxed)
+        if scalar and _is_success_of_all(outcomes[0]):
+            try:
+                return await self._settle_one(worker, outcomes[0], claim_up_to, relaxed=relaxed)
+            except asyncpg.PostgresError as error:
+                if error.sqlstate != "TK007":  # the step has an eager child
+                    raise
         given = settlement_parameters(worker, outcomes, claim_up_to=claim_up_to)
         statement = "settle_gated" if gated else _settlement_statement("settle", relaxed=relaxed)
         return self._settled(await self._fetch_dedicated(statement, **given))
@@ -124,7 +128,7 @@ class HotPath(Driver):
         *,
         relaxed: bool,
     ) -> Settled:
-        task_id, no, attempt, _, result, _, _ = success
+        task_id, no, attempt, _, result, *_ = success
         rows = await self._fetch_dedicated(
             _settlement_statement("settle_one", relaxed=relaxed),
             worker=worker,
@@ -218,6 +222,11 @@ class HotPath(Driver):
 
     async def wait_for_revocation(self, timeout: float) -> None:
         await self._listener.wait(self._listener.revocation, timeout)
+
+
+def _is_success_of_all(outcome: Outcome) -> bool:
+    """Return whether an outcome arrives at all children with success."""
+    return outcome.outcome is OutcomeCode.COMPLETE and outcome.choice is None
 
 
 def _settlement_statement(name: str, *, relaxed: bool) -> str:

@@ -74,7 +74,9 @@ def settlement_parameters(
     claim_up_to: int,
 ) -> dict[str, object]:
     """Return the parameters of settle.sql; there is at least one outcome."""
-    tasks, nos, attempts, kinds, results, errors, delays = zip(*outcomes, strict=True)
+    tasks, nos, attempts, kinds, results, errors, delays, choices, to_handler = zip(
+        *outcomes, strict=True
+    )
     return {
         "worker": worker,
         "tasks": tasks,
@@ -84,6 +86,12 @@ def settlement_parameters(
         "results": results,
         "errors": errors,
         "delays": delays,
+        "choices": [_array_text(choice) for choice in choices]
+        if any(choice is not None for choice in choices)
+        else None,
+        "to_handler": [place for place, given in enumerate(to_handler, start=1) if given]
+        if any(to_handler)
+        else None,
         "claim_up_to": claim_up_to,
     }
 
@@ -100,6 +108,10 @@ def event_parameters(events: Sequence[NewEvent]) -> dict[str, object]:
         "event_payloads": payloads,
         "event_durations": durations,
     }
+
+
+def _array_text(choice: Sequence[int] | None) -> str | None:
+    return None if choice is None else f"{{{','.join(map(str, choice))}}}"
 
 
 def first_enqueued_steps(rows: Sequence[Any]) -> Iterator[tuple[QueueId, Place]]:

@@ -13,10 +13,13 @@ OLDEST = (3, 35, 0)  # RETURNING
 _WORKSPACE = """
     create temp table settled (
         ord integer, task_id text, no integer, attempt integer, outcome integer,
-        result text, error text, delay real, run_at real, children text,
+        result text, error text, delay real, run_at real, children text, on_error text,
+        choice text, to_handler integer,
         primary key (task_id, no)
     );
-    create temp table child (task_id text, no integer, parents integer, run_at real);
+    create temp table child (
+        task_id text, no integer, parents integer, run_at real, missed integer
+    );
 """
 
 

@@ -1,7 +1,7 @@
 """Settling outcomes within a transaction."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from tasker.model import (
     TASK_NODE,
@@ -19,6 +19,7 @@ from tasker.model import (
 )
 from tasker.store.sqlite.statements import execute, fetch, fetch_one, json_text
 
+_WITHOUT_SUCCESS = frozenset({OutcomeCode.ERROR, OutcomeCode.SKIPPED})
 _FOR_OTHERS = frozenset({OutcomeCode.LOST, OutcomeCode.RELEASED})  #: any worker may claim these
 
 
@@ -43,9 +44,15 @@ def settle(
         execute(on, "settle_events", events=json_text(events), now=now)
     execute(on, "settle_history", now=now)
     execute(on, "settle_steps", now=now)
-    execute(on, "settle_children")
-    freed, ended = _free_children(on, worker, claim_up_to, now)
     kinds = {outcome.outcome for outcome in outcomes}
+    if _arrive_as_success(outcomes, kinds):
+        execute(on, "settle_children")
+    else:
+        execute(on, "settle_arrivals")
+        execute(on, "settle_missed")
+    if any(outcome.to_handler for outcome in outcomes):
+        execute(on, "settle_to_handler")
+    freed, ended = _free_children(on, worker, claim_up_to, now)
     if OutcomeCode.ERROR in kinds:
         execute(on, "settle_failures")
     if fetch_one(on, "any_failed_task")[0]:
@@ -61,6 +68,13 @@ def settle(
         refused = sorted({*range(len(outcomes))} - {row[0] for row in fetch(on, "settle_accepted")})
     claims = [Claim(row[0], row[1], 1, 1) for row in freed if row[2] == Code.IN_PROGRESS]
     return Settled(refused, claims, ended), left
+
+
+def _arrive_as_success(outcomes: Sequence[Outcome], kinds: Set[OutcomeCode]) -> bool:
+    """Return whether all steps that end arrive at all of their children with success."""
+    return kinds.isdisjoint(_WITHOUT_SUCCESS) and all(
+        outcome.choice is None for outcome in outcomes
+    )
 
 
 def _free_children(

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from tasker import limits
-from tasker.model import Backoff, Collect, JsonObject, OnFailure, Retry, StepSpec
+from tasker.model import Backoff, Collect, JsonObject, OnFailure, Retry, StepSpec, StepType, Trigger
 from tasker.template import instances, parts
 from tasker.template.declared_events import read_events
 from tasker.template.http_reading import read_http
@@ -87,6 +87,9 @@ _STEP = Keys(
         "description",
         "handler",
         "dependencies",
+        "trigger",
+        "when",
+        "allow_failure",
         "retry",
         "timeout_seconds",
         "queue_timeout",
@@ -169,7 +172,8 @@ _OVERRIDE_HANDLER = Keys(
     ),
 )
 
-_NOT_BUILT = ("decision", "deferred_convergence", "batchable", "batch_worker")
+_NOT_BUILT = ("batchable", "batch_worker")
+_CONVERGENCE = "deferred_convergence"  #: Tasker Core's name of a trigger rule
 _BACKOFFS = tuple(kind.value for kind in Backoff)
 _MS = timedelta(milliseconds=1)
 
@@ -224,7 +228,8 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
     handler = fields.read("handler", _read_handler) or _HandlerFields()
     dependencies = parts.read_dependencies(fields.items("dependencies", "a list of step names"))
     retry = fields.read("retry", _read_retry) or RetryChange()
-    fields.read("type", _check_step_type)
+    kind = fields.read("type", _read_step_type)
+    trigger = Trigger.NONE_FAILED_MIN_ONE_SUCCESS if kind == _CONVERGENCE else Trigger.ALL_SUCCESS
     spawning = instances.read_spawning(fields, ("input", "results", *names))
     body = _read_body(fields, (*names, *instances.item_names(spawning)), depth + 1)
     collect, reduce = Collect.LIST, None
@@ -241,6 +246,10 @@ def _read_step(value: Value, names: tuple[str, ...] = (), depth: int = 0) -> Rea
         handler_version=handler.version or "",
         config=handler.config or {},
         dependencies=tuple(name for name, _ in dependencies),
+        type=StepType.DECISION if kind == StepType.DECISION else StepType.STANDARD,
+        trigger=fields.read("trigger", parts.read_trigger) or trigger,
+        when=fields.read("when", parts.read_expression, ("input", "results", *names)),
+        allow_failure=fields.read("allow_failure", read_flag) or False,
         retry=retry.applied_to(Retry()),
         timeout=fields.read("timeout_seconds", read_duration, YEARS_10),
         queue_timeout=fields.read("queue_timeout", read_duration, YEARS_10),
@@ -332,12 +341,15 @@ def _read_handler(value: Value) -> _HandlerFields:
     )
 
 
-def _check_step_type(value: Value) -> None:
+def _read_step_type(value: Value) -> str | None:
+    """Read the type of a step; `deferred_convergence` of Tasker Core is a trigger rule here."""
     written = read_text(value)
     if written in _NOT_BUILT:
-        value.refuse(f"steps of type {written!r} are not supported; only 'standard' steps are")
-    elif written is not None:
-        read_choice(value, ("standard",))
+        value.refuse(
+            f"steps of type {written!r} are not supported; only 'standard' and 'decision' steps are"
+        )
+        return None
+    return None if written is None else read_choice(value, (*map(str, StepType), _CONVERGENCE))
 
 
 def _read_retry(value: Value) -> RetryChange:

@@ -8,7 +8,9 @@ import pytest
 from tasker.errors import NotFound, TaskChanged, WrongStatus
 from tasker.model import (
     AttemptOutcome,
+    Code,
     JsonText,
+    StepResult,
     StepStatus,
     Task,
     TaskId,
@@ -259,7 +261,7 @@ class TestResolving(StoreTests):
         await store.resolve_step(task.id, 1, None, ACT)
 
         (result,) = await store.load_results({task.id: [1]})
-        assert (task.id, 1, None) == result
+        assert StepResult(task.id, 1, None, Code.RESOLVED_MANUALLY) == result
         assert (await steps_of(store, task.id))["a"].result is None
 
     async def test_a_skipped_step_frees_its_children_without_a_result(self, store: Store) -> None:

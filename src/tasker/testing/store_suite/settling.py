@@ -5,6 +5,7 @@ from itertools import permutations
 from tasker.model import (
     AttemptOutcome,
     Claim,
+    Code,
     JsonText,
     Settled,
     StepCounts,
@@ -294,7 +295,7 @@ class TestSettling(StoreTests):
         assert {
             StepResult(first, 1, JsonText(f'"{first}"')),
             StepResult(second, 1, JsonText(f'"{second}"')),
-            StepResult(second, 2, JsonText('"by hand"')),
+            StepResult(second, 2, JsonText('"by hand"'), Code.RESOLVED_MANUALLY),
         } == set(results)
         assert [] == await store.load_results({})
 

@@ -59,7 +59,7 @@ begin
         return query select 2, p_id, c, null::uuid from unnest(v_claimed) as c;
     end if;
     insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at,
-                      queue_timeout, attempt, worker, claimed_at)
+                      queue_timeout, attempt, worker, claimed_at, on_error)
     select p_id, s.no, s.name, s.queue_id + p_priority, s.pending_parents, s.children,
            case when s.no = any (v_claimed) then {IN_PROGRESS} when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
            case when s.pending_parents = 0 then coalesce(p_run_at, now()) end,
@@ -67,7 +67,8 @@ begin
            s.queue_timeout,
            (s.no = any (v_claimed))::int,
            case when s.no = any (v_claimed) then p_worker end,
-           case when s.no = any (v_claimed) then now() end
+           case when s.no = any (v_claimed) then now() end,
+           s.on_error
     from template_step s
     where s.template_id = p_template and s.scope = 0;
     if v_claimed <> '{}' then

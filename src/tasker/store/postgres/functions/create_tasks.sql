@@ -186,7 +186,7 @@ begin
             limit p_claim
         ) r;
         insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at,
-                          enqueued_at, queue_timeout, attempt, worker, claimed_at)
+                          enqueued_at, queue_timeout, attempt, worker, claimed_at, on_error)
         select g.id, s.no, s.name, {include queue_of_new_step}, s.pending_parents, s.children,
                case when m.no is not null then {IN_PROGRESS} when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
                case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
@@ -194,7 +194,8 @@ begin
                s.queue_timeout,
                case when m.no is not null then 1 else 0 end,
                case when m.no is not null then p_worker end,
-               case when m.no is not null then now() end
+               case when m.no is not null then now() end,
+               s.on_error
         from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
         join template_step s on s.template_id = g.template_id and s.scope = 0
         left join unnest(v_claimed_task, v_claimed_no) as m (id, no) on m.id = g.id and m.no = s.no
@@ -207,12 +208,12 @@ begin
         end if;
     else
         insert into step (task_id, no, name, queue_id, pending_parents, children, state, run_at, enqueued_at,
-                          queue_timeout)
+                          queue_timeout, on_error)
         select g.id, s.no, s.name, {include queue_of_new_step}, s.pending_parents, s.children,
                case when s.pending_parents = 0 then {ENQUEUED} else {PENDING} end,
                case when s.pending_parents = 0 then coalesce(g.run_at, now()) end,
                case when s.pending_parents = 0 then now() end,
-               s.queue_timeout
+               s.queue_timeout, s.on_error
         from unnest(p_id, p_template, p_run_at, p_priority) as g (id, template_id, run_at, priority)
         join template_step s on s.template_id = g.template_id and s.scope = 0
         where g.id <> all (v_taken);

@@ -25,7 +25,7 @@ begin
                         || (array_agg({include reason step=step} order by step.settled_at, step.no))[1],
                     'steps', json_agg(step.name order by step.no)
                 )
-                from step where step.task_id = task.id and step.state = {ERROR}
+                from step where step.task_id = task.id and step.state = {ERROR} and {include unhandled step=step}
             )
         where id = any (p_tasks) and has_failed_step and state = {OPEN}
           and not exists (

@@ -10,7 +10,8 @@
 -- its primary key. Scans of other kinds are off, and `state::int` fits no partial index.
 create or replace function settle(
     p_worker bigint, p_task uuid[], p_no int[], p_attempt int[], p_outcome smallint[],
-    p_result text[], p_error text[], p_delay float8[], p_claim int
+    p_result text[], p_error text[], p_delay float8[], p_choice text[],
+    p_to_handler int[], p_claim int
 )
 returns table (kind int, task_id uuid, no int, attempt int, at float8)
 language plpgsql
@@ -45,7 +46,8 @@ begin
     ), settled as materialized (
         update step s
         set state = case g.outcome when {OUTCOME.COMPLETE} then {COMPLETE} when {OUTCOME.ERROR} then {ERROR}
-                                   when {OUTCOME.RESOLVED_MANUALLY} then {RESOLVED_MANUALLY} else {ENQUEUED} end,
+                                   when {OUTCOME.RESOLVED_MANUALLY} then {RESOLVED_MANUALLY}
+                                   when {OUTCOME.SKIPPED} then {SKIPPED} else {ENQUEUED} end,
             run_at = case when g.outcome in ({OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED}) then now() + g.delay * interval '1 s' else s.run_at end,
             uncounted_attempts = s.uncounted_attempts + (g.outcome in ({OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED}))::int,
             lost_attempts = s.lost_attempts + (g.outcome = {OUTCOME.LOST})::int,
@@ -81,6 +83,19 @@ begin
         select array_agg(task_id), array_agg(no), array_agg(parents), array_agg(run_at) from child
     ) c;
 
+    if p_choice is not null or p_outcome && array[{OUTCOME.ERROR}, {OUTCOME.SKIPPED}]::smallint[] then
+        select * into v_failed, v_child_task, v_child_no, v_parents, v_run_at
+        from arrive(p_task, p_no, p_outcome, p_choice, v_accepted);
+    end if;
+    if p_to_handler is not null then
+        update step s
+        set queue_id = (coalesce(b.own_queue_id, b.queue_id) + abs(s.queue_id) % 5) * sign(s.queue_id)::int
+        from unnest(p_to_handler) as h (ord)
+        join task t on t.id = p_task[h.ord]
+        join template_step b on b.template_id = t.template_id
+        where h.ord = any (v_accepted) and s.task_id = t.id and s.no = p_no[h.ord]
+          and b.no = coalesce(s.template_node, s.no);
+    end if;
     if p_outcome && array[{OUTCOME.RETRY}, {OUTCOME.LOST}, {OUTCOME.RELEASED}, {OUTCOME.PARKED}]::smallint[] then
         with again as materialized (
             select s.*

@@ -43,6 +43,9 @@ begin
     end if;
 
     if v_children[1] = 0 then
+        if cardinality(v_children) > 1 then   -- it has an eager child: see settle
+            raise exception 'more than one child' using errcode = 'TK007';
+        end if;
         update task t
         set open_sinks = t.open_sinks - 1,
             state = case when t.open_sinks = 1 then {COMPLETE} else t.state end,

@@ -83,13 +83,16 @@ create table queue (
 );
 
 -- scope: 0, a step that is made with its task; else the number of the step whose instances
--- it is part of. on_error: the children that a failure of the step reaches as well.
+-- it is part of. queue_id: the queue in which it begins. own_queue_id: that of its handler, where
+-- it begins in the queue of the engine. children: those that a success frees; one that stands there
+-- several times is freed by fewer parents than it has. on_error: those that a failure reaches.
 -- queue_timeout: seconds for which a step may be due without being claimed.
 create table template_step (
     template_id     int not null,
     no              int not null,
     name            text not null,
     queue_id        int not null,
+    own_queue_id    int,
     pending_parents int not null,
     children        int[] not null,
     scope           int not null default 0,

@@ -49,6 +49,7 @@ create table template_step (
     no              integer not null,
     name            text not null,
     queue_id        integer not null,
+    own_queue_id    integer,
     pending_parents integer not null,
     children        text not null,
     scope           integer not null default 0,

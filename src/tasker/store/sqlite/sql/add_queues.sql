@@ -1,4 +1,4 @@
--- Create the missing queues. :namespace text, :steps text: see add_template_steps.sql
+-- Create the missing queues. :namespace text, :queues text (JSON list of {handler, requirement, gated})
 -- Ids increase by five, one for each priority, and are never reused.
 insert into queue (id, namespace, handler, requirement, gated, weight)
 select 5 * row_number() over (order by g.handler, g.requirement, g.gated)
@@ -8,7 +8,7 @@ select 5 * row_number() over (order by g.handler, g.requirement, g.gated)
 from (
     select distinct json_extract(value, '$.handler') as handler, json_extract(value, '$.requirement') as requirement,
            json_extract(value, '$.gated') as gated
-    from json_each(:steps)
+    from json_each(:queues)
 ) g
 where not exists (
     select 1 from queue q

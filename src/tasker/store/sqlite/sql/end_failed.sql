@@ -10,9 +10,9 @@ set state = {ERROR},
         )
         from step, (
             select s.name, {include reason step=s} as reason
-            from step s where s.task_id = task.id and s.state = {ERROR} order by s.settled_at, s.no limit 1
+            from step s where s.task_id = task.id and s.state = {ERROR} and {include unhandled step=s} order by s.settled_at, s.no limit 1
         ) first
-        where step.task_id = task.id and step.state = {ERROR}
+        where step.task_id = task.id and step.state = {ERROR} and {include unhandled step=step}
     )
 where id in (select value from json_each(:tasks)) and has_failed_step = 1 and state = {OPEN}
   and not exists (

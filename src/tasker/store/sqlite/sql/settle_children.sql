@@ -1,6 +1,6 @@
 -- Find the children of newly done steps, with the number of their newly done parents.
-insert into temp.child (task_id, no, parents, run_at)
-select g.task_id, c.value, count(*), min(g.run_at)
+insert into temp.child (task_id, no, parents, run_at, missed)
+select g.task_id, c.value, count(*), min(g.run_at), 0
 from temp.settled g, json_each(g.children) c
 where g.outcome in ({OUTCOME.COMPLETE}, {OUTCOME.RESOLVED_MANUALLY})
 group by g.task_id, c.value

@@ -1,0 +1,206 @@
+"""How steps arrive at their children: edges, trigger rules, and which steps need the engine. Pure.
+
+A parent *arrives* at each of its children once: with success, as a failure, or skipped. Success and
+a skip arrive at all children. A failure arrives only at those children whose rule takes it into
+account, or at all of them with `allow_failure`. A step is freed when all its parents have arrived,
+with an eager rule earlier. Where a parent arrived without success, or did not choose the step, the
+engine decides whether the step runs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum, auto
+from typing import NamedTuple
+
+from tasker.graph import Graph
+from tasker.layout import ENGINE
+from tasker.model import (
+    EAGER_TRIGGERS,
+    FAILURE_TRIGGERS,
+    TASK_NODE,
+    StepSpec,
+    StepType,
+    Template,
+    Trigger,
+)
+
+_NEEDS_MISSED = frozenset({Trigger.ALL_FAILED, Trigger.ALL_SKIPPED, Trigger.ONE_FAILED})
+"""Rules by which a step does not run if all its parents succeeded."""
+
+
+class Edges(NamedTuple):
+    """The children that a step frees, by its outcome. A child that stands there several times is
+    freed by one arrival: as many as it has parents.
+    """
+
+    children: tuple[int, ...]
+    on_error: tuple[int, ...]  #: empty: a failure of the step fails its task
+
+
+def edges_of(graph: Graph, no: int) -> Edges:
+    """Return the edges of a step as stores keep them.
+
+    A step with an eager child also frees the task itself, which would otherwise be complete before
+    the step ends.
+    """
+    spec = graph.specs[no - 1]
+    children: list[int] = []
+    on_error: list[int] = []
+    open_end = False
+    for child in graph.children[no]:
+        trigger = Trigger.ALL_SUCCESS if child == TASK_NODE else graph.specs[child - 1].trigger
+        open_end |= trigger is Trigger.ALWAYS or trigger in EAGER_TRIGGERS
+        parents = len(graph.parents[child])
+        if trigger is not Trigger.ALWAYS:
+            children += [child] * (parents if _is_freed_by(trigger, success=True) else 1)
+        if spec.allow_failure:
+            at_once = any(_is_freed_by(trigger, success=success) for success in (True, False))
+            on_error += [child] * (parents if at_once else 1)
+        elif trigger in FAILURE_TRIGGERS:
+            on_error += [child] * (parents if _is_freed_by(trigger, success=False) else 1)
+    if open_end:
+        if children and set(children) <= set(on_error):
+            on_error.insert(0, TASK_NODE)
+        children.insert(0, TASK_NODE)
+    return Edges(tuple(children), tuple(on_error))
+
+
+def _is_freed_by(trigger: Trigger, *, success: bool) -> bool:
+    """Return whether the success or else the failure of one parent frees a step."""
+    if trigger is Trigger.ONE_DONE:
+        return True
+    return trigger is (Trigger.ONE_SUCCESS if success else Trigger.ONE_FAILED)
+
+
+def pending_parents(graph: Graph, no: int) -> int:
+    """Return how many arrivals a step waits for when it is made."""
+    if graph.specs[no - 1].trigger is Trigger.ALWAYS:
+        return 0
+    return graph.pending_parents(no)
+
+
+def conditional_steps(graph: Graph) -> frozenset[int]:
+    """Return the steps that do not run for certain once they are freed."""
+    conditional: set[int] = set()
+    for no in graph.order:
+        spec = graph.specs[no - 1]
+        if (
+            spec.when is not None
+            or spec.trigger is not Trigger.ALL_SUCCESS
+            or any(
+                parent in conditional or _may_miss(graph.specs[parent - 1])
+                for parent in graph.parents[no]
+            )
+        ):
+            conditional.add(no)
+    return frozenset(conditional)
+
+
+def _may_miss(parent: StepSpec) -> bool:
+    """Return whether a step that runs may arrive without success at a child."""
+    return parent.allow_failure or parent.type is StepType.DECISION
+
+
+class FirstQueue(NamedTuple):
+    """The queue in which a step begins: see `Queue`."""
+
+    handler: str
+    requirement: str = ""
+    gated: bool = False
+
+
+ENGINE_QUEUE = FirstQueue(ENGINE)
+
+
+def first_queue(template: Template, spec: StepSpec) -> FirstQueue:
+    """Return the queue in which a step begins: that of the engine if it may not run at all."""
+    if spec.when is not None or spec.trigger in _NEEDS_MISSED:
+        return ENGINE_QUEUE
+    return own_queue(template, spec)
+
+
+def own_queue(template: Template, spec: StepSpec) -> FirstQueue:
+    """Return the queue of a step's handler."""
+    return FirstQueue(spec.handler, str(spec.requirement), bool(template.limits_of(spec)))
+
+
+# --------------------------------------------------------------------------- rules
+
+
+class Arrived(Enum):
+    """How a parent arrived at a step."""
+
+    SUCCEEDED = auto()
+    ALLOWED = auto()  #: failed, with `allow_failure`
+    FAILED = auto()
+    SKIPPED = auto()
+    NOT_CHOSEN = auto()  #: a decision that chose other steps
+    PENDING = auto()  #: has not ended
+
+
+_WORDS = {
+    Arrived.SUCCEEDED: "{} succeeded",
+    Arrived.ALLOWED: "{} failed",
+    Arrived.FAILED: "{} failed",
+    Arrived.SKIPPED: "{} was skipped",
+    Arrived.NOT_CHOSEN: "{} did not choose it",
+    Arrived.PENDING: "{} has not ended",
+}
+_SUCCESS = frozenset({Arrived.SUCCEEDED, Arrived.ALLOWED})
+_FAILURE = frozenset({Arrived.FAILED, Arrived.ALLOWED})
+_SKIP = frozenset({Arrived.SKIPPED, Arrived.NOT_CHOSEN})
+
+
+class _Rule(NamedTuple):
+    """A trigger rule: which arrivals it needs, and which it excludes."""
+
+    one: frozenset[Arrived] = frozenset()  #: at least one parent
+    none: frozenset[Arrived] = frozenset()  #: no parent
+
+
+_RULES: Mapping[Trigger, _Rule] = {
+    Trigger.ALL_SUCCESS: _Rule(none=frozenset(Arrived) - _SUCCESS),
+    Trigger.ALL_FAILED: _Rule(none=frozenset(Arrived) - _FAILURE),
+    Trigger.ALL_SKIPPED: _Rule(none=frozenset(Arrived) - _SKIP),
+    Trigger.ALL_DONE: _Rule(),
+    Trigger.ONE_SUCCESS: _Rule(one=_SUCCESS),
+    Trigger.ONE_FAILED: _Rule(one=_FAILURE),
+    Trigger.ONE_DONE: _Rule(one=_SUCCESS | _FAILURE),
+    Trigger.NONE_FAILED: _Rule(none=frozenset({Arrived.FAILED})),
+    Trigger.NONE_FAILED_MIN_ONE_SUCCESS: _Rule(one=_SUCCESS, none=frozenset({Arrived.FAILED})),
+    Trigger.NONE_SKIPPED: _Rule(none=_SKIP),
+    Trigger.ALWAYS: _Rule(),
+}
+
+
+class Verdict(NamedTuple):
+    """Why a step does not run."""
+
+    reason: str
+    failed: bool = False  #: whether the step fails instead of being skipped
+
+
+def judge(trigger: Trigger, parents: Sequence[tuple[str, Arrived]]) -> Verdict | None:
+    """Return why a freed step does not run by its rule, or None if it runs.
+
+    Args:
+        trigger: The rule.
+        parents: The names of its parents, and how they arrived.
+    """
+    rule = _RULES[trigger]
+    if trigger not in EAGER_TRIGGERS:  # a failed parent may have been retried since
+        parents = [
+            (name, Arrived.FAILED if how is Arrived.PENDING else how) for name, how in parents
+        ]
+    wrong = [(name, how) for name, how in parents if how in rule.none]
+    if not wrong and (not rule.one or any(how in rule.one for _, how in parents)):
+        return None
+    reason = f"{trigger.value}: {', '.join(_describe(wrong or parents))}"
+    lost = trigger is Trigger.ONE_SUCCESS and any(how in _FAILURE for _, how in parents)
+    return Verdict(reason, failed=lost)
+
+
+def _describe(parents: Sequence[tuple[str, Arrived]]) -> Iterator[str]:
+    for name, how in parents[:5]:
+        yield _WORDS[how].format(name)
+    if len(parents) > 5:
+        yield f"and {len(parents) - 5} more"

@@ -1,0 +1,24 @@
+"""The handlers of the steps that the engine runs itself: the one place where they are named."""
+
+from collections.abc import Mapping
+
+from tasker.engine.engine_steps import BuiltIn, EnginePlan
+from tasker.errors import HandlerNotFound, Misuse
+from tasker.graph import Graph
+from tasker.layout import EngineCall
+from tasker.model import StepSpec
+
+BUILT_IN: Mapping[str, BuiltIn] = {}
+"""By the step's `method`, an `EngineCall`."""
+
+
+def built_in_plan(graph: Graph, spec: StepSpec) -> EnginePlan | Misuse:
+    """Return the call of the engine's handler for a step, or why it cannot be called."""
+    built_in = BUILT_IN.get(spec.method or "")
+    if built_in is None:
+        allowed = ", ".join(EngineCall)
+        return HandlerNotFound(f"the engine has no handler for {spec.method!r}, only {allowed}")
+    try:
+        return EnginePlan(built_in, graph, spec)
+    except Misuse as error:
+        return error.with_traceback(None)

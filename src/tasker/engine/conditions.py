@@ -1,0 +1,136 @@
+"""Decides whether a freed step runs: its trigger rule, then its condition; reads decisions."""
+
+from typing import TYPE_CHECKING, Any
+
+from tasker import codec
+from tasker.arrival import Arrived, Verdict, edges_of, judge
+from tasker.engine.engine_steps import results_read
+from tasker.errors import PermanentError
+from tasker.graph import Graph
+from tasker.model import TASK_NODE, Claim, JsonText, Outcome, StepStatus, StepType, skipped
+from tasker.suggest import suggest_allowed
+from tasker.template.expressions import compile_expression
+
+if TYPE_CHECKING:
+    from tasker.engine.task_cache import CachedTask
+
+_ARRIVED = {
+    StepStatus.COMPLETE: Arrived.SUCCEEDED,
+    StepStatus.SKIPPED: Arrived.SKIPPED,
+    StepStatus.ERROR: Arrived.FAILED,
+}
+
+
+class Condition:
+    """When one step of a template runs.
+
+    Args:
+        graph: The template's graph.
+        no: The step.
+    """
+
+    def __init__(self, graph: Graph, no: int) -> None:
+        self._name = graph.names[no - 1]
+        self._spec = graph.specs[no - 1]
+        self._parents = [(parent, graph.specs[parent - 1]) for parent in graph.parents[no]]
+        self._when = None if self._spec.when is None else compile_expression(self._spec.when)
+        self.needs = results_read(self._when.paths if self._when else (), graph)
+        """Mask of the steps whose states and results it reads."""
+
+        for parent in graph.parents[no]:
+            self.needs |= 1 << parent
+
+    def decide(self, claim: Claim, task: "CachedTask") -> Outcome | None:
+        """Return the outcome of a step that does not run, or None if it runs.
+
+        Raises:
+            PermanentError: No parent succeeded where one must, and one of them failed.
+            InvalidExpression: The condition has no value.
+        """
+        arrived = [(spec.name, self._arrived(no, task)) for no, spec in self._parents]
+        verdict = judge(self._spec.trigger, arrived)
+        if verdict is None and self._when is not None:
+            holds = self._when.is_true(task.names(self._when.paths))
+            verdict = None if holds else Verdict(f"when: {self._when.text}")
+        if verdict is None:
+            return None
+        if verdict.failed:
+            raise PermanentError(verdict.reason, code="no_parent_succeeded")
+        reason = {"type": "Skipped", "message": verdict.reason, "code": "skipped"}
+        return skipped(claim, codec.dumps(reason))
+
+    def _arrived(self, parent: int, task: "CachedTask") -> Arrived:
+        state = task.state_of(parent)
+        spec = task.compiled.graph.specs[parent - 1]
+        if state.status is StepStatus.ERROR and spec.allow_failure:
+            return Arrived.ALLOWED
+        if state.status is StepStatus.COMPLETE and spec.type is StepType.DECISION:
+            chosen = _chosen_in(None if state.result is None else codec.loads(state.result))
+            if chosen is not None and self._name not in chosen:
+                return Arrived.NOT_CHOSEN
+        return _ARRIVED.get(state.status, Arrived.PENDING)
+
+
+class Choice:
+    """Which children the success of a step reaches as a success.
+
+    Args:
+        graph: The template's graph.
+        no: A decision, or a step with an eager child.
+    """
+
+    def __init__(self, graph: Graph, no: int) -> None:
+        self._no = no
+        self._spec = graph.specs[no - 1]
+        self._children = {
+            graph.names[child - 1]: child for child in graph.children[no] if child != TASK_NODE
+        }
+
+    def read(self, claim: Claim, result: JsonText) -> tuple[int, ...]:
+        """Return the numbers of the chosen children: those of a decision are in its result.
+
+        Raises:
+            PermanentError: The result makes no choice, or names other steps than children.
+        """
+        names = list(self._children)
+        if self._spec.type is StepType.DECISION:
+            names = self._check(_chosen_in(codec.loads(result)))
+        offset = claim.no - self._no  # in an instance, its steps are numbered alike
+        return tuple(self._children[name] + offset for name in names)
+
+    def _check(self, chosen: list[Any] | None) -> list[str]:
+        if chosen is None:
+            raise PermanentError(
+                f"the handler of the decision {self._spec.name!r} must return Decision.choose(...)"
+                ' or Decision.none(reason), or the object {"chosen": [...]}',
+                code="invalid_choice",
+            )
+        for name in chosen:
+            if name not in self._children:
+                raise PermanentError(
+                    f"the decision {self._spec.name!r} chose {name!r}, which does not depend on it"
+                    f"{suggest_allowed(str(name), self._children)}",
+                    code="invalid_choice",
+                )
+        return chosen
+
+
+def choices_of(graph: Graph) -> dict[int, Choice] | None:
+    """Return the choices of a template's steps, or None if every success reaches all children."""
+    choices = {
+        no: Choice(graph, no)
+        for no, spec in enumerate(graph.specs, start=1)
+        if spec.type is StepType.DECISION or _has_eager_child(graph, no)
+    }
+    return choices or None
+
+
+def _has_eager_child(graph: Graph, no: int) -> bool:
+    """Return whether the success of a step may free a child several times over."""
+    return len(edges_of(graph, no).children) > len(graph.children[no])
+
+
+def _chosen_in(result: Any) -> list[Any] | None:
+    """Return what the result of a decision has chosen; None: it makes no choice."""
+    chosen = result.get("chosen") if isinstance(result, dict) else None
+    return chosen if isinstance(chosen, list) else None

@@ -1,0 +1,46 @@
+"""The result of a decision: which of its children run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The result of the handler of a decision: the children that run. The others are skipped.
+
+    Make one with `Decision.choose` or `Decision.none`.
+    """
+
+    chosen: tuple[str, ...]
+    """Names of the steps that run."""
+
+    reason: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values for later steps: `results.route.data.region`."""
+
+    @classmethod
+    def choose(cls, *steps: str, reason: str = "", data: Mapping[str, Any] | None = None) -> Self:
+        """Let steps that depend on the decision run.
+
+        Args:
+            steps: Their names, at least one.
+            reason: Why, for people.
+            data: JSON values for later steps.
+
+        Raises:
+            ValueError: There are no steps; `Decision.none` says so.
+        """
+        if not steps:
+            raise ValueError("name at least one step, or return Decision.none(reason)")
+        return cls(tuple(dict.fromkeys(steps)), reason, data or {})
+
+    @classmethod
+    def none(cls, reason: str = "", *, data: Mapping[str, Any] | None = None) -> Self:
+        """Let none of the steps that depend on the decision run.
+
+        Args:
+            reason: Why, for people.
+            data: JSON values for later steps.
+        """
+        return cls((), reason, data or {})

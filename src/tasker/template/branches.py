@@ -1,0 +1,64 @@
+"""Checks of what decides whether steps run: decisions, trigger rules and conditions."""
+
+from collections.abc import Mapping
+
+from tasker import limits
+from tasker.model import EAGER_TRIGGERS, StepType, Trigger
+from tasker.suggest import did_you_mean
+from tasker.template.expressions import compile_expression
+from tasker.template.parts import ReadStep
+
+
+def check_branches(steps: Mapping[str, ReadStep], before: frozenset[str]) -> None:
+    """Report decisions without branches, rules without parents, and unknown results.
+
+    Args:
+        steps: The steps of a template or of a body, by name.
+        before: The steps that are done before the body runs.
+    """
+    awaited = {parent for read in steps.values() for parent in read.spec.dependencies}
+    for read in steps.values():
+        spec = read.spec
+        if spec.type is StepType.DECISION and spec.name not in awaited:
+            read.name.refuse(f"the decision {spec.name!r} has no steps that depend on it")
+        if spec.trigger is not Trigger.ALL_SUCCESS and not spec.dependencies:
+            read.name.refuse(
+                f"the step {spec.name!r} has the trigger {spec.trigger.value!r},"
+                " but depends on no other step"
+            )
+        if spec.trigger in EAGER_TRIGGERS and len(spec.dependencies) > limits.EAGER_PARENTS:
+            read.name.refuse(
+                f"a step with the trigger {spec.trigger.value!r} may depend on at most"
+                f" {limits.EAGER_PARENTS} steps, found {len(spec.dependencies)}"
+            )
+        if spec.when is not None:
+            _check_results(read, spec.when, steps, before)
+
+
+def _check_results(
+    read: ReadStep, when: str, steps: Mapping[str, ReadStep], before: frozenset[str]
+) -> None:
+    """Report the results in a condition that are not those of an ancestor."""
+    ancestors = _ancestors(read, steps) | before
+    for path in compile_expression(when).paths:
+        if path.keys[0] != "results" or len(path.keys) == 1:
+            continue
+        name = str(path.keys[1])
+        if name not in ancestors:
+            reason = "does not depend on" if name in steps else "names"
+            kind = "" if name in steps else ", which is not a step"
+            read.name.refuse(
+                f"the condition of the step {read.spec.name!r} reads results.{name},"
+                f" but the step {reason} {name!r}{kind}{did_you_mean(name, ancestors)}"
+            )
+
+
+def _ancestors(read: ReadStep, steps: Mapping[str, ReadStep]) -> set[str]:
+    ancestors: set[str] = set()
+    pending = list(read.spec.dependencies)
+    while pending:
+        name = pending.pop()
+        if name not in ancestors and name in steps:
+            ancestors.add(name)
+            pending += steps[name].spec.dependencies
+    return ancestors

@@ -1,0 +1,208 @@
+"""Decisions, conditions, trigger rules and allowed failures, run to the end of a task."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from tests.engine.factories import SOON
+
+from tasker import PermanentError, Worker
+from tasker.handlers.decision import Decision
+from tasker.model import AttemptOutcome, StepStatus, TaskStatus
+from tasker.store.protocol import Store
+from tasker.template.load import parse_template
+from tasker.testing import WorkflowRun, run_workflow
+
+pytestmark = pytest.mark.anyio
+
+REFUND = """
+name: refund
+steps:
+  - {name: route, type: decision}
+  - {name: auto_approve, dependencies: [route]}
+  - {name: manager, dependencies: [route]}
+  - {name: finance, dependencies: [route], when: input.amount > 5000}
+  - {name: enrich, allow_failure: true}
+  - name: finalize
+    dependencies: [auto_approve, manager, finance, enrich]
+    trigger: none_failed_min_one_success
+  - {name: tell_ops, dependencies: [manager, finance], trigger: one_failed}
+"""
+
+
+def statuses(run: WorkflowRun[Any]) -> Mapping[str, str]:
+    return {name: step.status.value for name, step in run.steps.items()}
+
+
+async def refund(amount: int, decision: object, **stubs: object) -> WorkflowRun[Any]:
+    names = ("auto_approve", "manager", "finance", "enrich", "finalize", "tell_ops")
+    given = {**dict.fromkeys(names, "done"), "route": decision, **stubs}
+    return await run_workflow(parse_template(REFUND), {"amount": amount}, stubs=given)
+
+
+async def test_the_children_that_a_decision_does_not_choose_are_skipped() -> None:
+    run = await refund(10, Decision.choose("auto_approve"))
+
+    assert {
+        "route": "complete",
+        "auto_approve": "complete",
+        "manager": "skipped",
+        "finance": "skipped",
+        "enrich": "complete",
+        "finalize": "complete",
+        "tell_ops": "skipped",
+    } == statuses(run)
+    assert TaskStatus.COMPLETE is run.task.status
+    assert "all_success: route did not choose it" == run.steps["manager"].skip_reason
+    assert run.steps["manager"].error is None
+    assert (
+        "one_failed: manager was skipped, finance was skipped" == run.steps["tell_ops"].skip_reason
+    )
+
+
+async def test_a_condition_is_evaluated_after_the_rule() -> None:
+    cheap = await refund(10, Decision.choose("manager", "finance"))
+    dear = await refund(9000, Decision.choose("manager", "finance"))
+
+    assert "when: input.amount > 5000" == cheap.steps["finance"].skip_reason
+    assert StepStatus.COMPLETE is dear.steps["finance"].status
+    assert StepStatus.COMPLETE is cheap.steps["finalize"].status
+
+
+async def test_a_decision_may_choose_nothing() -> None:
+    run = await refund(10, Decision.none("nothing to refund"))
+
+    assert {"chosen": [], "reason": "nothing to refund", "data": {}} == run.steps["route"].result
+    assert StepStatus.COMPLETE is run.steps["finalize"].status  # enrich succeeded
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (Decision.choose("tell_ops"), "chose 'tell_ops', which does not depend on it; allowed:"),
+        (Decision.choose("manger"), "did you mean 'manager'?"),
+        ("manager", "must return Decision.choose(...)"),
+        ({"chosen": "manager"}, "must return Decision.choose(...)"),
+    ],
+)
+async def test_an_invalid_choice_fails_the_decision_for_good(result: object, message: str) -> None:
+    run = await refund(10, result)
+
+    assert TaskStatus.ERROR is run.task.status
+    assert run.task.failure is not None
+    assert ("route", "invalid_choice") == (run.task.failure.step, run.task.failure.code)
+    assert message in run.task.failure.message
+    assert 1 == run.steps["route"].attempts
+
+
+async def test_a_failure_that_is_allowed_counts_as_a_success() -> None:
+    run = await refund(10, Decision.choose("manager"), enrich=PermanentError("no data"))
+
+    assert "error" == statuses(run)["enrich"]
+    assert "complete" == statuses(run)["finalize"]
+    assert (TaskStatus.COMPLETE, None) == (run.task.status, run.task.failure)
+
+
+async def test_a_failure_frees_the_children_that_take_it_into_account() -> None:
+    """The others stay pending, and the task fails by it."""
+    run = await refund(9000, Decision.choose("manager", "finance"), manager=PermanentError("no"))
+
+    assert "complete" == statuses(run)["tell_ops"]
+    assert "pending" == statuses(run)["finalize"]
+    assert TaskStatus.ERROR is run.task.status
+    assert run.task.failure is not None
+    assert "manager" == run.task.failure.step
+
+
+RULES = """
+name: rules
+steps:
+  - {name: a, allow_failure: false}
+  - {name: b}
+  - {name: c, dependencies: [a, b], trigger: RULE}
+"""
+NO = PermanentError("no")
+
+
+@pytest.mark.parametrize(
+    ("rule", "a", "b", "status"),
+    [
+        ("all_success", 1, 1, "complete"),
+        ("all_success", NO, 1, "pending"),
+        ("all_failed", NO, NO, "complete"),
+        ("all_failed", NO, 1, "skipped"),
+        ("all_failed", 1, 1, "skipped"),
+        ("all_done", NO, 1, "complete"),
+        ("one_success", NO, 1, "complete"),
+        ("one_success", NO, NO, "error"),
+        ("one_failed", NO, 1, "complete"),
+        ("one_failed", 1, 1, "skipped"),
+        ("one_done", NO, NO, "complete"),
+        ("none_failed", 1, 1, "complete"),
+        ("none_failed", NO, 1, "pending"),
+        ("none_skipped", NO, 1, "complete"),
+        ("all_skipped", 1, 1, "skipped"),
+        ("all_skipped", NO, 1, "skipped"),
+        ("always", NO, 1, "complete"),
+    ],
+)
+async def test_each_rule_says_when_a_step_runs(
+    rule: str, a: object, b: object, status: str
+) -> None:
+    template = parse_template(RULES.replace("RULE", rule))
+
+    run = await run_workflow(template, stubs={"a": a, "b": b, "c": "ran"})
+
+    assert status == statuses(run)["c"]
+    failed = status in ("pending", "error") or (rule == "always" and a is NO)
+    assert (TaskStatus.ERROR if failed else TaskStatus.COMPLETE) is run.task.status
+
+
+async def test_branches_nest_and_converge() -> None:
+    template = parse_template("""
+name: nested
+steps:
+  - {name: outer, type: decision}
+  - {name: left, dependencies: [outer]}
+  - {name: inner, type: decision, dependencies: [outer]}
+  - {name: deep, dependencies: [inner]}
+  - {name: deeper, dependencies: [inner]}
+  - {name: join, type: deferred_convergence, dependencies: [left, deep, deeper]}
+""")
+    stubs = {"left": 1, "deep": 2, "deeper": 3, "join": 4}
+
+    deep = await run_workflow(
+        template,
+        stubs={**stubs, "outer": Decision.choose("inner"), "inner": Decision.choose("deeper")},
+    )
+    none = await run_workflow(
+        template, stubs={**stubs, "outer": Decision.none("no"), "inner": Decision.none()}
+    )
+
+    assert {"left": "skipped", "deep": "skipped", "deeper": "complete", "join": "complete"} == {
+        name: statuses(deep)[name] for name in stubs
+    }
+    assert set(statuses(none).values()) == {"complete", "skipped"}
+    assert "skipped" == statuses(none)["join"]
+    assert (TaskStatus.COMPLETE, None) == (none.task.status, none.task.result)
+
+
+async def test_a_step_that_others_run_is_handed_back_to_its_queue(store: Store) -> None:
+    """A worker of the namespace without its handler evaluates the condition."""
+    template = parse_template("""
+name: two
+namespace: n
+steps:
+  - {name: here}
+  - {name: there, dependencies: [here], when: results.here > 1}
+""")
+    first = Worker(store, [{"here": lambda: 2}], templates=[template], partial=True, name="first")
+    async with first:
+        task = await first.client.create_task("n.two")
+        async with Worker(store, [{"there": lambda here: here + 1}], namespaces=["n"]) as second:
+            ended = await second.client.wait(task.id, timeout=SOON)
+
+    assert 3 == ended.result
+    outcomes = [each.outcome for each in await store.history(task.id, no=2)]
+    assert AttemptOutcome.COMPLETE is outcomes[-1]
+    assert {AttemptOutcome.RELEASED} >= set(outcomes[:-1])

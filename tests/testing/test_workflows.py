@@ -453,3 +453,34 @@ def test_a_task_with_a_delay_begins_after_it() -> None:
 
     assert run.ok
     assert timedelta(hours=36) == run.slept
+
+
+# ------------------------------------------------------------- signals and days of waiting
+
+
+def test_days_of_waiting_and_signals_take_milliseconds() -> None:
+    """A signal is sent when a step waits for it; a wait without one times out."""
+    flow = Workflow("shop.order", version="1.0.0")
+
+    @flow.step
+    async def order(ctx: AsyncContext) -> list[Any]:
+        await ctx.sleep("2d")
+        paid = await ctx.wait_signal("paid", key="o-1", timeout="3d")
+        late = await ctx.wait_signal("shipped", timeout="30d", on_timeout="continue")
+        return [paid, late, await ctx.wait_signal("paid")]
+
+    run = run_workflow_sync(flow, signals=[("paid", 1), ("paid", 2)])
+
+    assert [1, None, 2] == run.result
+    assert timedelta(days=32) == run.slept
+
+
+def test_a_signal_that_never_comes_is_named() -> None:
+    flow = Workflow("shop.order", version="1.0.0")
+
+    @flow.step
+    async def order(ctx: AsyncContext) -> None:
+        await ctx.wait_signal("paid")
+
+    with pytest.raises(WaitTimeout, match="order is waiting"):
+        run_workflow_sync(flow, signals=[("sent", 1)])

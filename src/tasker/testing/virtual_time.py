@@ -2,13 +2,15 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from tasker.clock import ManualClock
-from tasker.model import NewEvent, Outcome, Settled, WorkerId
+from tasker.model import Json, NewEvent, Outcome, Settled, TaskId, WorkerId
+from tasker.store.protocol import AuditNote
 from tasker.store.sqlite import SqliteStore
+from tasker.waits import NewSignal, payload_text
 
 FOR_EVER = timedelta(days=36_500)  #: a lease that no skipped time outlasts
 
@@ -16,18 +18,31 @@ _AHEAD = """
     select exists (select 1 from step where state = 2),
            (select min(run_at) from step
             where state = 1 and queue_id / 5 * 5 in (select queue_id from worker_queue)),
-           (select min(deadline) from task where state = 0)
+           (select min(deadline) from task where state = 0),
+           (select min(wake_at) from wait)
 """
+_AWAITED = "select task_id, name from wait where kind = 'signal' order by task_id, no, name"
+
+
+_TEST = AuditNote(actor="test")
 
 
 class VirtualTimeStore(SqliteStore):
     """SQLite in memory, for one worker: while it waits for work, time passes instantly.
 
     The clock stops during attempts. When none runs, it skips to the next time at which a step
-    is due or a deadline passes.
+    is due, a wait times out or a deadline passes.
+
+    Args:
+        clock: The clock; by default it starts in 2030.
+        signals: Names and payloads of signals. Each is sent once, in this order, when no step is
+            due and a step waits for a signal with its name.
     """
 
-    def __init__(self, clock: ManualClock | None = None) -> None:
+    def __init__(
+        self, clock: ManualClock | None = None, *, signals: Iterable[tuple[str, Json]] = ()
+    ) -> None:
+        self._signals = [(name, payload_text(payload)) for name, payload in signals]
         self._manual_clock = clock or ManualClock()
         super().__init__("sqlite::memory:", clock=self._manual_clock)
         self.skipped = timedelta(0)  #: total time skipped
@@ -70,9 +85,13 @@ class VirtualTimeStore(SqliteStore):
             return _NextTimes(*on.execute(_AHEAD).fetchone())
 
         ahead = await self._thread.run(look, writes=False)
-        instants = [instant for instant in (ahead.due, ahead.deadline) if instant is not None]
         if ahead.running:
             return
+        is_due = ahead.due is not None and ahead.due <= self.clock.now().timestamp()
+        if not is_due and await self._send_signal():
+            return
+        times = (ahead.due, ahead.deadline, ahead.timeout)
+        instants = [instant for instant in times if instant is not None]
         if not instants:
             self.still.set()
             return
@@ -82,7 +101,22 @@ class VirtualTimeStore(SqliteStore):
             self.skipped += pause
         if ahead.deadline == min(instants):
             await self.sweep()
+        if ahead.timeout == min(instants):
+            await self.end_late_waits(1000)
         self._work.set()
+
+    async def _send_signal(self) -> bool:
+        """Send the first of the signals for which a step waits, if there is one."""
+        if not self._signals:
+            return False
+        rows = await self._thread.run(lambda on: on.execute(_AWAITED).fetchall(), writes=False)
+        for index, (name, payload) in enumerate(self._signals):
+            for task_id, awaited in rows:
+                if awaited == name:
+                    del self._signals[index]
+                    await self.signal(NewSignal(TaskId(task_id), name, payload), _TEST)
+                    return True
+        return False
 
 
 def _round_up_to_microsecond(seconds: float) -> datetime:
@@ -97,3 +131,4 @@ class _NextTimes(NamedTuple):
     running: int
     due: float | None
     deadline: float | None
+    timeout: float | None  #: of a wait

@@ -104,6 +104,7 @@ class RunOptions(TaskOptions, total=False):
     stubs: Mapping[str, Any] | None
     failures: Mapping[str, Sequence[BaseException]] | None
     templates: Iterable[Source]
+    signals: Iterable[tuple[str, Json]]
     settings: WorkerSettings | None
     clock: ManualClock | None
     timeout: Duration
@@ -139,6 +140,7 @@ async def run_workflow(
     stubs: Mapping[str, Any] | None = None,
     failures: Mapping[str, Sequence[BaseException]] | None = None,
     templates: Iterable[Source] = (),
+    signals: Iterable[tuple[str, Json]] = (),
     settings: WorkerSettings | None = None,
     clock: ManualClock | None = None,
     timeout: Duration = 10.0,
@@ -147,8 +149,8 @@ async def run_workflow(
     """Run a task, and those that it creates, to the end on the production engine.
 
     The store is SQLite in memory. Its clock stops while handlers run, and otherwise skips to the
-    next time at which something is due, so that hours of backoff take no time. Timeouts of attempts
-    are real time.
+    next time at which something is due, so that hours of backoff and days of waiting take no time.
+    Timeouts of attempts are real time.
 
     Args:
         workflow: See `Source`.
@@ -158,6 +160,8 @@ async def run_workflow(
             exception to raise.
         failures: By step, exceptions that its first attempts raise, one each.
         templates: Further templates, of which steps create tasks.
+        signals: Names and payloads of signals. Each is sent once, in this order, when no step is
+            due and a step waits for a signal with its name, also together with a key.
         settings: Settings of the worker; its lease never expires.
         clock: The clock; by default it starts in 2030.
         timeout: Time limit in real time, as seconds, a timedelta or `"5m"`.
@@ -179,7 +183,7 @@ async def run_workflow(
         Handlers.of(*sources), template, stubs=dict(stubs or {}), failures=dict(failures or {})
     )
     notices: list[Notice] = []
-    async with VirtualTimeStore(clock) as store:
+    async with VirtualTimeStore(clock, signals=signals) as store:
         await store.upgrade()
         for namespace in {made.namespace for made in (template, *others)}:
             anywhere = NamespacePolicy(namespace=namespace, http_hosts=("*",))

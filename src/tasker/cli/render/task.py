@@ -43,6 +43,7 @@ from tasker.model import (
     Task,
     TaskStatus,
     Template,
+    WaitKind,
 )
 from tasker.redact import redact
 from tasker.times import Timeline
@@ -274,7 +275,7 @@ def _step_details(step: Step, now: datetime) -> Text:
     if step.error:
         return Text(error_line(step.error), style=style)
     if step.status is StepStatus.WAITING:
-        return Text(f"waits for task {step.waits_for}", style=style)
+        return Text(wait_text(step, now), style=style)
     if step.status is StepStatus.IN_PROGRESS:
         return Text(f"on {one_line(step.worker)}" if step.worker else "", style="dim")
     if step.pause is not None:
@@ -284,6 +285,22 @@ def _step_details(step: Step, now: datetime) -> Text:
     if step.run_at is not None and step.run_at > now:
         return Text(f"starts {time_ago(step.run_at, now)}", style=style)
     return Text("" if step.result is None else short_json(step.result), style="dim")
+
+
+def wait_text(step: Step, now: datetime) -> str:
+    """Return what a waiting step waits for, and until when."""
+    if step.waits_for is not None:
+        return f"waits for task {step.waits_for}"
+    limit = "" if step.waits_until is None else time_ago(step.waits_until, now)
+    if not step.waits:
+        return f"sleeps, due {limit}" if limit else "waits"
+    broadcast = {one.name for one in step.waits if one.kind is WaitKind.BROADCAST}
+    names = [
+        one.name if one.key is None else f"{one.name} with the key {one.key}"
+        for one in step.waits
+        if one.kind is not WaitKind.SIGNAL or one.name not in broadcast
+    ]
+    return f"waits for signal {' or '.join(names)}" + (f", times out {limit}" if limit else "")
 
 
 def _print_attempts(console: Console, attempts: Sequence[Attempt], *, full: bool) -> None:

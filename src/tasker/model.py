@@ -1183,6 +1183,7 @@ class WaitKind(StrEnum):
 
     SIGNAL = "signal"  #: sent to its task
     BROADCAST = "broadcast"  #: sent to all steps that wait for a name and a key
+    APPROVAL = "approval"  #: the decision of a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

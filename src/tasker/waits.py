@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from tasker.approvals import NewApproval
 from tasker.codec import UNSTORABLE, dumps, loads
 from tasker.durable import CallKind
 from tasker.errors import InvalidInput, Refused, StepParked, TooLarge
@@ -42,6 +43,9 @@ class NewWait(NamedTuple):
 
     until: datetime | None = None
     """The same as an instant, instead of `timeout`."""
+
+    approval: NewApproval | None = None
+    """The approval to open, of a wait for one."""
 
 
 class NewSignal(NamedTuple):

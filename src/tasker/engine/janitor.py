@@ -45,6 +45,7 @@ WARNING_PERIOD = 300.0  #: seconds between warnings of steps that no live worker
 WAITS_LONG = timedelta(minutes=1)  #: time for which such a step must have been due
 MOST_QUEUES = 1000  #: such queues that one query returns, for all namespaces
 MOST_WARNINGS = 20  #: those that are logged
+ESCALATING = 10.0  #: seconds between searches for approvals to escalate
 BROADCASTING = 10.0  #: seconds between searches for broadcasts to deliver, or to delete
 PRUNING = 60.0  #: seconds between searches for tasks to delete
 TRIMMING = 15.0  #: seconds between checks of the free heap
@@ -99,6 +100,7 @@ class Janitor:
             Duty("sweep", period, self.sweep),
             Duty("start_scheduled", period, scheduler.start_due),
             Duty("end_late_waits", period, self.end_late_waits),
+            Duty("escalate", ESCALATING, self.escalate),
             Duty("broadcasts", BROADCASTING, self.keep_broadcasts),
             Duty("prune", PRUNING, self.prune),
             Duty("warn_of_unserved", WARNING_PERIOD, self.warn_of_unserved),
@@ -134,6 +136,11 @@ class Janitor:
             for task_id, step in failed.steps:
                 log.warning("queue_timeout", extra={"task_id": task_id, "step": step})
             await self._report_ended(failed.ended)
+
+    async def escalate(self) -> None:
+        """Let others decide approvals that were not decided in time."""
+        while await self._store.escalate_approvals(MOST) >= MOST:
+            pass
 
     async def end_late_waits(self) -> None:
         """End waits that have timed out."""

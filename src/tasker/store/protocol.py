@@ -21,6 +21,7 @@ from tasker.analytics.model import (
     Utilization,
     Window,
 )
+from tasker.approvals import Approval
 from tasker.clock import Clock
 from tasker.codec import UNSTORABLE
 from tasker.durable import DurableCall, NewCall
@@ -322,6 +323,10 @@ class WorkerStore(Protocol):
 
     async def end_late_waits(self, limit: int) -> int:
         """End up to `limit` waits that have timed out; return how many were found."""
+        ...
+
+    async def escalate_approvals(self, limit: int) -> int:
+        """Let the assignees of up to `limit` overdue escalations decide; return how many."""
         ...
 
     async def deliver_broadcasts(self, limit: int) -> int:
@@ -655,6 +660,66 @@ class SignalStore(Protocol):
 
         Raises:
             TooManyBroadcasts: 1,000 broadcasts with the same name and key were sent within a week.
+        """
+        ...
+
+
+class ApprovalStore(Protocol):
+    """Approvals: decisions that steps wait for."""
+
+    async def approvals(
+        self,
+        *,
+        assignee: Collection[str] | None = None,
+        namespace: str | None = None,
+        task_id: TaskId | None = None,
+        visible: Collection[str] | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Approval]:
+        """List approvals that steps wait for, the oldest first.
+
+        Args:
+            assignee: Only those assigned to one of these (`user:ana`, `role:support`), or to
+                nobody in particular.
+            namespace: Only those of tasks of this namespace.
+            task_id: Only those of this task.
+            visible: Only those of tasks of these namespaces.
+            after: Only those after the approval with this id: the next page.
+            limit: How many at most.
+        """
+        ...
+
+    async def decided_approvals(
+        self,
+        *,
+        namespace: str | None = None,
+        task_id: TaskId | None = None,
+        visible: Collection[str] | None = None,
+        limit: int = 100,
+    ) -> list[Approval]:
+        """List decided approvals, the latest first."""
+        ...
+
+    async def approval(self, approval_id: str) -> Approval:
+        """Return an approval. Raises NotFound."""
+        ...
+
+    async def decide(
+        self, approval_id: str, form: JsonText, *, groups: Collection[str], act: AuditNote
+    ) -> Approval:
+        """Store the decision of an approval, which fits its form, and wake its step.
+
+        Args:
+            approval_id: The approval.
+            form: The form as it was filled in.
+            groups: The groups of the actor, for assignees of the form `role:NAME`.
+            act: The actor, who must be an assignee, and the reason, for the audit.
+
+        Raises:
+            NotFound: The approval does not exist.
+            NotAnAssignee: It is assigned to others.
+            WrongStatus: It was decided before, or its step does not wait any more.
         """
         ...
 
@@ -1163,6 +1228,7 @@ class Store(
     TaskStore,
     OperatorStore,
     SignalStore,
+    ApprovalStore,
     QueueStore,
     ScheduleStore,
     LimitStore,

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
 from tasker import codec
+from tasker.approvals import Approval, ApprovalStatus
 from tasker.model import (
     ATTEMPT_OUTCOMES,
     STEP_STATUSES,
@@ -25,6 +26,7 @@ from tasker.model import (
     Task,
     TaskStatus,
     TemplateId,
+    TemplateName,
     TemplateStatus,
     TemplateVersion,
     WaitKind,
@@ -247,6 +249,29 @@ class Reader(NamedTuple):
             http_hosts=self.strings(row["http_hosts"]),
             updated_by=row["updated_by"],
             updated_at=self.instant(row["updated_at"]),
+        )
+
+    def approval(self, row: Row) -> Approval:
+        decided = row["decided_at"] is not None
+        status = ApprovalStatus.OPEN if row["waits"] else ApprovalStatus.CLOSED
+        return Approval(
+            id=row["id"],
+            status=ApprovalStatus.DECIDED if decided else status,
+            task_id=row["task_id"],
+            step=row["step"],
+            call=row["call"],
+            namespace=row["namespace"],
+            template=str(TemplateName(row["namespace"], row["name"], row["version"])),
+            title=row["title"] or "",
+            form=codec.loads(row["form"]),
+            assignees=self.strings(row["assignees"]),
+            opened_at=self.instant(row["opened_at"]),
+            due_at=self._instant_or_none(row["due_at"]),
+            escalate_at=self._instant_or_none(row["escalate_at"]),
+            escalated_at=self._instant_or_none(row["escalated_at"]),
+            decided_by=row["decided_by"],
+            decided_at=self._instant_or_none(row["decided_at"]),
+            decision=_loads_or_none(row["decision"]),
         )
 
     def namespace(self, row: Row) -> NamespaceInfo:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from tasker.approvals import NewApproval
 from tasker.durable import CallKind, DurableCall
 from tasker.errors import WaitCycle
 from tasker.limits import BROADCASTS, UNTAKEN_SIGNALS
@@ -81,6 +82,8 @@ class Waits(Sessions):
                     timeout=wait.timeout,
                     until=wait.until,
                 )
+            if wait.approval is not None and not over:
+                await _open_approval(tx, claim, wait, wait.approval)
             await park_step(tx, claim, waits_for=None, over=over)
             return True
 
@@ -227,6 +230,20 @@ async def park_step(tx: Session, claim: Claim, *, waits_for: TaskId | None, over
     return bool(parked)
 
 
+async def _open_approval(tx: Session, claim: Claim, wait: NewWait, new: NewApproval) -> None:
+    await tx.all(
+        "add_approval",
+        id=new.id,
+        task_id=claim.task_id,
+        no=claim.no,
+        call=wait.call,
+        form=new.form,
+        assignees=list(new.assignees),
+        escalate_to=list(new.escalate_to),
+        escalate_after=new.escalate_after,
+    )
+
+
 async def _holds(tx: Session, claim: Claim) -> bool:
     """Return whether an attempt is in progress, and keep it so until the transaction ends."""
     task_id, no, attempt = claim.key
@@ -279,6 +296,8 @@ async def _first_arrival(
     arrivals = []
     for awaited in all_awaited:
         name, key = awaited.name, None
+        if awaited.kind is WaitKind.APPROVAL:  # decided only while its step waits
+            continue
         if awaited.kind is WaitKind.SIGNAL:
             row = await tx.one("first_signal", task_id=claim.task_id, name=name)
         else:
@@ -331,6 +350,7 @@ def _mailboxes(task_id: TaskId, all_awaited: Sequence[Awaited]) -> list[str]:
         if awaited.kind is WaitKind.BROADCAST
         else _mailbox_of_signal(task_id, awaited.name)
         for awaited in all_awaited
+        if awaited.kind is not WaitKind.APPROVAL
     ]
 
 

@@ -1,5 +1,6 @@
 """The store on PostgreSQL: the operations of all stores, and the hot path in its own SQL."""
 
+from tasker.store.operations.approvals import Approvals
 from tasker.store.operations.events import Events
 from tasker.store.operations.schedules import Schedules
 from tasker.store.operations.teams import Teams
@@ -11,5 +12,16 @@ from tasker.store.postgres.hotpath import HotPath
 from tasker.store.postgres.tasks import Tasks
 
 
-class PostgresStore(Templates, Workers, Schedules, Waits, Teams, Events, Analytics, Tasks, HotPath):
+class PostgresStore(
+    Templates,
+    Workers,
+    Schedules,
+    Waits,
+    Approvals,
+    Teams,
+    Events,
+    Analytics,
+    Tasks,
+    HotPath,
+):
     """Implements `tasker.store.protocol.Store`."""

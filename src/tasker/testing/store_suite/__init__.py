@@ -18,6 +18,7 @@ from tasker.testing.store_suite.creation import (
     TestCreation,
     TestCreationWithClaims,
 )
+from tasker.testing.store_suite.decisions import TestDecisions
 from tasker.testing.store_suite.durable_calls import TestDurableCalls, TestSleeping
 from tasker.testing.store_suite.events import TestDeliveries, TestOutbox, TestWebhooks
 from tasker.testing.store_suite.failing import (
@@ -85,6 +86,7 @@ __all__ = [
     "TestCreation",
     "TestCreationWithClaims",
     "TestDeadlines",
+    "TestDecisions",
     "TestDeclaredSchedules",
     "TestDeliveries",
     "TestDurableCalls",

@@ -381,6 +381,29 @@ create table wait (
 );
 create index wait_broadcast on wait (namespace, name, key, task_id, no) where kind = 'broadcast';
 create index wait_late on wait (wake_at) where wake_at is not null;
+create index wait_approval on wait (task_id, no) where kind = 'approval';
+
+-- Decisions that steps wait for; open while a row of `wait` has its step and call. assignees: `user:NAME` and
+-- `role:NAME`, none: everybody who may decide. form: a JSON Schema, which the decision fits.
+create table approval (
+    id           uuid primary key,
+    task_id      uuid not null,
+    no           int not null,
+    call         text not null,
+    form         json not null,
+    assignees    text[] not null,
+    opened_at    timestamptz not null default now(),
+    escalate_to  text[] not null,
+    escalate_at  timestamptz,
+    escalated_at timestamptz,
+    decided_at   timestamptz,
+    decided_by   text,
+    decision     json,
+    unique (task_id, no, call)
+);
+create index approval_escalation on approval (escalate_at)
+    where escalate_at is not null and escalated_at is null and decided_at is null;
+create index approval_decided on approval (decided_at) where decided_at is not null;
 
 -- Signals to tasks, in the order of `number`. taken_by: the step that received it.
 create table signal (

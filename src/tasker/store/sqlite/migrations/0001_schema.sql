@@ -268,6 +268,27 @@ create table wait (
 ) without rowid;
 create index wait_broadcast on wait (namespace, name, key, task_id, no) where kind = 'broadcast';
 create index wait_late on wait (wake_at) where wake_at is not null;
+create index wait_approval on wait (task_id, no) where kind = 'approval';
+
+create table approval (
+    id           text primary key,
+    task_id      text not null,
+    no           integer not null,
+    call         text not null,
+    form         text not null,
+    assignees    text not null,
+    opened_at    real not null,
+    escalate_to  text not null,
+    escalate_at  real,
+    escalated_at real,
+    decided_at   real,
+    decided_by   text,
+    decision     text,
+    unique (task_id, no, call)
+) without rowid;
+create index approval_escalation on approval (escalate_at)
+    where escalate_at is not null and escalated_at is null and decided_at is null;
+create index approval_decided on approval (decided_at) where decided_at is not null;
 
 create table signal (
     number   integer primary key autoincrement,

@@ -1,0 +1,155 @@
+"""Approvals: steps and durable calls that wait for the decision of a person."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import orjson
+
+from tasker.codec import loads
+from tasker.errors import InvalidInput, Refused
+from tasker.model import Json, JsonObject, JsonText, TaskId
+
+DEFAULT_FORM: JsonObject = {
+    "type": "object",
+    "required": ["approved"],
+    "properties": {"approved": {"type": "boolean"}, "comment": {"type": "string"}},
+}
+"""The form of an approval that declares none."""
+
+REJECT_WHEN = "not form.approved"
+"""When an approval with the default form counts as rejected."""
+
+MOST_ASSIGNEES = 100
+
+
+class ApprovalStatus(StrEnum):
+    """Whether an approval still waits for a decision."""
+
+    OPEN = "open"
+    DECIDED = "decided"
+    CLOSED = "closed"  #: it timed out, or its step or task was ended without it
+
+
+class NewApproval(NamedTuple):
+    """An approval to open when a step is parked for it."""
+
+    id: str
+    form: JsonText
+    assignees: Sequence[str]
+    """`user:NAME` and `role:NAME`; none: everybody who may decide approvals."""
+
+    escalate_after: float | None = None
+    """Seconds after which `escalate_to` may decide too."""
+
+    escalate_to: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """A decision that a step waits for, or waited for."""
+
+    id: str
+    status: ApprovalStatus
+    task_id: TaskId
+    step: str
+    call: str
+    """Name of the durable call that waits: `approval` of a step that declares an approval."""
+
+    namespace: str
+    template: str
+    """Full name of the task's template version."""
+
+    title: str
+    """Title of the task; "" if it has none."""
+
+    form: Any
+    """JSON Schema of the decision."""
+
+    assignees: tuple[str, ...]
+    """`user:NAME` and `role:NAME`, those of the escalation included once it happened; none:
+    everybody who may decide approvals."""
+
+    opened_at: datetime
+    due_at: datetime | None
+    """When it times out; None: never, or it does not wait any more."""
+
+    escalate_at: datetime | None
+    escalated_at: datetime | None
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    decision: Json = None
+    """The form as it was filled in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A decided approval, as handlers and expressions get it."""
+
+    form: Any
+    """The form as it was filled in."""
+
+    decided_by: str
+    decided_at: datetime
+
+
+class NotAnAssignee(Refused):
+    """The approval is assigned to others.
+
+    Args:
+        actor: Who tried to decide it.
+        assignees: Who may.
+    """
+
+    code = "not_an_assignee"
+
+    def __init__(self, actor: str, assignees: Collection[str]) -> None:
+        super().__init__(
+            f"{actor} may not decide this approval; it is assigned to {', '.join(assignees)}"
+        )
+
+
+def may_decide(assignees: Collection[str], actor: str, groups: Collection[str]) -> bool:
+    """Return whether an actor, who belongs to `groups`, is an assignee."""
+    return not assignees or not set(assignees).isdisjoint(names_of(actor, groups))
+
+
+def names_of(actor: str, groups: Collection[str]) -> list[str]:
+    """List the assignees that stand for an actor: `user:ana`, `role:support`."""
+    return [f"user:{actor}", *(f"role:{group}" for group in groups)]
+
+
+def check_assignees(assignees: Sequence[str], path: str) -> None:
+    """Raise InvalidInput unless all are `user:NAME` or `role:NAME`."""
+    if len(assignees) > MOST_ASSIGNEES:
+        raise InvalidInput(
+            f"an approval may have at most {MOST_ASSIGNEES} assignees, not {len(assignees)}",
+            path=path,
+        )
+    for index, assignee in enumerate(assignees):
+        kind, _, name = assignee.partition(":")
+        if kind not in ("user", "role") or not name.strip() or len(assignee) > 300:
+            raise InvalidInput(
+                f"an assignee must be user:NAME or role:NAME, not {assignee[:100]!r}",
+                path=f"{path}[{index}]",
+            )
+
+
+def decision_text(form: JsonText, *, decided_by: str, decided_at: datetime) -> JsonText:
+    """Return the value of the durable call of a decided approval."""
+    fields = {
+        "form": orjson.Fragment(form),
+        "decided_by": decided_by,
+        "decided_at": decided_at,
+    }
+    return JsonText(orjson.dumps(fields).decode())
+
+
+def read_decision(text: JsonText) -> Decision | None:
+    """Read the value of an approval's durable call; None if it timed out."""
+    fields = loads(text)
+    if "timed_out" in fields:
+        return None
+    return Decision(**{**fields, "decided_at": datetime.fromisoformat(fields["decided_at"])})

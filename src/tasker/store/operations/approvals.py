@@ -1,0 +1,137 @@
+"""Approvals: the inbox, decisions and escalations."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from tasker.approvals import (
+    Approval,
+    ApprovalStatus,
+    NotAnAssignee,
+    decision_text,
+    may_decide,
+)
+from tasker.durable import CallKind
+from tasker.errors import NotFound, WrongStatus
+from tasker.model import JsonText, StepStatus, TaskId
+from tasker.store.operations.operators import audit
+from tasker.store.operations.waits import Waiter, wake
+from tasker.store.protocol import AuditNote
+from tasker.store.session import Session, Sessions
+
+ESCALATES = AuditNote(actor="tasker", reason="not decided in time")
+
+
+class Approvals(Sessions):
+    """Approvals: the inbox, decisions and escalations."""
+
+    async def approvals(
+        self,
+        *,
+        assignee: Collection[str] | None = None,
+        namespace: str | None = None,
+        task_id: TaskId | None = None,
+        visible: Collection[str] | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Approval]:
+        async def read(tx: Session) -> list[Approval]:
+            rows = await tx.all(
+                "open_approvals",
+                names=_list(assignee),
+                namespace=namespace,
+                task_id=task_id,
+                visible=_list(visible),
+                after=after,
+                limit=limit,
+            )
+            return [tx.read.approval(row) for row in rows]
+
+        return await self._read(read)
+
+    async def decided_approvals(
+        self,
+        *,
+        namespace: str | None = None,
+        task_id: TaskId | None = None,
+        visible: Collection[str] | None = None,
+        limit: int = 100,
+    ) -> list[Approval]:
+        async def read(tx: Session) -> list[Approval]:
+            rows = await tx.all(
+                "decided_approvals",
+                namespace=namespace,
+                task_id=task_id,
+                visible=_list(visible),
+                limit=limit,
+            )
+            return [tx.read.approval(row) for row in rows]
+
+        return await self._read(read)
+
+    async def approval(self, approval_id: str) -> Approval:
+        return await self._read(lambda tx: _require(tx, approval_id))
+
+    async def decide(
+        self, approval_id: str, form: JsonText, *, groups: Collection[str], act: AuditNote
+    ) -> Approval:
+        async def decide(tx: Session) -> Approval:
+            found = await _require(tx, approval_id)
+            task_id = found.task_id
+            no = await _lock_step(tx, found)
+            approval = await _require(tx, approval_id)
+            if not may_decide(approval.assignees, act.actor, groups):
+                raise NotAnAssignee(act.actor, approval.assignees)
+            if approval.status is not ApprovalStatus.OPEN:
+                what = f"approval {approval.id} of step {approval.step!r}"
+                raise WrongStatus(what, approval.status, "decide", {ApprovalStatus.OPEN})
+            (decided,) = await tx.all(
+                "decide_approval", id=approval_id, decided_by=act.actor, decision=form
+            )
+            at = tx.read.instant(decided["decided_at"])
+            text = decision_text(form, decided_by=act.actor, decided_at=at)
+            await wake(tx, Waiter(task_id, no, approval.call, CallKind.WAIT_APPROVAL), text)
+            waiting, enqueued = StepStatus.WAITING, StepStatus.ENQUEUED
+            await audit(tx, task_id, no, "decide", act, waiting, enqueued)
+            return await _require(tx, approval_id)
+
+        return await self._in_yielding_transaction(decide)
+
+    async def escalate_approvals(self, limit: int) -> int:
+        async def escalate(tx: Session) -> int:
+            rows = await tx.all("escalate_approvals", limit=limit)
+            for row in rows:
+                if row["waits"]:
+                    to = ", ".join(tx.read.strings(row["escalate_to"]))
+                    note = AuditNote(actor=ESCALATES.actor, reason=f"{ESCALATES.reason}: {to}")
+                    status = StepStatus.WAITING
+                    await audit(
+                        tx, TaskId(row["task_id"]), row["no"], "escalate", note, status, status
+                    )
+            return len(rows)
+
+        return await self._in_yielding_transaction(escalate)
+
+
+async def _require(tx: Session, approval_id: str) -> Approval:
+    """Return an approval. Raises NotFound."""
+    row = await tx.one("approval", id=approval_id) if _is_id(approval_id) else None
+    if row is None:
+        raise NotFound(f"approval {approval_id[:100]} not found")
+    return tx.read.approval(row)
+
+
+async def _lock_step(tx: Session, approval: Approval) -> int:
+    """Lock the step of an approval, and return its number."""
+    rows = await tx.lock("lock_step_of_approval", id=approval.id)
+    return int(rows[0]["no"])
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _list(names: Collection[str] | None) -> list[str] | None:
+    return None if names is None else list(names)

@@ -1,0 +1,3 @@
+-- The step that an approval belongs to. :id text
+select s.no from approval a join step s on s.task_id = a.task_id and s.no = a.no
+where a.id = :id

@@ -1,0 +1,285 @@
+"""Approvals: decided once, by an assignee, while their step waits."""
+
+import asyncio
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tasker import codec
+from tasker.approvals import (
+    DEFAULT_FORM,
+    Approval,
+    ApprovalStatus,
+    NewApproval,
+    NotAnAssignee,
+    read_decision,
+)
+from tasker.durable import CallKind
+from tasker.errors import NotFound, WrongStatus
+from tasker.model import Claim, JsonText, StepStatus, TaskId, completed, failed
+from tasker.store.protocol import AuditNote, Store
+from tasker.testing.store_suite.factories import (
+    ACT,
+    ManualWorker,
+    StoreTests,
+    begin,
+    graph,
+    one,
+    only_state,
+)
+from tasker.testing.store_suite.subject import Subject
+from tasker.waits import TIMED_OUT, Awaited, NewWait, WaitKind
+
+FORM = codec.dumps({"approved": True, "comment": "fine"})
+HOUR = timedelta(hours=1)
+
+
+def waiting(
+    assignees: Collection[str] = (),
+    *,
+    call: str = "approval",
+    timeout: float | None = None,
+    **new: Any,
+) -> NewWait:
+    """Describe a wait for an approval."""
+    approval = NewApproval(codec.new_task_id(), codec.dumps(DEFAULT_FORM), list(assignees), **new)
+    awaited = Awaited(WaitKind.APPROVAL, call, namespace="suite")
+    return NewWait(call, CallKind.WAIT_APPROVAL, [awaited], timeout, approval=approval)
+
+
+async def ask(store: Store, *assignees: str, **options: Any) -> tuple[TaskId, Approval]:
+    """Let the step of a new task wait for an approval, and return both."""
+    task_id = await begin(store, one())
+    hand = await ManualWorker.hire(store)
+    claim = next(claim for claim in await hand.claim() if claim.task_id == task_id)
+    assert await store.park_for_arrival(claim, waiting(assignees, **options))
+    (approval,) = await store.approvals(task_id=task_id)
+    return task_id, approval
+
+
+async def decide(
+    store: Store,
+    approval: Approval,
+    by: str = "ana",
+    groups: Collection[str] = (),
+    form: JsonText = FORM,
+) -> Approval:
+    """Decide an approval."""
+    return await store.decide(
+        approval.id, form, groups=groups, act=AuditNote(actor=by, reason="seen")
+    )
+
+
+async def value(store: Store, claim: Claim, call: str = "approval") -> JsonText | None:
+    """Read the value of a durable call."""
+    return {each.name: each.value for each in await store.load_calls(claim)}.get(call)
+
+
+class TestDecisions(StoreTests):
+    async def test_a_decision_wakes_the_step(self, store: Store) -> None:
+        """It is the value of the durable call, and stays readable."""
+        task_id, approval = await ask(store, "user:ana", timeout=3600.0)
+        assert StepStatus.WAITING is await only_state(store, task_id)
+        assert ("only", "suite", "suite.one@1.0.0", DEFAULT_FORM, ("user:ana",)) == (
+            approval.step,
+            approval.namespace,
+            approval.template,
+            approval.form,
+            approval.assignees,
+        )
+        assert ApprovalStatus.OPEN is approval.status
+        assert approval.due_at is not None
+        assert HOUR == approval.due_at - approval.opened_at
+
+        decided = await decide(store, approval)
+
+        assert (ApprovalStatus.DECIDED, "ana", codec.loads(FORM)) == (
+            decided.status,
+            decided.decided_by,
+            decided.decision,
+        )
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        assert (2, 1) == claim[2:4]
+        text = await value(store, claim)
+        assert text is not None
+        read = read_decision(text)
+        assert read is not None
+        assert (codec.loads(FORM), "ana", decided.decided_at) == (
+            read.form,
+            read.decided_by,
+            read.decided_at,
+        )
+        assert [] == await store.approvals()
+        assert [decided] == await store.decided_approvals()
+        assert decided == await store.approval(approval.id)
+
+    async def test_only_assignees_decide(self, store: Store) -> None:
+        """By name or by group; without assignees, everybody."""
+        _, approval = await ask(store, "user:ana", "role:support")
+        for by, groups in (
+            ("eve", ()),
+            ("eve", ("user:ana", "sales")),
+            ("support", ()),
+            ("Ana", ()),
+        ):
+            with pytest.raises(NotAnAssignee, match="user:ana, role:support"):
+                await decide(store, approval, by, groups)
+
+        assert ApprovalStatus.OPEN is (await store.approval(approval.id)).status
+        assert "eve" == (await decide(store, approval, "eve", ("sales", "support"))).decided_by
+        _, free = await ask(store)
+        assert "eve" == (await decide(store, free, "eve")).decided_by
+
+    async def test_of_decisions_at_once_one_counts(self, stores: list[Store]) -> None:
+        """The others learn that it was decided."""
+        _, approval = await ask(stores[0])
+        forms = [codec.dumps({"approved": number % 2 == 0, "n": number}) for number in range(6)]
+
+        results = await asyncio.gather(
+            *(
+                decide(stores[number % len(stores)], approval, f"user{number}", form=form)
+                for number, form in enumerate(forms)
+            ),
+            return_exceptions=True,
+        )
+
+        (won,) = [each for each in results if isinstance(each, Approval)]
+        lost = [each for each in results if isinstance(each, WrongStatus)]
+        assert 5 == len(lost)
+        assert {"decided"} == {each.status for each in lost}
+        assert won == await stores[0].approval(approval.id)
+        claim = await (await ManualWorker.hire(stores[0])).claim_one()
+        text = await value(stores[0], claim)
+        assert text is not None
+        assert won.decision == codec.loads(text)["form"]
+
+    async def test_a_late_decision_is_refused(self, store: Store, subject: Subject) -> None:
+        """After the timeout, the cancellation of the task, or an operator's action."""
+        timed_out, cancelled, resolved = [await ask(store, timeout=100.0) for _ in range(3)]
+        await store.cancel_task(cancelled[0], ACT)
+        await store.resolve_step(resolved[0], 1, codec.dumps(1), ACT)
+        await subject.advance(timedelta(seconds=101))
+        assert 1 == await store.end_late_waits(10)
+
+        for _, approval in (timed_out, cancelled, resolved):
+            with pytest.raises(WrongStatus, match="closed"):
+                await decide(store, approval)
+
+        assert [] == await store.approvals()
+        assert [] == await store.decided_approvals()
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        assert TIMED_OUT == await value(store, claim)
+
+    async def test_timeouts_and_decisions_at_once_end_a_wait_once(
+        self, stores: list[Store], subject: Subject
+    ) -> None:
+        for _ in range(5):
+            _, approval = await ask(stores[0], timeout=1.0)
+            await subject.advance(timedelta(seconds=2))
+
+            decided, *_ = await asyncio.gather(
+                decide(stores[0], approval),
+                *(store.end_late_waits(10) for store in stores[1:]),
+                return_exceptions=True,
+            )
+
+            await stores[0].end_late_waits(10)
+            claim = await (await ManualWorker.hire(stores[0])).claim_one()
+            text = await value(stores[0], claim)
+            if isinstance(decided, Approval):
+                assert text != TIMED_OUT
+            else:
+                assert isinstance(decided, WrongStatus)
+                assert TIMED_OUT == text
+
+    async def test_an_escalation_adds_assignees(self, store: Store, subject: Subject) -> None:
+        """Once, and only while the approval is open; the audit names them."""
+        options: dict[str, Any] = {
+            "escalate_after": 100.0,
+            "escalate_to": ["role:heads", "user:ana"],
+        }
+        task_id, approval = await ask(store, "user:ana", **options)
+        _, decided = await ask(store, "user:ana", **options)
+        gone, _ = await ask(store, "user:ana", **options)
+        await decide(store, decided)
+        await store.cancel_task(gone, ACT)
+        await subject.advance(timedelta(seconds=50))
+        assert 0 == await store.escalate_approvals(10)
+        with pytest.raises(NotAnAssignee):
+            await decide(store, approval, "bob", ("heads",))
+        await subject.advance(timedelta(seconds=51))
+
+        counts = [await store.escalate_approvals(10) for _ in range(2)]
+
+        assert [2, 0] == counts
+        (escalated,) = await store.approvals()
+        assert approval.id == escalated.id
+        assert ("role:heads", "user:ana") == escalated.assignees
+        assert escalated.escalated_at is not None
+        assert "bob" == (await decide(store, approval, "bob", ("heads",))).decided_by
+        entries = [(entry.action, entry.actor) for entry in await store.audit(task_id)]
+        assert [("escalate", "tasker"), ("decide", "bob")] == sorted(entries, reverse=True)
+        assert [] == [entry for entry in await store.audit(gone) if entry.action == "escalate"]
+
+    async def test_the_inbox_of_a_person(self, store: Store) -> None:
+        """By assignee and namespace, the oldest first, in pages."""
+        ana = [(await ask(store, "user:ana"))[1].id for _ in range(3)]
+        support = (await ask(store, "role:support", "user:bob"))[1].id
+        anyone = (await ask(store))[1].id
+
+        async def ids(**filters: Any) -> list[str]:
+            return [approval.id for approval in await store.approvals(**filters)]
+
+        assert [*ana, anyone] == await ids(assignee=["user:ana", "role:sales"])
+        assert [support, anyone] == await ids(assignee=["user:eve", "role:support"])
+        assert [*ana, support, anyone] == await ids()
+        assert [*ana, support, anyone] == await ids(namespace="suite", visible=["suite", "x"])
+        assert [] == await ids(namespace="other")
+        assert [] == await ids(visible=["other"])
+        assert ana[:2] == await ids(limit=2)
+        assert [ana[2], support] == await ids(after=ana[1], limit=2)
+
+    async def test_a_step_may_wait_for_several_approvals(self, store: Store) -> None:
+        """One after the other, each by its call; a fresh start asks again."""
+        task_id, first = await ask(store, call="first")
+        await decide(store, first)
+        hand = await ManualWorker.hire(store)
+        assert await store.park_for_arrival(await hand.claim_one(), waiting(call="second"))
+        (second,) = await store.approvals()
+        await decide(store, second, "bob")
+        claim = await hand.claim_one()
+        assert [None, "bob", "ana"] == [
+            text and codec.loads(text)["decided_by"]
+            for text in [await value(store, claim, call) for call in ("x", "second", "first")]
+        ]
+        error = codec.dumps({"type": "E", "message": "m"})
+        await hand.settle(failed(claim, error))
+        await store.retry_steps(task_id, ACT, fresh=True)
+        again = await hand.claim_one()
+        assert await store.park_for_arrival(again, waiting(call="first"))
+
+        (asked,) = await store.approvals()
+        assert ("first", None) == (asked.call, asked.decided_by)
+        assert asked.id != first.id
+        with pytest.raises(NotFound):
+            await decide(store, first)
+        await decide(store, asked, "eve")
+        await hand.settle(completed(await hand.claim_one(), codec.dumps(1)))
+        assert StepStatus.COMPLETE is await only_state(store, task_id)
+
+    @pytest.mark.parametrize("unknown", ["", "x", "00000000-0000-7000-8000-000000000000", "\0"])
+    async def test_an_unknown_approval_is_not_found(self, store: Store, unknown: str) -> None:
+        with pytest.raises(NotFound):
+            await store.approval(unknown)
+        with pytest.raises(NotFound):
+            await store.decide(unknown, FORM, groups=(), act=ACT)
+
+    async def test_a_lost_claim_opens_no_approval(self, store: Store) -> None:
+        task_id = await begin(store, graph("lost", only=""))
+        claim = await (await ManualWorker.hire(store)).claim_one()
+        await store.cancel_task(task_id, ACT)
+
+        assert not await store.park_for_arrival(claim, waiting())
+        assert [] == await store.approvals()

@@ -50,6 +50,7 @@ PARTS = {
     },
     "prune": {
         "prune_durable_call",
+        "prune_approval",
         "prune_signal",
         "prune_wait",
         "prune_attempt",

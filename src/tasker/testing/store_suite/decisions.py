@@ -18,7 +18,7 @@ from tasker.approvals import (
 )
 from tasker.durable import CallKind
 from tasker.errors import NotFound, WrongStatus
-from tasker.model import Claim, JsonText, StepStatus, TaskId, completed, failed
+from tasker.model import Claim, JsonText, StepStatus, TaskId, WaitKind, completed, failed
 from tasker.store.protocol import AuditNote, Store
 from tasker.testing.store_suite.factories import (
     ACT,
@@ -30,7 +30,7 @@ from tasker.testing.store_suite.factories import (
     only_state,
 )
 from tasker.testing.store_suite.subject import Subject
-from tasker.waits import TIMED_OUT, Awaited, NewWait, WaitKind
+from tasker.waits import TIMED_OUT, Awaited, NewWait
 
 FORM = codec.dumps({"approved": True, "comment": "fine"})
 HOUR = timedelta(hours=1)

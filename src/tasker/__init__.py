@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         WaitTimeout,
         WrongStatus,
     )
+    from tasker.events import Event
     from tasker.handlers import (
         AsyncContext,
         Config,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         StepHandler,
         SyncContext,
         handler,
+        on_event,
     )
     from tasker.handlers.durable import Signal
     from tasker.handlers.http import ApiHandler, SyncApiHandler, check_response
@@ -123,6 +125,7 @@ __all__ = [
     "Config",
     "Context",
     "Duration",
+    "Event",
     "EventCondition",
     "EventSpec",
     "Failure",
@@ -207,6 +210,7 @@ __all__ = [
     "handler",
     "load_template",
     "load_templates",
+    "on_event",
     "open_store",
     "parse_template",
 ]
@@ -264,6 +268,7 @@ _HOMES = {
         "WaitTimeout",
         "WrongStatus",
     ),
+    "events": ("Event",),
     "handlers": (
         "AsyncContext",
         "Config",
@@ -274,6 +279,7 @@ _HOMES = {
         "StepHandler",
         "SyncContext",
         "handler",
+        "on_event",
     ),
     "handlers.durable": ("Signal",),
     "handlers.http": (

@@ -1,6 +1,8 @@
 """Domain events: what steps publish, who receives them, and their deliveries."""
 
+import base64
 import re
+import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,6 +21,10 @@ DeliveryId = NewType("DeliveryId", int)
 ALL_NAMESPACES = "*"  #: namespace of a subscription to the events of all namespaces
 MOST_PATTERNS = 20  #: of one subscription
 MOST_WEBHOOKS = 100  #: of one namespace
+SECRET_PREFIX = "whsec_"  # noqa: S105
+"""Beginning of the key of a webhook's signatures."""
+
+WEBHOOK_TIMEOUT = 10.0  #: seconds of one request
 
 _PATTERN = re.compile(r"\*|[A-Za-z_][A-Za-z0-9_.-]{0,127}(\.\*)?")
 
@@ -99,6 +105,14 @@ class Pending(NamedTuple):
     attempt: int  #: the fence: only this attempt may settle the delivery
     since: datetime  #: of the first attempt
     event: Event
+
+
+class DeliveryResponse(NamedTuple):
+    """What a subscriber or an endpoint made of an event."""
+
+    status: int | None  #: HTTP status; None: no response, or a subscriber
+    error: str  #: "" after a success
+    retry_after: float = 0.0  #: seconds that the endpoint asks to wait
 
 
 class DeliveryOutcome(NamedTuple):
@@ -221,12 +235,13 @@ class Endpoint(NamedTuple):
     """What a process needs to deliver to a webhook."""
 
     id: SubscriptionId
+    name: str
     url: str
     secret: str
     include: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.id}, {self.url!r})"
+        return f"Endpoint({self.id}, {self.name!r}, {self.url!r})"
 
 
 Patterns: TypeAlias = str | Collection[str]
@@ -259,10 +274,27 @@ def matches(patterns: Sequence[str], name: str) -> bool:
     )
 
 
-def delivery_delay(attempt: int, since: datetime, now: datetime, *, limit: timedelta) -> float:
-    """Return the seconds until the attempt after `attempt`; negative: the limit is exceeded.
+def delivery_delay(
+    attempt: int, since: datetime, now: datetime, *, first: float, limit: timedelta
+) -> float:
+    """Return the seconds until the attempt after `attempt`; negative: no other attempt follows.
 
-    Ten seconds at first, then twice as long each time, at most six hours.
+    Args:
+        attempt: Attempts so far.
+        since: Begin of the first one.
+        now: The time.
+        first: Seconds before the second attempt; twice as long each time, at most six hours.
+        limit: Time after `since` in which attempts may begin.
     """
-    delay: float = min(10.0 * 2 ** min(attempt - 1, 16), 21_600.0)
+    delay: float = min(first * 2 ** min(attempt - 1, 16), 21_600.0)
     return delay if now + timedelta(seconds=delay) <= since + limit else -1.0
+
+
+def new_secret() -> str:
+    """Return a new key for the signatures of a webhook."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def secret_key(secret: str) -> bytes:
+    """Return the bytes of a key. Raises ValueError."""
+    return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)

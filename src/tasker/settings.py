@@ -136,12 +136,25 @@ class _WorkerBehaviour(Section):
     Each worker deletes tasks across all namespaces, so if workers have different values, the
     shortest applies."""
 
+    event_retention: Annotated[Seconds, _duration_between("1m")] = timedelta(days=7)
+    """How long domain events and their deliveries are kept, at least until they are delivered;
+    dead deliveries are kept for 30 days. If workers have different values, the shortest applies."""
+
+    deliver_for: Annotated[Seconds, _duration_between("1s")] = timedelta(days=3)
+    """Time for which a failed delivery of an event is repeated before it is given up."""
+
+    subscriber_timeout: Annotated[Seconds, _duration_between("1ms")] = timedelta(seconds=60)
+    """Time limit of one call of a subscriber of events."""
+
+    webhooks: bool = True
+    """Whether the worker also delivers events to webhooks."""
+
     http: bool = False
     """Whether the worker also runs `http:` steps, the requests that templates declare."""
 
     http_networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    """Private networks that `http:` steps may reach, such as `10.1.0.0/16`; without them, only
-    public addresses."""
+    """Private networks that `http:` steps and webhooks may reach, such as `10.1.0.0/16`; without
+    them, only public addresses."""
 
     labels: Mapping[str, str] = Field(default_factory=dict)
     """Labels of this worker, which steps may require, such as `{gpu = "true"}`."""

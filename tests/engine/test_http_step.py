@@ -25,7 +25,8 @@ from tasker import (
     WorkerSettings,
     open_store,
 )
-from tasker.engine.http_step import MOST_BYTES, HttpStep, is_allowed
+from tasker.engine.checked_transport import is_allowed
+from tasker.engine.http_step import MOST_BYTES, HttpStep
 from tasker.model import Attempt
 from tasker.store.protocol import AuditNote
 from tasker.testing import WorkflowRun, run_workflow

@@ -6,16 +6,14 @@ time. A host's address is resolved once, checked, and then connected to.
 """
 
 import asyncio
-import ipaddress
-import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-import httpcore
 import httpx
 
 from tasker import codec
+from tasker.engine.checked_transport import CheckedTransport, Network
 from tasker.errors import InvalidExpression, PermanentError
 from tasker.handlers import AsyncContext
 from tasker.handlers.http import check_response, connection_error, idempotency_headers
@@ -26,13 +24,8 @@ from tasker.template.http import Host, host_of, render_body, render_header, rend
 MOST_REDIRECTS = 5
 MOST_BYTES = 1 << 20  #: of a request's body, and of a response's
 _FRESH = 5.0  #: seconds for which a policy is cached
-_MOST_CONNECTIONS = 200
-_KEPT_ALIVE = 10.0  #: seconds for which an unused connection stays open
 _DROPPED = frozenset({"set-cookie", "connection", "keep-alive", "transfer-encoding"})
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  #: IPv6 addresses that stand for IPv4 addresses
 
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 ReadPolicy: TypeAlias = Callable[[str], Awaitable[NamespacePolicy | None]]
 
 
@@ -48,7 +41,7 @@ class HttpStep:
         self._read_policy = read_policy
         self._policies: dict[str, tuple[float, NamespacePolicy | None]] = {}
         self._client = httpx.AsyncClient(
-            transport=_CheckedTransport(private_networks),
+            transport=CheckedTransport(private_networks),
             trust_env=False,
             follow_redirects=False,
             timeout=None,  # noqa: S113 - one limit for the whole call
@@ -233,80 +226,3 @@ def _read_body(response: httpx.Response) -> Json:
             f"the response cannot be read as {kind or 'text'}: {error}", code="HTTP_UNUSABLE_BODY"
         ) from None
     return text.replace("\0", "")
-
-
-# ----------------------------------------------------------------------- addresses
-
-
-class _CheckedTransport(httpx.AsyncHTTPTransport):
-    """Connects only to public addresses, and to those in the given networks."""
-
-    def __init__(self, private_networks: Iterable[Network]) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=_MOST_CONNECTIONS,
-            keepalive_expiry=_KEPT_ALIVE,
-            network_backend=_CheckedBackend(tuple(private_networks)),
-        )
-
-
-class _CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Resolves a host once, and connects to an address that was checked."""
-
-    def __init__(self, private_networks: tuple[Network, ...]) -> None:
-        self._networks = private_networks
-        self._plain = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first allowed address of a host that accepts the connection."""
-        addresses = await _resolve(host, port)
-        allowed = [address for address in addresses if is_allowed(address, self._networks)]
-        if not allowed:
-            raise PermanentError(
-                f"{host} has no public address, and the worker's http_networks do not contain"
-                f" {', '.join(map(str, addresses))}",
-                code="HTTP_PRIVATE_ADDRESS",
-            )
-        for address in allowed[:-1]:
-            try:
-                return await self._plain.connect_tcp(str(address), port, timeout)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        return await self._plain.connect_tcp(str(allowed[-1]), port, timeout)
-
-    async def sleep(self, seconds: float) -> None:
-        """Pause between connection attempts."""
-        await asyncio.sleep(seconds)
-
-
-async def _resolve(host: str, port: int) -> list[Address]:
-    loop = asyncio.get_running_loop()
-    try:
-        rows = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise httpcore.ConnectError(f"{host} cannot be resolved: {error}") from None
-    return list(dict.fromkeys(ipaddress.ip_address(row[4][0]) for row in rows))
-
-
-def is_allowed(address: Address, private_networks: Iterable[Network]) -> bool:
-    """Return whether an address is public or in one of the networks."""
-    plain = _unwrap(address)
-    if any(plain in network for network in private_networks):
-        return True
-    return plain.is_global and not plain.is_multicast
-
-
-def _unwrap(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address stands for, or the address itself."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address

@@ -49,6 +49,7 @@ ESCALATING = 10.0  #: seconds between searches for approvals to escalate
 BROADCASTING = 10.0  #: seconds between searches for broadcasts to deliver, or to delete
 PRUNING = 60.0  #: seconds between searches for tasks to delete
 TRIMMING = 15.0  #: seconds between checks of the free heap
+DEAD_KEPT = timedelta(days=30)  #: retention of deliveries that were given up
 PRUNED = 100  #: tasks deleted per transaction
 SWEPT = 100  #: a sweep that ended this many tasks may have left others
 _UNKNOWN = Retry(max_attempts=1_000_000)  #: of a step whose template is unreadable here
@@ -73,6 +74,7 @@ class Janitor:
         scheduler: Creates the tasks of schedules.
         lease_time: The duration of this worker's lease.
         retention: Retention of tasks whose template has none; None means unlimited.
+        event_retention: Retention of events and their deliveries.
     """
 
     def __init__(
@@ -85,12 +87,14 @@ class Janitor:
         *,
         lease_time: timedelta,
         retention: timedelta | None = None,
+        event_retention: timedelta = timedelta(days=7),
     ) -> None:
         self._store = store
         self._cache = cache
         self._lease = lease
         self._reporter = reporter
         self._retention = retention
+        self._event_retention = event_retention
         self._rng = Random()
         self._heap = HeapTrimmer()
         period = min(PERIOD, lease_time.total_seconds())
@@ -103,6 +107,7 @@ class Janitor:
             Duty("escalate", ESCALATING, self.escalate),
             Duty("broadcasts", BROADCASTING, self.keep_broadcasts),
             Duty("prune", PRUNING, self.prune),
+            Duty("prune_events", PRUNING, self.prune_events),
             Duty("warn_of_unserved", WARNING_PERIOD, self.warn_of_unserved),
             Duty("trim_heap", TRIMMING, self.trim_heap),
         ]
@@ -208,6 +213,16 @@ class Janitor:
         while many >= PRUNED:
             began = time.monotonic()
             many = await self._store.prune(ended_before=before, limit=PRUNED)
+            await asyncio.sleep(time.monotonic() - began)
+
+    async def prune_events(self) -> None:
+        """Delete events and deliveries after their retention period."""
+        now = datetime.now(UTC)
+        kept = now - self._event_retention
+        many = 1
+        while many:
+            began = time.monotonic()
+            many = await self._store.prune_events(kept, dead_before=min(kept, now - DEAD_KEPT))
             await asyncio.sleep(time.monotonic() - began)
 
     async def _report_ended(self, ended: Sequence[TaskEnd]) -> None:

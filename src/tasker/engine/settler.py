@@ -80,6 +80,9 @@ class Settler:
         self.lock = asyncio.Lock()
         """Held during a settlement."""
 
+        self.published = asyncio.Event()
+        """Set by settlements that stored events."""
+
         self.relaxed = 0
         """Number of settlements so far that a crash of the database server may have undone."""
 
@@ -142,14 +145,17 @@ class Settler:
                 async with self.lock:
                     most = _steps_to_free(batch) if self._lease.holds else 0
                     relaxed = all(finished.running.task.compiled.relaxed for finished in batch)
+                    events = _events_of(batch)
                     with self._slots.reserve(most) as reserved:
                         settled = await self._store.settle(
                             self._lease.id,
                             [finished.outcome for finished in batch],
                             claim_up_to=reserved,
                             relaxed=relaxed,
-                            events=_events_of(batch),
+                            events=events,
                         )
+                    if events:
+                        self.published.set()
                     self.relaxed += relaxed
                     self._after_settlement(batch, settled)
                     return

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tasker.client import LocalClient
 from tasker.engine.background import Background
 from tasker.engine.claimer import Claimer
+from tasker.engine.deliverer import Deliverer
 from tasker.engine.engine_steps import EngineServices
 from tasker.engine.executor import Executor
 from tasker.engine.janitor import Janitor
@@ -134,6 +135,14 @@ class Worker:
         self._settler = Settler(
             store, self._lease, self._slots, self._cache, self._reporter, self._background
         )
+        self._deliverer = Deliverer(
+            store,
+            self.name,
+            self.handlers.subscribers,
+            {*namespaces, *(template.namespace for template in self._templates)},
+            self.settings,
+            self._settler.published,
+        )
         self._janitor = Janitor(
             store,
             self._cache,
@@ -142,6 +151,7 @@ class Worker:
             Scheduler(store, self.client, self._reporter),
             lease_time=self.settings.lease,
             retention=self.settings.retention,
+            event_retention=self.settings.event_retention,
         )
         self._claimer: Claimer | None = None  #: set while the worker runs
         self._monitor: LoopMonitor | None = None
@@ -245,6 +255,7 @@ class Worker:
         except (Misuse, TaskRegistrationError, HttpHostNotAllowed) as error:
             raise error.with_traceback(None) from None  # the caller's mistake, not the store's
         await self._lease.announce()
+        await self._deliverer.subscribe()
         self._warn_of_unbound()
         await self._warn_of_other_versions()
         services = HandlerServices(self.store, self.client)
@@ -274,6 +285,7 @@ class Worker:
             ("lease", self._lease.maintain(executor, claimer)),
             *((duty.name, self._janitor.repeat(duty)) for duty in self._janitor.duties),
             ("claim", claimer.run()),
+            ("deliver", self._deliverer.run()),
             ("failure", self._stop_on_failure()),
         ):
             self._background.start(name, loop)
@@ -338,6 +350,8 @@ class Worker:
         drained = asyncio.create_task(self._settler.drain())
         await asyncio.wait({drained, loops["settle"]}, return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
+        loops["deliver"].cancel()
+        await self._deliverer.close()
         loops["lease"].cancel()
         await asyncio.wait({loops["lease"]})  # a pending renewal would revive the lease
         await self._lease.retire()

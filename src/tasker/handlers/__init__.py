@@ -7,6 +7,7 @@ from tasker.handlers.context import AsyncContext, Context, SyncContext
 from tasker.handlers.decorators import Config, Input, Result, StepHandler, handler
 from tasker.handlers.registry import Handlers
 from tasker.handlers.subprocess import run_in_subprocess
+from tasker.handlers.subscribers import Subscriber, on_event
 from tasker.handlers.target import Handler
 
 __all__ = [
@@ -22,12 +23,14 @@ __all__ = [
     "Services",
     "StepFacts",
     "StepHandler",
+    "Subscriber",
     "SyncContext",
     "Upstream",
     "assumed_inputs",
     "check",
     "compile_plan",
     "handler",
+    "on_event",
     "run_in_subprocess",
     "unused_handlers",
 ]

@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Protocol, TypeGuard
@@ -16,6 +17,7 @@ from tasker.handlers.decorators import (
     normalize_handler_name,
 )
 from tasker.handlers.importing import Origin, import_all, locate_modules, origin_of, root_of
+from tasker.handlers.subscribers import Subscriber, subscriber_of
 from tasker.handlers.target import Handler
 from tasker.model import Template
 
@@ -44,12 +46,15 @@ class Gathering:
         self.others: dict[str, list[Handler]] = {}  #: by dotted path
         self.roots: set[Path] = set()
         self.workflows: list[WorkflowSource] = []
+        self.subscribers: list[Subscriber] = []
         self._namespace = ""  #: namespace of the source being read, if it names one
 
     def add(self, source: object) -> None:
         """Add the handlers of one source: see `Handlers.of`."""
         functions = getattr(source, "functions", None)
-        if _is_workflow(source):
+        if (subscriber := subscriber_of(source)) is not None:
+            self.subscribe(subscriber)
+        elif _is_workflow(source):
             self._add_workflow(source)
         elif isinstance(source, ModuleType):
             self._add_modules(origin_of(source), source.__name__)
@@ -85,6 +90,25 @@ class Gathering:
                 f' and at {handler.location}; give one another name with @handler("...")'
             )
         there.append(handler)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Add one subscriber.
+
+        Raises:
+            HandlerImportError: Another has the same name and namespace.
+        """
+        if self._namespace and not subscriber.namespace:
+            subscriber = replace(subscriber, namespace=self._namespace)
+        for other in self.subscribers:
+            if other == subscriber:
+                return
+            if (other.name, other.namespace) == (subscriber.name, subscriber.namespace):
+                raise HandlerImportError(
+                    f"two subscribers are named {subscriber.name!r}: at {other.location}"
+                    f" and at {subscriber.location}; give one another name with"
+                    ' @on_event(..., name="...")'
+                )
+        self.subscribers.append(subscriber)
 
     def register_by_path(self, handler: Handler) -> None:
         """Add one handler under its dotted path."""
@@ -139,7 +163,9 @@ class Gathering:
             if not issubclass(type(target), FunctionType | type):
                 continue
             here = target.__module__ == module.__name__
-            if mark_of(target) is not None or (here and _is_step_handler(target)):
+            if (subscriber := subscriber_of(target)) is not None:
+                self.subscribe(subscriber)
+            elif mark_of(target) is not None or (here and _is_step_handler(target)):
                 self._add_target(target)
             elif here and not name.startswith("_") and _could_be_handler(target):
                 self._register_target_by_path(target)

@@ -13,6 +13,7 @@ from tasker.handlers.binding import Plan, compile_plan
 from tasker.handlers.decorators import normalize_handler_name
 from tasker.handlers.gathering import Gathering, WorkflowSource, imported_modules
 from tasker.handlers.importing import ForgottenModules, files_under, root_of
+from tasker.handlers.subscribers import Subscriber
 from tasker.handlers.target import Handler
 from tasker.layout import steps_with_handlers
 from tasker.model import HTTP_HANDLER, NO_HTTP_WORKER, StepSpec, Template
@@ -43,12 +44,16 @@ class Handlers:
         others: _Groups,
         roots: Iterable[Path] = (),
         workflows: Iterable[WorkflowSource] = (),
+        subscribers: Iterable[Subscriber] = (),
     ) -> None:
         """Create the set; use `Handlers.of` instead."""
         self._registered = _freeze(registered)
         self._others = _freeze(others)  #: by dotted path
         self._roots = frozenset(roots)
         self._workflows = tuple(workflows)
+        self.subscribers = tuple(subscribers)
+        """Functions that receive domain events."""
+
         self._bound: Mapping[Handler, frozenset[str]] | None = (
             None  #: bindings of handlers without a namespace
         )
@@ -88,13 +93,21 @@ class Handlers:
                 source._add_to(gathering)
             else:
                 gathering.add(source)
-        return cls(gathering.registered, gathering.others, gathering.roots, gathering.workflows)
+        return cls(
+            gathering.registered,
+            gathering.others,
+            gathering.roots,
+            gathering.workflows,
+            gathering.subscribers,
+        )
 
     def _add_to(self, gathering: Gathering) -> None:
         for handler in self.describe():
             gathering.register(handler)
         for handler in _all_handlers(self._others):
             gathering.register_by_path(handler)
+        for subscriber in self.subscribers:
+            gathering.subscribe(subscriber)
         gathering.roots |= self._roots
         gathering.workflows += [each for each in self._workflows if each not in gathering.workflows]
 

@@ -204,6 +204,7 @@ class Events(Sessions):
             return [
                 Endpoint(
                     SubscriptionId(row["id"]),
+                    row["name"],
                     row["url"],
                     row["secret"],
                     tx.read.strings(row["include"]),

@@ -1,2 +1,2 @@
 -- Webhooks to deliver to.
-select id, url, secret, include from subscription where url is not null and not paused
+select id, name, url, secret, include from subscription where url is not null and not paused

@@ -1,0 +1,332 @@
+"""Delivers domain events: to the subscribers of this worker, and to webhooks.
+
+The store says what is due and keeps the order; any number of workers deliver at the same time.
+Whatever a subscriber or an endpoint does, the workflow is not affected.
+"""
+
+import asyncio
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tasker.errors import Misuse, TaskerError
+from tasker.events import (
+    WEBHOOK_TIMEOUT,
+    DeliveryOutcome,
+    DeliveryResponse,
+    DeliveryStatus,
+    Endpoint,
+    Event,
+    EventFilter,
+    EventNo,
+    NewSubscription,
+    Pending,
+    SubscriptionId,
+    delivery_delay,
+    matches,
+)
+from tasker.handlers import Subscriber
+from tasker.handlers.registry import EVERY_NAMESPACE
+from tasker.settings import WorkerSettings
+from tasker.store.protocol import Store
+
+if TYPE_CHECKING:
+    from tasker.engine.webhook_sender import WebhookSender
+
+log = logging.getLogger("tasker.worker")
+
+POLL = 1.0  #: seconds between searches for events, while there are subscriptions
+LOOK = 5.0  #: seconds between searches for webhooks
+RENEWAL = 60.0  #: seconds between notes that the subscriptions are served
+MOST = 50  #: deliveries at the same time
+MOST_OF_ONE = 4  #: deliveries of one subscription that one claim takes
+WINDOW = timedelta(
+    seconds=10
+)  #: events of this age are read again, as they may appear out of order
+_SLACK = timedelta(seconds=30)  #: after the time limit, until others may deliver the event
+_FIRST_DELAY = 1.0  #: seconds before a subscriber is called again
+_FIRST_DELAY_OF_WEBHOOK = 10.0
+
+Receive = Callable[[Event], Awaitable[DeliveryResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the events of one subscription go."""
+
+    name: str
+    receive: Receive
+    first_delay: float
+
+
+class Deliverer:
+    """Delivers the events of this worker's subscriptions and of webhooks.
+
+    Args:
+        store: The store.
+        worker: The worker's name.
+        subscribers: Functions that receive events.
+        namespaces: The namespaces of subscribers that name none.
+        settings: The worker's settings.
+        published: Set when this worker has published events.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        worker: str,
+        subscribers: Iterable[Subscriber],
+        namespaces: Iterable[str],
+        settings: WorkerSettings,
+        published: asyncio.Event,
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._settings = settings
+        self._published = published
+        spaces = sorted(namespaces)
+        if EVERY_NAMESPACE in spaces:
+            spaces = [EVERY_NAMESPACE]
+        bound = [
+            (namespace, subscriber)
+            for subscriber in subscribers
+            for namespace in ([subscriber.namespace] if subscriber.namespace else spaces)
+        ]
+        self._shared = [each for each in bound if not each[1].every_process]
+        self._local = [each for each in bound if each[1].every_process]
+        self._sender: WebhookSender | None = None  #: opened for the first webhook
+        self._targets: dict[SubscriptionId, Target] = {}
+        self._webhooks: dict[SubscriptionId, Target] = {}
+        self._renew_at = self._look_at = 0.0
+        self._running: set[asyncio.Task[None]] = set()
+        self._outcomes: list[DeliveryOutcome] = []
+        self._ended = asyncio.Event()
+        self._seen: dict[EventNo, None] = {}
+        self._newest = EventNo(0)
+        _require_namespaces(subscribers, spaces)
+
+    async def subscribe(self) -> None:
+        """Store the subscriptions of this worker's subscribers. Raises Misuse."""
+        new = [
+            NewSubscription(namespace=namespace, name=each.name, patterns=each.patterns)
+            for namespace, each in self._shared
+        ]
+        if new:
+            ids = await self._store.subscribe(new, self._worker)
+            for subscription, (_, subscriber) in zip(ids, self._shared, strict=True):
+                self._targets[subscription] = Target(
+                    subscriber.name, self._caller(subscriber), _FIRST_DELAY
+                )
+        self._renew_at = time.monotonic() + RENEWAL
+        if self._local and not self._newest:
+            newest = await self._store.list_events(EventFilter(), limit=1)
+            self._newest = newest[0].no if newest else EventNo(0)
+            self._seen = {event.no: None for event in await self._recent()}
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        while True:
+            try:
+                busy = await self._deliver()
+            except TaskerError as error:
+                log.warning("delivery_postponed", extra={"error": str(error)})
+                busy = False
+            if not busy:
+                await self._wait()
+
+    async def close(self) -> None:
+        """Stop deliveries, and record those that have ended; others deliver the rest again."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._settle()
+        if self._sender is not None:
+            await self._sender.close()
+
+    async def _wait(self) -> None:
+        """Wait for events of this worker, the end of a delivery, or the next search."""
+        idle = not (self._targets or self._webhooks or self._local)
+        waits = [asyncio.ensure_future(each.wait()) for each in (self._published, self._ended)]
+        try:
+            await asyncio.wait(
+                waits, timeout=LOOK if idle else POLL, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for wait in waits:
+                wait.cancel()
+        self._published.clear()
+        self._ended.clear()
+
+    async def _deliver(self) -> bool:
+        """Record what has ended, and start what is due; return whether more may be due."""
+        await self._settle()
+        if time.monotonic() >= self._renew_at:
+            await self.subscribe()
+        await self._look_for_webhooks()
+        await self._deliver_locally()
+        targets = {**self._targets, **self._webhooks}
+        if not targets or len(self._running) >= MOST:
+            return False
+        distributed = await self._store.distribute_events()
+        limit = timedelta(seconds=WEBHOOK_TIMEOUT)
+        lease = max(self._settings.subscriber_timeout, limit) + _SLACK
+        claimed = await self._store.claim_deliveries(list(targets), MOST_OF_ONE, lease=lease)
+        for pending in claimed:
+            task = asyncio.create_task(self._attempt(pending, targets[pending.subscription]))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return bool(distributed or claimed)
+
+    async def _look_for_webhooks(self) -> None:
+        if not self._settings.webhooks or time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK
+        endpoints = await self._store.endpoints()
+        if endpoints and self._sender is None:
+            self._sender = self._open_sender()
+        self._webhooks = {
+            endpoint.id: Target(endpoint.name, self._poster(endpoint), _FIRST_DELAY_OF_WEBHOOK)
+            for endpoint in endpoints
+        }
+
+    def _open_sender(self) -> "WebhookSender":
+        from tasker.engine.webhook_sender import WebhookSender
+
+        return WebhookSender(self._settings.http_networks)
+
+    # -- attempts
+
+    async def _attempt(self, pending: Pending, target: Target) -> None:
+        began = time.monotonic()
+        response = await target.receive(pending.event)
+        ran_for = time.monotonic() - began
+        delay, status = 0.0, DeliveryStatus.DELIVERED
+        if response.error:
+            now, limit = self._store.clock.now(), self._settings.deliver_for
+            delay = delivery_delay(
+                pending.attempt, pending.since, now, first=target.first_delay, limit=limit
+            )
+            status = DeliveryStatus.DEAD if delay < 0 else DeliveryStatus.PENDING
+            self._log_failure(pending, target, response, status)
+        delay = max(delay, response.retry_after)
+        outcome = DeliveryOutcome(
+            pending.id, pending.attempt, status, delay, ran_for, response.status, response.error
+        )
+        self._outcomes.append(outcome)
+        self._ended.set()
+
+    def _log_failure(
+        self, pending: Pending, target: Target, response: DeliveryResponse, status: DeliveryStatus
+    ) -> None:
+        dead = status is DeliveryStatus.DEAD
+        facts = {
+            "subscription": target.name,
+            "event": pending.event.id,
+            "attempt": pending.attempt,
+            "error": response.error,
+        }
+        level = logging.ERROR if dead else logging.WARNING
+        log.log(level, "delivery_given_up" if dead else "delivery_failed", extra=facts)
+
+    async def _settle(self) -> None:
+        """Record ended deliveries; if that fails, they stay for the next time."""
+        if outcomes := self._outcomes[:]:
+            await self._store.settle_deliveries(outcomes)
+            del self._outcomes[: len(outcomes)]
+
+    def _caller(self, subscriber: Subscriber) -> Receive:
+        """Return a function that calls a subscriber."""
+        limit = self._settings.subscriber_timeout.total_seconds()
+
+        async def call(event: Event) -> DeliveryResponse:
+            try:
+                async with asyncio.timeout(limit):
+                    if inspect.iscoroutinefunction(subscriber.function):
+                        await subscriber.function(event)
+                    else:
+                        await _call_in_thread(subscriber.function, event)
+            except TimeoutError:
+                return DeliveryResponse(None, f"the subscriber took longer than {limit:g} s")
+            except (Exception, SystemExit) as error:  # subscribers may raise anything
+                return DeliveryResponse(None, f"{type(error).__name__}: {error}")
+            return DeliveryResponse(None, "")
+
+        return call
+
+    def _poster(self, endpoint: Endpoint) -> Receive:
+        """Return a function that sends events to a webhook."""
+
+        async def post(event: Event) -> DeliveryResponse:
+            if self._sender is None:
+                return DeliveryResponse(None, "the worker is stopping")
+            return await self._sender.send(endpoint, event)
+
+        return post
+
+    # -- every process
+
+    async def _recent(self) -> Sequence[Event]:
+        since = self._store.clock.now() - WINDOW
+        return await self._store.recent_events(self._newest, since, 1000)
+
+    async def _deliver_locally(self) -> None:
+        """Call the subscribers that get every event in each process."""
+        if not self._local:
+            return
+        events = await self._recent()
+        for event in events:
+            if event.no not in self._seen:
+                self._newest = max(self._newest, event.no)
+                await self._call_local(event)
+        self._seen = {event.no: None for event in events}
+
+    async def _call_local(self, event: Event) -> None:
+        for namespace, subscriber in self._local:
+            if namespace not in (event.namespace, EVERY_NAMESPACE):
+                continue
+            if not matches(subscriber.patterns, event.name):
+                continue
+            response = await self._caller(subscriber)(event)
+            if response.error:
+                facts = {"subscription": subscriber.name, "event": event.id}
+                log.warning("delivery_failed", extra={**facts, "error": response.error})
+
+
+async def _call_in_thread(function: Callable[[Event], object], event: Event) -> None:
+    """Call a function in a thread of its own, which nobody waits for if it is stuck."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def end(error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_result(None) if error is None else ended.set_exception(error)
+
+    def call() -> None:
+        failure: BaseException | None = None
+        try:
+            function(event)
+        except StopIteration as error:  # which no future takes
+            failure = RuntimeError(f"StopIteration: {error}")
+        except BaseException as error:
+            failure = error
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(end, failure)
+
+    threading.Thread(target=call, name="tasker-subscriber", daemon=True).start()
+    await ended
+
+
+def _require_namespaces(subscribers: Iterable[Subscriber], namespaces: Sequence[str]) -> None:
+    """Raise Misuse for a subscriber without a namespace in a worker that has none."""
+    for subscriber in subscribers:
+        if not subscriber.namespace and not namespaces:
+            raise Misuse(
+                f"the subscriber {subscriber.name!r} has no namespace: pass templates or namespaces"
+                ' to the worker, or write @on_event(..., namespace="payments")'
+            )

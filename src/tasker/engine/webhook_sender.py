@@ -1,0 +1,110 @@
+"""Sends events to webhooks: signed, to public addresses only, bounded in size and time.
+
+Requests follow the Standard Webhooks specification, for which most languages have libraries.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import httpx
+
+import tasker
+from tasker import codec
+from tasker.engine.checked_transport import CheckedTransport, Network
+from tasker.errors import PermanentError
+from tasker.events import WEBHOOK_TIMEOUT, DeliveryResponse, Endpoint, Event, secret_key
+from tasker.model import Json
+
+MOST_BYTES = 1 << 20  #: of a request's body
+_MOST_RETRY_AFTER = 3_600.0  #: seconds that an endpoint may ask for
+_OPTIONAL = frozenset({"context", "result"})
+
+
+class WebhookSender:
+    """Sends events to endpoints.
+
+    Args:
+        private_networks: Networks that may be reached besides public addresses.
+    """
+
+    def __init__(self, private_networks: Iterable[Network] = ()) -> None:
+        self._client = httpx.AsyncClient(
+            transport=CheckedTransport(private_networks),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - one limit for the whole request
+        )
+
+    async def send(self, endpoint: Endpoint, event: Event) -> DeliveryResponse:
+        """Send one event. Redirects are not followed, and the response's body is not read."""
+        body = event_body(event, endpoint.include)
+        try:
+            async with asyncio.timeout(WEBHOOK_TIMEOUT):
+                request = self._client.build_request(
+                    "POST",
+                    endpoint.url,
+                    content=body,
+                    headers=signed_headers(endpoint.secret, event.id, int(time.time()), body),
+                )
+                response = await self._client.send(request, stream=True)
+                await response.aclose()
+        except TimeoutError:
+            return DeliveryResponse(None, f"there was no response within {WEBHOOK_TIMEOUT:g} s")
+        except (httpx.HTTPError, httpx.InvalidURL, PermanentError, ValueError) as error:
+            return DeliveryResponse(None, str(error) or type(error).__name__)
+        if response.is_success:
+            return DeliveryResponse(response.status_code, "")
+        return DeliveryResponse(
+            response.status_code,
+            f"the response has the status {response.status_code}",
+            _retry_after(response),
+        )
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        await self._client.aclose()
+
+
+def event_body(event: Event, include: Iterable[str] = _OPTIONAL) -> bytes:
+    """Return an event as JSON: all its fields, `context` and `result` only if included.
+
+    Those two are left out if the body would be too large with them.
+    """
+    left_out = _OPTIONAL - set(include)
+    body = codec.dumps(_document(event, left_out), what="the event", limit=1 << 30).encode()
+    if len(body) > MOST_BYTES:
+        body = codec.dumps(_document(event, _OPTIONAL), what="the event").encode()
+    return body
+
+
+def _document(event: Event, left_out: Iterable[str]) -> dict[str, Json]:
+    document = asdict(event)
+    document["outcome"] = event.outcome.value
+    document["at"] = event.at.isoformat()
+    for name in ("no", *left_out):
+        del document[name]
+    return document
+
+
+def signed_headers(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """Return the headers of a request, with its signature."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    digest = hmac.new(secret_key(secret), signed, hashlib.sha256).digest()
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": f"tasker/{tasker.__version__}",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Return the seconds of a `Retry-After` header; dates count as none."""
+    written = response.headers.get("Retry-After", "")
+    return min(float(written), _MOST_RETRY_AFTER) if written.isdigit() else 0.0

@@ -1,0 +1,78 @@
+"""Marks functions that receive domain events."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tasker.errors import Misuse
+from tasker.events import ALL_NAMESPACES, parse_patterns
+from tasker.model import NAMESPACE, NAMESPACE_RULE
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_ATTRIBUTE = "__tasker_subscriber__"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """A function that receives events, with its subscription."""
+
+    function: Callable[..., Any]
+    patterns: tuple[str, ...]
+    name: str
+    namespace: str
+    """Namespace of the events; "": those of the worker; `*`: all."""
+
+    every_process: bool
+
+    @property
+    def location(self) -> str:
+        """File and line of the function."""
+        code = getattr(self.function, "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(self.function)
+
+
+def on_event(
+    *events: str, name: str = "", namespace: str = "", every_process: bool = False
+) -> Callable[[Function], Function]:
+    """Make a function, sync or async, receive domain events; it is called with one `Event`.
+
+    Each event goes to one of the processes whose workers have the function, at least once, and
+    events of the same task in their order. If the function raises, the event is delivered again
+    later, and finally becomes a dead letter; the workflow is not affected.
+
+    Args:
+        events: Names of events, such as "payment.charged", or prefixes, such as "payment.*"; "*"
+            is all.
+        name: Name of the subscription in its namespace; "": the name of the function. Under a new
+            name, the function gets the events from then on.
+        namespace: Namespace of the events; "": those of the worker's templates and its
+            `namespaces`; "*": all.
+        every_process: Whether each process gets every event, as far as possible: those published
+            while it runs, without repetition of failed calls.
+
+    Raises:
+        InvalidInput: A name of an event is invalid.
+        Misuse: The name or the namespace is invalid, or the target is not a function.
+    """
+    patterns = parse_patterns(events)
+    if namespace and namespace != ALL_NAMESPACES and not NAMESPACE.fullmatch(namespace):
+        raise Misuse(f"the namespace {namespace[:60]!r} of @on_event is invalid: {NAMESPACE_RULE}")
+
+    def mark(function: Function) -> Function:
+        if not inspect.isfunction(function):
+            raise Misuse(f"@on_event can only mark functions, not {type(function).__name__}")
+        subscriber = Subscriber(
+            function, patterns, name or function.__name__, namespace, every_process
+        )
+        setattr(function, _ATTRIBUTE, subscriber)
+        return function
+
+    return mark
+
+
+def subscriber_of(target: object) -> Subscriber | None:
+    """Return the mark of `@on_event` on a function."""
+    mark = getattr(target, "__dict__", {}).get(_ATTRIBUTE)
+    return mark if isinstance(mark, Subscriber) else None
